@@ -1,0 +1,60 @@
+# Everything starts here: `make help`. Variables are set on the command line: make sweep PATCH=8,4 ARGS="--epochs 2"
+PYTHON  ?= python3
+RECIPE  ?= shapes.deit_nano,shapes.adventurer_nano
+PATCH   ?= 16,8,4,2,1
+RESULTS ?= results
+ARGS    ?=
+EXTRAS  ?= dev
+UV      := uv==0.13.8
+
+# PYTHONNOUSERSITE: only what the lock names is imported, not what the user's home happens to hold.
+export PYTHONNOUSERSITE := 1
+# OpenMP threads that spin while they wait slow two busy cores down several times.
+export OMP_WAIT_POLICY := PASSIVE
+RUN   := .venv/bin/python
+STAMP := .venv/.installed-$(EXTRAS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep laws test lint bench lock clean
+
+help: ## show this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  Variables: RECIPE=$(RECIPE)"
+	@echo "             PATCH=$(PATCH) RESULTS=$(RESULTS) ARGS=\"--epochs 2\" EXTRAS=$(EXTRAS)"
+
+setup: $(STAMP) ## make .venv from requirements.lock (once; EXTRAS=dev,dense for more)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "setup: $(PYTHON) is older than 3.10; name a newer one: make setup PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(RUN) || $(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "setup: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
+	@echo "setup: installing what requirements.lock names into .venv (once, about 6 GB with torch)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check $(UV)
+	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock setuptools
+	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock \
+	  --no-build-isolation-package patch-scaling -e ".[$(EXTRAS)]"
+	@touch $@
+
+sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot them
+	@$(RUN) experiments/sweep.py $(RECIPE) --patch $(PATCH) --results $(RESULTS) $(ARGS)
+
+laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
+	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)
+
+test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this folder
+	@$(RUN) -m pytest -q -n 2 --dist worksteal tests $(ARGS)
+
+lint: $(STAMP) ## ruff (lint and format) and mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy scaling analysis
+
+bench: $(STAMP) ## the harness's tax and the data road, measured
+	@$(RUN) experiments/benchmark.py $(ARGS)
+
+lock: ## resolve requirements.lock again from pyproject.toml
+	@.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --generate-hashes \
+	  --no-emit-package patch-scaling --no-header --no-annotate --quiet -o requirements.lock --upgrade
+
+clean: ## remove .venv (results stay)
+	rm -rf .venv

@@ -1,0 +1,85 @@
+"""What a model costs, by arithmetic: tokens, parameters, FLOPs. No torch.
+
+The FLOP convention, here and everywhere in this project: forward pass, one image, 2 FLOPs a multiply-add; matrix
+products, convolutions and the scan are counted, element-wise work (norms, activations, softmax, residuals) is not.
+A training step is three forward passes. The scan is counted as its recurrence, three multiply-adds for each channel,
+state and token (decay, input, read-out), whatever the implementation does in chunks.
+
+Letters: L patches, T = L + 1 with the class token, D width, M hidden width of the MLP, I = 2 D inner width of the
+Mamba-2 mixer, H heads of the scan, N state, K classes, p patch [px].
+Sources: Table 7 of arXiv 2502.03738; Adventurer is arXiv 2410.07599.
+"""
+
+from scaling.recipe import Recipe, check_patch
+from scaling.sizes import SIZES, Size
+
+CONV = 4  # taps of Mamba-2's depth-wise convolution
+EXPAND = 2  # inner width over width
+
+
+def tokens(image: int, patch: int) -> int:
+    """Patches of an image [tokens], class token not counted. image, patch: sides [px]; patch divides image."""
+    check_patch(image, patch)
+    return (image // patch) ** 2
+
+
+def parameters(backbone: str, image: int, patch: int, classes: int) -> int:
+    """Learned numbers of a classifier, learned position embedding included [1]. backbone: a name of SIZES."""
+    size = SIZES[backbone]
+    positions = (tokens(image, patch) + 1) * size.width + size.width  # and the class token itself
+    embed = 3 * patch * patch * size.width + size.width
+    head = size.width * classes + classes
+    return positions + embed + head + size.depth * _block_parameters(size) + _final_norm(size)
+
+
+def flops(backbone: str, image: int, patch: int, classes: int) -> int:
+    """FLOPs of one image's forward pass through a classifier, by this module's convention. backbone: as above."""
+    size = SIZES[backbone]
+    length = tokens(image, patch)
+    embed = 2 * 3 * patch * patch * size.width * length
+    head = 2 * size.width * classes
+    return embed + head + size.depth * _block_flops(size, length)
+
+
+def vit_flops(image: int, patch: int, width: int, depth: int, classes: int) -> int:
+    """FLOPs of one image's forward pass through a plain ViT (MLP of 4 x width). image, patch [px]."""
+    length = tokens(image, patch)
+    size = Size("deit", width, depth, 4 * width, 64)
+    return 2 * 3 * patch * patch * width * length + 2 * width * classes + depth * _block_flops(size, length)
+
+
+def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
+    """FLOPs of a whole training run: three forward passes an image, train_images an epoch. Evaluation left out."""
+    return 3.0 * flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes) * train_images * recipe.epochs
+
+
+def _block_parameters(size: Size) -> int:
+    d, m = size.width, size.mlp
+    if size.family == "adventurer":
+        inner = EXPAND * d
+        heads = inner // size.head_dim
+        mixer = d * (2 * inner + 2 * size.state + heads)  # in_proj: z, x, B, C, dt
+        mixer += (CONV + 1) * (inner + 2 * size.state)  # depth-wise convolution of x, B, C, with bias
+        mixer += 3 * heads + inner + inner * d  # A, D, dt bias; gated norm; out_proj
+        return mixer + 3 * d * m + 2 * m + d + 2 * d  # SwiGLU with biases, two RMSNorms
+    layer_scale = 2 * d if size.family == "deit3" else 0
+    return 4 * d * d + 4 * d + 2 * d * m + m + d + 4 * d + layer_scale  # attention, MLP, two LayerNorms
+
+
+def _final_norm(size: Size) -> int:
+    if size.family == "deit3":
+        return 2 * size.width - size.width  # the class token has no position there
+    return size.width if size.family == "adventurer" else 2 * size.width
+
+
+def _block_flops(size: Size, length: int) -> int:
+    d, m = size.width, size.mlp
+    if size.family == "adventurer":
+        t = length + 2  # the class token and the heading average
+        inner = EXPAND * d
+        projections = d * (2 * inner + 2 * size.state + inner // size.head_dim) + inner * d
+        convolution = CONV * (inner + 2 * size.state)
+        scan = 3 * inner * size.state
+        return 2 * t * (projections + convolution + scan) + 2 * (length + 1) * 3 * d * m
+    t = length + 1
+    return 2 * t * (4 * d * d + 2 * d * m) + 2 * 2 * t * t * d

@@ -1,0 +1,186 @@
+"""Recipe: one frozen, self-checking value that says all of what a run is, and the run_id that follows from it.
+
+What a machine decides (workers, threads, where results go) is not here: two machines that run one recipe
+make the same run. Standard library only.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import typing
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from scaling.sizes import SIZES
+
+TASKS = ("classify",)
+DATA = ("shapes", "cifar10", "imagenet", "folder")
+DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
+
+
+class BadInput(ValueError):
+    """Something that the user gave cannot be used. One line: what, why, and what would do."""
+
+
+def nearest_dividing(image: int, patch: int) -> list[int]:
+    """The divisors of image [px] next below and next above patch [px] (one of them where there is only one)."""
+    divisors = [d for d in range(1, image + 1) if image % d == 0]
+    below = [d for d in divisors if d < patch][-1:]
+    above = [d for d in divisors if d > patch][:1]
+    return below + above
+
+
+def check_patch(image: int, patch: int) -> None:
+    """Raise BadInput unless square patches of `patch` px tile an `image` px side."""
+    if patch < 1:
+        raise BadInput(f"patch {patch} is not a size; a patch is 1 px or more and divides the image ({image} px)")
+    if image % patch:
+        near = ", ".join(str(d) for d in nearest_dividing(image, patch))
+        raise BadInput(f"patch {patch} does not divide a {image} px image; nearest that do: {near}")
+
+
+def check_name(what: str, name: str, known: typing.Iterable[str]) -> None:
+    """Raise BadInput with the nearest known name and all of them, unless name is one of them."""
+    known = sorted(known)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise BadInput(f"unknown {what} {name!r}{hint} There is: {', '.join(known)}")
+
+
+def _says(text: str, default: Any = dataclasses.MISSING, *, later: bool = False) -> Any:
+    """A field with its help text. later: added after the first release, so left out of the canonical JSON
+    while it holds its default, and the run_ids of earlier runs stand."""
+    return field(default=default, metadata={"help": text, "later": later})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All of what a run is. Frozen; a variant is dataclasses.replace(recipe, patch=4); checks itself."""
+
+    task: str = _says("what is learned: " + ", ".join(TASKS), "classify")
+    data: str = _says(
+        "data set: shapes (embedded), cifar10, imagenet, folder, or a name of timm's dataset factory "
+        "(hfds/NAME, wds/NAME)",
+        "shapes",
+    )
+    data_root: str = _says(
+        "folder or tar files of the data; relative names are looked up here, in $SCALING_DATA, in data/ and in "
+        "../shared/data; empty for embedded data",
+        "",
+    )
+    backbone: str = _says("model by name (Table 7 of arXiv 2502.03738, or nano)", "deit_nano")
+    image: int = _says("side of the square input image [px]", 16)
+    patch: int = _says("side of a square patch [px]; divides the image", 4)
+    classes: int = _says("number of classes", 12)
+    epochs: int = _says("passes over the training images", 10)
+    batch: int = _says("images per optimiser step, over all devices", 64)
+    seed: int = _says("seed of weights, order of images and augmentation", 0)
+    train_images: int = _says("training images used, a fixed random subset that depends on no seed; 0: all", 0)
+    test_images: int = _says("test images used, chosen in the same way; 0: all", 0)
+    crop: float = _says(
+        "share of the test image's side that is kept by the centre crop [1]; one value for a whole sweep (the "
+        "released code takes 0.875 at patch 16 and 1.0 below)",
+        1.0,
+    )
+    augment: str = _says(
+        "training augmentation: none, flip, pad_crop_flip (shift by up to 1/8 of the side), or resized_crop "
+        "(random resized crop and flip)",
+        "none",
+    )
+    bad_images: str = _says("an unreadable image file: stop (exit with its name) or skip (and count it)", "stop")
+    lr: float = _says("peak learning rate of AdamW [1/step]", 2e-3)
+    weight_decay: float = _says("weight decay of AdamW [1]; not on biases, norms, positions, tokens, A, D, dt", 0.05)
+    beta1: float = _says("AdamW: decay of the mean of gradients [1]", 0.9)
+    beta2: float = _says("AdamW: decay of the mean of squared gradients [1]", 0.999)
+    warmup_epochs: float = _says("linear warm-up of the learning rate [epochs], then cosine to zero", 1.0)
+    clip: float = _says("gradients are clipped to this norm [1]; 0: not", 1.0)
+    smoothing: float = _says("label smoothing in the training loss [1]; never in the test loss", 0.0)
+    drop_path: float = _says("stochastic depth of the last block, linear from 0 at the first [1]", 0.0)
+    weights: str = _says(
+        "what the backbone starts from: a file of weights (.pth read with weights_only, or .safetensors), "
+        "timm:NAME for timm's pretrained weights; empty: from scratch",
+        "",
+    )
+    position: str = _says("position encoding: learned (initialised at 0.02) or sincos (fixed, 2-D)", "learned")
+    eval_every: int = _says("epochs between test evaluations for the curve; 0: at the end only", 0)
+    precision: str = _says("arithmetic: auto (bf16-mixed on a GPU that has it, else 32), 32, or bf16-mixed", "auto")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check_type(f.name, f.type, getattr(self, f.name))
+        for name in ("image", "classes", "epochs", "batch"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
+        for name in ("seed", "train_images", "test_images", "eval_every", "weight_decay", "warmup_epochs", "clip"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")
+        _check(self.seed < 2**32, "seed", self.seed, "must be below 2**32")
+        _check(self.classes >= 2, "classes", self.classes, "must be 2 or more to tell apart")
+        _check(self.lr > 0, "lr", self.lr, "must be above 0")
+        _check(0 < self.crop <= 1, "crop", self.crop, "must be above 0 and at most 1")
+        for name in ("smoothing", "drop_path", "beta1", "beta2"):
+            _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
+        check_name("task", self.task, TASKS)
+        if not self.data.startswith(DATA_PREFIXES):
+            check_name("data set", self.data, DATA)
+        check_name("backbone", self.backbone, SIZES)
+        check_name("augment", self.augment, ("none", "flip", "pad_crop_flip", "resized_crop"))
+        check_name("bad_images", self.bad_images, ("stop", "skip"))
+        check_name("position", self.position, ("learned", "sincos"))
+        check_name("precision", self.precision, ("auto", "32", "bf16-mixed"))
+        check_patch(self.image, self.patch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Field names to values, all of them."""
+        return dataclasses.asdict(self)
+
+    def canonical_json(self) -> str:
+        """The one JSON text of this recipe: sorted keys, no spaces; equal recipes give equal texts."""
+        kept = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if not (f.metadata["later"] and getattr(self, f.name) == f.default)
+        }
+        return json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """The inverse of to_dict and of canonical_json; unknown names raise BadInput."""
+        names = {f.name for f in fields(cls)}
+        for name in values:
+            check_name("recipe field", name, names)
+        return cls(**values)
+
+    @property
+    def run_id(self) -> str:
+        """Readable slug task-data-backbone-px-patch-seed, then 8 hex digits of the canonical JSON's SHA-256."""
+        data = self.data.replace("/", "_")
+        digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()[:8]
+        return f"{self.task}-{data}-{self.backbone}-{self.image}px-p{self.patch}-s{self.seed}-{digest}"
+
+    @property
+    def group(self) -> str:
+        """run_id without patch and seed: runs of one group differ in nothing else, so one law is fitted to them."""
+        values = json.loads(self.canonical_json())
+        del values["patch"], values["seed"]
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{self.task}-{self.data.replace('/', '_')}-{self.backbone}-{self.image}px-{digest}"
+
+
+def _check(ok: bool, name: str, value: Any, rule: str) -> None:
+    if not ok:
+        raise BadInput(f"{name} {value} {rule}")
+
+
+def _check_type(name: str, kind: Any, value: Any) -> None:
+    """bool is no int here, an int is a float, and a float is finite."""
+    ok = {
+        str: isinstance(value, str),
+        int: isinstance(value, int) and not isinstance(value, bool),
+        float: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+    }[kind]
+    if not ok:
+        raise BadInput(f"{name} is {value!r}, which is not a {kind.__name__}")

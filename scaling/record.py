@@ -1,0 +1,86 @@
+"""RunRecord: one finished run as a row of facts. Training writes it, analysis reads it: they meet nowhere else.
+
+A results folder holds one folder a run, named by its run_id:
+    recipe.json  record.json  curve.csv  last.ckpt  log.txt
+Standard library only.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaling.recipe import BadInput, Recipe
+
+RECORD = "record.json"
+RECIPE = "recipe.json"
+CURVE = "curve.csv"
+CHECKPOINT = "last.ckpt"
+LOG = "log.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The facts of one run that ended. status is "finished" or "failed"; a failed one says why in `failure`."""
+
+    run_id: str
+    group: str  # runs of one group differ in patch and seed only
+    recipe: dict[str, Any]
+    status: str
+    test_loss: float | None  # [nats], mean over test images; None where the run failed
+    metrics: dict[str, float]  # top1, top5 [%]; train_loss [nats]; skipped images [1]
+    tokens: int  # patches per image
+    parameters: int
+    flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]
+    peak_memory: int  # of the process on a CPU, of the allocator on a GPU [bytes]
+    images_per_second: float  # training, evaluation and set-up left out [images/s]
+    wall_time: float  # all of it, over all sittings [s]
+    curve: str = CURVE  # file beside the record: step, epoch, lr, train_loss, test_loss, seconds
+    failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str = ""
+    machine: dict[str, Any] = field(default_factory=dict)
+    started: str = ""  # ISO 8601, UTC
+    ended: str = ""
+
+    def save(self, folder: Path) -> Path:
+        """Write folder/record.json: all of it or nothing."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+        return write_atomically(folder / RECORD, text)
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunRecord":
+        """Read folder/record.json. Raises FileNotFoundError, or BadInput where it is damaged or not a record."""
+        path = Path(folder) / RECORD
+        try:
+            values = json.loads(path.read_text())
+            record = cls(**values)
+            Recipe.from_dict(record.recipe)
+            if record.status not in ("finished", "failed"):
+                raise ValueError(f"status is {record.status!r}")
+            if record.status == "finished" and not isinstance(record.test_loss, int | float):
+                raise ValueError("a finished run without a test loss")
+        except FileNotFoundError:
+            raise
+        except (ValueError, TypeError, OSError) as e:
+            raise BadInput(f"{path} is no run record ({e}); delete it and the run is done again") from e
+        return record
+
+
+def write_atomically(path: Path, text: str) -> Path:
+    """Write text to path so that a reader, or a crash, sees the old file or the new one and nothing between."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,40 @@
+"""The models, by name: one table of sizes, not one function per size and patch.
+
+Source: Table 7 of arXiv 2502.03738. The nano rows are ours: small enough for two CPU cores at patch 1.
+Standard library only, so that recipes and the cost model can read it without torch.
+"""
+
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """One row: what a backbone's name stands for. Patch, image and classes are arguments, never part of a size."""
+
+    family: str  # "deit" | "deit3" | "adventurer"
+    width: int  # D, channels of a token
+    depth: int  # blocks
+    mlp: int  # hidden channels of the MLP
+    head_dim: int  # channels per attention head (DeiT) or per scan head (Adventurer)
+    state: int = 0  # N, state size of the scan (Adventurer)
+
+
+SIZES: dict[str, Size] = {
+    "deit_nano": Size("deit", 64, 4, 256, 16),
+    "deit_tiny": Size("deit", 192, 12, 768, 64),
+    "deit_small": Size("deit", 384, 12, 1536, 64),
+    "deit_base": Size("deit", 768, 12, 3072, 64),
+    "deit_large": Size("deit", 1024, 24, 4096, 64),
+    # ViT-H has 16 heads of 80 channels (arXiv 2010.11929, Table 1).
+    "deit_huge": Size("deit", 1280, 32, 5120, 80),
+    # DeiT III (arXiv 2204.07118): DeiT with layer scale, and no position for the class token.
+    "deit3_small": Size("deit3", 384, 12, 1536, 64),
+    "deit3_base": Size("deit3", 768, 12, 3072, 64),
+    "deit3_large": Size("deit3", 1024, 24, 4096, 64),
+    "deit3_huge": Size("deit3", 1280, 32, 5120, 80),
+    "adventurer_nano": Size("adventurer", 64, 4, 160, 32, 16),
+    "adventurer_tiny": Size("adventurer", 256, 12, 640, 64, 64),
+    "adventurer_small": Size("adventurer", 512, 12, 1280, 64, 64),
+    "adventurer_base": Size("adventurer", 768, 12, 1920, 64, 64),
+    "adventurer_large": Size("adventurer", 1024, 24, 2560, 64, 64),
+    "adventurer_huge": Size("adventurer", 1280, 32, 3200, 64, 64),
+}
