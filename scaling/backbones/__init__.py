@@ -1,0 +1,63 @@
+"""Backbones: an image in, Features out. What every task may rely on, and how a recipe names a backbone.
+
+The contract: a backbone is an nn.Module with
+    width    D, channels of a feature
+    stride   pixels from one feature to the next (the patch)
+    forward(image_BCHW) -> Features
+A task reads these and nothing else, never a backbone's type. What comes later fits behind it: one set of weights at
+many patch sizes is a backbone whose stride is set between calls; packed images are a backbone that takes the packed
+batch and returns one Features an image; other patch embeddings and position encodings are in patch.py, position.py.
+
+To add a backbone: a row in scaling/sizes.py, a file here, a line in FAMILIES, its arithmetic in scaling/costs.py.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from scaling.recipe import Recipe
+from scaling.sizes import SIZES, Size
+
+
+class Features(NamedTuple):
+    """What a backbone says of a batch of images. B batch, D width, h w = H / stride, W / stride."""
+
+    grid_BDhw: Tensor  # one feature a patch; may be a strided view: heads that need it so call .contiguous()
+    summary_BD: Tensor  # one feature an image
+
+
+def _deit(size: Size, recipe: Recipe) -> nn.Module:
+    from scaling.backbones.deit import Deit
+
+    return Deit(size, recipe.image, recipe.patch, drop_path=recipe.drop_path, position=recipe.position)
+
+
+def _adventurer(size: Size, recipe: Recipe) -> nn.Module:
+    from scaling.backbones.adventurer import AdventurerBackbone
+
+    return AdventurerBackbone(size, recipe.image, recipe.patch, drop_path=recipe.drop_path, position=recipe.position)
+
+
+FAMILIES: dict[str, Callable[[Size, Recipe], nn.Module]] = {
+    "deit": _deit,
+    "deit3": _deit,
+    "adventurer": _adventurer,
+}
+
+
+def build_backbone(recipe: Recipe) -> nn.Module:
+    """The recipe's backbone, initialised from its seed; started from recipe.weights where it names any.
+
+    Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
+    module name), so that a larger patch embedding does not shift what the blocks draw.
+    """
+    from scaling.backbones.weights import load_weights, seeded
+
+    size = SIZES[recipe.backbone]
+    with seeded(recipe.seed):
+        backbone = FAMILIES[size.family](size, recipe)
+        backbone.initialise(recipe.seed)
+    if recipe.weights:
+        load_weights(backbone, recipe.weights)
+    return backbone

@@ -1,0 +1,74 @@
+"""DeiT (arXiv 2012.12877) and DeiT III (arXiv 2204.07118) at any image and patch size, on timm's VisionTransformer.
+
+Sizes: Table 7 of arXiv 2502.03738. B batch, L patches, D width, h w grid.
+"""
+
+import torch
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from scaling.backbones import Features
+from scaling.backbones.position import sincos_2d
+from scaling.backbones.weights import initialise_by_name
+from scaling.recipe import BadInput, check_patch
+from scaling.sizes import Size
+
+
+class Deit(nn.Module):
+    """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero)."""
+
+    def __init__(self, size: Size, image: int, patch: int, *, drop_path: float = 0.0, position: str = "learned"):
+        super().__init__()
+        check_patch(image, patch)
+        self.width, self.stride = size.width, patch
+        self.position = position
+        is_deit3 = size.family == "deit3"
+        self.vit = VisionTransformer(
+            img_size=image,
+            patch_size=patch,
+            embed_dim=size.width,
+            depth=size.depth,
+            num_heads=size.width // size.head_dim,
+            mlp_ratio=size.mlp / size.width,
+            num_classes=0,
+            drop_path_rate=drop_path,
+            init_values=1e-6 if is_deit3 else None,
+            no_embed_class=is_deit3,
+        )
+
+    def forward(self, image_BCHW: Tensor) -> Features:
+        tokens_BLD = self.vit.forward_features(image_BCHW)
+        grid = self.vit.patch_embed.grid_size
+        return Features(tokens_BLD[:, 1:].transpose(1, 2).unflatten(2, grid), tokens_BLD[:, 0])
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Draw every weight by its module's name: trunc_normal 0.02, biases 0, norms 1, as timm and DeiT do."""
+        initialise_by_name(self.vit, seed, self._draw)
+        if self.position == "sincos":
+            height, width = self.vit.patch_embed.grid_size
+            table_LD = sincos_2d(height, width, self.width)
+            self.vit.pos_embed.zero_()
+            self.vit.pos_embed[0, -len(table_LD) :] = table_LD
+            self.vit.pos_embed.requires_grad_(False)
+
+    def _draw(self, module: nn.Module, name: str) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d | nn.LayerNorm):
+            module.reset_parameters()
+        elif module is self.vit:
+            nn.init.normal_(self.vit.cls_token, std=1e-6)
+            nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)
+
+    @property
+    def weights_module(self) -> nn.Module:
+        """The module whose keys are those of timm's checkpoints."""
+        return self.vit
+
+    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions."""
+        if "patch_embed.proj.weight" not in state or "pos_embed" not in state:
+            raise BadInput("these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed")
+        return checkpoint_filter_fn(state, self.vit)

@@ -1,0 +1,97 @@
+"""Weights: drawn by name from a seed, or read from a file without ever running what is in it."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from scaling.recipe import BadInput
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers from seed inside, untouched outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, str], None]) -> None:
+    """Call rule(module, name) on every module, each under random numbers that depend on seed and name alone.
+
+    So a module draws the same weights whatever stands before it in the model: the blocks of a patch-1 and of a
+    patch-16 model start equal.
+    """
+    for name, module in model.named_modules():
+        with seeded(zlib.crc32(f"{seed}/{name}".encode())):
+            rule(module, name)
+
+
+def read_state_dict(source: str) -> dict[str, Tensor]:
+    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), or timm:NAME.
+
+    A torch file may hold them bare or under "model" (as the DeiT and Adventurer releases do) or "state_dict".
+    """
+    if source.startswith("timm:"):
+        return _from_timm(source.removeprefix("timm:"))
+    path = Path(source)
+    if not path.is_file():
+        raise BadInput(f"weights {source}: no such file; name a .pth or .safetensors file, or timm:NAME")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch and safetensors raise many kinds, all of which mean the same to the user
+        reason = str(e).splitlines()[0][:200]
+        raise BadInput(f"weights {source} cannot be read as tensors alone ({reason}); nothing else is loaded") from e
+    for key in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not (isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values())):
+        raise BadInput(f"weights {source} holds no dictionary of tensors")
+    return state
+
+
+def _from_timm(name: str) -> dict[str, Tensor]:
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except Exception as e:
+        reason = str(e).splitlines()[0][:200]
+        raise BadInput(f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {reason})") from e
+
+
+def load_weights(backbone: nn.Module, source: str) -> None:
+    """Load source into a backbone, by key and strictly; the classifier's head in it is left out.
+
+    The backbone resamples what depends on patch and image (its method `fit_state`). Raises BadInput with the keys
+    that do not fit.
+    """
+    load_state(backbone, read_state_dict(source), source)
+
+
+def load_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """load_weights, from tensors already read; source: how an error names them."""
+    state = {k: v for k, v in backbone.fit_state(state).items() if not k.startswith(("head.", "head_dist."))}
+    own = backbone.weights_module.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    wrong = [
+        f"{what} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if names
+    ]
+    if wrong:
+        raise BadInput(f"weights {source} do not fit this backbone: {'; '.join(wrong)}")
+    backbone.weights_module.load_state_dict(state)

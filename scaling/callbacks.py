@@ -1,0 +1,238 @@
+"""Keeper: the one callback of a run. Checkpoints, the curve, progress, the check of the loss, and stopping cleanly."""
+
+import csv
+import io
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from scaling.data.batch import Batch
+from scaling.data.classification import Images
+from scaling.machine import memory_peak
+from scaling.optim import lr_factor
+from scaling.progress import Event, Progress
+from scaling.recipe import Recipe
+from scaling.record import CHECKPOINT, CURVE, write_atomically
+
+COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
+REPORT_SECONDS = 0.2  # between two "train" events
+CURVE_SECONDS = 5.0  # between two writings of curve.csv
+CURVE_ROWS = 200  # of training loss, about, in a whole run
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop (Ctrl-C, SIGTERM) and did, after a checkpoint: the same command resumes it."""
+
+
+class NonFinite(RuntimeError):
+    """The training loss is no number any more. facts: reason, step, lr."""
+
+    def __init__(self, step: int, lr: float, loss: float) -> None:
+        self.facts = {"reason": f"training loss is {loss}", "step": step, "lr": lr}
+        super().__init__(f"training loss is {loss} at step {step}, learning rate {lr:.3g}")
+
+
+class Keeper(L.Callback):
+    """Keeps a run's folder in step with the run. What must outlast a cut goes into the checkpoint (state_dict)."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        data: Images,
+        checkpoint_minutes: float,
+        report: Callable[[Event], None],
+        base_memory: int,
+    ) -> None:
+        self.recipe, self.folder, self.data, self.report = recipe, folder, data, report
+        self.base_memory = base_memory  # held before there was a model [bytes]
+        self.checkpoint_seconds = 60 * checkpoint_minutes
+        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.rows: list[list[Any]] = []
+        self.skipped: dict[str, float] = {}
+        self.train_loss = math.nan
+        self.train_seconds, self.images, self.earlier_seconds, self.peak_memory = 0.0, 0, 0.0, 0
+        self._begun = self._saved = self._reported = self._written = time.monotonic()
+        self._window_loss: list[Tensor] = []
+        self._window_start, self._window_images = self._begun, 0
+        self._rate = 0.0
+        self._pending: tuple[int, Tensor] | None = None
+        self._stop: signal.Signals | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    @property
+    def warmup_steps(self) -> float:
+        """Steps of linear warm-up; a part of one is allowed."""
+        return self.recipe.warmup_epochs * self.data.steps_per_epoch
+
+    # What outlasts a cut
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "skipped": self.skipped,
+            "started": self.started,
+            "train_seconds": self.train_seconds,
+            "images": self.images,
+            "seconds": self.wall_time(),
+            "peak_memory": max(self.peak_memory, 0),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self.skipped, self.started = state_dict["rows"], state_dict["skipped"], state_dict["started"]
+        self.train_seconds, self.images = state_dict["train_seconds"], state_dict["images"]
+        self.earlier_seconds, self.peak_memory = state_dict["seconds"], state_dict["peak_memory"]
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run_id"] = self.recipe.run_id
+
+    # Training
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for wanted in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[wanted] = signal.signal(wanted, self._ask_to_stop)
+        self._saved = self._window_start = self._reported = time.monotonic()
+        self.report(Event("train", self.progress(trainer)))
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        # Drop path and the like: random numbers follow from seed, step and rank, so a resumed run has the same.
+        torch.manual_seed(((self.recipe.seed * 1_000_003 + trainer.global_step) * 4099 + trainer.global_rank) % 2**63)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        step, now = trainer.global_step, time.monotonic()
+        loss = outputs["loss"].detach()
+        self._check(step, loss)
+        images = len(batch.label_B) * trainer.world_size
+        self._window_loss.append(loss)
+        self._window_images += images
+        if batch.skipped:
+            self.skipped["skipped_train"] = self.skipped.get("skipped_train", 0.0) + batch.skipped
+        ends_epoch = step % self.data.steps_per_epoch == 0
+        if self._stop or ends_epoch or step % self._row_every == 0 or now - self._reported > REPORT_SECONDS:
+            self._close_window(trainer, step, now, row=ends_epoch or step % self._row_every == 0)
+        if self._stop or ends_epoch or now - self._saved > self.checkpoint_seconds:
+            self._save(trainer)
+        if self._stop:
+            raise Stopped(self._stop.name)
+
+    @property
+    def _row_every(self) -> int:
+        return max(1, self.data.total_steps // CURVE_ROWS)
+
+    def _check(self, step: int, loss: Tensor | None) -> None:
+        """Raise NonFinite. On a GPU one step late, so that it never waits for the loss of the step in flight."""
+        now = None if loss is None else (step, loss)
+        wait = loss is None or loss.is_cuda
+        due, self._pending = (self._pending, now) if wait else (now, None)
+        if due is not None and not math.isfinite(value := due[1].item()):
+            raise NonFinite(due[0], self._lr(due[0]), value)
+
+    def _lr(self, step: int) -> float:
+        """The learning rate that step number `step` (from 1) was made with."""
+        return self.recipe.lr * lr_factor(step - 1, self.warmup_steps, self.data.total_steps)
+
+    def _close_window(self, trainer: L.Trainer, step: int, now: float, *, row: bool) -> None:
+        self.train_loss = torch.stack(self._window_loss).mean().item()
+        spent = now - self._window_start
+        self.train_seconds += spent
+        self.images += self._window_images
+        self._rate = (
+            self._window_images / spent if not self._rate else 0.8 * self._rate + 0.2 * self._window_images / spent
+        )
+        if row:
+            self._add_row(step, self._lr(step), self.train_loss, "")
+            if now - self._written > CURVE_SECONDS:
+                self.write_curve()
+        self._window_loss, self._window_images, self._window_start = [], 0, now
+        self._reported = now
+        self.report(Event("train", self.progress(trainer)))
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop = signal.Signals(number)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        """Replace last.ckpt: a crash in between leaves the old one."""
+        self.peak_memory = max(self.peak_memory, memory_peak() - self.base_memory)
+        path = self.folder / CHECKPOINT
+        trainer.save_checkpoint(path.with_suffix(".writing"))
+        if trainer.is_global_zero:
+            os.replace(path.with_suffix(".writing"), path)
+        self._saved = self._window_start = time.monotonic()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._restore_handlers()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._check(trainer.global_step, None)
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for wanted, handler in self._handlers.items():
+            signal.signal(wanted, handler)
+        self._handlers = {}
+
+    # Evaluation during training
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._add_row(trainer.global_step, "", "", pl_module.results()["test_loss"])
+        self.write_curve()
+        self._window_start = time.monotonic()  # evaluation is no training time
+
+    # The run in numbers
+
+    @property
+    def images_per_second(self) -> float:
+        """Over all sittings, evaluation and checkpoints left out [images/s]."""
+        return self.images / self.train_seconds if self.train_seconds else 0.0
+
+    def wall_time(self) -> float:
+        """Since the run was begun, the time between sittings left out [s]."""
+        return self.earlier_seconds + time.monotonic() - self._begun
+
+    def progress(self, trainer: L.Trainer) -> Progress:
+        """Where the run is."""
+        step, steps = trainer.global_step, self.data.total_steps
+        return Progress(
+            epoch=min(self.recipe.epochs, step // self.data.steps_per_epoch + 1),
+            epochs=self.recipe.epochs,
+            step=step,
+            steps=steps,
+            loss=self.train_loss,
+            images_per_second=self._rate,
+            eta=(steps - step) * self.recipe.batch / self._rate if self._rate else math.nan,
+        )
+
+    def finish(self, results: dict[str, float]) -> None:
+        """The curve's last row, from the evaluation at the end; empty results: there was none."""
+        if results:
+            self._add_row(self.data.total_steps, "", "", results["test_loss"])
+        self.write_curve()
+
+    def _add_row(self, step: int, lr: float | str, train_loss: float | str, test_loss: float | str) -> None:
+        epoch = round(step / self.data.steps_per_epoch, 4)
+        self.rows.append([step, epoch, lr, train_loss, test_loss, round(self.wall_time(), 3)])
+
+    def write_curve(self) -> None:
+        """curve.csv, whole."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(self.rows)
+        self._written = time.monotonic()
+        write_atomically(self.folder / CURVE, text.getvalue())

@@ -1,0 +1,32 @@
+"""What a loader hands to a task, and how pixels become numbers. B batch, C = 3 channels, H W pixels."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Mean and standard deviation of ImageNet's pixels, as every ImageNet recipe takes them; one pair for all data sets.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class Batch(NamedTuple):
+    """Images and their labels. Bytes, not floats, go to the device: a quarter of the traffic."""
+
+    image_BCHW: Tensor  # uint8
+    label_B: Tensor  # int64
+    skipped: int = 0  # images left out of this batch because their files cannot be read
+
+
+class Draw(NamedTuple):
+    """One image of the training stream: which one, in which epoch (augmentation depends on both and on the seed)."""
+
+    epoch: int
+    index: int
+
+
+def normalise(image_BCHW: Tensor) -> Tensor:
+    """uint8 pixels to float32 with about zero mean and unit variance, on the device where they are."""
+    mean = torch.tensor(MEAN, device=image_BCHW.device).mul_(255).view(1, 3, 1, 1)
+    std = torch.tensor(STD, device=image_BCHW.device).mul_(255).view(1, 3, 1, 1)
+    return image_BCHW.float().sub_(mean).div_(std)

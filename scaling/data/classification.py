@@ -1,0 +1,200 @@
+"""Images and labels for the tasks, as a LightningDataModule: embedded shapes, files of any size, or shards.
+
+What fits in memory is decoded once and served from there; the rest is read by worker processes.
+"""
+
+import os
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from scaling.data import shapes
+from scaling.data.augment import augment_batch, fit_image, resized_crop
+from scaling.data.batch import Batch, Draw
+from scaling.data.files import Files, agree, in_threads, without_bad
+from scaling.data.order import Stream, steps_per_epoch, subset
+from scaling.data.streams import ShardStream, open_shards
+from scaling.recipe import BadInput, Recipe
+
+MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
+SHAPES_TRAIN, SHAPES_TEST = 2**20, 2**14  # images of the embedded set where the recipe says "all"
+
+
+class InMemory(Dataset):
+    """Decoded images. image_NCHW uint8, label_N int64; augment and seed as in Recipe."""
+
+    def __init__(self, image_NCHW: Tensor, label_N: Tensor, augment: str, seed: int, skipped: int = 0) -> None:
+        self.image_NCHW, self.label_N = image_NCHW, label_N
+        self.augment, self.seed, self.skipped = augment, seed, skipped
+
+    def __len__(self) -> int:
+        return len(self.label_N)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        indices = torch.tensor([d.index for d in draws])
+        images = augment_batch(self.image_NCHW[indices], draws, self.seed, self.augment)
+        return Batch(images, self.label_N[indices])
+
+
+class OnDisk(Dataset):
+    """Files that are decoded as they are asked for. indices: which of the files; augment as in Recipe."""
+
+    def __init__(self, files: Files, indices: np.ndarray, recipe: Recipe, augment: str, skipped: int = 0) -> None:
+        self.files, self.indices, self.recipe, self.augment = files, indices, recipe, augment
+        self.skipped = skipped
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        views, labels, good = [], [], []
+        for draw in draws:
+            try:
+                image, label = self.files.load(int(self.indices[draw.index]))
+            except OSError as e:  # passed the check of its ends, yet cannot be decoded
+                if self.recipe.bad_images == "stop":
+                    raise BadInput(f"unreadable image {e}; mend it or take --bad-images skip") from e
+                continue
+            if self.augment == "resized_crop":
+                views.append(resized_crop(image, self.recipe.image, draw, self.recipe.seed))
+            else:
+                views.append(fit_image(image, self.recipe.image, self.recipe.crop))
+            labels.append(label)
+            good.append(draw)
+        if not views:
+            raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
+        images = torch.from_numpy(np.stack(views))
+        if self.augment not in ("none", "resized_crop"):
+            images = augment_batch(images, good, self.recipe.seed, self.augment)
+        return Batch(images, torch.tensor(labels), len(draws) - len(views))
+
+
+class Images(L.LightningDataModule):
+    """Training and test images of a recipe. workers: processes that read and decode (0: this one)."""
+
+    def __init__(self, recipe: Recipe, workers: int = 0) -> None:
+        super().__init__()
+        self.recipe, self.workers = recipe, workers
+        self.train_set: InMemory | OnDisk | None = None
+        self.test_set: InMemory | OnDisk | None = None
+
+    def prepare(self) -> None:
+        """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
+        r = self.recipe
+        if r.data.startswith("wds/"):
+            self.train_images = open_shards(r, "train").num_samples
+            self.test_images = open_shards(r, "test").num_samples
+            if r.train_images or r.test_images:
+                raise BadInput("shards are read whole: leave train_images and test_images at 0")
+            if r.augment not in ("none", "resized_crop"):
+                raise BadInput(f"augment {r.augment} is not there for shards; take none or resized_crop")
+        else:
+            if r.data == "shapes":
+                self.train_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
+                self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, "none")
+            else:
+                kind = r.data if r.data.startswith("hfds/") else ""
+                train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
+                agree(train, test, r.classes)
+                self.train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
+                self.test_set = _read(test, r, subset(len(test), r.test_images), "none")
+            self.train_images, self.test_images = len(self.train_set), len(self.test_set)
+        self.steps_per_epoch = steps_per_epoch(self.train_images, r.batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_per_epoch * self.recipe.epochs
+
+    @property
+    def skipped(self) -> dict[str, float]:
+        """Images left out because they cannot be read, by split."""
+        sets = {"skipped_train": self.train_set, "skipped_test": self.test_set}
+        return {name: float(data.skipped) for name, data in sets.items() if data is not None and data.skipped}
+
+    def train_dataloader(self) -> DataLoader:
+        """From the step that the trainer is at to the end of the run, as one stream."""
+        start = self.trainer.global_step if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        if self.recipe.batch % world:
+            raise BadInput(f"batch {self.recipe.batch} cannot be divided among {world} devices")
+        if self.train_set is None:
+            stream = ShardStream(self.recipe, "train", self.recipe.batch, start)
+            return self._loader(stream, batch_size=None)
+        order = Stream(
+            len(self.train_set), self.recipe.batch, self.recipe.seed, start, self.total_steps, rank=rank, world=world
+        )
+        return self._loader(self.train_set, batch_sampler=order)
+
+    def test_dataloader(self) -> DataLoader:
+        """Every test image once, in order."""
+        if self.test_set is None:
+            return self._loader(ShardStream(self.recipe, "test", self.recipe.batch), batch_size=None)
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        batch = max(1, self.recipe.batch // world)
+        mine = [Draw(0, i) for i in range(rank, len(self.test_set), world)]
+        batches = [mine[i : i + batch] for i in range(0, len(mine), batch)]
+        return self._loader(self.test_set, batch_sampler=batches)
+
+    val_dataloader = test_dataloader
+
+    def _loader(self, data: Dataset, **order: object) -> DataLoader:
+        workers = 0 if isinstance(data, InMemory) else self.workers
+        return DataLoader(
+            data,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(self.recipe.seed),
+            **order,  # type: ignore[arg-type]
+        )
+
+
+def default_workers() -> int:
+    """Reading processes: one a core but one, eight at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, cores - 1))
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
+    if recipe.classes != len(shapes.CLASSES):
+        raise BadInput(f"shapes has {len(shapes.CLASSES)} classes, the recipe {recipe.classes}; set --classes")
+    if n * 3 * recipe.image**2 > MEMORY_LIMIT:
+        fits = MEMORY_LIMIT // (3 * recipe.image**2)
+        raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
+    image_NCHW = np.empty((n, 3, recipe.image, recipe.image), np.uint8)
+    label_N = np.empty(n, np.int64)
+    for start in range(0, n, 256):
+        part = slice(start, min(n, start + 256))
+        batch = shapes.render(0, np.arange(part.start, part.stop), recipe.image, split=split)
+        image_NCHW[part] = batch.image_BHWC.transpose(0, 3, 1, 2)
+        label_N[part] = batch.label_B
+    return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), augment, recipe.seed)
+
+
+def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> InMemory | OnDisk:
+    """Decode all of it where it fits in memory; else look at both ends of every file, and read as we go."""
+    if augment != "resized_crop" and len(indices) * 3 * recipe.image**2 <= MEMORY_LIMIT:
+
+        def decode(i: int) -> tuple[np.ndarray, int]:
+            image, label = files.load(i)
+            return fit_image(image, recipe.image, recipe.crop), label
+
+        found = list(zip(indices.tolist(), in_threads(decode, indices), strict=True))
+        good = without_bad(found, recipe.bad_images, files.split)
+        image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
+        label_N = torch.tensor([label for _, (_, label) in good])
+        return InMemory(image_NCHW, label_N, augment, recipe.seed, len(indices) - len(good))
+    ends = list(zip(indices.tolist(), in_threads(files.check, indices), strict=True))
+    kept = np.array([i for i, _ in without_bad(ends, recipe.bad_images, files.split)])
+    return OnDisk(files, kept, recipe, augment, len(indices) - len(kept))

@@ -1,0 +1,184 @@
+"""Image files with labels, through timm's readers: class folders, a tar of them, or a HF data set on disk.
+
+Nothing that is read is ever executed: timm's cache of a tar's index is a pickle, so it is switched off.
+"""
+
+import contextlib
+import copy
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from scaling.recipe import BadInput
+
+Image.MAX_IMAGE_PIXELS = 2**28  # a decompression bomb is a bad image, not a dead machine
+SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
+T = TypeVar("T")
+
+
+def find_root(data_root: str) -> Path:
+    """The folder that a recipe's data_root means: as it is, or below $SCALING_DATA, data/ or ../shared/data.
+
+    So a recipe says "cifar10" and is the same recipe on every machine. Raises BadInput where there is none.
+    """
+    if not data_root:
+        raise BadInput("this data set needs a folder: set data_root, as in --data-root /data/imagenet")
+    repository = Path(__file__).resolve().parents[2]
+    homes = [Path.cwd(), repository / "data", repository.parent / "shared" / "data"]
+    if os.environ.get("SCALING_DATA"):
+        homes.insert(1, Path(os.environ["SCALING_DATA"]))
+    for home in homes:
+        path = home / Path(data_root).expanduser()
+        if path.is_dir():
+            return path.resolve()
+    looked = "" if Path(data_root).is_absolute() else f" (looked in {', '.join(map(str, homes))})"
+    raise BadInput(f"no data folder {data_root}{looked}; set --data-root or $SCALING_DATA")
+
+
+class Files:
+    """The images of one split. split: "train" or "test"; kind: "" for folders and tars, hfds/NAME for a HF data set.
+
+    names: class names in the order of their labels; len(): images. Reading is safe from threads and forked workers.
+    """
+
+    def __init__(self, data_root: str, split: str, kind: str = "") -> None:
+        self.split = split
+        self._fresh = _hfds(kind, data_root, split) if kind else _folder_or_tar(find_root(data_root), split)
+        names = getattr(self._fresh, "class_to_idx", None) or getattr(self._fresh, "class_name_to_idx", {})
+        self.names = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+        self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._fresh)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None, "_process": -1, "_lock": None}
+
+    def read(self, i: int) -> tuple[bytes, int]:
+        """The i-th file's bytes and its label."""
+        if self._process != os.getpid():  # a tar's open handle must not be shared with the parent: it has one offset
+            self._reader, self._lock = copy.deepcopy(self._fresh), threading.Lock()
+            self._process = os.getpid()
+        with self._lock:
+            file, label = self._reader[i][:2]
+            with file:
+                return file.read(), int(label)
+
+    def load(self, i: int) -> tuple[Image.Image, int]:
+        """The i-th image, decoded to RGB, and its label. Raises OSError where it is no image or a truncated one."""
+        data, label = self.read(i)
+        with self._said_of(i), Image.open(io.BytesIO(data)) as image:
+            _check_end(data, image.format)
+            return image.convert("RGB"), label
+
+    def check(self, i: int) -> None:
+        """Raise OSError where the i-th file has no image header or lacks its end. Pixels are not decoded: cheap."""
+        data, _ = self.read(i)
+        with self._said_of(i), Image.open(io.BytesIO(data)) as image:
+            _check_end(data, image.format)
+            image.verify()
+
+    @contextlib.contextmanager
+    def _said_of(self, i: int) -> Iterator[None]:
+        """What PIL raises on bad bytes becomes an OSError that names the file."""
+        try:
+            yield
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            reason = "not an image" if isinstance(e, UnidentifiedImageError) else e
+            raise OSError(f"{self.name(i)}: {reason}") from e
+
+    def name(self, i: int) -> str:
+        """The i-th file's name, as an error should call it."""
+        try:
+            return str(self._fresh.filename(i))
+        except Exception:  # a HF data set need not know file names
+            return f"{self.split} image {i}"
+
+
+def _check_end(data: bytes, kind: str | None) -> None:
+    """Raise OSError unless a JPEG or PNG has its end marker: decoders fill what is missing with grey."""
+    end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind or "", b"")
+    if end not in data[-4096:]:
+        raise OSError(f"truncated {kind}")
+
+
+def agree(train: Files, test: Files, classes: int) -> None:
+    """Raise BadInput unless both splits have the same classes, `classes` of them."""
+    if train.names != test.names:
+        only = [
+            f"only in {split}: {', '.join(sorted(rest)[:5])}"
+            for split, rest in (
+                ("train", set(train.names) - set(test.names)),
+                ("test", set(test.names) - set(train.names)),
+            )
+            if rest
+        ]
+        raise BadInput(
+            f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
+        )
+    if train.names and len(train.names) != classes:
+        raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes")
+
+
+def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:
+    """work(i) for every index, in order, on all cores; an OSError is given in the place of its result."""
+
+    def safe(i: int) -> T | OSError:
+        try:
+            return work(int(i))
+        except OSError as e:
+            return e
+
+    with ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 1) + 2)) as pool:
+        yield from pool.map(safe, indices, chunksize=64)
+
+
+def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str) -> list[tuple[int, T]]:
+    """What is left of (index, result or OSError) pairs. bad_images "stop": the first OSError is raised as BadInput."""
+    good = [(i, r) for i, r in found if not isinstance(r, OSError)]
+    bad = [r for _, r in found if isinstance(r, OSError)]
+    if bad and bad_images == "stop":
+        raise BadInput(f"{len(bad)} unreadable {what} image(s), the first {bad[0]}; mend it or take --bad-images skip")
+    if not good:
+        raise BadInput(f"none of the {len(found)} {what} images can be read; the first: {bad[0]}")
+    return good
+
+
+def _folder_or_tar(root: Path, split: str) -> Any:
+    from timm.data.readers.reader_image_folder import ReaderImageFolder
+    from timm.data.readers.reader_image_in_tar import ReaderImageInTar
+
+    for name in SPLITS[split]:
+        folder, tar = root / name, root / f"{name}.tar"
+        try:
+            if folder.is_dir():
+                return ReaderImageFolder(str(folder))
+            if tar.is_file():
+                return ReaderImageInTar(str(tar), cache_tarinfo=False)
+        except Exception as e:  # timm raises what it meets: an empty folder, a damaged tar
+            reason = str(e).splitlines()[0][:160] if str(e) else type(e).__name__
+            raise BadInput(f"{folder if folder.is_dir() else tar} gives no images in class folders ({reason})") from e
+    raise BadInput(f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected")
+
+
+def _hfds(kind: str, data_root: str, split: str) -> Any:
+    try:
+        from timm.data.readers.reader_hfds import ReaderHfds
+    except ImportError as e:
+        raise BadInput(f"{kind} needs the package datasets: pip install '.[hub]'") from e
+    name = kind.removeprefix("hfds/")
+    reasons = []
+    for candidate in SPLITS[split]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                return ReaderHfds(name, root=data_root or None, split=candidate, trust_remote_code=False)
+            except Exception as e:
+                reasons.append(f"{candidate}: {str(e).splitlines()[0][:120] if str(e) else type(e).__name__}")
+    raise BadInput(f"{kind} has no {split} images ({'; '.join(reasons)})")

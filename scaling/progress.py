@@ -1,0 +1,23 @@
+"""What a run says while it works: small values that pass through a pipe, drawn elsewhere. Standard library only."""
+
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    """Where a run is."""
+
+    epoch: int = 0  # being trained, from 1
+    epochs: int = 0
+    step: int = 0  # optimiser steps done
+    steps: int = 0
+    loss: float = float("nan")  # training loss, mean since the last event [nats]
+    images_per_second: float = 0.0
+    eta: float = float("nan")  # to the end of training [s]
+
+
+class Event(NamedTuple):
+    """kind: "open", the run's folder is there; "train" and "evaluate" carry progress; "note" a line for the user."""
+
+    kind: str
+    progress: Progress = Progress()
+    text: str = ""

@@ -1,0 +1,72 @@
+"""Classification: one label an image, cross-entropy [nats]. No files, no schedule of evaluations here."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from scaling.backbones import build_backbone
+from scaling.backbones.weights import seeded
+from scaling.data.batch import Batch, normalise
+from scaling.optim import lr_factor, parameter_groups
+from scaling.recipe import Recipe
+
+
+class Classify(L.LightningModule):
+    """A backbone and a linear classifier on its summary. total_steps: optimiser steps of the whole run.
+
+    After an evaluation, `results()` gives test_loss [nats], top1 and top5 [%], each a mean over images.
+    """
+
+    def __init__(self, recipe: Recipe, total_steps: int) -> None:
+        super().__init__()
+        self.recipe, self.total_steps = recipe, total_steps
+        self.backbone = build_backbone(recipe)
+        self.head = nn.Linear(self.backbone.width, recipe.classes)
+        with seeded(recipe.seed):
+            nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.test_loss = MeanMetric()
+        self.top1 = MulticlassAccuracy(recipe.classes, top_k=1, average="micro")
+        self.top5 = MulticlassAccuracy(recipe.classes, top_k=min(5, recipe.classes), average="micro")
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """uint8 images (B, 3, H, W) to logits (B, classes)."""
+        return self.head(self.backbone(normalise(image_BCHW)).summary_BD)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
+
+    def _evaluate(self, batch: Batch, batch_idx: int) -> None:
+        logits_BK = self(batch.image_BCHW).float()
+        # Weighted by image: the last batch is smaller, and unreadable images may be missing anywhere.
+        self.test_loss.update(cross_entropy(logits_BK, batch.label_B, reduction="none"))
+        self.top1.update(logits_BK, batch.label_B)
+        self.top5.update(logits_BK, batch.label_B)
+
+    validation_step = _evaluate
+    test_step = _evaluate
+
+    def results(self) -> dict[str, float]:
+        """test_loss [nats], top1, top5 [%] of the evaluation just done; starts the next one afresh."""
+        values = {
+            "test_loss": self.test_loss.compute().item(),
+            "top1": 100 * self.top1.compute().item(),
+            "top5": 100 * self.top5.compute().item(),
+        }
+        for metric in (self.test_loss, self.top1, self.top5):
+            metric.reset()
+        return values
+
+    def configure_optimizers(self) -> Any:
+        r = self.recipe
+        optimiser = torch.optim.AdamW(
+            parameter_groups(self, r.weight_decay), lr=r.lr, betas=(r.beta1, r.beta2), fused=True
+        )
+        warmup = r.warmup_epochs * self.total_steps / r.epochs
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, warmup, self.total_steps))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

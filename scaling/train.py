@@ -1,0 +1,239 @@
+"""train(recipe, results) -> RunRecord: one run from its recipe to its record, on Lightning.
+
+Lightning sees one long stream of steps: what an epoch is, the recipe decides (scaling/data/order.py). The order of
+images and every random number of a step follow from seed and step, so a checkpoint needs no random state, and a run
+that was cut off anywhere ends with the weights of one that was not.
+"""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from filelock import FileLock, Timeout
+
+from scaling import costs
+from scaling.callbacks import Keeper, NonFinite, Stopped
+from scaling.data.classification import Images, default_workers
+from scaling.machine import git_commit, machine, memory_now, memory_peak, memory_reset, usable_cores, versions
+from scaling.progress import Event
+from scaling.recipe import BadInput, Recipe
+from scaling.record import CHECKPOINT, CURVE, RECIPE, RunRecord, write_atomically
+from scaling.tasks.classify import Classify
+
+TASKS: dict[str, Callable[[Recipe, int], L.LightningModule]] = {"classify": Classify}
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the machine decides and the numbers do not depend on (to the last bit: threads and accelerator do)."""
+
+    accelerator: str = "auto"  # Lightning's: auto, cpu, gpu
+    devices: str = "auto"  # Lightning's: how many, or which
+    threads: int = 0  # CPU threads for arithmetic; 0: one a usable core
+    workers: int = -1  # processes that read and decode files; -1: by the number of cores
+    checkpoint_minutes: float = 10.0  # longest time between checkpoints; there is one at every end of an epoch too
+
+
+class Elsewhere(RuntimeError):
+    """Another process holds this run's folder: it is being trained right now."""
+
+
+@contextlib.contextmanager
+def hold(folder: Path, wait: float = 0) -> Iterator[None]:
+    """Hold a run's folder against every other process, for as long as this one lives. Raises Elsewhere.
+
+    wait: seconds to wait for another holder; -1: without end.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout as e:
+        raise Elsewhere(folder.name) from e
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_run(recipe: Recipe, results: Path) -> Path:
+    """The run's folder, made where it is missing, with its recipe.json. Raises BadInput where it cannot be written."""
+    folder = Path(results) / recipe.run_id
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / RECIPE, recipe.canonical_json() + "\n")
+    except OSError as e:
+        raise BadInput(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
+    return folder
+
+
+def recorded(folder: Path) -> RunRecord | None:
+    """The folder's record; None where there is none, or a damaged one: then the run is to be done."""
+    try:
+        return RunRecord.load(folder)
+    except (FileNotFoundError, BadInput):
+        return None
+
+
+def train(
+    recipe: Recipe,
+    results: Path,
+    settings: Settings | None = None,
+    report: Report = lambda event: None,
+    wait: float = 0,
+) -> RunRecord:
+    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record.
+
+    report is called with progress.Event values; wait: seconds to wait for another process that has the run, -1 without
+    end. Raises BadInput (nothing was written), Elsewhere, Stopped (Ctrl-C or SIGTERM; the run can be resumed). A loss
+    that is not finite ends the run with a record whose status is "failed".
+    """
+    settings = settings or Settings()
+    record = recorded(Path(results) / recipe.run_id)
+    if record is not None:
+        return record
+    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers())
+    data.prepare()
+    folder = open_run(recipe, results)
+    report(Event("open"))
+    with hold(folder, wait):
+        record = recorded(folder)  # the process that we waited for may have finished it
+        if record is None:
+            torch.set_num_threads(settings.threads or usable_cores())
+            record = _train(recipe, folder, settings, data, report)
+        return record
+
+
+def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, report: Report) -> RunRecord:
+    memory_reset()
+    base = memory_now()
+    module = TASKS[recipe.task](recipe, data.total_steps)
+    keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, base)
+    checkpoint = _usable_checkpoint(folder, report)
+    trainer = _trainer(recipe, settings, keeper, data)
+    failure: dict[str, Any] = {}
+    results: dict[str, float] = {}
+    with _quiet():
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            report(Event("evaluate", keeper.progress(trainer)))
+            trainer.test(module, datamodule=data, verbose=False)
+            results = module.results()
+            if not all(map(_is_finite, results.values())):
+                failure = {"reason": "test loss is not finite", "step": trainer.global_step, "lr": 0.0}
+        except NonFinite as e:
+            failure = e.facts
+    keeper.finish(results)
+    record = RunRecord(
+        run_id=recipe.run_id,
+        group=recipe.group,
+        recipe=recipe.to_dict(),
+        status="failed" if failure else "finished",
+        test_loss=None if failure else results["test_loss"],
+        metrics={}
+        if failure
+        else {**_but(results, "test_loss"), "train_loss": keeper.train_loss, **data.skipped, **keeper.skipped},
+        tokens=costs.tokens(recipe.image, recipe.patch),
+        parameters=sum(p.numel() for p in module.parameters()),
+        flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
+        peak_memory=max(keeper.peak_memory, memory_peak() - base),
+        images_per_second=keeper.images_per_second,
+        wall_time=keeper.wall_time(),
+        curve=CURVE,
+        failure=failure,
+        versions=versions(),
+        git_commit=git_commit(),
+        machine=machine(),
+        started=keeper.started,
+        ended=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    if trainer.is_global_zero:
+        record.save(folder)
+    return record
+
+
+def _trainer(recipe: Recipe, settings: Settings, keeper: Keeper, data: Images) -> L.Trainer:
+    every = recipe.eval_every * data.steps_per_epoch
+    try:
+        return L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices if not settings.devices.isdigit() else int(settings.devices),
+            precision=_precision(recipe.precision, settings.accelerator),
+            max_epochs=-1,
+            max_steps=data.total_steps,
+            gradient_clip_val=recipe.clip or None,
+            # The end of the run has an evaluation of its own.
+            val_check_interval=every if 0 < every < data.total_steps else None,
+            check_val_every_n_epoch=None,
+            limit_val_batches=1.0 if 0 < every < data.total_steps else 0,
+            num_sanity_val_steps=0,
+            callbacks=[keeper],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (ValueError, RuntimeError, L.fabric.utilities.exceptions.MisconfigurationException) as e:
+        raise BadInput(f"accelerator {settings.accelerator}, devices {settings.devices}: {_first_line(e)}") from e
+
+
+def _precision(wanted: str, accelerator: str) -> str:
+    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    if wanted == "auto":
+        return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return {"32": "32-true"}.get(wanted, wanted)
+
+
+def _usable_checkpoint(folder: Path, report: Report) -> Path | None:
+    """The run's checkpoint, if it can be read; one that cannot is said and set aside, and the run starts anew."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if held["run_id"] != folder.name:
+            raise ValueError(f"it belongs to {held['run_id']}")
+        return path
+    except Exception as e:  # a damaged file fails in as many ways as there are bytes
+        os.replace(path, path.with_suffix(".damaged"))
+        report(Event("note", text=f"checkpoint of {folder.name} cannot be used ({_first_line(e)}); starting anew"))
+        return None
+
+
+def _first_line(e: Exception) -> str:
+    return (str(e).splitlines() or [type(e).__name__])[0][:160]
+
+
+def _but(values: dict[str, float], name: str) -> dict[str, float]:
+    return {k: v for k, v in values.items() if k != name}
+
+
+def _is_finite(x: float) -> bool:
+    return x == x and abs(x) != float("inf")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice on loaders and loggers does not fit here: this module decides both."""
+    with warnings.catch_warnings():
+        for said in (
+            ".*does not have many workers.*",
+            ".*isinstance.*treespec.*",
+            ".*`IterableDataset` has `__len__`.*",
+            ".*dataloader is not resumable.*",
+            ".*LeafSpec.*",
+            ".*litlogger.*",
+        ):
+            warnings.filterwarnings("ignore", message=said)
+        yield
+
+
+__all__ = ["BadInput", "Elsewhere", "Settings", "Stopped", "hold", "open_run", "recorded", "train"]
