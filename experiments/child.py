@@ -1,0 +1,113 @@
+"""What happens in the process that trains: run one recipe, put everything said on the way into its log.txt."""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scaling.progress import Event
+from scaling.recipe import BadInput, Recipe
+from scaling.record import LOG, RunRecord
+
+
+class Outcome(NamedTuple):
+    """How a run ended. status: exit status of run.py for it: 0 finished, 1 failed, 2 bad input, 130 stopped."""
+
+    status: int
+    text: str  # one line
+    elsewhere: bool = False  # another process is training it
+
+
+def run_quietly(
+    recipe: Recipe, results: Path, settings: dict[str, Any], report: Callable[[Event], None], wait: bool = False
+) -> Outcome:
+    """Train in this process. Never raises: what went wrong is in the outcome, its traceback in log.txt.
+
+    wait: for another process that is training this run, instead of leaving it alone.
+    """
+    folder = results / recipe.run_id
+    try:
+        from scaling.train import Elsewhere, Settings, Stopped, train
+
+        for name in ("lightning.pytorch", "lightning.fabric"):  # after the import, which sets them itself
+            logging.getLogger(name).setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
+    except BadInput as e:
+        return Outcome(2, bad_input_line(e))
+    except Elsewhere:
+        return Outcome(0, "another process is training it; looked at again at the end", elsewhere=True)
+    except (Stopped, KeyboardInterrupt):
+        return Outcome(130, "stopped; the same command goes on from here")
+    except OSError as e:
+        _log(folder, traceback.format_exc())
+        what = f"{e.strerror or e}" + (f": {e.filename}" if e.filename else "")
+        return Outcome(1, f"{what}; mend that and give the same command again")
+    except Exception as e:
+        _log(folder, traceback.format_exc())
+        reason = str(e).splitlines()[0] if str(e) else ""
+        return Outcome(1, f"{type(e).__name__}: {reason[:300]} (all of it in {folder / LOG})")
+
+
+def outcome_of(record: RunRecord) -> Outcome:
+    """A record in one line."""
+    if record.status == "failed":
+        f = record.failure
+        return Outcome(1, f"{f['reason']} at step {f['step']}, learning rate {f['lr']:.3g}; delete its folder to retry")
+    top1 = record.metrics.get("top1")
+    accuracy = f", top-1 {top1:.1f} %" if top1 is not None else ""
+    return Outcome(0, f"test loss {record.test_loss:.4f} nats{accuracy}, {record.wall_time:.0f} s")
+
+
+def bad_input_line(e: BadInput) -> str:
+    """What a BadInput says, also where a worker process of torch's loader has wrapped it in a traceback."""
+    lines = [line for line in str(e).splitlines() if line.strip()]
+    return lines[-1].split("BadInput: ", 1)[-1] if lines else "bad input"
+
+
+def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], wait: bool, pipe: Connection) -> None:
+    """Entry of a sweep's child process: events and at the end the outcome go through the pipe."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside of training too, SIGTERM is a clean stop
+    value, folder = Recipe.from_dict(recipe), Path(results)
+    _output_into(Path(os.devnull))  # until the run has a folder of its own
+
+    def send(item: Event | Outcome) -> None:
+        if isinstance(item, Event) and item.kind == "open":
+            _output_into(folder / value.run_id / LOG)
+            return
+        try:
+            pipe.send(item)
+        except OSError:  # the sweep is gone: stop as on Ctrl-C, the run can be resumed
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        outcome = run_quietly(value, folder, settings, send, wait)
+    except KeyboardInterrupt:
+        outcome = Outcome(130, "stopped; the same command goes on from here")
+    with suppress(OSError):
+        pipe.send(outcome)
+    sys.exit(outcome.status)
+
+
+def _output_into(path: Path) -> None:
+    """From here on, all that this process and its libraries print goes to the end of path."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def _log(folder: Path, text: str) -> None:
+    if folder.is_dir():
+        with suppress(OSError), open(folder / LOG, "a") as f:  # the disk that is full may be this one
+            f.write(text)

@@ -1,0 +1,150 @@
+"""The command line that run.py and sweep.py share: recipes by name, any field of a recipe as an option or from YAML.
+
+Bad input is one line on stderr and exit status 2. Nothing here imports torch: --help answers at once.
+"""
+
+import dataclasses
+import difflib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from experiments import cifar10, imagenet, shapes
+from scaling.recipe import BadInput, Recipe, check_name
+
+FIELDS = dataclasses.fields(Recipe)
+SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
+    "accelerator": (str, "auto", "where to compute: auto, cpu, gpu"),
+    "devices": (str, "auto", "how many devices, or which: auto, 2, 0,1"),
+    "threads": (int, 0, "CPU threads for arithmetic; 0: one a usable core"),
+    "workers": (int, -1, "processes that read and decode image files; -1: by the number of cores"),
+    "checkpoint_minutes": (float, 10.0, "longest time between checkpoints [min]; every end of an epoch has one too"),
+}
+
+
+def recipes() -> dict[str, Callable[[int], Recipe]]:
+    """Every recipe by its name on the command line, as "shapes.deit_nano": a function of the patch size [px]."""
+    return {
+        f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
+        for module in (shapes, cifar10, imagenet)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+    }
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's, with errors of one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+        raise BadInput(_one_line(message))
+
+
+def parser(program: str, what: str, recipe: str) -> Parser:
+    """A parser with the options that both programs have. recipe: the help of the positional argument."""
+    p = Parser(prog=f"python experiments/{program}", description=what)
+    p.add_argument("recipe", type=str, help=recipe)
+    p.add_argument("--config", action="config", help="YAML file with any of the options below")
+    p.add_argument("--results", type=str, default="results", help="folder with one folder a run")
+    p.add_argument("--print-recipe", action="store_true", help="print the resolved recipe as YAML and exit")
+    for name, (kind, default, text) in SETTINGS.items():
+        p.add_argument(*_spellings(name), type=kind, default=default, help=text)
+    return p
+
+
+def add_fields(p: Parser, leave_out: tuple[str, ...] = ()) -> None:
+    """An option for each field of Recipe; one that is not given keeps what the recipe says."""
+    group = p.add_argument_group("fields of the recipe, each overriding what the named recipe says")
+    for f in FIELDS:
+        if f.name not in leave_out:
+            text = f.metadata["help"].replace("%", "%%")
+            group.add_argument(*_spellings(f.name), type=f.type, default=None, help=text)
+
+
+def overrides(args: Namespace) -> dict[str, Any]:
+    """The fields that the user set."""
+    given = {f.name: args.get(f.name) for f in FIELDS if f.name in args}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def resolve(name: str, patch: int, given: dict[str, Any]) -> Recipe:
+    """The recipe called name at a patch size [px], with the fields in given replaced. Raises BadInput."""
+    known = recipes()
+    check_name("recipe", name, known)
+    function = known[name]
+    try:
+        base = function(patch)
+    except BadInput:  # the recipe's own image does not fit the patch; the one that the user asks for may
+        base = function(1)
+    return Recipe(**{**base.to_dict(), "patch": patch, **given})
+
+
+def settings(args: Namespace) -> dict[str, Any]:
+    """What the machine decides, as keywords of scaling.train.Settings. Raises BadInput."""
+    values = {name: args[name] for name in SETTINGS}
+    check_name("accelerator", values["accelerator"], ("auto", "cpu", "gpu", "cuda", "mps"))
+    if values["threads"] < 0:
+        raise BadInput(f"threads {values['threads']} must be 0 or more")
+    if values["checkpoint_minutes"] < 0:
+        raise BadInput(f"checkpoint_minutes {values['checkpoint_minutes']} must be 0 or more")
+    return values
+
+
+def numbers(text: str, what: str) -> list[int]:
+    """Whole numbers from "16,8,4". Raises BadInput."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        found = [int(part) for part in parts]
+    except ValueError:
+        found = []
+    if not found:
+        raise BadInput(f"{what} {text!r} is not a list of whole numbers such as 16,8,4")
+    return list(dict.fromkeys(found))
+
+
+def as_yaml(recipe: Recipe) -> str:
+    """The resolved recipe, as --config reads it."""
+    return yaml.safe_dump(recipe.to_dict(), sort_keys=False).rstrip()
+
+
+def check_writable(results: Path) -> None:
+    """Raise BadInput unless a folder `results` is there, or can be made, and can be written; makes nothing."""
+    existing = next(p for p in (results, *results.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise BadInput(f"results folder {results}: {existing} is a file; name another: --results")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise BadInput(f"results folder {results}: {existing} cannot be written; name another: --results")
+
+
+def guarded(main: Callable[[], int]) -> NoReturn:
+    """Run a program's main and exit with its status; bad input is one line on stderr and status 2."""
+    try:
+        sys.exit(main())
+    except BadInput as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"]))
+
+
+def _one_line(message: str) -> str:
+    """jsonargparse's message without line breaks, with the nearest option where one is unknown."""
+    text = " ".join(line.strip() for line in str(message).splitlines() if line.strip())
+    names = [f.name for f in FIELDS] + list(SETTINGS) + ["results", "config", "patch", "seeds"]
+    for word in ("unrecognized arguments: ", "Option '"):
+        if word in text:
+            given = text.split(word, 1)[1].split()[0].strip("'").split("=")[0]
+            near = difflib.get_close_matches(given.lstrip("-").replace("-", "_"), names, n=1)
+            hint = f"; did you mean --{near[0].replace('_', '-')}?" if near else "; --help lists the options"
+            return f"unknown option {given}{hint}"
+    return text.replace("Parser key ", "option ").replace("<class '", "").replace("'>", "").replace(":  ", ": ")

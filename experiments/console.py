@@ -1,0 +1,109 @@
+"""What the user sees of runs at work: live bars in a terminal, plain lines in pipes and CI. No torch."""
+
+import math
+import sys
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TextColumn
+
+from scaling.progress import Event
+from scaling.progress import Progress as Where
+
+PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
+
+
+class Console:
+    """One run at a time, and the sweep around it where there is one. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.rich = RichConsole(highlight=False, soft_wrap=True)
+        self.live = self.rich.is_terminal
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[text]}"),
+            console=self.rich,
+            refresh_per_second=5,
+            transient=True,
+        )
+        self._run: Any = None
+        self._sweep: Any = None
+        self._said = 0.0
+
+    def __enter__(self) -> "Console":
+        if self.live:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.bars.stop()
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        self.rich.print(text, markup=False)
+        sys.stdout.flush()
+
+    def sweep(self, done: int, total: int, eta: float) -> None:
+        """Runs done of all, and the time that the rest will take [s]; nan: not known yet."""
+        text = f"{done} of {total} runs, ETA {_time(eta)}"
+        if not self.live:
+            if 0 < done < total:
+                self.line(f"sweep: {text}")
+            return
+        if self._sweep is None:
+            self._sweep = self.bars.add_task("sweep", total=total, text="")
+        self.bars.update(self._sweep, completed=done, text=text)
+
+    def begin(self, name: str) -> None:
+        """A run starts; name: its run_id."""
+        self._said = time.monotonic()
+        if self.live:
+            self._run = self.bars.add_task(_short(name), total=None, text="starting")
+        else:
+            self.line(f"{name}: starting")
+
+    def show(self, event: Event) -> None:
+        """An event of the run that was begun last."""
+        if event.kind == "note":
+            self.line(event.text)
+        elif self.live and self._run is not None:
+            where = event.progress
+            text = _where(where) if event.kind == "train" else "evaluating"
+            self.bars.update(self._run, total=where.steps or None, completed=where.step, text=text)
+        elif time.monotonic() - self._said > PLAIN_SECONDS:
+            self._said = time.monotonic()
+            self.line(f"  {_where(event.progress)}" if event.kind == "train" else "  evaluating")
+
+    def finish(self, name: str, status: int, text: str) -> None:
+        """The run that was begun last has ended; status as in child.Outcome."""
+        if self.live and self._run is not None:
+            self.bars.remove_task(self._run)
+        self._run = None
+        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {name}: {text}")
+
+
+def _where(p: Where) -> str:
+    """Fits beside the bar on 80 columns."""
+    loss = f"{p.loss:.3f}" if not math.isnan(p.loss) else "-"
+    return (
+        f"epoch {p.epoch}/{p.epochs} step {p.step}/{p.steps} loss {loss} {p.images_per_second:.0f} img/s "
+        f"ETA {_time(p.eta)}"
+    )
+
+
+def _short(run_id: str) -> str:
+    """The parts of a run_id that differ within a sweep: backbone and patch."""
+    parts = run_id.split("-")
+    patch = next((part for part in parts if part[:1] == "p" and part[1:].isdigit()), "")
+    return f"{parts[2]} {patch}" if len(parts) > 2 else run_id
+
+
+def _time(seconds: float) -> str:
+    return "?" if math.isnan(seconds) else str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,221 @@
+"""A sweep: every recipe at every patch size and seed, each run in a process of its own, then the laws.
+
+python experiments/sweep.py shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --results DIR [--dry-run]
+Finished runs are skipped and cut-off ones resumed, so the same command goes on after any interruption.
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads slow two busy cores down
+
+from experiments import cli
+from experiments.child import Outcome, child_main, outcome_of
+from experiments.console import Console
+from scaling import costs
+from scaling.recipe import BadInput, Recipe
+from scaling.record import CHECKPOINT, LOG, RunRecord
+
+STOP_SECONDS = 60  # that a run has to save itself after Ctrl-C
+
+
+def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+    """The recipes of all runs, and all options. Raises BadInput."""
+    p = cli.parser(
+        "sweep.py",
+        "Train every recipe at every patch size, then fit the laws.",
+        "recipes, separated by commas, of: " + ", ".join(cli.recipes()),
+    )
+    p.add_argument("--patch", type=str, default="16,8,4,2,1", help="patch sizes, separated by commas [px]")
+    p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
+    p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    cli.add_fields(p, leave_out=("patch", "seed"))
+    args = p.parse_args(argv)
+    given = cli.overrides(args)
+    names = [name.strip() for name in args.recipe.split(",") if name.strip()]
+    patches, seeds = cli.numbers(args.patch, "patch"), cli.numbers(args.seeds, "seeds")
+    runs = [
+        cli.resolve(name, patch, {**given, "seed": seed})
+        for seed in seeds
+        for patch in sorted(patches, reverse=True)
+        for name in names
+    ]
+    return list({run.run_id: run for run in runs}.values()), args
+
+
+def main(argv: list[str] | None = None) -> int:
+    runs, args = arguments(sys.argv[1:] if argv is None else argv)
+    results = Path(args.results)
+    settings = cli.settings(args)
+    if args.print_recipe:
+        print("\n---\n".join(cli.as_yaml(run) for run in runs))
+        return 0
+    if args.dry_run:
+        for run in runs:
+            state = recorded(results / run.run_id)
+            begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
+            print(f"{state.text if state else begun:6} {run.run_id}")
+        return 0
+    cli.check_writable(results)
+    with Console() as console:
+        outcomes = run_all(runs, results, settings, console)
+    if any(o.status == 130 for o in outcomes.values()):
+        raise KeyboardInterrupt
+    show_laws(runs, results)
+    return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
+
+
+def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console: Console) -> dict[str, Outcome]:
+    """Outcomes by run_id. One run after the other; what another process is training is waited for at the end.
+
+    Raises BadInput where the first run cannot begin: then nothing has been written.
+    """
+    context = _context()
+    outcomes: dict[str, Outcome] = {}
+    clock = Clock()
+    elsewhere: list[Recipe] = []
+    for run, wait in chain(((r, False) for r in runs), ((r, True) for r in elsewhere)):
+        outcome = recorded(results / run.run_id)
+        if outcome is not None:
+            console.line(f"have {run.run_id}: {outcome.text}")
+        else:
+            console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
+            console.begin(run.run_id)
+            began = time.monotonic()
+            outcome = run_one(context, run, results, settings, wait, console)
+            if outcome.status == 2 and not outcomes:
+                raise BadInput(outcome.text)
+            if outcome.status == 0 and not outcome.elsewhere:
+                clock.add(run, time.monotonic() - began)
+            console.finish(run.run_id, outcome.status, outcome.text)
+        if outcome.elsewhere:
+            elsewhere.append(run)
+            continue
+        outcomes[run.run_id] = outcome
+        if outcome.status == 130:
+            break
+    console.sweep(len(outcomes), len(runs), 0.0)
+    return outcomes
+
+
+def run_one(
+    context: Any, run: Recipe, results: Path, settings: dict[str, Any], wait: bool, console: Console
+) -> Outcome:
+    """One run in a process of its own: what kills it leaves the sweep alive."""
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=child_main, args=(run.to_dict(), str(results), settings, wait, theirs))
+    process.start()
+    theirs.close()
+    outcome = None
+    try:
+        while outcome is None:
+            item = ours.recv()
+            if isinstance(item, Outcome):
+                outcome = item
+            else:
+                console.show(item)
+    except EOFError:  # it died without a word: killed, out of memory, a crash in compiled code
+        process.join()
+        outcome = Outcome(1, _death(process.exitcode))
+    except KeyboardInterrupt:  # the child got the same signal and saves itself now
+        console.line("stopping after this step, with a checkpoint; the same command goes on from here")
+        process.join(STOP_SECONDS)
+        outcome = Outcome(130, "stopped; the same command goes on from here")
+    finally:
+        if process.is_alive() and outcome is None:
+            process.terminate()
+        ours.close()
+    process.join(STOP_SECONDS)
+    return outcome
+
+
+def recorded(folder: Path) -> Outcome | None:
+    """What the folder's record says; None where the run is still to be done (or its record is damaged)."""
+    try:
+        return outcome_of(RunRecord.load(folder))
+    except (FileNotFoundError, BadInput):
+        return None
+
+
+class Clock:
+    """Predicts what runs take, from what others took: a start-up and a time per FLOP, by least squares."""
+
+    def __init__(self) -> None:
+        self.flops: list[float] = []
+        self.seconds: list[float] = []
+
+    def add(self, run: Recipe, seconds: float) -> None:
+        self.flops.append(weight(run))
+        self.seconds.append(seconds)
+
+    def eta(self, left: list[Recipe]) -> float:
+        """Seconds for the runs that are left; nan while there is nothing to go by."""
+        if len(set(self.flops)) < 2:
+            return math.nan
+        x, y = np.array(self.flops), np.array(self.seconds)
+        slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))
+        start = max(0.0, float(y.mean() - slope * x.mean()))
+        return sum(start + slope * weight(run) for run in left)
+
+
+def weight(run: Recipe) -> float:
+    """FLOPs of a run's training, up to the number of images where the recipe leaves that to the data."""
+    return costs.recipe_training_flops(run, run.train_images or 1)
+
+
+def show_laws(runs: list[Recipe], results: Path) -> None:
+    """The table, the laws and the plot of this sweep's runs."""
+    from analysis import fit_laws
+    from analysis.runs import load
+
+    frame = load(results)
+    fit_laws.report(frame[frame.run_id.isin([run.run_id for run in runs])], results / "analysis")
+
+
+def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:
+    """Say which runs failed, with the last lines of their logs. Returns the exit status."""
+    for run_id, outcome in failed.items():
+        console.line(f"FAILED {run_id}: {outcome.text}")
+        for line in last_lines(results / run_id / LOG):
+            console.line(f"    {line}")
+    if failed:
+        console.line(f"{len(failed)} run(s) failed; the same command tries again those that have no record")
+    return 1 if failed else 0
+
+
+def last_lines(log: Path, count: int = 5) -> list[str]:
+    try:
+        return log.read_text(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def _context() -> Any:
+    """Processes that start from one in which torch, lightning and timm are imported already: seconds saved a run."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scaling.train"])
+    return context
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}; the same command resumes it"
+    return f"its process ended with status {exit_code} and said nothing; the same command resumes it"
+
+
+if __name__ == "__main__":
+    cli.guarded(main)
