@@ -47,7 +47,7 @@ class Parser(ArgumentParser):
 
 def parser(program: str, what: str, recipe: str) -> Parser:
     """A parser with the options that both programs have. recipe: the help of the positional argument."""
-    p = Parser(prog=f"python experiments/{program}", description=what)
+    p = Parser(prog=f"python experiments/{program}", description=what, allow_abbrev=False)
     p.add_argument("recipe", type=str, help=recipe)
     p.add_argument("--config", action="config", help="YAML file with any of the options below")
     p.add_argument("--results", type=str, default="results", help="folder with one folder a run")
@@ -66,9 +66,9 @@ def add_fields(p: Parser, leave_out: tuple[str, ...] = ()) -> None:
             group.add_argument(*_spellings(f.name), type=f.type, default=None, help=text)
 
 
-def overrides(args: Namespace) -> dict[str, Any]:
-    """The fields that the user set."""
-    given = {f.name: args.get(f.name) for f in FIELDS if f.name in args}
+def overrides(args: Namespace, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields that the user set; leave_out: as for add_fields."""
+    given = {f.name: args.get(f.name) for f in FIELDS if f.name in args and f.name not in leave_out}
     return {name: value for name, value in given.items() if value is not None}
 
 

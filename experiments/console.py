@@ -65,7 +65,7 @@ class Console:
         """A run starts; name: its run_id."""
         self._said = time.monotonic()
         if self.live:
-            self._run = self.bars.add_task(_short(name), total=None, text="starting")
+            self._run = self.bars.add_task(short(name), total=None, text="starting")
         else:
             self.line(f"{name}: starting")
 
@@ -86,7 +86,7 @@ class Console:
         if self.live and self._run is not None:
             self.bars.remove_task(self._run)
         self._run = None
-        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {name}: {text}")
+        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {short(name)}: {text}")
 
 
 def _where(p: Where) -> str:
@@ -98,11 +98,10 @@ def _where(p: Where) -> str:
     )
 
 
-def _short(run_id: str) -> str:
-    """The parts of a run_id that differ within a sweep: backbone and patch."""
-    parts = run_id.split("-")
-    patch = next((part for part in parts if part[:1] == "p" and part[1:].isdigit()), "")
-    return f"{parts[2]} {patch}" if len(parts) > 2 else run_id
+def short(run_id: str) -> str:
+    """The parts of a run_id that differ within a sweep: backbone, patch, seed."""
+    backbone, _, patch, seed = run_id.split("-")[-5:-1]
+    return f"{backbone} {patch} {seed}"
 
 
 def _time(seconds: float) -> str:

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 
 from experiments import cli
 from experiments.child import Outcome, child_main, outcome_of
-from experiments.console import Console
+from experiments.console import Console, short
 from scaling import costs
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, LOG, RunRecord
@@ -39,9 +39,10 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     p.add_argument("--patch", type=str, default="16,8,4,2,1", help="patch sizes, separated by commas [px]")
     p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
     p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
-    cli.add_fields(p, leave_out=("patch", "seed"))
+    lists = ("patch", "seed")  # fields that a sweep has its own options for
+    cli.add_fields(p, leave_out=lists)
     args = p.parse_args(argv)
-    given = cli.overrides(args)
+    given = cli.overrides(args, leave_out=lists)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     patches, seeds = cli.numbers(args.patch, "patch"), cli.numbers(args.seeds, "seeds")
     runs = [
@@ -71,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         outcomes = run_all(runs, results, settings, console)
     if any(o.status == 130 for o in outcomes.values()):
         raise KeyboardInterrupt
-    show_laws(runs, results)
+    if any(o.status == 0 for o in outcomes.values()):
+        show_laws(runs, results)
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
@@ -87,7 +89,7 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
     for run, wait in chain(((r, False) for r in runs), ((r, True) for r in elsewhere)):
         outcome = recorded(results / run.run_id)
         if outcome is not None:
-            console.line(f"have {run.run_id}: {outcome.text}")
+            console.line(f"have {short(run.run_id)}: {outcome.text}")
         else:
             console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
             console.begin(run.run_id)
@@ -185,7 +187,8 @@ def show_laws(runs: list[Recipe], results: Path) -> None:
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:
     """Say which runs failed, with the last lines of their logs. Returns the exit status."""
     for run_id, outcome in failed.items():
-        console.line(f"FAILED {run_id}: {outcome.text}")
+        console.line(f"FAILED {run_id}")
+        console.line(f"    {outcome.text}")
         for line in last_lines(results / run_id / LOG):
             console.line(f"    {line}")
     if failed:

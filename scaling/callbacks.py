@@ -86,13 +86,15 @@ class Keeper(L.Callback):
             "train_seconds": self.train_seconds,
             "images": self.images,
             "seconds": self.wall_time(),
-            "peak_memory": max(self.peak_memory, 0),
+            "peak_memory": self.peak_memory,
+            "train_loss": self.train_loss,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.skipped, self.started = state_dict["rows"], state_dict["skipped"], state_dict["started"]
         self.train_seconds, self.images = state_dict["train_seconds"], state_dict["images"]
         self.earlier_seconds, self.peak_memory = state_dict["seconds"], state_dict["peak_memory"]
+        self.train_loss = state_dict["train_loss"]
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["run_id"] = self.recipe.run_id
@@ -126,6 +128,14 @@ class Keeper(L.Callback):
         ends_epoch = step % self.data.steps_per_epoch == 0
         if self._stop or ends_epoch or step % self._row_every == 0 or now - self._reported > REPORT_SECONDS:
             self._close_window(trainer, step, now, row=ends_epoch or step % self._row_every == 0)
+        if not self._evaluation_follows(step):  # else once that is done: a resumed run would leave it out
+            self._save_or_stop(trainer, now, ends_epoch)
+
+    def _evaluation_follows(self, step: int) -> bool:
+        every = self.recipe.eval_every * self.data.steps_per_epoch
+        return 0 < every < self.data.total_steps and step % every == 0
+
+    def _save_or_stop(self, trainer: L.Trainer, now: float, ends_epoch: bool) -> None:
         if self._stop or ends_epoch or now - self._saved > self.checkpoint_seconds:
             self._save(trainer)
         if self._stop:
@@ -190,8 +200,11 @@ class Keeper(L.Callback):
     # Evaluation during training
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._add_row(trainer.global_step, "", "", pl_module.results()["test_loss"])
-        self.write_curve()
+        results = pl_module.results()
+        if trainer.global_step < self.data.total_steps:  # the run's end has an evaluation of its own
+            self._add_row(trainer.global_step, "", "", results["test_loss"])
+            self.write_curve()
+        self._save_or_stop(trainer, time.monotonic(), ends_epoch=True)
         self._window_start = time.monotonic()  # evaluation is no training time
 
     # The run in numbers

@@ -7,6 +7,7 @@ Standard library only.
 
 import dataclasses
 import json
+import math
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -61,13 +62,19 @@ class RunRecord:
             Recipe.from_dict(record.recipe)
             if record.status not in ("finished", "failed"):
                 raise ValueError(f"status is {record.status!r}")
-            if record.status == "finished" and not isinstance(record.test_loss, int | float):
-                raise ValueError("a finished run without a test loss")
+            if record.status == "finished" and not _is_loss(record.test_loss):
+                raise ValueError(f"test_loss of a finished run is {record.test_loss!r}")
+            if not isinstance(record.metrics, dict):
+                raise ValueError(f"metrics are {record.metrics!r}")
         except FileNotFoundError:
             raise
         except (ValueError, TypeError, OSError) as e:
             raise BadInput(f"{path} is no run record ({e}); delete it and the run is done again") from e
         return record
+
+
+def _is_loss(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def write_atomically(path: Path, text: str) -> Path:

@@ -45,7 +45,8 @@ class Stream:
         self.per_epoch = steps_per_epoch(n, batch)
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        """Steps of the whole run, start not taken off: Lightning counts a resumed run's batches from its beginning."""
+        return self.stop
 
     def __iter__(self) -> Iterator[list[Draw]]:
         order, of_epoch = np.empty(0, np.int64), -1

@@ -1,0 +1,143 @@
+"""Figures: each function takes a frame or arrays and returns a matplotlib Figure; scripts write files, figures do not.
+
+The only importer of matplotlib here, and never of pyplot: a Figure made by itself draws on any machine, with or
+without a display, and leaves no state behind.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
+
+from analysis.laws import Fit, fit
+from analysis.runs import finished, labels
+
+# Okabe and Ito's colours, dark enough to be told apart in grey by their markers; and the markers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES: dict[str, Any] = {"power": "-", "shifted": (0, (5, 2.5))}
+FEWEST_PATCHES = 3  # different patch sizes that a law is drawn from
+
+
+def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted")) -> Figure:
+    """Test loss against patch side, log-log, a series a group, every seed a point, with the fitted laws.
+
+    frame: runs as analysis.runs.load gives them; those that did not finish are left out.  forms: the laws to draw,
+    the power law as a line, the shifted one dashed; the band is the 95 % interval of the last of them, where it has
+    one.  Patches get smaller to the right: that way cost grows and loss falls."""
+    runs = finished(frame)
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    ends: list[tuple[float, str, str]] = []
+    for number, (group, name) in enumerate(labels(runs).items()):
+        points = runs[runs["group"] == group]
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        _draw_laws(axes, points, forms, colour)
+        face = colour if number % 2 == 0 else "white"
+        axes.plot(points["patch"], points["test_loss"], marker, color=colour, mfc=face, mew=1.4, ms=6.5, label=name)
+        ends.append((float(points.loc[points["patch"] == points["patch"].min(), "test_loss"].mean()), name, colour))
+    _patch_axis(axes, runs["patch"], room=1.35 if len(ends) <= 3 else 1.1)
+    _loss_axis(axes)
+    if len(ends) <= 3:
+        _label_ends(axes, float(runs["patch"].min()), ends)
+    _key(axes, forms, series=len(ends) > 3)
+    what = [f"{data} {image} px" for data, image in runs[["data", "image"]].drop_duplicates().to_numpy()]
+    axes.set_title("Test loss and patch size" + (f": {what[0]}" if len(what) == 1 else ""), loc="left", fontsize=11)
+    return figure
+
+
+def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: int = 8) -> Figure:
+    """A sheet of images with a title each, pixels shown as they are.
+    images_NHWC: bytes 0 to 255, or floats 0 to 1; N images of H x W px, C 3 or 1.  titles: none or N."""
+    images = np.asarray(images_NHWC)
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
+        raise ValueError(f"images have shape {images.shape}; (N, H, W, 3) or (N, H, W, 1) is needed, N 1 or more")
+    if len(titles) not in (0, len(images)):
+        raise ValueError(f"{len(titles)} titles for {len(images)} images")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    height = 1.0 * images.shape[1] / images.shape[2] + (0.26 if titles else 0.06)
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)
+    figure = Figure(figsize=(columns * 1.06, rows * height), layout=tight)
+    for number, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
+        axes.set_axis_off()
+        if number < len(images):
+            grey = images.shape[3] == 1
+            limits = {"vmin": 0, "vmax": 255 if images.dtype == np.uint8 else 1}
+            picture = images[number, :, :, 0] if grey else images[number]
+            axes.imshow(picture, interpolation="nearest", cmap="gray", **limits)
+            if titles:
+                axes.set_title(titles[number], fontsize=7.5, pad=2)
+    return figure
+
+
+def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], colour: str) -> None:
+    """The laws through one group's points, and the band of the last one."""
+    if points["patch"].nunique() < FEWEST_PATCHES:
+        return
+    patch = np.geomspace(points["patch"].min() / 1.12, points["patch"].max() * 1.12, 80)
+    for form in forms:
+        law = fit(points["patch"], points["test_loss"], form)
+        axes.plot(patch, law.predict(patch), color=colour, linestyle=DASHES[form], linewidth=1.5)
+        if form == forms[-1]:
+            _draw_band(axes, law, patch, colour)
+
+
+def _draw_band(axes: Axes, law: Fit, patch: np.ndarray, colour: str) -> None:
+    low, high = law.band(patch)
+    if np.all(np.isfinite(low) & np.isfinite(high)):
+        axes.fill_between(patch, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def _patch_axis(axes: Axes, patches: pd.Series, room: float) -> None:
+    """Log2 axis, small patches to the right; room: how far it goes on past the smallest, for labels [ratio]."""
+    axes.set_xscale("log", base=2)
+    sizes = sorted(patches.unique())
+    axes.set_xlim(sizes[-1] * 1.25, sizes[0] / (1.25 * room))
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g}"))
+    axes.set_xlabel("patch side [px], log scale; smaller patches, more tokens \N{RIGHTWARDS ARROW}")
+
+
+def _loss_axis(axes: Axes) -> None:
+    """Log axis with plain numbers: ticks at round losses, however few decades there are."""
+    low, high = axes.get_ylim()
+    axes.set_yscale("log")
+    ticks = [tick for tick in MaxNLocator(6).tick_values(low, high) if tick > 0]
+    if high > 8 * low > 0:
+        ticks = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    axes.set_ylabel("test loss [nats], log scale")
+    axes.grid(True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _label_ends(axes: Axes, smallest: float, ends: list[tuple[float, str, str]]) -> None:
+    """The series' names beside their last points, pushed apart where they would overlap."""
+    low, high = np.log(axes.get_ylim())
+    apart, last = 0.06 * (high - low), -np.inf
+    for loss, name, colour in sorted(ends):
+        last = max(np.log(loss), last + apart)
+        axes.text(smallest / 1.16, np.exp(last), name, color=colour, va="center", ha="left", fontsize=9.5)
+
+
+def _key(axes: Axes, forms: Sequence[str], series: bool) -> None:
+    """What the lines mean; and, where there are too many series to label, the series."""
+    text = {"power": r"power law  $A\,p^{\alpha}$", "shifted": r"shifted law  $L_\infty + A\,p^{\alpha}$"}
+    handles: list[Any] = [Line2D([], [], color="0.25", linestyle=DASHES[form], label=text[form]) for form in forms]
+    handles.append(Line2D([], [], color="0.25", alpha=0.16, linewidth=8, label=f"95 % interval of the {forms[-1]} law"))
+    if series:
+        handles += axes.get_legend_handles_labels()[0]
+    axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")

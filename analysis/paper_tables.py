@@ -1,0 +1,96 @@
+"""Tables: the published numbers as frames, and one's own runs as the table of a sweep, for a notebook or a terminal."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.runs import finished
+from scaling.recipe import check_name
+
+PUBLISHED = Path(__file__).parent / "published"
+COLUMNS = 80  # a terminal's width where nobody says otherwise [characters]
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+# name in the sweep table -> (column of the frame, unit, whether k, M, G, T may stand before it, decimals)
+SWEEP = {
+    "tokens": ("tokens", "", False, 0),
+    "params": ("parameters", "", True, 1),
+    "FLOPs": ("flops_per_image", "", True, 2),
+    "loss": ("test_loss", "nats", False, 4),
+    "top-1": ("top1", "%", False, 2),
+    "images": ("images_per_second", "1/s", False, 0),
+    "memory": ("peak_memory", "B", True, 2),
+    "time": ("wall_time", "s", False, 1),
+}
+
+
+def published_names() -> list[str]:
+    """What load_published can load."""
+    return sorted(path.stem for path in PUBLISHED.glob("*.csv"))
+
+
+def load_published(name: str) -> pd.DataFrame:
+    """A published table or figure as it is in analysis/published, e.g. "figure1_test_loss"; see the README there."""
+    name = name.removesuffix(".csv")
+    check_name("published table", name, published_names())
+    return pd.read_csv(PUBLISHED / f"{name}.csv")
+
+
+def sweep_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """What a sweep came to: a row for every group and patch size, patches from coarse to fine, means over seeds.
+
+    frame: as analysis.runs.load gives it.  Columns: group, backbone, patch [px], seeds (runs that finished), tokens
+    per image, parameters, FLOPs per image (forward), test loss [nats], top-1 [%], training images/s, peak memory and
+    wall time, the large ones in k, M, G or T, which the column's name says.  A patch size whose runs all failed has
+    seeds 0 and nan."""
+    keys = frame[["group", "backbone", "patch"]].drop_duplicates()
+    done = finished(frame).groupby(["group", "patch"])
+    table = keys.join(done.size().rename("seeds"), on=["group", "patch"])
+    table["seeds"] = table["seeds"].fillna(0).astype(int)
+    means = done[[column for column, *_ in SWEEP.values()]].mean()
+    for name, (column, unit, scaled, _) in SWEEP.items():
+        values = table[["group", "patch"]].join(means[column], on=["group", "patch"])[column]
+        factor, prefix = _prefix(values.max()) if scaled else (1.0, "")
+        table[_headed(name, prefix + unit)] = (values / factor).to_numpy()
+    table = table.rename(columns={"patch": "patch [px]"})
+    return table.sort_values(["group", "patch [px]"], ascending=[True, False], ignore_index=True)
+
+
+def render_table(table: pd.DataFrame, title: str = "", console: Console | None = None) -> None:
+    """Print a frame, numbers to the right, nan as "-", a column's unit under its name; sweep_table's with the decimals
+    that its columns deserve. Plain text where the output is no terminal."""
+    console = console or Console(width=None if Console().is_terminal else COLUMNS)
+    drawn = Table(
+        box=box.SIMPLE_HEAD, title=escape(title) or None, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
+    )
+    cells = {str(column): _cells(str(column), values) for column, values in table.items()}
+    for column, texts in cells.items():
+        numbers = all(text[:1].isdigit() or text[:1] == "-" for text in texts)
+        head = escape(column.replace(" [", "\n[", 1))
+        drawn.add_column(head, justify="right" if numbers else "left", overflow="fold")
+    for row in range(len(table)):
+        drawn.add_row(*(escape(column[row]) for column in cells.values()))
+    console.print(drawn)
+
+
+def _cells(name: str, values: pd.Series) -> list[str]:
+    """The text of a column. Whole numbers have no decimals."""
+    if not pd.api.types.is_numeric_dtype(values):
+        return [str(value) for value in values]
+    known = SWEEP.get(name.split(" [")[0])
+    whole = bool((values.dropna() % 1 == 0).all())
+    decimals = 0 if whole else known[3] if known else 4
+    return ["-" if pd.isna(value) else f"{value:,.{decimals}f}".replace(",", " ") for value in values]
+
+
+def _prefix(largest: float) -> tuple[float, str]:
+    """The largest of k, M, G, T that leaves the number at 1 or more."""
+    return next(((factor, letter) for factor, letter in PREFIXES if largest >= factor), (1.0, ""))
+
+
+def _headed(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name

@@ -1,0 +1,112 @@
+"""Runs: a results folder as one tidy frame, a row a run. Never raises for a run that is under way or damaged."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scaling.recipe import BadInput, Recipe
+from scaling.record import RECIPE, RECORD, RunRecord
+
+FIELDS = [f.name for f in dataclasses.fields(Recipe)]
+FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", "top1", "top5", "images_per_second", "peak_memory"]
+ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
+COLUMNS = ["run_id", "group", "status", *FIELDS, *FACTS, *ENDINGS]
+
+
+def load(results: str | Path) -> pd.DataFrame:
+    """All runs of a results folder that ended, sorted by group, patch from coarse to fine, seed.
+
+    Columns: run_id, group (runs of one group differ in patch and seed only), status ("finished" or "failed"), every
+    field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss [nats], top1, top5 [%],
+    images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""), folder, and
+    behind them the other metrics, version_* and machine_*.
+    attrs["unfinished"]: names of the folders with a recipe and no record yet (under way, or cut off).
+    attrs["corrupt"]: name of the folder -> what is wrong with its record, in a line.
+    Raises BadInput where there is no such folder, or no run in it."""
+    folder = Path(results)
+    make_one = f"`make sweep RESULTS={folder}` makes one"
+    if not folder.exists():
+        raise BadInput(f"no results folder {folder}; {make_one}")
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is a file, not a results folder; {make_one}")
+    rows: list[dict[str, Any]] = []
+    unfinished: list[str] = []
+    corrupt: dict[str, str] = {}
+    for run in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            rows.append(row(RunRecord.load(run), run))
+        except FileNotFoundError:
+            if (run / RECIPE).exists():
+                unfinished.append(run.name)
+        except BadInput as e:
+            corrupt[run.name] = str(e)
+    if not (rows or unfinished or corrupt):
+        raise BadInput(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
+    frame = pd.DataFrame(rows, columns=_columns(rows))
+    frame = frame.sort_values(["group", "patch", "seed"], ascending=[True, False, True], ignore_index=True)
+    frame.attrs["unfinished"] = unfinished
+    frame.attrs["corrupt"] = corrupt
+    return frame
+
+
+def finished(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that finished, which have a test loss."""
+    return frame[frame["status"] == "finished"]
+
+
+def labels(frame: pd.DataFrame) -> dict[str, str]:
+    """A short name for every group: the backbone; where that is not enough data and image too, then the hash."""
+    groups = frame.drop_duplicates("group")
+    names = pd.DataFrame({"group": groups["group"], "backbone": groups["backbone"]})
+    names["sized"] = groups["backbone"] + " " + groups["data"] + " " + groups["image"].astype(str) + " px"
+    names["hashed"] = names["sized"] + " " + groups["group"].str.rsplit("-", n=1).str[-1]
+    for name in ("backbone", "sized"):
+        if names[name].is_unique:
+            return dict(zip(names["group"], names[name], strict=True))
+    return dict(zip(names["group"], names["hashed"], strict=True))
+
+
+def row(record: RunRecord, run: Path) -> dict[str, Any]:
+    """A record as a row. BadInput for what JSON can hold and a record cannot."""
+
+    def refuse(what: str) -> BadInput:
+        return BadInput(f"{run / RECORD} is no run record ({what}); delete it and the run is done again")
+
+    if record.run_id != run.name:  # a copied folder would count twice in a fit
+        raise BadInput(f"{run / RECORD} is the record of {record.run_id}; a run's folder is named by its run_id")
+    for name in ("metrics", "failure", "versions", "machine"):
+        if not isinstance(getattr(record, name), dict):
+            raise refuse(f"{name} is {getattr(record, name)!r}, not a mapping")
+    facts = {name: getattr(record, name) for name in [*FACTS, "wall_time"] if hasattr(record, name)}
+    for name, value in {**facts, **record.metrics}.items():
+        if value is not None and not isinstance(value, int | float):
+            raise refuse(f"{name} is {value!r}, not a number")
+    done = record.status == "finished"
+    if done and not (math.isfinite(facts["test_loss"]) and facts["test_loss"] > 0):
+        raise refuse(f"a test loss of {facts['test_loss']} nats")
+    known = {
+        "run_id": record.run_id,
+        "group": record.group,
+        "status": record.status,
+        **Recipe.from_dict(record.recipe).to_dict(),
+        **{name: math.nan if value is None else value for name, value in facts.items()},
+        "failure": "" if done else str(record.failure.get("reason", "no reason recorded")),
+        "started": record.started,
+        "ended": record.ended,
+        "git_commit": record.git_commit,
+        "folder": str(run),
+    }
+    return {
+        **{"top1": math.nan, "top5": math.nan, **record.metrics},
+        **{f"version_{name}": value for name, value in record.versions.items()},
+        **{f"machine_{name}": value for name, value in record.machine.items()},
+        **known,
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns that are always there, then what some run has besides."""
+    return list(dict.fromkeys([*COLUMNS, *(name for one in rows for name in one)]))

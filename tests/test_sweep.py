@@ -1,0 +1,173 @@
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from analysis.runs import load
+from experiments.sweep import Clock, recorded
+from scaling.recipe import Recipe
+from scaling.record import RunRecord
+from tests.conftest import ROOT
+
+SMALL = ["--epochs", "2", "--train-images", "128", "--test-images", "32", "--threads", "1"]
+
+
+def folders(results):
+    return sorted(p for p in results.iterdir() if p.name.startswith("classify-"))
+
+
+def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
+    words = ["shapes.deit_nano", "--patch", "16,8,4", *SMALL, "--results", tmp_path]
+    done = call("experiments/sweep.py", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(folders(tmp_path)) == 3
+    for folder in folders(tmp_path):
+        assert {p.name for p in folder.iterdir()} >= {"recipe.json", "record.json", "curve.csv", "last.ckpt", "log.txt"}
+    frame = load(tmp_path)
+    assert frame.patch.tolist() == [16, 8, 4]
+    assert frame.group.nunique() == 1
+    for word in ("patch", "tokens", "params", "FLOPs", "loss", "top-1", "images", "memory", "time", "law.png"):
+        assert word in done.stdout
+    assert max(map(len, done.stdout.replace(str(tmp_path), "").splitlines())) <= 80
+    assert (tmp_path / "analysis" / "law.png").stat().st_size > 10_000
+
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("classify-*/*")}
+    again = call("experiments/sweep.py", *words)
+    assert again.returncode == 0
+    assert again.stdout.count("have deit_nano p") == 3
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("classify-*/*")} == before
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, tmp_path):
+    done = call("experiments/sweep.py", "shapes.deit_nano", "--patch", "8,4", "--results", tmp_path / "r", "--dry-run")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", "run"]
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_that_dies_takes_nothing_with_it(call, tmp_path):
+    """One run's loss explodes, one process is killed from outside; the others finish, and the status is 1."""
+    words = ["shapes.deit_nano", "--patch", "16,8", *SMALL, "--results", tmp_path]
+    first = call("experiments/sweep.py", *words, "--lr", "1e30", "--clip", "0", "--warmup-epochs", "0")
+    assert first.returncode == 1
+    assert first.stdout.count("FAILED") == 2
+    assert "training loss is nan at step" in first.stdout
+    assert "learning rate" in first.stdout
+    assert all(RunRecord.load(f).status == "failed" for f in folders(tmp_path))
+    good = call("experiments/sweep.py", *words)
+    assert good.returncode == 0
+
+
+def running(results, runs):
+    """Folders in which training has begun and not ended."""
+    return [f for f in runs if (results / f).is_dir() and not (results / f / "record.json").exists()]
+
+
+def start(results, *words):
+    return subprocess.Popen(
+        [sys.executable, ROOT / "experiments/sweep.py", *words, "--results", results],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+
+
+LONG = ["--epochs", "40", "--train-images", "512", "--test-images", "32", "--threads", "1"]
+
+
+def test_ctrl_c_leaves_everything_resumable(call, tmp_path):
+    words = ["shapes.deit_nano", "--patch", "16,4", *LONG]
+    process = start(tmp_path, *words)
+    wait_for(lambda: len(list(tmp_path.glob("classify-*/last.ckpt"))) == 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the sweep and to the run
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, said
+    assert "goes on from here" in said
+    first, second = sorted(folders(tmp_path), key=lambda f: "-p4-" in f.name)
+    assert RunRecord.load(first).status == "finished"
+    assert not (second / "record.json").exists()
+    assert (second / "last.ckpt").exists()
+    done = call("experiments/sweep.py", *words, "--results", tmp_path)
+    assert done.returncode == 0, done.stdout
+    steps = [int(r.split(",")[0]) for r in (second / "curve.csv").read_text().splitlines()[1:]]
+    assert steps == sorted(steps)
+    assert steps[-1] == 40 * 8
+
+
+def test_two_sweeps_over_one_folder_train_no_run_twice_and_a_killed_run_is_reported(tmp_path):
+    words = ["shapes.deit_nano", "--patch", "16,8", *LONG]
+    a = start(tmp_path, *words)
+    wait_for(lambda: list(tmp_path.glob("classify-*/last.ckpt")))
+    b = start(tmp_path, *words)
+    said = [p.communicate(timeout=150)[0] for p in (a, b)]
+    assert [a.returncode, b.returncode] == [0, 0], said
+    trained = [sum(line.startswith("ok ") for line in text.splitlines()) for text in said]
+    held = sum("another process is training it" in text for text in said)
+    waited = [text.count("looked at again") for text in said]
+    assert held
+    started = {f.name: json.loads((f / "record.json").read_text())["started"] for f in folders(tmp_path)}
+    assert len(started) == 2
+    # A run that was waited for is reported by both, but its curve has each step once: it was trained once.
+    for folder in folders(tmp_path):
+        steps = [int(r.split(",")[0]) for r in (folder / "curve.csv").read_text().splitlines()[1:]]
+        assert len(steps) - len(set(steps)) == 1  # the last step has a training and a test row
+    assert sum(trained) - sum(waited) >= 2 - sum(waited)
+
+
+def test_a_process_that_is_killed_is_reported_and_the_sweep_goes_on(tmp_path):
+    process = start(tmp_path, "shapes.deit_nano", "--patch", "16,8", *LONG)
+    wait_for(lambda: list(tmp_path.glob("classify-*-p16-*/last.ckpt")))
+    import psutil
+
+    trainer = [p for p in psutil.Process(process.pid).children(recursive=True) if "forkserver" in " ".join(p.cmdline())]
+    busiest = max(trainer, key=lambda p: p.create_time())
+    busiest.kill()
+    said, _ = process.communicate(timeout=150)
+    assert process.returncode == 1, said
+    assert "killed by SIGKILL" in said
+    by_patch = {("p16" if "-p16-" in f.name else "p8"): (f / "record.json").exists() for f in folders(tmp_path)}
+    assert by_patch == {"p16": False, "p8": True}
+
+
+def test_a_disk_that_takes_no_more_is_said_in_one_line_and_loses_nothing(tmp_path):
+    """A limit on the size of files stands in for a full disk: the checkpoint cannot be written, the rest can."""
+    words = ["shapes.deit_nano", "--patch", "16", *SMALL, "--results", tmp_path]
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments/run.py", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "File too large" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    (folder,) = folders(tmp_path)
+    assert recorded(folder) is None
+    assert not (folder / "last.ckpt").exists()
+
+
+def test_the_clock_learns_start_up_and_speed():
+    runs = [Recipe(patch=p, train_images=100) for p in (16, 8, 4, 2)]
+    from experiments.sweep import weight
+
+    clock = Clock()
+    assert clock.eta(runs) != clock.eta(runs)  # nan: nothing to go by
+    for run in runs[:3]:
+        clock.add(run, 3.0 + 2e-9 * weight(run))
+    assert clock.eta(runs[3:]) == pytest.approx(3.0 + 2e-9 * weight(runs[3]), rel=1e-6)

@@ -1,0 +1,239 @@
+import logging
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scaling.record import CHECKPOINT, RunRecord
+from scaling.train import Settings, Stopped, hold, train
+from scaling.train import Elsewhere as HeldElsewhere
+
+CPU = Settings(accelerator="cpu", threads=1, workers=0)
+
+
+def weights(results, recipe):
+    state = torch.load(results / recipe.run_id / CHECKPOINT, weights_only=True)
+    assert state["global_step"] == 12
+    return state["state_dict"], state["optimizer_states"]
+
+
+def at_step(step, act):
+    """A report that calls act() once, at the first event from `step` on."""
+    done = []
+
+    def report(event):
+        if event.kind == "train" and event.progress.step >= step and not done:
+            done.append(1)
+            act()
+
+    return report
+
+
+def assert_equal_state(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Every step is reported, so that a run can be cut at any of them."""
+    monkeypatch.setattr("scaling.callbacks.REPORT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def uninterrupted(tmp_path, tiny, every_step):
+    record = train(tiny, tmp_path / "whole", CPU)
+    return record, weights(tmp_path / "whole", tiny)
+
+
+def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
+    record = train(tiny, tmp_path, CPU)
+    folder = tmp_path / tiny.run_id
+    assert RunRecord.load(folder) == record
+    assert record.status == "finished"
+    assert 1.5 < record.test_loss < 3.5
+    assert record.metrics.keys() == {"top1", "top5", "train_loss"}
+    assert record.tokens == 4
+    assert record.images_per_second > 0
+    assert record.wall_time > 0
+    assert {"torch", "lightning", "timm"} <= record.versions.keys()
+    rows = (folder / "curve.csv").read_text().splitlines()
+    assert rows[0] == "step,epoch,lr,train_loss,test_loss,seconds"
+    assert len(rows) == 1 + 12 + 1
+    assert float(rows[-1].split(",")[4]) == record.test_loss
+    assert (folder / "recipe.json").read_text().strip() == tiny.canonical_json()
+
+
+def test_the_same_recipe_gives_the_same_run(tmp_path, tiny):
+    a, b = (train(tiny, tmp_path / name, CPU) for name in "ab")
+    assert a.test_loss == b.test_loss
+    assert_equal_state(weights(tmp_path / "a", tiny)[0], weights(tmp_path / "b", tiny)[0])
+
+
+def test_another_seed_gives_another_run(tmp_path, tiny):
+    a, b = (train(replace(tiny, seed=seed), tmp_path, CPU) for seed in (0, 1))
+    assert a.test_loss != b.test_loss
+
+
+def test_the_test_loss_is_the_mean_over_images_not_over_batches(tmp_path, tiny):
+    """40 test images in batches of 16, 16 and 8: a mean of batch means would weigh the last eight double."""
+    record = train(tiny, tmp_path, CPU)
+    other = replace(tiny, batch=16)
+    from scaling.data.classification import Images
+    from scaling.tasks.classify import Classify
+
+    data = Images(other)
+    data.prepare()
+    module = Classify(other, data.total_steps).eval()
+    module.load_state_dict(weights(tmp_path, tiny)[0])
+    with torch.no_grad():
+        logits = module(data.test_set.image_NCHW).double()
+    loss = torch.nn.functional.cross_entropy(logits, data.test_set.label_N).item()
+    assert abs(loss - record.test_loss) < 1e-5
+    top1 = 100 * (logits.argmax(1) == data.test_set.label_N).double().mean().item()
+    assert abs(top1 - record.metrics["top1"]) < 1e-3
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7, 11])
+def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, tiny, uninterrupted, step):
+    """Ctrl-C in the middle of an epoch, at its end, and before the last step; drop path is on."""
+    record, (state, optimiser) = uninterrupted
+    cut = at_step(step, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Stopped):
+        train(tiny, tmp_path / "cut", CPU, cut)
+    assert not (tmp_path / "cut" / tiny.run_id / "record.json").exists()
+    resumed = train(tiny, tmp_path / "cut", CPU)
+    again, its_optimiser = weights(tmp_path / "cut", tiny)
+    assert_equal_state(again, state)
+    for i, values in optimiser[0]["state"].items():
+        assert_equal_state(values, its_optimiser[0]["state"][i])
+    assert resumed.test_loss == record.test_loss
+    curves = [
+        [row.split(",")[:5] for row in (tmp_path / where / tiny.run_id / "curve.csv").read_text().splitlines()]
+        for where in ("whole", "cut")
+    ]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("minutes", [0.0, 10.0])
+def test_a_run_that_dies_resumes_from_its_last_checkpoint_to_the_same_bits(tmp_path, tiny, uninterrupted, minutes):
+    """Dies without a chance to save: goes on from the last step (0 minutes) or the last end of an epoch."""
+    record, (state, _) = uninterrupted
+
+    def die():
+        raise MemoryError("simulated")
+
+    settings = replace(CPU, checkpoint_minutes=minutes)
+    with pytest.raises(MemoryError):
+        train(tiny, tmp_path / "cut", settings, at_step(7, die))
+    begun = []
+    train(tiny, tmp_path / "cut", settings, lambda e: begun.append(e.progress.step) if e.kind == "train" else None)
+    assert begun[0] == (6 if minutes == 0 else 4)
+    assert_equal_state(weights(tmp_path / "cut", tiny)[0], state)
+    assert RunRecord.load(tmp_path / "cut" / tiny.run_id).test_loss == record.test_loss
+
+
+@pytest.mark.parametrize("step", [4, 6, 8])
+def test_evaluation_on_the_way_changes_no_weight_and_resumes_too(tmp_path, tiny, every_step, step):
+    plain = replace(tiny)
+    watched = replace(tiny, eval_every=1)
+    train(plain, tmp_path, CPU)
+    train(watched, tmp_path, CPU)
+    assert_equal_state(weights(tmp_path, plain)[0], weights(tmp_path, watched)[0])
+    with pytest.raises(Stopped):
+        train(watched, tmp_path / "cut", CPU, at_step(step, lambda: signal.raise_signal(signal.SIGTERM)))
+    train(watched, tmp_path / "cut", CPU)
+    assert_equal_state(weights(tmp_path, watched)[0], weights(tmp_path / "cut", watched)[0])
+    for where in (tmp_path, tmp_path / "cut"):
+        rows = [r.split(",") for r in (where / watched.run_id / "curve.csv").read_text().splitlines()[1:]]
+        assert [r[0] for r in rows if r[4]] == ["4", "8", "12"]
+
+
+def test_a_run_cut_during_its_last_evaluation_is_only_evaluated(tmp_path, tiny, uninterrupted):
+    def die(event):
+        if event.kind == "evaluate":
+            raise MemoryError("simulated")
+
+    with pytest.raises(MemoryError):
+        train(tiny, tmp_path / "cut", CPU, die)
+    steps = []
+    record = train(tiny, tmp_path / "cut", CPU, lambda e: steps.append(e.progress.step) if e.kind == "train" else None)
+    assert set(steps) <= {12}
+    assert record.test_loss == uninterrupted[0].test_loss
+
+
+def test_a_finished_run_is_returned_and_not_trained_again(tmp_path, tiny):
+    record = train(tiny, tmp_path, CPU)
+    said = []
+    assert train(tiny, tmp_path, CPU, said.append) == record
+    assert not said
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\x80\x04cos\nsystem\n(S'false'\ntR."]
+)
+def test_a_damaged_checkpoint_is_said_and_the_run_starts_anew(tmp_path, tiny, uninterrupted, damage):
+    with pytest.raises(Stopped):
+        train(tiny, tmp_path / "cut", CPU, at_step(7, lambda: signal.raise_signal(signal.SIGINT)))
+    path = tmp_path / "cut" / tiny.run_id / CHECKPOINT
+    path.write_bytes(damage(path.read_bytes()))
+    said = []
+    train(tiny, tmp_path / "cut", CPU, said.append)
+    assert any(e.kind == "note" and "cannot be used" in e.text for e in said)
+    assert_equal_state(weights(tmp_path / "cut", tiny)[0], uninterrupted[1][0])
+
+
+def test_a_checkpoint_with_code_in_it_runs_none_of_it(tmp_path, tiny):
+    """torch.load without weights_only would call what the pickle names."""
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    folder = tmp_path / tiny.run_id
+    folder.mkdir()
+    torch.save({"run_id": tiny.run_id, "x": Trap()}, folder / CHECKPOINT, pickle_module=pickle)
+    train(tiny, tmp_path, CPU)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_damaged_record_is_done_again(tmp_path, tiny):
+    train(tiny, tmp_path, CPU)
+    path = tmp_path / tiny.run_id / "record.json"
+    path.write_text(path.read_text()[:100])
+    assert train(tiny, tmp_path, CPU).status == "finished"
+    assert RunRecord.load(path.parent).status == "finished"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_failed_at_that_step(tmp_path, tiny, every_step):
+    wild = replace(tiny, lr=1e30, clip=0.0, warmup_epochs=0.0)
+    record = train(wild, tmp_path, CPU)
+    assert record.status == "failed"
+    assert record.test_loss is None
+    rows = (tmp_path / wild.run_id / "curve.csv").read_text().splitlines()
+    assert record.failure["step"] == len(rows)  # the header, and a row for each step before
+    assert record.failure["lr"] > 1e29
+    assert RunRecord.load(tmp_path / wild.run_id) == record
+
+
+def test_a_folder_that_is_held_is_left_alone(tmp_path, tiny):
+    folder = tmp_path / tiny.run_id
+    folder.mkdir(parents=True)
+    with hold(folder), pytest.raises(HeldElsewhere):
+        train(tiny, tmp_path, CPU)
+    assert not (folder / "record.json").exists()
+    assert train(tiny, tmp_path, CPU).status == "finished"
+
+
+def test_the_callers_random_numbers_and_signals_are_as_they_were(tmp_path, tiny):
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    train(tiny, tmp_path, CPU)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
