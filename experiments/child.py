@@ -1,11 +1,9 @@
 """What happens in the process that trains: run one recipe, put everything said on the way into its log.txt."""
 
-import logging
 import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -34,13 +32,10 @@ def run_quietly(
     """
     folder = results / recipe.run_id
     try:
-        from scaling.train import Elsewhere, Settings, Stopped, train
+        from scaling.train import Elsewhere, Settings, Stopped, hush, train
 
-        for name in ("lightning.pytorch", "lightning.fabric"):  # after the import, which sets them itself
-            logging.getLogger(name).setLevel(logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
+        hush()
+        return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
     except BadInput as e:
         return Outcome(2, bad_input_line(e))
     except Elsewhere:

@@ -124,7 +124,7 @@ class Keeper(L.Callback):
         self._window_loss.append(loss)
         self._window_images += images
         if batch.skipped:
-            self.skipped["skipped_train"] = self.skipped.get("skipped_train", 0.0) + batch.skipped
+            self.skipped["skipped_later"] = self.skipped.get("skipped_later", 0.0) + batch.skipped
         ends_epoch = step % self.data.steps_per_epoch == 0
         if self._stop or ends_epoch or step % self._row_every == 0 or now - self._reported > REPORT_SECONDS:
             self._close_window(trainer, step, now, row=ends_epoch or step % self._row_every == 0)
@@ -199,7 +199,7 @@ class Keeper(L.Callback):
 
     # Evaluation during training
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         results = pl_module.results()
         if trainer.global_step < self.data.total_steps:  # the run's end has an evaluation of its own
             self._add_row(trainer.global_step, "", "", results["test_loss"])

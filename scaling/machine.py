@@ -36,11 +36,14 @@ def versions() -> dict[str, str]:
 @cache
 def git_commit() -> str:
     """The checkout's commit, with -dirty where tracked files differ from it; empty where there is no git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
     try:
-        options = {"cwd": REPOSITORY, "capture_output": True, "text": True, "timeout": 10, "check": True}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **options).stdout.strip()
-        return commit + ("-dirty" if dirty else "")
+        dirty = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return git("rev-parse", "HEAD") + dirty
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -12,7 +12,8 @@ NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last pa
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
     """Two groups: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without."""
-    decay, rest = [], []
+    decay: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -6,6 +6,8 @@ that was cut off anywhere ends with the weights of one that was not.
 """
 
 import contextlib
+import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,10 +26,11 @@ from scaling.data.classification import Images, default_workers
 from scaling.machine import git_commit, machine, memory_now, memory_peak, memory_reset, usable_cores, versions
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
-from scaling.record import CHECKPOINT, CURVE, RECIPE, RunRecord, write_atomically
+from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
 from scaling.tasks.classify import Classify
 
-TASKS: dict[str, Callable[[Recipe, int], L.LightningModule]] = {"classify": Classify}
+# A task is a LightningModule of a recipe and its number of steps, with results() -> test_loss and metrics.
+TASKS: dict[str, Callable[[Recipe, int], Any]] = {"classify": Classify}
 Report = Callable[[Event], None]
 
 
@@ -117,36 +120,34 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     module = TASKS[recipe.task](recipe, data.total_steps)
     keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, base)
     checkpoint = _usable_checkpoint(folder, report)
-    trainer = _trainer(recipe, settings, keeper, data)
+    trainer = make_trainer(recipe, settings, [keeper], data.steps_per_epoch)
     failure: dict[str, Any] = {}
     results: dict[str, float] = {}
-    with _quiet():
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-            report(Event("evaluate", keeper.progress(trainer)))
-            trainer.test(module, datamodule=data, verbose=False)
-            results = module.results()
-            if not all(map(_is_finite, results.values())):
-                failure = {"reason": "test loss is not finite", "step": trainer.global_step, "lr": 0.0}
-        except NonFinite as e:
-            failure = e.facts
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        report(Event("evaluate", keeper.progress(trainer)))
+        trainer.test(module, datamodule=data, verbose=False)
+        results = module.results()
+        if not all(map(math.isfinite, results.values())):
+            failure = {"reason": "test loss is not finite", "step": trainer.global_step, "lr": 0.0}
+    except NonFinite as e:
+        failure = e.facts
     keeper.finish(results)
+    loss = results.pop("test_loss", None)
+    metrics = {**results, "train_loss": keeper.train_loss, **data.skipped, **keeper.skipped}
     record = RunRecord(
         run_id=recipe.run_id,
         group=recipe.group,
         recipe=recipe.to_dict(),
         status="failed" if failure else "finished",
-        test_loss=None if failure else results["test_loss"],
-        metrics={}
-        if failure
-        else {**_but(results, "test_loss"), "train_loss": keeper.train_loss, **data.skipped, **keeper.skipped},
+        test_loss=None if failure else loss,
+        metrics={} if failure else metrics,
         tokens=costs.tokens(recipe.image, recipe.patch),
         parameters=sum(p.numel() for p in module.parameters()),
         flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
         peak_memory=max(keeper.peak_memory, memory_peak() - base),
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
-        curve=CURVE,
         failure=failure,
         versions=versions(),
         git_commit=git_commit(),
@@ -159,22 +160,23 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     return record
 
 
-def _trainer(recipe: Recipe, settings: Settings, keeper: Keeper, data: Images) -> L.Trainer:
-    every = recipe.eval_every * data.steps_per_epoch
+def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[L.Callback], steps_per_epoch: int) -> L.Trainer:
+    """Lightning's Trainer as every run has it. Raises BadInput where there is no such accelerator or device."""
+    every, steps = recipe.eval_every * steps_per_epoch, recipe.epochs * steps_per_epoch
     try:
         return L.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices if not settings.devices.isdigit() else int(settings.devices),
             precision=_precision(recipe.precision, settings.accelerator),
             max_epochs=-1,
-            max_steps=data.total_steps,
+            max_steps=steps,
             gradient_clip_val=recipe.clip or None,
             # The end of the run has an evaluation of its own.
-            val_check_interval=every if 0 < every < data.total_steps else None,
+            val_check_interval=every if 0 < every < steps else None,
             check_val_every_n_epoch=None,
-            limit_val_batches=1.0 if 0 < every < data.total_steps else 0,
+            limit_val_batches=1.0 if 0 < every < steps else 0,
             num_sanity_val_steps=0,
-            callbacks=[keeper],
+            callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -185,7 +187,7 @@ def _trainer(recipe: Recipe, settings: Settings, keeper: Keeper, data: Images) -
         raise BadInput(f"accelerator {settings.accelerator}, devices {settings.devices}: {_first_line(e)}") from e
 
 
-def _precision(wanted: str, accelerator: str) -> str:
+def _precision(wanted: str, accelerator: str) -> Any:
     gpu = accelerator != "cpu" and torch.cuda.is_available()
     if wanted == "auto":
         return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
@@ -212,28 +214,12 @@ def _first_line(e: Exception) -> str:
     return (str(e).splitlines() or [type(e).__name__])[0][:160]
 
 
-def _but(values: dict[str, float], name: str) -> dict[str, float]:
-    return {k: v for k, v in values.items() if k != name}
+def hush() -> None:
+    """For programs: keep Lightning's advice on loaders, loggers and accelerators off the user's terminal."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for said in ("does not have many workers", "treespec", "`IterableDataset` has `__len__`", "is not resumable"):
+        warnings.filterwarnings("ignore", message=f".*{said}.*")
 
 
-def _is_finite(x: float) -> bool:
-    return x == x and abs(x) != float("inf")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's advice on loaders and loggers does not fit here: this module decides both."""
-    with warnings.catch_warnings():
-        for said in (
-            ".*does not have many workers.*",
-            ".*isinstance.*treespec.*",
-            ".*`IterableDataset` has `__len__`.*",
-            ".*dataloader is not resumable.*",
-            ".*LeafSpec.*",
-            ".*litlogger.*",
-        ):
-            warnings.filterwarnings("ignore", message=said)
-        yield
-
-
-__all__ = ["BadInput", "Elsewhere", "Settings", "Stopped", "hold", "open_run", "recorded", "train"]
+__all__ = ["BadInput", "Elsewhere", "Settings", "Stopped", "hold", "hush", "open_run", "recorded", "train"]

@@ -57,7 +57,16 @@ def test_run_takes_every_field_with_its_type():
 
 def test_sweep_takes_lists():
     runs, args = sweep.arguments(
-        "shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --seeds 0,1 --results DIR --dry-run".split()
+        [
+            "shapes.deit_nano,shapes.adventurer_nano",
+            "--patch",
+            "16,8,4,2,1",
+            "--seeds",
+            "0,1",
+            "--results",
+            "DIR",
+            "--dry-run",
+        ]
     )
     assert len(runs) == 2 * 5 * 2
     assert [(r.backbone, r.patch, r.seed) for r in runs[:3]] == [

@@ -21,7 +21,7 @@ def test_an_epoch_shows_no_image_twice(n, batch, seed, epochs):
     for epoch in range(epochs):
         shown = [d for step in steps[epoch * per_epoch : (epoch + 1) * per_epoch] for d in step]
         assert {d.epoch for d in shown} == {epoch}
-        assert len({d.index for d in shown}) == len(shown) == per_epoch * batch
+        assert len({d.image for d in shown}) == len(shown) == per_epoch * batch
 
 
 @given(n=st.integers(8, 60), start=st.integers(0, 40), seed=st.integers(0, 9))
@@ -41,7 +41,7 @@ def test_the_ranks_share_every_batch_out(world, seed):
 
 
 def test_seeds_and_epochs_give_different_orders():
-    orders = [tuple(d.index for d in batch) for seed in (0, 1) for batch in Stream(64, 64, seed, 0, 3)]
+    orders = [tuple(d.image for d in batch) for seed in (0, 1) for batch in Stream(64, 64, seed, 0, 3)]
     assert len(set(orders)) == len(orders)
 
 

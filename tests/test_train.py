@@ -1,4 +1,3 @@
-import logging
 import signal
 from dataclasses import replace
 
@@ -6,8 +5,8 @@ import pytest
 import torch
 
 from scaling.record import CHECKPOINT, RunRecord
-from scaling.train import Settings, Stopped, hold, train
 from scaling.train import Elsewhere as HeldElsewhere
+from scaling.train import Settings, Stopped, hold, hush, train
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
 
@@ -36,9 +35,7 @@ def assert_equal_state(a, b):
         assert torch.equal(a[key], b[key]), key
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+hush()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ To add a backbone: a row in scaling/sizes.py, a file here, a line in FAMILIES, i
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -27,26 +27,45 @@ class Features(NamedTuple):
     summary_BD: Tensor  # one feature an image
 
 
-def _deit(size: Size, recipe: Recipe) -> nn.Module:
+class Backbone(Protocol):
+    """The contract, and what building one needs. Every backbone is an nn.Module as well."""
+
+    width: int
+    stride: int
+
+    def __call__(self, image_BCHW: Tensor) -> Features: ...
+
+    def initialise(self, seed: int) -> None:
+        """Draw every weight from the seed and its module's name."""
+
+    @property
+    def weights_module(self) -> nn.Module:
+        """The module whose keys are those of the public checkpoints."""
+
+    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A public checkpoint's tensors, resampled to this patch and image. Raises BadInput where they are foreign."""
+
+
+def _deit(size: Size, recipe: Recipe) -> Backbone:
     from scaling.backbones.deit import Deit
 
     return Deit(size, recipe.image, recipe.patch, drop_path=recipe.drop_path, position=recipe.position)
 
 
-def _adventurer(size: Size, recipe: Recipe) -> nn.Module:
+def _adventurer(size: Size, recipe: Recipe) -> Backbone:
     from scaling.backbones.adventurer import AdventurerBackbone
 
     return AdventurerBackbone(size, recipe.image, recipe.patch, drop_path=recipe.drop_path, position=recipe.position)
 
 
-FAMILIES: dict[str, Callable[[Size, Recipe], nn.Module]] = {
+FAMILIES: dict[str, Callable[[Size, Recipe], Backbone]] = {
     "deit": _deit,
     "deit3": _deit,
     "adventurer": _adventurer,
 }
 
 
-def build_backbone(recipe: Recipe) -> nn.Module:
+def build_backbone(recipe: Recipe) -> Backbone:
     """The recipe's backbone, initialised from its seed; started from recipe.weights where it names any.
 
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
@@ -57,7 +76,7 @@ def build_backbone(recipe: Recipe) -> nn.Module:
     size = SIZES[recipe.backbone]
     with seeded(recipe.seed):
         backbone = FAMILIES[size.family](size, recipe)
-        backbone.initialise(recipe.seed)
+    backbone.initialise(recipe.seed)
     if recipe.weights:
         load_weights(backbone, recipe.weights)
     return backbone

@@ -48,9 +48,9 @@ class Deit(nn.Module):
         if self.position == "sincos":
             height, width = self.vit.patch_embed.grid_size
             table_LD = sincos_2d(height, width, self.width)
-            self.vit.pos_embed.zero_()
-            self.vit.pos_embed[0, -len(table_LD) :] = table_LD
-            self.vit.pos_embed.requires_grad_(False)
+            fixed_1LD = torch.zeros_like(self._positions)
+            fixed_1LD[0, -len(table_LD) :] = table_LD
+            self._positions.copy_(fixed_1LD).requires_grad_(False)
 
     def _draw(self, module: nn.Module, name: str) -> None:
         if isinstance(module, nn.Linear):
@@ -59,8 +59,14 @@ class Deit(nn.Module):
         elif isinstance(module, nn.Conv2d | nn.LayerNorm):
             module.reset_parameters()
         elif module is self.vit:
+            assert self.vit.cls_token is not None
             nn.init.normal_(self.vit.cls_token, std=1e-6)
-            nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)
+            nn.init.trunc_normal_(self._positions, std=0.02)
+
+    @property
+    def _positions(self) -> nn.Parameter:
+        assert self.vit.pos_embed is not None
+        return self.vit.pos_embed
 
     @property
     def weights_module(self) -> nn.Module:

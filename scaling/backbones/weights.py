@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from scaling.backbones import Backbone
 from scaling.recipe import BadInput
 
 
@@ -68,7 +69,7 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         raise BadInput(f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {reason})") from e
 
 
-def load_weights(backbone: nn.Module, source: str) -> None:
+def load_weights(backbone: Backbone, source: str) -> None:
     """Load source into a backbone, by key and strictly; the classifier's head in it is left out.
 
     The backbone resamples what depends on patch and image (its method `fit_state`). Raises BadInput with the keys
@@ -77,7 +78,7 @@ def load_weights(backbone: nn.Module, source: str) -> None:
     load_state(backbone, read_state_dict(source), source)
 
 
-def load_state(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def load_state(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
     """load_weights, from tensors already read; source: how an error names them."""
     state = {k: v for k, v in backbone.fit_state(state).items() if not k.startswith(("head.", "head_dist."))}
     own = backbone.weights_module.state_dict()

@@ -11,7 +11,7 @@ from scaling.data.batch import Draw
 
 def uniform(draws: list[Draw], seed: int, streams: int) -> np.ndarray:
     """(len(draws), streams) numbers in [0, 1), each row a function of seed, epoch and index."""
-    state = np.array([(d.epoch << 40) ^ d.index for d in draws], np.uint64)[:, None]
+    state = np.array([(d.epoch << 40) ^ d.image for d in draws], np.uint64)[:, None]
     with np.errstate(over="ignore"):
         state = _mix(state + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15))
         state = _mix(state + np.arange(1, streams + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))

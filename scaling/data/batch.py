@@ -22,7 +22,7 @@ class Draw(NamedTuple):
     """One image of the training stream: which one, in which epoch (augmentation depends on both and on the seed)."""
 
     epoch: int
-    index: int
+    image: int
 
 
 def normalise(image_BCHW: Tensor) -> Tensor:

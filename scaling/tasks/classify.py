@@ -25,7 +25,7 @@ class Classify(L.LightningModule):
     def __init__(self, recipe: Recipe, total_steps: int) -> None:
         super().__init__()
         self.recipe, self.total_steps = recipe, total_steps
-        self.backbone = build_backbone(recipe)
+        self.backbone: Any = build_backbone(recipe)  # an nn.Module under the contract
         self.head = nn.Linear(self.backbone.width, recipe.classes)
         with seeded(recipe.seed):
             nn.init.trunc_normal_(self.head.weight, std=0.02)

@@ -1,0 +1,208 @@
+"""What the harness costs, measured on this machine: python experiments/benchmark.py [tax] [data]
+
+tax   a training step through the harness (Lightning, checkpoints, curve, progress) over a bare PyTorch loop with the
+      same model, data and batch; in one process, in turn, as the median of the pairs' ratios. Target: at most 1.03.
+data  images/s of the embedded data set, and of JPEG files through the harness beside a bare torchvision loop.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import lightning as L
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from experiments.cli import guarded, resolve
+from scaling.callbacks import Keeper
+from scaling.data import shapes
+from scaling.data.batch import Batch
+from scaling.data.classification import Images
+from scaling.machine import machine, usable_cores
+from scaling.recipe import Recipe, check_name
+from scaling.tasks.classify import Classify
+from scaling.train import Settings, hush, make_trainer
+
+PAIRS = 7
+
+
+class Stopwatch(L.Callback):
+    """Seconds between the start and the end of training: no set-up, no evaluation."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seconds = time.perf_counter() - self.began
+
+
+def bare(recipe: Recipe, data: Images) -> float:
+    """Seconds of the recipe's training in the plainest loop that makes the same steps."""
+    module = Classify(recipe, data.total_steps)
+    chosen = module.configure_optimizers()
+    optimiser, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
+    module.train()
+    began = time.perf_counter()
+    for batch in data.train_dataloader():
+        loss = cross_entropy(module(batch.image_BCHW), batch.label_B)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+        optimiser.step()
+        schedule.step()
+    return time.perf_counter() - began
+
+
+def harness(recipe: Recipe, data: Images, folder: Path) -> float:
+    """Seconds of the same steps through the harness, with everything on."""
+    watch = Stopwatch()
+    keeper = Keeper(recipe, folder, data, checkpoint_minutes=10.0, report=lambda event: None, base_memory=0)
+    trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, watch], data.steps_per_epoch)
+    trainer.fit(Classify(recipe, data.total_steps), datamodule=data)
+    data.trainer = None
+    return watch.seconds
+
+
+def tax() -> Table:
+    """The harness's time over the bare loop's, at a step that is cheap and at one that is not."""
+    table = Table("recipe", "patch", "steps", "bare [ms]", "harness [ms]", "ratio", "least", "most", title="tax")
+    for name, patch, images in (
+        ("shapes.deit_nano", 8, 8192),
+        ("shapes.deit_nano", 4, 4096),
+        ("shapes.deit_nano", 2, 1024),
+    ):
+        recipe = resolve(name, patch, {"epochs": 2, "train_images": images, "test_images": 64})
+        data = Images(recipe)
+        data.prepare()
+        pairs = _in_turn(recipe, data)[1:]  # the first pair warms caches and allocators
+        ratios = [h / b for b, h in pairs]
+        per_step = [1000 * statistics.median(column) / data.total_steps for column in zip(*pairs, strict=True)]
+        table.add_row(
+            name, str(patch), str(data.total_steps), *(f"{ms:.2f}" for ms in per_step),
+            f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f}", f"{max(ratios):.3f}",
+        )  # fmt: skip
+    return table
+
+
+def _in_turn(recipe: Recipe, data: Images) -> list[tuple[float, float]]:
+    """(bare, harness) seconds, time after time, each of the two first every other time."""
+    pairs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(PAIRS + 1):
+            if turn % 2:
+                pairs.append((bare(recipe, data), harness(recipe, data, Path(folder))))
+            else:
+                seconds = harness(recipe, data, Path(folder))
+                pairs.append((bare(recipe, data), seconds))
+    return pairs
+
+
+def generation() -> Table:
+    """Images/s of the embedded data set, on one core."""
+    table = Table("image [px]", "images/s", title="shapes, one core")
+    for size in (16, 32, 64, 224):
+        n = max(64, 2**21 // size**2)
+        rates = []
+        for turn in range(5):
+            began = time.perf_counter()
+            shapes.render(0, np.arange(turn * n, turn * n + n), size)
+            rates.append(n / (time.perf_counter() - began))
+        table.add_row(str(size), f"{statistics.median(rates):,.0f}")
+    return table
+
+
+def decoding() -> Table:
+    """JPEG files of 400 x 300 px to training batches at 224 px, here and in a bare torchvision loop."""
+    workers = max(1, usable_cores() - 1)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_jpegs(Path(folder), 384)
+        recipe = Recipe(
+            data="folder", data_root=folder, image=224, patch=16, classes=2, batch=32, epochs=1, backbone="deit_tiny"
+        )
+        lazy = replace(recipe, augment="resized_crop")
+        rates: dict[str, list[float]] = {"harness": [], "torchvision": []}
+        for _ in range(4):
+            data = Images(lazy, workers)
+            data.prepare()
+            rates["harness"].append(_rate(data.train_dataloader()))
+            rates["torchvision"].append(_rate(_torchvision_loader(folder, workers)))
+    table = Table("loader", "images/s", "over torchvision", title=f"JPEG to random resized crops, {workers} worker(s)")
+    ratio = statistics.median(h / t for h, t in zip(rates["harness"], rates["torchvision"], strict=True))
+    table.add_row("harness", f"{statistics.median(rates['harness']):,.0f}", f"{ratio:.2f}")
+    table.add_row("torchvision", f"{statistics.median(rates['torchvision']):,.0f}", "1.00")
+    return table
+
+
+def _torchvision_loader(folder: str, workers: int) -> DataLoader:
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    view = v2.Compose(
+        [
+            v2.RandomResizedCrop(224, interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.PILToTensor(),
+        ]
+    )
+    return DataLoader(
+        ImageFolder(f"{folder}/train", view), batch_size=32, shuffle=True, drop_last=True, num_workers=workers
+    )
+
+
+def _rate(loader: DataLoader) -> float:
+    """Images/s from the second batch on: starting workers is no decoding."""
+    seen, began = 0, None
+    for batch in loader:
+        if began is None:
+            began = time.perf_counter()
+            continue
+        seen += len(batch.label_B if isinstance(batch, Batch) else batch[1])
+    assert began is not None
+    return seen / (time.perf_counter() - began)
+
+
+def _write_jpegs(folder: Path, n: int) -> None:
+    pixels = shapes.render(0, np.arange(n), 224).image_BHWC
+    for split in ("train", "test"):
+        for i in range(n if split == "train" else 4):
+            where = folder / split / str(i % 2)
+            where.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[i]).resize((400, 300)).save(where / f"{i}.jpg", quality=90)
+
+
+BENCHMARKS: dict[str, list[Callable[[], Table]]] = {"tax": [tax], "data": [generation, decoding]}
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if names[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    for name in names:
+        check_name("benchmark", name, BENCHMARKS)
+    torch.set_num_threads(usable_cores())
+    hush()
+    console = Console()
+    facts = machine()
+    console.print(f"{facts['processor']}, {facts['cores']} cores; torch {torch.__version__}", highlight=False)
+    for name in names:
+        for benchmark in BENCHMARKS[name]:
+            console.print(benchmark())
+    return 0
+
+
+if __name__ == "__main__":
+    guarded(main)
