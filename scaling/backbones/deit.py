@@ -77,4 +77,7 @@ class Deit(nn.Module):
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions."""
         if "patch_embed.proj.weight" not in state or "pos_embed" not in state:
             raise BadInput("these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed")
+        width = state["pos_embed"].shape[-1]
+        if width != self.width:
+            raise BadInput(f"these weights are {width} channels wide; this backbone is {self.width}")
         return checkpoint_filter_fn(state, self.vit)

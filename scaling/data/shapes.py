@@ -63,12 +63,12 @@ _CELLS = _cells()
 _DUTY = np.round(_CELLS.mean((1, 2, 3)) * 256).astype(np.int32)  # share of bright pixels [1/256]
 
 # Ranges end before their second number. Nothing is clipped at 0 or 255, so mean colours stay true:
-# 116 - 0.75 * 120 - 24 = 2 and 140 + 0.75 * 120 + 24 = 254.
+# 116 - 0.75 * 120 - 16 = 10 and 140 + 0.75 * 120 + 16 = 246.
 _SIDE = (200, 251)  # side of the only object [1/256 of the image's side]
 _CONTRAST = (80, 121)  # bright minus dark, in one channel [levels of 255]
 _MEAN = (116, 141)  # mean colour of an object [levels]
-_GROUND = (52, 173)  # colours of the background's knots [levels]
-_NOISE = 24  # pixel noise, uniform in +- this [levels]
+_GROUND = (28, 229)  # colours of the background's knots [levels]
+_NOISE = 16  # pixel noise, uniform in +- this [levels]
 _KNOTS = 3  # the background is drawn through 3 x 3 random colours
 _CHUNK = 32768  # pixels worked on at once: temporaries stay in the cache
 

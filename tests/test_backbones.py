@@ -1,0 +1,148 @@
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from scaling.backbones import build_backbone
+from scaling.recipe import BadInput, Recipe
+from scaling.sizes import SIZES
+
+SMALL = [name for name in SIZES if name.endswith(("nano", "tiny"))]
+IMAGE = torch.linspace(-2, 2, 2 * 3 * 32 * 32).view(2, 3, 32, 32).sin()
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("patch", [1, 2, 4, 8, 16, 32])
+def test_every_backbone_keeps_the_contract_at_every_patch_size(name, patch):
+    backbone = build_backbone(Recipe(backbone=name, image=32, patch=patch))
+    with torch.no_grad():
+        grid, summary = backbone(IMAGE)
+    width, cells = SIZES[name].width, 32 // patch
+    assert (backbone.width, backbone.stride) == (width, patch)
+    assert grid.shape == (2, width, cells, cells)
+    assert summary.shape == (2, width)
+    assert torch.isfinite(grid).all()
+    assert torch.isfinite(summary).all()
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("position", ["learned", "sincos"])
+def test_every_parameter_gets_a_gradient(name, position):
+    backbone = build_backbone(Recipe(backbone=name, image=32, patch=8, position=position))
+    grid, summary = backbone(IMAGE)
+    (grid.square().mean() + summary.square().mean()).backward()
+    for key, parameter in backbone.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert torch.isfinite(parameter.grad).all(), key
+            assert parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_grid_lies_as_the_image_does(name):
+    """A change in one patch of the image shows most in that cell, with position encodings out of the way."""
+    backbone = build_backbone(Recipe(backbone=name, image=32, patch=8))
+    changed = IMAGE.clone()
+    changed[:, :, 8:16, 24:32] += 3.0  # row 1, column 3
+    with torch.no_grad():
+        moved = (backbone(changed).grid_BDhw - backbone(IMAGE).grid_BDhw).norm(dim=1)
+    assert (moved.flatten(1).argmax(1) == 1 * 4 + 3).all()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_blocks_start_equal_at_every_patch_size(name):
+    """Else a sweep over patches would change more than the patch."""
+    embed = ("patch_embed", "pos_embed")
+    states = [build_backbone(Recipe(backbone=name, image=32, patch=p, seed=3)).state_dict() for p in (16, 1)]
+    same = [key for key in states[0] if not any(part in key for part in embed)]
+    assert len(same) > 20
+    for key in same:
+        assert torch.equal(states[0][key], states[1][key]), key
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_seed_makes_the_weights_and_leaves_other_random_numbers_alone(name):
+    recipe = Recipe(backbone=name, image=32, patch=8)
+    before = torch.random.get_rng_state()
+    a, b = (build_backbone(recipe).state_dict() for _ in range(2))
+    other = build_backbone(replace(recipe, seed=1)).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert sum(not torch.equal(a[k], other[k]) for k in a) > 5
+
+
+def test_deits_weights_are_drawn_as_in_its_recipe():
+    state = build_backbone(Recipe(backbone="deit_tiny", image=64, patch=8)).state_dict()
+    for key in ("vit.blocks.3.attn.qkv.weight", "vit.blocks.3.mlp.fc1.weight", "vit.pos_embed"):
+        assert state[key].std().item() == pytest.approx(0.02, rel=0.05)
+    assert state["vit.blocks.3.mlp.fc1.bias"].abs().max() == 0
+    assert (state["vit.norm.weight"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("deit_tiny", "deit_tiny_patch16_224"), ("deit3_small", "deit3_small_patch16_224")]
+)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_timms_weights_load_by_key_and_give_timms_features(tmp_path, ours, theirs, suffix):
+    model = timm.create_model(theirs, num_classes=1000).eval()
+    path = tmp_path / f"weights.{suffix}"
+    state = model.state_dict()
+    save_file(state, path) if suffix == "safetensors" else torch.save({"model": state}, path)
+    backbone = build_backbone(Recipe(backbone=ours, image=224, patch=16, weights=str(path))).eval()
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        tokens = model.forward_features(image)
+        grid, summary = backbone(image)
+    torch.testing.assert_close(summary, tokens[:, 0])
+    torch.testing.assert_close(grid.flatten(2).transpose(1, 2), tokens[:, 1:])
+
+
+def test_weights_load_at_another_patch_and_image_size(tmp_path):
+    """Kernels by pseudo-inverse (FlexiViT, arXiv 2212.08013, section 3.4): each patch enlarged from 8 to 16 px, the
+    patch-16 model embeds it just as the patch-8 model embedded the small one. Positions of an equal grid stay."""
+    small = timm.models.vision_transformer.VisionTransformer(
+        112, 8, embed_dim=192, depth=12, num_heads=3, num_classes=0
+    )
+    torch.save(small.state_dict(), tmp_path / "w.pth")
+    backbone = build_backbone(Recipe(backbone="deit_tiny", image=224, patch=16, weights=str(tmp_path / "w.pth"))).eval()
+    image = torch.randn(1, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    patches = image.unfold(2, 8, 8).unfold(3, 8, 8).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 8, 8)
+    enlarged = torch.nn.functional.interpolate(patches, 16, mode="bicubic", antialias=True)
+    with torch.no_grad():
+        wanted = small.patch_embed.proj(patches)
+        found = backbone.vit.patch_embed.proj(enlarged)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(backbone.vit.pos_embed, small.pos_embed)
+
+
+def test_weights_that_do_not_fit_are_refused_with_their_keys(tmp_path):
+    wrong = timm.create_model("deit_small_patch16_224", num_classes=0).state_dict()
+    torch.save(wrong, tmp_path / "small.pth")
+    tiny = Recipe(backbone="deit_tiny", image=224, patch=16)
+    with pytest.raises(BadInput, match="these weights are 384 channels wide; this backbone is 192"):
+        build_backbone(replace(tiny, weights=str(tmp_path / "small.pth")))
+    deit3 = timm.create_model("deit3_small_patch16_224", num_classes=0).state_dict()
+    torch.save(deit3, tmp_path / "deit3.pth")
+    with pytest.raises(BadInput, match=r"unexpected blocks\.0\.ls1\.gamma"):
+        build_backbone(Recipe(backbone="deit_small", image=224, patch=16, weights=str(tmp_path / "deit3.pth")))
+    with pytest.raises(BadInput, match="no such file"):
+        build_backbone(replace(tiny, weights=str(tmp_path / "nothing.pth")))
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(BadInput, match="cannot be read as tensors"):
+        build_backbone(replace(tiny, weights=str(tmp_path / "text.pth")))
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
+    with pytest.raises(BadInput, match="not weights of a plain ViT"):
+        build_backbone(replace(tiny, weights=str(tmp_path / "resnet.pth")))
+
+
+def test_code_in_a_weights_file_is_never_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"model": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(BadInput, match="tensors alone"):
+        build_backbone(Recipe(backbone="deit_tiny", image=224, patch=16, weights=str(tmp_path / "trap.pth")))
+    assert not (tmp_path / "sprung").exists()

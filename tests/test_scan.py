@@ -1,0 +1,248 @@
+"""The scan against its one-token-at-a-time twin, and the fused chains against torch's own functions."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling.backbones import scan as scan_module
+from scaling.backbones.fused import causal_conv_silu, gated_rms_norm, rms_norm
+from scaling.backbones.scan import backend, chunk_length, scan, scan_ref
+from scaling.recipe import BadInput
+
+HEADS, CHANNELS, STATES = 3, 4, 5
+LENGTHS = (1, 2, 3, 16, 63, 64, 65, 96, 97, 129, 258, 300)
+DECAYS = (1e-3, 0.1, 1.0, 10.0, 1e3)  # largest dt; A reaches -16, so a token's decay reaches exp(-16000)
+
+
+def inputs(batch, length, decay, seed=0, dtype=torch.float64, heads=HEADS, channels=CHANNELS, states=STATES):
+    """x, dt, A, B, C, D of a scan."""
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
+
+    dt = torch.rand(batch, length, heads, generator=g, dtype=torch.float64).to(dtype) * decay
+    A = -1 - 15 * torch.rand(heads, generator=g, dtype=torch.float64).to(dtype)
+    return [
+        normal(batch, length, heads, channels),
+        dt,
+        A,
+        normal(batch, length, states),
+        normal(batch, length, states),
+        normal(heads),
+    ]
+
+
+def segments(batch, length, seed, rate=0.1):
+    """Ids that rise now and then, not always by one."""
+    g = torch.Generator().manual_seed(seed)
+    rises = (torch.rand(batch, length, generator=g) < rate) * torch.randint(1, 4, (batch, length), generator=g)
+    return rises.cumsum(1)
+
+
+def initial(batch, seed=1, dtype=torch.float64):
+    return torch.randn(batch, HEADS, CHANNELS, STATES, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def relative(got, want):
+    """Largest difference, in units of the largest value."""
+    return float((got.double() - want.double()).abs().max() / want.double().abs().max().clamp_min(1e-30))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    batch=st.integers(1, 3),
+    length=st.one_of(st.sampled_from(LENGTHS), st.integers(1, 140)),
+    decay=st.sampled_from(DECAYS),
+    segmented=st.booleans(),
+    started=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_scan_gives_the_reference_outputs_and_final_state(batch, length, decay, segmented, started, seed):
+    ids = segments(batch, length, seed) if segmented else None
+    state = initial(batch, seed) if started else None
+    values = inputs(batch, length, decay, seed)
+    y, final = scan(*values, segment_ids=ids, initial_state=state, return_state=True)
+    want, want_final = scan_ref(*values, segment_ids=ids, initial_state=state, return_state=True)
+    assert y.shape == want.shape
+    assert relative(y, want) < 1e-12
+    assert relative(final, want_final) < 1e-12
+    assert torch.equal(scan(*values, segment_ids=ids, initial_state=state), y) or length <= 96
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("length", [1, 65, 258])
+def test_float32_is_as_near_the_reference_as_float32_can_be(length, decay):
+    values = inputs(2, length, decay, dtype=torch.float32)
+    assert relative(scan(*values), scan_ref(*values)) < 2e-6
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("segmented", [False, True])
+def test_gradients_in_float32_are_finite_and_those_of_the_reference(decay, segmented):
+    length = 150
+    ids = segments(2, length, 3) if segmented else None
+    grads = []
+    for function in (scan, scan_ref):
+        values = [v.requires_grad_() for v in inputs(2, length, decay, dtype=torch.float32)]
+        weight = torch.linspace(-1, 1, length)[:, None, None]
+        (function(*values, segment_ids=ids).float() * weight).sum().backward()
+        grads.append([v.grad for v in values])
+    for name, got, want in zip(["x", "dt", "A", "B", "C", "D"], *grads, strict=True):
+        assert got.isfinite().all(), name
+        assert relative(got, want) < 2e-5, name
+
+
+@pytest.mark.parametrize(("length", "decay"), [(1, 0.1), (7, 0.1), (130, 0.1), (7, 200.0), (120, 200.0)])
+@pytest.mark.parametrize("segmented", [False, True])
+def test_gradcheck_holds_in_float64_for_both_ways_through_a_chunk(length, decay, segmented):
+    values = inputs(1, length, decay, heads=2, channels=1, states=2)
+    values[2] = values[2] / 16  # so that not every gradient underflows where decays are strong
+    ids = segments(1, length, 0) if segmented else None
+    state = torch.randn(1, 2, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values = [v.requires_grad_() for v in (*values, state)]
+    assert torch.autograd.gradcheck(
+        lambda *v: scan(*v[:6], segment_ids=ids, initial_state=v[6], return_state=True), values, fast_mode=length > 7
+    )
+
+
+def test_strong_decays_take_shorter_chunks_and_then_the_unfactored_way():
+    plans = [scan_module._plan(*inputs(2, 258, decay, dtype=torch.float32)[1:3]) for decay in (0.1, 1.0, 1e3)]
+    assert [factored for _, factored in plans] == [True, True, False]
+    assert plans[1][0] < plans[0][0]
+
+
+def test_packed_segments_give_what_separate_calls_give():
+    lengths = (5, 70, 1, 64, 130)
+    values = inputs(2, sum(lengths), 0.3)
+    ids = torch.cat([torch.full((2, n), i) for i, n in enumerate(lengths)], 1)
+    packed, final = scan(*values, segment_ids=ids, return_state=True)
+    x, dt, A, B, C, D = values
+    parts = [
+        scan(x_, dt_, A, B_, C_, D, return_state=True)
+        for x_, dt_, B_, C_ in zip(*(t.split(lengths, 1) for t in (x, dt, B, C)), strict=True)
+    ]
+    assert relative(packed, torch.cat([y for y, _ in parts], 1)) < 1e-12
+    assert relative(final, parts[-1][1]) < 1e-12
+
+
+@pytest.mark.parametrize("cut", [1, 64, 100, 199])
+def test_a_state_carried_over_a_cut_continues_the_sequence(cut):
+    x, dt, A, B, C, D = inputs(2, 200, 0.05)
+    whole, final = scan(x, dt, A, B, C, D, return_state=True)
+    y1, state = scan(x[:, :cut], dt[:, :cut], A, B[:, :cut], C[:, :cut], D, return_state=True)
+    y2, last = scan(x[:, cut:], dt[:, cut:], A, B[:, cut:], C[:, cut:], D, initial_state=state, return_state=True)
+    assert relative(torch.cat([y1, y2], 1), whole) < 1e-12
+    assert relative(last, final) < 1e-12
+
+
+def test_the_scan_is_deterministic():
+    results = []
+    for _ in range(2):
+        values = [v.requires_grad_() for v in inputs(3, 258, 0.3, dtype=torch.float32)]
+        y = scan(*values)
+        y.square().sum().backward()
+        results.append([y, *(v.grad for v in values)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_bfloat16_inputs_under_autocast_are_scanned_in_float32():
+    values = inputs(2, 130, 0.1, dtype=torch.float32)
+    half = [v.bfloat16() if i in (0, 3, 4) else v for i, v in enumerate(values)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = scan(*half)
+    assert y.dtype == torch.bfloat16
+    assert relative(y, scan_ref(*half)) < 2**-8  # one rounding, at the end
+
+
+def test_torch_func_grad_and_autograd_agree():
+    values = inputs(1, 40, 0.1)
+    want = torch.autograd.grad(scan(values[0].requires_grad_(), *values[1:]).square().sum(), values[0])[0]
+    got = torch.func.grad(lambda x: scan(x, *values[1:]).square().sum())(values[0].detach())
+    assert relative(got, want) < 1e-14
+
+
+def test_chunks_are_near_64_tokens_and_divide_common_lengths():
+    for grid in (2, 4, 8, 14, 16, 32):  # L + class token + heading average
+        size = chunk_length(grid**2 + 2)
+        assert (grid**2 + 2) % size == 0
+        assert size <= 96
+    assert all(32 <= chunk_length(n) <= 96 for n in range(97, 2000))
+
+
+def test_the_torch_road_is_taken_on_a_cpu_and_says_why():
+    road, why = backend("cpu")
+    assert road == "torch"
+    assert "cpu" in why
+
+
+def test_what_cannot_be_scanned_is_refused():
+    values = inputs(1, 4, 0.1, dtype=torch.float32)
+    with pytest.raises(BadInput, match="0 tokens"):
+        scan(*inputs(1, 0, 0.1))
+    with pytest.raises(BadInput, match="float16"):
+        scan(values[0].half(), *values[1:])
+    with pytest.raises(BadInput, match="back from 2 to 1 at row 0, token 3"):
+        scan(*values, segment_ids=torch.tensor([[0, 0, 2, 1]]))
+    with pytest.raises(BadInput, match=r"\(1, 3\).*\(1, 4\)"):
+        scan(*values, segment_ids=torch.tensor([[0, 0, 2]]))
+    with pytest.raises(BadInput, match="integers"):
+        scan(*values, segment_ids=torch.zeros(1, 4))
+
+
+# The fused chains.
+
+SHAPE = (2, 9, 6)
+
+
+def tensor(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+
+
+def plain_conv_silu(x_BSC, weight, bias):
+    return F.silu(F.conv1d(x_BSC.transpose(1, 2), weight, bias, groups=len(weight)).transpose(1, 2))
+
+
+PAIRS = {
+    "rms_norm": (
+        lambda x, w: rms_norm(x, w, 1e-5),
+        lambda x, w: F.rms_norm(x, (6,), w, 1e-5),
+        [SHAPE, (6,)],
+    ),
+    "gated_rms_norm": (
+        lambda y, z, w: gated_rms_norm(y, z, w, 1e-5),
+        lambda y, z, w: F.rms_norm(y * F.silu(z), (6,), w, 1e-5),
+        [SHAPE, SHAPE, (6,)],
+    ),
+    "causal_conv_silu": (causal_conv_silu, plain_conv_silu, [SHAPE, (6, 1, 4), (6,)]),
+    "causal_conv_silu_one_token": (causal_conv_silu, plain_conv_silu, [(2, 4, 6), (6, 1, 4), (6,)]),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_fused_chain_is_torchs_own_and_passes_gradcheck(name):
+    fused, plain, shapes = PAIRS[name]
+    values = [tensor(*shape, seed=i) for i, shape in enumerate(shapes)]
+    assert relative(fused(*values).detach(), plain(*values).detach()) < 1e-14
+    assert torch.autograd.gradcheck(fused, values)
+
+
+def test_the_convolution_starts_anew_with_every_segment():
+    lengths, taps = (1, 5, 3), 4
+    x, weight, bias = tensor(2, sum(lengths), 6), tensor(6, 1, taps, seed=1), tensor(6, seed=2)
+    ids = torch.cat([torch.full((2, n), i) for i, n in enumerate(lengths)], 1)
+
+    def padded(part):
+        return F.pad(part, (0, 0, taps - 1, 0))
+
+    packed = causal_conv_silu(padded(x), weight, bias, ids)
+    separate = torch.cat([causal_conv_silu(padded(part), weight, bias) for part in x.split(lengths, 1)], 1)
+    assert relative(packed.detach(), separate.detach()) < 1e-14
+
+
+def test_the_convolution_goes_on_from_the_tokens_given_in_front():
+    x, weight, bias = tensor(2, 20, 6), tensor(6, 1, 4, seed=1), tensor(6, seed=2)
+    whole = causal_conv_silu(x, weight, bias)
+    assert relative(causal_conv_silu(x[:, 8:], weight, bias).detach(), whole[:, 8:].detach()) < 1e-14
