@@ -72,6 +72,7 @@ class Recipe:
         "../shared/data; empty for embedded data",
         "",
     )
+    data_version: int = _says("version of the data: that of the embedded set's pixels, or your own count for yours", 1)
     backbone: str = _says("model by name (Table 7 of arXiv 2502.03738, or nano)", "deit_nano")
     image: int = _says("side of the square input image [px]", 16)
     patch: int = _says("side of a square patch [px]; divides the image", 4)
@@ -112,7 +113,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for f in fields(self):
             _check_type(f.name, f.type, getattr(self, f.name))
-        for name in ("image", "classes", "epochs", "batch"):
+        for name in ("image", "classes", "epochs", "batch", "data_version"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
         for name in ("seed", "train_images", "test_images", "eval_every", "weight_decay", "warmup_epochs", "clip"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")

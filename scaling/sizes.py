@@ -19,7 +19,7 @@ class Size(NamedTuple):
 
 
 SIZES: dict[str, Size] = {
-    "deit_nano": Size("deit", 64, 4, 256, 16),
+    "deit_nano": Size("deit", 48, 3, 192, 16),
     "deit_tiny": Size("deit", 192, 12, 768, 64),
     "deit_small": Size("deit", 384, 12, 1536, 64),
     "deit_base": Size("deit", 768, 12, 3072, 64),
@@ -31,7 +31,7 @@ SIZES: dict[str, Size] = {
     "deit3_base": Size("deit3", 768, 12, 3072, 64),
     "deit3_large": Size("deit3", 1024, 24, 4096, 64),
     "deit3_huge": Size("deit3", 1280, 32, 5120, 80),
-    "adventurer_nano": Size("adventurer", 64, 4, 160, 32, 16),
+    "adventurer_nano": Size("adventurer", 48, 3, 120, 32, 16),
     "adventurer_tiny": Size("adventurer", 256, 12, 640, 64, 64),
     "adventurer_small": Size("adventurer", 512, 12, 1280, 64, 64),
     "adventurer_base": Size("adventurer", 768, 12, 1920, 64, 64),

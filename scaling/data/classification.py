@@ -170,6 +170,8 @@ def _as_it_is(batch: Any) -> Batch:
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
     if recipe.classes != len(shapes.CLASSES):
         raise BadInput(f"shapes has {len(shapes.CLASSES)} classes, the recipe {recipe.classes}; set --classes")
+    if recipe.data_version != shapes.VERSION:
+        raise BadInput(f"data_version {recipe.data_version} of shapes is asked for, this code makes {shapes.VERSION}")
     if n * 3 * recipe.image**2 > MEMORY_LIMIT:
         fits = MEMORY_LIMIT // (3 * recipe.image**2)
         raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
