@@ -113,20 +113,29 @@ def laws_table(runs: "pd.DataFrame", laws: "dict[str, list[Fit]]") -> "pd.DataFr
 
 
 def seed_sentence(runs: "pd.DataFrame") -> str:
-    """Whether the smallest patch still helps, beside how far seeds lie apart; runs: one group's, finished."""
-    from analysis.laws import seed_spread
+    """Whether the smallest patch still helps, beside how far seeds lie apart at the two smallest patches.
 
-    spread = seed_spread(runs).iloc[0]
+    runs: one group's, finished. With one seed a patch the spread is that of the seed study that is shipped
+    (analysis/measured/seeds.csv), where it has this very group."""
+    from analysis.laws import seed_spread
+    from analysis.runs import seed_study
+
     means = runs.groupby("patch")["test_loss"].mean().sort_index()
-    sentence = ""
-    if len(means) >= 2:
-        step = means.iloc[0] - means.iloc[1]
-        sentence = f"patch {means.index[0]} vs {means.index[1]}: {step:+.4f} nats, "
-    if not spread.df:
-        return sentence + "seed-to-seed spread: not measured, one seed a patch; add --seeds 0,1,2"
-    sentence += (
-        f"seed-to-seed spread {spread.spread:.4f} ({_count(int(spread.seeds), 'seed')}, {spread.df} degrees of freedom)"
-    )
+    smallest = list(means.index[:2])
+    step = means.iloc[0] - means.iloc[1] if len(means) >= 2 else 0.0
+    sentence = f"patch {smallest[0]} vs {smallest[1]}: {step:+.4f} nats, " if len(means) >= 2 else ""
+    whence = ""
+    found = seed_spread(runs[runs["patch"].isin(smallest)])
+    if not found["df"].sum():
+        study = seed_study(runs["group"].iloc[0])
+        study = study[study["patch"].isin(smallest)]
+        found = seed_spread(study)
+        if not found["df"].sum():
+            return sentence + "seed-to-seed spread: not measured, one seed a patch; add --seeds 0,1,2"
+        whence = f"; measured {study['measured'].iloc[0]}, {study['machine'].iloc[0]}"
+    spread = found.iloc[0]
+    seeds = f"{_count(int(spread.seeds), 'seed')}, {spread.df} degrees of freedom{whence}"
+    sentence += f"seed-to-seed spread {spread.spread:.4f} ({seeds})"
     if len(means) < 2:
         return sentence
     verdict = "better" if step <= 0 else "worse"

@@ -30,8 +30,9 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"))
     """Test loss against patch side, log-log, a series a group, every seed a point, with the fitted laws.
 
     frame: runs as analysis.runs.load gives them; those that did not finish are left out.  forms: the laws to draw,
-    the power law as a line, the shifted one dashed; the band is the 95 % interval of the last of them, where it has
-    one.  Patches get smaller to the right: that way cost grows and loss falls."""
+    the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
+    parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
+    Patches get smaller to the right: that way cost grows and loss falls."""
     runs = finished(frame)
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
@@ -44,7 +45,7 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"))
         axes.plot(points["patch"], points["test_loss"], marker, color=colour, mfc=face, mew=1.4, ms=6.5, label=name)
         ends.append((float(points.loc[points["patch"] == points["patch"].min(), "test_loss"].mean()), name, colour))
     _patch_axis(axes, runs["patch"], room=1.35 if len(ends) <= 3 else 1.1)
-    _loss_axis(axes)
+    _loss_axis(axes, runs["test_loss"])
     if len(ends) <= 3:
         _label_ends(axes, float(runs["patch"].min()), ends)
     _key(axes, forms, series=len(ends) > 3)
@@ -83,11 +84,11 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], colour: s
     if points["patch"].nunique() < FEWEST_PATCHES:
         return
     patch = np.geomspace(points["patch"].min() / 1.12, points["patch"].max() * 1.12, 80)
-    for form in forms:
-        law = fit(points["patch"], points["test_loss"], form)
-        axes.plot(patch, law.predict(patch), color=colour, linestyle=DASHES[form], linewidth=1.5)
-        if form == forms[-1]:
-            _draw_band(axes, law, patch, colour)
+    laws = [fit(points["patch"], points["test_loss"], form) for form in forms]
+    for law in laws:
+        axes.plot(patch, law.predict(patch), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
+    told = [law for law in laws if all(law.identified.values())]
+    _draw_band(axes, told[-1] if told else laws[0], patch, colour)
 
 
 def _draw_band(axes: Axes, law: Fit, patch: np.ndarray, colour: str) -> None:
@@ -107,12 +108,13 @@ def _patch_axis(axes: Axes, patches: pd.Series, room: float) -> None:
     axes.set_xlabel("patch side [px], log scale; smaller patches, more tokens \N{RIGHTWARDS ARROW}")
 
 
-def _loss_axis(axes: Axes) -> None:
-    """Log axis with plain numbers: ticks at round losses, however few decades there are."""
-    low, high = axes.get_ylim()
+def _loss_axis(axes: Axes, losses: pd.Series) -> None:
+    """Log axis over the measured losses, with plain numbers: ticks at round losses, however few decades there are."""
+    room = 1.12 * (losses.max() / losses.min()) ** 0.12  # on both sides; a band that is wider runs out of the picture
+    low, high = losses.min() / room, losses.max() * room
     axes.set_yscale("log")
     ticks = [tick for tick in MaxNLocator(6).tick_values(low, high) if tick > 0]
-    if high > 8 * low > 0:
+    if high > 6 * low:
         ticks = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
@@ -137,7 +139,7 @@ def _key(axes: Axes, forms: Sequence[str], series: bool) -> None:
     """What the lines mean; and, where there are too many series to label, the series."""
     text = {"power": r"power law  $A\,p^{\alpha}$", "shifted": r"shifted law  $L_\infty + A\,p^{\alpha}$"}
     handles: list[Any] = [Line2D([], [], color="0.25", linestyle=DASHES[form], label=text[form]) for form in forms]
-    handles.append(Line2D([], [], color="0.25", alpha=0.16, linewidth=8, label=f"95 % interval of the {forms[-1]} law"))
+    handles.append(Line2D([], [], color="0.25", alpha=0.16, linewidth=8, label="95 % interval"))
     if series:
         handles += axes.get_legend_handles_labels()[0]
     axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")

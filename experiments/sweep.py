@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{state.text if state else begun:6} {run.run_id}")
         return 0
     cli.check_writable(results)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
     with Console() as console:
         outcomes = run_all(runs, results, settings, console)
     if any(o.status == 130 for o in outcomes.values()):
@@ -129,13 +130,12 @@ def run_one(
     except EOFError:  # it died without a word: killed, out of memory, a crash in compiled code
         process.join()
         outcome = Outcome(1, _death(process.exitcode))
-    except KeyboardInterrupt:  # the child got the same signal and saves itself now
-        console.line("stopping after this step, with a checkpoint; the same command goes on from here")
+    except KeyboardInterrupt:
+        console.line("stopping after this step, with a checkpoint")
+        process.terminate()  # a second Ctrl-C to a child that had the first one too: it stops once
         process.join(STOP_SECONDS)
         outcome = Outcome(130, "stopped; the same command goes on from here")
     finally:
-        if process.is_alive() and outcome is None:
-            process.terminate()
         ours.close()
     process.join(STOP_SECONDS)
     return outcome
@@ -162,7 +162,7 @@ class Clock:
 
     def eta(self, left: list[Recipe]) -> float:
         """Seconds for the runs that are left; nan while there is nothing to go by."""
-        if len(set(self.flops)) < 2:
+        if not self.flops or max(self.flops) < 4 * min(self.flops):  # too near each other to tell start-up from speed
             return math.nan
         x, y = np.array(self.flops), np.array(self.seconds)
         slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))

@@ -1,7 +1,9 @@
+import copy
 import io
 import json
 import pickle
 import tarfile
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 from scaling.data.classification import Images, InMemory, OnDisk
-from scaling.data.files import Files, find_root
+from scaling.data.files import Files, find_root, in_threads
 from scaling.recipe import BadInput, Recipe
 
 CLASSES = ("cat", "dog", "owl")
@@ -84,6 +86,24 @@ def test_worker_processes_read_a_tar_without_disturbing_each_other(folder, recip
     seen = [(int(i[0].median()), int(label)) for b in data.train_dataloader() for i, label in zip(*b[:2], strict=True)]
     assert len(seen) == 24 * 4
     assert all(abs(value - (60 + 60 * label)) < 4 for value, label in seen)
+
+
+def test_threads_read_a_tar_without_disturbing_each_other(folder, monkeypatch):
+    """From the very first read on, in which the tar is opened: slowed down here, so that all threads meet in it."""
+    to_tars(folder)
+    for split in ("train", "test"):
+        (folder / split).rename(folder / f"{split}_moved")
+    wanted = [Files(str(folder), "train").read(i) for i in range(24)]
+    real = copy.deepcopy
+
+    def slow(value):
+        time.sleep(0.01)
+        return real(value)
+
+    monkeypatch.setattr("scaling.data.files.copy.deepcopy", slow)
+    for _ in range(20):
+        files = Files(str(folder), "train")
+        assert list(in_threads(files.read, np.arange(24))) == wanted
 
 
 def test_workers_change_nothing(recipe):

@@ -61,12 +61,14 @@ class Files:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reader": None, "_process": -1, "_lock": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def read(self, i: int) -> tuple[bytes, int]:
         """The i-th file's bytes and its label."""
-        if self._process != os.getpid():  # a tar's open handle must not be shared with the parent: it has one offset
-            self._reader, self._lock = copy.deepcopy(self._fresh), threading.Lock()
-            self._process = os.getpid()
-        with self._lock:
+        with self._lock:  # an open tar has one position: not for two threads at once, nor for a parent and its child
+            if self._process != os.getpid():
+                self._reader, self._process = copy.deepcopy(self._fresh), os.getpid()
             file, label = self._reader[i][:2]
             with file:
                 return file.read(), int(label)
@@ -137,7 +139,7 @@ def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OS
             return e
 
     with ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 1) + 2)) as pool:
-        yield from pool.map(safe, indices, chunksize=64)
+        yield from pool.map(safe, indices, chunksize=1)
 
 
 def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str) -> list[tuple[int, T]]:
