@@ -5,6 +5,7 @@ import pickle
 import tarfile
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_threads_read_a_tar_without_disturbing_each_other(folder, monkeypatch):
         time.sleep(0.01)
         return real(value)
 
-    monkeypatch.setattr("scaling.data.files.copy.deepcopy", slow)
+    monkeypatch.setattr("scaling.data.files.copy", SimpleNamespace(deepcopy=slow))
     for _ in range(20):
         files = Files(str(folder), "train")
         assert list(in_threads(files.read, np.arange(24))) == wanted
