@@ -57,6 +57,14 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["status"] == "finished"]
 
 
+def seed_study(group: str) -> pd.DataFrame:
+    """Runs of a group at several seeds that are shipped with the code, so that one's own single runs have a spread to
+    be held against. Columns: group, backbone, patch, seed, test_loss [nats], measured (date), machine. No rows where
+    the group is not in it: another recipe, in whatever way, has another spread."""
+    study = pd.read_csv(Path(__file__).parent / "measured" / "seeds.csv")
+    return study[study["group"] == group]
+
+
 def labels(frame: pd.DataFrame) -> dict[str, str]:
     """A short name for every group: the backbone; where that is not enough data and image too, then the hash."""
     groups = frame.drop_duplicates("group")

@@ -7,22 +7,16 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from scaling.data.batch import Draw
+from scaling.data.counter import GOLDEN, finalise
 
 
 def uniform(draws: list[Draw], seed: int, streams: int) -> np.ndarray:
     """(len(draws), streams) numbers in [0, 1), each row a function of seed, epoch and index."""
     state = np.array([(d.epoch << 40) ^ d.image for d in draws], np.uint64)[:, None]
     with np.errstate(over="ignore"):
-        state = _mix(state + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15))
-        state = _mix(state + np.arange(1, streams + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
+        state = finalise(state + np.uint64(seed) * GOLDEN)
+        state = finalise(state + np.arange(1, streams + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
     return (state >> np.uint64(11)).astype(np.float64) / 2**53
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The output function of SplitMix64 (Steele, Lea, Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) -> Tensor:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.data.counter import GOLDEN, Key, finalise
 from scaling.recipe import BadInput, check_name
 
 VERSION = 1
@@ -20,7 +21,6 @@ MIN_SIZE, MAX_SIZE = 16, 224  # [px]
 MAX_OBJECTS = 16
 
 Whole = NDArray[np.int32]
-Key = NDArray[np.uint64]
 Inside = NDArray[np.bool_]
 
 
@@ -123,12 +123,8 @@ def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, spl
 
 
 def _mix(z: Key) -> Key:
-    """splitmix64: one 64-bit number to another, every bit of one moving half of the other's."""
     with np.errstate(over="ignore"):
-        z = z + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        return finalise(z + GOLDEN)
 
 
 def _draw(key_B: Key, stream: int, low: int, high: int, count: int = 1) -> Whole:

@@ -1,0 +1,30 @@
+"""A sheet of the embedded data set, for the README: python experiments/samples.py docs/shapes.png [--size 32]"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from analysis.paper_figures import sample_sheet
+from scaling.data import shapes
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("path", help="where the picture goes")
+    p.add_argument("--size", type=int, default=32, help="side of an image [px]")
+    args = p.parse_args()
+    batch = shapes.render(0, np.arange(2000), args.size)
+    first = [int(np.flatnonzero(batch.label_B == label)[0]) for label in range(len(shapes.CLASSES))]
+    second = [int(np.flatnonzero(batch.label_B == label)[1]) for label in range(len(shapes.CLASSES))]
+    order = np.array(first + second)
+    titles = [shapes.CLASSES[label] for label in batch.label_B[order]]
+    sample_sheet(batch.image_BHWC[order], titles, columns=12).savefig(args.path, dpi=90)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
