@@ -173,6 +173,7 @@ def print_published(form: str = "both") -> None:
 
 def _fit_group(name: str, runs: "pd.DataFrame", forms: Sequence[str]) -> "list[Fit]":
     """Fit one group's laws and print them, or why there is none."""
+    from analysis.forms import FORMS as SHAPES
     from analysis.laws import fit
 
     patches = runs["patch"].nunique()
@@ -183,9 +184,14 @@ def _fit_group(name: str, runs: "pd.DataFrame", forms: Sequence[str]) -> "list[F
         )
         print()
         return []
-    laws = [fit(runs["patch"], runs["test_loss"], form) for form in forms]
+    laws = []
     print(f"  {name}")
-    for law in laws:
+    for form in forms:
+        if len(runs) <= (k := len(SHAPES[form].names)):  # it would go through every point and say nothing
+            print(f"    {form:8} not fitted: {len(runs)} points, {k} parameters")
+            continue
+        law = fit(runs["patch"], runs["test_loss"], form)
+        laws.append(law)
         equation, intervals = law.summary().splitlines()
         print(f"    {law.form:8} {equation}")
         _print_wrapped(f"{'':13}{intervals.strip()}", indent=13)

@@ -23,9 +23,14 @@ class Form(NamedTuple):
     text: str  # with {A}, {alpha}, ..., {x}
 
 
+def _exp(z: Array) -> Array:
+    with np.errstate(over="ignore"):  # an exponent that runs away is a step that is not taken, not a fault
+        return np.exp(z)
+
+
 def power_curve(theta_SK: Array, z_SN: Array) -> tuple[Array, Array]:
     """A x^alpha for theta = (log A, alpha), z = log x."""
-    f_SN = np.exp(theta_SK[:, :1] + theta_SK[:, 1:2] * z_SN)
+    f_SN = _exp(theta_SK[:, :1] + theta_SK[:, 1:2] * z_SN)
     return f_SN, np.stack([f_SN, f_SN * z_SN], axis=2)
 
 
@@ -38,9 +43,9 @@ def shifted_curve(theta_SK: Array, z_SN: Array) -> tuple[Array, Array]:
 def shifted_anchored(theta_SK: Array, z_SN: Array) -> tuple[Array, Array]:
     """L_inf + (V - L_inf) x^alpha for theta = (L_inf, log V, alpha), z = log x.
     V is the law at x = 1; where it is not above L_inf the law is nan."""
-    floor_S1, value_S1 = theta_SK[:, :1], np.exp(theta_SK[:, 1:2])
+    floor_S1, value_S1 = theta_SK[:, :1], _exp(theta_SK[:, 1:2])
     rise_S1 = np.where(value_S1 > floor_S1, value_S1 - floor_S1, np.nan)
-    grow_SN = np.exp(theta_SK[:, 2:] * z_SN)
+    grow_SN = _exp(theta_SK[:, 2:] * z_SN)
     f_SN = floor_S1 + rise_S1 * grow_SN
     return f_SN, np.stack([1 - grow_SN, value_S1 * grow_SN, rise_S1 * grow_SN * z_SN], axis=2)
 

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from analysis.forms import FORMS
 from analysis.laws import Fit, fit
 from analysis.runs import finished, labels
 
@@ -84,11 +85,13 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], colour: s
     if points["patch"].nunique() < FEWEST_PATCHES:
         return
     patch = np.geomspace(points["patch"].min() / 1.12, points["patch"].max() * 1.12, 80)
+    forms = [form for form in forms if len(points) > len(FORMS[form].names)]  # else it goes through every point
     laws = [fit(points["patch"], points["test_loss"], form) for form in forms]
     for law in laws:
         axes.plot(patch, law.predict(patch), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
     told = [law for law in laws if all(law.identified.values())]
-    _draw_band(axes, told[-1] if told else laws[0], patch, colour)
+    for law in told[-1:] or laws[:1]:
+        _draw_band(axes, law, patch, colour)
 
 
 def _draw_band(axes: Axes, law: Fit, patch: np.ndarray, colour: str) -> None:

@@ -22,7 +22,7 @@ def main() -> int:
     second = [int(np.flatnonzero(batch.label_B == label)[1]) for label in range(len(shapes.CLASSES))]
     order = np.array(first + second)
     titles = [shapes.CLASSES[label] for label in batch.label_B[order]]
-    sample_sheet(batch.image_BHWC[order], titles, columns=12).savefig(args.path, dpi=90)
+    sample_sheet(batch.image_BHWC[order], titles, columns=12).savefig(args.path, dpi=90, bbox_inches="tight")
     return 0
 
 

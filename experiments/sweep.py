@@ -88,7 +88,7 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
     clock = Clock()
     elsewhere: list[Recipe] = []
     for run, wait in chain(((r, False) for r in runs), ((r, True) for r in elsewhere)):
-        outcome = recorded(results / run.run_id)
+        outcome = recorded(results / run.run_id, console)
         if outcome is not None:
             console.line(f"have {short(run.run_id)}: {outcome.text}")
         else:
@@ -141,11 +141,15 @@ def run_one(
     return outcome
 
 
-def recorded(folder: Path) -> Outcome | None:
-    """What the folder's record says; None where the run is still to be done (or its record is damaged)."""
+def recorded(folder: Path, console: Console | None = None) -> Outcome | None:
+    """What the folder's record says; None where the run is to be done, or done again: a damaged record is said."""
     try:
         return outcome_of(RunRecord.load(folder))
-    except (FileNotFoundError, BadInput):
+    except FileNotFoundError:
+        return None
+    except BadInput as e:
+        if console is not None:
+            console.line(f"{short(folder.name)}: {e}")
         return None
 
 
@@ -162,7 +166,7 @@ class Clock:
 
     def eta(self, left: list[Recipe]) -> float:
         """Seconds for the runs that are left; nan while there is nothing to go by."""
-        if not self.flops or max(self.flops) < 4 * min(self.flops):  # too near each other to tell start-up from speed
+        if not self.flops or max(self.flops) < 3 * min(self.flops):  # too near each other to tell start-up from speed
             return math.nan
         x, y = np.array(self.flops), np.array(self.seconds)
         slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))

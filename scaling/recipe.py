@@ -76,12 +76,12 @@ class Recipe:
     backbone: str = _says("model by name (Table 7 of arXiv 2502.03738, or nano)", "deit_nano")
     image: int = _says("side of the square input image [px]", 16)
     patch: int = _says("side of a square patch [px]; divides the image", 4)
-    classes: int = _says("number of classes", 12)
-    epochs: int = _says("passes over the training images", 10)
-    batch: int = _says("images per optimiser step, over all devices", 64)
+    classes: int = _says("number of classes [1]", 12)
+    epochs: int = _says("passes over the training images [epochs]", 10)
+    batch: int = _says("images per optimiser step, over all devices [images]", 64)
     seed: int = _says("seed of weights, order of images and augmentation", 0)
-    train_images: int = _says("training images used, a fixed random subset that depends on no seed; 0: all", 0)
-    test_images: int = _says("test images used, chosen in the same way; 0: all", 0)
+    train_images: int = _says("training images used, a fixed random subset that depends on no seed; 0: all [images]", 0)
+    test_images: int = _says("test images used, chosen in the same way; 0: all [images]", 0)
     crop: float = _says(
         "share of the test image's side that is kept by the centre crop [1]; one value for a whole sweep (the "
         "released code takes 0.875 at patch 16 and 1.0 below)",
@@ -89,25 +89,31 @@ class Recipe:
     )
     augment: str = _says(
         "training augmentation: none, flip, pad_crop_flip (shift by up to 1/8 of the side), or resized_crop "
-        "(random resized crop and flip)",
+        "(random resized crop and flip; arXiv 1409.4842)",
         "none",
     )
     bad_images: str = _says("an unreadable image file: stop (exit with its name) or skip (and count it)", "stop")
-    lr: float = _says("peak learning rate of AdamW [1/step]", 2e-3)
+    lr: float = _says("peak learning rate of AdamW (arXiv 1711.05101) [1/step]", 2e-3)
     weight_decay: float = _says("weight decay of AdamW [1]; not on biases, norms, positions, tokens, A, D, dt", 0.05)
     beta1: float = _says("AdamW: decay of the mean of gradients [1]", 0.9)
     beta2: float = _says("AdamW: decay of the mean of squared gradients [1]", 0.999)
-    warmup_epochs: float = _says("linear warm-up of the learning rate [epochs], then cosine to zero", 1.0)
+    warmup_epochs: float = _says(
+        "linear warm-up of the learning rate [epochs], then cosine to zero (arXiv 1608.03983)", 1.0
+    )
     clip: float = _says("gradients are clipped to this norm [1]; 0: not", 1.0)
-    smoothing: float = _says("label smoothing in the training loss [1]; never in the test loss", 0.0)
-    drop_path: float = _says("stochastic depth of the last block, linear from 0 at the first [1]", 0.0)
+    smoothing: float = _says("label smoothing (arXiv 1512.00567) in the training loss [1]; never in the test loss", 0.0)
+    drop_path: float = _says(
+        "stochastic depth (arXiv 1603.09382) of the last block, linear from 0 at the first [1]", 0.0
+    )
     weights: str = _says(
         "what the backbone starts from: a file of weights (.pth read with weights_only, or .safetensors), "
         "timm:NAME for timm's pretrained weights; empty: from scratch",
         "",
     )
-    position: str = _says("position encoding: learned (initialised at 0.02) or sincos (fixed, 2-D)", "learned")
-    eval_every: int = _says("epochs between test evaluations for the curve; 0: at the end only", 0)
+    position: str = _says(
+        "position encoding: learned (initialised at 0.02) or sincos (fixed, 2-D; arXiv 2104.02057)", "learned"
+    )
+    eval_every: int = _says("epochs between test evaluations for the curve; 0: at the end only [epochs]", 0)
     precision: str = _says("arithmetic: auto (bf16-mixed on a GPU that has it, else 32), 32, or bf16-mixed", "auto")
 
     def __post_init__(self) -> None:

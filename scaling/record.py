@@ -21,6 +21,7 @@ RECIPE = "recipe.json"
 CURVE = "curve.csv"
 CHECKPOINT = "last.ckpt"
 LOG = "log.txt"
+NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per_second", "wall_time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,20 @@ class RunRecord:
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
         return write_atomically(folder / RECORD, text)
 
+    def _check(self) -> None:
+        """Raise ValueError for what JSON can hold and a record cannot."""
+        if self.status not in ("finished", "failed"):
+            raise ValueError(f"status is {self.status!r}")
+        for name in ("metrics", "failure", "versions", "machine"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not a mapping")
+        facts = {name: getattr(self, name) for name in NUMBERS}
+        for name, value in {**facts, **self.metrics}.items():
+            if not _is_number(value):
+                raise ValueError(f"{name} is {value!r}, not a finite number")
+        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss > 0):  # type: ignore[operator]
+            raise ValueError(f"a test loss of {self.test_loss!r} nats")
+
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
         """Read folder/record.json. Raises FileNotFoundError, or BadInput where it is damaged or not a record."""
@@ -60,21 +75,16 @@ class RunRecord:
             values = json.loads(path.read_text())
             record = cls(**values)
             Recipe.from_dict(record.recipe)
-            if record.status not in ("finished", "failed"):
-                raise ValueError(f"status is {record.status!r}")
-            if record.status == "finished" and not _is_loss(record.test_loss):
-                raise ValueError(f"test_loss of a finished run is {record.test_loss!r}")
-            if not isinstance(record.metrics, dict):
-                raise ValueError(f"metrics are {record.metrics!r}")
+            record._check()
         except FileNotFoundError:
             raise
         except (ValueError, TypeError, OSError) as e:
-            raise BadInput(f"{path} is no run record ({e}); delete it and the run is done again") from e
+            raise BadInput(f"{path} is no run record ({e}); a sweep does the run again") from e
         return record
 
 
-def _is_loss(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def write_atomically(path: Path, text: str) -> Path:

@@ -126,10 +126,10 @@ def test_a_torn_record_is_named_and_the_others_are_loaded(tmp_path, text, says):
     [
         ({"test_loss": -1.0}, "a test loss of -1.0 nats"),
         ({"test_loss": float("nan")}, "a test loss of nan nats"),
-        ({"test_loss": "low"}, "without a test loss"),
+        ({"test_loss": "low"}, "a test loss of 'low' nats"),
         ({"metrics": None}, "metrics is None, not a mapping"),
-        ({"metrics": {"top1": "high"}}, "top1 is 'high', not a number"),
-        ({"tokens": [1]}, r"tokens is [1], not a number"),
+        ({"metrics": {"top1": "high"}}, "top1 is 'high', not a finite number"),
+        ({"tokens": [1]}, r"tokens is [1], not a finite number"),
         ({"machine": "mine"}, "machine is 'mine', not a mapping"),
         ({"recipe": {"patch": 3, "image": 16}}, "patch 3 does not divide"),
         ({"recipe": {"pitch": 3}}, "unknown recipe field 'pitch'"),
