@@ -61,12 +61,11 @@ class Keeper(L.Callback):
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.rows: list[list[Any]] = []
         self.skipped: dict[str, float] = {}
-        self.train_loss = math.nan
         self.train_seconds, self.images, self.earlier_seconds, self.peak_memory = 0.0, 0, 0.0, 0
         self._begun = self._saved = self._reported = self._written = time.monotonic()
-        self._window_loss: list[Tensor] = []
-        self._window_start, self._window_images = self._begun, 0
-        self._rate = 0.0
+        self._row_losses: list[Tensor | float] = []  # since the curve's last row
+        self._window_start, self._window_images = self._begun, 0  # since the last report
+        self._rate, self._shown_loss = 0.0, math.nan
         self._pending: tuple[int, Tensor] | None = None
         self._stop: signal.Signals | None = None
         self._handlers: dict[signal.Signals, Any] = {}
@@ -87,14 +86,14 @@ class Keeper(L.Callback):
             "images": self.images,
             "seconds": self.wall_time(),
             "peak_memory": self.peak_memory,
-            "train_loss": self.train_loss,
+            "row_losses": [loss.item() if isinstance(loss, Tensor) else loss for loss in self._row_losses],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.skipped, self.started = state_dict["rows"], state_dict["skipped"], state_dict["started"]
         self.train_seconds, self.images = state_dict["train_seconds"], state_dict["images"]
         self.earlier_seconds, self.peak_memory = state_dict["seconds"], state_dict["peak_memory"]
-        self.train_loss = state_dict["train_loss"]
+        self._row_losses = state_dict["row_losses"]
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["run_id"] = self.recipe.run_id
@@ -120,14 +119,18 @@ class Keeper(L.Callback):
         step, now = trainer.global_step, time.monotonic()
         loss = outputs["loss"].detach()
         self._check(step, loss)
-        images = len(batch.label_B) * trainer.world_size
-        self._window_loss.append(loss)
-        self._window_images += images
+        self._row_losses.append(loss)
+        self._window_images += len(batch.label_B) * trainer.world_size
         if batch.skipped:
             self.skipped["skipped_later"] = self.skipped.get("skipped_later", 0.0) + batch.skipped
         ends_epoch = step % self.data.steps_per_epoch == 0
-        if self._stop or ends_epoch or step % self._row_every == 0 or now - self._reported > REPORT_SECONDS:
-            self._close_window(trainer, step, now, row=ends_epoch or step % self._row_every == 0)
+        if self._stop or ends_epoch or now - self._reported > REPORT_SECONDS:
+            self._report(trainer, loss, now)
+        if ends_epoch or step % self._row_every == 0:
+            self._add_row(step, self._lr(step), self._row_loss(), "")
+            self._row_losses = []
+            if now - self._written > CURVE_SECONDS:
+                self.write_curve()
         if not self._evaluation_follows(step):  # else once that is done: a resumed run would leave it out
             self._save_or_stop(trainer, now, ends_epoch)
 
@@ -157,33 +160,35 @@ class Keeper(L.Callback):
         """The learning rate that step number `step` (from 1) was made with."""
         return self.recipe.lr * lr_factor(step - 1, self.warmup_steps, self.data.total_steps)
 
-    def _close_window(self, trainer: L.Trainer, step: int, now: float, *, row: bool) -> None:
-        self.train_loss = torch.stack(self._window_loss).mean().item()
+    def _report(self, trainer: L.Trainer, loss: Tensor, now: float) -> None:
+        """Say where the run is, and count the time and the images since that was last said."""
         spent = now - self._window_start
         self.train_seconds += spent
         self.images += self._window_images
-        self._rate = (
-            self._window_images / spent if not self._rate else 0.8 * self._rate + 0.2 * self._window_images / spent
-        )
-        if row:
-            self._add_row(step, self._lr(step), self.train_loss, "")
-            if now - self._written > CURVE_SECONDS:
-                self.write_curve()
-        self._window_loss, self._window_images, self._window_start = [], 0, now
-        self._reported = now
+        rate = self._window_images / spent
+        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+        self._window_images, self._window_start, self._reported = 0, now, now
+        self._shown_loss = loss.item()
         self.report(Event("train", self.progress(trainer)))
+
+    def _row_loss(self) -> float:
+        """Mean training loss since the curve's last row [nats], the same to the last bit for a resumed run."""
+        losses = [loss.item() if isinstance(loss, Tensor) else loss for loss in self._row_losses]
+        return sum(losses) / len(losses)
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = signal.Signals(number)
 
     def _save(self, trainer: L.Trainer) -> None:
-        """Replace last.ckpt: a crash in between leaves the old one."""
+        """Replace last.ckpt: a crash in between leaves the old one. Its time is not training time."""
+        began = time.monotonic()
         self.peak_memory = max(self.peak_memory, memory_peak() - self.base_memory)
         path = self.folder / CHECKPOINT
         trainer.save_checkpoint(path.with_suffix(".writing"))
         if trainer.is_global_zero:
             os.replace(path.with_suffix(".writing"), path)
-        self._saved = self._window_start = time.monotonic()
+        self._saved = time.monotonic()
+        self._window_start += self._saved - began
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
@@ -205,7 +210,7 @@ class Keeper(L.Callback):
             self._add_row(trainer.global_step, "", "", results["test_loss"])
             self.write_curve()
         self._save_or_stop(trainer, time.monotonic(), ends_epoch=True)
-        self._window_start = time.monotonic()  # evaluation is no training time
+        self._window_start = time.monotonic()  # evaluation is no training time; the window was closed before it
 
     # The run in numbers
 
@@ -213,6 +218,14 @@ class Keeper(L.Callback):
     def images_per_second(self) -> float:
         """Over all sittings, evaluation and checkpoints left out [images/s]."""
         return self.images / self.train_seconds if self.train_seconds else 0.0
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over the last epoch, from the curve [nats]."""
+        last = [
+            row[3] for row in self.rows if row[3] != "" and row[0] > self.data.total_steps - self.data.steps_per_epoch
+        ]
+        return sum(last) / len(last)
 
     def wall_time(self) -> float:
         """Since the run was begun, the time between sittings left out [s]."""
@@ -226,7 +239,7 @@ class Keeper(L.Callback):
             epochs=self.recipe.epochs,
             step=step,
             steps=steps,
-            loss=self.train_loss,
+            loss=self._shown_loss,
             images_per_second=self._rate,
             eta=(steps - step) * self.recipe.batch / self._rate if self._rate else math.nan,
         )

@@ -10,7 +10,7 @@ class Progress(NamedTuple):
     epochs: int = 0
     step: int = 0  # optimiser steps done
     steps: int = 0
-    loss: float = float("nan")  # training loss, mean since the last event [nats]
+    loss: float = float("nan")  # training loss of the last step [nats]
     images_per_second: float = 0.0
     eta: float = float("nan")  # to the end of training [s]
 

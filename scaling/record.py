@@ -33,7 +33,7 @@ class RunRecord:
     recipe: dict[str, Any]
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
-    metrics: dict[str, float]  # top1, top5 [%]; train_loss [nats]; skipped_train, _test, _later: unreadable images [1]
+    metrics: dict[str, float]  # top1, top5 [%]; train_loss of the last epoch [nats]; skipped_*: unreadable images [1]
     tokens: int  # patches per image
     parameters: int
     flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]

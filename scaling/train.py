@@ -134,14 +134,16 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         failure = e.facts
     keeper.finish(results)
     loss = results.pop("test_loss", None)
-    metrics = {**results, "train_loss": keeper.train_loss, **data.skipped, **keeper.skipped}
+    metrics = {}
+    if not failure:
+        metrics = {**results, "train_loss": keeper.train_loss, **data.skipped, **keeper.skipped}
     record = RunRecord(
         run_id=recipe.run_id,
         group=recipe.group,
         recipe=recipe.to_dict(),
         status="failed" if failure else "finished",
         test_loss=None if failure else loss,
-        metrics={} if failure else metrics,
+        metrics=metrics,
         tokens=costs.tokens(recipe.image, recipe.patch),
         parameters=sum(p.numel() for p in module.parameters()),
         flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),

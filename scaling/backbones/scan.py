@@ -207,7 +207,8 @@ def _chunked(
     x_bTI = x.reshape(batch * count, size, heads * channels)
     dt_bTH = dt.reshape(-1, size, heads)
     # Sums in float64: H numbers a token cost nothing, and exp() of a difference of large sums stays exact.
-    sum_bTH = (dt_bTH.double() * A.double()).cumsum(1)
+    wide = torch.float32 if x.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    sum_bTH = (dt_bTH.to(wide) * A.to(wide)).cumsum(1)
     link = _Link.of(B.reshape(-1, size, states), C.reshape(-1, size, states), segment_ids, count)
 
     # Factored around the middle of their range, all heads share one G and go through one bmm. The middle cancels,
