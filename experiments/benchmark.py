@@ -31,7 +31,7 @@ from scaling.callbacks import Keeper
 from scaling.data import shapes
 from scaling.data.batch import Batch
 from scaling.data.classification import Images
-from scaling.machine import machine, usable_cores
+from scaling.machine import Memory, machine, usable_cores
 from scaling.recipe import Recipe, check_name
 from scaling.tasks.classify import Classify
 from scaling.train import Settings, hush, make_trainer
@@ -69,7 +69,7 @@ def bare(recipe: Recipe, data: Images) -> float:
 def harness(recipe: Recipe, data: Images, folder: Path) -> float:
     """Seconds of the same steps through the harness, with everything on."""
     watch = Stopwatch()
-    keeper = Keeper(recipe, folder, data, checkpoint_minutes=10.0, report=lambda event: None, base_memory=0)
+    keeper = Keeper(recipe, folder, data, checkpoint_minutes=10.0, report=lambda event: None, memory=Memory(cuda=False))
     trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, watch], data.steps_per_epoch)
     trainer.fit(Classify(recipe, data.total_steps), datamodule=data)
     data.trainer = None

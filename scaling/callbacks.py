@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scaling.data.batch import Batch
 from scaling.data.classification import Images
-from scaling.machine import memory_peak
+from scaling.machine import Memory
 from scaling.optim import lr_factor
 from scaling.progress import Event, Progress
 from scaling.recipe import Recipe
@@ -53,15 +53,15 @@ class Keeper(L.Callback):
         data: Images,
         checkpoint_minutes: float,
         report: Callable[[Event], None],
-        base_memory: int,
+        memory: Memory,
     ) -> None:
         self.recipe, self.folder, self.data, self.report = recipe, folder, data, report
-        self.base_memory = base_memory  # held before there was a model [bytes]
+        self.memory, self._earlier_peak = memory, 0
         self.checkpoint_seconds = 60 * checkpoint_minutes
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.rows: list[list[Any]] = []
         self.skipped: dict[str, float] = {}
-        self.train_seconds, self.images, self.earlier_seconds, self.peak_memory = 0.0, 0, 0.0, 0
+        self.train_seconds, self.images, self.earlier_seconds = 0.0, 0, 0.0
         self._begun = self._saved = self._reported = self._written = time.monotonic()
         self._row_losses: list[Tensor | float] = []  # since the curve's last row
         self._window_start, self._window_images = self._begun, 0  # since the last report
@@ -92,7 +92,7 @@ class Keeper(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.skipped, self.started = state_dict["rows"], state_dict["skipped"], state_dict["started"]
         self.train_seconds, self.images = state_dict["train_seconds"], state_dict["images"]
-        self.earlier_seconds, self.peak_memory = state_dict["seconds"], state_dict["peak_memory"]
+        self.earlier_seconds, self._earlier_peak = state_dict["seconds"], state_dict["peak_memory"]
         self._row_losses = state_dict["row_losses"]
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -182,7 +182,6 @@ class Keeper(L.Callback):
     def _save(self, trainer: L.Trainer) -> None:
         """Replace last.ckpt: a crash in between leaves the old one. Its time is not training time."""
         began = time.monotonic()
-        self.peak_memory = max(self.peak_memory, memory_peak() - self.base_memory)
         path = self.folder / CHECKPOINT
         trainer.save_checkpoint(path.with_suffix(".writing"))
         if trainer.is_global_zero:
@@ -218,6 +217,11 @@ class Keeper(L.Callback):
     def images_per_second(self) -> float:
         """Over all sittings, evaluation and checkpoints left out [images/s]."""
         return self.images / self.train_seconds if self.train_seconds else 0.0
+
+    @property
+    def peak_memory(self) -> int:
+        """Over all sittings, above what was held before there was a model [bytes]."""
+        return max(self._earlier_peak, self.memory.peak())
 
     @property
     def train_loss(self) -> float:

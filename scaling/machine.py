@@ -71,28 +71,32 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def memory_reset() -> None:
-    """Start a new high-water mark, where the system can (Linux, CUDA)."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def uses_cuda(accelerator: str) -> bool:
+    """Whether Lightning will take a CUDA device for this choice of accelerator."""
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+class Memory:
+    """The most memory that was held since this was made, above what was held then: the allocator's on a CUDA device,
+    else this process's resident memory (on macOS above its largest value so far)."""
+
+    def __init__(self, cuda: bool) -> None:
+        self.cuda = cuda
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        with contextlib.suppress(OSError):  # Linux: a new high-water mark from here on
+            Path("/proc/self/clear_refs").write_text("5")
+        self.base = torch.cuda.memory_allocated() if cuda else psutil.Process().memory_info().rss
+
+    def peak(self) -> int:
+        """[bytes]"""
+        return (torch.cuda.max_memory_allocated() if self.cuda else _high_water_mark()) - self.base
+
+
+def _high_water_mark() -> int:
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def memory_now() -> int:
-    """What the model's device holds for this process: the allocator's on CUDA, else resident memory [bytes]."""
-    return torch.cuda.memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
-
-
-def memory_peak() -> int:
-    """The highest memory_now since memory_reset [bytes]."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -37,7 +37,7 @@ class RunRecord:
     tokens: int  # patches per image
     parameters: int
     flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]
-    peak_memory: int  # of the process on a CPU, of the allocator on a GPU [bytes]
+    peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]
     wall_time: float  # all of it, over all sittings [s]
     curve: str = CURVE  # file beside the record: step, epoch, lr, train_loss, test_loss, seconds

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from scaling import costs
 from scaling.callbacks import Keeper, NonFinite, Stopped
 from scaling.data.classification import Images, default_workers
-from scaling.machine import git_commit, machine, memory_now, memory_peak, memory_reset, usable_cores, versions
+from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
@@ -115,10 +115,9 @@ def train(
 
 
 def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, report: Report) -> RunRecord:
-    memory_reset()
-    base = memory_now()
+    memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[recipe.task](recipe, data.total_steps)
-    keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, base)
+    keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, memory)
     checkpoint = _usable_checkpoint(folder, report)
     trainer = make_trainer(recipe, settings, [keeper], data.steps_per_epoch)
     failure: dict[str, Any] = {}
@@ -147,7 +146,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         tokens=costs.tokens(recipe.image, recipe.patch),
         parameters=sum(p.numel() for p in module.parameters()),
         flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
-        peak_memory=max(keeper.peak_memory, memory_peak() - base),
+        peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
         failure=failure,
@@ -190,7 +189,7 @@ def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[L.Callback]
 
 
 def _precision(wanted: str, accelerator: str) -> Any:
-    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    gpu = uses_cuda(accelerator)
     if wanted == "auto":
         return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     return {"32": "32-true"}.get(wanted, wanted)

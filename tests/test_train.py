@@ -79,6 +79,21 @@ def test_another_seed_gives_another_run(tmp_path, tiny):
     assert a.test_loss != b.test_loss
 
 
+def test_a_row_of_the_curve_is_the_mean_of_the_steps_since_the_row_before(tmp_path, tiny, monkeypatch):
+    train(tiny, tmp_path / "fine", CPU)
+    monkeypatch.setattr("scaling.callbacks.CURVE_ROWS", 4)  # a row every third step, and at the ends of epochs
+    train(tiny, tmp_path / "coarse", CPU)
+    fine, coarse = (
+        {int(r.split(",")[0]): r.split(",")[3] for r in lines if r.split(",")[3]}
+        for lines in (
+            (tmp_path / where / tiny.run_id / "curve.csv").read_text().splitlines()[1:] for where in ("fine", "coarse")
+        )
+    )
+    assert list(coarse) == [3, 4, 6, 8, 9, 12]
+    assert float(coarse[3]) == pytest.approx(sum(float(fine[step]) for step in (1, 2, 3)) / 3, rel=1e-6)
+    assert float(coarse[12]) == pytest.approx(sum(float(fine[step]) for step in (10, 11, 12)) / 3, rel=1e-6)
+
+
 def test_the_test_loss_is_the_mean_over_images_not_over_batches(tmp_path, tiny):
     """40 test images in batches of 16, 16 and 8: a mean of batch means would weigh the last eight double."""
     record = train(tiny, tmp_path, CPU)
@@ -117,6 +132,15 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, tiny, uninterrupted, s
         for where in ("whole", "cut")
     ]
     assert curves[0] == curves[1]
+
+
+def test_adventurer_on_two_threads_resumes_to_the_same_bits_too(tmp_path, tiny, every_step):
+    recipe, two = replace(tiny, backbone="adventurer_nano", patch=2), replace(CPU, threads=2)
+    whole = train(recipe, tmp_path / "whole", two)
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "cut", two, at_step(6, lambda: signal.raise_signal(signal.SIGINT)))
+    assert train(recipe, tmp_path / "cut", two).test_loss == whole.test_loss
+    assert_equal_state(*(weights(tmp_path / where, recipe)[0] for where in ("whole", "cut")))
 
 
 @pytest.mark.parametrize("minutes", [0.0, 10.0])
