@@ -35,7 +35,7 @@ class RunRecord:
     test_loss: float | None  # [nats], mean over test images; None where the run failed
     metrics: dict[str, float]  # top1, top5 [%]; train_loss of the last epoch [nats]; skipped_*: unreadable images [1]
     tokens: int  # patches per image
-    parameters: int
+    parameters: int  # learned; a fixed position table is none
     flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]
     peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]

@@ -144,7 +144,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         test_loss=None if failure else loss,
         metrics=metrics,
         tokens=costs.tokens(recipe.image, recipe.patch),
-        parameters=sum(p.numel() for p in module.parameters()),
+        parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
