@@ -22,7 +22,7 @@ FIELDS = dataclasses.fields(Recipe)
 SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
     "accelerator": (str, "auto", "where to compute: auto, cpu, gpu"),
     "devices": (str, "auto", "how many devices, or which: auto, 2, 0,1"),
-    "threads": (int, 0, "CPU threads for arithmetic; 0: one a usable core"),
+    "threads": (int, 0, "CPU threads for arithmetic; 0: one a usable core, fewer where steps are small"),
     "workers": (int, -1, "processes that read and decode image files; -1: by the number of cores"),
     "checkpoint_minutes": (float, 10.0, "longest time between checkpoints [min]; every end of an epoch has one too"),
 }

@@ -154,24 +154,25 @@ def recorded(folder: Path, console: Console | None = None) -> Outcome | None:
 
 
 class Clock:
-    """Predicts what runs take, from what others took: a start-up and a time per FLOP, by least squares."""
+    """Predicts what runs take from what others of the same backbone took: a start-up and a time per FLOP."""
 
     def __init__(self) -> None:
-        self.flops: list[float] = []
-        self.seconds: list[float] = []
+        self.done: dict[str, list[tuple[float, float]]] = {}  # backbone -> FLOPs and seconds of its runs
 
     def add(self, run: Recipe, seconds: float) -> None:
-        self.flops.append(weight(run))
-        self.seconds.append(seconds)
+        self.done.setdefault(run.backbone, []).append((weight(run), seconds))
 
     def eta(self, left: list[Recipe]) -> float:
-        """Seconds for the runs that are left; nan while there is nothing to go by."""
-        if not self.flops or max(self.flops) < 3 * min(self.flops):  # too near each other to tell start-up from speed
+        """Seconds for the runs that are left; nan while there is too little to go by."""
+        return sum(self._seconds(run) for run in left)
+
+    def _seconds(self, run: Recipe) -> float:
+        """By least squares; nan where the runs are too near each other to tell start-up from speed."""
+        x, y = np.array(self.done.get(run.backbone, [(0.0, 0.0)])).T
+        if x.max() < 1.5 * x.min() or not x.all():
             return math.nan
-        x, y = np.array(self.flops), np.array(self.seconds)
         slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))
-        start = max(0.0, float(y.mean() - slope * x.mean()))
-        return sum(start + slope * weight(run) for run in left)
+        return max(0.0, float(y.mean() - slope * x.mean())) + slope * weight(run)
 
 
 def weight(run: Recipe) -> float:

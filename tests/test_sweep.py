@@ -1,3 +1,4 @@
+import math
 import os
 import resource
 import signal
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from analysis.runs import load
-from experiments.sweep import Clock, recorded
+from experiments.sweep import Clock, recorded, weight
 from scaling.recipe import Recipe
 from scaling.record import RunRecord
 from tests.conftest import ROOT
@@ -167,12 +168,13 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line_and_loses_nothing(tmp_pat
     assert not (folder / "last.ckpt").exists()
 
 
-def test_the_clock_learns_start_up_and_speed():
-    runs = [Recipe(patch=p, train_images=100) for p in (16, 8, 4, 2)]
-    from experiments.sweep import weight
-
+def test_the_clock_learns_start_up_and_speed_of_each_backbone():
     clock = Clock()
-    assert clock.eta(runs) != clock.eta(runs)  # nan: nothing to go by
-    for run in runs[:3]:
-        clock.add(run, 3.0 + 2e-9 * weight(run))
-    assert clock.eta(runs[3:]) == pytest.approx(3.0 + 2e-9 * weight(runs[3]), rel=1e-6)
+    seconds = {"deit_nano": (3.0, 2e-12), "adventurer_nano": (9.0, 5e-12)}
+    runs = {name: [Recipe(backbone=name, patch=p, train_images=4096) for p in (16, 8, 4, 2)] for name in seconds}
+    assert math.isnan(clock.eta(runs["deit_nano"]))
+    for name, (start_up, per_flop) in seconds.items():
+        for run in runs[name][:3]:
+            clock.add(run, start_up + per_flop * weight(run))
+    wanted = sum(start_up + per_flop * weight(runs[name][3]) for name, (start_up, per_flop) in seconds.items())
+    assert clock.eta([runs[name][3] for name in seconds]) == pytest.approx(wanted, rel=1e-6)

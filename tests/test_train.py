@@ -6,7 +6,7 @@ import torch
 
 from scaling.record import CHECKPOINT, RunRecord
 from scaling.train import Elsewhere as HeldElsewhere
-from scaling.train import Settings, Stopped, hold, hush, train
+from scaling.train import Settings, Stopped, hold, hush, train, useful_threads
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
 
@@ -258,3 +258,10 @@ def test_the_callers_random_numbers_and_signals_are_as_they_were(tmp_path, tiny)
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     train(tiny, tmp_path, CPU)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_small_steps_take_one_thread_and_large_ones_all_cores(tiny, monkeypatch):
+    monkeypatch.setattr("scaling.train.usable_cores", lambda: 8)
+    assert useful_threads(replace(tiny, patch=16)) == 1
+    assert useful_threads(replace(tiny, patch=1, batch=64)) == 8
+    assert 1 < useful_threads(replace(tiny, patch=2, batch=32)) < 8
