@@ -17,7 +17,7 @@ PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
 
 class Console:
-    """One run at a time, and the sweep around it where there is one. Use as a context manager."""
+    """The runs at work, and the sweep around them where there is one. Use as a context manager."""
 
     def __init__(self) -> None:
         self.rich = RichConsole(highlight=False, soft_wrap=True)
@@ -30,9 +30,9 @@ class Console:
             refresh_per_second=5,
             transient=True,
         )
-        self._run: Any = None
+        self._runs: dict[str, Any] = {}  # run_id -> its bar
         self._sweep: Any = None
-        self._said = 0.0
+        self._said: dict[str, float] = {}
 
     def __enter__(self) -> "Console":
         if self.live:
@@ -63,29 +63,28 @@ class Console:
 
     def begin(self, name: str) -> None:
         """A run starts; name: its run_id."""
-        self._said = time.monotonic()
+        self._said[name] = time.monotonic()
         if self.live:
-            self._run = self.bars.add_task(short(name), total=None, text="starting")
+            self._runs[name] = self.bars.add_task(short(name), total=None, text="starting")
         else:
             self.line(f"{name}: starting")
 
-    def show(self, event: Event) -> None:
-        """An event of the run that was begun last."""
+    def show(self, name: str, event: Event) -> None:
+        """An event of a run that was begun."""
+        where = event.progress
         if event.kind == "note":
             self.line(event.text)
-        elif self.live and self._run is not None:
-            where = event.progress
+        elif name in self._runs:
             text = _where(where) if event.kind == "train" else "evaluating"
-            self.bars.update(self._run, total=where.steps or None, completed=where.step, text=text)
-        elif time.monotonic() - self._said > PLAIN_SECONDS:
-            self._said = time.monotonic()
-            self.line(f"  {_where(event.progress)}" if event.kind == "train" else "  evaluating")
+            self.bars.update(self._runs[name], total=where.steps or None, completed=where.step, text=text)
+        elif time.monotonic() - self._said[name] > PLAIN_SECONDS:
+            self._said[name] = time.monotonic()
+            self.line(f"  {short(name)} " + (_where(where) if event.kind == "train" else "evaluating"))
 
     def finish(self, name: str, status: int, text: str) -> None:
-        """The run that was begun last has ended; status as in child.Outcome."""
-        if self.live and self._run is not None:
-            self.bars.remove_task(self._run)
-        self._run = None
+        """A run has ended; status as in child.Outcome."""
+        if name in self._runs:
+            self.bars.remove_task(self._runs.pop(name))
         self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {short(name)}: {text}")
 
 

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.check_writable(results)
     with Console() as console:
         console.begin(recipe.run_id)
-        outcome = run_quietly(recipe, results, settings, console.show)
+        outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
         if outcome.status == 2:
             raise BadInput(outcome.text)
         console.finish(recipe.run_id, outcome.status, outcome.text)

@@ -6,13 +6,15 @@ Finished runs are skipped and cut-off ones resumed, so the same command goes on 
 
 import math
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
 import time
-from itertools import chain
+from collections import deque
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from experiments import cli
 from experiments.child import Outcome, child_main, outcome_of
 from experiments.console import Console, short
 from scaling import costs
+from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, LOG, RunRecord
 
@@ -38,6 +41,7 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     )
     p.add_argument("--patch", type=str, default="16,8,4,2,1", help="patch sizes, separated by commas [px]")
     p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
+    p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
     p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     lists = ("patch", "seed")  # fields that a sweep has its own options for
     cli.add_fields(p, leave_out=lists)
@@ -57,7 +61,7 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
 def main(argv: list[str] | None = None) -> int:
     runs, args = arguments(sys.argv[1:] if argv is None else argv)
     results = Path(args.results)
-    settings = cli.settings(args)
+    settings = {**cli.settings(args), "jobs": jobs(args.jobs, args.accelerator)}
     if args.print_recipe:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
@@ -71,74 +75,106 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
     with Console() as console:
         outcomes = run_all(runs, results, settings, console)
-    if any(o.status == 130 for o in outcomes.values()):
-        raise KeyboardInterrupt
     if any(o.status == 0 for o in outcomes.values()):
         show_laws(runs, results)
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
+def jobs(asked: int, accelerator: str) -> int:
+    """Runs at a time. On a CPU two runs of one thread each get through a sweep faster than one of two threads. A GPU is
+    for one run, whose speed and memory are then its own."""
+    if asked < 0:
+        raise BadInput(f"jobs {asked} must be 0 or more")
+    cpu = accelerator == "cpu" or (accelerator == "auto" and sys.platform == "linux" and not _has_gpu())
+    return asked or (2 if cpu and (os.cpu_count() or 1) > 1 else 1)
+
+
+def _has_gpu() -> bool:
+    """By the devices of NVIDIA's and AMD's drivers: asking torch would cost its import."""
+    return any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
+
+
+class Child(NamedTuple):
+    """A run that is being trained in a process of its own: what kills it leaves the sweep alive."""
+
+    run: Recipe
+    process: Any
+    began: float
+
+
 def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console: Console) -> dict[str, Outcome]:
-    """Outcomes by run_id. One run after the other; what another process is training is waited for at the end.
+    """Outcomes by run_id. settings["jobs"] at a time; what another process is training is waited for at the end.
 
     Raises BadInput where the first run cannot begin: then nothing has been written.
     """
-    context = _context()
+    context, clock = _context(), Clock()
     outcomes: dict[str, Outcome] = {}
-    clock = Clock()
-    elsewhere: list[Recipe] = []
-    for run, wait in chain(((r, False) for r in runs), ((r, True) for r in elsewhere)):
-        outcome = recorded(results / run.run_id, console)
-        if outcome is not None:
-            console.line(f"have {short(run.run_id)}: {outcome.text}")
-        else:
-            console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
-            console.begin(run.run_id)
-            began = time.monotonic()
-            outcome = run_one(context, run, results, settings, wait, console)
-            if outcome.status == 2 and not outcomes:
-                raise BadInput(outcome.text)
-            if outcome.status == 0 and not outcome.elsewhere:
-                clock.add(run, time.monotonic() - began)
-            console.finish(run.run_id, outcome.status, outcome.text)
-        if outcome.elsewhere:
-            elsewhere.append(run)
-            continue
-        outcomes[run.run_id] = outcome
-        if outcome.status == 130:
-            break
+    waiting = deque((run, False) for run in runs)  # and whether to wait for another process that has it
+    active: dict[Connection, Child] = {}
+    try:
+        while waiting or active:
+            while waiting and len(active) < settings["jobs"]:
+                run, wait = waiting.popleft()
+                outcome = recorded(results / run.run_id, console)
+                if outcome is not None:
+                    console.line(f"have {short(run.run_id)}: {outcome.text}")
+                    outcomes[run.run_id] = outcome
+                    continue
+                console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
+                console.begin(run.run_id)
+                active |= [start(context, run, results, settings, wait)]
+            for pipe in multiprocessing.connection.wait(list(active)) if active else ():
+                child = active[pipe]
+                item = receive(pipe, child)
+                if not isinstance(item, Outcome):
+                    console.show(child.run.run_id, item)
+                    continue
+                del active[pipe]
+                child.process.join(STOP_SECONDS)
+                if item.status == 2 and not outcomes:
+                    raise BadInput(item.text)
+                console.finish(child.run.run_id, item.status, item.text)
+                if item.elsewhere:
+                    waiting.append((child.run, True))
+                    continue
+                if item.status == 0:
+                    clock.add(child.run, (time.monotonic() - child.began) / settings["jobs"])
+                outcomes[child.run.run_id] = item
+                if item.status == 130:
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        console.line("stopping after this step, with a checkpoint")
+        raise
+    finally:
+        stop(list(active.values()))
     console.sweep(len(outcomes), len(runs), 0.0)
     return outcomes
 
 
-def run_one(
-    context: Any, run: Recipe, results: Path, settings: dict[str, Any], wait: bool, console: Console
-) -> Outcome:
-    """One run in a process of its own: what kills it leaves the sweep alive."""
+def start(context: Any, run: Recipe, results: Path, settings: dict[str, Any], wait: bool) -> tuple[Connection, Child]:
+    """A process for one run, and the pipe on which it tells how it goes."""
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=child_main, args=(run.to_dict(), str(results), settings, wait, theirs))
     process.start()
     theirs.close()
-    outcome = None
+    return ours, Child(run, process, time.monotonic())
+
+
+def receive(pipe: Connection, child: Child) -> Event | Outcome:
+    """The child's next word; an outcome for it where it died without one: killed, out of memory, a compiled crash."""
     try:
-        while outcome is None:
-            item = ours.recv()
-            if isinstance(item, Outcome):
-                outcome = item
-            else:
-                console.show(item)
-    except EOFError:  # it died without a word: killed, out of memory, a crash in compiled code
-        process.join()
-        outcome = Outcome(1, _death(process.exitcode))
-    except KeyboardInterrupt:
-        console.line("stopping after this step, with a checkpoint")
-        process.terminate()  # a second Ctrl-C to a child that had the first one too: it stops once
-        process.join(STOP_SECONDS)
-        outcome = Outcome(130, "stopped; the same command goes on from here")
-    finally:
-        ours.close()
-    process.join(STOP_SECONDS)
-    return outcome
+        return pipe.recv()
+    except EOFError:
+        child.process.join()
+        return Outcome(1, _death(child.process.exitcode))
+
+
+def stop(children: list[Child]) -> None:
+    """Ask children to save themselves and end; a second Ctrl-C to one that had the first too does no harm."""
+    for child in children:
+        child.process.terminate()
+    for child in children:
+        child.process.join(STOP_SECONDS)
 
 
 def recorded(folder: Path, console: Console | None = None) -> Outcome | None:

@@ -42,6 +42,7 @@ class Settings:
     accelerator: str = "auto"  # Lightning's: auto, cpu, gpu
     devices: str = "auto"  # Lightning's: how many, or which
     threads: int = 0  # CPU threads for arithmetic; 0: as many as the usable cores and the size of a step allow
+    jobs: int = 1  # runs that share the machine: each takes its share of the cores
     workers: int = -1  # processes that read and decode files; -1: by the number of cores
     checkpoint_minutes: float = 10.0  # longest time between checkpoints; there is one at every end of an epoch too
 
@@ -110,7 +111,7 @@ def train(
     with hold(folder, wait):
         record = recorded(folder)  # the process that we waited for may have finished it
         if record is None:
-            torch.set_num_threads(settings.threads or useful_threads(recipe))
+            torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
             record = _train(recipe, folder, settings, data, report)
         return record
 
@@ -216,13 +217,13 @@ def _first_line(e: Exception) -> str:
     return (str(e).splitlines() or [type(e).__name__])[0][:160]
 
 
-def useful_threads(recipe: Recipe) -> int:
-    """CPU threads for a recipe: one a usable core, but no more than its steps keep busy.
+def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
+    """CPU threads for a recipe: one a usable core, shared among jobs, but no more than its steps keep busy.
 
     Measured on two cores: below half a GFLOP a step (the nano models at patch 4 and above) the second thread costs more
     than it brings, 7 s for 5 s at patch 16."""
     step = 3 * recipe.batch * costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)
-    return min(usable_cores(), math.ceil(step / FLOPS_PER_THREAD))
+    return max(1, min(usable_cores() // jobs, math.ceil(step / FLOPS_PER_THREAD)))
 
 
 def hush() -> None:

@@ -184,4 +184,4 @@ def test_the_options_are_frozen():
     machine = {"--accelerator", "--devices", "--threads", "--workers", "--checkpoint-minutes"}
     both = machine | {"--config", "--results", "--print-recipe"}
     assert options("run") >= fields | both
-    assert options("sweep") >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--dry-run"}
+    assert options("sweep") >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--jobs", "--dry-run"}
