@@ -20,7 +20,7 @@ from torch import Tensor
 from scaling.data.batch import Batch
 from scaling.data.classification import Images
 from scaling.machine import Memory
-from scaling.optim import lr_factor
+from scaling.optim import lr_factor, warmup_steps
 from scaling.progress import Event, Progress
 from scaling.recipe import Recipe
 from scaling.record import CHECKPOINT, CURVE, write_atomically
@@ -69,11 +69,6 @@ class Keeper(L.Callback):
         self._pending: tuple[int, Tensor] | None = None
         self._stop: signal.Signals | None = None
         self._handlers: dict[signal.Signals, Any] = {}
-
-    @property
-    def warmup_steps(self) -> float:
-        """Steps of linear warm-up; a part of one is allowed."""
-        return self.recipe.warmup_epochs * self.data.steps_per_epoch
 
     # What outlasts a cut
 
@@ -158,7 +153,8 @@ class Keeper(L.Callback):
 
     def _lr(self, step: int) -> float:
         """The learning rate that step number `step` (from 1) was made with."""
-        return self.recipe.lr * lr_factor(step - 1, self.warmup_steps, self.data.total_steps)
+        total = self.data.total_steps
+        return self.recipe.lr * lr_factor(step - 1, warmup_steps(self.recipe, total), total)
 
     def _report(self, trainer: L.Trainer, loss: Tensor, now: float) -> None:
         """Say where the run is, and count the time and the images since that was last said."""

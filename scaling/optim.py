@@ -7,6 +7,8 @@ import math
 
 from torch import nn
 
+from scaling.recipe import Recipe
+
 NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last part of the name; and all vectors
 
 
@@ -22,9 +24,14 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-def lr_factor(step: int, warmup_steps: float, total_steps: int) -> float:
-    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup_steps, then half a cosine to 0."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    done = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
+def warmup_steps(recipe: Recipe, total_steps: int) -> float:
+    """Steps of linear warm-up in a run of total_steps; a part of one is allowed."""
+    return recipe.warmup_epochs * total_steps / recipe.epochs
+
+
+def lr_factor(step: int, warmup: float, total_steps: int) -> float:
+    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1.0, total_steps - warmup)
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))

@@ -3,7 +3,6 @@
 What fits in memory is decoded once and served from there; the rest is read by worker processes.
 """
 
-import os
 from typing import Any
 
 import lightning as L
@@ -18,6 +17,7 @@ from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
 from scaling.data.order import Stream, steps_per_epoch, subset
 from scaling.data.streams import ShardStream, open_shards
+from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
@@ -159,8 +159,7 @@ class Images(L.LightningDataModule):
 
 def default_workers() -> int:
     """Reading processes: one a core but one, eight at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, cores - 1))
+    return max(1, min(8, usable_cores() - 1))
 
 
 def _as_it_is(batch: Any) -> Batch:

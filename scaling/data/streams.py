@@ -26,12 +26,11 @@ def open_shards(recipe: Recipe, split: str, *, seed: int = 0) -> Any:
         from timm.data.readers.reader_wds import ReaderWds
     except ImportError as e:
         raise BadInput(f"{recipe.data} needs the package webdataset: pip install '.[hub]'") from e
-    # timm's loader of shards warns through logging about each image it cannot decode; those are counted below.
+    # timm leaves out what it cannot decode in a shard and warns of each: neither counted nor stopped at here.
     logging.getLogger("timm.data.readers.reader_wds").setLevel(logging.ERROR)
     root, reasons = find_root(recipe.data_root), []
     for name in SPLITS[split]:
         try:
-            # input_img_mode: decoded by timm to RGB
             return ReaderWds(str(root), split=name, is_training=split == "train", batch_size=1, seed=seed)
         except (RuntimeError, KeyError) as e:
             reasons.append(str(e).splitlines()[0][:100])

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from scaling.backbones import build_backbone
 from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
-from scaling.optim import lr_factor, parameter_groups
+from scaling.optim import lr_factor, parameter_groups, warmup_steps
 from scaling.recipe import Recipe
 
 
@@ -67,6 +67,6 @@ class Classify(L.LightningModule):
         optimiser = torch.optim.AdamW(
             parameter_groups(self, r.weight_decay), lr=r.lr, betas=(r.beta1, r.beta2), fused=True
         )
-        warmup = r.warmup_epochs * self.total_steps / r.epochs
+        warmup = warmup_steps(r, self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, warmup, self.total_steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
