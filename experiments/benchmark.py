@@ -1,7 +1,7 @@
 """What the harness costs, measured on this machine: python experiments/benchmark.py [tax] [data]
 
 tax   a training step through the harness (Lightning, checkpoints, curve, progress) over a bare PyTorch loop with the
-      same model, data and batch; in one process, in turn, as the median of the pairs' ratios. Target: at most 1.03.
+      same model, data and batch; in one process, a step of each in turn. Target: at most 1.03 over the main job.
 data  images/s of the embedded data set, and of JPEG files through the harness beside a bare torchvision loop.
 """
 
@@ -10,7 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,78 +36,78 @@ from scaling.recipe import Recipe, check_name
 from scaling.tasks.classify import Classify
 from scaling.train import Settings, hush, make_trainer
 
-PAIRS = 7
+TAXED = {16: 256, 8: 256, 4: 256, 2: 128, 1: 48}  # patch and steps, in two epochs so that checkpoints are in it
+BLOCK = 16  # steps of which one ratio is made
 
 
-class Stopwatch(L.Callback):
-    """Seconds between the start and the end of training: no set-up, no evaluation."""
+class InTurn(L.Callback):
+    """After every step of the harness one step of a bare loop, both timed: a machine that slows down slows both."""
+
+    def __init__(self, recipe: Recipe, data: Images) -> None:
+        self._bare = bare_steps(recipe, data)
+        self.harness: list[float] = []  # seconds a step, from the end of one to the end of the next
+        self.bare: list[float] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.began = time.perf_counter()
+        self._resumed = time.perf_counter()
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds = time.perf_counter() - self.began
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        ended = time.perf_counter()
+        next(self._bare)
+        done = time.perf_counter()
+        self.harness.append(ended - self._resumed)
+        self.bare.append(done - ended)
+        self._resumed = time.perf_counter()
 
 
-def bare(recipe: Recipe, data: Images) -> float:
-    """Seconds of the recipe's training in the plainest loop that makes the same steps."""
+def bare_steps(recipe: Recipe, data: Images) -> Iterator[None]:
+    """The recipe's training in the plainest loop that makes the same steps; stops after each."""
     module = Classify(recipe, data.total_steps)
     chosen = module.configure_optimizers()
     optimiser, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
+    parameters = list(module.parameters())
     module.train()
-    began = time.perf_counter()
+    data.trainer = None
     for batch in data.train_dataloader():
         loss = cross_entropy(module(batch.image_BCHW), batch.label_B)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+        torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
         optimiser.step()
         schedule.step()
-    return time.perf_counter() - began
-
-
-def harness(recipe: Recipe, data: Images, folder: Path) -> float:
-    """Seconds of the same steps through the harness, with everything on."""
-    watch = Stopwatch()
-    keeper = Keeper(recipe, folder, data, checkpoint_minutes=10.0, report=lambda event: None, memory=Memory(cuda=False))
-    trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, watch], data.steps_per_epoch)
-    trainer.fit(Classify(recipe, data.total_steps), datamodule=data)
-    data.trainer = None
-    return watch.seconds
+        yield
 
 
 def tax() -> Table:
-    """The harness's time over the bare loop's, at a step that is cheap and at one that is not."""
-    table = Table("recipe", "patch", "steps", "bare [ms]", "harness [ms]", "ratio", "least", "most", title="tax")
-    for name, patch, images in (
-        ("shapes.deit_nano", 8, 8192),
-        ("shapes.deit_nano", 4, 4096),
-        ("shapes.deit_nano", 2, 1024),
-    ):
-        recipe = resolve(name, patch, {"epochs": 2, "train_images": images, "test_images": 64})
-        data = Images(recipe)
-        data.prepare()
-        pairs = _in_turn(recipe, data)[1:]  # the first pair warms caches and allocators
-        ratios = [h / b for b, h in pairs]
-        per_step = [1000 * statistics.median(column) / data.total_steps for column in zip(*pairs, strict=True)]
-        table.add_row(
-            name, str(patch), str(data.total_steps), *(f"{ms:.2f}" for ms in per_step),
-            f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f}", f"{max(ratios):.3f}",
-        )  # fmt: skip
+    """The harness's time over the bare loop's at each step of the main job, one thread as there, and at all of them."""
+    table = Table("recipe", "patch", "bare [ms]", "harness [ms]", "ratio", "middle half", title="tax")
+    torch.set_num_threads(1)
+    total = np.zeros(2)
+    for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
+        for patch, steps in TAXED.items():
+            recipe = resolve(name, patch, {"epochs": 2, "train_images": 16 * steps, "test_images": 64})
+            bare, harness = (np.array(seconds[BLOCK:]) for seconds in _in_turn(recipe))  # the first steps warm up
+            ratios = harness.reshape(-1, BLOCK).sum(1) / bare.reshape(-1, BLOCK).sum(1)
+            low, high = np.quantile(ratios, (0.25, 0.75))
+            table.add_row(
+                name, str(patch), f"{1000 * bare.mean():.2f}", f"{1000 * harness.mean():.2f}",
+                f"{harness.sum() / bare.sum():.3f}", f"{low:.3f} to {high:.3f}",
+            )  # fmt: skip
+            total += bare.mean(), harness.mean()
+    table.add_row("a step of each", "", *(f"{1000 * t:.2f}" for t in total), f"{total[1] / total[0]:.3f}", "")
     return table
 
 
-def _in_turn(recipe: Recipe, data: Images) -> list[tuple[float, float]]:
-    """(bare, harness) seconds, time after time, each of the two first every other time."""
-    pairs = []
+def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
+    """Seconds of every step of the bare loop, and of the same steps through the harness with everything on."""
+    data = Images(recipe)
+    data.prepare()
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(PAIRS + 1):
-            if turn % 2:
-                pairs.append((bare(recipe, data), harness(recipe, data, Path(folder))))
-            else:
-                seconds = harness(recipe, data, Path(folder))
-                pairs.append((bare(recipe, data), seconds))
-    return pairs
+        turns = InTurn(recipe, data)
+        keeper = Keeper(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
+        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data.steps_per_epoch)
+        trainer.fit(Classify(recipe, data.total_steps), datamodule=data)
+    return turns.bare, turns.harness
 
 
 def generation() -> Table:

@@ -14,9 +14,9 @@ from scaling.recipe import BadInput
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers from seed inside, untouched outside."""
+    """Random numbers of the CPU from seed inside, untouched outside."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -51,7 +51,7 @@ def resized_crop(image: Image.Image, side: int, draw: Draw, seed: int) -> np.nda
     """The usual ImageNet training view: 8 to 100 % of the area at ratio 3/4 to 4/3, to side px, then maybe flipped."""
     key = int(uniform([draw], seed, 1)[0, 0] * 2**53)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key)
+        torch.default_generator.manual_seed(key)
         view = v2.RandomResizedCrop(side, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)(image)
         view = v2.RandomHorizontalFlip()(view)
     return np.asarray(view).transpose(2, 0, 1)
