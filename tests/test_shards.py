@@ -144,11 +144,16 @@ def counted(recipe, results):
 
 
 def test_what_is_left_out_is_counted_in_the_record_of_a_run(tmp_path, shards, on_disk):
-    """In either split one image that the check finds; in two epochs one that only decoding finds."""
+    """In either split one image that the check finds and one that only decoding finds: in each of two epochs."""
     edit(tmp_path / LAST, s001_2__jpg=b"text", s001_5__jpg=hollow())
-    edit(tmp_path / "test-0000.tar", s000_4__jpg=b"text")
+    edit(tmp_path / "test-0000.tar", s000_4__jpg=b"text", s000_7__jpg=hollow())
     found = counted(replace(shards, bad_images="skip", batch=23), tmp_path / "results")
-    assert found == {"skipped_train": 1, "skipped_test": 1, "skipped_later": 2}
+    assert found == {"skipped_train": 1, "skipped_test": 1, "skipped_later": 2, "skipped_test_later": 1}
+
+
+def test_a_last_test_batch_may_be_one_image_that_cannot_be_decoded(tmp_path, shards, on_disk):
+    edit(tmp_path / "test-0000.tar", s000_8__jpg=hollow())
+    assert counted(replace(shards, bad_images="skip", batch=8), tmp_path / "results") == {"skipped_test_later": 1}
 
 
 def test_an_image_that_only_decoding_finds_stops_the_run_with_its_name(tmp_path, shards):
