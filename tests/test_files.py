@@ -1,6 +1,4 @@
 import copy
-import io
-import json
 import pickle
 import tarfile
 import time
@@ -10,22 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from scaling.data.classification import Images, InMemory, OnDisk
+from scaling.data.classification import InMemory, OnDisk
 from scaling.data.files import Files, find_root, in_threads
 from scaling.recipe import BadInput, Recipe
+from tests.pictures import BAD_FILES, picture, prepared
 
 CLASSES = ("cat", "dog", "owl")
-
-
-def picture(label: int, number: int, kind: str = "JPEG") -> bytes:
-    """A 20 x 16 px image of one colour that says its label."""
-    pixels = np.full((16, 20, 3), 60 + 60 * label, np.uint8)
-    pixels[0, 0] = number
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind)
-    return out.getvalue()
 
 
 @pytest.fixture
@@ -51,12 +40,6 @@ def to_tars(folder):
     for split in ("train", "test"):
         with tarfile.open(folder / f"{split}.tar", "w") as tar:
             tar.add(folder / split, arcname=".")
-
-
-def prepared(recipe, workers=0):
-    data = Images(recipe, workers)
-    data.prepare()
-    return data
 
 
 def test_folders_and_tars_give_the_same_images(folder, recipe):
@@ -122,14 +105,6 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one(recipe):
 def test_evaluation_sees_every_image_once(recipe):
     labels = torch.cat([b.label_B for b in prepared(recipe).test_dataloader()])
     assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-
-
-BAD_FILES = {
-    "truncated": lambda: picture(0, 0)[:300],
-    "text": lambda: b"this is no image, whatever its name says",
-    "empty": lambda: b"",
-    "png cut short": lambda: picture(0, 0, "PNG")[:-20],
-}
 
 
 @pytest.mark.parametrize("damage", BAD_FILES)
@@ -219,73 +194,6 @@ def test_on_disk_and_in_memory_give_the_same_batches(recipe, monkeypatch):
     monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1000)
     disk = [b.image_BCHW for b in prepared(flipped).train_dataloader()]
     assert all(torch.equal(a, b) for a, b in zip(memory, disk, strict=True))
-
-
-@pytest.fixture
-def shards(tmp_path):
-    """WebDataset shards: two of 12 for train, one of 9 for test, labels 0 to 2."""
-    info = {"splits": {}}
-    for split, n_shards, n in (("train", 2, 12), ("test", 1, 9)):
-        names = []
-        for s in range(n_shards):
-            names.append(f"{split}-{s:04d}.tar")
-            with tarfile.open(tmp_path / names[-1], "w") as tar:
-                for i in range(n):
-                    for suffix, data in (("jpg", picture(i % 3, i)), ("cls", str(i % 3).encode())):
-                        member = tarfile.TarInfo(f"{s:03d}{i:05d}.{suffix}")
-                        member.size = len(data)
-                        tar.addfile(member, io.BytesIO(data))
-        info["splits"][split] = {
-            "name": split,
-            "filenames": names,
-            "shard_lengths": [n] * n_shards,
-            "num_samples": n * n_shards,
-        }
-    (tmp_path / "_info.json").write_text(json.dumps(info))
-    return Recipe(data="wds/toy", data_root=str(tmp_path), image=16, patch=8, classes=3, batch=4, epochs=2)
-
-
-class At:
-    """Stands in for a trainer at a step."""
-
-    world_size, global_rank = 1, 0
-
-    def __init__(self, step):
-        self.global_step = step
-
-
-def first(loader, n):
-    found = []
-    for batch in loader:
-        found.append(batch)
-        if len(found) == n:
-            return found
-    return found
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_shards_can_be_taken_up_at_any_step(shards, workers):
-    data = prepared(shards, workers)
-    assert data.total_steps == 12
-    whole = first(data.train_dataloader(), 9)
-    for batch in whole:
-        for image, label in zip(batch.image_BCHW, batch.label_B, strict=True):
-            assert abs(int(image[0, 8, 8]) - (60 + 60 * int(label))) < 4
-    for step in (1, 4, 5):
-        again = prepared(shards, workers)
-        again.trainer = At(step)
-        rest = first(again.train_dataloader(), 9 - step)
-        assert all(torch.equal(a.image_BCHW, b.image_BCHW) for a, b in zip(rest, whole[step:], strict=True))
-
-
-def test_shards_are_evaluated_whole(shards):
-    labels = torch.cat([b.label_B for b in prepared(shards).test_dataloader()])
-    assert sorted(labels.tolist()) == sorted([0, 1, 2] * 3)
-
-
-def test_shards_with_more_classes_than_the_recipe_are_refused(shards):
-    with pytest.raises(BadInput, match="set --classes"):
-        first(prepared(replace(shards, classes=2)).train_dataloader(), 6)
 
 
 def test_a_hugging_face_data_set_on_disk(tmp_path, folder):

@@ -1,4 +1,4 @@
-"""Images and labels for the tasks, as a LightningDataModule: embedded shapes, files of any size, or shards.
+"""Images and labels for the tasks, as a LightningDataModule: embedded shapes, or files of any kind and size.
 
 What fits in memory is decoded once and served from there; the rest is read by worker processes.
 """
@@ -16,7 +16,6 @@ from scaling.data.augment import augment_batch, fit_image, resized_crop
 from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
 from scaling.data.order import Stream, steps_per_epoch, subset
-from scaling.data.streams import ShardStream, open_shards
 from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
 
@@ -65,12 +64,13 @@ class OnDisk(Dataset):
                 views.append(fit_image(image, self.recipe.image, self.recipe.crop))
             labels.append(label)
             good.append(draw)
-        if not views:
+        if not views and (len(draws) > 1 or self.files.split == "train"):  # one may be all that a test set ends with
             raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
-        images = torch.from_numpy(np.stack(views))
+        side = self.recipe.image
+        images = torch.from_numpy(np.stack(views) if views else np.empty((0, 3, side, side), np.uint8))
         if self.augment not in ("none", "resized_crop"):
             images = augment_batch(images, good, self.recipe.seed, self.augment)
-        return Batch(images, torch.tensor(labels), len(draws) - len(views))
+        return Batch(images, torch.tensor(labels, dtype=torch.int64), len(draws) - len(views))
 
 
 class Images(L.LightningDataModule):
@@ -79,31 +79,22 @@ class Images(L.LightningDataModule):
     def __init__(self, recipe: Recipe, workers: int = 0) -> None:
         super().__init__()
         self.recipe, self.workers = recipe, workers
-        self.train_set: InMemory | OnDisk | None = None
-        self.test_set: InMemory | OnDisk | None = None
+        self.train_set: InMemory | OnDisk
+        self.test_set: InMemory | OnDisk
 
     def prepare(self) -> None:
         """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
         r = self.recipe
-        if r.data.startswith("wds/"):
-            self.train_images = open_shards(r, "train").num_samples
-            self.test_images = open_shards(r, "test").num_samples
-            if r.train_images or r.test_images:
-                raise BadInput("shards are read whole: leave train_images and test_images at 0")
-            if r.augment not in ("none", "resized_crop"):
-                raise BadInput(f"augment {r.augment} is not there for shards; take none or resized_crop")
+        if r.data == "shapes":
+            self.train_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
+            self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, "none")
         else:
-            if r.data == "shapes":
-                self.train_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
-                self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, "none")
-            else:
-                kind = r.data if r.data.startswith("hfds/") else ""
-                train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
-                agree(train, test, r.classes)
-                self.train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
-                self.test_set = _read(test, r, subset(len(test), r.test_images), "none")
-            self.train_images, self.test_images = len(self.train_set), len(self.test_set)
-        self.steps_per_epoch = steps_per_epoch(self.train_images, r.batch)
+            kind = r.data if "/" in r.data else ""
+            train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
+            agree(train, test, r.classes)
+            self.train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
+            self.test_set = _read(test, r, subset(len(test), r.test_images), "none")
+        self.steps_per_epoch = steps_per_epoch(len(self.train_set), r.batch)
 
     @property
     def total_steps(self) -> int:
@@ -112,9 +103,9 @@ class Images(L.LightningDataModule):
 
     @property
     def skipped(self) -> dict[str, float]:
-        """Images left out because they cannot be read, by split."""
+        """Images left out before the run because they cannot be read, by split."""
         sets = {"skipped_train": self.train_set, "skipped_test": self.test_set}
-        return {name: float(data.skipped) for name, data in sets.items() if data is not None and data.skipped}
+        return {name: float(data.skipped) for name, data in sets.items() if data.skipped}
 
     def train_dataloader(self) -> DataLoader:
         """From the step that the trainer is at to the end of the run, as one stream."""
@@ -123,9 +114,6 @@ class Images(L.LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         if self.recipe.batch % world:
             raise BadInput(f"batch {self.recipe.batch} cannot be divided among {world} devices")
-        if self.train_set is None:
-            stream = ShardStream(self.recipe, "train", self.recipe.batch, start)
-            return self._loader(stream, batch_size=None)
         order = Stream(
             len(self.train_set), self.recipe.batch, self.recipe.seed, start, self.total_steps, rank=rank, world=world
         )
@@ -133,8 +121,6 @@ class Images(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         """Every test image once, in order."""
-        if self.test_set is None:
-            return self._loader(ShardStream(self.recipe, "test", self.recipe.batch), batch_size=None)
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         batch = max(1, self.recipe.batch // world)

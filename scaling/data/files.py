@@ -1,4 +1,4 @@
-"""Image files with labels, through timm's readers: class folders, a tar of them, or a HF data set on disk.
+"""Image files with labels, through readers as timm's: class folders, a tar of them, a HF data set, WebDataset shards.
 
 Nothing that is read is ever executed: timm's cache of a tar's index is a pickle, so it is switched off.
 """
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from scaling.data.shards import open_shards
 from scaling.recipe import BadInput
 
 Image.MAX_IMAGE_PIXELS = 2**28  # a decompression bomb is a bad image, not a dead machine
@@ -43,16 +44,18 @@ def find_root(data_root: str) -> Path:
 
 
 class Files:
-    """The images of one split. split: "train" or "test"; kind: "" for folders and tars, hfds/NAME for a HF data set.
+    """The images of one split. split: "train" or "test"; kind: "" for folders and tars, else hfds/NAME or wds/NAME.
 
-    names: class names in the order of their labels; len(): images. Reading is safe from threads and forked workers.
+    names: class names in the order of their labels, where the data has any; len(): images. Reading is safe from threads
+    and forked workers.
     """
 
     def __init__(self, data_root: str, split: str, kind: str = "") -> None:
         self.split = split
-        self._fresh = _hfds(kind, data_root, split) if kind else _folder_or_tar(find_root(data_root), split)
+        self._fresh = _open(kind, data_root, split)
         names = getattr(self._fresh, "class_to_idx", None) or getattr(self._fresh, "class_name_to_idx", {})
         self.names = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+        self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
         self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
 
     def __len__(self) -> int:
@@ -92,8 +95,8 @@ class Files:
         """What PIL raises on bad bytes becomes an OSError that names the file."""
         try:
             yield
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-            reason = "not an image" if isinstance(e, UnidentifiedImageError) else e
+        except Exception as e:  # as many kinds of it as there are formats and bytes
+            reason = "not an image" if isinstance(e, UnidentifiedImageError) else str(e) or type(e).__name__
             raise OSError(f"{self.name(i)}: {reason}") from e
 
     def name(self, i: int) -> str:
@@ -112,7 +115,7 @@ def _check_end(data: bytes, kind: str | None) -> None:
 
 
 def agree(train: Files, test: Files, classes: int) -> None:
-    """Raise BadInput unless both splits have the same classes, `classes` of them."""
+    """Raise BadInput unless both splits have the same classes, `classes` of them; numbers below that without names."""
     if train.names != test.names:
         only = [
             f"only in {split}: {', '.join(sorted(rest)[:5])}"
@@ -127,6 +130,12 @@ def agree(train: Files, test: Files, classes: int) -> None:
         )
     if train.names and len(train.names) != classes:
         raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes")
+    for files in (train, test):
+        if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
+            raise BadInput(
+                f"{files.split} has a label {strange.max()}, the recipe {classes} classes (0 to {classes - 1}); "
+                "set --classes"
+            )
 
 
 def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:
@@ -151,6 +160,14 @@ def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str
     if not good:
         raise BadInput(f"none of the {len(found)} {what} images can be read; the first: {bad[0]}")
     return good
+
+
+def _open(kind: str, data_root: str, split: str) -> Any:
+    """A reader as timm's: reader[i] gives an open file and its label."""
+    if kind.startswith("hfds/"):
+        return _hfds(kind, data_root, split)
+    root = find_root(data_root)
+    return open_shards(kind, root, SPLITS[split]) if kind else _folder_or_tar(root, split)
 
 
 def _folder_or_tar(root: Path, split: str) -> Any:

@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from scaling.backbones import build_backbone
@@ -19,7 +19,8 @@ from scaling.recipe import Recipe
 class Classify(L.LightningModule):
     """A backbone and a linear classifier on its summary. total_steps: optimiser steps of the whole run.
 
-    After an evaluation, `results()` gives test_loss [nats], top1 and top5 [%], each a mean over images.
+    After an evaluation, `results()` gives test_loss [nats], top1 and top5 [%], each a mean over images, and
+    skipped_test_later, the images that only this evaluation found unreadable, where there are any.
     """
 
     def __init__(self, recipe: Recipe, total_steps: int) -> None:
@@ -33,6 +34,7 @@ class Classify(L.LightningModule):
         self.test_loss = MeanMetric()
         self.top1 = MulticlassAccuracy(recipe.classes, top_k=1, average="micro")
         self.top5 = MulticlassAccuracy(recipe.classes, top_k=min(5, recipe.classes), average="micro")
+        self.left_out = SumMetric()
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to logits (B, classes)."""
@@ -42,6 +44,9 @@ class Classify(L.LightningModule):
         return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
+        self.left_out.update(batch.skipped)
+        if not len(batch.label_B):  # a last batch of one image, and that one cannot be decoded
+            return
         logits_BK = self(batch.image_BCHW).float()
         # Weighted by image: the last batch is smaller, and unreadable images may be missing anywhere.
         self.test_loss.update(cross_entropy(logits_BK, batch.label_B, reduction="none"))
@@ -52,13 +57,15 @@ class Classify(L.LightningModule):
     test_step = _evaluate
 
     def results(self) -> dict[str, float]:
-        """test_loss [nats], top1, top5 [%] of the evaluation just done; starts the next one afresh."""
+        """What the evaluation just done gave, as the class says; starts the next one afresh."""
         values = {
             "test_loss": self.test_loss.compute().item(),
             "top1": 100 * self.top1.compute().item(),
             "top5": 100 * self.top5.compute().item(),
         }
-        for metric in (self.test_loss, self.top1, self.top5):
+        if left_out := self.left_out.compute().item():
+            values["skipped_test_later"] = left_out
+        for metric in (self.test_loss, self.top1, self.top5, self.left_out):
             metric.reset()
         return values
 

@@ -1,0 +1,37 @@
+"""Small image files, whole and damaged, for the tests of what reads them."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from scaling.data.classification import Images
+
+
+def picture(label: int, number: int, kind: str = "JPEG") -> bytes:
+    """A 20 x 16 px image of one colour that says its label."""
+    pixels = np.full((16, 20, 3), 60 + 60 * label, np.uint8)
+    pixels[0, 0] = number
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+BAD_FILES = {
+    "truncated": lambda: picture(0, 0)[:300],
+    "text": lambda: b"this is no image, whatever its name says",
+    "empty": lambda: b"",
+    "png cut short": lambda: picture(0, 0, "PNG")[:-20],
+}
+
+
+def hollow() -> bytes:
+    """A JPEG with both its ends and nothing between: it passes for an image until it is decoded."""
+    whole = picture(0, 0)
+    return whole[: whole.index(b"\xff\xda")] + b"\xff\xd9"
+
+
+def prepared(recipe, workers=0):
+    data = Images(recipe, workers)
+    data.prepare()
+    return data
