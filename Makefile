@@ -9,8 +9,6 @@ UV      := uv==0.13.8
 
 # PYTHONNOUSERSITE: only what the lock names is imported, not what the user's home happens to hold.
 export PYTHONNOUSERSITE := 1
-# OpenMP threads that spin while they wait slow two busy cores down several times.
-export OMP_WAIT_POLICY := PASSIVE
 RUN   := .venv/bin/python
 STAMP := .venv/.installed-$(EXTRAS)
 

@@ -5,7 +5,6 @@ tax   a training step through the harness (Lightning, checkpoints, curve, progre
 data  images/s of the embedded data set, and of JPEG files through the harness beside a bare torchvision loop.
 """
 
-import os
 import statistics
 import sys
 import tempfile
@@ -15,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import lightning as L
 import numpy as np

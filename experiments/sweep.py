@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads slow two busy cores down
 
 from experiments import cli
 from experiments.child import Outcome, child_main, outcome_of

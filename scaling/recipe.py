@@ -113,6 +113,12 @@ class Recipe:
     position: str = _says(
         "position encoding: learned (initialised at 0.02) or sincos (fixed, 2-D; arXiv 2104.02057)", "learned"
     )
+    flip: str = _says(
+        "Adventurer: the blocks that read the image backwards: released (the third and fourth only, as the released "
+        "weights need) or alternate (two of every four, as arXiv 2410.07599 has it)",
+        "released",
+        later=True,
+    )
     eval_every: int = _says("epochs between test evaluations for the curve; 0: at the end only [epochs]", 0)
     precision: str = _says("arithmetic: auto (bf16-mixed on a GPU that has it, else 32), 32, or bf16-mixed", "auto")
 
@@ -136,6 +142,9 @@ class Recipe:
         check_name("augment", self.augment, ("none", "flip", "pad_crop_flip", "resized_crop"))
         check_name("bad_images", self.bad_images, ("stop", "skip"))
         check_name("position", self.position, ("learned", "sincos"))
+        check_name("flip", self.flip, ("released", "alternate"))
+        family = SIZES[self.backbone].family
+        _check(self.flip == "released" or family == "adventurer", "flip", self.flip, f"is for Adventurer, not {family}")
         check_name("precision", self.precision, ("auto", "32", "bf16-mixed"))
         check_patch(self.image, self.patch)
 

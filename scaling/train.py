@@ -31,7 +31,7 @@ from scaling.tasks.classify import Classify
 
 # A task is a LightningModule of a recipe and its number of steps, with results() -> test_loss and metrics.
 TASKS: dict[str, Callable[[Recipe, int], Any]] = {"classify": Classify}
-FLOPS_PER_THREAD = 2.5e9  # of a training step, that make another CPU thread worth its while
+FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
 Report = Callable[[Event], None]
 
 
@@ -220,8 +220,8 @@ def _first_line(e: Exception) -> str:
 def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
     """CPU threads for a recipe: one a usable core, shared among jobs, but no more than its steps keep busy.
 
-    Measured on two cores, ms a step with one thread and with two: deit_nano 8 and 19 at patch 4 (0.3 GFLOPs), 26 and 31
-    at patch 2 (1.3), 128 and 93 at patch 1 (7.8); adventurer_nano 18 and 46, 50 and 68, 200 and 172."""
+    Measured on two cores, ms a step with one thread and with two: deit_nano 7.7 and 7.9 at patch 4 (0.3 GFLOPs), 26 and
+    18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
     step = 3 * recipe.batch * costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)
     return max(1, min(usable_cores() // jobs, math.ceil(step / FLOPS_PER_THREAD)))
 

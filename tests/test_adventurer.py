@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from scaling.backbones import build_backbone
 from scaling.backbones.adventurer import Adventurer, AdventurerBackbone
 from scaling.backbones.weights import load_weights
-from scaling.recipe import BadInput
+from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES, Size
 
 NANO = Size("adventurer", 64, 4, 160, 32, 16)  # small, and not what any recipe has: those may change
@@ -166,6 +167,27 @@ def test_released_and_alternate_flips_differ_from_block_6_on():
     }
     assert flips["released"] == [False, False, True, True, False, False, False, False]
     assert flips["alternate"] == [False, False, True, True, False, False, True, True]
+
+
+def test_a_recipe_says_which_blocks_flip():
+    deep = [
+        build_backbone(Recipe(backbone="adventurer_tiny", image=32, patch=16, flip=flip)).weights_module.layers
+        for flip in ("released", "alternate")
+    ]
+    assert [[n for n, layer in enumerate(layers) if layer.flip] for layers in deep] == [[2, 3], [2, 3, 6, 7, 10, 11]]
+
+
+def test_checkpointed_blocks_give_the_same_gradients():
+    torch.manual_seed(0)
+    model = Adventurer(NANO, 16, 4, 12, drop_path=0.2).train()
+    image, grads = torch.randn(3, 3, 16, 16), []
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        torch.manual_seed(1)
+        model.zero_grad()
+        model(image).square().sum().backward()
+        grads.append([p.grad.clone() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
 def test_a_flip_of_all_blocks_and_of_the_image_changes_nothing_but_the_order():

@@ -98,3 +98,13 @@ def test_the_patches_that_an_error_names_do_divide(image, patch):
         assert not any(image % p == 0 for p in range(min(near) + 1, patch) if p < patch)
     else:
         assert image % patch == 0
+
+
+def test_flip_is_part_of_a_run_and_leaves_the_ids_of_earlier_runs_as_they_were():
+    released = Recipe(backbone="adventurer_nano")
+    assert "flip" not in released.canonical_json()
+    assert Recipe(backbone="adventurer_nano", flip="alternate").run_id != released.run_id
+    with pytest.raises(BadInput, match="flip alternate is for Adventurer, not deit"):
+        Recipe(backbone="deit_nano", flip="alternate")
+    with pytest.raises(BadInput, match="did you mean released"):
+        Recipe(backbone="adventurer_nano", flip="relesed")

@@ -1,4 +1,4 @@
-"""The scan against its one-token-at-a-time twin, and the fused chains against torch's own functions."""
+"""The scan against its one-token-at-a-time twin."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.backbones import scan as scan_module
-from scaling.backbones.fused import causal_conv_silu, gated_rms_norm, rms_norm
+from scaling.backbones.rms_norm import rms_norm
 from scaling.backbones.scan import backend, chunk_length, scan, scan_ref
 from scaling.recipe import BadInput
 
@@ -109,7 +109,7 @@ def test_gradcheck_holds_in_float64_for_both_ways_through_a_chunk(length, decay,
 
 
 def test_strong_decays_take_shorter_chunks_and_then_the_unfactored_way():
-    plans = [scan_module._plan(*inputs(2, 258, decay, dtype=torch.float32)[1:3]) for decay in (0.1, 1.0, 1e3)]
+    plans = [scan_module.plan(*inputs(2, 258, decay, dtype=torch.float32)[1:3]) for decay in (0.1, 1.0, 1e3)]
     assert [factored for _, factored in plans] == [True, True, False]
     assert plans[1][0] < plans[0][0]
 
@@ -192,57 +192,9 @@ def test_what_cannot_be_scanned_is_refused():
         scan(*values, segment_ids=torch.zeros(1, 4))
 
 
-# The fused chains.
-
-SHAPE = (2, 9, 6)
-
-
-def tensor(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
-
-
-def plain_conv_silu(x_BSC, weight, bias):
-    return F.silu(F.conv1d(x_BSC.transpose(1, 2), weight, bias, groups=len(weight)).transpose(1, 2))
-
-
-PAIRS = {
-    "rms_norm": (
-        lambda x, w: rms_norm(x, w, 1e-5),
-        lambda x, w: F.rms_norm(x, (6,), w, 1e-5),
-        [SHAPE, (6,)],
-    ),
-    "gated_rms_norm": (
-        lambda y, z, w: gated_rms_norm(y, z, w, 1e-5),
-        lambda y, z, w: F.rms_norm(y * F.silu(z), (6,), w, 1e-5),
-        [SHAPE, SHAPE, (6,)],
-    ),
-    "causal_conv_silu": (causal_conv_silu, plain_conv_silu, [SHAPE, (6, 1, 4), (6,)]),
-    "causal_conv_silu_one_token": (causal_conv_silu, plain_conv_silu, [(2, 4, 6), (6, 1, 4), (6,)]),
-}
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_a_fused_chain_is_torchs_own_and_passes_gradcheck(name):
-    fused, plain, shapes = PAIRS[name]
-    values = [tensor(*shape, seed=i) for i, shape in enumerate(shapes)]
-    assert relative(fused(*values).detach(), plain(*values).detach()) < 1e-14
-    assert torch.autograd.gradcheck(fused, values)
-
-
-def test_the_convolution_starts_anew_with_every_segment():
-    lengths, taps = (1, 5, 3), 4
-    x, weight, bias = tensor(2, sum(lengths), 6), tensor(6, 1, taps, seed=1), tensor(6, seed=2)
-    ids = torch.cat([torch.full((2, n), i) for i, n in enumerate(lengths)], 1)
-
-    def padded(part):
-        return F.pad(part, (0, 0, taps - 1, 0))
-
-    packed = causal_conv_silu(padded(x), weight, bias, ids)
-    separate = torch.cat([causal_conv_silu(padded(part), weight, bias) for part in x.split(lengths, 1)], 1)
-    assert relative(packed.detach(), separate.detach()) < 1e-14
-
-
-def test_the_convolution_goes_on_from_the_tokens_given_in_front():
-    x, weight, bias = tensor(2, 20, 6), tensor(6, 1, 4, seed=1), tensor(6, seed=2)
-    whole = causal_conv_silu(x, weight, bias)
-    assert relative(causal_conv_silu(x[:, 8:], weight, bias).detach(), whole[:, 8:].detach()) < 1e-14
+@pytest.mark.parametrize("shape", [(2, 9, 6), (1, 1, 6)])
+def test_the_norm_is_torchs_own_and_passes_gradcheck(shape):
+    g = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in (shape, (6,)))
+    assert relative(rms_norm(x, weight, 1e-5).detach(), F.rms_norm(x, (6,), weight, 1e-5).detach()) < 1e-14
+    assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, 1e-5), (x, weight))

@@ -263,8 +263,8 @@ def test_the_callers_random_numbers_and_signals_are_as_they_were(tmp_path, tiny)
 def test_small_steps_take_one_thread_and_large_ones_all_cores(tiny, monkeypatch):
     monkeypatch.setattr("scaling.train.usable_cores", lambda: 8)
     assert useful_threads(replace(tiny, patch=16)) == 1
-    assert useful_threads(replace(tiny, patch=1, batch=128)) == 8
-    assert 1 < useful_threads(replace(tiny, patch=2, batch=128)) < 8
+    assert useful_threads(replace(tiny, patch=1, batch=64)) == 8
+    assert 1 < useful_threads(replace(tiny, patch=2, batch=32)) < 8
 
 
 def test_seeding_a_step_queues_nothing_for_devices_that_are_not_there(tmp_path, tiny):

@@ -55,7 +55,9 @@ def _deit(size: Size, recipe: Recipe) -> Backbone:
 def _adventurer(size: Size, recipe: Recipe) -> Backbone:
     from scaling.backbones.adventurer import AdventurerBackbone
 
-    return AdventurerBackbone(size, recipe.image, recipe.patch, drop_path=recipe.drop_path, position=recipe.position)
+    return AdventurerBackbone(
+        size, recipe.image, recipe.patch, flip=recipe.flip, drop_path=recipe.drop_path, position=recipe.position
+    )
 
 
 FAMILIES: dict[str, Callable[[Size, Recipe], Backbone]] = {

@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from timm.layers import lecun_normal_, resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones import Features
-from scaling.backbones.fused import causal_conv_silu, gated_rms_norm, rms_norm
+from scaling.backbones.mix import mix
 from scaling.backbones.position import sincos_2d
-from scaling.backbones.scan import scan
+from scaling.backbones.rms_norm import rms_norm
+from scaling.backbones.stretch import Weights
 from scaling.backbones.weights import initialise_by_name
 from scaling.recipe import BadInput, check_name, check_patch
 from scaling.sizes import Size
@@ -48,30 +50,21 @@ class Mixer(nn.Module):
         inner = EXPAND * width
         if inner % head_dim:
             raise BadInput(f"scan heads of {head_dim} channels do not divide {EXPAND} x {width} = {inner} channels")
-        self.heads, self.head_dim = inner // head_dim, head_dim
-        self.splits = [inner, inner + 2 * state, self.heads]  # z, (x, B, C), dt
-        self.parts = [inner, state, state]  # x, B, C
-        self.dt_bias = nn.Parameter(torch.empty(self.heads))
-        self.A_log = nn.Parameter(torch.empty(self.heads))
-        self.D = nn.Parameter(torch.ones(self.heads))
-        self.in_proj = nn.Linear(width, sum(self.splits), bias=False)
+        heads = inner // head_dim
+        self.dt_bias = nn.Parameter(torch.empty(heads))
+        self.A_log = nn.Parameter(torch.empty(heads))
+        self.D = nn.Parameter(torch.ones(heads))
+        self.in_proj = nn.Linear(width, 2 * inner + 2 * state + heads, bias=False)  # z, x, B, C, dt
         self.conv1d = nn.Conv1d(inner + 2 * state, inner + 2 * state, TAPS, groups=inner + 2 * state)
         self.norm = RMSNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """x_BLD: TAPS - 1 zeros, the heading token, then the tokens whose outputs are returned. Zeros stay zeros in
-        in_proj, which has no bias: they are what the convolution sees before the first token."""
-        # Three products instead of one: none of their outputs needs a copy, and z and dt none for tokens in front.
-        z_weight, xBC_weight, dt_weight = self.in_proj.weight.split(self.splits)
-        z_BLE = F.linear(x_BLD[:, TAPS:], z_weight)
+    def forward(self, x_BLD: Tensor, segment_ids: Tensor | None = None) -> Tensor:
+        """Tokens to tokens; segment_ids as in mix.mix."""
         assert self.conv1d.bias is not None
-        xBC = causal_conv_silu(F.linear(x_BLD, xBC_weight), self.conv1d.weight, self.conv1d.bias)
-        x_BLE, B_BLN, C_BLN = xBC.split(self.parts, -1)
-        dt_BLH = F.softplus(F.linear(x_BLD[:, TAPS - 1 :], dt_weight).to(self.dt_bias.dtype) + self.dt_bias)
-        x_BLHP = x_BLE.unflatten(-1, (self.heads, self.head_dim))
-        y_BLHP = scan(x_BLHP, dt_BLH, -torch.exp(self.A_log), B_BLN, C_BLN, self.D)
-        return self.out_proj(gated_rms_norm(y_BLHP.flatten(2)[:, 1:], z_BLE, self.norm.weight, EPS))
+        A_H = -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
+        w = Weights(self.conv1d.weight, self.conv1d.bias, self.dt_bias, A_H, self.D, self.norm.weight)
+        return self.out_proj(mix(self.in_proj(x_BLD), w, EPS, segment_ids))
 
 
 class SwiGLU(nn.Module):
@@ -115,12 +108,11 @@ class Block(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         u_BLD = self.norm(x_BLD)
-        zeros_BKD = u_BLD.new_zeros(len(u_BLD), TAPS - 1, u_BLD.shape[2])
-        front = [zeros_BKD, u_BLD.mean(1, keepdim=True)]
+        front_B1D = u_BLD.mean(1, keepdim=True)
+        ordered = _flipped(u_BLD) if self.flip else [u_BLD]
+        mixed_BLD = self.mixer(torch.cat([front_B1D, *ordered], 1))[:, 1:]
         if self.flip:
-            mixed_BLD = torch.cat(_flipped(self.mixer(torch.cat([*front, *_flipped(u_BLD)], 1))), 1)
-        else:
-            mixed_BLD = self.mixer(torch.cat([*front, u_BLD], 1))
+            mixed_BLD = torch.cat(_flipped(mixed_BLD), 1)
         x_BLD = x_BLD + self.drop_path(mixed_BLD)
         return x_BLD + self.drop_path(self.mlp(self.norm_mlp(x_BLD)))
 
@@ -176,6 +168,7 @@ class Adventurer(nn.Module):
         self.layers = nn.ModuleList(
             Block(size, FLIPS[flip](n), drop_path * n / max(size.depth - 1, 1)) for n in range(size.depth)
         )
+        self.grad_checkpointing = False
         self.norm_f = RMSNorm(size.width)
         self.head = nn.Linear(size.width, classes) if classes else nn.Identity()
         for name, module in self.named_modules():
@@ -217,8 +210,15 @@ class Adventurer(nn.Module):
         cls_B1D = self.cls_token.expand(len(x_BLD), -1, -1).to(x_BLD.dtype)
         x_BLD = torch.cat([x_BLD, cls_B1D], 1) + self.pos_embed
         for layer in self.layers:
-            x_BLD = layer(x_BLD)
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                x_BLD = checkpoint(layer, x_BLD, use_reentrant=False)
+            else:
+                x_BLD = layer(x_BLD)
         return self.norm_f(x_BLD)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep only what is between blocks and compute a block again on the way back: memory for time."""
+        self.grad_checkpointing = enable
 
     def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """grid (B, D, h, w), contiguous, and the summary (B, D), which is the class token."""

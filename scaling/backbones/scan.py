@@ -10,7 +10,6 @@ I = H * P. B_BLN and C_BLN are shared by all heads (one group). A state is (B, H
 
 import functools
 import importlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -71,14 +70,14 @@ def scan(
     anew where the id changes. initial_state is what the first token's segment starts from. Arithmetic is float32
     also under autocast and for half precision inputs; float64 stays float64.
     """
-    _check(x_BLHP, segment_ids)
-    if x_BLHP.is_cuda and _mamba_ssm_kernel()[0] is not None:
+    check_scan(x_BLHP, segment_ids)
+    if x_BLHP.is_cuda and mamba_ssm()[0] is not None:
         return _scan_mamba_ssm(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, D_H, segment_ids, initial_state, return_state)
-    work = torch.float64 if x_BLHP.dtype == torch.float64 else torch.float32
+    work = work_dtype(x_BLHP.dtype)
     with torch.autocast(x_BLHP.device.type, enabled=False):
         x, dt, A, B, C, D = (t.to(work) for t in (x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, D_H))
         state = None if initial_state is None else initial_state.to(work)
-        y_BLHP, final = _chunked(x, dt, A, B, C, D, segment_ids, state, return_state)
+        y_BLHP, final = chunked(x, dt, A, B, C, D, segment_ids, state, return_state)
     y_BLHP = y_BLHP.to(x_BLHP.dtype)
     return (y_BLHP, final) if return_state else y_BLHP
 
@@ -96,17 +95,18 @@ def backend(device: str = "cuda") -> Backend:
         return Backend("torch", f"mamba-ssm's kernels run on CUDA only, not on {device}")
     if not torch.cuda.is_available():
         return Backend("torch", "torch sees no CUDA device")
-    kernel, why = _mamba_ssm_kernel()
-    return Backend("torch" if kernel is None else "mamba-ssm", why)
+    module, why = mamba_ssm()
+    return Backend("torch" if module is None else "mamba-ssm", why)
 
 
 @functools.cache
-def _mamba_ssm_kernel() -> tuple[Callable[..., Any] | None, str]:
+def mamba_ssm() -> tuple[Any, str]:
+    """mamba-ssm's module of state-space-dual kernels, or None; and why."""
     try:
         module = importlib.import_module("mamba_ssm.ops.triton.ssd_combined")
     except Exception as error:  # a build for another torch fails in many ways, none of which should stop a run
         return None, f"mamba_ssm cannot be imported ({type(error).__name__}: {error})"
-    return module.mamba_chunk_scan_combined, f"mamba_ssm is at {module.__file__}"
+    return module, f"mamba_ssm is at {module.__file__}"
 
 
 def _scan_mamba_ssm(
@@ -120,9 +120,7 @@ def _scan_mamba_ssm(
     initial_state: Tensor | None,
     return_state: bool,
 ) -> Any:
-    kernel, _ = _mamba_ssm_kernel()
-    assert kernel is not None
-    return kernel(
+    return mamba_ssm()[0].mamba_chunk_scan_combined(
         x,
         dt.float(),
         A.float(),
@@ -131,12 +129,52 @@ def _scan_mamba_ssm(
         chunk_size=CUDA_CHUNK,
         D=D.float(),
         initial_states=initial_state,
-        seq_idx=None if segment_ids is None else segment_ids.to(torch.int32).contiguous(),
+        seq_idx=_seq_idx(segment_ids),
         return_final_states=return_state,
     )
 
 
-def _check(x_BLHP: Tensor, segment_ids: Tensor | None) -> None:
+def mamba_ssm_mix(
+    zxBCdt_BLX: Tensor,
+    conv_C1K: Tensor,
+    conv_bias_C: Tensor,
+    dt_bias_H: Tensor,
+    A_H: Tensor,
+    D_H: Tensor,
+    norm_I: Tensor,
+    eps: float,
+    segment_ids: Tensor | None,
+) -> Tensor:
+    """mix.mix as one call of mamba-ssm's, which takes (z, x, B, C, dt) side by side."""
+    return mamba_ssm()[0].mamba_split_conv1d_scan_combined(
+        zxBCdt_BLX,
+        conv_C1K.squeeze(1),
+        conv_bias_C,
+        dt_bias_H.float(),
+        A_H.float(),
+        D_H.float(),
+        chunk_size=CUDA_CHUNK,
+        seq_idx=_seq_idx(segment_ids),
+        activation="silu",
+        rmsnorm_weight=norm_I,
+        rmsnorm_eps=eps,
+        headdim=norm_I.shape[0] // A_H.shape[0],
+        ngroups=1,
+        norm_before_gate=False,
+    )
+
+
+def _seq_idx(segment_ids: Tensor | None) -> Tensor | None:
+    return None if segment_ids is None else segment_ids.to(torch.int32).contiguous()
+
+
+def work_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What is computed in: float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def check_scan(x_BLHP: Tensor, segment_ids: Tensor | None) -> None:
+    """Raise BadInput for what no road takes. x may have its heads side by side (B, L, I)."""
     batch, length = x_BLHP.shape[:2]
     if length == 0:
         raise BadInput("a scan over 0 tokens has no result; give it 1 or more")
@@ -172,7 +210,7 @@ def chunk_length(length: int, best: int = CHUNKS[0]) -> int:
     return -(-length // -(-length // best))
 
 
-def _plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
+def plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
     """Tokens of a chunk, and whether its decays factor: exp(s_i - s_j) = exp(s_i - mid) * exp(mid - s_j) needs both
     within REACH. Strong decays get shorter chunks; the strongest, long chunks without factoring."""
     length = dt_BLH.shape[1]
@@ -185,7 +223,7 @@ def _plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
     return chunk_length(length), False
 
 
-def _chunked(
+def chunked(
     x: Tensor,
     dt: Tensor,
     A: Tensor,
@@ -198,7 +236,7 @@ def _chunked(
 ) -> tuple[Tensor, Tensor | None]:
     batch, length, heads, channels = x.shape
     states = B.shape[-1]
-    size, factored = _plan(dt, A)
+    size, factored = plan(dt, A)
     count = -(-length // size)
     pad = count * size - length
     if pad:  # dt = 0 neither decays nor feeds the state
@@ -206,44 +244,56 @@ def _chunked(
         dt = F.pad(dt, (0, 0, 0, pad))
     x_bTI = x.reshape(batch * count, size, heads * channels)
     dt_bTH = dt.reshape(-1, size, heads)
-    # Sums in float64: H numbers a token cost nothing, and exp() of a difference of large sums stays exact.
-    wide = torch.float32 if x.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    sum_bTH = (dt_bTH.to(wide) * A.to(wide)).cumsum(1)
-    link = _Link.of(B.reshape(-1, size, states), C.reshape(-1, size, states), segment_ids, count)
+    sum_bTH, base_b1H = decay_sums(dt_bTH, A)
+    link = Link.of(B.reshape(-1, size, states), C.reshape(-1, size, states), segment_ids, count)
 
     # Factored around the middle of their range, all heads share one G and go through one bmm. The middle cancels,
     # so it needs no gradient. Not factored, inflow is measured at the chunk's end, where no factor exceeds 1.
     end_b1H = sum_bTH[:, -1:]
-    base_b1H = (sum_bTH[:, :1] + end_b1H).detach() / 2 if factored else end_b1H
-    W_bTI = _scale_heads(x_bTI, dt_bTH * torch.exp(base_b1H - sum_bTH).to(x.dtype))
+    base_b1H = base_b1H.detach() if factored else end_b1H
+    W_bTI = scale_heads(x_bTI, dt_bTH * torch.exp(base_b1H - sum_bTH).to(x.dtype))
     before_bNI: Tensor | None = None
     final_BHPN: Tensor | None = None
     if count > 1 or initial_state is not None or return_state:
         inflow_bNI = torch.bmm(link.leave_bTN.transpose(1, 2), W_bTI)
         if factored:
-            inflow_bNI = _scale_heads(inflow_bNI, torch.exp(end_b1H - base_b1H).to(x.dtype))
+            inflow_bNI = scale_heads(inflow_bNI, torch.exp(end_b1H - base_b1H).to(x.dtype))
         decay_b1H = torch.exp(end_b1H).to(x.dtype) * link.keep_b11
         before_bNI, final_BHPN = _chain(inflow_bNI, decay_b1H, initial_state, count)
 
     if factored:
         y_bTI = torch.bmm(link.G_bTT, W_bTI)
         if before_bNI is not None:
-            before_bNI = _scale_heads(before_bNI, torch.exp(base_b1H).to(x.dtype))
+            before_bNI = scale_heads(before_bNI, torch.exp(base_b1H).to(x.dtype))
             y_bTI = torch.baddbmm(y_bTI, link.enter_bTN, before_bNI)
-        y_bTI = _scale_heads(y_bTI, torch.exp(sum_bTH - base_b1H).to(x.dtype))
+        y_bTI = scale_heads(y_bTI, torch.exp(sum_bTH - base_b1H).to(x.dtype))
     else:
         y_bTI = _within_any_decay(link.G_bTT, sum_bTH, dt_bTH, x_bTI)
         if before_bNI is not None:
             read_bTI = torch.bmm(link.enter_bTN, before_bNI)
-            y_bTI = y_bTI + _scale_heads(read_bTI, torch.exp(sum_bTH).to(x.dtype))
+            y_bTI = y_bTI + scale_heads(read_bTI, torch.exp(sum_bTH).to(x.dtype))
     y_bTI = torch.addcmul(y_bTI, x_bTI, D.repeat_interleave(channels))
     y_BLHP = y_bTI.view(batch, count * size, heads, channels)
     return (y_BLHP[:, :length] if pad else y_BLHP), final_BHPN
 
 
-def _scale_heads(x_bTI: Tensor, scale_bTH: Tensor) -> Tensor:
+def decay_sums(dt_bTH: Tensor, A_H: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of decay from a chunk's beginning to each of its tokens, and the middle of their range (b, 1, H).
+
+    In float64: H numbers a token cost nothing, and exp() of a difference of large sums stays exact."""
+    wide = torch.float32 if dt_bTH.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    sum_bTH = (dt_bTH.to(wide) * A_H.to(wide)).cumsum(1)
+    return sum_bTH, (sum_bTH[:, :1] + sum_bTH[:, -1:]) / 2
+
+
+def scale_heads(x_bTI: Tensor, scale_bTH: Tensor, out: Tensor | None = None) -> Tensor:
     """Multiply the channels of every head by that head's number; scale may be (b, 1, H)."""
-    return (x_bTI.unflatten(-1, (scale_bTH.shape[-1], -1)) * scale_bTH.unsqueeze(-1)).flatten(-2)
+    heads = scale_bTH.shape[-1]
+    x_bTHP, scale_bTH1 = x_bTI.unflatten(-1, (heads, -1)), scale_bTH.unsqueeze(-1)
+    if out is None:
+        return (x_bTHP * scale_bTH1).flatten(-2)
+    torch.mul(x_bTHP, scale_bTH1, out=out.unflatten(-1, (heads, -1)))
+    return out
 
 
 def _within_any_decay(G_bTT: Tensor, sum_bTH: Tensor, dt_bTH: Tensor, x_bTI: Tensor) -> Tensor:
@@ -267,24 +317,28 @@ def _chain(inflow_bNI: Tensor, decay_b1H: Tensor, start_BHPN: Tensor | None, cou
     before = []
     for flow_BNI, decay_B1H in zip(inflow, decay, strict=True):
         before.append(state_BNI)
-        state_BNI = flow_BNI + _scale_heads(state_BNI, decay_B1H)
+        state_BNI = flow_BNI + scale_heads(state_BNI, decay_B1H)
     final_BHPN = state_BNI.unflatten(2, (decay_b1H.shape[-1], -1)).permute(0, 2, 3, 1)
     return torch.stack(before, 1).flatten(0, 1), final_BHPN.contiguous()
 
 
-class _Link(NamedTuple):
+class Link(NamedTuple):
     """Who hears whom, decays aside; the same for all heads, so that segments cost H times less here than there."""
 
     G_bTT: Tensor  # C_i . B_j for j <= i of one segment, else 0
     enter_bTN: Tensor  # C of tokens of the segment that the state before the chunk belongs to, else 0
     leave_bTN: Tensor  # B of tokens of the segment that the chunk ends in, else 0
-    keep_b11: Tensor | float  # 1 where the chunk ends in the segment that it took over, else 0
+    keep_b11: Tensor  # 1 where the chunk ends in the segment that it took over, else 0
+    apart_bTT: Tensor | None = None  # pairs of two segments; None, as the next two, where there are no segments
+    foreign_bT1: Tensor | None = None  # tokens that do not enter
+    gone_bT1: Tensor | None = None  # tokens that do not leave
 
     @classmethod
-    def of(cls, B_bTN: Tensor, C_bTN: Tensor, ids_BL: Tensor | None, count: int) -> "_Link":
+    def of(cls, B_bTN: Tensor, C_bTN: Tensor, ids_BL: Tensor | None, count: int) -> "Link":
+        """count: chunks of an image."""
         G_bTT = torch.bmm(C_bTN, B_bTN.transpose(1, 2)).tril()
         if ids_BL is None:
-            return cls(G_bTT, C_bTN, B_bTN, 1.0)
+            return cls(G_bTT, C_bTN, B_bTN, G_bTT.new_ones(len(G_bTT), 1, 1))
         size = B_bTN.shape[1]
         # Padding repeats the last id, so that the final state is the last segment's.
         pad_BL = ids_BL[:, -1:].expand(-1, count * size - ids_BL.shape[1])
@@ -292,9 +346,26 @@ class _Link(NamedTuple):
         last_Bc1 = ids_BcT[:, :, -1:]
         came_Bc1 = torch.cat([ids_BcT[:, :1, :1], last_Bc1[:, :-1]], 1)
         apart_bTT = (ids_BcT.unsqueeze(-1) != ids_BcT.unsqueeze(-2)).flatten(0, 1)
+        foreign_bT1 = (ids_BcT != came_Bc1).flatten(0, 1).unsqueeze(-1)
+        gone_bT1 = (ids_BcT != last_Bc1).flatten(0, 1).unsqueeze(-1)
         return cls(
             G_bTT.masked_fill(apart_bTT, 0.0),
-            C_bTN.masked_fill((ids_BcT != came_Bc1).flatten(0, 1).unsqueeze(-1), 0.0),
-            B_bTN.masked_fill((ids_BcT != last_Bc1).flatten(0, 1).unsqueeze(-1), 0.0),
+            C_bTN.masked_fill(foreign_bT1, 0.0),
+            B_bTN.masked_fill(gone_bT1, 0.0),
             (last_Bc1 == came_Bc1).flatten(0, 1).unsqueeze(-1).to(B_bTN.dtype),
+            apart_bTT,
+            foreign_bT1,
+            gone_bT1,
         )
+
+    # What a gradient must pass on its way back, in place.
+
+    def only_linked_(self, dG_bTT: Tensor) -> Tensor:
+        dG_bTT.tril_()
+        return dG_bTT if self.apart_bTT is None else dG_bTT.masked_fill_(self.apart_bTT, 0.0)
+
+    def only_entering_(self, dC_bTN: Tensor) -> Tensor:
+        return dC_bTN if self.foreign_bT1 is None else dC_bTN.masked_fill_(self.foreign_bT1, 0.0)
+
+    def only_leaving_(self, dB_bTN: Tensor) -> Tensor:
+        return dB_bTN if self.gone_bT1 is None else dB_bTN.masked_fill_(self.gone_bT1, 0.0)

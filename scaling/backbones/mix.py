@@ -1,0 +1,101 @@
+"""What a Mamba-2 mixer does between its two projections, in one call: convolution, SiLU, scan, gate and norm.
+
+Source: Mamba-2, arXiv 2405.21060; the scan is that of scan.py, whose letters these are. On CUDA with mamba-ssm it is
+one kernel of theirs. Else one autograd.Function walks over stretches of tokens that stay in cache (stretch.py), keeps
+the state before each and recomputes the rest in its backward.
+
+B batch, L tokens, I = H * P inner channels, N state size, C = I + 2 N channels of (x, B, C), K taps of the convolution,
+X = I + C + H channels of (z, x, B, C, dt).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from scaling.backbones.rms_norm import rate_of
+from scaling.backbones.scan import check_scan, mamba_ssm, mamba_ssm_mix, scan_ref
+from scaling.backbones.stretch import Gradients, Stretch, Walk, Weights
+from scaling.recipe import BadInput
+
+
+def mix_ref(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -> Tensor:
+    """The definition, in float64, one token at a time. Slow; what `mix` is tested against."""
+    w = Weights(*(t.double() for t in w))
+    z_BLI, xBC_BLC, dt_BLH = zxBCdt_BLX.double().split(w.splits, -1)
+    h_BLC, taps = w.conv_bias_C.expand_as(xBC_BLC), w.conv_C1K.shape[-1]
+    for back in range(taps):
+        past_BLC = F.pad(xBC_BLC, (0, 0, back, 0))[:, : xBC_BLC.shape[1]]
+        if ids is not None:
+            past_BLC = past_BLC * (F.pad(ids, (back, 0), value=-1)[:, : ids.shape[1]] == ids).unsqueeze(-1)
+        h_BLC = h_BLC + past_BLC * w.conv_C1K[:, 0, taps - 1 - back]
+    x_BLI, B_BLN, C_BLN = F.silu(h_BLC).split(w.parts, -1)
+    dt_BLH = F.softplus(dt_BLH + w.dt_bias_H)
+    y_BLHP = scan_ref(x_BLI.unflatten(-1, (len(w.A_H), -1)), dt_BLH, w.A_H, B_BLN, C_BLN, w.D_H, ids)
+    return F.rms_norm(y_BLHP.flatten(2) * F.silu(z_BLI), w.norm_I.shape, w.norm_I, eps)
+
+
+@torch.compiler.disable  # under torch.compile this is one call between two graphs
+def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -> Tensor:
+    """norm(scan(silu(conv(xBC))) * silu(z)) (B, L, I), in the dtype of its input: (z, x, B, C, dt) side by side as the
+    projection in front gives them, dt before its bias and softplus.
+
+    ids (B, L), integers that never decrease along a row: state and convolution start anew where the id changes.
+    Arithmetic is float32 also under autocast and for half precision inputs; float64 stays float64. Raises BadInput."""
+    check_scan(zxBCdt_BLX, ids)
+    uneven = len(w.norm_I) % len(w.A_H) or sum(w.parts) != len(w.conv_C1K)
+    if uneven or sum(w.splits) != zxBCdt_BLX.shape[-1]:
+        raise BadInput(
+            f"{zxBCdt_BLX.shape[-1]} channels are not {w.splits} for z, (x, B, C) and dt of {len(w.A_H)} heads"
+        )
+    if zxBCdt_BLX.is_cuda and mamba_ssm()[0] is not None:
+        return mamba_ssm_mix(zxBCdt_BLX, *w, eps, ids)
+    return _Mix.apply(zxBCdt_BLX, *w, eps, ids)[0]
+
+
+class _Mix(torch.autograd.Function):
+    """Gives the output, and the state before every stretch, from which backward recomputes it."""
+
+    @staticmethod
+    def forward(zxBCdt: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        with torch.autocast(zxBCdt.device.type, enabled=False):
+            walk = Walk(zxBCdt, *rest)
+            out_BLI = zxBCdt.new_empty(walk.batch, walk.length, walk.w.parts[0], dtype=walk.work)
+            kept = walk.w.A_H.new_empty(walk.batch, walk.count, walk.w.parts[1], walk.w.parts[0])
+            state_gNI: Tensor | None = None
+            for at in walk.places():
+                stretch = Stretch(walk, at)
+                state_gNI = stretch.state_before(state_gNI)
+                kept[at.rows, at.number] = state_gNI
+                y_gSI, state_gNI = stretch.scan(state_gNI)
+                u_gSI = F.silu(stretch.z_gSI).mul_(y_gSI)
+                u_gSI.mul_(rate_of(u_gSI, walk.eps))
+                torch.mul(u_gSI, walk.w.norm_I, out=out_BLI[at.rows, at.tokens])
+        return out_BLI.to(zxBCdt.dtype), kept
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.eps, ids = inputs[7:]
+        ctx.save_for_backward(*inputs[:7], output[1], ids)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_BLI: Tensor | None, _: None) -> Any:
+        if g_BLI is None:
+            return (None,) * 9
+        *inputs, kept, ids = ctx.saved_tensors
+        with torch.autocast(g_BLI.device.type, enabled=False):
+            walk = Walk(*inputs, ctx.eps, ids)
+            grads = Gradients(walk)
+            for at in reversed(list(walk.places())):
+                stretch, state_gNI = Stretch(walk, at), kept[at.rows, at.number]
+                g_gSI = g_BLI[at.rows, at.tokens].to(walk.work)
+                if walk.factored:
+                    stretch.backward(g_gSI, state_gNI, grads)
+                else:
+                    stretch.backward_by_autograd(g_gSI, state_gNI, grads)
+        return *grads.as_inputs(inputs), None, None

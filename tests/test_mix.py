@@ -1,0 +1,176 @@
+"""The inner part of a mixer against its one-token-at-a-time twin: outputs, gradients, segments, dtypes, memory."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling.backbones import stretch
+from scaling.backbones.mix import mix, mix_ref
+from scaling.backbones.stretch import Walk, Weights
+from scaling.recipe import BadInput
+
+HEADS, CHANNELS, STATES, TAPS, EPS = 3, 4, 5, 4, 1e-5
+DECAYS = (0.05, 1.0, 3.0, 1000.0)  # about the largest dt; A reaches -16
+
+
+def inputs(batch, length, decay, seed=0, dtype=torch.float64):
+    """The projection's output, and weights."""
+    g = torch.Generator().manual_seed(seed)
+    inner, conv = HEADS * CHANNELS, HEADS * CHANNELS + 2 * STATES
+
+    def normal(*shape):
+        return torch.randn(shape, generator=g, dtype=torch.float64)
+
+    dt = torch.rand(HEADS, generator=g, dtype=torch.float64) * decay + 1e-4
+    A = -1 - 15 * torch.rand(HEADS, generator=g, dtype=torch.float64)
+    norm = 1 + 0.1 * normal(inner)
+    w = (normal(conv, 1, TAPS) / 2, 0.1 * normal(conv), dt + torch.log(-torch.expm1(-dt)), A, normal(HEADS), norm)
+    return normal(batch, length, inner + conv + HEADS).to(dtype), Weights(*(t.to(dtype) for t in w))
+
+
+def segments(batch, length, seed, rate=0.1):
+    """Ids that rise now and then, not always by one."""
+    g = torch.Generator().manual_seed(seed)
+    rises = (torch.rand(batch, length, generator=g) < rate) * torch.randint(1, 4, (batch, length), generator=g)
+    return rises.cumsum(1)
+
+
+def with_gradients(function, x, w, ids):
+    """Output, and the gradients of a weighted sum of it for every input."""
+    leaves = [t.clone().requires_grad_() for t in (x, *w)]
+    out = function(leaves[0], Weights(*leaves[1:]), EPS, ids)
+    (out * torch.linspace(-1, 1, x.shape[1], dtype=out.dtype)[:, None]).sum().backward()
+    return [out.detach(), *(t.grad for t in leaves)]
+
+
+def error(got, want):
+    """Largest difference, in units of the largest value, which counts as 1e-4 at least."""
+    return float((got.double() - want.double()).abs().max() / want.double().abs().max().clamp_min(1e-4))
+
+
+def assert_as_reference(x, w, ids, tolerance):
+    names = ["output", "input", *Weights._fields]
+    for name, got, want in zip(names, with_gradients(mix, x, w, ids), with_gradients(mix_ref, x, w, ids), strict=True):
+        assert got.dtype == x.dtype
+        assert error(got, want) < tolerance, name
+
+
+@pytest.fixture(params=[stretch.STRETCH["cpu"], 1], ids=["one stretch", "short stretches"])
+def stretches(request, monkeypatch):
+    """Sequences of these tests in one stretch; and cut into many, a chunk each."""
+    monkeypatch.setitem(stretch.STRETCH, "cpu", request.param)
+    if request.param == 1:
+        monkeypatch.setattr(stretch, "LEAST_CHUNKS", 1)
+
+
+@pytest.mark.usefixtures("stretches")
+@pytest.mark.parametrize("segmented", [False, True])
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 63, 64, 65, 150, 300])
+def test_outputs_and_gradients_are_those_of_the_reference(length, decay, segmented):
+    x, w = inputs(2, length, decay)
+    assert_as_reference(x, w, segments(2, length, 3) if segmented else None, 1e-9 * (1 + decay))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    batch=st.integers(1, 5),
+    length=st.integers(1, 200),
+    decay=st.sampled_from(DECAYS),
+    rate=st.sampled_from([0.0, 0.02, 0.5]),
+    chunks=st.integers(1, 6),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_the_shapes_the_segments_and_the_stretches(batch, length, decay, rate, chunks, seed):
+    x, w = inputs(batch, length, decay, seed)
+    ids = segments(batch, length, seed, rate) if rate else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stretch, "LEAST_CHUNKS", chunks)
+        patch.setitem(stretch.STRETCH, "cpu", 1)
+        assert_as_reference(x, w, ids, 1e-9 * (1 + decay))
+
+
+@pytest.mark.usefixtures("stretches")
+@pytest.mark.parametrize("decay", DECAYS)
+def test_float32_is_as_near_the_reference_as_float32_can_be(decay):
+    x, w = inputs(2, 300, decay, dtype=torch.float32)
+    got, want = with_gradients(mix, x, w, None), with_gradients(mix_ref, x, w, None)
+    assert error(got[0], want[0]) < 1e-5
+    assert all(error(g, r) < 2e-4 for g, r in zip(got[1:], want[1:], strict=True))
+
+
+def test_weak_decays_take_the_backward_by_hand_and_strong_ones_autograd():
+    factored = [Walk(*(v := inputs(2, 150, decay))[:1], *v[1], EPS, None).factored for decay in DECAYS]
+    assert factored == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("length", "decay"), [(7, 0.1), (130, 0.1), (7, 1000.0)])
+@pytest.mark.parametrize("segmented", [False, True])
+def test_gradcheck_holds_in_float64(length, decay, segmented):
+    x, w = inputs(1, length, decay)
+    w = w._replace(A_H=w.A_H / 16)  # so that not every gradient underflows where decays are strong
+    ids = segments(1, length, 0) if segmented else None
+    leaves = [t.requires_grad_() for t in (x, *w)]
+    assert torch.autograd.gradcheck(lambda x, *w: mix(x, Weights(*w), EPS, ids), leaves, fast_mode=True)
+
+
+@pytest.mark.usefixtures("stretches")
+def test_packed_images_give_what_separate_calls_give():
+    lengths = (5, 70, 1, 64, 130)
+    x, w = inputs(2, sum(lengths), 0.3)
+    ids = torch.cat([torch.full((2, n), i) for i, n in enumerate(lengths)], 1)
+    separate = torch.cat([mix(part, w, EPS) for part in x.split(lengths, 1)], 1)
+    assert error(mix(x, w, EPS, ids), separate) < 1e-12
+
+
+def test_two_calls_are_equal_to_the_last_bit():
+    x, w = inputs(3, 258, 0.3, dtype=torch.float32)
+    first, second = (with_gradients(mix, x, w, None) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_bfloat16_is_computed_in_float32_also_under_autocast(segmented):
+    x, w = inputs(2, 130, 0.1, dtype=torch.float32)
+    ids = segments(2, 130, 1) if segmented else None
+    leaf = x.bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = mix(leaf, w, EPS, ids)
+        y.float().square().sum().backward()
+    assert (y.dtype, leaf.grad.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert error(y, mix_ref(leaf.detach(), w, EPS, ids)) < 2**-8  # one rounding, at the end
+    assert leaf.grad.isfinite().all()
+
+
+def test_torch_func_grad_and_autograd_agree():
+    x, w = inputs(1, 40, 0.1)
+    want = torch.autograd.grad(mix(x.requires_grad_(), w, EPS).square().sum(), x)[0]
+    got = torch.func.grad(lambda x: mix(x, w, EPS).square().sum())(x.detach())
+    assert error(got, want) < 1e-14
+
+
+def test_under_torch_compile_it_is_a_call_between_graphs():
+    x, w = inputs(2, 70, 0.1)
+    compiled = torch.compile(lambda x: 2 * mix(3 * x, w, EPS), backend="eager")
+    assert torch.equal(compiled(x), 2 * mix(3 * x, w, EPS))
+
+
+def test_gradients_that_are_not_asked_for_are_not_needed():
+    x, w = inputs(1, 20, 0.1)
+    x.requires_grad_()
+    mix(x, w, EPS).sum().backward()
+    assert x.grad.isfinite().all()
+    assert all(t.grad is None for t in w)
+
+
+def test_bad_input_is_refused_with_the_numbers():
+    x, w = inputs(1, 4, 0.1, dtype=torch.float32)
+    with pytest.raises(BadInput, match="0 tokens"):
+        mix(x[:, :0], w, EPS)
+    with pytest.raises(BadInput, match="float16"):
+        mix(x.half(), w, EPS)
+    with pytest.raises(BadInput, match="back from 2 to 1 at row 0, token 3"):
+        mix(x, w, EPS, torch.tensor([[0, 0, 2, 1]]))
+    with pytest.raises(BadInput, match=r"36 channels are not \[12, 22, 3\]"):
+        mix(x[..., 1:], w, EPS)
