@@ -55,6 +55,29 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"))
     return figure
 
 
+def crossing_figure(frame: pd.DataFrame) -> Figure:
+    """Seconds of a training step per image against tokens, log-log, a line a backbone.
+
+    frame: columns backbone, tokens [tokens], seconds_per_image [s]; as experiments/benchmark.py crossing keeps it."""
+    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(frame.sort_values("tokens").groupby("backbone")):
+        x, y = points["tokens"].to_numpy(float), points["seconds_per_image"].to_numpy(float)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.loglog(x, y, MARKERS[number % len(MARKERS)], ls=("-", "--")[number % 2], color=colour, mew=1.4)
+        axes.annotate(str(name), (x[-1], y[-1]), (6, 0), textcoords="offset points", color=colour, va="center")
+    low, high = frame["tokens"].min(), frame["tokens"].max()
+    axes.set_xlim(low / 1.3, high * 6)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(frame["tokens"].unique())))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("tokens of an image")
+    axes.set_ylabel("training step per image [s]")
+    axes.set_title("What a longer sequence costs", loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: int = 8) -> Figure:
     """A sheet of images with a title each, pixels shown as they are.
     images_NHWC: bytes 0 to 255, or floats 0 to 1; N images of H x W px, C 3 or 1.  titles: none or N."""

@@ -13,6 +13,10 @@ Sources: Table 7 of arXiv 2502.03738; Adventurer is arXiv 2410.07599.
 from scaling.recipe import Recipe, check_patch
 from scaling.sizes import SIZES, Size
 
+IMAGENET_IMAGES = 1_281_167  # ImageNet-1k's training images
+# Dense bf16 matrix rates of cards [FLOPs/s], from NVIDIA's data sheets (the halves of those "with sparsity"), by a word
+# of the name that torch gives.
+CARDS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L40S": 362e12, "4090": 165.2e12}
 CONV = 4  # taps of Mamba-2's depth-wise convolution
 EXPAND = 2  # inner width over width
 
@@ -51,6 +55,11 @@ def vit_flops(image: int, patch: int, width: int, depth: int, classes: int) -> i
 def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
     """FLOPs of a whole training run: three forward passes an image, train_images an epoch. Evaluation left out."""
     return 3.0 * flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes) * train_images * recipe.epochs
+
+
+def peak_flops(card: str) -> float:
+    """Datasheet rate of a card [FLOPs/s]; 0 where the name is not known."""
+    return next((rate for word, rate in CARDS.items() if word in card), 0.0)
 
 
 def _block_parameters(size: Size) -> int:

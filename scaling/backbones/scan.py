@@ -10,6 +10,7 @@ I = H * P. B_BLN and C_BLN are shared by all heads (one group). A state is (B, H
 
 import functools
 import importlib
+import os
 from typing import Any, NamedTuple
 
 import torch
@@ -101,7 +102,9 @@ def backend(device: str = "cuda") -> Backend:
 
 @functools.cache
 def mamba_ssm() -> tuple[Any, str]:
-    """mamba-ssm's module of state-space-dual kernels, or None; and why."""
+    """mamba-ssm's module of state-space-dual kernels, or None; and why. SCALING_SCAN=torch does without them."""
+    if os.environ.get("SCALING_SCAN", "") == "torch":
+        return None, "SCALING_SCAN=torch asks for it"
     try:
         module = importlib.import_module("mamba_ssm.ops.triton.ssd_combined")
     except Exception as error:  # a build for another torch fails in many ways, none of which should stop a run

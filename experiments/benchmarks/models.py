@@ -1,0 +1,214 @@
+"""Whole models, each in a process of its own: one long image, where DeiT and Adventurer cross, training steps on a GPU.
+
+Weights are random and images are noise: neither changes what a step costs. Patch sizes that do not fit are said so.
+"""
+
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.table import Table
+from torch import nn
+
+from scaling import costs
+from scaling.backbones.deit import Deit
+from scaling.backbones.scan import backend
+from scaling.machine import REPOSITORY, Memory, machine
+from scaling.sizes import SIZES
+from scaling.tasks.classify import Classify
+
+LONG = (("adventurer_tiny", 3), ("adventurer_base", 8))  # and the most memory it may take [GiB]
+CROSSING = (32, 16, 8, 4, 2)  # patches of a 224 px image [px]
+ENOUGH_TOKENS = 3000  # in a step, by the number of images
+MEASURED = REPOSITORY / "analysis" / "measured"
+STEPS = {"cuda": (224, ("tiny", "base"), (16, 8, 4, 2, 1)), "cpu": (32, ("tiny",), (16, 8, 4))}  # image, sizes, patches
+MOST_IMAGES = 64  # in a step on a GPU
+WARM, TIMED = 3, 10  # steps
+
+
+def long() -> Table:
+    """Forward and backward of one 224 px image at patch 1, blocks checkpointed."""
+    table = Table("model", "tokens", "s", "weights [GiB]", "peak above [GiB]", "limit [GiB]", title="patch 1, 224 px")
+    for name, limit in LONG:
+        got = in_process(name, image=224, patch=1, batch=1, checkpointing=True, device="cpu")
+        weights, peak = got["weights"] / 2**30, got["peak"] / 2**30
+        table.add_row(
+            name, f"{224**2:,}", f"{got['seconds'][0]:.0f}", f"{weights:.2f}", f"{peak:.2f}", str(limit)
+        )  # fmt: skip
+    return table
+
+
+def crossing() -> Table:
+    """Seconds per training image of DeiT-Tiny and Adventurer-Tiny by tokens; kept in analysis/measured/crossing.csv."""
+    rows = []
+    for patch in CROSSING:
+        tokens = costs.tokens(224, patch)
+        batch = max(1, ENOUGH_TOKENS // tokens)
+        for name in ("deit_tiny", "adventurer_tiny"):
+            got = in_process(name, image=224, patch=patch, batch=batch, steps=3 if tokens < 10_000 else 1, device="cpu")
+            rows.append((name, patch, tokens, batch, np.median(got["seconds"]) / batch))
+    frame = pd.DataFrame(rows, columns=["backbone", "patch", "tokens", "batch", "seconds_per_image"])
+    frame["measured"], frame["machine"] = time.strftime("%Y-%m-%d"), _where()
+    frame.to_csv(MEASURED / "crossing.csv", index=False, float_format="%.5g")
+    both = frame.pivot(index="tokens", columns="backbone", values="seconds_per_image")
+    table = Table("tokens", "deit_tiny [s]", "adventurer_tiny [s]", "ratio", title="training step per 224 px image")
+    for tokens, row in both.iterrows():
+        deit, adventurer = row["deit_tiny"], row["adventurer_tiny"]
+        table.add_row(f"{tokens:,}", f"{deit:.3f}", f"{adventurer:.3f}", f"{deit / adventurer:.2f}")
+    table.caption = f"they cross at {crossing_tokens(frame):,.0f} tokens"
+    return table
+
+
+def crossing_tokens(frame: pd.DataFrame) -> float:
+    """Tokens at which both take as long, on straight lines between points in log-log; nan where they do not cross."""
+    both = frame.pivot(index="tokens", columns="backbone", values="seconds_per_image").sort_index()
+    ahead = np.log(both["deit_tiny"] / both["adventurer_tiny"]).to_numpy()
+    at = np.log(both.index.to_numpy(dtype=float))
+    for i in np.flatnonzero((ahead[:-1] < 0) & (ahead[1:] >= 0))[-1:]:
+        return float(np.exp(at[i] - ahead[i] * (at[i + 1] - at[i]) / (ahead[i + 1] - ahead[i])))
+    return math.nan
+
+
+def steps() -> Table:
+    """Training steps (bf16 on a GPU) of both backbones, of Adventurer with mamba-ssm and without, beside Table 6."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    image, sizes, patches = STEPS[device]
+    published = pd.read_csv(REPOSITORY / "analysis" / "published" / "table6_cost.csv").set_index("patch")
+    table = Table("model", "px", "road", "batch", "img/s", "GiB", "MFU %", "h", "A100 h", title=f"steps, {image} px")
+    table.columns[0].no_wrap = True
+    table.caption = "h: an epoch of ImageNet-1k at this rate; A100 h: the same in Table 6 of arXiv 2502.03738"
+    for size, patch, family in itertools.product(sizes, patches, ("deit", "adventurer")):
+        name = f"{family}_{size}"
+        for road in _roads(family, device):
+            got = _largest_batch(name, image, patch, device, road)
+            if "failed" in got:
+                table.add_row(name, str(patch), road, "1", got["failed"], *[""] * 4)
+                continue
+            rate = got["batch"] / np.median(got["seconds"])
+            hours = costs.IMAGENET_IMAGES / rate / 3600
+            paper = published.loc[patch, f"{name}_a100_hours_per_epoch"] if size == "base" and image == 224 else None
+            table.add_row(
+                name, str(patch), road, str(got["batch"]), f"{rate:,.1f}", f"{got['peak'] / 2**30:.1f}",
+                _utilisation(name, image, patch, rate), f"{hours:.2f}", "" if paper is None else f"{paper:.2f}",
+            )  # fmt: skip
+    return table
+
+
+def _roads(family: str, device: str) -> list[str]:
+    if family == "deit":
+        return ["sdpa"]
+    return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
+
+
+def _largest_batch(name: str, image: int, patch: int, device: str, road: str) -> dict[str, Any]:
+    """The measurement at the largest batch of a power of two that fits; {"failed": ...} where not one image does."""
+    got: dict[str, Any] = {}
+    batch = MOST_IMAGES if device == "cuda" else 2
+    while batch:
+        got = in_process(
+            name, image=image, patch=patch, batch=batch, steps=TIMED, device=device, road=road, optimise=True
+        )
+        if "failed" not in got:
+            return got
+        batch //= 2
+    return got
+
+
+def _utilisation(name: str, image: int, patch: int, rate: float) -> str:
+    peak = costs.peak_flops(" ".join(machine()["gpus"][:1]))
+    return f"{100 * 3 * costs.flops(name, image, patch, 1000) * rate / peak:.1f}" if peak else ""
+
+
+def _where() -> str:
+    facts = machine()
+    return ", ".join([*facts["gpus"], f"{facts['cores']} cores of {facts['processor']}".replace(",", "")])
+
+
+def in_process(name: str, **options: Any) -> dict[str, Any]:
+    """`measure` in a process of its own, so that memory is its own; {"failed": reason} where it dies."""
+    environment = {**os.environ}
+    if options.get("road") == "torch":
+        environment["SCALING_SCAN"] = "torch"
+    command = [sys.executable, "-m", "experiments.benchmarks.models", json.dumps({"name": name, **options})]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        return {"failed": said[:60]}
+
+
+def measure(
+    name: str,
+    image: int,
+    patch: int,
+    batch: int,
+    steps: int = 1,
+    checkpointing: bool = False,
+    device: str = "cpu",
+    road: str = "",
+    optimise: bool = False,
+) -> dict[str, Any]:
+    """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
+    them [bytes]. road is the environment's business."""
+    from scaling.recipe import Recipe
+
+    torch.manual_seed(0)
+    task = Classify(Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=batch, data="folder"), 1000)
+    model: nn.Module = task.to(device).train()
+    _checkpoint(task, checkpointing)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    weights = sum(2 * p.numel() * p.element_size() for p in model.parameters())
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    images = torch.randint(0, 256, (batch, 3, image, image), dtype=torch.uint8, device=device)
+    labels = torch.arange(batch, device=device)
+    memory = Memory(cuda=device == "cuda")
+    seconds = []
+    warm = WARM if device == "cuda" else int(steps > 1)
+    for step in range(warm + steps):
+        _wait(device)
+        began = time.perf_counter()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+            loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        if optimise:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=False)
+        _wait(device)
+        if step >= warm:
+            seconds.append(time.perf_counter() - began)
+    return {"seconds": seconds, "batch": batch, "weights": weights, "peak": memory.peak(), "road": backend(device).why}
+
+
+def _checkpoint(task: Classify, enable: bool) -> None:
+    if isinstance(task.backbone, Deit):
+        task.backbone.vit.set_grad_checkpointing(enable)
+    else:
+        task.backbone.weights_module.set_grad_checkpointing(enable)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    options = json.loads(sys.argv[1])
+    assert options["name"] in SIZES
+    try:
+        print(json.dumps(measure(**options)))
+    except torch.OutOfMemoryError as e:
+        print(json.dumps({"failed": "out of memory: " + str(e).splitlines()[0][:100]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The benchmarks measure what they say: contenders are equals, and the numbers behind the tables are right."""
+
+import math
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from analysis.paper_figures import crossing_figure
+from experiments.benchmarks import mixer, models
+from scaling import costs
+from tests.conftest import ROOT
+
+
+def test_all_contenders_of_the_mixer_give_the_same():
+    ours, peers, reference = mixer.contenders()
+    x = torch.randn(2, 70, mixer.WIDTH, generator=torch.Generator().manual_seed(0))
+    mixer.check_equal({"ours": ours, **peers, "reference": reference}, x)
+
+
+def test_contenders_take_turns_and_each_is_timed():
+    order = []
+
+    def contender(name):
+        return lambda x: (order.append(name), x.sum())[1]
+
+    seconds = mixer.in_turn({"a": contender("a"), "b": contender("b")}, torch.ones(1, 2, 3), turns=2)
+    assert order == ["a", "b"] * 3  # the first turn warms up
+    assert all(took > 0 for took in seconds.values())
+
+
+def frame(deit, adventurer, tokens=(100, 1000)):
+    rows = [("deit_tiny", t, s) for t, s in zip(tokens, deit, strict=True)]
+    rows += [("adventurer_tiny", t, s) for t, s in zip(tokens, adventurer, strict=True)]
+    return pd.DataFrame(rows, columns=["backbone", "tokens", "seconds_per_image"])
+
+
+def test_the_crossing_lies_where_two_power_laws_meet():
+    # 1e-4 t^1.5 = 1e-2 t^0.5 at t = 100
+    points = (10.0, 1000.0)
+    found = frame([1e-4 * t**1.5 for t in points], [1e-2 * t**0.5 for t in points], tokens=points)
+    assert models.crossing_tokens(found) == pytest.approx(100)
+
+
+def test_backbones_that_do_not_cross_have_no_crossing():
+    assert math.isnan(models.crossing_tokens(frame((1.0, 2.0), (3.0, 4.0))))
+
+
+def test_the_figure_of_the_crossing_names_both_lines_and_has_units():
+    axes = crossing_figure(frame((1.0, 20.0), (2.0, 10.0))).axes[0]
+    assert {text.get_text() for text in axes.texts} == {"deit_tiny", "adventurer_tiny"}
+    assert axes.get_ylabel().endswith("[s]")
+
+
+@pytest.mark.parametrize("name", ["deit_tiny", "adventurer_tiny"])
+def test_a_step_is_measured_in_a_process_of_its_own(name):
+    got = models.in_process(name, image=32, patch=16, batch=2, steps=2, device="cpu", optimise=True, checkpointing=True)
+    assert len(got["seconds"]) == 2
+    assert got["weights"] == 8 * costs.parameters(name, 32, 16, 1000)  # float32, and a gradient each
+    assert got["peak"] > 0
+
+
+def test_what_dies_is_said_and_not_raised():
+    assert "failed" in models.in_process("deit_tiny", image=30, patch=16, batch=1, device="cpu")
+
+
+def test_cards_are_known_by_torchs_names():
+    assert costs.peak_flops("NVIDIA H200") == 989e12
+    assert costs.peak_flops("NVIDIA GeForce RTX 4090") == 165.2e12
+    assert costs.peak_flops("a card of the future") == 0
+
+
+def test_an_unknown_benchmark_is_refused_with_the_names():
+    done = subprocess.run(
+        [sys.executable, "experiments/benchmark.py", "mixr"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "did you mean mixer?" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
