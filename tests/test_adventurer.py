@@ -190,6 +190,17 @@ def test_checkpointed_blocks_give_the_same_gradients():
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
+def test_torch_compile_gives_the_same_numbers_and_gradients():
+    torch.manual_seed(0)
+    model, image, results = Adventurer(NANO, 16, 4, 12), torch.randn(2, 3, 16, 16), []
+    for function in (model, torch.compile(model, backend="aot_eager")):
+        model.zero_grad()
+        logits = function(image)
+        logits.square().sum().backward()
+        results.append([logits.detach(), *(p.grad.clone() for p in model.parameters())])
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*results, strict=True))
+
+
 def test_a_flip_of_all_blocks_and_of_the_image_changes_nothing_but_the_order():
     """With no position embedding, a block that flips sees the reversed tokens as one that does not sees the tokens."""
     torch.manual_seed(0)

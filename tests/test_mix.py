@@ -46,7 +46,8 @@ def with_gradients(function, x, w, ids):
 
 def error(got, want):
     """Largest difference, in units of the largest value, which counts as 1e-4 at least."""
-    return float((got.double() - want.double()).abs().max() / want.double().abs().max().clamp_min(1e-4))
+    got, want = got.detach().double(), want.detach().double()
+    return float((got - want).abs().max() / want.abs().max().clamp_min(1e-4))
 
 
 def assert_as_reference(x, w, ids, tolerance):
@@ -148,6 +149,20 @@ def test_torch_func_grad_and_autograd_agree():
     want = torch.autograd.grad(mix(x.requires_grad_(), w, EPS).square().sum(), x)[0]
     got = torch.func.grad(lambda x: mix(x, w, EPS).square().sum())(x.detach())
     assert error(got, want) < 1e-14
+
+
+def test_vmap_gives_what_a_loop_gives_and_gradients_an_image():
+    x, w = inputs(3, 40, 0.1)
+
+    def square(x, A):
+        return mix(x.unsqueeze(0), w._replace(A_H=A), EPS).square().sum()
+
+    want = [torch.func.grad(square, argnums=(0, 1))(image, w.A_H) for image in x]
+    got = torch.func.vmap(torch.func.grad(square, argnums=(0, 1)), in_dims=(0, None))(x, w.A_H)
+    for part, parts in zip(got, zip(*want, strict=True), strict=True):
+        assert error(part, torch.stack(parts)) < 1e-14
+    mapped = torch.func.vmap(lambda image: mix(image.unsqueeze(0), w, EPS)[0])(x)
+    assert error(mapped, mix(x, w, EPS)) < 1e-14
 
 
 def test_under_torch_compile_it_is_a_call_between_graphs():

@@ -87,9 +87,21 @@ class _Mix(torch.autograd.Function):
     def backward(ctx: Any, g_BLI: Tensor | None, _: None) -> Any:
         if g_BLI is None:
             return (None,) * 9
-        *inputs, kept, ids = ctx.saved_tensors
+        return *_MixBackward.apply(g_BLI, *ctx.saved_tensors, ctx.eps), None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        return _one_by_one(_Mix, info, in_dims, inputs)
+
+
+class _MixBackward(torch.autograd.Function):
+    """A Function of its own for torch.func's sake: what vmap is to do with it can be said."""
+
+    @staticmethod
+    def forward(g_BLI: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+        *inputs, kept, ids, eps = rest
         with torch.autocast(g_BLI.device.type, enabled=False):
-            walk = Walk(*inputs, ctx.eps, ids)
+            walk = Walk(*inputs, eps, ids)
             grads = Gradients(walk)
             for at in reversed(list(walk.places())):
                 stretch, state_gNI = Stretch(walk, at), kept[at.rows, at.number]
@@ -98,4 +110,21 @@ class _Mix(torch.autograd.Function):
                     stretch.backward(g_gSI, state_gNI, grads)
                 else:
                     stretch.backward_by_autograd(g_gSI, state_gNI, grads)
-        return *grads.as_inputs(inputs), None, None
+        return tuple(grads.as_inputs(inputs))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        return _one_by_one(_MixBackward, info, in_dims, inputs)
+
+
+def _one_by_one(function: Any, info: Any, in_dims: Any, inputs: Any) -> Any:
+    """vmap as a loop: how long chunks may be depends on the numbers."""
+    results = [
+        function.apply(*(t if d is None else t.select(d, i) for t, d in zip(inputs, in_dims, strict=True)))
+        for i in range(info.batch_size)
+    ]
+    return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0,) * len(results[0])
