@@ -48,7 +48,7 @@ def check_name(what: str, name: str, known: typing.Iterable[str]) -> None:
         return
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise BadInput(f"unknown {what} {name!r}; {hint}there is: {', '.join(known)}")
+    raise BadInput(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
 
 
 def _says(text: str, default: Any = dataclasses.MISSING, *, later: bool = False) -> Any:

@@ -3,131 +3,40 @@
 Source: arXiv 2410.07599; sizes in Table 7 of arXiv 2502.03738 (which prints 759 M parameters for Huge at patch 16,
 224 px, 1000 classes; its own dimensions give 718.0 M). Mamba-2: arXiv 2405.21060. Written from the papers and from
 the released checkpoints' keys and shapes, which this model's state_dict has exactly.
+The methods and attributes named as timm names them are what timm asks of a model; timm_models.py registers it there.
 B batch, C channels, H W pixels, h w grid, L = h*w patches, D width, E = 2 D, N state size, K taps.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import lecun_normal_, resample_abs_pos_embed, resample_patch_embed
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones import Features
-from scaling.backbones.mix import mix
+from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
 from scaling.backbones.position import sincos_2d
-from scaling.backbones.rms_norm import rms_norm
-from scaling.backbones.stretch import Weights
 from scaling.backbones.weights import initialise_by_name
+from scaling.optim import NO_DECAY
 from scaling.recipe import BadInput, check_name, check_patch
 from scaling.sizes import Size
 
-EPS = 1e-5
-EXPAND = 2
-TAPS = 4
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
 # Its comment and the paper say every two blocks, which is "alternate".
 FLIPS = {"released": lambda n: n // 2 == 1, "alternate": lambda n: n // 2 % 2 == 1}
-
-
-class RMSNorm(nn.Module):
-    """Root mean square norm over channels, with a weight and no bias."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        return rms_norm(x_BLD, self.weight, EPS)
-
-
-class Mixer(nn.Module):
-    """Mamba-2: project, convolve, scan, gate, normalise, project."""
-
-    def __init__(self, width: int, head_dim: int, state: int) -> None:
-        super().__init__()
-        inner = EXPAND * width
-        if inner % head_dim:
-            raise BadInput(f"scan heads of {head_dim} channels do not divide {EXPAND} x {width} = {inner} channels")
-        heads = inner // head_dim
-        self.dt_bias = nn.Parameter(torch.empty(heads))
-        self.A_log = nn.Parameter(torch.empty(heads))
-        self.D = nn.Parameter(torch.ones(heads))
-        self.in_proj = nn.Linear(width, 2 * inner + 2 * state + heads, bias=False)  # z, x, B, C, dt
-        self.conv1d = nn.Conv1d(inner + 2 * state, inner + 2 * state, TAPS, groups=inner + 2 * state)
-        self.norm = RMSNorm(inner)
-        self.out_proj = nn.Linear(inner, width, bias=False)
-
-    def forward(self, x_BLD: Tensor, segment_ids: Tensor | None = None) -> Tensor:
-        """Tokens to tokens; segment_ids as in mix.mix."""
-        assert self.conv1d.bias is not None
-        A_H = -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
-        w = Weights(self.conv1d.weight, self.conv1d.bias, self.dt_bias, A_H, self.D, self.norm.weight)
-        return self.out_proj(mix(self.in_proj(x_BLD), w, EPS, segment_ids))
-
-
-class SwiGLU(nn.Module):
-    """w3(silu(w1 x) * w2 x), biases in all three."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(width, hidden)
-        self.w2 = nn.Linear(width, hidden)
-        self.w3 = nn.Linear(hidden, width)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        return self.w3(F.silu(self.w1(x_BLD)) * self.w2(x_BLD))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: an image's branch is dropped with this probability, and kept ones scaled to the same mean."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return x_BLD
-        kept_B11 = x_BLD.new_empty(x_BLD.shape[0], 1, 1).bernoulli_(1 - self.rate)
-        return x_BLD * (kept_B11 / (1 - self.rate))
-
-
-class Block(nn.Module):
-    """Pre-norm: mixer over (heading average, tokens, class token), then SwiGLU."""
-
-    def __init__(self, size: Size, flip: bool, drop_path: float) -> None:
-        super().__init__()
-        self.flip = flip
-        self.mixer = Mixer(size.width, size.head_dim, size.state)
-        self.norm = RMSNorm(size.width)
-        self.mlp = SwiGLU(size.width, size.mlp)
-        self.norm_mlp = RMSNorm(size.width)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        u_BLD = self.norm(x_BLD)
-        front_B1D = u_BLD.mean(1, keepdim=True)
-        ordered = _flipped(u_BLD) if self.flip else [u_BLD]
-        mixed_BLD = self.mixer(torch.cat([front_B1D, *ordered], 1))[:, 1:]
-        if self.flip:
-            mixed_BLD = torch.cat(_flipped(mixed_BLD), 1)
-        x_BLD = x_BLD + self.drop_path(mixed_BLD)
-        return x_BLD + self.drop_path(self.mlp(self.norm_mlp(x_BLD)))
-
-
-def _flipped(x_BLD: Tensor) -> list[Tensor]:
-    """All tokens but the last (the class token) in reverse, and the last, to be put together by the caller."""
-    return [x_BLD[:, :-1].flip(1), x_BLD[:, -1:]]
+POOLS = ("token", "avg", "")  # what the head sees: the class token, the mean of the patches, or every token
 
 
 class PatchEmbed(nn.Module):
     """Pixels to tokens by a convolution whose kernel is its stride."""
 
-    def __init__(self, width: int, patch: int) -> None:
+    def __init__(self, width: int, patch: int, channels: int = 3) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, width, patch, patch)
+        self.proj = nn.Conv2d(channels, width, patch, patch)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.proj(image_BCHW).flatten(2).transpose(1, 2)
@@ -146,16 +55,25 @@ class Adventurer(nn.Module):
         flip: str = "released",
         drop_path: float = 0.0,
         position: str = "learned",
+        channels: int = 3,
+        dropout: float = 0.0,
+        pool: str = "token",
     ) -> None:
         super().__init__()
         check_patch(image, patch)
         check_name("flip", flip, FLIPS)
         check_name("position", position, ("learned", "sincos"))
+        check_name("global pool", pool, POOLS)
         if size.family != "adventurer":
             raise BadInput(f"a size of family {size.family!r} is no Adventurer")
         self.width, self.stride = size.width, patch  # all that a head may ask for
         self.image, self.patch, self.grid = image, patch, image // patch
-        self.patch_embed = PatchEmbed(size.width, patch)
+        self.num_features = self.head_hidden_size = self.embed_dim = size.width  # these and the next two: timm's
+        self.num_classes, self.in_chans, self.global_pool = classes, channels, pool
+        self.feature_info = [
+            {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
+        ]
+        self.patch_embed = PatchEmbed(size.width, patch, channels)
         self.pos_embed: Tensor
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
         if position == "learned":
@@ -169,8 +87,9 @@ class Adventurer(nn.Module):
             Block(size, FLIPS[flip](n), drop_path * n / max(size.depth - 1, 1)) for n in range(size.depth)
         )
         self.grad_checkpointing = False
-        self.norm_f = RMSNorm(size.width)
-        self.head = nn.Linear(size.width, classes) if classes else nn.Identity()
+        self.norm_f: nn.Module = RMSNorm(size.width)
+        self.head_drop = nn.Dropout(dropout)
+        self.head: nn.Module = nn.Linear(size.width, classes) if classes else nn.Identity()
         for name, module in self.named_modules():
             self.draw(module, name)
 
@@ -200,37 +119,138 @@ class Adventurer(nn.Module):
             elif name.endswith("out_proj"):  # Mamba's rule goes by this name: mlp.w3 is not scaled
                 module.weight.div_(math.sqrt(len(self.layers)))
 
-    def tokens(self, image_BCHW: Tensor) -> Tensor:
-        """(B, L+1, D) after the final norm; patches row by row, the class token last."""
-        if image_BCHW.ndim != 4 or image_BCHW.shape[1:] != (3, self.image, self.image):
+    def _embedded(self, image_BCHW: Tensor) -> Tensor:
+        if image_BCHW.ndim != 4 or image_BCHW.shape[1:] != (self.in_chans, self.image, self.image):
             raise BadInput(
-                f"images are {tuple(image_BCHW.shape)}; this model is built for (batch, 3, {self.image}, {self.image})"
+                f"images are {tuple(image_BCHW.shape)}; this model is built for "
+                f"(batch, {self.in_chans}, {self.image}, {self.image})"
             )
         x_BLD = self.patch_embed(image_BCHW)
         cls_B1D = self.cls_token.expand(len(x_BLD), -1, -1).to(x_BLD.dtype)
-        x_BLD = torch.cat([x_BLD, cls_B1D], 1) + self.pos_embed
+        return torch.cat([x_BLD, cls_B1D], 1) + self.pos_embed
+
+    def _through(self, layer: nn.Module, x_BLD: Tensor) -> Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(layer, x_BLD, use_reentrant=False)
+        return layer(x_BLD)
+
+    def _as_map(self, x_BLD: Tensor) -> Tensor:
+        """The patches among the tokens as (B, D, h, w), contiguous."""
+        return x_BLD[:, :-1].transpose(1, 2).unflatten(-1, (self.grid, self.grid)).contiguous()
+
+    def tokens(self, image_BCHW: Tensor) -> Tensor:
+        """(B, L+1, D) after the final norm; patches row by row, the class token last."""
+        x_BLD = self._embedded(image_BCHW)
         for layer in self.layers:
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                x_BLD = checkpoint(layer, x_BLD, use_reentrant=False)
-            else:
-                x_BLD = layer(x_BLD)
+            x_BLD = self._through(layer, x_BLD)
         return self.norm_f(x_BLD)
+
+    def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """grid (B, D, h, w), contiguous, and the summary (B, D), which is the class token."""
+        x_BLD = self.tokens(image_BCHW)
+        return self._as_map(x_BLD), x_BLD[:, -1]
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(image_BCHW))
+
+    def forward_features(self, image_BCHW: Tensor) -> Tensor:
+        return self.tokens(image_BCHW)
+
+    def forward_head(self, x_BLD: Tensor, pre_logits: bool = False) -> Tensor:
+        """What forward_features gives to logits; pre_logits: to what the classifier would see."""
+        if self.global_pool:
+            x_BLD = x_BLD[:, -1] if self.global_pool == "token" else x_BLD[:, :-1].mean(1)
+        x_BLD = self.head_drop(x_BLD)
+        return x_BLD if pre_logits else self.head(x_BLD)
+
+    def forward_intermediates(
+        self,
+        image_BCHW: Tensor,
+        indices: int | list[int] | None = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list | tuple[Tensor, list]:
+        """What blocks give: (final tokens, list of maps), or the list alone.
+
+        indices: the last so many blocks, or these blocks, or all. return_prefix_tokens: pairs of a map and of the class
+        token (B, 1, D), which timm calls a prefix and which stands last here. norm: the final norm on every map too.
+        stop_early: no block after the last one asked for. output_fmt: NCHW (B, D, h, w) or NLC (B, L, D).
+        """
+        check_name("output_fmt", output_fmt, ("NCHW", "NLC"))
+        wanted, last = feature_take_indices(len(self.layers), indices)
+        x_BLD, taken = self._embedded(image_BCHW), []
+        for n, layer in enumerate(self.layers[: last + 1] if stop_early else self.layers):
+            x_BLD = self._through(layer, x_BLD)
+            if n in wanted:
+                taken.append(self.norm_f(x_BLD) if norm else x_BLD)
+        maps = [self._as_map(y_BLD) if output_fmt == "NCHW" else y_BLD[:, :-1] for y_BLD in taken]
+        out = [(y, y_BLD[:, -1:]) for y, y_BLD in zip(maps, taken, strict=True)] if return_prefix_tokens else maps
+        return out if intermediates_only else (self.norm_f(x_BLD), out)
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the blocks after the last one asked for; the final norm and the head if so told. Says which are kept."""
+        wanted, last = feature_take_indices(len(self.layers), indices)
+        self.layers = self.layers[: last + 1]
+        if prune_norm:
+            self.norm_f = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return wanted
+
+    def get_classifier(self) -> nn.Module:
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new head, drawn anew; none where num_classes is 0. global_pool: another pooling as well."""
+        if global_pool is not None:
+            check_name("global pool", global_pool, POOLS)
+            self.global_pool = global_pool
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.width, num_classes) if num_classes else nn.Identity()
+        self.head.to(self.cls_token).train(self.training)  # its device and dtype
+        self.draw(self.head, "head")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only what is between blocks and compute a block again on the way back: memory for time."""
         self.grad_checkpointing = enable
 
-    def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """grid (B, D, h, w), contiguous, and the summary (B, D), which is the class token."""
-        x_BLD = self.tokens(image_BCHW)
-        grid_BDhw = x_BLD[:, :-1].transpose(1, 2).unflatten(-1, (self.grid, self.grid)).contiguous()
-        return grid_BDhw, x_BLD[:, -1]
+    def no_weight_decay(self) -> set[str]:
+        return {name for name, _ in self.named_parameters() if name.rsplit(".", 1)[-1] in NO_DECAY}
 
-    def forward_features(self, image_BCHW: Tensor) -> Tensor:
-        return self.tokens(image_BCHW)
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Groups for a learning rate by depth: the embedding, each block, the final norm with the last block, then the
+        head, which nothing here matches. coarse is timm's; a block is not taken apart either way."""
+        return {
+            "stem": r"^(?:cls_token|pos_embed|patch_embed)",
+            "blocks": [(r"^layers\.(\d+)", None), (r"^norm_f", (99999,))],  # timm's number for "the group before"
+        }
 
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        return self.head(self.tokens(image_BCHW)[:, -1])
+    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Released keys for this patch and image: positions (class token last) and patch kernels resampled as timm
+        does. Raises BadInput where the blocks are not as many."""
+        kernel = state.get("patch_embed.proj.weight")
+        depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
+        if kernel is None or not depth:
+            raise BadInput("these are not weights of an Adventurer: no patch_embed.proj.weight or no layers.N")
+        if depth != len(self.layers):
+            raise BadInput(f"these are weights of {depth} blocks; this Adventurer has {len(self.layers)}")
+        state = dict(state)
+        if kernel.ndim == 4 and kernel.shape[-1] != self.stride:
+            state["patch_embed.proj.weight"] = resample_patch_embed(kernel, [self.stride, self.stride])
+        if not isinstance(self.pos_embed, nn.Parameter):
+            state.pop("pos_embed", None)
+        elif "pos_embed" in state and state["pos_embed"].shape[1] != self.pos_embed.shape[1]:
+            grid_1LD, cls_11D = state["pos_embed"][:, :-1], state["pos_embed"][:, -1:]
+            if math.isqrt(grid_1LD.shape[1]) ** 2 != grid_1LD.shape[1]:
+                raise BadInput(f"these weights have positions of {grid_1LD.shape[1]} patches, which is no square")
+            grid_1LD = resample_abs_pos_embed(grid_1LD, [self.grid, self.grid], num_prefix_tokens=0)
+            state["pos_embed"] = torch.cat([grid_1LD, cls_11D], 1)
+        return state
 
 
 class AdventurerBackbone(nn.Module):
@@ -263,23 +283,5 @@ class AdventurerBackbone(nn.Module):
         return self.net
 
     def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Released keys for this patch and image: positions (class token last) and patch kernels resampled as timm
-        does. Raises BadInput where the blocks are not as many."""
-        kernel = state.get("patch_embed.proj.weight")
-        depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
-        if kernel is None or not depth:
-            raise BadInput("these are not weights of an Adventurer: no patch_embed.proj.weight or no layers.N")
-        if depth != len(self.net.layers):
-            raise BadInput(f"these are weights of {depth} blocks; this Adventurer has {len(self.net.layers)}")
-        state = dict(state)
-        if kernel.ndim == 4 and kernel.shape[-1] != self.stride:
-            state["patch_embed.proj.weight"] = resample_patch_embed(kernel, [self.stride, self.stride])
-        if not isinstance(self.net.pos_embed, nn.Parameter):
-            state.pop("pos_embed", None)
-        elif "pos_embed" in state and state["pos_embed"].shape[1] != self.net.pos_embed.shape[1]:
-            grid_1LD, cls_11D = state["pos_embed"][:, :-1], state["pos_embed"][:, -1:]
-            if math.isqrt(grid_1LD.shape[1]) ** 2 != grid_1LD.shape[1]:
-                raise BadInput(f"these weights have positions of {grid_1LD.shape[1]} patches, which is no square")
-            grid_1LD = resample_abs_pos_embed(grid_1LD, [self.net.grid, self.net.grid], num_prefix_tokens=0)
-            state["pos_embed"] = torch.cat([grid_1LD, cls_11D], 1)
-        return state
+        """Released keys for this patch and image, as Adventurer.fit_state."""
+        return self.net.fit_state(state)

@@ -51,7 +51,13 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     except Exception as e:  # torch and safetensors raise many kinds, all of which mean the same to the user
         reason = str(e).splitlines()[0][:200]
         raise BadInput(f"weights {source} cannot be read as tensors alone ({reason}); nothing else is loaded") from e
-    for key in ("model", "state_dict"):
+    return unwrapped(state, source)
+
+
+def unwrapped(checkpoint: object, source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
+    """The tensors in a checkpoint, which may hold them bare or under one of the keys (the first that it has)."""
+    state = checkpoint
+    for key in keys:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not (isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values())):
@@ -81,7 +87,12 @@ def load_weights(backbone: Backbone, source: str) -> None:
 def load_state(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
     """load_weights, from tensors already read; source: how an error names them."""
     state = {k: v for k, v in backbone.fit_state(state).items() if not k.startswith(("head.", "head_dist."))}
-    own = backbone.weights_module.state_dict()
+    check_fit(state, backbone.weights_module.state_dict(), source)
+    backbone.weights_module.load_state_dict(state)
+
+
+def check_fit(state: dict[str, Tensor], own: dict[str, Tensor], source: str) -> None:
+    """Raise BadInput with the keys that are missing, unexpected or of another shape than a model's own, if any are."""
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"
@@ -95,4 +106,3 @@ def load_state(backbone: Backbone, state: dict[str, Tensor], source: str) -> Non
     ]
     if wrong:
         raise BadInput(f"weights {source} do not fit this backbone: {'; '.join(wrong)}")
-    backbone.weights_module.load_state_dict(state)

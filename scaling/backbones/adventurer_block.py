@@ -1,0 +1,106 @@
+"""Adventurer's block: a Mamba-2 mixer and a SwiGLU MLP. Sources and letters as in adventurer.py."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scaling.backbones.mix import mix
+from scaling.backbones.rms_norm import rms_norm
+from scaling.backbones.stretch import Weights
+from scaling.recipe import BadInput
+from scaling.sizes import Size
+
+EPS = 1e-5
+EXPAND = 2
+TAPS = 4
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm over channels, with a weight and no bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        return rms_norm(x_BLD, self.weight, EPS)
+
+
+class Mixer(nn.Module):
+    """Mamba-2: project, convolve, scan, gate, normalise, project."""
+
+    def __init__(self, width: int, head_dim: int, state: int) -> None:
+        super().__init__()
+        inner = EXPAND * width
+        if inner % head_dim:
+            raise BadInput(f"scan heads of {head_dim} channels do not divide {EXPAND} x {width} = {inner} channels")
+        heads = inner // head_dim
+        self.dt_bias = nn.Parameter(torch.empty(heads))
+        self.A_log = nn.Parameter(torch.empty(heads))
+        self.D = nn.Parameter(torch.ones(heads))
+        self.in_proj = nn.Linear(width, 2 * inner + 2 * state + heads, bias=False)  # z, x, B, C, dt
+        self.conv1d = nn.Conv1d(inner + 2 * state, inner + 2 * state, TAPS, groups=inner + 2 * state)
+        self.norm = RMSNorm(inner)
+        self.out_proj = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x_BLD: Tensor, segment_ids: Tensor | None = None) -> Tensor:
+        """Tokens to tokens; segment_ids as in mix.mix."""
+        assert self.conv1d.bias is not None
+        A_H = -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
+        w = Weights(self.conv1d.weight, self.conv1d.bias, self.dt_bias, A_H, self.D, self.norm.weight)
+        return self.out_proj(mix(self.in_proj(x_BLD), w, EPS, segment_ids))
+
+
+class SwiGLU(nn.Module):
+    """w3(silu(w1 x) * w2 x), biases in all three."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(width, hidden)
+        self.w2 = nn.Linear(width, hidden)
+        self.w3 = nn.Linear(hidden, width)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        return self.w3(F.silu(self.w1(x_BLD)) * self.w2(x_BLD))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: an image's branch is dropped with this probability, and kept ones scaled to the same mean."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x_BLD
+        kept_B11 = x_BLD.new_empty(x_BLD.shape[0], 1, 1).bernoulli_(1 - self.rate)
+        return x_BLD * (kept_B11 / (1 - self.rate))
+
+
+class Block(nn.Module):
+    """Pre-norm: mixer over (heading average, tokens, class token), then SwiGLU."""
+
+    def __init__(self, size: Size, flip: bool, drop_path: float) -> None:
+        super().__init__()
+        self.flip = flip
+        self.mixer = Mixer(size.width, size.head_dim, size.state)
+        self.norm = RMSNorm(size.width)
+        self.mlp = SwiGLU(size.width, size.mlp)
+        self.norm_mlp = RMSNorm(size.width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        u_BLD = self.norm(x_BLD)
+        front_B1D = u_BLD.mean(1, keepdim=True)
+        ordered = _flipped(u_BLD) if self.flip else [u_BLD]
+        mixed_BLD = self.mixer(torch.cat([front_B1D, *ordered], 1))[:, 1:]
+        if self.flip:
+            mixed_BLD = torch.cat(_flipped(mixed_BLD), 1)
+        x_BLD = x_BLD + self.drop_path(mixed_BLD)
+        return x_BLD + self.drop_path(self.mlp(self.norm_mlp(x_BLD)))
+
+
+def _flipped(x_BLD: Tensor) -> list[Tensor]:
+    """All tokens but the last (the class token) in reverse, and the last, to be put together by the caller."""
+    return [x_BLD[:, :-1].flip(1), x_BLD[:, -1:]]
