@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.backbones import stretch
+from scaling.backbones import walk
 from scaling.backbones.mix import mix, mix_ref
-from scaling.backbones.stretch import Walk, Weights
+from scaling.backbones.walk import Walk, Weights
 from scaling.recipe import BadInput
 
 HEADS, CHANNELS, STATES, TAPS, EPS = 3, 4, 5, 4, 1e-5
@@ -57,12 +57,12 @@ def assert_as_reference(x, w, ids, tolerance):
         assert error(got, want) < tolerance, name
 
 
-@pytest.fixture(params=[stretch.STRETCH["cpu"], 1], ids=["one stretch", "short stretches"])
+@pytest.fixture(params=[walk.STRETCH["cpu"], 1], ids=["one stretch", "short stretches"])
 def stretches(request, monkeypatch):
     """Sequences of these tests in one stretch; and cut into many, a chunk each."""
-    monkeypatch.setitem(stretch.STRETCH, "cpu", request.param)
+    monkeypatch.setitem(walk.STRETCH, "cpu", request.param)
     if request.param == 1:
-        monkeypatch.setattr(stretch, "LEAST_CHUNKS", 1)
+        monkeypatch.setattr(walk, "LEAST_CHUNKS", 1)
 
 
 @pytest.mark.usefixtures("stretches")
@@ -87,8 +87,8 @@ def test_whatever_the_shapes_the_segments_and_the_stretches(batch, length, decay
     x, w = inputs(batch, length, decay, seed)
     ids = segments(batch, length, seed, rate) if rate else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stretch, "LEAST_CHUNKS", chunks)
-        patch.setitem(stretch.STRETCH, "cpu", 1)
+        patch.setattr(walk, "LEAST_CHUNKS", chunks)
+        patch.setitem(walk.STRETCH, "cpu", 1)
         assert_as_reference(x, w, ids, 1e-9 * (1 + decay))
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from scaling.backbones.adventurer import EPS, TAPS, Mixer
 from scaling.backbones.mix import mix_ref
-from scaling.backbones.stretch import Weights
+from scaling.backbones.walk import Weights
 from scaling.machine import Memory, usable_cores
 
 WIDTH, HEAD, STATES = 256, 64, 64

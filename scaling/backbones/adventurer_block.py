@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from scaling.backbones.mix import mix
 from scaling.backbones.rms_norm import rms_norm
-from scaling.backbones.stretch import Weights
+from scaling.backbones.walk import Weights
 from scaling.recipe import BadInput
 from scaling.sizes import Size
 

@@ -17,7 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from scaling.backbones.rms_norm import rate_of
 from scaling.backbones.scan import check_scan, mamba_ssm, mamba_ssm_mix, scan_ref
-from scaling.backbones.stretch import Gradients, Stretch, Walk, Weights
+from scaling.backbones.stretch import Stretch
+from scaling.backbones.walk import Gradients, Walk, Weights
 from scaling.recipe import BadInput
 
 

@@ -1,84 +1,21 @@
-"""A walk over (z, x, B, C, dt) in stretches of tokens that stay in cache: forward, and a backward that recomputes.
+"""A stretch of tokens of mix.py's walk: forward, and a backward that recomputes.
 
-What mix.py is made of. The backward is written by hand for decays that factor around the middle of a chunk, so that all
-heads share one product (the usual ones); the others go through autograd, a stretch at a time.
+The backward is written by hand for decays that factor around the middle of a chunk, so that all heads share one product
+(the usual ones); the others go through autograd, a stretch at a time.
 
 Letters as in scan.py and mix.py. Inside: g images and S tokens of a stretch, V = K - 1 + S with the tokens before it
 that its convolution sees; n = g * c chunks of T tokens; d before a name: the gradient of it.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from scaling.backbones.rms_norm import norm_backward, rate_of
-from scaling.backbones.scan import Link, chunked, decay_sums, plan, scale_heads, work_dtype
-
-# Numbers in a stretch of x (tokens * channels). On a CPU the arrays of a stretch stay in a core's second-level cache.
-STRETCH = {"cpu": 2**18, "other": 2**24}
-ROWS = 64  # of the sums that the convolution's weight gradient is made in
-LEAST_CHUNKS = 4  # in a stretch: a state is as large as a chunk, and one a stretch is kept
-
-
-class Weights(NamedTuple):
-    """What a mixer has learned, projections aside."""
-
-    conv_C1K: Tensor
-    conv_bias_C: Tensor
-    dt_bias_H: Tensor
-    A_H: Tensor  # negative
-    D_H: Tensor
-    norm_I: Tensor
-
-    @property
-    def parts(self) -> list[int]:
-        """Channels of x, B and C."""
-        inner = len(self.norm_I)
-        return [inner, (len(self.conv_C1K) - inner) // 2, (len(self.conv_C1K) - inner) // 2]
-
-    @property
-    def splits(self) -> list[int]:
-        """Channels of z, of (x, B, C), and of dt."""
-        return [len(self.norm_I), len(self.conv_C1K), len(self.A_H)]
-
-
-class Place(NamedTuple):
-    """Where a stretch lies: which images, which of their tokens, and the how manieth of theirs it is."""
-
-    rows: slice
-    tokens: slice
-    number: int
-
-
-class Walk:
-    """The inputs of `mix`, and how they are cut into stretches and chunks."""
-
-    def __init__(self, zxBCdt: Tensor, *rest: Any) -> None:
-        self.eps, self.ids, self.dtype = rest[6], rest[7], zxBCdt.dtype
-        self.work = work_dtype(zxBCdt.dtype)
-        self.w = Weights(*(t.to(self.work) for t in rest[:6]))
-        self.z, self.xBC, self.dt = zxBCdt.split(self.w.splits, -1)
-        self.batch, self.length, self.inner = self.z.shape
-        self.heads, self.taps = len(self.w.A_H), self.w.conv_C1K.shape[-1]
-        self.D_I = self.w.D_H.repeat_interleave(self.inner // self.heads)
-        self.chunk, self.factored = plan(F.softplus(self.dt.to(self.work) + self.w.dt_bias_H), self.w.A_H)
-        chunks = -(-self.length // self.chunk)  # of an image
-        numbers = STRETCH["cpu" if zxBCdt.device.type == "cpu" else "other"]
-        room = max(LEAST_CHUNKS, numbers // (self.inner * self.chunk))
-        self.images, self.tokens = max(1, room // chunks), min(room, chunks) * self.chunk
-        self.count = -(-self.length // self.tokens)  # stretches of an image
-        self.same_KBL1 = None if self.ids is None else _same_segment(self.ids, self.taps)
-
-    def places(self) -> Iterator[Place]:
-        """In the order in which states are handed on."""
-        for row in range(0, self.batch, self.images):
-            for number in range(self.count):
-                start = number * self.tokens
-                tokens = slice(start, min(start + self.tokens, self.length))
-                yield Place(slice(row, min(row + self.images, self.batch)), tokens, number)
+from scaling.backbones.scan import Link, chunked, decay_sums, scale_heads
+from scaling.backbones.walk import ROWS, Gradients, Place, Walk, Weights
 
 
 class Chunks(NamedTuple):
@@ -200,7 +137,7 @@ class Stretch:
         heads = self.walk.heads if x_nXI.shape[-1] > 1 else 1
         return x_nXI.view(len(self.z_gSI), -1, x_nXI.shape[1], heads, x_nXI.shape[-1] // heads)
 
-    def backward(self, g_gSI: Tensor, state_gNI: Tensor, to: "Gradients") -> None:
+    def backward(self, g_gSI: Tensor, state_gNI: Tensor, to: Gradients) -> None:
         """Add this stretch's gradients, from that of its output and, in `to`, that of the state after it."""
         walk = self.walk
         h_gSC = self.convolution()
@@ -210,7 +147,7 @@ class Stretch:
         dxBC_nTC = self._scan_backward(self._chunks_of(dy_gSI), k, to)
         self._convolution_backward(self._tokens_of(dxBC_nTC), h_gSC, to)
 
-    def _gate_and_norm_backward(self, g_gSI: Tensor, y_gSI: Tensor, to: "Gradients") -> Tensor:
+    def _gate_and_norm_backward(self, g_gSI: Tensor, y_gSI: Tensor, to: Gradients) -> Tensor:
         walk, z_gSI = self.walk, self.z_gSI
         gate_gSI = F.silu(z_gSI)
         u_gSI = y_gSI * gate_gSI
@@ -221,7 +158,7 @@ class Stretch:
         torch.ops.aten.silu_backward.grad_input(du_gSI.mul_(y_gSI), z_gSI, grad_input=dz_gSI)
         return dy_gSI
 
-    def _scan_backward(self, dy_nTI: Tensor, k: Chunks, to: "Gradients") -> Tensor:
+    def _scan_backward(self, dy_nTI: Tensor, k: Chunks, to: Gradients) -> Tensor:
         """Gradient of (x, B, C) by chunks; adds those of dt, A, D and the state before."""
         walk, link = self.walk, k.link
         dxBC_nTC = dy_nTI.new_empty(*dy_nTI.shape[:2], sum(walk.w.parts))
@@ -251,7 +188,7 @@ class Stretch:
         to.add_dt(ddt_gSH, self.at)
         return dxBC_nTC
 
-    def _states_backward(self, dstart_nNI: Tensor, k: Chunks, to: "Gradients") -> Tensor:
+    def _states_backward(self, dstart_nNI: Tensor, k: Chunks, to: Gradients) -> Tensor:
         """Gradient of the state after every chunk (g, c, N, H, P); hands that of the one before the stretch on."""
         dstate_gxNHP = torch.empty_like(k.state_gxNHP)
         dstate_gxNHP[:, -1] = self._by_heads(to.state_after(self.at, dstart_nNI))
@@ -265,7 +202,7 @@ class Stretch:
     def _head_sums(self, x_nTI: Tensor) -> Tensor:
         return self._by_heads(x_nTI).sum(-1)
 
-    def _convolution_backward(self, dxBC_gSC: Tensor, h_gSC: Tensor, to: "Gradients") -> None:
+    def _convolution_backward(self, dxBC_gSC: Tensor, h_gSC: Tensor, to: Gradients) -> None:
         walk, past, tokens = self.walk, self.walk.taps - 1, h_gSC.shape[1]
         dh_gVC = torch.empty_like(self.xBC_gVC)  # the stretch's tokens, then those after it that saw its last ones
         dh_gSC = dh_gVC[:, :tokens]
@@ -298,7 +235,7 @@ class Stretch:
         assert state_gHPN is not None
         return y_gSHP.flatten(2), state_gHPN.permute(0, 3, 1, 2).flatten(2)
 
-    def backward_by_autograd(self, g_gSI: Tensor, state_gNI: Tensor, to: "Gradients") -> None:
+    def backward_by_autograd(self, g_gSI: Tensor, state_gNI: Tensor, to: Gradients) -> None:
         """What `backward` does, whether decays factor or not."""
         walk, at, past = self.walk, self.at, self.walk.taps - 1
         with torch.enable_grad():
@@ -321,7 +258,7 @@ class Stretch:
         for total, d in zip((to.w.conv_C1K, to.w.conv_bias_C, to.w.A_H, to.w.D_H, to.w.norm_I), dw, strict=True):
             total.add_(d)
 
-    def _by_taps_backward(self, dh_gSC: Tensor, to: "Gradients") -> None:
+    def _by_taps_backward(self, dh_gSC: Tensor, to: Gradients) -> None:
         """Gradients of xBC and of the weight where the convolution starts anew with segments, tap by tap."""
         assert self.same_KgS1 is not None
         tokens, past, dxBC_gLC = self.at.tokens, self.walk.taps - 1, to.xBC[self.at.rows]
@@ -335,49 +272,9 @@ class Stretch:
             dxBC_gLC[:, start : start + d_gSC.shape[1]] += d_gSC
 
 
-class Gradients:
-    """Of the inputs of `mix`, filled in stretch by stretch, the last first."""
-
-    def __init__(self, walk: Walk) -> None:
-        self.walk = walk
-        self.zxBCdt = walk.z.new_empty(walk.batch, walk.length, sum(walk.w.splits), dtype=walk.work)
-        self.z, self.xBC, self.dt = self.zxBCdt.split(walk.w.splits, -1)
-        if walk.ids is not None or not walk.factored:  # there stretches share tokens of xBC
-            self.xBC.zero_()
-        self.w = Weights(*(torch.zeros_like(t) for t in walk.w))
-        self.taps_KRC = walk.w.conv_C1K.new_zeros(walk.taps, ROWS, len(walk.w.conv_C1K))  # to be summed into conv_C1K's
-        self.state_gNI: Tensor | None = None  # of the state that the stretch at hand hands on
-        self.dh_gKC: Tensor | None = None  # of the convolution's output at the first tokens after the stretch at hand
-
-    def state_after(self, at: Place, like: Tensor) -> Tensor:
-        """Of the state after a stretch; like: says its shape."""
-        if at.number == self.walk.count - 1:
-            return like.new_zeros(at.rows.stop - at.rows.start, *like.shape[1:])
-        assert self.state_gNI is not None
-        return self.state_gNI
-
-    def add_dt(self, ddt_gSH: Tensor, at: Place) -> None:
-        self.dt[at.rows, at.tokens] = ddt_gSH
-        self.w.dt_bias_H.add_(ddt_gSH.sum((0, 1)))
-
-    def as_inputs(self, inputs: list[Tensor]) -> list[Tensor]:
-        """In the order, the shapes and the dtypes of the inputs."""
-        self.w.conv_C1K[:, 0].add_(self.taps_KRC.sum(1).t())
-        return [g.to(t.dtype) for g, t in zip((self.zxBCdt, *self.w), inputs, strict=True)]
-
-
 def _row(x_BLC: Tensor) -> Tensor:
     """(B, C, 1, L): tokens as a one-row image in channels-last memory, without a copy."""
     return x_BLC.transpose(1, 2).unsqueeze(2)
-
-
-def _same_segment(ids_BL: Tensor, taps: int) -> Tensor:
-    """(K, B, L, 1): whether the token so many places back is of the same segment."""
-    length = ids_BL.shape[1]
-    before = [F.pad(ids_BL, (back, 0))[:, :length] == ids_BL for back in range(taps)]
-    for back, same_BL in enumerate(before):
-        same_BL[:, :back] = False  # there is no token
-    return torch.stack(before).unsqueeze(-1)
 
 
 def _by_taps(x_gVC: Tensor, w: Weights, same_KgS1: Tensor | None) -> Tensor:
