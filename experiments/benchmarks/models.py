@@ -21,7 +21,7 @@ from torch import nn
 from scaling import costs
 from scaling.backbones.deit import Deit
 from scaling.backbones.scan import backend
-from scaling.machine import REPOSITORY, Memory, machine
+from scaling.machine import REPOSITORY, Memory, machine, usable_cores
 from scaling.sizes import SIZES
 from scaling.tasks.classify import Classify
 
@@ -161,6 +161,7 @@ def measure(
     them [bytes]. road is the environment's business."""
     from scaling.recipe import Recipe
 
+    torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
     task = Classify(Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=batch, data="folder"), 1000)
     model: nn.Module = task.to(device).train()
