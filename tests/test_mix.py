@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from scaling.backbones import walk
 from scaling.backbones.mix import mix, mix_ref
+from scaling.backbones.scan import plan_heads
 from scaling.backbones.walk import Walk, Weights
 from scaling.recipe import BadInput
 
@@ -101,9 +102,28 @@ def test_float32_is_as_near_the_reference_as_float32_can_be(decay):
     assert all(error(g, r) < 2e-4 for g, r in zip(got[1:], want[1:], strict=True))
 
 
-def test_weak_decays_take_the_backward_by_hand_and_strong_ones_autograd():
-    factored = [Walk(*(v := inputs(2, 150, decay))[:1], *v[1], EPS, None).factored for decay in DECAYS]
-    assert factored == [True, True, True, False]
+@pytest.mark.parametrize(
+    ("drops", "chunk", "mild"),
+    [
+        ([0.1] * 8, 64, [True] * 8),
+        ([0.1] * 7 + [99.0], 64, [True] * 7 + [False]),  # one head that forgets fast leaves the others their chunks
+        ([3.0] * 8, 32, [True] * 8),  # where all do, chunks get shorter
+        ([99.0] * 8, 16, [False] * 8),
+    ],
+)
+def test_a_head_that_forgets_fast_goes_its_own_way(drops, chunk, mild):
+    dt_BLH = torch.tensor(drops).expand(2, 640, 8)
+    size, factors_H = plan_heads(dt_BLH, -torch.ones(8))
+    assert (size, factors_H.tolist()) == (chunk, mild)
+
+
+@pytest.mark.usefixtures("stretches")
+@pytest.mark.parametrize("segmented", [False, True])
+def test_mild_and_strong_heads_side_by_side_give_the_reference(segmented):
+    x, w = inputs(2, 150, 0.05)
+    w = w._replace(A_H=torch.tensor([-1.0, -1e5, -2.0], dtype=torch.float64))
+    assert [mild for mild, _ in Walk(x, *w, EPS, None).groups] == [True, False]
+    assert_as_reference(x, w, segments(2, 150, 3) if segmented else None, 1e-8)
 
 
 @pytest.mark.parametrize(("length", "decay"), [(7, 0.1), (130, 0.1), (7, 1000.0)])

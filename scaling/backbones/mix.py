@@ -107,10 +107,7 @@ class _MixBackward(torch.autograd.Function):
             for at in reversed(list(walk.places())):
                 stretch, state_gNI = Stretch(walk, at), kept[at.rows, at.number]
                 g_gSI = g_BLI[at.rows, at.tokens].to(walk.work)
-                if walk.factored:
-                    stretch.backward(g_gSI, state_gNI, grads)
-                else:
-                    stretch.backward_by_autograd(g_gSI, state_gNI, grads)
+                stretch.backward(g_gSI, state_gNI, grads)
         return tuple(grads.as_inputs(inputs))
 
     @staticmethod

@@ -214,16 +214,31 @@ def chunk_length(length: int, best: int = CHUNKS[0]) -> int:
 
 
 def plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
-    """Tokens of a chunk, and whether its decays factor: exp(s_i - s_j) = exp(s_i - mid) * exp(mid - s_j) needs both
-    within REACH. Strong decays get shorter chunks; the strongest, long chunks without factoring."""
-    length = dt_BLH.shape[1]
-    drop_BLH = -(dt_BLH * A_H).detach()
+    """Tokens of a chunk, and whether the decays of all heads factor there. Strong decays get shorter chunks; the
+    strongest, long chunks without factoring."""
     for best in CHUNKS:
-        size = chunk_length(length, best)
-        drop_BcTH = F.pad(drop_BLH, (0, 0, 0, -length % size)).unflatten(1, (-1, size))
-        if float(drop_BcTH[:, :, 1:].sum(2).max()) <= 2 * REACH[dt_BLH.dtype]:
+        size, factors_H = _factoring(dt_BLH, A_H, best)
+        if factors_H.all():
             return size, True
-    return chunk_length(length), False
+    return chunk_length(dt_BLH.shape[1]), False
+
+
+def plan_heads(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, Tensor]:
+    """Tokens of a chunk in which the decays of three heads in four factor at least, and which heads' do (H,): a few
+    heads that forget fast, as there are in most models, must not make all others' chunks short."""
+    for best in CHUNKS:
+        size, factors_H = _factoring(dt_BLH, A_H, best)
+        if 4 * int(factors_H.sum()) >= 3 * len(A_H):
+            break
+    return size, factors_H
+
+
+def _factoring(dt_BLH: Tensor, A_H: Tensor, best: int) -> tuple[int, Tensor]:
+    """Tokens of a chunk near `best`, and the heads whose decays factor in it: exp(s_i - s_j) = exp(s_i - mid) *
+    exp(mid - s_j) needs both within REACH."""
+    size = chunk_length(dt_BLH.shape[1], best)
+    drop_BcTH = F.pad(-(dt_BLH * A_H).detach(), (0, 0, 0, -dt_BLH.shape[1] % size)).unflatten(1, (-1, size))
+    return size, drop_BcTH[:, :, 1:].sum(2).amax((0, 1)) <= 2 * REACH[dt_BLH.dtype]
 
 
 def chunked(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scaling.backbones.scan import plan, work_dtype
+from scaling.backbones.scan import plan_heads, work_dtype
 
 # Numbers in a stretch of x (tokens * channels). On a CPU the arrays of a stretch stay in a core's second-level cache.
 STRETCH = {"cpu": 2**18, "other": 2**24}
@@ -59,7 +59,9 @@ class Walk:
         self.batch, self.length, self.inner = self.z.shape
         self.heads, self.taps = len(self.w.A_H), self.w.conv_C1K.shape[-1]
         self.D_I = self.w.D_H.repeat_interleave(self.inner // self.heads)
-        self.chunk, self.factored = plan(F.softplus(self.dt.to(self.work) + self.w.dt_bias_H), self.w.A_H)
+        self.chunk, mild_H = plan_heads(F.softplus(self.dt.to(self.work) + self.w.dt_bias_H), self.w.A_H)
+        groups = (True, mild_H.nonzero().flatten()), (False, (~mild_H).nonzero().flatten())
+        self.groups = [(mild, index_H) for mild, index_H in groups if len(index_H)]
         chunks = -(-self.length // self.chunk)  # of an image
         numbers = STRETCH["cpu" if zxBCdt.device.type == "cpu" else "other"]
         room = max(LEAST_CHUNKS, numbers // (self.inner * self.chunk))
@@ -83,7 +85,7 @@ class Gradients:
         self.walk = walk
         self.zxBCdt = walk.z.new_empty(walk.batch, walk.length, sum(walk.w.splits), dtype=walk.work)
         self.z, self.xBC, self.dt = self.zxBCdt.split(walk.w.splits, -1)
-        if walk.ids is not None or not walk.factored:  # there stretches share tokens of xBC
+        if walk.ids is not None:  # there the convolution's gradient is added tap by tap
             self.xBC.zero_()
         self.w = Weights(*(torch.zeros_like(t) for t in walk.w))
         self.taps_KRC = walk.w.conv_C1K.new_zeros(walk.taps, ROWS, len(walk.w.conv_C1K))  # to be summed into conv_C1K's
