@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from scaling.backbones.adventurer import EPS, TAPS, Mixer
+from scaling.backbones.adventurer_block import EPS, TAPS, Mixer
 from scaling.backbones.mix import mix_ref
 from scaling.backbones.walk import Weights
 from scaling.machine import Memory, usable_cores
