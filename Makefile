@@ -13,7 +13,7 @@ RUN   := .venv/bin/python
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws test lint bench lock clean
+.PHONY: help setup sweep laws test lowest lint bench lock clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,11 @@ laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
 
 test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this folder
 	@$(RUN) -m pytest -q -n 2 --dist worksteal tests $(ARGS)
+
+lowest: $(STAMP) ## the test suite on the oldest versions that pyproject.toml allows, in .venv/lowest
+	@.venv/bin/uv venv --quiet --clear --python $(RUN) .venv/lowest
+	@.venv/bin/uv pip install --quiet --python .venv/lowest/bin/python --resolution lowest-direct -e ".[dev]"
+	@.venv/lowest/bin/python -m pytest -q -n 2 --dist worksteal tests $(ARGS)
 
 lint: $(STAMP) ## ruff (lint and format) and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy scaling analysis

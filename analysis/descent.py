@@ -34,7 +34,7 @@ def huber(r: Array, delta: float) -> Array:
     """Twice Huber's function, so that delta = inf gives r^2: r^2 up to delta, 2 delta |r| - delta^2 beyond."""
     size = np.abs(r)
     if np.isinf(delta):
-        return size**2
+        return np.square(size)
     return np.where(size <= delta, size**2, 2 * delta * size - delta**2)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
@@ -39,7 +40,8 @@ def test_parameters_agree_with_the_model_that_is_built(name, image, patch):
 def test_flops_agree_with_torchs_counter(name, image, patch):
     backbone = build_backbone(Recipe(backbone=name, image=image, patch=patch)).eval()
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    # As products: torch 2.11's counter does not know the CPU's fused attention and counts it as nothing.
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         backbone(torch.zeros(1, 3, image, image))
     head = 2 * SIZES[name].width * 12
     assert costs.flops(name, image, patch, 12) - head == pytest.approx(counter.get_total_flops(), rel=0.005)

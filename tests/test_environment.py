@@ -3,6 +3,7 @@
 import re
 import sys
 from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
@@ -23,7 +24,7 @@ def locked() -> dict[str, str]:
 
 
 def test_every_installed_version_is_the_locked_one():
-    if ".venv" not in sys.prefix:
+    if Path(sys.prefix).name != ".venv":
         pytest.skip("not the project's own environment: it holds what its owner chose")
     lock = locked()
     installed = {re.sub(r"[-_.]+", "-", d.metadata["Name"]).lower(): d.version for d in distributions()}

@@ -39,7 +39,9 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         rate = rate_of(x, eps)
-        return (x * rate).mul_(weight), rate
+        y = x * rate
+        # In place saves a pass; but torch 2.11's Dynamo drops the gradients of a Function that changes its output so.
+        return y * weight if torch.compiler.is_compiling() else y.mul_(weight), rate
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
