@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.backbones import mix as mix_module
 from scaling.backbones import walk
 from scaling.backbones.mix import mix, mix_ref
 from scaling.backbones.scan import plan_heads
@@ -58,11 +59,13 @@ def assert_as_reference(x, w, ids, tolerance):
         assert error(got, want) < tolerance, name
 
 
-@pytest.fixture(params=[walk.STRETCH["cpu"], 1], ids=["one stretch", "short stretches"])
+@pytest.fixture(params=["kept", "one stretch", "short stretches"])
 def stretches(request, monkeypatch):
-    """Sequences of these tests in one stretch; and cut into many, a chunk each."""
-    monkeypatch.setitem(walk.STRETCH, "cpu", request.param)
-    if request.param == 1:
+    """Sequences of these tests with all kept for backward; recomputed, in one stretch; and in many, a chunk each."""
+    if request.param != "kept":
+        monkeypatch.setattr(mix_module, "KEPT", 0)
+    if request.param == "short stretches":
+        monkeypatch.setitem(walk.STRETCH, "cpu", 1)
         monkeypatch.setattr(walk, "LEAST_CHUNKS", 1)
 
 
@@ -82,13 +85,15 @@ def test_outputs_and_gradients_are_those_of_the_reference(length, decay, segment
     decay=st.sampled_from(DECAYS),
     rate=st.sampled_from([0.0, 0.02, 0.5]),
     chunks=st.integers(1, 6),
+    kept=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_whatever_the_shapes_the_segments_and_the_stretches(batch, length, decay, rate, chunks, seed):
+def test_whatever_the_shapes_the_segments_and_the_stretches(batch, length, decay, rate, chunks, kept, seed):
     x, w = inputs(batch, length, decay, seed)
     ids = segments(batch, length, seed, rate) if rate else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk, "LEAST_CHUNKS", chunks)
+        patch.setattr(mix_module, "KEPT", mix_module.KEPT if kept else 0)
         patch.setitem(walk.STRETCH, "cpu", 1)
         assert_as_reference(x, w, ids, 1e-9 * (1 + decay))
 
@@ -189,6 +194,15 @@ def test_under_torch_compile_it_is_a_call_between_graphs():
     x, w = inputs(2, 70, 0.1)
     compiled = torch.compile(lambda x: 2 * mix(3 * x, w, EPS), backend="eager")
     assert torch.equal(compiled(x), 2 * mix(3 * x, w, EPS))
+
+
+@pytest.mark.usefixtures("stretches")
+@pytest.mark.parametrize("decay", [0.1, 1000.0])
+def test_a_graph_that_is_retained_gives_its_gradients_twice(decay):
+    x, w = inputs(2, 70, decay)
+    y = mix(x.requires_grad_(), w, EPS).square().sum()
+    first, second = (torch.autograd.grad(y, x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_gradients_that_are_not_asked_for_are_not_needed():

@@ -44,7 +44,9 @@ class AnyDecayScan:
 
     def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor) -> Inputs:
         """Gradients, from those of y and of the state after."""
-        return Inputs(*torch.autograd.grad([self.y_gSI, self.after_gNI], self._leaves, [dy_gSI, dafter_gNI]))
+        # The graph stays until this object goes: whoever keeps it may ask twice.
+        given = [dy_gSI, dafter_gNI]
+        return Inputs(*torch.autograd.grad([self.y_gSI, self.after_gNI], self._leaves, given, retain_graph=True))
 
 
 class FactoredScan:

@@ -52,12 +52,15 @@ class Stretch:
         h_gC1S = F.conv2d(_row(self.xBC_gVC), w.conv_C1K.unsqueeze(2), w.conv_bias_C, groups=len(w.conv_C1K))
         return h_gC1S.squeeze(2).transpose(1, 2)
 
-    def scan(self, state_gNI: Tensor) -> tuple[Tensor, Tensor]:
-        """Output (g, S, I) before the gate, and the state after the stretch."""
-        x_gSI, B_gSN, C_gSN = F.silu(self.convolution(), inplace=True).split(self.walk.w.parts, -1)
-        scans = self._scans(x_gSI, B_gSN, C_gSN, state_gNI, differentiable=False)
-        y_gSI = self._all_heads([scan.y_gSI for scan in scans]).addcmul_(x_gSI, self.walk.D_I)
-        return y_gSI, self._all_heads([scan.after_gNI for scan in scans])
+    def run(self, state_gNI: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+        """Output (g, S, I) before the gate, and the state after the stretch. keep: all that `backward` needs."""
+        h_gSC = self.convolution()
+        x_gSI, B_gSN, C_gSN = F.silu(h_gSC, inplace=not keep).split(self.walk.w.parts, -1)
+        scans = self._scans(x_gSI, B_gSN, C_gSN, state_gNI, keep)
+        y_gSI = torch.addcmul(self._all_heads([scan.y_gSI.detach() for scan in scans]), x_gSI, self.walk.D_I)
+        if keep:
+            self._kept = h_gSC, x_gSI, scans, y_gSI
+        return y_gSI, self._all_heads([scan.after_gNI.detach() for scan in scans])
 
     def _scans(
         self, x_gSI: Tensor, B_gSN: Tensor, C_gSN: Tensor, state_gNI: Tensor, differentiable: bool
@@ -86,16 +89,12 @@ class Stretch:
         order_H = torch.cat([index_H for _, index_H in self.walk.groups])
         return torch.cat(heads, 2).index_select(2, order_H.argsort()).flatten(2)
 
-    def backward(self, g_gSI: Tensor, state_gNI: Tensor, to: Gradients) -> None:
+    def backward(self, g_gSI: Tensor, to: Gradients) -> None:
         """Add this stretch's gradients, from that of its output and, in `to`, that of the state after it."""
-        walk, at = self.walk, self.at
-        h_gSC = self.convolution()
-        x_gSI, B_gSN, C_gSN = F.silu(h_gSC).split(walk.w.parts, -1)
-        scans = self._scans(x_gSI, B_gSN, C_gSN, state_gNI, differentiable=True)
-        y_gSI = torch.addcmul(self._all_heads([scan.y_gSI.detach() for scan in scans]), x_gSI, walk.D_I)
+        walk, at, (h_gSC, x_gSI, scans, y_gSI) = self.walk, self.at, self._kept
         dy_gSI = self._gate_and_norm_backward(g_gSI, y_gSI, to)
 
-        dafter_gNI = to.state_after(at, state_gNI)
+        dafter_gNI = to.state_after(at)
         parts = [
             scan.backward(self._some_heads(dy_gSI, index_H), self._some_heads(dafter_gNI, index_H))
             for scan, (_, index_H) in zip(scans, walk.groups, strict=True)

@@ -92,10 +92,11 @@ class Gradients:
         self.state_gNI: Tensor | None = None  # of the state that the stretch at hand hands on
         self.dh_gKC: Tensor | None = None  # of the convolution's output at the first tokens after the stretch at hand
 
-    def state_after(self, at: Place, like: Tensor) -> Tensor:
-        """Of the state after a stretch; like: says its shape."""
+    def state_after(self, at: Place) -> Tensor:
+        """Of the state after a stretch."""
         if at.number == self.walk.count - 1:
-            return like.new_zeros(at.rows.stop - at.rows.start, *like.shape[1:])
+            inner, states, _ = self.walk.w.parts
+            return self.zxBCdt.new_zeros(at.rows.stop - at.rows.start, states, inner)
         assert self.state_gNI is not None
         return self.state_gNI
 
@@ -103,10 +104,10 @@ class Gradients:
         self.dt[at.rows, at.tokens] = ddt_gSH
         self.w.dt_bias_H.add_(ddt_gSH.sum((0, 1)))
 
-    def as_inputs(self, inputs: list[Tensor]) -> list[Tensor]:
-        """In the order, the shapes and the dtypes of the inputs."""
+    def as_inputs(self, dtypes: list[torch.dtype]) -> list[Tensor]:
+        """In the order and the shapes of the inputs, and in their dtypes."""
         self.w.conv_C1K[:, 0].add_(self.taps_KRC.sum(1).t())
-        return [g.to(t.dtype) for g, t in zip((self.zxBCdt, *self.w), inputs, strict=True)]
+        return [g.to(dtype) for g, dtype in zip((self.zxBCdt, *self.w), dtypes, strict=True)]
 
 
 def _same_segment(ids_BL: Tensor, taps: int) -> Tensor:
