@@ -2,7 +2,7 @@
 
 Source: Mamba-2, arXiv 2405.21060; the scan is that of scan.py, whose letters these are. On CUDA with mamba-ssm it is
 one kernel of theirs. Else one autograd.Function walks over stretches of tokens that stay in cache (stretch.py), keeps
-the state before each and recomputes the rest in its backward.
+the state before each and recomputes the rest in its backward; small inputs keep what backward needs.
 
 B batch, L tokens, I = H * P inner channels, N state size, C = I + 2 N channels of (x, B, C), K taps of the convolution,
 X = I + C + H channels of (z, x, B, C, dt).
@@ -85,7 +85,7 @@ def _run(walk: Walk, keep: bool) -> tuple[Tensor, Tensor, list[Stretch]]:
 
 
 class _MixKept(torch.autograd.Function):
-    """For inputs so small that what a backward needs may stay: nothing is computed twice."""
+    """For inputs so small that what backward needs may stay: only the gate and its norm are computed twice."""
 
     @staticmethod
     def forward(ctx: Any, zxBCdt: Tensor, *rest: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""A stretch of tokens of mix.py's walk: forward, and a backward that recomputes, written by hand.
+"""A stretch of tokens of mix.py's walk: forward, and a backward written by hand from what the forward kept.
 
 Letters as in scan.py and mix.py. Inside: g images and S tokens of a stretch, V = K - 1 + S with the tokens before it
 that its convolution sees; d before a name: the gradient of it.
@@ -14,7 +14,7 @@ from scaling.backbones.walk import ROWS, Gradients, Place, Walk, Weights
 
 
 class Stretch:
-    """One stretch of the walk: forward, and backward from the state before it."""
+    """One stretch of the walk: `run` forward, with keep=True before `backward`."""
 
     def __init__(self, walk: Walk, at: Place) -> None:
         self.walk, self.at = walk, at
