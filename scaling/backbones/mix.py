@@ -8,6 +8,7 @@ B batch, L tokens, I = H * P inner channels, N state size, C = I + 2 N channels 
 X = I + C + H channels of (z, x, B, C, dt).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from scaling.backbones.rms_norm import rate_of
 from scaling.backbones.scan import check_scan, mamba_ssm, mamba_ssm_mix, scan_ref
 from scaling.backbones.stretch import Stretch
-from scaling.backbones.walk import Gradients, Walk, Weights
+from scaling.backbones.walk import Gradients, Place, Walk, Weights
 from scaling.recipe import BadInput
 
 
@@ -64,24 +65,34 @@ def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -
     return _Mix.apply(zxBCdt_BLX, *w, eps, ids)[0]
 
 
-def _run(walk: Walk, keep: bool) -> tuple[Tensor, Tensor, list[Stretch]]:
-    """Output, the state before every stretch, and with keep the stretches."""
+def _forward(walk: Walk, keep: bool) -> tuple[Tensor, Tensor, list[Stretch]]:
+    """Output, the state that came to every stretch but the first ones, and with keep the stretches."""
     inner, states, _ = walk.w.parts
     out_BLI = walk.w.A_H.new_empty(walk.batch, walk.length, inner)
-    before_BSNI = walk.w.A_H.new_empty(walk.batch, walk.count, states, inner)
-    stretches: list[Stretch] = []
-    state_gNI: Tensor | None = None
+    came_BSNI = walk.w.A_H.new_empty(walk.batch, walk.count - 1, states, inner)
+    kept: list[Stretch] = []
+    after_gNI: Tensor | None = None
     for at in walk.places():
-        stretch = Stretch(walk, at)
-        state_gNI = stretch.state_before(state_gNI)
-        before_BSNI[at.rows, at.number] = state_gNI
-        y_gSI, state_gNI = stretch.run(state_gNI, keep)
-        u_gSI = F.silu(stretch.z_gSI).mul_(y_gSI)
+        if at.number == 0:
+            after_gNI = None
+        elif after_gNI is not None:
+            came_BSNI[at.rows, at.number - 1] = after_gNI
+        stretch = Stretch(walk, at, after_gNI, keep)
+        after_gNI = stretch.after_gNI
+        u_gSI = F.silu(stretch.z_gSI).mul_(stretch.y_gSI)
         u_gSI.mul_(rate_of(u_gSI, walk.eps))
         torch.mul(u_gSI, walk.w.norm_I, out=out_BLI[at.rows, at.tokens])
         if keep:
-            stretches.append(stretch)
-    return out_BLI, before_BSNI, stretches
+            kept.append(stretch)
+    return out_BLI, came_BSNI, kept
+
+
+def _backward(walk: Walk, g_BLI: Tensor, stretch_at: Callable[[int, Place], Stretch], dtypes: list[torch.dtype]) -> Any:
+    """Gradients of the inputs; stretch_at gives a stretch that has kept what it needs, by number in all and place."""
+    grads = Gradients(walk)
+    for i, at in reversed(list(enumerate(walk.places()))):
+        stretch_at(i, at).backward(g_BLI[at.rows, at.tokens].to(walk.work), grads)
+    return tuple(grads.as_inputs(dtypes))
 
 
 class _MixKept(torch.autograd.Function):
@@ -91,7 +102,7 @@ class _MixKept(torch.autograd.Function):
     def forward(ctx: Any, zxBCdt: Tensor, *rest: Any) -> Tensor:
         with torch.autocast(zxBCdt.device.type, enabled=False):
             ctx.walk = Walk(zxBCdt, *rest)
-            out_BLI, _, ctx.stretches = _run(ctx.walk, keep=any(ctx.needs_input_grad))
+            out_BLI, _, ctx.stretches = _forward(ctx.walk, keep=any(ctx.needs_input_grad))
         ctx.dtypes = [t.dtype for t in (zxBCdt, *rest[:6])]
         return out_BLI.to(zxBCdt.dtype)
 
@@ -99,10 +110,7 @@ class _MixKept(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g_BLI: Tensor) -> Any:
         with torch.autocast(g_BLI.device.type, enabled=False):
-            grads = Gradients(ctx.walk)
-            for stretch in reversed(ctx.stretches):
-                stretch.backward(g_BLI[stretch.at.rows, stretch.at.tokens].to(ctx.walk.work), grads)
-        return *grads.as_inputs(ctx.dtypes), None, None
+            return *_backward(ctx.walk, g_BLI, lambda i, at: ctx.stretches[i], ctx.dtypes), None, None
 
 
 class _Mix(torch.autograd.Function):
@@ -111,8 +119,8 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(zxBCdt: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
         with torch.autocast(zxBCdt.device.type, enabled=False):
-            out_BLI, before_BSNI, _ = _run(Walk(zxBCdt, *rest), keep=False)
-        return out_BLI.to(zxBCdt.dtype), before_BSNI
+            out_BLI, came_BSNI, _ = _forward(Walk(zxBCdt, *rest), keep=False)
+        return out_BLI.to(zxBCdt.dtype), came_BSNI
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -138,15 +146,14 @@ class _MixBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(g_BLI: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        *inputs, before_BSNI, ids, eps = rest
+        *inputs, came_BSNI, ids, eps = rest
         with torch.autocast(g_BLI.device.type, enabled=False):
             walk = Walk(*inputs, eps, ids)
-            grads = Gradients(walk)
-            for at in reversed(list(walk.places())):
-                stretch = Stretch(walk, at)
-                stretch.run(before_BSNI[at.rows, at.number], keep=True)
-                stretch.backward(g_BLI[at.rows, at.tokens].to(walk.work), grads)
-        return tuple(grads.as_inputs([t.dtype for t in inputs]))
+
+            def again(i: int, at: Place) -> Stretch:
+                return Stretch(walk, at, came_BSNI[at.rows, at.number - 1] if at.number else None, keep=True)
+
+            return _backward(walk, g_BLI, again, [t.dtype for t in inputs])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

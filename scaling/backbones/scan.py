@@ -276,7 +276,7 @@ def chunked(
         inflow_bNI = torch.bmm(link.leave_bTN.transpose(1, 2), W_bTI)
         if factored:
             inflow_bNI = scale_heads(inflow_bNI, torch.exp(end_b1H - base_b1H).to(x.dtype))
-        decay_b1H = torch.exp(end_b1H).to(x.dtype) * link.keep_b11
+        decay_b1H = link.passing(torch.exp(end_b1H).to(x.dtype))
         before_bNI, final_BHPN = _chain(inflow_bNI, decay_b1H, initial_state, count)
 
     if factored:
@@ -296,12 +296,13 @@ def chunked(
 
 
 def decay_sums(dt_bTH: Tensor, A_H: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of decay from a chunk's beginning to each of its tokens, and the middle of their range (b, 1, H).
+    """Logarithms of decay from a chunk's beginning to each of its tokens, and the middle of their range (b, 1, H);
+    b may be several axes.
 
     In float64: H numbers a token cost nothing, and exp() of a difference of large sums stays exact."""
     wide = torch.float32 if dt_bTH.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    sum_bTH = (dt_bTH.to(wide) * A_H.to(wide)).cumsum(1)
-    return sum_bTH, (sum_bTH[:, :1] + sum_bTH[:, -1:]) / 2
+    sum_bTH = (dt_bTH.to(wide) * A_H.to(wide)).cumsum(-2)
+    return sum_bTH, (sum_bTH[..., :1, :] + sum_bTH[..., -1:, :]) / 2
 
 
 def scale_heads(x_bTI: Tensor, scale_bTH: Tensor, out: Tensor | None = None) -> Tensor:
@@ -346,8 +347,9 @@ class Link(NamedTuple):
     G_bTT: Tensor  # C_i . B_j for j <= i of one segment, else 0
     enter_bTN: Tensor  # C of tokens of the segment that the state before the chunk belongs to, else 0
     leave_bTN: Tensor  # B of tokens of the segment that the chunk ends in, else 0
-    keep_b11: Tensor  # 1 where the chunk ends in the segment that it took over, else 0
-    apart_bTT: Tensor | None = None  # pairs of two segments; None, as the next two, where there are no segments
+    # All None where there are no segments:
+    keep_b11: Tensor | None = None  # 1 where the chunk ends in the segment that it took over, else 0
+    apart_bTT: Tensor | None = None  # pairs of two segments
     foreign_bT1: Tensor | None = None  # tokens that do not enter
     gone_bT1: Tensor | None = None  # tokens that do not leave
 
@@ -356,7 +358,7 @@ class Link(NamedTuple):
         """count: chunks of an image."""
         G_bTT = torch.bmm(C_bTN, B_bTN.transpose(1, 2)).tril()
         if ids_BL is None:
-            return cls(G_bTT, C_bTN, B_bTN, G_bTT.new_ones(len(G_bTT), 1, 1))
+            return cls(G_bTT, C_bTN, B_bTN)
         size = B_bTN.shape[1]
         # Padding repeats the last id, so that the final state is the last segment's.
         pad_BL = ids_BL[:, -1:].expand(-1, count * size - ids_BL.shape[1])
@@ -375,6 +377,10 @@ class Link(NamedTuple):
             foreign_bT1,
             gone_bT1,
         )
+
+    def passing(self, decay_b1H: Tensor) -> Tensor:
+        """What a state is multiplied with from chunk to chunk."""
+        return decay_b1H if self.keep_b11 is None else decay_b1H * self.keep_b11
 
     # What a gradient must pass on its way back, in place.
 
