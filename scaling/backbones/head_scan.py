@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scaling.backbones.scan import Link, chunked, decay_sums, scale_heads
+from scaling.backbones.scan import Link, chunked, decay_sums, scale_heads, wide_dtype
 
 
 class Inputs(NamedTuple):
@@ -52,12 +52,18 @@ class Decays(NamedTuple):
     def of_chunks(self, chunks: slice) -> "Decays":
         return Decays(*(t[chunks] for t in self))
 
-    def backward(self, A_H: Tensor, ds_nTH: Tensor, q_nTH: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of dt (n, T, H) and of A from those that FactoredScan.backward found, which are used up."""
+    def backward(self, A_H: Tensor, ds_nTH: Tensor, q_nTH: Tensor, images: int) -> tuple[Tensor, Tensor]:
+        """Gradients of dt (B, c * T, H) and of A from those that FactoredScan.backward found, which are used up.
+
+        y is made of products x_j * exp(s_i - s_j) with s summed from the image's first token on, whatever the chunks:
+        s_i has as gradient what it multiplies in y_i less what it divides in x_i, and a_t has all of those from t on.
+        Summed in float64, as these cancel."""
         ds_nTH.addcmul_(q_nTH, self.fed_nTH, value=-1)
-        da_nTH = ds_nTH.flip(1).cumsum(1).flip(1)
-        ddt_nTH = q_nTH.mul_(self.fall_nTH).addcmul_(da_nTH, A_H)
-        return ddt_nTH, da_nTH.mul_(self.dt_nTH).sum((0, 1))
+        dt_BLH, ds_BLH, ddt_BLH = (
+            t.view(images, -1, len(A_H)) for t in (self.dt_nTH, ds_nTH, q_nTH.mul_(self.fall_nTH))
+        )
+        da_BLH = ds_BLH.flip(1).cumsum(1, dtype=wide_dtype(ds_BLH)).flip(1).to(ds_BLH.dtype)
+        return ddt_BLH.addcmul_(da_BLH, A_H), da_BLH.mul_(dt_BLH).sum((0, 1))
 
 
 class AnyDecayScan:
@@ -113,8 +119,8 @@ class FactoredScan:
         self.y_gSI = self._tokens_of(self.y_nTI)
 
     def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ds_nTH: Tensor, q_nTH: Tensor) -> Inputs:
-        """Gradients, from those of y and of the state after. Into ds goes what the sums s have as gradient by y and by
-        the state, into q that of dt * fall: Decays.backward makes those of dt and A of them, for all stretches."""
+        """Gradients, from those of y and of the state after. Into ds goes dy * y, into q the gradient of dt * fall, by
+        head: Decays.backward makes those of dt and A of them, for all stretches."""
         link, dy_nTI = self.link, self._chunks_of(dy_gSI)
         room_nTI = dy_nTI * self.y_nTI
         torch.sum(self._by_heads(room_nTI), -1, out=ds_nTH)
@@ -128,7 +134,6 @@ class FactoredScan:
             dstart_nNI = torch.bmm(link.enter_bTN.transpose(1, 2), dV_nTI)
             dstate_gxNHP = self._states_backward(dstart_nNI, dafter_gNI)
             dstate_gNI, dafter_gcNHP = dstate_gxNHP[:, 0].flatten(2), dstate_gxNHP[:, 1:]
-            ds_nTH[:, -1] += (dafter_gcNHP * self.state_gxNHP[:, 1:]).sum(-1).sum(2).flatten(0, 1)
             dadd_nNI = dstart_nNI
             torch.mul(dafter_gcNHP, self._by_chunk(self.decays.from_mid_n1H), out=self._by_chunk(dadd_nNI))
             dW_nTI.baddbmm_(link.leave_bTN, dadd_nNI)

@@ -300,9 +300,14 @@ def decay_sums(dt_bTH: Tensor, A_H: Tensor) -> tuple[Tensor, Tensor]:
     b may be several axes.
 
     In float64: H numbers a token cost nothing, and exp() of a difference of large sums stays exact."""
-    wide = torch.float32 if dt_bTH.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    wide = wide_dtype(dt_bTH)
     sum_bTH = (dt_bTH.to(wide) * A_H.to(wide)).cumsum(-2)
     return sum_bTH, (sum_bTH[..., :1, :] + sum_bTH[..., -1:, :]) / 2
+
+
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """For sums over many tokens: float64, which Apple's GPUs do not have."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def scale_heads(x_bTI: Tensor, scale_bTH: Tensor, out: Tensor | None = None) -> Tensor:

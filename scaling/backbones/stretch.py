@@ -80,13 +80,17 @@ class Stretch:
             dafter = None if dafter_gNI is None else walk.some_heads(dafter_gNI, index_H)
             parts.append(scan.backward(walk.some_heads(dy_gSI, index_H), dafter, *to.of_decays(group, at)))
         dx_gSI = walk.all_heads([part.x_gSI for part in parts])
-        dB_gSN, dC_gSN = parts[0].B_gSN, parts[0].C_gSN
-        for part in parts[1:]:
-            dB_gSN, dC_gSN = dB_gSN + part.B_gSN, dC_gSN + part.C_gSN
         dstate_gNI = self._state([part.state_gNI for part in parts])
         to.state_gNI = None if dstate_gNI is None else self._if_it_goes_on(dstate_gNI)
         to.D_I.add_((dy_gSI * self.x_gSI).sum((0, 1)))
-        self._convolution_backward(torch.cat([dx_gSI.addcmul(dy_gSI, walk.D_I), dB_gSN, dC_gSN], -1), to)
+        dxBC_gSC = torch.empty_like(self.xBC_gVC[:, walk.taps - 1 :])
+        to_x_gSI, *to_BC = dxBC_gSC.split(walk.w.parts, -1)
+        torch.addcmul(dx_gSI, dy_gSI, walk.D_I, out=to_x_gSI)
+        for to_gSN, of_groups in zip(
+            to_BC, zip(*((part.B_gSN, part.C_gSN) for part in parts), strict=True), strict=True
+        ):
+            to_gSN.copy_(of_groups[0] if len(of_groups) == 1 else sum(of_groups))
+        self._convolution_backward(dxBC_gSC, to)
 
     def _gate_and_norm_backward(self, g_gSI: Tensor, to: Gradients) -> Tensor:
         walk, z_gSI, y_gSI = self.walk, self.z_gSI, self.y_gSI

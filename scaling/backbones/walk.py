@@ -152,8 +152,8 @@ class Gradients:
         """In the order and the shapes of the inputs, and in their dtypes."""
         walk, ddt, dA = self.walk, [], []
         for decays, A_H, parts in zip(walk.decays, walk.A_H, self.decays, strict=True):
-            ddt_XH, dA_H = parts if decays is None else decays.backward(A_H, *parts)
-            ddt.append(ddt_XH.view(walk.batch, -1, len(A_H))[:, : walk.length])
+            ddt_BLH, dA_H = parts if decays is None else decays.backward(A_H, *parts, walk.batch)
+            ddt.append(ddt_BLH[:, : walk.length])
             dA.append(dA_H)
         torch.mul(walk.all_heads(ddt), torch.sigmoid(walk.raw_dt_BLH), out=self.dt)
         weights = Weights(
