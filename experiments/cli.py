@@ -25,6 +25,13 @@ SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
     "threads": (int, 0, "CPU threads for arithmetic; 0: one a usable core, fewer where steps are small"),
     "workers": (int, -1, "processes that read and decode image files; -1: by the number of cores"),
     "checkpoint_minutes": (float, 10.0, "longest time between checkpoints [min]; every end of an epoch has one too"),
+    "nodes": (int, 1, "machines that share a run, each started by torchrun or SLURM"),
+    "strategy": (str, "auto", "how several devices share a run: auto (ddp), ddp, fsdp"),
+    "micro_batch": (int, 0, "images that a device takes at a time; the batch stays what it is; 0: what memory holds"),
+    "recompute": (bool, False, "activation checkpointing: less memory, more time"),
+    "compile": (bool, False, "torch.compile the backbone"),
+    "channels_last": (bool, False, "images in channels-last memory"),
+    "logger": (str, "", "tensorboard, wandb, mlflow, separated by commas; curve.csv is always written"),
 }
 
 
@@ -88,6 +95,12 @@ def settings(args: Namespace) -> dict[str, Any]:
     """What the machine decides, as keywords of scaling.train.Settings. Raises BadInput."""
     values = {name: args[name] for name in SETTINGS}
     check_name("accelerator", values["accelerator"], ("auto", "cpu", "gpu", "cuda", "mps"))
+    check_name("strategy", values["strategy"], ("auto", "ddp", "fsdp"))
+    for name in values["logger"].split(","):
+        check_name("logger", name.strip(), ("", "csv", "tensorboard", "wandb", "mlflow"))
+    for name in ("nodes", "micro_batch"):
+        if values[name] < (name == "nodes"):
+            raise BadInput(f"{name} {values[name]} must be {int(name == 'nodes')} or more")
     if values["threads"] < 0:
         raise BadInput(f"threads {values['threads']} must be 0 or more")
     if values["checkpoint_minutes"] < 0:

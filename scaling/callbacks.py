@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from scaling.record import CHECKPOINT, CURVE, write_atomically
 COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
 REPORT_SECONDS = 0.2  # between two "train" events
 CURVE_SECONDS = 5.0  # between two writings of curve.csv
+AGREE_STEPS = 8  # between two times that devices ask each other whether to save or to stop
 CURVE_ROWS = 200  # of training loss, about, in a whole run
 
 
@@ -62,7 +63,9 @@ class Keeper(L.Callback):
         checkpoint_minutes: float,
         report: Callable[[Event], None],
         memory: Memory,
+        loggers: Sequence[Any] = (),
     ) -> None:
+        self.loggers = loggers
         self.recipe, self.folder, self.data, self.report = recipe, folder, data, report
         self.memory, self._earlier_peak = memory, 0
         self.checkpoint_seconds = 60 * checkpoint_minutes
@@ -72,6 +75,7 @@ class Keeper(L.Callback):
         self.train_seconds, self.images, self.earlier_seconds = 0.0, 0, 0.0
         self._begun = self._saved = self._reported = self._written = time.monotonic()
         self._row_losses: list[Tensor | float] = []  # since the curve's last row
+        self._step_loss, self._micro_batches = torch.tensor(0.0), 0  # of the step at hand, so far
         self._window_start, self._window_images = self._begun, 0  # since the last report
         self._rate, self._shown_loss = 0.0, math.nan
         self._pending: tuple[int, Tensor] | None = None
@@ -121,17 +125,22 @@ class Keeper(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         step, now = trainer.global_step, time.monotonic()
-        loss = outputs["loss"].detach()
-        self._check(step, loss)
-        self._row_losses.append(loss)
+        # Lightning has divided each micro-batch's loss by their number.
+        self._step_loss = outputs["loss"].detach() + (self._step_loss if self._micro_batches else 0)
+        self._micro_batches += 1
         self._window_images += len(batch.label_B) * trainer.world_size
         if batch.skipped:
             self.skipped["skipped_later"] = self.skipped.get("skipped_later", 0.0) + batch.skipped
+        if self._micro_batches < self.data.micro_batches:
+            return
+        self._micro_batches, loss = 0, self._step_loss
+        self._check(step, loss)
+        self._row_losses.append(loss)
         ends_epoch = step % self.data.steps_per_epoch == 0
         if self._stop or ends_epoch or now - self._reported > REPORT_SECONDS:
             self._report(trainer, loss, now)
         if ends_epoch or step % self._row_every == 0:
-            self._add_row(step, self._lr(step), self._row_loss(), "")
+            self._add_row(step, self._lr(step), self._row_loss(trainer), "")
             self._row_losses = []
             if now - self._written > CURVE_SECONDS:
                 self.write_curve()
@@ -143,10 +152,15 @@ class Keeper(L.Callback):
         return 0 < every < self.data.total_steps and step % every == 0
 
     def _save_or_stop(self, trainer: L.Trainer, now: float, ends_epoch: bool) -> None:
-        if self._stop or ends_epoch or now - self._saved > self.checkpoint_seconds:
+        stop, due = self._stop is not None, now - self._saved > self.checkpoint_seconds
+        if trainer.world_size > 1:  # clocks differ and signals come when they come: what one wants, all do
+            if trainer.global_step % AGREE_STEPS and not ends_epoch:
+                return
+            stop, due = (trainer.strategy.reduce_boolean_decision(wish, all=False) for wish in (stop, due))
+        if stop or ends_epoch or due:
             self._save(trainer)
-        if self._stop:
-            raise Stopped(self._stop.name)
+        if stop:
+            raise Stopped(self._stop.name if self._stop else "another process was asked to")
 
     @property
     def _row_every(self) -> int:
@@ -163,7 +177,7 @@ class Keeper(L.Callback):
     def _lr(self, step: int) -> float:
         """The learning rate that step number `step` (from 1) was made with."""
         total = self.data.total_steps
-        return self.recipe.lr * lr_factor(step - 1, warmup_steps(self.recipe, total), total)
+        return self.recipe.peak_lr * lr_factor(step - 1, warmup_steps(self.recipe, total), total)
 
     def _report(self, trainer: L.Trainer, loss: Tensor, now: float) -> None:
         """Say where the run is, and count the time and the images since that was last said."""
@@ -176,10 +190,15 @@ class Keeper(L.Callback):
         self._shown_loss = loss.item()
         self.report(Event("train", self.progress(trainer)))
 
-    def _row_loss(self) -> float:
-        """Mean training loss since the curve's last row [nats], the same to the last bit for a resumed run."""
+    def _row_loss(self, trainer: L.Trainer) -> float:
+        """Mean training loss since the curve's last row [nats], over all devices; a resumed run's is the same to the last
+        bit."""
         losses = [loss.item() if isinstance(loss, Tensor) else loss for loss in self._row_losses]
-        return sum(losses) / len(losses)
+        mean = sum(losses) / len(losses)
+        if trainer.world_size == 1:
+            return mean
+        device = trainer.strategy.root_device
+        return trainer.strategy.reduce(torch.tensor(mean, dtype=torch.float64, device=device), reduce_op="mean").item()
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = signal.Signals(number)
@@ -258,10 +277,16 @@ class Keeper(L.Callback):
         if results:
             self._add_row(self.data.total_steps, "", "", results["test_loss"])
         self.write_curve()
+        for logger in self.loggers:
+            logger.log_metrics({f"final_{name}": value for name, value in results.items()}, self.data.total_steps)
+            logger.finalize("success" if results else "failed")
 
     def _add_row(self, step: int, lr: float | str, train_loss: float | str, test_loss: float | str) -> None:
         epoch = round(step / self.data.steps_per_epoch, 4)
         self.rows.append([step, epoch, lr, train_loss, test_loss, round(self.wall_time(), 3)])
+        for logger in self.loggers:
+            values = dict(zip(COLUMNS[1:], self.rows[-1][1:], strict=True))
+            logger.log_metrics({name: value for name, value in values.items() if value != ""}, step)
 
     def write_curve(self) -> None:
         """curve.csv, whole."""

@@ -57,6 +57,17 @@ def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
     return 3.0 * flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes) * train_images * recipe.epochs
 
 
+def activation_bytes(recipe: Recipe, recompute: bool = False) -> int:
+    """About what a training step keeps for an image until its gradient comes [bytes], in float32, to plan with.
+
+    Counted in numbers of a token's width that a block keeps: 20 in DeiT (arXiv 2205.05198, section 4.1, attention
+    recomputed), 36 in Adventurer, whose mixer is twice as wide. recompute: one a block, and one block whole."""
+    size = SIZES[recipe.backbone]
+    token = 4 * (tokens(recipe.image, recipe.patch) + 1) * size.width
+    block = (36 if size.family == "adventurer" else 20) * token
+    return size.depth * token + block if recompute else size.depth * block
+
+
 def peak_flops(card: str) -> float:
     """Datasheet rate of a card [FLOPs/s]; 0 where the name is not known."""
     return next((rate for word, rate in CARDS.items() if word in card), 0.0)

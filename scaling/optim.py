@@ -4,6 +4,7 @@ Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 20
 """
 
 import math
+from typing import Any
 
 from torch import nn
 
@@ -12,16 +13,37 @@ from scaling.recipe import Recipe
 NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last part of the name; and all vectors
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without."""
-    decay: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+def parameter_groups(module: Any, weight_decay: float, lr: float = 1.0, layer_decay: float = 1.0) -> list[dict]:
+    """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without.
+
+    layer_decay: of the learning rate from a layer to the one before it (arXiv 2106.08254). module: a task, with
+    `backbone`; the embedding is layer 0, then a layer a block (as timm's group_matcher has them), what is not the
+    backbone's comes last and has lr.
+    """
+    layers = _layers(module) if layer_decay != 1 else {}
+    last = max(layers.values(), default=0) + 1
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY
-        (rest if plain else decay).append(parameter)
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        if parameter.requires_grad:
+            plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY
+            groups.setdefault((layers.get(id(parameter), last), plain), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if plain else weight_decay,
+            "lr": lr * layer_decay ** (last - layer),
+        }
+        for (layer, plain), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _layers(module: Any) -> dict[int, int]:
+    """The layer of every parameter of the backbone, by the parameter's id."""
+    from timm.models import group_parameters
+
+    net = module.backbone.weights_module
+    found = group_parameters(net, net.group_matcher(coarse=False), reverse=True)
+    return {id(parameter): found[name] for name, parameter in net.named_parameters()}
 
 
 def warmup_steps(recipe: Recipe, total_steps: int) -> float:

@@ -17,6 +17,7 @@ from scaling.sizes import SIZES
 
 TASKS = ("classify",)
 DATA = ("shapes", "cifar10", "imagenet", "folder")
+AUGMENTS = ("none", "flip", "pad_crop_flip", "resized_crop", "three_augment", "three_augment_simple")
 DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
 
 
@@ -88,12 +89,36 @@ class Recipe:
         1.0,
     )
     augment: str = _says(
-        "training augmentation: none, flip, pad_crop_flip (shift by up to 1/8 of the side), or resized_crop "
-        "(random resized crop and flip; arXiv 1409.4842)",
+        "training augmentation: none, flip, pad_crop_flip (shift by up to 1/8 of the side), resized_crop (random "
+        "resized crop and flip; arXiv 1409.4842), three_augment (that, then grey, solarised or blurred, and jittered "
+        "colours; arXiv 2204.07118), or three_augment_simple (the same on a simple random crop)",
         "none",
+    )
+    rand_augment: str = _says(
+        "RandAugment (arXiv 1909.13719) after the crop, in timm's words such as rand-m9-mstd0.5-inc1; empty: none",
+        "",
+        later=True,
+    )
+    erasing: float = _says(
+        "share of training images with a random rectangle erased (arXiv 1708.04896) [1]", 0.0, later=True
+    )
+    mixup: float = _says("mixup (arXiv 1710.09412): alpha of its Beta distribution [1]; 0: none", 0.0, later=True)
+    cutmix: float = _says("CutMix (arXiv 1905.04899): alpha of its Beta distribution [1]; 0: none", 0.0, later=True)
+    repeats: int = _says(
+        "repeated augmentation (arXiv 1901.09335): copies of an image in a batch; an epoch stays as long [1]",
+        1,
+        later=True,
     )
     bad_images: str = _says("an unreadable image file: stop (exit with its name) or skip (and count it)", "stop")
     lr: float = _says("peak learning rate of AdamW (arXiv 1711.05101) [1/step]", 2e-3)
+    lr_batch: int = _says(
+        "lr is meant for batches of so many images and scaled to batch; 0: lr as it is", 0, later=True
+    )
+    layer_decay: float = _says(
+        "learning rate of a block over that of the block after it (arXiv 2106.08254), embedding first, head last [1]",
+        1.0,
+        later=True,
+    )
     weight_decay: float = _says("weight decay of AdamW [1]; not on biases, norms, positions, tokens, A, D, dt", 0.05)
     beta1: float = _says("AdamW: decay of the mean of gradients [1]", 0.9)
     beta2: float = _says("AdamW: decay of the mean of squared gradients [1]", 0.999)
@@ -104,6 +129,30 @@ class Recipe:
     smoothing: float = _says("label smoothing (arXiv 1512.00567) in the training loss [1]; never in the test loss", 0.0)
     drop_path: float = _says(
         "stochastic depth (arXiv 1603.09382) of the last block, linear from 0 at the first [1]", 0.0
+    )
+    ema: float = _says("decay of an exponential moving average of the weights, a step [1]; 0: none", 0.0, later=True)
+    judged: str = _says(
+        "whose test loss is the run's and goes into the laws: raw or averaged weights; the record has both",
+        "raw",
+        later=True,
+    )
+    stage: str = _says("which stage of a chain this is: pretrain, intermediate, finetune; empty: none", "", later=True)
+    start: str = _says(
+        "canonical JSON of the recipe whose run this one starts from, all of its weights; empty: of none",
+        "",
+        later=True,
+    )
+    compat: str = _says(
+        "positions of other weights at another grid: fixed (each token's own) or official (as the released Adventurer "
+        "code does, which takes the first for the class token's, although that is last)",
+        "fixed",
+        later=True,
+    )
+    extend: int = _says(
+        "patch that pixels are embedded at, whose tokens are then interpolated to as many as `patch` gives: longer "
+        "sequences without new pixels (Table 5 of arXiv 2502.03738) [px]; 0: embedded at `patch`",
+        0,
+        later=True,
     )
     weights: str = _says(
         "what the backbone starts from: a file of weights (.pth read with weights_only, or .safetensors), "
@@ -133,13 +182,14 @@ class Recipe:
         _check(self.classes >= 2, "classes", self.classes, "must be 2 or more to tell apart")
         _check(self.lr > 0, "lr", self.lr, "must be above 0")
         _check(0 < self.crop <= 1, "crop", self.crop, "must be above 0 and at most 1")
-        for name in ("smoothing", "drop_path", "beta1", "beta2"):
+        for name in ("smoothing", "drop_path", "beta1", "beta2", "ema"):
             _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
+        self._check_later()
         check_name("task", self.task, TASKS)
         if not self.data.startswith(DATA_PREFIXES):
             check_name("data set", self.data, DATA)
         check_name("backbone", self.backbone, SIZES)
-        check_name("augment", self.augment, ("none", "flip", "pad_crop_flip", "resized_crop"))
+        check_name("augment", self.augment, AUGMENTS)
         check_name("bad_images", self.bad_images, ("stop", "skip"))
         check_name("position", self.position, ("learned", "sincos"))
         check_name("flip", self.flip, ("released", "alternate"))
@@ -147,6 +197,49 @@ class Recipe:
         _check(self.flip == "released" or family == "adventurer", "flip", self.flip, f"is for Adventurer, not {family}")
         check_name("precision", self.precision, ("auto", "32", "bf16-mixed"))
         check_patch(self.image, self.patch)
+
+    def _check_later(self) -> None:
+        """The fields that came after the first release."""
+        for name in ("mixup", "cutmix", "lr_batch", "extend"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")
+        _check(self.repeats >= 1, "repeats", self.repeats, "must be 1 or more")
+        _check(0 <= self.erasing <= 1, "erasing", self.erasing, "must be in [0, 1]")
+        _check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "must be above 0 and at most 1")
+        crops = ("resized_crop", "three_augment", "three_augment_simple")
+        fits = not self.rand_augment or self.augment in crops
+        _check(fits, "rand_augment", self.rand_augment, f"is done to views: set augment to one of {', '.join(crops)}")
+        check_name("judged", self.judged, ("raw", "averaged"))
+        _check(self.judged == "raw" or self.ema > 0, "judged", self.judged, "needs an average: set ema, such as 0.9999")
+        check_name("stage", self.stage, ("", "pretrain", "intermediate", "finetune"))
+        check_name("compat", self.compat, ("fixed", "official"))
+        _check(not (self.start and self.weights), "weights", self.weights, "and a start are two beginnings; take one")
+        if self.extend:
+            check_patch(self.image, self.extend)
+        if self.start:
+            before = self.predecessor
+            assert before is not None
+            for name in ("backbone", "patch", "classes"):
+                ours, theirs = getattr(self, name), getattr(before, name)
+                hint = f"first do that stage with --{name} {ours}"
+                _check(
+                    ours == theirs,
+                    name,
+                    ours,
+                    f"differs from {theirs} of {before.run_id}, which it starts from; {hint}",
+                )
+
+    @property
+    def predecessor(self) -> "Recipe | None":
+        """The recipe of the run that this one starts from."""
+        try:
+            return Recipe.from_dict(json.loads(self.start)) if self.start else None
+        except json.JSONDecodeError as e:
+            raise BadInput(f"start is no recipe in JSON ({e})") from e
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the end of the warm-up [1/step]."""
+        return self.lr * (self.batch / self.lr_batch if self.lr_batch else 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Field names to values, all of them."""
@@ -181,6 +274,8 @@ class Recipe:
         """run_id without patch and seed: runs of one group differ in nothing else, so one law is fitted to them."""
         values = json.loads(self.canonical_json())
         del values["patch"], values["seed"]
+        if (before := self.predecessor) is not None:
+            values["start"] = before.group
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.task}-{self.data.replace('/', '_')}-{self.backbone}-{self.image}px-{digest}"

@@ -1,7 +1,7 @@
 """RunRecord: one finished run as a row of facts. Training writes it, analysis reads it: they meet nowhere else.
 
 A results folder holds one folder a run, named by its run_id:
-    recipe.json  record.json  curve.csv  last.ckpt  log.txt
+    recipe.json  record.json  curve.csv  last.ckpt  weights.pt  log.txt
 Standard library only.
 """
 
@@ -20,6 +20,7 @@ RECORD = "record.json"
 RECIPE = "recipe.json"
 CURVE = "curve.csv"
 CHECKPOINT = "last.ckpt"
+WEIGHTS = "weights.pt"
 LOG = "log.txt"
 NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per_second", "wall_time")
 

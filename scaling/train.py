@@ -21,12 +21,16 @@ import torch
 from filelock import FileLock, Timeout
 
 from scaling import costs
+from scaling.averaging import Averaged, weights_of
 from scaling.callbacks import Keeper, NonFinite, Stopped
 from scaling.data.classification import Images, default_workers
-from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
+from scaling.loggers import make_loggers, names_of
+from scaling.machine import Memory, git_commit, is_first_process, machine, usable_cores, uses_cuda, versions
+from scaling.micro_batch import MicroBatch, sizes
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
+from scaling.start import KEYS, check_start, save_weights, start_from
 from scaling.tasks.classify import Classify
 
 # A task is a LightningModule of a recipe and its number of steps, with results() -> test_loss and metrics.
@@ -45,6 +49,13 @@ class Settings:
     jobs: int = 1  # runs that share the machine: each takes its share of the cores
     workers: int = -1  # processes that read and decode files; -1: by the number of cores
     checkpoint_minutes: float = 10.0  # longest time between checkpoints; there is one at every end of an epoch too
+    nodes: int = 1  # machines that the run is spread over, as torchrun or SLURM started it there
+    strategy: str = "auto"  # how several devices share it: auto (ddp), ddp, fsdp
+    micro_batch: int = 0  # images that a device takes at a time; 0: as many as its memory holds
+    recompute: bool = False  # keep only what is between blocks for the backward pass: memory for time
+    compile: bool = False  # torch.compile the backbone
+    channels_last: bool = False  # images in channels-last memory
+    logger: str = ""  # tensorboard, wandb, mlflow, separated by commas
 
 
 class Elsewhere(RuntimeError):
@@ -100,15 +111,19 @@ def train(
     end. Raises BadInput (nothing was written), Elsewhere, Stopped (Ctrl-C or SIGTERM; the run can be resumed). A loss
     that is not finite ends the run with a record whose status is "failed".
     """
-    settings = settings or Settings()
-    record = recorded(Path(results) / recipe.run_id)
+    settings, results = settings or Settings(), Path(results)
+    record = recorded(results / recipe.run_id)
     if record is not None:
         return record
+    check_start(recipe, results)
+    names_of(settings.logger)
+    if settings.devices.isdigit():
+        sizes(recipe.batch, int(settings.devices) * settings.nodes, even=bool(recipe.mixup or recipe.cutmix))
     data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers())
     data.prepare()
     folder = open_run(recipe, results)
     report(Event("open"))
-    with hold(folder, wait):
+    with hold(folder, wait) if is_first_process() else contextlib.nullcontext():
         record = recorded(folder)  # the process that we waited for may have finished it
         if record is None:
             torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
@@ -119,16 +134,24 @@ def train(
 def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, report: Report) -> RunRecord:
     memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[recipe.task](recipe, data.total_steps)
-    keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, memory)
     checkpoint = _usable_checkpoint(folder, report)
-    trainer = make_trainer(recipe, settings, [keeper], data.steps_per_epoch)
+    if checkpoint is None:
+        start_from(module, recipe, folder.parent)
+    _prepare(module, settings)
+    loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
+    keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, memory, loggers)
+    micro_batch = MicroBatch(recipe, data, settings.micro_batch, folder.parent, settings.recompute)
+    averaged = Averaged(recipe.ema) if recipe.ema else None
+    # The keeper is last: its checkpoints hold what the others did in the step.
+    callbacks = [micro_batch, *([averaged] if averaged else []), keeper]
+    trainer = make_trainer(recipe, settings, callbacks, data.steps_per_epoch)
     failure: dict[str, Any] = {}
     results: dict[str, float] = {}
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with _out_of_memory(micro_batch, module):
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         report(Event("evaluate", keeper.progress(trainer)))
-        trainer.test(module, datamodule=data, verbose=False)
-        results = module.results()
+        results = _evaluate(recipe, folder, trainer, module, data, averaged)
         if not all(map(math.isfinite, results.values())):
             failure = {"reason": "test loss is not finite", "step": trainer.global_step, "lr": 0.0}
     except NonFinite as e:
@@ -160,10 +183,50 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     )
     if trainer.is_global_zero:
         record.save(folder)
+    trainer.strategy.barrier()  # the next stage of a chain begins with what this one wrote
     return record
 
 
-def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[L.Callback], steps_per_epoch: int) -> L.Trainer:
+def _prepare(module: Any, settings: Settings) -> None:
+    """What makes steps faster or smaller, and changes numbers in their last bits only."""
+    if settings.recompute:
+        module.backbone.weights_module.set_grad_checkpointing(True)
+    if settings.channels_last:
+        module.to(memory_format=torch.channels_last)
+        module.channels_last = True
+    if settings.compile:
+        module.backbone.compile()
+
+
+@contextlib.contextmanager
+def _out_of_memory(micro_batch: MicroBatch, module: Any) -> Iterator[None]:
+    """Say what to do about it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as e:
+        micro_batch.forget(module.device)
+        reason = f"out of memory on the device ({_first_line(e)}); the same command goes on with half the micro-batch"
+        raise MemoryError(reason) from e
+
+
+def _evaluate(
+    recipe: Recipe, folder: Path, trainer: L.Trainer, module: Any, data: Images, averaged: Averaged | None
+) -> dict[str, float]:
+    """The results of the weights that the recipe judges by; with an average, those of both under names of their own
+    too. Leaves the weights in the run's folder."""
+    found, weights = {}, {}
+    for kind in ("raw", "averaged") if averaged else ("raw",):
+        if kind == "averaged" and averaged:
+            averaged.load_average(module)
+        trainer.test(module, datamodule=data, verbose=False)
+        found[kind], weights[KEYS[kind]] = module.results(), weights_of(module)
+    if trainer.is_global_zero:
+        save_weights(weights, folder)
+    named = {f"{name}_{kind}": value for kind, results in found.items() for name, value in results.items()}
+    return {**found[recipe.judged], **(named if averaged else {})}
+
+
+def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], steps_per_epoch: int) -> L.Trainer:
     """Lightning's Trainer as every run has it. Raises BadInput where there is no such accelerator or device."""
     every, steps = recipe.eval_every * steps_per_epoch, recipe.epochs * steps_per_epoch
     try:
@@ -173,6 +236,8 @@ def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[L.Callback]
             precision=_precision(recipe.precision, settings.accelerator),
             max_epochs=-1,
             max_steps=steps,
+            num_nodes=settings.nodes,
+            strategy=settings.strategy,
             gradient_clip_val=recipe.clip or None,
             # The end of the run has an evaluation of its own.
             val_check_interval=every if 0 < every < steps else None,

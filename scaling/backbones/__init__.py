@@ -12,7 +12,7 @@ To add a backbone: a row in scaling/sizes.py, a file here, a line in FAMILIES, i
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -42,22 +42,25 @@ class Backbone(Protocol):
     def weights_module(self) -> nn.Module:
         """The module whose keys are those of the public checkpoints."""
 
-    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A public checkpoint's tensors, resampled to this patch and image. Raises BadInput where they are foreign."""
+    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+        """A public checkpoint's tensors, resampled to this patch and image; compat as in Recipe. Raises BadInput where
+        they are foreign."""
 
 
 def _deit(size: Size, recipe: Recipe) -> Backbone:
     from scaling.backbones.deit import Deit
 
-    return Deit(size, recipe.image, recipe.patch, drop_path=recipe.drop_path, position=recipe.position)
+    return Deit(size, recipe.image, recipe.patch, **_options(recipe))
 
 
 def _adventurer(size: Size, recipe: Recipe) -> Backbone:
     from scaling.backbones.adventurer import AdventurerBackbone
 
-    return AdventurerBackbone(
-        size, recipe.image, recipe.patch, flip=recipe.flip, drop_path=recipe.drop_path, position=recipe.position
-    )
+    return AdventurerBackbone(size, recipe.image, recipe.patch, flip=recipe.flip, **_options(recipe))
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return {"drop_path": recipe.drop_path, "position": recipe.position, "extend": recipe.extend}
 
 
 FAMILIES: dict[str, Callable[[Size, Recipe], Backbone]] = {
@@ -80,5 +83,5 @@ def build_backbone(recipe: Recipe) -> Backbone:
         backbone = FAMILIES[size.family](size, recipe)
     backbone.initialise(recipe.seed)
     if recipe.weights:
-        load_weights(backbone, recipe.weights)
+        load_weights(backbone, recipe.weights, recipe.compat)
     return backbone

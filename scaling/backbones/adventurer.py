@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones import Features
 from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
-from scaling.backbones.position import sincos_2d
+from scaling.backbones.patch import embedding
+from scaling.backbones.position import COMPATS, resample_as_released, sincos_2d
 from scaling.backbones.weights import initialise_by_name
 from scaling.optim import NO_DECAY
 from scaling.recipe import BadInput, check_name, check_patch
@@ -32,11 +33,11 @@ POOLS = ("token", "avg", "")  # what the head sees: the class token, the mean of
 
 
 class PatchEmbed(nn.Module):
-    """Pixels to tokens by a convolution whose kernel is its stride."""
+    """Pixels to tokens by a convolution whose kernel is its stride. extend: as patch.embedding's."""
 
-    def __init__(self, width: int, patch: int, channels: int = 3) -> None:
+    def __init__(self, width: int, image: int, patch: int, channels: int = 3, extend: int = 0) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, width, patch, patch)
+        self.proj = embedding(channels, width, image, patch, extend)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.proj(image_BCHW).flatten(2).transpose(1, 2)
@@ -58,6 +59,7 @@ class Adventurer(nn.Module):
         channels: int = 3,
         dropout: float = 0.0,
         pool: str = "token",
+        extend: int = 0,
     ) -> None:
         super().__init__()
         check_patch(image, patch)
@@ -73,7 +75,7 @@ class Adventurer(nn.Module):
         self.feature_info = [
             {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
         ]
-        self.patch_embed = PatchEmbed(size.width, patch, channels)
+        self.patch_embed = PatchEmbed(size.width, image, patch, channels, extend)
         self.pos_embed: Tensor
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
         if position == "learned":
@@ -230,9 +232,11 @@ class Adventurer(nn.Module):
             "blocks": [(r"^layers\.(\d+)", None), (r"^norm_f", (99999,))],  # timm's number for "the group before"
         }
 
-    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """Released keys for this patch and image: positions (class token last) and patch kernels resampled as timm
-        does. Raises BadInput where the blocks are not as many."""
+        does. compat: fixed, or official: positions as the released code resamples them, which takes the first for the
+        class token's and so shifts the grid by one. Raises BadInput where the blocks are not as many."""
+        check_name("compat", compat, COMPATS)
         kernel = state.get("patch_embed.proj.weight")
         depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
         if kernel is None or not depth:
@@ -240,16 +244,20 @@ class Adventurer(nn.Module):
         if depth != len(self.layers):
             raise BadInput(f"these are weights of {depth} blocks; this Adventurer has {len(self.layers)}")
         state = dict(state)
-        if kernel.ndim == 4 and kernel.shape[-1] != self.stride:
-            state["patch_embed.proj.weight"] = resample_patch_embed(kernel, [self.stride, self.stride])
+        own = self.patch_embed.proj.weight.shape[-1]
+        if kernel.ndim == 4 and kernel.shape[-1] != own:
+            state["patch_embed.proj.weight"] = resample_patch_embed(kernel, [own, own])
         if not isinstance(self.pos_embed, nn.Parameter):
             state.pop("pos_embed", None)
         elif "pos_embed" in state and state["pos_embed"].shape[1] != self.pos_embed.shape[1]:
             grid_1LD, cls_11D = state["pos_embed"][:, :-1], state["pos_embed"][:, -1:]
             if math.isqrt(grid_1LD.shape[1]) ** 2 != grid_1LD.shape[1]:
                 raise BadInput(f"these weights have positions of {grid_1LD.shape[1]} patches, which is no square")
-            grid_1LD = resample_abs_pos_embed(grid_1LD, [self.grid, self.grid], num_prefix_tokens=0)
-            state["pos_embed"] = torch.cat([grid_1LD, cls_11D], 1)
+            if compat == "official":
+                state["pos_embed"] = resample_as_released(state["pos_embed"], self.grid)
+            else:
+                grid_1LD = resample_abs_pos_embed(grid_1LD, [self.grid, self.grid], num_prefix_tokens=0)
+                state["pos_embed"] = torch.cat([grid_1LD, cls_11D], 1)
         return state
 
 
@@ -265,9 +273,10 @@ class AdventurerBackbone(nn.Module):
         flip: str = "released",
         drop_path: float = 0.0,
         position: str = "learned",
+        extend: int = 0,
     ) -> None:
         super().__init__()
-        self.net = Adventurer(size, image, patch, flip=flip, drop_path=drop_path, position=position)
+        self.net = Adventurer(size, image, patch, flip=flip, drop_path=drop_path, position=position, extend=extend)
         self.width, self.stride = size.width, patch
 
     def forward(self, image_BCHW: Tensor) -> Features:
@@ -282,6 +291,6 @@ class AdventurerBackbone(nn.Module):
         """The module whose keys are those of the released checkpoints."""
         return self.net
 
-    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """Released keys for this patch and image, as Adventurer.fit_state."""
-        return self.net.fit_state(state)
+        return self.net.fit_state(state, compat)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scaling.backbones.drop_path import DropPath
 from scaling.backbones.mix import mix
 from scaling.backbones.rms_norm import rms_norm
 from scaling.backbones.walk import Weights
@@ -64,20 +65,6 @@ class SwiGLU(nn.Module):
         return self.w3(F.silu(self.w1(x_BLD)) * self.w2(x_BLD))
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: an image's branch is dropped with this probability, and kept ones scaled to the same mean."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return x_BLD
-        kept_B11 = x_BLD.new_empty(x_BLD.shape[0], 1, 1).bernoulli_(1 - self.rate)
-        return x_BLD * (kept_B11 / (1 - self.rate))
-
-
 class Block(nn.Module):
     """Pre-norm: mixer over (heading average, tokens, class token), then SwiGLU."""
 
@@ -88,7 +75,7 @@ class Block(nn.Module):
         self.norm = RMSNorm(size.width)
         self.mlp = SwiGLU(size.width, size.mlp)
         self.norm_mlp = RMSNorm(size.width)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path, self.drop_path_mlp = DropPath(drop_path), DropPath(drop_path)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         u_BLD = self.norm(x_BLD)
@@ -98,7 +85,7 @@ class Block(nn.Module):
         if self.flip:
             mixed_BLD = torch.cat(_flipped(mixed_BLD), 1)
         x_BLD = x_BLD + self.drop_path(mixed_BLD)
-        return x_BLD + self.drop_path(self.mlp(self.norm_mlp(x_BLD)))
+        return x_BLD + self.drop_path_mlp(self.mlp(self.norm_mlp(x_BLD)))
 
 
 def _flipped(x_BLD: Tensor) -> list[Tensor]:

@@ -8,6 +8,8 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from scaling.backbones import Features
+from scaling.backbones.drop_path import DropPath
+from scaling.backbones.patch import embedding
 from scaling.backbones.position import sincos_2d
 from scaling.backbones.weights import initialise_by_name
 from scaling.recipe import BadInput, check_patch
@@ -17,7 +19,16 @@ from scaling.sizes import Size
 class Deit(nn.Module):
     """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero)."""
 
-    def __init__(self, size: Size, image: int, patch: int, *, drop_path: float = 0.0, position: str = "learned"):
+    def __init__(
+        self,
+        size: Size,
+        image: int,
+        patch: int,
+        *,
+        drop_path: float = 0.0,
+        position: str = "learned",
+        extend: int = 0,
+    ) -> None:
         super().__init__()
         check_patch(image, patch)
         self.width, self.stride = size.width, patch
@@ -31,10 +42,14 @@ class Deit(nn.Module):
             num_heads=size.width // size.head_dim,
             mlp_ratio=size.mlp / size.width,
             num_classes=0,
-            drop_path_rate=drop_path,
             init_values=1e-6 if is_deit3 else None,
             no_embed_class=is_deit3,
         )
+        if extend:
+            self.vit.patch_embed.proj = embedding(3, size.width, image, patch, extend)
+        for n, block in enumerate(self.vit.blocks):  # image by image; timm's has numbers of the batch's
+            rate = drop_path * n / max(size.depth - 1, 1)
+            block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
 
     def forward(self, image_BCHW: Tensor) -> Features:
         tokens_BLD = self.vit.forward_features(image_BCHW)
@@ -73,8 +88,9 @@ class Deit(nn.Module):
         """The module whose keys are those of timm's checkpoints."""
         return self.vit
 
-    def fit_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions."""
+    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
+        class token is first here, as every code has it: compat makes no difference."""
         if "patch_embed.proj.weight" not in state or "pos_embed" not in state:
             raise BadInput("these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed")
         width = state["pos_embed"].shape[-1]

@@ -32,13 +32,16 @@ def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, s
             rule(module, name)
 
 
-def read_state_dict(source: str) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), or timm:NAME.
+def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
+    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), timm:NAME, or a hub
+    address, hf:OWNER/REPOSITORY/FILE or https://…, that such a file lies at.
 
-    A torch file may hold them bare or under "model" (as the DeiT and Adventurer releases do) or "state_dict".
+    A torch file may hold them bare or under a key (as the DeiT and Adventurer releases do): the first of keys it has.
     """
     if source.startswith("timm:"):
         return _from_timm(source.removeprefix("timm:"))
+    if source.startswith(("hf:", "https://")):
+        return read_state_dict(_fetched(source), keys)
     path = Path(source)
     if not path.is_file():
         raise BadInput(f"weights {source}: no such file; name a .pth or .safetensors file, or timm:NAME")
@@ -51,7 +54,7 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     except Exception as e:  # torch and safetensors raise many kinds, all of which mean the same to the user
         reason = str(e).splitlines()[0][:200]
         raise BadInput(f"weights {source} cannot be read as tensors alone ({reason}); nothing else is loaded") from e
-    return unwrapped(state, source)
+    return unwrapped(state, source, keys)
 
 
 def unwrapped(checkpoint: object, source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
@@ -65,6 +68,25 @@ def unwrapped(checkpoint: object, source: str, keys: tuple[str, ...] = ("model",
     return state
 
 
+def _fetched(address: str) -> str:
+    """The file at a hub address, from the cache where it is there already."""
+    try:
+        if address.startswith("https://"):
+            folder = Path(torch.hub.get_dir()) / "checkpoints"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / address.rsplit("/", 1)[-1].split("?")[0]
+            if not path.exists():
+                torch.hub.download_url_to_file(address, str(path), progress=False)
+            return str(path)
+        from huggingface_hub import hf_hub_download
+
+        owner, repository, name = address.removeprefix("hf:").split("/", 2)
+        return hf_hub_download(f"{owner}/{repository}", name)
+    except Exception as e:  # many kinds: no network, no such file, no right to it
+        reason = (str(e).splitlines() or [""])[0][:200]
+        raise BadInput(f"weights {address} cannot be fetched ({type(e).__name__}: {reason}); give a file") from e
+
+
 def _from_timm(name: str) -> dict[str, Tensor]:
     import timm
 
@@ -75,18 +97,18 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         raise BadInput(f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {reason})") from e
 
 
-def load_weights(backbone: Backbone, source: str) -> None:
+def load_weights(backbone: Backbone, source: str, compat: str = "fixed") -> None:
     """Load source into a backbone, by key and strictly; the classifier's head in it is left out.
 
-    The backbone resamples what depends on patch and image (its method `fit_state`). Raises BadInput with the keys
-    that do not fit.
+    The backbone resamples what depends on patch and image (its method `fit_state`, to which compat goes). Raises
+    BadInput with the keys that do not fit.
     """
-    load_state(backbone, read_state_dict(source), source)
+    load_state(backbone, read_state_dict(source), source, compat)
 
 
-def load_state(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
+def load_state(backbone: Backbone, state: dict[str, Tensor], source: str, compat: str = "fixed") -> None:
     """load_weights, from tensors already read; source: how an error names them."""
-    state = {k: v for k, v in backbone.fit_state(state).items() if not k.startswith(("head.", "head_dist."))}
+    state = {k: v for k, v in backbone.fit_state(state, compat).items() if not k.startswith(("head.", "head_dist."))}
     check_fit(state, backbone.weights_module.state_dict(), source)
     backbone.weights_module.load_state_dict(state)
 

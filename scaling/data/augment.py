@@ -1,28 +1,42 @@
-"""Training augmentation. Random numbers come from (seed, epoch, index) alone, whatever the worker or the batch."""
+"""Training augmentation. Random numbers come from the seed and the draw alone, whatever the worker or the batch.
+
+What works on images of one size is done to a batch at once (augment_batch), the rest to an image at a time (view).
+"""
+
+import functools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision.transforms import v2
 
-from scaling.data.batch import Draw
+from scaling.data.batch import MEAN, STD, Draw
 from scaling.data.counter import GOLDEN, finalise
+from scaling.recipe import BadInput, Recipe
+
+VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # of the recipe's augment: made an image at a time
+JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
+ERASING, DROPPING = 101, 201  # first streams of random numbers; those of augment_batch are 1 to 3, a view's seed is 1
 
 
-def uniform(draws: list[Draw], seed: int, streams: int) -> np.ndarray:
-    """(len(draws), streams) numbers in [0, 1), each row a function of seed, epoch and index."""
-    state = np.array([(d.epoch << 40) ^ d.image for d in draws], np.uint64)[:, None]
+def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.ndarray:
+    """(len(draws), streams) numbers in [0, 1), each row a function of seed and draw."""
+    state = np.array([(d.epoch << 40) ^ (d.copy << 36) ^ d.image for d in draws], np.uint64)[:, None]
     with np.errstate(over="ignore"):
         state = finalise(state + np.uint64(seed) * GOLDEN)
-        state = finalise(state + np.arange(1, streams + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
+        state = finalise(state + np.arange(first, first + streams, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
     return (state >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) -> Tensor:
     """Augment decoded images of one size together. how: none, flip (left-right, half of the images), or pad_crop_flip
     (shift by up to an eighth of the side as well, edges mirrored)."""
-    if how == "none":
+    if how in ("none", ""):
         return image_BCHW
     numbers = uniform(draws, seed, 3)
     side = image_BCHW.shape[-1]
@@ -47,11 +61,74 @@ def fit_image(image: Image.Image, side: int, crop: float) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + side, top + side))).transpose(2, 0, 1)
 
 
-def resized_crop(image: Image.Image, side: int, draw: Draw, seed: int) -> np.ndarray:
-    """The usual ImageNet training view: 8 to 100 % of the area at ratio 3/4 to 4/3, to side px, then maybe flipped."""
-    key = int(uniform([draw], seed, 1)[0, 0] * 2**53)
+def view(image: Image.Image, recipe: Recipe, draw: Draw) -> np.ndarray:
+    """A training view of one image by the recipe's augment, one of VIEWS, and its rand_augment. uint8 (3, H, W)."""
+    with seeded_by(draw, recipe.seed):
+        return np.asarray(_view(recipe.augment, recipe.image, recipe.rand_augment)(image)).transpose(2, 0, 1)
+
+
+@contextmanager
+def seeded_by(draw: Draw, seed: int, stream: int = 1) -> Iterator[None]:
+    """Random numbers of torch, numpy and Python that follow from a draw inside, untouched outside."""
+    key = int(uniform([draw], seed, 1, stream)[0, 0] * 2**53)
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  timm's augmentations use it
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(key)
-        view = v2.RandomResizedCrop(side, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)(image)
-        view = v2.RandomHorizontalFlip()(view)
-    return np.asarray(view).transpose(2, 0, 1)
+        random.seed(key)
+        np.random.seed(key % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+@functools.cache
+def _view(how: str, side: int, rand_augment: str) -> Callable[[Image.Image], Image.Image]:
+    bicubic = v2.InterpolationMode.BICUBIC
+    steps: list[Any] = [v2.RandomResizedCrop(side, interpolation=bicubic, antialias=True), v2.RandomHorizontalFlip()]
+    if how == "three_augment_simple":  # as in DeiT III's code
+        steps = [v2.Resize(side, bicubic), v2.RandomCrop(side, 4, padding_mode="reflect"), v2.RandomHorizontalFlip()]
+    if how in ("three_augment", "three_augment_simple"):
+        one_of_three = v2.RandomChoice([v2.Grayscale(3), v2.RandomSolarize(128, p=1.0), v2.Lambda(_blur)])
+        steps += [one_of_three, v2.ColorJitter(JITTER, JITTER, JITTER)]
+    if rand_augment:
+        steps.append(_rand_augment(rand_augment, side))
+    return v2.Compose(steps)
+
+
+def _blur(image: Image.Image) -> Image.Image:
+    """As DeiT III's code blurs: a radius of 0.1 to 2 px."""
+    return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
+
+
+def _rand_augment(words: str, side: int) -> Any:
+    """timm's RandAugment, with the settings of timm's own ImageNet transform."""
+    from timm.data.auto_augment import rand_augment_transform
+
+    colour = tuple(round(255 * m) for m in MEAN)
+    return rand_augment_transform(words, {"translate_const": int(side * 0.45), "img_mean": colour})
+
+
+def check_rand_augment(words: str) -> None:
+    """Raise BadInput unless timm understands them."""
+    try:
+        _rand_augment(words, 224)
+    except Exception as e:  # timm asserts, and raises what int() raises
+        raise BadInput(f"rand_augment {words!r} is not what timm reads, such as rand-m9-mstd0.5-inc1") from e
+
+
+def erase(image_BCHW: Tensor, draws: list[Draw], seed: int, share: float) -> Tensor:
+    """timm's random erasing (noise a pixel) of this share of the images, in place. uint8; noise beyond it is clipped."""
+    if not share:
+        return image_BCHW
+    from timm.data.random_erasing import RandomErasing
+
+    eraser = RandomErasing(1.0, mode="pixel", device="cpu")
+    mean_311, std_311 = (torch.tensor(t).mul_(255).view(3, 1, 1) for t in (MEAN, STD))
+    chosen = np.flatnonzero(uniform(draws, seed, 1, ERASING)[:, 0] < share).tolist()
+    for i in chosen:
+        with seeded_by(draws[i], seed, ERASING + 1):
+            normal_3HW = eraser((image_BCHW[i] - mean_311) / std_311)
+        image_BCHW[i] = (normal_3HW * std_311 + mean_311).round_().clamp_(0, 255).to(torch.uint8)
+    return image_BCHW

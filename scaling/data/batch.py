@@ -16,13 +16,18 @@ class Batch(NamedTuple):
     image_BCHW: Tensor  # uint8
     label_B: Tensor  # int64
     skipped: int = 0  # images left out of this batch because their files cannot be read
+    # Numbers in [0, 1), a row an image and a column a branch that may be dropped: they follow from the draws, so that
+    # stochastic depth does not depend on how a batch is cut up. None: nothing is dropped.
+    random_BS: Tensor | None = None
 
 
 class Draw(NamedTuple):
-    """One image of the training stream: which one, in which epoch (augmentation depends on both and on the seed)."""
+    """One image of the training stream: which one, in which epoch, the how manieth of its copies there (repeated
+    augmentation). Augmentation depends on all three and on the seed."""
 
     epoch: int
     image: int
+    copy: int = 0
 
 
 def normalise(image_BCHW: Tensor) -> Tensor:

@@ -8,39 +8,45 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scaling.data import shapes
-from scaling.data.augment import augment_batch, fit_image, resized_crop
+from scaling.data.augment import DROPPING, VIEWS, augment_batch, erase, fit_image, uniform, view
 from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
 from scaling.data.order import Stream, steps_per_epoch, subset
 from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
+from scaling.sizes import SIZES
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
+TEST = ""  # instead of an augment: a test set's images, as they are
 SHAPES_TRAIN, SHAPES_TEST = 2**20, 2**14  # images of the embedded set where the recipe says "all"
 
 
 class InMemory(Dataset):
-    """Decoded images. image_NCHW uint8, label_N int64; augment and seed as in Recipe."""
+    """Decoded images. image_NCHW uint8, label_N int64; augment: that of the recipe, or TEST."""
 
-    def __init__(self, image_NCHW: Tensor, label_N: Tensor, augment: str, seed: int, skipped: int = 0) -> None:
+    def __init__(self, image_NCHW: Tensor, label_N: Tensor, recipe: Recipe, augment: str, skipped: int = 0) -> None:
         self.image_NCHW, self.label_N = image_NCHW, label_N
-        self.augment, self.seed, self.skipped = augment, seed, skipped
+        self.recipe, self.augment, self.skipped = recipe, augment, skipped
 
     def __len__(self) -> int:
         return len(self.label_N)
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         indices = torch.tensor([d.image for d in draws])
-        images = augment_batch(self.image_NCHW[indices], draws, self.seed, self.augment)
-        return Batch(images, self.label_N[indices])
+        images = self.image_NCHW[indices]
+        if self.augment in VIEWS:
+            pictures = [Image.fromarray(image_HWC) for image_HWC in images.permute(0, 2, 3, 1).numpy()]
+            images = _stack([view(p, self.recipe, d) for p, d in zip(pictures, draws, strict=True)], self.recipe)
+        return _batch(images, self.label_N[indices], draws, self.recipe, self.augment)
 
 
 class OnDisk(Dataset):
-    """Files that are decoded as they are asked for. indices: which of the files; augment as in Recipe."""
+    """Files that are decoded as they are asked for. indices: which of the files; augment: as for InMemory."""
 
     def __init__(self, files: Files, indices: np.ndarray, recipe: Recipe, augment: str, skipped: int = 0) -> None:
         self.files, self.indices, self.recipe, self.augment = files, indices, recipe, augment
@@ -58,19 +64,34 @@ class OnDisk(Dataset):
                 if self.recipe.bad_images == "stop":
                     raise BadInput(f"unreadable image {e}; mend it or take --bad-images skip") from e
                 continue
-            if self.augment == "resized_crop":
-                views.append(resized_crop(image, self.recipe.image, draw, self.recipe.seed))
+            if self.augment in VIEWS:
+                views.append(view(image, self.recipe, draw))
             else:
                 views.append(fit_image(image, self.recipe.image, self.recipe.crop))
             labels.append(label)
             good.append(draw)
         if not views and (len(draws) > 1 or self.files.split == "train"):  # one may be all that a test set ends with
             raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
-        side = self.recipe.image
-        images = torch.from_numpy(np.stack(views) if views else np.empty((0, 3, side, side), np.uint8))
-        if self.augment not in ("none", "resized_crop"):
-            images = augment_batch(images, good, self.recipe.seed, self.augment)
-        return Batch(images, torch.tensor(labels, dtype=torch.int64), len(draws) - len(views))
+        labels_B = torch.tensor(labels, dtype=torch.int64)
+        return _batch(_stack(views, self.recipe), labels_B, good, self.recipe, self.augment, len(draws) - len(views))
+
+
+def _stack(views: list[np.ndarray], recipe: Recipe) -> Tensor:
+    side = recipe.image
+    return torch.from_numpy(np.stack(views) if views else np.empty((0, 3, side, side), np.uint8))
+
+
+def _batch(
+    image_BCHW: Tensor, label_B: Tensor, draws: list[Draw], recipe: Recipe, augment: str, skipped: int = 0
+) -> Batch:
+    """What is done to all images at once, and the numbers that the model will want."""
+    if augment not in VIEWS:
+        image_BCHW = augment_batch(image_BCHW, draws, recipe.seed, augment)
+    if augment == TEST:
+        return Batch(image_BCHW, label_B, skipped)
+    branches = 2 * SIZES[recipe.backbone].depth if recipe.drop_path else 0
+    random_BS = torch.from_numpy(uniform(draws, recipe.seed, branches, DROPPING)).float() if branches else None
+    return Batch(erase(image_BCHW, draws, recipe.seed, recipe.erasing), label_B, skipped, random_BS)
 
 
 class Images(L.LightningDataModule):
@@ -79,6 +100,7 @@ class Images(L.LightningDataModule):
     def __init__(self, recipe: Recipe, workers: int = 0) -> None:
         super().__init__()
         self.recipe, self.workers = recipe, workers
+        self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
         self.train_set: InMemory | OnDisk
         self.test_set: InMemory | OnDisk
 
@@ -87,13 +109,13 @@ class Images(L.LightningDataModule):
         r = self.recipe
         if r.data == "shapes":
             self.train_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
-            self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, "none")
+            self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, TEST)
         else:
             kind = r.data if "/" in r.data else ""
             train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
             agree(train, test, r.classes)
             self.train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
-            self.test_set = _read(test, r, subset(len(test), r.test_images), "none")
+            self.test_set = _read(test, r, subset(len(test), r.test_images), TEST)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), r.batch)
 
     @property
@@ -115,7 +137,15 @@ class Images(L.LightningDataModule):
         if self.recipe.batch % world:
             raise BadInput(f"batch {self.recipe.batch} cannot be divided among {world} devices")
         order = Stream(
-            len(self.train_set), self.recipe.batch, self.recipe.seed, start, self.total_steps, rank=rank, world=world
+            len(self.train_set),
+            self.recipe.batch,
+            self.recipe.seed,
+            start,
+            self.total_steps,
+            rank=rank,
+            world=world,
+            micro_batches=self.micro_batches,
+            repeats=self.recipe.repeats,
         )
         return self._loader(self.train_set, batch_sampler=order)
 
@@ -167,12 +197,12 @@ def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
         batch = shapes.render(0, np.arange(part.start, part.stop), recipe.image, split=split)
         image_NCHW[part] = batch.image_BHWC.transpose(0, 3, 1, 2)
         label_N[part] = batch.label_B
-    return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), augment, recipe.seed)
+    return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), recipe, augment)
 
 
 def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> InMemory | OnDisk:
     """Decode all of it where it fits in memory; else look at both ends of every file, and read as we go."""
-    if augment != "resized_crop" and len(indices) * 3 * recipe.image**2 <= MEMORY_LIMIT:
+    if augment not in VIEWS and len(indices) * 3 * recipe.image**2 <= MEMORY_LIMIT:
 
         def decode(i: int) -> tuple[np.ndarray, int]:
             image, label = files.load(i)
@@ -182,7 +212,7 @@ def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> In
         good = without_bad(found, recipe.bad_images, files.split)
         image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
         label_N = torch.tensor([label for _, (_, label) in good])
-        return InMemory(image_NCHW, label_N, augment, recipe.seed, len(indices) - len(good))
+        return InMemory(image_NCHW, label_N, recipe, augment, len(indices) - len(good))
     ends = list(zip(indices.tolist(), in_threads(files.check, indices), strict=True))
     kept = np.array([i for i, _ in without_bad(ends, recipe.bad_images, files.split)])
     return OnDisk(files, kept, recipe, augment, len(indices) - len(kept))

@@ -33,20 +33,45 @@ def steps_per_epoch(n: int, batch: int) -> int:
     return n // batch
 
 
-class Stream:
-    """A batch sampler for torch's DataLoader: the draws of steps start .. stop - 1, this rank's share of each.
+def folded(n: int, shares: int) -> list[np.ndarray]:
+    """Positions 0 .. n - 1 of a batch in equal shares, each closed under i -> n - 1 - i and in an order whose reverse is
+    its partners': mixing a share with its own reverse, as timm's Mixup does, is mixing the batch with its reverse, into
+    however many shares it is cut. Shares of an odd length cannot be closed: those are plain slices."""
+    size = n // shares
+    if size % 2:
+        return list(np.arange(n).reshape(shares, size))
+    half = np.arange(n // 2).reshape(shares, size // 2)
+    return [np.concatenate([first, n - 1 - first[::-1]]) for first in half]
 
-    n: images; batch: over all ranks, which it divides among. Iterating it twice gives the same.
+
+class Stream:
+    """A batch sampler for torch's DataLoader: this rank's share of the steps start .. stop - 1, in micro-batches.
+
+    n: images; batch: over all ranks, among which and among whose micro-batches it divides. repeats: copies of an image
+    that follow each other; an epoch has as many steps as without. Iterating it twice gives the same.
     """
 
-    def __init__(self, n: int, batch: int, seed: int, start: int, stop: int, *, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch: int,
+        seed: int,
+        start: int,
+        stop: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        micro_batches: int = 1,
+        repeats: int = 1,
+    ) -> None:
         self.n, self.batch, self.seed, self.start, self.stop = n, batch, seed, start, stop
-        self.rank, self.world = rank, world
+        self.micro_batches, self.repeats = micro_batches, repeats
+        self.shares = folded(batch, world * micro_batches)[rank * micro_batches : (rank + 1) * micro_batches]
         self.per_epoch = steps_per_epoch(n, batch)
 
     def __len__(self) -> int:
-        """Steps of the whole run, start not taken off: Lightning counts a resumed run's batches from its beginning."""
-        return self.stop
+        """Micro-batches of the whole run, start not taken off: Lightning counts a resumed run's from its beginning."""
+        return self.stop * self.micro_batches
 
     def __iter__(self) -> Iterator[list[Draw]]:
         order, of_epoch = np.empty(0, np.int64), -1
@@ -54,5 +79,7 @@ class Stream:
             epoch, within = divmod(step, self.per_epoch)
             if epoch != of_epoch:
                 order, of_epoch = permutation(self.n, self.seed, epoch), epoch
-            share = order[within * self.batch : (within + 1) * self.batch][self.rank :: self.world]
-            yield [Draw(epoch, int(i)) for i in share]
+            places = np.arange(within * self.batch, (within + 1) * self.batch)
+            images, copies = order[places // self.repeats].tolist(), (places % self.repeats).tolist()
+            for share in self.shares:
+                yield [Draw(epoch, images[i], copies[i]) for i in share.tolist()]

@@ -1,15 +1,19 @@
 """Classification: one label an image, cross-entropy [nats]. No files, no schedule of evaluations here."""
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from scaling.backbones import build_backbone
+from scaling.backbones.drop_path import set_draws
 from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
 from scaling.optim import lr_factor, parameter_groups, warmup_steps
@@ -31,6 +35,7 @@ class Classify(L.LightningModule):
         with seeded(recipe.seed):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        self.mixing, self.channels_last = _mixing(recipe), False
         self.test_loss = MeanMetric()
         self.top1 = MulticlassAccuracy(recipe.classes, top_k=1, average="micro")
         self.top5 = MulticlassAccuracy(recipe.classes, top_k=min(5, recipe.classes), average="micro")
@@ -38,10 +43,31 @@ class Classify(L.LightningModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to logits (B, classes)."""
-        return self.head(self.backbone(normalise(image_BCHW)).summary_BD)
+        return self._logits(normalise(image_BCHW))
+
+    def _logits(self, image_BCHW: Tensor) -> Tensor:
+        if self.channels_last:
+            image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
+        return self.head(self.backbone(image_BCHW).summary_BD)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
+        set_draws(self.backbone, batch.random_BS)
+        if self.mixing is None:
+            return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
+        image_BCHW, target_BK = self._mixed(normalise(batch.image_BCHW), batch.label_B)
+        return cross_entropy(self._logits(image_BCHW), target_BK)
+
+    def _mixed(self, image_BCHW: Tensor, label_B: Tensor) -> tuple[Tensor, Tensor]:
+        """timm's mixing of a batch with its reverse, by random numbers that follow from seed and step: all shares
+        of a step mix alike, and data/order.py deals them so that partners are together."""
+        assert self.mixing is not None
+        before = np.random.get_state()  # noqa: NPY002  timm's Mixup uses it
+        np.random.seed((self.recipe.seed * 1_000_003 + self.trainer.global_step) % 2**32)  # noqa: NPY002
+        try:
+            image_BCHW, target_BK = self.mixing(image_BCHW, label_B)
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+        return image_BCHW, target_BK
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
@@ -72,8 +98,18 @@ class Classify(L.LightningModule):
     def configure_optimizers(self) -> Any:
         r = self.recipe
         optimiser = torch.optim.AdamW(
-            parameter_groups(self, r.weight_decay), lr=r.lr, betas=(r.beta1, r.beta2), fused=True
+            parameter_groups(self, r.weight_decay, r.peak_lr, r.layer_decay),
+            lr=r.peak_lr,
+            betas=(r.beta1, r.beta2),
+            fused=True,
         )
         warmup = warmup_steps(r, self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, warmup, self.total_steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _mixing(recipe: Recipe) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """timm's mixup and CutMix, smoothing included; None where the recipe has neither."""
+    if not (recipe.mixup or recipe.cutmix):
+        return None
+    return Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=recipe.classes)

@@ -1,0 +1,44 @@
+"""Lightning's loggers by name, for those who watch runs elsewhere. curve.csv is always written and needs none."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import loggers
+
+from scaling.recipe import BadInput, Recipe, check_name
+
+NAMES = ("tensorboard", "wandb", "mlflow")
+
+
+def names_of(text: str) -> list[str]:
+    """From "tensorboard,wandb". Raises BadInput for a name that there is not."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        check_name("logger", name, (*NAMES, "csv"))
+    return [name for name in dict.fromkeys(names) if name != "csv"]
+
+
+def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
+    """The loggers of a run, all of whose files are in its folder. Raises BadInput where a package is missing."""
+    made = []
+    for name in names_of(text):
+        try:
+            if name == "tensorboard":
+                logger: Any = loggers.TensorBoardLogger(str(folder), name="tensorboard", version="")
+            elif name == "wandb":
+                logger = loggers.WandbLogger(
+                    name=recipe.run_id,
+                    id=recipe.run_id,
+                    group=recipe.group,
+                    save_dir=str(folder),
+                    project="patch-scaling",
+                )
+            else:
+                logger = loggers.MLFlowLogger(
+                    experiment_name=recipe.group, run_name=recipe.run_id, save_dir=str(folder / "mlruns")
+                )
+        except ModuleNotFoundError as e:
+            raise BadInput(f"logger {name} needs a package that is not installed: pip install {name}") from e
+        logger.log_hyperparams(recipe.to_dict())
+        made.append(logger)
+    return made

@@ -1,0 +1,183 @@
+"""How many images of a step a device takes at a time. The recipe's batch holds whatever this is: what a device cannot
+take at once, it takes in turns, and the gradients add up (accumulation)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import psutil
+import torch
+
+from scaling import costs
+from scaling.data.batch import Batch
+from scaling.data.classification import Images
+from scaling.recipe import BadInput, Recipe
+from scaling.record import write_atomically
+
+MEMORY = "micro_batch.json"  # in the results folder: what was found, by device and model
+SHARE = 0.8  # of the free memory that a plan may fill
+
+
+def sizes(batch: int, world: int, even: bool) -> list[int]:
+    """The micro-batches that a batch can be cut into on so many devices, ascending. even: mixing needs pairs.
+
+    Raises BadInput where the devices cannot share the batch."""
+    if batch % world:
+        near = [n for n in (batch - batch % world, batch - batch % world + world) if n]
+        raise BadInput(
+            f"batch {batch} cannot be divided among {world} devices; nearest that can: {', '.join(map(str, near))}"
+        )
+    share = batch // world
+    found = [n for n in range(1, share + 1) if share % n == 0 and not (even and n % 2)]
+    if not found:
+        raise BadInput(
+            f"mixup and cutmix mix pairs, and batch {batch} leaves {share} image(s) to each of {world} device(s); "
+            "take a batch with an even share"
+        )
+    return found
+
+
+def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
+    """The largest of sizes that fits: begin at the planned number of images, double, back off. Raises BadInput where
+    not even the smallest does."""
+    at = max([i for i, n in enumerate(sizes) if n <= planned], default=0)
+    if fits(sizes[at]):
+        while at + 1 < len(sizes):
+            above = max(i for i, n in enumerate(sizes) if n <= max(2 * sizes[at], sizes[at + 1]))
+            if not fits(sizes[above]):
+                break
+            at = above
+        return sizes[at]
+    while at > 0:
+        at = max([i for i, n in enumerate(sizes[:at]) if n <= sizes[at] // 2], default=0)
+        if fits(sizes[at]):
+            return sizes[at]
+    raise BadInput(
+        f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --recompute, or a larger patch"
+    )
+
+
+class MicroBatch(L.Callback):
+    """Finds the micro-batch when training begins, and cuts the stream and the steps accordingly.
+
+    asked: by the user; 0: find it. On a CUDA device steps are tried; elsewhere the plan is all there is to go by."""
+
+    def __init__(self, recipe: Recipe, data: Images, asked: int, results: Path, recompute: bool) -> None:
+        self.recipe, self.data, self.asked, self.recompute = recipe, data, asked, recompute
+        self.memory = results / MEMORY
+        self.micro_batches = 1
+        self._loaded: tuple[dict[str, Any], int] | None = None
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        r, world = self.recipe, trainer.world_size
+        possible = sizes(r.batch, world, even=bool(r.mixup or r.cutmix))
+        found = self._asked(possible) if self.asked else self._found(possible, trainer, pl_module)
+        self.micro_batches = r.batch // world // found
+        self.data.micro_batches = trainer.accumulate_grad_batches = self.micro_batches
+        if self._loaded is not None:
+            _recount(*self._loaded, self.micro_batches)
+
+    def _asked(self, possible: list[int]) -> int:
+        if self.asked not in possible:
+            raise BadInput(
+                f"micro_batch {self.asked} does not cut batch {self.recipe.batch} evenly; these do: "
+                + ", ".join(map(str, possible))
+            )
+        return self.asked
+
+    def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
+        device = task.device
+        planned = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
+        planned //= costs.activation_bytes(self.recipe, recompute=self.recompute)
+        if device.type != "cuda":
+            return max([n for n in possible if n <= planned], default=possible[0])
+        key = f"{torch.cuda.get_device_name(device)}, {self._model()}"
+        known = self._known().get(key, 0)
+        found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.recipe, n))
+        found = _least(found, trainer.world_size, device)  # every rank the same
+        if trainer.is_global_zero and found != known:
+            write_atomically(self.memory, json.dumps({**self._known(), key: found}, indent=1, sort_keys=True) + "\n")
+        return found
+
+    def forget(self, device: torch.device) -> None:
+        """What was remembered has run out of memory after all: half of it next time."""
+        key, known = f"{torch.cuda.get_device_name(device)}, {self._model()}", self._known()
+        if key in known:
+            known[key] = max(1, known[key] // 2)
+            write_atomically(self.memory, json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+    def _model(self) -> str:
+        r = self.recipe
+        return f"{r.task} {r.backbone} {r.image}/{r.patch} {r.precision}{' recompute' if self.recompute else ''}"
+
+    def _known(self) -> dict[str, int]:
+        try:
+            return {str(k): int(v) for k, v in json.loads(self.memory.read_text()).items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+    # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["micro_batches"] = self.micro_batches
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint.get("micro_batches", 1)
+
+
+def _recount(loops: dict[str, Any], before: int, now: int) -> None:
+    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this."""
+    for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
+        for name, value in counts.items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                steps = -(-value // before)
+                counts[name] = steps * now - (steps * before - value)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that may still be taken on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    for name, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:  # a container's limit
+            limit = int(Path("/sys/fs/cgroup", name).read_text())
+            free = min(free, limit - int(Path("/sys/fs/cgroup", used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return max(free, 0)
+
+
+def _fits(task: Any, recipe: Recipe, images: int) -> bool:
+    """Whether a step of so many images runs; nothing is left of it."""
+    device = task.device
+    random_BS = torch.rand(images, 1000, device=device) if recipe.drop_path else None
+    batch = Batch(
+        torch.zeros(images, 3, recipe.image, recipe.image, dtype=torch.uint8, device=device),
+        torch.zeros(images, dtype=torch.int64, device=device),
+        random_BS=random_BS,
+    )
+    try:
+        with task.trainer.precision_plugin.train_step_context():
+            task.training_step(batch, 0).backward()
+        torch.cuda.synchronize(device)
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        task.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    return True
+
+
+def _least(found: int, world: int, device: torch.device) -> int:
+    if world == 1:
+        return found
+    value = torch.tensor(found, device=device)
+    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MIN)
+    return int(value)
