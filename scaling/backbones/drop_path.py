@@ -1,5 +1,6 @@
 """Stochastic depth (arXiv 1603.09382), image by image: what an image loses does not depend on the batch around it."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -16,7 +17,8 @@ class DropPath(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x_BLD
-        draws_B = x_BLD.new_empty(len(x_BLD)).uniform_() if self.draws_B is None else self.draws_B
+        # float32 whatever x is: bfloat16's steps of 1/256 would drop more than the rate
+        draws_B = torch.rand(len(x_BLD), device=x_BLD.device) if self.draws_B is None else self.draws_B
         kept_B = (draws_B >= self.rate).to(x_BLD.dtype) / (1 - self.rate)
         return x_BLD * kept_B.view(-1, *[1] * (x_BLD.ndim - 1))
 

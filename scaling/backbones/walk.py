@@ -77,7 +77,9 @@ class Walk:
         chunks = -(-self.length // self.chunk)  # of an image
         numbers = STRETCH["cpu"] * torch.get_num_threads() if zxBCdt.device.type == "cpu" else STRETCH["other"]
         room = max(LEAST_CHUNKS, numbers // (self.inner * self.chunk))
-        self.images, self.tokens = max(1, room // chunks), min(room, chunks) * self.chunk
+        # Evenly, up to half as long again: lengths are a power of two and a token or two, often enough.
+        self.images = _evenly(self.batch, room // chunks)
+        self.tokens = _evenly(chunks, room) * self.chunk if self.images == 1 else self.length
         self.count = -(-self.length // self.tokens)  # stretches of an image
         self.same_KBL1 = None if self.ids is None else _same_segment(self.ids, self.taps)
 
@@ -165,6 +167,11 @@ class Gradients:
             self.norm_I,
         )
         return [g.to(dtype) for g, dtype in zip((self.zxBCdt, *weights), dtypes, strict=True)]
+
+
+def _evenly(total: int, near: int) -> int:
+    """The size of equal parts of total, near this."""
+    return -(-total // max(1, round(total / max(1, near))))
 
 
 def _same_segment(ids_BL: Tensor, taps: int) -> Tensor:
