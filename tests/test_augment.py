@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scaling.data.augment import augment_batch, fit_image, resized_crop, uniform
+from scaling.data.augment import augment_batch, erase, fit_image, uniform
 from scaling.data.batch import Draw, normalise
 
 
@@ -21,9 +21,15 @@ def test_an_image_is_augmented_alike_whatever_its_batch(how):
     assert torch.equal(together, torch.stack(alone))
 
 
-def test_seed_epoch_and_index_each_change_the_numbers():
-    rows = [uniform([Draw(e, i)], s, 2) for e in (0, 1) for i in (0, 1) for s in (0, 1)]
-    assert len({tuple(r.ravel()) for r in rows}) == 8
+def test_seed_epoch_index_and_copy_each_change_the_numbers():
+    draws = [Draw(e, i, c) for e in (0, 1) for i in (0, 1) for c in (0, 1)]
+    rows = [row for seed in (0, 1) for row in uniform(draws, seed, 2)]
+    assert len({tuple(row) for row in rows}) == 16
+
+
+def test_a_later_first_stream_goes_on_where_the_earlier_ones_end():
+    draws = [Draw(1, i, 2) for i in range(5)]
+    assert np.array_equal(uniform(draws, 7, 6)[:, 4:], uniform(draws, 7, 2, first=5))
 
 
 def test_the_numbers_are_uniform_and_independent():
@@ -72,18 +78,41 @@ def test_the_crop_ratio_keeps_the_centre():
     assert (fit_image(Image.fromarray(pixels), 16, 0.5) == 255).all()
 
 
-def test_a_resized_crop_follows_from_its_draw_and_leaves_torchs_numbers_alone():
-    image = Image.fromarray(images(1, 48)[0].permute(1, 2, 0).numpy())
-    torch.manual_seed(5)
-    before = torch.random.get_rng_state()
-    a, b = (resized_crop(image, 16, Draw(1, 2), 3) for _ in range(2))
-    assert np.array_equal(a, b)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert not np.array_equal(a, resized_crop(image, 16, Draw(1, 3), 3))
-
-
 def test_normalise_matches_the_usual_formula():
     batch = images(4)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     wanted = (batch.double() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
     torch.testing.assert_close(normalise(batch), wanted.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_the_share_asked_for_is_erased_and_each_time_a_rectangle():
+    """timm's: noise a pixel on 2 % to a third of the area. What it left alone is as it was, to the byte."""
+    batch = images(1, 32).expand(1000, -1, -1, -1)
+    erased = erase(batch.clone(), [Draw(0, i) for i in range(1000)], 0, 0.25)
+    changed = (erased != batch).any(1).numpy()
+    assert 0.2 < changed.any((1, 2)).mean() < 0.3
+    for mask in changed[changed.any((1, 2))]:
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        area = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert 0.015 < np.prod(area) / 32**2 < 0.36
+        assert mask.sum() > 0.8 * np.prod(area)
+
+
+def test_erasing_none_gives_the_images_back_and_erasing_all_leaves_none():
+    batch, draws = images(64), [Draw(0, i) for i in range(64)]
+    assert erase(batch, draws, 0, 0.0) is batch
+    assert torch.equal(batch, images(64))
+    assert (erase(batch, draws, 0, 1.0) != images(64)).flatten(1).any(1).all()
+
+
+@given(cuts=st.sets(st.integers(1, 23)), seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=25)
+def test_an_image_is_erased_alike_however_the_batch_is_cut(cuts, seed):
+    draws = [Draw(2, i, i % 3) for i in range(24)]
+    parts = [slice(a, b) for a, b in zip([0, *sorted(cuts)], [*sorted(cuts), 24], strict=True)]
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    together = erase(images(24), draws, seed, 0.5)
+    apart = [erase(images(24)[part], draws[part], seed, 0.5) for part in parts]
+    assert torch.equal(together, torch.cat(apart))
+    assert torch.equal(torch.random.get_rng_state(), before)

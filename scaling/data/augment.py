@@ -5,13 +5,14 @@ What works on images of one size is done to a batch at once (augment_batch), the
 
 import functools
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -21,6 +22,8 @@ from scaling.recipe import BadInput, Recipe
 
 VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # of the recipe's augment: made an image at a time
 JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
+# What timm reads of a RandAugment; other words it passes over.
+RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(mstd|p)\d*\.?\d+|-t(weights|3aw|3a))*")
 ERASING, DROPPING = 101, 201  # first streams of random numbers; those of augment_batch are 1 to 3, a view's seed is 1
 
 
@@ -103,23 +106,37 @@ def _blur(image: Image.Image) -> Image.Image:
 
 
 def _rand_augment(words: str, side: int) -> Any:
-    """timm's RandAugment, with the settings of timm's own ImageNet transform."""
-    from timm.data.auto_augment import rand_augment_transform
+    """timm's RandAugment, with the settings of timm's own ImageNet transform at bicubic interpolation."""
+    from timm.data.auto_augment import posterize, rand_augment_transform
 
     colour = tuple(round(255 * m) for m in MEAN)
-    return rand_augment_transform(words, {"translate_const": int(side * 0.45), "img_mean": colour})
+    settings = {"translate_const": int(side * 0.45), "img_mean": colour, "interpolation": Image.Resampling.BICUBIC}
+    steps = rand_augment_transform(words, settings)
+    for op in steps.ops:
+        if op.aug_fn is posterize:
+            op.aug_fn = _posterize
+    return steps
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """timm's, which keeps no bits at magnitude 10; black came of that until Pillow 13, which raises."""
+    return ImageOps.posterize(image, min(bits, 8)) if bits > 0 else Image.new(image.mode, image.size)
 
 
 def check_rand_augment(words: str) -> None:
-    """Raise BadInput unless timm understands them."""
+    """Raise BadInput unless timm understands them, all of them."""
+    wrong = f"rand_augment {words!r} is not what timm reads, such as rand-m9-mstd0.5-inc1"
+    if not RAND_AUGMENT.fullmatch(words):
+        raise BadInput(wrong)
     try:
-        _rand_augment(words, 224)
-    except Exception as e:  # timm asserts, and raises what int() raises
-        raise BadInput(f"rand_augment {words!r} is not what timm reads, such as rand-m9-mstd0.5-inc1") from e
+        with seeded_by(Draw(0, 0), 0):
+            _rand_augment(words, 32)(Image.new("RGB", (32, 32)))
+    except Exception as e:  # such as more operations than there are to choose from
+        raise BadInput(wrong) from e
 
 
 def erase(image_BCHW: Tensor, draws: list[Draw], seed: int, share: float) -> Tensor:
-    """timm's random erasing (noise a pixel) of this share of the images, in place. uint8; noise beyond it is clipped."""
+    """timm's random erasing (noise a pixel) of this share of the images, in place. uint8: noise is clipped to it."""
     if not share:
         return image_BCHW
     from timm.data.random_erasing import RandomErasing

@@ -34,9 +34,9 @@ def steps_per_epoch(n: int, batch: int) -> int:
 
 
 def folded(n: int, shares: int) -> list[np.ndarray]:
-    """Positions 0 .. n - 1 of a batch in equal shares, each closed under i -> n - 1 - i and in an order whose reverse is
-    its partners': mixing a share with its own reverse, as timm's Mixup does, is mixing the batch with its reverse, into
-    however many shares it is cut. Shares of an odd length cannot be closed: those are plain slices."""
+    """Positions 0 .. n - 1 of a batch in equal shares, each closed under i -> n - 1 - i and in an order whose reverse
+    is its partners': mixing a share with its own reverse, as timm's Mixup does, is mixing the batch with its reverse,
+    into however many shares it is cut. Shares of an odd length cannot be closed: those are plain slices."""
     size = n // shares
     if size % 2:
         return list(np.arange(n).reshape(shares, size))
