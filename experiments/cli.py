@@ -16,6 +16,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from experiments import cifar10, imagenet, shapes
+from experiments.chain import Function, chain_of, linked, only
 from scaling.recipe import BadInput, Recipe, check_name
 
 FIELDS = dataclasses.fields(Recipe)
@@ -35,13 +36,14 @@ SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
 }
 
 
-def recipes() -> dict[str, Callable[[int], Recipe]]:
-    """Every recipe by its name on the command line, as "shapes.deit_nano": a function of the patch size [px]."""
+def recipes() -> dict[str, Function]:
+    """Every recipe by its name on the command line, as "shapes.deit_nano": a function of the patch size [px], and where
+    its stages depend on it of the image size."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
         for module in (shapes, cifar10, imagenet)
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
 
 
@@ -79,16 +81,25 @@ def overrides(args: Namespace, leave_out: tuple[str, ...] = ()) -> dict[str, Any
     return {name: value for name, value in given.items() if value is not None}
 
 
-def resolve(name: str, patch: int, given: dict[str, Any]) -> Recipe:
-    """The recipe called name at a patch size [px], with the fields in given replaced. Raises BadInput."""
+def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
+    """The recipe called name at a patch size [px], stage by stage, with the fields in given replaced in all of them,
+    but for image and stage, which choose among the stages. Raises BadInput."""
     known = recipes()
     check_name("recipe", name, known)
-    function = known[name]
+    function, given = known[name], dict(given)
+    sized = "image" in inspect.signature(function).parameters
+    image = {"image": given.pop("image")} if sized and "image" in given else {}
+    stage = given.pop("stage", "")
+    if "start" in given:
+        raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     try:
-        base = function(patch)
+        base = chain_of(function(patch, **image))
     except BadInput:  # the recipe's own image does not fit the patch; the one that the user asks for may
-        base = function(1)
-    return Recipe(**{**base.to_dict(), "patch": patch, **given})
+        if sized:
+            raise
+        base = chain_of(function(1))
+    stages = [Recipe(**{**recipe.to_dict(), "patch": patch, **given, "start": ""}) for recipe in base]
+    return only(linked(stages) if len(stages) > 1 else stages, stage)
 
 
 def settings(args: Namespace) -> dict[str, Any]:

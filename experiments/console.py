@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from scaling.progress import Event
 from scaling.progress import Progress as Where
+from scaling.recipe import STAGES
 
 PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
@@ -19,9 +20,9 @@ PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 class Console:
     """The runs at work, and the sweep around them where there is one. Use as a context manager."""
 
-    def __init__(self) -> None:
-        self.rich = RichConsole(highlight=False, soft_wrap=True)
-        self.live = self.rich.is_terminal
+    def __init__(self, quiet: bool = False) -> None:
+        self.rich = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
+        self.live = self.rich.is_terminal and not quiet
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
@@ -98,9 +99,10 @@ def _where(p: Where) -> str:
 
 
 def short(run_id: str) -> str:
-    """The parts of a run_id that differ within a sweep: backbone, patch, seed."""
-    backbone, _, patch, seed = run_id.split("-")[-5:-1]
-    return f"{backbone} {patch} {seed}"
+    """The parts of a run_id that differ within a sweep: backbone, patch, seed, and the stage where it has one."""
+    *before, backbone, _, patch, seed, _ = run_id.split("-")
+    stage = before[-1] if before and before[-1] in STAGES else ""
+    return f"{backbone} {patch} {seed} {stage}".rstrip()
 
 
 def _time(seconds: float) -> str:

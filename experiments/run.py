@@ -2,17 +2,19 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments import cli
 from experiments.child import run_quietly
 from experiments.console import Console
+from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
 
 
-def arguments(argv: list[str]) -> tuple[Recipe, cli.Namespace]:
-    """The resolved recipe and all options. Raises BadInput."""
+def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+    """The resolved recipe, stage by stage, and all options. Raises BadInput."""
     p = cli.parser("run.py", "Train, evaluate and record one run.", "what to train: " + ", ".join(cli.recipes()))
     cli.add_fields(p)
     args = p.parse_args(argv)
@@ -21,18 +23,27 @@ def arguments(argv: list[str]) -> tuple[Recipe, cli.Namespace]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    recipe, args = arguments(sys.argv[1:] if argv is None else argv)
+    stages, args = arguments(sys.argv[1:] if argv is None else argv)
     if args.print_recipe:
-        print(cli.as_yaml(recipe))
+        print("\n---\n".join(cli.as_yaml(recipe) for recipe in stages))
         return 0
     settings, results = cli.settings(args), Path(args.results)
     cli.check_writable(results)
-    with Console() as console:
-        console.begin(recipe.run_id)
-        outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
-        if outcome.status == 2:
-            raise BadInput(outcome.text)
-        console.finish(recipe.run_id, outcome.status, outcome.text)
+    # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
+    with Console(quiet=not is_first_process()) as console:
+        for recipe in stages:
+            status = _run(recipe, results, settings, console)
+            if status:
+                return status
+    return 0
+
+
+def _run(recipe: Recipe, results: Path, settings: dict[str, Any], console: Console) -> int:
+    console.begin(recipe.run_id)
+    outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
+    if outcome.status == 2:
+        raise BadInput(outcome.text)
+    console.finish(recipe.run_id, outcome.status, outcome.text)
     return outcome.status
 
 

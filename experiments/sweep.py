@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments import cli
+from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
 from experiments.console import Console, short
 from scaling import costs
@@ -49,10 +50,11 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     patches, seeds = cli.numbers(args.patch, "patch"), cli.numbers(args.seeds, "seeds")
     runs = [
-        cli.resolve(name, patch, {**given, "seed": seed})
+        run
         for seed in seeds
         for patch in sorted(patches, reverse=True)
         for name in names
+        for run in cli.resolve(name, patch, {**given, "seed": seed})
     ]
     return list({run.run_id: run for run in runs}.values()), args
 
@@ -112,11 +114,11 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
     active: dict[Connection, Child] = {}
     try:
         while waiting or active:
-            while waiting and len(active) < settings["jobs"]:
-                run, wait = waiting.popleft()
-                outcome = recorded(results / run.run_id, console)
+            while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes)):
+                run, wait = next_up
+                outcome = recorded(results / run.run_id, console) or orphaned(run, outcomes)
                 if outcome is not None:
-                    console.line(f"have {short(run.run_id)}: {outcome.text}")
+                    console.line(f"{'have' if outcome.status == 0 else 'FAIL'} {short(run.run_id)}: {outcome.text}")
                     outcomes[run.run_id] = outcome
                     continue
                 console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
@@ -148,6 +150,24 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
         stop(list(active.values()))
     console.sweep(len(outcomes), len(runs), 0.0)
     return outcomes
+
+
+def ready(waiting: deque[tuple[Recipe, bool]], outcomes: dict[str, Outcome]) -> tuple[Recipe, bool] | None:
+    """Take the first run whose earlier stage, if this sweep has it, has ended; None where all have to wait."""
+    ahead = {run.run_id for run, _ in waiting}
+    for item in waiting:
+        before = waits_for(item[0])
+        if before in outcomes or before not in ahead | set(outcomes):
+            waiting.remove(item)
+            return item
+    return None
+
+
+def orphaned(run: Recipe, outcomes: dict[str, Outcome]) -> Outcome | None:
+    """The outcome of a run whose earlier stage has failed in this sweep."""
+    before = waits_for(run)
+    failed = before in outcomes and outcomes[before].status != 0
+    return Outcome(1, f"not begun: its earlier stage, {before}, failed") if failed else None
 
 
 def start(context: Any, run: Recipe, results: Path, settings: dict[str, Any], wait: bool) -> tuple[Connection, Child]:

@@ -191,8 +191,8 @@ class Keeper(L.Callback):
         self.report(Event("train", self.progress(trainer)))
 
     def _row_loss(self, trainer: L.Trainer) -> float:
-        """Mean training loss since the curve's last row [nats], over all devices; a resumed run's is the same to the last
-        bit."""
+        """Mean training loss since the last row of the curve [nats], over all devices; the same to the last bit for a
+        resumed run."""
         losses = [loss.item() if isinstance(loss, Tensor) else loss for loss in self._row_losses]
         mean = sum(losses) / len(losses)
         if trainer.world_size == 1:

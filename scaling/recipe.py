@@ -18,6 +18,7 @@ from scaling.sizes import SIZES
 TASKS = ("classify",)
 DATA = ("shapes", "cifar10", "imagenet", "folder")
 AUGMENTS = ("none", "flip", "pad_crop_flip", "resized_crop", "three_augment", "three_augment_simple")
+STAGES = ("pretrain", "intermediate", "finetune")
 DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
 
 
@@ -109,7 +110,9 @@ class Recipe:
         1,
         later=True,
     )
-    bad_images: str = _says("an unreadable image file: stop (exit with its name) or skip (and count it)", "stop")
+    bad_images: str = _says(
+        "an unreadable image file: stop (exit with its name) or skip (count it; in training, take the next one)", "stop"
+    )
     lr: float = _says("peak learning rate of AdamW (arXiv 1711.05101) [1/step]", 2e-3)
     lr_batch: int = _says(
         "lr is meant for batches of so many images and scaled to batch; 0: lr as it is", 0, later=True
@@ -202,7 +205,7 @@ class Recipe:
         """The fields that came after the first release."""
         for name in ("mixup", "cutmix", "lr_batch", "extend"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")
-        _check(self.repeats >= 1, "repeats", self.repeats, "must be 1 or more")
+        _check(1 <= self.repeats <= 16, "repeats", self.repeats, "must be from 1 to 16")
         _check(0 <= self.erasing <= 1, "erasing", self.erasing, "must be in [0, 1]")
         _check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "must be above 0 and at most 1")
         crops = ("resized_crop", "three_augment", "three_augment_simple")
@@ -210,7 +213,7 @@ class Recipe:
         _check(fits, "rand_augment", self.rand_augment, f"is done to views: set augment to one of {', '.join(crops)}")
         check_name("judged", self.judged, ("raw", "averaged"))
         _check(self.judged == "raw" or self.ema > 0, "judged", self.judged, "needs an average: set ema, such as 0.9999")
-        check_name("stage", self.stage, ("", "pretrain", "intermediate", "finetune"))
+        check_name("stage", self.stage, ("", *STAGES))
         check_name("compat", self.compat, ("fixed", "official"))
         _check(not (self.start and self.weights), "weights", self.weights, "and a start are two beginnings; take one")
         if self.extend:
@@ -264,8 +267,8 @@ class Recipe:
 
     @property
     def run_id(self) -> str:
-        """Readable slug task-data-backbone-px-patch-seed, then 8 hex digits of the canonical JSON's SHA-256."""
-        data = self.data.replace("/", "_")
+        """Readable slug task-data-[stage-]backbone-px-patch-seed, then 8 hex digits of the canonical JSON's SHA-256."""
+        data = "-".join(filter(None, [self.data.replace("/", "_"), self.stage]))
         digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()[:8]
         return f"{self.task}-{data}-{self.backbone}-{self.image}px-p{self.patch}-s{self.seed}-{digest}"
 

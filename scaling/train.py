@@ -25,9 +25,10 @@ from scaling.averaging import Averaged, weights_of
 from scaling.callbacks import Keeper, NonFinite, Stopped
 from scaling.data.classification import Images, default_workers
 from scaling.loggers import make_loggers, names_of
-from scaling.machine import Memory, git_commit, is_first_process, machine, usable_cores, uses_cuda, versions
+from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch, sizes
 from scaling.progress import Event
+from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
 from scaling.start import KEYS, check_start, save_weights, start_from

@@ -68,7 +68,7 @@ def tax() -> Table:
     total = np.zeros(2)
     for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
         for patch, steps in TAXED.items():
-            recipe = resolve(name, patch, {"epochs": 2, "train_images": 16 * steps, "test_images": 64})
+            recipe = resolve(name, patch, {"epochs": 2, "train_images": 16 * steps, "test_images": 64})[0]
             bare, harness = (np.array(seconds[BLOCK:]) for seconds in _in_turn(recipe))  # the first steps warm up
             ratios = harness.reshape(-1, BLOCK).sum(1) / bare.reshape(-1, BLOCK).sum(1)
             low, high = np.quantile(ratios, (0.25, 0.75))

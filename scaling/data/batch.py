@@ -15,7 +15,7 @@ class Batch(NamedTuple):
 
     image_BCHW: Tensor  # uint8
     label_B: Tensor  # int64
-    skipped: int = 0  # images left out of this batch because their files cannot be read
+    skipped: int = 0  # images asked for that cannot be read: in training others took their places
     # Numbers in [0, 1), a row an image and a column a branch that may be dropped: they follow from the draws, so that
     # stochastic depth does not depend on how a batch is cut up. None: nothing is dropped.
     random_BS: Tensor | None = None

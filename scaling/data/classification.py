@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scaling.data import shapes
-from scaling.data.augment import DROPPING, VIEWS, augment_batch, erase, fit_image, uniform, view
+from scaling.data.augment import DROPPING, VIEWS, augment_batch, check_rand_augment, erase, fit_image, uniform, view
 from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
 from scaling.data.order import Stream, steps_per_epoch, subset
@@ -23,6 +23,7 @@ from scaling.sizes import SIZES
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
 TEST = ""  # instead of an augment: a test set's images, as they are
+TRIES = 16  # images in a row of which a training batch takes the first that can be read
 SHAPES_TRAIN, SHAPES_TEST = 2**20, 2**14  # images of the embedded set where the recipe says "all"
 
 
@@ -50,7 +51,7 @@ class OnDisk(Dataset):
 
     def __init__(self, files: Files, indices: np.ndarray, recipe: Recipe, augment: str, skipped: int = 0) -> None:
         self.files, self.indices, self.recipe, self.augment = files, indices, recipe, augment
-        self.skipped = skipped
+        self.skipped, self._skipped_now = skipped, 0
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -58,22 +59,40 @@ class OnDisk(Dataset):
     def __getitems__(self, draws: list[Draw]) -> Batch:
         views, labels, good = [], [], []
         for draw in draws:
-            try:
-                image, label = self.files.load(int(self.indices[draw.image]))
-            except OSError as e:  # passed the check of its ends, yet cannot be decoded
-                if self.recipe.bad_images == "stop":
-                    raise BadInput(f"unreadable image {e}; mend it or take --bad-images skip") from e
+            found = self._first_readable(draw)
+            if found is None:
                 continue
+            image, label = found
             if self.augment in VIEWS:
                 views.append(view(image, self.recipe, draw))
             else:
                 views.append(fit_image(image, self.recipe.image, self.recipe.crop))
             labels.append(label)
             good.append(draw)
-        if not views and (len(draws) > 1 or self.files.split == "train"):  # one may be all that a test set ends with
+        if not views and len(draws) > 1:  # one may be all that a test set ends with
             raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
         labels_B = torch.tensor(labels, dtype=torch.int64)
-        return _batch(_stack(views, self.recipe), labels_B, good, self.recipe, self.augment, len(draws) - len(views))
+        return _batch(_stack(views, self.recipe), labels_B, good, self.recipe, self.augment, self._take_skipped())
+
+    def _first_readable(self, draw: Draw) -> tuple[Image.Image, int] | None:
+        """The image, or in training, where batches are to stay whole, the next one that can be read; else None."""
+        tries = 1 if self.augment == TEST else TRIES
+        for number in range(tries):
+            index = (draw.image + number) % len(self)
+            try:
+                return self.files.load(int(self.indices[index]))
+            except OSError as e:  # passed the check of its ends, yet cannot be decoded
+                if self.recipe.bad_images == "stop":
+                    raise BadInput(f"unreadable image {e}; mend it or take --bad-images skip") from e
+                self._skipped_now += number == 0
+        if tries > 1:
+            raise BadInput(f"none of {tries} images in a row can be read; is the disk all right?")
+        return None
+
+    def _take_skipped(self) -> int:
+        """Images asked for and not readable since this was last asked."""
+        count, self._skipped_now = self._skipped_now, 0
+        return count
 
 
 def _stack(views: list[np.ndarray], recipe: Recipe) -> Tensor:
@@ -107,6 +126,8 @@ class Images(L.LightningDataModule):
     def prepare(self) -> None:
         """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
         r = self.recipe
+        if r.rand_augment:
+            check_rand_augment(r.rand_augment)
         if r.data == "shapes":
             self.train_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
             self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, TEST)
