@@ -90,7 +90,7 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     sized = "image" in inspect.signature(function).parameters
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
-    if "start" in given:
+    if given.pop("start", ""):  # empty in what --print-recipe prints
         raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     try:
         base = chain_of(function(patch, **image))

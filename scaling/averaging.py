@@ -6,6 +6,8 @@ import lightning as L
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
+from scaling.sharding import whole
+
 
 class Averaged(EMAWeightAveraging):
     """The average lives in the checkpoint and nowhere else until `load_average`: the run's own weights are what is
@@ -28,4 +30,4 @@ class Averaged(EMAWeightAveraging):
 def weights_of(task: Any) -> dict[str, Tensor]:
     """Copies of a task's weights on the CPU, by the keys of the public checkpoints: the backbone's, and head.*."""
     state = {**task.backbone.weights_module.state_dict(), **{f"head.{k}": v for k, v in task.head.state_dict().items()}}
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+    return {name: whole(tensor.detach()).cpu().clone() for name, tensor in state.items()}

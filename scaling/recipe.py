@@ -218,6 +218,8 @@ class Recipe:
         _check(not (self.start and self.weights), "weights", self.weights, "and a start are two beginnings; take one")
         if self.extend:
             check_patch(self.image, self.extend)
+            rule = f"is below patch {self.patch}: a sequence is extended from a larger patch, such as 16"
+            _check(self.extend >= self.patch, "extend", self.extend, rule)
         if self.start:
             before = self.predecessor
             assert before is not None
@@ -234,9 +236,13 @@ class Recipe:
     @property
     def predecessor(self) -> "Recipe | None":
         """The recipe of the run that this one starts from."""
+        if not self.start:
+            return None
         try:
-            return Recipe.from_dict(json.loads(self.start)) if self.start else None
-        except json.JSONDecodeError as e:
+            return Recipe.from_dict(dict(json.loads(self.start)))
+        except BadInput:
+            raise
+        except (ValueError, TypeError) as e:  # no JSON, or another value than a mapping
             raise BadInput(f"start is no recipe in JSON ({e})") from e
 
     @property

@@ -31,6 +31,7 @@ from scaling.progress import Event
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
+from scaling.sharding import shard_when_built, sharded_strategy
 from scaling.start import KEYS, check_start, save_weights, start_from
 from scaling.tasks.classify import Classify
 
@@ -195,6 +196,8 @@ def _prepare(module: Any, settings: Settings) -> None:
     if settings.channels_last:
         module.to(memory_format=torch.channels_last)
         module.channels_last = True
+    if settings.strategy == "fsdp":
+        shard_when_built(module)
     if settings.compile:
         module.backbone.compile()
 
@@ -238,7 +241,9 @@ def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], steps
             max_epochs=-1,
             max_steps=steps,
             num_nodes=settings.nodes,
-            strategy=settings.strategy,
+            strategy=sharded_strategy(recipe, settings.devices, settings.nodes)
+            if settings.strategy == "fsdp"
+            else settings.strategy,
             gradient_clip_val=recipe.clip or None,
             # The end of the run has an evaluation of its own.
             val_check_interval=every if 0 < every < steps else None,
@@ -296,7 +301,13 @@ def hush() -> None:
     """For programs: keep Lightning's advice on loaders, loggers and accelerators off the user's terminal."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for said in ("does not have many workers", "treespec", "`IterableDataset` has `__len__`", "is not resumable"):
+    for said in (
+        "does not have many workers",
+        "treespec",
+        "`IterableDataset` has `__len__`",
+        "is not resumable",
+        "returned a view tensor",
+    ):
         warnings.filterwarnings("ignore", message=f".*{said}.*")
 
 
