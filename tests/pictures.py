@@ -34,3 +34,13 @@ def prepared(recipe, workers=0):
     data = Images(recipe, workers)
     data.prepare()
     return data
+
+
+def write_classes(folder, names, train, test):
+    """Folders train/ and test/ with so many pictures of every class."""
+    for split, n in (("train", train), ("test", test)):
+        for label, name in enumerate(names):
+            where = folder / split / name
+            where.mkdir(parents=True)
+            for i in range(n):
+                (where / f"{i}.jpg").write_bytes(picture(label, i))

@@ -1,0 +1,97 @@
+"""Two processes share a run (gloo on the CPU): the numbers are those of one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scaling.recipe import BadInput
+from scaling.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
+from scaling.train import Settings, train
+from tests.conftest import ROOT
+
+ONE = Settings(accelerator="cpu", devices="1", threads=1, workers=0)
+OPTIONS = [
+    *("--patch", "8", "--epochs", "2", "--train-images", "128", "--test-images", "50", "--batch", "32"),
+    *("--drop-path", "0.1", "--mixup", "0.8", "--cutmix", "1.0", "--repeats", "2", "--threads", "1"),
+    *("--accelerator", "cpu"),
+]
+
+
+def results_of(folder):
+    (run,) = [path for path in folder.iterdir() if (path / "recipe.json").exists()]
+    rows = [line.split(",")[:5] for line in (run / CURVE).read_text().splitlines()[1:]]
+    curve = [[float(cell) for cell in row if cell] for row in rows]
+    return RunRecord.load(run), curve, torch.load(run / WEIGHTS, weights_only=True)
+
+
+def assert_equal_runs(a, b):
+    (record_a, curve_a, weights_a), (record_b, curve_b, weights_b) = a, b
+    assert len(curve_a) == len(curve_b) > 8
+    for row_a, row_b in zip(curve_a, curve_b, strict=True):
+        assert row_a == pytest.approx(row_b, rel=1e-5)
+    for name in ("run_id", "group", "recipe", "status", "tokens", "parameters", "flops_per_image"):
+        assert getattr(record_a, name) == getattr(record_b, name)
+    assert record_a.test_loss == pytest.approx(record_b.test_loss, rel=1e-5)
+    assert record_a.metrics == pytest.approx(record_b.metrics, rel=1e-4)
+    assert weights_a.keys() == weights_b.keys()
+    for kind in weights_a:
+        for name in weights_a[kind]:
+            torch.testing.assert_close(weights_a[kind][name], weights_b[kind][name], atol=1e-4, rtol=1e-3)
+
+
+def run_py(call, recipe, folder, *more):
+    done = call("experiments/run.py", recipe, *OPTIONS, "--results", folder, *more)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.count("starting") == 1  # the second process says nothing
+    return results_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "strategy", "more"),
+    [
+        ("shapes.deit_nano", "ddp", ["--ema", "0.9"]),
+        ("shapes.adventurer_nano", "ddp", ["--micro-batch", "4"]),
+        ("shapes.deit_nano", "fsdp", []),
+        ("shapes.adventurer_nano", "fsdp", ["--micro-batch", "8"]),
+    ],
+)
+def test_two_processes_give_the_run_of_one(tmp_path, call, recipe, strategy, more):
+    ema = more if "--ema" in more else []
+    one = run_py(call, recipe, tmp_path / "one", "--devices", "1", *ema)
+    two = run_py(call, recipe, tmp_path / "two", "--devices", "2", "--strategy", strategy, *more)
+    assert_equal_runs(two, one)
+
+
+@pytest.mark.parametrize(("first", "second"), [(("1",), ("2", "--strategy", "ddp")), (("2",), ("1",))])
+def test_a_run_begun_by_one_is_finished_by_two_and_the_reverse(tmp_path, call, first, second):
+    command = [sys.executable, str(ROOT / "experiments/run.py"), "shapes.deit_nano", *OPTIONS, "--epochs", "40"]
+    command += ["--results", str(tmp_path / "cut"), "--devices"]
+    begun = subprocess.Popen([*command, *first], start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cut").glob(f"*/{CHECKPOINT}")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+    (checkpoint,) = (tmp_path / "cut").glob(f"*/{CHECKPOINT}")
+    assert 0 < torch.load(checkpoint, weights_only=True)["global_step"] < 160
+    two = run_py(call, "shapes.deit_nano", tmp_path / "cut", "--epochs", "40", "--devices", *second)
+    one = run_py(call, "shapes.deit_nano", tmp_path / "one", "--epochs", "40", "--devices", "1")
+    assert two[0].test_loss == pytest.approx(one[0].test_loss, rel=1e-3)
+    assert [row[-1] for row in two[1]] == pytest.approx([row[-1] for row in one[1]], rel=1e-3)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused_before_anything_is_written(tmp_path, tiny):
+    with pytest.raises(BadInput, match="batch 16 cannot be divided among 3 devices; nearest that can: 15, 18"):
+        train(tiny, tmp_path / "r", replace(ONE, devices="3"))
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_average_and_fsdp_do_not_go_together_yet(tmp_path, tiny):
+    with pytest.raises(BadInput, match="take ddp, or --ema 0"):
+        train(replace(tiny, ema=0.9), tmp_path / "r", replace(ONE, strategy="fsdp"))
