@@ -6,6 +6,7 @@ data      images/s of the embedded data set, and of JPEG files through the harne
 mixer     forward and backward of a Mamba-2 mixer against public plain-torch ones: time, memory, time per token.
 long      Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
 crossing  DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
+switches  bf16, torch.compile, recomputing, channels-last, fused AdamW and copies, each on and off: time and memory.
 steps     training steps of both backbones over patch sizes: images/s, memory and FLOP utilisation, beside the paper's
           hours. For a GPU; elsewhere it takes a small image.
 """
@@ -22,7 +23,7 @@ from scaling.recipe import check_name
 
 
 def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
-    from experiments.benchmarks import mixer, models, reading, tax
+    from experiments.benchmarks import mixer, models, reading, switches, tax
 
     return {
         "tax": [tax.tax],
@@ -30,11 +31,12 @@ def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
         "mixer": [mixer.against_peers, mixer.by_length],
         "long": [models.long],
         "crossing": [models.crossing],
+        "switches": [switches.switches],
         "steps": [models.steps],
     }
 
 
-QUICK = ("tax", "data", "mixer")
+QUICK = ("tax", "data", "mixer", "switches")
 
 
 def main() -> int:

@@ -98,8 +98,13 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
         if sized:
             raise
         base = chain_of(function(1))
+    weights = given.pop("weights", "")
     stages = [Recipe(**{**recipe.to_dict(), "patch": patch, **given, "start": ""}) for recipe in base]
-    return only(linked(stages) if len(stages) > 1 else stages, stage)
+    chosen = only(linked(stages) if len(stages) > 1 else stages, stage)
+    if weights:  # instead of an earlier stage's
+        first = Recipe(**{**chosen[0].to_dict(), **given, "start": "", "weights": weights})
+        chosen = linked([first, *chosen[1:]]) if len(chosen) > 1 else [first]
+    return chosen
 
 
 def settings(args: Namespace) -> dict[str, Any]:

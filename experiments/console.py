@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from scaling.progress import Event
 from scaling.progress import Progress as Where
-from scaling.recipe import STAGES
+from scaling.recipe import STAGES, Recipe
 
 PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
@@ -20,7 +20,8 @@ PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 class Console:
     """The runs at work, and the sweep around them where there is one. Use as a context manager."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, names: dict[str, str] | None = None) -> None:
+        """names: what to call runs, by run_id, where the short name does not tell them apart."""
         self.rich = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
         self.live = self.rich.is_terminal and not quiet
         self.bars = Progress(
@@ -31,6 +32,7 @@ class Console:
             refresh_per_second=5,
             transient=True,
         )
+        self._names = names or {}
         self._runs: dict[str, Any] = {}  # run_id -> its bar
         self._sweep: Any = None
         self._said: dict[str, float] = {}
@@ -45,6 +47,9 @@ class Console:
     ) -> None:
         if self.live:
             self.bars.stop()
+
+    def name(self, run_id: str) -> str:
+        return self._names.get(run_id) or short(run_id)
 
     def line(self, text: str) -> None:
         """A line that stays."""
@@ -66,7 +71,7 @@ class Console:
         """A run starts; name: its run_id."""
         self._said[name] = time.monotonic()
         if self.live:
-            self._runs[name] = self.bars.add_task(short(name), total=None, text="starting")
+            self._runs[name] = self.bars.add_task(self.name(name), total=None, text="starting")
         else:
             self.line(f"{name}: starting")
 
@@ -80,13 +85,13 @@ class Console:
             self.bars.update(self._runs[name], total=where.steps or None, completed=where.step, text=text)
         elif time.monotonic() - self._said[name] > PLAIN_SECONDS:
             self._said[name] = time.monotonic()
-            self.line(f"  {short(name)} " + (_where(where) if event.kind == "train" else "evaluating"))
+            self.line(f"  {self.name(name)} " + (_where(where) if event.kind == "train" else "evaluating"))
 
     def finish(self, name: str, status: int, text: str) -> None:
         """A run has ended; status as in child.Outcome."""
         if name in self._runs:
             self.bars.remove_task(self._runs.pop(name))
-        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {short(name)}: {text}")
+        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {self.name(name)}: {text}")
 
 
 def _where(p: Where) -> str:
@@ -103,6 +108,19 @@ def short(run_id: str) -> str:
     *before, backbone, _, patch, seed, _ = run_id.split("-")
     stage = before[-1] if before and before[-1] in STAGES else ""
     return f"{backbone} {patch} {seed} {stage}".rstrip()
+
+
+def told_apart(runs: list[Recipe]) -> dict[str, str]:
+    """run_id -> its short name, with the image where runs of several sizes share one, and with what is extended."""
+    images: dict[str, set[int]] = {}
+    for run in runs:
+        images.setdefault(short(run.run_id), set()).add(run.image)
+    names = {}
+    for run in runs:
+        name = short(run.run_id)
+        size = f"{run.image} px" if len(images[name]) > 1 else ""
+        names[run.run_id] = " ".join(filter(None, (name, size, f"from {run.extend} px" if run.extend else "")))
+    return names
 
 
 def _time(seconds: float) -> str:

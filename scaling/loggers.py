@@ -1,5 +1,6 @@
 """Lightning's loggers by name, for those who watch runs elsewhere. curve.csv is always written and needs none."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ def names_of(text: str) -> list[str]:
     for name in names:
         check_name("logger", name, (*NAMES, "csv"))
     return [name for name in dict.fromkeys(names) if name != "csv"]
+
+
+def check_loggers(text: str) -> None:
+    """Raise BadInput where a logger's package is missing."""
+    for name in names_of(text):
+        packages = {"tensorboard": ("tensorboard", "tensorboardX")}.get(name, (name,))
+        if not any(importlib.util.find_spec(package) for package in packages):
+            raise BadInput(f"logger {name} needs a package that is not installed: pip install {packages[0]}")
 
 
 def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:

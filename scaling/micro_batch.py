@@ -39,24 +39,38 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
     return found
 
 
+def check_sizes(recipe: Recipe, world: int, asked: int = 0) -> list[int]:
+    """The micro-batches of a recipe on so many devices, among them the one asked for, if one is. Raises BadInput."""
+    possible = sizes(recipe.batch, world, even=bool(recipe.mixup or recipe.cutmix))
+    if asked and asked not in possible:
+        raise BadInput(
+            f"micro_batch {asked} does not cut batch {recipe.batch} evenly; these do: {', '.join(map(str, possible))}"
+        )
+    return possible
+
+
 def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
-    """The largest of sizes that fits: begin at the planned number of images, double, back off. Raises BadInput where
-    not even the smallest does."""
+    """The largest of sizes (ascending) that fits: begin at the planned number of images, double while it fits, back off
+    to halves while it does not, then bisect what is between. Raises BadInput where not even the smallest fits."""
+    good, bad = -1, len(sizes)  # indices: fits for sure, does not fit for sure
     at = max([i for i, n in enumerate(sizes) if n <= planned], default=0)
-    if fits(sizes[at]):
-        while at + 1 < len(sizes):
-            above = max(i for i, n in enumerate(sizes) if n <= max(2 * sizes[at], sizes[at + 1]))
-            if not fits(sizes[above]):
-                break
-            at = above
-        return sizes[at]
-    while at > 0:
-        at = max([i for i, n in enumerate(sizes[:at]) if n <= sizes[at] // 2], default=0)
+    while bad - good > 1:
         if fits(sizes[at]):
-            return sizes[at]
-    raise BadInput(
-        f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --recompute, or a larger patch"
-    )
+            good = at
+        else:
+            bad = at
+        if bad == len(sizes):
+            at = max(good + 1, max([i for i, n in enumerate(sizes) if n <= 2 * sizes[good]]))
+        elif good < 0:
+            at = min(bad - 1, max([i for i, n in enumerate(sizes) if n <= sizes[bad] // 2], default=0))
+        else:
+            at = (good + bad) // 2
+        at = min(max(at, 0), len(sizes) - 1)
+    if good < 0:
+        raise BadInput(
+            f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --recompute, or a larger patch"
+        )
+    return sizes[good]
 
 
 class MicroBatch(L.Callback):
@@ -72,20 +86,12 @@ class MicroBatch(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         r, world = self.recipe, trainer.world_size
-        possible = sizes(r.batch, world, even=bool(r.mixup or r.cutmix))
-        found = self._asked(possible) if self.asked else self._found(possible, trainer, pl_module)
+        possible = check_sizes(r, world, self.asked)
+        found = self.asked or self._found(possible, trainer, pl_module)
         self.micro_batches = r.batch // world // found
         self.data.micro_batches = trainer.accumulate_grad_batches = self.micro_batches
         if self._loaded is not None:
             _recount(*self._loaded, self.micro_batches)
-
-    def _asked(self, possible: list[int]) -> int:
-        if self.asked not in possible:
-            raise BadInput(
-                f"micro_batch {self.asked} does not cut batch {self.recipe.batch} evenly; these do: "
-                + ", ".join(map(str, possible))
-            )
-        return self.asked
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
         device = task.device

@@ -239,11 +239,12 @@ class Recipe:
         if not self.start:
             return None
         try:
-            return Recipe.from_dict(dict(json.loads(self.start)))
-        except BadInput:
-            raise
-        except (ValueError, TypeError) as e:  # no JSON, or another value than a mapping
+            values = json.loads(self.start)
+        except json.JSONDecodeError as e:
             raise BadInput(f"start is no recipe in JSON ({e})") from e
+        if not isinstance(values, dict):
+            raise BadInput(f"start is no recipe in JSON but {values!r}")
+        return Recipe.from_dict(values)
 
     @property
     def peak_lr(self) -> float:

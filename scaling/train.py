@@ -24,9 +24,9 @@ from scaling import costs
 from scaling.averaging import Averaged, weights_of
 from scaling.callbacks import Keeper, NonFinite, Stopped
 from scaling.data.classification import Images, default_workers
-from scaling.loggers import make_loggers, names_of
+from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
-from scaling.micro_batch import MicroBatch, sizes
+from scaling.micro_batch import MicroBatch, check_sizes
 from scaling.progress import Event
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
@@ -118,9 +118,10 @@ def train(
     if record is not None:
         return record
     check_start(recipe, results)
-    names_of(settings.logger)
-    if settings.devices.isdigit():
-        sizes(recipe.batch, int(settings.devices) * settings.nodes, even=bool(recipe.mixup or recipe.cutmix))
+    check_loggers(settings.logger)
+    # How many devices "auto" is, only Lightning will know; one is enough to find most of what can be wrong.
+    world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
+    check_sizes(recipe, world, settings.micro_batch)
     data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers())
     data.prepare()
     folder = open_run(recipe, results)
@@ -139,7 +140,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     checkpoint = _usable_checkpoint(folder, report)
     if checkpoint is None:
         start_from(module, recipe, folder.parent)
-    _prepare(module, settings)
+    prepare(module, settings)
     loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
     keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, memory, loggers)
     micro_batch = MicroBatch(recipe, data, settings.micro_batch, folder.parent, settings.recompute)
@@ -189,7 +190,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     return record
 
 
-def _prepare(module: Any, settings: Settings) -> None:
+def prepare(module: Any, settings: Settings) -> None:
     """What makes steps faster or smaller, and changes numbers in their last bits only."""
     if settings.recompute:
         module.backbone.weights_module.set_grad_checkpointing(True)

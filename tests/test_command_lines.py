@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from experiments import cli, run, sweep
+from experiments.chain import chain_of
 from scaling.recipe import BadInput, Recipe
 
 
@@ -41,18 +42,18 @@ def test_recipes_by_name():
 @pytest.mark.parametrize("name", sorted(cli.recipes()))
 @pytest.mark.parametrize("patch", [16, 8, 4, 2, 1])
 def test_every_recipe_builds_at_every_patch_size_and_says_how_to_run_it(name, patch):
-    recipe = cli.recipes()[name](patch)
-    assert recipe.patch == patch
+    for recipe in chain_of(cli.recipes()[name](patch)):
+        assert recipe.patch == patch
     assert f"python experiments/run.py {name}" in cli.recipes()[name].__doc__
 
 
 def test_run_takes_every_field_with_its_type():
-    recipe, args = run.arguments(
+    (recipe,), args = run.arguments(
         ["shapes.deit_nano", "--patch", "4", "--epochs", "1", "--lr", "3e-4", "--results", "x"]
     )
     assert (recipe.patch, recipe.epochs, recipe.lr, args.results) == (4, 1, 3e-4, "x")
-    assert run.arguments(["shapes.deit_nano", "--train-images", "64"])[0].train_images == 64
-    assert run.arguments(["shapes.deit_nano", "--train_images", "64"])[0].train_images == 64
+    assert run.arguments(["shapes.deit_nano", "--train-images", "64"])[0][0].train_images == 64
+    assert run.arguments(["shapes.deit_nano", "--train_images", "64"])[0][0].train_images == 64
 
 
 def test_sweep_takes_lists():
@@ -85,22 +86,21 @@ def test_a_sweep_changes_nothing_but_the_patch():
 
 def test_a_field_can_come_from_yaml_and_the_command_line_wins(tmp_path):
     (tmp_path / "c.yaml").write_text("epochs: 7\nlr: 0.01\n")
-    recipe, _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--lr", "0.02"])
+    (recipe,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--lr", "0.02"])
     assert (recipe.epochs, recipe.lr) == (7, 0.02)
 
 
 def test_print_recipe_prints_what_config_reads(tmp_path, capsys):
     assert run.main(["shapes.deit_nano", "--patch", "2", "--print-recipe"]) == 0
     text = capsys.readouterr().out
-    assert Recipe.from_dict(yaml.safe_load(text)) == cli.resolve("shapes.deit_nano", 2, {})
+    assert Recipe.from_dict(yaml.safe_load(text)) == cli.resolve("shapes.deit_nano", 2, {})[0]
     (tmp_path / "c.yaml").write_text(text)
-    assert run.arguments(["cifar10.deit_nano", "--config", str(tmp_path / "c.yaml")])[0] == Recipe.from_dict(
-        yaml.safe_load(text)
-    )
+    (again,), _ = run.arguments(["cifar10.deit_nano", "--config", str(tmp_path / "c.yaml")])
+    assert again == Recipe.from_dict(yaml.safe_load(text))
 
 
 def test_an_image_that_fits_the_patch_may_come_with_it():
-    recipe, _ = run.arguments(["shapes.deit_nano", "--image", "96", "--patch", "32"])
+    (recipe,), _ = run.arguments(["shapes.deit_nano", "--image", "96", "--patch", "32"])
     assert (recipe.image, recipe.patch) == (96, 32)
 
 

@@ -96,6 +96,8 @@ class Deit(nn.Module):
         width = state["pos_embed"].shape[-1]
         if width != self.width:
             raise BadInput(f"these weights are {width} channels wide; this backbone is {self.width}")
+        if self.position == "sincos":  # a table, not learned
+            state = {**state, "pos_embed": self._positions.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         return checkpoint_filter_fn(state, self.vit)

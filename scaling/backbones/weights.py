@@ -80,6 +80,8 @@ def _fetched(address: str) -> str:
             return str(path)
         from huggingface_hub import hf_hub_download
 
+        if address.count("/") < 2:
+            raise ValueError("an address is hf:OWNER/REPOSITORY/FILE")
         owner, repository, name = address.removeprefix("hf:").split("/", 2)
         return hf_hub_download(f"{owner}/{repository}", name)
     except Exception as e:  # many kinds: no network, no such file, no right to it

@@ -1,0 +1,111 @@
+"""The switches of a training step, each on and off: time and memory. What wins is the default (scaling/train.py).
+
+All variants of a model are built in one process and take a step each in turn; the first two steps of each, in which
+torch.compile compiles, are not counted.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from experiments.cli import resolve
+from scaling.data.batch import Batch
+from scaling.machine import Memory
+from scaling.optim import parameter_groups
+from scaling.recipe import Recipe
+from scaling.tasks.classify import Classify
+from scaling.train import Settings, prepare
+
+TURNS, WARM = 9, 2
+# model, image and patch [px], images a step: something for a CPU, something for a GPU
+MODELS = {
+    "cpu": [
+        ("deit_nano", 32, 4, 32),
+        ("adventurer_nano", 32, 4, 32),
+        ("deit_tiny", 64, 4, 8),
+        ("adventurer_tiny", 64, 4, 8),
+    ],
+    "cuda": [("deit_base", 224, 16, 128), ("adventurer_base", 224, 16, 128), ("adventurer_base", 224, 8, 32)],
+}
+
+
+def switches() -> Table:
+    """Median time of a step and its peak memory, over those of a step with every switch off (AdamW fused)."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    table = Table("model", "px", "switch", "ms", "time", "memory", title=f"switches on {device}, over the plain step")
+    for name, image, patch, batch in MODELS[device]:
+        recipe = replace(
+            resolve("shapes.deit_nano", patch, {"image": image})[0], backbone=name, batch=batch, position="learned"
+        )
+        variants = {switch: step for switch, step in _variants(recipe, device).items() if step is not None}
+        seconds, peaks = _in_turn(variants), {switch: _peak(step, device) for switch, step in variants.items()}
+        for switch, took in seconds.items():
+            ratio, memory = took / seconds["plain"], peaks[switch] / max(1, peaks["plain"])
+            table.add_row(name, f"{image}/{patch}", switch, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
+        table.add_section()
+    return table
+
+
+def _variants(recipe: Recipe, device: str) -> dict[str, Callable[[], None] | None]:
+    return {
+        "plain": _step(recipe, device),
+        "bf16-mixed": _step(recipe, device, bf16=True),
+        "torch.compile": _step(recipe, device, Settings(compile=True)),
+        "recompute": _step(recipe, device, Settings(recompute=True)),
+        "channels-last": _step(recipe, device, Settings(channels_last=True)),
+        "AdamW not fused": _step(recipe, device, fused=False),
+        "copies that block": _step(recipe, device, blocking=True) if device == "cuda" else None,
+    }
+
+
+def _step(
+    recipe: Recipe,
+    device: str,
+    settings: Settings | None = None,
+    bf16: bool = False,
+    fused: bool = True,
+    blocking: bool = False,
+) -> Callable[[], None]:
+    """One training step of a task of its own, images copied to the device included."""
+    torch.manual_seed(0)
+    task: Any = Classify(recipe, 100).to(device).train()
+    prepare(task, settings or Settings())
+    optimiser = torch.optim.AdamW(parameter_groups(task, 0.05), lr=1e-4, fused=fused)
+    images = torch.randint(0, 256, (recipe.batch, 3, recipe.image, recipe.image), dtype=torch.uint8)
+    labels = torch.arange(recipe.batch) % recipe.classes
+    if device == "cuda":
+        images, labels = images.pin_memory(), labels.pin_memory()
+
+    def step() -> None:
+        batch = Batch(*(t.to(device, non_blocking=not blocking) for t in (images, labels)))
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+            loss = task.training_step(batch, 0)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def _in_turn(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {switch: [] for switch in variants}
+    for turn in range(WARM + TURNS):
+        for switch, step in variants.items():
+            began = time.perf_counter()
+            step()
+            if turn >= WARM:
+                seconds[switch].append(time.perf_counter() - began)
+    return {switch: statistics.median(took) for switch, took in seconds.items()}
+
+
+def _peak(step: Callable[[], None], device: str) -> int:
+    memory = Memory(cuda=device == "cuda")
+    step()
+    return memory.peak()
