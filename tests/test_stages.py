@@ -288,11 +288,10 @@ def test_a_stage_whose_predecessor_is_missing_failed_or_without_weights_is_refus
 
 
 def test_weights_stand_in_for_the_stages_before_the_first_one_asked_for():
-    (last,) = run.arguments(["imagenet.adventurer_base", "--patch", "8", "--stage", "finetune", "--weights", "w.pth"])[
-        0
-    ]
+    words = ["imagenet.adventurer_base", "--patch", "8", "--weights", "w.pth"]
+    (last,) = run.arguments([*words, "--stage", "finetune"])[0]
     assert (last.stage, last.weights, last.start) == ("finetune", "w.pth", "")
-    first, *others = run.arguments(["imagenet.adventurer_base", "--patch", "8", "--weights", "w.pth"])[0]
+    first, *others = run.arguments(words)[0]
     assert (first.weights, first.start) == ("w.pth", "")
     assert [r.weights for r in others] == ["", ""]
     assert others[0].predecessor == first

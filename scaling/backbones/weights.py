@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scaling.backbones import Backbone
 from scaling.recipe import BadInput
+from scaling.record import WEIGHTS
 
 
 @contextmanager
@@ -33,8 +34,8 @@ def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, s
 
 
 def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), timm:NAME, or a hub
-    address, hf:OWNER/REPOSITORY/FILE or https://…, that such a file lies at.
+    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), the folder of a
+    finished run, timm:NAME, or a hub address, hf:OWNER/REPOSITORY/FILE or https://…, that such a file lies at.
 
     A torch file may hold them bare or under a key (as the DeiT and Adventurer releases do): the first of keys it has.
     """
@@ -43,6 +44,8 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
     if source.startswith(("hf:", "https://")):
         return read_state_dict(_fetched(source), keys)
     path = Path(source)
+    if path.is_dir():  # a run's folder
+        path = path / WEIGHTS
     if not path.is_file():
         raise BadInput(f"weights {source}: no such file; name a .pth or .safetensors file, or timm:NAME")
     try:
