@@ -62,7 +62,7 @@ def activation_bytes(recipe: Recipe, recompute: bool = False) -> int:
 
     Counted in numbers of a token's width that a block keeps: 20 in DeiT (arXiv 2205.05198, section 4.1, attention
     recomputed), 24 in Adventurer. recompute: one a block, and two and a half blocks whole. Measured on a CPU at 64 px,
-    patch 4 (2026-11-21), MiB an image: deit_tiny 41.6 (this says 45.2), adventurer_tiny 67.5 (72.3); with recompute 12.6
+    patch 4 (2026-11-21), MiB an image: deit_tiny 41.6 (this says 45.2), adventurer_tiny 67.5 (72.3); recomputing 12.6
     (11.7) and 14.0 (18.1)."""
     size = SIZES[recipe.backbone]
     token = 4 * (tokens(recipe.image, recipe.patch) + 1) * size.width

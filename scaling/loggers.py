@@ -1,6 +1,7 @@
 """Lightning's loggers by name, for those who watch runs elsewhere. curve.csv is always written and needs none."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def check_loggers(text: str) -> None:
 def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
     """The loggers of a run, all of whose files are in its folder. Raises BadInput where a package is missing."""
     made = []
+    os.environ.setdefault("WANDB_SILENT", "true")  # the terminal shows the runs
     for name in names_of(text):
         try:
             if name == "tensorboard":
@@ -43,8 +45,12 @@ def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
                     project="patch-scaling",
                 )
             else:
+                server = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').absolute()}")
                 logger = loggers.MLFlowLogger(
-                    experiment_name=recipe.group, run_name=recipe.run_id, save_dir=str(folder / "mlruns")
+                    experiment_name=recipe.group,
+                    run_name=recipe.run_id,
+                    tracking_uri=server,
+                    artifact_location=str((folder / "mlflow").absolute()),
                 )
         except ModuleNotFoundError as e:
             raise BadInput(f"logger {name} needs a package that is not installed: pip install {name}") from e
