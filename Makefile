@@ -36,7 +36,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot them
-	@$(RUN) experiments/sweep.py $(RECIPE) --patch $(PATCH) --results $(RESULTS) $(ARGS)
+	@$(RUN) experiments/sweep.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
 
 laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
 	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)

@@ -63,7 +63,7 @@ def report(frame: "pd.DataFrame", out: Path, form: str = "both") -> list[Path]:
     runs = finished(frame)
     _print_left_out(frame)
     if runs.empty:
-        raise BadInput(f"none of {_count(len(frame), 'run')} has finished; `make sweep` goes on with them")
+        raise BadInput(f"none of {counted(len(frame), 'run')} has finished; `make sweep` goes on with them")
     names = labels(frame)
     table = sweep_table(frame)
     for group, name in names.items():
@@ -75,7 +75,7 @@ def report(frame: "pd.DataFrame", out: Path, form: str = "both") -> list[Path]:
         laws[group] = _fit_group(name, runs[runs["group"] == group], FORMS[form])
     print("Seeds\n")
     for group, name in names.items():
-        _print_wrapped(f"  {name}: {seed_sentence(runs[runs['group'] == group])}")
+        print_wrapped(f"  {name}: {seed_sentence(runs[runs['group'] == group])}")
     print()
     figure = law_figure(runs, FORMS[form])
     files = {"laws.csv": laws_table(runs, laws).to_csv(index=False).encode()}
@@ -84,7 +84,7 @@ def report(frame: "pd.DataFrame", out: Path, form: str = "both") -> list[Path]:
         undated = {"CreationDate": None} if ending == "pdf" else None  # the same runs give the same file
         figure.savefig(drawing, format=ending, dpi=160, metadata=undated)
         files[f"law.{ending}"] = drawing.getvalue()
-    paths = _write(out, files)
+    paths = write_files(out, files)
     for path in paths:
         print(f"wrote {path}")
     return paths
@@ -134,7 +134,7 @@ def seed_sentence(runs: "pd.DataFrame") -> str:
             return sentence + "seed-to-seed spread: not measured, one seed a patch; add --seeds 0,1,2"
         whence = f"; measured {study['measured'].iloc[0]}, {study['machine'].iloc[0]}"
     spread = found.iloc[0]
-    seeds = f"{_count(int(spread.seeds), 'seed')}, {spread.df} degrees of freedom{whence}"
+    seeds = f"{counted(int(spread.seeds), 'seed')}, {spread.df} degrees of freedom{whence}"
     sentence += f"seed-to-seed spread {spread.spread:.4f} ({seeds})"
     if len(means) < 2:
         return sentence
@@ -163,7 +163,7 @@ def print_published(form: str = "both") -> None:
             row["L_inf [95 %]"] = f"{low:.2f} to {high:.2f}{told}"
         rows.append({**row, "L_inf [axis]": f"{its['axis_l_inf'].iloc[0]:.2f}"})
     render_table(pd.DataFrame(rows), "Published figure 1 of arXiv 2502.03738, fitted here")
-    _print_wrapped(
+    print_wrapped(
         "power: L = A p^alpha; shifted: L = L_inf + A p^alpha; R2 is that of log L. ?: not identified, the interval "
         "reaches 0. axis: the L_inf that the panel was drawn with. Panels d to f do not name their model.",
         indent=0,
@@ -178,8 +178,8 @@ def _fit_group(name: str, runs: "pd.DataFrame", forms: Sequence[str]) -> "list[F
 
     patches = runs["patch"].nunique()
     if patches < FEWEST_PATCHES:
-        _print_wrapped(
-            f"  {name}: no law; {_count(patches, 'patch size')} finished, a law needs {FEWEST_PATCHES} or more "
+        print_wrapped(
+            f"  {name}: no law; {counted(patches, 'patch size')} finished, a law needs {FEWEST_PATCHES} or more "
             "(`make sweep PATCH=16,8,4,2,1` adds them)"
         )
         print()
@@ -194,7 +194,7 @@ def _fit_group(name: str, runs: "pd.DataFrame", forms: Sequence[str]) -> "list[F
         laws.append(law)
         equation, intervals = law.summary().splitlines()
         print(f"    {law.form:8} {equation}")
-        _print_wrapped(f"{'':13}{intervals.strip()}", indent=13)
+        print_wrapped(f"{'':13}{intervals.strip()}", indent=13)
     print()
     return laws
 
@@ -202,22 +202,22 @@ def _fit_group(name: str, runs: "pd.DataFrame", forms: Sequence[str]) -> "list[F
 def _print_left_out(frame: "pd.DataFrame") -> None:
     """Say which runs are not in what follows, and why. A frame that was not loaded from a folder has no attrs."""
     for reason in frame.attrs.get("corrupt", {}).values():
-        _print_wrapped(f"left out, corrupt: {reason}")
+        print_wrapped(f"left out, corrupt: {reason}")
     for run in frame.attrs.get("unfinished", []):
-        _print_wrapped(f"left out, not finished: {run}")
+        print_wrapped(f"left out, not finished: {run}")
     for run in frame[frame["status"] == "failed"].itertuples():
-        _print_wrapped(f"left out, failed: {run.run_id} ({run.failure})")
+        print_wrapped(f"left out, failed: {run.run_id} ({run.failure})")
 
 
-def _print_wrapped(text: str, indent: int = 4) -> None:
+def print_wrapped(text: str, indent: int = 4) -> None:
     print(textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False))
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _write(out: Path, files: dict[str, bytes]) -> list[Path]:
+def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
     """Write files to out, each whole or not at all."""
     try:
         out.mkdir(parents=True, exist_ok=True)

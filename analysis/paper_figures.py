@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from analysis.forms import FORMS
@@ -101,6 +101,53 @@ def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: in
             if titles:
                 axes.set_title(titles[number], fontsize=7.5, pad=2)
     return figure
+
+
+def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) -> Figure:
+    """Test loss of a study's runs, log-log: every seed a point, a line through their means.
+
+    points: a row a run with x and test_loss [nats]; panel (one beside the other), colour and dash say which line it
+    is on, note is what stands beside it.  base: of the horizontal axis, with ticks at the values; 0: ticks at round
+    numbers."""
+    panels = list(points["panel"].unique())
+    figure = Figure(figsize=(7.2 if len(panels) == 1 else 4.8 * len(panels), 4.8), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+        its = points[points["panel"] == panel]
+        for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
+            _draw_line(axes, line, list(its["colour"].unique()).index(colour), list(its["dash"].unique()).index(dash))
+        axes.set_xscale("log", base=base or 10)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if not base else FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        axes.xaxis.set_major_locator(FixedLocator(sorted(its["x"].unique())) if base else LogLocator(subs=(1, 2, 5)))
+        axes.margins(x=0.08)
+        axes.set_xlabel(x_label)
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=8.5, handlelength=3.5
+        )
+        _loss_axis(axes, points["test_loss"])
+        if axes is not figure.axes[0]:
+            axes.set_ylabel("")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    return figure
+
+
+def _draw_line(axes: Axes, line: pd.DataFrame, colour: int, dash: int) -> None:
+    """One line of a study: its runs, their means joined, and their notes."""
+    paint, marker = COLOURS[colour % len(COLOURS)], MARKERS[colour % len(MARKERS)]
+    style = list(DASHES.values())[dash % len(DASHES)]
+    name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
+    means = line.groupby("x")["test_loss"].mean()
+    axes.plot(means.index, means, color=paint, linestyle=style, linewidth=1.5)
+    face = paint if dash == 0 else "white"
+    axes.plot(line["x"], line["test_loss"], marker, color=paint, mfc=face, mew=1.4, ms=6, zorder=4 - dash)
+    axes.plot([], [], marker, color=paint, mfc=face, mew=1.4, ms=6, linestyle=style, linewidth=1.5, label=name)
+    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
+    for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
+        place: tuple[float, float] = (float(x), float(means[x]))
+        if colour % 2:  # so that the notes of neighbours lie apart
+            axes.annotate(note, place, (-4, -6), ha="center", va="top", **words)
+        else:
+            axes.annotate(note, place, (3, 5), ha="left", va="bottom", **words)
 
 
 def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], colour: str) -> None:

@@ -1,6 +1,8 @@
-"""A sweep: every recipe at every patch size and seed, each run in a process of its own, then the laws.
+"""A sweep: every recipe at every patch size and seed, each run in a process of its own, then the laws. Or a study: the
+runs of one of the paper's ablations, then its table and figure.
 
 python experiments/sweep.py shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --results DIR [--dry-run]
+python experiments/sweep.py shapes.table5 --results DIR
 Finished runs are skipped and cut-off ones resumed, so the same command goes on after any interruption.
 """
 
@@ -23,40 +25,65 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
-from experiments.console import Console, short
+from experiments.console import Console, short, told_apart
+from experiments.studies import STUDIES, last_stages
+from experiments.studies import resolve as resolve_study
 from scaling import costs
 from scaling.progress import Event
-from scaling.recipe import BadInput, Recipe
+from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, RunRecord
 
 STOP_SECONDS = 60  # that a run has to save itself after Ctrl-C
+PATCHES = "16,8,4,2,1"  # of recipes, where nobody says otherwise [px]
+LISTS = ("patch", "seed")  # fields that a sweep has its own options for
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     """The recipes of all runs, and all options. Raises BadInput."""
     p = cli.parser(
         "sweep.py",
-        "Train every recipe at every patch size, then fit the laws.",
-        "recipes, separated by commas, of: " + ", ".join(cli.recipes()),
+        "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
+        f"recipes and studies, separated by commas. Recipes: {', '.join(cli.recipes())}. Studies, which are ablations "
+        f"of arXiv 2502.03738 (experiments/studies.py says which): {', '.join(STUDIES)}",
     )
-    p.add_argument("--patch", type=str, default="16,8,4,2,1", help="patch sizes, separated by commas [px]")
+    p.add_argument(
+        "--patch",
+        type=str,
+        default=None,
+        help=f"patch sizes, separated by commas [px]; recipes: {PATCHES} unless said; studies: keep only these",
+    )
     p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
     p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
     p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
-    lists = ("patch", "seed")  # fields that a sweep has its own options for
-    cli.add_fields(p, leave_out=lists)
+    cli.add_fields(p, leave_out=LISTS)
     args = p.parse_args(argv)
-    given = cli.overrides(args, leave_out=lists)
+    ordinary, studies = planned(args)
+    runs = [*ordinary, *(run for its in studies.values() for run in its)]
+    return list({run.run_id: run for run in runs}.values()), args
+
+
+def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]:
+    """The runs of the recipes that the options name, and those of each study. Raises BadInput."""
+    given = cli.overrides(args, leave_out=LISTS)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
-    patches, seeds = cli.numbers(args.patch, "patch"), cli.numbers(args.seeds, "seeds")
-    runs = [
+    for name in names:
+        check_name("recipe or study", name, {**cli.recipes(), **STUDIES})
+    kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
+    seeds = cli.numbers(args.seeds, "seeds")
+    ordinary = [
         run
         for seed in seeds
-        for patch in sorted(patches, reverse=True)
+        for patch in sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
         for name in names
+        if name not in STUDIES
         for run in cli.resolve(name, patch, {**given, "seed": seed})
     ]
-    return list({run.run_id: run for run in runs}.values()), args
+    studies = {
+        name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed})]
+        for name in names
+        if name in STUDIES
+    }
+    return ordinary, studies
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,14 +97,14 @@ def main(argv: list[str] | None = None) -> int:
         for run in runs:
             state = recorded(results / run.run_id)
             begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
-            print(f"{state.text if state else begun:6} {run.run_id}")
+            extended = f" from {run.extend} px" if run.extend else ""
+            print(f"{state.text if state else begun:6} {run.run_id}{extended}")
         return 0
     cli.check_writable(results)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
-    with Console() as console:
+    with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console)
-    if any(o.status == 0 for o in outcomes.values()):
-        show_laws(runs, results)
+    show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
@@ -118,7 +145,8 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
                 run, wait = next_up
                 outcome = recorded(results / run.run_id, console) or orphaned(run, outcomes)
                 if outcome is not None:
-                    console.line(f"{'have' if outcome.status == 0 else 'FAIL'} {short(run.run_id)}: {outcome.text}")
+                    said = "have" if outcome.status == 0 else "FAIL"
+                    console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
                     outcomes[run.run_id] = outcome
                     continue
                 console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
@@ -235,13 +263,22 @@ def weight(run: Recipe) -> float:
     return costs.recipe_training_flops(run, run.train_images or 1)
 
 
-def show_laws(runs: list[Recipe], results: Path) -> None:
-    """The table, the laws and the plot of this sweep's runs."""
+def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path, done: set[str]) -> None:
+    """The table, the laws and the plot of the recipes' runs, and each study's table and figure, where any are done."""
+    wanted = {name: [run.run_id for run in last_stages(runs)] for name, runs in studies.items()}
+    laws = [run.run_id for run in ordinary]
+    if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
+        return
     from analysis import fit_laws
     from analysis.runs import load
+    from analysis.studies import report
 
     frame = load(results)
-    fit_laws.report(frame[frame.run_id.isin([run.run_id for run in runs])], results / "analysis")
+    if done.intersection(laws):
+        fit_laws.report(frame[frame.run_id.isin(laws)], results / "analysis")
+    for name, ids in wanted.items():
+        if done.intersection(ids):
+            report(frame, name, ids, results / "analysis")
 
 
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:

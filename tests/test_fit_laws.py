@@ -242,6 +242,6 @@ def test_the_shipped_seed_study_is_of_the_recipes_that_are_shipped():
     from experiments.cli import resolve
 
     for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
-        study = seed_study(resolve(name, 1, {}).group)
+        study = seed_study(resolve(name, 1, {})[0].group)
         assert study.groupby("patch")["seed"].nunique().loc[[1, 2]].min() >= 3
         assert study["test_loss"].between(0.01, 2.6).all()

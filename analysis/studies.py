@@ -1,0 +1,210 @@
+"""Studies: what the runs of one of the paper's ablations came to, as a table, a CSV and a figure. Without torch.
+
+table5    the longer sequence or the pixels in it: test loss against tokens, by scaling and by extending
+figure3   grow the model or shrink the patch: test loss against FLOPs, a line a model size
+figure4   a larger image at as many tokens: test loss against the image's side
+The recipes are experiments/studies.py; a study's name may have its data set before it: shapes.table5.
+"""
+
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.fit_laws import counted, print_wrapped, write_files
+from analysis.paper_figures import study_figure
+from analysis.paper_tables import PREFIXES, load_published, render_table
+from analysis.runs import finished
+
+KINDS = {  # kind: what the figure asks, column of the horizontal axis, its label, its base (0: no ticks at the values)
+    "table5": ("Longer sequences, with and without new pixels", "tokens", "tokens, log scale", 2),
+    "figure3": (
+        "Grow the model or shrink the patch?",
+        "flops_per_image",
+        "FLOPs of an image, log scale; p16: 16 px patches",
+        0,
+    ),
+    "figure4": ("Larger images at as many tokens", "image", "side of the image [px], log scale", 2),
+}
+SHOWN = ["run_id", "backbone", "data", "image", "patch", "extend", "seed"]
+MEASURED = ["tokens", "parameters", "flops_per_image", "test_loss", "top1"]
+LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
+
+
+def report(frame: pd.DataFrame, name: str, run_ids: Sequence[str], out: Path) -> list[Path]:
+    """Print a study's table and write it and its figure to out. Returns the paths that it wrote and printed.
+
+    frame: as analysis.runs.load gives it.  run_ids: the study's runs, of chains the last stages.  Raises BadInput
+    where out cannot be written. Where none of the runs has finished it says so, and writes nothing."""
+    _print_left_out(frame, name, run_ids)
+    table = study_table(frame, run_ids)
+    if table.empty:
+        print(f"{name}: none of {counted(len(run_ids), 'run')} has finished")
+        return []
+    sizes = "; size: image/patch" if table["image"].nunique() > 1 else ""
+    render_table(printed(table), f"{name}   ({_where(table)}{sizes})")
+    if _kind(name) == "figure3":
+        render_table(spending(table), "Where to spend more FLOPs: on a larger model, or on finer patches?")
+    png = io.BytesIO()
+    figure(table, name).savefig(png, format="png", dpi=160)
+    stem = name.replace(".", "_")
+    paths = write_files(out, {f"{stem}.csv": table.to_csv(index=False).encode(), f"{stem}.png": png.getvalue()})
+    for path in paths:
+        print(f"wrote {path}")
+    return paths
+
+
+def study_table(frame: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
+    """A row for every run that finished: run_id, backbone, data, image, patch, extend [px], seed, tokens, parameters,
+    flops_per_image [FLOPs], test_loss [nats], top1 [%], paper_top1 [%] (nan where the paper prints none).
+
+    Backbones as run_ids has them; then by tokens, image, what was extended, and seed."""
+    done = finished(frame)
+    runs = done[done["run_id"].isin(run_ids)]
+    order = {run_id: number for number, run_id in enumerate(run_ids)}
+    first = runs["run_id"].map(order).groupby(runs["backbone"]).transform("min")
+    runs = runs.assign(_first=first).sort_values(["_first", "tokens", "image", "extend", "seed"], ignore_index=True)
+    table = runs[SHOWN + MEASURED].copy()
+    table["paper_top1"] = [published_top1(run) for _, run in runs.iterrows()]
+    return table
+
+
+def published_top1(run: pd.Series) -> float:
+    """What the paper prints for such a run (Tables 5, 1, 4) [%]; nan where it prints nothing.
+
+    run: a row of load(). It prints the accuracies of finished chains: a pretraining alone has none beside it."""
+    alone = run["stage"] == "pretrain" and run["image"] > 64 and run["backbone"] in LATER_STAGES
+    if run["data"] != "imagenet" or alone or "_" not in run["backbone"]:
+        return float("nan")
+    family, size = run["backbone"].split("_")
+    model = f"{'DeiT' if family == 'deit' else family.title()}-{size.title()}"
+    if run["extend"]:
+        rows = load_published("table5_sequence_length")
+        rows = rows[(rows["length"] == run["tokens"]) & (run["extend"] == 16)]
+        column = "by_extending"
+    else:
+        table1, table4 = load_published("table1_imagenet_patch"), load_published("table4_model_and_patch")
+        rows = pd.concat([table1, table4.assign(model="Adventurer-" + table4["model"])])
+        column = f"p{run['patch']}"
+    rows = rows[(rows["model"] == model) & (rows["input_px"] == run["image"])]
+    return float(rows[column].iloc[0]) if len(rows) and column in rows else float("nan")
+
+
+def printed(table: pd.DataFrame) -> pd.DataFrame:
+    """study_table's rows as text for 80 columns: what is the same in all of them is left to the title."""
+    shown = pd.DataFrame({"backbone": table["backbone"]})
+    if table["image"].nunique() > 1:
+        shown["size [px]"] = table["image"].astype(str) + "/" + table["patch"].astype(str)
+    else:
+        shown["patch [px]"] = table["patch"]
+    if table["extend"].any():
+        shown["from [px]"] = table["extend"].map(lambda patch: str(patch) if patch else "-")
+    if table["seed"].nunique() > 1:
+        shown["seed"] = table["seed"]
+    shown["tokens"] = table["tokens"]
+    shown["params"] = table["parameters"].map(_short)
+    shown["FLOPs"] = table["flops_per_image"].map(_short)
+    shown["loss [nats]"] = table["test_loss"].map("{:.4f}".format)
+    shown["top-1 [%]"] = table["top1"].map(_percent)
+    if table["paper_top1"].notna().any():
+        shown["paper [%]"] = table["paper_top1"].map(_percent)
+    return shown
+
+
+def spending(table: pd.DataFrame) -> pd.DataFrame:
+    """figure3's question, run by run, as text: FLOPs and loss of the next larger model at the same patch, and of the
+    same model at the next finer patch. Means over seeds; a row where both have finished."""
+    means = table.groupby(["backbone", "patch"], as_index=False)[["flops_per_image", "test_loss"]].mean()
+    at = means.set_index(["backbone", "patch"])
+    rows = []
+    for backbones in _families(table).values():
+        for small, large in pairwise(backbones):
+            patches = sorted(means.loc[means["backbone"] == small, "patch"], reverse=True)
+            for patch, half in pairwise(patches):
+                if (large, patch) not in at.index:
+                    continue
+                here, larger, finer = at.loc[(small, patch)], at.loc[(large, patch)], at.loc[(small, half)]
+                gain = round(float(larger["test_loss"] - finer["test_loss"]), 3)
+                rows.append(
+                    {
+                        "from": f"{small} p{patch}",
+                        "larger [FLOPs]": f"x {larger['flops_per_image'] / here['flops_per_image']:.1f}",
+                        "larger [nats]": f"{larger['test_loss']:.3f}",
+                        "finer [FLOPs]": f"x {finer['flops_per_image'] / here['flops_per_image']:.1f}",
+                        "finer [nats]": f"{finer['test_loss']:.3f}",
+                        "better [nats]": f"{'finer' if gain > 0 else 'larger'} by {abs(gain):.3f}" if gain else "even",
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def figure(table: pd.DataFrame, name: str) -> Any:  # a matplotlib Figure
+    """A study's figure. table: of study_table."""
+    title, column, label, base = KINDS[_kind(name)]
+    points = table.assign(x=table[column], panel="", colour=table["backbone"], dash="", note="")
+    if _kind(name) == "table5":
+        points = _both_ways(points)
+    elif _kind(name) == "figure4":
+        points["dash"] = table["tokens"].map("{:,} tokens".format)
+    else:
+        points["panel"] = table["backbone"].str.split("_").str[0]
+        points["note"] = table["patch"].map("p{}".format)
+    return study_figure(points, label, f"{title} ({_where(table)})", base)
+
+
+def _both_ways(points: pd.DataFrame) -> pd.DataFrame:
+    """table5's runs as lines: both begin at the patch that is extended from, where they are one run."""
+    points["dash"] = np.where(points["extend"] > 0, "by extending", "by scaling")
+    extended = points[points["extend"] > 0]
+    base = extended[["backbone", "image", "extend"]].drop_duplicates().rename(columns={"extend": "patch"})
+    begin = points[points["extend"] == 0].merge(base, on=["backbone", "image", "patch"])
+    return pd.concat([points, begin.assign(dash="by extending")], ignore_index=True)
+
+
+def _families(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Each family's backbones from small to large, by their parameters at the coarsest patch."""
+    sizes = table.groupby("backbone")["parameters"].max().sort_values()
+    families: dict[str, list[str]] = {}
+    for backbone in sizes.index:
+        families.setdefault(str(backbone).split("_")[0], []).append(str(backbone))
+    return families
+
+
+def _kind(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
+
+
+def _where(table: pd.DataFrame) -> str:
+    """The data, and the image size where it is one."""
+    images = table["image"].unique()
+    return ", ".join(table["data"].unique()) + (f", {images[0]} px" if len(images) == 1 else "")
+
+
+def _print_left_out(frame: pd.DataFrame, name: str, run_ids: Sequence[str]) -> None:
+    """Say which of the study's runs are not in what follows, and why."""
+    failed = frame[frame["status"] == "failed"].set_index("run_id")["failure"]
+    corrupt = frame.attrs.get("corrupt", {})
+    done = set(finished(frame)["run_id"])
+    for run_id in run_ids:
+        if run_id in failed.index:
+            print_wrapped(f"{name}: left out, failed: {run_id} ({failed[run_id]})")
+        elif run_id in corrupt:
+            print_wrapped(f"{name}: left out, corrupt: {corrupt[run_id]}")
+        elif run_id not in done:
+            print_wrapped(f"{name}: left out, not finished: {run_id}")
+
+
+def _short(number: float) -> str:
+    """Three digits and a prefix: 12.3G."""
+    factor, prefix = next(((f, letter) for f, letter in PREFIXES if number >= f), (1.0, ""))
+    scaled = number / factor
+    decimals = 2 if scaled < 10 else 1 if scaled < 100 else 0
+    return f"{scaled:.{decimals}f}{prefix}"
+
+
+def _percent(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.1f}"

@@ -1,0 +1,195 @@
+"""The ablations of arXiv 2502.03738 as sweeps by name: python experiments/sweep.py table5, shapes.table5, ...
+
+A study is a function that returns the recipes of all its runs, every stage of a chain among them. Those without a data
+set in their name are on ImageNet, at the paper's sizes; shapes. and cifar10. are the same questions on a CPU. A sweep
+of a study ends with its table and figure in results/analysis (analysis/studies.py) instead of the laws.
+
+GPU-hours are hours of one A100, as experiments/imagenet.py counts them. CPU times are of two cores.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from experiments import cifar10, imagenet, shapes
+from experiments.chain import Function, chain_of, linked
+from scaling.recipe import BadInput, Recipe
+
+Study = Callable[..., list[Recipe]]
+VARIED = ("backbone", "image", "extend")  # fields that an option chooses among, where a study has several values
+
+
+def table5() -> list[Recipe]:
+    """Is it the longer sequence that helps, or the pixels in it? Table 5: DeiT-Base at 128 px with 64, 256 and 1024
+    tokens and Adventurer-Base at 224 px with 196 to 12,544, by scaling (smaller patches) and by extending (embedded at
+    16 px, the tokens interpolated to as many). At patch 16 both are one run. In chains every stage is extended.
+    Run: python experiments/sweep.py table5 --data-root /data/imagenet.
+    Expected top-1 [%]: DeiT-Base 78.1, 81.0, 82.3 by scaling and 78.1, 78.2, 78.2 by extending; Adventurer-Base 82.6,
+    83.9, 84.3, 84.5 and 82.6, 82.7, 82.8, 82.8. About 17,600 GPU-hours; --patch 16,8 is 1,200 of them."""
+    return [
+        *_lengths(lambda patch: imagenet.deit_base(patch, image=128), (16, 8, 4), extend=16),
+        *_lengths(lambda patch: imagenet.adventurer_base(patch, image=224), (16, 8, 4, 2), extend=16),
+    ]
+
+
+def shapes_table5() -> list[Recipe]:
+    """table5 in small: both nano backbones on shapes of 16 px, patches 8, 4, 2; extended from 8 px.
+    Run: python experiments/sweep.py shapes.table5. 10 runs, about 3 minutes."""
+    return _both(shapes, lambda recipe: _lengths(recipe, (8, 4, 2), extend=8))
+
+
+def cifar10_table5() -> list[Recipe]:
+    """table5 in small: both nano backbones on CIFAR-10, patches 16, 8, 4; extended from 16 px.
+    Run: python experiments/sweep.py cifar10.table5 --data-root /data/cifar10. 10 runs, about 5 minutes."""
+    return _both(cifar10, lambda recipe: _lengths(recipe, (16, 8, 4), extend=16))
+
+
+def figure3(image: int = 128) -> list[Recipe]:
+    """Grow the model or shrink the patch? Figure 3, of the runs of Table 4: Adventurer-Tiny, Small, Base and Large at
+    128 px, patches 16, 8, 4, 2, 1, test loss against FLOPs. Half the patch is four times the FLOPs, about as much as
+    from one size to the next. --image 224 has Table 4's lower half, and Large, which it leaves out.
+    Run: python experiments/sweep.py figure3 --data-root /data/imagenet. Expected top-1 [%] at these patches: Tiny 72.6,
+    78.5, 80.4, 80.6, 80.7; Small 77.6, 80.5, 80.9, 81.2, 81.4; Base 79.0, 81.5, 81.8, 82.2, 82.4; Large 79.8, 82.2,
+    82.6, 82.9, 83.1 (Table 4). About 68,000 GPU-hours; --patch 16,8,4 is 4,100 of them."""
+    sizes = (imagenet.adventurer_tiny, imagenet.adventurer_small, imagenet.adventurer_base, imagenet.adventurer_large)
+    return [stage for patch in (16, 8, 4, 2, 1) for recipe in sizes for stage in recipe(patch, image)]
+
+
+def shapes_figure3() -> list[Recipe]:
+    """figure3 in small: pico, nano and micro of both backbones on shapes of 16 px, patches 16, 8, 4, and 2 for pico.
+    Run: python experiments/sweep.py shapes.figure3. 20 runs, about 4 minutes."""
+    return _both(shapes, _sizes)
+
+
+def cifar10_figure3() -> list[Recipe]:
+    """figure3 in small: pico, nano and micro of both backbones on CIFAR-10, patches 16, 8, 4, and 2 for pico.
+    Run: python experiments/sweep.py cifar10.figure3 --data-root /data/cifar10. 20 runs, about 10 minutes."""
+    return _both(cifar10, _sizes)
+
+
+def figure4() -> list[Recipe]:
+    """Does a larger image help where the number of tokens stays? Figure 4: image over patch is held, so a patch holds
+    more pixels as the image grows. DeiT-Base and Adventurer-Base with 256 tokens (64 px at patch 4, 128 at 8, 224 at
+    14) and with 1024 (64 at 2, 128 at 4, 224 at 7).
+    Run: python experiments/sweep.py figure4 --data-root /data/imagenet. Expected top-1 [%], where Table 1 has it: DeiT
+    80.1 and 81.0 with 256 tokens at 64 and 128 px, 80.8 and 82.3 with 1024; Adventurer 80.0 and 80.5 at 64 px. About
+    5,100 GPU-hours.
+
+    Departs: Adventurer has the pretraining of Table 8 at each image size and no later stage. The chain of 224 px begins
+    at 128 px, which patches of 14 and 7 px do not tile, and a line whose points went through one, two and three stages
+    would show the stages. So its runs at 128 px are not those of Table 1."""
+    sides = ((64, 4), (128, 8), (224, 14), (64, 2), (128, 4), (224, 7))
+    pretrained = [replace(imagenet.adventurer_tiny(p, i)[0], backbone="adventurer_base") for i, p in sides]
+    return [*(imagenet.deit_base(patch, image) for image, patch in sides), *pretrained]
+
+
+def shapes_figure4() -> list[Recipe]:
+    """figure4 in small: both nano backbones on shapes of 16, 32 and 64 px, 16 and 64 tokens. 16 px are the smallest
+    that shapes are drawn at. Outlines grow with the image, the cells of a texture stay 2 px: there are more of them.
+    Run: python experiments/sweep.py shapes.figure4. 12 runs, about 4 minutes."""
+    return _both(shapes, lambda recipe: [*_enlarged(recipe, (16, 32, 64), 4), *_enlarged(recipe, (16, 32, 64), 8)])
+
+
+def cifar10_figure4() -> list[Recipe]:
+    """figure4 in small: both nano backbones on CIFAR-10 at 16, 32 and 64 px, 64 tokens. Its images have 32 px: at 16
+    some of them are lost, at 64 none are gained.
+    Run: python experiments/sweep.py cifar10.figure4 --data-root /data/cifar10. 6 runs, about 5 minutes."""
+    return _both(cifar10, lambda recipe: _enlarged(recipe, (16, 32, 64), 8))
+
+
+STUDIES: dict[str, Study] = {  # by name on the command line
+    "table5": table5,
+    "figure3": figure3,
+    "figure4": figure4,
+    "shapes.table5": shapes_table5,
+    "shapes.figure3": shapes_figure3,
+    "shapes.figure4": shapes_figure4,
+    "cifar10.table5": cifar10_table5,
+    "cifar10.figure3": cifar10_figure3,
+    "cifar10.figure4": cifar10_figure4,
+}
+
+
+def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Recipe]:
+    """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
+
+    Of a field in VARIED that differs between its runs, given keeps the runs that have it. Raises BadInput."""
+    study, given = STUDIES[name], dict(given)
+    sized = "image" in inspect.signature(study).parameters
+    image = {"image": given.pop("image")} if sized and "image" in given else {}
+    stage = given.pop("stage", "")
+    if given.pop("start", ""):  # as in cli.resolve
+        raise BadInput("start is what the stages of a study say themselves; for other weights there is --weights")
+    runs = last_stages(study(**image))
+    choices = {"patch": list(patches)} if patches else {}
+    for field in VARIED:
+        if field in given and len({getattr(run, field) for run in runs}) > 1:
+            choices[field] = [given.pop(field)]
+    for field, wanted in choices.items():
+        there = dict.fromkeys(str(getattr(run, field)) for run in runs)
+        runs = [run for run in runs if getattr(run, field) in wanted]
+        if not runs:
+            asked = ", ".join(map(str, wanted))
+            raise BadInput(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
+    weights = given.pop("weights", "")
+    stages = [before for run in runs for before in _stages(_changed(run, given, "" if stage else weights))]
+    kept = [run for run in stages if stage in ("", run.stage)]
+    if not kept:
+        there = ", ".join(sorted({run.stage for run in stages} - {""})) or "none"
+        raise BadInput(f"there is no stage {stage!r} in study {name}; its stages: {there}")
+    if stage and weights:  # instead of those of the earlier stage
+        kept = [replace(run, start="", weights=weights) for run in kept]
+    return list({run.run_id: run for run in kept}.values())
+
+
+def last_stages(runs: list[Recipe]) -> list[Recipe]:
+    """Those that no other of the runs starts from."""
+    earlier = {run.start for run in runs}
+    return [run for run in runs if run.canonical_json() not in earlier]
+
+
+def _stages(run: Recipe) -> list[Recipe]:
+    """A run and all that it starts from, the first one first."""
+    before = run.predecessor
+    return [*(_stages(before) if before else []), run]
+
+
+def _changed(run: Recipe, given: dict[str, Any], weights: str) -> Recipe:
+    """The run with other fields in all of its stages. weights: what the first one starts from; empty: as it says."""
+    before = run.predecessor
+    if before:
+        own = {"start": _changed(before, given, weights).canonical_json()}
+    else:
+        own = {"weights": weights} if weights else {}
+    return Recipe(**{**run.to_dict(), **given, **own})
+
+
+def _lengths(recipe: Function, patches: Sequence[int], extend: int) -> list[Recipe]:
+    """The recipe at each patch by scaling and by extending from patch `extend`, at which both are the same."""
+    ways = [(patch, way) for patch in patches for way in ((0, extend) if patch < extend else (0,))]
+    return [
+        stage
+        for patch, way in ways
+        for stage in linked([replace(s, extend=way, start="") for s in chain_of(recipe(patch))])
+    ]
+
+
+def _sizes(recipe: Function) -> list[Recipe]:
+    """A nano recipe as pico, nano and micro at patches 16, 8, 4, and pico at 2."""
+    runs = []
+    for size, patches in (("pico", (16, 8, 4, 2)), ("nano", (16, 8, 4)), ("micro", (16, 8, 4))):
+        nanos = [run for patch in patches for run in chain_of(recipe(patch))]
+        runs += [replace(run, backbone=run.backbone.replace("nano", size)) for run in nanos]
+    return sorted(runs, key=lambda run: -run.patch)
+
+
+def _enlarged(recipe: Function, images: Sequence[int], ratio: int) -> list[Recipe]:
+    """The recipe at these image sizes [px], with ratio x ratio tokens in all of them."""
+    (run,) = chain_of(recipe(1))
+    return [replace(run, image=image, patch=image // ratio) for image in images]
+
+
+def _both(data: Any, study: Callable[[Function], list[Recipe]]) -> list[Recipe]:
+    """A study of both nano backbones. data: the module with their recipes."""
+    return [*study(data.deit_nano), *study(data.adventurer_nano)]

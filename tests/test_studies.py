@@ -1,0 +1,382 @@
+"""The paper's ablations by name: their recipes, their table beside the published numbers, their figures."""
+
+from itertools import product
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.paper_tables import load_published
+from analysis.runs import load
+from analysis.studies import figure, published_top1, report, spending, study_table
+from experiments import cli, sweep
+from experiments.console import told_apart
+from experiments.studies import STUDIES, last_stages, resolve
+from scaling import costs
+from scaling.recipe import BadInput, Recipe
+from scaling.record import RECIPE, RunRecord
+
+SMALL = sorted(name for name in STUDIES if "." in name)
+
+
+def save(results, recipe: Recipe, test_loss: float | None = 1.0, top1: float = 50.0) -> None:
+    """A finished run, or a failed one where test_loss is None."""
+    folder = results / recipe.run_id
+    folder.mkdir(parents=True)
+    (folder / RECIPE).write_text(recipe.canonical_json())
+    RunRecord(
+        run_id=recipe.run_id,
+        group=recipe.group,
+        recipe=recipe.to_dict(),
+        status="failed" if test_loss is None else "finished",
+        test_loss=test_loss,
+        metrics={} if test_loss is None else {"top1": top1},
+        tokens=costs.tokens(recipe.image, recipe.patch),
+        parameters=costs.parameters(recipe.backbone, recipe.image, recipe.extend or recipe.patch, recipe.classes),
+        flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
+        peak_memory=1,
+        images_per_second=1.0,
+        wall_time=1.0,
+        failure={"reason": "loss is nan"} if test_loss is None else {},
+    ).save(folder)
+
+
+def done(results, name, **given) -> tuple[pd.DataFrame, list[str]]:
+    """All runs of a study as if they had finished, loss falling with tokens, and the run_ids that its table shows."""
+    runs = resolve(name, [], given)
+    for run in runs:
+        tokens = costs.tokens(run.image, run.patch)
+        loss = 2.0 * costs.tokens(run.image, run.extend or run.patch) ** -0.2
+        save(results, run, loss, top1=min(99.0, 20.0 + tokens**0.5))
+    return load(results), [run.run_id for run in last_stages(runs)]
+
+
+def lines(drawn: Figure) -> dict[str, list[float]]:
+    """Loss at the points of every line, by its name."""
+    found = {}
+    for axes in drawn.axes:
+        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        drawn_lines = [line for line in axes.lines if line.get_marker() == "None"]
+        found |= {name: list(line.get_ydata()) for name, line in zip(names, drawn_lines, strict=True)}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_every_study_builds_says_how_to_run_it_and_has_each_run_once(name):
+    runs = resolve(name, [], {})
+    assert len({run.run_id for run in runs}) == len(runs) >= 6
+    assert f"python experiments/sweep.py {name}" in STUDIES[name].__doc__
+    seen = set()
+    for run in runs:  # a chain's stages come in their order, and all of them
+        assert run.predecessor is None or run.predecessor.run_id in seen
+        seen.add(run.run_id)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_studies_fit_what_their_data_can_draw(name):
+    for run in resolve(name, [], {}):
+        assert run.data == name.split(".")[0]
+        assert run.image >= 16
+        assert costs.flops(run.backbone, run.image, run.patch, run.classes) < 60e6
+
+
+def test_table_5_has_the_papers_runs_once_each_and_extends_every_stage():
+    shown = last_stages(resolve("table5", [], {}))
+    published = load_published("table5_sequence_length")
+    assert len(shown) == 2 * len(published) - 2  # at patch 16 both ways are one run
+    for row in published.itertuples():
+        backbone = row.model.lower().replace("-", "_")
+        its = [r for r in shown if (r.backbone, r.image, (r.image // r.patch) ** 2) == (backbone, row[2], row.length)]
+        assert {r.extend for r in its} == ({0} if its[0].patch == 16 else {0, 16})
+    stages = [r for r in resolve("table5", [], {}) if r.backbone == "adventurer_base" and r.patch == 8]
+    assert [r.extend for r in stages] == [0, 0, 0, 16, 16, 16]
+    assert [r.image for r in stages] == [128, 224, 224] * 2
+
+
+@pytest.mark.parametrize("name", ["shapes.table5", "cifar10.table5"])
+def test_small_table_5_extends_from_its_coarsest_patch(name):
+    runs = resolve(name, [], {})
+    for backbone in ("deit_nano", "adventurer_nano"):
+        its = [(r.patch, r.extend) for r in runs if r.backbone == backbone]
+        top = max(patch for patch, _ in its)
+        assert its == [(top, 0), (top // 2, 0), (top // 2, top), (top // 4, 0), (top // 4, top)]
+    assert len({(r.image, r.epochs, r.train_images) for r in runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ratios", "images"),
+    [
+        ("figure4", {16, 32}, {64, 128, 224}),
+        ("shapes.figure4", {4, 8}, {16, 32, 64}),
+        ("cifar10.figure4", {8}, {16, 32, 64}),
+    ],
+)
+def test_figure_4_holds_image_over_patch_while_the_image_grows(name, ratios, images):
+    runs = resolve(name, [], {})
+    assert {r.image // r.patch for r in runs} == ratios
+    for backbone, ratio in product({r.backbone for r in runs}, ratios):
+        its = [r for r in runs if r.backbone == backbone and r.image // r.patch == ratio]
+        assert {r.image for r in its} == images
+        held = [{**r.to_dict(), "image": 0, "patch": 0} for r in its]
+        assert held == held[:1] * len(held)  # nothing else differs, not the stages that a run went through either
+
+
+def test_figure_3_is_all_of_table_4():
+    shown = {(r.backbone, r.patch) for r in last_stages(resolve("figure3", [], {}))}
+    sizes = load_published("table4_model_and_patch").query("input_px == 128")["model"].str.lower()
+    assert shown == {(f"adventurer_{size}", patch) for size in sizes for patch in (16, 8, 4, 2, 1)}
+    at_224 = last_stages(resolve("figure3", [16], {"image": 224}))
+    assert {(r.image, r.stage) for r in at_224} == {(224, "pretrain"), (224, "finetune")}
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "pairs"),  # a smaller model at a smaller patch, a larger one at a larger patch
+    [
+        ("figure3", "adventurer", ["tiny 8 small 16", "tiny 4 small 8", "base 8 large 16", "base 4 large 8"]),
+        ("shapes.figure3", "deit", ["pico 4 nano 8", "nano 4 micro 8", "pico 2 micro 8"]),
+        ("shapes.figure3", "adventurer", ["pico 4 nano 8", "pico 2 nano 4", "pico 2 micro 8"]),
+        ("cifar10.figure3", "deit", ["nano 4 micro 8", "pico 4 micro 16"]),
+        ("cifar10.figure3", "adventurer", ["pico 4 nano 8", "nano 4 micro 8"]),
+    ],
+)
+def test_figure_3_has_small_models_with_small_patches_beside_large_ones_at_equal_flops(name, family, pairs):
+    runs = last_stages(resolve(name, [], {}))
+    flops = {(r.backbone, r.patch): costs.flops(r.backbone, r.image, r.patch, r.classes) for r in runs}
+    for pair in pairs:
+        small, finer, large, coarser = pair.split()
+        ours, theirs = flops[f"{family}_{small}", int(finer)], flops[f"{family}_{large}", int(coarser)]
+        assert ours == pytest.approx(theirs, rel=0.15), pair
+
+
+@pytest.mark.parametrize("data", ["shapes", "cifar10"])
+@pytest.mark.parametrize("family", ["deit", "adventurer"])
+def test_the_next_size_costs_about_what_half_the_patch_does(data, family):
+    image = resolve(f"{data}.figure3", [], {})[0].image
+    cost = {
+        (size, patch): costs.flops(f"{family}_{size}", image, patch, 12)
+        for size, patch in product(("pico", "nano", "micro"), (8, 4))
+    }
+    for small, large in (("pico", "nano"), ("nano", "micro")):
+        assert 2.9 < cost[large, 4] / cost[small, 4] < 4.5
+        assert 2.9 < cost[small, 4] / cost[small, 8] < 4.5
+
+
+def test_patch_and_what_a_study_varies_choose_runs_and_other_fields_override_them():
+    runs = resolve("shapes.table5", [4, 16], {"epochs": 1, "backbone": "deit_nano"})
+    assert [(r.backbone, r.patch, r.extend, r.epochs) for r in runs] == [
+        ("deit_nano", 4, 0, 1),
+        ("deit_nano", 4, 8, 1),
+    ]
+    assert {r.extend for r in resolve("shapes.table5", [], {"extend": 8})} == {8}
+    assert {r.image for r in resolve("figure4", [], {"image": 64})} == {64}
+    assert {r.image for r in resolve("shapes.table5", [], {"image": 32})} == {32}
+
+
+def test_an_override_reaches_every_stage_of_a_chain():
+    runs = resolve("table5", [8], {"epochs": 2, "data_root": "elsewhere"})
+    assert {(r.epochs, r.data_root) for r in runs} == {(2, "elsewhere")}
+    last = [r for r in runs if r.stage == "finetune"]
+    assert len(last) == 2
+    for run in last:
+        while run.predecessor:
+            run = run.predecessor
+            assert run in runs
+    assert {r.stage for r in resolve("table5", [8], {"stage": "pretrain"})} == {"pretrain"}
+
+
+def test_weights_are_what_the_first_stage_starts_from_or_the_one_that_is_asked_for():
+    runs = [r for r in resolve("table5", [8], {"weights": "w.pth"}) if r.backbone == "adventurer_base"]
+    assert [(r.stage, r.weights) for r in runs[:3]] == [("pretrain", "w.pth"), ("intermediate", ""), ("finetune", "")]
+    assert runs[1].predecessor == runs[0]
+    last = resolve("table5", [8], {"weights": "w.pth", "stage": "finetune"})
+    assert {(r.stage, r.weights, r.start, r.extend) for r in last} == {
+        ("finetune", "w.pth", "", 0),
+        ("finetune", "w.pth", "", 16),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("shapes.tabel5", "did you mean shapes.table5?"),
+        ("figure33", "did you mean figure3?"),
+        ("shapes.table5,shapes.deit_nan", "did you mean shapes.deit_nano?"),
+        ("shapes.table5 --patch 3", "no run of patch 3; there is: 8, 4, 2"),
+        ("shapes.table5 --backbone deit_tiny", "there is: deit_nano, adventurer_nano"),
+        ("shapes.table5 --stage finetune", "no stage 'finetune'"),
+        ("shapes.table5 --image 20", "nearest that do"),
+        ("table5 --start x", "--weights"),
+    ],
+)
+def test_what_no_study_has_is_refused_in_one_line(words, says):
+    with pytest.raises(BadInput, match=says.replace("?", r"\?")) as e:
+        sweep.arguments(words.split())
+    assert "\n" not in str(e.value)
+
+
+def test_a_sweep_takes_studies_recipes_and_seeds_together_and_each_run_once():
+    runs, _ = sweep.arguments(["shapes.deit_nano,shapes.table5,shapes.figure4", "--seeds", "0,1"])
+    assert len({r.run_id for r in runs}) == len(runs)
+    assert {r.seed for r in runs} == {0, 1}
+    ids = {r.run_id for r in runs}
+    for name in ("shapes.table5", "shapes.figure4"):
+        assert {r.run_id for r in resolve(name, [], {"seed": 1})} <= ids
+    assert {p for r in runs for p in [r.patch] if r.image == 16 and r.backbone == "deit_nano"} == {16, 8, 4, 2, 1}
+    # The plain runs of table 5 are those of the recipe: 5 recipes, 2 x 3 + 4 of the study, 2 x 6 - 2 x 2 in both.
+    assert len(runs) == 2 * (5 + (10 - 3) + (12 - 2 - 2))
+    given, _ = sweep.arguments(["shapes.deit_nano,shapes.table5", "--patch", "16,4"])
+    assert {r.patch for r in given} == {16, 4}
+
+
+def test_runs_that_share_a_short_name_are_told_apart_on_the_screen():
+    runs, _ = sweep.arguments(["shapes.table5,shapes.figure4"])
+    names = told_apart(runs)
+    assert len(set(names.values())) == len(runs)
+    assert {"deit_nano p2 s0", "deit_nano p2 s0 from 8 px", "deit_nano p8 s0 64 px"} <= set(names.values())
+
+
+def test_help_and_a_dry_run_list_studies_and_their_runs(call, tmp_path):
+    said = " ".join(call("experiments/sweep.py", "--help").stdout.split())
+    assert all(name in said for name in STUDIES)
+    dry = call("experiments/sweep.py", "table5", "--patch", "8", "--dry-run", "--results", tmp_path / "r")
+    assert dry.returncode == 0
+    assert dry.stdout.count("from 16 px") == 4  # DeiT's run and the three stages of Adventurer's
+    assert len(dry.stdout.splitlines()) == 8
+    assert not (tmp_path / "r").exists()
+
+
+def test_published_accuracies_stand_beside_the_runs_that_they_are_of(tmp_path):
+    frame, run_ids = done(tmp_path, "table5", epochs=1)
+    table = study_table(frame, run_ids)
+    assert len(table) == len(run_ids) == 12
+    for row in load_published("table5_sequence_length").itertuples():
+        its = table[(table["backbone"] == row.model.lower().replace("-", "_")) & (table["tokens"] == row.length)]
+        assert its.loc[its["extend"] == 0, "paper_top1"].tolist() == [row.by_scaling]
+        assert its.loc[its["extend"] > 0, "paper_top1"].tolist() == ([row.by_extending] if len(its) > 1 else [])
+
+
+def test_a_table_has_no_published_number_beside_what_the_paper_did_not_do():
+    def found(**fields) -> float:
+        return published_top1(pd.Series({**Recipe(data="imagenet", classes=1000).to_dict(), "tokens": 0, **fields}))
+
+    assert found(backbone="deit_base", image=128, patch=8) == 81.0
+    assert found(backbone="adventurer_tiny", image=224, patch=1, stage="pretrain") == 81.9
+    assert found(backbone="adventurer_base", image=64, patch=4, stage="pretrain") == 80.0
+    nothing = (
+        {"backbone": "deit_base", "image": 128, "patch": 1},  # an empty cell of Table 1
+        {"backbone": "deit_base", "image": 224, "patch": 14},
+        {"backbone": "deit_nano", "image": 128, "patch": 8},
+        {"backbone": "deit_base", "image": 128, "patch": 8, "data": "folder"},
+        {"backbone": "adventurer_base", "image": 128, "patch": 8, "stage": "pretrain"},
+        {"backbone": "deit_base", "image": 128, "patch": 8, "extend": 32, "tokens": 256},
+    )
+    for fields in nothing:
+        assert pd.isna(found(**fields)), fields
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_a_report_fits_a_terminal_and_writes_the_same_numbers(tmp_path, capsys, name):
+    frame, run_ids = done(tmp_path, name)
+    paths = report(frame, name, run_ids, tmp_path / "analysis")
+    said = capsys.readouterr().out.replace(str(tmp_path), "")
+    assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
+    stem = name.replace(".", "_")
+    assert [path.name for path in paths] == [f"{stem}.csv", f"{stem}.png"]
+    csv = pd.read_csv(paths[0])
+    assert sorted(csv["run_id"]) == sorted(run_ids)
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
+    assert ("paper" in said) == ("." not in name)
+    rows = [line.split() for line in said.splitlines() if line.strip()]
+    assert sum(row[0] in set(csv["backbone"]) and row[1][:1].isdigit() for row in rows) == len(run_ids)  # not folded
+
+
+def test_runs_that_failed_or_wait_are_left_out_with_a_word(tmp_path, capsys):
+    runs = resolve("shapes.table5", [], {})
+    save(tmp_path, runs[0], 1.0)
+    save(tmp_path, runs[1], None)
+    ids = [run.run_id for run in runs]
+    report(load(tmp_path), "shapes.table5", ids, tmp_path / "out")
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"left out, failed: {ids[1]} (loss is nan)" in said
+    assert f"left out, not finished: {ids[2]}" in said
+    assert len(pd.read_csv(tmp_path / "out" / "shapes_table5.csv")) == 1
+    assert report(load(tmp_path), "shapes.table5", ids[2:], tmp_path / "none") == []
+    assert "none of 8 runs has finished" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+
+
+def test_table_5_is_drawn_as_two_lines_a_backbone_from_the_same_run(tmp_path):
+    frame, run_ids = done(tmp_path, "shapes.table5")
+    drawn = lines(figure(study_table(frame, run_ids), "shapes.table5"))
+    assert set(drawn) == {f"{b}_nano, by {way}" for b in ("deit", "adventurer") for way in ("scaling", "extending")}
+    for backbone in ("deit_nano", "adventurer_nano"):
+        scaled, extended = drawn[f"{backbone}, by scaling"], drawn[f"{backbone}, by extending"]
+        assert scaled[0] == extended[0]
+        assert scaled[2] < scaled[1] < scaled[0]
+        assert extended == pytest.approx([scaled[0]] * 3)
+
+
+def test_figure_4_is_drawn_against_the_image_and_figure_3_against_flops(tmp_path):
+    frame, run_ids = done(tmp_path / "4", "shapes.figure4")
+    drawn = figure(study_table(frame, run_ids), "shapes.figure4")
+    assert {len(line) for line in lines(drawn).values()} == {3}
+    assert {name.split(", ")[1] for name in lines(drawn)} == {"16 tokens", "64 tokens"}
+    assert drawn.axes[0].get_xticks().tolist() == [16, 32, 64]
+    frame, run_ids = done(tmp_path / "3", "shapes.figure3")
+    table = study_table(frame, run_ids)
+    drawn = figure(table, "shapes.figure3")
+    assert len(drawn.axes) == 2  # a panel a family
+    assert {name: len(line) for name, line in lines(drawn).items()}["adventurer_pico"] == 4
+    assert {text.get_text() for text in drawn.axes[0].texts} == {"p16", "p8", "p4", "p2"}
+    for axes, family in zip(drawn.axes, ("deit", "adventurer"), strict=True):
+        pico = next(line for line in axes.lines if line.get_marker() == "None")
+        its = table[table["backbone"] == f"{family}_pico"].sort_values("flops_per_image")
+        assert list(pico.get_xdata()) == its["flops_per_image"].tolist()
+
+
+def test_spending_more_compares_the_next_size_with_the_next_patch(tmp_path):
+    frame, run_ids = done(tmp_path, "shapes.figure3")
+    spent = spending(study_table(frame, run_ids))
+    # pico at 16, 8, 4 to nano; nano at 16, 8 to micro; of both families.
+    assert len(spent) == 2 * (3 + 2)
+    assert spent["better [nats]"].str.startswith("finer by").all()  # the fabricated loss falls with tokens alone
+
+
+def test_seeds_are_rows_of_the_table_and_one_line_of_the_figure(tmp_path):
+    runs = [run for seed in (0, 1) for run in resolve("shapes.table5", [], {"seed": seed, "backbone": "deit_nano"})]
+    for run in runs:
+        save(tmp_path, run, 1.0 + 0.2 * run.seed)
+    table = study_table(load(tmp_path), [run.run_id for run in runs])
+    assert len(table) == 10
+    assert table["seed"].tolist() == [0, 1] * 5
+    drawn = lines(figure(table, "shapes.table5"))
+    assert drawn["deit_nano, by scaling"] == pytest.approx([1.1, 1.1, 1.1])
+
+
+def test_a_study_is_trained_reported_and_had_the_next_time(call, tmp_path):
+    words = ["shapes.table5", "--epochs", "1", "--train-images", "64", "--test-images", "32", "--results", tmp_path]
+    first = call("experiments/sweep.py", *words)
+    assert first.returncode == 0, first.stdout + first.stderr
+    table = pd.read_csv(tmp_path / "analysis" / "shapes_table5.csv")
+    assert len(table) == 10
+    scaled, extended = (table[table["extend"] == e].set_index(["backbone", "patch"]) for e in (0, 8))
+    base = scaled.xs(8, level="patch")["parameters"]
+    assert (extended["parameters"].groupby("backbone").nunique() == 1).all()
+    assert extended.xs(2, level="patch")["parameters"].equals(base[extended.xs(2, level="patch").index])
+    assert not (tmp_path / "analysis" / "law.png").exists()  # no law: two ways of a study are no series of patches
+    again = call("experiments/sweep.py", *words, "--patch", "8,2")
+    assert again.stdout.count("have ") == 6
+    assert len(pd.read_csv(tmp_path / "analysis" / "shapes_table5.csv")) == 6
+
+
+def test_a_recipe_beside_a_study_has_its_law_as_well(call, tmp_path):
+    for patch in (8, 4, 2):
+        save(tmp_path, cli.resolve("shapes.deit_nano", patch, {})[0], 0.2 + 0.1 * patch)
+    for run in resolve("shapes.table5", [], {"backbone": "deit_nano"}):
+        if run.extend:
+            save(tmp_path, run, 1.0)
+    words = ["shapes.deit_nano,shapes.table5", "--patch", "8,4,2", "--backbone", "deit_nano", "--results", tmp_path]
+    both = call("experiments/sweep.py", *words)
+    assert both.returncode == 0, both.stdout + both.stderr
+    names = {path.name for path in (tmp_path / "analysis").iterdir()}
+    assert names == {"law.png", "law.pdf", "laws.csv", "shapes_table5.csv", "shapes_table5.png"}
