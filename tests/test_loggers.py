@@ -63,7 +63,7 @@ def test_a_run_is_found_by_its_own_names_and_all_of_its_recipe(tmp_path, tiny, m
     assert isinstance(logger, Logger)
     assert made["values"] == tiny.to_dict()
     assert {tiny.run_id, tiny.group} <= set(map(str, made.values()))
-    assert str(tmp_path) in made["save_dir"]
+    assert str(tmp_path) in made.get("save_dir", made.get("tracking_uri"))  # nothing outside the run's folder
 
 
 def test_tensorboard_gets_the_curve_and_the_results_in_the_runs_folder(tmp_path, tiny):

@@ -1,15 +1,20 @@
 """How a batch is cut: the sizes there are, the search for the largest that fits, and what a cut does to counts."""
 
+import json
+import multiprocessing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling.costs import activation_bytes
-from scaling.micro_batch import _recount, largest, sizes
+from scaling.micro_batch import MicroBatch, _least, _recount, largest, sizes
 from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES
+from scaling.train import Settings, train
 
 POWERS = [2**n for n in range(11)]
 
@@ -119,3 +124,82 @@ def test_a_plan_is_the_sum_that_it_says():
     recipe = Recipe(backbone="deit_tiny", image=224, patch=16)
     assert activation_bytes(recipe) == 12 * 20 * 197 * 192 * 4
     assert activation_bytes(recipe, recompute=True) == (12 + 50) * 197 * 192 * 4
+
+
+def planned_run(tmp_path, monkeypatch, recipe, free):
+    monkeypatch.setattr("scaling.micro_batch._free", lambda device: free)
+    found = []
+    before = MicroBatch.on_fit_start
+
+    def watched(self, trainer, pl_module):
+        before(self, trainer, pl_module)
+        found.append((self.micro_batches, trainer.accumulate_grad_batches, self.data.micro_batches))
+
+    monkeypatch.setattr(MicroBatch, "on_fit_start", watched)
+    record = train(recipe, tmp_path, Settings(accelerator="cpu", threads=1, workers=0))
+    assert found == [(found[0][0],) * 3]
+    return record, found[0][0]
+
+
+def test_on_a_cpu_the_free_memory_bounds_the_micro_batch(tmp_path, tiny, monkeypatch):
+    room = activation_bytes(tiny) / 0.8
+    whole, cut = planned_run(tmp_path / "a", monkeypatch, tiny, int(100 * room))
+    assert cut == 1
+    small, cut = planned_run(tmp_path / "b", monkeypatch, tiny, int(4.5 * room))
+    assert cut == 4  # of 16 images, 4 at a time
+    least, cut = planned_run(tmp_path / "c", monkeypatch, tiny, 0)
+    assert cut == 16  # what does not fit is tried all the same, image by image
+    assert small.test_loss == pytest.approx(whole.test_loss, rel=1e-4)
+    assert least.test_loss == pytest.approx(whole.test_loss, rel=1e-4)
+
+
+@pytest.fixture
+def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
+    """find(images that fit) -> the micro-batch found and the sizes tried, on a device with room for that many."""
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA Imagined")
+    monkeypatch.setattr("scaling.micro_batch._free", lambda device: int(4 * activation_bytes(tiny) / 0.8))
+    task = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    trainer = SimpleNamespace(world_size=1, is_global_zero=True)
+
+    def find(room):
+        tried = []
+        monkeypatch.setattr("scaling.micro_batch._fits", lambda task, recipe, n: tried.append(n) or n <= room)
+        finder = MicroBatch(tiny, None, 0, tmp_path, recompute=False)
+        return finder._found([1, 2, 4, 8, 16], trainer, task), tried, finder
+
+    return find
+
+
+def test_on_a_gpu_steps_are_tried_and_what_was_found_is_remembered(tmp_path, as_if_on_a_gpu):
+    found, tried, finder = as_if_on_a_gpu(room=9)
+    assert (found, tried) == (8, [4, 8, 16])
+    (key,) = json.loads((tmp_path / "micro_batch.json").read_text())
+    assert key == "NVIDIA Imagined, classify deit_nano 16/8 auto"
+    assert as_if_on_a_gpu(room=2)[:2] == (8, [])  # not tried again
+    finder.forget(SimpleNamespace(type="cuda"))  # it did not fit after all
+    assert as_if_on_a_gpu(room=9)[:2] == (4, [])
+
+
+def test_a_damaged_memory_is_as_none(tmp_path, as_if_on_a_gpu):
+    (tmp_path / "micro_batch.json").write_text("[1")
+    assert as_if_on_a_gpu(room=1)[:2] == (1, [4, 2, 1])
+
+
+def _agree(rank, file, found, pipe):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    pipe.send(_least(found, 2, torch.device("cpu")))
+    torch.distributed.destroy_process_group()
+
+
+def test_all_ranks_take_what_fits_on_the_smallest(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    pipes = [context.Pipe(duplex=False) for _ in range(2)]
+    ranks = [
+        context.Process(target=_agree, args=(rank, tmp_path / "meet", found, pipes[rank][1]))
+        for rank, found in enumerate((16, 4))
+    ]
+    for process in ranks:
+        process.start()
+    assert [ours.recv() for ours, _ in pipes] == [4, 4]
+    for process in ranks:
+        process.join()
