@@ -14,6 +14,8 @@ from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import LOG, RunRecord
 
+RUN = Path(__file__).resolve().with_name("run.py")
+
 
 class Outcome(NamedTuple):
     """How a run ended. status: exit status of run.py for it: 0 finished, 1 failed, 2 bad input, 130 stopped."""
@@ -72,6 +74,9 @@ def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], w
     """Entry of a sweep's child process: events and at the end the outcome go through the pipe."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside of training too, SIGTERM is a clean stop
     value, folder = Recipe.from_dict(recipe), Path(results)
+    # Where several devices share a run, Lightning starts the other processes by the command line of this one.
+    options = [f"--{name}={setting}" for name, setting in settings.items() if name != "jobs"]
+    sys.argv = [str(RUN), str(folder / value.run_id), f"--results={results}", *options]
     _output_into(Path(os.devnull))  # until the run has a folder of its own
 
     def send(item: Event | Outcome) -> None:

@@ -6,6 +6,7 @@ Bad input is one line on stderr and exit status 2. Nothing here imports torch: -
 import dataclasses
 import difflib
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from experiments import cifar10, imagenet, shapes
 from experiments.chain import Function, chain_of, linked, only
 from scaling.recipe import BadInput, Recipe, check_name
+from scaling.record import RECIPE
 
 FIELDS = dataclasses.fields(Recipe)
 SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
@@ -62,7 +64,10 @@ def parser(program: str, what: str, recipe: str) -> Parser:
     p.add_argument("--results", type=str, default="results", help="folder with one folder a run")
     p.add_argument("--print-recipe", action="store_true", help="print the resolved recipe as YAML and exit")
     for name, (kind, default, text) in SETTINGS.items():
-        p.add_argument(*_spellings(name), type=kind, default=default, help=text)
+        if kind is bool:  # --compile alone, or --compile=false
+            p.add_argument(*_spellings(name), action=ActionYesNo, nargs="?", default=default, help=text)
+        else:
+            p.add_argument(*_spellings(name), type=kind, default=default, help=text)
     return p
 
 
@@ -83,7 +88,10 @@ def overrides(args: Namespace, leave_out: tuple[str, ...] = ()) -> dict[str, Any
 
 def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     """The recipe called name at a patch size [px], stage by stage, with the fields in given replaced in all of them,
-    but for image and stage, which choose among the stages. Raises BadInput."""
+    but for image and stage, which choose among the stages. name may be the folder of a run that was begun. Raises
+    BadInput."""
+    if (Path(name) / RECIPE).is_file():
+        return [_of_run(Path(name), given)]
     known = recipes()
     check_name("recipe", name, known)
     function, given = known[name], dict(given)
@@ -105,6 +113,17 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
         first = Recipe(**{**chosen[0].to_dict(), **given, "start": "", "weights": weights})
         chosen = linked([first, *chosen[1:]]) if len(chosen) > 1 else [first]
     return chosen
+
+
+def _of_run(folder: Path, given: dict[str, Any]) -> Recipe:
+    """The recipe of a run that was begun. Raises BadInput."""
+    if given:
+        raise BadInput(f"{folder} is a run, whose recipe is settled; leave out {', '.join(sorted(given))}")
+    try:
+        recipe = Recipe.from_dict(json.loads((folder / RECIPE).read_text()))
+    except (OSError, ValueError) as e:
+        raise BadInput(f"{folder / RECIPE} cannot be read as a recipe ({e})") from e
+    return recipe
 
 
 def settings(args: Namespace) -> dict[str, Any]:

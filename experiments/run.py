@@ -15,7 +15,11 @@ from scaling.recipe import BadInput, Recipe
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     """The resolved recipe, stage by stage, and all options. Raises BadInput."""
-    p = cli.parser("run.py", "Train, evaluate and record one run.", "what to train: " + ", ".join(cli.recipes()))
+    p = cli.parser(
+        "run.py",
+        "Train, evaluate and record one run.",
+        "what to train, the folder of a run or one of: " + ", ".join(cli.recipes()),
+    )
     cli.add_fields(p)
     args = p.parse_args(argv)
     given = cli.overrides(args)

@@ -13,7 +13,7 @@ from scaling.recipe import Recipe
 NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last part of the name; and all vectors
 
 
-def parameter_groups(module: Any, weight_decay: float, lr: float = 1.0, layer_decay: float = 1.0) -> list[dict]:
+def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
     """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without.
 
     layer_decay: of the learning rate from a layer to the one before it (arXiv 2106.08254). module: a task, with

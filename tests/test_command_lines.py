@@ -9,6 +9,7 @@ import yaml
 from experiments import cli, run, sweep
 from experiments.chain import chain_of
 from scaling.recipe import BadInput, Recipe
+from scaling.train import open_run
 
 
 def options(module) -> set[str]:
@@ -185,3 +186,41 @@ def test_the_options_are_frozen():
     both = machine | {"--config", "--results", "--print-recipe"}
     assert options("run") >= fields | both
     assert options("sweep") >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--jobs", "--dry-run"}
+
+
+@pytest.mark.parametrize(
+    ("words", "on"),
+    [([], False), (["--compile"], True), (["--compile=false"], False), (["--recompute", "--compile=True"], True)],
+)
+def test_a_switch_is_an_option_alone_or_with_a_word(words, on):
+    _, args = run.arguments(["shapes.deit_nano", *words])
+    assert cli.settings(args)["compile"] is on
+
+
+def test_a_runs_folder_stands_for_its_recipe(tmp_path):
+    (recipe,), _ = run.arguments(["shapes.adventurer_nano", "--patch", "2", "--ema", "0.9", "--seed", "3"])
+    folder = open_run(recipe, tmp_path)
+    assert run.arguments([str(folder)])[0] == [recipe]
+    with pytest.raises(BadInput, match="whose recipe is settled; leave out epochs, patch"):
+        run.arguments([str(folder), "--patch", "4", "--epochs", "2"])
+    (folder / "recipe.json").write_text('{"epochs": 0}')
+    with pytest.raises(BadInput, match=r"recipe.json cannot be read as a recipe \(epochs 0"):
+        run.arguments([str(folder)])
+
+
+def test_a_chain_prints_every_stage(call):
+    done = call("experiments/run.py", "imagenet.adventurer_base", "--patch", "8", "--print-recipe")
+    assert done.returncode == 0
+    stages = list(yaml.safe_load_all(done.stdout))
+    assert [s["stage"] for s in stages] == ["pretrain", "intermediate", "finetune"]
+    assert [s["image"] for s in stages] == [128, 224, 224]
+
+
+def test_a_later_stage_alone_says_what_to_do_first_and_writes_nothing(call, tmp_path):
+    words = ["cifar10.adventurer_stages", "--stage", "finetune", "--patch", "8", "--results", tmp_path / "r"]
+    done = call("experiments/run.py", *words)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "error: stage intermediate, run classify-cifar10-intermediate-adventurer_nano-64px-p8-s0-" in done.stderr
+    assert "is not finished in" in done.stderr
+    assert not (tmp_path / "r").exists()

@@ -95,3 +95,12 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_before_anything_is_wri
 def test_an_average_and_fsdp_do_not_go_together_yet(tmp_path, tiny):
     with pytest.raises(BadInput, match="take ddp, or --ema 0"):
         train(replace(tiny, ema=0.9), tmp_path / "r", replace(ONE, strategy="fsdp"))
+
+
+def test_the_runs_of_a_sweep_can_have_two_devices_each(tmp_path, call):
+    words = [*OPTIONS, "--devices", "2", "--jobs", "1", "--results", tmp_path]
+    done = call("experiments/sweep.py", "shapes.deit_nano", *words)
+    assert done.returncode == 0, done.stderr + done.stdout
+    record, curve, _ = results_of(tmp_path)
+    assert record.status == "finished"
+    assert len(curve) == 9

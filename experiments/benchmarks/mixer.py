@@ -7,6 +7,7 @@ MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-deps --no-build-isolation mamba-ssm
 """
 
 import ctypes
+import gc
 import importlib.util
 import logging
 import statistics
@@ -96,11 +97,17 @@ def step(contender: Contender, x_BLD: Tensor) -> float:
 
 def peak(contender: Contender, x_BLD: Tensor) -> int:
     """Most memory of a step above what was held before it [bytes]."""
-    with suppress(OSError, AttributeError):  # glibc: what earlier steps freed counts for nobody
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    trim()
     memory = Memory(cuda=False)
     step(contender, x_BLD)
     return memory.peak()
+
+
+def trim() -> None:
+    """Give back what earlier steps freed, so that it counts for nobody (glibc)."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def check_equal(contenders: dict[str, Contender], x_BLD: Tensor) -> None:

@@ -1,7 +1,8 @@
 """The switches of a training step, each on and off: time and memory. What wins is the default (scaling/train.py).
 
-All variants of a model are built in one process and take a step each in turn; the first two steps of each, in which
-torch.compile compiles, are not counted.
+All variants of a model are built in one process and take a step each in turn, after two that are not counted. Compiled
+code has an OpenMP runtime of its own beside torch's, which may slow all else in its process: it goes last, in turn with
+the plain step alone.
 """
 
 import statistics
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from experiments.benchmarks.mixer import trim
 from experiments.cli import resolve
 from scaling.data.batch import Batch
 from scaling.machine import Memory
@@ -33,29 +35,41 @@ def switches() -> Table:
     """Median time of a step and its peak memory, over those of a step with every switch off (AdamW fused)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     table = Table("model", "px", "switch", "ms", "time", "memory", title=f"switches on {device}, over the plain step")
+    models = []
     for name, image, patch, batch in MODELS[device]:
         recipe = replace(
             resolve("shapes.deit_nano", patch, {"image": image})[0], backbone=name, batch=batch, position="learned"
         )
-        variants = {switch: step for switch, step in _variants(recipe, device).items() if step is not None}
-        seconds, peaks = _in_turn(variants), {switch: _peak(step, device) for switch, step in variants.items()}
-        for switch, took in seconds.items():
-            ratio, memory = took / seconds["plain"], peaks[switch] / max(1, peaks["plain"])
-            table.add_row(name, f"{image}/{patch}", switch, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
-        table.add_section()
+        models.append((name, f"{image}/{patch}", recipe))
+    for compiled in (False, True):
+        for name, sides, recipe in models:
+            _compare(table, name, sides, _compiled(recipe, device) if compiled else _variants(recipe, device), device)
     return table
 
 
-def _variants(recipe: Recipe, device: str) -> dict[str, Callable[[], None] | None]:
-    return {
+def _compare(table: Table, name: str, sides: str, variants: dict[str, Callable[[], None]], device: str) -> None:
+    seconds, peaks = _in_turn(variants), {switch: _peak(step, device) for switch, step in variants.items()}
+    for switch, took in seconds.items():
+        ratio, memory = took / seconds["plain"], peaks[switch] / max(1, peaks["plain"])
+        table.add_row(name, sides, switch, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
+    table.add_section()
+
+
+def _compiled(recipe: Recipe, device: str) -> dict[str, Callable[[], None]]:
+    return {"plain": _step(recipe, device), "torch.compile": _step(recipe, device, Settings(compile=True))}
+
+
+def _variants(recipe: Recipe, device: str) -> dict[str, Callable[[], None]]:
+    steps = {
         "plain": _step(recipe, device),
         "bf16-mixed": _step(recipe, device, bf16=True),
-        "torch.compile": _step(recipe, device, Settings(compile=True)),
         "recompute": _step(recipe, device, Settings(recompute=True)),
         "channels-last": _step(recipe, device, Settings(channels_last=True)),
         "AdamW not fused": _step(recipe, device, fused=False),
-        "copies that block": _step(recipe, device, blocking=True) if device == "cuda" else None,
     }
+    if device == "cuda":
+        steps["copies that block"] = _step(recipe, device, blocking=True)
+    return steps
 
 
 def _step(
@@ -70,7 +84,7 @@ def _step(
     torch.manual_seed(0)
     task: Any = Classify(recipe, 100).to(device).train()
     prepare(task, settings or Settings())
-    optimiser = torch.optim.AdamW(parameter_groups(task, 0.05), lr=1e-4, fused=fused)
+    optimiser = torch.optim.AdamW(parameter_groups(task, 0.05, 1e-4), lr=1e-4, fused=fused)
     images = torch.randint(0, 256, (recipe.batch, 3, recipe.image, recipe.image), dtype=torch.uint8)
     labels = torch.arange(recipe.batch) % recipe.classes
     if device == "cuda":
@@ -101,6 +115,7 @@ def _in_turn(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
 
 
 def _peak(step: Callable[[], None], device: str) -> int:
+    trim()
     memory = Memory(cuda=device == "cuda")
     step()
     return memory.peak()
