@@ -22,6 +22,7 @@ from scaling.data.classification import Images
 from scaling.machine import Memory
 from scaling.optim import lr_factor, warmup_steps
 from scaling.progress import Event, Progress
+from scaling.ranks import is_first_process
 from scaling.recipe import Recipe
 from scaling.record import CHECKPOINT, CURVE, write_atomically
 
@@ -134,9 +135,12 @@ class Keeper(L.Callback):
         if self._micro_batches < self.data.micro_batches:
             return
         self._micro_batches, loss = 0, self._step_loss
-        self._check(step, loss)
-        self._row_losses.append(loss)
         ends_epoch = step % self.data.steps_per_epoch == 0
+        if trainer.world_size == 1:
+            self._check(step, loss)
+        elif ends_epoch or step % AGREE_STEPS == 0:  # together: one that leaves alone lets the others wait for it
+            self._raise_unless_finite(step, _mean_over_devices(trainer, loss.item()))
+        self._row_losses.append(loss)
         if self._stop or ends_epoch or now - self._reported > REPORT_SECONDS:
             self._report(trainer, loss, now)
         if ends_epoch or step % self._row_every == 0:
@@ -171,8 +175,12 @@ class Keeper(L.Callback):
         now = None if loss is None else (step, loss)
         wait = loss is None or loss.is_cuda
         due, self._pending = (self._pending, now) if wait else (now, None)
-        if due is not None and not math.isfinite(value := due[1].item()):
-            raise NonFinite(due[0], self._lr(due[0]), value)
+        if due is not None:
+            self._raise_unless_finite(due[0], due[1].item())
+
+    def _raise_unless_finite(self, step: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise NonFinite(step, self._lr(step), loss)
 
     def _lr(self, step: int) -> float:
         """The learning rate that step number `step` (from 1) was made with."""
@@ -194,11 +202,7 @@ class Keeper(L.Callback):
         """Mean training loss since the last row of the curve [nats], over all devices; the same to the last bit for a
         resumed run."""
         losses = [loss.item() if isinstance(loss, Tensor) else loss for loss in self._row_losses]
-        mean = sum(losses) / len(losses)
-        if trainer.world_size == 1:
-            return mean
-        device = trainer.strategy.root_device
-        return trainer.strategy.reduce(torch.tensor(mean, dtype=torch.float64, device=device), reduce_op="mean").item()
+        return _mean_over_devices(trainer, sum(losses) / len(losses))
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = signal.Signals(number)
@@ -295,4 +299,13 @@ class Keeper(L.Callback):
         writer.writerow(COLUMNS)
         writer.writerows(self.rows)
         self._written = time.monotonic()
-        write_atomically(self.folder / CURVE, text.getvalue())
+        if is_first_process():
+            write_atomically(self.folder / CURVE, text.getvalue())
+
+
+def _mean_over_devices(trainer: L.Trainer, value: float) -> float:
+    """The same on all devices that share the run; all of them have to ask."""
+    if trainer.world_size == 1:
+        return value
+    of_this = torch.tensor(value, dtype=torch.float64, device=trainer.strategy.root_device)
+    return trainer.strategy.reduce(of_this, reduce_op="mean").item()

@@ -104,3 +104,11 @@ def test_the_runs_of_a_sweep_can_have_two_devices_each(tmp_path, call):
     record, curve, _ = results_of(tmp_path)
     assert record.status == "finished"
     assert len(curve) == 9
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_on_all_devices(tmp_path, call):
+    words = [*OPTIONS, "--devices", "2", "--lr", "1e25", "--clip", "0", "--results", tmp_path]
+    done = call("experiments/run.py", "shapes.deit_nano", *words, timeout=90)
+    assert done.returncode == 1
+    assert "training loss is nan at step" in done.stdout
+    assert RunRecord.load(next(tmp_path.iterdir())).status == "failed"

@@ -174,7 +174,7 @@ class Images(L.LightningDataModule):
         """Every test image once, in order."""
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        batch = max(1, self.recipe.batch // world)
+        batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
         mine = [Draw(0, i) for i in range(rank, len(self.test_set), world)]
         batches = [mine[i : i + batch] for i in range(0, len(mine), batch)]
         return self._loader(self.test_set, batch_sampler=batches)
