@@ -137,11 +137,12 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
     """
     context, clock = _context(), Clock()
     outcomes: dict[str, Outcome] = {}
+    ours = {run.run_id for run in runs}
     waiting = deque((run, False) for run in runs)  # and whether to wait for another process that has it
     active: dict[Connection, Child] = {}
     try:
         while waiting or active:
-            while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes)):
+            while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes, ours)):
                 run, wait = next_up
                 outcome = recorded(results / run.run_id, console) or orphaned(run, outcomes)
                 if outcome is not None:
@@ -180,12 +181,13 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
     return outcomes
 
 
-def ready(waiting: deque[tuple[Recipe, bool]], outcomes: dict[str, Outcome]) -> tuple[Recipe, bool] | None:
-    """Take the first run whose earlier stage, if this sweep has it, has ended; None where all have to wait."""
-    ahead = {run.run_id for run, _ in waiting}
+def ready(
+    waiting: deque[tuple[Recipe, bool]], outcomes: dict[str, Outcome], ours: set[str]
+) -> tuple[Recipe, bool] | None:
+    """Take the first run whose earlier stage, if it is one of ours, has ended; None where all have to wait."""
     for item in waiting:
         before = waits_for(item[0])
-        if before in outcomes or before not in ahead | set(outcomes):
+        if before in outcomes or before not in ours:
             waiting.remove(item)
             return item
     return None

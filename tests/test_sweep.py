@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from dataclasses import replace
 
 import pytest
 
 from analysis.runs import load
-from experiments.sweep import Clock, recorded, weight
+from experiments.chain import linked
+from experiments.child import Outcome
+from experiments.sweep import Clock, orphaned, ready, recorded, weight
 from scaling.recipe import Recipe
 from scaling.record import RunRecord
 from tests.conftest import ROOT
@@ -180,3 +184,20 @@ def test_the_clock_learns_start_up_and_speed_of_each_backbone():
             clock.add(run, start_up + per_flop * weight(run))
     wanted = sum(start_up + per_flop * weight(runs[name][3]) for name, (start_up, per_flop) in seconds.items())
     assert clock.eta([runs[name][3] for name in seconds]) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_stage_waits_until_the_one_before_it_has_ended(tiny):
+    first, second = linked([replace(tiny, stage="pretrain"), replace(tiny, stage="finetune")])
+    other, ours = replace(tiny, seed=1), {first.run_id, second.run_id}
+    waiting, done = deque([(second, False), (other, False)]), Outcome(0, "done")
+    # The first is being trained: it is neither waiting nor done.
+    assert ready(waiting, {}, ours) == (other, False)
+    assert ready(waiting, {}, ours) is None
+    assert orphaned(second, {first.run_id: done}) is None
+    assert (
+        orphaned(second, {first.run_id: Outcome(1, "no")}).text
+        == f"not begun: its earlier stage, {first.run_id}, failed"
+    )
+    assert ready(waiting, {first.run_id: done}, ours) == (second, False)
+    # One that is not of this sweep is for the run itself to find.
+    assert ready(deque([(second, False)]), {}, {second.run_id}) == (second, False)
