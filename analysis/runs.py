@@ -66,10 +66,12 @@ def seed_study(group: str) -> pd.DataFrame:
 
 
 def labels(frame: pd.DataFrame) -> dict[str, str]:
-    """A short name for every group: the backbone; where that is not enough data and image too, then the hash."""
+    """A short name for every group: the backbone; where that is not enough data, image and stage too, then the hash."""
     groups = frame.drop_duplicates("group")
     names = pd.DataFrame({"group": groups["group"], "backbone": groups["backbone"]})
     names["sized"] = groups["backbone"] + " " + groups["data"] + " " + groups["image"].astype(str) + " px"
+    if "stage" in groups:
+        names["sized"] = (names["sized"] + " " + groups["stage"]).str.rstrip()
     names["hashed"] = names["sized"] + " " + groups["group"].str.rsplit("-", n=1).str[-1]
     for name in ("backbone", "sized"):
         if names[name].is_unique:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import pandas as pd
 import pytest
 
 from analysis.runs import COLUMNS, finished, labels, load
@@ -176,3 +177,20 @@ def test_labels_say_no_more_than_it_takes_to_tell_groups_apart(tmp_path):
     named = labels(load(tmp_path))
     assert len(set(named.values())) == 3
     assert named[other.group].endswith(other.group[-8:])
+
+
+def test_stages_of_a_chain_have_names_of_their_own():
+    frame = pd.DataFrame(
+        {
+            "group": ["a-1", "b-2", "c-3"],
+            "backbone": "adventurer_nano",
+            "data": "cifar10",
+            "image": [32, 64, 64],
+            "stage": ["pretrain", "intermediate", "finetune"],
+        }
+    )
+    assert list(labels(frame).values()) == [
+        "adventurer_nano cifar10 32 px pretrain",
+        "adventurer_nano cifar10 64 px intermediate",
+        "adventurer_nano cifar10 64 px finetune",
+    ]
