@@ -14,6 +14,7 @@ from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import LOG, RunRecord
 
+STOPPED = "stopped; the same command goes on from here"
 RUN = Path(__file__).resolve().with_name("run.py")
 
 
@@ -33,9 +34,11 @@ def run_quietly(
     wait: for another process that is training this run, instead of leaving it alone.
     """
     folder = results / recipe.run_id
-    try:
+    try:  # by itself: the handlers below need what it imports
         from scaling.train import Elsewhere, Settings, Stopped, hush, train
-
+    except KeyboardInterrupt:
+        return Outcome(130, STOPPED)
+    try:
         hush()
         return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
     except BadInput as e:
@@ -43,7 +46,7 @@ def run_quietly(
     except Elsewhere:
         return Outcome(0, "another process is training it; looked at again at the end", elsewhere=True)
     except (Stopped, KeyboardInterrupt):
-        return Outcome(130, "stopped; the same command goes on from here")
+        return Outcome(130, STOPPED)
     except OSError as e:
         _log(folder, traceback.format_exc())
         what = f"{e.strerror or e}" + (f": {e.filename}" if e.filename else "")
@@ -72,12 +75,13 @@ def bad_input_line(e: BadInput) -> str:
 
 def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], wait: bool, pipe: Connection) -> None:
     """Entry of a sweep's child process: events and at the end the outcome go through the pipe."""
+    # First of all, until the run has a folder of its own: a stop may come at once, and its traceback is for nobody.
+    _output_into(Path(os.devnull))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside of training too, SIGTERM is a clean stop
     value, folder = Recipe.from_dict(recipe), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
     options = [f"--{name}={setting}" for name, setting in settings.items() if name != "jobs"]
     sys.argv = [str(RUN), str(folder / value.run_id), f"--results={results}", *options]
-    _output_into(Path(os.devnull))  # until the run has a folder of its own
 
     def send(item: Event | Outcome) -> None:
         if isinstance(item, Event) and item.kind == "open":
@@ -91,7 +95,7 @@ def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], w
     try:
         outcome = run_quietly(value, folder, settings, send, wait)
     except KeyboardInterrupt:
-        outcome = Outcome(130, "stopped; the same command goes on from here")
+        outcome = Outcome(130, STOPPED)
     with suppress(OSError):
         pipe.send(outcome)
     sys.exit(outcome.status)

@@ -1,3 +1,4 @@
+import builtins
 import math
 import os
 import resource
@@ -12,7 +13,7 @@ import pytest
 
 from analysis.runs import load
 from experiments.chain import linked
-from experiments.child import Outcome
+from experiments.child import Outcome, run_quietly
 from experiments.sweep import Clock, orphaned, ready, recorded, weight
 from scaling.recipe import Recipe
 from scaling.record import RunRecord
@@ -201,3 +202,16 @@ def test_a_stage_waits_until_the_one_before_it_has_ended(tiny):
     assert ready(waiting, {first.run_id: done}, ours) == (second, False)
     # One that is not of this sweep is for the run itself to find.
     assert ready(deque([(second, False)]), {}, {second.run_id}) == (second, False)
+
+
+def test_a_stop_during_the_imports_is_a_stop(tmp_path, tiny, monkeypatch):
+    real = builtins.__import__
+
+    def interrupted(name, *rest, **more):
+        if name == "scaling.train":
+            raise KeyboardInterrupt
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    outcome = run_quietly(tiny, tmp_path, {}, lambda event: None)
+    assert (outcome.status, outcome.text) == (130, "stopped; the same command goes on from here")
