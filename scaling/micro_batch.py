@@ -99,24 +99,27 @@ class MicroBatch(L.Callback):
         planned //= costs.activation_bytes(self.recipe, recompute=self.recompute)
         if device.type != "cuda":
             return max([n for n in possible if n <= planned], default=possible[0])
-        key = f"{torch.cuda.get_device_name(device)}, {self._model()}"
-        known = self._known().get(key, 0)
+        known = self._known().get(self._key(device), 0)
         found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.recipe, n))
         found = _least(found, trainer.world_size, device)  # every rank the same
         if trainer.is_global_zero and found != known:
-            write_atomically(self.memory, json.dumps({**self._known(), key: found}, indent=1, sort_keys=True) + "\n")
+            self._remember(device, found)
         return found
 
     def forget(self, device: torch.device) -> None:
         """What was remembered has run out of memory after all: half of it next time."""
-        key, known = f"{torch.cuda.get_device_name(device)}, {self._model()}", self._known()
-        if key in known:
-            known[key] = max(1, known[key] // 2)
-            write_atomically(self.memory, json.dumps(known, indent=1, sort_keys=True) + "\n")
+        if known := self._known().get(self._key(device)):
+            self._remember(device, max(1, known // 2))
 
-    def _model(self) -> str:
+    def _key(self, device: torch.device) -> str:
+        """A device and a model, by which a size is remembered."""
         r = self.recipe
-        return f"{r.task} {r.backbone} {r.image}/{r.patch} {r.precision}{' recompute' if self.recompute else ''}"
+        model = f"{r.task} {r.backbone} {r.image}/{r.patch} {r.precision}{' recompute' if self.recompute else ''}"
+        return f"{torch.cuda.get_device_name(device)}, {model}"
+
+    def _remember(self, device: torch.device, size: int) -> None:
+        sizes_by_key = {**self._known(), self._key(device): size}
+        write_atomically(self.memory, json.dumps(sizes_by_key, indent=1, sort_keys=True) + "\n")
 
     def _known(self) -> dict[str, int]:
         try:

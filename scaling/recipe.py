@@ -17,7 +17,9 @@ from scaling.sizes import SIZES
 
 TASKS = ("classify",)
 DATA = ("shapes", "cifar10", "imagenet", "folder")
-AUGMENTS = ("none", "flip", "pad_crop_flip", "resized_crop", "three_augment", "three_augment_simple")
+VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # augmentations that are made an image at a time
+AUGMENTS = ("none", "flip", "pad_crop_flip", *VIEWS)
+COMPATS = ("fixed", "official")  # how positions go to another grid: as they lie, or as the released code does it
 STAGES = ("pretrain", "intermediate", "finetune")
 DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
 
@@ -208,13 +210,12 @@ class Recipe:
         _check(1 <= self.repeats <= 16, "repeats", self.repeats, "must be from 1 to 16")
         _check(0 <= self.erasing <= 1, "erasing", self.erasing, "must be in [0, 1]")
         _check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "must be above 0 and at most 1")
-        crops = ("resized_crop", "three_augment", "three_augment_simple")
-        fits = not self.rand_augment or self.augment in crops
-        _check(fits, "rand_augment", self.rand_augment, f"is done to views: set augment to one of {', '.join(crops)}")
+        fits = not self.rand_augment or self.augment in VIEWS
+        _check(fits, "rand_augment", self.rand_augment, f"is done to views: set augment to one of {', '.join(VIEWS)}")
         check_name("judged", self.judged, ("raw", "averaged"))
         _check(self.judged == "raw" or self.ema > 0, "judged", self.judged, "needs an average: set ema, such as 0.9999")
         check_name("stage", self.stage, ("", *STAGES))
-        check_name("compat", self.compat, ("fixed", "official"))
+        check_name("compat", self.compat, COMPATS)
         _check(not (self.start and self.weights), "weights", self.weights, "and a start are two beginnings; take one")
         if self.extend:
             check_patch(self.image, self.extend)

@@ -10,10 +10,10 @@ from PIL import Image
 from timm.data import create_transform
 
 from scaling.data import augment
-from scaling.data.augment import VIEWS, check_rand_augment, seeded_by, view
+from scaling.data.augment import check_rand_augment, seeded_by, view
 from scaling.data.batch import MEAN, STD, Draw
 from scaling.data.classification import InMemory
-from scaling.recipe import BadInput, Recipe
+from scaling.recipe import VIEWS, BadInput, Recipe
 from scaling.sizes import SIZES
 
 RAND = "rand-m9-mstd0.5-inc1"

@@ -19,7 +19,6 @@ from rich.table import Table
 from torch import nn
 
 from scaling import costs
-from scaling.backbones.deit import Deit
 from scaling.backbones.scan import backend
 from scaling.machine import REPOSITORY, Memory, machine, usable_cores
 from scaling.sizes import SIZES
@@ -165,7 +164,7 @@ def measure(
     torch.manual_seed(0)
     task = Classify(Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=batch, data="folder"), 1000)
     model: nn.Module = task.to(device).train()
-    _checkpoint(task, checkpointing)
+    task.backbone.weights_module.set_grad_checkpointing(checkpointing)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     weights = sum(2 * p.numel() * p.element_size() for p in model.parameters())
@@ -188,13 +187,6 @@ def measure(
         if step >= warm:
             seconds.append(time.perf_counter() - began)
     return {"seconds": seconds, "batch": batch, "weights": weights, "peak": memory.peak(), "road": backend(device).why}
-
-
-def _checkpoint(task: Classify, enable: bool) -> None:
-    if isinstance(task.backbone, Deit):
-        task.backbone.vit.set_grad_checkpointing(enable)
-    else:
-        task.backbone.weights_module.set_grad_checkpointing(enable)
 
 
 def _wait(device: str) -> None:

@@ -20,10 +20,10 @@ from torch.utils.checkpoint import checkpoint
 from scaling.backbones import Features
 from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
 from scaling.backbones.patch import embedding
-from scaling.backbones.position import COMPATS, resample_as_released, sincos_2d
+from scaling.backbones.position import resample_as_released, sincos_2d
 from scaling.backbones.weights import initialise_by_name
 from scaling.optim import NO_DECAY
-from scaling.recipe import BadInput, check_name, check_patch
+from scaling.recipe import COMPATS, BadInput, check_name, check_patch
 from scaling.sizes import Size
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from scaling.recipe import BadInput
 
-COMPATS = ("fixed", "official")  # how positions go to another grid: as they lie, or as the released code does it
-
 
 def resample_as_released(pos_1LD: Tensor, grid: int) -> Tensor:
     """Positions (1, n * n + 1, D) at grid x grid, as the code released with Adventurer does (DeiT's): the first is kept

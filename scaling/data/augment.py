@@ -20,7 +20,6 @@ from scaling.data.batch import MEAN, STD, Draw
 from scaling.data.counter import GOLDEN, finalise
 from scaling.recipe import BadInput, Recipe
 
-VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # of the recipe's augment: made an image at a time
 JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
 # What timm reads of a RandAugment; other words it passes over.
 RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(mstd|p)\d*\.?\d+|-t(weights|3aw|3a))*")

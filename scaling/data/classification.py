@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scaling.data import shapes
-from scaling.data.augment import DROPPING, VIEWS, augment_batch, check_rand_augment, erase, fit_image, uniform, view
+from scaling.data.augment import DROPPING, augment_batch, check_rand_augment, erase, fit_image, uniform, view
 from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
 from scaling.data.order import Stream, steps_per_epoch, subset
 from scaling.machine import usable_cores
-from scaling.recipe import BadInput, Recipe
+from scaling.recipe import VIEWS, BadInput, Recipe
 from scaling.sizes import SIZES
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
