@@ -14,31 +14,23 @@ from experiments.console import told_apart
 from experiments.studies import STUDIES, last_stages, resolve
 from scaling import costs
 from scaling.recipe import BadInput, Recipe
-from scaling.record import RECIPE, RunRecord
+from tests.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
 
 
 def save(results, recipe: Recipe, test_loss: float | None = 1.0, top1: float = 50.0) -> None:
     """A finished run, or a failed one where test_loss is None."""
-    folder = results / recipe.run_id
-    folder.mkdir(parents=True)
-    (folder / RECIPE).write_text(recipe.canonical_json())
-    RunRecord(
-        run_id=recipe.run_id,
-        group=recipe.group,
-        recipe=recipe.to_dict(),
-        status="failed" if test_loss is None else "finished",
-        test_loss=test_loss,
+    save_run(
+        results,
+        recipe,
+        test_loss,
         metrics={} if test_loss is None else {"top1": top1},
         tokens=costs.tokens(recipe.image, recipe.patch),
         parameters=costs.parameters(recipe.backbone, recipe.image, recipe.extend or recipe.patch, recipe.classes),
         flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
-        peak_memory=1,
-        images_per_second=1.0,
-        wall_time=1.0,
         failure={"reason": "loss is nan"} if test_loss is None else {},
-    ).save(folder)
+    )
 
 
 def done(results, name, **given) -> tuple[pd.DataFrame, list[str]]:
