@@ -57,7 +57,7 @@ def report(frame: "pd.DataFrame", out: Path, form: str = "both") -> list[Path]:
     frame: as analysis.runs.load gives it.  form: "power", "shifted" or "both".  Returns the paths that it wrote and
     printed. Raises BadInput where no run has finished or out cannot be written; then nothing is written."""
     from analysis.paper_figures import law_figure
-    from analysis.paper_tables import render_table, sweep_table
+    from analysis.paper_tables import group_table, render_table, sweep_table
     from analysis.runs import finished, labels
 
     runs = finished(frame)
@@ -67,8 +67,7 @@ def report(frame: "pd.DataFrame", out: Path, form: str = "both") -> list[Path]:
     names = labels(frame)
     table = sweep_table(frame)
     for group, name in names.items():
-        its = table[table["group"] == group].drop(columns=["group", "backbone"])
-        render_table(its if its["seeds"].ne(1).any() else its.drop(columns="seeds"), f"{name}   ({group})")
+        render_table(group_table(table, group), f"{name}   ({group})")
     laws: dict[str, list[Fit]] = {}
     print("Laws: test loss L [nats] at patch side p [px], with 95 % intervals\n")
     for group, name in names.items():
@@ -97,7 +96,7 @@ def laws_table(runs: "pd.DataFrame", laws: "dict[str, list[Fit]]") -> "pd.DataFr
     from analysis.forms import FORMS as SHAPES
 
     letters = list(dict.fromkeys(name for shape in SHAPES.values() for name in shape.names))
-    known = ["group", "task", "data", "backbone", "image"]
+    known = ["group", "task", "data", "backbone", "head", "image"]
     columns = [*known, "form", "patches", "n", *(f"{n}{end}" for n in letters for end in ("", *ENDS)), *QUALITY]
     rows: list[dict[str, Any]] = []
     for group, fits in laws.items():

@@ -132,15 +132,15 @@ def fit(
     )
 
 
-def seed_spread(frame: pd.DataFrame) -> pd.DataFrame:
+def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
     """How far runs that differ in nothing but the seed lie apart, a row a group.
-    frame: finished runs with group, patch, test_loss.  Returns group, spread [nats] (the standard deviation over
-    seeds, pooled over patch sizes; nan where no patch size has two seeds), df (its degrees of freedom) and seeds
-    (the most that a patch size has)."""
+    frame: finished runs with group, patch and the column.  Returns group, spread in the units of the column (the
+    standard deviation over seeds, pooled over patch sizes; nan where no patch size has two seeds), df (its degrees of
+    freedom) and seeds (the most that a patch size has)."""
     rows = []
-    for group, runs in frame.dropna(subset=["test_loss"]).groupby("group", sort=False):
-        of_patch = runs.groupby("patch")["test_loss"]
-        squares = float(((runs["test_loss"] - of_patch.transform("mean")) ** 2).sum())
+    for group, runs in frame.dropna(subset=[column]).groupby("group", sort=False):
+        of_patch = runs.groupby("patch")[column]
+        squares = float(((runs[column] - of_patch.transform("mean")) ** 2).sum())
         df = len(runs) - runs["patch"].nunique()
         spread = math.sqrt(squares / df) if df else math.nan
         rows.append({"group": group, "spread": spread, "df": df, "seeds": int(of_patch.count().max())})

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from analysis.forms import FORMS
 from analysis.laws import Fit, fit
 from analysis.runs import finished, labels
+from scaling.recipe import HEADS, Recipe
 
 # Okabe and Ito's colours, dark enough to be told apart in grey by their markers; and the markers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -33,25 +34,24 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"))
     frame: runs as analysis.runs.load gives them; those that did not finish are left out.  forms: the laws to draw,
     the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
     parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
-    Patches get smaller to the right: that way cost grows and loss falls."""
+    Patches get smaller to the right: that way cost grows and loss falls.  Losses of several tasks or data sets
+    cannot be compared: each of these has a panel with axes of its own."""
     runs = finished(frame)
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axes = figure.add_subplot()
-    ends: list[tuple[float, str, str]] = []
-    for number, (group, name) in enumerate(labels(runs).items()):
-        points = runs[runs["group"] == group]
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        _draw_laws(axes, points, forms, colour)
-        face = colour if number % 2 == 0 else "white"
-        axes.plot(points["patch"], points["test_loss"], marker, color=colour, mfc=face, mew=1.4, ms=6.5, label=name)
-        ends.append((float(points.loc[points["patch"] == points["patch"].min(), "test_loss"].mean()), name, colour))
-    _patch_axis(axes, runs["patch"], room=1.35 if len(ends) <= 3 else 1.1)
-    _loss_axis(axes, runs["test_loss"])
-    if len(ends) <= 3:
-        _label_ends(axes, float(runs["patch"].min()), ends)
-    _key(axes, forms, series=len(ends) > 3)
-    what = [f"{data} {image} px" for data, image in runs[["data", "image"]].drop_duplicates().to_numpy()]
-    axes.set_title("Test loss and patch size" + (f": {what[0]}" if len(what) == 1 else ""), loc="left", fontsize=11)
+    runs = runs if "task" in runs else runs.assign(task=Recipe().task)
+    panels = [its for _, its in runs.groupby(["task", "data"], sort=False)]
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(7.2 if columns == 1 else 6.4 * columns, 4.6 * rows), layout="constrained")
+    spots = figure.subplots(rows, columns, squeeze=False).ravel()
+    title = "Test loss and patch size"
+    for axes, its in zip(spots, panels, strict=False):
+        _draw_groups(axes, its, forms)
+        what = _what(its, several=runs["task"].nunique() > 1)
+        axes.set_title(what if len(panels) > 1 else f"{title}: {what}", loc="left", fontsize=11)
+    for axes in spots[len(panels) :]:
+        axes.set_axis_off()
+    if len(panels) > 1:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=12)
     return figure
 
 
@@ -131,6 +131,69 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
     return figure
 
 
+def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, title: str) -> Figure:
+    """A metric of both heads over patch size, and under it what the decoder gains; as published: hollow marks.
+
+    runs: of studies.study_table, every seed a mark.  gaps: of head_gap.gaps; the lines go through its means and break
+    where one is missing.  metric, name: the metric's column [%] and what to call it."""
+    figure = Figure(figsize=(7.2, 6.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
+    for number, (backbone, its) in enumerate(by_backbone.items()):
+        colour, of = COLOURS[number % len(COLOURS)], f"{backbone} " if len(by_backbone) > 1 else ""
+        for head, marker, dash in zip(HEADS, ("o", "s"), DASHES.values(), strict=True):
+            seeds = runs[(runs["backbone"] == backbone) & (runs["head"] == head)].set_index("patch")[metric]
+            style = {"marker": marker, "linestyle": dash, "color": colour, "label": of + head}
+            _draw_means(above, its[f"{metric}_{head}"], seeds, its[f"paper_{head}"], style)
+        gap, style = its[f"gap_{metric}"], {"marker": "D^vP"[number % 4], "color": colour, "label": of.strip()}
+        _draw_means(below, gap, gap, its["gap_paper"], {**style, "linestyle": list(DASHES.values())[number % 2]})
+    below.axhline(0, color="0.4", linewidth=0.9)
+    for axes, apart in ((above, 0.055), (below, 0.11)):
+        _patch_axis(axes, gaps["patch"], room=1.35)
+        axes.grid(True, color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.margins(y=0.12)
+        axes.spines[["top", "right"]].set_visible(False)
+        _label_lines(axes, apart)
+    above.set_xlabel("")
+    above.set_ylabel(f"{name} [%]")
+    below.set_ylabel(f"{HEADS[1]} minus {HEADS[0]}\n[points of {name}]")
+    if gaps[f"gap_{metric}"].isna().all():
+        below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center")
+        below.set_yticks([0])
+    if gaps[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
+        hollow = Line2D([], [], ls="", marker="o", color="0.25", mfc="none", ms=11, mew=1.3)
+        above.legend([hollow], ["hollow: as published, Table 2"], frameon=False, fontsize=8.5, loc="lower right")
+    above.set_title(title, loc="left", fontsize=11)
+    return figure
+
+
+def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series, style: dict[str, Any]) -> None:
+    """A line through the means, broken where one is missing, a mark for every seed, and large hollow ones for what is
+    published. All by patch size."""
+    marks = {**style, "linestyle": "", "label": ""}
+    axes.plot(means.index, means, **{**style, "marker": ""}, linewidth=1.5)
+    axes.plot(seeds.index, seeds, **marks, markersize=5.5)
+    axes.plot(paper.index, paper, **marks, markersize=11, mfc="none", mew=1.3)
+
+
+def _label_lines(axes: Axes, apart: float) -> None:
+    """The lines' names beside their last points, pushed apart where they would overlap: by a share of the height."""
+    low, high = axes.get_ylim()
+    ends: dict[float, list[tuple[float, str, Any]]] = {}  # by patch
+    for line in axes.lines:
+        x, y = (np.asarray(values, float) for values in line.get_data())
+        if line.get_linestyle() != "None" and not str(line.get_label()).startswith("_") and np.isfinite(y).any():
+            last = x[np.isfinite(y)].min()
+            ends.setdefault(last, []).append((float(y[x == last][0]), str(line.get_label()), line.get_color()))
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+    for patch, names in ends.items():
+        at = -np.inf
+        for height, name, colour in sorted(names):
+            at = max(height, at + apart * (high - low))
+            axes.text(patch / 1.12, at, name, color=colour, va="center", ha="left", fontsize=9.5, bbox=behind)
+
+
 def _draw_line(axes: Axes, line: pd.DataFrame, colour: int, dash: int) -> None:
     """One line of a study: its runs, their means joined, and their notes."""
     paint, marker = COLOURS[colour % len(COLOURS)], MARKERS[colour % len(MARKERS)]
@@ -148,6 +211,31 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: int, dash: int) -> None:
             axes.annotate(note, place, (-4, -6), ha="center", va="top", **words)
         else:
             axes.annotate(note, place, (3, 5), ha="left", va="bottom", **words)
+
+
+def _what(runs: pd.DataFrame, several: bool) -> str:
+    """What one panel's runs learn. The task that a recipe has where it says none goes unsaid, unless there are several
+    in the figure; so does the image where sizes differ: then the series say it."""
+    (task,), (data,), images = (runs[column].unique() for column in ("task", "data", "image"))
+    said = [task] if several or task != Recipe().task else []
+    return " ".join([*said, data, *(f"{image} px" for image in images if len(images) == 1)])
+
+
+def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str]) -> None:
+    """One panel of the law figure: the groups of one task and data set."""
+    ends: list[tuple[float, str, str]] = []
+    for number, (group, name) in enumerate(labels(runs).items()):
+        points = runs[runs["group"] == group]
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        _draw_laws(axes, points, forms, colour)
+        face = colour if number % 2 == 0 else "white"
+        axes.plot(points["patch"], points["test_loss"], marker, color=colour, mfc=face, mew=1.4, ms=6.5, label=name)
+        ends.append((float(points.loc[points["patch"] == points["patch"].min(), "test_loss"].mean()), name, colour))
+    _patch_axis(axes, runs["patch"], room=1.35 if len(ends) <= 3 else 1.1)
+    _loss_axis(axes, runs["test_loss"])
+    if len(ends) <= 3:
+        _label_ends(axes, float(runs["patch"].min()), ends)
+    _key(axes, forms, series=len(ends) > 3)
 
 
 def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], colour: str) -> None:

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.runs import finished
+from analysis.runs import finished, headlines
 from scaling.recipe import check_name
+from scaling.record import HEADLINES
 
 PUBLISHED = Path(__file__).parent / "published"
 COLUMNS = 80  # a terminal's width where nobody says otherwise [characters]
@@ -21,7 +22,7 @@ SWEEP = {
     "params": ("parameters", "", True, 1),
     "FLOPs": ("flops_per_image", "", True, 2),
     "loss": ("test_loss", "nats", False, 4),
-    "top-1": ("top1", "%", False, 2),
+    **{name: (metric, "%", False, 2) for metric, name in HEADLINES.values()},  # only those that some run has
     "images": ("images_per_second", "1/s", False, 0),
     "memory": ("peak_memory", "B", True, 2),
     "time": ("wall_time", "s", False, 1),
@@ -37,27 +38,36 @@ def load_published(name: str) -> pd.DataFrame:
     """A published table or figure as it is in analysis/published, e.g. "figure1_test_loss"; see the README there."""
     name = name.removesuffix(".csv")
     check_name("published table", name, published_names())
-    return pd.read_csv(PUBLISHED / f"{name}.csv")
+    return pd.read_csv(PUBLISHED / f"{name}.csv", keep_default_na=False, na_values=[""])  # Table 2's None is a word
 
 
 def sweep_table(frame: pd.DataFrame) -> pd.DataFrame:
     """What a sweep came to: a row for every group and patch size, patches from coarse to fine, means over seeds.
 
     frame: as analysis.runs.load gives it.  Columns: group, backbone, patch [px], seeds (runs that finished), tokens
-    per image, parameters, FLOPs per image (forward), test loss [nats], top-1 [%], training images/s, peak memory and
-    wall time, the large ones in k, M, G or T, which the column's name says.  A patch size whose runs all failed has
-    seeds 0 and nan."""
+    per image, parameters, FLOPs per image (forward), test loss [nats], top-1 or mIoU [%] as the tasks have it, training
+    images/s, peak memory and wall time, the large ones in k, M, G or T, which the column's name says.  A patch size
+    whose runs all failed has seeds 0 and nan."""
     keys = frame[["group", "backbone", "patch"]].drop_duplicates()
     done = finished(frame).groupby(["group", "patch"])
     table = keys.join(done.size().rename("seeds"), on=["group", "patch"])
     table["seeds"] = table["seeds"].fillna(0).astype(int)
-    means = done[[column for column, *_ in SWEEP.values()]].mean()
-    for name, (column, unit, scaled, _) in SWEEP.items():
+    absent = {metric for metric, _ in HEADLINES.values()} - set(headlines(frame))
+    shown = {name: what for name, what in SWEEP.items() if what[0] not in absent}
+    means = done[[column for column, *_ in shown.values()]].mean()
+    for name, (column, unit, scaled, _) in shown.items():
         values = table[["group", "patch"]].join(means[column], on=["group", "patch"])[column]
         factor, prefix = _prefix(values.max()) if scaled else (1.0, "")
         table[_headed(name, prefix + unit)] = (values / factor).to_numpy()
     table = table.rename(columns={"patch": "patch [px]"})
     return table.sort_values(["group", "patch [px]"], ascending=[True, False], ignore_index=True)
+
+
+def group_table(table: pd.DataFrame, group: str) -> pd.DataFrame:
+    """sweep_table's rows of one group, without what is the same in all of them and the metrics of other tasks."""
+    its = table[table["group"] == group].drop(columns=["group", "backbone"])
+    empty = [c for _, name in HEADLINES.values() if (c := _headed(name, "%")) in its and its[c].isna().all()]
+    return its.drop(columns=empty if its["seeds"].ne(1).any() else [*empty, "seeds"])
 
 
 def render_table(table: pd.DataFrame, title: str = "", console: Console | None = None) -> None:

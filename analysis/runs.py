@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from scaling.recipe import BadInput, Recipe
-from scaling.record import RECIPE, RECORD, RunRecord
+from scaling.record import HEADLINES, RECIPE, RECORD, RunRecord
 
 FIELDS = [f.name for f in dataclasses.fields(Recipe)]
-FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", "top1", "top5", "images_per_second", "peak_memory"]
+METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # columns of any frame, nan where a task has it not
+FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 COLUMNS = ["run_id", "group", "status", *FIELDS, *FACTS, *ENDINGS]
 
@@ -20,9 +21,9 @@ def load(results: str | Path) -> pd.DataFrame:
     """All runs of a results folder that ended, sorted by group, patch from coarse to fine, seed.
 
     Columns: run_id, group (runs of one group differ in patch and seed only), status ("finished" or "failed"), every
-    field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss [nats], top1, top5 [%],
-    images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""), folder, and
-    behind them the other metrics, version_* and machine_*.
+    field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss [nats], top1, miou, top5 [%] (nan where
+    a task has none), images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""),
+    folder, and behind them the other metrics, version_* and machine_*.
     attrs["unfinished"]: names of the folders with a recipe and no record yet (under way, or cut off).
     attrs["corrupt"]: name of the folder -> what is wrong with its record, in a line.
     Raises BadInput where there is no such folder, or no run in it."""
@@ -65,18 +66,27 @@ def seed_study(group: str) -> pd.DataFrame:
     return study[study["group"] == group]
 
 
+def headlines(frame: pd.DataFrame) -> dict[str, str]:
+    """The first metrics of the tasks in a frame that some run has: column -> name, as {"top1": "top-1"}."""
+    return {metric: name for metric, name in HEADLINES.values() if metric in frame and frame[metric].notna().any()}
+
+
 def labels(frame: pd.DataFrame) -> dict[str, str]:
-    """A short name for every group: the backbone; where that is not enough data, image and stage too, then the hash."""
+    """A short name for every group: the backbone, and the task where there are several; where that is not enough the
+    head, else data, image and stage, else all of these; then the hash too. A head is named where a task has several."""
     groups = frame.drop_duplicates("group")
-    names = pd.DataFrame({"group": groups["group"], "backbone": groups["backbone"]})
-    names["sized"] = groups["backbone"] + " " + groups["data"] + " " + groups["image"].astype(str) + " px"
-    if "stage" in groups:
-        names["sized"] = (names["sized"] + " " + groups["stage"]).str.rstrip()
-    names["hashed"] = names["sized"] + " " + groups["group"].str.rsplit("-", n=1).str[-1]
-    for name in ("backbone", "sized"):
-        if names[name].is_unique:
-            return dict(zip(names["group"], names[name], strict=True))
-    return dict(zip(names["group"], names["hashed"], strict=True))
+    nothing = pd.Series("", groups.index)
+    task, head, stage = (groups.get(name, nothing) for name in ("task", "head", "stage"))
+    task = task if task.nunique() > 1 else nothing
+    head = head.where(head.groupby(task).transform("nunique") > 1, "")
+    sized = groups["data"] + " " + groups["image"].astype(str) + " px " + stage
+    of = groups["backbone"] + " " + task
+    full = of + " " + head + " " + sized
+    hashed = full + " " + groups["group"].str.rsplit("-", n=1).str[-1]
+    for names in (of, of + " " + head, of + " " + sized, full, hashed):
+        if names.is_unique:
+            break
+    return dict(zip(groups["group"], names.str.split().str.join(" "), strict=True))
 
 
 def row(record: RunRecord, run: Path) -> dict[str, Any]:
@@ -97,7 +107,7 @@ def row(record: RunRecord, run: Path) -> dict[str, Any]:
         "folder": str(run),
     }
     return {
-        **{"top1": math.nan, "top5": math.nan, **record.metrics},
+        **{**dict.fromkeys(METRICS, math.nan), **record.metrics},
         **{f"version_{name}": value for name, value in record.versions.items()},
         **{f"machine_{name}": value for name, value in record.machine.items()},
         **known,

@@ -1,5 +1,6 @@
 """Studies: what the runs of one of the paper's ablations came to, as a table, a CSV and a figure. Without torch.
 
+figure2   the vanishing decoder: what UperNet gains over a linear head at each patch size (head_gap.py)
 table5    the longer sequence or the pixels in it: test loss against tokens, by scaling and by extending
 figure3   grow the model or shrink the patch: test loss against FLOPs, a line a model size
 figure4   a larger image at as many tokens: test loss against the image's side
@@ -16,9 +17,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.fit_laws import counted, print_wrapped, write_files
-from analysis.paper_figures import study_figure
+from analysis.head_gap import gaps, metric_of, print_gaps
+from analysis.paper_figures import gap_figure, study_figure
 from analysis.paper_tables import PREFIXES, load_published, render_table
 from analysis.runs import finished
+from scaling.record import HEADLINES
 
 KINDS = {  # kind: what the figure asks, column of the horizontal axis, its label, its base (0: no ticks at the values)
     "table5": ("Longer sequences, with and without new pixels", "tokens", "tokens, log scale", 2),
@@ -30,8 +33,8 @@ KINDS = {  # kind: what the figure asks, column of the horizontal axis, its labe
     ),
     "figure4": ("Larger images at as many tokens", "image", "side of the image [px], log scale", 2),
 }
-SHOWN = ["run_id", "backbone", "data", "image", "patch", "extend", "seed"]
-MEASURED = ["tokens", "parameters", "flops_per_image", "test_loss", "top1"]
+SHOWN = ["run_id", "backbone", "data", "image", "patch", "extend", "head", "seed"]
+MEASURED = ["tokens", "parameters", "flops_per_image", "test_loss"]
 LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
 
 
@@ -46,31 +49,53 @@ def report(frame: pd.DataFrame, name: str, run_ids: Sequence[str], out: Path) ->
         print(f"{name}: none of {counted(len(run_ids), 'run')} has finished")
         return []
     sizes = "; size: image/patch" if table["image"].nunique() > 1 else ""
-    render_table(printed(table), f"{name}   ({_where(table)}{sizes})")
+    title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
+    files = {f"{stem}.csv": table.to_csv(index=False).encode()}
+    if _kind(name) == "figure2":
+        found = gaps(table, run_ids)
+        print_gaps(found, table, title)
+        files[f"{stem}_gaps.csv"] = found.to_csv(index=False).encode()
+        of = f"{found['backbone'].iloc[0]}, " if found["backbone"].nunique() == 1 else ""
+        drawn = gap_figure(table, found, *metric_of(table), f"Does a decoder still help? ({of}{_where(table)})")
+    else:
+        render_table(printed(table), title)
+        drawn = figure(table, name)
     if _kind(name) == "figure3":
         render_table(spending(table), "Where to spend more FLOPs: on a larger model, or on finer patches?")
     png = io.BytesIO()
-    figure(table, name).savefig(png, format="png", dpi=160)
-    stem = name.replace(".", "_")
-    paths = write_files(out, {f"{stem}.csv": table.to_csv(index=False).encode(), f"{stem}.png": png.getvalue()})
+    drawn.savefig(png, format="png", dpi=160)
+    paths = write_files(out, {**files, f"{stem}.png": png.getvalue()})
     for path in paths:
         print(f"wrote {path}")
     return paths
 
 
 def study_table(frame: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
-    """A row for every run that finished: run_id, backbone, data, image, patch, extend [px], seed, tokens, parameters,
-    flops_per_image [FLOPs], test_loss [nats], top1 [%], paper_top1 [%] (nan where the paper prints none).
+    """A row for every run that finished: run_id, backbone, data, image, patch, extend [px], head, seed, tokens,
+    parameters, flops_per_image [FLOPs], test_loss [nats]; the headline metric of its task and what the paper prints
+    (nan where it prints none), as top1, paper_top1 [%].
 
-    Backbones as run_ids has them; then by tokens, image, what was extended, and seed."""
+    Backbones as run_ids has them; then by tokens, image, what was extended, head and seed."""
     done = finished(frame)
     runs = done[done["run_id"].isin(run_ids)]
     order = {run_id: number for number, run_id in enumerate(run_ids)}
     first = runs["run_id"].map(order).groupby(runs["backbone"]).transform("min")
-    runs = runs.assign(_first=first).sort_values(["_first", "tokens", "image", "extend", "seed"], ignore_index=True)
-    table = runs[SHOWN + MEASURED].copy()
-    table["paper_top1"] = [published_top1(run) for _, run in runs.iterrows()]
+    keys = ["_first", "tokens", "image", "extend", "head", "seed"]
+    runs = runs.assign(_first=first).sort_values(keys, ignore_index=True)
+    metrics = [HEADLINES[task][0] for task in runs["task"].unique()]
+    table = runs[SHOWN + MEASURED + metrics].copy()
+    for metric in metrics:
+        its = runs["task"].map(lambda task, metric=metric: HEADLINES[task][0] == metric)
+        table[f"paper_{metric}"] = runs[its].apply(published, axis=1)
     return table
+
+
+def published(run: pd.Series) -> float:
+    """What the paper prints for such a run, in the headline metric of its task [%]; nan where it prints nothing.
+
+    run: a row of load()."""
+    of_task = {"classify": published_top1, "segment": published_miou}.get(run["task"])
+    return of_task(run) if of_task else float("nan")
 
 
 def published_top1(run: pd.Series) -> float:
@@ -94,6 +119,20 @@ def published_top1(run: pd.Series) -> float:
     return float(rows[column].iloc[0]) if len(rows) and column in rows else float("nan")
 
 
+def published_miou(run: pd.Series) -> float:
+    """What the paper prints for such a run (Table 2) [%]; nan where it prints nothing.
+
+    run: a row of load(). It prints crops of 512 px, and backbones that were trained on ImageNet before."""
+    scratch = not (run["start"] or run["weights"])
+    if run["data"] != "ade20k" or run["image"] != 512 or run["extend"] or scratch or "_" not in run["backbone"]:
+        return float("nan")
+    family, size = run["backbone"].split("_")
+    rows = load_published("table2_ade20k")
+    rows = rows[(rows["model"] == f"{family.title()}-{size[0].upper()}") & (rows["patch"] == run["patch"])]
+    rows = rows[rows["decoder"] == {"linear": "None", "upernet": "UperNet"}[run["head"]]]
+    return float(rows["miou"].iloc[0]) if len(rows) else float("nan")
+
+
 def printed(table: pd.DataFrame) -> pd.DataFrame:
     """study_table's rows as text for 80 columns: what is the same in all of them is left to the title."""
     shown = pd.DataFrame({"backbone": table["backbone"]})
@@ -109,9 +148,11 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     shown["params"] = table["parameters"].map(_short)
     shown["FLOPs"] = table["flops_per_image"].map(_short)
     shown["loss [nats]"] = table["test_loss"].map("{:.4f}".format)
-    shown["top-1 [%]"] = table["top1"].map(_percent)
-    if table["paper_top1"].notna().any():
-        shown["paper [%]"] = table["paper_top1"].map(_percent)
+    for metric, name in HEADLINES.values():
+        if metric in table:
+            shown[f"{name} [%]"] = table[metric].map(_percent)
+            if table[f"paper_{metric}"].notna().any():
+                shown["paper [%]"] = table[f"paper_{metric}"].map(_percent)
     return shown
 
 

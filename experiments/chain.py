@@ -18,7 +18,7 @@ def linked(stages: list[Recipe]) -> list[Recipe]:
         check_patch(stage.image, stage.patch)
         if chain:
             stage = replace(stage, start=chain[-1].canonical_json())
-        elif not stage.weights:  # nothing is transferred to it: one run, however the later ones are
+        elif not (stage.weights or stage.start):  # nothing is transferred to it: one run, however the later ones are
             stage = replace(stage, compat="fixed")
         chain.append(stage)
     return chain

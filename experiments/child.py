@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
-from scaling.record import LOG, RunRecord
+from scaling.record import HEADLINES, LOG, RunRecord
 
 STOPPED = "stopped; the same command goes on from here"
 RUN = Path(__file__).resolve().with_name("run.py")
@@ -62,9 +62,9 @@ def outcome_of(record: RunRecord) -> Outcome:
     if record.status == "failed":
         f = record.failure
         return Outcome(1, f"{f['reason']} at step {f['step']}, learning rate {f['lr']:.3g}; delete its folder to retry")
-    top1 = record.metrics.get("top1")
-    accuracy = f", top-1 {top1:.1f} %" if top1 is not None else ""
-    return Outcome(0, f"test loss {record.test_loss:.4f} nats{accuracy}, {record.wall_time:.0f} s")
+    metric, name = HEADLINES[record.recipe["task"]]
+    headline = f", {name} {record.metrics[metric]:.1f} %" if metric in record.metrics else ""
+    return Outcome(0, f"test loss {record.test_loss:.4f} nats{headline}, {record.wall_time:.0f} s")
 
 
 def bad_input_line(e: BadInput) -> str:

@@ -10,13 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
-from experiments import cifar10, imagenet, shapes
+from experiments import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.chain import Function, chain_of, linked, only
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import RECIPE
@@ -34,6 +35,7 @@ SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
     "recompute": (bool, False, "activation checkpointing: less memory, more time"),
     "compile": (bool, False, "torch.compile the backbone"),
     "channels_last": (bool, False, "images in channels-last memory"),
+    "save_predictions": (int, 0, "pictures of so many test images with their labels and predictions"),
     "logger": (str, "", "tensorboard, wandb, mlflow, separated by commas; curve.csv is always written"),
 }
 
@@ -43,7 +45,7 @@ def recipes() -> dict[str, Function]:
     its stages depend on it of the image size."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
-        for module in (shapes, cifar10, imagenet)
+        for module in (shapes, cifar10, imagenet, ade20k, camvid)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -98,20 +100,23 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     sized = "image" in inspect.signature(function).parameters
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
-    if given.pop("start", ""):  # empty in what --print-recipe prints
-        raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
+    said = given.pop("start", "")  # by --config with what --print-recipe has printed
     try:
         base = chain_of(function(patch, **image))
     except BadInput:  # the recipe's own image does not fit the patch; the one that the user asks for may
         if sized:
             raise
         base = chain_of(function(1))
-    weights = given.pop("weights", "")
+    weights = given.pop("weights", None)
     stages = [Recipe(**{**recipe.to_dict(), "patch": patch, **given, "start": ""}) for recipe in base]
+    if weights is None:  # the run of another task that it starts from; earlier stages are linked below
+        stages[0] = replace(stages[0], start=base[0].start)
     chosen = only(linked(stages) if len(stages) > 1 else stages, stage)
     if weights:  # instead of an earlier stage's
         first = Recipe(**{**chosen[0].to_dict(), **given, "start": "", "weights": weights})
         chosen = linked([first, *chosen[1:]]) if len(chosen) > 1 else [first]
+    if said and said != chosen[0].start:
+        raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     return chosen
 
 
@@ -133,7 +138,7 @@ def settings(args: Namespace) -> dict[str, Any]:
     check_name("strategy", values["strategy"], ("auto", "ddp", "fsdp"))
     for name in values["logger"].split(","):
         check_name("logger", name.strip(), ("", "csv", "tensorboard", "wandb", "mlflow"))
-    for name in ("nodes", "micro_batch"):
+    for name in ("nodes", "micro_batch", "save_predictions"):
         if values[name] < (name == "nodes"):
             raise BadInput(f"{name} {values[name]} must be {int(name == 'nodes')} or more")
     if values["threads"] < 0:

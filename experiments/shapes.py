@@ -31,3 +31,17 @@ def adventurer_nano(patch: int) -> Recipe:
     """Adventurer of width 48, 3 blocks, on 16 px shapes; all else as deit_nano.
     Run: python experiments/run.py shapes.adventurer_nano --patch 4."""
     return replace(deit_nano(patch), backbone="adventurer_nano")
+
+
+def seg_nano(patch: int) -> Recipe:
+    """Segmentation: up to four objects in 32 px, a class for every pixel, by Adventurer of width 48. --head upernet has
+    the larger head. make sweep RECIPE=shapes.seg_nano PATCH=16,8,4,2 ARGS="--head linear" takes minutes on two cores.
+    Run: python experiments/run.py shapes.seg_nano --patch 4."""
+    return replace(
+        adventurer_nano(patch),
+        task="segment",
+        image=32,
+        classes=13,
+        objects=4,
+        head_channels=48,
+    )

@@ -1,7 +1,8 @@
 """The ablations of arXiv 2502.03738 as sweeps by name: python experiments/sweep.py table5, shapes.table5, ...
 
 A study is a function that returns the recipes of all its runs, every stage of a chain among them. Those without a data
-set in their name are on ImageNet, at the paper's sizes; shapes. and cifar10. are the same questions on a CPU. A sweep
+set in their name are on ImageNet (figure2 on ADE20K), at the paper's sizes; shapes., cifar10. and camvid. are the same
+questions on a CPU. A sweep
 of a study ends with its table and figure in results/analysis (analysis/studies.py) instead of the laws.
 
 GPU-hours are hours of one A100, as experiments/imagenet.py counts them. CPU times are of two cores.
@@ -12,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments import cifar10, imagenet, shapes
+from experiments import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.chain import Function, chain_of, linked
-from scaling.recipe import BadInput, Recipe
+from scaling.recipe import HEADS, BadInput, Recipe
 
 Study = Callable[..., list[Recipe]]
-VARIED = ("backbone", "image", "extend")  # fields that an option chooses among, where a study has several values
+VARIED = ("backbone", "image", "extend", "head")  # fields that an option chooses among, where a study has several
 
 
 def table5() -> list[Recipe]:
@@ -43,6 +44,30 @@ def cifar10_table5() -> list[Recipe]:
     """table5 in small: both nano backbones on CIFAR-10, patches 16, 8, 4; extended from 16 px.
     Run: python experiments/sweep.py cifar10.table5 --data-root /data/cifar10. 10 runs, about 5 minutes."""
     return _both(cifar10, lambda recipe: _lengths(recipe, (16, 8, 4), extend=16))
+
+
+def figure2() -> list[Recipe]:
+    """Does a decoder still help where patches are small? Figure 2 and Table 2, the vanishing decoder: Adventurer-Tiny
+    and Base on ADE20K with UperNet and with a linear head, patches 16, 8, 4, 2. Each begins with the weights of its
+    backbone's run imagenet.NAME at 224 px and the same patch, which is no run of this study: do it first, or name other
+    weights: --weights FILE ('' for none).
+    Run: python experiments/sweep.py figure2 --data-root /data/ADEChallengeData2016.
+    Expected mIoU [%] at these patches (Table 2): Tiny 40.0, 41.6, 42.1, 42.5 by the linear head and 41.3 at patch 16 by
+    UperNet; Base 44.0, 45.5, 46.3, 46.8 and 45.7 at patch 16. About 870 GPU-hours; --patch 16,8 is 60 of them. The runs
+    on ImageNet take 9,300."""
+    return _heads((ade20k.adventurer_tiny, ade20k.adventurer_base), (16, 8, 4, 2))
+
+
+def shapes_figure2() -> list[Recipe]:
+    """figure2 in small: Adventurer-nano with both heads on shapes of 32 px, patches 16, 8, 4, 2, from scratch.
+    Run: python experiments/sweep.py shapes.figure2. 8 runs, about 10 minutes."""
+    return _heads((shapes.seg_nano,), (16, 8, 4, 2))
+
+
+def camvid_figure2() -> list[Recipe]:
+    """figure2 in small: Adventurer-nano with both heads on CamVid, patches 16, 8, 4, from scratch.
+    Run: python experiments/sweep.py camvid.figure2 --data-root /data/camvid. 6 runs, about an hour."""
+    return _heads((camvid.adventurer_nano,), (16, 8, 4))
 
 
 def figure3(image: int = 128) -> list[Recipe]:
@@ -100,26 +125,30 @@ def cifar10_figure4() -> list[Recipe]:
 
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
+    "figure2": figure2,
     "figure3": figure3,
     "figure4": figure4,
     "shapes.table5": shapes_table5,
+    "shapes.figure2": shapes_figure2,
     "shapes.figure3": shapes_figure3,
     "shapes.figure4": shapes_figure4,
     "cifar10.table5": cifar10_table5,
     "cifar10.figure3": cifar10_figure3,
     "cifar10.figure4": cifar10_figure4,
+    "camvid.figure2": camvid_figure2,
 }
 
 
 def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Recipe]:
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
-    Of a field in VARIED that differs between its runs, given keeps the runs that have it. Raises BadInput."""
+    Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
+    they start from is no stage of theirs: it stays as it is, and weights, "" for none, replace it. Raises BadInput."""
     study, given = STUDIES[name], dict(given)
     sized = "image" in inspect.signature(study).parameters
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
-    if given.pop("start", ""):  # as in cli.resolve
+    if given.pop("start", ""):
         raise BadInput("start is what the stages of a study say themselves; for other weights there is --weights")
     runs = last_stages(study(**image))
     choices = {"patch": list(patches)} if patches else {}
@@ -132,8 +161,8 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
         if not runs:
             asked = ", ".join(map(str, wanted))
             raise BadInput(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
-    weights = given.pop("weights", "")
-    stages = [before for run in runs for before in _stages(_changed(run, given, "" if stage else weights))]
+    weights = given.pop("weights", None)
+    stages = [before for run in runs for before in _stages(_changed(run, given, None if stage else weights))]
     kept = [run for run in stages if stage in ("", run.stage)]
     if not kept:
         there = ", ".join(sorted({run.stage for run in stages} - {""})) or "none"
@@ -149,19 +178,25 @@ def last_stages(runs: list[Recipe]) -> list[Recipe]:
     return [run for run in runs if run.canonical_json() not in earlier]
 
 
-def _stages(run: Recipe) -> list[Recipe]:
-    """A run and all that it starts from, the first one first."""
+def _earlier(run: Recipe) -> Recipe | None:
+    """The stage before this one. A run of another task, on whose backbone it stands, is none."""
     before = run.predecessor
+    return before if before and before.task == run.task else None
+
+
+def _stages(run: Recipe) -> list[Recipe]:
+    """A run and all stages before it, the first one first."""
+    before = _earlier(run)
     return [*(_stages(before) if before else []), run]
 
 
-def _changed(run: Recipe, given: dict[str, Any], weights: str) -> Recipe:
-    """The run with other fields in all of its stages. weights: what the first one starts from; empty: as it says."""
-    before = run.predecessor
+def _changed(run: Recipe, given: dict[str, Any], weights: str | None) -> Recipe:
+    """The run with other fields in all of its stages. weights: what the first one starts from; None: as it says."""
+    before, own = _earlier(run), {}
     if before:
         own = {"start": _changed(before, given, weights).canonical_json()}
-    else:
-        own = {"weights": weights} if weights else {}
+    elif weights is not None:
+        own = {"start": "", "weights": weights}
     return Recipe(**{**run.to_dict(), **given, **own})
 
 
@@ -172,6 +207,17 @@ def _lengths(recipe: Function, patches: Sequence[int], extend: int) -> list[Reci
         stage
         for patch, way in ways
         for stage in linked([replace(s, extend=way, start="") for s in chain_of(recipe(patch))])
+    ]
+
+
+def _heads(recipes: Sequence[Function], patches: Sequence[int]) -> list[Recipe]:
+    """The recipes with each head at each patch."""
+    return [
+        replace(run, head=head)
+        for recipe in recipes
+        for patch in patches
+        for head in HEADS
+        for run in chain_of(recipe(patch))
     ]
 
 

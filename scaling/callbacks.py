@@ -17,10 +17,9 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from scaling.data.batch import Batch
-from scaling.data.classification import Images
+from scaling.data.module import Images
 from scaling.machine import Memory
-from scaling.optim import lr_factor, warmup_steps
+from scaling.optim import lr_share
 from scaling.progress import Event, Progress
 from scaling.ranks import is_first_process
 from scaling.recipe import Recipe
@@ -116,26 +115,26 @@ class Keeper(L.Callback):
         self.report(Event("train", self.progress(trainer)))
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # Drop path and the like: random numbers follow from seed, step and rank, so a resumed run has the same.
         key = ((self.recipe.seed * 1_000_003 + trainer.global_step) * 4099 + trainer.global_rank) % 2**63
         seed_generators(key, pl_module.device)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step, now = trainer.global_step, time.monotonic()
         # Lightning has divided each micro-batch's loss by their number.
         self._step_loss = outputs["loss"].detach() + (self._step_loss if self._micro_batches else 0)
         self._micro_batches += 1
-        self._window_images += len(batch.label_B) * trainer.world_size
+        self._window_images += len(batch.image_BCHW) * trainer.world_size
         if batch.skipped:
             self.skipped["skipped_later"] = self.skipped.get("skipped_later", 0.0) + batch.skipped
         if self._micro_batches < self.data.micro_batches:
             return
         self._micro_batches, loss = 0, self._step_loss
-        ends_epoch = step % self.data.steps_per_epoch == 0
+        ends_epoch = step % self.data.steps_per_epoch == 0 or step == self.data.total_steps
         if trainer.world_size == 1:
             self._check(step, loss)
         elif ends_epoch or step % AGREE_STEPS == 0:  # together: one that leaves alone lets the others wait for it
@@ -184,8 +183,7 @@ class Keeper(L.Callback):
 
     def _lr(self, step: int) -> float:
         """The learning rate that step number `step` (from 1) was made with."""
-        total = self.data.total_steps
-        return self.recipe.peak_lr * lr_factor(step - 1, warmup_steps(self.recipe, total), total)
+        return self.recipe.peak_lr * lr_share(self.recipe, step - 1, self.data.total_steps)
 
     def _report(self, trainer: L.Trainer, loss: Tensor, now: float) -> None:
         """Say where the run is, and count the time and the images since that was last said."""
@@ -267,8 +265,8 @@ class Keeper(L.Callback):
         """Where the run is."""
         step, steps = trainer.global_step, self.data.total_steps
         return Progress(
-            epoch=min(self.recipe.epochs, step // self.data.steps_per_epoch + 1),
-            epochs=self.recipe.epochs,
+            epoch=min(self.data.epochs, step // self.data.steps_per_epoch + 1),
+            epochs=self.data.epochs,
             step=step,
             steps=steps,
             loss=self._shown_loss,

@@ -18,6 +18,8 @@ IMAGENET_IMAGES = 1_281_167  # ImageNet-1k's training images
 # of the name that torch gives.
 CARDS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L40S": 362e12, "4090": 165.2e12}
 CONV = 4  # taps of Mamba-2's depth-wise convolution
+PYRAMID = (4, 8, 16, 32)  # strides of the maps that UperNet sees [px]
+POOLED = (1, 2, 3, 6)  # sides of its pooled maps
 EXPAND = 2  # inner width over width
 
 
@@ -52,9 +54,42 @@ def vit_flops(image: int, patch: int, width: int, depth: int, classes: int) -> i
     return 2 * 3 * patch * patch * width * length + 2 * width * classes + depth * _block_flops(size, length)
 
 
+def recipe_flops(recipe: Recipe) -> int:
+    """FLOPs of one image's forward pass, head included, by this module's convention; in segmentation of one crop. 0:
+    not known, for timm's backbones."""
+    size = SIZES.get(recipe.backbone)
+    if size is None:
+        return 0
+    if recipe.task == "classify":
+        return flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)
+    backbone = flops(recipe.backbone, recipe.image, recipe.patch, 0)
+    if recipe.head == "upernet":
+        return backbone + upernet_flops(size.width, recipe.image, recipe.patch, recipe.classes, recipe.head_channels)
+    return backbone + 2 * size.width * recipe.classes * tokens(recipe.image, recipe.patch)
+
+
+def upernet_flops(width: int, image: int, patch: int, classes: int, channels: int) -> int:
+    """FLOPs of the pyramid at strides 4 to 32 and of UperNet (arXiv 1807.10221, scaling/heads/segmentation.py) on an
+    image. width: of the backbone's maps; channels: the head's; image, patch [px]."""
+    at = [(-(-image // stride)) ** 2 for stride in PYRAMID]  # places of each map
+    total = 0
+    for stride in PYRAMID:
+        side = image // patch
+        while side * 2 * stride <= image:  # transposed convolutions of kernel 2, each to a map twice as large
+            total += 2 * width * width * 4 * side**2
+            side *= 2
+    pooled = sum(scale**2 for scale in POOLED)
+    total += 2 * width * channels * (pooled + sum(at[:-1]))  # pooled branches, laterals
+    total += 2 * 9 * (width + len(POOLED) * channels) * channels * at[-1]  # what joins the pooled branches
+    total += 2 * 9 * channels * channels * sum(at[:-1])  # a convolution a level
+    total += 2 * 9 * len(PYRAMID) * channels * channels * at[0]  # what joins the levels
+    return total + 2 * channels * classes * at[0]
+
+
 def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
     """FLOPs of a whole training run: three forward passes an image, train_images an epoch. Evaluation left out."""
-    return 3.0 * flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes) * train_images * recipe.epochs
+    images = recipe.steps * recipe.batch or train_images * recipe.epochs
+    return 3.0 * recipe_flops(recipe) * images
 
 
 def activation_bytes(recipe: Recipe, recompute: bool = False) -> int:
@@ -63,11 +98,16 @@ def activation_bytes(recipe: Recipe, recompute: bool = False) -> int:
     Counted in numbers of a token's width that a block keeps: 20 in DeiT (arXiv 2205.05198, section 4.1, attention
     recomputed), 24 in Adventurer. recompute: one a block, and two and a half blocks whole. Measured on a CPU at 64 px,
     patch 4 (2026-11-21), MiB an image: deit_tiny 41.6 (this says 45.2), adventurer_tiny 67.5 (72.3); recomputing 12.6
-    (11.7) and 14.0 (18.1)."""
-    size = SIZES[recipe.backbone]
+    (11.7) and 14.0 (18.1). 0: not known, for timm's backbones.
+
+    Segmentation adds the logits at the label's size, three times: themselves, their logarithms and a gradient."""
+    size = SIZES.get(recipe.backbone)
+    if size is None:
+        return 0
     token = 4 * (tokens(recipe.image, recipe.patch) + 1) * size.width
     block = (24 if size.family == "adventurer" else 20) * token
-    return size.depth * token + 5 * block // 2 if recompute else size.depth * block
+    kept = size.depth * token + 5 * block // 2 if recompute else size.depth * block
+    return kept + (3 * 4 * recipe.classes * recipe.image**2 if recipe.task == "segment" else 0)
 
 
 def peak_flops(card: str) -> float:

@@ -9,10 +9,11 @@ from typing import Any
 import lightning as L
 import psutil
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling import costs
-from scaling.data.batch import Batch
-from scaling.data.classification import Images
+from scaling.data.batch import Draw
+from scaling.data.module import Images
 from scaling.recipe import BadInput, Recipe
 from scaling.record import write_atomically
 
@@ -96,11 +97,13 @@ class MicroBatch(L.Callback):
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
         device = task.device
         planned = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
-        planned //= costs.activation_bytes(self.recipe, recompute=self.recompute)
+        each = costs.activation_bytes(self.recipe, recompute=self.recompute)
+        # A model that the cost model does not know: where steps can be tried, from one image up, else all at once.
+        planned = planned // each if each else 1 if device.type == "cuda" else possible[-1]
         if device.type != "cuda":
             return max([n for n in possible if n <= planned], default=possible[0])
         known = self._known().get(self._key(device), 0)
-        found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.recipe, n))
+        found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
         found = _least(found, trainer.world_size, device)  # every rank the same
         if trainer.is_global_zero and found != known:
             self._remember(device, found)
@@ -114,8 +117,8 @@ class MicroBatch(L.Callback):
     def _key(self, device: torch.device) -> str:
         """A device and a model, by which a size is remembered."""
         r = self.recipe
-        model = f"{r.task} {r.backbone} {r.image}/{r.patch} {r.precision}{' recompute' if self.recompute else ''}"
-        return f"{torch.cuda.get_device_name(device)}, {model}"
+        model = f"{r.task} {r.head} {r.backbone} {r.image}/{r.patch} {r.precision}"
+        return f"{torch.cuda.get_device_name(device)}, {model}{' recompute' if self.recompute else ''}"
 
     def _remember(self, device: torch.device, size: int) -> None:
         sizes_by_key = {**self._known(), self._key(device): size}
@@ -162,15 +165,10 @@ def _free(device: torch.device) -> int:
     return max(free, 0)
 
 
-def _fits(task: Any, recipe: Recipe, images: int) -> bool:
-    """Whether a step of so many images runs; nothing is left of it."""
+def _fits(task: Any, data: Images, images: int) -> bool:
+    """Whether a step of so many images runs: of the first one, so often. Nothing is left of it."""
     device = task.device
-    random_BS = torch.rand(images, 1000, device=device) if recipe.drop_path else None
-    batch = Batch(
-        torch.zeros(images, 3, recipe.image, recipe.image, dtype=torch.uint8, device=device),
-        torch.zeros(images, dtype=torch.int64, device=device),
-        random_BS=random_BS,
-    )
+    batch = move_data_to_device(data.train_set.__getitems__([Draw(0, 0)] * images), device)
     try:
         with task.trainer.precision_plugin.train_step_context():
             task.training_step(batch, 0).backward()

@@ -1,4 +1,4 @@
-"""AdamW's parameter groups and the learning rate: linear warm-up, then cosine to zero.
+"""AdamW, its parameter groups and the learning rate: linear warm-up, then down to zero.
 
 Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 2012.12877).
 """
@@ -6,6 +6,7 @@ Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 20
 import math
 from typing import Any
 
+import torch
 from torch import nn
 
 from scaling.recipe import Recipe
@@ -46,14 +47,37 @@ def _layers(module: Any) -> dict[int, int]:
     return {id(parameter): found[name] for name, parameter in net.named_parameters()}
 
 
+def adamw(task: Any, recipe: Recipe, total_steps: int) -> dict[str, Any]:
+    """The optimiser of a task, with the learning rate's way over a run of total_steps, as Lightning wants them."""
+    lr = recipe.peak_lr
+    groups = parameter_groups(task, recipe.weight_decay, lr, recipe.layer_decay)
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(recipe.beta1, recipe.beta2), fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_share(recipe, step, total_steps))
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def lr_share(recipe: Recipe, step: int, total_steps: int) -> float:
+    """Share of the peak learning rate that step number `step` (from 0) of a run of total_steps is made with."""
+    warmup = warmup_steps(recipe, total_steps)
+    if recipe.schedule == "steps":
+        epoch = step * recipe.epochs / total_steps
+        passed = sum(epoch >= int(end) for end in recipe.milestones.split(","))
+        return min(1.0, (step + 1) / (warmup + 1)) * 0.1**passed
+    return lr_factor(step, warmup, total_steps, recipe.schedule)
+
+
 def warmup_steps(recipe: Recipe, total_steps: int) -> float:
     """Steps of linear warm-up in a run of total_steps; a part of one is allowed."""
+    if recipe.steps or recipe.warmup_steps:
+        return recipe.warmup_steps
     return recipe.warmup_epochs * total_steps / recipe.epochs
 
 
-def lr_factor(step: int, warmup: float, total_steps: int) -> float:
-    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then half a cosine to 0."""
+def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine") -> float:
+    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then to 0 by half a cosine, or
+    by a straight line (poly: mmsegmentation's polynomial at power 1, which its transformers are trained with)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1.0, total_steps - warmup)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+    done = min(1.0, done)
+    return 1.0 - done if schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))

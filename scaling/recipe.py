@@ -15,12 +15,18 @@ from typing import Any
 
 from scaling.sizes import SIZES
 
-TASKS = ("classify",)
-DATA = ("shapes", "cifar10", "imagenet", "folder")
+TASKS = ("classify", "segment", "detect")
+DATA = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
+HEADS = ("linear", "upernet")  # of segmentation
+TASK_HEADS = {"classify": ("linear",), "segment": HEADS, "detect": ("cascade",)}
+SCHEDULES = ("cosine", "poly", "steps")
 VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # augmentations that are made an image at a time
-AUGMENTS = ("none", "flip", "pad_crop_flip", *VIEWS)
+SCENES = ("scale_crop", "scale_crop_distort")  # augmentations of images with a label a pixel
+OBJECTS = ("jitter_crop",)  # of images with boxes and masks
+AUGMENTS = ("none", "flip", "pad_crop_flip", *VIEWS, *SCENES, *OBJECTS)
 COMPATS = ("fixed", "official")  # how positions go to another grid: as they lie, or as the released code does it
 STAGES = ("pretrain", "intermediate", "finetune")
+TIMM = "timm:"  # before the name of a backbone or of weights that are timm's
 DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
 
 
@@ -67,8 +73,8 @@ class Recipe:
 
     task: str = _says("what is learned: " + ", ".join(TASKS), "classify")
     data: str = _says(
-        "data set: shapes (embedded), cifar10, imagenet, folder, or a name of timm's dataset factory "
-        "(hfds/NAME, wds/NAME)",
+        "data set: shapes (embedded), cifar10, imagenet, ade20k, camvid, coco, nuclei, folder, or a name of timm's "
+        "dataset factory (hfds/NAME, wds/NAME)",
         "shapes",
     )
     data_root: str = _says(
@@ -77,12 +83,30 @@ class Recipe:
         "",
     )
     data_version: int = _says("version of the data: that of the embedded set's pixels, or your own count for yours", 1)
-    backbone: str = _says("model by name (Table 7 of arXiv 2502.03738, or nano)", "deit_nano")
-    image: int = _says("side of the square input image [px]", 16)
+    backbone: str = _says(
+        "model by name (Table 7 of arXiv 2502.03738, or nano), or timm:NAME for a plain ViT of timm's", "deit_nano"
+    )
+    head: str = _says(
+        "what stands on the backbone: linear; in segmentation linear or upernet; in detection cascade (Cascade Mask "
+        "R-CNN)",
+        "linear",
+        later=True,
+    )
+    head_channels: int = _says("hidden channels of upernet [1]", 192, later=True)
+    image: int = _says(
+        "side of the square input image; in segmentation of a training crop; in detection of the image that positions "
+        "are made for, and of a crop [px]",
+        16,
+    )
     patch: int = _says("side of a square patch [px]; divides the image", 4)
     classes: int = _says("number of classes [1]", 12)
     epochs: int = _says("passes over the training images [epochs]", 10)
     batch: int = _says("images per optimiser step, over all devices [images]", 64)
+    steps: int = _says(
+        "optimiser steps of the whole run, instead of epochs; warm-up is then warmup_steps; 0: epochs say [1]",
+        0,
+        later=True,
+    )
     seed: int = _says("seed of weights, order of images and augmentation", 0)
     train_images: int = _says("training images used, a fixed random subset that depends on no seed; 0: all [images]", 0)
     test_images: int = _says("test images used, chosen in the same way; 0: all [images]", 0)
@@ -91,10 +115,34 @@ class Recipe:
         "released code takes 0.875 at patch 16 and 1.0 below)",
         1.0,
     )
+    objects: int = _says("most objects in an image of shapes, from one up [1]", 1, later=True)
+    short_side: int = _says(
+        "segmentation and detection: short side that images are brought to before they are cropped or evaluated [px]; "
+        "0: image",
+        0,
+        later=True,
+    )
+    long_side: int = _says("detection: the long side is at most this then [px]; 0: any", 0, later=True)
+    empty_images: str = _says("detection: training images without an object: drop or keep", "drop", later=True)
+    slide: int = _says(
+        "segmentation: evaluate in windows of `image` px, so far apart [px]; 0: whole images at once", 0, later=True
+    )
+    unlabelled: int = _says(
+        "segmentation: the value of pixels without a class in label files; values above it count one less, so 0 is "
+        "ADE20K's reduced zero label",
+        255,
+        later=True,
+    )
+    class_names: str = _says(
+        "names of the classes, separated by commas; empty: as the data has them, else numbers", "", later=True
+    )
     augment: str = _says(
         "training augmentation: none, flip, pad_crop_flip (shift by up to 1/8 of the side), resized_crop (random "
         "resized crop and flip; arXiv 1409.4842), three_augment (that, then grey, solarised or blurred, and jittered "
-        "colours; arXiv 2204.07118), or three_augment_simple (the same on a simple random crop)",
+        "colours; arXiv 2204.07118), or three_augment_simple (the same on a simple random crop); segmentation: none, "
+        "flip, scale_crop (scaled by 0.5 to 2, cropped, flipped), scale_crop_distort (and colours distorted); "
+        "detection: none, flip, jitter_crop (large-scale jitter, arXiv 2012.07177: scaled by 0.1 to 2, cropped and "
+        "flipped)",
         "none",
     )
     rand_augment: str = _says(
@@ -127,9 +175,15 @@ class Recipe:
     weight_decay: float = _says("weight decay of AdamW [1]; not on biases, norms, positions, tokens, A, D, dt", 0.05)
     beta1: float = _says("AdamW: decay of the mean of gradients [1]", 0.9)
     beta2: float = _says("AdamW: decay of the mean of squared gradients [1]", 0.999)
-    warmup_epochs: float = _says(
-        "linear warm-up of the learning rate [epochs], then cosine to zero (arXiv 1608.03983)", 1.0
+    warmup_epochs: float = _says("linear warm-up of the learning rate [epochs], then down to zero by schedule", 1.0)
+    warmup_steps: int = _says("linear warm-up [steps], instead of warmup_epochs; 0: that says", 0, later=True)
+    schedule: str = _says(
+        "of the learning rate after warm-up: cosine (arXiv 1608.03983), poly, whose power is 1: a straight line, or "
+        "steps: a tenth from each of the milestones on",
+        "cosine",
+        later=True,
     )
+    milestones: str = _says("ends of epochs at which `steps` goes down, separated by commas: 8,11", "", later=True)
     clip: float = _says("gradients are clipped to this norm [1]; 0: not", 1.0)
     smoothing: float = _says("label smoothing (arXiv 1512.00567) in the training loss [1]; never in the test loss", 0.0)
     drop_path: float = _says(
@@ -184,7 +238,8 @@ class Recipe:
         for name in ("seed", "train_images", "test_images", "eval_every", "weight_decay", "warmup_epochs", "clip"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")
         _check(self.seed < 2**32, "seed", self.seed, "must be below 2**32")
-        _check(self.classes >= 2, "classes", self.classes, "must be 2 or more to tell apart")
+        alone = self.task == "detect"  # objects of one class are told from the background
+        _check(self.classes >= 2 or alone, "classes", self.classes, "must be 2 or more to tell apart")
         _check(self.lr > 0, "lr", self.lr, "must be above 0")
         _check(0 < self.crop <= 1, "crop", self.crop, "must be above 0 and at most 1")
         for name in ("smoothing", "drop_path", "beta1", "beta2", "ema"):
@@ -193,15 +248,62 @@ class Recipe:
         check_name("task", self.task, TASKS)
         if not self.data.startswith(DATA_PREFIXES):
             check_name("data set", self.data, DATA)
-        check_name("backbone", self.backbone, SIZES)
+        if not self.backbone.startswith(TIMM):
+            check_name("backbone", self.backbone, SIZES)
         check_name("augment", self.augment, AUGMENTS)
         check_name("bad_images", self.bad_images, ("stop", "skip"))
         check_name("position", self.position, ("learned", "sincos"))
         check_name("flip", self.flip, ("released", "alternate"))
-        family = SIZES[self.backbone].family
+        family = SIZES[self.backbone].family if self.backbone in SIZES else "timm"
         _check(self.flip == "released" or family == "adventurer", "flip", self.flip, f"is for Adventurer, not {family}")
         check_name("precision", self.precision, ("auto", "32", "bf16-mixed"))
         check_patch(self.image, self.patch)
+        self._check_task()
+
+    def _check_task(self) -> None:
+        """What one task has and another has not."""
+        check_name("head", self.head, {head for heads in TASK_HEADS.values() for head in heads})
+        rule = f"is not for the task {self.task}, which has: {', '.join(TASK_HEADS[self.task])}"
+        _check(self.head in TASK_HEADS[self.task], "head", self.head, rule)
+        check_name("schedule", self.schedule, SCHEDULES)
+        check_name("empty_images", self.empty_images, ("drop", "keep"))
+        down = self.milestones.replace(" ", "").split(",") if self.milestones else []
+        rule = "must be whole numbers of epochs, ascending, separated by commas, such as 8,11"
+        ascending = all(word.isdecimal() for word in down) and [int(w) for w in down] == sorted({int(w) for w in down})
+        _check(ascending, "milestones", repr(self.milestones), rule)
+        rule = "and milestones go together: steps needs some, and nothing else has any"
+        _check((self.schedule == "steps") == bool(down), "schedule", self.schedule, rule)
+        for name in ("steps", "warmup_steps", "short_side", "long_side", "slide", "unlabelled"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")
+        for name in ("objects", "head_channels"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
+        classes = [name for name in self.class_names.split(",") if name.strip()]
+        if classes and len(classes) != self.classes:
+            raise BadInput(f"class_names names {len(classes)} classes, the recipe has {self.classes}; set --classes")
+        if self.backbone.startswith(TIMM):
+            for name, plain in (("position", "learned"), ("extend", 0), ("drop_path", 0.0)):
+                _check(getattr(self, name) == plain, name, getattr(self, name), "is not for timm's backbones")
+        dense = {"crop": 1.0, "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "rand_augment": "", "repeats": 1}
+        others: dict[str, dict[str, Any]] = {  # fields of the other tasks, and what they are where they do nothing
+            "classify": {"short_side": 0, "objects": 1},
+            "segment": dense,
+            "detect": {**dense, "smoothing": 0.0},
+        }
+        if self.task != "segment":
+            others[self.task] |= {"slide": 0, "unlabelled": 255}
+        if self.task != "detect":
+            others[self.task] |= {"long_side": 0, "empty_images": "drop"}
+        for name, idle in others[self.task].items():
+            value = getattr(self, name)
+            _check(value == idle, name, value, f"is not for the task {self.task}; leave it at {idle!r}")
+        views = {"classify": ("pad_crop_flip", *VIEWS), "segment": SCENES, "detect": OBJECTS}[self.task]
+        rule = f"is not for the task {self.task}; there is: none, flip, {', '.join(views)}"
+        _check(self.augment in ("none", "flip", *views), "augment", self.augment, rule)
+        if self.task == "segment":
+            _check(self.classes <= 255, "classes", self.classes, "must be at most 255: a label is a byte")
+        if self.slide:
+            rule = f"is more than the window, {self.image} px: pixels between windows would never be seen"
+            _check(self.slide <= self.image, "slide", self.slide, rule)
 
     def _check_later(self) -> None:
         """The fields that came after the first release."""
@@ -224,7 +326,8 @@ class Recipe:
         if self.start:
             before = self.predecessor
             assert before is not None
-            for name in ("backbone", "patch", "classes"):
+            same = ("backbone", "patch") if before.task != self.task else ("backbone", "patch", "classes")
+            for name in same:
                 ours, theirs = getattr(self, name), getattr(before, name)
                 hint = f"first do that stage with --{name} {ours}"
                 _check(
@@ -278,7 +381,7 @@ class Recipe:
         """Readable slug task-data-[stage-]backbone-px-patch-seed, then 8 hex digits of the canonical JSON's SHA-256."""
         data = "-".join(filter(None, [self.data.replace("/", "_"), self.stage]))
         digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()[:8]
-        return f"{self.task}-{data}-{self.backbone}-{self.image}px-p{self.patch}-s{self.seed}-{digest}"
+        return f"{self.task}-{data}-{_slug(self.backbone)}-{self.image}px-p{self.patch}-s{self.seed}-{digest}"
 
     @property
     def group(self) -> str:
@@ -289,7 +392,12 @@ class Recipe:
             values["start"] = before.group
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return f"{self.task}-{self.data.replace('/', '_')}-{self.backbone}-{self.image}px-{digest}"
+        return f"{self.task}-{self.data.replace('/', '_')}-{_slug(self.backbone)}-{self.image}px-{digest}"
+
+
+def _slug(backbone: str) -> str:
+    """A name, timm:NAME perhaps, as a part of a folder's name whose parts are joined by dashes."""
+    return backbone.replace(":", "_").replace("-", "_")
 
 
 def _check(ok: bool, name: str, value: Any, rule: str) -> None:

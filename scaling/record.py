@@ -22,6 +22,8 @@ CURVE = "curve.csv"
 CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.pt"
 LOG = "log.txt"
+# task: its first metric [%], and its name
+HEADLINES = {"classify": ("top1", "top-1"), "segment": ("miou", "mIoU"), "detect": ("box_ap", "box AP")}
 NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per_second", "wall_time")
 
 
@@ -34,7 +36,9 @@ class RunRecord:
     recipe: dict[str, Any]
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
-    metrics: dict[str, float]  # top1, top5 [%]; train_loss of the last epoch [nats]; skipped_*: unreadable images [1]
+    # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; skipped_*:
+    # unreadable images [1]
+    metrics: dict[str, float]
     tokens: int  # patches per image
     parameters: int  # learned; a fixed position table is none
     flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]

@@ -1,6 +1,9 @@
 """From run to run: the weights that a finished run leaves, and how the next stage of a chain begins with them."""
 
+import json
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from torch import Tensor
 
 from scaling.backbones.weights import check_fit, load_state, read_state_dict
 from scaling.recipe import BadInput, Recipe
-from scaling.record import WEIGHTS, RunRecord
+from scaling.record import RECIPE, RECORD, WEIGHTS, RunRecord
 
 KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of the released checkpoints
 
@@ -21,31 +24,60 @@ def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
     os.replace(temporary, folder / WEIGHTS)
 
 
-def check_start(recipe: Recipe, results: Path) -> None:
-    """Raise BadInput unless the run that this one starts from is finished and has left its weights."""
+def find_start(recipe: Recipe, results: Path) -> Path | None:
+    """The folder of the finished run that this one starts from; None where it starts from none. It is found by its
+    name; and as the same data may lie elsewhere, a run that differs in data_root alone is taken for it. Raises BadInput
+    where there is none that has left its weights."""
     before = recipe.predecessor
     if before is None:
-        return
+        return None
     name = f"stage {before.stage}" if before.stage else "its start"
+    folder = results / before.run_id
+    if not (folder / RECORD).is_file():
+        folder = next((f for f in _alike(before, results) if (f / RECORD).is_file()), folder)
     try:
-        record = RunRecord.load(results / before.run_id)
+        record = RunRecord.load(folder)
     except FileNotFoundError as e:
-        raise BadInput(f"{name}, run {before.run_id}, is not finished in {results}; do that run first") from e
+        other = ", or name other weights: --weights FILE (or '' for none)" if before.task != recipe.task else ""
+        raise BadInput(f"{name}, run {before.run_id}, is not finished in {results}; do that run first{other}") from e
     if record.status != "finished":
-        raise BadInput(f"{name}, run {before.run_id}, failed ({record.failure.get('reason')}); mend and redo it first")
-    if not (results / before.run_id / WEIGHTS).is_file():
-        raise BadInput(f"{name}, run {before.run_id}, has no {WEIGHTS} any more; delete its folder and do it again")
+        raise BadInput(f"{name}, run {folder.name}, failed ({record.failure.get('reason')}); mend and redo it first")
+    if not (folder / WEIGHTS).is_file():
+        raise BadInput(f"{name}, run {folder.name}, has no {WEIGHTS} any more; delete its folder and do it again")
+    return folder
+
+
+def _alike(before: Recipe, results: Path) -> Iterator[Path]:
+    """Folders of runs of this recipe whose data, and those of the stages before it, lie elsewhere."""
+    for folder in sorted(results.glob(before.run_id.rsplit("-", 1)[0] + "-*")):
+        try:
+            recipe = Recipe.from_dict(json.loads((folder / RECIPE).read_text()))
+        except (OSError, ValueError):
+            continue
+        if _anywhere(recipe) == _anywhere(before):
+            yield folder
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The recipe with no word of where its data lie."""
+    before = recipe.predecessor
+    return replace(recipe, data_root="", start=_anywhere(before).canonical_json() if before else "")
 
 
 def start_from(task: Any, recipe: Recipe, results: Path) -> None:
     """Give a task the weights of the run that it starts from: those that were judged there. Positions are resampled,
-    and the patch kernel where the patch is another; the head is taken as it is."""
-    before = recipe.predecessor
-    if before is None:
-        return
-    source = results / before.run_id / WEIGHTS
-    state = read_state_dict(str(source), (KEYS[before.judged],))
-    load_state(task.backbone, state, str(source), recipe.compat)
-    head = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
-    check_fit(head, task.head.state_dict(), f"{source} (head)")
-    task.head.load_state_dict(head)
+    and the patch kernel where the patch is another; the head is taken as it is, unless it is another task's."""
+    before, folder = recipe.predecessor, find_start(recipe, results)
+    if before is not None and folder is not None:
+        restore(task, before, folder, recipe.compat, head=before.task == recipe.task)
+
+
+def restore(task: Any, judged: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
+    """Give a task the weights that a run of the recipe `judged` was judged by. head: its head's too."""
+    source = folder / WEIGHTS
+    state = read_state_dict(str(source), (KEYS[judged.judged],))
+    load_state(task.backbone, state, str(source), compat)
+    if head:
+        own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
+        check_fit(own, task.head.state_dict(), f"{source} (head)")
+        task.head.load_state_dict(own)

@@ -19,24 +19,29 @@ from typing import Any
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
+from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
 from scaling.averaging import Averaged, weights_of
 from scaling.callbacks import Keeper, NonFinite, Stopped
-from scaling.data.classification import Images, default_workers
+from scaling.data.module import Images, default_workers
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch, check_sizes
+from scaling.predictions import draw_predictions
 from scaling.progress import Event
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
 from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
 from scaling.sharding import shard_when_built, sharded_strategy
-from scaling.start import KEYS, check_start, save_weights, start_from
+from scaling.start import KEYS, find_start, save_weights, start_from
 from scaling.tasks.classify import Classify
+from scaling.tasks.segment import Segment
 
-# A task is a LightningModule of a recipe and its number of steps, with results() -> test_loss and metrics.
-TASKS: dict[str, Callable[[Recipe, int], Any]] = {"classify": Classify}
+# A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
+#     results() -> test_loss and metrics    check(): Raises BadInput where it cannot be built here
+#     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
+TASKS: dict[str, Any] = {"classify": Classify, "segment": Segment}
 FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
 Report = Callable[[Event], None]
 
@@ -57,6 +62,7 @@ class Settings:
     recompute: bool = False  # keep only what is between blocks for the backward pass: memory for time
     compile: bool = False  # torch.compile the backbone
     channels_last: bool = False  # images in channels-last memory
+    save_predictions: int = 0  # pictures of so many test images, their labels and predictions, in the run's folder
     logger: str = ""  # tensorboard, wandb, mlflow, separated by commas
 
 
@@ -114,10 +120,21 @@ def train(
     that is not finite ends the run with a record whose status is "failed".
     """
     settings, results = settings or Settings(), Path(results)
+    task = TASKS[recipe.task]
+    task.check()
+    if settings.save_predictions and not hasattr(task, "picture"):
+        raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     record = recorded(results / recipe.run_id)
-    if record is not None:
-        return record
-    check_start(recipe, results)
+    if record is None:
+        record = _begin(recipe, results, settings, report, wait)
+    if settings.save_predictions and record.status == "finished" and is_first_process():
+        draw_predictions(recipe, results / recipe.run_id, settings.save_predictions, task, report)
+    return record
+
+
+def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wait: float) -> RunRecord:
+    """Check all that can be wrong, then train in a folder that is held against other processes."""
+    find_start(recipe, results)
     check_loggers(settings.logger)
     # How many devices "auto" is, only Lightning will know; one is enough to find most of what can be wrong.
     world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
@@ -136,7 +153,7 @@ def train(
 
 def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, report: Report) -> RunRecord:
     memory = Memory(uses_cuda(settings.accelerator))
-    module = TASKS[recipe.task](recipe, data.total_steps)
+    module = TASKS[recipe.task](recipe, data.total_steps, data.names)
     checkpoint = _usable_checkpoint(folder, report)
     if checkpoint is None:
         start_from(module, recipe, folder.parent)
@@ -147,7 +164,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     averaged = Averaged(recipe.ema) if recipe.ema else None
     # The keeper is last: its checkpoints hold what the others did in the step.
     callbacks = [micro_batch, *([averaged] if averaged else []), keeper]
-    trainer = make_trainer(recipe, settings, callbacks, data.steps_per_epoch)
+    trainer = make_trainer(recipe, settings, callbacks, data)
     failure: dict[str, Any] = {}
     results: dict[str, float] = {}
     try:
@@ -173,7 +190,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         metrics=metrics,
         tokens=costs.tokens(recipe.image, recipe.patch),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
-        flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
+        flops_per_image=float(costs.recipe_flops(recipe) or _counted_flops(module)),
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
@@ -201,6 +218,14 @@ def prepare(module: Any, settings: Settings) -> None:
         shard_when_built(module)
     if settings.compile:
         module.backbone.compile()
+
+
+def _counted_flops(module: Any) -> int:
+    """FLOPs of an image's forward pass as torch counts them, for a model that the cost model does not know."""
+    side = module.recipe.image
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=module.device))
+    return counter.get_total_flops()
 
 
 @contextlib.contextmanager
@@ -231,9 +256,9 @@ def _evaluate(
     return {**found[recipe.judged], **(named if averaged else {})}
 
 
-def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], steps_per_epoch: int) -> L.Trainer:
+def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], data: Images) -> L.Trainer:
     """Lightning's Trainer as every run has it. Raises BadInput where there is no such accelerator or device."""
-    every, steps = recipe.eval_every * steps_per_epoch, recipe.epochs * steps_per_epoch
+    every, steps = recipe.eval_every * data.steps_per_epoch, data.total_steps
     try:
         return L.Trainer(
             accelerator=settings.accelerator,
@@ -294,8 +319,9 @@ def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
 
     Measured on two cores, ms a step with one thread and with two: deit_nano 7.7 and 7.9 at patch 4 (0.3 GFLOPs), 26 and
     18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
-    step = 3 * recipe.batch * costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)
-    return max(1, min(usable_cores() // jobs, math.ceil(step / FLOPS_PER_THREAD)))
+    step = 3 * recipe.batch * costs.recipe_flops(recipe)
+    useful = math.ceil(step / FLOPS_PER_THREAD) if step else usable_cores()
+    return max(1, min(usable_cores() // jobs, useful))
 
 
 def hush() -> None:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from scaling.data.classification import Images
+from scaling.data.module import Images
 
 
 def picture(label: int, number: int, kind: str = "JPEG") -> bytes:

@@ -147,16 +147,17 @@ def test_every_parameter_gets_a_finite_gradient_at_every_patch(patch, position):
 
 def test_features_are_the_tokens_as_a_map_and_the_class_token():
     torch.manual_seed(0)
-    model = Adventurer(NANO, 16, 4).eval()
-    image = torch.randn(2, 3, 16, 16)
+    backbone = AdventurerBackbone(NANO, 16, 4).eval()
+    model, image = backbone.net, torch.randn(2, 3, 16, 16)
     tokens = model.tokens(image)
-    grid, summary = model.features(image)
+    grid, summary, none = backbone(image)
     assert tokens.shape == (2, 17, 64)
     assert grid.shape == (2, 64, 4, 4)
     assert grid.is_contiguous()
     assert torch.equal(grid[:, :, 1, 2], tokens[:, 6])
     assert torch.equal(summary, tokens[:, -1])
     assert torch.equal(model(image), summary)  # no classes: no head
+    assert none == ()
     assert (model.width, model.stride) == (64, 4)
 
 

@@ -18,7 +18,7 @@ IMAGE = torch.linspace(-2, 2, 2 * 3 * 32 * 32).view(2, 3, 32, 32).sin()
 def test_every_backbone_keeps_the_contract_at_every_patch_size(name, patch):
     backbone = build_backbone(Recipe(backbone=name, image=32, patch=patch))
     with torch.no_grad():
-        grid, summary = backbone(IMAGE)
+        grid, summary, _ = backbone(IMAGE)
     width, cells = SIZES[name].width, 32 // patch
     assert (backbone.width, backbone.stride) == (width, patch)
     assert grid.shape == (2, width, cells, cells)
@@ -31,7 +31,7 @@ def test_every_backbone_keeps_the_contract_at_every_patch_size(name, patch):
 @pytest.mark.parametrize("position", ["learned", "sincos"])
 def test_every_parameter_gets_a_gradient(name, position):
     backbone = build_backbone(Recipe(backbone=name, image=32, patch=8, position=position))
-    grid, summary = backbone(IMAGE)
+    grid, summary, _ = backbone(IMAGE)
     (grid.square().mean() + summary.square().mean()).backward()
     for key, parameter in backbone.named_parameters():
         if parameter.requires_grad:
@@ -94,7 +94,7 @@ def test_timms_weights_load_by_key_and_give_timms_features(tmp_path, ours, their
     image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         tokens = model.forward_features(image)
-        grid, summary = backbone(image)
+        grid, summary, _ = backbone(image)
     torch.testing.assert_close(summary, tokens[:, 0])
     torch.testing.assert_close(grid.flatten(2).transpose(1, 2), tokens[:, 1:])
 
@@ -146,3 +146,51 @@ def test_code_in_a_weights_file_is_never_run(tmp_path):
     with pytest.raises(BadInput, match="tensors alone"):
         build_backbone(Recipe(backbone="deit_tiny", image=224, patch=16, weights=str(tmp_path / "trap.pth")))
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("position", ["learned", "sincos"])
+def test_images_of_other_sizes_are_taken_with_positions_resampled(name, position):
+    backbone = build_backbone(Recipe(backbone=name, image=32, patch=8, position=position)).eval()
+    wide = torch.cat([IMAGE, IMAGE.flip(3)], 3)[:, :, :24]
+    with torch.no_grad():
+        features = backbone(wide)
+    assert features.grid_BDhw.shape == (2, backbone.width, 3, 8)
+    assert torch.isfinite(features.grid_BDhw).all()
+    # What a model for that size, with its positions resampled by timm's own function, gives: square ones only.
+    large = build_backbone(Recipe(backbone=name, image=64, patch=8))
+    state = {**backbone.weights_module.state_dict()}
+    if position == "learned":
+        large.weights_module.load_state_dict(large.fit_state(state))
+        bigger = IMAGE.repeat(1, 1, 2, 2)
+        with torch.no_grad():
+            wanted, found = large.eval()(bigger), backbone(bigger)
+        torch.testing.assert_close(found.grid_BDhw, wanted.grid_BDhw, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.summary_BD, wanted.summary_BD, rtol=1e-4, atol=1e-5)
+    with pytest.raises(BadInput, match="patches of 8 px do not tile images of 30 x 32 px"):
+        backbone(IMAGE[:, :, :30])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_maps_after_blocks_are_contiguous_and_the_last_one_is_the_grid(name):
+    backbone = build_backbone(Recipe(backbone=name, image=32, patch=8)).eval()
+    last = SIZES[name].depth - 1
+    with torch.no_grad():
+        plain, asked = backbone(IMAGE), backbone(IMAGE, (0, last))
+        backbone.weights_module.set_grad_checkpointing(True)
+    assert plain.maps == ()
+    assert [m.shape for m in asked.maps] == [plain.grid_BDhw.shape] * 2
+    assert all(m.is_contiguous() for m in asked.maps)
+    assert torch.equal(asked.maps[1], plain.grid_BDhw)
+    assert torch.equal(asked.grid_BDhw, plain.grid_BDhw)
+    assert not torch.allclose(asked.maps[0], asked.maps[1])
+    recomputed = backbone.train()(IMAGE, (0, last))
+    recomputed.maps[0].sum().backward()
+    torch.testing.assert_close(recomputed.maps[1], asked.maps[1])
+
+
+def test_an_extended_embedding_takes_other_sizes_too():
+    backbone = build_backbone(Recipe(backbone="adventurer_nano", image=32, patch=4, extend=16))
+    assert backbone(torch.zeros(1, 3, 48, 32)).grid_BDhw.shape == (1, 48, 12, 8)
+    with pytest.raises(BadInput, match="patches of 16 px do not tile images of 40 x 32 px"):
+        backbone(torch.zeros(1, 3, 40, 32))

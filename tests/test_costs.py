@@ -8,9 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
-from scaling.backbones import build_backbone
+from scaling.backbones import Features, build_backbone
 from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES
+from scaling.tasks.segment import Segment
 
 TABLE7 = Path(costs.__file__).parents[1] / "analysis" / "published" / "table7_models.csv"
 
@@ -86,3 +87,19 @@ def test_halving_the_patch_gives_four_times_the_tokens():
 def test_a_patch_that_does_not_fit_is_refused():
     with pytest.raises(BadInput, match="nearest that do: 4, 7"):
         costs.tokens(224, 5)
+
+
+@pytest.mark.parametrize("name", ["linear", "upernet"])
+@pytest.mark.parametrize(("image", "patch"), [(32, 1), (32, 4), (64, 16), (64, 64), (64, 2)])
+def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image, patch):
+    recipe = Recipe(
+        task="segment", backbone="deit_nano", image=image, patch=patch, classes=7, head=name, head_channels=32
+    )
+    task = Segment(recipe, 1).eval()
+    side = image // patch
+    map_BDhw = torch.zeros(1, 48, side, side)
+    features = Features(map_BDhw, torch.zeros(1, 48), (map_BDhw,) * len(task.head.blocks))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        task.head(features, (image, image))
+    head = costs.recipe_flops(recipe) - costs.flops("deit_nano", image, patch, 0)
+    assert head == pytest.approx(counter.get_total_flops(), rel=0.005)

@@ -16,11 +16,11 @@ from scaling.train import Settings, train
 from tests.conftest import ROOT
 
 ONE = Settings(accelerator="cpu", devices="1", threads=1, workers=0)
-OPTIONS = [
+SEGMENT = [
     *("--patch", "8", "--epochs", "2", "--train-images", "128", "--test-images", "50", "--batch", "32"),
-    *("--drop-path", "0.1", "--mixup", "0.8", "--cutmix", "1.0", "--repeats", "2", "--threads", "1"),
-    *("--accelerator", "cpu"),
+    *("--drop-path", "0.1", "--threads", "1", "--accelerator", "cpu"),
 ]
+OPTIONS = [*SEGMENT, "--mixup", "0.8", "--cutmix", "1.0", "--repeats", "2"]
 
 
 def results_of(folder):
@@ -46,7 +46,8 @@ def assert_equal_runs(a, b):
 
 
 def run_py(call, recipe, folder, *more):
-    done = call("experiments/run.py", recipe, *OPTIONS, "--results", folder, *more)
+    options = SEGMENT if "seg" in recipe else OPTIONS
+    done = call("experiments/run.py", recipe, *options, "--results", folder, *more)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.count("starting") == 1  # the second process says nothing
     return results_of(folder)
@@ -59,11 +60,13 @@ def run_py(call, recipe, folder, *more):
         ("shapes.adventurer_nano", "ddp", ["--micro-batch", "4"]),
         ("shapes.deit_nano", "fsdp", []),
         ("shapes.adventurer_nano", "fsdp", ["--micro-batch", "8"]),
+        ("shapes.seg_nano", "ddp", ["--head", "upernet", "--augment", "scale_crop_distort"]),
+        ("shapes.seg_nano", "fsdp", ["--micro-batch", "4"]),
     ],
 )
 def test_two_processes_give_the_run_of_one(tmp_path, call, recipe, strategy, more):
-    ema = more if "--ema" in more else []
-    one = run_py(call, recipe, tmp_path / "one", "--devices", "1", *ema)
+    same = [] if "--micro-batch" in more else more
+    one = run_py(call, recipe, tmp_path / "one", "--devices", "1", *same)
     two = run_py(call, recipe, tmp_path / "two", "--devices", "2", "--strategy", strategy, *more)
     assert_equal_runs(two, one)
 

@@ -19,6 +19,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FILES = ["law.pdf", "law.png", "laws.csv"]
 
 
+def metrics(recipe: Recipe, test_loss: float) -> dict[str, float]:
+    """What a run of the recipe has in its record [%]."""
+    share = 100 * float(np.exp(-test_loss))
+    if recipe.task == "segment":
+        return {"miou": share, "mean_accuracy": 60.0, "pixel_accuracy": 90.0, "iou_sky": 50.0}
+    return {"top1": share, "top5": 95.0}
+
+
 def save(results: Path, recipe: Recipe, test_loss: float | None) -> Path:
     """Write the folder of a finished run, or of a failed one where test_loss is None."""
     folder = results / recipe.run_id
@@ -30,7 +38,7 @@ def save(results: Path, recipe: Recipe, test_loss: float | None) -> Path:
         recipe=recipe.to_dict(),
         status="failed" if test_loss is None else "finished",
         test_loss=test_loss,
-        metrics={} if test_loss is None else {"top1": 100 * float(np.exp(-test_loss)), "top5": 95.0},
+        metrics={} if test_loss is None else metrics(recipe, test_loss),
         tokens=(recipe.image // recipe.patch) ** 2,
         parameters=200_000,
         flops_per_image=4e5 * (recipe.image // recipe.patch) ** 2,
@@ -152,6 +160,43 @@ def test_a_group_with_two_patch_sizes_has_no_law_and_says_why(tmp_path, capsys):
     with open(results / "analysis" / "laws.csv") as f:
         assert "L_inf_low" in f.readline()
         assert f.read() == ""
+
+
+def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys):
+    results = sweep(tmp_path / "results", backbones=("adventurer_nano",))
+    for head, floor in (("linear", 0.2), ("upernet", 0.1)):
+        for patch in (16, 8, 4, 2):
+            recipe = Recipe(
+                task="segment", backbone="adventurer_nano", image=32, patch=patch, classes=13, objects=4, head=head
+            )
+            save(results, recipe, floor + 0.3 * patch**0.6)
+    assert main(["--results", str(results)]) == 0
+    said = capsys.readouterr().out.replace(str(tmp_path), "")
+    assert max(map(len, said.splitlines())) <= 80
+    heads = [line for line in said.splitlines() if line.split()[:2] == ["patch", "params"]]
+    assert ["top-1" in line for line in heads] == [True, False, False]
+    assert ["mIoU" in line for line in heads] == [False, True, True]
+    for name in ("adventurer_nano classify", "adventurer_nano segment linear", "adventurer_nano segment upernet"):
+        assert f"\n  {name}\n    power    L = " in said  # its laws
+        assert f"\n  {name}: patch " in said  # its seeds
+    with open(results / "analysis" / "laws.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert {(row["task"], row["head"]) for row in rows} == {
+        ("classify", "linear"),
+        ("segment", "linear"),
+        ("segment", "upernet"),
+    }
+    assert len(rows) == 6
+
+
+def test_a_segmentation_sweep_alone_shows_miou_and_no_top_1(tmp_path, capsys):
+    for patch in (16, 8, 4):
+        recipe = Recipe(task="segment", backbone="adventurer_nano", image=32, patch=patch, classes=13)
+        save(tmp_path, recipe, 0.2 + 0.3 * patch**0.6)
+    assert main(["--results", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert ("mIoU" in said, "top-1" in said) == (True, False)
+    assert said.startswith("adventurer_nano   (segment-shapes-")
 
 
 def test_seeds_give_the_spread_and_the_verdict_on_the_smallest_patch(tmp_path):

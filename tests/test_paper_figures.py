@@ -77,6 +77,36 @@ def test_runs_that_failed_are_not_drawn():
     assert [len(line.get_xdata()) for line in lines(law_figure(failed), marked=True)] == [4]
 
 
+def test_losses_of_other_tasks_and_data_have_axes_of_their_own_that_say_so():
+    runs = frame(groups=3).assign(task="classify")
+    two = runs["group"] == "g1"
+    runs.loc[two, ["task", "image"]] = ["segment", 32]
+    runs.loc[runs["group"] == "g2", "data"] = "cifar10"
+    figure = law_figure(runs)
+    shown = [axes for axes in figure.axes if axes.axison]
+    titles = {axes.get_title(loc="left") for axes in shown}
+    assert titles == {"classify shapes 16 px", "segment shapes 32 px", "classify cifar10 16 px"}
+    assert [len([line for line in axes.get_lines() if line.get_marker() == "o"]) for axes in shown] == [1, 1, 1]
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in shown)
+    one = law_figure(runs[two]).axes
+    assert [axes.get_title(loc="left") for axes in one] == ["Test loss and patch size: segment shapes 32 px"]
+
+
+def test_a_figure_of_one_task_and_data_set_is_one_panel_titled_by_them():
+    assert [a.get_title(loc="left") for a in law_figure(frame()).axes] == ["Test loss and patch size: shapes 16 px"]
+    said = law_figure(frame().assign(task="classify")).axes[0].get_title(loc="left")
+    assert said == "Test loss and patch size: shapes 16 px"
+
+
+def test_heads_of_one_backbone_are_labelled_as_such():
+    runs = frame().assign(task="segment", backbone="adventurer_nano")
+    runs["head"] = runs["group"].map({"g0": "linear", "g1": "upernet"})
+    assert {text.get_text() for text in law_figure(runs).axes[0].texts} == {
+        "adventurer_nano linear",
+        "adventurer_nano upernet",
+    }
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_a_figure_is_drawn_in_every_format(ending):
     drawn = io.BytesIO()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.paper_tables import load_published, published_names, render_table, sweep_table
+from analysis.paper_tables import group_table, load_published, published_names, render_table, sweep_table
 from scaling.recipe import BadInput
 
 
@@ -37,6 +37,11 @@ def test_every_published_file_loads_and_is_described():
     for name in published_names():
         assert len(load_published(name)) > 0
     assert len(load_published("figure1_test_loss.csv")) == 45
+
+
+def test_a_word_in_a_published_table_stays_a_word_and_an_empty_cell_is_nan():
+    assert set(load_published("table2_ade20k")["decoder"]) == {"UperNet", "None"}
+    assert load_published("table1_imagenet_patch").isna().any(axis=None)
 
 
 def test_an_unknown_published_name_says_what_there_is():
@@ -75,3 +80,31 @@ def test_a_table_fits_a_narrow_terminal():
     drawn = io.StringIO()
     render_table(sweep_table(frame()).drop(columns=["group"]), console=Console(file=drawn, width=100))
     assert max(map(len, drawn.getvalue().splitlines())) <= 100
+
+
+def mixed() -> pd.DataFrame:
+    """frame() and two groups of another task, one of which has failed."""
+    other = frame().query("group == 'g1'").assign(group="g2", top1=math.nan, miou=44.44)
+    failed = other.assign(group="g3", status="failed", miou=math.nan, test_loss=math.nan)
+    return pd.concat([frame(), other, failed], ignore_index=True)
+
+
+def test_a_metric_has_a_column_only_where_some_run_has_it():
+    assert not [name for name in sweep_table(frame()) if name.startswith("mIoU")]
+    table = sweep_table(mixed())
+    assert list(table.columns)[7:10] == ["loss [nats]", "top-1 [%]", "mIoU [%]"]
+    of_other = sweep_table(mixed().query("group == 'g2'"))
+    assert [name for name in of_other if name.endswith("[%]")] == ["mIoU [%]"]
+    nothing = sweep_table(mixed().query("group == 'g3'"))
+    assert not [name for name in nothing if name.endswith("[%]")]
+
+
+def test_a_groups_table_has_its_own_metric_and_fits_80_columns(capsys):
+    table = sweep_table(mixed())
+    shown = {group: [n for n in group_table(table, group) if n.endswith("[%]")] for group in ("g0", "g1", "g2", "g3")}
+    assert shown == {"g0": ["top-1 [%]"], "g1": ["top-1 [%]"], "g2": ["mIoU [%]"], "g3": []}
+    assert ["seeds" in group_table(table, group) for group in ("g0", "g1")] == [False, True]
+    render_table(group_table(table, "g2"), "adventurer_nano segment upernet shapes 32 px   (segment-shapes-adv-123456)")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "44.44" in "".join(lines)

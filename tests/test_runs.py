@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.runs import COLUMNS, finished, labels, load
+from analysis.runs import COLUMNS, finished, headlines, labels, load
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, RunRecord
 
@@ -66,6 +66,32 @@ def test_rows_are_sorted_by_group_then_from_coarse_to_fine_then_by_seed(tmp_path
     its = frame[frame["backbone"] == "deit_nano"]
     assert list(zip(its["patch"], its["seed"], strict=True)) == [(16, 0), (16, 1), (4, 0), (4, 1), (1, 0), (1, 1)]
     assert its["group"].nunique() == 1
+
+
+def segmented(**fields) -> Recipe:
+    """A small recipe of another task."""
+    return Recipe(**{"task": "segment", "backbone": "adventurer_nano", "image": 32, "classes": 13, **fields})
+
+
+def test_a_run_of_any_task_is_a_row_of_the_same_frame(tmp_path):
+    save(tmp_path, Recipe(patch=4))
+    save(tmp_path, segmented(), metrics={"miou": 40.0, "pixel_accuracy": 80.0, "iou_sky": 60.0})
+    frame = load(tmp_path)
+    assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
+    rows = frame.set_index("task")
+    assert (rows.loc["classify", "top1"], rows.loc["segment", "miou"]) == (40.0, 40.0)
+    assert rows[["top1", "miou", "iou_sky"]].isna().to_numpy().tolist() == [[False, True, True], [True, False, False]]
+    assert rows.loc["segment", "head"] == "linear"
+
+
+def test_headlines_are_those_that_some_run_has(tmp_path):
+    save(tmp_path, Recipe(patch=4))
+    save(tmp_path, segmented(patch=8), None)
+    assert headlines(load(tmp_path)) == {"top1": "top-1"}
+    save(tmp_path, segmented(), metrics={"miou": 40.0})
+    assert headlines(load(tmp_path)) == {"top1": "top-1", "miou": "mIoU"}
+    assert headlines(load(tmp_path).query("task == 'segment'")) == {"miou": "mIoU"}
+    assert headlines(pd.DataFrame({"group": ["a"]})) == {}
 
 
 def test_a_run_without_a_record_is_unfinished_and_no_row(tmp_path):
@@ -177,6 +203,35 @@ def test_labels_say_no_more_than_it_takes_to_tell_groups_apart(tmp_path):
     named = labels(load(tmp_path))
     assert len(set(named.values())) == 3
     assert named[other.group].endswith(other.group[-8:])
+
+
+def test_heads_and_tasks_are_named_where_there_are_several(tmp_path):
+    def names() -> list[str]:
+        return sorted(labels(load(tmp_path)).values())
+
+    linear, upernet = (segmented(head=head) for head in ("linear", "upernet"))
+    for recipe in (linear, upernet):
+        save(tmp_path, recipe)
+    assert names() == ["adventurer_nano linear", "adventurer_nano upernet"]
+    save(tmp_path, Recipe(backbone="deit_nano"))
+    assert names() == ["adventurer_nano segment linear", "adventurer_nano segment upernet", "deit_nano classify"]
+    save(tmp_path, dataclasses.replace(linear, image=64))
+    assert names() == [
+        "adventurer_nano segment linear shapes 32 px",
+        "adventurer_nano segment linear shapes 64 px",
+        "adventurer_nano segment upernet shapes 32 px",
+        "deit_nano classify shapes 16 px",
+    ]
+    save(tmp_path, dataclasses.replace(linear, lr=1e-4))
+    named = labels(load(tmp_path))
+    assert len(set(named.values())) == 5
+    assert all(name.endswith(group[-8:]) for group, name in named.items())
+
+
+def test_data_alone_tell_groups_apart_without_a_word_of_the_head_that_all_have(tmp_path):
+    save(tmp_path, segmented())
+    save(tmp_path, segmented(data="camvid", classes=11, image=128, patch=8))
+    assert set(labels(load(tmp_path)).values()) == {"adventurer_nano shapes 32 px", "adventurer_nano camvid 128 px"}
 
 
 def test_stages_of_a_chain_have_names_of_their_own():

@@ -2,33 +2,37 @@
 
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.head_gap import gaps, spread_sentence
+from analysis.paper_figures import gap_figure
 from analysis.paper_tables import load_published
 from analysis.runs import load
-from analysis.studies import figure, published_top1, report, spending, study_table
+from analysis.studies import figure, published_miou, published_top1, report, spending, study_table
 from experiments import cli, sweep
 from experiments.console import told_apart
 from experiments.studies import STUDIES, last_stages, resolve
 from scaling import costs
-from scaling.recipe import BadInput, Recipe
+from scaling.recipe import HEADS, BadInput, Recipe
+from scaling.record import HEADLINES
 from tests.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
 
 
-def save(results, recipe: Recipe, test_loss: float | None = 1.0, top1: float = 50.0) -> None:
-    """A finished run, or a failed one where test_loss is None."""
+def save(results, recipe: Recipe, test_loss: float | None = 1.0, score: float = 50.0) -> None:
+    """A finished run, or a failed one where test_loss is None. score: its task's headline metric [%]."""
     save_run(
         results,
         recipe,
         test_loss,
-        metrics={} if test_loss is None else {"top1": top1},
+        metrics={} if test_loss is None else {HEADLINES[recipe.task][0]: score},
         tokens=costs.tokens(recipe.image, recipe.patch),
         parameters=costs.parameters(recipe.backbone, recipe.image, recipe.extend or recipe.patch, recipe.classes),
-        flops_per_image=float(costs.flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)),
+        flops_per_image=float(costs.recipe_flops(recipe)),
         failure={"reason": "loss is nan"} if test_loss is None else {},
     )
 
@@ -39,7 +43,7 @@ def done(results, name, **given) -> tuple[pd.DataFrame, list[str]]:
     for run in runs:
         tokens = costs.tokens(run.image, run.patch)
         loss = 2.0 * costs.tokens(run.image, run.extend or run.patch) ** -0.2
-        save(results, run, loss, top1=min(99.0, 20.0 + tokens**0.5))
+        save(results, run, loss, score=min(99.0, 20.0 + tokens**0.5))
     return load(results), [run.run_id for run in last_stages(runs)]
 
 
@@ -60,7 +64,8 @@ def test_every_study_builds_says_how_to_run_it_and_has_each_run_once(name):
     assert f"python experiments/sweep.py {name}" in STUDIES[name].__doc__
     seen = set()
     for run in runs:  # a chain's stages come in their order, and all of them
-        assert run.predecessor is None or run.predecessor.run_id in seen
+        before = run.predecessor
+        assert before is None or before.run_id in seen or before.task != run.task
         seen.add(run.run_id)
 
 
@@ -69,7 +74,7 @@ def test_small_studies_fit_what_their_data_can_draw(name):
     for run in resolve(name, [], {}):
         assert run.data == name.split(".")[0]
         assert run.image >= 16
-        assert costs.flops(run.backbone, run.image, run.patch, run.classes) < 60e6
+        assert costs.recipe_flops(run) < (60e6 if run.task == "classify" else 500e6)
 
 
 def test_table_5_has_the_papers_runs_once_each_and_extends_every_stage():
@@ -273,13 +278,26 @@ def test_a_report_fits_a_terminal_and_writes_the_same_numbers(tmp_path, capsys, 
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     stem = name.replace(".", "_")
-    assert [path.name for path in paths] == [f"{stem}.csv", f"{stem}.png"]
+    of_heads = name.endswith("figure2")
+    assert [path.name for path in paths] == [f"{stem}.csv", *[f"{stem}_gaps.csv"] * of_heads, f"{stem}.png"]
     csv = pd.read_csv(paths[0])
     assert sorted(csv["run_id"]) == sorted(run_ids)
-    assert paths[1].read_bytes().startswith(b"\x89PNG")
+    assert paths[-1].read_bytes().startswith(b"\x89PNG")
     assert ("paper" in said) == ("." not in name)
     rows = [line.split() for line in said.splitlines() if line.strip()]
-    assert sum(row[0] in set(csv["backbone"]) and row[1][:1].isdigit() for row in rows) == len(run_ids)  # not folded
+    printed = len(run_ids) // 2 * (1 + (name == "figure2")) if of_heads else len(run_ids)
+    assert sum(row[0] in set(csv["backbone"]) and row[1][:1].isdigit() for row in rows) == printed  # not folded
+
+
+def test_a_study_shows_the_headline_metric_of_its_task(tmp_path, capsys):
+    frame, run_ids = done(tmp_path, "shapes.table5", backbone="deit_nano")
+    table = study_table(frame, run_ids)
+    assert list(table.columns[-3:]) == ["test_loss", "top1", "paper_top1"]
+    report(frame, "shapes.table5", run_ids, tmp_path / "analysis")
+    said = capsys.readouterr().out
+    assert ("top-1" in said, "mIoU" in said) == (True, False)
+    frame, run_ids = done(tmp_path / "2", "shapes.figure2")
+    assert list(study_table(frame, run_ids).columns[-3:]) == ["test_loss", "miou", "paper_miou"]
 
 
 def test_runs_that_failed_or_wait_are_left_out_with_a_word(tmp_path, capsys):
@@ -372,3 +390,209 @@ def test_a_recipe_beside_a_study_has_its_law_as_well(call, tmp_path):
     assert both.returncode == 0, both.stdout + both.stderr
     names = {path.name for path in (tmp_path / "analysis").iterdir()}
     assert names == {"law.png", "law.pdf", "laws.csv", "shapes_table5.csv", "shapes_table5.png"}
+
+
+# figure2: one head against another
+
+
+def scored(results, name, score, seeds=(0,), **given) -> tuple[pd.DataFrame, list[str]]:
+    """A study's runs, each with what score says of it: its loss [nats] and mIoU [%], or None: it has no record."""
+    ids = []
+    for run in [run for seed in seeds for run in resolve(name, [], {**given, "seed": seed})]:
+        ids.append(run.run_id)
+        if (values := score(run)) is not None:
+            save(results, run, *values)
+    return load(results), ids
+
+
+def vanishing(run) -> tuple[float, float]:
+    """UperNet is ahead by 0.01 nats and 0.1 points a pixel of the patch."""
+    ahead = run.patch * (run.head == "upernet")
+    return 1.0 - 0.01 * ahead, 40.0 + 0.1 * ahead
+
+
+def test_figure_2_has_both_heads_at_every_patch_of_table_2():
+    runs = resolve("figure2", [], {})
+    assert {(r.backbone, r.patch, r.head) for r in runs} == set(
+        product(("adventurer_tiny", "adventurer_base"), (16, 8, 4, 2), HEADS)
+    )
+    assert len(runs) == 16
+    assert last_stages(runs) == runs
+    for before, after in zip(runs[::2], runs[1::2], strict=True):  # the two heads differ in nothing but the head
+        assert {**before.to_dict(), "head": ""} == {**after.to_dict(), "head": ""}
+    published = load_published("table2_ade20k")
+    for row in published.itertuples():
+        assert f"{row.miou}" in STUDIES["figure2"].__doc__
+
+
+def test_the_run_of_another_task_that_a_study_starts_from_is_no_run_of_it_and_stays_as_it_is():
+    given = {"epochs": 3, "steps": 0, "data_root": "elsewhere", "seed": 2, "image": 256, "lr": 1e-4}
+    plain, changed = resolve("figure2", [], {}), resolve("figure2", [], given)
+    assert {r.task for r in changed} == {"segment"}
+    assert {(r.epochs, r.data_root, r.seed, r.image) for r in changed} == {(3, "elsewhere", 2, 256)}
+    assert [r.start for r in changed] == [r.start for r in plain]
+    before = changed[0].predecessor
+    assert (before.task, before.data, before.seed) == ("classify", "imagenet", 0)
+    for run, again in ((r, cli.resolve(f"ade20k.{r.backbone}", r.patch, {**given, "head": r.head})) for r in changed):
+        assert [run] == again  # the study has the very runs that the recipe has
+
+
+@pytest.mark.parametrize("weights", ["w.pth", ""])
+def test_weights_replace_the_start_of_another_task(weights):
+    runs = resolve("figure2", [16], {"weights": weights})
+    assert {(r.start, r.weights) for r in runs} == {("", weights)}
+    assert len(runs) == 4
+    assert resolve("shapes.figure2", [], {"weights": ""}) == resolve("shapes.figure2", [], {})
+
+
+def test_a_head_is_chosen_among_those_of_the_study():
+    assert {r.head for r in resolve("shapes.figure2", [], {"head": "upernet"})} == {"upernet"}
+    assert [r.patch for r in resolve("camvid.figure2", [], {"head": "linear"})] == [16, 8, 4]
+    with pytest.raises(BadInput, match="no run of head unet; there is: linear, upernet"):
+        resolve("figure2", [], {"head": "unet"})
+    with pytest.raises(BadInput, match="no stage 'finetune' in study figure2; its stages: none"):
+        resolve("figure2", [], {"stage": "finetune"})
+
+
+def test_a_gap_is_positive_where_upernet_is_better(tmp_path):
+    frame, ids = scored(tmp_path, "shapes.figure2", vanishing)
+    found = gaps(study_table(frame, ids), ids)
+    assert found["patch"].tolist() == [16, 8, 4, 2]
+    assert found["gap_loss"].tolist() == pytest.approx([0.16, 0.08, 0.04, 0.02])
+    assert found["gap_miou"].tolist() == pytest.approx([1.6, 0.8, 0.4, 0.2])
+    assert found["miou_linear"].tolist() == [40.0] * 4
+    assert found["gap_paper"].isna().all()
+
+
+def test_the_gaps_of_table_2_stand_beside_the_runs_that_they_are_of(tmp_path, capsys):
+    frame, ids = scored(tmp_path, "figure2", vanishing)
+    table = study_table(frame, ids)
+    found = gaps(table, ids).set_index(["backbone", "patch"])
+    assert list(found.index) == list(product(("adventurer_tiny", "adventurer_base"), (16, 8, 4, 2)))
+    assert found["paper_linear"].tolist() == [40.0, 41.6, 42.1, 42.5, 44.0, 45.5, 46.3, 46.8]
+    assert found["paper_upernet"].dropna().to_dict() == {("adventurer_tiny", 16): 41.3, ("adventurer_base", 16): 45.7}
+    assert found["gap_paper"].dropna().tolist() == pytest.approx([1.3, 1.7])
+    paths = report(frame, "figure2", ids, tmp_path / "out")
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["adventurer_tiny", "16", "40.0", "41.6", "1.6", "40.0", "41.3", "1.3"] in said
+    assert ["adventurer_base", "2", "40.0", "40.2", "0.2", "46.8", "-", "-"] in said
+    assert pd.read_csv(paths[1])["gap_paper"].dropna().tolist() == pytest.approx([1.3, 1.7])
+
+
+def test_table_2_is_not_beside_what_the_paper_did_not_do():
+    run = resolve("figure2", [16], {"head": "upernet"})[0]
+
+    def found(**fields) -> float:
+        return published_miou(pd.Series({**run.to_dict(), **fields}))
+
+    assert found() == 41.3
+    assert found(start="", weights="w.pth") == 41.3
+    assert found(head="linear", patch=2, backbone="adventurer_base") == 46.8
+    nothing = (
+        {"patch": 8},
+        {"start": ""},  # from scratch
+        {"image": 256},
+        {"extend": 16},
+        {"data": "camvid"},
+        {"backbone": "deit_tiny"},
+        {"backbone": "timm:vit"},
+    )
+    for fields in nothing:
+        assert pd.isna(found(**fields)), fields
+
+
+def test_seeds_are_averaged_and_their_spread_is_stated(tmp_path, capsys):
+    frame, ids = scored(
+        tmp_path, "shapes.figure2", lambda r: (vanishing(r)[0] + 0.1 * r.seed, vanishing(r)[1] + r.seed), (0, 1, 2)
+    )
+    table = study_table(frame, ids)
+    found = gaps(table, ids)
+    assert (found["seeds_linear"].tolist(), found["miou_linear"].tolist()) == ([3] * 4, pytest.approx([41.0] * 4))
+    assert found["gap_miou"].tolist() == pytest.approx([1.6, 0.8, 0.4, 0.2])
+    said = spread_sentence(table)
+    for head in HEADS:
+        assert f"adventurer_nano {head} 0.1000 nats, 1.0 points of mIoU (3 seeds, 8 degrees of freedom)" in said
+    report(frame, "shapes.figure2", ids, tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.replace(str(tmp_path), "").splitlines())) <= 80
+    assert "seed-to-seed spread: adventurer_nano linear 0.1000 nats" in " ".join(printed.split())
+    assert ["adventurer_nano", "16", "3", "1.1000", "0.9400", "0.1600", "41.0", "42.6", "1.6"] in [
+        line.split() for line in printed.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "row"),
+    [
+        (lambda r: r.patch == 8, ["8", "-", "-", "-", "-", "-", "-"]),
+        (lambda r: r.patch == 8 and r.head == "linear", ["8", "-", "0.9200", "-", "-", "40.8", "-"]),
+        (lambda r: r.head == "upernet", ["8", "1.0000", "-", "-", "40.0", "-", "-"]),
+        (lambda r: r.patch != 8, ["8", "1.0000", "0.9200", "0.0800", "40.0", "40.8", "0.8"]),
+        (lambda r: (r.patch, r.head) != (8, "linear"), ["8", "1.0000", "-", "-", "40.0", "-", "-"]),
+    ],
+)
+def test_what_is_missing_is_shown_as_missing(tmp_path, capsys, missing, row):
+    frame, ids = scored(tmp_path, "shapes.figure2", lambda r: None if missing(r) else vanishing(r))
+    paths = report(frame, "shapes.figure2", ids, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert ["adventurer_nano", *row] in [line.split() for line in said.splitlines()]
+    assert said.count("left out, not finished") == 8 - len(frame)
+    assert len(pd.read_csv(paths[1])) == 4
+
+
+def test_runs_without_the_metric_and_failed_ones_do_no_harm(tmp_path, capsys):
+    runs = resolve("shapes.figure2", [16, 8], {})
+    for run in runs[:3]:
+        save_run(tmp_path, run, 1.0, metrics={})
+    save(tmp_path, runs[3], None)
+    ids = [run.run_id for run in runs]
+    assert len(report(load(tmp_path), "shapes.figure2", ids, tmp_path / "out")) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"left out, failed: {ids[3]} (loss is nan)" in said
+    assert "adventurer_nano 16 1.0000 1.0000 0.0000 - - -" in said
+    assert report(load(tmp_path), "shapes.figure2", ids[3:], tmp_path / "none") == []
+
+
+def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_path):
+    def drawn_from(frame, ids):
+        table = study_table(frame, ids)
+        drawn = gap_figure(table, gaps(table, ids), "miou", "mIoU", "a title")
+        above, below = drawn.axes
+        means = {line.get_label(): line.get_ydata() for line in above.lines if line.get_linestyle() != "None"}
+        hollow = [line for line in above.lines if line.get_markerfacecolor() == "none"]
+        return above, below, means, {tuple(line.get_xdata()[np.isfinite(line.get_ydata())]) for line in hollow}
+
+    above, below, means, hollow = drawn_from(*scored(tmp_path / "1", "figure2", vanishing))
+    names = {f"adventurer_{size} {head}" for size in ("tiny", "base") for head in HEADS}
+    assert {text.get_text() for text in above.texts} == set(means) == names
+    assert {text.get_text() for text in below.texts} == {"adventurer_tiny", "adventurer_base"}
+    assert hollow == {(16, 8, 4, 2), (16,)}
+    assert above.get_xlim()[0] > above.get_xlim()[1]
+    assert [text.get_text() for text in above.get_legend().get_texts()] == ["hollow: as published, Table 2"]
+    styles = {(line.get_linestyle(), line.get_label().split()[-1]) for line in above.lines if line.get_label() in names}
+    assert len(styles) == 2  # the heads differ in more than colour
+    heights = sorted(text.get_position()[1] for text in below.texts)
+    assert np.diff(heights).min() > 0.1 * np.ptp(below.get_ylim())
+
+    frame, ids = scored(tmp_path / "2", "shapes.figure2", lambda r: None if r.patch == 8 else vanishing(r), (0, 1))
+    above, below, means, hollow = drawn_from(frame, ids)
+    assert {text.get_text() for text in above.texts} == set(means) == set(HEADS)
+    assert np.isnan(means["linear"][1])  # broken where it is missing, not drawn across
+    assert above.get_legend() is None
+    assert hollow == {()}
+    seeds = [line for line in above.lines if line.get_linestyle() == "None" and line.get_markerfacecolor() != "none"]
+    assert [len(line.get_xdata()) for line in seeds] == [6, 6]
+
+    only = scored(tmp_path / "3", "shapes.figure2", vanishing, head="linear")
+    below = drawn_from(*only)[1]
+    assert [text.get_text() for text in below.texts] == ["no patch size has both heads"]
+
+
+def test_the_small_figure_2_is_trained_and_reported(call, tmp_path):
+    words = ["shapes.figure2", "--patch", "16", "--epochs", "1", "--train-images", "64", "--test-images", "32"]
+    first = call("experiments/sweep.py", *words, "--results", tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    found = pd.read_csv(tmp_path / "analysis" / "shapes_figure2_gaps.csv")
+    assert found[["patch", "seeds_linear", "seeds_upernet"]].to_numpy().tolist() == [[16, 1, 1]]
+    assert found["gap_miou"].notna().all()
+    assert "gap" in first.stdout

@@ -98,7 +98,7 @@ def test_the_test_loss_is_the_mean_over_images_not_over_batches(tmp_path, tiny):
     """40 test images in batches of 16, 16 and 8: a mean of batch means would weigh the last eight double."""
     record = train(tiny, tmp_path, CPU)
     other = replace(tiny, batch=16)
-    from scaling.data.classification import Images
+    from scaling.data.module import Images
     from scaling.tasks.classify import Classify
 
     data = Images(other)

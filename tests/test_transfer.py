@@ -154,7 +154,7 @@ def maps(convolution, image_BCHW):
 
 def test_extended_at_the_patch_itself_nothing_changes():
     image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    plain, extended = embedding(3, 5, 16, 4), embedding(3, 5, 16, 4, extend=4)
+    plain, extended = embedding(3, 5, 4), embedding(3, 5, 4, extend=4)
     assert isinstance(extended, ExtendedConv2d)
     extended.load_state_dict(plain.state_dict())
     torch.testing.assert_close(maps(extended, image), maps(plain, image))
@@ -164,7 +164,7 @@ def test_extended_at_the_patch_itself_nothing_changes():
 def test_extended_tokens_are_the_coarse_ones_interpolated(sizes, seed):
     side, coarse, patch = sizes
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
-    plain, extended = embedding(3, 4, side, coarse), embedding(3, 4, side, patch, extend=coarse)
+    plain, extended = embedding(3, 4, coarse), embedding(3, 4, patch, extend=coarse)
     extended.load_state_dict(plain.state_dict())
     wanted = F.interpolate(maps(plain, image), (side // patch, side // patch), mode="bicubic")
     torch.testing.assert_close(maps(extended, image), wanted)
@@ -195,7 +195,7 @@ def test_extending_from_a_smaller_patch_is_refused():
     with pytest.raises(BadInput, match="extend 2 is below patch 4"):
         Recipe(patch=4, extend=2)
     with pytest.raises(BadInput, match="extend 2 is below patch 4"):
-        embedding(3, 5, 16, 4, extend=2)
+        embedding(3, 5, 4, extend=2)
 
 
 # Where weights come from

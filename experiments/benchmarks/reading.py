@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from scaling.data import shapes
 from scaling.data.batch import Batch
-from scaling.data.classification import Images
+from scaling.data.module import Images
 from scaling.machine import usable_cores
 from scaling.recipe import Recipe
 

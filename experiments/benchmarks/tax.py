@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from experiments.cli import resolve
 from scaling.callbacks import Keeper
-from scaling.data.classification import Images
+from scaling.data.module import Images
 from scaling.machine import Memory
 from scaling.recipe import Recipe
 from scaling.tasks.classify import Classify
@@ -88,6 +88,6 @@ def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         turns = InTurn(recipe, data)
         keeper = Keeper(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
-        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data.steps_per_epoch)
+        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data)
         trainer.fit(Classify(recipe, data.total_steps), datamodule=data)
     return turns.bare, turns.harness

@@ -3,20 +3,23 @@
 The contract: a backbone is an nn.Module with
     width    D, channels of a feature
     stride   pixels from one feature to the next (the patch)
-    forward(image_BCHW) -> Features
-A task reads these and nothing else, never a backbone's type. What comes later fits behind it: one set of weights at
+    depth    number of blocks
+    any_size whether images may have any sides that the stride divides; else the recipe's alone
+    forward(image_BCHW, blocks=()) -> Features
+Where images are of another size than the recipe's, positions are resampled. A
+task reads these and nothing else, never a backbone's type. What comes later fits behind it: one set of weights at
 many patch sizes is a backbone whose stride is set between calls; packed images are a backbone that takes the packed
 batch and returns one Features an image; other patch embeddings and position encodings are in patch.py, position.py.
 
 To add a backbone: a row in scaling/sizes.py, a file here, a line in FAMILIES, its arithmetic in scaling/costs.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from scaling.recipe import Recipe
+from scaling.recipe import TIMM, Recipe
 from scaling.sizes import SIZES, Size
 
 
@@ -25,6 +28,7 @@ class Features(NamedTuple):
 
     grid_BDhw: Tensor  # one feature a patch; may be a strided view: heads that need it so call .contiguous()
     summary_BD: Tensor  # one feature an image
+    maps: tuple[Tensor, ...] = ()  # contiguous maps after the blocks asked for, the final norm on each
 
 
 class Backbone(Protocol):
@@ -32,8 +36,11 @@ class Backbone(Protocol):
 
     width: int
     stride: int
+    depth: int
+    any_size: bool
 
-    def __call__(self, image_BCHW: Tensor) -> Features: ...
+    def __call__(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
+        """blocks: numbers from 0 up, ascending, of those after which maps are wanted."""
 
     def initialise(self, seed: int) -> None:
         """Draw every weight from the seed and its module's name."""
@@ -59,14 +66,22 @@ def _adventurer(size: Size, recipe: Recipe) -> Backbone:
     return AdventurerBackbone(size, recipe.image, recipe.patch, flip=recipe.flip, **_options(recipe))
 
 
+def _timm(size: Size, recipe: Recipe) -> Backbone:
+    from scaling.backbones.timm_vit import TimmViT
+
+    return TimmViT(recipe.backbone.removeprefix(TIMM), recipe.image, recipe.patch)
+
+
 def _options(recipe: Recipe) -> dict[str, Any]:
     return {"drop_path": recipe.drop_path, "position": recipe.position, "extend": recipe.extend}
 
 
+FOREIGN = Size("timm", 0, 0, 0, 1)  # of a backbone that timm knows and this project does not
 FAMILIES: dict[str, Callable[[Size, Recipe], Backbone]] = {
     "deit": _deit,
     "deit3": _deit,
     "adventurer": _adventurer,
+    "timm": _timm,
 }
 
 
@@ -78,7 +93,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     """
     from scaling.backbones.weights import load_weights, seeded
 
-    size = SIZES[recipe.backbone]
+    size = SIZES.get(recipe.backbone, FOREIGN)
     with seeded(recipe.seed):
         backbone = FAMILIES[size.family](size, recipe)
     backbone.initialise(recipe.seed)

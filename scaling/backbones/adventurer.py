@@ -8,6 +8,7 @@ B batch, C channels, H W pixels, h w grid, L = h*w patches, D width, E = 2 D, N 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones import Features
 from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
-from scaling.backbones.patch import embedding
+from scaling.backbones.patch import check_image, embedding
 from scaling.backbones.position import resample_as_released, sincos_2d
 from scaling.backbones.weights import initialise_by_name
 from scaling.optim import NO_DECAY
@@ -35,16 +36,16 @@ POOLS = ("token", "avg", "")  # what the head sees: the class token, the mean of
 class PatchEmbed(nn.Module):
     """Pixels to tokens by a convolution whose kernel is its stride. extend: as patch.embedding's."""
 
-    def __init__(self, width: int, image: int, patch: int, channels: int = 3, extend: int = 0) -> None:
+    def __init__(self, width: int, patch: int, channels: int = 3, extend: int = 0) -> None:
         super().__init__()
-        self.proj = embedding(channels, width, image, patch, extend)
+        self.proj = embedding(channels, width, patch, extend)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.proj(image_BCHW).flatten(2).transpose(1, 2)
 
 
 class Adventurer(nn.Module):
-    """tokens (B, L+1, D), the class token last; features: grid (B, D, h, w) and summary (B, D); forward: logits."""
+    """tokens (B, L+1, D), the class token last; forward_intermediates: maps (B, D, h, w) too; forward: logits."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Adventurer(nn.Module):
         dropout: float = 0.0,
         pool: str = "token",
         extend: int = 0,
+        dynamic_img_size: bool = False,
     ) -> None:
         super().__init__()
         check_patch(image, patch)
@@ -70,12 +72,13 @@ class Adventurer(nn.Module):
             raise BadInput(f"a size of family {size.family!r} is no Adventurer")
         self.width, self.stride = size.width, patch  # all that a head may ask for
         self.image, self.patch, self.grid = image, patch, image // patch
+        self.dynamic_img_size = dynamic_img_size  # images of other sizes too, with positions resampled; timm's word
         self.num_features = self.head_hidden_size = self.embed_dim = size.width  # these and the next two: timm's
         self.num_classes, self.in_chans, self.global_pool = classes, channels, pool
         self.feature_info = [
             {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
         ]
-        self.patch_embed = PatchEmbed(size.width, image, patch, channels, extend)
+        self.patch_embed = PatchEmbed(size.width, patch, channels, extend)
         self.pos_embed: Tensor
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
         if position == "learned":
@@ -122,23 +125,32 @@ class Adventurer(nn.Module):
                 module.weight.div_(math.sqrt(len(self.layers)))
 
     def _embedded(self, image_BCHW: Tensor) -> Tensor:
-        if image_BCHW.ndim != 4 or image_BCHW.shape[1:] != (self.in_chans, self.image, self.image):
+        sides = image_BCHW.shape[-2:]
+        fits = image_BCHW.ndim == 4 and image_BCHW.shape[1] == self.in_chans
+        if not fits or not (self.dynamic_img_size or sides == (self.image, self.image)):
             raise BadInput(
                 f"images are {tuple(image_BCHW.shape)}; this model is built for "
                 f"(batch, {self.in_chans}, {self.image}, {self.image})"
             )
         x_BLD = self.patch_embed(image_BCHW)
         cls_B1D = self.cls_token.expand(len(x_BLD), -1, -1).to(x_BLD.dtype)
-        return torch.cat([x_BLD, cls_B1D], 1) + self.pos_embed
+        return torch.cat([x_BLD, cls_B1D], 1) + self._positions(check_image(image_BCHW, self.patch))
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """(1, h w + 1, D): the model's own, resampled (bicubic) where the grid is another; the class token's last."""
+        if grid == (self.grid, self.grid):
+            return self.pos_embed
+        grid_1LD, cls_11D = self.pos_embed[:, :-1], self.pos_embed[:, -1:]
+        return torch.cat([resample_abs_pos_embed(grid_1LD, list(grid), num_prefix_tokens=0), cls_11D], 1)
 
     def _through(self, layer: nn.Module, x_BLD: Tensor) -> Tensor:
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpoint(layer, x_BLD, use_reentrant=False)
         return layer(x_BLD)
 
-    def _as_map(self, x_BLD: Tensor) -> Tensor:
+    def as_map(self, x_BLD: Tensor, grid: tuple[int, int]) -> Tensor:
         """The patches among the tokens as (B, D, h, w), contiguous."""
-        return x_BLD[:, :-1].transpose(1, 2).unflatten(-1, (self.grid, self.grid)).contiguous()
+        return x_BLD[:, :-1].transpose(1, 2).unflatten(-1, grid).contiguous()
 
     def tokens(self, image_BCHW: Tensor) -> Tensor:
         """(B, L+1, D) after the final norm; patches row by row, the class token last."""
@@ -146,11 +158,6 @@ class Adventurer(nn.Module):
         for layer in self.layers:
             x_BLD = self._through(layer, x_BLD)
         return self.norm_f(x_BLD)
-
-    def features(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """grid (B, D, h, w), contiguous, and the summary (B, D), which is the class token."""
-        x_BLD = self.tokens(image_BCHW)
-        return self._as_map(x_BLD), x_BLD[:, -1]
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(image_BCHW))
@@ -188,7 +195,8 @@ class Adventurer(nn.Module):
             x_BLD = self._through(layer, x_BLD)
             if n in wanted:
                 taken.append(self.norm_f(x_BLD) if norm else x_BLD)
-        maps = [self._as_map(y_BLD) if output_fmt == "NCHW" else y_BLD[:, :-1] for y_BLD in taken]
+        grid = check_image(image_BCHW, self.patch)
+        maps = [self.as_map(y_BLD, grid) if output_fmt == "NCHW" else y_BLD[:, :-1] for y_BLD in taken]
         out = [(y, y_BLD[:, -1:]) for y, y_BLD in zip(maps, taken, strict=True)] if return_prefix_tokens else maps
         return out if intermediates_only else (self.norm_f(x_BLD), out)
 
@@ -276,11 +284,17 @@ class AdventurerBackbone(nn.Module):
         extend: int = 0,
     ) -> None:
         super().__init__()
-        self.net = Adventurer(size, image, patch, flip=flip, drop_path=drop_path, position=position, extend=extend)
-        self.width, self.stride = size.width, patch
+        options: dict[str, Any] = {"flip": flip, "drop_path": drop_path, "position": position, "extend": extend}
+        self.net = Adventurer(size, image, patch, dynamic_img_size=True, **options)
+        self.width, self.stride, self.depth, self.any_size = size.width, patch, size.depth, True
 
-    def forward(self, image_BCHW: Tensor) -> Features:
-        return Features(*self.net.features(image_BCHW))
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
+        if blocks:
+            x_BLD, maps = self.net.forward_intermediates(image_BCHW, list(blocks), norm=True)
+        else:
+            x_BLD, maps = self.net.tokens(image_BCHW), []
+        grid_BDhw = self.net.as_map(x_BLD, check_image(image_BCHW, self.stride))
+        return Features(grid_BDhw, x_BLD[:, -1], tuple(maps))
 
     def initialise(self, seed: int) -> None:
         """Draw every weight from seed by its module's name."""

@@ -3,13 +3,16 @@
 Sizes: Table 7 of arXiv 2502.03738. B batch, L patches, D width, h w grid.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from scaling.backbones import Features
 from scaling.backbones.drop_path import DropPath
-from scaling.backbones.patch import embedding
+from scaling.backbones.patch import check_image, embedding
 from scaling.backbones.position import sincos_2d
 from scaling.backbones.weights import initialise_by_name
 from scaling.recipe import BadInput, check_patch
@@ -31,7 +34,7 @@ class Deit(nn.Module):
     ) -> None:
         super().__init__()
         check_patch(image, patch)
-        self.width, self.stride = size.width, patch
+        self.width, self.stride, self.depth, self.any_size = size.width, patch, size.depth, True
         self.position = position
         is_deit3 = size.family == "deit3"
         self.vit = VisionTransformer(
@@ -44,17 +47,22 @@ class Deit(nn.Module):
             num_classes=0,
             init_values=1e-6 if is_deit3 else None,
             no_embed_class=is_deit3,
+            dynamic_img_size=True,  # other sizes too: positions are resampled
         )
         if extend:
-            self.vit.patch_embed.proj = embedding(3, size.width, image, patch, extend)
+            self.vit.patch_embed.proj = embedding(3, size.width, patch, extend)
         for n, block in enumerate(self.vit.blocks):  # image by image; timm's has numbers of the batch's
             rate = drop_path * n / max(size.depth - 1, 1)
             block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
 
-    def forward(self, image_BCHW: Tensor) -> Features:
-        tokens_BLD = self.vit.forward_features(image_BCHW)
-        grid = self.vit.patch_embed.grid_size
-        return Features(tokens_BLD[:, 1:].transpose(1, 2).unflatten(2, grid), tokens_BLD[:, 0])
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
+        grid, maps = check_image(image_BCHW, self.stride), []
+        if blocks:
+            vit: Any = self.vit  # timm's own annotation allows for more than it returns here
+            tokens_BLD, maps = vit.forward_intermediates(image_BCHW, list(blocks), norm=True)
+        else:
+            tokens_BLD = self.vit.forward_features(image_BCHW)
+        return Features(tokens_BLD[:, 1:].transpose(1, 2).unflatten(2, grid), tokens_BLD[:, 0], tuple(maps))
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

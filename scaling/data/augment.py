@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 from scaling.data.batch import MEAN, STD, Draw
 from scaling.data.counter import GOLDEN, finalise
 from scaling.recipe import BadInput, Recipe
+from scaling.sizes import SIZES
 
 JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
 # What timm reads of a RandAugment; other words it passes over.
@@ -33,6 +34,12 @@ def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.nd
         state = finalise(state + np.uint64(seed) * GOLDEN)
         state = finalise(state + np.arange(first, first + streams, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
     return (state >> np.uint64(11)).astype(np.float64) / 2**53
+
+
+def dropping(draws: list[Draw], recipe: Recipe) -> Tensor | None:
+    """Numbers in [0, 1), a row a draw and a column a branch that may be dropped; None where nothing is dropped."""
+    branches = 2 * SIZES[recipe.backbone].depth if recipe.drop_path else 0
+    return torch.from_numpy(uniform(draws, recipe.seed, branches, DROPPING)).float() if branches else None
 
 
 def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) -> Tensor:

@@ -1,6 +1,6 @@
 """What a loader hands to a task, and how pixels become numbers. B batch, C = 3 channels, H W pixels."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 # Mean and standard deviation of ImageNet's pixels, as every ImageNet recipe takes them; one pair for all data sets.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+UNLABELLED = 255  # in a label: no class, neither learned nor counted; so classes are 0 to 254
 
 
 class Batch(NamedTuple):
@@ -19,6 +20,31 @@ class Batch(NamedTuple):
     # Numbers in [0, 1), a row an image and a column a branch that may be dropped: they follow from the draws, so that
     # stochastic depth does not depend on how a batch is cut up. None: nothing is dropped.
     random_BS: Tensor | None = None
+
+
+class Scenes(NamedTuple):
+    """Images and the class of each of their pixels. Images may be larger or smaller than their labels."""
+
+    image_BCHW: Tensor  # uint8
+    label_BHW: Tensor  # uint8; UNLABELLED where there is none
+    skipped: int = 0  # these two as in Batch
+    random_BS: Tensor | None = None
+
+
+class Objects(NamedTuple):
+    """Images and the objects in them. n objects in an image; classes from 0; boxes are x0 y0 x1 y1 [px]."""
+
+    image_BCHW: Tensor  # uint8; each at the top left, filled up to the largest with the mean colour
+    size_B2: Tensor  # int64, height and width of each image in it [px]
+    boxes: list[Tensor]  # (n, 4) float32
+    labels: list[Tensor]  # (n,) int64
+    masks: list[Tensor]  # (n, H, W) uint8, H and W those of image_BCHW
+    crowd: list[Tensor]  # (n,) bool: a region, no single object: neither learned nor held against a detection
+    skipped: int = 0  # these two as in Batch
+    random_BS: Tensor | None = None
+    # For a test, the objects as the data has them, in the image's own pixels: image_id (int), size (height, width),
+    # boxes, labels, crowd, area (n,) float32 [px^2], masks as COCO's run lengths (n dicts of size and counts).
+    truth: tuple[dict[str, Any], ...] = ()
 
 
 class Draw(NamedTuple):

@@ -1,34 +1,36 @@
-"""Images and labels for the tasks, as a LightningDataModule: embedded shapes, or files of any kind and size.
+"""Images with a label each: embedded shapes, or files of any kind and size.
 
 What fits in memory is decoded once and served from there; the rest is read by worker processes.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
-import lightning as L
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from scaling.data import shapes
-from scaling.data.augment import DROPPING, augment_batch, check_rand_augment, erase, fit_image, uniform, view
+from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
-from scaling.data.order import Stream, steps_per_epoch, subset
-from scaling.machine import usable_cores
+from scaling.data.order import subset
+from scaling.data.sets import TEST, Sets
 from scaling.recipe import VIEWS, BadInput, Recipe
-from scaling.sizes import SIZES
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
-TEST = ""  # instead of an augment: a test set's images, as they are
 TRIES = 16  # images in a row of which a training batch takes the first that can be read
 SHAPES_TRAIN, SHAPES_TEST = 2**20, 2**14  # images of the embedded set where the recipe says "all"
+T = TypeVar("T")
 
 
 class InMemory(Dataset):
     """Decoded images. image_NCHW uint8, label_N int64; augment: that of the recipe, or TEST."""
+
+    in_memory = True
+    sizes: Sequence[Any] = ()
 
     def __init__(self, image_NCHW: Tensor, label_N: Tensor, recipe: Recipe, augment: str, skipped: int = 0) -> None:
         self.image_NCHW, self.label_N = image_NCHW, label_N
@@ -49,50 +51,54 @@ class InMemory(Dataset):
 class OnDisk(Dataset):
     """Files that are decoded as they are asked for. indices: which of the files; augment: as for InMemory."""
 
+    in_memory = False
+    sizes: Sequence[Any] = ()
+
     def __init__(self, files: Files, indices: np.ndarray, recipe: Recipe, augment: str, skipped: int = 0) -> None:
         self.files, self.indices, self.recipe, self.augment = files, indices, recipe, augment
-        self.skipped, self._skipped_now = skipped, 0
+        self.skipped = skipped
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
-        views, labels, good = [], [], []
-        for draw in draws:
-            found = self._first_readable(draw)
-            if found is None:
-                continue
-            image, label = found
-            if self.augment in VIEWS:
-                views.append(view(image, self.recipe, draw))
-            else:
-                views.append(fit_image(image, self.recipe.image, self.recipe.crop))
-            labels.append(label)
-            good.append(draw)
-        if not views and len(draws) > 1:  # one may be all that a test set ends with
-            raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
-        labels_B = torch.tensor(labels, dtype=torch.int64)
-        return _batch(_stack(views, self.recipe), labels_B, good, self.recipe, self.augment, self._take_skipped())
+        found, good, skipped = readable(self._view, draws, len(self), self.recipe, self.augment)
+        labels_B = torch.tensor([label for _, label in found], dtype=torch.int64)
+        images = _stack([pixels for pixels, _ in found], self.recipe)
+        return _batch(images, labels_B, good, self.recipe, self.augment, skipped)
 
-    def _first_readable(self, draw: Draw) -> tuple[Image.Image, int] | None:
-        """The image, or in training, where batches are to stay whole, the next one that can be read; else None."""
-        tries = 1 if self.augment == TEST else TRIES
+    def _view(self, i: int, draw: Draw) -> tuple[np.ndarray, int]:
+        image, label = self.files.load(int(self.indices[i]))
+        if self.augment in VIEWS:
+            return view(image, self.recipe, draw), label
+        return fit_image(image, self.recipe.image, self.recipe.crop), label
+
+
+def readable(
+    read: Callable[[int, Draw], T], draws: list[Draw], n: int, recipe: Recipe, augment: str
+) -> tuple[list[T], list[Draw], int]:
+    """read(image, draw) for the draws from n images, the draws of what could be read, and how many images could not.
+
+    In training, where batches are to stay whole, the next image that can be read takes the place of one that cannot.
+    """
+    found, good, skipped = [], [], 0
+    tries = 1 if augment == TEST else TRIES
+    for draw in draws:
         for number in range(tries):
-            index = (draw.image + number) % len(self)
             try:
-                return self.files.load(int(self.indices[index]))
+                found.append(read((draw.image + number) % n, draw))
+                good.append(draw)
+                break
             except OSError as e:  # passed the check of its ends, yet cannot be decoded
-                if self.recipe.bad_images == "stop":
+                if recipe.bad_images == "stop":
                     raise BadInput(f"unreadable image {e}; mend it or take --bad-images skip") from e
-                self._skipped_now += number == 0
-        if tries > 1:
-            raise BadInput(f"none of {tries} images in a row can be read; is the disk all right?")
-        return None
-
-    def _take_skipped(self) -> int:
-        """Images asked for and not readable since this was last asked."""
-        count, self._skipped_now = self._skipped_now, 0
-        return count
+                skipped += number == 0
+        else:
+            if tries > 1:
+                raise BadInput(f"none of {tries} images in a row can be read; is the disk all right?")
+    if not found and len(draws) > 1:  # one may be all that a test set ends with
+        raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
+    return found, good, skipped
 
 
 def _stack(views: list[np.ndarray], recipe: Recipe) -> Tensor:
@@ -108,117 +114,52 @@ def _batch(
         image_BCHW = augment_batch(image_BCHW, draws, recipe.seed, augment)
     if augment == TEST:
         return Batch(image_BCHW, label_B, skipped)
-    branches = 2 * SIZES[recipe.backbone].depth if recipe.drop_path else 0
-    random_BS = torch.from_numpy(uniform(draws, recipe.seed, branches, DROPPING)).float() if branches else None
-    return Batch(erase(image_BCHW, draws, recipe.seed, recipe.erasing), label_B, skipped, random_BS)
+    erased_BCHW = erase(image_BCHW, draws, recipe.seed, recipe.erasing)
+    return Batch(erased_BCHW, label_B, skipped, dropping(draws, recipe))
 
 
-class Images(L.LightningDataModule):
-    """Training and test images of a recipe. workers: processes that read and decode (0: this one)."""
-
-    def __init__(self, recipe: Recipe, workers: int = 0) -> None:
-        super().__init__()
-        self.recipe, self.workers = recipe, workers
-        self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
-        self.train_set: InMemory | OnDisk
-        self.test_set: InMemory | OnDisk
-
-    def prepare(self) -> None:
-        """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
-        r = self.recipe
-        if r.rand_augment:
-            check_rand_augment(r.rand_augment)
-        if r.data == "shapes":
-            self.train_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
-            self.test_set = _shapes(r, "test", r.test_images or SHAPES_TEST, TEST)
-        else:
-            kind = r.data if "/" in r.data else ""
-            train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
-            agree(train, test, r.classes)
-            self.train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
-            self.test_set = _read(test, r, subset(len(test), r.test_images), TEST)
-        self.steps_per_epoch = steps_per_epoch(len(self.train_set), r.batch)
-
-    @property
-    def total_steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        return self.steps_per_epoch * self.recipe.epochs
-
-    @property
-    def skipped(self) -> dict[str, float]:
-        """Images left out before the run because they cannot be read, by split."""
-        sets = {"skipped_train": self.train_set, "skipped_test": self.test_set}
-        return {name: float(data.skipped) for name, data in sets.items() if data.skipped}
-
-    def train_dataloader(self) -> DataLoader:
-        """From the step that the trainer is at to the end of the run, as one stream."""
-        start = self.trainer.global_step if self.trainer else 0
-        world = self.trainer.world_size if self.trainer else 1
-        rank = self.trainer.global_rank if self.trainer else 0
-        if self.recipe.batch % world:
-            raise BadInput(f"batch {self.recipe.batch} cannot be divided among {world} devices")
-        order = Stream(
-            len(self.train_set),
-            self.recipe.batch,
-            self.recipe.seed,
-            start,
-            self.total_steps,
-            rank=rank,
-            world=world,
-            micro_batches=self.micro_batches,
-            repeats=self.recipe.repeats,
-        )
-        return self._loader(self.train_set, batch_sampler=order)
-
-    def test_dataloader(self) -> DataLoader:
-        """Every test image once, in order."""
-        world = self.trainer.world_size if self.trainer else 1
-        rank = self.trainer.global_rank if self.trainer else 0
-        batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
-        mine = [Draw(0, i) for i in range(rank, len(self.test_set), world)]
-        batches = [mine[i : i + batch] for i in range(0, len(mine), batch)]
-        return self._loader(self.test_set, batch_sampler=batches)
-
-    val_dataloader = test_dataloader
-
-    def _loader(self, data: Dataset, **order: object) -> DataLoader:
-        workers = 0 if isinstance(data, InMemory) else self.workers
-        return DataLoader(
-            data,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            generator=torch.Generator().manual_seed(self.recipe.seed),
-            **order,  # type: ignore[arg-type]
-        )
-
-
-def default_workers() -> int:
-    """Reading processes: one a core but one, eight at most."""
-    return max(1, min(8, usable_cores() - 1))
-
-
-def _as_it_is(batch: Any) -> Batch:
-    return batch
+def open_sets(recipe: Recipe) -> Sets:
+    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+    r = recipe
+    if r.rand_augment:
+        check_rand_augment(r.rand_augment)
+    if r.data == "shapes":
+        drawn_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
+        return Sets(drawn_set, _shapes(r, "test", r.test_images or SHAPES_TEST, TEST), shapes.CLASSES)
+    kind = r.data if "/" in r.data else ""
+    train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
+    agree(train, test, r.classes)
+    train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
+    return Sets(train_set, _read(test, r, subset(len(test), r.test_images), TEST), tuple(train.names))
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
-    if recipe.classes != len(shapes.CLASSES):
-        raise BadInput(f"shapes has {len(shapes.CLASSES)} classes, the recipe {recipe.classes}; set --classes")
-    if recipe.data_version != shapes.VERSION:
-        raise BadInput(f"data_version {recipe.data_version} of shapes is asked for, this code makes {shapes.VERSION}")
-    if n * 3 * recipe.image**2 > MEMORY_LIMIT:
-        fits = MEMORY_LIMIT // (3 * recipe.image**2)
-        raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
+    check_shapes(recipe, split, n, len(shapes.CLASSES), channels=3)
     image_NCHW = np.empty((n, 3, recipe.image, recipe.image), np.uint8)
     label_N = np.empty(n, np.int64)
-    for start in range(0, n, 256):
-        part = slice(start, min(n, start + 256))
-        batch = shapes.render(0, np.arange(part.start, part.stop), recipe.image, split=split)
+    for part, batch in drawn(recipe, split, n):
         image_NCHW[part] = batch.image_BHWC.transpose(0, 3, 1, 2)
         label_N[part] = batch.label_B
     return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), recipe, augment)
+
+
+def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int) -> None:
+    """Raise BadInput unless the embedded set has n such images, of so many classes, and they fit in memory with so many
+    channels [bytes/pixel]."""
+    if recipe.classes != classes:
+        raise BadInput(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes")
+    if recipe.data_version != shapes.VERSION:
+        raise BadInput(f"data_version {recipe.data_version} of shapes is asked for, this code makes {shapes.VERSION}")
+    if n * channels * recipe.image**2 > MEMORY_LIMIT:
+        fits = MEMORY_LIMIT // (channels * recipe.image**2)
+        raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
+
+
+def drawn(recipe: Recipe, split: str, n: int) -> Iterator[tuple[slice, shapes.Shapes]]:
+    """The first n images of the embedded set, some at a time, and which of them these are."""
+    for start in range(0, n, 256):
+        part = slice(start, min(n, start + 256))
+        yield part, shapes.render(0, np.arange(part.start, part.stop), recipe.image, recipe.objects, split)
 
 
 def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> InMemory | OnDisk:

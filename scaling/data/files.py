@@ -80,14 +80,14 @@ class Files:
         """The i-th image, decoded to RGB, and its label. Raises OSError where it is no image or a truncated one."""
         data, label = self.read(i)
         with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-            _check_end(data, image.format)
+            check_end(data, image.format)
             return image.convert("RGB"), label
 
     def check(self, i: int) -> None:
         """Raise OSError where the i-th file has no image header or lacks its end. Pixels are not decoded: cheap."""
         data, _ = self.read(i)
         with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-            _check_end(data, image.format)
+            check_end(data, image.format)
             image.verify()
 
     @contextlib.contextmanager
@@ -107,7 +107,7 @@ class Files:
             return f"{self.split} image {i}"
 
 
-def _check_end(data: bytes, kind: str | None) -> None:
+def check_end(data: bytes, kind: str | None) -> None:
     """Raise OSError unless a JPEG or PNG has its end marker: decoders fill what is missing with grey."""
     end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind or "", b"")
     if end not in data[-4096:]:

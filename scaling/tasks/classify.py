@@ -1,6 +1,6 @@
 """Classification: one label an image, cross-entropy [nats]. No files, no schedule of evaluations here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
@@ -16,18 +16,19 @@ from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
 from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
-from scaling.optim import lr_factor, parameter_groups, warmup_steps
+from scaling.optim import adamw
 from scaling.recipe import Recipe
 
 
 class Classify(L.LightningModule):
-    """A backbone and a linear classifier on its summary. total_steps: optimiser steps of the whole run.
+    """A backbone and a linear classifier on its summary. total_steps: optimiser steps of the whole run; names: of the
+    classes, which nothing here says.
 
     After an evaluation, `results()` gives test_loss [nats], top1 and top5 [%], each a mean over images, and
     skipped_test_later, the images that only this evaluation found unreadable, where there are any.
     """
 
-    def __init__(self, recipe: Recipe, total_steps: int) -> None:
+    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
         super().__init__()
         self.recipe, self.total_steps = recipe, total_steps
         self.backbone: Any = build_backbone(recipe)  # an nn.Module under the contract
@@ -40,6 +41,10 @@ class Classify(L.LightningModule):
         self.top1 = MulticlassAccuracy(recipe.classes, top_k=1, average="micro")
         self.top5 = MulticlassAccuracy(recipe.classes, top_k=min(5, recipe.classes), average="micro")
         self.left_out = SumMetric()
+
+    @staticmethod
+    def check() -> None:
+        """All that this task needs is there wherever the project is installed."""
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to logits (B, classes)."""
@@ -96,16 +101,7 @@ class Classify(L.LightningModule):
         return values
 
     def configure_optimizers(self) -> Any:
-        r = self.recipe
-        optimiser = torch.optim.AdamW(
-            parameter_groups(self, r.weight_decay, r.peak_lr, r.layer_decay),
-            lr=r.peak_lr,
-            betas=(r.beta1, r.beta2),
-            fused=True,
-        )
-        warmup = warmup_steps(r, self.total_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, warmup, self.total_steps))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return adamw(self, self.recipe, self.total_steps)
 
 
 def _mixing(recipe: Recipe) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:

@@ -1,0 +1,96 @@
+"""Any plain ViT of timm's as a backbone: --backbone timm:NAME, from scratch or with --weights.
+
+timm's models are taken as they are, with their own position encodings, registers and norms; what a name stands for, its
+depth and width among it, is timm's to say, so the cost model (scaling/costs.py) does not know them.
+B batch, D width, h w grid, T tokens.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from scaling.backbones import Features
+from scaling.backbones.patch import check_image
+from scaling.backbones.weights import initialise_by_name
+from scaling.recipe import BadInput
+
+
+class TimmViT(nn.Module):
+    """timm's model NAME at an image and a patch size [px]; or `model`, one that was made already, as it is.
+
+    Raises BadInput where timm has no such model, or where it is no plain one: of one stride from end to end."""
+
+    net: Any
+
+    def __init__(self, name: str = "", image: int = 224, patch: int = 16, model: nn.Module | None = None) -> None:
+        super().__init__()
+        net: Any = _create(name, image, patch) if model is None else model
+        self.net = net
+        strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
+        embed: Any = getattr(net, "patch_embed", None)
+        if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
+            raise BadInput(f"timm's {name or type(self.net).__name__} is no plain ViT of one stride from end to end")
+        patches = embed.patch_size
+        sides = {patches} if isinstance(patches, int) else set(patches)
+        if len(sides) != 1:
+            raise BadInput(f"timm's {name or type(self.net).__name__} has patches that are not square")
+        self.any_size = not getattr(embed, "strict_img_size", True)
+        self.width: int = net.num_features
+        self.stride: int = sides.pop()
+        self.depth: int = len(net.blocks)
+
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
+        check_image(image_BCHW, self.stride)
+        wanted = sorted({*blocks, self.depth - 1})
+        final_BTD, maps = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
+        of_block = {n: map_BDhw.contiguous() for n, map_BDhw in zip(wanted, maps, strict=True)}
+        summary_BD = self.net.forward_head(final_BTD, pre_logits=True)
+        return Features(of_block[self.depth - 1], summary_BD, tuple(of_block[n] for n in blocks))
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Draw matrices and kernels by their module's name: trunc_normal 0.02 and no biases, as ViTs are; what is not
+        in a layer of torch's, such as positions, stays as timm's constructor drew it."""
+        initialise_by_name(self.net, seed, _draw)
+
+    @property
+    def weights_module(self) -> nn.Module:
+        """The module whose keys are those of timm's checkpoints."""
+        return self.net
+
+    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+        """timm's keys for this patch and image, by the function that timm's own loading of this model takes."""
+        fit = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
+        try:
+            return fit(state, self.net) if fit else state
+        except (KeyError, RuntimeError, AttributeError, AssertionError) as e:
+            raise BadInput(f"these weights cannot be made to fit timm's {type(self.net).__name__} ({e})") from e
+
+
+def _create(name: str, image: int, patch: int) -> Any:
+    """Without a classifier. Not every model of timm's takes images of several sizes: those that do will."""
+    if not timm.is_model(name):
+        near = timm.list_models(f"{name.split('_')[0]}_*patch*")[:5]
+        raise BadInput(f"timm has no model {name!r}; it has, among others: {', '.join(near) or 'none of that family'}")
+    options: dict[str, Any] = {"img_size": image, "patch_size": patch, "num_classes": 0}
+    for any_size in ({"dynamic_img_size": True}, {}):
+        try:
+            return timm.create_model(name, **options, **any_size)  # type: ignore[arg-type]
+        except TypeError as e:
+            reason = str(e).splitlines()[0][:160]
+        except (ValueError, RuntimeError, AssertionError) as e:
+            raise BadInput(f"timm's {name} cannot be made for {image} px and patch {patch} ({e})") from e
+    raise BadInput(f"timm's {name} is no plain ViT that can be made for {image} px and patch {patch} ({reason})")
+
+
+def _draw(module: nn.Module, name: str) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d | nn.LayerNorm):
+        module.reset_parameters()

@@ -1,0 +1,109 @@
+"""A recipe's images for Lightning, whatever the task: one endless stream to train on, and every test image once.
+
+What a task's images are, a function says that opens them: a line in OPEN. What fits in memory is decoded once and
+served from there; the rest is read by worker processes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from scaling.data import classification, segmentation
+from scaling.data.batch import Draw
+from scaling.data.order import Stream, steps_per_epoch
+from scaling.data.sets import ImageSet, Sets, batches
+from scaling.machine import usable_cores
+from scaling.recipe import BadInput, Recipe
+
+OPEN: dict[str, Callable[[Recipe], Sets]] = {
+    "classify": classification.open_sets,
+    "segment": segmentation.open_sets,
+}
+
+
+class Images(L.LightningDataModule):
+    """Training and test images of a recipe. workers: processes that read and decode (0: this one)."""
+
+    def __init__(self, recipe: Recipe, workers: int = 0) -> None:
+        super().__init__()
+        self.recipe, self.workers = recipe, workers
+        self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
+        self.train_set: ImageSet
+        self.test_set: ImageSet
+        self.names: tuple[str, ...] = ()  # of the classes, where the data has any
+
+    def prepare(self) -> None:
+        """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
+        self.train_set, self.test_set, names = OPEN[self.recipe.task](self.recipe)
+        self.names = tuple(name.strip() for name in self.recipe.class_names.split(",") if name.strip()) or names
+        self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.recipe.steps or self.steps_per_epoch * self.recipe.epochs
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training images, the last of which may be a part of one."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    @property
+    def skipped(self) -> dict[str, float]:
+        """Images left out before the run because they cannot be read, by split."""
+        sets = {"skipped_train": self.train_set, "skipped_test": self.test_set}
+        return {name: float(data.skipped) for name, data in sets.items() if data.skipped}
+
+    def train_dataloader(self) -> DataLoader:
+        """From the step that the trainer is at to the end of the run, as one stream."""
+        start = self.trainer.global_step if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        if self.recipe.batch % world:
+            raise BadInput(f"batch {self.recipe.batch} cannot be divided among {world} devices")
+        order = Stream(
+            len(self.train_set),
+            self.recipe.batch,
+            self.recipe.seed,
+            start,
+            self.total_steps,
+            rank=rank,
+            world=world,
+            micro_batches=self.micro_batches,
+            repeats=self.recipe.repeats,
+        )
+        return self._loader(self.train_set, batch_sampler=order)
+
+    def test_dataloader(self) -> DataLoader:
+        """Every test image once, in order."""
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
+        mine = [Draw(0, i) for i in range(rank, len(self.test_set), world)]
+        return self._loader(self.test_set, batch_sampler=batches(mine, batch, self.test_set.sizes))
+
+    val_dataloader = test_dataloader
+
+    def _loader(self, data: ImageSet, **order: object) -> DataLoader:
+        workers = 0 if data.in_memory else self.workers
+        return DataLoader(
+            data,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(self.recipe.seed),
+            **order,  # type: ignore[arg-type]
+        )
+
+
+def default_workers() -> int:
+    """Reading processes: one a core but one, eight at most."""
+    return max(1, min(8, usable_cores() - 1))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

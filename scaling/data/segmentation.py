@@ -1,0 +1,132 @@
+"""Images with a class for each pixel: embedded shapes, or folders of images and labels.
+
+What fits in memory is decoded once, at its own size; the rest is read by worker processes. What views are made of it
+is in scenes.py, what files are read in scene_files.py. N images, H W pixels, C = 3 channels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from scaling.data import classification, shapes
+from scaling.data.augment import dropping
+from scaling.data.batch import Draw, Scenes
+from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.order import subset
+from scaling.data.scene_files import SceneFiles, find_scenes
+from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
+from scaling.data.sets import TEST, Sets
+from scaling.recipe import SCENES, BadInput, Recipe
+
+NAMES = ("background", *shapes.CLASSES)  # of the embedded set
+NAME_FILES = ("classes.txt", "objectInfo150.txt")  # one name a line; ADE20K's table
+
+
+class SceneSet(Dataset):
+    """n images and labels that read gives, uint8. augment: that of the recipe, or TEST; the rest as in ImageSet."""
+
+    def __init__(
+        self,
+        read: Callable[[int], tuple[Tensor, Tensor]],
+        n: int,
+        recipe: Recipe,
+        augment: str,
+        *,
+        in_memory: bool = True,
+        sizes: Sequence[Any] = (),
+        skipped: int = 0,
+    ) -> None:
+        self.read, self.n, self.recipe, self.augment = read, n, recipe, augment
+        # Scaling and distorting take milliseconds an image: processes of their own, wherever the images lie.
+        self.in_memory, self.sizes, self.skipped = in_memory and augment not in SCENES, sizes, skipped
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitems__(self, draws: list[Draw]) -> Scenes:
+        views, good, skipped = classification.readable(self._view, draws, self.n, self.recipe, self.augment)
+        if not views:
+            side = self.recipe.image
+            nothing_BHW = torch.empty((0, side, side), dtype=torch.uint8)
+            return Scenes(nothing_BHW[:, None].expand(0, 3, side, side), nothing_BHW, skipped)
+        image_BCHW, label_BHW = (torch.stack(parts) for parts in zip(*views, strict=True))
+        random_BS = None if self.augment == TEST else dropping(good, self.recipe)
+        return Scenes(image_BCHW, label_BHW, skipped, random_BS)
+
+    def _view(self, i: int, draw: Draw) -> tuple[Tensor, Tensor]:
+        scene = self.read(i)
+        if self.augment == TEST:
+            return evaluation_view(*scene, self.recipe)
+        return training_view(*scene, self.recipe, draw)
+
+
+def open_sets(recipe: Recipe) -> Sets:
+    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+    r = recipe
+    if r.data == "shapes":
+        train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
+        return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), NAMES)
+    if "/" in r.data:
+        raise BadInput(f"{r.data} has no class for each pixel: take a folder, --data folder --data-root DIR")
+    root = find_root(r.data_root)
+    names = () if r.class_names else _names(root, r.classes)
+    train, test = find_scenes(root, "train", r), find_scenes(root, "test", r)
+    train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
+    return Sets(train_set, _read(test, r, subset(len(test), r.test_images), TEST), names)
+
+
+def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> SceneSet:
+    classification.check_shapes(recipe, split, n, len(NAMES), channels=4)
+    image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
+    label_NHW = np.empty((n, recipe.image, recipe.image), np.uint8)
+    for part, batch in classification.drawn(recipe, split, n):
+        image_NHWC[part], label_NHW[part] = batch.image_BHWC, batch.mask_BHW
+    image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
+    return SceneSet(lambda i: (image_NCHW[i], label[i]), n, recipe, augment)
+
+
+def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str) -> SceneSet:
+    """Decode all of it where it fits in memory; else every label and both ends of every image, and read as we go."""
+    # A file without a readable header is found to be bad below.
+    sizes = [(0, 0) if isinstance(size, OSError) else size for size in in_threads(files.size, indices)]
+    fits = sum(4 * height * width for height, width in sizes) <= classification.MEMORY_LIMIT  # [bytes]
+    work: Callable[[int], Any] = files.load if fits else files.check
+    good = without_bad(list(enumerate(in_threads(work, indices))), recipe.bad_images, files.split)
+    kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
+    scenes = [scene for _, scene in good]
+    return SceneSet(
+        scenes.__getitem__ if fits else kept.load,
+        len(good),
+        recipe,
+        augment,
+        in_memory=fits,
+        sizes=[(scaled(*sizes[i], short_side(recipe)), sizes[i]) for i, _ in good] if augment == TEST else [],
+        skipped=len(indices) - len(good),
+    )
+
+
+def _names(root: Path, classes: int) -> tuple[str, ...]:
+    """The classes' names where a file beside the images has them. Raises BadInput unless it names so many."""
+    path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+    if path is None:
+        return ()
+    try:
+        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise BadInput(f"{path} is no list of names ({e})") from e
+    names = [line.strip() for line in lines]
+    if path.name != NAME_FILES[0]:
+        table = [[cell.strip() for cell in line.split("\t")] for line in lines]
+        if not table or "Name" not in table[0]:
+            raise BadInput(f"{path} has no column Name in its first line, with tabs between columns")
+        column = table[0].index("Name")
+        names = [row[column].split(",")[0] for row in table[1:] if column < len(row)]
+    if len(names) != classes:
+        raise BadInput(f"{path} names {len(names)} classes, the recipe has {classes}; set --classes or mend the list")
+    return tuple(names)

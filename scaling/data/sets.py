@@ -1,0 +1,36 @@
+"""What a task's images have to offer, so that one module can serve them all."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
+
+from scaling.data.batch import Draw
+
+TEST = ""  # instead of an augment: a test set's images, as they are
+
+
+class ImageSet(Protocol):
+    """Images by number. A batch is a NamedTuple with at least image_BCHW (uint8), skipped and random_BS, as in
+    batch.py."""
+
+    in_memory: bool  # decoded already and soon served: no processes are needed to read it
+    skipped: int  # images left out because they cannot be read
+    sizes: Sequence[Any]  # what tells images apart that cannot be in one batch; empty: all can
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, draws: list[Draw]) -> Any: ...
+
+
+class Sets(NamedTuple):
+    """The images of a recipe."""
+
+    train: ImageSet
+    test: ImageSet
+    names: tuple[str, ...] = ()  # of the classes, where the data has any
+
+
+def batches(draws: list[Draw], largest: int, sizes: Sequence[Any]) -> list[list[Draw]]:
+    """Test images in batches, in order; only neighbours of one size are in a batch."""
+    runs = [list(run) for _, run in groupby(draws, lambda d: sizes[d.image])] if len(sizes) else [draws]
+    return [run[i : i + largest] for run in runs for i in range(0, len(run), largest)]

@@ -1,0 +1,102 @@
+"""Heads that label every pixel, as mmseg has them: one linear layer a token, or UperNet (arXiv 1807.10221).
+
+Table 2 of arXiv 2502.03738 compares the two on ADE20K. Which blocks UperNet reads and how wide it is are not printed:
+blocks as mmseg's configs for plain ViTs have them (at a quarter, half, three quarters and all of the depth); width as
+the recipe says, see head_channels there.
+B batch, D width, h w of a map, K classes, H W of the image [px].
+
+Departs: group norm in the place of mmseg's synchronised batch norm, and no dropout. At small patches a device has room
+for one image at a time, and batch statistics would then differ from patch to patch. No auxiliary head.
+"""
+
+from torch import Tensor, nn
+
+from scaling.backbones import Features
+from scaling.backbones.weights import initialise_by_name, seeded
+from scaling.heads.openmmlab import build
+from scaling.heads.pyramid import Pyramid
+from scaling.recipe import HEADS, check_name
+
+LEVELS = 4
+POOLS = (1, 2, 3, 6)
+
+
+class Linear(nn.Module):
+    """Logits (B, K, h, w) at the backbone's stride, each from its own token."""
+
+    blocks: tuple[int, ...] = ()
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        convs = {"num_convs": 0, "concat_input": False, "in_channels": width, "channels": width, "in_index": 0}
+        self.head = build("segmentation", {"type": "FCNHead", **convs, **_common(classes)})
+
+    def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
+        return self.head([features.grid_BDhw.contiguous()])
+
+
+class UperNet(nn.Module):
+    """Logits (B, K, H/4, W/4) from maps after several blocks."""
+
+    def __init__(self, width: int, stride: int, depth: int, classes: int, channels: int) -> None:
+        super().__init__()
+        taken = taken_blocks(depth)
+        self.blocks: tuple[int, ...] = tuple(sorted(set(taken)))
+        self.levels = [self.blocks.index(n) for n in taken]  # a shallow backbone's block serves two levels
+        self.pyramid = Pyramid(width, stride)
+        maps = {"in_channels": [width] * LEVELS, "in_index": list(range(LEVELS)), "pool_scales": POOLS}
+        norm = {"type": "GN", "num_groups": groups(channels)}
+        config = {"type": "UPerHead", **maps, "channels": channels, "norm_cfg": norm, **_common(classes)}
+        self.head = build("segmentation", config)
+
+    def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
+        """size: the image's height and width [px]."""
+        if len(features.maps) != len(self.blocks):
+            raise ValueError(f"{len(features.maps)} maps for the blocks {self.blocks}; ask the backbone for these")
+        return self.head(self.pyramid([features.maps[n] for n in self.levels], size))
+
+
+def _common(classes: int) -> dict[str, object]:
+    # out_channels: left out, two classes are warned of
+    return {"num_classes": classes, "out_channels": classes, "dropout_ratio": 0, "align_corners": False}
+
+
+def taken_blocks(depth: int) -> tuple[int, ...]:
+    """The blocks, from 0, after which a quarter, half, three quarters and all of the depth are done."""
+    return tuple(-(-depth * n // LEVELS) - 1 for n in range(1, LEVELS + 1))
+
+
+def groups(channels: int) -> int:
+    """Groups of a group norm: the largest divisor of channels up to 32 that leaves four channels to a group.
+
+    UperNet pools to a single cell, where a group of one channel would be its own mean: always zero, and no gradient.
+    """
+    most = max(min(32, channels // 4), 1)
+    return next(n for n in range(most, 0, -1) if channels % n == 0)
+
+
+def draw(module: nn.Module, name: str) -> None:
+    """Initialise the own parameters of one module, as mmcv and mmseg do."""
+    if isinstance(module, nn.Conv2d):
+        if name.endswith("conv_seg"):
+            nn.init.normal_(module.weight, std=0.01)
+        else:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.ConvTranspose2d | nn.GroupNorm | nn.LayerNorm):
+        module.reset_parameters()  # norms: 1 and 0
+
+
+def build_head(name: str, width: int, stride: int, depth: int, classes: int, channels: int, seed: int) -> nn.Module:
+    """The head of that name, its weights drawn by module name from the seed, so that patches share what they have.
+
+    width, stride [px], depth [blocks]: the backbone's; channels: UperNet's hidden ones. It has `blocks`, the numbers
+    (from 0) of the backbone's blocks after which it wants maps, none for linear, which reads the grid; and
+    forward(features, size of the image [px]) gives logits (B, classes, h, w) at its own stride.
+    """
+    check_name("head", name, HEADS)
+    with seeded(seed):  # leaves the random numbers outside as they were
+        head = Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
+    initialise_by_name(head, seed, draw)
+    return head

@@ -1,0 +1,178 @@
+"""Pictures of predictions: an image, its label and what was predicted, side by side. PIL alone.
+
+Pictures of boxes and masks, which detection will want, are another function beside side_by_side: it paints its panels
+and leaves the rest to _sheet, palette and write_pictures.
+H W pixels of an image or a label, C = 3 channels.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from scaling.data.batch import UNLABELLED
+
+Pixels = NDArray[np.uint8]
+Entry = tuple[str, tuple[int, ...]]  # of a legend: a name and its colour
+
+SMALLEST, LARGEST = 240, 640  # long side of a panel [px]
+GAP, LINE, SWATCH = 8, 20, 12  # between panels, a line of text, a colour in the legend [px]
+COLOUR = 0.65  # of a class over the grey image
+FIRST = (64, 128, 224)  # the colour of class 0, which is the sky, the ground or the wall
+STEPS = 9  # of each channel, whose mixtures are the colours to choose from
+LIGHT, VIVID = 0.48, 0.07  # the least lightness of a colour (white is 1), and its least distance from grey
+HEADINGS = ("image", "label", "prediction")
+
+
+def palette(classes: int) -> Pixels:
+    """(classes, 3), at most 255 colours: a class has the same in every picture, whatever the number of classes."""
+    return _colours()[:classes].copy()
+
+
+def side_by_side(image_HWC: Pixels, label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> Image.Image:
+    """The image, its label and the prediction, and under them the classes that occur. UNLABELLED pixels are black.
+
+    All uint8; names: of the classes. The image may be of another size than the two: it is shown at theirs."""
+    if label_HW.shape != prediction_HW.shape:
+        raise ValueError(f"the label is of shape {label_HW.shape}, the prediction of {prediction_HW.shape}")
+    classes = occurring(label_HW, prediction_HW, names)
+    image = Image.fromarray(image_HWC)
+    if image.size != label_HW.shape[::-1]:
+        image = image.resize(label_HW.shape[::-1], Image.Resampling.BILINEAR)
+    panels = [image, _painted(image, label_HW, len(names)), _painted(image, prediction_HW, len(names))]
+    entries = [(name, tuple(palette(number + 1)[number].tolist())) for number, name in classes]
+    if UNLABELLED in label_HW:
+        entries.append(("unlabelled", (0, 0, 0)))
+    return _sheet([_scaled(panel) for panel in panels], HEADINGS, entries)
+
+
+def occurring(label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> list[tuple[int, str]]:
+    """Numbers and names of the classes that are labelled or predicted."""
+    numbers = [int(n) for n in np.union1d(label_HW, prediction_HW) if n != UNLABELLED]
+    for number in numbers[-1:]:
+        if number >= len(names):
+            raise ValueError(f"there is a class {number}, but names for 0 to {len(names) - 1} only")
+    return [(number, names[number]) for number in numbers]
+
+
+def write_pictures(pictures: Iterable[Image.Image], folder: Path) -> list[Path]:
+    """Write folder/000.png, 001.png and on, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, picture in enumerate(pictures):
+        path, temporary = folder / f"{number:03}.png", folder / f".{number:03}.{os.getpid()}"
+        try:
+            with open(temporary, "wb") as f:
+                picture.save(f, "PNG")
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+@cache
+def _colours() -> Pixels:
+    """(255, 3), each the farthest from all before it, to the eye: by Oklab (Ottosson 2020). Neither dark nor grey, as
+    pixels without a class and the image are."""
+    steps = np.round(np.linspace(0, 255, STEPS))
+    mixed_N3 = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    seen_N3 = _oklab(mixed_N3)
+    fit_N = (seen_N3[:, 0] >= LIGHT) & (np.hypot(seen_N3[:, 1], seen_N3[:, 2]) >= VIVID)
+    choice_N3 = np.vstack([FIRST, mixed_N3[fit_N]])
+    lab_N3 = _oklab(choice_N3)
+    chosen, apart_N = [0], np.full(len(choice_N3), np.inf)
+    while len(chosen) < UNLABELLED:
+        apart_N = np.minimum(apart_N, np.square(lab_N3 - lab_N3[chosen[-1]]).sum(1))
+        chosen.append(int(apart_N.argmax()))
+    return choice_N3[chosen].astype(np.uint8)
+
+
+def _oklab(rgb_N3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sRGB levels as lightness and two colour axes, in which equal distances look equal."""
+    linear_N3 = (rgb_N3 / 255) ** 2.2
+    cones_33 = [[0.4122, 0.5363, 0.0515], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    axes_33 = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    return np.cbrt(linear_N3 @ np.transpose(cones_33)) @ np.transpose(axes_33)
+
+
+def _painted(image: Image.Image, class_HW: Pixels, classes: int) -> Image.Image:
+    """Classes in their colours over the grey image."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:classes] = palette(classes)
+    grey = image.convert("L").convert("RGB")
+    blended = Image.blend(grey, Image.fromarray(colours[class_HW]), COLOUR)
+    blended.paste((0, 0, 0), mask=Image.fromarray(class_HW == UNLABELLED))
+    return blended
+
+
+def _scaled(panel: Image.Image) -> Image.Image:
+    """Small panels enlarged by a whole factor, pixels as they are; large ones made smaller."""
+    longest = max(panel.size)
+    if longest > LARGEST:
+        return panel.resize([max(1, round(side * LARGEST / longest)) for side in panel.size], Image.Resampling.BILINEAR)
+    factor = -(-SMALLEST // longest)
+    return panel.resize([side * factor for side in panel.size], Image.Resampling.NEAREST)
+
+
+def _sheet(panels: Sequence[Image.Image], headings: Sequence[str], entries: Sequence[Entry]) -> Image.Image:
+    """Panels of one size beside each other, each under its heading, and a legend under them."""
+    each = max(panels[0].width, *(_length(heading) for heading in headings))
+    room = len(panels) * (each + GAP) - GAP
+    rows = _rows([(_shortened(name, room - SWATCH - 4), colour) for name, colour in entries], room)
+    height = LINE + panels[0].height + GAP
+    sheet = Image.new("RGB", (room + 2 * GAP, height + LINE * len(rows) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (heading, panel) in enumerate(zip(headings, panels, strict=True)):
+        left = GAP + number * (each + GAP)
+        draw.text((left, 2), heading, "black", _font())
+        sheet.paste(panel, (left, LINE))
+    for number, row in enumerate(rows):
+        left, top = GAP, height + LINE * number
+        for name, colour in row:
+            draw.rectangle((left, top + 2, left + SWATCH, top + 2 + SWATCH), colour)
+            draw.text((left + SWATCH + 4, top), name, "black", _font())
+            left += _width(name)
+    return sheet
+
+
+def _rows(entries: Sequence[Entry], room: int) -> list[list[Entry]]:
+    """The legend's entries in rows no wider than room [px]."""
+    rows: list[list[Entry]] = []
+    left = room + 1
+    for entry in entries:
+        if left + _width(entry[0]) - 2 * GAP > room:
+            rows.append([])
+            left = 0
+        rows[-1].append(entry)
+        left += _width(entry[0])
+    return rows
+
+
+def _width(name: str) -> int:
+    """Of a legend's entry, with the room behind it [px]."""
+    return SWATCH + 4 + _length(name) + 2 * GAP
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name that is too long loses its end."""
+    if _length(name) <= room:
+        return name
+    kept = next((n for n in range(len(name), 0, -1) if _length(name[:n] + "...") <= room), 0)
+    return name[:kept] + "..."
+
+
+def _length(text: str) -> int:
+    """[px]"""
+    return -int(-_font().getlength(text) // 1)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(13)

@@ -1,0 +1,145 @@
+"""Semantic segmentation: a class for every pixel, cross-entropy [nats]. Table 2 of arXiv 2502.03738.
+
+B batch, C channels, K classes, H W pixels of an image or of its label.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import cross_entropy, interpolate
+from torchmetrics import MeanMetric, SumMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from scaling.backbones import build_backbone
+from scaling.backbones.drop_path import set_draws
+from scaling.data.batch import UNLABELLED, Scenes, normalise
+from scaling.heads.openmmlab import ready
+from scaling.heads.segmentation import build_head
+from scaling.optim import adamw
+from scaling.pictures import side_by_side
+from scaling.recipe import BadInput, Recipe
+from scaling.tasks.sliding import slide, whole
+
+
+class Segment(L.LightningModule):
+    """A backbone and a head on its maps. total_steps: optimiser steps of the whole run; names: of the classes, by which
+    their IoU goes into the record; none: numbers.
+
+    The training loss is the sum over labelled pixels over the number of all pixels, as mmsegmentation's is: then it
+    does not depend on how a batch is cut among devices. The test loss is the mean over the labelled pixels of the set.
+
+    After an evaluation, `results()` gives test_loss [nats]; miou, mean_accuracy and pixel_accuracy [%], of the
+    confusion matrix of the whole set; iou_CLASS [%] for each class that is in the labels or was predicted; and
+    skipped_test_later as Classify has it.
+    """
+
+    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.recipe, self.total_steps = recipe, total_steps
+        self.names = [str(name) for name in names] or [str(number) for number in range(recipe.classes)]
+        backbone: Any = build_backbone(recipe)
+        if not (backbone.any_size or recipe.slide):
+            raise BadInput(
+                f"{recipe.backbone} takes images of {recipe.image} px only: evaluate in windows, as by --slide "
+                f"{2 * recipe.image // 3}"
+            )
+        self.backbone = backbone
+        maps = (backbone.width, backbone.stride, backbone.depth)
+        self.head: Any = build_head(recipe.head, *maps, recipe.classes, recipe.head_channels, recipe.seed)
+        self.channels_last = False
+        self.test_loss = MeanMetric()
+        self.confusion = MulticlassConfusionMatrix(recipe.classes, ignore_index=UNLABELLED)
+        self.left_out = SumMetric()
+
+    @staticmethod
+    def check() -> None:
+        """Raise BadInput where OpenMMLab's heads are not installed."""
+        ready()
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """uint8 images (B, 3, H, W) of any size to logits (B, K, H, W), whole or in windows as the recipe says."""
+        image_BCHW, r = normalise(image_BCHW), self.recipe
+        if r.slide:
+            return slide(self._dense, image_BCHW, r.image, r.slide)
+        return whole(self._dense, image_BCHW, math.lcm(r.patch, r.extend or 1))
+
+    def _dense(self, image_BCHW: Tensor) -> Tensor:
+        """Normalised images whose sides the patch divides to logits at their size."""
+        if self.channels_last:
+            image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
+        size = tuple(image_BCHW.shape[-2:])
+        logits_BKhw = self.head(self.backbone(image_BCHW, self.head.blocks), size)
+        return _resized(logits_BKhw, size)
+
+    def training_step(self, batch: Scenes, batch_idx: int) -> Tensor:
+        set_draws(self.backbone, batch.random_BS)
+        logits_BKHW = self._dense(normalise(batch.image_BCHW))
+        return self._loss(logits_BKHW, batch.label_BHW, self.recipe.smoothing) / batch.label_BHW.numel()
+
+    def _loss(self, logits_BKHW: Tensor, label_BHW: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The sum over labelled pixels [nats]."""
+        return cross_entropy(
+            logits_BKHW.float(), label_BHW.long(), ignore_index=UNLABELLED, reduction="sum", label_smoothing=smoothing
+        )
+
+    def _evaluate(self, batch: Scenes, batch_idx: int) -> None:
+        self.left_out.update(batch.skipped)
+        if not len(batch.image_BCHW):  # a batch of one image, and that one cannot be decoded
+            return
+        label_BHW = batch.label_BHW
+        logits_BKHW = _resized(self(batch.image_BCHW).float(), tuple(label_BHW.shape[-2:]))
+        if labelled := int((label_BHW != UNLABELLED).sum()):
+            self.test_loss.update(self._loss(logits_BKHW, label_BHW) / labelled, labelled)
+        self.confusion.update(logits_BKHW.argmax(1), label_BHW.long())
+
+    validation_step = _evaluate
+    test_step = _evaluate
+
+    def results(self) -> dict[str, float]:
+        """What the evaluation just done gave, as the class says; starts the next one afresh."""
+        values = {"test_loss": self.test_loss.compute().item(), **scores(self.confusion.compute(), self.names)}
+        if left_out := self.left_out.compute().item():
+            values["skipped_test_later"] = left_out
+        for metric in (self.test_loss, self.confusion, self.left_out):
+            metric.reset()
+        return values
+
+    def configure_optimizers(self) -> Any:
+        return adamw(self, self.recipe, self.total_steps)
+
+    def picture(self, batch: Scenes) -> Image.Image:
+        """The first image of a batch, its label and what is predicted."""
+        label_HW = batch.label_BHW[0]
+        logits_BKHW = _resized(self(batch.image_BCHW[:1]).float(), tuple(label_HW.shape))
+        prediction_HW = logits_BKHW.argmax(1)[0].to(torch.uint8)
+        image_HWC = batch.image_BCHW[0].permute(1, 2, 0)
+        return side_by_side(image_HWC.numpy(), label_HW.numpy(), prediction_HW.numpy(), self.names)
+
+
+def _resized(logits_BKhw: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bilinear, as mmsegmentation resizes logits."""
+    if tuple(logits_BKhw.shape[-2:]) == size:
+        return logits_BKhw
+    return interpolate(logits_BKhw, size, mode="bilinear", align_corners=False)
+
+
+def scores(confusion_KK: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """miou, mean_accuracy, pixel_accuracy and iou_CLASS [%] from pixels counted by label (rows) and prediction.
+
+    A class that is nowhere, neither labelled nor predicted, has no IoU and is left out of the mean; one that is not
+    labelled has no accuracy."""
+    counts_KK = confusion_KK.double()
+    hit_K, labelled_K = counts_KK.diagonal(), counts_KK.sum(1)
+    union_K = labelled_K + counts_KK.sum(0) - hit_K
+    iou_K = 100 * hit_K / union_K  # nan where there is no such pixel
+    return {
+        "miou": iou_K.nanmean().item(),
+        "mean_accuracy": (100 * hit_K / labelled_K).nanmean().item(),
+        "pixel_accuracy": (100 * hit_K.sum() / labelled_K.sum()).item(),
+        **{f"iou_{name}": iou.item() for name, iou, union in zip(names, iou_K, union_K, strict=True) if union},
+    }
