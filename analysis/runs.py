@@ -21,9 +21,10 @@ def load(results: str | Path) -> pd.DataFrame:
     """All runs of a results folder that ended, sorted by group, patch from coarse to fine, seed.
 
     Columns: run_id, group (runs of one group differ in patch and seed only), status ("finished" or "failed"), every
-    field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss [nats], top1, miou, top5 [%] (nan where
-    a task has none), images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""),
-    folder, and behind them the other metrics, version_* and machine_*.
+    field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss [nats], the headline metric of every
+    task (top1, miou ...; nan for the runs of others) and top5 [%], images_per_second, peak_memory [bytes],
+    wall_time [s], failure (why a failed run failed, else ""), folder, and behind them the other metrics, version_* and
+    machine_*.
     attrs["unfinished"]: names of the folders with a recipe and no record yet (under way, or cut off).
     attrs["corrupt"]: name of the folder -> what is wrong with its record, in a line.
     Raises BadInput where there is no such folder, or no run in it."""

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
-from experiments import ade20k, camvid, cifar10, imagenet, shapes
+from experiments import ade20k, camvid, cifar10, coco, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import RECIPE
@@ -36,6 +36,7 @@ SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
     "compile": (bool, False, "torch.compile the backbone"),
     "channels_last": (bool, False, "images in channels-last memory"),
     "save_predictions": (int, 0, "pictures of so many test images with their labels and predictions"),
+    "export_coco": (bool, False, "detections on the test images as COCO results, in the run's folder"),
     "logger": (str, "", "tensorboard, wandb, mlflow, separated by commas; curve.csv is always written"),
 }
 
@@ -45,7 +46,7 @@ def recipes() -> dict[str, Function]:
     its stages depend on it of the image size."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
-        for module in (shapes, cifar10, imagenet, ade20k, camvid)
+        for module in (shapes, cifar10, imagenet, ade20k, camvid, coco, nuclei)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -108,6 +109,8 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
             raise
         base = chain_of(function(1))
     weights = given.pop("weights", None)
+    if said and not weights:  # both are in what was printed, and one of them is empty
+        weights = None
     stages = [Recipe(**{**recipe.to_dict(), "patch": patch, **given, "start": ""}) for recipe in base]
     if weights is None:  # the run of another task that it starts from; earlier stages are linked below
         stages[0] = replace(stages[0], start=base[0].start)

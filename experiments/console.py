@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from scaling.progress import Event
 from scaling.progress import Progress as Where
-from scaling.recipe import STAGES, Recipe
+from scaling.recipe import STAGES, TASK_HEADS, Recipe
 
 PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
@@ -111,7 +111,7 @@ def short(run_id: str) -> str:
 
 
 def told_apart(runs: list[Recipe]) -> dict[str, str]:
-    """run_id -> its short name, with the image where runs of several sizes share one, and with what is extended."""
+    """run_id -> its short name, with the image where runs of several sizes share one, and with what else it is."""
     images: dict[str, set[int]] = {}
     for run in runs:
         images.setdefault(short(run.run_id), set()).add(run.image)
@@ -119,8 +119,14 @@ def told_apart(runs: list[Recipe]) -> dict[str, str]:
     for run in runs:
         name = short(run.run_id)
         size = f"{run.image} px" if len(images[name]) > 1 else ""
-        names[run.run_id] = " ".join(filter(None, (name, size, f"from {run.extend} px" if run.extend else "")))
+        names[run.run_id] = " ".join(filter(None, (name, size, what_else(run))))
     return names
+
+
+def what_else(run: Recipe) -> str:
+    """What a run_id does not say of a run, where it is not the usual: a larger head, what is extended."""
+    head = run.head if run.head != TASK_HEADS[run.task][0] else ""
+    return " ".join(filter(None, (head, f"from {run.extend} px" if run.extend else "")))
 
 
 def _time(seconds: float) -> str:

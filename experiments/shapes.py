@@ -45,3 +45,22 @@ def seg_nano(patch: int) -> Recipe:
         objects=4,
         head_channels=48,
     )
+
+
+def det_nano(patch: int) -> Recipe:
+    """Detection: up to four objects in 64 px, Cascade Mask R-CNN on Adventurer of width 48.
+    make sweep RECIPE=shapes.det_nano PATCH=16,8,4 takes minutes on two cores.
+    Run: python experiments/run.py shapes.det_nano --patch 4."""
+    return replace(
+        adventurer_nano(patch),
+        task="detect",
+        head="cascade",
+        head_channels=32,
+        image=64,
+        objects=4,
+        batch=16,
+        epochs=1,
+        train_images=4096,
+        test_images=256,
+        lr=1e-3,
+    )

@@ -60,13 +60,13 @@ def figure2() -> list[Recipe]:
 
 def shapes_figure2() -> list[Recipe]:
     """figure2 in small: Adventurer-nano with both heads on shapes of 32 px, patches 16, 8, 4, 2, from scratch.
-    Run: python experiments/sweep.py shapes.figure2. 8 runs, about 10 minutes."""
+    Run: python experiments/sweep.py shapes.figure2. 8 runs, about 7 minutes."""
     return _heads((shapes.seg_nano,), (16, 8, 4, 2))
 
 
 def camvid_figure2() -> list[Recipe]:
     """figure2 in small: Adventurer-nano with both heads on CamVid, patches 16, 8, 4, from scratch.
-    Run: python experiments/sweep.py camvid.figure2 --data-root /data/camvid. 6 runs, about an hour."""
+    Run: python experiments/sweep.py camvid.figure2 --data-root /data/camvid. 6 runs, more than an hour."""
     return _heads((camvid.adventurer_nano,), (16, 8, 4))
 
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
-from experiments.console import Console, short, told_apart
+from experiments.console import Console, short, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
 from scaling import costs
@@ -97,8 +97,7 @@ def main(argv: list[str] | None = None) -> int:
         for run in runs:
             state = recorded(results / run.run_id)
             begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
-            extended = f" from {run.extend} px" if run.extend else ""
-            print(f"{state.text if state else begun:6} {run.run_id}{extended}")
+            print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
     cli.check_writable(results)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop

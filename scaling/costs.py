@@ -20,6 +20,7 @@ CARDS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L40S": 362e12, "4090":
 CONV = 4  # taps of Mamba-2's depth-wise convolution
 PYRAMID = (4, 8, 16, 32)  # strides of the maps that UperNet sees [px]
 POOLED = (1, 2, 3, 6)  # sides of its pooled maps
+STAGES, PROPOSALS, DETECTIONS = 3, 1000, 100  # of Cascade Mask R-CNN: most of an image
 EXPAND = 2  # inner width over width
 
 
@@ -42,9 +43,12 @@ def flops(backbone: str, image: int, patch: int, classes: int) -> int:
     """FLOPs of one image's forward pass through a classifier, by this module's convention. backbone: as above."""
     size = SIZES[backbone]
     length = tokens(image, patch)
-    embed = 2 * 3 * patch * patch * size.width * length
-    head = 2 * size.width * classes
-    return embed + head + size.depth * _block_flops(size, length)
+    return _backbone_flops(size, patch, length) + 2 * size.width * classes
+
+
+def _backbone_flops(size: Size, patch: int, length: int) -> int:
+    """Of a sequence of length patches of patch px."""
+    return 2 * 3 * patch * patch * size.width * length + size.depth * _block_flops(size, length)
 
 
 def vit_flops(image: int, patch: int, width: int, depth: int, classes: int) -> int:
@@ -62,6 +66,10 @@ def recipe_flops(recipe: Recipe) -> int:
         return 0
     if recipe.task == "classify":
         return flops(recipe.backbone, recipe.image, recipe.patch, recipe.classes)
+    if recipe.task == "detect":
+        sides = detected(recipe)
+        head = cascade_flops(size.width, sides, recipe.patch, recipe.classes, recipe.head_channels)
+        return _backbone_flops(size, recipe.patch, recipe_tokens(recipe)) + head
     backbone = flops(recipe.backbone, recipe.image, recipe.patch, 0)
     if recipe.head == "upernet":
         return backbone + upernet_flops(size.width, recipe.image, recipe.patch, recipe.classes, recipe.head_channels)
@@ -72,18 +80,54 @@ def upernet_flops(width: int, image: int, patch: int, classes: int, channels: in
     """FLOPs of the pyramid at strides 4 to 32 and of UperNet (arXiv 1807.10221, scaling/heads/segmentation.py) on an
     image. width: of the backbone's maps; channels: the head's; image, patch [px]."""
     at = [(-(-image // stride)) ** 2 for stride in PYRAMID]  # places of each map
-    total = 0
-    for stride in PYRAMID:
-        side = image // patch
-        while side * 2 * stride <= image:  # transposed convolutions of kernel 2, each to a map twice as large
-            total += 2 * width * width * 4 * side**2
-            side *= 2
+    total = _doublings(width, tokens(image, patch), patch)
     pooled = sum(scale**2 for scale in POOLED)
     total += 2 * width * channels * (pooled + sum(at[:-1]))  # pooled branches, laterals
     total += 2 * 9 * (width + len(POOLED) * channels) * channels * at[-1]  # what joins the pooled branches
     total += 2 * 9 * channels * channels * sum(at[:-1])  # a convolution a level
     total += 2 * 9 * len(PYRAMID) * channels * channels * at[0]  # what joins the levels
     return total + 2 * channels * classes * at[0]
+
+
+def cascade_flops(width: int, sides: tuple[int, int], patch: int, classes: int, channels: int) -> int:
+    """FLOPs of Cascade Mask R-CNN (scaling/heads/detection.py) in detecting, on an image of these sides [px], with 1,000
+    proposals and 100 detections, the most there are. width: of the backbone's map; channels: the head's."""
+    at = [-(-sides[0] // stride) * -(-sides[1] // stride) for stride in (*PYRAMID, 2 * PYRAMID[-1])]
+    c, hidden = channels, 4 * channels
+    total = _doublings(width, (sides[0] // patch) * (sides[1] // patch), patch)
+    total += 2 * (width * c + 9 * c * c) * sum(at[:-1])  # the neck
+    total += 2 * (9 * c * c + 3 * 5 * c) * sum(at)  # proposals: three anchors of a score and four numbers
+    box = 49 * c * hidden + hidden * hidden + hidden * (classes + 1 + 4)
+    mask = 14 * 14 * (4 * 9 * c * c) + 14 * 14 * 4 * c * c + 28 * 28 * c * classes
+    return total + 2 * STAGES * (PROPOSALS * box + DETECTIONS * mask)
+
+
+def _doublings(width: int, places: int, patch: int) -> int:
+    """FLOPs of the transposed convolutions of kernel 2 that bring a map to the strides of PYRAMID."""
+    total = 0
+    for stride in PYRAMID:
+        now, side = places, patch
+        while side >= 2 * stride:
+            total += 2 * 4 * width * width * now
+            now, side = 4 * now, side // 2
+    return total
+
+
+def detected(recipe: Recipe) -> tuple[int, int]:
+    """Height and width of the training images of a detection recipe [px], multiples of the patch. Photographs are taken
+    for 4:3, as most of COCO's are; crops and the embedded set's images are square."""
+    whole = recipe.short_side and recipe.augment != "jitter_crop"
+    short = recipe.short_side if whole else recipe.image
+    long = min(4 * short // 3, recipe.long_side or 4 * short // 3) if whole else short
+    return -(-short // recipe.patch) * recipe.patch, -(-long // recipe.patch) * recipe.patch
+
+
+def recipe_tokens(recipe: Recipe) -> int:
+    """Patches of an image of a recipe; in detection of one as `detected` takes them."""
+    if recipe.task != "detect":
+        return tokens(recipe.image, recipe.patch)
+    height, width = detected(recipe)
+    return (height // recipe.patch) * (width // recipe.patch)
 
 
 def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
@@ -104,7 +148,7 @@ def activation_bytes(recipe: Recipe, recompute: bool = False) -> int:
     size = SIZES.get(recipe.backbone)
     if size is None:
         return 0
-    token = 4 * (tokens(recipe.image, recipe.patch) + 1) * size.width
+    token = 4 * (recipe_tokens(recipe) + 1) * size.width
     block = (24 if size.family == "adventurer" else 20) * token
     kept = size.depth * token + 5 * block // 2 if recompute else size.depth * block
     return kept + (3 * 4 * recipe.classes * recipe.image**2 if recipe.task == "segment" else 0)

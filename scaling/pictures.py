@@ -1,14 +1,13 @@
 """Pictures of predictions: an image, its label and what was predicted, side by side. PIL alone.
 
-Pictures of boxes and masks, which detection will want, are another function beside side_by_side: it paints its panels
-and leaves the rest to _sheet, palette and write_pictures.
-H W pixels of an image or a label, C = 3 channels.
+H W pixels of an image or a label, C = 3 channels, n objects.
 """
 
 import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,8 @@ FIRST = (64, 128, 224)  # the colour of class 0, which is the sky, the ground or
 STEPS = 9  # of each channel, whose mixtures are the colours to choose from
 LIGHT, VIVID = 0.48, 0.07  # the least lightness of a colour (white is 1), and its least distance from grey
 HEADINGS = ("image", "label", "prediction")
+FOUND = ("image", "truth", "found")  # of pictures of objects
+LEAST = 0.5  # score of an object that is drawn
 
 
 def palette(classes: int) -> Pixels:
@@ -57,6 +58,45 @@ def occurring(label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> 
         if number >= len(names):
             raise ValueError(f"there is a class {number}, but names for 0 to {len(names) - 1} only")
     return [(number, names[number]) for number in numbers]
+
+
+class Drawn(NamedTuple):
+    """Objects as they are drawn, in the pixels of an image."""
+
+    boxes_n4: NDArray[np.float32]  # x0 y0 x1 y1 [px]
+    classes_n: NDArray[np.int64]
+    masks_nHW: NDArray[np.bool_]
+    scores_n: NDArray[np.float32] | None = None  # None: the truth
+
+
+def objects_side_by_side(image_HWC: Pixels, truth: Drawn, found: Drawn, names: Sequence[str]) -> Image.Image:
+    """The image, its objects and those that were found with a score of LEAST or more: masks, boxes, and of the latter
+    the scores [%]. Under them the classes that occur."""
+    image = Image.fromarray(image_HWC)
+    assert found.scores_n is not None
+    sure_n = found.scores_n >= LEAST
+    found = Drawn(found.boxes_n4[sure_n], found.classes_n[sure_n], found.masks_nHW[sure_n], found.scores_n[sure_n])
+    panels = [_scaled(image), _with_objects(image, truth), _with_objects(image, found)]
+    occur = sorted({*truth.classes_n.tolist(), *found.classes_n.tolist()})
+    return _sheet(panels, FOUND, [(names[number], tuple(palette(number + 1)[number].tolist())) for number in occur])
+
+
+def _with_objects(image: Image.Image, drawn: Drawn) -> Image.Image:
+    """Masks over the image; then, at the size that is shown, boxes and scores."""
+    shown = np.asarray(image).copy()
+    for mask_HW, number in zip(drawn.masks_nHW, drawn.classes_n, strict=True):
+        colour = palette(int(number) + 1)[number]
+        shown[mask_HW] = (COLOUR * colour + (1 - COLOUR) * shown[mask_HW]).astype(np.uint8)
+    panel = _scaled(Image.fromarray(shown))
+    draw, scale = ImageDraw.Draw(panel), panel.width / image.width
+    scores = [None] * len(drawn.boxes_n4) if drawn.scores_n is None else drawn.scores_n.tolist()
+    for box, number, score in zip(drawn.boxes_n4 * scale, drawn.classes_n, scores, strict=True):
+        x0, y0, x1, y1 = np.clip(box, 0, (panel.width - 1, panel.height - 1) * 2).tolist()
+        colour = tuple(palette(int(number) + 1)[number].tolist())
+        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=2)
+        if score is not None:
+            draw.text((x0 + 2, y0 + 1), f"{100 * score:.0f}", "white", _font(), stroke_width=1, stroke_fill="black")
+    return panel
 
 
 def write_pictures(pictures: Iterable[Image.Image], folder: Path) -> list[Path]:

@@ -28,7 +28,7 @@ from scaling.data.module import Images, default_workers
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch, check_sizes
-from scaling.predictions import draw_predictions
+from scaling.predictions import draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
@@ -41,6 +41,7 @@ from scaling.tasks.segment import Segment
 # A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
 #     results() -> test_loss and metrics    check(): Raises BadInput where it cannot be built here
 #     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
+#     as_coco(batch, categories) -> detections as COCO's results, where there are any
 TASKS: dict[str, Any] = {"classify": Classify, "segment": Segment}
 FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
 Report = Callable[[Event], None]
@@ -63,6 +64,7 @@ class Settings:
     compile: bool = False  # torch.compile the backbone
     channels_last: bool = False  # images in channels-last memory
     save_predictions: int = 0  # pictures of so many test images, their labels and predictions, in the run's folder
+    export_coco: bool = False  # detections on the test images as COCO results, in the run's folder
     logger: str = ""  # tensorboard, wandb, mlflow, separated by commas
 
 
@@ -124,11 +126,17 @@ def train(
     task.check()
     if settings.save_predictions and not hasattr(task, "picture"):
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
+    if settings.export_coco and not hasattr(task, "as_coco"):
+        raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
     record = recorded(results / recipe.run_id)
     if record is None:
         record = _begin(recipe, results, settings, report, wait)
-    if settings.save_predictions and record.status == "finished" and is_first_process():
-        draw_predictions(recipe, results / recipe.run_id, settings.save_predictions, task, report)
+    if record.status == "finished" and is_first_process():
+        folder = results / recipe.run_id
+        if settings.save_predictions:
+            draw_predictions(recipe, folder, settings.save_predictions, task, report)
+        if settings.export_coco:
+            export_detections(recipe, folder, task, report)
     return record
 
 
@@ -188,7 +196,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         status="failed" if failure else "finished",
         test_loss=None if failure else loss,
         metrics=metrics,
-        tokens=costs.tokens(recipe.image, recipe.patch),
+        tokens=costs.recipe_tokens(recipe),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         flops_per_image=float(costs.recipe_flops(recipe) or _counted_flops(module)),
         peak_memory=keeper.peak_memory,

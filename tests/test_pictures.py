@@ -5,7 +5,19 @@ import pytest
 from PIL import Image
 
 from scaling.data.batch import UNLABELLED
-from scaling.pictures import GAP, HEADINGS, LARGEST, LINE, SMALLEST, occurring, palette, side_by_side, write_pictures
+from scaling.pictures import (
+    GAP,
+    HEADINGS,
+    LARGEST,
+    LINE,
+    SMALLEST,
+    Drawn,
+    objects_side_by_side,
+    occurring,
+    palette,
+    side_by_side,
+    write_pictures,
+)
 
 NAMES = ["sky", "road", "car"]
 
@@ -141,3 +153,22 @@ def test_a_file_is_whole_or_not_there_and_the_old_one_stays(tmp_path):
         write_pictures([Broken()], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["000.png"]
     assert old.read_bytes() == before
+
+
+def test_objects_are_drawn_beside_what_was_found_and_doubtful_ones_are_left_out():
+    image = np.full((40, 40, 3), 128, np.uint8)
+    masks = np.zeros((2, 40, 40), bool)
+    masks[0, 5:15, 5:15], masks[1, 20:30, 20:30] = True, True
+    boxes = np.array([[5, 5, 15, 15], [20, 20, 30, 30]], np.float32)
+    truth = Drawn(boxes, np.array([0, 2]), masks)
+    found = truth._replace(scores_n=np.array([0.9, 0.2], np.float32))
+    picture = objects_side_by_side(image, truth, found, NAMES)
+    width = 240  # 40 px, six times
+    shown_truth, shown_found = panel(picture, 1, width), panel(picture, 2, width)
+    for number, (y, x) in enumerate([(80, 80), (150, 150)]):
+        wanted = 0.65 * palette(3)[2 * number] + 0.35 * 128
+        assert shown_truth[y, x] == pytest.approx(wanted, abs=2)
+    assert (shown_found[150, 150] == 128).all()
+    assert tuple(shown_truth[30, 60]) == tuple(palette(1)[0])  # the box's upper edge
+    none = Drawn(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros((0, 40, 40), bool), np.zeros(0, np.float32))
+    assert objects_side_by_side(image, none, none, NAMES).height < picture.height  # no legend

@@ -220,6 +220,8 @@ def test_pictures_of_predictions_are_drawn_after_a_run_and_of_a_finished_one(seg
 def test_a_task_without_pictures_says_so_before_it_begins(tiny, tmp_path):
     with pytest.raises(BadInput, match="no pictures of the predictions of task classify"):
         train(tiny, tmp_path, replace(CPU, save_predictions=1))
+    with pytest.raises(BadInput, match="classify has no detections to export"):
+        train(tiny, tmp_path, replace(CPU, export_coco=True))
     assert not list(tmp_path.iterdir())
 
 
@@ -306,3 +308,31 @@ def test_a_label_that_is_no_class_stops_a_sweep_with_one_line_that_names_file_an
     (line,) = done.stderr.splitlines()
     assert re.search(r"error: label .*3\.png has the value 7; 3 classes are 0 to 2, 255 is no class", line)
     assert not list((tmp_path / "results").glob("*/record.json"))
+
+
+def test_a_sweeps_runs_share_images_in_memory_with_workers(call, tmp_path):
+    """Sent to a worker one by one, so many tensors would be too many."""
+    for split, count in (("train", 140), ("test", 4)):
+        for kind in ("images", "annotations"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (16, 16)).save(tmp_path / "images" / split / f"{number}.png")
+            Image.new("L", (16, 16), number % 3).save(tmp_path / "annotations" / split / f"{number}.png")
+    words = ["--data", "folder", "--data-root", tmp_path, "--classes", "3", "--batch", "28", "--objects", "1"]
+    words += ["--train-images", "0", "--test-images", "0", "--augment", "scale_crop", "--image", "16", "--epochs", "1"]
+    done = call(
+        "experiments/sweep.py", "shapes.seg_nano", "--patch", "8", *words, "--workers", "1", "--results", tmp_path / "r"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mIoU" in done.stdout
+
+
+def test_what_is_printed_of_a_recipe_that_starts_elsewhere_is_read_again(call, tmp_path):
+    printed = call("experiments/run.py", "ade20k.adventurer_tiny", "--patch", "8", "--print-recipe").stdout
+    (tmp_path / "mine.yaml").write_text(printed)
+    again = call("experiments/run.py", "ade20k.adventurer_tiny", "--config", tmp_path / "mine.yaml", "--print-recipe")
+    assert (again.returncode, again.stdout) == (0, printed)
+    free = call(
+        "experiments/run.py", "ade20k.adventurer_tiny", "--patch", "8", "--weights", "", "--print-recipe"
+    ).stdout
+    assert "start: ''" in free

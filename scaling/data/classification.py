@@ -155,11 +155,11 @@ def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int
         raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
 
 
-def drawn(recipe: Recipe, split: str, n: int) -> Iterator[tuple[slice, shapes.Shapes]]:
-    """The first n images of the embedded set, some at a time, and which of them these are."""
+def drawn(recipe: Recipe, split: str, n: int, instances: bool = False) -> Iterator[tuple[slice, shapes.Shapes]]:
+    """The first n images of the embedded set, some at a time, and which of them these are. instances: with objects."""
     for start in range(0, n, 256):
         part = slice(start, min(n, start + 256))
-        yield part, shapes.render(0, np.arange(part.start, part.stop), recipe.image, recipe.objects, split)
+        yield part, shapes.render(0, np.arange(part.start, part.stop), recipe.image, recipe.objects, split, instances)
 
 
 def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> InMemory | OnDisk:

@@ -5,13 +5,14 @@ served from there; the rest is read by worker processes.
 """
 
 from collections.abc import Callable
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from scaling.data import classification, segmentation
+from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
 from scaling.data.order import Stream, steps_per_epoch
 from scaling.data.sets import ImageSet, Sets, batches
@@ -21,6 +22,7 @@ from scaling.recipe import BadInput, Recipe
 OPEN: dict[str, Callable[[Recipe], Sets]] = {
     "classify": classification.open_sets,
     "segment": segmentation.open_sets,
+    "detect": detection.open_sets,
 }
 
 
@@ -53,9 +55,14 @@ class Images(L.LightningDataModule):
 
     @property
     def skipped(self) -> dict[str, float]:
-        """Images left out before the run because they cannot be read, by split."""
-        sets = {"skipped_train": self.train_set, "skipped_test": self.test_set}
-        return {name: float(data.skipped) for name, data in sets.items() if data.skipped}
+        """Images left out before the run because they cannot be read, by split, and what else was mended in the data:
+        the notes of a set, where it has any."""
+        counts = {
+            f"{what}_{split}": float(count)
+            for split, data in (("train", self.train_set), ("test", self.test_set))
+            for what, count in {"skipped": data.skipped, **getattr(data, "notes", {})}.items()
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def train_dataloader(self) -> DataLoader:
         """From the step that the trainer is at to the end of the run, as one stream."""
@@ -92,6 +99,9 @@ class Images(L.LightningDataModule):
         return DataLoader(
             data,  # type: ignore[arg-type]
             num_workers=workers,
+            # Forked, they share what is in memory. A sweep's runs would start them from a server else, which sends each
+            # a copy, and at most 256 tensors.
+            multiprocessing_context="fork" if workers and "fork" in get_all_start_methods() else None,
             collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,

@@ -39,7 +39,7 @@ class SceneFiles:
     def size(self, i: int) -> tuple[int, int]:
         """Height and width of the i-th image [px], by its header."""
         path = self.pairs[i][0]
-        with _said_of(path), Image.open(path) as image:
+        with said_of(path), Image.open(path) as image:
             return image.height, image.width
 
     def load(self, i: int) -> tuple[Tensor, Tensor]:
@@ -47,21 +47,20 @@ class SceneFiles:
         label that does not fit."""
         path = self.pairs[i][0]
         label_HW = self._label(i)
-        with _opened(path) as image:
+        with opened(path) as image:
             self._check_size(i, image, label_HW)
-            pixels_HWC = np.array(image.convert("RGB"))
-        return torch.from_numpy(pixels_HWC).permute(2, 0, 1), torch.from_numpy(label_HW)
+            return pixels(image), torch.from_numpy(label_HW)
 
     def check(self, i: int) -> None:
         """As load, but of the image both ends are looked at and no pixel is decoded: cheaper."""
         label_HW = self._label(i)
-        with _opened(self.pairs[i][0]) as image:
+        with opened(self.pairs[i][0]) as image:
             self._check_size(i, image, label_HW)
             image.verify()
 
     def _label(self, i: int) -> np.ndarray:
         path = self.pairs[i][1]
-        with _opened(path) as image:
+        with opened(path) as image:
             if image.mode not in MODES:
                 raise BadInput(
                     f"label {path} has colours ({image.mode}); a class number a pixel is expected, in a PNG that is "
@@ -75,9 +74,8 @@ class SceneFiles:
         if image.size == (width, height):
             return
         path, label = self.pairs[i]
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        hint = "; its EXIF says that it lies on its side: save it upright" if turned else ""
-        raise BadInput(f"image {path} has {image.width}x{image.height} px, its label {label} {width}x{height} px{hint}")
+        sizes = f"{image.width}x{image.height} px, its label {label} {width}x{height} px"
+        raise BadInput(f"image {path} has {sizes}{turned(image)}")
 
 
 def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) -> np.ndarray:
@@ -145,10 +143,21 @@ def _listed(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
+def pixels(image: Image.Image) -> Tensor:
+    """(3, H, W) uint8."""
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def turned(image: Image.Image) -> str:
+    """What to say more where an image has another size than is said elsewhere."""
+    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return "; its EXIF says that it lies on its side: save it upright" if on_its_side else ""
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file that has both its ends."""
-    with _said_of(path):
+    with said_of(path):
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             check_end(data, image.format)
@@ -156,7 +165,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _said_of(path: Path) -> Iterator[None]:
+def said_of(path: Path) -> Iterator[None]:
     """What PIL raises on bad bytes becomes an OSError that names the file."""
     try:
         yield

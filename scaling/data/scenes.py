@@ -34,9 +34,10 @@ def short_side(recipe: Recipe) -> int:
     return recipe.short_side or recipe.image
 
 
-def scaled(height: int, width: int, short: float) -> tuple[int, int]:
-    """The size [px] of an image with its short side at short, or smaller where the long one would be too long."""
-    factor = min(short / min(height, width), LONGEST * short / max(height, width))
+def scaled(height: int, width: int, short: float, long: float | None = None) -> tuple[int, int]:
+    """The size [px] of an image with its short side at short, or smaller where the long one would be longer than long
+    (None: LONGEST times short)."""
+    factor = min(short / min(height, width), (LONGEST * short if long is None else long) / max(height, width))
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 

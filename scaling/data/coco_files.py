@@ -1,0 +1,177 @@
+"""Images with objects in COCO's own layout: annotations/instances_NAME.json, and the images in NAME/ or images/NAME/.
+
+Everything that can be wrong with a file is found when it is read. h w sides of an image [px].
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from scaling.data.annotations import Annotation, annotations, in_image, whole
+from scaling.data.files import SPLITS, in_threads
+from scaling.data.object_table import ObjectTable, tabled
+from scaling.data.scene_files import opened, pixels, turned
+from scaling.recipe import BadInput
+
+
+class Listed(NamedTuple):
+    """One image as the file lists it, and its annotations."""
+
+    image_id: int
+    path: Path
+    size: tuple[int, int]  # height and width [px]
+    annotations: list[Annotation]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images, and the size that each of them must have. Reading is safe from threads and workers."""
+
+    file: Path  # that says so
+    paths: tuple[Path, ...]
+    sizes: tuple[tuple[int, int], ...]
+
+    def load(self, i: int) -> Tensor:
+        """The i-th image (3, h, w), uint8. Raises OSError for what cannot be read, BadInput for another size."""
+        return self._read(i, decode=True)
+
+    def check(self, i: int) -> None:
+        """As load, but both ends are looked at and no pixel is decoded: cheaper."""
+        self._read(i, decode=False)
+
+    def _read(self, i: int, decode: bool) -> Any:
+        height, width = self.sizes[i]
+        with opened(self.paths[i]) as image:
+            if image.size != (width, height):
+                sizes = f"{image.width}x{image.height} px, {self.file} says {width}x{height} px"
+                raise BadInput(f"image {self.paths[i]} has {sizes}{turned(image)}")
+            return pixels(image) if decode else image.verify()
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """The images and objects of a split ("train" or "test") as its JSON has them. notes: see annotations."""
+
+    split: str
+    file: Path
+    images: tuple[Listed, ...]
+    categories: tuple[tuple[int, str], ...]  # id and name, by id; labels count them from 0
+    notes: dict[str, float]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Iterable[int]) -> "CocoFile":
+        """Some of the images."""
+        return replace(self, images=tuple(self.images[i] for i in indices))
+
+    def with_objects(self) -> "CocoFile":
+        """The images that have an object to learn: crowds are none. Raises BadInput where no image has."""
+        kept = [i for i, image in enumerate(self.images) if not all(a.crowd for a in image.annotations)]
+        if not kept:
+            raise BadInput(f"{self.file} has no object in any of its {len(self)} images: there is nothing to learn")
+        return self.take(kept)
+
+    def files(self) -> ImageFiles:
+        """The images' files."""
+        return ImageFiles(self.file, tuple(i.path for i in self.images), tuple(i.size for i in self.images))
+
+    def table(self) -> ObjectTable:
+        """The objects, their masks as run lengths. Raises BadInput for masks that are none."""
+        return tabled(in_image(i.image_id, i.size, i.annotations, self.file) for i in self.images)
+
+
+def read_coco(root: Path, split: str) -> CocoFile:
+    """A split's annotations below root. Raises BadInput for what is wrong with them, or where an image is missing."""
+    file = _find(root, split)
+    data = _parsed(file)
+    categories = sorted((whole(c, "id", f"{file}: category"), str(c.get("name", c["id"]))) for c in data["categories"])
+    _once([number for number, _ in categories], "category", file)
+    labels = {number: label for label, (number, _) in enumerate(categories)}
+    listed = [_image(entry, number, file) for number, entry in enumerate(data["images"])]
+    if not listed:
+        raise BadInput(f"{file} lists no images")
+    _once([image_id for image_id, _, _ in listed], "image", file)
+    found, notes = annotations(data["annotations"], file, {i: size for i, _, size in listed}, labels)
+    folder = _folder(root, file, [name for _, name, _ in listed])
+    images = tuple(Listed(i, folder / name, size, found[i]) for i, name, size in listed)
+    there = in_threads(lambda i: images[i].path.is_file(), np.arange(len(images)))
+    if missing := [image for image, ok in zip(images, there, strict=True) if ok is not True]:
+        first = missing[0]
+        raise BadInput(
+            f"{file} lists {len(images)} images, {len(missing)} of which are not there, the first {first.image_id}: "
+            f"{first.path} is expected"
+        )
+    return CocoFile(split, file, images, tuple(categories), notes)
+
+
+def _image(entry: dict[str, Any], number: int, file: Path) -> tuple[int, str, tuple[int, int]]:
+    """Id, file name and height and width of an image."""
+    where = f"{file}: image {entry.get('id', f'number {number}')}"
+    if not isinstance(entry.get("file_name"), str):
+        raise BadInput(f"{where} has no file_name")
+    size = whole(entry, "height", where, least=1), whole(entry, "width", where, least=1)
+    return whole(entry, "id", where), entry["file_name"], size
+
+
+def agree(train: CocoFile, test: CocoFile, classes: int) -> None:
+    """Raise BadInput unless both have the same categories, as many as the recipe has classes."""
+    if train.categories != test.categories:
+        ours, theirs = set(train.categories), set(test.categories)
+        only = [
+            f"only in {split}: {', '.join(f'{number} {name}' for number, name in sorted(rest)[:5])}"
+            for split, rest in (("train", ours - theirs), ("test", theirs - ours))
+            if rest
+        ]
+        raise BadInput(f"{train.file} and {test.file} have different categories; {'; '.join(only)}")
+    if len(train.categories) != classes:
+        raise BadInput(f"{train.file} has {len(train.categories)} categories, the recipe {classes}; set --classes")
+
+
+def _find(root: Path, split: str) -> Path:
+    """The annotations of a split: instances_NAME.json, also with a year or another ending after NAME."""
+    files = sorted((root / "annotations").glob("instances_*.json"))
+    for name in SPLITS[split]:
+        fitting = [f for f in files if re.fullmatch(rf"{name}([^a-z].*)?", f.stem.removeprefix("instances_"))]
+        if len(fitting) > 1:
+            raise BadInput(f"{fitting[0]} and {fitting[1].name} are both for {split}: move one of them away")
+        if fitting:
+            return fitting[0]
+    raise BadInput(
+        f"{root} has no {split} annotations: annotations/instances_NAME.json is expected, NAME beginning with "
+        f"{' or '.join(SPLITS[split])}"
+    )
+
+
+def _folder(root: Path, file: Path, names: list[str]) -> Path:
+    """Where the images are: in the folder that is called as the file is, or at their names below root."""
+    split = file.stem.removeprefix("instances_")
+    folders = (root / split, root / "images" / split, root, root / "images")
+    for folder in folders:
+        if any((folder / name).is_file() for name in names[:9]):
+            return folder
+    return next((folder for folder in folders if folder.is_dir()), root)
+
+
+def _parsed(file: Path) -> dict[str, list[dict[str, Any]]]:
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as e:
+        raise BadInput(f"{file} is no JSON ({str(e) or type(e).__name__}); is it all there?") from e
+    for key in ("images", "annotations", "categories"):
+        part = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
+            raise BadInput(f"{file} has no list of {key}: COCO's lists images, annotations and categories are expected")
+    return data
+
+
+def _once(ids: list[int], what: str, file: Path) -> None:
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise BadInput(f"{file} lists {what} {twice} twice")

@@ -1,0 +1,129 @@
+"""Images with boxes and instance masks: embedded shapes, or files in COCO's layout.
+
+Images that fit in memory are decoded once, at their own size; the rest is read by worker processes. What views are
+made of them is in object_views.py, what files are read in coco_files.py. n objects in an image, H W pixels, C = 3
+channels.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from scaling.data import classification, shapes
+from scaling.data.augment import dropping
+from scaling.data.batch import Draw, Objects
+from scaling.data.coco_files import CocoFile, agree, read_coco
+from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
+from scaling.data.object_views import View, frame_of, multiple, padded, together, view
+from scaling.data.order import subset
+from scaling.data.sets import TEST, Sets
+from scaling.recipe import OBJECTS, BadInput, Recipe
+
+
+class ObjectSet(Dataset):
+    """Images that read gives, (3, H, W) uint8, and the objects in them. augment: that of the recipe, or TEST.
+
+    categories: the data's own number of each class, for detections that are to be written as COCO's results.
+    notes: what was mended in the data, and how many of it; the rest as in ImageSet.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], Tensor],
+        objects: ObjectTable,
+        recipe: Recipe,
+        augment: str,
+        categories: tuple[int, ...],
+        *,
+        in_memory: bool = False,
+        sizes: Sequence[Any] = (),
+        skipped: int = 0,
+        notes: Mapping[str, float] | None = None,
+    ) -> None:
+        self.read, self.objects, self.recipe, self.augment = read, objects, recipe, augment
+        self.categories = categories
+        # Scaling takes milliseconds an image: processes of their own, wherever the images lie.
+        self.in_memory, self.sizes, self.skipped = in_memory and augment not in OBJECTS, sizes, skipped
+        self.notes = notes or {}
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitems__(self, draws: list[Draw]) -> Objects:
+        recipe, n = self.recipe, len(self)
+        found, good, skipped = classification.readable(self._view, draws, n, recipe, self.augment)
+        least = recipe.image if self.augment in OBJECTS else 0
+        parts = together([view for _, view in found], multiple(recipe), least)
+        if self.augment == TEST:
+            return Objects(*parts, skipped, truth=tuple(self.objects.truth(i) for i, _ in found))
+        return Objects(*parts, skipped, dropping(good, recipe))
+
+    def _view(self, i: int, draw: Draw) -> tuple[int, View]:
+        return i, view(self.read(i), self.objects[i], self.recipe, self.augment, draw)
+
+
+def open_sets(recipe: Recipe) -> Sets:
+    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+    r = recipe
+    coco_masks()  # before the data is read
+    if r.data == "shapes":
+        train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
+        return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), shapes.CLASSES)
+    if "/" in r.data:
+        raise BadInput(f"{r.data} has no boxes: take COCO's layout, --data folder --data-root DIR")
+    root = find_root(r.data_root)
+    train, test = read_coco(root, "train"), read_coco(root, "test")
+    agree(train, test, r.classes)
+    if r.empty_images == "drop":
+        train = train.with_objects()
+    train_set = _read(train.take(subset(len(train), r.train_images)), r, r.augment)
+    test_set = _read(test.take(subset(len(test), r.test_images)), r, TEST)
+    return Sets(train_set, test_set, tuple(name for _, name in train.categories))
+
+
+def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:
+    classification.check_shapes(recipe, split, n, len(shapes.CLASSES), channels=4)
+    image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
+
+    def render() -> Iterator[InImage]:
+        for part, batch in classification.drawn(recipe, split, n, instances=True):
+            image_NHWC[part] = batch.image_BHWC
+            for i, *objects in zip(range(n)[part], *batch[3:], strict=True):
+                yield _in_shapes(i, recipe.image, *objects)
+
+    objects = tabled(render())
+    image_NCHW = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2)
+    categories = tuple(range(1, len(shapes.CLASSES) + 1))  # from 1, as COCO counts
+    return ObjectSet(image_NCHW.__getitem__, objects, recipe, augment, categories, in_memory=True)
+
+
+def _in_shapes(number: int, side: int, box_n4: np.ndarray, mask_nHW: np.ndarray, class_n: np.ndarray) -> InImage:
+    texts = coco_masks().encode(np.asfortranarray(mask_nHW.transpose(1, 2, 0), np.uint8))
+    counts = [text["counts"] for text in texts]
+    nothing_n = np.zeros(len(class_n), bool)
+    return InImage(number, (side, side), box_n4, class_n, nothing_n, mask_nHW.sum((1, 2)), counts)
+
+
+def _read(coco: CocoFile, recipe: Recipe, augment: str) -> ObjectSet:
+    """Decode all images where they fit in memory; else look at both ends of every file, and read as we go."""
+    files = coco.files()
+    fits = sum(3 * height * width for height, width in files.sizes) <= classification.MEMORY_LIMIT  # [bytes]
+    work: Callable[[int], Any] = files.load if fits else files.check
+    good = without_bad(list(enumerate(in_threads(work, np.arange(len(coco))))), recipe.bad_images, coco.split)
+    kept, images = coco.take(i for i, _ in good), [image for _, image in good]
+    sizes = [frame_of(size, recipe, TEST, Draw(0, 0)).size for size in kept.files().sizes] if augment == TEST else []
+    return ObjectSet(
+        images.__getitem__ if fits else kept.files().load,
+        kept.table(),
+        recipe,
+        augment,
+        tuple(number for number, _ in coco.categories),
+        sizes=[tuple(padded(side, multiple(recipe)) for side in size) for size in sizes],
+        skipped=len(coco) - len(good),
+        notes=coco.notes,
+    )
