@@ -7,6 +7,7 @@ mixer     forward and backward of a Mamba-2 mixer against public plain-torch one
 long      Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
 crossing  DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
 switches  bf16, torch.compile, recomputing, channels-last, fused AdamW and copies, each on and off: time and memory.
+detection a training step and an image of Cascade Mask R-CNN beside torchvision's Mask R-CNN on the same backbone.
 steps     training steps of both backbones over patch sizes: images/s, memory and FLOP utilisation, beside the paper's
           hours. For a GPU; elsewhere it takes a small image.
 """
@@ -23,7 +24,7 @@ from scaling.recipe import check_name
 
 
 def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
-    from experiments.benchmarks import mixer, models, reading, switches, tax
+    from experiments.benchmarks import detection, mixer, models, reading, switches, tax
 
     return {
         "tax": [tax.tax],
@@ -32,11 +33,12 @@ def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
         "long": [models.long],
         "crossing": [models.crossing],
         "switches": [switches.switches],
+        "detection": [detection.detection],
         "steps": [models.steps],
     }
 
 
-QUICK = ("tax", "data", "mixer", "switches")
+QUICK = ("tax", "data", "mixer", "switches", "detection")
 
 
 def main() -> int:

@@ -48,7 +48,7 @@ def switches() -> Table:
 
 
 def _compare(table: Table, name: str, sides: str, variants: dict[str, Callable[[], None]], device: str) -> None:
-    seconds, peaks = _in_turn(variants), {switch: _peak(step, device) for switch, step in variants.items()}
+    seconds, peaks = _in_turn(variants), {switch: peak_of(step, device) for switch, step in variants.items()}
     for switch, took in seconds.items():
         ratio, memory = took / seconds["plain"], peaks[switch] / max(1, peaks["plain"])
         table.add_row(name, sides, switch, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
@@ -114,7 +114,7 @@ def _in_turn(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
     return {switch: statistics.median(took) for switch, took in seconds.items()}
 
 
-def _peak(step: Callable[[], None], device: str) -> int:
+def peak_of(step: Callable[[], None], device: str) -> int:
     trim()
     memory = Memory(cuda=device == "cuda")
     step()

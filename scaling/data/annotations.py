@@ -41,8 +41,7 @@ def annotations(
         lost = [a.get(key) for a in listed if not isinstance(a.get(key), int) or a[key] not in known]
         if lost:
             raise BadInput(
-                f"{file}: {len(lost)} of {len(listed)} annotations have a {key} that it does not list, the first "
-                f"{lost[0]!r}"
+                f"{file} does not list the {key} of {len(lost)} of its {len(listed)} annotations, the first {lost[0]!r}"
             )
     found: dict[int, list[Annotation]] = {image_id: [] for image_id in sizes}
     notes = dict.fromkeys(NOTES, 0.0)
@@ -131,7 +130,7 @@ def _counts(a: Annotation, size: tuple[int, int], masks: Any) -> bytes:
     h, w = size
     if a.region is None:
         x0, y0, x1, y1 = a.box
-        return masks.frPyObjects(np.array([[x0, y0, x1 - x0, y1 - y0]]), h, w)[0]["counts"]
+        return masks.frPyObjects(np.array([[x0, y0, x1 - x0, y1 - y0]], np.float64), h, w)[0]["counts"]
     if isinstance(a.region, list):
         if not all(_finite(polygon) and max(map(abs, polygon)) < FURTHEST for polygon in a.region):
             raise ValueError(f"a polygon's corners must be numbers below {FURTHEST}")

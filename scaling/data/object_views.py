@@ -88,13 +88,14 @@ def view(image_CHW: Tensor, objects: InImage, recipe: Recipe, augment: str, draw
                 height, width = part.pixels.shape
                 box[:] = part.left, part.top, part.left + width, part.top + height
     sides = box_n4[:, 2:] - box_n4[:, :2]
-    kept = [k for k, part in enumerate(masks) if part is not None and sides[k].min() > 0]
+    kept = [(k, part) for k, part in enumerate(masks) if part is not None and sides[k].min() > 0]
+    which = [k for k, _ in kept]
     return View(
         seen_image(image_CHW, frame),
-        box_n4[kept],
-        objects.label_n[kept],
-        objects.crowd_n[kept],
-        [part for k in kept if (part := masks[k]) is not None],
+        box_n4[which],
+        objects.label_n[which],
+        objects.crowd_n[which],
+        [part for _, part in kept],
     )
 
 

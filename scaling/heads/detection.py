@@ -1,19 +1,16 @@
-"""Boxes and masks of objects: Cascade Mask R-CNN (arXiv 1906.09756) as mmdetection has it, on a plain backbone.
+"""Boxes and masks of objects: Cascade Mask R-CNN (arXiv 1906.09756) as mmdet has it, on a plain backbone at any patch.
 
-Sources: configs/_base_/models/cascade-mask-rcnn_r50_fpn.py of mmdet 3.3 for all behind the neck, thresholds, samples and
-weights of losses included; the neck is ViTDet's (arXiv 2203.16527): maps at strides 4 to 32 from the last map alone,
-each by a 1 x 1 and a 3 x 3 convolution to `channels`, with a LayerNorm after both, and a fifth of every other place of
-the fourth. The hidden layers of the box heads are 4 x channels wide, which is mmdet's 1,024 at 256.
-B batch, D width, C channels, h w of a map, H W of the images [px], n objects, N regions, K classes.
+The neck is ViTDet's (arXiv 2203.16527): from the last map alone, maps at strides 4 to 32, each by a 1 x 1 and a 3 x 3
+convolution to `channels`, a LayerNorm after both; and every other place of the last, at stride 64. What follows is
+mmdet's, with its settings (cascade.py). There is no batch norm.
+B batch, D width, C channels, h w of a map, H W of the images [px], n objects, N regions or detections.
 
-All of it is float32, whatever precision the backbone has: RoIAlign has no gradient in bf16, and boxes in bf16 lose
-pixels. There is no batch norm.
+All of it is float32, whatever precision the backbone has: RoIAlign has no gradient in bf16, and mmdet would round the
+corners of boxes to what the maps are in, in bf16 to several pixels.
 
-Departs: an image's losses are means over its own samples, and an image's samples are drawn by a seed of its own; mmdet
-takes the mean over all samples on a device. Its numbers depend on how many images a device has room for, which is fewer
-at small patches; these do not.
-Departs: anchors that cross the image's border are used, as in mmdet's Mask R-CNN and in ViTDet. mmdet's cascade leaves
-them out and stops where an image has no other, as scaled down by 0.1 it has.
+Departs: an image's losses are means over its own samples, and its samples are drawn by a seed of its own. mmdet takes
+the mean over all samples on a device, so that its numbers depend on how many images a device has room for, which at
+small patches are fewer.
 """
 
 import warnings
@@ -28,26 +25,27 @@ from torchvision.ops import roi_align
 
 from scaling.backbones import Features
 from scaling.backbones.weights import initialise_by_name, seeded
-from scaling.heads.openmmlab import build, ready
+from scaling.heads.cascade import IOUS, ROIS, STRIDES, build_roi, build_rpn, training_proposals
 from scaling.heads.pyramid import Pyramid
 
-STRIDES = (4, 8, 16, 32)
-MULTIPLE = STRIDES[-1]  # of which the sides of images have to be: a cell is then a stride, as anchors suppose
-ROIS = 512  # samples an image, of regions; half as many of anchors
-IOUS = (0.5, 0.6, 0.7)  # from which on a region is an object, stage by stage
-STDS = ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067))  # of what boxes are moved by
-WEIGHTS = (1.0, 0.5, 0.25)  # of the stages' losses
+MULTIPLE = STRIDES[-1]  # of which the sides of images have to be: a cell is then a stride, as anchors suppose [px]
+
+
+class Things(NamedTuple):
+    """The objects in an image, as in Objects."""
+
+    boxes_n4: Tensor  # x0 y0 x1 y1 [px]
+    labels_n: Tensor
+    masks_nHW: Tensor
+    crowd_n: Tensor  # these are not learned; by mmdet's settings regions there are background
 
 
 class Sample(NamedTuple):
-    """One image of a batch, and what is in it. Without boxes it can only be looked at."""
+    """One image of a batch."""
 
     size: tuple[int, int]  # height and width in the batch, at its top left [px]
     original: tuple[int, int]  # height and width that detections are wanted at [px]
-    boxes_n4: Tensor | None = None  # x0 y0 x1 y1 [px]
-    labels_n: Tensor | None = None
-    masks_nHW: Tensor | None = None  # uint8
-    crowd_n: Tensor | None = None  # bool: no object to learn; mmdet's thresholds make it background
+    things: Things | None = None  # needed for its losses
     seed: int = 0  # of the samples that are drawn
 
 
@@ -106,8 +104,9 @@ class CascadeMaskRCNN(nn.Module):
     def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = ROIS) -> None:
         super().__init__()
         self.neck = Neck(width, stride, channels)
-        self.rpn, self.roi = _rpn(channels, rois), _roi(classes, channels, rois)
-        self.proposals = _configured({"nms_pre": 2000, "max_per_img": 2000, **_PROPOSALS})  # in training
+        self.rpn: Any = build_rpn(channels, rois)
+        self.roi: Any = build_roi(classes, channels, rois)
+        self.proposals = training_proposals()
 
     def forward(
         self, features: Features, size: tuple[int, int], samples: Sequence[Sample], losses: bool, detections: bool
@@ -116,7 +115,7 @@ class CascadeMaskRCNN(nn.Module):
 
         Losses by name, (B,): rpn_cls, rpn_box, then cls_0, box_0, mask_0 and so on of the stages, weighted as they are
         added up. Detections: boxes (N, 4), scores (N,), labels (N,) and masks (N, height, width) at the original size,
-        best first, on the CPU. One method does both, since weights that are sharded are gathered when a module is called."""
+        best first, on the CPU. One method for both: sharded weights are gathered when a module is called."""
         if size[0] % MULTIPLE or size[1] % MULTIPLE:
             raise ValueError(f"images of {size[0]} x {size[1]} px: fill them up to multiples of {MULTIPLE} px")
         with torch.autocast(features.grid_BDhw.device.type, enabled=False):
@@ -124,11 +123,11 @@ class CascadeMaskRCNN(nn.Module):
             scores, deltas = self.rpn(maps)
             lost, found = [], []
             for n, sample in enumerate(samples):
-                of_it = tuple([level[n : n + 1] for level in levels] for levels in (maps, scores, deltas))
+                maps_1, scores_1, deltas_1 = ([level[n : n + 1] for level in of] for of in (maps, scores, deltas))
                 if losses:
-                    lost.append(self._losses(*of_it, sample))
+                    lost.append(self._losses(maps_1, scores_1, deltas_1, sample))
                 if detections:
-                    found.append(self._detections(*of_it, sample))
+                    found.append(self._detections(maps_1, scores_1, deltas_1, sample))
         return {name: torch.stack([of_one[name] for of_one in lost]) for name in (lost[0] if lost else ())}, found
 
     def _losses(
@@ -138,11 +137,12 @@ class CascadeMaskRCNN(nn.Module):
         from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData
 
-        boxes_n4, labels_n, masks_nHW, crowd_n = sample.boxes_n4, sample.labels_n, sample.masks_nHW, sample.crowd_n
-        assert boxes_n4 is not None and labels_n is not None and masks_nHW is not None and crowd_n is not None
+        if sample.things is None:
+            raise ValueError("an image without its objects has no losses")
+        boxes_n4, labels_n, masks_nHW, crowd_n = sample.things
         meta, kept = _meta(sample), ~crowd_n
-        things = InstanceData(bboxes=boxes_n4[kept], labels=labels_n[kept], masks=Masks(masks_nHW[kept]))
-        one_class = InstanceData(bboxes=things.bboxes, labels=torch.zeros_like(things.labels))
+        objects = InstanceData(bboxes=boxes_n4[kept], labels=labels_n[kept], masks=Masks(masks_nHW[kept]))
+        one_class = InstanceData(bboxes=objects.bboxes, labels=torch.zeros_like(objects.labels))
         ignored = InstanceData(bboxes=boxes_n4[crowd_n])
         with seeded(sample.seed):  # mmdet's RandomSampler takes torch's generator of the CPU, on any device
             rpn = self.rpn.loss_by_feat(scores, deltas, [one_class], [meta], [ignored])
@@ -150,7 +150,7 @@ class CascadeMaskRCNN(nn.Module):
             if not len(proposals):  # the heads have gradients of every image, as training on several devices needs
                 height, width = sample.size
                 proposals = InstanceData(bboxes=boxes_n4.new_tensor([[0, 0, width, height]]))
-            said = DetDataSample(metainfo=meta, gt_instances=things, ignored_instances=ignored)
+            said = DetDataSample(metainfo=meta, gt_instances=objects, ignored_instances=ignored)
             stages = self.roi.loss(maps, [proposals], [said])
         found = {"rpn_cls": sum(rpn["loss_rpn_cls"]), "rpn_box": sum(rpn["loss_rpn_bbox"])}
         for number in range(len(IOUS)):
@@ -178,107 +178,6 @@ def _meta(sample: Sample) -> dict[str, Any]:
     (height, width), (full_height, full_width) = sample.size, sample.original
     shapes = dict.fromkeys(("img_shape", "pad_shape", "batch_input_shape"), (height, width))
     return {**shapes, "ori_shape": sample.original, "scale_factor": (width / full_width, height / full_height)}
-
-
-def _configured(config: dict[str, Any]) -> Any:
-    """mmdet reads some of its settings as attributes."""
-    ready()
-    from mmengine.config import ConfigDict
-
-    return ConfigDict(config)
-
-
-_PROPOSALS = {"nms": {"type": "nms", "iou_threshold": 0.7}, "min_bbox_size": 0}
-
-
-def _assigner(positive: float, negative: float, least: float, low: bool) -> dict[str, Any]:
-    limits = {"pos_iou_thr": positive, "neg_iou_thr": negative, "min_pos_iou": least, "match_low_quality": low}
-    return {"type": "MaxIoUAssigner", **limits, "ignore_iof_thr": -1}
-
-
-def _sampler(number: int, positive: float, truth: bool) -> dict[str, Any]:
-    return {"type": "RandomSampler", "num": number, "pos_fraction": positive, "add_gt_as_proposals": truth}
-
-
-def _coder(stds: Sequence[float]) -> dict[str, Any]:
-    return {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": list(stds)}
-
-
-def _smooth_l1(beta: float) -> dict[str, Any]:
-    return {"type": "SmoothL1Loss", "beta": beta}
-
-
-def _rpn(channels: int, rois: int) -> Any:
-    """Where in the image there is anything."""
-    training = {
-        "assigner": _assigner(0.7, 0.3, 0.3, True),
-        "sampler": _sampler(rois // 2, 0.5, False),
-        "allowed_border": -1,
-        "pos_weight": -1,
-    }
-    anchors = {"scales": [8], "ratios": [0.5, 1.0, 2.0], "strides": [*STRIDES, 2 * STRIDES[-1]]}
-    config = {
-        "type": "RPNHead",
-        "in_channels": channels,
-        "feat_channels": channels,
-        "anchor_generator": {"type": "AnchorGenerator", **anchors},
-        "bbox_coder": _coder([1.0] * 4),
-        "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": True},
-        "loss_bbox": _smooth_l1(1 / 9),
-        "train_cfg": training,
-        "test_cfg": {"nms_pre": 1000, "max_per_img": 1000, **_PROPOSALS},
-    }
-    return build("detection", _configured(config))
-
-
-def _roi(classes: int, channels: int, rois: int) -> Any:
-    """What it is, where exactly, and which of the pixels there are its own, in three stages."""
-
-    def extractor(side: int) -> dict[str, Any]:
-        layer = {"type": "RoIAlign", "output_size": side, "sampling_ratio": 0}
-        return {"type": "SingleRoIExtractor", "roi_layer": layer, "out_channels": channels, "featmap_strides": STRIDES}
-
-    boxes = [
-        {
-            "type": "Shared2FCBBoxHead",
-            "in_channels": channels,
-            "fc_out_channels": 4 * channels,
-            "roi_feat_size": 7,
-            "num_classes": classes,
-            "bbox_coder": _coder(stds),
-            "reg_class_agnostic": True,
-            "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False},
-            "loss_bbox": _smooth_l1(1.0),
-        }
-        for stds in STDS
-    ]
-    masks = {"num_convs": 4, "in_channels": channels, "conv_out_channels": channels, "num_classes": classes}
-    training = [
-        {
-            "assigner": _assigner(iou, iou, iou, False),
-            "sampler": _sampler(rois, 0.25, True),
-            "mask_size": 28,
-            "pos_weight": -1,
-        }
-        for iou in IOUS
-    ]
-    config = {
-        "type": "CascadeRoIHead",
-        "num_stages": len(IOUS),
-        "stage_loss_weights": WEIGHTS,
-        "bbox_roi_extractor": extractor(7),
-        "bbox_head": boxes,
-        "mask_roi_extractor": extractor(14),
-        "mask_head": {"type": "FCNMaskHead", **masks, "loss_mask": {"type": "CrossEntropyLoss", "use_mask": True}},
-        "train_cfg": training,
-        "test_cfg": {
-            "score_thr": 0.05,
-            "nms": {"type": "nms", "iou_threshold": 0.5},
-            "max_per_img": 100,
-            "mask_thr_binary": 0.5,
-        },
-    }
-    return build("detection", _configured(config))
 
 
 def draw(module: nn.Module, name: str) -> None:

@@ -17,11 +17,12 @@ from torchmetrics import MeanMetric, SumMetric
 from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
 from scaling.data.batch import Objects, normalise
-from scaling.heads.detection import MULTIPLE, ROIS, Sample, build_head
+from scaling.heads.cascade import ROIS
+from scaling.heads.detection import MULTIPLE, Sample, Things, build_head
 from scaling.heads.openmmlab import ready
 from scaling.optim import adamw
 from scaling.recipe import BadInput, Recipe
-from scaling.tasks.detection_scores import AveragePrecision, backend
+from scaling.tasks import detection_scores
 from scaling.tasks.sliding import padded
 
 MOST_TOKENS = 2**18  # of an image, unless the environment says otherwise
@@ -37,11 +38,11 @@ class Detect(L.LightningModule):
     is drawn by chance that follows from seed, step and the image's boxes: neither from how a batch is cut, nor from
     where a run was cut off.
 
-    After an evaluation, `results()` gives test_box_loss, which is the losses of the region proposals and of the boxes of
-    all stages; test_mask_loss, of the masks of all stages; and test_loss, their sum [nats], all weighted as in training
-    and means over images. Only the cross-entropies in them are nats strictly; box regression adds smooth absolute
-    differences. The regions of an image are the same in every evaluation. Then what AveragePrecision gives [%], and
-    skipped_test_later as Classify has it.
+    After an evaluation, `results()` gives test_box_loss, the losses of the region proposals and of the boxes of all
+    stages; test_mask_loss, those of the masks of all stages; and test_loss, their sum [nats]: weighted as in training,
+    means over images, and over the same regions in every evaluation. Only the cross-entropies in them are nats
+    strictly; how far boxes are off is added as smooth absolute differences. Then average precisions as detection_scores
+    has them [%], and skipped_test_later as Classify has it.
     """
 
     def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
@@ -61,13 +62,13 @@ class Detect(L.LightningModule):
         self.head: Any = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, rois)
         self.channels_last = False
         self.box_loss, self.mask_loss, self.left_out = MeanMetric(), MeanMetric(), SumMetric()
-        self.average_precision = AveragePrecision(self.names)
+        self.average_precision = detection_scores.AveragePrecision(self.names)
 
     @staticmethod
     def check() -> None:
         """Raise BadInput where OpenMMLab's heads or COCO's metric are not installed."""
         ready()
-        backend()
+        detection_scores.check()
 
     def forward(self, image_BCHW: Tensor) -> list[Found]:
         """uint8 images (B, 3, H, W) to what is found in each, as predict has it, at their size."""
@@ -99,8 +100,8 @@ class Detect(L.LightningModule):
             truth = batch.truth[n] if batch.truth else {"size": (height, width)}
             original = (int(truth["size"][0]), int(truth["size"][1]))
             own = str(truth["image_id"]).encode() if batch.truth else _bytes(batch.boxes[n][~batch.crowd[n]])
-            things = (batch.boxes[n], batch.labels[n], batch.masks[n], batch.crowd[n])
-            samples.append(Sample((height, width), original, *things, seed=zlib.crc32(own, zlib.crc32(key.encode()))))
+            things = Things(batch.boxes[n], batch.labels[n], batch.masks[n], batch.crowd[n])
+            samples.append(Sample((height, width), original, things, zlib.crc32(own, zlib.crc32(key.encode()))))
         return samples
 
     def _evaluate(self, batch: Objects, batch_idx: int) -> None:
@@ -129,8 +130,8 @@ class Detect(L.LightningModule):
 
     @torch.no_grad()
     def predict(self, batch: Objects) -> list[Found]:
-        """What is found in each image of a batch, best first, on the CPU and at the image's own size: boxes (N, 4) x0 y0
-        x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
+        """What is found in each image of a batch, best first, on the CPU and at the image's own size: boxes (N, 4)
+        x0 y0 x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
         found: list[Found] = []
         for part in alike(batch):
             found += self._said(part.image_BCHW, self._samples(part), detections=True)[1]

@@ -1,0 +1,148 @@
+"""Detection beside torchvision's Mask R-CNN on the same backbone and the same maps: time and memory of a training step
+and of looking at an image.
+
+Ours is a cascade: three stages of boxes and masks where torchvision's has one, so the ratio to expect is above 1.
+Both learn from as many regions, and both take a step in turn, in one process.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from experiments.benchmarks.switches import peak_of
+from experiments.cli import resolve
+from scaling.data.batch import Draw, normalise
+from scaling.data.module import Images
+from scaling.heads.detection import STRIDES, Neck
+from scaling.recipe import Recipe
+from scaling.tasks.detect import Detect
+
+TURNS, WARM, BATCH = 5, 1, 8
+PATCHES = (16, 8, 4)
+
+
+class Maps(nn.Module):
+    """A backbone and the neck of our head, as torchvision wants them: maps by name."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        task = Detect(recipe, 1)
+        self.backbone, self.neck, self.out_channels = task.backbone, task.head.neck, recipe.head_channels
+        assert isinstance(self.neck, Neck)
+
+    def forward(self, image_BCHW: Tensor) -> dict[str, Tensor]:
+        size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
+        found = self.neck(self.backbone(image_BCHW).grid_BDhw, size)
+        return {str(number): map_BChw for number, map_BChw in enumerate(found)}
+
+
+def detection() -> Table:
+    """Medians of a step in training and of an image in evaluation, ours over torchvision's; the share of our step that
+    is not the backbone's; and what a step adds to memory."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    heads = ("patch", "step [ms]", "over tv", "outside", "image [ms]", "over tv", "step [MB]", "over tv")
+    table = Table(*heads, title=f"shapes.det_nano, batch {BATCH}, {device}; tv: torchvision's Mask R-CNN")
+    for patch in PATCHES:
+        recipe = resolve("shapes.det_nano", patch, {"batch": BATCH, "train_images": 64, "test_images": 8})[0]
+        steps, looks = _ours_and_theirs(recipe, device)
+        step, look = _in_turn(steps, device), _in_turn(looks, device)
+        peak = {name: peak_of(call, device) for name, call in steps.items() if name != "backbone"}
+        table.add_row(
+            str(patch), f"{1000 * step['ours']:.0f}", f"{step['ours'] / step['tv']:.2f}",
+            f"{100 * (1 - step['backbone'] / step['ours']):.0f} %", f"{1000 * look['ours'] / BATCH:.1f}",
+            f"{look['ours'] / look['tv']:.2f}", f"{peak['ours'] / 1e6:.0f}", f"{peak['ours'] / max(1, peak['tv']):.2f}",
+        )  # fmt: skip
+    return table
+
+
+Calls = dict[str, Callable[[], None]]
+
+
+def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
+    data = Images(recipe)
+    data.prepare()
+    train = data.train_set.__getitems__([Draw(0, n) for n in range(BATCH)])
+    test = data.test_set.__getitems__([Draw(0, n) for n in range(BATCH)])
+    ours: Any = Detect(recipe, 1).to(device).train()
+    theirs, eyes = _torchvision(recipe).to(device).train(), _torchvision(recipe).to(device).eval()
+    image_BCHW = train.image_BCHW.to(device)
+    targets = [
+        {"boxes": b.to(device), "labels": k.to(device) + 1, "masks": m.to(device)}
+        for b, k, m in zip(train.boxes, train.labels, train.masks, strict=True)
+    ]
+    held: Any = Detect(recipe, 1).to(device).eval()
+
+    def step() -> None:
+        ours.zero_grad()
+        ours.training_step(_moved(train, device), 0).backward()
+
+    def their_step() -> None:
+        theirs.zero_grad()
+        sum(theirs(list(normalise(image_BCHW)), targets).values()).backward()
+
+    def backbone() -> None:
+        ours.zero_grad()
+        ours.backbone(normalise(image_BCHW)).grid_BDhw.sum().backward()
+
+    def look() -> None:
+        held.predict(_moved(test, device))
+
+    @torch.no_grad()
+    def their_look() -> None:
+        eyes(list(normalise(test.image_BCHW.to(device))))
+
+    return {"ours": step, "tv": their_step, "backbone": backbone}, {"ours": look, "tv": their_look}
+
+
+def _moved(batch: Any, device: str) -> Any:
+    from lightning.fabric.utilities.apply_func import move_data_to_device
+
+    return move_data_to_device(batch, torch.device(device))
+
+
+def _torchvision(recipe: Recipe) -> Any:
+    """Mask R-CNN with anchors, regions and widths as ours has them."""
+    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+    from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+    from torchvision.ops import MultiScaleRoIAlign
+
+    levels = [*STRIDES, 2 * STRIDES[-1]]
+    names = [str(number) for number in range(len(STRIDES))]
+    rois, c = min(512, recipe.image), recipe.head_channels
+    return MaskRCNN(
+        Maps(recipe),
+        box_head=TwoMLPHead(49 * c, 4 * c),
+        box_predictor=FastRCNNPredictor(4 * c, recipe.classes + 1),
+        mask_head=MaskRCNNHeads(c, (c,) * 4, 1),
+        mask_predictor=MaskRCNNPredictor(c, c, recipe.classes + 1),
+        min_size=recipe.image,
+        max_size=recipe.image,
+        image_mean=[0.0] * 3,
+        image_std=[1.0] * 3,
+        rpn_anchor_generator=AnchorGenerator(tuple((8 * s,) for s in levels), ((0.5, 1.0, 2.0),) * len(levels)),
+        box_roi_pool=MultiScaleRoIAlign(names, 7, 0),
+        mask_roi_pool=MultiScaleRoIAlign(names, 14, 0),
+        rpn_batch_size_per_image=rois // 2,
+        box_batch_size_per_image=rois,
+    )
+
+
+def _in_turn(calls: Calls, device: str) -> dict[str, float]:
+    """Median seconds of each, a call of each in turn."""
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(WARM + TURNS):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if turn >= WARM:
+                took[name].append(time.perf_counter() - began)
+    return {name: statistics.median(seconds) for name, seconds in took.items()}
