@@ -4,7 +4,7 @@ from scaling.recipe import Recipe
 
 
 def adventurer_nano(patch: int) -> Recipe:
-    """Cascade Mask R-CNN on Adventurer of width 48, 3 blocks, from scratch on crops of 128 px at jittered scales.
+    """Cascade Mask R-CNN on Adventurer of width 48, 3 blocks, from scratch on whole images at a short side of 256 px.
     Run: python experiments/run.py nuclei.adventurer_nano --patch 8 --data-root /data/nuclei."""
     return Recipe(
         task="detect",
@@ -13,16 +13,16 @@ def adventurer_nano(patch: int) -> Recipe:
         data="nuclei",
         data_root="nuclei",
         backbone="adventurer_nano",
-        image=128,
+        image=256,
         short_side=256,
         patch=patch,
         classes=1,
-        epochs=12,
-        batch=8,
-        augment="jitter_crop",
+        epochs=5,
+        batch=4,
+        augment="flip",
         lr=1e-3,
-        warmup_epochs=1.0,
+        warmup_epochs=0.5,
         schedule="steps",
-        milestones="9,11",
+        milestones="4",
         position="sincos",
     )

@@ -58,9 +58,9 @@ def det_nano(patch: int) -> Recipe:
         head_channels=32,
         image=64,
         objects=4,
-        batch=16,
+        batch=8,
         epochs=1,
-        train_images=4096,
+        train_images=2560,
         test_images=256,
         lr=1e-3,
     )

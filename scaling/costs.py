@@ -90,8 +90,8 @@ def upernet_flops(width: int, image: int, patch: int, classes: int, channels: in
 
 
 def cascade_flops(width: int, sides: tuple[int, int], patch: int, classes: int, channels: int) -> int:
-    """FLOPs of Cascade Mask R-CNN (scaling/heads/detection.py) in detecting, on an image of these sides [px], with 1,000
-    proposals and 100 detections, the most there are. width: of the backbone's map; channels: the head's."""
+    """FLOPs of Cascade Mask R-CNN (scaling/heads/detection.py) in detecting, on an image of these sides [px], with
+    1,000 proposals and 100 detections, the most there are. width: of the backbone's map; channels: the head's."""
     at = [-(-sides[0] // stride) * -(-sides[1] // stride) for stride in (*PYRAMID, 2 * PYRAMID[-1])]
     c, hidden = channels, 4 * channels
     total = _doublings(width, (sides[0] // patch) * (sides[1] // patch), patch)

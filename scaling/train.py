@@ -36,13 +36,14 @@ from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
 from scaling.sharding import shard_when_built, sharded_strategy
 from scaling.start import KEYS, find_start, save_weights, start_from
 from scaling.tasks.classify import Classify
+from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
 
 # A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
 #     results() -> test_loss and metrics    check(): Raises BadInput where it cannot be built here
 #     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
 #     as_coco(batch, categories) -> detections as COCO's results, where there are any
-TASKS: dict[str, Any] = {"classify": Classify, "segment": Segment}
+TASKS: dict[str, Any] = {"classify": Classify, "detect": Detect, "segment": Segment}
 FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
 Report = Callable[[Event], None]
 

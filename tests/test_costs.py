@@ -11,6 +11,7 @@ from scaling import costs
 from scaling.backbones import Features, build_backbone
 from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES
+from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
 
 TABLE7 = Path(costs.__file__).parents[1] / "analysis" / "published" / "table7_models.csv"
@@ -103,3 +104,20 @@ def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image,
         task.head(features, (image, image))
     head = costs.recipe_flops(recipe) - costs.flops("deit_nano", image, patch, 0)
     assert head == pytest.approx(counter.get_total_flops(), rel=0.005)
+
+
+@pytest.mark.parametrize("patch", [2, 4, 16, 32])
+def test_the_flops_of_cascade_mask_rcnn_agree_with_torchs_counter(patch):
+    recipe = Recipe(
+        task="detect", head="cascade", backbone="deit_nano", image=64, patch=patch, classes=7, head_channels=16
+    )
+    head = Detect(recipe, 1).eval().head
+    side = 64 // patch
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        head.rpn(head.neck(torch.zeros(1, 48, side, side), (64, 64)))
+        for box_head, mask_head in zip(head.roi.bbox_head, head.roi.mask_head, strict=True):
+            box_head(torch.zeros(costs.PROPOSALS, 16, 7, 7))
+            mask_head(torch.zeros(costs.DETECTIONS, 16, 14, 14))
+    assert costs.cascade_flops(48, (64, 64), patch, 7, 16) == pytest.approx(counter.get_total_flops(), rel=0.005)
+    backbone = costs.flops("deit_nano", 64, patch, 0)
+    assert costs.recipe_flops(recipe) == backbone + costs.cascade_flops(48, (64, 64), patch, 7, 16)

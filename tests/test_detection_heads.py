@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN: it is mmdet's, agrees with torchvision's parts and a slow reference, and is alike at every patch."""
+"""Cascade Mask R-CNN: it is mmdet's, agrees with torchvision's parts and a slow reference, at every patch alike."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms, box_iou, roi_align
 
 from scaling.backbones import Features
 from scaling.data import shapes
-from scaling.heads.cascade import IOUS, STDS, STRIDES, WEIGHTS, rpn_settings, roi_settings, training_proposals
+from scaling.heads.cascade import IOUS, STDS, STRIDES, WEIGHTS, roi_settings, rpn_settings, training_proposals
 from scaling.heads.detection import Masks, Neck, Sample, Things, build_head
 from scaling.heads.openmmlab import ready
 
@@ -152,23 +152,21 @@ def test_of_boxes_that_overlap_the_best_is_kept_as_torchvisions_batched_nms_does
 def test_regions_are_cut_from_the_level_and_with_the_numbers_of_torchvisions_align():
     extractor = head().roi.bbox_roi_extractor[0]
     g = torch.Generator().manual_seed(0)
-    maps = [torch.randn(2, CHANNELS, 512 // s, 512 // s, generator=g) for s in STRIDES]
-    boxes = torch.cat([random_boxes(20, 1, 300, 20), random_boxes(20, 2, 100, 30), random_boxes(9, 3, 20, 400)])
+    maps = [torch.randn(2, CHANNELS, 768 // s, 768 // s, generator=g) for s in STRIDES]
+    boxes = torch.cat([random_boxes(20, 1, 300, 20), random_boxes(20, 2, 250, 225), random_boxes(9, 3, 200, 460)])
     number = torch.arange(len(boxes)) % 2
-    got = extractor(maps, torch.cat([number[:, None].float(), boxes], 1))
-    levels = extractor.map_roi_levels(torch.cat([number[:, None].float(), boxes], 1), 4)
+    regions = torch.cat([number[:, None].float(), boxes], 1)
+    got, levels = extractor(maps, regions), extractor.map_roi_levels(regions, 4)
     assert set(levels.tolist()) == {0, 1, 2, 3}
-    theirs = torchvision.ops.MultiScaleRoIAlign(["0", "1", "2", "3"], 7, -1)
-    by_level = torch.tensor(STRIDES)[levels]
-    for n, box in enumerate(boxes):
-        # torchvision takes the corners of cells for their centres there: half a cell further
-        moved = [box.new_zeros(0, 4), box.new_zeros(0, 4)]
-        moved[number[n]] = (box + 0.5 * by_level[n])[None]
-        (want,) = theirs({str(i): m for i, m in enumerate(maps)}, moved, [(512, 512)] * 2)
-        torch.testing.assert_close(got[n], want, rtol=1e-4, atol=1e-4)
-        aligned = roi_align(maps[levels[n]], [box[None]] if number[n] == 0 else [box[None][:0], box[None]], 7,
-                            1 / by_level[n].item(), 0, True)  # fmt: skip
-        torch.testing.assert_close(got[n], aligned[0])
+    # torchvision has the first cell's centre at 0 there, where it has its corner here
+    moved = boxes - 0.5 * torch.tensor(STRIDES)[levels][:, None]
+    for level, stride in enumerate(STRIDES):
+        theirs = torchvision.ops.MultiScaleRoIAlign(["map"], 7, -1)
+        of_it = [levels.eq(level) & number.eq(n) for n in (0, 1)]
+        want = theirs({"map": maps[level]}, [moved[kept] for kept in of_it], [(768, 768)] * 2)
+        torch.testing.assert_close(torch.cat([got[kept] for kept in of_it]), want, rtol=1e-4, atol=1e-4)
+        aligned = roi_align(maps[level], [boxes[kept] for kept in of_it], 7, 1 / stride, 0, True)
+        torch.testing.assert_close(torch.cat([got[kept] for kept in of_it]), aligned)
 
 
 def test_masks_are_pasted_where_each_pixels_centre_lies_in_the_box_nearly_as_torchvision_does():

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchmetrics import MeanMetric, SumMetric
 
@@ -21,7 +23,8 @@ from scaling.heads.cascade import ROIS
 from scaling.heads.detection import MULTIPLE, Sample, Things, build_head
 from scaling.heads.openmmlab import ready
 from scaling.optim import adamw
-from scaling.recipe import BadInput, Recipe
+from scaling.pictures import Drawn, objects_side_by_side
+from scaling.recipe import OBJECTS, BadInput, Recipe
 from scaling.tasks import detection_scores
 from scaling.tasks.sliding import padded
 
@@ -56,8 +59,8 @@ class Detect(L.LightningModule):
                 f"{recipe.backbone} takes images of {recipe.image} px only, and detection has others as well"
             )
         self.backbone = backbone
-        # A small image has no room for many regions that differ.
-        rois = min(ROIS, recipe.image)
+        # As many samples as the side of an image has pixels, up to mmdet's 512: small images hold fewer that differ.
+        rois = min(ROIS, recipe.image if recipe.augment in OBJECTS else recipe.short_side or recipe.image)
         maps = (backbone.width, backbone.stride)
         self.head: Any = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, rois)
         self.channels_last = False
@@ -106,7 +109,7 @@ class Detect(L.LightningModule):
 
     def _evaluate(self, batch: Objects, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        for part in alike(batch):
+        for part in alike(batch, multiple(self.recipe)):
             losses_B, found = self._said(part.image_BCHW, self._samples(part), losses=True, detections=True)
             for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
                 of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
@@ -133,18 +136,35 @@ class Detect(L.LightningModule):
         """What is found in each image of a batch, best first, on the CPU and at the image's own size: boxes (N, 4)
         x0 y0 x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
         found: list[Found] = []
-        for part in alike(batch):
+        for part in alike(batch, multiple(self.recipe)):
             found += self._said(part.image_BCHW, self._samples(part), detections=True)[1]
         return found
+
+    def as_coco(self, batch: Objects, categories: Sequence[int]) -> list[dict[str, Any]]:
+        """What is found in test images, as COCO has it in a file of results. categories: its number of each class."""
+        found = zip(self.predict(batch), batch.truth, strict=True)
+        return [one for said, truth in found for one in detection_scores.as_coco(said, truth["image_id"], categories)]
+
+    def picture(self, batch: Objects) -> Image.Image:
+        """The first image of a batch, what is in it and what is found."""
+        truth, (height, width) = batch.truth[0], batch.size_B2[0].tolist()
+        image = Image.fromarray(batch.image_BCHW[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy())
+        own = (int(truth["size"][1]), int(truth["size"][0]))
+        if image.size != own:
+            image = image.resize(own, Image.Resampling.BILINEAR)
+        masks_nHW = detection_scores.decoded(truth["masks"], truth["size"]).bool().numpy()
+        there = Drawn(np.asarray(truth["boxes"]).reshape(-1, 4), np.asarray(truth["labels"]), masks_nHW)
+        found = (self.predict(batch)[0][name].numpy() for name in ("boxes", "labels", "masks", "scores"))
+        return objects_side_by_side(np.asarray(image), there, Drawn(*found), self.names)
 
     def configure_optimizers(self) -> Any:
         return adamw(self, self.recipe, self.total_steps)
 
 
-def alike(batch: Objects) -> Iterator[Objects]:
-    """Neighbours of one size, without what fills them up to others': so what is said of an image does not depend on
-    which others are in its batch."""
-    sizes = [tuple(size) for size in batch.size_B2.tolist()]
+def alike(batch: Objects, step: int) -> Iterator[Objects]:
+    """Neighbours that fill the same multiples of step px, without what fills them up to others: so what is said of an
+    image does not depend on which others are in its batch."""
+    sizes = [tuple(-(-side // step) * step for side in size) for size in batch.size_B2.tolist()]
     start = 0
     for end in range(1, len(sizes) + 1):
         if end < len(sizes) and sizes[end] == sizes[start]:

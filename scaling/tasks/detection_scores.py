@@ -126,3 +126,23 @@ def decoded(runs: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Tensor:
     packed = [coco.frPyObjects(dict(r), height, width) if isinstance(r["counts"], list) else dict(r) for r in runs]
     masks = [torch.from_numpy(coco.decode(r)) for r in packed]
     return torch.stack(masks) if masks else torch.zeros((0, height, width), dtype=torch.uint8)
+
+
+def as_coco(found: Mapping[str, Tensor], image_id: int, categories: Sequence[int]) -> list[dict[str, Any]]:
+    """Detections in an image as COCO has them in a file of results. found: as in update; categories: COCO's number of
+    each class."""
+    from pycocotools import mask as coco
+
+    results = []
+    for n, (x0, y0, x1, y1) in enumerate(found["boxes"].tolist()):
+        run = coco.encode(np.asfortranarray(found["masks"][n].cpu().numpy(), np.uint8))
+        results.append(
+            {
+                "image_id": image_id,
+                "category_id": categories[int(found["labels"][n])],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "score": found["scores"][n].item(),
+                "segmentation": {"size": [int(side) for side in run["size"]], "counts": run["counts"].decode()},
+            }
+        )
+    return results

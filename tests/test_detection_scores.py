@@ -1,0 +1,204 @@
+"""COCO's average precision: the numbers of pycocotools on COCO's own files, however images are shared out."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from scaling.recipe import BadInput
+from scaling.tasks import detection_scores
+from scaling.tasks.detect import Detect
+from scaling.tasks.detection_scores import AveragePrecision
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
+
+
+def made(images=12, seed=0, ids=None):
+    """Images with random objects, crowds among them, and detections that are near them, or nowhere."""
+    from pycocotools import mask as coco
+
+    rng, sets = np.random.default_rng(seed), []
+    y, x = np.mgrid[:120, :150]
+
+    def masks(boxes):
+        centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+        return [((x - c[0]) / h[0]) ** 2 + ((y - c[1]) / h[1]) ** 2 <= 1 for c, h in zip(centre, half, strict=True)]
+
+    def boxes(n):
+        corner = rng.integers(0, 70, (n, 2))
+        return np.concatenate([corner, corner + rng.integers(4, 50 if rng.random() < 0.5 else 20, (n, 2))], 1)
+
+    for number in range(images):
+        n = int(rng.integers(0, 6)) if number else 0
+        own, labels = boxes(n).astype(float), rng.integers(0, 4, n)
+        moved = own + rng.integers(-3, 4, (n, 4)) * (rng.random((n, 1)) < 0.7)
+        moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)
+        said = np.concatenate([moved, boxes(5)]).clip(0, 120)
+        guess = np.concatenate([labels, rng.integers(0, 4, 5)])
+        own_masks, said_masks = masks(own), masks(said)
+        truth = {
+            "image_id": number if ids is None else ids[number],
+            "size": (120, 150),
+            "boxes": torch.tensor(own, dtype=torch.float32).view(-1, 4),
+            "labels": torch.tensor(labels),
+            "crowd": torch.tensor(rng.random(n) < 0.15),
+            "area": torch.tensor([float(m.sum()) for m in own_masks]),
+            "masks": [coco.encode(np.asfortranarray(m, np.uint8)) for m in own_masks],
+        }
+        found = {
+            "boxes": torch.tensor(said, dtype=torch.float32),
+            "scores": torch.tensor(rng.integers(1, 20, len(said)) / 20, dtype=torch.float32),  # some are equal
+            "labels": torch.tensor(guess),
+            "masks": torch.from_numpy(np.stack(said_masks)),
+        }
+        sets.append((found, truth))
+    return sets
+
+
+def counted(sets, names="abcde"):
+    metric = AveragePrecision(names)
+    for found, truth in sets:
+        metric.update(found, truth)
+    values = metric.compute()
+    metric.reset()
+    assert metric.compute() == {}
+    return values
+
+
+def by_pycocotools(sets, kind):
+    """COCOeval on COCO's own files; AP by class, then its twelve numbers."""
+    from pycocotools import mask as coco
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    data = {"images": [], "annotations": [], "categories": [{"id": k + 1} for k in range(4)], "info": {}}
+    results = []
+    for found, truth in sets:
+        data["images"].append({"id": truth["image_id"] + 1, "height": 120, "width": 150})
+        for n, (x0, y0, x1, y1) in enumerate(truth["boxes"].tolist()):
+            data["annotations"].append(
+                {
+                    "id": len(data["annotations"]) + 1,
+                    "image_id": truth["image_id"] + 1,
+                    "category_id": int(truth["labels"][n]) + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": float(truth["area"][n]),
+                    "iscrowd": int(truth["crowd"][n]),
+                    "segmentation": truth["masks"][n],
+                }
+            )
+        for n, (x0, y0, x1, y1) in enumerate(found["boxes"].tolist()):
+            one = {"image_id": truth["image_id"] + 1, "category_id": int(found["labels"][n]) + 1}
+            run = coco.encode(np.asfortranarray(found["masks"][n].numpy(), np.uint8))
+            box = {"bbox": [x0, y0, x1 - x0, y1 - y0]} if kind == "bbox" else {"segmentation": run}
+            results.append({**one, **box, "score": found["scores"][n].item()})
+    truths = COCO()
+    truths.dataset = data
+    truths.createIndex()
+    counting = COCOeval(truths, truths.loadRes(results), kind)
+    counting.evaluate()
+    counting.accumulate()
+    counting.summarize()
+    return [counting.eval["precision"][:, :, k, 0, -1].mean() for k in range(4)], counting.stats
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_average_precisions_are_those_of_pycocotools_on_cocos_own_files(seed, capsys):
+    sets = made(seed=seed)
+    values = counted(sets)
+    for kind, theirs in (("box", "bbox"), ("mask", "segm")):
+        of_class, stats = by_pycocotools(sets, theirs)
+        wanted = dict(zip(["", "50", "75", "_small", "_medium", "_large"], stats[:6], strict=True))
+        wanted |= {f"_{name}": ap for name, ap in zip("abcd", of_class, strict=True)}
+        got = {name.removeprefix(f"{kind}_ap"): value for name, value in values.items() if name.startswith(kind)}
+        assert got == pytest.approx({name: 100 * ap for name, ap in wanted.items() if ap >= 0}, abs=1e-4)
+        assert 10 < got[""] < 95
+    assert any(truth["crowd"].any() for _, truth in sets)
+
+
+def test_what_is_just_as_it_is_has_a_precision_of_100_and_a_crowd_is_not_held_against_it():
+    sets = made()
+    perfect = []
+    for _, truth in sets:
+        masks = detection_scores.decoded(truth["masks"], truth["size"]).bool()
+        kept = ~truth["crowd"]
+        found = {"boxes": truth["boxes"][kept], "labels": truth["labels"][kept], "masks": masks[kept]}
+        perfect.append(({**found, "scores": torch.ones(int(kept.sum()))}, truth))
+    values = counted(perfect)
+    assert {round(value, 4) for value in values.values()} == {100.0}
+    nothing = [({name: value[:0] for name, value in found.items()}, truth) for found, truth in perfect]
+    assert set(counted(nothing).values()) == {0.0}
+
+
+def test_an_overlap_of_exactly_a_threshold_counts_as_in_coco():
+    """torchmetrics' own thresholds are float32, and its 0.6 is above 0.6."""
+    truth = {**made(1)[0][1], "boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0])}
+    mask = torch.zeros(1, 120, 150, dtype=torch.bool)
+    mask[0, :10, :10] = True
+    from pycocotools import mask as coco
+
+    truth |= {"crowd": torch.tensor([False]), "area": torch.tensor([100.0])}
+    truth["masks"] = [coco.encode(np.asfortranarray(mask[0].numpy(), np.uint8))]
+    half = mask.clone()
+    half[0, 6:] = False
+    box = torch.tensor([[0.0, 0, 10, 6]])
+    values = counted([({"boxes": box, "scores": torch.ones(1), "labels": torch.tensor([0]), "masks": half}, truth)])
+    assert values["box_ap"] == pytest.approx(30)  # 0.5, 0.55 and 0.6 of ten
+    assert values["mask_ap"] == pytest.approx(30)
+
+
+@pytest.mark.parametrize("form", ["compressed", "text", "numbers"])
+def test_run_lengths_are_read_in_any_of_cocos_forms(form):
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1:3, 2:4] = 1
+    from pycocotools import mask as coco
+
+    packed = coco.encode(np.asfortranarray(mask))
+    counts = {"compressed": packed["counts"], "text": packed["counts"].decode(), "numbers": [9, 2, 2, 2, 5]}[form]
+    assert torch.equal(
+        detection_scores.decoded([{"size": [4, 5], "counts": counts}], (4, 5))[0], torch.from_numpy(mask)
+    )
+    assert detection_scores.decoded([], (4, 5)).shape == (0, 4, 5)
+
+
+def test_the_order_of_images_makes_no_difference():
+    sets = made()
+    assert counted(sets[::-1]) == counted(sets)
+
+
+def test_processes_with_unlike_numbers_of_images_count_together(tmp_path):
+    """gloo on the CPU; one of them has an image more, in which torchmetrics would wait for the other."""
+    script = (
+        "import json, sys\n"
+        "from torch import distributed\n"
+        "from tests.test_detection_scores import AveragePrecision, made\n"
+        "rank = int(sys.argv[1])\n"
+        f"distributed.init_process_group('gloo', init_method='file://{tmp_path}/meet', rank=rank, world_size=2)\n"
+        "metric = AveragePrecision('abcde')\n"
+        "for found, truth in made(7)[rank::2]:\n"
+        "    metric.update(found, truth)\n"
+        "print(json.dumps(metric.compute()))\n"
+        "distributed.destroy_process_group()\n"
+    )
+    command = [sys.executable, "-c", script]
+    started = [subprocess.Popen([*command, str(n)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for n in range(2)]
+    said = [json.loads(process.communicate(timeout=240)[0]) for process in started]
+    assert said == [counted(made(7))] * 2
+
+
+@pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="needs faster-coco-eval")
+def test_faster_coco_eval_gives_the_same_numbers(monkeypatch):
+    fast = counted(made())
+    monkeypatch.setattr(detection_scores, "FASTER", detection_scores.COCO)
+    assert fast == pytest.approx(counted(made()), abs=1e-6)
+
+
+def test_without_pycocotools_the_command_that_installs_it_is_said(monkeypatch):
+    monkeypatch.setattr(detection_scores, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match="EXTRAS=dev,dense"):
+        Detect.check()
