@@ -194,3 +194,26 @@ def test_an_extended_embedding_takes_other_sizes_too():
     assert backbone(torch.zeros(1, 3, 48, 32)).grid_BDhw.shape == (1, 48, 12, 8)
     with pytest.raises(BadInput, match="patches of 16 px do not tile images of 40 x 32 px"):
         backbone(torch.zeros(1, 3, 40, 32))
+
+
+@pytest.mark.parametrize("position", ["learned", "sincos"])
+def test_resampled_positions_are_kept_for_the_next_image_of_that_size_and_not_beyond_a_step(position, monkeypatch):
+    from scaling.backbones import adventurer
+
+    calls, resample = [], adventurer.resample_abs_pos_embed
+    monkeypatch.setattr(adventurer, "resample_abs_pos_embed", lambda *a, **k: calls.append(1) or resample(*a, **k))
+    backbone = build_backbone(Recipe(backbone="adventurer_nano", image=32, patch=8, position=position))
+    wide = IMAGE[:, :, :24]
+    with torch.no_grad():
+        first, again = backbone(wide), backbone(wide)
+        assert torch.equal(first.grid_BDhw, again.grid_BDhw)
+        assert len(calls) == 1
+        backbone(IMAGE[:, :, :16])
+        backbone(wide)
+        assert len(calls) == 3
+    if position == "learned":
+        backbone(wide).grid_BDhw.sum().backward()
+        assert backbone.net.pos_embed.grad.abs().sum() > 0
+        with torch.no_grad():
+            backbone.net.pos_embed.add_(1)
+            assert not torch.allclose(backbone(wide).grid_BDhw, first.grid_BDhw)

@@ -92,6 +92,7 @@ class Adventurer(nn.Module):
             Block(size, FLIPS[flip](n), drop_path * n / max(size.depth - 1, 1)) for n in range(size.depth)
         )
         self.grad_checkpointing = False
+        self._resampled: tuple[tuple, Tensor] | None = None  # positions of the last other grid, and for which
         self.norm_f: nn.Module = RMSNorm(size.width)
         self.head_drop = nn.Dropout(dropout)
         self.head: nn.Module = nn.Linear(size.width, classes) if classes else nn.Identity()
@@ -137,11 +138,18 @@ class Adventurer(nn.Module):
         return torch.cat([x_BLD, cls_B1D], 1) + self._positions(check_image(image_BCHW, self.patch))
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """(1, h w + 1, D): the model's own, resampled (bicubic) where the grid is another; the class token's last."""
+        """(1, h w + 1, D): the model's own, resampled (bicubic) where the grid is another; the class token's last. Those
+        of the last grid are kept while nothing learns from them: images of one size come one after the other."""
         if grid == (self.grid, self.grid):
             return self.pos_embed
+        learning = self.pos_embed.requires_grad and torch.is_grad_enabled()
+        key = (grid, self.pos_embed._version, self.pos_embed.device, torch.is_inference_mode_enabled())
+        if not learning and self._resampled is not None and self._resampled[0] == key:
+            return self._resampled[1]
         grid_1LD, cls_11D = self.pos_embed[:, :-1], self.pos_embed[:, -1:]
-        return torch.cat([resample_abs_pos_embed(grid_1LD, list(grid), num_prefix_tokens=0), cls_11D], 1)
+        found = torch.cat([resample_abs_pos_embed(grid_1LD, list(grid), num_prefix_tokens=0), cls_11D], 1)
+        self._resampled = None if learning else (key, found)
+        return found
 
     def _through(self, layer: nn.Module, x_BLD: Tensor) -> Tensor:
         if self.grad_checkpointing and torch.is_grad_enabled():
