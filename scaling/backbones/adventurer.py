@@ -138,12 +138,13 @@ class Adventurer(nn.Module):
         return torch.cat([x_BLD, cls_B1D], 1) + self._positions(check_image(image_BCHW, self.patch))
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """(1, h w + 1, D): the model's own, resampled (bicubic) where the grid is another; the class token's last. Those
-        of the last grid are kept while nothing learns from them: images of one size come one after the other."""
+        """(1, h w + 1, D): the model's own, resampled (bicubic) where the grid is another; the class token's last.
+        Those of the last grid are kept while nothing learns from them: images of one size come after each other."""
         if grid == (self.grid, self.grid):
             return self.pos_embed
         learning = self.pos_embed.requires_grad and torch.is_grad_enabled()
-        key = (grid, self.pos_embed._version, self.pos_embed.device, torch.is_inference_mode_enabled())
+        now = (self.pos_embed._version, self.pos_embed.device, torch.is_inference_mode_enabled())
+        key = (grid, *now)
         if not learning and self._resampled is not None and self._resampled[0] == key:
             return self._resampled[1]
         grid_1LD, cls_11D = self.pos_embed[:, :-1], self.pos_embed[:, -1:]
