@@ -1,5 +1,7 @@
 """AdamW's groups and the schedule: which parameter learns how fast, and which decays."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -105,3 +107,12 @@ def test_the_schedule_scales_every_group_alike_from_the_peak():
         optimiser.step()
         schedule.step()
     assert torch.tensor(peaks).unique().numel() == DEPTH + 2
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_gradients_are_clipped_in_mixed_precision_too(tiny, tmp_path, clip):
+    """The default on a GPU: Lightning refuses it with a fused optimiser that says it can unscale."""
+    from scaling.train import Settings, train
+
+    recipe = replace(tiny, precision="bf16-mixed", clip=clip, epochs=1)
+    assert train(recipe, tmp_path, Settings(accelerator="cpu", threads=1, workers=0)).status == "finished"

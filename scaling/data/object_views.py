@@ -59,7 +59,7 @@ class View(NamedTuple):
 
 def multiple(recipe: Recipe) -> int:
     """What the sides of a batch are multiples of [px]: patches tile it, and so does the pyramid's coarsest map."""
-    return math.lcm(recipe.patch, STRIDE)
+    return math.lcm(recipe.patch, STRIDE, recipe.extend or 1)
 
 
 def frame_of(size: tuple[int, int], recipe: Recipe, augment: str, draw: Draw) -> Frame:
