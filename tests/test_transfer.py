@@ -185,7 +185,7 @@ def test_an_extended_model_is_the_coarse_one_but_for_its_positions(tmp_path, nam
     image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert backbone(image).grid_BDhw.shape == (2, WIDTH, 4, 4)
-        tokens_BLD = backbone.weights_module.patch_embed(image)
+        tokens_BLD = backbone.weights_module.patch_embed(image).reshape(2, -1, WIDTH)  # timm's as a map, ours as a row
     assert tokens_BLD.shape == (2, 4 * 4, WIDTH)
     # No more than the 2 x 2 coarse ones say:
     assert torch.linalg.matrix_rank(tokens_BLD, rtol=1e-4).tolist() == [2 * 2, 2 * 2]
