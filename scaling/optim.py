@@ -52,8 +52,8 @@ def adamw(task: Any, recipe: Recipe, total_steps: int) -> dict[str, Any]:
     lr = recipe.peak_lr
     groups = parameter_groups(task, recipe.weight_decay, lr, recipe.layer_decay)
     optimiser = torch.optim.AdamW(groups, lr=lr, betas=(recipe.beta1, recipe.beta2), fused=True)
-    # Lightning's mixed precision clips no gradients that an optimiser would unscale itself. Nothing is scaled here: that
-    # is for float16, and ours is bfloat16.
+    # Lightning's mixed precision clips no gradients that an optimiser would unscale itself. Nothing is scaled here:
+    # that is for float16, and ours is bfloat16.
     optimiser._step_supports_amp_scaling = False  # type: ignore[attr-defined]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_share(recipe, step, total_steps))
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

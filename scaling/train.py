@@ -40,7 +40,7 @@ from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
 
 # A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
-#     results() -> test_loss and metrics    check(): Raises BadInput where it cannot be built here
+#     results() -> test_loss and metrics    check(recipe): Raises BadInput where it cannot be built here
 #     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
 #     as_coco(batch, categories) -> detections as COCO's results, where there are any
 TASKS: dict[str, Any] = {"classify": Classify, "detect": Detect, "segment": Segment}
@@ -124,7 +124,7 @@ def train(
     """
     settings, results = settings or Settings(), Path(results)
     task = TASKS[recipe.task]
-    task.check()
+    task.check(recipe)
     if settings.save_predictions and not hasattr(task, "picture"):
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     if settings.export_coco and not hasattr(task, "as_coco"):

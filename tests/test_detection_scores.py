@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scaling.recipe import BadInput
+from scaling.recipe import BadInput, Recipe
 from scaling.tasks import detection_scores
 from scaling.tasks.detect import Detect
 from scaling.tasks.detection_scores import AveragePrecision
@@ -201,4 +201,4 @@ def test_faster_coco_eval_gives_the_same_numbers(monkeypatch):
 def test_without_pycocotools_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(detection_scores, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match="EXTRAS=dev,dense"):
-        Detect.check()
+        Detect.check(Recipe())

@@ -80,3 +80,12 @@ def test_the_record_has_losses_of_boxes_and_masks_whose_sum_is_the_runs(finished
     assert record.test_loss == pytest.approx(parts)
     assert {"box_ap", "mask_ap", "box_ap50", "mask_ap75"} <= set(record.metrics)
     assert record.tokens == 16
+
+
+def test_an_image_of_too_many_tokens_is_refused_with_their_number_before_anything_is_written(call, tmp_path):
+    words = ["--patch", "2", "--weights", "", "--data-root", tmp_path, "--results", tmp_path / "results"]
+    done = call("experiments/run.py", "coco.adventurer_tiny", *words)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "patch 2 makes 268,800 tokens of an image of 800 x 1333 px, more than 262,144" in line
+    assert not (tmp_path / "results").exists()

@@ -43,7 +43,7 @@ class Classify(L.LightningModule):
         self.left_out = SumMetric()
 
     @staticmethod
-    def check() -> None:
+    def check(recipe: Recipe) -> None:
         """All that this task needs is there wherever the project is installed."""
 
     def forward(self, image_BCHW: Tensor) -> Tensor:

@@ -68,10 +68,11 @@ class Detect(L.LightningModule):
         self.average_precision = detection_scores.AveragePrecision(self.names)
 
     @staticmethod
-    def check() -> None:
-        """Raise BadInput where OpenMMLab's heads or COCO's metric are not installed."""
+    def check(recipe: Recipe) -> None:
+        """Raise BadInput where OpenMMLab's heads or COCO's metric are not installed, or images have too many tokens."""
         ready()
         detection_scores.check()
+        check_tokens(recipe)
 
     def forward(self, image_BCHW: Tensor) -> list[Found]:
         """uint8 images (B, 3, H, W) to what is found in each, as predict has it, at their size."""

@@ -57,7 +57,7 @@ class Segment(L.LightningModule):
         self.left_out = SumMetric()
 
     @staticmethod
-    def check() -> None:
+    def check(recipe: Recipe) -> None:
         """Raise BadInput where OpenMMLab's heads are not installed."""
         ready()
 
