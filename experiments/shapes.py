@@ -60,7 +60,7 @@ def det_nano(patch: int) -> Recipe:
         objects=4,
         batch=8,
         epochs=1,
-        train_images=2560,
+        train_images=2048,
         test_images=256,
         lr=1e-3,
     )
