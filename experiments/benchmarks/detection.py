@@ -5,8 +5,6 @@ Ours is a cascade: three stages of boxes and masks where torchvision's has one, 
 Both learn from as many regions, and both take a step in turn, in one process.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from experiments.benchmarks.switches import peak_of
+from experiments.benchmarks.switches import in_turn, peak_of
 from experiments.cli import resolve
 from scaling.data.batch import Draw, normalise
 from scaling.data.module import Images
@@ -50,7 +48,7 @@ def detection() -> Table:
     for patch in PATCHES:
         recipe = resolve("shapes.det_nano", patch, {"batch": BATCH, "train_images": 64, "test_images": 8})[0]
         steps, looks = _ours_and_theirs(recipe, device)
-        step, look = _in_turn(steps, device), _in_turn(looks, device)
+        step, look = (in_turn(calls, TURNS, WARM, device == "cuda") for calls in (steps, looks))
         peak = {name: peak_of(call, device) for name, call in steps.items() if name != "backbone"}
         table.add_row(
             str(patch), f"{1000 * step['ours']:.0f}", f"{step['ours'] / step['tv']:.2f}",
@@ -132,17 +130,3 @@ def _torchvision(recipe: Recipe) -> Any:
         rpn_batch_size_per_image=rois // 2,
         box_batch_size_per_image=rois,
     )
-
-
-def _in_turn(calls: Calls, device: str) -> dict[str, float]:
-    """Median seconds of each, a call of each in turn."""
-    took: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(WARM + TURNS):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if turn >= WARM:
-                took[name].append(time.perf_counter() - began)
-    return {name: statistics.median(seconds) for name, seconds in took.items()}

@@ -48,7 +48,7 @@ def switches() -> Table:
 
 
 def _compare(table: Table, name: str, sides: str, variants: dict[str, Callable[[], None]], device: str) -> None:
-    seconds, peaks = _in_turn(variants), {switch: peak_of(step, device) for switch, step in variants.items()}
+    seconds, peaks = in_turn(variants), {switch: peak_of(step, device) for switch, step in variants.items()}
     for switch, took in seconds.items():
         ratio, memory = took / seconds["plain"], peaks[switch] / max(1, peaks["plain"])
         table.add_row(name, sides, switch, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
@@ -103,13 +103,18 @@ def _step(
     return step
 
 
-def _in_turn(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
+def in_turn(
+    variants: dict[str, Callable[[], None]], turns: int = TURNS, warm: int = WARM, cuda: bool = False
+) -> dict[str, float]:
+    """Median seconds of each, a call of each in turn; the first `warm` are not counted. cuda: wait for the device."""
     seconds: dict[str, list[float]] = {switch: [] for switch in variants}
-    for turn in range(WARM + TURNS):
+    for turn in range(warm + turns):
         for switch, step in variants.items():
             began = time.perf_counter()
             step()
-            if turn >= WARM:
+            if cuda:
+                torch.cuda.synchronize()
+            if turn >= warm:
                 seconds[switch].append(time.perf_counter() - began)
     return {switch: statistics.median(took) for switch, took in seconds.items()}
 
