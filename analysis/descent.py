@@ -1,6 +1,6 @@
 """Descent: least-squares and Huber fits of small curves, many at once, and how far a parameter may move.
 
-Levenberg-Marquardt (Marquardt 1963) over a batch of problems, with lower bounds. A batch is the starts of one fit,
+Levenberg-Marquardt (Marquardt 1963) over a batch of problems, with bounds. A batch is the starts of one fit,
 the two ends of every interval, or the refits of a bootstrap: numpy then works on all of them in one go.
 Letters: S problems (R those still under way), N data, K parameters.
 """
@@ -28,6 +28,7 @@ class Valley(NamedTuple):
     theta_SK: Array
     cost_S: Array  # sum over data of r^2, or of twice Huber's function
     converged_S: NDArray[np.bool_]
+    slope_S: Array  # there: the greatest cosine between the residuals and a way to change them [1]
 
 
 def huber(r: Array, delta: float) -> Array:
@@ -41,15 +42,15 @@ def huber(r: Array, delta: float) -> Array:
 def descend(
     residual: Residual,
     theta_SK: Array,
-    low_K: Array,
+    bounds_2K: Array,
     free_SK: NDArray[np.bool_] | None = None,
     delta: float = np.inf,
     flat: float = 1e-2 * FLAT,
     steps: int = 300,
 ) -> Valley:
-    """Go down from each start to the valley's floor, above low_K; parameters that are not free stay as they are.
+    """Go down from each start to the valley's floor, between bounds_2K; parameters that are not free stay as they are.
     Stops where the gradient is `flat` beside the residuals, where no step goes down, or after `steps`."""
-    theta_SK = np.maximum(np.array(theta_SK, dtype=float), low_K)
+    theta_SK = np.clip(np.array(theta_SK, dtype=float), *bounds_2K)
     free_SK = np.ones(theta_SK.shape, dtype=bool) if free_SK is None else free_SK
     live = np.arange(len(theta_SK))
     r_SN, J_SNK, cost_S = _look(residual, theta_SK, live, delta)
@@ -57,13 +58,13 @@ def descend(
     slope_S = np.full(len(theta_SK), np.inf)
     for _ in range(steps):
         step_RK, slope_S[live] = _step(
-            theta_SK[live], r_SN[live], J_SNK[live], low_K, free_SK[live], damp_S[live], delta
+            theta_SK[live], r_SN[live], J_SNK[live], bounds_2K, free_SK[live], damp_S[live], delta
         )
         going_R = (slope_S[live] > flat) & (damp_S[live] < 1e9)
         live, step_RK = live[going_R], step_RK[going_R]
         if not len(live):
             break
-        tried_RK = np.maximum(theta_SK[live] + step_RK, low_K)
+        tried_RK = np.clip(theta_SK[live] + step_RK, *bounds_2K)
         r_RN, J_RNK, cost_R = _look(residual, tried_RK, live, delta)
         # Equal costs count as no step: at the floor they are rounding, and would go on for ever.
         better_R = cost_R < cost_S[live]
@@ -71,18 +72,25 @@ def descend(
         taken = live[better_R]
         theta_SK[taken], cost_S[taken] = tried_RK[better_R], cost_R[better_R]
         r_SN[taken], J_SNK[taken] = r_RN[better_R], J_RNK[better_R]
-    return Valley(theta_SK, cost_S, (slope_S <= FLAT) & np.isfinite(cost_S))
+    return Valley(theta_SK, cost_S, (slope_S <= FLAT) & np.isfinite(cost_S), slope_S)
 
 
 def _step(
-    theta_RK: Array, r_RN: Array, J_RNK: Array, low_K: Array, free_RK: NDArray[np.bool_], damp_R: Array, delta: float
+    theta_RK: Array,
+    r_RN: Array,
+    J_RNK: Array,
+    bounds_2K: Array,
+    free_RK: NDArray[np.bool_],
+    damp_R: Array,
+    delta: float,
 ) -> tuple[Array, Array]:
     """The damped step, and the slope: the greatest cosine between the residuals and a way to change them."""
     size_RN = np.maximum(np.abs(r_RN), 1e-300)
     weight_RN = np.ones_like(size_RN) if np.isinf(delta) else np.minimum(1.0, delta / size_RN)
     wJ_RNK = weight_RN[:, :, None] * J_RNK
     g_RK = np.matmul(r_RN[:, None, :], wJ_RNK)[:, 0]
-    held_RK = ~free_RK | ((theta_RK <= low_K) & (g_RK > 0))  # at its bound and pushed outwards
+    low_K, high_K = bounds_2K
+    held_RK = ~free_RK | ((theta_RK <= low_K) & (g_RK > 0)) | ((theta_RK >= high_K) & (g_RK < 0))  # pushed outwards
     g_RK = np.where(held_RK, 0.0, g_RK)
     kept_RKK = ~held_RK[:, :, None] & ~held_RK[:, None, :]
     upper_RKK = np.where(kept_RKK, np.matmul(J_RNK.swapaxes(1, 2), wJ_RNK), 0.0)

@@ -1,58 +1,230 @@
-"""Forms: the shapes that a law can have, as functions with their slopes.
+"""Forms: the shapes that a law can have. First the laws themselves, as bare functions; then what fitting needs of them.
 
-    power    f = A x^alpha
-    shifted  f = L_inf + A x^alpha
-Letters: theta the parameters as they are fitted, z = log x; S problems, N data, K parameters.
+Letters: x any positive size (patch side p [px], tokens, FLOPs, GPU-hours); L loss [nats] or error [%]; L_inf what is
+left at the end, L_0 what knowing nothing gives (log K nats for K classes, 100 (1 - 1/K) % of errors); A, B sizes of a
+term where its x is 1; alpha, a, b exponents [1].
+Sources: shifted arXiv 2502.03738, Figure 1; m4 arXiv 2209.06640, equation 2; broken arXiv 2210.14891, equation 1 with
+one break; two variables arXiv 2203.15556, section 3.3.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.descent import Array
+FURTHEST = 700.0  # of an exponent: e^700 is the last power of ten but three that a float64 holds
+
+
+def power(x: Any, A: float, alpha: float) -> Any:
+    """A x^alpha [of A]."""
+    return A * x**alpha
+
+
+def shifted(x: Any, L_inf: float, A: float, alpha: float) -> Any:
+    """L_inf + A x^alpha: a power law above what cannot be learned."""
+    return L_inf + A * x**alpha
+
+
+def bounded(x: Any, L_inf: float, A: float, alpha: float, L_0: float) -> Any:
+    """L where (L - L_inf) / (L_0 - L) = A x^alpha: between L_inf and L_0 for every x, as an error rate has to be."""
+    odds = A * x**alpha
+    return (L_inf + L_0 * odds) / (1 + odds)
+
+
+def m4(x: Any, L_inf: float, A: float, alpha: float, gamma: float, L_0: float) -> Any:
+    """L where (L - L_inf) / (L_0 - L)^gamma = A x^alpha: bounded with a bend of its own, gamma [1] > 0."""
+    rise = L_0 - L_inf
+    with np.errstate(divide="ignore"):
+        share = _share(np.log(A * np.asarray(x, float) ** alpha) + (gamma - 1) * np.log(rise), gamma)
+    return L_inf + rise * share
+
+
+def broken(x: Any, L_inf: float, A: float, alpha: float, beta: float, x_break: float, width: float) -> Any:
+    """L_inf + A x^alpha (1 + (x / x_break)^(1 / width))^(beta width): exponent alpha below x_break, alpha + beta above,
+    passing over within a factor of about e^width on both sides."""
+    return L_inf + A * x**alpha * (1 + (x / x_break) ** (1 / width)) ** (beta * width)
+
+
+def general(x1: Any, x2: Any, E: float, A: float, a: float, B: float, b: float) -> Any:
+    """E + A / x1^a + B / x2^b: two sizes that both pay, and a floor E under them."""
+    return E + A / x1**a + B / x2**b
+
+
+def joint(N: Any, p: Any, E: float, A: float, a: float, B: float, b: float) -> Any:
+    """E + A N^-a + B p^b: parameters N [1] that pay as they grow, patches p [px] as they shrink."""
+    return E + A * N**-a + B * p**b
+
+
+class Move(NamedTuple):
+    """How a parameter changes with the unit of x: as fitted it is that of x / e^pivot, and
+    at pivot 0 = as fitted + sign * parameters[exponent] * pivot; + pivot itself where there is no exponent."""
+
+    parameter: int
+    exponent: int | None
+    variable: int
+    sign: int
 
 
 class Form(NamedTuple):
-    """A law's shape. theta holds its parameters as they are fitted: A as its logarithm."""
+    """A law's shape. theta holds its parameters as they are fitted: sizes as logarithms, which `logs` says."""
 
-    names: tuple[str, ...]
-    curve: Callable[[Array, Array], tuple[Array, Array]]  # theta_SK, log x_SN -> f_SN, its slopes_SNK
-    anchored: Callable[[Array, Array], tuple[Array, Array]]  # the same for the log of f(1) in the place of log A
-    low: tuple[float, ...]  # lower bounds of theta
+    law: Callable[..., Any]  # one of the functions above
+    names: tuple[str, ...]  # its parameters
+    value: Callable[..., Any]  # (theta, z) -> L, for theta and z = log x along first axes, of complex numbers too
+    solve: Callable[..., Any]  # (L, theta, z) -> the parameter `anchor` with which the law passes through L
+    logs: tuple[bool, ...]
+    low: tuple[float, ...]  # bounds of theta
+    high: tuple[float, ...]
+    moves: tuple[Move, ...]
+    anchor: int
     text: str  # with {A}, {alpha}, ..., {x}
+    variables: int = 1
+    fewest: int = 0  # different x that it needs, where that is more than it has parameters
+    known: tuple[str, ...] = ()  # parameters that are never fitted but have to be given
 
 
-def _exp(z: Array) -> Array:
-    with np.errstate(over="ignore"):  # an exponent that runs away is a step that is not taken, not a fault
-        return np.exp(z)
+def exp(z: Any) -> Any:
+    """e^z without overflow, of complex numbers with a small imaginary part too."""
+    if np.iscomplexobj(z):
+        return np.exp(np.clip(z.real, -FURTHEST, FURTHEST) + 1j * z.imag)
+    return np.exp(np.clip(z, -FURTHEST, FURTHEST))
 
 
-def power_curve(theta_SK: Array, z_SN: Array) -> tuple[Array, Array]:
-    """A x^alpha for theta = (log A, alpha), z = log x."""
-    f_SN = _exp(theta_SK[:, :1] + theta_SK[:, 1:2] * z_SN)
-    return f_SN, np.stack([f_SN, f_SN * z_SN], axis=2)
+def softplus(z: Any) -> Any:
+    """log(1 + e^z)."""
+    up = z.real > 0
+    return np.where(up, z, 0) + np.log1p(exp(np.where(up, -z, z)))
 
 
-def shifted_curve(theta_SK: Array, z_SN: Array) -> tuple[Array, Array]:
-    """L_inf + A x^alpha for theta = (L_inf, log A, alpha), z = log x."""
-    rest_SN, slope_SN2 = power_curve(theta_SK[:, 1:], z_SN)
-    return theta_SK[:, :1] + rest_SN, np.concatenate([np.ones_like(rest_SN)[:, :, None], slope_SN2], axis=2)
+def _share(odds: Any, gamma: Any) -> Any:
+    """q between 0 and 1 where log q - gamma log(1 - q) = odds, by Newton's method on s, q = 1 / (1 + e^-s): there the
+    left side rises with a slope between 1 and gamma and bends one way only, so that no start fails."""
+    s = np.where(odds.real > 0, odds / gamma, odds) + 0 * gamma
+    for _ in range(60):
+        step = (odds + softplus(-s) - gamma * softplus(s)) / (1 / (1 + exp(s)) + gamma / (1 + exp(-s)))
+        s = s + step
+        if np.all(np.abs(step) <= 1e-14 * (1 + np.abs(s))):
+            break
+    return 1 / (1 + exp(-s))
 
 
-def shifted_anchored(theta_SK: Array, z_SN: Array) -> tuple[Array, Array]:
-    """L_inf + (V - L_inf) x^alpha for theta = (L_inf, log V, alpha), z = log x.
-    V is the law at x = 1; where it is not above L_inf the law is nan."""
-    floor_S1, value_S1 = theta_SK[:, :1], _exp(theta_SK[:, 1:2])
-    rise_S1 = np.where(value_S1 > floor_S1, value_S1 - floor_S1, np.nan)
-    grow_SN = _exp(theta_SK[:, 2:] * z_SN)
-    f_SN = floor_S1 + rise_S1 * grow_SN
-    return f_SN, np.stack([1 - grow_SN, value_S1 * grow_SN, rise_S1 * grow_SN * z_SN], axis=2)
+def _power(t: Any, z: Any) -> Any:
+    return exp(t[0] + t[1] * z[0])
+
+
+def _shifted(t: Any, z: Any) -> Any:
+    return t[0] + exp(t[1] + t[2] * z[0])
+
+
+def _bounded(t: Any, z: Any) -> Any:
+    return t[0] + (t[3] - t[0]) / (1 + exp(-t[1] - t[2] * z[0]))
+
+
+def _m4(t: Any, z: Any) -> Any:
+    rise = t[4] - t[0]
+    return t[0] + rise * _share(t[1] + t[2] * z[0] + (t[3] - 1) * np.log(rise), t[3])
+
+
+def _solve_m4(L: Any, t: Any, z: Any) -> Any:
+    return np.log(L - t[0]) - t[3] * np.log(t[4] - L) - t[2] * z[0]
+
+
+def _bend(t: Any, z: Any) -> Any:
+    width = exp(t[5])
+    return t[2] * z[0] + t[3] * width * softplus((z[0] - t[4]) / width)
+
+
+ANY = float("inf")
+
+
+def _two(law: Callable[..., Any], sign: int, text: str) -> Form:
+    """E + A x1^-a + B x2^(sign b)."""
+
+    def value(t: Any, z: Any) -> Any:
+        return t[0] + exp(t[1] - t[2] * z[0]) + exp(t[3] + sign * t[4] * z[1])
+
+    def solve(L: Any, t: Any, z: Any) -> Any:
+        return np.log(L - t[0] - exp(t[3] + sign * t[4] * z[1])) + t[2] * z[0]
+
+    return Form(
+        law,
+        ("E", "A", "a", "B", "b"),
+        value,
+        solve,
+        (False, True, False, True, False),
+        (0.0, -ANY, -ANY, -ANY, -ANY),
+        (ANY,) * 5,
+        (Move(1, 2, 0, 1), Move(3, 4, 1, -sign)),
+        1,
+        text,
+        variables=2,
+    )
 
 
 FORMS = {
-    "power": Form(("A", "alpha"), power_curve, power_curve, (-np.inf, -np.inf), "{A} {x}^{alpha}"),
-    "shifted": Form(
-        ("L_inf", "A", "alpha"), shifted_curve, shifted_anchored, (0.0, -np.inf, -np.inf), "{L_inf} + {A} {x}^{alpha}"
+    "power": Form(
+        power,
+        ("A", "alpha"),
+        _power,
+        lambda L, t, z: np.log(L) - t[1] * z[0],
+        (True, False),
+        (-ANY, -ANY),
+        (ANY, ANY),
+        (Move(0, 1, 0, -1),),
+        0,
+        "{A} {x}^{alpha}",
     ),
+    "shifted": Form(
+        shifted,
+        ("L_inf", "A", "alpha"),
+        _shifted,
+        lambda L, t, z: np.log(L - t[0]) - t[2] * z[0],
+        (False, True, False),
+        (0.0, -ANY, -ANY),
+        (ANY, ANY, ANY),
+        (Move(1, 2, 0, -1),),
+        1,
+        "{L_inf} + {A} {x}^{alpha}",
+    ),
+    "bounded": Form(
+        bounded,
+        ("L_inf", "A", "alpha", "L_0"),
+        _bounded,
+        lambda L, t, z: np.log((L - t[0]) / (t[3] - L)) - t[2] * z[0],
+        (False, True, False, False),
+        (0.0, -ANY, -ANY, 0.0),
+        (ANY,) * 4,
+        (Move(1, 2, 0, -1),),
+        1,
+        "L where (L - {L_inf}) / ({L_0} - L) = {A} {x}^{alpha}",
+        known=("L_0",),
+    ),
+    "m4": Form(
+        m4,
+        ("L_inf", "A", "alpha", "gamma", "L_0"),
+        _m4,
+        _solve_m4,
+        (False, True, False, False, False),
+        (0.0, -ANY, -ANY, 0.02, 0.0),  # at gamma 0 the law would reach L_0 and end there
+        (ANY, ANY, ANY, 20.0, ANY),
+        (Move(1, 2, 0, -1),),
+        1,
+        "L where (L - {L_inf}) / ({L_0} - L)^{gamma} = {A} {x}^{alpha}",
+        known=("L_0",),
+    ),
+    "broken": Form(
+        broken,
+        ("L_inf", "A", "alpha", "beta", "x_break", "width"),
+        lambda t, z: t[0] + exp(t[1] + _bend(t, z)),
+        lambda L, t, z: np.log(L - t[0]) - _bend(t, z),
+        (False, True, False, False, True, True),
+        (0.0, -ANY, -ANY, -ANY, -ANY, np.log(0.02)),
+        (ANY, ANY, ANY, ANY, ANY, np.log(5.0)),
+        (Move(1, 2, 0, -1), Move(4, None, 0, 1)),
+        1,
+        "{L_inf} + {A} {x}^{alpha} (1 + ({x}/{x_break})^(1/{width}))^({beta} {width})",
+        fewest=8,
+    ),
+    "general": _two(general, -1, "{E} + {A} / {x1}^{a} + {B} / {x2}^{b}"),
+    "joint": _two(joint, 1, "{E} + {A} {x1}^-{a} + {B} {x2}^{b}"),
 }

@@ -2,31 +2,50 @@
 
     power    L = A x^alpha
     shifted  L = L_inf + A x^alpha, L_inf >= 0: the published figures' axes are log(L - L_inf), arXiv 2502.03738, Fig. 1
-L loss [nats], x patch side [px] or any other positive size, A > 0 [nats px^-alpha], alpha [1], L_inf [nats].
+    bounded, m4    between L_inf and a known ceiling L_0: error rates        broken    with a bend, from 8 sizes on
+    general  L = E + A / x1^a + B / x2^b      joint    L = E + A N^-a + B p^b: two variables, by fit2
+L loss [nats], x patch side [px] or any other positive size. Each law is a bare function, here and in analysis/forms.py.
 
-Fits are least squares of log L by default (errors of a loss are relative to it), or Huber's loss on log L, which a
-wild point moves less but which has no likelihood and so gives no intervals. Intervals are profile likelihood: the
-values of a parameter at which the others, fitted again, still fit (analysis/likelihood.py). For a law that is linear
-in its parameters that is the textbook interval; with five points and three parameters it is wide, or reaches L_inf = 0
-or has no end where the data say no more, and then the parameter is "not identified".
-R^2 is 1 - (sum of squared residuals of log L) / (sum of squares of log L about its mean), whatever was minimised.
+Fits minimise Huber's loss of log L (delta 1e-3, arXiv 2203.15556, Appendix D.3), which a wild point moves little, or by
+choice the sum of squares. Intervals are profile likelihood for normal errors of log L (analysis/likelihood.py), so they
+lie about the least-squares law whichever was asked for; where a Huber estimate is outside its interval, some point is
+wild. For a law that is linear in its parameters that is the textbook interval; with five points and three parameters it
+is wide, or reaches L_inf = 0 or has no end where the data say no more: the parameter is then "not identified".
+R^2 is that of the least-squares law: 1 - (sum of squared residuals of log L) / (that of log L about its mean).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.descent import Array, descend, huber
-from analysis.forms import FORMS, Form
+from analysis.descent import Array, Valley, descend, huber
+from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted
+from analysis.inputs import check_choices, checked, variables
 from analysis.likelihood import Problem, band, intervals
+from analysis.starts import starts
 
-HUBER_DELTA = 1e-3  # of log L [1]; Chinchilla (arXiv 2203.15556, Appendix D.3) uses it
-STARTS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of the least loss
+__all__ = [
+    "FORMS",
+    "Fit",
+    "bounded",
+    "broken",
+    "fit",
+    "fit2",
+    "general",
+    "joint",
+    "m4",
+    "power",
+    "seed_spread",
+    "shifted",
+]
+
+HUBER_DELTA = 1e-3  # of log L [1]
+OPTIMISER = "Levenberg-Marquardt in batches, slopes by complex step"
 
 
 @dataclass(frozen=True)
@@ -34,39 +53,73 @@ class Fit:
     """A fitted law. Parameters and their intervals are in the letters of the module's head."""
 
     form: str
-    parameters: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]  # at `confidence`; nan where there is none
-    identified: Mapping[str, bool]  # whether the interval exists, ends, and keeps off the parameter's bounds
+    parameters: Mapping[str, float]  # of two variables E, A, a, B, b; those that were given among them
+    given: Mapping[str, float]  # parameters that were given, not fitted
     residuals: Array  # (n,) log L - log of the law, or L - the law where space is "linear"
-    loss: float  # what was minimised: the sum of squared residuals, or of Huber's loss (r^2/2 near 0)
-    r2: float  # in log L
+    loss: float  # what was minimised: the sum of squared residuals, or of Huber's function (r^2/2 near 0)
+    objective: str  # "huber" or "squares"
+    delta: float  # Huber's, in units of the residuals; inf for squares
+    r2: float  # in log L, of the least-squares law
     n: int
-    converged: bool  # judged by the gradient at the end
+    starts: int  # places that the descent began at
+    slope: float  # at the end: the greatest cosine between residuals and a way to change them; 0 at a floor
+    converged: bool  # judged by that slope alone
     space: str
     confidence: float
     why_no_intervals: str  # "" where there are some
-    x: Array = field(repr=False)
+    x: Array = field(repr=False)  # (n,), or (2, n) for two variables
     y: Array = field(repr=False)
     problem: Problem = field(repr=False)
     theta_K: Array = field(repr=False)
+    squares_K: Array = field(repr=False)  # theta of the least sum of squares
 
-    def predict(self, x: ArrayLike) -> Array:
-        """The law at x (m,), in the units of y."""
-        return self.problem.law(self.theta_K, np.log(_positive("x", x)))
+    @cached_property
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Profile-likelihood interval of every fitted parameter, at `confidence`; nan where there is none."""
+        if self.why_no_intervals:
+            return {name: (math.nan, math.nan) for name in self.parameters if name not in self.given}
+        return intervals(self.problem, self.squares_K)
 
-    def band(self, x: ArrayLike) -> tuple[Array, Array]:
+    @cached_property
+    def identified(self) -> Mapping[str, bool]:
+        """Whether a fitted parameter's interval exists, ends on both sides, and keeps off its bounds."""
+        return {name: self._is_identified(name) for name in self.intervals}
+
+    @property
+    def k(self) -> int:
+        """Parameters that were fitted [1]."""
+        return len(self.parameters) - len(self.given)
+
+    @cached_property
+    def aicc(self) -> float:
+        """Akaike's criterion for small samples, of the least-squares law (Hurvich and Tsai 1989, Biometrika 76), the
+        size of the errors counted among the parameters. Smaller is better, among fits of the same data. nan where
+        n <= k + 2."""
+        k = self.k + 1
+        if self.n - k - 1 <= 0:
+            return math.nan
+        least, _ = self.problem.allowance(self.squares_K) if self.problem.df else (0.0, 0.0)
+        return self.n * math.log(least / self.n) + 2 * k + 2 * k * (k + 1) / (self.n - k - 1)
+
+    def predict(self, *x: ArrayLike) -> Array:
+        """The law at x (m,), in the units of y; of two variables at x1, x2."""
+        return self.problem.law(self.theta_K, np.log(variables(x, self.problem.shape)))
+
+    def band(self, *x: ArrayLike) -> tuple[Array, Array]:
         """Profile-likelihood interval of the law itself (not of one more measurement) at each x, low and high.
         nan where the intervals are undefined."""
-        x = _positive("x", x)
+        x_VM = variables(x, self.problem.shape)
         if self.why_no_intervals:
-            return np.full(len(x), np.nan), np.full(len(x), np.nan)
-        ends_2M = band(self.problem, self.theta_K, np.log(x))
+            return np.full(x_VM.shape[1], np.nan), np.full(x_VM.shape[1], np.nan)
+        ends_2M = band(self.problem, self.squares_K, np.log(x_VM))
         return ends_2M[0], ends_2M[1]
 
     def summary(self, x: str = "p", y: str = "L") -> str:
-        """The law, and a line with its intervals; x and y are the letters to use."""
-        numbers = {name: f"{value:.4g}" for name, value in self.parameters.items()}
-        law = f"{y} = {FORMS[self.form].text.format(x=x, **numbers)}   (R2 {self.r2:.4f}, n {self.n})"
+        """The law, and a line with its intervals; x and y are the letters to use. A parameter that is not identified
+        stays a letter in the law: its interval is all that is said of it."""
+        letters = {"x": x, "x1": x if self.problem.shape.variables == 1 else "x1", "x2": "x2"}
+        told = {name: f"{v:.4g}" if self.identified.get(name, True) else name for name, v in self.parameters.items()}
+        law = f"{y} = {self.problem.shape.text.format(**letters, **told)}   (R2 {self.r2:.4f}, n {self.n})"
         if not self.converged:
             law += "   DID NOT CONVERGE"
         return f"{law}\n  {self.intervals_text()}"
@@ -74,12 +127,22 @@ class Fit:
     def intervals_text(self) -> str:
         """The intervals in one line, or why there are none."""
         if self.why_no_intervals:
-            return f"no intervals: {self.why_no_intervals}"
+            return f"no intervals, nothing identified: {self.why_no_intervals}"
         parts = []
         for name, (low, high) in self.intervals.items():
-            told = "" if self.identified[name] else " (not identified)"
-            parts.append(f"{name} in [{low:.3g}, {high:.3g}]{told}")
-        return ", ".join(parts)
+            told = "" if self.identified[name] else ", not identified"
+            outside = not low <= self.parameters[name] <= high
+            parts.append(
+                f"{name} in [{low:.3g}, {high:.3g}]{told}{' (Huber: outside)' if outside and not told else ''}"
+            )
+        return "; ".join(parts) if any(not known for known in self.identified.values()) else ", ".join(parts)
+
+    def _is_identified(self, name: str) -> bool:
+        low, high = self.intervals[name]
+        k = self.problem.shape.names.index(name)
+        bounds = self.problem.bounds_2K[:, k]
+        bounds = np.exp(bounds) if self.problem.shape.logs[k] else bounds
+        return bool(math.isfinite(low) and math.isfinite(high) and low > bounds[0] and high < bounds[1])
 
 
 def fit(
@@ -88,48 +151,96 @@ def fit(
     form: str = "power",
     *,
     space: str = "log",
-    loss: str = "squares",
+    loss: str = "huber",
     delta: float = HUBER_DELTA,
     confidence: float = 0.95,
+    given: Mapping[str, float] | None = None,
 ) -> Fit:
     """Fit a law to points (x, y).
     x: (n,) > 0, patch side [px] or another size.  y: (n,) > 0, test loss [nats].  Points that share an x (seeds)
     are so many points. Needs as many different x as the form has parameters, and one point more for intervals.
-    form: "power" or "shifted".  space: residuals of "log" y, or of y itself ("linear").  loss: "squares" or "huber"
-    with delta in units of the residuals.  Raises ValueError, with the numbers, for anything else."""
-    shape, x, y = _checked(x, y, form, space, loss, delta, confidence)
-    z_N = np.log(x)
-    problem = Problem(shape, z_N, y, space, confidence, pivot=float(z_N[np.argmax(y)]))
+    form: power, shifted, bounded, m4, broken.  space: residuals of "log" y, or of y itself ("linear").  loss: "huber"
+    with delta in units of the residuals, or "squares".  given: parameters that are known and not fitted, as {"L_inf":
+    0.8}; bounded and m4 need L_0 there.  Raises ValueError, with the numbers, for anything else."""
+    return _fit((x,), y, form, space, loss, delta, confidence, given or {})
+
+
+def fit2(
+    x1: ArrayLike,
+    x2: ArrayLike,
+    y: ArrayLike,
+    form: str = "general",
+    *,
+    space: str = "log",
+    loss: str = "huber",
+    delta: float = HUBER_DELTA,
+    confidence: float = 0.95,
+    given: Mapping[str, float] | None = None,
+) -> Fit:
+    """Fit a law of two variables to points (x1, x2, y): "general" E + A / x1^a + B / x2^b, or "joint" E + A x1^-a +
+    B x2^b of parameters and patch sides.
+    x1, x2: (n,) > 0.  y: (n,) > 0.  n: 5 or more (6 for intervals), with two different x1 and x2 or more.  All else as
+    for fit."""
+    return _fit((x1, x2), y, form, space, loss, delta, confidence, given or {})
+
+
+def _fit(
+    x: Sequence[ArrayLike],
+    y: ArrayLike,
+    form: str,
+    space: str,
+    loss: str,
+    delta: float,
+    confidence: float,
+    given: Mapping[str, float],
+) -> Fit:
+    check_choices(form, space, loss, delta, confidence, len(x))
+    shape = FORMS[form]
+    x_VN, y_N = checked(x, y, form, given)
+    z_VN = np.log(x_VN)
+    pivot_V = z_VN[:, np.argmax(y_N)] if len(x) == 1 else z_VN.mean(axis=1)
+    problem, given_K = _problem(shape, z_VN, y_N, space, confidence, pivot_V, given)
     delta = delta if loss == "huber" else math.inf
-    low_K = np.array(shape.low)
-    valley = descend(problem.residual, _starts(problem), low_K, delta=delta / problem.unit, steps=15)
-    ahead = np.argsort(valley.cost_S, kind="stable")[:3]  # the others would only arrive later at the same place
-    valley = descend(problem.residual, valley.theta_SK[ahead], low_K, delta=delta / problem.unit)
-    best = int(np.argmin(valley.cost_S))
-    theta_K = valley.theta_SK[best]
+    theta_SK = starts(problem, given_K)
+    squares = best_valley(problem, theta_SK, math.inf)
+    best = squares if math.isinf(delta) else best_valley(problem, np.concatenate([squares.theta_SK, theta_SK]), delta)
+    theta_K = best.theta_SK[0]
     r_N = problem.residual(theta_K[None])[0][0]
-    f_N = problem.law(theta_K, z_N)
-    about_N = np.log(y) - np.log(y).mean()
-    why = _why_no_intervals(len(x), shape, loss, bool(valley.converged_S[best]))
-    ends = dict.fromkeys(shape.names, (math.nan, math.nan)) if why else intervals(problem, theta_K)
+    about_N = np.log(y_N) - np.log(y_N).mean()
+    log_r_N = np.log(y_N) - np.log(problem.law(squares.theta_SK[0], z_VN))
     return Fit(
         form=form,
         parameters=dict(zip(shape.names, map(float, problem.natural(theta_K)), strict=True)),
-        intervals=ends,
-        identified={name: _is_identified(name, ends[name]) for name in shape.names},
+        given=dict(given),
         residuals=-r_N * problem.unit,
         loss=float(np.sum(huber(r_N * problem.unit, delta))) * (1.0 if math.isinf(delta) else 0.5),
-        r2=float(1 - np.sum((np.log(y) - np.log(f_N)) ** 2) / np.sum(about_N**2)) if about_N.any() else math.nan,
-        n=len(x),
-        converged=bool(valley.converged_S[best]),
+        objective=loss,
+        delta=delta,
+        r2=float(1 - np.sum(log_r_N**2) / np.sum(about_N**2)),
+        n=y_N.size,
+        starts=len(theta_SK),
+        slope=float(best.slope_S[0]),
+        converged=bool(best.converged_S[0]),
         space=space,
         confidence=confidence,
-        why_no_intervals=why,
-        x=x,
-        y=y,
+        why_no_intervals=_why_no_intervals(problem, bool(squares.converged_S[0])),
+        x=x_VN[0] if len(x) == 1 else x_VN,
+        y=y_N,
         problem=problem,
         theta_K=theta_K,
+        squares_K=squares.theta_SK[0],
     )
+
+
+def best_valley(problem: Problem, theta_SK: Array, delta: float) -> Valley:
+    """The deepest valley that is reached from the starts, alone in a Valley. delta: Huber's, inf for squares."""
+    free_SK = np.tile(problem.free_K, (len(theta_SK), 1))
+    delta /= problem.unit
+    valley = descend(problem.residual, theta_SK, problem.bounds_2K, free_SK, delta=delta, steps=15)
+    ahead = np.argsort(valley.cost_S, kind="stable")[:3]  # the others would only arrive later at the same place
+    valley = descend(problem.residual, valley.theta_SK[ahead], problem.bounds_2K, free_SK[ahead], delta=delta)
+    S = [int(np.argmin(valley.cost_S))]
+    return Valley(valley.theta_SK[S], valley.cost_S[S], valley.converged_S[S], valley.slope_S[S])
 
 
 def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
@@ -147,62 +258,28 @@ def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "spread", "df", "seeds"])
 
 
-def _starts(problem: Problem) -> Array:
-    """Straight lines through log(y - L_inf), for several L_inf below the least y."""
-    X_N2 = np.stack([np.ones_like(problem.z_N), problem.z_N - problem.pivot], axis=1)
-    floors = [share * problem.y_N.min() for share in STARTS] if "L_inf" in problem.shape.names else [0.0]
-    lines = [np.linalg.lstsq(X_N2, np.log(problem.y_N - floor), rcond=None)[0] for floor in floors]
-    starts = np.array([[floor, *line] for floor, line in zip(floors, lines, strict=True)])
-    return starts[:, -len(problem.shape.names) :]
+def _problem(
+    shape: Form, z_VN: Array, y_N: Array, space: str, confidence: float, pivot_V: Array, given: Mapping[str, float]
+) -> tuple[Problem, Array]:
+    """The problem, and theta of what is given (nan for the others)."""
+    given_K = np.array([given.get(name, math.nan) for name in shape.names])
+    for move in shape.moves:
+        if not math.isnan(given_K[move.parameter]):
+            raise ValueError(f"{shape.names[move.parameter]} cannot be given; it depends on the unit of x")
+    for k in map(int, np.flatnonzero(shape.logs)):
+        given_K[k] = math.log(given_K[k]) if given_K[k] > 0 else math.nan
+    bounds_2K = np.array([shape.low, shape.high])
+    if "L_0" in shape.names:
+        bounds_2K[1, shape.names.index("L_inf")] = given["L_0"] * (1 - 1e-9)
+    if "x_break" in shape.names:  # a break outside the data is none
+        k = shape.names.index("x_break")
+        bounds_2K[:, k] = z_VN.min() - pivot_V[0], z_VN.max() - pivot_V[0]
+    problem = Problem(shape, z_VN, y_N, space, confidence, pivot_V, bounds_2K, np.isnan(given_K))
+    return problem, given_K
 
 
-def _is_identified(name: str, ends: tuple[float, float]) -> bool:
-    """Whether an interval ends on both sides, short of the bound 0 where the parameter has one."""
-    low, high = ends
-    return math.isfinite(low) and math.isfinite(high) and (name == "alpha" or low > 0)
-
-
-def _why_no_intervals(n: int, shape: Form, loss: str, converged: bool) -> str:
-    k = len(shape.names)
-    if loss == "huber":
-        return "Huber's loss has no likelihood; use loss='squares'"
-    if n <= k:
-        return f"{n} points, {k} parameters"
+def _why_no_intervals(problem: Problem, converged: bool) -> str:
+    k = int(problem.free_K.sum())
+    if problem.df <= 0:
+        return f"{problem.y_N.size} points, {k} parameters"
     return "" if converged else "the fit did not converge"
-
-
-def _positive(name: str, values: ArrayLike) -> Array:
-    """values as a one-dimensional array of positive finite numbers, or ValueError."""
-    array = np.atleast_1d(np.asarray(values, dtype=float))
-    if array.ndim != 1:
-        raise ValueError(f"{name} has shape {array.shape}; a list of numbers is needed")
-    for bad in array[~(np.isfinite(array) & (array > 0))][:1]:
-        raise ValueError(f"{name} holds {bad:g}; every value must be finite and above 0")
-    return array
-
-
-def _checked(
-    x: ArrayLike, y: ArrayLike, form: str, space: str, loss: str, delta: float, confidence: float
-) -> tuple[Form, Array, Array]:
-    choices: Sequence[tuple[str, str, Any]] = (
-        ("form", form, FORMS),
-        ("space", space, ("log", "linear")),
-        ("loss", loss, ("squares", "huber")),
-    )
-    for what, given, known in choices:
-        if given not in known:
-            raise ValueError(f"unknown {what} {given!r}; there is: {', '.join(known)}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} must be between 0 and 1")
-    if not (delta > 0 and math.isfinite(delta)):
-        raise ValueError(f"delta {delta} must be finite and above 0")
-    xs, ys = _positive("x", x), _positive("y", y)
-    if len(xs) != len(ys):
-        raise ValueError(f"{len(xs)} x but {len(ys)} y; they must be pairs")
-    k = len(FORMS[form].names)
-    different = len(np.unique(xs))
-    if different == 1 and len(xs) > 1:
-        raise ValueError(f"all {len(xs)} x are {xs[0]:g}; a law needs different ones")
-    if different < k:
-        raise ValueError(f"{different} different x are too few; the {form} law has {k} parameters")
-    return FORMS[form], xs, ys

@@ -1,0 +1,79 @@
+"""Inputs: what a law is asked to fit, checked; a ValueError says in a line what is wrong, with the numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.descent import Array
+from analysis.forms import FORMS, Form
+
+
+def positive(name: str, values: ArrayLike) -> Array:
+    """values as a one-dimensional array of positive finite numbers, or ValueError."""
+    array = np.atleast_1d(np.asarray(values, dtype=float))
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; a list of numbers is needed")
+    for bad in array[~(np.isfinite(array) & (array > 0))][:1]:
+        raise ValueError(f"{name} holds {bad:g}; every value must be finite and above 0")
+    return array
+
+
+def variables(x: Sequence[ArrayLike], shape: Form) -> Array:
+    """x (V, N) of one or two variables of equal length, or ValueError."""
+    if len(x) != shape.variables:
+        raise ValueError(f"{len(x)} variables; the law has {shape.variables}")
+    names = ("x",) if len(x) == 1 else ("x1", "x2")
+    arrays = [positive(name, values) for name, values in zip(names, x, strict=True)]
+    if len({len(values) for values in arrays}) > 1:
+        raise ValueError(f"{len(arrays[0])} x1 but {len(arrays[1])} x2; they must be pairs")
+    return np.stack(arrays)
+
+
+def check_choices(form: str, space: str, loss: str, delta: float, confidence: float, variables: int) -> None:
+    choices: Sequence[tuple[str, str, Any]] = (
+        ("form", form, [name for name, shape in FORMS.items() if shape.variables == variables]),
+        ("space", space, ("log", "linear")),
+        ("loss", loss, ("huber", "squares")),
+    )
+    for what, chosen, known in choices:
+        if chosen not in known:
+            raise ValueError(f"unknown {what} {chosen!r}; there is: {', '.join(known)}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} must be between 0 and 1")
+    if not (delta > 0 and math.isfinite(delta)):
+        raise ValueError(f"delta {delta} must be finite and above 0")
+
+
+def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str, float]) -> tuple[Array, Array]:
+    """x (V, N) and y (N,), or ValueError where they have no law of this form."""
+    shape = FORMS[form]
+    for name, value in given.items():
+        if name not in shape.names:
+            raise ValueError(f"the {form} law has no {name!r}; there is: {', '.join(shape.names)}")
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is given as {value:g}; it must be finite and not below 0")
+    for name in shape.known:
+        if name not in given:
+            raise ValueError(
+                f"the {form} law needs {name}, as given={{{name!r}: ...}}: what knowing nothing gives, as log(classes)"
+            )
+    x_VN, ys = variables(x, shape), positive("y", y)
+    if x_VN.shape[1] != len(ys):
+        names = "x" if len(x_VN) == 1 else "x1 and x2"
+        raise ValueError(f"{x_VN.shape[1]} {names} but {len(ys)} y; they must be pairs")
+    if "L_0" in given and ys.max() >= given["L_0"]:
+        raise ValueError(f"y holds {ys.max():g}; every value must be below L_0, {given['L_0']:g}")
+    for name, values in (*zip(("x",) if len(x_VN) == 1 else ("x1", "x2"), x_VN, strict=True), ("y", ys)):
+        if len(values) > 1 and np.all(values == values[0]):
+            raise ValueError(f"all {len(values)} {name} are {values[0]:g}; a law needs different ones")
+    k = max(len(shape.names) - len(given), shape.fewest)
+    different = len(np.unique(x_VN, axis=1)[0])
+    if different < k:
+        has = f"{len(shape.names) - len(given)} parameters" + (f" and needs {k}" if shape.fewest == k else "")
+        raise ValueError(
+            f"{different} different {'x' if len(x_VN) == 1 else 'pairs of x'} are too few; the {form} law has {has}"
+        )
+    return x_VN, ys

@@ -1,0 +1,93 @@
+"""Starts: where the descent to a law's parameters begins, many places for every form.
+
+What is linear once a few parameters are held is solved for by linear least squares, for a grid of those few: floors and
+exponents. A descent from each leads to the valley next to it; the deepest one counts.
+Letters: S starts, N data, V variables.
+"""
+
+import itertools
+
+import numpy as np
+
+from analysis.descent import Array
+from analysis.forms import FORMS, exp, softplus
+from analysis.likelihood import Problem
+
+FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of the least y
+GAMMAS = (0.2, 0.5, 1.0, 2.0)
+WIDTHS = (0.1, 0.5)
+EXPONENTS = (0.08, 0.16, 0.32, 0.64, 1.28)  # of two variables, of both signs
+MANY = 200  # data: of more than these the grid of two variables looks at a sample of so many
+
+
+def starts(problem: Problem, given_K: Array) -> Array:
+    """theta (S, K) to begin with. given_K: the parameters that are given, nan for the others."""
+    with np.errstate(all="ignore"):
+        of = _two_variables if problem.shape.variables == 2 else _broken if "width" in problem.shape.names else _lines
+        starts_SK = np.array(of(problem, given_K))
+        starts_SK = np.where(np.isnan(given_K), starts_SK, given_K)
+        starts_SK = np.clip(starts_SK, *problem.bounds_2K)
+        sane_S = np.all(np.isfinite(starts_SK), axis=1)
+        return np.array(starts_SK[sane_S], np.float64)
+
+
+def _floors(problem: Problem) -> list[float]:
+    return [share * float(problem.y_N.min()) for share in FLOORS]
+
+
+def _solve(columns: list[Array], target_N: Array) -> Array:
+    return np.linalg.lstsq(np.stack(columns, axis=1), target_N, rcond=None)[0]
+
+
+def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
+    """Straight lines through log(y - L_inf), or through its like in forms that have a ceiling."""
+    names, z_N, y_N = problem.shape.names, problem.z_VN[0] - problem.pivot_V[0], problem.y_N
+    one_N = np.ones_like(z_N)
+    if names == FORMS["power"].names:
+        return [list(_solve([one_N, z_N], np.log(y_N)))]
+    if names == FORMS["shifted"].names:
+        return [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
+    top = float(given_K[-1])
+    gammas = GAMMAS if "gamma" in names else (1.0,)
+    found = []
+    for floor, gamma in itertools.product(_floors(problem), gammas):
+        line = _solve([one_N, z_N], np.log(y_N - floor) - gamma * np.log(top - y_N))
+        found.append([floor, *line, *([gamma] if "gamma" in names else []), top])
+    return found
+
+
+def _broken(problem: Problem, _: Array) -> list[list[float]]:
+    """Two straight lines that meet, for breaks between the data."""
+    z_N = problem.z_VN[0] - problem.pivot_V[0]
+    places = np.unique(z_N)
+    breaks = (places[1:-2] + places[2:-1]) / 2
+    found = []
+    for floor, place, width in itertools.product(_floors(problem)[::2], breaks, WIDTHS):
+        bend_N = width * softplus((z_N - place) / width)
+        found.append(
+            [
+                floor,
+                *_solve([np.ones_like(z_N), z_N, bend_N], np.log(problem.y_N - floor)),
+                float(place),
+                float(np.log(width)),
+            ]
+        )
+    return found
+
+
+def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
+    """E, A and B of least squares of y/y - 1, none below 0, for a grid of exponents; as logarithms, of which the
+    descent takes exponentials: log f = log(E + e^(log A - a log x1) + e^(log B - b log x2))."""
+    from scipy.optimize import nnls  # a third of a second that laws of one variable do without
+
+    take = slice(None, None, -(-problem.y_N.size // MANY))
+    z_VN, y_N = (problem.z_VN - problem.pivot_V[:, None])[:, take], problem.y_N[take]
+    sign = -problem.shape.moves[1].sign
+    signed = [s * e for e in EXPONENTS for s in (1, -1)]
+    found = []
+    for a, b in itertools.product(signed, signed):
+        terms_N3 = np.stack([np.ones_like(y_N), exp(-a * z_VN[0]), exp(-sign * b * z_VN[1])], axis=1) / y_N[:, None]
+        sizes, cost = nnls(terms_N3, np.ones_like(y_N))
+        least = 1e-3 * y_N.min()
+        found.append((cost, [sizes[0], np.log(max(sizes[1], least)), a, np.log(max(sizes[2], least)), b]))
+    return [start for _, start in sorted(found, key=lambda one: one[0])[:16]]
