@@ -28,7 +28,7 @@ def starts(problem: Problem, given_K: Array) -> Array:
         starts_SK = np.where(np.isnan(given_K), starts_SK, given_K)
         starts_SK = np.clip(starts_SK, *problem.bounds_2K)
         sane_S = np.all(np.isfinite(starts_SK), axis=1)
-        return np.array(starts_SK[sane_S], np.float64)
+        return starts_SK[sane_S]
 
 
 def _floors(problem: Problem) -> list[float]:
@@ -36,7 +36,7 @@ def _floors(problem: Problem) -> list[float]:
 
 
 def _solve(columns: list[Array], target_N: Array) -> Array:
-    return np.linalg.lstsq(np.stack(columns, axis=1), target_N, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(np.stack(columns, axis=1), target_N, rcond=None)[0], np.float64)
 
 
 def _lines(problem: Problem, given_K: Array) -> list[list[float]]:

@@ -96,8 +96,8 @@ def test_m4_solves_its_own_equation_and_stays_between_its_bounds(floor, size, al
     loss = m4(X, floor, size, alpha, gamma, ceiling)
     assert np.all((loss >= floor) & (loss <= ceiling))
     inside = (loss - floor > 1e-6) & (ceiling - loss > 1e-6)
-    left = (loss - floor) / (ceiling - loss) ** gamma
-    assert left[inside] == pytest.approx((size * X**alpha)[inside], rel=1e-4)
+    left = (loss - floor)[inside] / (ceiling - loss)[inside] ** gamma
+    assert left == pytest.approx((size * X**alpha)[inside], rel=1e-4)
 
 
 def test_m4_with_gamma_1_is_the_bounded_law():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from analysis.laws import fit, fit2, general, joint
+from analysis.laws import fit2, general, joint
 
 DELTA = 1e-3
 CHINCHILLA = {
@@ -13,7 +13,7 @@ CHINCHILLA = {
     "a": 0.3478,
     "B": 2085.43,
     "b": 0.3658,
-}  # arXiv 2404.10102, abstract and Table 1
+}  # arXiv 2404.10102, Table 1
 
 
 def runs(seed: int, n: int = 240, wild: int = 0):
@@ -112,16 +112,6 @@ def test_a_variable_that_does_nothing_has_no_exponent():
     assert ", not identified" in law.summary()
 
 
-def test_one_variable_held_is_the_shifted_law():
-    """With every x2 but one alike it is degenerate; in x1 alone the general law is the shifted one."""
-    N = np.geomspace(1e6, 1e9, 8)
-    loss = 1.2 + 300 * N**-0.4
-    one = fit(N, loss, "shifted")
-    two = fit2(N, np.geomspace(1, 128, 8), loss + 0.5 / np.geomspace(1, 128, 8))
-    assert one.parameters["alpha"] == pytest.approx(-0.4, rel=1e-4)
-    assert two.loss < 1e-6
-
-
 @pytest.mark.parametrize(
     ("x1", "x2", "y", "says"),
     [
@@ -131,7 +121,7 @@ def test_one_variable_held_is_the_shifted_law():
             [1, 2, 3, 4],
             [1, 2, 3, 4],
             [1, 2, 3, 5],
-            "4 different pairs of x are too few; the general law has 5 parameters",
+            "4 different pairs of x are too few; the general law has 5",
         ),
         ([2, 2, 2, 2, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], "all 5 x1 are 2"),
         ([1, 2, 3, 4, 5], [3, 3, 3, 3, 3], [1, 2, 3, 4, 5], "all 5 x2 are 3"),
