@@ -13,7 +13,7 @@ RUN   := .venv/bin/python
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws test lowest lint bench lock clean
+.PHONY: help setup sweep laws paper test lowest lint bench lock clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot th
 
 laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
 	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)
+
+paper: $(STAMP) ## all tables and figures of the paper, with the runs in RESULTS beside them
+	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)
 
 test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this folder
 	@$(RUN) -m pytest -q -n 2 --dist worksteal tests $(ARGS)

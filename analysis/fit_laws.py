@@ -1,114 +1,104 @@
-"""Fit the patch-size laws to a results folder, print them with their intervals, and draw them.
+"""Fit the patch-size laws to a results folder and to the paper, print them in one table, and write what they rest on.
 
 python analysis/fit_laws.py --results results
-python analysis/fit_laws.py --published          # the published figure 1 of arXiv 2502.03738, without runs too
+python analysis/fit_laws.py --published          # the laws, tables and figures of arXiv 2502.03738, without runs too
 """
 
 import argparse
-import io
-import os
 import sys
-import tempfile
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if __name__ == "__main__" and __package__ in (None, ""):  # as a script: analysis/ is on the path, its parent may not be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from scaling.recipe import BadInput
+from analysis.output import counted, print_wrapped, write_files
+from scaling.recipe import BadInput, check_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.laws import Fit
+    from analysis.law_table import GroupLaw
 
 # numpy, pandas, scipy and matplotlib are imported where they are used: --help and a wrong option answer at once.
 
-FORMS = {"power": ("power",), "shifted": ("shifted",), "both": ("power", "shifted")}
-FEWEST_PATCHES = 3  # different patch sizes that a group needs for a law
-ENDS = ("_low", "_high", "_identified")  # columns of laws.csv behind each parameter
-QUALITY = ("r2", "sum_of_squares", "converged")
-WIDTH = 80  # of what is printed [characters]
+FORMS = ("power", "shifted")  # that are fitted where nobody says otherwise
+FORMS_THERE_ARE = ("power", "shifted", "bounded", "m4", "broken")
+MIXED = ("refuse", "together", "apart")
+COSTS = {"tokens": "law_tokens", "flops_per_image": "law_flops"}  # what laws are drawn over besides the patch
+RESULTS = "results"  # where runs are looked for
+TABLES, FIGURES = "tables", "figures"  # folders of what is the paper's
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 2 with one line on stderr for input that cannot be used."""
-    args = _parser().parse_args(argv)
     try:
-        if args.published:
-            print_published(args.form)
-        results = Path(args.results or "results")
-        if args.published and args.results is None and not results.exists():
-            return 0  # nobody spoke of runs
-        from analysis.runs import load
-
-        paths = report(load(results), Path(args.out) if args.out else results / "analysis", args.form)
+        args = _parser().parse_args(argv)
+        forms = _forms(args.form)
+        results = Path(args.results or RESULTS)
+        out = Path(args.out) if args.out else results / "analysis"
+        frame = _load(results, optional=args.published and args.results is None)
+        if frame is not None and not args.published:
+            _check(frame, args.mixed)
+        report(frame, out, forms, published=args.published, mixed=args.mixed)
     except BadInput as e:
         print(f"fit_laws: {e}", file=sys.stderr)
         return 2
-    return 0 if paths else 2
+    return 0
 
 
-def report(frame: "pd.DataFrame", out: Path, form: str = "both") -> list[Path]:
-    """Print a sweep's tables, laws and seed-to-seed spread; write laws.csv, law.png and law.pdf to out.
+def report(
+    frame: "pd.DataFrame | None",
+    out: Path,
+    forms: Sequence[str] = FORMS,
+    published: bool = False,
+    mixed: str = "refuse",
+) -> list[Path]:
+    """Print the laws of one's own runs, and the paper's where published; write laws.csv, report.md, figures and tables.
 
-    frame: as analysis.runs.load gives it.  form: "power", "shifted" or "both".  Returns the paths that it wrote and
-    printed. Raises BadInput where no run has finished or out cannot be written; then nothing is written."""
-    from analysis.paper_figures import law_figure
-    from analysis.paper_tables import group_table, render_table, sweep_table
-    from analysis.runs import finished, labels
+    frame: as analysis.runs.load gives it; None: no runs of one's own.  mixed: as for groups.own_groups.  Returns the
+    paths that it wrote. Raises BadInput where no run has finished or out cannot be written; then nothing is written."""
+    from analysis.checklist import checklist
+    from analysis.groups import own_groups, published_groups
+    from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines
+    from analysis.runs import finished
 
-    runs = finished(frame)
-    _print_left_out(frame)
-    if runs.empty:
-        raise BadInput(f"none of {counted(len(frame), 'run')} has finished; `make sweep` goes on with them")
-    names = labels(frame)
-    table = sweep_table(frame)
-    for group, name in names.items():
-        render_table(group_table(table, group), f"{name}   ({group})")
-    laws: dict[str, list[Fit]] = {}
-    print("Laws: test loss L [nats] at patch side p [px], with 95 % intervals\n")
-    for group, name in names.items():
-        laws[group] = _fit_group(name, runs[runs["group"] == group], FORMS[form])
-    print("Seeds\n")
-    for group, name in names.items():
-        print_wrapped(f"  {name}: {seed_sentence(runs[runs['group'] == group])}")
+    laws: list[GroupLaw] = []
+    refused: dict[str, str] = {}
+    if frame is not None:
+        if finished(frame).empty:
+            raise BadInput(f"none of {counted(len(frame), 'run')} has finished; `make sweep` goes on with them")
+        groups, refused = own_groups(frame, mixed)
+        laws += fit_groups(groups, forms, list(AXES))
+    if published:
+        laws += fit_groups(published_groups(), forms)
+    if frame is not None:
+        _print_left_out(frame)
+    for why in refused.values():
+        print_wrapped(f"left out: {why}")
+    print_wrapped(
+        "Laws at patch side p [px], power A p^alpha, shifted L_inf + A p^alpha: of test loss [nats]"
+        + (", of Tables 1 to 4 of the error [%]" if published else ""),
+        indent=0,
+    )
     print()
-    figure = law_figure(runs, FORMS[form])
-    files = {"laws.csv": laws_table(runs, laws).to_csv(index=False).encode()}
-    for ending in ("png", "pdf"):
-        drawing = io.BytesIO()
-        undated = {"CreationDate": None} if ending == "pdf" else None  # the same runs give the same file
-        figure.savefig(drawing, format=ending, dpi=160, metadata=undated)
-        files[f"law.{ending}"] = drawing.getvalue()
+    print("\n".join(lines(laws)) + "\n")
+    for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
+        print_wrapped(why)
+    print_wrapped(EXPLAINED, indent=0)
+    if frame is not None:
+        print("\nSeeds\n")
+        _print_seeds(frame)
+    print(flush=True)  # what follows takes some seconds
+    files: dict[str, bytes] = {"laws.csv": laws_frame(laws).to_csv(index=False).encode()}
+    files["report.md"] = checklist(laws).encode()
+    if frame is not None:
+        files |= _own_figures(frame, forms)
+    files |= _beside_the_paper(frame, published)
     paths = write_files(out, files)
-    for path in paths:
-        print(f"wrote {path}")
+    _print_written(out, files)
     return paths
-
-
-def laws_table(runs: "pd.DataFrame", laws: "dict[str, list[Fit]]") -> "pd.DataFrame":
-    """The fitted laws, a row a group and form: parameters with their ends and whether they are identified."""
-    import pandas as pd
-
-    from analysis.forms import FORMS as SHAPES
-
-    letters = list(dict.fromkeys(name for shape in SHAPES.values() for name in shape.names))
-    known = ["group", "task", "data", "backbone", "head", "image"]
-    columns = [*known, "form", "patches", "n", *(f"{n}{end}" for n in letters for end in ("", *ENDS)), *QUALITY]
-    rows: list[dict[str, Any]] = []
-    for group, fits in laws.items():
-        its = runs[runs["group"] == group]
-        for law in fits:
-            row = {name: its[name].iloc[0] for name in known}
-            row |= {"form": law.form, "patches": its["patch"].nunique(), "n": law.n}
-            for name, value in law.parameters.items():
-                ends = (*law.intervals[name], law.identified[name])
-                row |= {name: value, **{f"{name}{end}": told for end, told in zip(ENDS, ends, strict=True)}}
-            rows.append({**row, "r2": law.r2, "sum_of_squares": law.loss, "converged": law.converged})
-    return pd.DataFrame(rows, columns=columns)
 
 
 def seed_sentence(runs: "pd.DataFrame") -> str:
@@ -141,108 +131,144 @@ def seed_sentence(runs: "pd.DataFrame") -> str:
     return f"{sentence}: {verdict} by {'more' if abs(step) > spread.spread else 'no more'} than the spread"
 
 
-def print_published(form: str = "both") -> None:
-    """Fit the panels of the published figure 1 and print them beside the L_inf that its axes were drawn with."""
-    import pandas as pd
+def _own_figures(frame: "pd.DataFrame", forms: Sequence[str]) -> dict[str, bytes]:
+    """The laws of one's own runs over patches, tokens and FLOPs, and what accuracy costs."""
+    from analysis import drawing
+    from analysis.law_figures import frontier_figure, law_figure
 
-    from analysis.laws import fit
-    from analysis.paper_tables import load_published, render_table
-
-    rows = []
-    for panel, its in load_published("figure1_test_loss").groupby("panel"):
-        model = its["model"].iloc[0]
-        of = f"{its['task'].iloc[0]} {its['input'].iloc[0]}" if pd.isna(model) else f"{model} {its['input'].iloc[0]}"
-        row: dict[str, Any] = {"panel": f"{panel} {of}"}
-        laws = {shape: fit(its["patch"], its["test_loss"], shape) for shape in FORMS[form]}
-        row |= {f"R2 [{shape}]": f"{law.r2:.3f}" for shape, law in laws.items()}
-        if "shifted" in laws:
-            row["alpha [shifted]"] = f"{laws['shifted'].parameters['alpha']:.3f}"
-            low, high = laws["shifted"].intervals["L_inf"]
-            told = "" if laws["shifted"].identified["L_inf"] else "?"
-            row["L_inf [95 %]"] = f"{low:.2f} to {high:.2f}{told}"
-        rows.append({**row, "L_inf [axis]": f"{its['axis_l_inf'].iloc[0]:.2f}"})
-    render_table(pd.DataFrame(rows), "Published figure 1 of arXiv 2502.03738, fitted here")
-    print_wrapped(
-        "power: L = A p^alpha; shifted: L = L_inf + A p^alpha; R2 is that of log L. ?: not identified, the interval "
-        "reaches 0. axis: the L_inf that the panel was drawn with. Panels d to f do not name their model.",
-        indent=0,
-    )
-    print()
+    drawn = [form for form in forms if form in FORMS]
+    files = drawing.files("law", law_figure(frame, drawn))
+    for column, stem in COSTS.items():
+        files |= drawing.files(stem, law_figure(frame, drawn, x=column))
+    return files | drawing.files("frontier", frontier_figure(frame))
 
 
-def _fit_group(name: str, runs: "pd.DataFrame", forms: Sequence[str]) -> "list[Fit]":
-    """Fit one group's laws and print them, or why there is none."""
-    from analysis.forms import FORMS as SHAPES
-    from analysis.laws import fit
+def _beside_the_paper(frame: "pd.DataFrame | None", published: bool) -> dict[str, bytes]:
+    """The paper's tables and figures, one's own numbers beside them: all where published, else those tables in which
+    some run of one's own stands beside a published number."""
+    from analysis import drawing, paper_figures
+    from analysis.paper_tables import all_tables
+    from analysis.table_text import csv, latex, markdown
 
-    patches = runs["patch"].nunique()
-    if patches < FEWEST_PATCHES:
-        print_wrapped(
-            f"  {name}: no law; {counted(patches, 'patch size')} finished, a law needs {FEWEST_PATCHES} or more "
-            "(`make sweep PATCH=16,8,4,2,1` adds them)"
-        )
-        print()
-        return []
-    laws = []
-    print(f"  {name}")
-    for form in forms:
-        if len(runs) <= (k := len(SHAPES[form].names)):  # it would go through every point and say nothing
-            print(f"    {form:8} not fitted: {len(runs)} points, {k} parameters")
-            continue
-        law = fit(runs["patch"], runs["test_loss"], form)
-        laws.append(law)
-        equation, intervals = law.summary().splitlines()
-        print(f"    {law.form:8} {equation}")
-        print_wrapped(f"{'':13}{intervals.strip()}", indent=13)
-    print()
-    return laws
+    files: dict[str, bytes] = {}
+    tables = all_tables(frame)
+    shown = {name: its for name, its in tables.items() if published or _is_compared(its)}
+    for name, table in shown.items():
+        for ending, text in (("md", markdown), ("tex", latex), ("csv", csv)):
+            files[f"{TABLES}/{name}.{ending}"] = text(table).encode()
+    if published:
+        for name in ("figure1", "figure1_honest", "figure2", "figure3", "figure4"):
+            draw: Any = getattr(paper_figures, name)
+            files |= drawing.files(f"{FIGURES}/{name}", draw(tables[name.removesuffix("_honest")]))
+    return files
+
+
+def _is_compared(table: "pd.DataFrame") -> bool:
+    """Whether some run stands beside a published number."""
+    return bool((table["difference"].notna() & (table["seeds"] > 0)).any())
+
+
+def _load(results: Path, optional: bool) -> "pd.DataFrame | None":
+    """The runs of a folder. optional: nobody spoke of runs, and None will do where none has finished."""
+    from analysis.runs import finished, load
+
+    try:
+        frame = load(results)
+    except BadInput:
+        if optional:
+            return None
+        raise
+    return None if optional and finished(frame).empty else frame
+
+
+def _check(frame: "pd.DataFrame", mixed: str) -> None:
+    """Raise BadInput where not one law could be fitted."""
+    from analysis.groups import FEWEST_PATCHES, own_groups
+    from analysis.runs import finished
+
+    if finished(frame).empty:  # report says it
+        return
+    groups, refused = own_groups(frame, mixed)
+    if any(group.patches >= FEWEST_PATCHES for group in groups):
+        return
+    few = [f"{group.name} has {counted(group.patches, 'patch size')}" for group in groups]
+    told = "; ".join([*refused.values(), *few][:3])
+    more = f"a law needs {FEWEST_PATCHES}: `make sweep PATCH=16,8,4,2,1` adds them" if few else ""
+    raise BadInput(f"no law can be fitted: {'; '.join(filter(None, (told, more)))}")
+
+
+def _no_law(of: "GroupLaw", forms: Sequence[str]) -> str:
+    """Why a group has no law, or not one of this form."""
+    from analysis.groups import FEWEST_PATCHES
+
+    form = "no law" if len(forms) == 1 or of.group.patches < FEWEST_PATCHES else f"no {of.form} law"
+    return f"{of.group.name}: {form}; {of.why}"
+
+
+def _print_seeds(frame: "pd.DataFrame") -> None:
+    from analysis.runs import finished, labels
+
+    runs = finished(frame)
+    for group, name in labels(runs).items():
+        print_wrapped(f"  {name}: {seed_sentence(runs[runs['group'] == group])}")
 
 
 def _print_left_out(frame: "pd.DataFrame") -> None:
     """Say which runs are not in what follows, and why. A frame that was not loaded from a folder has no attrs."""
-    for reason in frame.attrs.get("corrupt", {}).values():
+    corrupt = frame.attrs.get("corrupt", {})
+    for reason in corrupt.values():
         print_wrapped(f"left out, corrupt: {reason}")
+    if corrupt:
+        print(f"left out: {counted(len(corrupt), 'corrupt record')}")
     for run in frame.attrs.get("unfinished", []):
         print_wrapped(f"left out, not finished: {run}")
     for run in frame[frame["status"] == "failed"].itertuples():
         print_wrapped(f"left out, failed: {run.run_id} ({run.failure})")
 
 
-def print_wrapped(text: str, indent: int = 4) -> None:
-    print(textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False))
+def _print_written(out: Path, files: dict[str, bytes]) -> None:
+    """The files by folder, endings together."""
+    by_stem: dict[str, list[str]] = {}
+    for name in files:
+        stem, ending = name.rsplit(".", 1)
+        by_stem.setdefault(stem, []).append(ending)
+    told = [f"{stem}.{endings[0]}" + "".join(f"|{e}" for e in endings[1:]) for stem, endings in by_stem.items()]
+    print_wrapped(f"wrote to {out}: {', '.join(told)}", indent=2)
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _forms(text: str) -> list[str]:
+    forms = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for form in forms:
+        check_name("form", form, FORMS_THERE_ARE)
+    if not forms:
+        raise BadInput(f"--form names no law; there is: {', '.join(FORMS_THERE_ARE)}")
+    return forms
 
 
-def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
-    """Write files to out, each whole or not at all."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            handle, temporary = tempfile.mkstemp(dir=out, prefix=f".{name}.")
-            try:
-                with os.fdopen(handle, "wb") as f:
-                    f.write(content)
-                os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
-                os.replace(temporary, out / name)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-    except OSError as e:
-        raise BadInput(f"cannot write to {out} ({e.strerror}); --out names another folder") from e
-    return [out / name for name in files]
+class _Parser(argparse.ArgumentParser):
+    """One line on stderr for a wrong option, and what would do; argparse adds its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; --help lists the options")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fit_laws.py", description="Fit test loss [nats] against patch side [px], with 95 % intervals."
     )
     parser.add_argument("--results", metavar="DIR", help="folder with a folder a run (default: results)")
-    parser.add_argument("--out", metavar="DIR", help="where laws.csv, law.png, law.pdf go (default: DIR/analysis)")
-    parser.add_argument("--form", choices=list(FORMS), default="both", help="which law (default: %(default)s)")
-    parser.add_argument("--published", action="store_true", help="also fit the published figure 1; needs no runs")
+    parser.add_argument("--out", metavar="DIR", help="where laws.csv, report.md, figures go (default: DIR/analysis)")
+    forms = f"laws by name, with commas: {', '.join(FORMS_THERE_ARE)} (default: %(default)s)"
+    parser.add_argument("--form", metavar="FORMS", default=",".join(FORMS), help=forms)
+    parser.add_argument(
+        "--published", action="store_true", help="also the laws, all tables and figures of the paper; needs no runs"
+    )
+    parser.add_argument(
+        "--mixed",
+        metavar="HOW",
+        default=MIXED[0],
+        help="groups that differ in crop or data version alone: refuse, together or apart (default: %(default)s)",
+    )
     return parser
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fit_laws import counted, print_wrapped
 from analysis.laws import seed_spread
-from analysis.paper_tables import render_table
+from analysis.output import counted, print_wrapped
+from analysis.sweep_tables import render_table
 from scaling.recipe import HEADS
 from scaling.record import HEADLINES
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from analysis.descent import Array, Index, crossings, descend
+from analysis.descent import Array, Index, Residual, crossings, descend
 from analysis.forms import Form
 
+STEEPER = (2, 6, 20)  # times the law's exponents: further starts of each step of a band
 STEP = 1e-100  # along the imaginary axis; no difference is taken, so nothing cancels
 
 
@@ -135,36 +136,33 @@ def intervals(problem: Problem, theta_K: Array) -> dict[str, tuple[float, float]
 def band(problem: Problem, theta_K: Array, z_VM: Array) -> Array:
     """Ends (2, M) of the interval of the law at each log x: the law's value there takes a size's place among the
     parameters, and its profile is taken like any other's."""
-    shape, M = problem.shape, z_VM.shape[1]
-    anchor = shape.anchor
+    shape, M, anchor = problem.shape, z_VM.shape[1], problem.shape.anchor
     z_SV1 = np.tile(z_VM.T, (2, 1))[:, :, None]
-    theta_SK = np.tile(_at(problem, theta_K), (2 * M, 1))
+    theta_SK = np.tile(problem.shift(theta_K, problem.pivot_V, np.zeros_like(problem.pivot_V)), (2 * M, 1))
     theta_SK[:, anchor] = np.log(np.tile(problem.law(theta_K, z_VM), 2))
-    free_SK = np.tile(problem.free_K, (2 * M, 1))
-    free_SK[:, anchor] = False
+    free_K = problem.free_K.copy()
+    free_K[anchor] = False
     least, more = problem.allowance(theta_K)
-    bounds_2K = _unbounded(problem.bounds_2K, shape)
+    floors = [k for k, name in enumerate(shape.names) if name in ("L_inf", "E") and problem.free_K[k]]
+
+    def residual(theta_RK: Array, which: Index) -> tuple[Array, Array]:
+        z_RV1 = z_SV1[which].transpose(1, 0, 2)[:, :, None, :]
+
+        def anchored(theta_KRK1: Any, z_VRKN: Any) -> Any:
+            theta = list(theta_KRK1)
+            theta[anchor] = shape.solve(np.exp(theta[anchor]), theta, z_RV1)
+            return shape.value(theta, z_VRKN)
+
+        return problem.residual_of(*with_slopes(anchored, theta_RK, problem.z_VN[None]))
 
     def height(v_R: Array, live: Index) -> Array:
         start_RK = theta_SK[live]
         start_RK[:, anchor] = v_R
-        for floor in ("L_inf", "E"):
-            if floor in shape.names and problem.free_K[k := shape.names.index(floor)]:
-                start_RK[:, k] = np.minimum(start_RK[:, k], 0.999 * np.exp(np.minimum(v_R, 700)))
-
-        def residual(theta_RK: Array, which: Index) -> tuple[Array, Array]:
-            z_RV1 = z_SV1[live[which]].transpose(1, 0, 2)[:, :, None, :]
-
-            def anchored(theta_KRK1: Any, z_VRKN: Any) -> Any:
-                theta = list(theta_KRK1)
-                theta[anchor] = shape.solve(np.exp(theta[anchor]), theta, z_RV1)
-                return shape.value(theta, z_VRKN)
-
-            return problem.residual_of(*with_slopes(anchored, theta_RK, problem.z_VN[None]))
-
-        valley = descend(residual, start_RK, bounds_2K, free_SK[live], flat=1e-5, steps=50)
-        f_R = np.sqrt(np.maximum(valley.cost_S - least, 0.0) / more) - 1
-        theta_SK[live[f_R <= 0]] = valley.theta_SK[f_R <= 0]
+        for k in floors:
+            start_RK[:, k] = np.minimum(start_RK[:, k], 0.999 * np.exp(np.minimum(v_R, 700)))
+        found_RK, cost_R = _deepest(problem, theta_K, residual, start_RK, live, free_K, least + more)
+        f_R = np.sqrt(np.maximum(cost_R - least, 0.0) / more) - 1
+        theta_SK[live[f_R <= 0]] = found_RK[f_R <= 0]
         return f_R
 
     step_S = np.repeat([-1.0, 1.0], M) * math.sqrt(more)
@@ -173,9 +171,24 @@ def band(problem: Problem, theta_K: Array, z_VM: Array) -> Array:
         return np.exp(ends_S).reshape(2, -1)
 
 
-def _at(problem: Problem, theta_K: Array) -> Array:
-    """theta at pivot 0."""
-    return problem.shift(theta_K, problem.pivot_V, np.zeros_like(problem.pivot_V))
+def _deepest(
+    problem: Problem, theta_K: Array, residual: Residual, start_RK: Array, live: Index, free_K: Any, enough: float
+) -> tuple[Array, Array]:
+    """theta and cost below each start; where that is not enough, below starts with the law's exponents theta_K made
+    steeper, too: a law that bends at one point alone lies in a valley of its own."""
+    bounds_2K = _unbounded(problem.bounds_2K, problem.shape)
+    bends = [k for move in problem.shape.moves if (k := move.exponent) is not None and problem.free_K[k]]
+    found_RK, cost_R, over = start_RK.copy(), np.full(len(live), np.inf), np.arange(len(live))
+    for steeper in (0, *STEEPER):
+        begin_RK, which = start_RK[over], live[over]
+        if steeper:
+            begin_RK[:, bends] = steeper * theta_K[bends]
+        its: Residual = lambda theta_RK, R: residual(theta_RK, which[R])  # noqa: B023, E731, used in this turn alone
+        valley = descend(its, begin_RK, bounds_2K, np.tile(free_K, (len(over), 1)), flat=1e-5, steps=50)
+        deeper = valley.cost_S < cost_R[over]
+        found_RK[over[deeper]], cost_R[over[deeper]] = valley.theta_SK[deeper], valley.cost_S[deeper]
+        over = over[cost_R[over] > enough]
+    return found_RK, cost_R
 
 
 def _unbounded(bounds_2K: Array, shape: Form) -> Array:

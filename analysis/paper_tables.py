@@ -1,106 +1,155 @@
-"""Tables: the published numbers as frames, and one's own runs as the table of a sweep, for a notebook or a terminal."""
+"""Paper tables: Tables 1 to 7 of arXiv 2502.03738, with one's own runs and their difference beside the paper's numbers.
 
-from pathlib import Path
+Every function takes runs as analysis.runs.load gives them, or None for the published numbers alone, and returns the
+tidy frame that analysis.compare.beside describes: keys, label, patch, metric, unit, published, own, seeds, difference,
+noise, mark, group. Its attrs are those of analysis/paper_layout.py, by which analysis/table_text.py prints it. The
+numbers of the figures are in analysis/figure_numbers.py, and here under the same names.
+"""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from analysis.runs import finished, headlines
-from scaling.recipe import check_name
-from scaling.record import HEADLINES
+from analysis import published_data
+from analysis.compare import beside, own_runs, own_top1, printed_in, unextended
+from analysis.figure_numbers import figure1, figure2, figure3, figure4
+from analysis.paper_layout import TOP1, after_patch, described
+from analysis.published_data import AP_METRICS, CARD, DECODERS, backbone_of, model_of
+from scaling.costs import IMAGENET_IMAGES, parameters
 
-PUBLISHED = Path(__file__).parent / "published"
-COLUMNS = 80  # a terminal's width where nobody says otherwise [characters]
-PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-# name in the sweep table -> (column of the frame, unit, whether k, M, G, T may stand before it, decimals)
-SWEEP = {
-    "tokens": ("tokens", "", False, 0),
-    "params": ("parameters", "", True, 1),
-    "FLOPs": ("flops_per_image", "", True, 2),
-    "loss": ("test_loss", "nats", False, 4),
-    **{name: (metric, "%", False, 2) for metric, name in HEADLINES.values()},  # only those that some run has
-    "images": ("images_per_second", "1/s", False, 0),
-    "memory": ("peak_memory", "B", True, 2),
-    "time": ("wall_time", "s", False, 1),
-}
+CARD_WORDS = ("A100", "80GB")  # of the name that torch gives to Table 6's card, such as NVIDIA A100-SXM4-80GB
 
 
-def published_names() -> list[str]:
-    """What load_published can load."""
-    return sorted(path.stem for path in PUBLISHED.glob("*.csv"))
+def all_tables(runs: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
+    """Tables 1 to 7 and the numbers of Figures 1 to 4, by name: "table1" ... "figure4"."""
+    made = (table1, table2, table3, table4, table5, table6, table7, figure1, figure2, figure3, figure4)
+    return {table.__name__: table(runs) for table in made}
 
 
-def load_published(name: str) -> pd.DataFrame:
-    """A published table or figure as it is in analysis/published, e.g. "figure1_test_loss"; see the README there."""
-    name = name.removesuffix(".csv")
-    check_name("published table", name, published_names())
-    return pd.read_csv(PUBLISHED / f"{name}.csv", keep_default_na=False, na_values=[""])  # Table 2's None is a word
+def table1(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """ImageNet-1k top-1 [%] of the Base models by image and patch size. Keys: model, input_px, data.
+
+    One's own runs of classification that Table 4 does not print are here too, on any data."""
+    cells, keys = published_data.table1_cells(), ["model", "input_px", "data"]
+    frame = beside(cells, own_top1(runs, cells, published_data.table4_cells()), keys, TOP1)
+    return described(frame, "table1", "ImageNet-1k top-1 [%] by patch size", keys, usual={"data": "imagenet"})
 
 
-def sweep_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """What a sweep came to: a row for every group and patch size, patches from coarse to fine, means over seeds.
-
-    frame: as analysis.runs.load gives it.  Columns: group, backbone, patch [px], seeds (runs that finished), tokens
-    per image, parameters, FLOPs per image (forward), test loss [nats], top-1 or mIoU [%] as the tasks have it, training
-    images/s, peak memory and wall time, the large ones in k, M, G or T, which the column's name says.  A patch size
-    whose runs all failed has seeds 0 and nan."""
-    keys = frame[["group", "backbone", "patch"]].drop_duplicates()
-    done = finished(frame).groupby(["group", "patch"])
-    table = keys.join(done.size().rename("seeds"), on=["group", "patch"])
-    table["seeds"] = table["seeds"].fillna(0).astype(int)
-    absent = {metric for metric, _ in HEADLINES.values()} - set(headlines(frame))
-    shown = {name: what for name, what in SWEEP.items() if what[0] not in absent}
-    means = done[[column for column, *_ in shown.values()]].mean()
-    for name, (column, unit, scaled, _) in shown.items():
-        values = table[["group", "patch"]].join(means[column], on=["group", "patch"])[column]
-        factor, prefix = _prefix(values.max()) if scaled else (1.0, "")
-        table[_headed(name, prefix + unit)] = (values / factor).to_numpy()
-    table = table.rename(columns={"patch": "patch [px]"})
-    return table.sort_values(["group", "patch [px]"], ascending=[True, False], ignore_index=True)
+def table2(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """ADE20K mIoU [%] by decoder and patch size, and parameters [M], head included. Keys: model, decoder ("linear" is
+    the paper's None), data, input_px (the crop) [px]. One's own runs of segmentation on any data are here."""
+    own = own_runs(runs, "segment")
+    own = own.assign(decoder=own["head"].map(DECODERS), parameters=own["parameters"] / 1e6)
+    keys = ["model", "decoder", "data", "input_px"]
+    metrics = {"miou": ("mIoU", "%"), "parameters": ("parameters", "M")}
+    frame = beside(published_data.table2_cells(), own, keys, metrics)
+    title = "ADE20K mIoU [%] and parameters [M] by patch size"
+    usual = {"data": "ade20k", "input_px": published_data.CROP}
+    return described(frame, "table2", title, keys, usual=usual, decimals={"parameters": 0})
 
 
-def group_table(table: pd.DataFrame, group: str) -> pd.DataFrame:
-    """sweep_table's rows of one group, without what is the same in all of them and the metrics of other tasks."""
-    its = table[table["group"] == group].drop(columns=["group", "backbone"])
-    empty = [c for _, name in HEADLINES.values() if (c := _headed(name, "%")) in its and its[c].isna().all()]
-    return its.drop(columns=empty if its["seeds"].ne(1).any() else [*empty, "seeds"])
+def table3(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """COCO average precision [%] of boxes and masks, of all and at IoU 0.5 and 0.75, by patch size. Keys: model, data,
+    input_px (the short side) [px]. One's own runs of detection on any data are here."""
+    metrics = {column: (metric, "%") for metric, column in AP_METRICS.values()}
+    keys = ["model", "data", "input_px"]
+    # At patch 64 positions are made for 256 px, not 224, and so is the chain before: for the table it is one series.
+    frame = beside(published_data.table3_cells(), own_runs(runs, "detect", "image"), keys, metrics)
+    usual = {"data": "coco", "input_px": published_data.SHORT_SIDE}
+    return described(frame, "table3", "COCO box and mask AP [%] by patch size", keys, usual=usual)
 
 
-def render_table(table: pd.DataFrame, title: str = "", console: Console | None = None) -> None:
-    """Print a frame, numbers to the right, nan as "-", a column's unit under its name; sweep_table's with the decimals
-    that its columns deserve. Plain text where the output is no terminal."""
-    console = console or Console(width=None if Console().is_terminal else COLUMNS)
-    drawn = Table(
-        box=box.SIMPLE_HEAD, title=escape(title) or None, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
-    )
-    cells = {str(column): _cells(str(column), values) for column, values in table.items()}
-    for column, texts in cells.items():
-        numbers = all(text[:1].isdigit() or text[:1] == "-" for text in texts)
-        head = escape(column.replace(" [", "\n[", 1))
-        drawn.add_column(head, justify="right" if numbers else "left", overflow="fold")
-    for row in range(len(table)):
-        drawn.add_row(*(escape(column[row]) for column in cells.values()))
-    console.print(drawn)
+def table4(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """ImageNet-1k top-1 [%] of Adventurer by model and patch size. Keys: input_px, model, data.
+
+    One's own runs of classification that Table 1 does not print are here too, on any data."""
+    cells, keys = published_data.table4_cells(), ["input_px", "model", "data"]
+    frame = beside(cells, own_top1(runs, cells, published_data.table1_cells()), keys, TOP1)
+    return described(frame, "table4", "ImageNet-1k top-1 [%] by model and patch size", keys, usual={"data": "imagenet"})
 
 
-def _cells(name: str, values: pd.Series) -> list[str]:
-    """The text of a column. Whole numbers have no decimals."""
-    if not pd.api.types.is_numeric_dtype(values):
-        return [str(value) for value in values]
-    known = SWEEP.get(name.split(" [")[0])
-    whole = bool((values.dropna() % 1 == 0).all())
-    decimals = 0 if whole else known[3] if known else 4
-    return ["-" if pd.isna(value) else f"{value:,.{decimals}f}".replace(",", " ") for value in values]
+def table5(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Longer sequences by extending (embedded at a coarser patch, the tokens interpolated) and by scaling (finer
+    patches), top-1 [%]. Keys: model, input_px, way, data; length [tokens] goes with patch.
+
+    One's own runs on any data are here where some were extended. At the patch that is extended from, both ways are one
+    run, which is in both rows."""
+    cells, keys = published_data.table5_cells(), ["model", "input_px", "way", "data"]
+    own = own_runs(runs, "classify", "extend")
+    scaled, extended = own[own["extend"] == 0], own[own["extend"] > 0]
+    begun = extended[["series", "extend"]].drop_duplicates()
+    printed = printed_in(scaled, cells)
+    alone = scaled.loc[printed & ~scaled["series"].isin(begun["series"]), ["series"]].drop_duplicates()
+    begun = pd.concat([begun, alone.assign(extend=16)])
+    from_patch = begun.rename(columns={"extend": "patch"})
+    base = scaled.merge(from_patch.astype({"patch": scaled["patch"].dtype}), on=["series", "patch"])
+    ways = [
+        scaled[printed | scaled["series"].isin(begun["series"])].assign(way="by scaling"),
+        _extending(extended, extended["extend"]),
+        _extending(base, base["patch"]),
+    ]
+    frame = beside(cells, pd.concat(ways, ignore_index=True), keys, TOP1)
+    frame = after_patch(frame, length=(frame["input_px"] // frame["patch"]) ** 2)
+    title = "longer sequences, ImageNet-1k top-1 [%]"
+    return described(frame, "table5", title, keys, usual={"data": "imagenet"}, along=["length"])
 
 
-def _prefix(largest: float) -> tuple[float, str]:
-    """The largest of k, M, G, T that leaves the number at 1 or more."""
-    return next(((factor, letter) for factor, letter in PREFIXES if largest >= factor), (1.0, ""))
+def table6(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What a patch size costs at 224 px: memory of an image [MB] and time of an ImageNet-1k epoch [h]. Keys: model,
+    machine, data; length [tokens] goes with patch.
+
+    One's own hours are those of 1,281,167 images at the images per second of a run's training, whatever its settings
+    and stage; one's own memory is the peak of a device over the images that it takes at a time, so the weights and
+    their moments are in it: it says more the more images there are, and nothing of a record that has not their number.
+    Hours on another card are no replication: runs on anything but one A100-80GB are rows of their own, under the name
+    of their machine. The paper does not say of which ViT its memory is: no run of one's own stands beside it."""
+    cells, keys = published_data.table6_cells(), ["model", "machine", "data"]
+    own = unextended(runs)
+    own = own[(own["input_px"] == 224) & (own["images_per_second"] > 0)]
+    hours = IMAGENET_IMAGES / own["images_per_second"].astype(float) / 3600
+    at_a_time = pd.to_numeric(own.get("machine_micro_batch", pd.Series(np.nan, own.index)))
+    memory = own["peak_memory"].astype(float) / at_a_time / 1e6
+    machines = [machine_name(run) for run in own.to_dict("records")]
+    models = [model_of(backbone) or backbone for backbone in own["backbone"]]  # a pretraining costs what it costs
+    own = own.assign(epoch=hours, memory=memory, machine=machines, model=models)
+    frame = beside(cells, own, keys, {"memory": ("memory", "MB/image"), "epoch": ("epoch", "h")})
+    frame = after_patch(frame, length=(224 // frame["patch"]) ** 2)
+    decimals, usual = {"memory": 0, "epoch": 2}, {"data": "imagenet"}
+    title = "cost at 224 px: memory [MB/image], ImageNet-1k epoch [h]"
+    return described(frame, "table6", title, keys, usual=usual, decimals=decimals)
 
 
-def _headed(name: str, unit: str) -> str:
-    return f"{name} [{unit}]" if unit else name
+def machine_name(run: dict[Any, Any]) -> str:
+    """What a run was trained on, by its record: graphics cards, else processor and cores. Table 6's card is called as
+    there. Where an older record does not say how many of a machine's cards it used, all of them are named."""
+    cards = run.get("machine_gpus")
+    if isinstance(cards, list) and cards:
+        name = CARD if all(word in cards[0] for word in CARD_WORDS) else str(cards[0])
+        devices = run.get("machine_devices")
+        used = len(cards) if devices is None or pd.isna(devices) else int(devices)
+        return name if used == 1 else f"{used} x {name}"
+    processor, cores = run.get("machine_processor"), run.get("machine_cores")
+    if not isinstance(processor, str):
+        return "unknown machine"
+    return processor if cores is None or pd.isna(cores) else f"{processor}, {int(cores)} cores"
+
+
+def table7(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The models and their parameters at patch 16, 224 px and 1000 classes [M]; one's own are by the arithmetic of
+    scaling.costs, and no run is asked. Keys: model; embed_dim, mlp_dim and blocks [1] go with it. The noise is 1: the
+    paper prints whole millions, some rounded and some cut."""
+    cells = published_data.table7_cells()
+    counted = [parameters(backbone_of(model), 224, 16, 1000) / 1e6 for model in cells["model"]]
+    own = cells.assign(parameters=counted, series=cells["model"], group="")
+    frame = beside(cells, own, ["model"], {"parameters": ("parameters", "M")}).assign(seeds=0)
+    facts = ["embed_dim", "mlp_dim", "blocks"]
+    of = cells.set_index("model")
+    frame = after_patch(frame, **{column: frame["model"].map(of[column]) for column in facts})
+    title = "the models, millions of parameters at patch 16 and 224 px"
+    return described(frame, "table7", title, ["model"], across="", along=facts, decimals={"parameters": 0})
+
+
+def _extending(own: pd.DataFrame, begun: pd.Series) -> pd.DataFrame:
+    """Runs as what was extended from the patch sizes in begun: from each, a series of its own."""
+    return own.assign(way="by extending", extend=begun, series=own["series"] + " " + begun.astype(str))

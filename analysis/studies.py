@@ -7,7 +7,6 @@ figure4   a larger image at as many tokens: test loss against the image's side
 The recipes are experiments/studies.py; a study's name may have its data set before it: shapes.table5.
 """
 
-import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fit_laws import counted, print_wrapped, write_files
+from analysis.compare import published
+from analysis.drawing import picture
 from analysis.head_gap import gaps, metric_of, print_gaps
-from analysis.paper_figures import gap_figure, study_figure
-from analysis.paper_tables import PREFIXES, load_published, render_table
+from analysis.output import counted, print_wrapped, write_files
 from analysis.runs import finished
+from analysis.study_figures import gap_figure, study_figure
+from analysis.sweep_tables import render_table, short
 from scaling.record import HEADLINES
 
 KINDS = {  # kind: what the figure asks, column of the horizontal axis, its label, its base (0: no ticks at the values)
@@ -35,7 +36,6 @@ KINDS = {  # kind: what the figure asks, column of the horizontal axis, its labe
 }
 SHOWN = ["run_id", "backbone", "data", "image", "patch", "extend", "head", "seed"]
 MEASURED = ["tokens", "parameters", "flops_per_image", "test_loss"]
-LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
 
 
 def report(frame: pd.DataFrame, name: str, run_ids: Sequence[str], out: Path) -> list[Path]:
@@ -62,9 +62,7 @@ def report(frame: pd.DataFrame, name: str, run_ids: Sequence[str], out: Path) ->
         drawn = figure(table, name)
     if _kind(name) == "figure3":
         render_table(spending(table), "Where to spend more FLOPs: on a larger model, or on finer patches?")
-    png = io.BytesIO()
-    drawn.savefig(png, format="png", dpi=160)
-    paths = write_files(out, {**files, f"{stem}.png": png.getvalue()})
+    paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
         print(f"wrote {path}")
     return paths
@@ -90,49 +88,6 @@ def study_table(frame: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def published(run: pd.Series) -> float:
-    """What the paper prints for such a run, in the headline metric of its task [%]; nan where it prints nothing.
-
-    run: a row of load()."""
-    of_task = {"classify": published_top1, "segment": published_miou}.get(run["task"])
-    return of_task(run) if of_task else float("nan")
-
-
-def published_top1(run: pd.Series) -> float:
-    """What the paper prints for such a run (Tables 5, 1, 4) [%]; nan where it prints nothing.
-
-    run: a row of load(). It prints the accuracies of finished chains: a pretraining alone has none beside it."""
-    alone = run["stage"] == "pretrain" and run["image"] > 64 and run["backbone"] in LATER_STAGES
-    if run["data"] != "imagenet" or alone or "_" not in run["backbone"]:
-        return float("nan")
-    family, size = run["backbone"].split("_")
-    model = f"{'DeiT' if family == 'deit' else family.title()}-{size.title()}"
-    if run["extend"]:
-        rows = load_published("table5_sequence_length")
-        rows = rows[(rows["length"] == run["tokens"]) & (run["extend"] == 16)]
-        column = "by_extending"
-    else:
-        table1, table4 = load_published("table1_imagenet_patch"), load_published("table4_model_and_patch")
-        rows = pd.concat([table1, table4.assign(model="Adventurer-" + table4["model"])])
-        column = f"p{run['patch']}"
-    rows = rows[(rows["model"] == model) & (rows["input_px"] == run["image"])]
-    return float(rows[column].iloc[0]) if len(rows) and column in rows else float("nan")
-
-
-def published_miou(run: pd.Series) -> float:
-    """What the paper prints for such a run (Table 2) [%]; nan where it prints nothing.
-
-    run: a row of load(). It prints crops of 512 px, and backbones that were trained on ImageNet before."""
-    scratch = not (run["start"] or run["weights"])
-    if run["data"] != "ade20k" or run["image"] != 512 or run["extend"] or scratch or "_" not in run["backbone"]:
-        return float("nan")
-    family, size = run["backbone"].split("_")
-    rows = load_published("table2_ade20k")
-    rows = rows[(rows["model"] == f"{family.title()}-{size[0].upper()}") & (rows["patch"] == run["patch"])]
-    rows = rows[rows["decoder"] == {"linear": "None", "upernet": "UperNet"}[run["head"]]]
-    return float(rows["miou"].iloc[0]) if len(rows) else float("nan")
-
-
 def printed(table: pd.DataFrame) -> pd.DataFrame:
     """study_table's rows as text for 80 columns: what is the same in all of them is left to the title."""
     shown = pd.DataFrame({"backbone": table["backbone"]})
@@ -145,8 +100,8 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     if table["seed"].nunique() > 1:
         shown["seed"] = table["seed"]
     shown["tokens"] = table["tokens"]
-    shown["params"] = table["parameters"].map(_short)
-    shown["FLOPs"] = table["flops_per_image"].map(_short)
+    shown["params"] = table["parameters"].map(short)
+    shown["FLOPs"] = table["flops_per_image"].map(short)
     shown["loss [nats]"] = table["test_loss"].map("{:.4f}".format)
     for metric, name in HEADLINES.values():
         if metric in table:
@@ -237,14 +192,6 @@ def _print_left_out(frame: pd.DataFrame, name: str, run_ids: Sequence[str]) -> N
             print_wrapped(f"{name}: left out, corrupt: {corrupt[run_id]}")
         elif run_id not in done:
             print_wrapped(f"{name}: left out, not finished: {run_id}")
-
-
-def _short(number: float) -> str:
-    """Three digits and a prefix: 12.3G."""
-    factor, prefix = next(((f, letter) for f, letter in PREFIXES if number >= f), (1.0, ""))
-    scaled = number / factor
-    decimals = 2 if scaled < 10 else 1 if scaled < 100 else 0
-    return f"{scaled:.{decimals}f}{prefix}"
 
 
 def _percent(value: float) -> str:

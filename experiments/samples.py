@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from analysis.paper_figures import sample_sheet
+from analysis.study_figures import sample_sheet
 from scaling.data import shapes
 
 

@@ -273,10 +273,13 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     from analysis import fit_laws
     from analysis.runs import load
     from analysis.studies import report
+    from analysis.sweep_tables import print_sweep
 
     frame = load(results)
     if done.intersection(laws):
-        fit_laws.report(frame[frame.run_id.isin(laws)], results / "analysis")
+        its = frame[frame.run_id.isin(laws)]
+        print_sweep(its)
+        fit_laws.report(its, results / "analysis")
     for name, ids in wanted.items():
         if done.intersection(ids):
             report(frame, name, ids, results / "analysis")

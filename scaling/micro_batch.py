@@ -94,6 +94,10 @@ class MicroBatch(L.Callback):
         if self._loaded is not None:
             _recount(*self._loaded, self.micro_batches)
 
+    def size(self, world: int) -> int:
+        """Images that each of `world` devices takes at a time."""
+        return self.recipe.batch // world // self.micro_batches
+
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
         device = task.device
         planned = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))

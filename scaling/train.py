@@ -206,7 +206,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         failure=failure,
         versions=versions(),
         git_commit=git_commit(),
-        machine=machine(),
+        machine={**machine(), "devices": trainer.world_size, "micro_batch": micro_batch.size(trainer.world_size)},
         started=keeper.started,
         ended=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

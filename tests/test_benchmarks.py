@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.paper_figures import crossing_figure
+from analysis.study_figures import crossing_figure
 from experiments.benchmarks import mixer, models
 from scaling import costs
 from tests.conftest import ROOT

@@ -219,6 +219,32 @@ def test_the_band_holds_the_law_and_widens_away_from_the_data():
     assert wide[4] > wide[3] > wide[2]
 
 
+@pytest.mark.parametrize("panel", list("abcdefghi"))
+def test_no_law_that_still_fits_leaves_the_band(panel):
+    """Every law of a grid of floors and exponents, its size the best one, that costs no more than the interval allows
+    lies within the band; bends at the largest patch alone, in a valley of their own, among them."""
+    its = load_published("figure1_test_loss").query("panel == @panel")
+    x, y = its["patch"].to_numpy(float), its["test_loss"].to_numpy(float)
+    law = fit(x, y, "shifted", loss="squares")
+    allowed = law.loss * (1 + student.ppf(0.975, 2) ** 2 / 2)
+    places = np.geomspace(x.min() / 1.1, x.max() * 0.97, 12)
+    low, high = law.band(places)
+    tried = 0
+    for floor in np.linspace(0, y.max(), 150)[:-1]:
+        alpha = np.geomspace(0.005, 100, 60)[:, None]
+        base, log_A = np.log(x / x.max()) * alpha, np.log(y.max() - floor) * np.ones((60, 1))
+        for _ in range(40):  # Newton's method in log A
+            rise = np.exp(log_A + base)
+            slope = rise / (floor + rise)
+            r = np.log(floor + rise) - np.log(y)
+            log_A = log_A - np.clip((slope * r).sum(1) / (slope**2).sum(1), -0.5, 0.5)[:, None]
+        fits = (r**2).sum(1) <= allowed
+        laws = floor + np.exp(log_A[fits] + alpha[fits] * np.log(places / x.max()))
+        tried += len(laws)
+        assert np.all((laws >= low * (1 - 2e-3)) & (laws <= high * (1 + 2e-3)))
+    assert tried > 5
+
+
 def test_more_seeds_narrow_the_intervals():
     rng = np.random.default_rng(1)
     x = np.repeat(PATCH, 6)

@@ -1,35 +1,67 @@
-"""Published numbers load, and a sweep becomes a table that a terminal can show."""
+"""Every published number is in its table once, and one's own runs land on the cells that they are of."""
 
-import io
-import math
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from analysis.paper_tables import group_table, load_published, published_names, render_table, sweep_table
+from analysis.paper_tables import (
+    all_tables,
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    machine_name,
+    table1,
+    table2,
+    table3,
+    table4,
+    table5,
+    table6,
+    table7,
+)
+from analysis.published_data import backbone_of, load_published, model_of, published_names
+from analysis.runs import load
+from experiments import ade20k, cifar10, coco, imagenet, shapes
+from experiments.studies import last_stages, resolve
+from scaling import costs
 from scaling.recipe import BadInput
+from tests.conftest import ROOT
+from tests.test_runs import save
+
+TIDY = ["published", "own", "seeds", "difference", "noise", "mark", "group"]
+APS = ["ap_box", "ap50_box", "ap75_box", "ap_mask", "ap50_mask", "ap75_mask"]
+PATCHES = ["p16", "p8", "p4", "p2", "p1"]
+COSTS = ["vit_memory_mb_per_image", "deit_base_a100_hours_per_epoch", "adventurer_base_a100_hours_per_epoch"]
+NUMBERS = [  # table, its file, the columns whose numbers it shows
+    (table1, "table1_imagenet_patch", PATCHES),
+    (table2, "table2_ade20k", ["miou", "params_m"]),
+    (table3, "table3_coco", APS),
+    (table4, "table4_model_and_patch", PATCHES),
+    (table5, "table5_sequence_length", ["by_extending", "by_scaling"]),
+    (table6, "table6_cost", COSTS),
+    (table7, "table7_models", ["params_m"]),
+    (figure1, "figure1_test_loss", ["test_loss"]),
+    (figure3, "table4_model_and_patch", PATCHES),
+]
 
 
-def frame() -> pd.DataFrame:
-    """Two groups; patch 8 of the first has two seeds, patch 4 of it failed."""
-    rows = [
-        ("g1", "deit_nano", 16, 0, "finished", 1.0),
-        ("g1", "deit_nano", 8, 0, "finished", 0.8),
-        ("g1", "deit_nano", 8, 1, "finished", 0.9),
-        ("g1", "deit_nano", 4, 0, "failed", math.nan),
-        ("g0", "adventurer_nano", 16, 0, "finished", 1.1),
-    ]
-    made = pd.DataFrame(rows, columns=["group", "backbone", "patch", "seed", "status", "test_loss"])
-    return made.assign(
-        tokens=(16 // made["patch"]) ** 2,
-        parameters=210_000,
-        flops_per_image=made["patch"] * 1e9,
-        top1=55.555,
-        images_per_second=1234.5,
-        peak_memory=1_500_000_000,
-        wall_time=12.34,
-    )
+def saved(results, *runs, **facts) -> pd.DataFrame:
+    """Runs that finished: pairs of recipe and metrics."""
+    for recipe, metrics in runs:
+        save(results, recipe, metrics.get("test_loss", 0.9), metrics=metrics, **facts)
+    return load(results)
+
+
+def with_own(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["own"].notna()]
+
+
+def rows(frame: pd.DataFrame, *columns: str) -> list[list]:
+    return frame[list(columns)].to_numpy().tolist()
 
 
 def test_every_published_file_loads_and_is_described():
@@ -49,62 +81,231 @@ def test_an_unknown_published_name_says_what_there_is():
         load_published("table1_imagenet")
 
 
-def test_a_sweep_table_has_a_row_a_patch_size_and_means_over_seeds():
-    table = sweep_table(frame())
-    assert list(table["patch [px]"]) == [16, 16, 8, 4]
-    assert list(table["group"]) == ["g0", "g1", "g1", "g1"]
-    assert list(table["seeds"]) == [1, 1, 2, 0]
-    assert table["loss [nats]"].iloc[2] == pytest.approx(0.85)
-    assert math.isnan(table["loss [nats]"].iloc[3])
+@pytest.mark.parametrize("backbone", ["deit_tiny", "deit_huge", "adventurer_small"])
+def test_a_model_of_the_paper_and_a_backbone_of_ours_are_names_of_one_thing(backbone):
+    assert backbone_of(model_of(backbone)) == backbone
 
 
-def test_large_numbers_take_a_unit_that_the_column_names():
-    table = sweep_table(frame())
-    assert table["params [k]"].iloc[0] == pytest.approx(210)
-    assert table["FLOPs [G]"].iloc[0] == pytest.approx(16)
-    assert table["memory [GB]"].iloc[0] == pytest.approx(1.5)
+@pytest.mark.parametrize("backbone", ["deit_nano", "deit3_base", "timm:vit_base_patch16_224"])
+def test_what_the_paper_has_not_has_no_name_there(backbone):
+    assert model_of(backbone) == ""
 
 
-def test_a_table_prints_within_80_columns_with_missing_numbers_as_dashes(capsys):
-    table = sweep_table(frame()).query("group == 'g1'").drop(columns=["group", "backbone"])
-    render_table(table, "deit [nano]")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("deit [nano]")
-    assert max(map(len, lines)) <= 80
-    assert lines[3].split() == ["[px]", "seeds", "tokens", "[k]", "[G]", "[nats]", "[%]", "[1/s]", "[GB]", "[s]"]
-    assert "  -" in lines[-2]
-    assert "\x1b" not in "".join(lines)
+@pytest.mark.parametrize(("table", "name", "columns"), NUMBERS, ids=lambda value: getattr(value, "__name__", ""))
+def test_every_published_number_is_in_its_table_once(table, name, columns):
+    printed = load_published(name)[columns].melt()["value"].dropna()
+    assert Counter(table()["published"]) == Counter(printed)
 
 
-def test_a_table_fits_a_narrow_terminal():
-    drawn = io.StringIO()
-    render_table(sweep_table(frame()).drop(columns=["group"]), console=Console(file=drawn, width=100))
-    assert max(map(len, drawn.getvalue().splitlines())) <= 100
+@pytest.mark.parametrize(("name", "frame"), all_tables().items(), ids=list(all_tables()))
+def test_a_table_is_tidy_says_what_it_is_and_needs_no_runs(name, frame):
+    assert set(TIDY) < set(frame.columns)
+    assert not frame.duplicated([*frame.attrs["rows"], "label", "patch", "metric"]).any()
+    assert frame.attrs["name"] == name
+    number = name[-1]
+    assert frame.attrs["title"].startswith(f"{name[:-1].title()} {number}: ")
+    assert frame.attrs["source"] == f"arXiv 2502.03738, {name[:-1].title()} {number}"
+    assert frame["own"].isna().all() or name == "table7"
 
 
-def mixed() -> pd.DataFrame:
-    """frame() and two groups of another task, one of which has failed."""
-    other = frame().query("group == 'g1'").assign(group="g2", top1=math.nan, miou=44.44)
-    failed = other.assign(group="g3", status="failed", miou=math.nan, test_loss=math.nan)
-    return pd.concat([frame(), other, failed], ignore_index=True)
+def test_the_cells_of_a_table_are_where_the_paper_has_them():
+    for number, frame in ((1, table1()), (4, table4()), (3, figure3())):
+        source = load_published("table1_imagenet_patch" if number == 1 else "table4_model_and_patch")
+        at = frame.set_index(["model", "input_px", "patch"])["published"]
+        for row in source.to_dict("records"):
+            model = row["model"] if number == 1 else f"Adventurer-{row['model']}"
+            for column in PATCHES:
+                if not pd.isna(row[column]):
+                    assert at[model, row["input_px"], int(column[1:])] == row[column]
+    at = table2().query("metric == 'mIoU'").set_index(["model", "decoder", "patch"])["published"]
+    assert (at["Adventurer-Tiny", "linear", 16], at["Adventurer-Base", "UperNet", 16]) == (40.0, 45.7)
+    at = table5().set_index(["model", "way", "length"])["published"]
+    assert (at["DeiT-Base", "by extending", 1024], at["Adventurer-Base", "by scaling", 12544]) == (78.2, 84.5)
+    at = table6().set_index(["model", "length"])["published"]
+    assert (at["ViT", 784], at["DeiT-Base", 50176], at["Adventurer-Base", 196]) == (252, 967.99, 0.45)
 
 
-def test_a_metric_has_a_column_only_where_some_run_has_it():
-    assert not [name for name in sweep_table(frame()) if name.startswith("mIoU")]
-    table = sweep_table(mixed())
-    assert list(table.columns)[7:10] == ["loss [nats]", "top-1 [%]", "mIoU [%]"]
-    of_other = sweep_table(mixed().query("group == 'g2'"))
-    assert [name for name in of_other if name.endswith("[%]")] == ["mIoU [%]"]
-    nothing = sweep_table(mixed().query("group == 'g3'"))
-    assert not [name for name in nothing if name.endswith("[%]")]
+def test_runs_of_any_data_are_in_table_1_but_not_those_of_table_4(tmp_path):
+    small, mine = imagenet.adventurer_small(8, 128)[-1], cifar10.deit_nano(4)
+    runs = saved(tmp_path, *((run, {"top1": 70.0}) for run in (imagenet.deit_base(8, 128), small, mine)))
+    assert rows(with_own(table1(runs)), "model", "data", "input_px", "published") == [
+        ["DeiT-Base", "imagenet", 128, 81.0],
+        ["deit_nano", "cifar10", mine.image, pytest.approx(float("nan"), nan_ok=True)],
+    ]
+    assert rows(with_own(table4(runs)), "model", "data") == [["Adventurer-Small", "imagenet"], ["deit_nano", "cifar10"]]
 
 
-def test_a_groups_table_has_its_own_metric_and_fits_80_columns(capsys):
-    table = sweep_table(mixed())
-    shown = {group: [n for n in group_table(table, group) if n.endswith("[%]")] for group in ("g0", "g1", "g2", "g3")}
-    assert shown == {"g0": ["top-1 [%]"], "g1": ["top-1 [%]"], "g2": ["mIoU [%]"], "g3": []}
-    assert ["seeds" in group_table(table, group) for group in ("g0", "g1")] == [False, True]
-    render_table(group_table(table, "g2"), "adventurer_nano segment upernet shapes 32 px   (segment-shapes-adv-123456)")
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "44.44" in "".join(lines)
+def test_segmentation_stands_by_model_and_decoder_with_its_parameters(tmp_path):
+    paper, other = replace(ade20k.adventurer_tiny(16), head="upernet"), shapes.seg_nano(8)
+    runs = saved(tmp_path, (paper, {"miou": 40.3}), (other, {"miou": 60.0}), parameters=17_400_000)
+    found = with_own(table2(runs))
+    assert rows(found.fillna({"published": 0}), "model", "decoder", "metric", "published", "own") == [
+        ["Adventurer-Tiny", "UperNet", "mIoU", 41.3, 40.3],
+        ["Adventurer-Tiny", "UperNet", "parameters", 17.0, 17.4],
+        ["adventurer_nano", "linear", "mIoU", 0, 60.0],
+        ["adventurer_nano", "linear", "parameters", 0, 17.4],
+    ]
+    assert found["mark"].tolist() == ["?", "", "", ""]  # 0.4 million is what rounding to millions does
+
+
+def test_detection_is_one_series_down_from_patch_64_and_another_recipe_stays_apart(tmp_path):
+    paper = [(coco.adventurer_base(patch), {"box_ap": 45.0, "mask_ap50": 60.0}) for patch in (64, 32)]
+    runs = saved(tmp_path, *paper, (coco.adventurer_base_lsj(16), {"box_ap": 54.0}))
+    found = with_own(table3(runs))
+    assert set(found["label"]) == {""}
+    boxes = found[found["metric"] == "box AP"].fillna({"published": 0})
+    assert rows(boxes, "model", "input_px", "patch", "published", "own") == [
+        ["Adventurer-Base", 800, 64, 44.1, 45.0],
+        ["Adventurer-Base", 800, 32, 46.4, 45.0],
+        ["adventurer_base", 1024, 16, 0, 54.0],
+    ]
+    assert rows(found[found["metric"] == "mask AP50"], "published") == [[60.1], [62.5]]
+
+
+def test_the_runs_of_table_5_fill_both_ways_and_share_the_first(tmp_path):
+    runs = last_stages(resolve("table5", [], {}))
+    found = table5(saved(tmp_path, *((run, {"top1": 50 + run.patch + run.extend / 100}) for run in runs)))
+    assert found["own"].notna().all()
+    assert set(found["label"]) == {""}
+    for row in found.itertuples():
+        extended = row.way == "by extending" and row.patch < 16
+        assert row.own == 50 + row.patch + (0.16 if extended else 0)
+    assert rows(found[found["patch"] == 16], "own") == [[66.0]] * 4
+
+
+def test_ones_own_extended_runs_are_in_table_5_and_plain_ones_are_not(tmp_path):
+    runs = [(run, {"top1": 50.0}) for run in resolve("shapes.table5", [], {"backbone": "deit_nano"})]
+    found = with_own(table5(saved(tmp_path, *runs, (cifar10.deit_nano(4), {"top1": 1.0}))))
+    assert set(found["model"]) == {"deit_nano"}
+    assert set(found["data"]) == {"shapes"}
+    assert rows(found[found["way"] == "by extending"], "patch", "length") == [[8, 4], [4, 16], [2, 64]]
+    assert rows(found[found["way"] == "by scaling"], "patch") == [[8], [4], [2]]
+
+
+def test_hours_are_a_replication_on_the_same_card_only(tmp_path):
+    rate = costs.IMAGENET_IMAGES / 3600 / 0.4
+    mine = {"images_per_second": rate, "peak_memory": 6_400_000_000}
+    card = {"gpus": ["NVIDIA A100-SXM4-80GB"] * 8, "devices": 1, "micro_batch": 64}
+    other = {"gpus": ["NVIDIA H200"] * 8, "devices": 8}
+    saved(tmp_path, (imagenet.deit_base(16), {"top1": 80.0}), machine=card, **mine)
+    runs = saved(tmp_path, (imagenet.deit_base(8), {"top1": 80.0}), machine=other, **mine)
+    runs = saved(tmp_path, (imagenet.deit_base(8, 128), {"top1": 80.0}), machine=card, **mine)
+    found = with_own(table6(runs)).fillna({"published": 0})
+    assert rows(found, "model", "machine", "patch", "metric", "published") == [
+        ["DeiT-Base", "A100-80GB", 16, "memory", 0],
+        ["DeiT-Base", "A100-80GB", 16, "epoch", 0.36],
+        ["DeiT-Base", "8 x NVIDIA H200", 8, "epoch", 0],
+    ]
+    assert found["own"].tolist() == pytest.approx([100.0, 0.4, 0.4])
+
+
+def test_a_machine_has_a_name_whatever_its_record_says():
+    assert machine_name({"machine_gpus": [], "machine_processor": "Xeon", "machine_cores": 2.0}) == "Xeon, 2 cores"
+    assert machine_name({"machine_gpus": ["NVIDIA H200"] * 2, "machine_devices": float("nan")}) == "2 x NVIDIA H200"
+    assert machine_name({"machine_cpu": "two cores", "machine_gpus": float("nan")}) == "unknown machine"
+
+
+def test_table_7_counts_parameters_itself_and_marks_what_rounding_does_not_explain():
+    found = table7().set_index("model")
+    assert found.loc["Adventurer-Huge", ["published", "mark"]].tolist() == [759, "*"]
+    assert found.loc["Adventurer-Huge", "own"] == pytest.approx(718.0, abs=0.1)
+    assert found["own"].tolist() == [
+        pytest.approx(costs.parameters(backbone_of(model), 224, 16, 1000) / 1e6) for model in found.index
+    ]
+    assert set(found.index[found["mark"] == "*"]) == {"DeiT-Huge", "Adventurer-Huge"}
+    source = load_published("table7_models").set_index("model")
+    assert rows(found, "embed_dim", "mlp_dim", "blocks") == rows(source, "embed_dim", "mlp_dim", "blocks")
+
+
+def test_losses_are_in_the_panels_of_figure_1_that_they_are_of(tmp_path):
+    detected = {"box_ap": 45.0, "test_box_loss": 0.3, "test_mask_loss": 0.2, "test_loss": 0.5}
+    runs = saved(
+        tmp_path,
+        (imagenet.deit_base(16, 64), {"top1": 68.0, "test_loss": 1.2}),
+        (imagenet.adventurer_large(16, 128)[-1], {"top1": 79.0, "test_loss": 0.95}),
+        (imagenet.adventurer_large(16, 128)[0], {"top1": 77.0, "test_loss": 0.99}),
+        (ade20k.adventurer_base(16), {"miou": 44.0, "test_loss": 0.34}),
+        (replace(ade20k.adventurer_base(16), image=256), {"miou": 44.0, "test_loss": 0.35}),
+        (coco.adventurer_tiny(16), detected),
+        (shapes.deit_nano(4), {"top1": 80.0}),
+    )
+    found = with_own(figure1(runs)).fillna({"published": 0})
+    assert rows(found, "panel", "model", "metric", "published", "own") == [
+        ["a", "DeiT-Base", "test loss", 1.1125, 1.2],
+        ["d", "Adventurer-Base", "test loss", 0, 0.34],
+        ["e", "Adventurer-Tiny", "box loss", 0, 0.3],
+        ["f", "Adventurer-Tiny", "mask loss", 0, 0.2],
+        ["h", "Adventurer-Large", "test loss", 0.9001, 0.95],
+    ]
+    source = load_published("figure1_test_loss").drop_duplicates("panel").set_index("panel")["axis_l_inf"]
+    assert figure1(runs).drop_duplicates("panel").set_index("panel")["axis_l_inf"].to_dict() == source.to_dict()
+
+
+def test_figure_2_is_table_2_and_the_gap_between_its_heads(tmp_path):
+    scores = {"linear": (40.0, 40.2), "upernet": (41.0, 41.4)}
+    runs = [
+        (replace(ade20k.adventurer_tiny(16), head=head, seed=seed), {"miou": miou})
+        for head, its in scores.items()
+        for seed, miou in enumerate(its)
+    ]
+    found = figure2(saved(tmp_path, *runs))
+    gaps = found[found["metric"] == "gap"]
+    assert rows(gaps, "model", "patch") == [["Adventurer-Tiny", 16], ["Adventurer-Base", 16]]
+    assert gaps["published"].tolist() == pytest.approx([1.3, 1.7])
+    gap = gaps.iloc[0]
+    assert gap[["own", "difference"]].tolist() == pytest.approx([1.1, -0.2])
+    of = {row.decoder: row.noise for row in with_own(found[found["metric"] == "mIoU"]).itertuples()}
+    assert gap["noise"] == pytest.approx((of["linear"] ** 2 + of["UperNet"] ** 2) ** 0.5)
+    assert (gap["seeds"], gap["mark"]) == (2, "")
+    miou = found[found["metric"] == "mIoU"]
+    assert Counter(miou["published"]) == Counter(load_published("table2_ade20k")["miou"])
+
+
+def test_a_head_alone_has_no_gap(tmp_path):
+    found = with_own(figure2(saved(tmp_path, (ade20k.adventurer_tiny(8), {"miou": 41.0}))))
+    assert rows(found, "decoder", "patch", "published") == [["linear", 8, 41.6]]
+
+
+def test_figure_3_has_the_flops_of_each_number(tmp_path):
+    mine = shapes.deit_nano(4)
+    found = figure3(saved(tmp_path, (mine, {"top1": 50.0}), flops_per_image=123.0))
+    for row in found[found["published"].notna()].itertuples():
+        assert row.flops == costs.flops(backbone_of(row.model), row.input_px, row.patch, 1000)
+    assert rows(with_own(found), "model", "flops") == [["deit_nano", 123.0]]
+
+
+def test_figure_4_holds_the_tokens_while_the_image_grows(tmp_path):
+    found = figure4()
+    assert (found["tokens"] == (found["input_px"] // found["patch"]) ** 2).all()
+    sides = found.groupby(["model", "tokens"])["input_px"].agg(list)
+    assert set(map(tuple, sides)) == {(64, 128)}
+    assert sides.index.tolist() == [(m, n) for m in ("Adventurer-Base", "DeiT-Base") for n in (64, 256, 1024, 4096)]
+    assert not found.duplicated(["model", "input_px", "patch"]).any()
+    mine = [(imagenet.deit_base(14, 224), {"top1": 81.5}), (imagenet.deit_base(8, 128), {"top1": 80.5})]
+    its = figure4(saved(tmp_path, *mine, (imagenet.deit_base(7, 112), {"top1": 79.0})))
+    its = its.query("model == 'DeiT-Base' and tokens == 256").fillna(0)
+    assert rows(its, "input_px", "patch", "published", "own") == [
+        [64, 4, 80.1, 0],
+        [112, 7, 0, 79.0],
+        [128, 8, 81.0, 80.5],
+        [224, 14, 0, 81.5],
+    ]
+
+
+def test_runs_that_failed_are_in_no_table(tmp_path):
+    save(tmp_path, imagenet.deit_base(8, 128), None)
+    save(tmp_path, ade20k.adventurer_tiny(16), None)
+    frames = all_tables(load(tmp_path))
+    assert list(frames) == [*(f"table{n}" for n in range(1, 8)), *(f"figure{n}" for n in range(1, 5))]
+    published = all_tables()
+    for name, frame in frames.items():
+        assert len(frame) == len(published[name])
+        assert name == "table7" or frame["own"].isna().all()
+
+
+def test_tables_load_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, analysis.paper_tables, analysis.table_text\n"
+        "assert not {'torch', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

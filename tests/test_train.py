@@ -58,6 +58,7 @@ def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
     assert 1.5 < record.test_loss < 3.5
     assert record.metrics.keys() == {"top1", "top5", "train_loss"}
     assert record.tokens == 4
+    assert (record.machine["devices"], record.machine["micro_batch"]) == (1, tiny.batch)
     assert record.images_per_second > 0
     assert record.wall_time > 0
     assert {"torch", "lightning", "timm"} <= record.versions.keys()

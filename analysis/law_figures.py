@@ -1,0 +1,227 @@
+"""Law figures: the laws of one's own runs, over patch size, tokens or FLOPs, and what accuracy costs.
+
+Each function takes a frame as analysis.runs.load gives it and returns a Figure; scripts write files.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.drawing import (
+    DASHES,
+    FEW,
+    INK,
+    Label,
+    cost_axis,
+    draw_band,
+    grid,
+    handle,
+    label_ends,
+    label_points,
+    loss_axis,
+    open_frame,
+    patch_axis,
+    styles,
+)
+from analysis.frontier import comparable, frontier
+from analysis.laws import fit
+from analysis.runs import labels
+from scaling.recipe import Recipe
+from scaling.record import HEADLINES
+
+FEWEST_PATCHES = 3  # different patch sizes that a law is drawn from
+
+
+class Over(NamedTuple):
+    """What a law runs over."""
+
+    title: str
+    letter: str  # in the formulas
+    label: str  # of the axis
+
+
+OVER = {
+    "patch": Over("patch size", "p", ""),  # its axis has a label of its own
+    "tokens": Over("tokens", "N", "tokens of an image, log scale"),
+    "flops_per_image": Over("FLOPs of an image", "C", "FLOPs of an image (forward pass), log scale"),
+    "training_flops": Over("FLOPs of training", "C", "FLOPs of training, log scale"),
+}
+
+
+def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"), x: str = "patch") -> Figure:
+    """Test loss against patch side or against a cost, log-log, a series a group, every seed a point, with the laws.
+
+    frame: runs as analysis.runs.load gives them; those that did not finish are left out.  forms: the laws to draw,
+    the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
+    parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
+    x: "patch" [px], "tokens" [tokens], "flops_per_image" or "training_flops" [FLOPs]; the laws are fitted over it.
+    To the right cost grows and loss falls: patches get smaller that way.  Losses of several tasks or data sets
+    cannot be compared: each of these has a panel with axes of its own.  Raises ValueError for another x, and where no
+    run that finished has it."""
+    if x not in OVER:
+        raise ValueError(f"a law over {x!r} is not drawn; there is: {', '.join(OVER)}")
+    panels = _panels(comparable(frame, x), f"a test loss and {x}")
+    figure, spots = grid(len(panels), 2, (7.2, 4.6) if len(panels) == 1 else (6.4, 4.6))
+    for axes, its in zip(spots, panels.values(), strict=True):
+        _draw_groups(axes, its, forms, x)
+    _title(figure, spots, panels, f"Test loss and {OVER[x].title}")
+    return figure
+
+
+def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> Figure:
+    """What accuracy costs: every run a point, those that no other run beats filled and joined by steps.
+
+    frame: runs as analysis.runs.load gives them, a panel a task and data set; or published numbers, with columns
+    model, patch and those named.  cost: a column, "flops_per_image" [FLOPs] or another of OVER.  metric: a column
+    [%], more is better; None: test_loss [nats], less is better.  p16: patches of 16 px; a point whose label finds no
+    place has none.  Raises ValueError where no run has both."""
+    panels = _panels(comparable(frame, cost, metric), f"{metric or 'a test loss'} and {cost}")
+    figure, spots = grid(len(panels), 2, (7.2, 4.8) if len(panels) == 1 else (6.4, 4.8))
+    for axes, its in zip(spots, panels.values(), strict=True):
+        _draw_frontier(axes, its, cost, metric)
+    _title(figure, spots, panels, "What accuracy costs")
+    for axes, its in zip(spots, panels.values(), strict=True):
+        label_points(axes, _frontier_labels(its, cost, metric))
+    return figure
+
+
+def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
+    """The runs by what they learn. The task that a recipe has where it says none goes unsaid, unless there are several
+    in the figure; so does the image where sizes differ: then the series say it."""
+    if runs.empty:
+        raise ValueError(f"no run that finished has {needed}")
+    if "data" not in runs:
+        return {"": runs}
+    runs = runs if "task" in runs else runs.assign(task=Recipe().task)
+    panels: dict[str, pd.DataFrame] = {}
+    for (task, data), its in runs.groupby(["task", "data"], sort=False):
+        said = [str(task)] if runs["task"].nunique() > 1 or task != Recipe().task else []
+        images = its["image"].unique()
+        panels[" ".join([*said, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
+    return panels
+
+
+def _title(figure: Figure, spots: list[Axes], panels: dict[str, pd.DataFrame], title: str) -> None:
+    for axes, what in zip(spots, panels, strict=True):
+        axes.set_title(what if len(panels) > 1 else ": ".join(filter(None, (title, what))), loc="left", fontsize=11)
+    if len(panels) > 1:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=12)
+
+
+def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -> None:
+    """One panel of the law figure: the groups of one task and data set."""
+    ends = []
+    names = labels(runs)
+    looks = styles(names)
+    for number, (group, name) in enumerate(names.items()):
+        points = runs[runs["group"] == group]
+        colour, marker = looks[group]
+        _draw_laws(axes, points, forms, x, colour)
+        face = colour if number % 2 == 0 else "white"
+        axes.plot(points[x], points["test_loss"], marker, color=colour, mfc=face, mew=1.4, ms=6.5, label=name)
+        last = points[points["patch"] == points["patch"].min()]
+        ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
+    few = len(ends) <= FEW
+    if x == "patch":
+        patch_axis(axes, runs["patch"], room=1.35 if few else 1.1)
+    else:
+        cost_axis(axes, runs[x], OVER[x].label, room=0.1 if few else 0.0)
+    loss_axis(axes, runs["test_loss"])
+    if few:
+        label_ends(axes, ends)
+    _key(axes, forms, OVER[x].letter, series=not few)
+
+
+def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> None:
+    """The laws through one group's points, and the band of the last one."""
+    if points[x].nunique() < FEWEST_PATCHES:
+        return
+    low, high = points[x].min(), points[x].max()
+    past = (high / low) ** 0.04  # how far a law goes on past its points
+    places = np.geomspace(low / past, high * past, 80)
+    laws = [fit(points[x], points["test_loss"], form) for form in forms]
+    laws = [law for law in laws if law.n > len(law.parameters)]  # else it goes through every point
+    for law in laws:
+        axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
+    told = [law for law in laws if all(law.identified.values())]
+    for law in told[-1:] or laws[:1]:
+        draw_band(axes, law, places, colour)
+
+
+def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
+    """What the lines mean; and, where there are too many series to label, the series."""
+    text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
+    text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
+    handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
+    handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
+    if series:
+        handles += axes.get_legend_handles_labels()[0]
+    axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
+
+
+def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> None:
+    """One panel of the frontier: its points, filled on the frontier, its steps and its axes."""
+    value = metric or "test_loss"
+    best = frontier(runs, cost, metric)
+    known = {name: over.label for name, over in OVER.items()}
+    known |= {"flops": known["flops_per_image"], "published": "as published [%]"}
+    known |= {column: f"{name} [%]" for column, name in HEADLINES.values()}
+    cost_axis(axes, runs[cost], known.get(cost, f"{cost.replace('_', ' ')}, log scale"), room=0.1)
+    right = axes.get_xlim()[1]
+    at, steps = [*best[cost], right], [*best[value], best[value].iloc[-1]]
+    axes.plot(np.repeat(at, 2)[1:], np.repeat(steps, 2)[:-1], color=INK, linewidth=1.2, zorder=1.5)
+    series = _series(runs)
+    for name, (colour, marker) in styles(series).items():
+        its = series[name]
+        style: dict[str, Any] = {"color": colour, "ls": "", "marker": marker, "mew": 1.4, "ms": 6.5}
+        on = its.index.isin(best.index)
+        axes.plot(its.loc[~on, cost], its.loc[~on, value], mfc="white", **style)
+        axes.plot(its.loc[on, cost], its.loc[on, value], **style)
+        if len(series) > FEW:
+            axes.plot([], [], label=name, **style)
+    if value == "test_loss":
+        loss_axis(axes, runs[value])
+    else:
+        axes.set_ylabel(known.get(value, f"{value.replace('_', ' ')} [%]"))
+        axes.margins(y=0.12)
+        open_frame(axes)
+    marks: list[Any] = axes.get_legend_handles_labels()[0]
+    told = handle("filled, on the line: none is better for less", marker="o", ms=6.5, linewidth=1.2)
+    spot = {"loc": "lower left" if "loss" in value else "lower right"}  # no point: little cost, much accuracy
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    legend: dict[str, Any] = beside if len(series) > FEW else spot
+    axes.legend(handles=[*marks, told], frameon=False, fontsize=8.5, **legend)
+
+
+def _series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Runs by what a mark stands for: a group, or a published model and its input."""
+    if "group" in runs:
+        return {name: runs[runs["group"] == group] for group, name in labels(runs).items()}
+    known = [column for column in ("model", "input_px") if column in runs and runs[column].nunique() > 1]
+    if not known:
+        return {"runs": runs}
+    named = runs[known[0]].astype(str)
+    for column in known[1:]:
+        named += " " + runs[column].astype(str) + " px"
+    return {str(name): runs[named == name] for name in named.unique()}
+
+
+def _frontier_labels(runs: pd.DataFrame, cost: str, metric: str | None) -> list[Label]:
+    """What stands beside the points: the patch; and the series beside its dearest one, where they are few. Those of
+    the frontier come first."""
+    value, series = metric or "test_loss", _series(runs)
+    on = frontier(runs, cost, metric).index
+    labels: list[tuple[int, Label]] = []
+    for name, (colour, _) in styles(series).items():
+        its = series[name]
+        dearest = its[cost].idxmax()
+        for at, run in its.iterrows():
+            named = at == dearest and len(series) <= FEW
+            text = f"{name} p{run['patch']:g}" if named else f"p{run['patch']:g}"
+            rank = 0 if named else 1 if at in on else 2
+            labels.append((rank, Label(float(run[cost]), float(run[value]), text, colour, named)))
+    return [label for _, label in sorted(labels, key=lambda ranked: ranked[0])]
