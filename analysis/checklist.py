@@ -55,17 +55,21 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
 
 
 def _setup(group: Group) -> dict[str, str]:
-    told = {name: str(value) for name, value in group.about.items() if not pd.isna(value)}
-    own = group.source == "own"
+    told = {name: str(value) for name, value in group.about.items() if not (pd.isna(value) or value == "")}
     held = ", ".join(f"{name} {_plain(value)}" for name, value in group.held.items() if value not in ("", 0))
     return {
         **told,
         "models": _range(group.points, "parameters", "parameters"),
         "tokens of an image": _range(group.points, "tokens", "tokens"),
         "FLOPs of an image": _range(group.points, "flops_per_image", "FLOPs"),
-        "held fixed": f"{held}; {NOT_TUNED}" if own else "unknown here: see Tables 8 to 10 of arXiv 2502.03738",
-        "made by": ", ".join(f"{name} {value}" for name, value in group.made.items()) or "arXiv 2502.03738",
+        "held fixed": f"{held}; {NOT_TUNED}" if held else f"unknown here: see {_elsewhere(group)}",
+        "made by": ", ".join(f"{name} {value}" for name, value in group.made.items()) or _elsewhere(group),
     }
+
+
+def _elsewhere(group: Group) -> str:
+    """Where to look for what no record says."""
+    return f"who made {group.source}" if group.source.endswith(".csv") else "Tables 8 to 10 of arXiv 2502.03738"
 
 
 def _points(group: Group) -> Iterator[str]:

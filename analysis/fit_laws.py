@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         forms = _forms(args.form)
         results = Path(args.results or RESULTS)
-        out = Path(args.out) if args.out else results / "analysis"
+        out = Path(args.out) if args.out else results.with_suffix("") / "analysis"
         frame = _load(results, optional=args.published and args.results is None)
         if frame is not None and not args.published:
             _check(frame, args.mixed)
@@ -139,8 +139,11 @@ def _own_figures(frame: "pd.DataFrame", forms: Sequence[str]) -> dict[str, bytes
     drawn = [form for form in forms if form in FORMS]
     files = drawing.files("law", law_figure(frame, drawn))
     for column, stem in COSTS.items():
-        files |= drawing.files(stem, law_figure(frame, drawn, x=column))
-    return files | drawing.files("frontier", frontier_figure(frame))
+        if len(known := frame[frame[column] > 0]):
+            files |= drawing.files(stem, law_figure(known, drawn, x=column))
+    if frame["flops_per_image"].gt(0).any():
+        files |= drawing.files("frontier", frontier_figure(frame))
+    return files
 
 
 def _beside_the_paper(frame: "pd.DataFrame | None", published: bool) -> dict[str, bytes]:
@@ -151,7 +154,7 @@ def _beside_the_paper(frame: "pd.DataFrame | None", published: bool) -> dict[str
     from analysis.table_text import csv, latex, markdown
 
     files: dict[str, bytes] = {}
-    tables = all_tables(frame)
+    tables = all_tables(None if frame is None or "csv" in frame.attrs else frame)
     shown = {name: its for name, its in tables.items() if published or _is_compared(its)}
     for name, table in shown.items():
         for ending, text in (("md", markdown), ("tex", latex), ("csv", csv)):
@@ -170,10 +173,11 @@ def _is_compared(table: "pd.DataFrame") -> bool:
 
 def _load(results: Path, optional: bool) -> "pd.DataFrame | None":
     """The runs of a folder. optional: nobody spoke of runs, and None will do where none has finished."""
+    from analysis.csv_runs import load_csv
     from analysis.runs import finished, load
 
     try:
-        frame = load(results)
+        frame = load_csv(results) if results.suffix == ".csv" and results.is_file() else load(results)
     except BadInput:
         if optional:
             return None
@@ -256,7 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fit_laws.py", description="Fit test loss [nats] against patch side [px], with 95 % intervals."
     )
-    parser.add_argument("--results", metavar="DIR", help="folder with a folder a run (default: results)")
+    of_runs = "folder with a folder a run, or a CSV file with a row a run (default: results)"
+    parser.add_argument("--results", metavar="DIR", help=of_runs)
     parser.add_argument("--out", metavar="DIR", help="where laws.csv, report.md, figures go (default: DIR/analysis)")
     forms = f"laws by name, with commas: {', '.join(FORMS_THERE_ARE)} (default: %(default)s)"
     parser.add_argument("--form", metavar="FORMS", default=",".join(FORMS), help=forms)

@@ -5,7 +5,6 @@ of the test image that is cropped, or in the version of the data, are a trap: th
 and 1.0 below, which no law of patch sizes is about. They are refused unless asked for.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,13 +13,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.published_data import figure1_cells, table2_cells, table3_cells, top1_cells
-from analysis.runs import FIELDS, finished, labels
-from scaling.recipe import BadInput, Recipe
+from analysis.runs import FIELDS, TRAPS, finished, labels
+from scaling.recipe import BadInput
 
 IMAGENET_CLASSES = 1000
 FEWEST_PATCHES = 3  # different patch sizes that a group needs for a law
 SEEN = {"segmentation": "segments", "detection-bbox": "boxes", "detection-mask": "masks"}
-TRAPS = ("crop", "data_version")  # fields of a recipe that may have changed in the middle of a sweep unseen
 MIXED = ("refuse", "together", "apart")
 MADE = {"commit": "git_commit", "torch": "version_torch", "on": "machine_processor", "GPUs": "machine_gpus"}
 KNOWN = ("task", "data", "backbone", "head", "image")
@@ -34,7 +32,7 @@ class Group:
 
     name: str
     key: str
-    source: str  # "own", or the paper's table or figure
+    source: str  # "own", a CSV file, or the paper's table or figure
     points: pd.DataFrame
     measure: str = "test loss"
     unit: str = "nats"
@@ -60,8 +58,7 @@ def own_groups(frame: pd.DataFrame, mixed: str = "refuse") -> tuple[list[Group],
     runs = finished(frame)
     if runs.empty:
         return [], {}
-    families = runs[FIELDS].apply(_family, axis=1)
-    keys = runs["group"] if mixed == "apart" else families
+    keys = runs["group"] if mixed == "apart" else runs["family"]
     names = labels(runs.assign(group=keys))
     groups, refused = [], {}
     for key, its in runs.groupby(keys, sort=False):
@@ -80,13 +77,6 @@ def published_groups() -> list[Group]:
     boxes = table3_cells().query("metric == 'box AP'")
     errors = {"Tables 1, 4": top1_cells(), "Table 2": linear, "Table 3": boxes}
     return [*_panels(), *(group for source, cells in errors.items() for group in _errors(source, cells))]
-
-
-def _family(recipe: pd.Series) -> str:
-    """A run's group as it would be without the traps."""
-    plain = {name: recipe[name] for name in FIELDS}
-    settled = {f.name: f.default for f in dataclasses.fields(Recipe) if f.name in TRAPS}
-    return Recipe.from_dict({**plain, **settled}).group
 
 
 def _why_refused(name: str, runs: pd.DataFrame) -> str:
@@ -116,12 +106,14 @@ def _own(key: str, name: str, runs: pd.DataFrame, frame: pd.DataFrame) -> Group:
     return Group(
         name=name,
         key=key,
-        source="own",
+        source=str(frame.attrs.get("csv", "own")),
         points=points.reset_index(drop=True),
-        ceiling=math.log(first["classes"]) if first["task"] != "detect" else math.nan,
+        ceiling=math.log(first["classes"]) if first["task"] != "detect" and first["classes"] > 1 else math.nan,
         about={column: first[column] for column in KNOWN},
         held={column: first[column] for column in FIELDS if column not in FREE and runs[column].nunique() == 1},
-        made={name: _several(runs[column]) for name, column in MADE.items() if column in runs},
+        made={
+            name: _several(runs[column]) for name, column in MADE.items() if column in runs and "csv" not in frame.attrs
+        },
         dropped=tuple(gone),
     )
 

@@ -14,17 +14,18 @@ FIELDS = [f.name for f in dataclasses.fields(Recipe)]
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # columns of any frame, nan where a task has it not
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
-COLUMNS = ["run_id", "group", "status", *FIELDS, *FACTS, *ENDINGS]
+TRAPS = ("crop", "data_version")  # fields of a recipe that may change in the middle of a sweep unseen
+COLUMNS = ["run_id", "group", "family", "status", *FIELDS, *FACTS, *ENDINGS]
 
 
 def load(results: str | Path) -> pd.DataFrame:
     """All runs of a results folder that ended, sorted by group, patch from coarse to fine, seed.
 
-    Columns: run_id, group (runs of one group differ in patch and seed only), status ("finished" or "failed"), every
-    field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss [nats], the headline metric of every
-    task (top1, miou ...; nan for the runs of others) and top5 [%], images_per_second, peak_memory [bytes],
-    wall_time [s], failure (why a failed run failed, else ""), folder, and behind them the other metrics, version_* and
-    machine_*.
+    Columns: run_id, group (runs of one group differ in patch and seed only), family (in crop and data_version too),
+    status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss
+    [nats], the headline metric of every task (top1, miou ...; nan for the runs of others) and top5 [%],
+    images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""), folder, and
+    behind them the other metrics, version_* and machine_*.
     attrs["unfinished"]: names of the folders with a recipe and no record yet (under way, or cut off).
     attrs["corrupt"]: name of the folder -> what is wrong with its record, in a line.
     Raises BadInput where there is no such folder, or no run in it."""
@@ -90,6 +91,12 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(groups["group"], names.str.split().str.join(" "), strict=True))
 
 
+def family(recipe: Recipe) -> str:
+    """The group of a run as it would be with the traps at their defaults."""
+    plain: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in TRAPS}
+    return dataclasses.replace(recipe, **plain).group
+
+
 def row(record: RunRecord, run: Path) -> dict[str, Any]:
     """A record as a row. BadInput where its folder is not its own."""
     if record.run_id != run.name:  # a copied folder would count twice in a fit
@@ -98,6 +105,7 @@ def row(record: RunRecord, run: Path) -> dict[str, Any]:
     known = {
         "run_id": record.run_id,
         "group": record.group,
+        "family": family(Recipe.from_dict(record.recipe)),
         "status": record.status,
         **Recipe.from_dict(record.recipe).to_dict(),
         **{name: math.nan if value is None else value for name, value in facts.items()},
