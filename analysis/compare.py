@@ -14,9 +14,9 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis import published_data
-from analysis.laws import seed_spread
 from analysis.published_data import CROP, DECODERS, LONG_SIDE, SHORT_SIDE, model_of
 from analysis.runs import COLUMNS, FIELDS, finished, labels
+from analysis.seeds import seed_spread
 
 LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
 CONFIDENCE = 0.95

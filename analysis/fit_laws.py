@@ -19,6 +19,7 @@ from scaling.recipe import BadInput, check_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.groups import Group
     from analysis.law_table import GroupLaw
 
 # numpy, pandas, scipy and matplotlib are imported where they are used: --help and a wrong option answer at once.
@@ -61,18 +62,19 @@ def report(
     paths that it wrote. Raises BadInput where no run has finished or out cannot be written; then nothing is written."""
     from analysis.checklist import checklist
     from analysis.groups import own_groups, published_groups
+    from analysis.joint import EXPLAINED as MISSES
+    from analysis.joint import fit_joint, joint_frame, joint_lines
     from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines
     from analysis.runs import finished
 
-    laws: list[GroupLaw] = []
+    groups: list[Group] = []
+    papers = published_groups() if published else []
     refused: dict[str, str] = {}
     if frame is not None:
         if finished(frame).empty:
             raise BadInput(f"none of {counted(len(frame), 'run')} has finished; `make sweep` goes on with them")
         groups, refused = own_groups(frame, mixed)
-        laws += fit_groups(groups, forms, list(AXES))
-    if published:
-        laws += fit_groups(published_groups(), forms)
+    laws = [*fit_groups(groups, forms, list(AXES)), *fit_groups(papers, forms)]
     if frame is not None:
         _print_left_out(frame)
     for why in refused.values():
@@ -87,11 +89,18 @@ def report(
     for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
         print_wrapped(why)
     print_wrapped(EXPLAINED, indent=0)
+    joint = fit_joint([*groups, *papers])
+    if joint:
+        print("\nJoint laws E + A N^-a + B p^b, N parameters of the model\n")
+        print("\n".join(joint_lines(joint)) + "\n")
+        print_wrapped(MISSES, indent=0)
     if frame is not None:
         print("\nSeeds\n")
         _print_seeds(frame)
     print(flush=True)  # what follows takes some seconds
     files: dict[str, bytes] = {"laws.csv": laws_frame(laws).to_csv(index=False).encode()}
+    if joint:
+        files["joint_laws.csv"] = joint_frame(joint).to_csv(index=False).encode()
     files["report.md"] = checklist(laws).encode()
     if frame is not None:
         files |= _own_figures(frame, forms)
@@ -99,36 +108,6 @@ def report(
     paths = write_files(out, files)
     _print_written(out, files)
     return paths
-
-
-def seed_sentence(runs: "pd.DataFrame") -> str:
-    """Whether the smallest patch still helps, beside how far seeds lie apart at the two smallest patches.
-
-    runs: one group's, finished. With one seed a patch the spread is that of the seed study that is shipped
-    (analysis/measured/seeds.csv), where it has this very group."""
-    from analysis.laws import seed_spread
-    from analysis.runs import seed_study
-
-    means = runs.groupby("patch")["test_loss"].mean().sort_index()
-    smallest = list(means.index[:2])
-    step = means.iloc[0] - means.iloc[1] if len(means) >= 2 else 0.0
-    sentence = f"patch {smallest[0]} vs {smallest[1]}: {step:+.4f} nats, " if len(means) >= 2 else ""
-    whence = ""
-    found = seed_spread(runs[runs["patch"].isin(smallest)])
-    if not found["df"].sum():
-        study = seed_study(runs["group"].iloc[0])
-        study = study[study["patch"].isin(smallest)]
-        found = seed_spread(study)
-        if not found["df"].sum():
-            return sentence + "seed-to-seed spread: not measured, one seed a patch; add --seeds 0,1,2"
-        whence = f"; measured {study['measured'].iloc[0]}, {study['machine'].iloc[0]}"
-    spread = found.iloc[0]
-    seeds = f"{counted(int(spread.seeds), 'seed')}, {spread.df} degrees of freedom{whence}"
-    sentence += f"seed-to-seed spread {spread.spread:.4f} ({seeds})"
-    if len(means) < 2:
-        return sentence
-    verdict = "better" if step <= 0 else "worse"
-    return f"{sentence}: {verdict} by {'more' if abs(step) > spread.spread else 'no more'} than the spread"
 
 
 def _own_figures(frame: "pd.DataFrame", forms: Sequence[str]) -> dict[str, bytes]:
@@ -211,6 +190,7 @@ def _no_law(of: "GroupLaw", forms: Sequence[str]) -> str:
 
 def _print_seeds(frame: "pd.DataFrame") -> None:
     from analysis.runs import finished, labels
+    from analysis.seeds import seed_sentence
 
     runs = finished(frame)
     for group, name in labels(runs).items():

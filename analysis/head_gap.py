@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.laws import seed_spread
 from analysis.output import counted, print_wrapped
+from analysis.seeds import seed_spread
 from analysis.sweep_tables import render_table
 from scaling.recipe import HEADS
 from scaling.record import HEADLINES

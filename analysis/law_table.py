@@ -125,9 +125,9 @@ EXPLAINED = (
 )
 
 
-def parameter_text(law: Fit, name: str) -> str:
+def parameter_text(law: Fit, name: str, room: int = PARAMETER) -> str:
     """A parameter with its interval; the interval alone, with "?", where it is not identified; "-" where the law has
-    none of that name, "?" where it has no interval."""
+    none of that name, "?" where it has no interval. room: the longest that it may be [characters], if it can."""
     if name not in law.intervals:
         return "-"
     ends = law.intervals[name]
@@ -139,7 +139,10 @@ def parameter_text(law: Fit, name: str) -> str:
     if any(end and abs(end) < 0.5 * 10**-decimals for end in ends):  # on which side of 0 it is matters
         decimals = min(3, decimals + 1)
     text = _interval(law, name, decimals)
-    return text if len(text) <= PARAMETER else _interval(law, name, decimals - 1)
+    while len(text) > room and decimals > 0:
+        decimals -= 1
+        text = _interval(law, name, decimals)
+    return text
 
 
 def _interval(law: Fit, name: str, decimals: int) -> str:

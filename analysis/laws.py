@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.descent import Array, Valley, descend, huber
@@ -40,7 +39,6 @@ __all__ = [
     "joint",
     "m4",
     "power",
-    "seed_spread",
     "shifted",
 ]
 
@@ -241,21 +239,6 @@ def best_valley(problem: Problem, theta_SK: Array, delta: float) -> Valley:
     valley = descend(problem.residual, valley.theta_SK[ahead], problem.bounds_2K, free_SK[ahead], delta=delta)
     S = [int(np.argmin(valley.cost_S))]
     return Valley(valley.theta_SK[S], valley.cost_S[S], valley.converged_S[S], valley.slope_S[S])
-
-
-def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
-    """How far runs that differ in nothing but the seed lie apart, a row a group.
-    frame: finished runs with group, patch and the column.  Returns group, spread in the units of the column (the
-    standard deviation over seeds, pooled over patch sizes; nan where no patch size has two seeds), df (its degrees of
-    freedom) and seeds (the most that a patch size has)."""
-    rows = []
-    for group, runs in frame.dropna(subset=[column]).groupby("group", sort=False):
-        of_patch = runs.groupby("patch")[column]
-        squares = float(((runs[column] - of_patch.transform("mean")) ** 2).sum())
-        df = len(runs) - runs["patch"].nunique()
-        spread = math.sqrt(squares / df) if df else math.nan
-        rows.append({"group": group, "spread": spread, "df": df, "seeds": int(of_patch.count().max())})
-    return pd.DataFrame(rows, columns=["group", "spread", "df", "seeds"])
 
 
 def _problem(

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fit_laws import main, report, seed_sentence
-from analysis.runs import finished, load, seed_study
+from analysis.fit_laws import main, report
+from analysis.runs import load
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, RunRecord
 
@@ -305,20 +305,6 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     assert len(rows) == 6
 
 
-def test_seeds_give_the_spread_and_the_verdict_on_the_smallest_patch(tmp_path):
-    frame = finished(load(sweep(tmp_path / "results", seeds=(0, 1, 2), backbones=("deit_nano",))))
-    sentence = seed_sentence(frame)
-    assert sentence.startswith("patch 1 vs 2: -0.1")
-    assert "(3 seeds, 4 degrees of freedom): better by more than the spread" in sentence
-    worse = frame.assign(test_loss=frame["test_loss"].where(frame["patch"] > 1, 2.0 + 0.01 * frame["seed"]))
-    assert seed_sentence(worse).endswith("worse by more than the spread")
-    close = frame[frame["patch"] <= 2].copy()
-    close["test_loss"] = 1.0 + 0.1 * close["seed"] + 0.01 * (close["patch"] == 1)
-    assert "patch 1 vs 2: +0.0100 nats" in seed_sentence(close)
-    assert seed_sentence(close).endswith("worse by no more than the spread")
-    assert seed_sentence(close[close["patch"] == 1]).startswith("seed-to-seed spread 0.1000")
-
-
 @pytest.mark.slow
 def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path):
     done = run("--published", "--out", "paper", cwd=tmp_path)
@@ -384,26 +370,3 @@ def test_a_record_survives_the_trip_into_a_frame(tmp_path):
     for name, value in asdict(RunRecord.load(folder)).items():
         if isinstance(value, int | float | str) and name not in ("curve",):
             assert row[name] == value
-
-
-def test_single_seeds_are_held_against_the_shipped_seed_study_of_the_very_same_recipe(tmp_path, monkeypatch):
-    frame = load(sweep(tmp_path / "results", backbones=("deit_nano",)))
-    rows = [
-        [frame["group"][0], "deit_nano", p, s, 1.0 + 0.01 * s, "2026-01-02", "a box"] for p in (2, 1) for s in range(3)
-    ]
-    columns = ["group", "backbone", "patch", "seed", "test_loss", "measured", "machine"]
-    study = pd.DataFrame(rows, columns=columns)
-    monkeypatch.setattr(pd, "read_csv", lambda path: study)
-    said = seed_sentence(frame)
-    assert "seed-to-seed spread 0.0100 (3 seeds, 4 degrees of freedom; measured 2026-01-02, a box)" in said
-    monkeypatch.setattr(pd, "read_csv", lambda path: study.assign(group="another"))
-    assert "not measured" in seed_sentence(frame)
-
-
-def test_the_shipped_seed_study_is_of_the_recipes_that_are_shipped():
-    from experiments.cli import resolve
-
-    for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
-        study = seed_study(resolve(name, 1, {})[0].group)
-        assert study.groupby("patch")["seed"].nunique().loc[[1, 2]].min() >= 3
-        assert study["test_loss"].between(0.01, 2.6).all()

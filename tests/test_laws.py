@@ -4,7 +4,6 @@ import math
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from scipy.optimize import least_squares
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from analysis.laws import FORMS, HUBER_DELTA, fit, seed_spread
+from analysis.laws import FORMS, HUBER_DELTA, fit
 from analysis.published_data import load_published
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -354,18 +353,3 @@ def test_summary_is_the_law_and_its_intervals():
 def test_data_that_have_no_law_are_refused_with_the_numbers(x, y, options, says):
     with pytest.raises(ValueError, match=says):
         fit(x, y, **options)
-
-
-def test_seed_spread_pools_the_patch_sizes():
-    frame = pd.DataFrame(
-        {
-            "group": ["a"] * 5 + ["b"] * 2,
-            "patch": [2, 2, 1, 1, 1, 2, 1],
-            "test_loss": [1.0, 1.2, 0.5, 0.6, 0.7, 1.0, 0.9],
-        }
-    )
-    spread = seed_spread(frame).set_index("group")
-    assert spread.loc["a", "spread"] == pytest.approx(math.sqrt((0.02 + 0.02) / 3))
-    assert (spread.loc["a", "df"], spread.loc["a", "seeds"]) == (3, 3)
-    assert math.isnan(spread.loc["b", "spread"])
-    assert spread.loc["b", "df"] == 0
