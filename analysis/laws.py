@@ -115,7 +115,8 @@ class Fit:
     def summary(self, x: str = "p", y: str = "L") -> str:
         """The law, and a line with its intervals; x and y are the letters to use. A parameter that is not identified
         stays a letter in the law: its interval is all that is said of it."""
-        letters = {"x": x, "x1": x if self.problem.shape.variables == 1 else "x1", "x2": "x2"}
+        x1, x2 = ("N", "p") if self.form == "joint" else ("x1", "x2")
+        letters = {"x": x, "x1": x1, "x2": x2}
         told = {name: f"{v:.4g}" if self.identified.get(name, True) else name for name, v in self.parameters.items()}
         law = f"{y} = {self.problem.shape.text.format(**letters, **told)}   (R2 {self.r2:.4f}, n {self.n})"
         if not self.converged:

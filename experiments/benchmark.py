@@ -10,6 +10,7 @@ switches  bf16, torch.compile, recomputing, channels-last, fused AdamW and copie
 detection a training step and an image of Cascade Mask R-CNN beside torchvision's Mask R-CNN on the same backbone.
 steps     training steps of both backbones over patch sizes: images/s, memory and FLOP utilisation, beside the paper's
           hours. For a GPU; elsewhere it takes a small image.
+laws      fits, intervals and bootstraps of laws beside scipy's least_squares in a loop.
 """
 
 import sys
@@ -24,7 +25,7 @@ from scaling.recipe import check_name
 
 
 def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
-    from experiments.benchmarks import detection, mixer, models, reading, switches, tax
+    from experiments.benchmarks import detection, laws, mixer, models, reading, switches, tax
 
     return {
         "tax": [tax.tax],
@@ -35,6 +36,7 @@ def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
         "switches": [switches.switches],
         "detection": [detection.detection],
         "steps": [models.steps],
+        "laws": [laws.laws],
     }
 
 
@@ -47,7 +49,7 @@ def main() -> int:
         print(__doc__)
         return 0
     for name in names:
-        check_name("benchmark", name, (*QUICK, "long", "crossing", "steps"))
+        check_name("benchmark", name, (*QUICK, "long", "crossing", "steps", "laws"))
     import torch
     from rich.console import Console
 

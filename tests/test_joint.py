@@ -31,7 +31,7 @@ def test_models_of_one_family_have_the_law_that_made_them():
     (law,) = fit_joint(nanos())
     assert law.name == "deit shapes"
     assert law.points["parameters"].unique() == pytest.approx([1e4, 8e4, 64e4, 512e4])  # at patch 1
-    assert law.law.parameters == pytest.approx(TRUTH, rel=0.05)
+    assert law.law.parameters == pytest.approx(TRUTH, rel=0.1)
     assert law.worst < 0.01
 
 

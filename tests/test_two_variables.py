@@ -88,7 +88,7 @@ def test_parameters_and_patches_have_a_joint_law():
     low, high = law.band([22e6, 1e9], [1.0, 0.5])
     assert np.all((low < law.predict([22e6, 1e9], [1.0, 0.5])) & (law.predict([22e6, 1e9], [1.0, 0.5]) < high))
     assert law.summary().startswith("L = 0.")
-    assert "x1^-" in law.summary()
+    assert "N^-" in law.summary()
 
 
 @pytest.mark.slow
