@@ -22,14 +22,19 @@ def positive(name: str, values: ArrayLike) -> Array:
 
 
 def variables(x: Sequence[ArrayLike], shape: Form) -> Array:
-    """x (V, N) of one or two variables of equal length, or ValueError."""
+    """x (V, N) of one to three variables of equal length, or ValueError."""
     if len(x) != shape.variables:
         raise ValueError(f"{len(x)} variables; the law has {shape.variables}")
-    names = ("x",) if len(x) == 1 else ("x1", "x2")
+    names = _names(len(x))
     arrays = [positive(name, values) for name, values in zip(names, x, strict=True)]
-    if len({len(values) for values in arrays}) > 1:
-        raise ValueError(f"{len(arrays[0])} x1 but {len(arrays[1])} x2; they must be pairs")
+    for name, values in zip(names, arrays, strict=True):
+        if len(values) != len(arrays[0]):
+            raise ValueError(f"{len(arrays[0])} x1 but {len(values)} {name}; they must be pairs")
     return np.stack(arrays)
+
+
+def _names(variables: int) -> tuple[str, ...]:
+    return ("x",) if variables == 1 else tuple(f"x{n + 1}" for n in range(variables))
 
 
 def check_choices(form: str, space: str, loss: str, delta: float, confidence: float, variables: int) -> None:
@@ -62,11 +67,11 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
             )
     x_VN, ys = variables(x, shape), positive("y", y)
     if x_VN.shape[1] != len(ys):
-        names = "x" if len(x_VN) == 1 else "x1 and x2"
+        names = " and ".join(_names(len(x_VN)))
         raise ValueError(f"{x_VN.shape[1]} {names} but {len(ys)} y; they must be pairs")
     if "L_0" in given and ys.max() >= given["L_0"]:
         raise ValueError(f"y holds {ys.max():g}; every value must be below L_0, {given['L_0']:g}")
-    for name, values in (*zip(("x",) if len(x_VN) == 1 else ("x1", "x2"), x_VN, strict=True), ("y", ys)):
+    for name, values in (*zip(_names(len(x_VN)), x_VN, strict=True), ("y", ys)):
         if len(values) > 1 and np.all(values == values[0]):
             raise ValueError(f"all {len(values)} {name} are {values[0]:g}; a law needs different ones")
     k = max(len(shape.names) - len(given), shape.fewest)

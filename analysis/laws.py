@@ -4,6 +4,7 @@
     shifted  L = L_inf + A x^alpha, L_inf >= 0: the published figures' axes are log(L - L_inf), arXiv 2502.03738, Fig. 1
     bounded, m4    between L_inf and a known ceiling L_0: error rates        broken    with a bend, from 8 sizes on
     general  L = E + A / x1^a + B / x2^b      joint    L = E + A N^-a + B p^b: two variables, by fit2
+    surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3
 L loss [nats], x patch side [px] or any other positive size. Each law is a bare function, here and in analysis/forms.py.
 
 Fits minimise Huber's loss of log L (delta 1e-3, arXiv 2203.15556, Appendix D.3), which a wild point moves little, or by
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.descent import Array, Valley, descend, huber
-from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted
+from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted, surface
 from analysis.inputs import check_choices, checked, variables
 from analysis.likelihood import Problem, band, intervals
 from analysis.starts import starts
@@ -35,11 +36,13 @@ __all__ = [
     "broken",
     "fit",
     "fit2",
+    "fit3",
     "general",
     "joint",
     "m4",
     "power",
     "shifted",
+    "surface",
 ]
 
 HUBER_DELTA = 1e-3  # of log L [1]
@@ -65,7 +68,7 @@ class Fit:
     space: str
     confidence: float
     why_no_intervals: str  # "" where there are some
-    x: Array = field(repr=False)  # (n,), or (2, n) for two variables
+    x: Array = field(repr=False)  # (n,), or (V, n) for several variables
     y: Array = field(repr=False)
     problem: Problem = field(repr=False)
     theta_K: Array = field(repr=False)
@@ -115,8 +118,8 @@ class Fit:
     def summary(self, x: str = "p", y: str = "L") -> str:
         """The law, and a line with its intervals; x and y are the letters to use. A parameter that is not identified
         stays a letter in the law: its interval is all that is said of it."""
-        x1, x2 = ("N", "p") if self.form == "joint" else ("x1", "x2")
-        letters = {"x": x, "x1": x1, "x2": x2}
+        x1, x2, x3 = ("x1", "x2", "x3") if self.form == "general" else ("N", "p", "I")
+        letters = {"x": x, "x1": x1, "x2": x2, "x3": x3}
         told = {name: f"{v:.4g}" if self.identified.get(name, True) else name for name, v in self.parameters.items()}
         law = f"{y} = {self.problem.shape.text.format(**letters, **told)}   (R2 {self.r2:.4f}, n {self.n})"
         if not self.converged:
@@ -181,6 +184,25 @@ def fit2(
     x1, x2: (n,) > 0.  y: (n,) > 0.  n: 5 or more (6 for intervals), with two different x1 and x2 or more.  All else as
     for fit."""
     return _fit((x1, x2), y, form, space, loss, delta, confidence, given or {})
+
+
+def fit3(
+    x1: ArrayLike,
+    x2: ArrayLike,
+    x3: ArrayLike,
+    y: ArrayLike,
+    form: str = "surface",
+    *,
+    space: str = "log",
+    loss: str = "huber",
+    delta: float = HUBER_DELTA,
+    confidence: float = 0.95,
+    given: Mapping[str, float] | None = None,
+) -> Fit:
+    """Fit a law of three variables to points: "surface" A N^-a I^-c (1 + B p^b N^-d I^-e) of parameters x1, patch sides
+    x2 [px] and image sides x3 [px].
+    x1, x2, x3, y: (n,) > 0, n 7 or more (8 for intervals). All else as for fit."""
+    return _fit((x1, x2, x3), y, form, space, loss, delta, confidence, given or {})
 
 
 def _fit(

@@ -17,13 +17,15 @@ FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of 
 GAMMAS = (0.2, 0.5, 1.0, 2.0)
 WIDTHS = (0.1, 0.5)
 EXPONENTS = (0.08, 0.16, 0.32, 0.64, 1.28)  # of two variables, of both signs
+SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)  # of y that patches miss at the smallest, in the surface law
 MANY = 200  # data: of more than these the grid of two variables looks at a sample of so many
 
 
 def starts(problem: Problem, given_K: Array) -> Array:
     """theta (S, K) to begin with. given_K: the parameters that are given, nan for the others."""
     with np.errstate(all="ignore"):
-        of = _two_variables if problem.shape.variables == 2 else _broken if "width" in problem.shape.names else _lines
+        of = {2: _two_variables, 3: _surface}.get(problem.shape.variables, _lines)
+        of = _broken if "width" in problem.shape.names else of
         starts_SK = np.array(of(problem, given_K))
         starts_SK = np.where(np.isnan(given_K), starts_SK, given_K)
         starts_SK = np.clip(starts_SK, *problem.bounds_2K)
@@ -91,3 +93,17 @@ def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
         least = 1e-3 * y_N.min()
         found.append((cost, [sizes[0], np.log(max(sizes[1], least)), a, np.log(max(sizes[2], least)), b]))
     return [start for _, start in sorted(found, key=lambda one: one[0])[:16]]
+
+
+def _surface(problem: Problem, _: Array) -> list[list[float]]:
+    """Planes through log y at the smallest x2, as if some share of it were missed there already; then planes through
+    what the other points miss."""
+    z_VN, log_N = problem.z_VN - problem.pivot_V[:, None], np.log(problem.y_N)
+    one_N, least = np.ones_like(log_N), z_VN[1] == z_VN[1].min()
+    found = []
+    for share in SHARES:
+        columns = [one_N, -z_VN[0], -z_VN[2]]
+        plane = _solve([column[least] for column in columns], log_N[least] - np.log1p(share))
+        miss_N = np.maximum(np.expm1(log_N - sum(k * column for k, column in zip(plane, columns, strict=True))), 1e-3)
+        found.append([*plane, *_solve([one_N, z_VN[1], -z_VN[0], -z_VN[2]], np.log(miss_N))])
+    return found

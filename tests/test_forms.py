@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.forms import FORMS
-from analysis.laws import bounded, broken, general, joint, m4, power, shifted
+from analysis.laws import bounded, broken, general, joint, m4, power, shifted, surface
 from analysis.likelihood import with_slopes
 
 RANGES = {
@@ -20,6 +20,9 @@ RANGES = {
     "beta": (-1.0, 1.0),
     "a": (0.05, 1.5),
     "b": (0.05, 1.5),
+    "c": (0.05, 1.5),
+    "d": (0.05, 1.5),
+    "e": (0.05, 1.5),
     "gamma": (0.1, 4.0),
     "x_break": (1.0, 16.0),
     "width": (0.05, 1.0),
@@ -27,6 +30,7 @@ RANGES = {
 }
 X = np.array([0.5, 1.0, 3.0, 16.0])
 X2 = np.array([2.0, 0.25, 7.0, 1.0])
+X3 = np.array([1.5, 4.0, 0.5, 9.0])
 
 
 @st.composite
@@ -40,7 +44,7 @@ def as_fitted(form, values):
 
 
 def places(form):
-    return (X,) if FORMS[form].variables == 1 else (X, X2)
+    return (X, X2, X3)[: FORMS[form].variables]
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -82,6 +86,7 @@ def test_laws_by_hand():
     assert broken(1.0, 0.0, 2.0, 1.0, -1.0, 1.0, 1.0) == 1.0
     assert general(4, 16, 1.0, 2.0, 0.5, 8.0, 0.25) == 1.0 + 1.0 + 4.0
     assert joint(4, 16, 1.0, 2.0, 0.5, 8.0, 0.25) == 1.0 + 1.0 + 16.0
+    assert surface(4, 16, 9, 12.0, 0.5, 0.5, 3.0, 0.25, 1.0, 0.5) == 12.0 / 2 / 3 * (1 + 3.0 * 2 / 4 / 3)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
