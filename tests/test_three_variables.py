@@ -63,7 +63,7 @@ def test_all_seven_parameters_of_the_published_surface_are_identified():
 
 
 def test_published_rows_that_are_held_out_are_said_to_six_percent_below_patch_16():
-    """Every model at each image size in turn, its five patches not seen by the law. At patch 16 the worst is 15 % off."""
+    """Every model at each image size in turn, its patches not seen by the law. At patch 16 the worst is 15 % off."""
     N, p, I, error = published()  # noqa: E741
     missed = np.zeros_like(error)
     for size, side in {(s, i) for s, i in zip(N, I, strict=True)}:
