@@ -40,6 +40,15 @@ def comparable(frame: pd.DataFrame, cost: str, metric: str | None = None) -> pd.
     return rows[(rows[cost] > 0) & np.isfinite(rows[cost]) & np.isfinite(rows[value])]
 
 
+def over_seeds(frame: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
+    """Runs that differ in the seed alone as one row, the mean of their cost and value: the best of several seeds is
+    luck, and no frontier. Rows keep their order; frames without a seed stay as they are."""
+    if "seed" not in frame or "group" not in frame:
+        return frame
+    by = frame.groupby(["group", "patch"], sort=False)
+    return frame.assign(**by[[cost, value]].transform("mean")).drop_duplicates(["group", "patch"])
+
+
 def training_flops(frame: pd.DataFrame) -> pd.Series:
     """FLOPs of training each run: three forward passes an image, evaluation and earlier stages left out.
 

@@ -27,7 +27,7 @@ from analysis.drawing import (
     patch_axis,
     styles,
 )
-from analysis.frontier import comparable, frontier
+from analysis.frontier import comparable, frontier, over_seeds
 from analysis.laws import fit
 from analysis.runs import labels
 from scaling.recipe import Recipe
@@ -73,18 +73,25 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
 
 
 def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> Figure:
-    """What accuracy costs: every run a point, those that no other run beats filled and joined by steps.
+    """What accuracy costs: every run a point, those that no other beats filled and joined by steps. Of several seeds
+    their mean, each beside it as a dot.
 
     frame: runs as analysis.runs.load gives them, a panel a task and data set; or published numbers, with columns
     model, patch and those named.  cost: a column, "flops_per_image" [FLOPs] or another of OVER.  metric: a column
     [%], more is better; None: test_loss [nats], less is better.  p16: patches of 16 px; a point whose label finds no
     place has none.  Raises ValueError where no run has both."""
+    value = metric or "test_loss"
     panels = _panels(comparable(frame, cost, metric), f"{metric or 'a test loss'} and {cost}")
+    means = {what: over_seeds(its, cost, value) for what, its in panels.items()}
     figure, spots = grid(len(panels), 2, (7.2, 4.8) if len(panels) == 1 else (6.4, 4.8))
-    for axes, its in zip(spots, panels.values(), strict=True):
-        _draw_frontier(axes, its, cost, metric)
+    for axes, (what, its) in zip(spots, panels.items(), strict=True):
+        if len(its) > len(means[what]):
+            _draw_seeds(axes, its, cost, value)
+        _draw_frontier(axes, means[what], cost, metric)
+        if value == "test_loss":
+            loss_axis(axes, its[value])
     _title(figure, spots, panels, "What accuracy costs")
-    for axes, its in zip(spots, panels.values(), strict=True):
+    for axes, its in zip(spots, means.values(), strict=True):
         label_points(axes, _frontier_labels(its, cost, metric))
     return figure
 
@@ -163,6 +170,13 @@ def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
     axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
 
 
+def _draw_seeds(axes: Axes, runs: pd.DataFrame, cost: str, value: str) -> None:
+    """Every run as a small dot, in the colour of its series."""
+    series = _series(runs)
+    for name, (colour, _) in styles(series).items():
+        axes.plot(series[name][cost], series[name][value], ".", color=colour, ms=3.5, alpha=0.7)
+
+
 def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> None:
     """One panel of the frontier: its points, filled on the frontier, its steps and its axes."""
     value = metric or "test_loss"
@@ -183,9 +197,7 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
         axes.plot(its.loc[on, cost], its.loc[on, value], **style)
         if len(series) > FEW:
             axes.plot([], [], label=name, **style)
-    if value == "test_loss":
-        loss_axis(axes, runs[value])
-    else:
+    if value != "test_loss":
         axes.set_ylabel(known.get(value, f"{value.replace('_', ' ')} [%]"))
         axes.margins(y=0.12)
         open_frame(axes)

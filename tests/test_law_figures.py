@@ -220,3 +220,28 @@ def test_a_figure_is_drawn_in_every_format_and_made_anew_is_the_same(drawn):
         assert picture(first, ending).startswith(start)
         assert len(picture(first, ending)) > 5000
         assert picture(first, ending) == picture(second, ending)
+
+
+def test_seeds_are_one_point_of_the_frontier_and_dots_beside_it():
+    runs = pd.DataFrame(
+        {
+            "group": "g",
+            "status": "finished",
+            "task": "classify",
+            "data": "shapes",
+            "backbone": "nano",
+            "head": "linear",
+            "image": 16,
+            "patch": [4, 4, 2, 2],
+            "seed": [0, 1, 0, 1],
+            "flops_per_image": [1e6, 1e6, 4e6, 4e6],
+            "test_loss": [1.0, 0.4, 0.8, 0.7],
+        }
+    )
+    axes = frontier_figure(runs).axes[0]
+    dots = next(line for line in axes.lines if line.get_marker() == ".")
+    assert sorted(dots.get_ydata()) == [0.4, 0.7, 0.8, 1.0]
+    marks = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_ydata())]
+    assert sorted(y for line in marks for y in line.get_ydata()) == pytest.approx(
+        [0.7, 0.75]
+    )  # the luckiest seed is none
