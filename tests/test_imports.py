@@ -10,7 +10,10 @@ from tests.conftest import ROOT
 
 FILES = sorted(p for top in ("scaling", "experiments", "analysis") for p in (ROOT / top).rglob("*.py"))
 NO_TORCH = ["scaling.recipe", "scaling.record", "scaling.sizes", "scaling.costs", "scaling.progress", "analysis"]
-DRAW = {f"analysis.{name}" for name in ("drawing", "figure1_panels", "law_figures", "paper_figures", "study_figures")}
+DRAW = {
+    f"analysis.{name}"
+    for name in ("drawing", "figure1_panels", "law_figures", "optimal_figures", "paper_figures", "study_figures")
+}
 HEAVY = {"torch", "torchvision", "lightning", "timm", "torchmetrics"}
 
 
