@@ -13,10 +13,10 @@ RUN   := .venv/bin/python
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws paper test lowest lint bench lock clean
+.PHONY: help setup sweep laws paper notebooks test lowest lint bench lock clean
 
 help: ## show this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  Variables: RECIPE=$(RECIPE)"
 	@echo "             PATCH=$(PATCH) RESULTS=$(RESULTS) ARGS=\"--epochs 2\" EXTRAS=$(EXTRAS)"
@@ -43,6 +43,9 @@ laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
 
 paper: $(STAMP) ## all tables and figures of the paper, with the runs in RESULTS beside them
 	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)
+
+notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them
+	@cd notebooks && ../$(RUN) -c 'import nbclient, nbformat, sys; [nbformat.write(nbclient.execute(nbformat.read(name, 4), record_timing=False), name) for name in sys.argv[1:]]' *.ipynb
 
 test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this folder
 	@$(RUN) -m pytest -q -n 2 --dist worksteal tests $(ARGS)
