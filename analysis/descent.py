@@ -19,6 +19,7 @@ Residual = Callable[[Array, Index], tuple[Array, Array]]
 FLAT = 1e-6  # a fit has converged where its gradient is this small beside its residuals [1]
 DOUBLINGS = 24  # an interval that has not ended after 2^23 first steps (standard errors) has no end
 ROUNDING = 1e-13  # residuals this small are rounding [1]; callers pass residuals of order one
+STEEPEST = 1e100  # of slopes: their squares have to be numbers too
 HIGH = 1e3  # heights above this, infinity among them, count as this: a secant needs a number
 
 
@@ -115,7 +116,7 @@ def _look(residual: Residual, theta_RK: Array, which_R: Index, delta: float) -> 
     with np.errstate(all="ignore"):
         r_RN, J_RNK = residual(theta_RK, which_R)
         cost_R = np.sum(huber(r_RN, delta), axis=1)
-        sane_R = np.isfinite(cost_R) & np.all(np.isfinite(J_RNK), axis=(1, 2))
+        sane_R = np.isfinite(cost_R) & np.all(np.abs(J_RNK) < STEEPEST, axis=(1, 2))  # nan is not below it either
     r_RN, J_RNK = np.where(sane_R[:, None], r_RN, 0.0), np.where(sane_R[:, None, None], J_RNK, 0.0)
     return r_RN, J_RNK, np.where(sane_R, cost_R, np.inf)
 

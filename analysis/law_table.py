@@ -136,8 +136,6 @@ def parameter_text(law: Fit, name: str, room: int = PARAMETER) -> str:
     finite = [abs(end) for end in ends if math.isfinite(end)]
     size = (ends[1] - ends[0]) / 2 if len(finite) == 2 else max([*finite, 1e-3])
     decimals = min(3, max(0, -math.floor(math.log10(size / 3)))) if size > 0 else 3
-    if any(end and abs(end) < 0.5 * 10**-decimals for end in ends):  # on which side of 0 it is matters
-        decimals = min(3, decimals + 1)
     text = _interval(law, name, decimals)
     while len(text) > room and decimals > 0:
         decimals -= 1
@@ -146,7 +144,8 @@ def parameter_text(law: Fit, name: str, room: int = PARAMETER) -> str:
 
 
 def _interval(law: Fit, name: str, decimals: int) -> str:
-    low, high = (f"{end:.{decimals}f}" if end else "0" for end in law.intervals[name])
+    # An end that rounds to 0 keeps a digit: on which side of 0 it is matters.
+    low, high = (f"{end:.{decimals}f}" if round(end, decimals) else f"{end:.1g}" for end in law.intervals[name])
     return f"{law.parameters[name]:.{decimals}f} [{low}, {high}]" if law.identified[name] else f"[{low}, {high}] ?"
 
 

@@ -10,8 +10,10 @@ L loss [nats], x patch side [px] or any other positive size. Each law is a bare 
 Fits minimise Huber's loss of log L (delta 1e-3, arXiv 2203.15556, Appendix D.3), which a wild point moves little, or by
 choice the sum of squares. Intervals are profile likelihood for normal errors of log L (analysis/likelihood.py), so they
 lie about the least-squares law whichever was asked for; where a Huber estimate is outside its interval, some point is
-wild. For a law that is linear in its parameters that is the textbook interval; with five points and three parameters it
-is wide, or reaches L_inf = 0 or has no end where the data say no more: the parameter is then "not identified".
+wild. With so small a delta Huber's is nearly the sum of absolute residuals: of an even number of points its least may
+be a whole range, of which the end towards the least-squares law is taken. For a law that is linear in its parameters
+the interval is the textbook's; with five points and three parameters it is wide, or reaches L_inf = 0 or has no end
+where the data say no more: the parameter is then "not identified".
 R^2 is that of the least-squares law: 1 - (sum of squared residuals of log L) / (that of log L about its mean).
 """
 
