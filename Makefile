@@ -13,7 +13,7 @@ RUN   := .venv/bin/python
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws paper notebooks test lowest lint bench lock clean
+.PHONY: help setup sweep laws paper plan notebooks test lowest lint bench lock clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
 
 paper: $(STAMP) ## all tables and figures of the paper, with the runs in RESULTS beside them
 	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)
+
+plan: $(STAMP) ## what RECIPE would take on a card, before it is trained (ARGS="--gpu a100 --price 2.5")
+	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
 
 notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them
 	@cd notebooks && ../$(RUN) -c 'import nbclient, nbformat, sys; [nbformat.write(nbclient.execute(nbformat.read(name, 4), record_timing=False), name) for name in sys.argv[1:]]' *.ipynb

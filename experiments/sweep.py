@@ -35,14 +35,28 @@ from scaling.record import CHECKPOINT, LOG, RunRecord
 
 STOP_SECONDS = 60  # that a run has to save itself after Ctrl-C
 PATCHES = "16,8,4,2,1"  # of recipes, where nobody says otherwise [px]
+LIMIT = 24.0  # hours of one device that a sweep begins without being told to
 LISTS = ("patch", "seed")  # fields that a sweep has its own options for
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     """The recipes of all runs, and all options. Raises BadInput."""
-    p = cli.parser(
+    p = parser(
         "sweep.py",
         "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
+    )
+    p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    p.add_argument("--yes", action="store_true", help="begin, however long the plan is")
+    p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
+    args = p.parse_args(argv)
+    return runs_of(args), args
+
+
+def parser(program: str, what: str) -> cli.Parser:
+    """The options that say which runs a sweep has, for sweep.py and plan.py."""
+    p = cli.parser(
+        program,
+        what,
         f"recipes and studies, separated by commas. Recipes: {', '.join(cli.recipes())}. Studies, which are ablations "
         f"of arXiv 2502.03738 (experiments/studies.py says which): {', '.join(STUDIES)}",
     )
@@ -54,12 +68,15 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     )
     p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
     p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
-    p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     cli.add_fields(p, leave_out=LISTS)
-    args = p.parse_args(argv)
+    return p
+
+
+def runs_of(args: cli.Namespace) -> list[Recipe]:
+    """The recipes of all runs that the options name, each once. Raises BadInput."""
     ordinary, studies = planned(args)
     runs = [*ordinary, *(run for its in studies.values() for run in its)]
-    return list({run.run_id: run for run in runs}.values()), args
+    return list({run.run_id: run for run in runs}.values())
 
 
 def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]:
@@ -100,11 +117,36 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
     cli.check_writable(results)
+    say_plan(runs, args, settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console)
     show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
+
+
+def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> None:
+    """Print what the runs without a record will take. Raises BadInput where that is above the limit, without --yes."""
+    from experiments import forecast, plan_text
+
+    left = [run for run in runs if recorded(Path(args.results) / run.run_id) is None]
+    if not left:
+        return
+    try:
+        on = forecast.device_of(settings, Path(args.results))
+    except BadInput as e:
+        print(f"no plan: {e}")
+        return
+    found = forecast.chains(left, on)
+    its = [one for chain in found for one in chain.runs]
+    plan_text.print_lines([*plan_text.sweep_table(found, on), *plan_text.notes(its, on, what="left to do")])
+    hours = forecast.total(its)
+    if not (hours <= args.limit or args.yes):
+        took = f"{plan_text.number(hours)} {plan_text.unit_of(on)} on {on.name}"
+        raise BadInput(
+            f"the plan is {took}, above the limit of {args.limit:g} h; --yes begins it, --limit sets another, and "
+            "larger patches or fewer --epochs take less"
+        )
 
 
 def jobs(asked: int, accelerator: str) -> int:

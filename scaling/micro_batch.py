@@ -74,6 +74,13 @@ def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
     return sizes[good]
 
 
+def needed(recipe: Recipe, images: int, recompute: bool) -> int:
+    """What training with so many images at a time will take beside the weights and their average, which are there
+    already [bytes]; 0: not known."""
+    there = (2 if recipe.ema else 1) * 4 * costs.recipe_parameters(recipe)
+    return costs.memory_bytes(recipe, images, recompute) - there
+
+
 class MicroBatch(L.Callback):
     """Finds the micro-batch when training begins, and cuts the stream and the steps accordingly.
 
@@ -100,12 +107,13 @@ class MicroBatch(L.Callback):
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
         device = task.device
-        planned = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
-        each = costs.activation_bytes(self.recipe, recompute=self.recompute)
-        # A model that the cost model does not know: where steps can be tried, from one image up, else all at once.
-        planned = planned // each if each else 1 if device.type == "cuda" else possible[-1]
+        room = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
+        fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
+        planned = max(fitting, default=possible[0])
         if device.type != "cuda":
-            return max([n for n in possible if n <= planned], default=possible[0])
+            return planned
+        if planned == possible[-1] and not costs.recipe_parameters(self.recipe):
+            planned = 1  # a model that the cost model does not know is tried from one image up
         known = self._known().get(self._key(device), 0)
         found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
         found = _least(found, trainer.world_size, device)  # every rank the same

@@ -7,10 +7,12 @@ import sys
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 from analysis.study_figures import crossing_figure
-from experiments.benchmarks import mixer, models
-from scaling import costs
+from experiments.benchmarks import mixer, models, table6
+from scaling import costs, costs_cards
+from scaling.recipe import Recipe
 from tests.conftest import ROOT
 
 
@@ -79,3 +81,37 @@ def test_an_unknown_benchmark_is_refused_with_the_names():
     assert done.returncode == 2
     assert "did you mean mixer?" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def measured(name, batch, **options):
+    """A machine that takes 4 images of 0.1 s and 10 MiB at a time, and nothing below 4 px patches."""
+    if batch > 4 or options["patch"] < 4:
+        return {"failed": "out of memory: so it says"}
+    moments = 8 * costs.recipe_parameters(
+        Recipe(backbone=name, image=options["image"], patch=options["patch"], classes=1000)
+    )
+    return {"seconds": [0.4, 0.4, 0.4], "batch": batch, "peak": 4 * 10 * 2**20 + moments}
+
+
+def test_table_6_stands_beside_what_is_measured_and_what_is_predicted(monkeypatch, tmp_path):
+    monkeypatch.setattr(table6, "in_process", measured)
+    a100 = costs_cards.card_called("a100")
+    row = table6.row("deit_base", 224, 16, 64, "cuda", "sdpa", a100)
+    assert (row["batch"], row["images_per_second"], row["memory"]) == (4, pytest.approx(10), pytest.approx(10))
+    assert row["hours"] == pytest.approx(costs.IMAGENET_IMAGES / 10 / 3600)
+    assert (row["hours_paper"], row["memory_paper"]) == (0.36, 62)
+    assert row["hours_predicted"] == pytest.approx(0.36, rel=0.15)
+    assert row["memory_predicted"] == pytest.approx(62, rel=0.1)
+    other = table6.row("deit_tiny", 224, 16, 64, "cuda", "sdpa", a100)
+    assert math.isnan(other["hours_paper"])
+
+
+def test_a_patch_that_does_not_fit_is_said_with_the_bytes_that_it_wants(monkeypatch):
+    monkeypatch.setattr(table6, "in_process", measured)
+    rows = [table6.row("deit_tiny", 64, patch, 8, "cpu", "sdpa", costs_cards.card_called("cpu")) for patch in (16, 2)]
+    console = Console(width=100, record=True)
+    console.print(table6.shown(pd.DataFrame(rows), 64, "cpu"))
+    said = console.export_text()
+    assert "GiB for" in said
+    assert rows[1]["wants"] > rows[0]["wants"] > 0
+    assert rows[1]["batch"] == 0

@@ -12,7 +12,15 @@ FILES = sorted(p for top in ("scaling", "experiments", "analysis") for p in (ROO
 NO_TORCH = ["scaling.recipe", "scaling.record", "scaling.sizes", "scaling.costs", "scaling.progress", "analysis"]
 DRAW = {
     f"analysis.{name}"
-    for name in ("drawing", "figure1_panels", "law_figures", "optimal_figures", "paper_figures", "study_figures")
+    for name in (
+        "cost_figures",
+        "drawing",
+        "figure1_panels",
+        "law_figures",
+        "optimal_figures",
+        "paper_figures",
+        "study_figures",
+    )
 }
 HEAVY = {"torch", "torchvision", "lightning", "timm", "torchmetrics"}
 

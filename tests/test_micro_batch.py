@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.costs import activation_bytes
-from scaling.micro_batch import MicroBatch, _least, _recount, largest, sizes
+from scaling.costs import memory_bytes, recipe_parameters
+from scaling.micro_batch import SHARE, MicroBatch, _least, _recount, largest, needed, sizes
 from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES
 from scaling.train import Settings, train
@@ -111,19 +111,26 @@ def test_a_run_goes_on_at_the_same_step_with_another_cut(steps, lag, before, now
 
 
 @pytest.mark.parametrize("backbone", sorted(SIZES))
-def test_a_plan_grows_with_the_tokens_and_shrinks_by_recomputing(backbone):
-    recipe = Recipe(backbone=backbone, image=32, patch=8)
-    whole, less = activation_bytes(recipe), activation_bytes(recipe, recompute=True)
-    assert 0 < less < whole
-    finer = replace(recipe, patch=4)
-    assert activation_bytes(finer) / whole == pytest.approx((64 + 1) / (16 + 1))
-    assert activation_bytes(finer, recompute=True) / less == pytest.approx((64 + 1) / (16 + 1))
+def test_a_plan_grows_with_images_and_tokens_and_shrinks_by_recomputing(backbone):
+    recipe = Recipe(backbone=backbone, image=64, patch=8, batch=4096)
+    for finer in (recipe, replace(recipe, patch=4)):
+        few, many, less = needed(finer, 128, False), needed(finer, 256, False), needed(finer, 256, True)
+        assert 0 < few < many < 2 * few
+        assert less < many
+    assert needed(replace(recipe, patch=4), 128, False) > needed(recipe, 128, False)
 
 
-def test_a_plan_is_the_sum_that_it_says():
-    recipe = Recipe(backbone="deit_tiny", image=224, patch=16)
-    assert activation_bytes(recipe) == 12 * 20 * 197 * 192 * 4
-    assert activation_bytes(recipe, recompute=True) == (12 + 50) * 197 * 192 * 4
+def test_a_plan_leaves_out_what_is_there_already():
+    recipe = Recipe(backbone="deit_tiny", image=224, patch=16, batch=64)
+    weights = 4 * recipe_parameters(recipe)
+    assert needed(recipe, 8, False) == memory_bytes(recipe, 8) - weights
+    averaged = replace(recipe, ema=0.99)
+    assert needed(averaged, 8, True) == memory_bytes(averaged, 8, recompute=True) - 2 * weights
+
+
+def room_for(recipe, images):
+    """Free memory in which so many images fit and no more [bytes]."""
+    return int((needed(recipe, images, False) + 1) / SHARE) + 1
 
 
 def planned_run(tmp_path, monkeypatch, recipe, free):
@@ -142,10 +149,9 @@ def planned_run(tmp_path, monkeypatch, recipe, free):
 
 
 def test_on_a_cpu_the_free_memory_bounds_the_micro_batch(tmp_path, tiny, monkeypatch):
-    room = activation_bytes(tiny) / 0.8
-    whole, cut = planned_run(tmp_path / "a", monkeypatch, tiny, int(100 * room))
+    whole, cut = planned_run(tmp_path / "a", monkeypatch, tiny, room_for(tiny, 16))
     assert cut == 1
-    small, cut = planned_run(tmp_path / "b", monkeypatch, tiny, int(4.5 * room))
+    small, cut = planned_run(tmp_path / "b", monkeypatch, tiny, room_for(tiny, 4))
     assert cut == 4  # of 16 images, 4 at a time
     least, cut = planned_run(tmp_path / "c", monkeypatch, tiny, 0)
     assert cut == 16  # what does not fit is tried all the same, image by image
@@ -157,7 +163,7 @@ def test_on_a_cpu_the_free_memory_bounds_the_micro_batch(tmp_path, tiny, monkeyp
 def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
     """find(images that fit) -> the micro-batch found and the sizes tried, on a device with room for that many."""
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA Imagined")
-    monkeypatch.setattr("scaling.micro_batch._free", lambda device: int(4 * activation_bytes(tiny) / 0.8))
+    monkeypatch.setattr("scaling.micro_batch._free", lambda device: room_for(tiny, 4))
     task = SimpleNamespace(device=SimpleNamespace(type="cuda"))
     trainer = SimpleNamespace(world_size=1, is_global_zero=True)
 

@@ -1,6 +1,7 @@
 import builtins
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -12,12 +13,15 @@ from dataclasses import replace
 import pytest
 
 from analysis.runs import load
+from experiments import forecast
 from experiments.chain import linked
 from experiments.child import Outcome, run_quietly
-from experiments.sweep import Clock, orphaned, ready, recorded, weight
-from scaling.recipe import Recipe
+from experiments.cli import settings
+from experiments.sweep import Clock, arguments, orphaned, ready, recorded, say_plan, weight
+from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 from tests.conftest import ROOT
+from tests.test_cost_model import record
 
 SMALL = ["--epochs", "2", "--train-images", "128", "--test-images", "32", "--threads", "1"]
 
@@ -36,6 +40,7 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
     frame = load(tmp_path)
     assert frame.patch.tolist() == [16, 8, 4]
     assert frame.group.nunique() == 1
+    assert "left to do: 3 runs" in done.stdout
     for word in ("patch", "tokens", "params", "FLOPs", "loss", "top-1", "images", "memory", "time", "law.png"):
         assert word in done.stdout
     assert max(map(len, done.stdout.replace(str(tmp_path), "").splitlines())) <= 80
@@ -45,6 +50,7 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
     again = call("experiments/sweep.py", *words)
     assert again.returncode == 0
     assert again.stdout.count("have deit_nano p") == 3
+    assert "left to do" not in again.stdout
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("classify-*/*")} == before
 
 
@@ -215,3 +221,72 @@ def test_a_stop_during_the_imports_is_a_stop(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", interrupted)
     outcome = run_quietly(tiny, tmp_path, {}, lambda event: None)
     assert (outcome.status, outcome.text) == (130, "stopped; the same command goes on from here")
+
+
+def said_of(capsys, *words) -> str:
+    runs, args = arguments([*map(str, words)])
+    say_plan(runs, args, settings(args))
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_long_sweep_is_not_begun_without_yes(call, tmp_path):
+    """ImageNet on the cores of this machine: the plan, then one line that says the hours and what would do."""
+    results = tmp_path / "results"
+    words = ["imagenet.deit_base", "--patch", "16,8", "--accelerator", "cpu", "--results", results]
+    done = call("experiments/sweep.py", *words)
+    assert done.returncode == 2, done
+    assert "left to do: 2 runs" in done.stdout
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(
+        r"error: the plan is [\d,]+ machine-h on \d+ cores of this machine, above the limit of 24 h; --yes", done.stderr
+    )
+    assert not results.exists()
+
+
+def test_yes_or_a_higher_limit_begins_a_long_sweep(capsys, tmp_path):
+    words = ["imagenet.deit_base", "--patch", "16", "--accelerator", "cpu", "--results", tmp_path]
+    with pytest.raises(BadInput, match="above the limit of 24 h; --yes begins it"):
+        said_of(capsys, *words)
+    for more in (["--yes"], ["--limit", "1e9"]):
+        assert "left to do: 1 run," in said_of(capsys, *words, *more)
+    with pytest.raises(BadInput, match="above the limit of 0 h"):
+        said_of(capsys, "shapes.deit_nano", "--patch", "16", "--limit", "0", "--results", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_finished_runs_do_not_count(capsys, tmp_path):
+    words = ["imagenet.deit_base", "--patch", "16,8", "--accelerator", "cpu", "--results", tmp_path]
+    runs, _ = arguments([*map(str, words)])
+    record(runs[0], tmp_path, 100.0)
+    (patch,) = {runs[1].patch}
+    said = said_of(capsys, *words, "--yes")
+    assert "left to do: 1 run," in said
+    assert f"patch {patch} all" in said
+    record(runs[1], tmp_path, 100.0)
+    assert said_of(capsys, *words) == ""
+
+
+def test_a_card_without_rates_stops_no_sweep(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "gpus_here", lambda: ["NVIDIA GeForce GTX 1080"])
+    said = said_of(capsys, "imagenet.deit_base", "--results", tmp_path)
+    assert said.startswith("no plan: no rates are known of this machine's NVIDIA GeForce GTX 1080")
+
+
+def test_a_sweep_on_a_gpu_is_planned_for_all_of_them(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "gpus_here", lambda: ["NVIDIA A100-SXM4-80GB"] * 8)
+    with pytest.raises(BadInput, match=r"the plan is [\d,]+ GPU-h on 8 x a100, above the limit of 24 h"):
+        said_of(capsys, "imagenet.adventurer_base", "--patch", "16,8", "--results", tmp_path)
+    assert "GPU-min" in said_of(capsys, "shapes.deit_nano", "--patch", "16,8", "--results", tmp_path)
+
+
+def test_the_plan_of_a_sweep_takes_well_under_a_second_and_no_torch(tmp_path):
+    code = (
+        "import sys, time\n"
+        "from experiments import sweep, cli\n"
+        f"runs, args = sweep.arguments(['shapes.deit_nano,shapes.adventurer_nano', '--results', {str(tmp_path)!r}])\n"
+        "settings, began = cli.settings(args), time.process_time()\n"
+        "sweep.say_plan(runs, args, settings)\n"
+        "assert time.process_time() - began < 0.7\n"
+        "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

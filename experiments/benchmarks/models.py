@@ -1,9 +1,8 @@
-"""Whole models, each in a process of its own: one long image, where DeiT and Adventurer cross, training steps on a GPU.
+"""Whole models, each in a process of its own: one long image, and where DeiT and Adventurer cross.
 
 Weights are random and images are noise: neither changes what a step costs. Patch sizes that do not fit are said so.
 """
 
-import itertools
 import json
 import math
 import os
@@ -28,9 +27,7 @@ LONG = (("adventurer_tiny", 3), ("adventurer_base", 8))  # and the most memory i
 CROSSING = (32, 16, 8, 4, 2)  # patches of a 224 px image [px]
 ENOUGH_TOKENS = 3000  # in a step, by the number of images
 MEASURED = REPOSITORY / "analysis" / "measured"
-STEPS = {"cuda": (224, ("tiny", "base"), (16, 8, 4, 2, 1)), "cpu": (32, ("tiny",), (16, 8, 4))}  # image, sizes, patches
-MOST_IMAGES = 64  # in a step on a GPU
-WARM, TIMED = 3, 10  # steps
+WARM = 3  # steps
 
 
 def long() -> Table:
@@ -55,7 +52,7 @@ def crossing() -> Table:
             got = in_process(name, image=224, patch=patch, batch=batch, steps=3 if tokens < 10_000 else 1, device="cpu")
             rows.append((name, patch, tokens, batch, np.median(got["seconds"]) / batch))
     frame = pd.DataFrame(rows, columns=["backbone", "patch", "tokens", "batch", "seconds_per_image"])
-    frame["measured"], frame["machine"] = time.strftime("%Y-%m-%d"), _where()
+    frame["measured"], frame["machine"] = time.strftime("%Y-%m-%d"), where()
     frame.to_csv(MEASURED / "crossing.csv", index=False, float_format="%.5g")
     both = frame.pivot(index="tokens", columns="backbone", values="seconds_per_image")
     table = Table("tokens", "deit_tiny [s]", "adventurer_tiny [s]", "ratio", title="training step per 224 px image")
@@ -76,57 +73,7 @@ def crossing_tokens(frame: pd.DataFrame) -> float:
     return math.nan
 
 
-def steps() -> Table:
-    """Training steps (bf16 on a GPU) of both backbones, of Adventurer with mamba-ssm and without, beside Table 6."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    image, sizes, patches = STEPS[device]
-    published = pd.read_csv(REPOSITORY / "analysis" / "published" / "table6_cost.csv").set_index("patch")
-    table = Table("model", "px", "road", "batch", "img/s", "GiB", "MFU %", "h", "A100 h", title=f"steps, {image} px")
-    table.columns[0].no_wrap = True
-    table.caption = "h: an epoch of ImageNet-1k at this rate; A100 h: the same in Table 6 of arXiv 2502.03738"
-    for size, patch, family in itertools.product(sizes, patches, ("deit", "adventurer")):
-        name = f"{family}_{size}"
-        for road in _roads(family, device):
-            got = _largest_batch(name, image, patch, device, road)
-            if "failed" in got:
-                table.add_row(name, str(patch), road, "1", got["failed"], *[""] * 4)
-                continue
-            rate = got["batch"] / np.median(got["seconds"])
-            hours = costs.IMAGENET_IMAGES / rate / 3600
-            paper = published.loc[patch, f"{name}_a100_hours_per_epoch"] if size == "base" and image == 224 else None
-            table.add_row(
-                name, str(patch), road, str(got["batch"]), f"{rate:,.1f}", f"{got['peak'] / 2**30:.1f}",
-                _utilisation(name, image, patch, rate), f"{hours:.2f}", "" if paper is None else f"{paper:.2f}",
-            )  # fmt: skip
-    return table
-
-
-def _roads(family: str, device: str) -> list[str]:
-    if family == "deit":
-        return ["sdpa"]
-    return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
-
-
-def _largest_batch(name: str, image: int, patch: int, device: str, road: str) -> dict[str, Any]:
-    """The measurement at the largest batch of a power of two that fits; {"failed": ...} where not one image does."""
-    got: dict[str, Any] = {}
-    batch = MOST_IMAGES if device == "cuda" else 2
-    while batch:
-        got = in_process(
-            name, image=image, patch=patch, batch=batch, steps=TIMED, device=device, road=road, optimise=True
-        )
-        if "failed" not in got:
-            return got
-        batch //= 2
-    return got
-
-
-def _utilisation(name: str, image: int, patch: int, rate: float) -> str:
-    peak = costs.peak_flops(" ".join(machine()["gpus"][:1]))
-    return f"{100 * 3 * costs.flops(name, image, patch, 1000) * rate / peak:.1f}" if peak else ""
-
-
-def _where() -> str:
+def where() -> str:
     facts = machine()
     return ", ".join([*facts["gpus"], f"{facts['cores']} cores of {facts['processor']}".replace(",", "")])
 

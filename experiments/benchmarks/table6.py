@@ -1,0 +1,131 @@
+"""Table 6 of arXiv 2502.03738 on this machine: hours of an ImageNet-1k epoch and memory of an image by patch size.
+
+Whole training steps (forward, backward, AdamW; bf16 on a GPU, float32 on a CPU) of DeiT and Adventurer, each in a
+process of its own, at the largest batch of a power of two that fits; the median after steps that are not counted.
+Beside each what the paper prints for an A100 and what analysis/cost_model.py says of this card. A patch size that does
+not fit is said with the bytes that it wants. On a CPU the same at small images. Rows are kept in results/table6.csv.
+"""
+
+import itertools
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.table import Table
+
+from analysis.cost_model import MIB, image_bytes, image_seconds, number_bytes
+from analysis.output import write_files
+from analysis.published_data import table6_cells
+from experiments.benchmarks.models import in_process, where
+from scaling import costs
+from scaling.backbones.scan import backend
+from scaling.costs_cards import CPU, Card, card_called, card_of
+from scaling.costs_memory import step_bytes
+from scaling.machine import machine
+from scaling.recipe import Recipe
+
+# image [px], sizes, patches [px], the most images in a step
+PLANS = {"cuda": (224, ("base", "tiny"), (16, 8, 4, 2, 1), 256), "cpu": (64, ("tiny",), (16, 8, 4, 2), 8)}
+TIMED = {"cuda": 10, "cpu": 3}  # steps
+RESULTS = Path("results")
+
+
+def table6() -> Table:
+    """The table, printed and kept."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    image, sizes, patches, most = PLANS[device]
+    card = card_of(" ".join(machine()["gpus"][:1])) if device == "cuda" else card_called(CPU)
+    rows = []
+    for size, patch, family in itertools.product(sizes, patches, ("deit", "adventurer")):
+        rows += [row(f"{family}_{size}", image, patch, most, device, road, card) for road in roads(family, device)]
+    frame = pd.DataFrame(rows)
+    write_files(RESULTS, {"table6.csv": frame.to_csv(index=False).encode()})
+    return shown(frame, image, device)
+
+
+def roads(family: str, device: str) -> list[str]:
+    """The ways that a family has of its main operation on a device."""
+    if family == "deit":
+        return ["sdpa"]
+    return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
+
+
+def row(name: str, image: int, patch: int, most: int, device: str, road: str, card: Card | None) -> dict[str, Any]:
+    """One model at one patch size: measured, predicted (nan where the card is not known), published (nan: another size
+    or image). hours of an epoch of ImageNet-1k at this image size; memory of an image [MiB]."""
+    recipe = Recipe(data="imagenet", backbone=name, image=image, patch=patch, classes=1000, batch=most)
+    got = largest_batch(recipe, most, device, road)
+    found = {"model": name, "image": image, "patch": patch, "road": road, "batch": got.get("batch", 0)}
+    found |= {"measured": time.strftime("%Y-%m-%d"), "machine": where(), "failed": got.get("failed", "")}
+    rate, memory = math.nan, math.nan
+    if "failed" not in got:
+        moments = 8 * costs.recipe_parameters(recipe)  # AdamW's: made in the first step, and no image's
+        rate = got["batch"] / float(np.median(got["seconds"]))
+        memory = (got["peak"] - moments) / got["batch"] / MIB
+    said, kept = math.nan, math.nan
+    if card is not None:
+        cores = max(1, card.cores)  # its seconds are one core's, and all of them work on a step
+        said = image_seconds(recipe, card, got.get("batch") or 1) / cores * costs.IMAGENET_IMAGES / 3600
+        kept = image_bytes(recipe, got.get("batch") or 1, number_bytes(recipe, card)) / MIB
+    hours = costs.IMAGENET_IMAGES / rate / 3600
+    found |= {"images_per_second": rate, "hours": hours, "hours_predicted": said, "hours_paper": paper(recipe, "epoch")}
+    found |= {"memory": memory, "memory_predicted": kept, "memory_paper": paper(recipe, "memory")}
+    return found | {"wants": float(step_bytes(recipe, 1, number=2 if device == "cuda" else 4))}
+
+
+def largest_batch(recipe: Recipe, most: int, device: str, road: str) -> dict[str, Any]:
+    """The measurement at the largest batch of a power of two that fits; {"failed": ...} where not one image does."""
+    got: dict[str, Any] = {}
+    batch = most
+    while batch:
+        sides = {"image": recipe.image, "patch": recipe.patch}
+        got = in_process(
+            recipe.backbone, **sides, batch=batch, steps=TIMED[device], device=device, road=road, optimise=True
+        )
+        if "failed" not in got:
+            return got
+        batch //= 2
+    return got
+
+
+def paper(recipe: Recipe, metric: str) -> float:
+    """What Table 6 prints [h or MB]; its memory is of a ViT, by arithmetic Base."""
+    cells = table6_cells()
+    model = {"deit_base": "DeiT-Base", "adventurer_base": "Adventurer-Base"}.get(recipe.backbone, "")
+    if metric == "memory":
+        model = "ViT" if recipe.backbone == "deit_base" else ""
+    its = cells[(cells["model"] == model) & (cells["metric"] == metric) & (cells["patch"] == recipe.patch)]
+    return float(its["published"].iloc[0]) if len(its) and recipe.image == 224 else math.nan
+
+
+def shown(frame: pd.DataFrame, image: int, device: str) -> Table:
+    """Published, predicted and measured beside each other."""
+    heads = ("model", "px", "batch", "img/s", "h", "h says", "h paper", "MiB", "says", "paper")
+    table = Table(*heads, title=f"Table 6 here: training at {image} px on {device}", padding=(0, 0, 0, 0))
+    table.columns[0].no_wrap = True
+    table.caption = (
+        "h: an epoch of ImageNet-1k at this image size; MiB: memory of an image in training; says: by arithmetic and "
+        "two efficiencies (analysis/cost_model.py); paper: Table 6 of arXiv 2502.03738, on an A100"
+    )
+    for r in frame.to_dict("records"):
+        name = f"{r['model']} ({r['road']})" if r["road"] == "mamba-ssm" else str(r["model"])
+        if r["failed"]:
+            wants = f"wants {r['wants'] / 2**30:.1f} GiB for an image: {r['failed']}"
+            table.add_row(name, str(r["patch"]), "-", wants, *[""] * 6)
+            continue
+        numbers = [r[k] for k in ("images_per_second", "hours", "hours_predicted", "hours_paper")]
+        numbers += [r[k] for k in ("memory", "memory_predicted", "memory_paper")]
+        table.add_row(name, str(r["patch"]), str(r["batch"]), *map(_short, numbers))
+    return table
+
+
+def _short(value: float) -> str:
+    """Three digits; "" for what there is not."""
+    if math.isnan(value):
+        return ""
+    decimals = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{decimals}f}"

@@ -1,0 +1,180 @@
+"""Forecast: what runs will take on a device, before they begin: memory, micro-batch, hours. The arithmetic of plan.py
+and of what a sweep says first; plan_text.py has the tables. No torch.
+
+A device is a card, of which there may be several. A processor counts as one device: its hours are those of one core, at
+which a sweep trains small runs, and its device-hours those over the number of cores.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.cost_model import image_bytes, image_seconds, number_bytes
+from analysis.cost_records import Measured, correction, measured_on
+from experiments.chain import waits_for
+from experiments.console import what_else
+from experiments.studies import last_stages
+from scaling import costs
+from scaling.costs_cards import CPU, Card, card_called, card_of, gpus_here
+from scaling.costs_memory import step_bytes
+from scaling.recipe import BadInput, Recipe
+
+SHARE = 0.8  # of the memory that the model leaves, which a plan may fill: as scaling/micro_batch.py
+IMAGES = {  # of data sets that everybody has alike: training and test images
+    "shapes": (2**20, 2**14),
+    "imagenet": (costs.IMAGENET_IMAGES, 50_000),
+    "cifar10": (50_000, 10_000),
+    "ade20k": (20_210, 2_000),
+    "coco": (117_266, 5_000),  # those with an object in them
+}
+
+
+class Device(NamedTuple):
+    """What runs will be trained on."""
+
+    card: Card
+    cards: int = 1  # that share a run
+    recompute: bool = False
+    micro_batch: int = 0  # that was asked for; 0: what memory holds
+    where: str = ""  # folder that the records came from
+    records: tuple[Measured, ...] = ()  # of this card
+
+    @property
+    def name(self) -> str:
+        """As "2 x a100"."""
+        if self.card.cores:
+            return f"{self.card.cores} cores of this machine"
+        return self.card.name if self.cards == 1 else f"{self.cards} x {self.card.name}"
+
+
+class Forecast(NamedTuple):
+    """What one run will take. nan: not known; micro_batch 0: it does not fit, or is not known (image_bytes 0)."""
+
+    run: Recipe
+    tokens: int
+    parameters: int
+    epoch_flops: float  # forward and backward [FLOPs]
+    image_bytes: float  # in training, of an image [bytes]
+    wants: float  # with the fewest images that may be taken at a time, the model included [bytes]
+    micro_batch: int
+    accumulation: int
+    epoch_hours: float
+    hours: float  # of all epochs, evaluation included
+    device_hours: float
+    ratio: float  # by which records of the card have changed the hours; nan: none has
+
+
+class Chain(NamedTuple):
+    """The stages of one thing to train at one patch size, at all seeds."""
+
+    title: str
+    patch: int
+    stages: list[Forecast]  # of the first seed
+    runs: list[Forecast]  # of all seeds
+
+
+def device(gpu: str, count: int, results: Path, recompute: bool = False, micro_batch: int = 0) -> Device:
+    """gpu: a name of costs_cards; "": what this machine has. count: cards; 0: as many as there are, one of another
+    machine's. Raises BadInput."""
+    if count < 0:
+        raise BadInput(f"devices {count} must be 0 or more")
+    here = [] if gpu else gpus_here()
+    card = card_of(here[0]) if here else card_called(gpu or CPU)
+    if card is None:
+        raise BadInput(f"no rates are known of this machine's {here[0]}; plan.py --gpu takes: {', '.join(costs.CARDS)}")
+    count = 1 if card.cores else count or max(1, len(here))
+    return Device(card, count, recompute, micro_batch, str(results), tuple(measured_on(card, results)))
+
+
+def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
+    """That which a sweep with these settings (cli.settings) trains on, or a card by name. Raises BadInput."""
+    words = [word.strip() for word in settings["devices"].split(",") if word.strip()]
+    if settings["devices"] == "auto":
+        words = ["0"]
+    if not words or not all(word.isdecimal() for word in words):
+        raise BadInput(f"devices {settings['devices']!r} is not auto, a number such as 2, or a list such as 0,1")
+    count = int(words[0]) if len(words) == 1 else len(words)
+    name = gpu or (CPU if settings["accelerator"] == "cpu" else "")
+    on = device(name, count, results, settings["recompute"], settings["micro_batch"])
+    return on._replace(cards=on.cards * settings["nodes"])
+
+
+def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
+    """own: whether a record of this very run may correct its own hours. Raises BadInput where the devices cannot share
+    the batch, or the micro-batch that was asked for does not cut it."""
+    card, number, possible = on.card, number_bytes(run, on.card), cuts(run, on)
+    steps = {n: step_bytes(run, n, on.recompute, number=number) for n in possible}
+    state = costs.optimiser_bytes(costs.recipe_parameters(run), run.ema > 0)
+    micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
+    ratio = correction(run, on.records, own)
+    seconds = math.nan
+    if micro:
+        known = 1.0 if math.isnan(ratio) else ratio
+        seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
+    epoch, tested = epoch_images(run)
+    trained = float(run.steps * run.batch) or epoch * run.epochs
+    evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
+    hours = seconds * (trained + evaluations * tested / 3) / 3600  # a forward pass is a third of a step
+    return Forecast(
+        run,
+        costs.recipe_tokens(run),
+        costs.recipe_parameters(run),
+        costs.recipe_flops_by_part(run).training * epoch,
+        image_bytes(run, micro or possible[0], number, on.recompute),
+        float(state + steps[possible[0]]),
+        micro,
+        run.batch // on.cards // micro if micro else 0,
+        seconds * epoch / 3600,
+        hours,
+        hours / card.cores if card.cores else hours * on.cards,
+        ratio,
+    )
+
+
+def cuts(run: Recipe, on: Device) -> list[int]:
+    """The micro-batches that a run's batch can be cut into, ascending, or the one that was asked for. As
+    scaling/micro_batch.py, which imports torch. Raises BadInput."""
+    share, odd = divmod(run.batch, on.cards)
+    pairs = bool(run.mixup or run.cutmix)
+    found = [n for n in range(1, share + 1) if share % n == 0 and not (pairs and n % 2)]
+    if odd or not found:
+        what = "pairs of images" if pairs else "images"
+        raise BadInput(f"batch {run.batch} cannot be shared in {what} by {on.cards} devices; set --batch or --devices")
+    if on.micro_batch and on.micro_batch not in found:
+        told = ", ".join(map(str, found))
+        raise BadInput(f"micro_batch {on.micro_batch} does not cut batch {run.batch} evenly; these do: {told}")
+    return [on.micro_batch] if on.micro_batch else found
+
+
+def epoch_images(run: Recipe) -> tuple[float, float]:
+    """Training images of an epoch, and test images; nan: that is for the data to say."""
+    train, test = IMAGES.get(run.data, (math.nan, 0))
+    return float(run.train_images or train), float(run.test_images or test)
+
+
+def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:
+    """The runs as chains of stages, seeds together, in the order in which they come; each run is in one of them."""
+    left = {run.run_id: run for run in runs}
+    found: dict[tuple[str, int], Chain] = {}
+    for last in last_stages(list(runs)):
+        stages: list[Forecast] = []
+        at = last.run_id
+        while at in left:
+            run = left.pop(at)
+            stages.insert(0, forecast(run, on))
+            at = waits_for(run)
+        chain = found.setdefault((last.group, last.patch), Chain(title(last), last.patch, stages, []))
+        chain.runs.extend(stages)
+    return list(found.values())
+
+
+def title(run: Recipe) -> str:
+    """What a table of patch sizes is of."""
+    task = "" if run.task == "classify" else run.task
+    return ", ".join(filter(None, (run.backbone, run.data, task, what_else(run))))
+
+
+def total(forecasts: Sequence[Forecast]) -> float:
+    """Device-hours of those that are known [h]."""
+    return sum(one.device_hours for one in forecasts if not math.isnan(one.device_hours))

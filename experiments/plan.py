@@ -1,0 +1,90 @@
+"""A plan: what runs will take, before they begin: tokens, FLOPs, memory, micro-batch, hours, GPU-hours and money.
+
+python experiments/plan.py imagenet.adventurer_base --patch 16,8,4,2,1 --gpu a100 [--devices 8] [--price 2.5]
+python experiments/plan.py --budget 1e20 | --budget-hours 100 [--gpu a100]      # what it buys: experiments/budget.py
+Takes all options of sweep.py. Nothing is trained, and but for a budget nothing written.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis.output import print_wrapped
+from experiments import budget, cli, plan_text, sweep
+from experiments.forecast import Chain, Device, chains, device_of
+from experiments.plan_text import print_lines
+from scaling.costs_cards import CARDS, CPU
+from scaling.recipe import BadInput, Recipe
+from scaling.record import RECORD
+
+LEGEND = (
+    "tokens of an image; FLOPs of an epoch, forward and backward; MB of an image in training; micro: images a device "
+    "takes at a time; accum: in how many turns it has its share of a batch; h or min: of all epochs"
+)
+
+OF_CORES = ", on one core; machine-h or -min: with a run on every core"
+
+
+def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+    """The recipes of all runs, and all options. Raises BadInput."""
+    p = sweep.parser("plan.py", "Say what runs will take on a device, before they begin. Nothing is trained.")
+    cards = ", ".join([*CARDS, CPU])
+    p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards}; what this machine has unless said")
+    p.add_argument("--price", type=float, default=0.0, help="of an hour of one device, in any currency")
+    p.add_argument("--memory", type=float, default=0.0, help="of a device, instead of the data sheet's [GB]")
+    p.add_argument("--residuals", action="store_true", help="Table 6 beside what the model says, for any card")
+    p.add_argument(
+        "--measured", action="store_true", help="finished runs of this card beside what the plan says of them"
+    )
+    args = p.parse_args(argv)
+    for name in ("price", "memory"):
+        if not 0 <= args[name] < float("inf"):
+            raise BadInput(f"{name} {args[name]} must be 0 or more")
+    return sweep.runs_of(args), args
+
+
+def main(argv: list[str] | None = None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    if budget.asked(words):
+        return budget.main(words)
+    runs, args = arguments(words)
+    if args.print_recipe:
+        print("\n---\n".join(cli.as_yaml(run) for run in runs))
+        return 0
+    on = device_of(cli.settings(args), Path(args.results), args.gpu)
+    if args.memory:
+        on = on._replace(card=on.card._replace(memory=1e9 * args.memory))
+    show(runs, on, args.price)
+    if args.residuals or on.card.name == "a100":
+        print()
+        print_lines(plan_text.residual_lines())
+    if args.measured:
+        print()
+        print_lines(plan_text.measured_lines(runs, on))
+    return 0
+
+
+def show(runs: list[Recipe], on: Device, price: float) -> None:
+    """The tables of every backbone, the total, and what it rests on."""
+    found = chains(runs, on)
+    by_title: dict[str, list[Chain]] = {}
+    for chain in found:
+        by_title.setdefault(chain.title, []).append(chain)
+    for its in by_title.values():
+        print_wrapped(plan_text.heading(its[0], on), indent=2)
+        print_lines(plan_text.stage_table(its))
+        print()
+        print_lines(plan_text.bill_table(its, on, price))
+        print()
+    forecasts = [one for chain in found for one in chain.runs]
+    print_lines(plan_text.notes(forecasts, on, price))
+    done = [one for one in forecasts if (Path(on.where) / one.run.run_id / RECORD).exists()]
+    if done:
+        left = [one for one in forecasts if one not in done]
+        print_wrapped(plan_text.total_line(left, on, price, f"left to do in {on.where}"))
+    print_wrapped(LEGEND + (OF_CORES if on.card.cores else ""), indent=0)
+
+
+if __name__ == "__main__":
+    cli.guarded(main)
