@@ -48,7 +48,7 @@ plan: $(STAMP) ## what RECIPE would take on a card, before it is trained (ARGS="
 	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
 
 notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them
-	@cd notebooks && ../$(RUN) -c 'import nbclient, nbformat, sys; [nbformat.write(nbclient.execute(nbformat.read(name, 4), record_timing=False), name) for name in sys.argv[1:]]' *.ipynb
+	@$(RUN) notebooks/execute.py
 
 test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this folder
 	@$(RUN) -m pytest -q -n 2 --dist worksteal tests $(ARGS)

@@ -18,8 +18,12 @@ WIDEST = 100  # characters of a line of text
 LARGEST = 1_500_000  # of a file [bytes]
 FEWEST_PICTURES = 3
 PICTURE = "image/png"
-# What a notebook may import: what it is about, frames, and what shows them.
-ALLOWED = {"analysis", "numpy", "pandas", "IPython"}
+# Sliders are alive in a running notebook only. Their state and the views of them, whose names are drawn anew each time,
+# are not committed: what is left is the line of text that ipywidgets cuts at 110 characters.
+WIDGET, STATE = "application/vnd.jupyter.widget-view+json", "widgets"
+SLIDERS = "interactive("
+# What a notebook may import: what it is about, frames, and what shows them. Of scaling only the arithmetic.
+ALLOWED = {"analysis", "scaling.costs", "numpy", "pandas", "IPython", "ipywidgets"}
 NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 # A path of the machine that a notebook was executed on; what a picture's letters spell by chance is none.
 PLACES = ("/work", "/tmp", "/root", "/home", "/Users", "site-packages", str(ROOT))
@@ -42,7 +46,7 @@ def tree(cell) -> ast.Module:
 
 
 def mimes(cell) -> list[str]:
-    return [mime for output in cell.outputs for mime in sorted(output.get("data", {}))]
+    return [mime for output in cell.outputs for mime in sorted(output.get("data", {})) if mime != WIDGET]
 
 
 def texts(cell, *kinds: str) -> list[str]:
@@ -87,8 +91,12 @@ def execute(tmp_path, monkeypatch):
     return run
 
 
-def test_there_are_two_notebooks():
-    assert [path.stem for path in PATHS] == ["01_patch_size_laws", "02_against_the_paper"]
+def test_there_are_three_notebooks():
+    assert [path.stem for path in PATHS] == [
+        "01_patch_size_laws",
+        "02_against_the_paper",
+        "03_what_does_a_patch_cost",
+    ]
 
 
 @notebooks
@@ -108,7 +116,7 @@ def test_a_notebook_imports_the_analysis_and_what_shows_it(path):
     nodes = [node for cell in code_cells(read(path)) for node in ast.walk(tree(cell))]
     found = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
     found |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in found} <= ALLOWED
+    assert {name if name.startswith("scaling") else name.split(".")[0] for name in found} <= ALLOWED
     assert any(name.startswith("analysis") for name in found)
 
 
@@ -145,9 +153,28 @@ def test_what_is_committed_names_no_place_on_the_machine_that_made_it(path):
 
 
 @notebooks
+def test_no_state_of_a_slider_is_committed(path):
+    """`make notebooks` must drop both: state makes a file twice as large, and a view without it is an error message."""
+    notebook = read(path)
+    assert STATE not in notebook.metadata
+    assert not [output for cell in code_cells(notebook) for output in cell.outputs if WIDGET in output.get("data", {})]
+
+
+@notebooks
+def test_whatever_has_sliders_is_there_as_a_figure_too(path):
+    """A page that shows a committed notebook shows no sliders: each calculator is called with fixed values beside."""
+    for cell in code_cells(read(path)):
+        calls = [node for node in ast.walk(tree(cell)) if isinstance(node, ast.Call)]
+        moved = [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "interact"]
+        assert set(moved) <= {ast.unparse(call.func) for call in calls}
+        assert mimes(cell).count(PICTURE) >= len(moved)
+        assert len([text for text in texts(cell, "text/plain") if text.startswith(SLIDERS)]) == len(moved)
+
+
+@notebooks
 def test_text_is_no_wider_than_a_page(path):
     said = [text for cell in code_cells(read(path)) for text in texts(cell, "text/plain")]
-    lines = [line for text in said for line in text.splitlines()]
+    lines = [line for text in said for line in text.splitlines() if not line.startswith(SLIDERS)]
     assert max(map(len, lines)) <= WIDEST
 
 
