@@ -10,8 +10,8 @@ Letters: L patches, T = L + 1 with the class token, D width, M hidden width of t
 Mamba-2 mixer, H heads of attention or of the scan, N state, K classes, p patch [px].
 Sources: Table 7 of arXiv 2502.03738; Adventurer is arXiv 2410.07599.
 
-This is the door; behind it: costs_tokens.py, costs_flops.py, costs_parameters.py, costs_heads.py (segmentation's and
-detection's) and costs_memory.py.
+This is the door; behind it: costs_tokens.py, costs_flops.py, costs_parameters.py and costs_heads.py (segmentation's and
+detection's), costs_memory.py with costs_activations.py and costs_head_memory.py, and costs_cards.py.
 """
 
 from scaling.costs_cards import CARDS, peak_flops

@@ -12,7 +12,8 @@ from scaling.recipe import Recipe
 from scaling.sizes import SIZES, Size
 
 # What a process has when it has made a step, be it of one small image: code of kernels, threads, and memory that glibc
-# does not give back. Measured on two CPU cores, 20 to 140 MiB.
+# does not give back. Measured on two CPU cores: 20 MiB where glibc gives all of it back (MALLOC_MMAP_THRESHOLD_), else
+# 50 to 140, and 50 to 300 where blocks are recomputed.
 PROGRAM = 64 * 2**20
 
 

@@ -112,7 +112,7 @@ class MicroBatch(L.Callback):
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
             return planned
-        if planned == possible[-1] and not costs.recipe_parameters(self.recipe):
+        if not costs.recipe_parameters(self.recipe):
             planned = 1  # a model that the cost model does not know is tried from one image up
         known = self._known().get(self._key(device), 0)
         found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
