@@ -17,12 +17,11 @@ from analysis.drawing import COLOURS, INK, grid, image_axis, open_frame, patch_a
 from analysis.optimal import CLASSES, EPOCHS, configurations, published_surface
 from analysis.published_data import backbone_of
 from scaling import costs
-from scaling.costs_memory import step_bytes
+from scaling.costs_memory import SHARE, step_bytes
 from scaling.recipe import SIZES, Recipe
 
 PATCHES = (64, 32, 16, 8, 4, 2, 1)  # that a calculator shows, where they divide the image [px]
 FACTORS = (0.5, 0.75, 1, 1.25, 1.5, 2, 3)  # by which a calculator changes the side of an image [ratio]
-SHARE = 0.8  # of the memory that the model leaves on a card [1]: as scaling/micro_batch.py plans
 BF16 = 2  # bytes a number
 MANY = 2**20  # images, more than any card takes at a time
 PANEL = (5.4, 3.9)  # [inches]

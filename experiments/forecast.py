@@ -16,11 +16,11 @@ from experiments.chain import waits_for
 from experiments.console import what_else
 from experiments.studies import last_stages
 from scaling import costs
+from scaling.batch_cuts import check_sizes
 from scaling.costs_cards import CPU, Card, card_called, card_of, gpus_here
-from scaling.costs_memory import step_bytes
+from scaling.costs_memory import SHARE, step_bytes
 from scaling.recipe import BadInput, Recipe
 
-SHARE = 0.8  # of the memory that the model leaves, which a plan may fill: as scaling/micro_batch.py
 IMAGES = {  # of data sets that everybody has alike: training and test images
     "shapes": (2**20, 2**14),
     "imagenet": (costs.IMAGENET_IMAGES, 50_000),
@@ -103,7 +103,8 @@ def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
 def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     """own: whether a record of this very run may correct its own hours. Raises BadInput where the devices cannot share
     the batch, or the micro-batch that was asked for does not cut it."""
-    card, number, possible = on.card, number_bytes(run, on.card), cuts(run, on)
+    card, number, possible = on.card, number_bytes(run, on.card), check_sizes(run, on.cards, on.micro_batch)
+    possible = [on.micro_batch] if on.micro_batch else possible
     steps = {n: step_bytes(run, n, on.recompute, number=number) for n in possible}
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.ema > 0)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
@@ -130,21 +131,6 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         hours / card.cores if card.cores else hours * on.cards,
         ratio,
     )
-
-
-def cuts(run: Recipe, on: Device) -> list[int]:
-    """The micro-batches that a run's batch can be cut into, ascending, or the one that was asked for. As
-    scaling/micro_batch.py, which imports torch. Raises BadInput."""
-    share, odd = divmod(run.batch, on.cards)
-    pairs = bool(run.mixup or run.cutmix)
-    found = [n for n in range(1, share + 1) if share % n == 0 and not (pairs and n % 2)]
-    if odd or not found:
-        what = "pairs of images" if pairs else "images"
-        raise BadInput(f"batch {run.batch} cannot be shared in {what} by {on.cards} devices; set --batch or --devices")
-    if on.micro_batch and on.micro_batch not in found:
-        told = ", ".join(map(str, found))
-        raise BadInput(f"micro_batch {on.micro_batch} does not cut batch {run.batch} evenly; these do: {told}")
-    return [on.micro_batch] if on.micro_batch else found
 
 
 def epoch_images(run: Recipe) -> tuple[float, float]:

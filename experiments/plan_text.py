@@ -7,7 +7,8 @@ from analysis.cost_model import residuals
 from analysis.cost_records import Measured
 from analysis.output import WIDTH, counted, print_wrapped
 from experiments.console import told_apart
-from experiments.forecast import SHARE, Chain, Device, Forecast, forecast, total
+from experiments.forecast import Chain, Device, Forecast, forecast, total
+from scaling.costs_memory import SHARE
 from scaling.recipe import Recipe
 
 Table = list[list[str]]

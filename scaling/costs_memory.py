@@ -15,6 +15,7 @@ from scaling.sizes import SIZES, Size
 # does not give back. Measured on two CPU cores: 20 MiB where glibc gives all of it back (MALLOC_MMAP_THRESHOLD_), else
 # 50 to 140, and 50 to 300 where blocks are recomputed.
 PROGRAM = 64 * 2**20
+SHARE = 0.8  # of the memory that is free, or that a model leaves, which a plan may fill [1]
 
 
 def activation_bytes(

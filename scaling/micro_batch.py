@@ -12,42 +12,14 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling import costs
+from scaling.batch_cuts import check_sizes
+from scaling.costs_memory import SHARE
 from scaling.data.batch import Draw
 from scaling.data.module import Images
 from scaling.recipe import BadInput, Recipe
 from scaling.record import write_atomically
 
 MEMORY = "micro_batch.json"  # in the results folder: what was found, by device and model
-SHARE = 0.8  # of the free memory that a plan may fill
-
-
-def sizes(batch: int, world: int, even: bool) -> list[int]:
-    """The micro-batches that a batch can be cut into on so many devices, ascending. even: mixing needs pairs.
-
-    Raises BadInput where the devices cannot share the batch."""
-    if batch % world:
-        near = [n for n in (batch - batch % world, batch - batch % world + world) if n]
-        raise BadInput(
-            f"batch {batch} cannot be divided among {world} devices; nearest that can: {', '.join(map(str, near))}"
-        )
-    share = batch // world
-    found = [n for n in range(1, share + 1) if share % n == 0 and not (even and n % 2)]
-    if not found:
-        raise BadInput(
-            f"mixup and cutmix mix pairs, and batch {batch} leaves {share} image(s) to each of {world} device(s); "
-            "take a batch with an even share"
-        )
-    return found
-
-
-def check_sizes(recipe: Recipe, world: int, asked: int = 0) -> list[int]:
-    """The micro-batches of a recipe on so many devices, among them the one asked for, if one is. Raises BadInput."""
-    possible = sizes(recipe.batch, world, even=bool(recipe.mixup or recipe.cutmix))
-    if asked and asked not in possible:
-        raise BadInput(
-            f"micro_batch {asked} does not cut batch {recipe.batch} evenly; these do: {', '.join(map(str, possible))}"
-        )
-    return possible
 
 
 def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:

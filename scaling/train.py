@@ -23,11 +23,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
 from scaling.averaging import Averaged, weights_of
+from scaling.batch_cuts import check_sizes
 from scaling.callbacks import Keeper, NonFinite, Stopped
 from scaling.data.module import Images, default_workers
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
-from scaling.micro_batch import MicroBatch, check_sizes
+from scaling.micro_batch import MicroBatch
 from scaling.predictions import draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from analysis import cost_figures
 from analysis.cost_figures import (
     PARTS,
-    SHARE,
     by_patch,
     classifier,
     image_memory,
@@ -26,8 +25,7 @@ from analysis.cost_figures import (
 from analysis.cost_model import image_bytes, image_seconds
 from analysis.optimal import best
 from scaling import costs
-from scaling.costs_memory import step_bytes
-from scaling.micro_batch import SHARE as PLANNED
+from scaling.costs_memory import SHARE, step_bytes
 
 BACKBONES = ("deit_base", "adventurer_base")
 
@@ -125,10 +123,6 @@ def test_the_largest_batch_fits_and_one_image_more_does_not(backbone, card):
 
 def test_where_not_even_one_image_fits_the_batch_is_0():
     assert largest_batch(classifier("deit_base", 224, 1), "rtx4090", flash=False) == 0
-
-
-def test_a_card_is_filled_as_training_fills_it():
-    assert SHARE == PLANNED
 
 
 @pytest.mark.parametrize(("image", "patch"), [(224, 16), (224, 32), (128, 8), (512, 1)])

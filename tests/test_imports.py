@@ -9,7 +9,15 @@ import pytest
 from tests.conftest import ROOT
 
 FILES = sorted(p for top in ("scaling", "experiments", "analysis") for p in (ROOT / top).rglob("*.py"))
-NO_TORCH = ["scaling.recipe", "scaling.record", "scaling.sizes", "scaling.costs", "scaling.progress", "analysis"]
+NO_TORCH = [
+    "scaling.recipe",
+    "scaling.record",
+    "scaling.sizes",
+    "scaling.costs",
+    "scaling.batch_cuts",
+    "scaling.progress",
+    "analysis",
+]
 DRAW = {
     f"analysis.{name}"
     for name in (

@@ -10,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaling.batch_cuts import sizes
 from scaling.costs import memory_bytes, recipe_parameters
-from scaling.micro_batch import SHARE, MicroBatch, _least, _recount, largest, needed, sizes
+from scaling.costs_memory import SHARE
+from scaling.micro_batch import MicroBatch, _least, _recount, largest, needed
 from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES
 from scaling.train import Settings, train

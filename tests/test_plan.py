@@ -11,7 +11,6 @@ from experiments import forecast, plan, plan_text
 from experiments.chain import chain_of
 from experiments.cli import recipes
 from scaling.costs_cards import CARDS, processor
-from scaling.micro_batch import sizes
 from scaling.recipe import BadInput, Recipe
 from tests.conftest import ROOT
 from tests.test_cost_model import BASE, record
@@ -87,16 +86,12 @@ def test_accumulation_times_micro_batch_times_devices_is_the_batch(run, cards):
     assert one.hours == pytest.approx(forecast.forecast(run, A100).hours / cards, rel=0.01)
 
 
-def test_batches_are_cut_as_a_run_cuts_them():
-    for run in (BASE, replace(BASE, mixup=0.8), replace(BASE, batch=96)):
-        for cards in (1, 2, 8):
-            even = bool(run.mixup)
-            assert forecast.cuts(run, A100._replace(cards=cards)) == sizes(run.batch, cards, even)
-    assert forecast.cuts(BASE, A100._replace(micro_batch=32)) == [32]
-    with pytest.raises(BadInput, match="batch 1024 cannot be shared in images by 3 devices"):
-        forecast.cuts(BASE, A100._replace(cards=3))
+def test_devices_that_cannot_share_a_batch_and_cuts_that_do_not_go_up_are_refused_as_a_run_refuses_them():
+    with pytest.raises(BadInput, match="batch 1024 cannot be divided among 3 devices; nearest that can: 1023, 1026"):
+        forecast.forecast(BASE, A100._replace(cards=3))
     with pytest.raises(BadInput, match="micro_batch 5 does not cut batch 1024 evenly; these do: 1, 2, 4"):
-        forecast.cuts(BASE, A100._replace(micro_batch=5))
+        forecast.forecast(BASE, A100._replace(micro_batch=5))
+    assert forecast.forecast(BASE, A100._replace(micro_batch=32)).micro_batch == 32
 
 
 def test_the_largest_micro_batch_that_fits_is_taken_and_no_larger_one():
@@ -183,7 +178,7 @@ def test_data_whose_size_nobody_knows_is_said(capsys, tmp_path):
         ("shapes.deit_nano --price -1", "price -1.0 must be 0 or more"),
         ("shapes.deit_nano --memory -1", "memory -1.0 must be 0 or more"),
         ("shapes.deit_nano --devices many", "devices 'many' is not auto"),
-        ("imagenet.deit_base --gpu a100 --devices 3", "cannot be shared in pairs of images by 3 devices"),
+        ("imagenet.deit_base --gpu a100 --devices 3", "cannot be divided among 3 devices"),
         ("shapes.deit_nan", "did you mean shapes.deit_nano?"),
     ],
 )
