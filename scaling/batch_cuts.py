@@ -1,5 +1,6 @@
-"""Batch cuts: the micro-batches that a recipe's batch can be cut into, so that devices take it in equal turns. No torch:
-a plan asks before there is any."""
+"""Batch cuts: the micro-batches that a recipe's batch can be cut into, so that devices take it in equal turns.
+
+No torch: a plan asks before there is any."""
 
 from scaling.recipe import BadInput, Recipe
 
