@@ -163,7 +163,9 @@ def test_latex_escapes_what_it_would_take_for_its_own(tables):
 @pytest.mark.parametrize("name", NAMES)
 def test_csv_gives_the_tidy_frame_back_in_full(tables, name):
     frame = tables[name]
-    back = pd.read_csv(io.StringIO(csv(frame))).fillna(dict.fromkeys(frame.select_dtypes(object), ""))
+    back = pd.read_csv(io.StringIO(csv(frame)), float_precision="round_trip").fillna(
+        dict.fromkeys(frame.select_dtypes(object), "")
+    )
     expected = frame.astype(dict.fromkeys(frame.select_dtypes(object), str))
     for column in frame:
         if frame[column].dtype.kind == "f":
