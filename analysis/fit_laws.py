@@ -97,7 +97,7 @@ def report(
     if frame is not None:
         print("\nSeeds\n")
         _print_seeds(frame)
-    print(flush=True)  # what follows takes some seconds
+    print("\ndrawing figures and tables ...\n", flush=True)
     files: dict[str, bytes] = {"laws.csv": laws_frame(laws).to_csv(index=False).encode()}
     if joint:
         files["joint_laws.csv"] = joint_frame(joint).to_csv(index=False).encode()
