@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
-from analysis.cost_model import image_seconds
+from analysis.cost_model import image_bytes, image_seconds
 from analysis.drawing import COLOURS, INK, grid, image_axis, open_frame, patch_axis, round_ticks, styles
-from analysis.optimal import CLASSES, EPOCHS, configurations, published_surface
-from analysis.published_data import backbone_of
+from analysis.optimal import EPOCHS, configurations, published_surface
+from analysis.published_data import IMAGENET_CLASSES, backbone_of
 from scaling import costs
 from scaling.costs_memory import SHARE, step_bytes
 from scaling.recipe import SIZES, Recipe
@@ -44,13 +44,12 @@ PARTS = {  # of costs.Flops, as a reader knows them
 
 def classifier(backbone: str, image: int, patch: int) -> Recipe:
     """A training run on ImageNet-1k. image, patch: sides [px]."""
-    return Recipe(data="imagenet", backbone=backbone, image=image, patch=patch, classes=CLASSES, batch=1024)
+    return Recipe(data="imagenet", backbone=backbone, image=image, patch=patch, classes=IMAGENET_CLASSES, batch=1024)
 
 
 def image_memory(recipe: Recipe, **way: bool) -> float:
     """Memory that one more image in a step takes [bytes]. way: of WAYS."""
-    full, empty = (step_bytes(recipe, images, number=BF16, **way) for images in (recipe.batch, 0))
-    return (full - empty) / recipe.batch
+    return image_bytes(recipe, recipe.batch, BF16, **way)
 
 
 def largest_batch(recipe: Recipe, card: str, **way: bool) -> int:
@@ -75,9 +74,9 @@ def by_patch(backbone: str, image: int) -> pd.DataFrame:
         if image % patch or patch >= image:
             continue
         tokens, width = costs.tokens(image, patch), SIZES[backbone].width
-        learned = costs.parameters(backbone, image, patch, CLASSES)
-        fixed = costs.parameters(backbone, image, patch, CLASSES, positions=False)
-        flops = costs.flops_by_part(backbone, image, patch, CLASSES)
+        learned = costs.parameters(backbone, image, patch, IMAGENET_CLASSES)
+        fixed = costs.parameters(backbone, image, patch, IMAGENET_CLASSES, positions=False)
+        flops = costs.flops_by_part(backbone, image, patch, IMAGENET_CLASSES)
         projection = 3 * patch**2 * width + width
         own = {"projection": projection, "positions": learned - fixed, "parameters": learned}
         sequence = {"patch": patch, "tokens": tokens, "pairs": (tokens + 1) ** 2}

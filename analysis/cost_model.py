@@ -70,9 +70,9 @@ def number_bytes(recipe: Recipe, card: Card) -> int:
     return 2 if bf16 else 4
 
 
-def image_bytes(recipe: Recipe, micro_batch: int, number: int, recompute: bool = False) -> float:
+def image_bytes(recipe: Recipe, micro_batch: int, number: int, recompute: bool = False, flash: bool = True) -> float:
     """Memory that one more image in a step takes, of micro_batch images at a time [bytes]; 0: not known."""
-    both = [step_bytes(recipe, n, recompute, number=number) for n in (0, micro_batch)]
+    both = [step_bytes(recipe, n, recompute, flash, number) for n in (0, micro_batch)]
     return (both[1] - both[0]) / micro_batch
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import published_data
 from analysis.compare import beside, in_order, joined, means_of, own_runs, own_top1, told_apart, unextended
 from analysis.paper_layout import TOP1, after_patch, described
-from analysis.published_data import CROP, DECODERS, backbone_of
+from analysis.published_data import CROP, DECODERS, IMAGENET_CLASSES, backbone_of
 from scaling.costs import flops
 
 GAP = "UperNet - linear"
@@ -65,7 +65,7 @@ def figure3(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     frame = beside(cells, own, keys, TOP1)
     recorded = own.groupby(["group", "patch"])["flops_per_image"].first().to_dict()
     costs = [
-        recorded.get((group, patch)) or float(flops(backbone_of(model), image, patch, 1000))
+        recorded.get((group, patch)) or float(flops(backbone_of(model), image, patch, IMAGENET_CLASSES))
         for group, model, image, patch in frame[["group", "model", "input_px", "patch"]].to_numpy().tolist()
     ]
     title = "top-1 [%] by model and patch size, with FLOPs of an image"

@@ -8,12 +8,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and __package__ in (None, ""):  # as a script: analysis/ is on the path, its parent may not be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from analysis.output import counted, print_wrapped, write_files
+from analysis.output import Parser, counted, print_wrapped, write_files
 from scaling.recipe import BadInput, check_name
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FORMS = ("power", "shifted")  # that are fitted where nobody says otherwise
 FORMS_THERE_ARE = ("power", "shifted", "bounded", "m4", "broken")
-MIXED = ("refuse", "together", "apart")
 COSTS = {"tokens": "law_tokens", "flops_per_image": "law_flops"}  # what laws are drawn over besides the patch
 RESULTS = "results"  # where runs are looked for
 TABLES, FIGURES = "tables", "figures"  # folders of what is the paper's
@@ -229,15 +228,8 @@ def _forms(text: str) -> list[str]:
     return forms
 
 
-class _Parser(argparse.ArgumentParser):
-    """One line on stderr for a wrong option, and what would do; argparse adds its usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; --help lists the options")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="fit_laws.py", description="Fit test loss [nats] against patch side [px], with 95 % intervals."
     )
     of_runs = "folder with a folder a run, or a CSV file with a row a run (default: results)"
@@ -251,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mixed",
         metavar="HOW",
-        default=MIXED[0],
+        default="refuse",
         help="groups that differ in crop or data version alone: refuse, together or apart (default: %(default)s)",
     )
     return parser

@@ -12,11 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.published_data import figure1_cells, table2_cells, table3_cells, top1_cells
+from analysis.published_data import IMAGENET_CLASSES, figure1_cells, table2_cells, table3_cells, top1_cells
 from analysis.runs import FIELDS, TRAPS, finished, labels
 from scaling.recipe import BadInput
 
-IMAGENET_CLASSES = 1000
 FEWEST_PATCHES = 3  # different patch sizes that a group needs for a law
 SEEN = {"segmentation": "segments", "detection-bbox": "boxes", "detection-mask": "masks"}
 MIXED = ("refuse", "together", "apart")

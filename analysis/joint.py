@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.groups import FEWEST_PATCHES, Group
-from analysis.law_table import ENDS, parameter_text
+from analysis.law_table import parameter_columns, parameter_text
 from analysis.laws import Fit, fit2
 from analysis.output import WIDTH
-from analysis.published_data import load_published
+from analysis.published_data import model_sizes
 
 FEWEST_MODELS = 3
 WIDTHS = (18, 3, 16, 18, 16)
@@ -68,11 +68,7 @@ def joint_frame(laws: Iterable[JointLaw]) -> pd.DataFrame:
         law = of.law
         row: dict[str, Any] = {"name": of.name, "source": of.source, "measure": of.measure, "unit": of.unit}
         row |= {"models": of.points["model"].nunique(), "patches": of.points["patch"].nunique(), "n": law.n}
-        for name, ends in law.intervals.items():
-            told = law.identified[name]
-            values = (law.parameters[name] if told else math.nan, *ends, told)
-            row |= {name + end: value for end, value in zip(ENDS, values, strict=True)}
-        rows.append({**row, "r2": law.r2, "converged": law.converged, "worst": of.worst})
+        rows.append({**row, **parameter_columns(law), "r2": law.r2, "converged": law.converged, "worst": of.worst})
     return pd.DataFrame(rows)
 
 
@@ -118,6 +114,5 @@ def _points(group: Group) -> pd.DataFrame:
     if "parameters" in points:
         size = float(points.sort_values("patch")["parameters"].iloc[0])
     else:
-        table = load_published("table7_models")
-        size = 1e6 * dict(zip(table["model"], table["params_m"], strict=True)).get(model, math.nan)
+        size = model_sizes().get(model, math.nan)
     return points[["patch", "y"]].assign(model=model, parameters=size).dropna()

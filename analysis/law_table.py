@@ -91,16 +91,23 @@ def laws_frame(laws: Iterable[GroupLaw]) -> pd.DataFrame:
         row |= {"form": of.form, "patches": group.patches, "n": law.n}
         for name in letters:
             row |= dict.fromkeys((name + end for end in ENDS), math.nan)
-        for name, ends in law.intervals.items():
-            told = law.identified[name]
-            values = (law.parameters[name] if told else math.nan, *ends, told)
-            row |= {name + end: value for end, value in zip(ENDS, values, strict=True)}
+        row |= parameter_columns(law)
         row |= {name: getattr(law, name) for name in ("r2", "objective", "loss", "delta", "starts", "slope")}
         row |= {"converged": law.converged, "aicc": law.aicc}
         held = of.held_out._asdict() if of.held_out else {}
         row |= {f"held_out_{name}": held.get(name, math.nan) for name in ("x", "measured", "predicted")}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def parameter_columns(law: Fit) -> dict[str, Any]:
+    """Every fitted parameter with _low, _high and _identified behind its name; no value where it is not identified."""
+    columns: dict[str, Any] = {}
+    for name, ends in law.intervals.items():
+        told = law.identified[name]
+        values = (law.parameters[name] if told else math.nan, *ends, told)
+        columns |= {name + end: value for end, value in zip(ENDS, values, strict=True)}
+    return columns
 
 
 def lines(laws: Sequence[GroupLaw]) -> list[str]:

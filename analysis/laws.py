@@ -21,6 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -101,7 +102,7 @@ class Fit:
         k = self.k + 1
         if self.n - k - 1 <= 0:
             return math.nan
-        least, _ = self.problem.allowance(self.squares_K) if self.problem.df else (0.0, 0.0)
+        least, _ = self.problem.allowance(self.squares_K)
         return self.n * math.log(least / self.n) + 2 * k + 2 * k * (k + 1) / (self.n - k - 1)
 
     def predict(self, *x: ArrayLike) -> Array:
@@ -166,57 +167,36 @@ def fit(
     form: power, shifted, bounded, m4, broken.  space: residuals of "log" y, or of y itself ("linear").  loss: "huber"
     with delta in units of the residuals, or "squares".  given: parameters that are known and not fitted, as {"L_inf":
     0.8}; bounded and m4 need L_0 there.  Raises ValueError, with the numbers, for anything else."""
-    return _fit((x,), y, form, space, loss, delta, confidence, given or {})
+    return _fit((x,), y, form, space=space, loss=loss, delta=delta, confidence=confidence, given=given)
 
 
-def fit2(
-    x1: ArrayLike,
-    x2: ArrayLike,
-    y: ArrayLike,
-    form: str = "general",
-    *,
-    space: str = "log",
-    loss: str = "huber",
-    delta: float = HUBER_DELTA,
-    confidence: float = 0.95,
-    given: Mapping[str, float] | None = None,
-) -> Fit:
+def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **options: Any) -> Fit:
     """Fit a law of two variables to points (x1, x2, y): "general" E + A / x1^a + B / x2^b, or "joint" E + A x1^-a +
     B x2^b of parameters and patch sides.
-    x1, x2: (n,) > 0.  y: (n,) > 0.  n: 5 or more (6 for intervals), with two different x1 and x2 or more.  All else as
-    for fit."""
-    return _fit((x1, x2), y, form, space, loss, delta, confidence, given or {})
+    x1, x2: (n,) > 0.  y: (n,) > 0.  n: 5 or more (6 for intervals), with two different x1 and x2 or more.  options:
+    space, loss, delta, confidence, given, as for fit."""
+    return _fit((x1, x2), y, form, **options)
 
 
-def fit3(
-    x1: ArrayLike,
-    x2: ArrayLike,
-    x3: ArrayLike,
-    y: ArrayLike,
-    form: str = "surface",
-    *,
-    space: str = "log",
-    loss: str = "huber",
-    delta: float = HUBER_DELTA,
-    confidence: float = 0.95,
-    given: Mapping[str, float] | None = None,
-) -> Fit:
+def fit3(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, y: ArrayLike, form: str = "surface", **options: Any) -> Fit:
     """Fit a law of three variables to points: "surface" A N^-a I^-c (1 + B p^b N^-d I^-e) of parameters x1, patch sides
     x2 [px] and image sides x3 [px].
-    x1, x2, x3, y: (n,) > 0, n 7 or more (8 for intervals). All else as for fit."""
-    return _fit((x1, x2, x3), y, form, space, loss, delta, confidence, given or {})
+    x1, x2, x3, y: (n,) > 0, n 7 or more (8 for intervals). options: as for fit2."""
+    return _fit((x1, x2, x3), y, form, **options)
 
 
 def _fit(
     x: Sequence[ArrayLike],
     y: ArrayLike,
     form: str,
-    space: str,
-    loss: str,
-    delta: float,
-    confidence: float,
-    given: Mapping[str, float],
+    *,
+    space: str = "log",
+    loss: str = "huber",
+    delta: float = HUBER_DELTA,
+    confidence: float = 0.95,
+    given: Mapping[str, float] | None = None,
 ) -> Fit:
+    given = given or {}
     check_choices(form, space, loss, delta, confidence, len(x))
     shape = FORMS[form]
     x_VN, y_N = checked(x, y, form, given)

@@ -1,7 +1,7 @@
 """Optimal: the model, patch and image that a budget buys the least error with, by a law and the arithmetic of costs.
 
 A configuration is a model at a patch size on an image size; what it costs is training it. The law is the surface
-L(N, p, I) of analysis/laws.py, fitted to Adventurer's rows of the paper's Tables 1 and 4 or to runs of one's own.
+L(N, p, I) of analysis/laws.py, fitted to Adventurer's rows of the paper's Tables 1 and 4.
 Between the models of a family FLOPs are taken to follow a power of the parameters, for the curves of equal cost alone.
 """
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.frontier import frontier as undominated
 from analysis.laws import Fit, fit3
-from analysis.published_data import backbone_of, load_published, top1_cells
+from analysis.published_data import IMAGENET_CLASSES, backbone_of, model_sizes, top1_cells
 from scaling import costs
 from scaling.recipe import BadInput
 
 FAMILY = "Adventurer"
-CLASSES = 1000
 EPOCHS = 300  # of ImageNet-1k, Table 8 of arXiv 2502.03738
 IMAGES, PATCHES = (64, 128, 224), (16, 8, 4, 2, 1)  # that configurations are made of [px]
 
@@ -38,11 +38,10 @@ def published_surface() -> Surface:
     """That of Adventurer's 40 numbers in Tables 1 and 4: top-1 error [%]; N as Table 7 prints it."""
     cells = top1_cells()
     cells = cells[cells["model"].str.startswith(FAMILY)]
-    table = load_published("table7_models")
     points = pd.DataFrame(
         {
             "model": cells["model"],
-            "parameters": 1e6 * cells["model"].map(dict(zip(table["model"], table["params_m"], strict=True))),
+            "parameters": cells["model"].map(model_sizes()),
             "patch": cells["patch"].astype(float),
             "image": cells["input_px"].astype(float),
             "y": 100 - cells["published"],
@@ -54,7 +53,7 @@ def published_surface() -> Surface:
 
 def plain_training(model: str, image: int, patch: int) -> float:
     """FLOPs of EPOCHS passes over ImageNet-1k at one image size: three forward passes an image."""
-    return 3.0 * costs.flops(backbone_of(model), image, patch, CLASSES) * costs.IMAGENET_IMAGES * EPOCHS
+    return 3.0 * costs.flops(backbone_of(model), image, patch, IMAGENET_CLASSES) * costs.IMAGENET_IMAGES * EPOCHS
 
 
 def configurations(
@@ -68,11 +67,9 @@ def configurations(
     training: FLOPs of training a model (its name in Table 7) on images [px] at a patch size [px].
     Columns: model, parameters [1], patch, image [px], tokens, training_flops [FLOPs]; predicted, low, high (95 %
     interval of the law) in the unit of the law; beyond: what the law's points do not reach, "" where they do."""
-    table = load_published("table7_models")
-    family = [(str(model), 1e6 * millions) for model, millions in table[["model", "params_m"]].to_numpy()]
     rows = [
         (model, parameters, float(patch), float(image), training(model, image, patch))
-        for model, parameters in family
+        for model, parameters in model_sizes().items()
         if model.startswith(FAMILY)
         for image in images
         for patch in patches
@@ -107,9 +104,8 @@ def best(configured: pd.DataFrame, budgets: Sequence[float], cost: str = "traini
 
 def frontier(configured: pd.DataFrame, cost: str = "training_flops") -> pd.DataFrame:
     """The configurations that no cheaper one is predicted to beat, cheapest first."""
-    ordered = configured.sort_values([cost, "predicted"], ignore_index=True)
-    least = ordered["predicted"].cummin()
-    return ordered[ordered["predicted"] < least.shift(fill_value=np.inf)].reset_index(drop=True)
+    steps = undominated(configured.assign(loss=configured["predicted"]), cost, "loss")
+    return steps.drop(columns="loss").reset_index(drop=True)
 
 
 def equal_cost(surface: Surface, configured: pd.DataFrame, budget: float) -> pd.DataFrame:

@@ -1,12 +1,13 @@
-"""Output: text of 80 columns, and files that are there whole or not at all."""
+"""Output: text of 80 columns, files that are there whole or not at all, and a wrong option in one line."""
 
-import os
-import tempfile
+import argparse
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 from scaling.recipe import BadInput
+from scaling.record import write_atomically
 
 WIDTH = 80  # of what is printed [characters]
 
@@ -28,15 +29,19 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
         for name, content in files.items():
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as f:
-                    f.write(content)
-                os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_atomically(path, content)
     except OSError as e:
         raise BadInput(f"cannot write to {out} ({e.strerror}); --out names another folder") from e
     return [out / name for name in files]
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a command line; a wrong one is one line of BadInput, without argparse's usage.
+    how: the words that list the options."""
+
+    def __init__(self, how: str = "--help", **options: Any) -> None:
+        super().__init__(**options)
+        self.how = how
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; {self.how} lists the options")

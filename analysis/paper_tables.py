@@ -15,7 +15,7 @@ from analysis import published_data
 from analysis.compare import beside, own_runs, own_top1, printed_in, unextended
 from analysis.figure_numbers import figure1, figure2, figure3, figure4
 from analysis.paper_layout import TOP1, after_patch, described
-from analysis.published_data import AP_METRICS, CARD, DECODERS, backbone_of, model_of
+from analysis.published_data import AP_METRICS, CARD, DECODERS, IMAGENET_CLASSES, backbone_of, model_of
 from scaling.costs import IMAGENET_IMAGES, parameters
 
 CARD_WORDS = ("A100", "80GB")  # of the name that torch gives to Table 6's card, such as NVIDIA A100-SXM4-80GB
@@ -140,7 +140,7 @@ def table7(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     scaling.costs, and no run is asked. Keys: model; embed_dim, mlp_dim and blocks [1] go with it. The noise is 1: the
     paper prints whole millions, some rounded and some cut."""
     cells = published_data.table7_cells()
-    counted = [parameters(backbone_of(model), 224, 16, 1000) / 1e6 for model in cells["model"]]
+    counted = [parameters(backbone_of(model), 224, 16, IMAGENET_CLASSES) / 1e6 for model in cells["model"]]
     own = cells.assign(parameters=counted, series=cells["model"], group="")
     frame = beside(cells, own, ["model"], {"parameters": ("parameters", "M")}).assign(seeds=0)
     facts = ["embed_dim", "mlp_dim", "blocks"]

@@ -26,6 +26,7 @@ AP_METRICS = {  # columns of Table 3 -> the metric as a table here names it, and
     "ap50_mask": ("mask AP50", "mask_ap50"),
     "ap75_mask": ("mask AP75", "mask_ap75"),
 }
+IMAGENET_CLASSES = 1000
 
 
 def published_names() -> list[str]:
@@ -108,6 +109,12 @@ def table6_cells() -> pd.DataFrame:
     for number, name in enumerate(("model", "machine", "metric", "unit")):
         tidy[name] = tidy["column"].map(lambda column, n=number: kinds[column][n])
     return tidy.drop(columns="column").assign(data="imagenet", input_px=224)
+
+
+def model_sizes() -> dict[str, float]:
+    """Parameters of each model as Table 7 prints them [1]: {"DeiT-Tiny": 5e6, ...}."""
+    table = load_published("table7_models")
+    return {str(model): 1e6 * millions for model, millions in table[["model", "params_m"]].to_numpy()}
 
 
 def table7_cells() -> pd.DataFrame:

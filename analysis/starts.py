@@ -78,7 +78,7 @@ def _broken(problem: Problem, _: Array) -> list[list[float]]:
 
 
 def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
-    """E, A and B of least squares of y/y - 1, none below 0, for a grid of exponents; as logarithms, of which the
+    """E, A and B of least squares of f / y - 1, none below 0, for a grid of exponents; as logarithms, of which the
     descent takes exponentials: log f = log(E + e^(log A - a log x1) + e^(log B - b log x2))."""
     from scipy.optimize import nnls  # a third of a second that laws of one variable do without
 

@@ -7,10 +7,12 @@ imagenet.adventurer_* cost. Prints, and writes the frontier and the curves of eq
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from analysis.output import Parser, print_wrapped, write_files
 from experiments.cli import resolve
 from experiments.forecast import Device, device, forecast
 from scaling import costs
@@ -41,7 +43,6 @@ def main(argv: Sequence[str]) -> int:
     from analysis import drawing
     from analysis.optimal import best, configurations, frontier, published_surface
     from analysis.optimal_figures import optimal_figure
-    from analysis.output import print_wrapped, write_files
 
     surface = published_surface()
     configured = configurations(surface, training=training_flops)
@@ -50,11 +51,11 @@ def main(argv: Sequence[str]) -> int:
     bought = best(configured, budgets, "gpu_hours" if hours else "training_flops")
     unit = f"GPU-h on {on.card.name}" if hours else "FLOPs"
     print(f"What training buys, by the law of {surface.source}\n")
-    print("\n".join(_table(bought, on, unit)) + "\n")
+    print("\n".join(_table(bought, unit)) + "\n")
     steps = frontier(configured)
     steps = steps[steps["training_flops"].between(*SPAN)]
     print(f"The frontier from {SPAN[0]:.0e} to {SPAN[1]:.0e} FLOPs\n".replace("e+", "e"))
-    print("\n".join(_table(steps, on, "")) + "\n")
+    print("\n".join(_table(steps, "")) + "\n")
     print_wrapped(surface.law.summary(y="error [%]"), indent=2)
     print_wrapped(NOTES.format(n=len(surface.points)), indent=0)
     files = {"frontier.csv": steps.to_csv(index=False).encode(), "budget.csv": bought.to_csv(index=False).encode()}
@@ -82,14 +83,14 @@ def training_flops(model: str, image: int, patch: int) -> float:
     return sum(costs.recipe_training_flops(run, costs.IMAGENET_IMAGES) for run in stages(model, image, patch))
 
 
-def gpu_hours(row: "dict[str, object]", on: Device) -> float:
+def gpu_hours(row: dict[Any, Any], on: Device) -> float:
     """Device-hours of all stages of a configuration; inf where it does not fit."""
-    runs = stages(str(row["model"]), int(float(str(row["image"]))), int(float(str(row["patch"]))))
-    found = sum(forecast(run, on).device_hours for run in runs)
-    return found if found == found else float("inf")
+    runs = stages(row["model"], int(row["image"]), int(row["patch"]))
+    hours = sum(forecast(run, on).device_hours for run in runs)
+    return math.inf if math.isnan(hours) else hours
 
 
-def _table(rows: "pd.DataFrame", on: Device, budget: str) -> list[str]:
+def _table(rows: "pd.DataFrame", budget: str) -> list[str]:
     """A configuration a line."""
     head = (f"{budget:>16} " if budget else "") + f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  "
     lines = [head + ("error" if budget else f"{'error':<19} beyond"), "-" * 80]
@@ -111,15 +112,9 @@ def _numbers(text: str, option: str) -> list[float]:
     return found
 
 
-class _Parser(argparse.ArgumentParser):
-    """One line on stderr for a wrong option."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; plan.py --budget 1e20 --help lists the options")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    how = "plan.py --budget 1e20 --help"
+    parser = Parser(how, prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     one = parser.add_mutually_exclusive_group(required=True)
     one.add_argument("--budget", metavar="FLOPS", help="of training, forward and backward, with commas between several")
     one.add_argument("--budget-hours", metavar="HOURS", help="of one device's time, with commas between several")

@@ -1,7 +1,6 @@
 """What a run ran on and how much memory it took."""
 
 import contextlib
-import os
 import platform
 import resource
 import subprocess
@@ -14,12 +13,9 @@ from typing import Any
 import psutil
 import torch
 
+from scaling.costs_cards import processor_name, usable_cores
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
@@ -53,22 +49,12 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory [bytes], GPUs. No host name: records are shared."""
     return {
         "system": platform.system(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory": psutil.virtual_memory().total,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def uses_cuda(accelerator: str) -> bool:

@@ -92,12 +92,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def write_atomically(path: Path, text: str) -> Path:
-    """Write text to path so that a reader, or a crash, sees the old file or the new one and nothing between."""
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Write content to path so that a reader, or a crash, sees the old file or the new one and nothing between."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as f:
-            f.write(text)
+        with os.fdopen(handle, "wb") as f:
+            f.write(content.encode() if isinstance(content, str) else content)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads

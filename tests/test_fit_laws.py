@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fit_laws import main, report
+from analysis.fit_laws import FORMS_THERE_ARE, main, report
+from analysis.law_table import ONE_VARIABLE
 from analysis.runs import load
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, RunRecord
@@ -370,3 +371,7 @@ def test_a_record_survives_the_trip_into_a_frame(tmp_path):
     for name, value in asdict(RunRecord.load(folder)).items():
         if isinstance(value, int | float | str) and name not in ("curve",):
             assert row[name] == value
+
+
+def test_the_forms_of_the_command_line_are_the_laws_of_one_variable():
+    assert list(FORMS_THERE_ARE) == ONE_VARIABLE

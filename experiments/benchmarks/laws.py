@@ -5,9 +5,6 @@ starts, one after the other, and for a bootstrap one refit after the other from 
 process. The peer gives no intervals; there it is the fit alone.
 """
 
-import itertools
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +16,7 @@ from analysis.bootstrap import bootstrap
 from analysis.forms import joint
 from analysis.laws import Fit, fit, fit2
 from analysis.starts import FLOORS
+from experiments.benchmarks.switches import in_turn
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 DRAWS, PEER_DRAWS, TURNS = 4000, 100, 9
@@ -42,22 +40,11 @@ def laws() -> Table:
     }
     table = Table("laws", "ours [ms]", "scipy [ms]", "scipy / ours", title="fitting laws, one thread, in turn")
     for name, (ours, peer, scale) in rows.items():
-        took = _in_turn(ours, peer)
-        theirs = took[1] * scale
-        told = ("-", "-") if peer is _none else (f"{theirs:,.1f}", f"{theirs / took[0]:.1f}")
-        table.add_row(name, f"{took[0]:,.1f}", *told)
+        took = in_turn({"ours": ours, "scipy": peer}, turns=TURNS, warm=1)
+        mine, theirs = 1000 * took["ours"], 1000 * scale * took["scipy"]
+        told = ("-", "-") if peer is _none else (f"{theirs:,.1f}", f"{theirs / mine:.1f}")
+        table.add_row(name, f"{mine:,.1f}", *told)
     return table
-
-
-def _in_turn(*calls: Callable[[], Any]) -> list[float]:
-    """Median milliseconds of calls that take turns, after one that is not counted."""
-    took: list[list[float]] = [[] for _ in calls]
-    for turn, (number, call) in itertools.product(range(TURNS + 1), enumerate(calls)):
-        begin = time.perf_counter()
-        call()
-        if turn:
-            took[number].append(1000 * (time.perf_counter() - begin))
-    return [statistics.median(its) for its in took]
 
 
 def _residual(theta: np.ndarray, loss: np.ndarray) -> np.ndarray:
