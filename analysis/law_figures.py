@@ -28,12 +28,11 @@ from analysis.drawing import (
     styles,
 )
 from analysis.frontier import comparable, frontier, over_seeds
+from analysis.groups import FEWEST_PATCHES
 from analysis.laws import fit
 from analysis.runs import labels
 from scaling.recipe import Recipe
 from scaling.record import HEADLINES
-
-FEWEST_PATCHES = 3  # different patch sizes that a law is drawn from
 
 
 class Over(NamedTuple):

@@ -21,6 +21,7 @@ from analysis.cost_model import MIB, image_bytes, image_seconds, number_bytes
 from analysis.output import write_files
 from analysis.published_data import table6_cells
 from experiments.benchmarks.models import in_process, where
+from experiments.plan_text import number
 from scaling import costs
 from scaling.backbones.scan import backend
 from scaling.costs_cards import CPU, Card, card_called, card_of
@@ -124,8 +125,4 @@ def shown(frame: pd.DataFrame, image: int, device: str) -> Table:
 
 
 def _short(value: float) -> str:
-    """Three digits; "" for what there is not."""
-    if math.isnan(value):
-        return ""
-    decimals = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:,.{decimals}f}"
+    return "" if math.isnan(value) else number(value)
