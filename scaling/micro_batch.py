@@ -16,10 +16,12 @@ from scaling.batch_cuts import check_sizes
 from scaling.costs_memory import SHARE
 from scaling.data.batch import Draw
 from scaling.data.module import Images
+from scaling.machine import conditions
+from scaling.memory_key import memory_key
 from scaling.recipe import BadInput, Recipe
 from scaling.record import write_atomically
 
-MEMORY = "micro_batch.json"  # in the results folder: what was found, by device and model
+MEMORY = "micro_batch.json"  # in the results folder: what was found, by memory_key
 
 
 def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
@@ -62,6 +64,7 @@ class MicroBatch(L.Callback):
         self.recipe, self.data, self.asked, self.recompute = recipe, data, asked, recompute
         self.memory = results / MEMORY
         self.micro_batches = 1
+        self._key = ""  # by which its size is remembered, once it has been looked for
         self._loaded: tuple[dict[str, Any], int] | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -86,26 +89,22 @@ class MicroBatch(L.Callback):
             return planned
         if not costs.recipe_parameters(self.recipe):
             planned = 1  # a model that the cost model does not know is tried from one image up
-        known = self._known().get(self._key(device), 0)
+        name = torch.cuda.get_device_name(device)
+        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, trainer.world_size)
+        known = self._known().get(self._key, 0)
         found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
         found = _least(found, trainer.world_size, device)  # every rank the same
         if trainer.is_global_zero and found != known:
-            self._remember(device, found)
+            self._remember(found)
         return found
 
-    def forget(self, device: torch.device) -> None:
+    def forget(self) -> None:
         """What was remembered has run out of memory after all: half of it next time."""
-        if known := self._known().get(self._key(device)):
-            self._remember(device, max(1, known // 2))
+        if known := self._known().get(self._key):
+            self._remember(max(1, known // 2))
 
-    def _key(self, device: torch.device) -> str:
-        """A device and a model, by which a size is remembered."""
-        r = self.recipe
-        model = f"{r.task} {r.head} {r.backbone} {r.image}/{r.patch} {r.precision}"
-        return f"{torch.cuda.get_device_name(device)}, {model}{' recompute' if self.recompute else ''}"
-
-    def _remember(self, device: torch.device, size: int) -> None:
-        sizes_by_key = {**self._known(), self._key(device): size}
+    def _remember(self, size: int) -> None:
+        sizes_by_key = {**self._known(), self._key: size}
         write_atomically(self.memory, json.dumps(sizes_by_key, indent=1, sort_keys=True) + "\n")
 
     def _known(self) -> dict[str, int]:

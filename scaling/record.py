@@ -49,7 +49,8 @@ class RunRecord:
     failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str = ""
-    machine: dict[str, Any] = field(default_factory=dict)  # processor, gpus ...; devices used, micro_batch [images]
+    # processor, gpus ... (machine.machine), how it was trained (Conditions); devices used, micro_batch [images]
+    machine: dict[str, Any] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
 

@@ -25,9 +25,10 @@ from scaling import costs
 from scaling.averaging import Averaged, weights_of
 from scaling.batch_cuts import check_sizes
 from scaling.callbacks import Keeper, NonFinite, Stopped
+from scaling.costs_conditions import threads_for
 from scaling.data.module import Images, default_workers
 from scaling.loggers import check_loggers, make_loggers
-from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
+from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
 from scaling.predictions import draw_predictions, export_detections
 from scaling.progress import Event
@@ -45,7 +46,6 @@ from scaling.tasks.segment import Segment
 #     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
 #     as_coco(batch, categories) -> detections as COCO's results, where there are any
 TASKS: dict[str, Any] = {"classify": Classify, "detect": Detect, "segment": Segment}
-FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
 Report = Callable[[Event], None]
 
 
@@ -178,7 +178,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
     failure: dict[str, Any] = {}
     results: dict[str, float] = {}
     try:
-        with _out_of_memory(micro_batch, module):
+        with _out_of_memory(micro_batch):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         report(Event("evaluate", keeper.progress(trainer)))
         results = _evaluate(recipe, folder, trainer, module, data, averaged)
@@ -207,7 +207,12 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         failure=failure,
         versions=versions(),
         git_commit=git_commit(),
-        machine={**machine(), "devices": trainer.world_size, "micro_batch": micro_batch.size(trainer.world_size)},
+        machine={
+            **machine(),
+            **conditions(trainer, module, settings.recompute, data.workers, settings.jobs)._asdict(),
+            "devices": trainer.world_size,
+            "micro_batch": micro_batch.size(trainer.world_size),
+        },
         started=keeper.started,
         ended=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -239,12 +244,12 @@ def _counted_flops(module: Any) -> int:
 
 
 @contextlib.contextmanager
-def _out_of_memory(micro_batch: MicroBatch, module: Any) -> Iterator[None]:
+def _out_of_memory(micro_batch: MicroBatch) -> Iterator[None]:
     """Say what to do about it."""
     try:
         yield
     except torch.OutOfMemoryError as e:
-        micro_batch.forget(module.device)
+        micro_batch.forget()
         reason = f"out of memory on the device ({_first_line(e)}); the same command goes on with half the micro-batch"
         raise MemoryError(reason) from e
 
@@ -325,13 +330,8 @@ def _first_line(e: Exception) -> str:
 
 
 def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
-    """CPU threads for a recipe: one a usable core, shared among jobs, but no more than its steps keep busy.
-
-    Measured on two cores, ms a step with one thread and with two: deit_nano 7.7 and 7.9 at patch 4 (0.3 GFLOPs), 26 and
-    18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
-    step = 3 * recipe.batch * costs.recipe_flops(recipe)
-    useful = math.ceil(step / FLOPS_PER_THREAD) if step else usable_cores()
-    return max(1, min(usable_cores() // jobs, useful))
+    """CPU threads for a recipe on this machine."""
+    return threads_for(recipe, usable_cores(), jobs)
 
 
 def hush() -> None:

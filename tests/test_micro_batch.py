@@ -166,8 +166,12 @@ def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
     """find(images that fit) -> the micro-batch found and the sizes tried, on a device with room for that many."""
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA Imagined")
     monkeypatch.setattr("scaling.micro_batch._free", lambda device: room_for(tiny, 4))
-    task = SimpleNamespace(device=SimpleNamespace(type="cuda"))
-    trainer = SimpleNamespace(world_size=1, is_global_zero=True)
+    cuda = SimpleNamespace(type="cuda")
+    task = SimpleNamespace(
+        device=cuda, recipe=tiny, backbone=SimpleNamespace(_compiled_call_impl=None), channels_last=False
+    )
+    strategy = SimpleNamespace(root_device=cuda)
+    trainer = SimpleNamespace(world_size=1, is_global_zero=True, num_nodes=1, precision="bf16-mixed", strategy=strategy)
 
     def find(room):
         tried = []
@@ -182,9 +186,9 @@ def test_on_a_gpu_steps_are_tried_and_what_was_found_is_remembered(tmp_path, as_
     found, tried, finder = as_if_on_a_gpu(room=9)
     assert (found, tried) == (8, [4, 8, 16])
     (key,) = json.loads((tmp_path / "micro_batch.json").read_text())
-    assert key == "NVIDIA Imagined, classify linear deit_nano 16/8 auto"
+    assert key.startswith("NVIDIA Imagined, classify linear deit_nano 16/8 bf16-mixed, ")
     assert as_if_on_a_gpu(room=2)[:2] == (8, [])  # not tried again
-    finder.forget(SimpleNamespace(type="cuda"))  # it did not fit after all
+    finder.forget()  # it did not fit after all
     assert as_if_on_a_gpu(room=9)[:2] == (4, [])
 
 

@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from scaling.costs_conditions import workers_for
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
 from scaling.data.order import Stream, steps_per_epoch
@@ -111,8 +112,8 @@ class Images(L.LightningDataModule):
 
 
 def default_workers() -> int:
-    """Reading processes: one a core but one, eight at most."""
-    return max(1, min(8, usable_cores() - 1))
+    """Reading processes on this machine."""
+    return workers_for(usable_cores())
 
 
 def _as_it_is(batch: Any) -> Any:
