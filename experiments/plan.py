@@ -52,7 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.print_recipe:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
-    on = device_of(cli.settings(args), Path(args.results), args.gpu)
+    # Of another machine's card only one thing is known: that a GPU is for one run.
+    accelerator = args.accelerator if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
+    settings = {**cli.settings(args), "jobs": sweep.jobs(args.jobs, accelerator)}
+    on = device_of(settings, Path(args.results), args.gpu)
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))
     show(runs, on, args.price)
