@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from analysis import published_data
 from analysis.published_data import CROP, DECODERS, LONG_SIDE, SHORT_SIDE, model_of
 from analysis.runs import COLUMNS, FIELDS, finished, labels
-from analysis.seeds import seed_spread
+from analysis.seeds import noise_of, seed_spread
 
 LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
-CONFIDENCE = 0.95
 # Metrics that no seed moves -> the noise to hold them against. Parameters are printed in whole millions, rounded or cut
 # (5.7 as 5), so that a difference below one says nothing.
 EXACT = {"parameters": 1.0}
@@ -205,16 +203,6 @@ def means_of(own: pd.DataFrame, keys: Sequence[str], metrics: Mapping[str, tuple
         noise = noise_of(means["pool"].map(spread["spread"]), means["pool"].map(spread["df"]), means["seeds"])
         found.append(means.drop(columns="pool").assign(noise=EXACT.get(metric, noise)))
     return pd.concat(found[1:] or found, ignore_index=True)
-
-
-def noise_of(spread: Any, df: Any, seeds: Any) -> Any:
-    """The half width of the 95 % interval of a difference, own mean minus published number, from seeds alone.
-
-    spread: standard deviation from seed to seed, pooled over patch sizes, with df degrees of freedom; seeds: runs
-    behind the mean.  It is t spread sqrt(1 + 1/seeds), t of Student's distribution. The 1 is the published number: one
-    run with a seed of its own, which lies as far from what the paper's seeds would give on average as any run of one's
-    own lies from that; 1/seeds is the mean of one's own. What a number loses in being printed is not in it."""
-    return stdtrit(np.asarray(df, float), (1 + CONFIDENCE) / 2) * spread * np.sqrt(1 + 1 / seeds)
 
 
 def told_apart(own: pd.DataFrame, keys: Sequence[str]) -> list[str]:

@@ -24,15 +24,6 @@ from scaling.costs_conditions import Conditions, strategy_for, threads_for, work
 from scaling.costs_memory import SHARE, step_bytes
 from scaling.recipe import BadInput, Recipe
 
-IMAGES = {  # of data sets that everybody has alike: training and test images
-    "shapes": (2**20, 2**14),
-    "imagenet": (costs.IMAGENET_IMAGES, 50_000),
-    "cifar10": (50_000, 10_000),
-    "ade20k": (20_210, 2_000),
-    "coco": (117_266, 5_000),  # those with an object in them
-}
-
-
 SHARED = ("nodes", "strategy", "compile", "channels_last", "threads", "workers", "jobs")  # settings that a Device has
 
 
@@ -163,7 +154,7 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     if micro:
         known = 1.0 if math.isnan(ratio) else ratio
         seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
-    epoch, tested = epoch_images(run)
+    epoch, tested = costs.epoch_images(run)
     trained = float(run.steps * run.batch) or epoch * run.epochs
     evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
     hours = seconds * (trained + evaluations * tested / 3) / 3600  # a forward pass is a third of a step
@@ -181,12 +172,6 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         hours / card.cores if card.cores else hours * on.cards,
         ratio,
     )
-
-
-def epoch_images(run: Recipe) -> tuple[float, float]:
-    """Training images of an epoch, and test images; nan: that is for the data to say."""
-    train, test = IMAGES.get(run.data, (math.nan, 0))
-    return float(run.train_images or train), float(run.test_images or test)
 
 
 def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:
