@@ -51,7 +51,8 @@ def training_flops(frame: pd.DataFrame) -> pd.Series:
     """FLOPs of training each run: three forward passes an image, evaluation and earlier stages left out.
 
     frame: columns flops_per_image [FLOPs], steps, batch, epochs, train_images, data, and empty_images where it has
-    that.  nan where the recipe takes all training images of a data set whose number is known to the machine that trained only."""
+    that.  nan where the recipe takes all training images of a data set whose number is known to the machine that
+    trained only."""
     everything = frame["data"].map({name: train for name, (train, _) in IMAGES.items()}).astype(float)
     if "empty_images" in frame:
         everything += frame["data"].map(EMPTY).where(frame["empty_images"] == "keep").fillna(0)

@@ -10,6 +10,7 @@ from experiments.console import told_apart
 from experiments.forecast import Chain, Device, Forecast, conditions, forecast, records_for, total
 from scaling.costs_conditions import Conditions
 from scaling.costs_memory import SHARE
+from scaling.costs_tokens import is_of_photographs, seen_sides
 from scaling.recipe import Recipe
 
 Table = list[list[str]]
@@ -85,7 +86,8 @@ def sweep_table(found: Sequence[Chain], on: Device) -> list[str]:
 def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "in all") -> list[str]:
     """The total, and what it rests on."""
     lines = [total_line(forecasts, on, price, what), *unfit_lines(forecasts, on)]
-    return [*lines, *filter(None, (rates_line(forecasts, on), extrapolated_line(forecasts, on)))]
+    rest = (rates_line(forecasts, on), extrapolated_line(forecasts, on), *assumed_lines(forecasts))
+    return [*lines, *filter(None, rest)]
 
 
 def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "in all") -> str:
@@ -189,6 +191,18 @@ def extrapolated_line(forecasts: Sequence[Forecast], on: Device) -> str:
     said += ["other tasks than classification"] if any(one.run.task != "classify" for one in plain) else []
     said += together
     return f"extrapolated: {'; '.join(said)}" if said else ""
+
+
+def assumed_lines(forecasts: Sequence[Forecast]) -> list[str]:
+    """What sides images are taken to have that keep their shape, each data set once."""
+    lines = {}
+    for run in (one.run for one in forecasts if is_of_photographs(one.run)):
+        height, width = seen_sides(run)
+        lines[run.data, height, width] = (
+            f"assumed: images of {run.data} are photographs of {height} x {width} px, 4:3; what they really are is not "
+            "looked at, and costs go with their pixels"
+        )
+    return list(lines.values())
 
 
 def residual_lines() -> list[str]:
