@@ -129,7 +129,7 @@ def _of_run(folder: Path, given: dict[str, Any]) -> Recipe:
         raise BadInput(f"{folder} is a run, whose recipe is settled; leave out {', '.join(sorted(given))}")
     try:
         recipe = Recipe.from_dict(json.loads((folder / RECIPE).read_text()))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise BadInput(f"{folder / RECIPE} cannot be read as a recipe ({e})") from e
     return recipe
 

@@ -116,7 +116,8 @@ def main(argv: list[str] | None = None) -> int:
             begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
-    cli.check_writable(results)
+    if any(recorded(results / run.run_id) is None for run in runs):
+        cli.check_writable(results)
     say_plan(runs, args, settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
     with Console(names=told_apart(runs)) as console:
@@ -307,12 +308,14 @@ def weight(run: Recipe) -> float:
 
 
 def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path, done: set[str]) -> None:
-    """The table, the laws and the plot of the recipes' runs, and each study's table and figure, where any are done."""
+    """The table, the laws and the plot of the recipes' runs, and each study's table and figure, where any are done.
+    Where nothing can be written any more, as in an archive, they are shown all the same, and it is said."""
     wanted = {name: [run.run_id for run in last_stages(runs)] for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
     if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
         return
     from analysis import fit_laws
+    from analysis.output import NotWritten, print_wrapped
     from analysis.runs import load
     from analysis.studies import report
     from analysis.sweep_tables import print_sweep
@@ -321,10 +324,17 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     if done.intersection(laws):
         its = frame[frame.run_id.isin(laws)]
         print_sweep(its)
-        fit_laws.report(its, results / "analysis")
+        try:
+            fit_laws.report(its, results / "analysis")
+        except NotWritten as e:
+            elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
+            print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
     for name, ids in wanted.items():
         if done.intersection(ids):
-            report(frame, name, ids, results / "analysis")
+            try:
+                report(frame, name, ids, results / "analysis")
+            except NotWritten as e:
+                print_wrapped(f"{name}: table and figure are not written: {e.reason}")
 
 
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:

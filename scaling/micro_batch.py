@@ -110,7 +110,7 @@ class MicroBatch(L.Callback):
     def _known(self) -> dict[str, int]:
         try:
             return {str(k): int(v) for k, v in json.loads(self.memory.read_text()).items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return {}
 
     # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.

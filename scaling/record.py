@@ -84,7 +84,7 @@ class RunRecord:
             record._check()
         except FileNotFoundError:
             raise
-        except (ValueError, TypeError, OSError) as e:
+        except (ValueError, TypeError, OSError, RecursionError) as e:  # the last of brackets in brackets
             raise BadInput(f"{path} is no run record ({e}); a sweep does the run again") from e
         return record
 
