@@ -28,7 +28,7 @@ from scaling.costs_flops import (
 from scaling.costs_heads import DETECTIONS, PROPOSALS, cascade_flops, upernet_flops
 from scaling.costs_images import IMAGENET_IMAGES, epoch_images
 from scaling.costs_memory import activation_bytes, memory_bytes, optimiser_bytes, step_bytes
-from scaling.costs_parameters import parameters, recipe_parameters
+from scaling.costs_parameters import parameters, position_parameters, recipe_parameters
 from scaling.costs_tokens import recipe_sides, recipe_tokens, tokens
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "optimiser_bytes",
     "parameters",
     "peak_flops",
+    "position_parameters",
     "recipe_flops",
     "recipe_flops_by_part",
     "recipe_parameters",
