@@ -74,8 +74,8 @@ def _parameter_remarks() -> list[str]:
     of = f"in {model_of(linear.backbone)} at patch {', '.join(map(str, sizes))}"
     return [
         f"parameters: the table of learned positions of a {linear.image} px crop is {table} M {of}; {BARE}: less it",
-        f"UperNet: as wide as head_channels says ({linear.head_channels} unless asked for; the paper prints no width), with "
-        f"more doublings in front the coarser the patch: {more} M more than linear {of}",
+        f"UperNet: as wide as head_channels says ({linear.head_channels} unless asked for; the paper prints no width), "
+        f"with more doublings in front the coarser the patch: {more} M more than linear {of}",
     ]
 
 

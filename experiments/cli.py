@@ -19,6 +19,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from experiments import ade20k, camvid, cifar10, coco, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
+from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import RECIPE
 
@@ -139,8 +140,7 @@ def settings(args: Namespace) -> dict[str, Any]:
     values = {name: args[name] for name in SETTINGS}
     check_name("accelerator", values["accelerator"], ("auto", "cpu", "gpu", "cuda", "mps"))
     check_name("strategy", values["strategy"], ("auto", "ddp", "fsdp"))
-    for name in values["logger"].split(","):
-        check_name("logger", name.strip(), ("", "csv", "tensorboard", "wandb", "mlflow"))
+    check_loggers(values["logger"])  # before torch is imported or data are read
     for name in ("nodes", "micro_batch", "save_predictions"):
         if values[name] < (name == "nodes"):
             raise BadInput(f"{name} {values[name]} must be {int(name == 'nodes')} or more")
