@@ -148,9 +148,8 @@ class Keeper(L.Callback):
                 self.write_curve()
         if ends_epoch:
             self._log(trainer, f"training loss {self.rows[-1][3]:.4f}, {self._rate:.0f} images/s")
-        if not evaluations.follows(
-            step, self.recipe, self.data
-        ):  # else once that is done: a resumed run would leave it out
+        # Before an evaluation nothing is saved, but once it is done: a resumed run would leave it out.
+        if not evaluations.follows(step, self.recipe, self.data):
             self._save_or_stop(trainer, now, ends_epoch)
 
     def _save_or_stop(self, trainer: L.Trainer, now: float, ends_epoch: bool) -> None:
