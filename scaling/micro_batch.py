@@ -65,7 +65,7 @@ class MicroBatch(L.Callback):
         self.memory = results / MEMORY
         self.micro_batches = 1
         self._key = ""  # by which its size is remembered, once it has been looked for
-        self._loaded: tuple[dict[str, Any], int] | None = None
+        self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         r, world = self.recipe, trainer.world_size
@@ -115,20 +115,18 @@ class MicroBatch(L.Callback):
 
     # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["micro_batches"] = self.micro_batches
-
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint.get("micro_batches", 1)
+        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
 
 
-def _recount(loops: dict[str, Any], before: int, now: int) -> None:
-    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this."""
+def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
+    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this. A checkpoint is of whole
+    steps; so is what becomes of one that was made in the middle of a step, as earlier versions did: the step is begun
+    again."""
     for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
-        for name, value in counts.items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                steps = -(-value // before)
-                counts[name] = steps * now - (steps * before - value)
+        lag = {name: counts["ready"] - value for name, value in counts.items() if type(value) is int}  # 0 or 1
+        for name, behind in lag.items():
+            counts[name] = max(0, steps * micro_batches - behind)
 
 
 def _free(device: torch.device) -> int:

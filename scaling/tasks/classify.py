@@ -18,6 +18,7 @@ from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
 from scaling.optim import adamw
 from scaling.recipe import Recipe
+from scaling.step_keys import numpy_key
 
 
 class Classify(L.LightningModule):
@@ -67,7 +68,7 @@ class Classify(L.LightningModule):
         of a step mix alike, and data/order.py deals them so that partners are together."""
         assert self.mixing is not None
         before = np.random.get_state()  # noqa: NPY002  timm's Mixup uses it
-        np.random.seed((self.recipe.seed * 1_000_003 + self.trainer.global_step) % 2**32)  # noqa: NPY002
+        np.random.seed(numpy_key(self.recipe.seed, self.trainer.global_step))  # noqa: NPY002
         try:
             image_BCHW, target_BK = self.mixing(image_BCHW, label_B)
         finally:
