@@ -25,6 +25,7 @@ from scaling.heads.openmmlab import ready
 from scaling.optim import adamw
 from scaling.pictures import Drawn, objects_side_by_side
 from scaling.recipe import OBJECTS, BadInput, Recipe
+from scaling.sharding import keep_in_step
 from scaling.tasks import detection_scores
 from scaling.tasks.sliding import padded
 
@@ -110,7 +111,9 @@ class Detect(L.LightningModule):
 
     def _evaluate(self, batch: Objects, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        for part in alike(batch, multiple(self.recipe)):
+        parts = list(alike(batch, multiple(self.recipe)))
+        keep_in_step(self, len(parts))
+        for part in parts:
             losses_B, found = self._said(part.image_BCHW, self._samples(part), losses=True, detections=True)
             for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
                 of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
