@@ -130,7 +130,7 @@ def test_a_device_with_fewer_passes_makes_up_for_them_and_they_count_nowhere(rec
         passes.clear()
         with torch.no_grad():
             task.test_step(batch, 0)
-        return len(passes), {k: v for k, v in task.results().items() if v == v}  # noqa: PLR0124  nan: of no image
+        return len(passes), {k: v for k, v in task.results().items() if v == v}  # nan: of no image
 
     own, wanted = evaluate()
     assert own == (0 if n == 0 else 3 if made is _segmented else 1)  # windows of 16 px 12 px apart in 40 px

@@ -31,7 +31,7 @@ class Sets(NamedTuple):
 
 
 def batches(n: int, largest: int, sizes: Sequence[Any]) -> list[list[int]]:
-    """Test images 0 .. n - 1 in batches, in order; only neighbours of one size are in a batch. sizes: as in ImageSet."""
+    """Test images 0 .. n - 1 in batches, in order; only neighbours of one size (of ImageSet) are in a batch."""
     runs = [list(run) for _, run in groupby(range(n), lambda i: sizes[i])] if len(sizes) else [list(range(n))]
     return [run[i : i + largest] for run in runs for i in range(0, len(run), largest)]
 
