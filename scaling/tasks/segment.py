@@ -121,13 +121,13 @@ class Segment(L.LightningModule):
     def configure_optimizers(self) -> Any:
         return adamw(self, self.recipe, self.total_steps)
 
-    def picture(self, batch: Scenes) -> Image.Image:
-        """The first image of a batch, its label and what is predicted."""
-        label_HW = batch.label_BHW[0]
-        logits_BKHW = _resized(self(batch.image_BCHW[:1]).float(), tuple(label_HW.shape))
-        prediction_HW = logits_BKHW.argmax(1)[0].to(torch.uint8)
-        image_HWC = batch.image_BCHW[0].permute(1, 2, 0)
-        return side_by_side(image_HWC.numpy(), label_HW.numpy(), prediction_HW.numpy(), self.names)
+    def pictures(self, batch: Scenes) -> list[Image.Image]:
+        """Each image of a batch, on whatever device, its label and what is predicted."""
+        logits_BKHW = _resized(self(batch.image_BCHW).float(), tuple(batch.label_BHW.shape[-2:]))
+        prediction_BHW = logits_BKHW.argmax(1).to(torch.uint8)
+        parts = (batch.image_BCHW.permute(0, 2, 3, 1), batch.label_BHW, prediction_BHW)
+        each = zip(*(part.cpu().numpy() for part in parts), strict=True)
+        return [side_by_side(image_HWC, label_HW, said_HW, self.names) for image_HWC, label_HW, said_HW in each]
 
 
 def _resized(logits_BKhw: Tensor, size: tuple[int, ...]) -> Tensor:
