@@ -81,19 +81,26 @@ class MicroBatch(L.Callback):
         return self.recipe.batch // world // self.micro_batches
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
-        device = task.device
-        room = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
+        """The same on every rank: each has its own free memory, and the file of its machine."""
+        device, world = task.device, trainer.world_size
+        room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
         fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
-            return planned
+            return _least(planned, world, device)
         if not costs.recipe_parameters(self.recipe):
             planned = 1  # a model that the cost model does not know is tried from one image up
         name = torch.cuda.get_device_name(device)
-        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, trainer.world_size)
-        known = self._known().get(self._key, 0)
-        found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
-        found = _least(found, trainer.world_size, device)  # every rank the same
+        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, world)
+        known = _least(self._known().get(self._key, 0), world, device)
+        if known in possible:
+            found = known
+        elif world > 1 and getattr(task, "sharded", False):
+            # No trying: a rank that runs out of memory in mid-step leaves the others waiting for its share of weights.
+            found = max((n for n in possible if n <= planned), default=possible[0])
+        else:
+            found = largest(possible, planned, lambda n: _fits(task, self.data, n))
+        found = _least(found, world, device)  # every rank the same
         if trainer.is_global_zero and found != known:
             self._remember(found)
         return found

@@ -31,7 +31,7 @@ from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
 from scaling.on_disk import first_line, remove_leftovers
-from scaling.predictions import draw_predictions, export_detections
+from scaling.predictions import Place, draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
@@ -45,8 +45,8 @@ from scaling.tasks.segment import Segment
 
 # A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
 #     results() -> test_loss and metrics    check(recipe): Raises BadInput where it cannot be built here
-#     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
-#     as_coco(batch, categories) -> detections as COCO's results, where there are any
+#     pictures(batch) -> a picture of each image of a batch with what is said of it, where that can be drawn
+#     as_coco(batch, categories) -> detections as COCO's results by kind, where there are any
 TASKS: dict[str, Any] = {"classify": Classify, "detect": Detect, "segment": Segment}
 Report = Callable[[Event], None]
 
@@ -134,7 +134,7 @@ def train(
     settings, results = settings or Settings(), Path(results)
     task = TASKS[recipe.task]
     task.check(recipe)
-    if settings.save_predictions and not hasattr(task, "picture"):
+    if settings.save_predictions and not hasattr(task, "pictures"):
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     if settings.export_coco and not hasattr(task, "as_coco"):
         raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
@@ -143,11 +143,11 @@ def train(
         with stopping.at_once():
             record = _begin(recipe, results, settings, report, wait)
     if record.status == "finished" and is_first_process():
-        folder = results / recipe.run_id
+        folder, place = results / recipe.run_id, _place(recipe, settings, record)
         if settings.save_predictions:
-            draw_predictions(recipe, folder, settings.save_predictions, task, report)
+            draw_predictions(recipe, folder, settings.save_predictions, task, place, report)
         if settings.export_coco:
-            export_detections(recipe, folder, task, report)
+            export_detections(recipe, folder, task, place, report)
     return record
 
 
@@ -160,6 +160,15 @@ class Parts(NamedTuple):
     micro_batch: MicroBatch
     averaged: Averaged | None
     trainer: L.Trainer
+
+
+def _place(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
+    """Where a finished run's model is asked: on the first device, of as many images at a time as the run took."""
+    first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
+    device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
+    images = settings.micro_batch or int(record.machine.get("micro_batch", 1))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    return Place(device, _precision(recipe.precision, settings.accelerator), images, workers)
 
 
 def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wait: float) -> RunRecord:

@@ -18,6 +18,7 @@ from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
 from scaling.optim import adamw
 from scaling.recipe import Recipe
+from scaling.sharding import keep_in_step
 from scaling.step_keys import numpy_key
 
 
@@ -77,7 +78,8 @@ class Classify(L.LightningModule):
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        if not len(batch.label_B):  # a last batch of one image, and that one cannot be decoded
+        keep_in_step(self, min(1, len(batch.label_B)))
+        if not len(batch.label_B):  # none is left for this device, or a batch of one image that cannot be decoded
             return
         logits_BK = self(batch.image_BCHW).float()
         # Weighted by image: the last batch is smaller, and unreadable images may be missing anywhere.
