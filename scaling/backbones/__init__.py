@@ -5,6 +5,7 @@ The contract: a backbone is an nn.Module with
     stride   pixels from one feature to the next (the patch)
     depth    number of blocks
     any_size whether images may have any sides that the stride divides; else the recipe's alone
+    mean, std what it takes pixels in [0, 1] for, by channel: who calls it normalises by them (build_backbone sets them)
     forward(image_BCHW, blocks=()) -> Features
 Where images are of another size than the recipe's, positions are resampled. A
 task reads these and nothing else, never a backbone's type. What comes later fits behind it: one set of weights at
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from scaling.pixels import pixels_of
 from scaling.recipe import TIMM, Recipe
 from scaling.sizes import SIZES, Size
 
@@ -38,6 +40,8 @@ class Backbone(Protocol):
     stride: int
     depth: int
     any_size: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __call__(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
         """blocks: numbers from 0 up, ascending, of those after which maps are wanted."""
@@ -96,6 +100,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     size = SIZES.get(recipe.backbone, FOREIGN)
     with seeded(recipe.seed):
         backbone = FAMILIES[size.family](size, recipe)
+    backbone.mean, backbone.std, _ = pixels_of(recipe)
     backbone.initialise(recipe.seed)
     if recipe.weights:
         load_weights(backbone, recipe.weights, recipe.compat)

@@ -24,6 +24,7 @@ from scaling.backbones.patch import check_image, embedding
 from scaling.backbones.position import resample_as_released, sincos_2d
 from scaling.backbones.weights import initialise_by_name
 from scaling.optim import NO_DECAY
+from scaling.pixels import MEAN, STD
 from scaling.recipe import COMPATS, BadInput, check_name, check_patch
 from scaling.sizes import Size
 
@@ -280,6 +281,9 @@ class Adventurer(nn.Module):
 
 class AdventurerBackbone(nn.Module):
     """Adventurer without a classifier, under the contract of backbones: Features out, weights by name."""
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
 
     def __init__(
         self,

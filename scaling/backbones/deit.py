@@ -15,12 +15,16 @@ from scaling.backbones.drop_path import DropPath
 from scaling.backbones.patch import check_image, embedding
 from scaling.backbones.position import sincos_2d
 from scaling.backbones.weights import initialise_by_name
+from scaling.pixels import MEAN, STD
 from scaling.recipe import BadInput, check_patch
 from scaling.sizes import Size
 
 
 class Deit(nn.Module):
     """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero)."""
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from scaling.backbones import Features
 from scaling.backbones.patch import check_image
 from scaling.backbones.weights import initialise_by_name
+from scaling.pixels import Pixels, of_config
 from scaling.recipe import BadInput
 
 
@@ -25,11 +26,15 @@ class TimmViT(nn.Module):
     Raises BadInput where timm has no such model, or where it is no plain one: of one stride from end to end."""
 
     net: Any
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, name: str = "", image: int = 224, patch: int = 16, model: nn.Module | None = None) -> None:
         super().__init__()
         net: Any = _create(name, image, patch) if model is None else model
         self.net = net
+        cfg = getattr(net, "pretrained_cfg", None)
+        self.mean, self.std, _ = of_config(timm.models.PretrainedCfg(**cfg)) if cfg else Pixels()
         strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
         embed: Any = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
