@@ -19,13 +19,14 @@ from typing import Any
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
-from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
 from scaling.averaging import Averaged, weights_of
 from scaling.batch_cuts import check_sizes
 from scaling.callbacks import Keeper, NonFinite, Stopped
+from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
+from scaling.first_line import first_line
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
@@ -164,6 +165,7 @@ def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
 def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, report: Report) -> RunRecord:
     memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[recipe.task](recipe, data.total_steps, data.names)
+    flops = float(costs.recipe_flops(recipe) or counted_flops(module))  # before training: it may fail
     checkpoint = _usable_checkpoint(folder, report)
     if checkpoint is None:
         start_from(module, recipe, folder.parent)
@@ -200,7 +202,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         metrics=metrics,
         tokens=costs.recipe_tokens(recipe),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
-        flops_per_image=float(costs.recipe_flops(recipe) or _counted_flops(module)),
+        flops_per_image=flops,
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
@@ -230,14 +232,6 @@ def prepare(module: Any, settings: Settings) -> None:
         module.backbone.compile()
 
 
-def _counted_flops(module: Any) -> int:
-    """FLOPs of an image's forward pass as torch counts them, for a model that the cost model does not know."""
-    side = module.recipe.image
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=module.device))
-    return counter.get_total_flops()
-
-
 @contextlib.contextmanager
 def _out_of_memory(micro_batch: MicroBatch, module: Any) -> Iterator[None]:
     """Say what to do about it."""
@@ -245,7 +239,7 @@ def _out_of_memory(micro_batch: MicroBatch, module: Any) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as e:
         micro_batch.forget(module.device)
-        reason = f"out of memory on the device ({_first_line(e)}); the same command goes on with half the micro-batch"
+        reason = f"out of memory on the device ({first_line(e)}); the same command goes on with half the micro-batch"
         raise MemoryError(reason) from e
 
 
@@ -294,7 +288,7 @@ def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], data:
             use_distributed_sampler=False,
         )
     except (ValueError, RuntimeError, L.fabric.utilities.exceptions.MisconfigurationException) as e:
-        raise BadInput(f"accelerator {settings.accelerator}, devices {settings.devices}: {_first_line(e)}") from e
+        raise BadInput(f"accelerator {settings.accelerator}, devices {settings.devices}: {first_line(e)}") from e
 
 
 def _precision(wanted: str, accelerator: str) -> Any:
@@ -316,12 +310,8 @@ def _usable_checkpoint(folder: Path, report: Report) -> Path | None:
         return path
     except Exception as e:  # a damaged file fails in as many ways as there are bytes
         os.replace(path, path.with_suffix(".damaged"))
-        report(Event("note", text=f"checkpoint of {folder.name} cannot be used ({_first_line(e)}); starting anew"))
+        report(Event("note", text=f"checkpoint of {folder.name} cannot be used ({first_line(e)}); starting anew"))
         return None
-
-
-def _first_line(e: Exception) -> str:
-    return (str(e).splitlines() or [type(e).__name__])[0][:160]
 
 
 def useful_threads(recipe: Recipe, jobs: int = 1) -> int:

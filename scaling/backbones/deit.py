@@ -3,6 +3,8 @@
 Sizes: Table 7 of arXiv 2502.03738. B batch, L patches, D width, h w grid.
 """
 
+import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +17,12 @@ from scaling.backbones.drop_path import DropPath
 from scaling.backbones.patch import check_image, embedding
 from scaling.backbones.position import Reference, Sines
 from scaling.backbones.weights import initialise_by_name
+from scaling.first_line import first_line
 from scaling.pixels import MEAN, STD
 from scaling.recipe import BadInput, check_patch
 from scaling.sizes import Size
+
+LOG = logging.getLogger(__name__)
 
 
 class _ViT(VisionTransformer):
@@ -126,8 +131,24 @@ class Deit(nn.Module):
         width = state["pos_embed"].shape[-1]
         if width != self.width:
             raise BadInput(f"these weights are {width} channels wide; this backbone is {self.width}")
+        if "dist_token" in state:
+            state = _without_distillation(state)
         if self.vit.sines is not None:  # a function, not learned
             state = {**state, "pos_embed": self._positions.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
-        return checkpoint_filter_fn(state, self.vit)
+        try:
+            return checkpoint_filter_fn(state, self.vit)
+        except RuntimeError as e:
+            raise BadInput(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
+
+
+def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A distilled DeiT's, whose second token has no place in a plain one: that token and its position are left out."""
+    LOG.warning("these are weights of a distilled DeiT: its distillation token is left out, and that one's position")
+    state = {name: tensor for name, tensor in state.items() if name != "dist_token"}
+    pos_1LD = state["pos_embed"]
+    patches = max(0, pos_1LD.shape[1] - 2)
+    if math.isqrt(patches) ** 2 == patches:  # the class token's, this one's, then theirs
+        state["pos_embed"] = torch.cat([pos_1LD[:, :1], pos_1LD[:, 2:]], 1)
+    return state
