@@ -282,7 +282,8 @@ class Recipe:
             raise BadInput(f"class_names names {len(classes)} classes, the recipe has {self.classes}; set --classes")
         if self.backbone.startswith(TIMM):
             for name, plain in (("position", "learned"), ("extend", 0), ("drop_path", 0.0)):
-                _check(getattr(self, name) == plain, name, getattr(self, name), "is not for timm's backbones")
+                rule = f"is not for timm's backbones, which have their own: add --{name.replace('_', '-')} {plain}"
+                _check(getattr(self, name) == plain, name, getattr(self, name), rule)
         dense = {"crop": 1.0, "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "rand_augment": "", "repeats": 1}
         others: dict[str, dict[str, Any]] = {  # fields of the other tasks, and what they are where they do nothing
             "classify": {"short_side": 0, "objects": 1},

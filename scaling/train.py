@@ -19,18 +19,19 @@ import lightning as L
 import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import checkpoints, costs, evaluations, stopping
 from scaling.averaging import Averaged, weights_of
 from scaling.batch_cuts import check_sizes
 from scaling.callbacks import Keeper, NonFinite
 from scaling.costs_conditions import threads_for
+from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
+from scaling.first_line import first_line
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
-from scaling.on_disk import first_line, remove_leftovers
+from scaling.on_disk import remove_leftovers
 from scaling.predictions import Place, draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process
@@ -160,6 +161,7 @@ class Parts(NamedTuple):
     micro_batch: MicroBatch
     averaged: Averaged | None
     trainer: L.Trainer
+    flops: float  # of an image's forward pass
 
 
 def _place(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
@@ -198,6 +200,7 @@ def _build(recipe: Recipe, results: Path, settings: Settings, data: Images, repo
     memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[recipe.task](recipe, data.total_steps, data.names)
     start_from(module, recipe, results)
+    flops = float(costs.recipe_flops(recipe) or counted_flops(module))  # before training: it may fail
     prepare(module, settings)
     keeper = Keeper(recipe, results / recipe.run_id, data, settings.checkpoint_minutes, report, memory)
     micro_batch = MicroBatch(recipe, data, settings.micro_batch, results, settings.recompute)
@@ -205,11 +208,11 @@ def _build(recipe: Recipe, results: Path, settings: Settings, data: Images, repo
     # The keeper is last: its checkpoints hold what the others did in the step.
     callbacks = [micro_batch, evaluations.Evaluations(recipe, data), *([averaged] if averaged else []), keeper]
     trainer = make_trainer(recipe, settings, callbacks, data, results / recipe.run_id)
-    return Parts(module, data, keeper, micro_batch, averaged, trainer)
+    return Parts(module, data, keeper, micro_batch, averaged, trainer, flops)
 
 
 def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, report: Report) -> RunRecord:
-    module, data, keeper, micro_batch, averaged, trainer = parts
+    module, data, keeper, micro_batch, averaged, trainer, flops = parts
     keeper.begin()
     keeper.loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
     checkpoint = checkpoints.newest(folder, lambda text: report(Event("note", text=text)))
@@ -238,7 +241,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, repor
         metrics=metrics,
         tokens=costs.recipe_tokens(recipe),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
-        flops_per_image=float(costs.recipe_flops(recipe) or _counted_flops(module)),
+        flops_per_image=flops,
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
@@ -271,14 +274,6 @@ def prepare(module: Any, settings: Settings) -> None:
         shard_when_built(module)
     if settings.compile:
         module.backbone.compile()
-
-
-def _counted_flops(module: Any) -> int:
-    """FLOPs of an image's forward pass as torch counts them, for a model that the cost model does not know."""
-    side = module.recipe.image
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=module.device))
-    return counter.get_total_flops()
 
 
 @contextlib.contextmanager

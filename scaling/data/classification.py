@@ -18,6 +18,7 @@ from scaling.data.batch import Batch, Draw
 from scaling.data.files import Files, agree, in_threads, without_bad
 from scaling.data.order import subset
 from scaling.data.sets import TEST, Sets
+from scaling.pixels import pixels_of
 from scaling.recipe import VIEWS, BadInput, Recipe
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
@@ -71,7 +72,7 @@ class OnDisk(Dataset):
         image, label = self.files.load(int(self.indices[i]))
         if self.augment in VIEWS:
             return view(image, self.recipe, draw), label
-        return fit_image(image, self.recipe.image, self.recipe.crop), label
+        return fit_image(image, self.recipe.image, self.recipe.crop, pixels_of(self.recipe).interpolation), label
 
 
 def readable(
@@ -114,7 +115,7 @@ def _batch(
         image_BCHW = augment_batch(image_BCHW, draws, recipe.seed, augment)
     if augment == TEST:
         return Batch(image_BCHW, label_B, skipped)
-    erased_BCHW = erase(image_BCHW, draws, recipe.seed, recipe.erasing)
+    erased_BCHW = erase(image_BCHW, draws, recipe.seed, recipe.erasing, pixels_of(recipe))
     return Batch(erased_BCHW, label_B, skipped, dropping(draws, recipe))
 
 
@@ -168,7 +169,7 @@ def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> In
 
         def decode(i: int) -> tuple[np.ndarray, int]:
             image, label = files.load(i)
-            return fit_image(image, recipe.image, recipe.crop), label
+            return fit_image(image, recipe.image, recipe.crop, pixels_of(recipe).interpolation), label
 
         found = list(zip(indices.tolist(), in_threads(decode, indices), strict=True))
         good = without_bad(found, recipe.bad_images, files.split)

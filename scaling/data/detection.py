@@ -22,6 +22,7 @@ from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
 from scaling.data.object_views import View, frame_of, multiple, padded, together, view
 from scaling.data.order import subset
 from scaling.data.sets import TEST, Sets
+from scaling.pixels import pixels_of
 from scaling.recipe import OBJECTS, BadInput, Recipe
 
 
@@ -58,7 +59,7 @@ class ObjectSet(Dataset):
         recipe, n = self.recipe, len(self)
         found, good, skipped = classification.readable(self._view, draws, n, recipe, self.augment)
         least = recipe.image if self.augment in OBJECTS else 0
-        parts = together([view for _, view in found], multiple(recipe), least)
+        parts = together([view for _, view in found], multiple(recipe), least, pixels_of(recipe).grey)
         if self.augment == TEST:
             return Objects(*parts, skipped, truth=tuple(self.objects.truth(i) for i, _ in found))
         return Objects(*parts, skipped, dropping(good, recipe))

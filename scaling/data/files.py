@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from scaling.data.shards import open_shards
+from scaling.first_line import first_line
 from scaling.recipe import BadInput
 
 Image.MAX_IMAGE_PIXELS = 2**28  # a decompression bomb is a bad image, not a dead machine
@@ -182,7 +183,7 @@ def _folder_or_tar(root: Path, split: str) -> Any:
             if tar.is_file():
                 return ReaderImageInTar(str(tar), cache_tarinfo=False)
         except Exception as e:  # timm raises what it meets: an empty folder, a damaged tar
-            reason = str(e).splitlines()[0][:160] if str(e) else type(e).__name__
+            reason = first_line(e)
             raise BadInput(f"{folder if folder.is_dir() else tar} gives no images in class folders ({reason})") from e
     raise BadInput(f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected")
 
@@ -199,5 +200,5 @@ def _hfds(kind: str, data_root: str, split: str) -> Any:
             try:
                 return ReaderHfds(name, root=data_root or None, split=candidate, trust_remote_code=False)
             except Exception as e:
-                reasons.append(f"{candidate}: {str(e).splitlines()[0][:120] if str(e) else type(e).__name__}")
+                reasons.append(f"{candidate}: {first_line(e, 120)}")
     raise BadInput(f"{kind} has no {split} images ({'; '.join(reasons)})")

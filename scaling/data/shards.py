@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.first_line import first_line
 from scaling.recipe import BadInput
 
 IMAGES = ("jpg", "jpeg", "png", "webp")  # the first of them that a sample has is its image
@@ -66,7 +67,7 @@ def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
         try:
             info = ReaderWds(str(root), split=split).split_info
         except (RuntimeError, KeyError, TypeError) as e:
-            reasons.append(str(e).splitlines()[0][:100])
+            reasons.append(first_line(e, 100))
             continue
         if info.filenames and len(shards := Shards([root / name for name in info.filenames], info.alt_label)):
             return shards
@@ -81,7 +82,7 @@ def _index(shard: int, path: Path, field: str) -> tuple[np.ndarray, np.ndarray]:
             samples = _samples(tar, "json" if field else "cls")
             _check_end(tar)
     except Exception as e:  # a damaged file fails in as many ways as there are bytes
-        reason = e.strerror if isinstance(e, OSError) else str(e).splitlines()[0][:100]
+        reason = e.strerror if isinstance(e, OSError) else first_line(e, 100)
         raise BadInput(f"shard {path} cannot be read whole ({reason}); fetch it again, unpacked if it is a .gz") from e
     places, names = [], []
     for key, (images, text) in samples.items():
