@@ -3,6 +3,8 @@
 For tests of what is drawn, printed and written. Tests of the fits themselves make their own.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,17 @@ _kept: dict[Any, Any] = {}
 _fit, _band = laws._fit, laws.band
 
 
-def remember_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the end of the test laws are looked up among those that this process has fitted."""
-    monkeypatch.setattr(laws, "_fit", _fitted)
-    monkeypatch.setattr(laws, "band", _banded)
+@contextmanager
+def remember_fits() -> Iterator[None]:
+    """In here laws are looked up among those that this process has fitted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(laws, "_fit", _fitted)
+        patch.setattr(laws, "band", _banded)
+        yield
+
+
+def forget() -> None:
+    _kept.clear()
 
 
 def _key(value: Any) -> Any:
