@@ -33,7 +33,7 @@ def in_doubles() -> None:
 
 
 def _mmdet_in_doubles() -> None:
-    """Its anchors are float32 unless it is told, and the masks that it pastes into images always: so are their boxes."""
+    """Its anchors are float32 unless it is told; masks are float32 where it pastes them into images, so boxes too."""
     from mmdet.models.roi_heads.mask_heads import fcn_mask_head
     from mmdet.models.task_modules.prior_generators import AnchorGenerator
 
