@@ -1,5 +1,7 @@
-"""Runs that are cut up: into micro-batches, by an interruption, by kill -9. The numbers stay what they were: to the last
-bit where the same is done again, and in float64 (tests/doubles.py) to 1e-9 where sums are formed in another order."""
+"""Runs that are cut up: into micro-batches, by an interruption, by kill -9. The numbers stay what they were.
+
+To the last bit where the same is done again; where sums are formed in another order, to 1e-9 in float64
+(tests/doubles.py)."""
 
 import random
 import signal
