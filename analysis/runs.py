@@ -60,6 +60,11 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["status"] == "finished"]
 
 
+def above_zero(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose test loss has a logarithm, or that have no loss: all but saturated toys."""
+    return frame[~(frame["test_loss"] <= 0)]
+
+
 def seed_study(group: str) -> pd.DataFrame:
     """Runs of a group at several seeds that are shipped with the code, so that one's own single runs have a spread to
     be held against. Columns: group, backbone, patch, seed, test_loss [nats], measured (date), machine. No rows where
