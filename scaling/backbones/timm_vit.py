@@ -80,7 +80,7 @@ class TimmViT(nn.Module):
 
 
 def _filter(net: Any) -> dict[str, Any]:
-    """How timm resamples patch kernels and positions for this model, where not as for the others (bicubic, antialiased):
+    """How timm resamples patch kernels and positions for this model, where not as for all others, bicubic, antialiased:
     FlexiViT and RADIO were trained with bilinear, not antialiased (timm's _create_vision_transformer)."""
     name = (getattr(net, "pretrained_cfg", None) or {}).get("architecture", "")
     if "flexi" not in name and "radio" not in name:
