@@ -11,6 +11,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 from scaling.backbones import build_backbone
+from scaling.counted_flops import counted_flops
 from scaling.data.augment import erase, fit_image
 from scaling.data.batch import Draw, normalise
 from scaling.data.object_views import View, together
@@ -21,7 +22,7 @@ from scaling.tasks.classify import Classify
 from scaling.tasks.segment import Segment
 
 HALF = (0.5, 0.5, 0.5)
-# A model of each family of timm's plain ViTs: they differ in their positions, tokens, norms, pooling and pixels.
+# A model of every family of timm's plain ViTs: they differ in positions, tokens, norms, pooling and pixels.
 FAMILIES = [
     "vit_tiny_patch16_224",  # augreg
     "vit_base_patch16_224_miil",  # bilinear; no pixels' mean is taken off
@@ -49,6 +50,16 @@ FAMILIES = [
     "beitv2_base_patch16_224",
     "eva02_tiny_patch14_224",
     "eva02_base_patch16_clip_224",
+    "beit3_base_patch16_224",
+    "vit_pe_core_tiny_patch16_384",
+    "vit_small_patch16_lingbot",
+    "vit_small_patch16_rope_mixed_224",
+    "vit_srelpos_small_patch16_224",
+    "samvit_base_patch16",
+    "vit_tiny_r_s16_p8_224",  # a small convolutional stem
+    "cait_xxs24_224",
+    "xcit_nano_12_p16_224",
+    "convit_tiny",
 ]
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
@@ -62,10 +73,11 @@ def shallow(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_logits_of_every_family_are_timms_own_on_the_same_pixels(shallow, name):
+def test_logits_of_every_family_are_timms_own_on_the_same_pixels_and_its_flops_are_counted(shallow, name):
     task = Classify(Recipe(backbone=f"timm:{name}", image=32, patch=8, classes=5), 1).eval()
     theirs = shallow(name, img_size=32, patch_size=8, num_classes=5).eval()
-    head = {f"head.{part}": value for part, value in task.head.state_dict().items()}
+    classifier = "head.fc" if name.startswith("samvit") else "head"
+    head = {f"{classifier}.{part}": value for part, value in task.head.state_dict().items()}
     two = {f"head_dist.{part}": value for part, value in task.head.state_dict().items()}  # the mean of both is taken
     theirs.load_state_dict({**task.backbone.net.state_dict(), **head, **(two if "distilled" in name else {})})
     own = resolve_data_config({"input_size": (3, 32, 32), "crop_pct": 1.0}, model=theirs)
@@ -73,6 +85,7 @@ def test_logits_of_every_family_are_timms_own_on_the_same_pixels(shallow, name):
     image_1CHW = torch.from_numpy(PIXELS).permute(2, 0, 1).unsqueeze(0)
     with torch.no_grad():
         torch.testing.assert_close(task(image_1CHW), theirs(seen_1CHW), rtol=1e-4, atol=1e-4)
+    assert counted_flops(task) > 0
 
 
 @pytest.mark.parametrize("name", ["flexivit_small", "vit_tiny_patch16_224", "deit3_small_patch16_224"])
