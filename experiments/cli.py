@@ -170,7 +170,10 @@ def as_yaml(recipe: Recipe) -> str:
 
 def check_writable(results: Path) -> None:
     """Raise BadInput unless a folder `results` is there, or can be made, and can be written; makes nothing."""
-    existing = next(p for p in (results, *results.absolute().parents) if p.exists())
+    try:
+        existing = next(p for p in (results, *results.absolute().parents) if p.exists())
+    except OSError as e:  # such as a name that is too long
+        raise BadInput(f"results folder {str(results)[:80]}: {e.strerror}; name another: --results") from e
     if not existing.is_dir():
         raise BadInput(f"results folder {results}: {existing} is a file; name another: --results")
     if not os.access(existing, os.W_OK | os.X_OK):

@@ -23,12 +23,13 @@ from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
 from experiments.clock import Clock
-from experiments.console import Console, short, told_apart, what_else
+from experiments.console import Console, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
-from scaling.record import CHECKPOINT, LOG, RunRecord
+from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
+from scaling.stopping import as_ctrl_c
 
 STOP_SECONDS = 60  # that a run has to save itself after Ctrl-C
 PATCHES = "16,8,4,2,1"  # of recipes, where nobody says otherwise [px]
@@ -115,10 +116,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if any(recorded(results / run.run_id) is None for run in runs):
         cli.check_writable(results)
-    planned = say_plan(runs, args, settings)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
+    seconds = say_plan(runs, args, settings)
+    as_ctrl_c()
     with Console(names=told_apart(runs)) as console:
-        outcomes = run_all(runs, results, settings, console, planned)
+        outcomes = run_all(runs, results, settings, console, seconds)
     show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
@@ -177,15 +178,15 @@ def run_all(
     results: Path,
     settings: dict[str, Any],
     console: Console,
-    planned: dict[str, float] | None = None,
+    expected: dict[str, float] | None = None,
 ) -> dict[str, Outcome]:
     """Outcomes by run_id. settings["jobs"] at a time; what another process is training is waited for at the end.
-    planned: what each is to train, as say_plan gives it.
+    expected: what each is to train, as say_plan gives it [s].
 
     Raises BadInput where the first run cannot begin: then nothing has been written.
     """
     context = _context()
-    clock = Clock({run_id: seconds / settings["jobs"] for run_id, seconds in (planned or {}).items()})
+    clock = Clock({run_id: seconds / settings["jobs"] for run_id, seconds in (expected or {}).items()})
     outcomes: dict[str, Outcome] = {}
     ours = {run.run_id for run in runs}
     waiting = deque((run, False) for run in runs)  # and whether to wait for another process that has it
@@ -194,7 +195,7 @@ def run_all(
         while waiting or active:
             while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes, ours)):
                 run, wait = next_up
-                outcome = recorded(results / run.run_id, console) or orphaned(run, outcomes)
+                outcome = recorded(results / run.run_id) or orphaned(run, outcomes)
                 if outcome is not None:
                     said = "have" if outcome.status == 0 else "FAIL"
                     console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
@@ -276,15 +277,16 @@ def stop(children: list[Child]) -> None:
         child.process.join(STOP_SECONDS)
 
 
-def recorded(folder: Path, console: Console | None = None) -> Outcome | None:
-    """What the folder's record says; None where the run is to be done, or done again: a damaged record is said."""
+def recorded(folder: Path) -> Outcome | None:
+    """What the folder's record says; None where the run is to be done, or done again: of a damaged record it says so
+    itself then."""
     try:
         return outcome_of(RunRecord.load(folder))
     except FileNotFoundError:
         return None
-    except BadInput as e:
-        if console is not None:
-            console.line(f"{short(folder.name)}: {e}")
+    except NewerRecord as e:
+        return Outcome(1, str(e))
+    except BadInput:
         return None
 
 

@@ -65,7 +65,7 @@ class MicroBatch(L.Callback):
         self.memory = results / MEMORY
         self.micro_batches = 1
         self._key = ""  # by which its size is remembered, once it has been looked for
-        self._loaded: tuple[dict[str, Any], int] | None = None
+        self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         r, world = self.recipe, trainer.world_size
@@ -81,19 +81,26 @@ class MicroBatch(L.Callback):
         return self.recipe.batch // world // self.micro_batches
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
-        device = task.device
-        room = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
+        """The same on every rank: each has its own free memory, and the file of its machine."""
+        device, world = task.device, trainer.world_size
+        room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
         fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
-            return planned
+            return _least(planned, world, device)
         if not costs.recipe_parameters(self.recipe):
             planned = 1  # a model that the cost model does not know is tried from one image up
         name = torch.cuda.get_device_name(device)
-        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, trainer.world_size)
-        known = self._known().get(self._key, 0)
-        found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
-        found = _least(found, trainer.world_size, device)  # every rank the same
+        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, world)
+        known = _least(self._known().get(self._key, 0), world, device)
+        if known in possible:
+            found = known
+        elif world > 1 and getattr(task, "sharded", False):
+            # No trying: a rank that runs out of memory in mid-step leaves the others waiting for its share of weights.
+            found = max((n for n in possible if n <= planned), default=possible[0])
+        else:
+            found = largest(possible, planned, lambda n: _fits(task, self.data, n))
+        found = _least(found, world, device)  # every rank the same
         if trainer.is_global_zero and found != known:
             self._remember(found)
         return found
@@ -115,20 +122,18 @@ class MicroBatch(L.Callback):
 
     # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["micro_batches"] = self.micro_batches
-
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint.get("micro_batches", 1)
+        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
 
 
-def _recount(loops: dict[str, Any], before: int, now: int) -> None:
-    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this."""
+def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
+    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this. A checkpoint is of whole
+    steps; so is what becomes of one that was made in the middle of a step, as earlier versions did: the step is begun
+    again."""
     for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
-        for name, value in counts.items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                steps = -(-value // before)
-                counts[name] = steps * now - (steps * before - value)
+        lag = {name: counts["ready"] - value for name, value in counts.items() if type(value) is int}  # 0 or 1
+        for name, behind in lag.items():
+            counts[name] = max(0, steps * micro_batches - behind)
 
 
 def _free(device: torch.device) -> int:

@@ -1,16 +1,16 @@
 """From run to run: the weights that a finished run leaves, and how the next stage of a chain begins with them."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from scaling.backbones.weights import check_fit, load_state, read_state_dict
+from scaling.checkpoints import put, write
+from scaling.on_disk import damage_of
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, WEIGHTS, RunRecord
 
@@ -19,9 +19,9 @@ KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of 
 
 def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
     """Write folder/weights.pt: all of it or nothing. weights: by KEYS; timm and --weights read it as it is."""
-    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
-    torch.save(weights, temporary)
-    os.replace(temporary, folder / WEIGHTS)
+    temporary = folder / f".{WEIGHTS}.writing"
+    write(weights, temporary)
+    put(temporary, folder / WEIGHTS)
 
 
 def find_start(recipe: Recipe, results: Path) -> Path | None:
@@ -75,6 +75,9 @@ def start_from(task: Any, recipe: Recipe, results: Path) -> None:
 def restore(task: Any, judged: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
     """Give a task the weights that a run of the recipe `judged` was judged by. head: its head's too."""
     source = folder / WEIGHTS
+    if damage := damage_of(source):
+        again = f"delete {folder / RECORD}, and the run's command makes it again from its last checkpoint"
+        raise BadInput(f"{source} is damaged ({damage}); {again}")
     state = read_state_dict(str(source), (KEYS[judged.judged],))
     load_state(task.backbone, state, str(source), compat)
     if head:

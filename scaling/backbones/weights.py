@@ -1,5 +1,6 @@
 """Weights: drawn by name from a seed, or read from a file without ever running what is in it."""
 
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling.backbones import Backbone
+from scaling.on_disk import damage_of
 from scaling.recipe import BadInput
 from scaling.record import WEIGHTS
 
@@ -53,6 +55,8 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
             from safetensors.torch import load_file
 
             return load_file(path)
+        if zipfile.is_zipfile(path) and (damage := damage_of(path)):  # which torch does not look for
+            raise ValueError(damage)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch and safetensors raise many kinds, all of which mean the same to the user
         reason = str(e).splitlines()[0][:200]

@@ -24,7 +24,9 @@ from scaling.sizes import SIZES
 JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
 # What timm reads of a RandAugment; other words it passes over.
 RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(mstd|p)\d*\.?\d+|-t(weights|3aw|3a))*")
-ERASING, DROPPING = 101, 201  # first streams of random numbers; those of augment_batch are 1 to 3, a view's seed is 1
+# First streams of random numbers; those of augment_batch are 1 to 3, a view's seed is 1, 301 and 401 are other files'.
+ERASING, DROPPING = 101, 201
+DROPPING_ON = 1001  # those of the branches after the first hundred
 
 
 def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.ndarray:
@@ -39,7 +41,13 @@ def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.nd
 def dropping(draws: list[Draw], recipe: Recipe) -> Tensor | None:
     """Numbers in [0, 1), a row a draw and a column a branch that may be dropped; None where nothing is dropped."""
     branches = 2 * SIZES[recipe.backbone].depth if recipe.drop_path else 0
-    return torch.from_numpy(uniform(draws, recipe.seed, branches, DROPPING)).float() if branches else None
+    numbers = [uniform(draws, recipe.seed, count, first) for first, count in dropping_streams(branches)]
+    return torch.from_numpy(np.concatenate(numbers, axis=1)).float() if branches else None
+
+
+def dropping_streams(branches: int) -> list[tuple[int, int]]:
+    """The streams of so many branches: the first of each stretch, and how many it has."""
+    return [(DROPPING, min(branches, 100)), (DROPPING_ON, max(0, branches - 100))]
 
 
 def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) -> Tensor:

@@ -16,7 +16,7 @@ from scaling.costs_conditions import workers_for
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
 from scaling.data.order import Stream, steps_per_epoch
-from scaling.data.sets import ImageSet, Sets, batches
+from scaling.data.sets import ImageSet, Sets, batches, deal
 from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
 
@@ -86,14 +86,20 @@ class Images(L.LightningDataModule):
         return self._loader(self.train_set, batch_sampler=order)
 
     def test_dataloader(self) -> DataLoader:
-        """Every test image once, in order."""
+        """This device's share of the test images, each of which one device has, in as many batches as the others."""
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
-        mine = [Draw(0, i) for i in range(rank, len(self.test_set), world)]
-        return self._loader(self.test_set, batch_sampler=batches(mine, batch, self.test_set.sizes))
+        return self._tested(deal(len(self.test_set), batch, self.test_set.sizes, world)[rank])
 
     val_dataloader = test_dataloader
+
+    def first_tested(self, count: int, batch: int) -> DataLoader:
+        """The first `count` test images, or all, in order, at most `batch` at a time: what one device evaluates."""
+        return self._tested(batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
+
+    def _tested(self, numbers: list[list[int]]) -> DataLoader:
+        return self._loader(self.test_set, batch_sampler=[[Draw(0, i) for i in batch] for batch in numbers])
 
     def _loader(self, data: ImageSet, **order: object) -> DataLoader:
         workers = 0 if data.in_memory else self.workers

@@ -18,6 +18,8 @@ from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
 from scaling.optim import adamw
 from scaling.recipe import Recipe
+from scaling.sharding import keep_in_step
+from scaling.step_keys import numpy_key
 
 
 class Classify(L.LightningModule):
@@ -67,7 +69,7 @@ class Classify(L.LightningModule):
         of a step mix alike, and data/order.py deals them so that partners are together."""
         assert self.mixing is not None
         before = np.random.get_state()  # noqa: NPY002  timm's Mixup uses it
-        np.random.seed((self.recipe.seed * 1_000_003 + self.trainer.global_step) % 2**32)  # noqa: NPY002
+        np.random.seed(numpy_key(self.recipe.seed, self.trainer.global_step))  # noqa: NPY002
         try:
             image_BCHW, target_BK = self.mixing(image_BCHW, label_B)
         finally:
@@ -76,7 +78,8 @@ class Classify(L.LightningModule):
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        if not len(batch.label_B):  # a last batch of one image, and that one cannot be decoded
+        keep_in_step(self, min(1, len(batch.label_B)))
+        if not len(batch.label_B):  # none is left for this device, or a batch of one image that cannot be decoded
             return
         logits_BK = self(batch.image_BCHW).float()
         # Weighted by image: the last batch is smaller, and unreadable images may be missing anywhere.
