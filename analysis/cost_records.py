@@ -50,9 +50,8 @@ def _measured(card: Card, folder: Path) -> Measured | None:
     if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
     conditions = conditions_of(machine)
-    devices = int(machine.get("devices", 1) or 1)
-    at_work = devices * (int(machine.get("threads", 1) or 1) if card.cores else 1)
-    micro_batch = int(machine.get("micro_batch", 0)) or recipe.batch
+    devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", recipe.batch)
+    at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
     size = SIZES[recipe.backbone]
     predicted = image_seconds(recipe, card, micro_batch, conditions is not None and conditions.recompute)
     return Measured(
@@ -66,6 +65,12 @@ def _measured(card: Card, folder: Path) -> Measured | None:
         at_work / record.images_per_second / predicted,
         record.wall_time,
     )
+
+
+def _count(machine: Mapping[str, Any], name: str, unsaid: int) -> int:
+    """A number of a record's machine; unsaid where an older record has none."""
+    value = machine.get(name)
+    return value if isinstance(value, int) and value > 0 else unsaid
 
 
 def _is_of(card: Card, machine: Mapping[str, Any]) -> bool:

@@ -6,7 +6,6 @@ python experiments/sweep.py shapes.table5 --results DIR
 Finished runs are skipped and cut-off ones resumed, so the same command goes on after any interruption.
 """
 
-import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,17 +17,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
+from experiments.clock import Clock
 from experiments.console import Console, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
-from scaling import costs
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
@@ -119,26 +116,28 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if any(recorded(results / run.run_id) is None for run in runs):
         cli.check_writable(results)
-    say_plan(runs, args, settings)
+    seconds = say_plan(runs, args, settings)
     as_ctrl_c()
     with Console(names=told_apart(runs)) as console:
-        outcomes = run_all(runs, results, settings, console)
+        outcomes = run_all(runs, results, settings, console, seconds)
     show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
-def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> None:
-    """Print what the runs without a record will take. Raises BadInput where that is above the limit, without --yes."""
+def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
+    """Print what the runs without a record will take. Returns what each will train, by run_id [s]; nan: not known.
+
+    Raises BadInput where all of it is above the limit, without --yes."""
     from experiments import forecast, plan_text
 
     left = [run for run in runs if recorded(Path(args.results) / run.run_id) is None]
     if not left:
-        return
+        return {}
     try:
         on = forecast.device_of(settings, Path(args.results))
     except BadInput as e:
         print(f"no plan: {e}")
-        return
+        return {}
     found = forecast.chains(left, on)
     its = [one for chain in found for one in chain.runs]
     plan_text.print_lines([*plan_text.sweep_table(found, on), *plan_text.notes(its, on, what="left to do")])
@@ -149,6 +148,7 @@ def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) 
             f"the plan is {took}, above the limit of {args.limit:g} h; --yes begins it, --limit sets another, and "
             "larger patches or fewer --epochs take less"
         )
+    return {one.run.run_id: 3600 * one.hours / max(1, forecast.conditions(one.run, on).threads) for one in its}
 
 
 def jobs(asked: int, accelerator: str) -> int:
@@ -173,12 +173,20 @@ class Child(NamedTuple):
     began: float
 
 
-def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console: Console) -> dict[str, Outcome]:
+def run_all(
+    runs: list[Recipe],
+    results: Path,
+    settings: dict[str, Any],
+    console: Console,
+    expected: dict[str, float] | None = None,
+) -> dict[str, Outcome]:
     """Outcomes by run_id. settings["jobs"] at a time; what another process is training is waited for at the end.
+    expected: what each is to train, as say_plan gives it [s].
 
     Raises BadInput where the first run cannot begin: then nothing has been written.
     """
-    context, clock = _context(), Clock()
+    context = _context()
+    clock = Clock({run_id: seconds / settings["jobs"] for run_id, seconds in (expected or {}).items()})
     outcomes: dict[str, Outcome] = {}
     ours = {run.run_id for run in runs}
     waiting = deque((run, False) for run in runs)  # and whether to wait for another process that has it
@@ -280,33 +288,6 @@ def recorded(folder: Path) -> Outcome | None:
         return Outcome(1, str(e))
     except BadInput:
         return None
-
-
-class Clock:
-    """Predicts what runs take from what others of the same backbone took: a start-up and a time per FLOP."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, list[tuple[float, float]]] = {}  # backbone -> FLOPs and seconds of its runs
-
-    def add(self, run: Recipe, seconds: float) -> None:
-        self.done.setdefault(run.backbone, []).append((weight(run), seconds))
-
-    def eta(self, left: list[Recipe]) -> float:
-        """Seconds for the runs that are left; nan while there is too little to go by."""
-        return sum(self._seconds(run) for run in left)
-
-    def _seconds(self, run: Recipe) -> float:
-        """By least squares; nan where the runs are too near each other to tell start-up from speed."""
-        x, y = np.array(self.done.get(run.backbone, [(0.0, 0.0)])).T
-        if x.max() < 1.5 * x.min() or not x.all():
-            return math.nan
-        slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))
-        return max(0.0, float(y.mean() - slope * x.mean())) + slope * weight(run)
-
-
-def weight(run: Recipe) -> float:
-    """FLOPs of a run's training, up to the number of images where the recipe leaves that to the data."""
-    return costs.recipe_training_flops(run, run.train_images or 1)
 
 
 def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path, done: set[str]) -> None:

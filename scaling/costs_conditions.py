@@ -38,7 +38,8 @@ def conditions_of(machine: Mapping[str, Any]) -> Conditions | None:
     found = Conditions(*(machine[name] for name in Conditions._fields))
     if found.device != "cpu":
         found = found._replace(threads=0)
-    usual = found.workers == workers_for(int(machine.get("cores", 0)))
+    cores = machine.get("cores")
+    usual = isinstance(cores, int) and found.workers == workers_for(cores)
     return found._replace(workers=-1) if usual else found
 
 

@@ -92,6 +92,12 @@ def test_a_plan_says_how_many_records_it_left_out_and_in_what_they_differ(tmp_pa
     assert "corrected by 1 record of this card, x3.00" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_record_that_says_nonsense_of_its_machine_stops_no_plan(tmp_path):
+    slow(BASE, tmp_path, **{**GPU, "devices": "two", "micro_batch": None, "cores": "many", "threads": [1]})
+    (found,) = measured_on(A100, tmp_path)
+    assert found.devices == 1
+
+
 def test_a_run_on_the_processor_of_a_machine_with_a_gpu_is_no_run_of_the_gpu(tmp_path):
     slow(BASE, tmp_path, **GPU, device="cpu", processor="some processor")
     assert measured_on(A100, tmp_path) == []
