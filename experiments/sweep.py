@@ -29,6 +29,7 @@ from experiments.console import Console, short, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
 from scaling import costs
+from scaling.identity import folder_of, recorded_id, settled
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, RunRecord
@@ -111,17 +112,25 @@ def main(argv: list[str] | None = None) -> int:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
     if args.dry_run:
-        for run in runs:
-            state = recorded(results / run.run_id)
-            begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
+        for run in settled(runs, results, read=False).values():
+            folder = folder_of(run, results)
+            state = recorded(folder)
+            begun = "resume" if (folder / CHECKPOINT).exists() else "run"
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
     cli.check_writable(results)
-    say_plan(runs, args, settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
+    named = settled(runs, results, say=print)
+    runs = list({run.run_id: run for run in named.values()}.values())
+    say_plan(runs, args, settings)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console)
-    show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
+    ordinary, studies = planned(args)
+    ordinary, studies = (
+        [named[run.run_id] for run in ordinary],
+        {name: [named[run.run_id] for run in its] for name, its in studies.items()},
+    )
+    show(ordinary, studies, results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
@@ -129,7 +138,7 @@ def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) 
     """Print what the runs without a record will take. Raises BadInput where that is above the limit, without --yes."""
     from experiments import forecast, plan_text
 
-    left = [run for run in runs if recorded(Path(args.results) / run.run_id) is None]
+    left = [run for run in runs if recorded(folder_of(run, Path(args.results))) is None]
     if not left:
         return
     try:
@@ -185,7 +194,7 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
         while waiting or active:
             while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes, ours)):
                 run, wait = next_up
-                outcome = recorded(results / run.run_id, console) or orphaned(run, outcomes)
+                outcome = recorded(folder_of(run, results), console) or orphaned(run, outcomes)
                 if outcome is not None:
                     said = "have" if outcome.status == 0 else "FAIL"
                     console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
@@ -318,13 +327,15 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     from analysis.sweep_tables import print_sweep
 
     frame = load(results)
+    every = [*ordinary, *(run for its in studies.values() for run in its)]
+    called = {run.run_id: recorded_id(run, results) for run in every}
     if done.intersection(laws):
-        its = frame[frame.run_id.isin(laws)]
+        its = frame[frame.run_id.isin([called[run_id] for run_id in laws])]
         print_sweep(its)
         fit_laws.report(its, results / "analysis")
     for name, ids in wanted.items():
         if done.intersection(ids):
-            report(frame, name, ids, results / "analysis")
+            report(frame, name, [called[run_id] for run_id in ids], results / "analysis")
 
 
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:
