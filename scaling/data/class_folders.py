@@ -23,8 +23,10 @@ DIGITS = re.compile(r"(\d+)")
 
 
 def natural_key(text: str) -> list[str | int]:
-    """By which 2 comes before 10; timm.utils.misc.natural_key."""
-    return [int(part) if part.isdecimal() else part for part in DIGITS.split(text.lower())]
+    """By which 2 comes before 10; timm.utils.misc.natural_key. Every second part is a number."""
+    parts: list[str | int] = list(DIGITS.split(text.lower()))
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 class _Classes:
@@ -48,7 +50,8 @@ class ClassFolder(_Classes):
 
     def __init__(self, folder: Path) -> None:
         files, lines = files_below(folder, ENDINGS)
-        files.sort(key=lambda name: (natural_key(f"/{name}"), name))
+        files.sort()
+        files.sort(key=natural_key)
         super().__init__([(name, name.rpartition("/")[0].rpartition("/")[2]) for name in files])
         self.folder, self.lines = str(folder), lines
         if not files:
@@ -69,7 +72,7 @@ class ClassTar(_Classes):
     def __init__(self, path: Path) -> None:
         with tarfile.open(path, "r:") as tar:
             found = sorted(_members(tar), key=lambda member: natural_key(member[0]))
-        super().__init__([(name, label) for name, label, _, _ in found])
+        super().__init__([(posixpath.normpath(name), label) for name, label, _, _ in found])
         self.path = str(path)
         self._places = np.array([place for *_, first, size in found for place in (first, size)], np.int64).reshape(
             -1, 2

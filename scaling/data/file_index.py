@@ -27,6 +27,7 @@ from scaling.record import write_atomically
 FOLDER = ".index"  # in a results folder
 VERSION = 1  # of the tables there
 WIDTH = 16  # of a digest [bytes]
+PART, CUT = 1024, 32  # files that are handed to threads at a time, and to one of them
 MANY = 20_000  # files to be read that are worth a word
 Say = Callable[[str], None]
 
@@ -163,9 +164,9 @@ def _in_threads(examine: Callable[[int], Facts], indices: list[int]) -> Iterator
     """On all cores, in order; some hundred at a time, so that a million files are not a million waiting tasks."""
     workers = min(16, (os.cpu_count() or 1) + 2)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for first in range(0, len(indices), 1024):
-            part = indices[first : first + 1024]
-            cuts = [part[n : n + 32] for n in range(0, len(part), 32)]
+        for first in range(0, len(indices), PART):
+            part = indices[first : first + PART]
+            cuts = [part[n : n + CUT] for n in range(0, len(part), CUT)]
             for found in pool.map(lambda cut: [examine(i) for i in cut], cuts):
                 yield from found
 
