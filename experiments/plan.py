@@ -15,7 +15,7 @@ from experiments import budget, cli, plan_text, sweep
 from experiments.forecast import Chain, Device, chains, device_of
 from experiments.plan_text import print_lines
 from scaling.costs_cards import CARDS, CPU
-from scaling.identity import folder_of, settled
+from scaling.identity import folder_of
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECORD
 
@@ -53,7 +53,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.print_recipe:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
-    runs = list(settled(runs, Path(args.results), read=False).values())
     on = device_of(cli.settings(args), Path(args.results), args.gpu)
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.recipe import BadInput, Recipe
-from scaling.recipe_identity import bare, is_file, last_name, says_what
+from scaling.recipe_identity import bare, is_address, is_file, last_name, says_what
 from scaling.record import CHECKPOINT, RECIPE, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def _weights_digest(recipe: Recipe, known: Known, read: bool) -> str:
     """The fingerprint of the file of weights, fetched where it is an address; empty for those of timm, which have a
     name, and for none."""
     source = recipe.weights
-    if not source or source.startswith("timm:"):
-        return ""
     if not is_file(source):
+        return ""
+    if is_address(source):
         if not read:
             return ""
         from scaling.backbones.weights import _fetched

@@ -378,11 +378,19 @@ class Recipe:
         """The one JSON text of what this recipe is: sorted keys, no spaces; equal recipes give equal texts. Where the
         data and the weights lie is no part of it once their content is known (scaling/identity.py)."""
         places = {"data_root": self.data_digest, "weights": self.weights_digest}
-        return _as_json({**self._said(), **{name: "" for name, digest in places.items() if digest}})
+        nowhere = {name: "" for name, digest in places.items() if digest}
+        return _as_json({**self._said(), **nowhere, "data": self._data_name})
 
     def complete_json(self) -> str:
         """As canonical_json, and where data and weights lie: what recipe.json has."""
         return _as_json(self._said())
+
+    @property
+    def _data_name(self) -> str:
+        """The data set's name; of a Hugging Face data set on disk whose content is known, the last part of its path."""
+        prefix, _, path = self.data.partition("/")
+        on_disk = prefix == "hfds" and path.startswith(("/", ".", "~"))
+        return f"{prefix}/{path.rstrip('/').rpartition('/')[2]}" if on_disk and self.data_digest else self.data
 
     def _said(self) -> dict[str, Any]:
         """Field names to values, without those that came later and are at their defaults."""
@@ -400,7 +408,7 @@ class Recipe:
     @property
     def run_id(self) -> str:
         """Readable slug task-data-[stage-]backbone-px-patch-seed, then 8 hex digits of the canonical JSON's SHA-256."""
-        data = "-".join(filter(None, [self.data.replace("/", "_"), self.stage]))
+        data = "-".join(filter(None, [self._data_name.replace("/", "_"), self.stage]))
         digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()[:8]
         return f"{self.task}-{data}-{_slug(self.backbone)}-{self.image}px-p{self.patch}-s{self.seed}-{digest}"
 
@@ -412,7 +420,7 @@ class Recipe:
         if (before := self.predecessor) is not None:
             values["start"] = before.group
         digest = hashlib.sha256(_as_json(values).encode()).hexdigest()[:8]
-        return f"{self.task}-{self.data.replace('/', '_')}-{_slug(self.backbone)}-{self.image}px-{digest}"
+        return f"{self.task}-{self._data_name.replace('/', '_')}-{_slug(self.backbone)}-{self.image}px-{digest}"
 
 
 def _as_json(values: dict[str, Any]) -> str:

@@ -16,7 +16,12 @@ def says_what(data: str) -> bool:
 
 
 def is_file(weights: str) -> bool:
-    return bool(weights) and not weights.startswith((TIMM, "hf:", "https://"))
+    """Whether weights are a file, here or at an address: those of timm have a name."""
+    return bool(weights) and not weights.startswith(TIMM)
+
+
+def is_address(weights: str) -> bool:
+    return weights.startswith(("hf:", "https://"))
 
 
 def bare(recipe: Recipe) -> Recipe:
@@ -58,7 +63,7 @@ def groups(recipes: Sequence[Recipe]) -> list[str]:
 
 def _by_name(recipe: Recipe) -> str:
     """A group's name by what `bare` leaves, and by the last names of paths that say what lies there."""
-    weights = last_name(recipe.weights) if is_file(recipe.weights) else recipe.weights
+    weights = recipe.weights if is_address(recipe.weights) else last_name(recipe.weights)
     root = "" if says_what(recipe.data) else last_name(recipe.data_root)
     return replace(bare(recipe), data_root=root, weights=weights).group
 

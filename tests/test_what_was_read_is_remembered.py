@@ -1,5 +1,6 @@
 """A start reads the files that no start has read before, and those that have changed since; no other."""
 
+import io
 import json
 import os
 import tarfile
@@ -14,6 +15,7 @@ from PIL import Image
 
 from scaling.data import coco_files, file_index, files, scene_files
 from scaling.data.module import Images
+from scaling.identity import settled
 from scaling.recipe import BadInput, Recipe
 from tests.pictures import BAD_FILES, picture, write_classes
 
@@ -103,6 +105,56 @@ def test_the_second_start_reads_no_file(tmp_path, data, recipe, examined, road, 
     assert examined == []
     assert (len(second.train_set), len(second.test_set)) == (len(first.train_set), len(first.test_set)) == (24, 12)
     assert list(second.test_set.sizes) == list(first.test_set.sizes)
+
+
+def to_parquet(data, where):
+    """A Hugging Face data set on disk."""
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    where.mkdir(parents=True)
+    for split in ("train", "test"):
+        paths = sorted((data / split).rglob("*.jpg"))
+        rows = {
+            "image": [{"bytes": path.read_bytes(), "path": None} for path in paths],
+            "label": [CLASSES.index(path.parent.name) for path in paths],
+        }
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(where / f"{split}.parquet")
+
+
+def test_a_hugging_face_data_set_is_read_once_and_known_wherever_it_lies(tmp_path, data, recipe, examined):
+    to_parquet(data, tmp_path / "a" / "pets")
+    to_parquet(data, tmp_path / "b" / "pets")
+    results, found = tmp_path / "results", []
+    for place in ("a", "b"):
+        here = replace(recipe, data=f"hfds/{tmp_path / place / 'pets'}", data_root=str(tmp_path / f"cache {place}"))
+        found.append(settled([here], results)[here.run_id])
+        assert len(examined) == N
+        examined.clear()
+        start(found[-1], results)
+        assert examined == []
+    assert found[0].run_id == found[1].run_id
+    assert str(tmp_path) not in found[0].canonical_json()
+
+
+def test_shards_are_read_once(tmp_path, data, recipe, examined):
+    pytest.importorskip("webdataset")
+    (tmp_path / "shards").mkdir()
+    info = {}
+    for split in ("train", "test"):
+        with tarfile.open(tmp_path / "shards" / f"{split}-0.tar", "w") as tar:
+            for i, path in enumerate(sorted((data / split).rglob("*.jpg"))):
+                label = str(CLASSES.index(path.parent.name)).encode()
+                for ending, content in (("cls", label), ("jpg", path.read_bytes())):
+                    member = tarfile.TarInfo(f"{i}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        info[split] = {"name": split, "filenames": [f"{split}-0.tar"], "shard_lengths": [i + 1], "num_samples": i + 1}
+    (tmp_path / "shards" / "_info.json").write_text(json.dumps({"splits": info}))
+    recipe = replace(recipe, data="wds/pets", data_root=str(tmp_path / "shards"))
+    for read in (N, 0):
+        start(recipe, tmp_path / "results")
+        assert len(examined) == read
+        examined.clear()
 
 
 def test_of_a_folder_of_thousands_nothing_is_opened_at_the_second_start(tmp_path, data, recipe, examined, monkeypatch):

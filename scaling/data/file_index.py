@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ FOLDER = ".index"  # in a results folder
 VERSION = 1  # of the tables there
 WIDTH = 16  # of a digest [bytes]
 PART, CUT = 1024, 32  # files that are handed to threads at a time, and to one of them
+SECONDS = 60.0  # after which what was read is written down
 MANY = 20_000  # files to be read that are worth a word
 Say = Callable[[str], None]
 
@@ -112,10 +114,14 @@ def look(files: Examined, indices: np.ndarray, results: Path | None, say: Say | 
         todo = np.flatnonzero(~fresh_N)
         if say is not None and len(todo) >= MANY:
             say(f"reading {len(todo)} {files.split} files, once: what is found is remembered in {path or 'nothing'}")
+        saved = time.monotonic()
         try:
             for n, facts in zip(todo.tolist(), _in_threads(files.examine, indices[todo].tolist()), strict=False):
                 _put(seen, n, facts)
                 fresh_N[n] = bool(facts.digest)
+                if path is not None and time.monotonic() - saved > SECONDS:
+                    _remember(path, seen, fresh_N, files.file_names)
+                    saved = time.monotonic()
         finally:
             if path is not None and len(todo):
                 _remember(path, seen, fresh_N, files.file_names)

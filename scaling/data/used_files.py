@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from scaling.data import coco_files, files, scene_files
-from scaling.data.file_index import Examined, Say, fingerprint, known, look
+from scaling.data.file_index import FOLDER, Examined, Say, fingerprint, known, look
 from scaling.recipe import BadInput, Recipe
 
 
 def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | None = None) -> str:
     """16 hex digits; empty where there are no such files here, or, without read, where one has not been read before.
     Raises BadInput, with read, for what is wrong with them."""
+    if not read and not (Path(results) / FOLDER).is_dir():
+        return ""
     try:
         if not recipe.data.startswith("hfds/"):
             files.find_root(recipe.data_root)
