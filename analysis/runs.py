@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scaling.recipe import BadInput, Recipe
-from scaling.recipe_identity import groups
+from scaling.recipe_identity import groups, is_open
 from scaling.record import HEADLINES, RECIPE, RECORD, RunRecord
 
 FIELDS = [f.name for f in dataclasses.fields(Recipe)]
@@ -58,8 +58,13 @@ def load(results: str | Path) -> pd.DataFrame:
     others = {name: recipe for name in (*unfinished, *corrupt) if (recipe := _recipe(folder / name)) is not None}
     recipes = [*(Recipe.from_dict(record.recipe) for record in records.values()), *others.values()]
     grouped, families = groups(recipes), groups([_plain(recipe) for recipe in recipes])
+    digests = {
+        group: {"data_digest": recipe.data_digest, "weights_digest": recipe.weights_digest}
+        for recipe, group in zip(recipes, grouped, strict=True)
+        if not is_open(recipe)
+    }
     rows = [
-        {**row(record, run), "group": group, "family": family}
+        {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
         for (run, record), group, family in zip(records.items(), grouped, families, strict=False)
     ]
     if not (rows or unfinished or corrupt):

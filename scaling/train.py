@@ -136,7 +136,7 @@ def train(
     folder = folder_of(recipe, results)
     record = recorded(folder)
     if record is None:
-        record = _begin(recipe, results, settings, report, wait)
+        record, folder = _begin(recipe, results, settings, report, wait), results / recipe.run_id
     if record.status == "finished" and is_first_process():
         if settings.save_predictions:
             draw_predictions(recipe, folder, settings.save_predictions, task, report)

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from analysis.compare import series
 from analysis.groups import own_groups
 from analysis.runs import load
-from experiments import cli, studies, sweep
+from experiments import cli, run, studies, sweep
 from experiments.chain import linked
 from scaling import train as training
 from scaling.backbones import build_backbone
@@ -49,10 +50,10 @@ def test_recipes_on_shapes_have_the_names_that_they_always_had():
         if name.startswith("shapes."):
             for patch in (16, 8, 4, 2, 1):
                 for seed in (0, 1):
-                    found |= {run.run_id: run.group for run in cli.resolve(name, patch, {"seed": seed})}
+                    found |= {one.run_id: one.group for one in cli.resolve(name, patch, {"seed": seed})}
     for name in studies.STUDIES:
         if name.startswith("shapes"):
-            found |= {run.run_id: run.group for run in studies.resolve(name, [], {})}
+            found |= {one.run_id: one.group for one in studies.resolve(name, [], {})}
     text = "\n".join(f"{run_id} {group}" for run_id, group in sorted(found.items()))
     assert len(found) == 70
     assert (
@@ -236,6 +237,7 @@ def test_old_and_new_runs_of_one_law_are_of_one_group(tmp_path, recipe):
     frame = load(results)
     assert frame["group"].nunique() == frame["family"].nunique() == 1
     assert frame["group"].iloc[0] == identified(recipe, results).group
+    assert len({series(row) for row in frame.to_dict("records")}) == 1
     ((group,), refused) = own_groups(frame)
     assert (group.patches, refused) == (3, {})
 
@@ -302,7 +304,17 @@ def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):
     assert any(f"call it {tiny.run_id}" in text for text in said)
 
 
-# Commands on a machine without the data
+# Commands
+
+
+def test_what_print_recipe_shows_of_a_run_is_read_again_without_its_fingerprints(tmp_path, capsys):
+    (recipe,) = cli.resolve("ade20k.adventurer_tiny", 8, {})
+    known = replace(recipe.predecessor, data_digest="0123456789abcdef")
+    folder = training.open_run(replace(recipe, data_digest="0123456789abcdef", start=known.canonical_json()), tmp_path)
+    assert run.main([str(folder), "--print-recipe"]) == 0
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    again, _ = run.arguments(["ade20k.adventurer_tiny", f"--config={tmp_path / 'printed.yaml'}"])
+    assert again == [recipe]
 
 
 def test_a_dry_run_goes_by_what_is_recorded_and_reads_nothing(tmp_path, recipe, capsys):

@@ -135,6 +135,6 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[str], list
                 name = f"{below}{entry.name}"
                 if entry.is_dir():
                     (links if entry.is_symlink() else folders).append(f"{name}/")
-                elif posixpath.splitext(entry.name)[1].lower() in endings:
+                elif name.lower().endswith(endings) and posixpath.splitext(entry.name)[1]:
                     found.append(name)
     return found, lines
