@@ -21,7 +21,8 @@ SEEN = {"segmentation": "segments", "detection-bbox": "boxes", "detection-mask":
 MIXED = ("refuse", "together", "apart")
 MADE = {"commit": "git_commit", "torch": "version_torch", "on": "machine_processor", "GPUs": "machine_gpus"}
 KNOWN = ("task", "data", "backbone", "head", "image")
-FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", "weights", "data_root")  # told elsewhere
+PLACES = ("data_root", "data_digest", "weights", "weights_digest")
+FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", *PLACES)  # told elsewhere
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ def _own(key: str, name: str, runs: pd.DataFrame, frame: pd.DataFrame) -> Group:
     failed = frame[(frame["group"].isin(runs["group"].unique())) & (frame["status"] == "failed")]
     gone = [f"{run.run_id}: failed ({run.failure})" for run in failed.itertuples()]
     gone += [f"{run}: a test loss of 0, which has no logarithm" for run in flat]
-    stem = str(first["group"]).rsplit("-", 1)[0]
-    gone += [f"{run}: not finished" for run in frame.attrs.get("unfinished", []) if run.startswith(stem + "-")]
-    gone += [f"{run}: corrupt record" for run in frame.attrs.get("corrupt", {}) if run.startswith(stem + "-")]
+    ours, of = set(runs["group"]), frame.attrs.get("groups", {})
+    gone += [f"{run}: not finished" for run in frame.attrs.get("unfinished", []) if of.get(run) in ours]
+    gone += [f"{run}: corrupt record" for run in frame.attrs.get("corrupt", {}) if of.get(run) in ours]
     return Group(
         name=name,
         key=key,

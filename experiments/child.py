@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scaling.first_line import first_line
+from scaling.identity import folder_of
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import HEADLINES, LOG, RunRecord
@@ -35,7 +36,7 @@ def run_quietly(
 
     wait: for another process that is training this run, instead of leaving it alone.
     """
-    folder = results / recipe.run_id
+    folder = folder_of(recipe, results)
     try:  # by itself: the handlers below need what it imports
         from scaling.train import Elsewhere, Settings, Stopped, hush, train
     except KeyboardInterrupt:

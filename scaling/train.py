@@ -28,6 +28,7 @@ from scaling.costs_conditions import threads_for
 from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
 from scaling.first_line import first_line
+from scaling.identity import folder_of, renamed, settled
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
@@ -99,7 +100,7 @@ def open_run(recipe: Recipe, results: Path) -> Path:
     folder = Path(results) / recipe.run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RECIPE, recipe.canonical_json() + "\n")
+        write_atomically(folder / RECIPE, recipe.complete_json() + "\n")
     except OSError as e:
         raise BadInput(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
     return folder
@@ -126,7 +127,8 @@ def train(
     report: Report = lambda event: None,
     wait: float = 0,
 ) -> RunRecord:
-    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record.
+    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record (also
+    one that lies in a folder of another name).
 
     report is called with progress.Event values; wait: seconds to wait for another process that has the run, -1 without
     end. Raises BadInput (nothing was written), Elsewhere, Stopped (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1; the run can be
@@ -139,12 +141,14 @@ def train(
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     if settings.export_coco and not hasattr(task, "as_coco"):
         raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
-    record = recorded(results / recipe.run_id)
+    recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
+    folder = folder_of(recipe, results)
+    record = recorded(folder)
     if record is None:
         with stopping.at_once():
-            record = _begin(recipe, results, settings, report, wait)
+            record, folder = _begin(recipe, results, settings, report, wait), results / recipe.run_id
     if record.status == "finished" and is_first_process():
-        folder, place = results / recipe.run_id, _place(recipe, settings, record)
+        place = _place(recipe, settings, record)
         if settings.save_predictions:
             draw_predictions(recipe, folder, settings.save_predictions, task, place, report)
         if settings.export_coco:
@@ -180,8 +184,10 @@ def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
     # How many devices "auto" is, only Lightning will know; one is enough to find most of what can be wrong.
     world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
     check_sizes(recipe, world, settings.micro_batch)
-    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers())
-    data.prepare()
+    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
+    data.prepare(lambda text: report(Event("note", text=text)))
+    for line in (*data.lines, *renamed(recipe, results)):
+        report(Event("note", text=line))
     torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
     parts = _build(recipe, results, settings, data, report)
     folder = open_run(recipe, results)

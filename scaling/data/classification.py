@@ -4,6 +4,7 @@ What fits in memory is decoded once and served from there; the rest is read by w
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,8 +16,8 @@ from torch.utils.data import Dataset
 from scaling.data import shapes
 from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
-from scaling.data.files import Files, agree, in_threads, without_bad
-from scaling.data.order import subset
+from scaling.data.file_index import Say, Seen, fingerprint, look
+from scaling.data.files import Files, in_threads, used, without_bad
 from scaling.data.sets import TEST, Sets
 from scaling.pixels import pixels_of
 from scaling.recipe import VIEWS, BadInput, Recipe
@@ -119,19 +120,20 @@ def _batch(
     return Batch(erased_BCHW, label_B, skipped, dropping(draws, recipe))
 
 
-def open_sets(recipe: Recipe) -> Sets:
-    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
+    can be wrong with them."""
     r = recipe
     if r.rand_augment:
         check_rand_augment(r.rand_augment)
     if r.data == "shapes":
         drawn_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
         return Sets(drawn_set, _shapes(r, "test", r.test_images or SHAPES_TEST, TEST), shapes.CLASSES)
-    kind = r.data if "/" in r.data else ""
-    train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
-    agree(train, test, r.classes)
-    train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
-    return Sets(train_set, _read(test, r, subset(len(test), r.test_images), TEST), tuple(train.names))
+    (train, of_train), (test, of_test) = used(r)
+    ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
+    train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
+    content = fingerprint(((train, ours), (test, theirs)))
+    return Sets(train_set, test_set, tuple(train.names), content, (*train.lines, *test.lines))
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
@@ -163,8 +165,8 @@ def drawn(recipe: Recipe, split: str, n: int, instances: bool = False) -> Iterat
         yield part, shapes.render(0, np.arange(part.start, part.stop), recipe.image, recipe.objects, split, instances)
 
 
-def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> InMemory | OnDisk:
-    """Decode all of it where it fits in memory; else look at both ends of every file, and read as we go."""
+def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen: Seen) -> InMemory | OnDisk:
+    """Decode all of it where it fits in memory; else go by what is known of every file, and read as we go."""
     if augment not in VIEWS and len(indices) * 3 * recipe.image**2 <= MEMORY_LIMIT:
 
         def decode(i: int) -> tuple[np.ndarray, int]:
@@ -176,6 +178,6 @@ def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> In
         image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
         label_N = torch.tensor([label for _, (_, label) in good])
         return InMemory(image_NCHW, label_N, recipe, augment, len(indices) - len(good))
-    ends = list(zip(indices.tolist(), in_threads(files.check, indices), strict=True))
+    ends = list(zip(indices.tolist(), seen.errors(), strict=True))
     kept = np.array([i for i, _ in without_bad(ends, recipe.bad_images, files.split)])
     return OnDisk(files, kept, recipe, augment, len(indices) - len(kept))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.data.file_index import stamp
 from scaling.first_line import first_line
 from scaling.recipe import BadInput
 
@@ -34,6 +35,8 @@ class Shards:
         self._places = np.concatenate([places for places, _ in tables])
         self._names = np.concatenate([names for _, names in tables])
         self.labels = self._places["label"][self._places["label"] != NONE]
+        shards = self._places["shard"].tolist()
+        self.names = [f"{paths[s].name}/{n.decode(errors='replace')}" for s, n in zip(shards, self._names, strict=True)]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -51,7 +54,13 @@ class Shards:
 
     def filename(self, i: int) -> str:
         """The shard's name and the image's in it."""
-        return f"{self._paths[self._places['shard'][i]].name}/{self._names[i].decode(errors='replace')}"
+        return self.names[i]
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """As in file_index.py: the shard's, and where in it an image lies; its label is elsewhere in the shard."""
+        places = self._places[indices]
+        shard_S2 = np.array([stamp(path) for path in self._paths], np.int64).reshape(-1, 2)
+        return np.column_stack([shard_S2[places["shard"]], places["offset"], places["label"]])
 
 
 def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
