@@ -82,6 +82,8 @@ def _wrong_with(path: Path, run_id: str) -> str:
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if missing := [name for name in HELD if name not in held]:
             return f"it has no {', '.join(missing)}"
-    except Exception as e:
+    except Exception as e:  # a damaged file fails in as many ways as there are bytes
+        if isinstance(e, MemoryError) or "allocate memory" in str(e):  # which is not the file's fault
+            raise
         return first_line(e)
     return "" if held["run_id"] == run_id else f"it belongs to {held['run_id']}"

@@ -192,6 +192,27 @@ def test_a_full_disk_is_named_with_the_file_and_nothing_half_written_is_left(tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_write_that_fails_names_the_file(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        on_disk.write_atomically(tmp_path / "curve.csv", "step\n")
+    assert caught.value.filename == str(tmp_path / "curve.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(cut, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("unable to mmap 8 bytes from file: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "load", failing)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        checkpoints.newest(cut, lambda text: None)
+    assert (cut / CHECKPOINT).exists()
+
+
 def test_what_dead_processes_have_left_is_removed_at_the_next_start(cut):
     left = [".weights.pt.4711", ".curve.csv.abc", ".record.json.xyz", "last.writing", ".weights.pt.writing"]
     for name in left:

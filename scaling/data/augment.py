@@ -44,13 +44,15 @@ def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.nd
 def dropping(draws: list[Draw], recipe: Recipe) -> Tensor | None:
     """Numbers in [0, 1), a row a draw and a column a branch that may be dropped; None where nothing is dropped."""
     branches = 2 * SIZES[recipe.backbone].depth if recipe.drop_path else 0
+    if not branches:
+        return None
     numbers = [uniform(draws, recipe.seed, count, first) for first, count in dropping_streams(branches)]
-    return torch.from_numpy(np.concatenate(numbers, axis=1)).float() if branches else None
+    return torch.from_numpy(np.concatenate(numbers, axis=1)).float()
 
 
 def dropping_streams(branches: int) -> list[tuple[int, int]]:
     """The streams of so many branches: the first of each stretch, and how many it has."""
-    return [(DROPPING, min(branches, 100)), (DROPPING_ON, max(0, branches - 100))]
+    return [(first, n) for first, n in ((DROPPING, min(branches, 100)), (DROPPING_ON, branches - 100)) if n > 0]
 
 
 def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) -> Tensor:
