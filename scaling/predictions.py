@@ -77,11 +77,18 @@ def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Pla
 
 
 def _said(module: Any, what: str, data: Images, count: int, place: Place, *more: Any) -> Iterator[Any]:
-    """What this method of a task says of the first test images that can be read, batch by batch."""
+    """What this method of a task says of the first test images that can be read, batch by batch. Raises BadInput where
+    the device's memory does not hold as many."""
     mixed = place.precision == "bf16-mixed"
     for batch in data.first_tested(count, place.images):
         if not len(batch.image_BCHW):
             continue
-        with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
-            said = getattr(module, what)(move_data_to_device(batch, place.device), *more)
+        try:
+            with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
+                said = getattr(module, what)(move_data_to_device(batch, place.device), *more)
+        except torch.OutOfMemoryError as e:  # the run may have been made on another device
+            fewer = f"fewer: --micro-batch {place.images // 2}" if place.images > 1 else "another: --accelerator cpu"
+            raise BadInput(
+                f"{place.images} image(s) at a time are too many for this device's memory; take {fewer}"
+            ) from e
         yield said

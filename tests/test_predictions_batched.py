@@ -13,7 +13,7 @@ from PIL import Image
 from scaling import predictions
 from scaling import train as train_module
 from scaling.predictions import Place, draw_predictions, export_detections
-from scaling.recipe import Recipe
+from scaling.recipe import BadInput, Recipe
 from scaling.record import WEIGHTS
 from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
@@ -125,6 +125,16 @@ def test_images_and_weights_are_on_the_runs_device_and_in_its_precision(run, tin
     draw_predictions(tiny, run, 5, Asked, Place(torch.device("meta"), "bf16-mixed", 2, 0), lambda event: None)
     assert len(shown(run)) == 5
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(("images", "wanted"), [(6, "--micro-batch 3"), (1, "--accelerator cpu")])
+def test_too_many_images_for_the_memory_are_told_with_what_would_do(run, tiny, monkeypatch, images, wanted):
+    def full(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Asked, "pictures", full)
+    with pytest.raises(BadInput, match=rf"{images} image\(s\) at a time are too many .* {wanted}$"):
+        draw_predictions(tiny, run, 6, Asked, place(images), lambda event: None)
 
 
 def test_the_place_is_the_runs_first_device_its_precision_and_its_micro_batch(tiny, monkeypatch):
