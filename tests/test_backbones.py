@@ -196,13 +196,12 @@ def test_an_extended_embedding_takes_other_sizes_too():
         backbone(torch.zeros(1, 3, 40, 32))
 
 
-@pytest.mark.parametrize("position", ["learned", "sincos"])
-def test_resampled_positions_are_kept_for_the_next_image_of_that_size_and_not_beyond_a_step(position, monkeypatch):
+def test_resampled_positions_are_kept_for_the_next_image_of_that_size_and_not_beyond_a_step(monkeypatch):
     from scaling.backbones import adventurer
 
     calls, resample = [], adventurer.resample_abs_pos_embed
     monkeypatch.setattr(adventurer, "resample_abs_pos_embed", lambda *a, **k: calls.append(1) or resample(*a, **k))
-    backbone = build_backbone(Recipe(backbone="adventurer_nano", image=32, patch=8, position=position))
+    backbone = build_backbone(Recipe(backbone="adventurer_nano", image=32, patch=8))
     wide = IMAGE[:, :, :24]
     with torch.no_grad():
         first, again = backbone(wide), backbone(wide)
@@ -211,9 +210,8 @@ def test_resampled_positions_are_kept_for_the_next_image_of_that_size_and_not_be
         backbone(IMAGE[:, :, :16])
         backbone(wide)
         assert len(calls) == 3
-    if position == "learned":
-        backbone(wide).grid_BDhw.sum().backward()
-        assert backbone.net.pos_embed.grad.abs().sum() > 0
-        with torch.no_grad():
-            backbone.net.pos_embed.add_(1)
-            assert not torch.allclose(backbone(wide).grid_BDhw, first.grid_BDhw)
+    backbone(wide).grid_BDhw.sum().backward()
+    assert backbone.net.pos_embed.grad.abs().sum() > 0
+    with torch.no_grad():
+        backbone.net.pos_embed.add_(1)
+        assert not torch.allclose(backbone(wide).grid_BDhw, first.grid_BDhw)

@@ -13,12 +13,13 @@ from timm.data import create_transform, resolve_data_config
 from scaling.backbones import build_backbone
 from scaling.counted_flops import counted_flops
 from scaling.data.augment import erase, fit_image
-from scaling.data.batch import Draw, normalise
+from scaling.data.batch import Draw
 from scaling.data.object_views import View, together
 from scaling.data.scenes import training_view
 from scaling.pixels import MEAN, STD, Pixels, pixels_of
 from scaling.recipe import Recipe
 from scaling.tasks.classify import Classify
+from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
 
 HALF = (0.5, 0.5, 0.5)
@@ -146,18 +147,32 @@ def test_a_run_takes_pixels_as_the_run_did_whose_weights_it_starts_from(tmp_path
 # Every road
 
 
-@pytest.mark.parametrize("task", [Classify, Segment])
-def test_a_task_normalises_as_its_backbone_says(task):
-    kind = {Classify: "classify", Segment: "segment"}[task]
-    for extra in ({}, {"slide": 8} if kind == "segment" else {}):
-        recipe = Recipe(backbone="deit_nano", task=kind, image=16, patch=8, classes=3, **extra)
-        ours, imagenets = task(recipe, 1).eval(), task(recipe, 1).eval()
-        ours.backbone.mean = ours.backbone.std = HALF
-        image = torch.randint(0, 256, (1, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        as_said = normalise(image, HALF, HALF)
-        wanted = (as_said * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)) * 255
-        with torch.no_grad():  # normalise takes the float pixels that ImageNet's numbers make the same of
-            torch.testing.assert_close(ours(image), imagenets(wanted), rtol=1e-4, atol=1e-4)
+ROADS = {
+    "classify": (Classify, {}),
+    "segment": (Segment, {}),
+    "segment in windows": (Segment, {"slide": 8}),
+    "detect": (Detect, {"head": "cascade", "head_channels": 16}),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_backbone_sees_pixels_as_it_says_and_its_mean_where_there_are_none(road):
+    kind, fields = ROADS[road]
+    task = kind(Recipe(backbone="deit_nano", task=road.split()[0], image=16, patch=8, classes=3, **fields), 1).eval()
+    task.backbone.mean, task.backbone.std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    seen = []
+    task.backbone.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    side = 16 if kind is Classify else 20
+    image = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        task(image)
+    wanted = (image / 255 - torch.tensor(task.backbone.mean).view(3, 1, 1)) / torch.tensor(task.backbone.std).view(
+        3, 1, 1
+    )
+    there = min(side, seen[0].shape[-1])
+    torch.testing.assert_close(seen[0][..., :there, :there], wanted[..., :there, :there])
+    assert not seen[0][..., there:, :].any()
+    assert not seen[0][..., there:].any()
 
 
 def test_what_fills_an_image_up_is_the_mean_colour_of_the_weights():

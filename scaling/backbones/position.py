@@ -35,7 +35,7 @@ def resample_as_released(pos_1LD: Tensor, grid: int) -> Tensor:
 
 
 MEANINGS = ("place", "pixels", "index")
-KEPT = 16  # tables of other grids that are remembered: test images have few sizes
+KEPT = 4  # tables of other grids that are remembered: images of one size come after each other
 
 
 class Reference(NamedTuple):
@@ -61,9 +61,10 @@ def sincos_2d(y_h: Tensor, x_w: Tensor, channels: int, temperature: float = 10_0
     if channels % 4:
         raise ValueError(f"sincos needs channels divisible by 4, not {channels}")
     frequency_F = temperature ** -(torch.arange(channels // 4, dtype=torch.float64) / (channels // 4))
-    y_hw, x_hw = torch.meshgrid(y_h.double(), x_w.double(), indexing="ij")
-    angles = [coordinate.reshape(-1, 1) * frequency_F for coordinate in (x_hw, y_hw)]
-    return torch.cat([f(a) for a in angles for f in (torch.sin, torch.cos)], dim=1).float()
+    angles = [u.double().view(-1, 1) * frequency_F for u in (x_w, y_h)]
+    x_wE, y_hE = (torch.cat([angle_nF.sin(), angle_nF.cos()], 1).float() for angle_nF in angles)
+    h, w = len(y_hE), len(x_wE)
+    return torch.cat([x_wE.expand(h, -1, -1), y_hE.view(h, 1, -1).expand(-1, w, -1)], 2).flatten(0, 1)
 
 
 class Sines:
@@ -80,11 +81,12 @@ class Sines:
             y_h, x_w = (coordinates(n, n0, self.meaning, scale) for n in grid)
             return sincos_2d(y_h, x_w, self.channels)
 
+    @torch.compiler.disable
     def like(self, grid: tuple[int, int], own: Tensor) -> Tensor:
         """The table where own is and of its dtype; remembered."""
         key = (grid, self.meaning, own.device, own.dtype, torch.is_inference_mode_enabled())
         if key not in self._kept:
             if len(self._kept) >= KEPT:
-                self._kept.clear()
+                del self._kept[next(iter(self._kept))]  # the oldest
             self._kept[key] = self.table(grid).to(own.device, own.dtype)
         return self._kept[key]
