@@ -114,7 +114,11 @@ def _own_figures(frame: "pd.DataFrame", forms: Sequence[str]) -> dict[str, bytes
     """The laws of one's own runs over patches, tokens and FLOPs, and what accuracy costs."""
     from analysis import drawing
     from analysis.law_figures import frontier_figure, law_figure
+    from analysis.runs import above_zero, finished
 
+    frame = above_zero(frame)
+    if finished(frame).empty:
+        return {}
     drawn = [form for form in forms if form in FORMS]
     files = drawing.files("law", law_figure(frame, drawn))
     for column, stem in COSTS.items():
@@ -217,6 +221,8 @@ def _print_left_out(frame: "pd.DataFrame") -> None:
         print_wrapped(f"left out, not finished: {run}")
     for run in frame[frame["status"] == "failed"].itertuples():
         print_wrapped(f"left out, failed: {run.run_id} ({run.failure})")
+    for run in frame[frame["test_loss"] <= 0].itertuples():
+        print_wrapped(f"left out of laws, a test loss of 0 has no logarithm: {run.run_id}")
 
 
 def _print_written(out: Path, files: dict[str, bytes]) -> None:

@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scaling.on_disk import first_line
+from scaling.first_line import first_line
+from scaling.identity import folder_of
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import HEADLINES, LOG, RunRecord
@@ -35,7 +36,7 @@ def run_quietly(
 
     wait: for another process that is training this run, instead of leaving it alone.
     """
-    folder = results / recipe.run_id
+    folder = folder_of(recipe, results)
     try:  # by itself: the handlers below need what it imports
         from scaling.train import Elsewhere, Settings, Stopped, hush, train
     except KeyboardInterrupt:
@@ -57,8 +58,7 @@ def run_quietly(
         return Outcome(1, f"{what}; mend that and give the same command again")
     except Exception as e:
         _log(folder, traceback.format_exc())
-        reason = str(e).splitlines()[0] if str(e) else ""
-        return Outcome(1, f"{type(e).__name__}: {reason[:300]} (all of it in {folder / LOG})")
+        return Outcome(1, f"{type(e).__name__}: {first_line(e, 300)} (all of it in {folder / LOG})")
 
 
 def outcome_of(record: RunRecord) -> Outcome:

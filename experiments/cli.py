@@ -21,6 +21,7 @@ from experiments import ade20k, camvid, cifar10, coco, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
 from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
+from scaling.recipe_identity import bare
 from scaling.record import RECIPE
 
 FIELDS = dataclasses.fields(Recipe)
@@ -85,7 +86,9 @@ def add_fields(p: Parser, leave_out: tuple[str, ...] = ()) -> None:
 
 
 def overrides(args: Namespace, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields that the user set; leave_out: as for add_fields."""
+    """The fields that the user set; leave_out: as for add_fields. Fingerprints, which --print-recipe shows of a run,
+    every start finds for itself."""
+    leave_out = (*leave_out, "data_digest", "weights_digest")
     given = {f.name: args.get(f.name) for f in FIELDS if f.name in args and f.name not in leave_out}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -119,7 +122,7 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     if weights:  # instead of an earlier stage's
         first = Recipe(**{**chosen[0].to_dict(), **given, "start": "", "weights": weights})
         chosen = linked([first, *chosen[1:]]) if len(chosen) > 1 else [first]
-    if said and said != chosen[0].start:
+    if said and bare(replace(chosen[0], start=said)) != bare(chosen[0]):
         raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     return chosen
 

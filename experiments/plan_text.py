@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from analysis.cost_model import residuals
 from analysis.cost_records import Measured
@@ -10,6 +11,7 @@ from experiments.console import told_apart
 from experiments.forecast import Chain, Device, Forecast, forecast, total
 from experiments.plan_rates import assumed_lines, extrapolated_line, rates_line
 from scaling.costs_memory import SHARE
+from scaling.identity import recorded_id
 from scaling.recipe import Recipe
 
 Table = list[list[str]]
@@ -155,7 +157,7 @@ def measured_lines(runs: Sequence[Recipe], on: Device) -> list[str]:
     names, by_id = told_apart(list(runs)), {one.run_id: one for one in on.records}
     rows = [["run", "measured s", "no record", "", "others' records", ""]]
     for run in runs:
-        if found := by_id.get(run.run_id):
+        if found := by_id.get(recorded_id(run, Path(on.where))):
             rough = forecast(run, on._replace(records=()))
             rows.append([names[run.run_id], *_beside(found, rough.hours, forecast(run, on, own=False).hours)])
     return aligned(rows, left={0}) if len(rows) > 1 else [f"none of these runs is finished on this card in {on.where}"]

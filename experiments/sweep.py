@@ -26,6 +26,7 @@ from experiments.clock import Clock
 from experiments.console import Console, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
+from scaling.identity import folder_of, recorded_id, settled
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
@@ -109,18 +110,27 @@ def main(argv: list[str] | None = None) -> int:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
     if args.dry_run:
-        for run in runs:
-            state = recorded(results / run.run_id)
-            begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
+        for run in settled(runs, results, read=False).values():
+            folder = folder_of(run, results)
+            state = recorded(folder)
+            begun = "resume" if (folder / CHECKPOINT).exists() else "run"
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
-    if any(recorded(results / run.run_id) is None for run in runs):
+    if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
-    seconds = say_plan(runs, args, settings)
+    planned_seconds = say_plan(runs, args, settings)
     as_ctrl_c()
+    named = settled(runs, results, say=print)
+    runs = list({run.run_id: run for run in named.values()}.values())
+    expected = {named[run_id].run_id: seconds for run_id, seconds in planned_seconds.items()}
     with Console(names=told_apart(runs)) as console:
-        outcomes = run_all(runs, results, settings, console, seconds)
-    show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
+        outcomes = run_all(runs, results, settings, console, expected)
+    ordinary, studies = planned(args)
+    ordinary, studies = (
+        [named[run.run_id] for run in ordinary],
+        {name: [named[run.run_id] for run in its] for name, its in studies.items()},
+    )
+    show(ordinary, studies, results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
@@ -130,7 +140,7 @@ def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) 
     Raises BadInput where all of it is above the limit, without --yes."""
     from experiments import forecast, plan_text
 
-    left = [run for run in runs if recorded(Path(args.results) / run.run_id) is None]
+    left = [run for run in runs if recorded(folder_of(run, Path(args.results))) is None]
     if not left:
         return {}
     try:
@@ -195,7 +205,7 @@ def run_all(
         while waiting or active:
             while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes, ours)):
                 run, wait = next_up
-                outcome = recorded(results / run.run_id) or orphaned(run, outcomes)
+                outcome = recorded(folder_of(run, results), console) or orphaned(run, outcomes)
                 if outcome is not None:
                     said = "have" if outcome.status == 0 else "FAIL"
                     console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
@@ -304,8 +314,10 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     from analysis.sweep_tables import print_sweep
 
     frame = load(results)
+    every = [*ordinary, *(run for its in studies.values() for run in its)]
+    called = {run.run_id: recorded_id(run, results) for run in every}
     if done.intersection(laws):
-        its = frame[frame.run_id.isin(laws)]
+        its = frame[frame.run_id.isin([called[run_id] for run_id in laws])]
         print_sweep(its)
         try:
             fit_laws.report(its, results / "analysis")
@@ -315,7 +327,7 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     for name, ids in wanted.items():
         if done.intersection(ids):
             try:
-                report(frame, name, ids, results / "analysis")
+                report(frame, name, [called[run_id] for run_id in ids], results / "analysis")
             except NotWritten as e:
                 print_wrapped(f"{name}: table and figure are not written: {e.reason}")
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from scaling.on_disk import damage_of, first_line, naming, sync_folder
+from scaling.first_line import first_line
+from scaling.on_disk import damage_of, naming, sync_folder
 from scaling.ranks import is_first_process
 from scaling.record import CHECKPOINT
 

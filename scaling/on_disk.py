@@ -7,6 +7,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from scaling.first_line import first_line
+
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
     """Write content to path so that a reader, or a crash, sees the old file or the new one and nothing between. Raises
@@ -61,11 +63,6 @@ def damage_of(path: Path) -> str:
     except Exception as e:  # a damaged file fails in as many ways as there are bytes
         return first_line(e)
     return f"{bad} in it does not have its checksum" if bad else ""
-
-
-def first_line(e: BaseException) -> str:
-    """Of what an exception says; its type where it says nothing [at most 160 letters]."""
-    return (str(e).strip().splitlines() or [type(e).__name__])[0][:160]
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -69,7 +69,7 @@ def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Pla
     """The run's data, and its task with the weights that it was judged by."""
     if not (folder / WEIGHTS).is_file():
         raise BadInput(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
-    data = Images(recipe, place.workers)
+    data = Images(recipe, place.workers, folder.parent)
     data.prepare()
     module = task(recipe, data.total_steps, data.names)
     restore(module, recipe, folder)

@@ -19,6 +19,6 @@ def step_key(seed: int, step: int, rank: int = 0) -> int:
 
 
 def numpy_key(seed: int, step: int) -> int | list[int]:
-    """The same for numpy's: a number below 2**32, or two of them."""
+    """The same for numpy's: a number below 2**32, or three of them."""
     key = seed * STEPS + step
-    return key if step < STEPS and key < 2**32 else [seed, step]
+    return key if step < STEPS and key < 2**32 else [seed, step % 2**32, step >> 32]

@@ -19,18 +19,20 @@ import lightning as L
 import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import checkpoints, costs, evaluations, stopping
 from scaling.averaging import Averaged, weights_of
 from scaling.batch_cuts import check_sizes
 from scaling.callbacks import Keeper, NonFinite
 from scaling.costs_conditions import threads_for
+from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
+from scaling.first_line import first_line
+from scaling.identity import folder_of, renamed, settled
 from scaling.loggers import check_loggers, make_loggers
 from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
-from scaling.on_disk import first_line, remove_leftovers
+from scaling.on_disk import remove_leftovers
 from scaling.predictions import Place, draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process
@@ -98,7 +100,7 @@ def open_run(recipe: Recipe, results: Path) -> Path:
     folder = Path(results) / recipe.run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RECIPE, recipe.canonical_json() + "\n")
+        write_atomically(folder / RECIPE, recipe.complete_json() + "\n")
     except OSError as e:
         raise BadInput(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
     return folder
@@ -125,7 +127,8 @@ def train(
     report: Report = lambda event: None,
     wait: float = 0,
 ) -> RunRecord:
-    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record.
+    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record (also
+    one that lies in a folder of another name).
 
     report is called with progress.Event values; wait: seconds to wait for another process that has the run, -1 without
     end. Raises BadInput (nothing was written), Elsewhere, Stopped (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1; the run can be
@@ -138,12 +141,14 @@ def train(
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     if settings.export_coco and not hasattr(task, "as_coco"):
         raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
-    record = recorded(results / recipe.run_id)
+    recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
+    folder = folder_of(recipe, results)
+    record = recorded(folder)
     if record is None:
         with stopping.at_once():
-            record = _begin(recipe, results, settings, report, wait)
+            record, folder = _begin(recipe, results, settings, report, wait), results / recipe.run_id
     if record.status == "finished" and is_first_process():
-        folder, place = results / recipe.run_id, _place(recipe, settings, record)
+        place = _place(recipe, settings, record)
         if settings.save_predictions:
             draw_predictions(recipe, folder, settings.save_predictions, task, place, report)
         if settings.export_coco:
@@ -160,6 +165,7 @@ class Parts(NamedTuple):
     micro_batch: MicroBatch
     averaged: Averaged | None
     trainer: L.Trainer
+    flops: float  # of an image's forward pass
 
 
 def _place(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
@@ -178,8 +184,10 @@ def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
     # How many devices "auto" is, only Lightning will know; one is enough to find most of what can be wrong.
     world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
     check_sizes(recipe, world, settings.micro_batch)
-    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers())
-    data.prepare()
+    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
+    data.prepare(lambda text: report(Event("note", text=text)))
+    for line in (*data.lines, *renamed(recipe, results)):
+        report(Event("note", text=line))
     torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
     parts = _build(recipe, results, settings, data, report)
     folder = open_run(recipe, results)
@@ -198,6 +206,7 @@ def _build(recipe: Recipe, results: Path, settings: Settings, data: Images, repo
     memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[recipe.task](recipe, data.total_steps, data.names)
     start_from(module, recipe, results)
+    flops = float(costs.recipe_flops(recipe) or counted_flops(module))  # before training: it may fail
     prepare(module, settings)
     keeper = Keeper(recipe, results / recipe.run_id, data, settings.checkpoint_minutes, report, memory)
     micro_batch = MicroBatch(recipe, data, settings.micro_batch, results, settings.recompute)
@@ -205,11 +214,11 @@ def _build(recipe: Recipe, results: Path, settings: Settings, data: Images, repo
     # The keeper is last: its checkpoints hold what the others did in the step.
     callbacks = [micro_batch, evaluations.Evaluations(recipe, data), *([averaged] if averaged else []), keeper]
     trainer = make_trainer(recipe, settings, callbacks, data, results / recipe.run_id)
-    return Parts(module, data, keeper, micro_batch, averaged, trainer)
+    return Parts(module, data, keeper, micro_batch, averaged, trainer, flops)
 
 
 def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, report: Report) -> RunRecord:
-    module, data, keeper, micro_batch, averaged, trainer = parts
+    module, data, keeper, micro_batch, averaged, trainer, flops = parts
     keeper.begin()
     keeper.loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
     checkpoint = checkpoints.newest(folder, lambda text: report(Event("note", text=text)))
@@ -238,7 +247,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, repor
         metrics=metrics,
         tokens=costs.recipe_tokens(recipe),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
-        flops_per_image=float(costs.recipe_flops(recipe) or _counted_flops(module)),
+        flops_per_image=flops,
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
@@ -271,14 +280,6 @@ def prepare(module: Any, settings: Settings) -> None:
         shard_when_built(module)
     if settings.compile:
         module.backbone.compile()
-
-
-def _counted_flops(module: Any) -> int:
-    """FLOPs of an image's forward pass as torch counts them, for a model that the cost model does not know."""
-    side = module.recipe.image
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=module.device))
-    return counter.get_total_flops()
 
 
 @contextlib.contextmanager

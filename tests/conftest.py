@@ -1,13 +1,16 @@
-"""What the tests share: small recipes, and the entry points as a user calls them."""
+"""What the tests share: small recipes, runs that are trained once, and the entry points as a user calls them."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaling.recipe import Recipe
+from tests import served
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,6 +20,10 @@ def pytest_configure() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
 
 
+def pytest_sessionfinish() -> None:
+    served.stop_server()
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Two test processes share two cores."""
@@ -24,29 +31,85 @@ def one_thread():
         sys.modules["torch"].set_num_threads(1)
 
 
+TINY = Recipe(
+    data="shapes",
+    backbone="deit_nano",
+    image=16,
+    patch=8,
+    classes=12,
+    epochs=3,
+    batch=16,
+    train_images=64,
+    test_images=40,
+    drop_path=0.2,
+    lr=1e-3,
+)
+
+
 @pytest.fixture
 def tiny() -> Recipe:
     """A run of 12 steps that takes a second: three epochs of 4."""
-    return Recipe(
-        data="shapes",
-        backbone="deit_nano",
-        image=16,
-        patch=8,
-        classes=12,
-        epochs=3,
-        batch=16,
-        train_images=64,
-        test_images=40,
-        drop_path=0.2,
-        lr=1e-3,
-    )
+    return TINY
 
 
 @pytest.fixture
-def call():
+def doubles() -> Iterator[None]:
+    """All that is float32 in this process is float64 (tests/doubles.py)."""
+    from tests.doubles import doubled
+
+    with doubled():
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """trained(recipe) -> the results folder of a finished run of it, on one thread of the CPU: trained once a session.
+    Whoever changes what is in it takes a copy."""
+    from scaling.train import Settings, hush, train
+
+    done: dict[str, Path] = {}
+
+    def results_of(recipe: Recipe) -> Path:
+        if recipe.run_id not in done:
+            hush()
+            results = tmp_path_factory.mktemp("trained")
+            train(recipe, results, Settings(accelerator="cpu", threads=1, workers=0))
+            done[recipe.run_id] = results
+        return done[recipe.run_id]
+
+    return results_of
+
+
+@pytest.fixture
+def start(tmp_path_factory) -> Iterator:
+    """start("experiments/run.py", ...) -> a served.Command that is under way; it is killed where a test leaves it."""
+    begun: list[served.Command] = []
+
+    def begin(script: str, *arguments: object, **more: Any) -> served.Command:
+        begun.append(served.Command(tmp_path_factory.mktemp("said"), script, *arguments, **more))
+        return begun[-1]
+
+    yield begin
+    for command in begun:
+        command.process.kill()
+        command.process.join()
+
+
+@pytest.fixture
+def call(start):
     """call("experiments/run.py", ...) -> finished process, from the repository's root, output captured as text."""
 
-    def run(script: str, *arguments: str, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
+    def run(script: str, *arguments: object, timeout: float = 240, **more: Any) -> subprocess.CompletedProcess:
+        return start(script, *arguments, **more).wait(timeout)
+
+    return run
+
+
+@pytest.fixture
+def call_afresh():
+    """As call, in an interpreter of its own: where imports or the start of the process are the subject."""
+
+    def run(script: str, *arguments: object, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, str(ROOT / script), *map(str, arguments)],
             cwd=ROOT,

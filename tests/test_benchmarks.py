@@ -1,8 +1,6 @@
 """The benchmarks measure what they say: contenders are equals, and the numbers behind the tables are right."""
 
 import math
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -13,7 +11,6 @@ from analysis.study_figures import crossing_figure
 from experiments.benchmarks import mixer, models, table6
 from scaling import costs, costs_cards
 from scaling.recipe import Recipe
-from tests.conftest import ROOT
 
 
 def test_all_contenders_of_the_mixer_give_the_same():
@@ -56,16 +53,22 @@ def test_the_figure_of_the_crossing_names_both_lines_and_has_units():
     assert axes.get_ylabel().endswith("[s]")
 
 
-@pytest.mark.parametrize("name", ["deit_tiny", "adventurer_tiny"])
-def test_a_step_is_measured_in_a_process_of_its_own(name):
-    got = models.in_process(name, image=32, patch=16, batch=2, steps=2, device="cpu", optimise=True, checkpointing=True)
+def test_a_step_is_measured_in_a_process_of_its_own():
+    asked = {"image": 32, "patch": 16, "batch": 2, "steps": 2, "device": "cpu", "optimise": True, "checkpointing": True}
+    got = models.in_process("adventurer_tiny", **asked)
     assert len(got["seconds"]) == 2
-    assert got["weights"] == 8 * costs.parameters(name, 32, 16, 1000)  # float32, and a gradient each
+    assert got["weights"] == 8 * costs.parameters("adventurer_tiny", 32, 16, 1000)  # float32, and a gradient each
     assert got["peak"] > 0
+    assert models.measure("deit_tiny", **asked)["weights"] == 8 * costs.parameters("deit_tiny", 32, 16, 1000)
 
 
-def test_what_dies_is_said_and_not_raised():
-    assert "failed" in models.in_process("deit_tiny", image=30, patch=16, batch=1, device="cpu")
+def test_what_dies_is_said_and_not_raised(monkeypatch, tmp_path):
+    dies = tmp_path / "python"
+    dies.write_text("#!/bin/sh\necho Traceback >&2\necho 'BadInput: patch 16 does not divide' >&2\nexit 1\n")
+    dies.chmod(0o755)
+    for executable, said in ((dies, "BadInput: patch 16 does not divide"), ("/bin/false", "status 1")):
+        monkeypatch.setattr(models.sys, "executable", str(executable))
+        assert models.in_process("deit_tiny", image=30, patch=16, batch=1, device="cpu") == {"failed": said}
 
 
 def test_cards_are_known_by_torchs_names():
@@ -74,10 +77,8 @@ def test_cards_are_known_by_torchs_names():
     assert costs.peak_flops("a card of the future") == 0
 
 
-def test_an_unknown_benchmark_is_refused_with_the_names():
-    done = subprocess.run(
-        [sys.executable, "experiments/benchmark.py", "mixr"], cwd=ROOT, capture_output=True, text=True
-    )
+def test_an_unknown_benchmark_is_refused_with_the_names(call):
+    done = call("experiments/benchmark.py", "mixr")
     assert done.returncode == 2
     assert "did you mean mixer?" in done.stderr
     assert len(done.stderr.splitlines()) == 1

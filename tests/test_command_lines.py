@@ -10,23 +10,14 @@ from experiments import cli, run, sweep
 from experiments.chain import chain_of
 from scaling.recipe import BadInput, Recipe
 from scaling.train import open_run
+from tests.conftest import ROOT
 
 
-def options(module) -> set[str]:
-    text = subprocess.run(
-        [sys.executable, f"experiments/{module}.py", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=cli_root(),
-    ).stdout
+def options(module, capsys) -> set[str]:
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    text = capsys.readouterr().out
     return {word.split()[0].rstrip(",").split("=")[0] for word in text.split("\n  ") if word.startswith("--")}
-
-
-def cli_root():
-    from tests.conftest import ROOT
-
-    return ROOT
 
 
 def test_recipes_by_name():
@@ -40,12 +31,11 @@ def test_recipes_by_name():
     } <= set(cli.recipes())
 
 
-@pytest.mark.parametrize("name", sorted(cli.recipes()))
-@pytest.mark.parametrize("patch", [16, 8, 4, 2, 1])
-def test_every_recipe_builds_at_every_patch_size_and_says_how_to_run_it(name, patch):
-    for recipe in chain_of(cli.recipes()[name](patch)):
-        assert recipe.patch == patch
-    assert f"python experiments/run.py {name}" in cli.recipes()[name].__doc__
+def test_every_recipe_builds_at_every_patch_size_and_says_how_to_run_it():
+    for name, recipe_of in cli.recipes().items():
+        assert f"python experiments/run.py {name}" in recipe_of.__doc__
+        for patch in (16, 8, 4, 2, 1):
+            assert {recipe.patch for recipe in chain_of(recipe_of(patch))} == {patch}, name
 
 
 def test_run_takes_every_field_with_its_type():
@@ -137,7 +127,7 @@ def test_a_yaml_file_with_an_unknown_field_is_refused(tmp_path):
         run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
 
 
-def test_exit_status_and_one_line_and_nothing_written(call, tmp_path):
+def test_exit_status_and_one_line_and_nothing_written(call, call_afresh, tmp_path):
     results = tmp_path / "results"
     for script, words in (
         ("experiments/run.py", ["shapes.deit_nano", "--patch", "5"]),
@@ -147,11 +137,12 @@ def test_exit_status_and_one_line_and_nothing_written(call, tmp_path):
         ("experiments/run.py", ["shapes.deit_nano", "--classes", "7"]),
         ("experiments/run.py", ["shapes.deit_nano", "--accelerator", "tpu"]),
     ):
-        done = call(script, *words, "--results", results)
-        assert done.returncode == 2, (words, done)
-        assert done.stderr.startswith("error: ")
-        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert not results.exists()
+        for start in (call_afresh, call) if "5" in words else (call,):  # an interpreter of its own says no more
+            done = start(script, *words, "--results", results)
+            assert done.returncode == 2, (words, done)
+            assert done.stderr.startswith("error: ")
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+            assert not results.exists()
 
 
 def test_a_results_path_that_cannot_be_a_folder_is_refused(call, tmp_path):
@@ -171,7 +162,7 @@ def test_help_explains_every_field_without_torch(program):
         "except SystemExit as e: assert not e.code\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cli_root())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     for name in Recipe().to_dict():
         if program == "run" or name not in ("patch", "seed"):
@@ -180,12 +171,12 @@ def test_help_explains_every_field_without_torch(program):
         assert unit in done.stdout
 
 
-def test_the_options_are_frozen():
+def test_the_options_are_frozen(capsys):
     fields = {f"--{name.replace('_', '-')}" for name in Recipe().to_dict()}
     machine = {"--accelerator", "--devices", "--threads", "--workers", "--checkpoint-minutes"}
     both = machine | {"--config", "--results", "--print-recipe"}
-    assert options("run") >= fields | both
-    assert options("sweep") >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--jobs", "--dry-run"}
+    assert options(run, capsys) >= fields | both
+    assert options(sweep, capsys) >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--jobs", "--dry-run"}
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import torch
 
 from scaling.data import detection, shapes
 from scaling.data.batch import MEAN, Draw, Objects, normalise
+from scaling.heads.openmmlab import ready
 from scaling.recipe import BadInput, Recipe
 from scaling.tasks import detect, detection_scores
 from scaling.tasks.detect import Detect, alike, check_tokens
+from tests.doubles import doubled
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
 GREY = torch.tensor([round(255 * m) for m in MEAN], dtype=torch.uint8).view(3, 1, 1)
@@ -39,6 +41,14 @@ def det() -> Recipe:
         lr=1e-3,
         position="sincos",
     )
+
+
+@pytest.fixture
+def dense_doubles():
+    """All in float64, mmdet imported: no two boxes lie so much alike that a last bit decides which is kept."""
+    ready()
+    with doubled():
+        yield
 
 
 def objects(numbers=(0, 1), canvas=(64, 64), cut=(), full=1):
@@ -109,17 +119,24 @@ def test_the_training_loss_is_the_mean_over_images_of_all_losses(det):
     assert got == pytest.approx(sum(losses_B.values()).mean().item(), rel=1e-5)
 
 
-def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut(det):
+def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut(det, dense_doubles):
+    """Proposals and samples are those of the image, so of as many images at a time as may be the sums are the same."""
     task, batch = at(Detect(det, 10), 3), objects((0, 1, 2, 3))._replace(truth=())
-    task.training_step(batch, 0).backward()
+    whole_loss = task.training_step(batch, 0)
+    whole_loss.backward()
     whole = {name: p.grad.clone() for name, p in task.named_parameters() if p.requires_grad}
-    task.zero_grad()
-    for n in range(4):
-        torch.manual_seed(n)
-        (task.training_step(objects((n,))._replace(truth=()), 0) / 4).backward()
-    for name, p in task.named_parameters():
-        if p.requires_grad:
-            torch.testing.assert_close(p.grad, whole[name], rtol=1e-3, atol=1e-5)
+    for cut in ([(0, 1), (2, 3)], [(0,), (1,), (2,), (3,)]):
+        task.zero_grad()
+        total = 0.0
+        for n, numbers in enumerate(cut):
+            torch.manual_seed(n)
+            loss = task.training_step(objects(numbers)._replace(truth=()), 0) / len(cut)
+            loss.backward()
+            total += loss.item()
+        assert total == pytest.approx(whole_loss.item(), rel=1e-10)
+        for name, p in task.named_parameters():
+            if p.requires_grad:
+                torch.testing.assert_close(p.grad, whole[name], rtol=1e-8, atol=1e-10)
 
 
 def test_a_resumed_run_draws_the_regions_of_one_that_was_not_cut_off(det):
@@ -206,7 +223,12 @@ def test_four_images_are_learned_by_heart(det):
 # evaluation
 
 
-def test_the_test_loss_of_an_image_depends_neither_on_its_batch_nor_on_chance(det):
+def without_masks(results):
+    """Without mask_ap: mmdet pastes masks into images in float32."""
+    return {name: value for name, value in results.items() if not name.startswith("mask_ap")}
+
+
+def test_the_test_loss_of_an_image_depends_neither_on_its_batch_nor_on_chance(det, dense_doubles):
     task = Detect(det, 10).eval()
     cut = [(64, 64), (40, 60), (40, 60), (64, 30)]
     together = objects((0, 1, 2, 3), canvas=(64, 96), cut=cut)
@@ -219,7 +241,7 @@ def test_the_test_loss_of_an_image_depends_neither_on_its_batch_nor_on_chance(de
                 task.test_step(batch, 0)
         results.append(task.results())
     for other in results[1:]:
-        assert other == pytest.approx(results[0], rel=1e-4)
+        assert without_masks(other) == pytest.approx(without_masks(results[0]), rel=1e-9)
 
 
 def test_results_are_losses_and_average_precisions_by_name_and_the_next_evaluation_starts_afresh(det):

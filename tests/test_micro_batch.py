@@ -1,7 +1,6 @@
 """How a batch is cut: the sizes there are, the search for the largest that fits, and what a cut does to counts."""
 
 import json
-import multiprocessing
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,8 +14,8 @@ from scaling.costs import memory_bytes, recipe_parameters
 from scaling.costs_memory import SHARE
 from scaling.micro_batch import MicroBatch, _least, _recount, largest, needed
 from scaling.recipe import BadInput, Recipe
-from scaling.sizes import SIZES
 from scaling.train import Settings, train
+from tests.served import context
 
 POWERS = [2**n for n in range(11)]
 
@@ -88,31 +87,26 @@ def test_where_nothing_fits_it_is_said_what_may_help():
         search([2, 4, 8], 8, 1)
 
 
-@given(
-    st.integers(0, 50), st.integers(0, 7), st.integers(1, 8), st.integers(1, 8), st.sampled_from(["total", "current"])
-)
-def test_a_run_goes_on_at_the_same_step_with_another_cut(steps, lag, before, now, span):
-    """lag: micro-batches that a count is behind a whole number of steps, as `completed` is at a checkpoint by one."""
-    lag %= min(before, now)
-    counts = {"ready": steps * before, "completed": max(0, steps * before - lag), "started": steps * before}
+@given(st.integers(1, 50), st.integers(0, 1), st.integers(1, 8), st.integers(1, 8), st.integers(0, 7))
+def test_a_run_goes_on_at_the_same_step_with_another_cut(steps, lag, before, now, half):
+    """lag: how far `completed` is behind, which is one micro-batch at a checkpoint right after a step. half:
+    micro-batches of a step that was not done, in checkpoints of an earlier version: it is begun again."""
+    ready = steps * before + half % before
+    counts = {"ready": ready, "completed": ready - lag, "started": ready, "processed": ready}
     loops = {"epoch_loop.batch_progress": {s: dict(counts) for s in ("total", "current")}}
     loops["epoch_loop.batch_progress"]["is_last_batch"] = False
-    _recount(loops, before, now)
+    _recount(loops, steps, now)
     found = loops["epoch_loop.batch_progress"]
-    assert found[span] == {
-        "ready": steps * now,
-        "completed": max(0, steps * now - lag),
-        "started": steps * now,
-    }
+    ready = steps * now
+    for span in ("total", "current"):
+        assert found[span] == {"ready": ready, "completed": ready - lag, "started": ready, "processed": ready}
     assert found["is_last_batch"] is False
-    _recount(loops, now, before)
-    assert found[span] == counts
 
 
 # What a plan goes by
 
 
-@pytest.mark.parametrize("backbone", sorted(SIZES))
+@pytest.mark.parametrize("backbone", ["deit_micro", "deit3_small", "adventurer_micro", "adventurer_tiny"])
 def test_a_plan_grows_with_images_and_tokens_and_shrinks_by_recomputing(backbone):
     recipe = Recipe(backbone=backbone, image=64, patch=8, batch=4096)
     for finer in (recipe, replace(recipe, patch=4)):
@@ -150,15 +144,15 @@ def planned_run(tmp_path, monkeypatch, recipe, free):
     return record, found[0][0]
 
 
-def test_on_a_cpu_the_free_memory_bounds_the_micro_batch(tmp_path, tiny, monkeypatch):
+def test_on_a_cpu_the_free_memory_bounds_the_micro_batch(tmp_path, tiny, monkeypatch, doubles):
     whole, cut = planned_run(tmp_path / "a", monkeypatch, tiny, room_for(tiny, 16))
     assert cut == 1
     small, cut = planned_run(tmp_path / "b", monkeypatch, tiny, room_for(tiny, 4))
     assert cut == 4  # of 16 images, 4 at a time
     least, cut = planned_run(tmp_path / "c", monkeypatch, tiny, 0)
     assert cut == 16  # what does not fit is tried all the same, image by image
-    assert small.test_loss == pytest.approx(whole.test_loss, rel=1e-4)
-    assert least.test_loss == pytest.approx(whole.test_loss, rel=1e-4)
+    assert small.test_loss == pytest.approx(whole.test_loss, rel=1e-9)
+    assert least.test_loss == pytest.approx(whole.test_loss, rel=1e-9)
 
 
 @pytest.fixture
@@ -204,10 +198,9 @@ def _agree(rank, file, found, pipe):
 
 
 def test_all_ranks_take_what_fits_on_the_smallest(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    pipes = [context.Pipe(duplex=False) for _ in range(2)]
+    pipes = [context().Pipe(duplex=False) for _ in range(2)]
     ranks = [
-        context.Process(target=_agree, args=(rank, tmp_path / "meet", found, pipes[rank][1]))
+        context().Process(target=_agree, args=(rank, tmp_path / "meet", found, pipes[rank][1]))
         for rank, found in enumerate((16, 4))
     ]
     for process in ranks:

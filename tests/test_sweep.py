@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 
 from analysis.runs import load
@@ -90,18 +93,6 @@ def test_a_run_that_dies_takes_nothing_with_it(call, tmp_path):
     assert good.returncode == 0
 
 
-def start(results, *words):
-    return subprocess.Popen(
-        [sys.executable, ROOT / "experiments/sweep.py", *words, "--results", results],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-        env={**os.environ, "COLUMNS": "80"},
-    )
-
-
 def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -109,34 +100,43 @@ def wait_for(condition, seconds=120):
         time.sleep(0.05)
 
 
-LONG = ["--epochs", "40", "--train-images", "512", "--test-images", "32", "--threads", "1"]
+LONG = ["--epochs", "40", "--train-images", "128", "--test-images", "32", "--threads", "1"]
 
 
 def test_ctrl_c_leaves_everything_resumable(call, tmp_path):
     """Two runs at a time: both save themselves, and the same command ends both."""
-    words = ["shapes.deit_nano", "--patch", "4,2", *LONG, "--jobs", "2"]
-    process = start(tmp_path, *words)
+    words = ["shapes.deit_nano", "--patch", "4,2", *LONG, "--jobs", "2", "--results", tmp_path]
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "experiments/sweep.py", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
     wait_for(lambda: len(list(tmp_path.glob("classify-*/last.ckpt"))) == 2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the sweep and to the runs
     said, _ = process.communicate(timeout=90)
     assert process.returncode == 130, said
     assert "goes on from here" in said
     assert not list(tmp_path.glob("classify-*/record.json"))
-    done = call("experiments/sweep.py", *words, "--results", tmp_path)
+    done = call("experiments/sweep.py", *words)
     assert done.returncode == 0, done.stdout
     for folder in folders(tmp_path):
         steps = [int(r.split(",")[0]) for r in (folder / "curve.csv").read_text().splitlines()[1:]]
         assert steps == sorted(steps)
-        assert steps[-1] == 40 * 512 // 32
+        assert steps[-1] == 40 * 128 // 32
 
 
-def test_two_sweeps_over_one_folder_train_no_run_twice(tmp_path):
-    words = ["shapes.deit_nano", "--patch", "16,8", *LONG, "--jobs", "1"]
-    a = start(tmp_path, *words)
+def test_two_sweeps_over_one_folder_train_no_run_twice(start, tmp_path):
+    words = ["shapes.deit_nano", "--patch", "16,8", *LONG, "--jobs", "1", "--results", tmp_path]
+    a = start("experiments/sweep.py", *words)
     wait_for(lambda: list(tmp_path.glob("classify-*/last.ckpt")))
-    b = start(tmp_path, *words)
-    said = [p.communicate(timeout=150)[0] for p in (a, b)]
-    assert [a.returncode, b.returncode] == [0, 0], said
+    b = start("experiments/sweep.py", *words)
+    done = [command.wait(150) for command in (a, b)]
+    said = [one.stdout for one in done]
+    assert [one.returncode for one in done] == [0, 0], done
     assert any("another process is training it; looked at again at the end" in text for text in said), said
     assert len(folders(tmp_path)) == 2
     for folder in folders(tmp_path):  # a curve with each step once is of a run that was trained once
@@ -149,31 +149,36 @@ def test_two_sweeps_over_one_folder_train_no_run_twice(tmp_path):
         )
 
 
-def test_a_process_that_is_killed_is_reported_and_the_sweep_goes_on(tmp_path):
-    process = start(tmp_path, "shapes.deit_nano", "--patch", "16,8", *LONG, "--jobs", "1")
+def test_a_process_that_is_killed_is_reported_and_the_sweep_goes_on(start, tmp_path):
+    sweep = start(
+        "experiments/sweep.py", "shapes.deit_nano", "--patch", "16,8", *LONG, "--jobs", "1", "--results", tmp_path
+    )
     wait_for(lambda: list(tmp_path.glob("classify-*-p16-*/last.ckpt")))
-    import psutil
-
-    trainer = [p for p in psutil.Process(process.pid).children(recursive=True) if "forkserver" in " ".join(p.cmdline())]
-    busiest = max(trainer, key=lambda p: p.create_time())
-    busiest.kill()
-    said, _ = process.communicate(timeout=150)
-    assert process.returncode == 1, said
-    assert "killed by SIGKILL" in said
+    (log,) = tmp_path.glob("classify-*-p16-*/log.txt")
+    (trainer,) = [p for p in psutil.process_iter() if log.samefile(output_of(p))]
+    trainer.kill()
+    done = sweep.wait(150)
+    assert done.returncode == 1, done
+    assert "killed by SIGKILL" in done.stdout
     by_patch = {("p16" if "-p16-" in f.name else "p8"): (f / "record.json").exists() for f in folders(tmp_path)}
     assert by_patch == {"p16": False, "p8": True}
 
 
-def test_a_disk_that_takes_no_more_is_said_in_one_line_and_loses_nothing(tmp_path):
+def output_of(process):
+    """The file that a process prints into, if it is one that can be seen."""
+    with suppress(OSError):
+        return (Path("/proc") / str(process.pid) / "fd/1").resolve(strict=True)
+    return "/dev/null"
+
+
+def _little_room():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
+def test_a_disk_that_takes_no_more_is_said_in_one_line_and_loses_nothing(call, tmp_path):
     """A limit on the size of files stands in for a full disk: the checkpoint cannot be written, the rest can."""
     words = ["shapes.deit_nano", "--patch", "16", *SMALL, "--results", tmp_path]
-    done = subprocess.run(
-        [sys.executable, ROOT / "experiments/run.py", *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
-    )
+    done = call("experiments/run.py", *words, before=_little_room)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "File too large" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -280,14 +285,12 @@ def test_a_sweep_on_a_gpu_is_planned_for_all_of_them(capsys, tmp_path, monkeypat
     assert "GPU-min" in said_of(capsys, "shapes.deit_nano", "--patch", "16,8", "--results", tmp_path)
 
 
-def test_the_plan_of_a_sweep_takes_well_under_a_second_and_no_torch(tmp_path):
+def test_the_plan_of_a_sweep_needs_no_torch(tmp_path):
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from experiments import sweep, cli\n"
         f"runs, args = sweep.arguments(['shapes.deit_nano,shapes.adventurer_nano', '--results', {str(tmp_path)!r}])\n"
-        "settings, began = cli.settings(args), time.process_time()\n"
-        "sweep.say_plan(runs, args, settings)\n"
-        "assert time.process_time() - began < 0.7\n"
+        "sweep.say_plan(runs, args, cli.settings(args))\n"
         "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

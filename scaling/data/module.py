@@ -6,6 +6,7 @@ served from there; the rest is read by worker processes.
 
 from collections.abc import Callable
 from multiprocessing import get_all_start_methods
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,12 +16,13 @@ from torch.utils.data import DataLoader
 from scaling.costs_conditions import workers_for
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
+from scaling.data.file_index import Say
 from scaling.data.order import Stream, steps_per_epoch
 from scaling.data.sets import ImageSet, Sets, batches, deal
 from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
 
-OPEN: dict[str, Callable[[Recipe], Sets]] = {
+OPEN: dict[str, Callable[[Recipe, Path | None, Say | None], Sets]] = {
     "classify": classification.open_sets,
     "segment": segmentation.open_sets,
     "detect": detection.open_sets,
@@ -28,19 +30,28 @@ OPEN: dict[str, Callable[[Recipe], Sets]] = {
 
 
 class Images(L.LightningDataModule):
-    """Training and test images of a recipe. workers: processes that read and decode (0: this one)."""
+    """Training and test images of a recipe. workers: processes that read and decode (0: this one); results: folder in
+    which it is remembered what was read (file_index.py); None: nowhere."""
 
-    def __init__(self, recipe: Recipe, workers: int = 0) -> None:
+    def __init__(self, recipe: Recipe, workers: int = 0, results: Path | None = None) -> None:
         super().__init__()
-        self.recipe, self.workers = recipe, workers
+        self.recipe, self.workers, self.results = recipe, workers, results
+        self.lines: tuple[str, ...] = ()  # what there is to say of the files
         self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
         self.train_set: ImageSet
         self.test_set: ImageSet
         self.names: tuple[str, ...] = ()  # of the classes, where the data has any
 
-    def prepare(self) -> None:
-        """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
-        self.train_set, self.test_set, names = OPEN[self.recipe.task](self.recipe)
+    def prepare(self, say: Say | None = None) -> None:
+        """Open, check and where it fits decode the data; everything that can be wrong with it is found here. say: is
+        told what takes long."""
+        recipe = self.recipe
+        self.train_set, self.test_set, names, digest, self.lines = OPEN[recipe.task](recipe, self.results, say)
+        if digest and recipe.data_digest not in ("", digest):
+            raise BadInput(
+                f"the files in {recipe.data_root} are others ({digest}) than those that this run is named by "
+                f"({recipe.data_digest}): begin it anew by its recipe's name, or mend them"
+            )
         self.names = tuple(name.strip() for name in self.recipe.class_names.split(",") if name.strip()) or names
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
 

@@ -28,6 +28,8 @@ class Sets(NamedTuple):
     train: ImageSet
     test: ImageSet
     names: tuple[str, ...] = ()  # of the classes, where the data has any
+    digest: str = ""  # fingerprint of the files, where there are any (file_index.py)
+    lines: tuple[str, ...] = ()  # what there is to say of them
 
 
 def batches(n: int, largest: int, sizes: Sequence[Any]) -> list[list[int]]:

@@ -50,7 +50,10 @@ class Classify(L.LightningModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to logits (B, classes)."""
-        return self._logits(normalise(image_BCHW))
+        return self._logits(self._normalised(image_BCHW))
+
+    def _normalised(self, image_BCHW: Tensor) -> Tensor:
+        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
 
     def _logits(self, image_BCHW: Tensor) -> Tensor:
         if self.channels_last:
@@ -61,7 +64,7 @@ class Classify(L.LightningModule):
         set_draws(self.backbone, batch.random_BS)
         if self.mixing is None:
             return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
-        image_BCHW, target_BK = self._mixed(normalise(batch.image_BCHW), batch.label_B)
+        image_BCHW, target_BK = self._mixed(self._normalised(batch.image_BCHW), batch.label_B)
         return cross_entropy(self._logits(image_BCHW), target_BK)
 
     def _mixed(self, image_BCHW: Tensor, label_B: Tensor) -> tuple[Tensor, Tensor]:

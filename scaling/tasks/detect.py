@@ -85,7 +85,8 @@ class Detect(L.LightningModule):
     ) -> tuple[dict[str, Tensor], list[Found]]:
         """What the head says of uint8 images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
-        image_BCHW = padded(_blank(normalise(image_BCHW), samples), multiple(self.recipe))
+        image_BCHW = normalise(image_BCHW, self.backbone.mean, self.backbone.std)
+        image_BCHW = padded(_blank(image_BCHW, samples), multiple(self.recipe))
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])

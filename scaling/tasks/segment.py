@@ -64,7 +64,7 @@ class Segment(L.LightningModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) of any size to logits (B, K, H, W), whole or in windows as the recipe says."""
-        image_BCHW, r = normalise(image_BCHW), self.recipe
+        image_BCHW, r = self._normalised(image_BCHW), self.recipe
         if r.slide:
             return slide(self._dense, image_BCHW, r.image, r.slide)
         return whole(self._dense, image_BCHW, math.lcm(r.patch, r.extend or 1))
@@ -76,6 +76,9 @@ class Segment(L.LightningModule):
         height, width = batch.image_BCHW.shape[-2:]
         return windows(height, width, self.recipe.image, self.recipe.slide) if self.recipe.slide else 1
 
+    def _normalised(self, image_BCHW: Tensor) -> Tensor:
+        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
+
     def _dense(self, image_BCHW: Tensor) -> Tensor:
         """Normalised images whose sides the patch divides to logits at their size."""
         if self.channels_last:
@@ -86,7 +89,7 @@ class Segment(L.LightningModule):
 
     def training_step(self, batch: Scenes, batch_idx: int) -> Tensor:
         set_draws(self.backbone, batch.random_BS)
-        logits_BKHW = self._dense(normalise(batch.image_BCHW))
+        logits_BKHW = self._dense(self._normalised(batch.image_BCHW))
         return self._loss(logits_BKHW, batch.label_BHW, self.recipe.smoothing) / batch.label_BHW.numel()
 
     def _loss(self, logits_BKHW: Tensor, label_BHW: Tensor, smoothing: float = 0.0) -> Tensor:
