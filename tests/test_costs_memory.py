@@ -249,7 +249,7 @@ def test_a_step_needs_as_much_memory_as_is_said(in_a_process, name, image, patch
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "image", "patch", "images"), [("deit_small", 128, 8, 4), ("adventurer_tiny", 64, 2, 3)]
+    ("name", "image", "patch", "images"), [("deit_small", 128, 8, 4), ("adventurer_tiny", 128, 4, 4)]
 )
 def test_training_needs_as_much_memory_as_is_said(in_a_process, name, image, patch, images):
     """The optimiser's state included, and weights' gradients that stay from one micro-batch to the next."""
