@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from analysis import published_data
 from analysis.published_data import CROP, DECODERS, LONG_SIDE, SHORT_SIDE, model_of
 from analysis.runs import COLUMNS, FIELDS, finished, labels
-from analysis.seeds import seed_spread
+from analysis.seeds import noise_of, seed_spread
+from scaling.recipe_identity import says_what
 
 LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
-CONFIDENCE = 0.95
+UNNAMED = ("patch", "seed", "start", "data_digest", "weights_digest")  # fields that tell nobody how series differ
 # Metrics that no seed moves -> the noise to hold them against. Parameters are printed in whole millions, rounded or cut
 # (5.7 as 5), so that a difference below one says nothing.
 EXACT = {"parameters": 1.0}
@@ -94,12 +94,16 @@ def _looked_up(cells: pd.DataFrame, run: Mapping[Any, Any], **keys: Any) -> floa
 
 def series(run: Mapping[Any, Any], *ignoring: str) -> str:
     """What runs have in common that differ in patch, seed and these fields only, in all of their stages. Without any
-    fields it is as fine as their group."""
+    fields it is as fine as their group; where data and weights lie is no part of it."""
     return json.dumps(_without({name: run[name] for name in FIELDS}, {"patch", "seed", *ignoring}), sort_keys=True)
 
 
 def _without(recipe: dict[str, Any], names: set[str]) -> dict[str, Any]:
     kept = {name: value for name, value in recipe.items() if name not in names}
+    if says_what(kept["data"]) or kept.get("data_digest"):
+        kept["data_root"] = ""
+    if kept.get("weights_digest"):
+        kept["weights"] = ""
     if kept.get("start"):
         kept["start"] = _without(json.loads(kept["start"]), names)
     return kept
@@ -207,16 +211,6 @@ def means_of(own: pd.DataFrame, keys: Sequence[str], metrics: Mapping[str, tuple
     return pd.concat(found[1:] or found, ignore_index=True)
 
 
-def noise_of(spread: Any, df: Any, seeds: Any) -> Any:
-    """The half width of the 95 % interval of a difference, own mean minus published number, from seeds alone.
-
-    spread: standard deviation from seed to seed, pooled over patch sizes, with df degrees of freedom; seeds: runs
-    behind the mean.  It is t spread sqrt(1 + 1/seeds), t of Student's distribution. The 1 is the published number: one
-    run with a seed of its own, which lies as far from what the paper's seeds would give on average as any run of one's
-    own lies from that; 1/seeds is the mean of one's own. What a number loses in being printed is not in it."""
-    return stdtrit(np.asarray(df, float), (1 + CONFIDENCE) / 2) * spread * np.sqrt(1 + 1 / seeds)
-
-
 def told_apart(own: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     """For each run what tells its series apart from others with the same keys: the fields of the recipe that differ, if
     they are few, else a label. "" where there is no other; but a stage that the paper has nothing for is told."""
@@ -230,7 +224,7 @@ def told_apart(own: pd.DataFrame, keys: Sequence[str]) -> list[str]:
 
 def _differing(its: pd.DataFrame) -> list[str]:
     """Names for a run of each of several series, no two alike."""
-    fields = [name for name in FIELDS if name not in ("patch", "seed", "start") and its[name].nunique() > 1]
+    fields = [name for name in FIELDS if name not in UNNAMED and its[name].nunique() > 1]
     named = [" ".join(f"{name} {row[name] or 'none'}" for name in fields) for row in its[fields].to_dict("records")]
     if len(fields) <= FEW and len(set(named)) == len(named):
         return [name.removeprefix("stage ") for name in named]

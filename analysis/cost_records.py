@@ -2,13 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.cost_model import image_seconds
 from scaling.costs import recipe_tokens
-from scaling.costs_cards import Card
+from scaling.costs_cards import Card, card_of
+from scaling.costs_conditions import SINGLE, Conditions, conditions_of
 from scaling.recipe import SIZES, BadInput, Recipe
 from scaling.record import RunRecord
 
@@ -22,15 +23,16 @@ class Measured(NamedTuple):
     family: str  # of the backbone
     width: int  # of the backbone
     tokens: int
-    precision: str
     task: str
+    devices: int  # that shared it
+    conditions: Conditions | None  # under which it ran; None: its record does not say, and corrects nothing
     ratio: float  # seconds of a training image, measured over predicted [1]
     wall_time: float  # [s]
 
 
 def measured_on(card: Card, results: Path) -> list[Measured]:
-    """The finished runs of a results folder on this card (a processor: of this name) whose rate the model predicts.
-    What is damaged, failed, or ran elsewhere is passed over; a folder that is not there holds none."""
+    """The finished runs of a results folder on this card (a processor: of this name, with as many cores) whose rate the
+    model predicts. What is damaged, failed, or ran elsewhere is passed over; a folder that is not there holds none."""
     try:
         folders = sorted(path for path in results.iterdir() if path.is_dir())
     except OSError:
@@ -43,41 +45,65 @@ def _measured(card: Card, folder: Path) -> Measured | None:
         record = RunRecord.load(folder)
     except (FileNotFoundError, BadInput):
         return None
-    recipe = Recipe.from_dict(record.recipe)
-    gpus = record.machine.get("gpus") or []
-    device = str(gpus[0] if gpus else record.machine.get("processor", ""))
-    there = all(word in device for word in card.words) and bool(gpus) != bool(card.cores)
+    recipe, machine = Recipe.from_dict(record.recipe), record.machine
     usable = record.status == "finished" and record.images_per_second > 0 and recipe.backbone in SIZES
-    if not (there and usable) or record.wall_time < SHORTEST:
+    if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
-    devices = int(record.machine.get("threads" if card.cores else "devices", 1) or 1)
-    micro_batch = int(record.machine.get("micro_batch", 0)) or recipe.batch
+    conditions = conditions_of(machine)
+    devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", recipe.batch)
+    at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
     size = SIZES[recipe.backbone]
-    seconds = devices / record.images_per_second
+    predicted = image_seconds(recipe, card, micro_batch, conditions is not None and conditions.recompute)
     return Measured(
         record.run_id,
         size.family,
         size.width,
         recipe_tokens(recipe),
-        recipe.precision,
         recipe.task,
-        seconds / image_seconds(recipe, card, micro_batch),
+        devices,
+        conditions,
+        at_work / record.images_per_second / predicted,
         record.wall_time,
     )
 
 
-def correction(recipe: Recipe, runs: Sequence[Measured], itself: bool = True) -> float:
-    """What to multiply predicted seconds by: the ratio of the runs nearest in tokens and width, of the same task,
-    family of backbones and precision; the median where several are as near. nan: there is none.
+def _count(machine: Mapping[str, Any], name: str, unsaid: int) -> int:
+    """A number of a record's machine; unsaid where an older record has none."""
+    value = machine.get(name)
+    return value if isinstance(value, int) and value > 0 else unsaid
 
-    itself: whether a record of this very run may be among them."""
+
+def _is_of(card: Card, machine: Mapping[str, Any]) -> bool:
+    """Whether a record's machine did its work on this card. A machine with GPUs may have done it on its processor."""
+    gpus = machine.get("gpus") or []
+    cpu = machine.get("device", "cpu" if not gpus else "cuda") == "cpu"
+    if card.cores:
+        same = machine.get("processor", "") in card.words and machine.get("cores", card.cores) == card.cores
+        return cpu and same
+    found = card_of(str(gpus[0])) if gpus else None
+    return not cpu and found is not None and found.name == card.name
+
+
+def alike(runs: Sequence[Measured], under: Conditions, devices: int) -> list[Measured]:
+    """Those that ran under the same conditions on as many devices; where several share a run and none has, those of one
+    device alone. How many images were taken at a time is no condition: the cost model has a term for it."""
+    found = [run for run in runs if (run.conditions, run.devices) == (under, devices)]
+    if found or devices == 1:
+        return found
+    return alike(runs, under._replace(strategy=SINGLE, nodes=1), 1)
+
+
+def correction(recipe: Recipe, runs: Sequence[Measured], itself: bool = True) -> float:
+    """What to multiply predicted seconds by: the ratio of the runs nearest in tokens and width, of the same task and
+    family of backbones; the median where several are as near. nan: there is none.
+
+    runs: as `alike` gives them.  itself: whether a record of this very run may be among them."""
     size = SIZES.get(recipe.backbone)
     if size is None:
         return math.nan
-    alike = (recipe.task, size.family, recipe.precision)
     near: dict[float, list[float]] = {}
     for run in runs:
-        if (run.task, run.family, run.precision) == alike and (itself or run.run_id != recipe.run_id):
+        if (run.task, run.family) == (recipe.task, size.family) and (itself or run.run_id != recipe.run_id):
             distance = abs(math.log(run.tokens / recipe_tokens(recipe))) + 2 * abs(math.log(run.width / size.width))
             near.setdefault(round(distance, 6), []).append(math.log(run.ratio))
     if not near:

@@ -114,7 +114,11 @@ def cost_axis(axes: Axes, costs: pd.Series, label: str, room: float = 0.0) -> No
 
 
 def loss_axis(axes: Axes, losses: pd.Series) -> None:
-    """Log axis over the measured losses, with plain numbers: ticks at round losses, however few decades there are."""
+    """Log axis over the measured losses, with plain numbers: ticks at round losses, however few decades there are. A
+    loss of 0 has no place on it."""
+    losses = losses[losses > 0]
+    if losses.empty:
+        return
     room = 1.12 * (losses.max() / losses.min()) ** 0.12  # on both sides; a band that is wider runs out of the picture
     low, high = losses.min() / room, losses.max() * room
     axes.set_yscale("log")

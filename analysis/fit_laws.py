@@ -71,7 +71,8 @@ def report(
     refused: dict[str, str] = {}
     if frame is not None:
         if finished(frame).empty:
-            raise BadInput(f"none of {counted(len(frame), 'run')} has finished; `make sweep` goes on with them")
+            runs = counted(len(frame) + len(frame.attrs.get("corrupt", {})), "run")
+            raise BadInput(f"none of {runs} has finished{_damaged(frame)}; `make sweep` goes on with them")
         groups, refused = own_groups(frame, mixed)
     laws = [*fit_groups(groups, forms, list(AXES)), *fit_groups(papers, forms)]
     if frame is not None:
@@ -113,7 +114,11 @@ def _own_figures(frame: "pd.DataFrame", forms: Sequence[str]) -> dict[str, bytes
     """The laws of one's own runs over patches, tokens and FLOPs, and what accuracy costs."""
     from analysis import drawing
     from analysis.law_figures import frontier_figure, law_figure
+    from analysis.runs import above_zero, finished
 
+    frame = above_zero(frame)
+    if finished(frame).empty:
+        return {}
     drawn = [form for form in forms if form in FORMS]
     files = drawing.files("law", law_figure(frame, drawn))
     for column, stem in COSTS.items():
@@ -176,7 +181,16 @@ def _check(frame: "pd.DataFrame", mixed: str) -> None:
     few = [f"{group.name} has {counted(group.patches, 'patch size')}" for group in groups]
     told = "; ".join([*refused.values(), *few][:3])
     more = f"a law needs {FEWEST_PATCHES}: `make sweep PATCH=16,8,4,2,1` adds them" if few else ""
-    raise BadInput(f"no law can be fitted: {'; '.join(filter(None, (told, more)))}")
+    raise BadInput(f"no law can be fitted: {'; '.join(filter(None, (told, more)))}{_damaged(frame)}")
+
+
+def _damaged(frame: "pd.DataFrame") -> str:
+    """The end of a sentence that names damaged records: with them there may have been a law."""
+    corrupt = frame.attrs.get("corrupt", {})
+    if not corrupt:
+        return ""
+    more = f" and {counted(len(corrupt) - 1, 'other')}" if len(corrupt) > 1 else ""
+    return f"; damaged: {next(iter(corrupt.values()))}{more}"
 
 
 def _no_law(of: "GroupLaw", forms: Sequence[str]) -> str:
@@ -207,6 +221,8 @@ def _print_left_out(frame: "pd.DataFrame") -> None:
         print_wrapped(f"left out, not finished: {run}")
     for run in frame[frame["status"] == "failed"].itertuples():
         print_wrapped(f"left out, failed: {run.run_id} ({run.failure})")
+    for run in frame[frame["test_loss"] <= 0].itertuples():
+        print_wrapped(f"left out of laws, a test loss of 0 has no logarithm: {run.run_id}")
 
 
 def _print_written(out: Path, files: dict[str, bytes]) -> None:

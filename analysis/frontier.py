@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import finished
-from scaling.costs import IMAGENET_IMAGES
-
-EPOCH = {"imagenet": IMAGENET_IMAGES, "cifar10": 50_000}  # training images where a recipe takes them all [images]
+from scaling.costs_images import EMPTY, IMAGES
 
 
 def frontier(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> pd.DataFrame:
@@ -52,9 +50,12 @@ def over_seeds(frame: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
 def training_flops(frame: pd.DataFrame) -> pd.Series:
     """FLOPs of training each run: three forward passes an image, evaluation and earlier stages left out.
 
-    frame: columns flops_per_image [FLOPs], steps, batch, epochs, train_images, data.  nan where the recipe takes all
-    training images of a data set whose number is known to the machine that trained only."""
-    everything = frame["data"].map(EPOCH).astype(float)
+    frame: columns flops_per_image [FLOPs], steps, batch, epochs, train_images, data, and empty_images where it has
+    that.  nan where the recipe takes all training images of a data set whose number is known to the machine that
+    trained only."""
+    everything = frame["data"].map({name: train for name, (train, _) in IMAGES.items()}).astype(float)
+    if "empty_images" in frame:
+        everything += frame["data"].map(EMPTY).where(frame["empty_images"] == "keep").fillna(0)
     an_epoch = frame["train_images"].astype(float).where(frame["train_images"] > 0, everything)
     images = (frame["steps"] * frame["batch"]).astype(float).where(frame["steps"] > 0, an_epoch * frame["epochs"])
     return 3.0 * frame["flops_per_image"] * images

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.published_data import IMAGENET_CLASSES, figure1_cells, table2_cells, table3_cells, top1_cells
-from analysis.runs import FIELDS, TRAPS, finished, labels
+from analysis.runs import FIELDS, TRAPS, above_zero, finished, labels
 from scaling.recipe import BadInput
 
 FEWEST_PATCHES = 3  # different patch sizes that a group needs for a law
@@ -21,7 +21,8 @@ SEEN = {"segmentation": "segments", "detection-bbox": "boxes", "detection-mask":
 MIXED = ("refuse", "together", "apart")
 MADE = {"commit": "git_commit", "torch": "version_torch", "on": "machine_processor", "GPUs": "machine_gpus"}
 KNOWN = ("task", "data", "backbone", "head", "image")
-FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", "weights", "data_root")  # told elsewhere
+PLACES = ("data_root", "data_digest", "weights", "weights_digest")
+FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", *PLACES)  # told elsewhere
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def own_groups(frame: pd.DataFrame, mixed: str = "refuse") -> tuple[list[Group],
         name = names[str(key)]
         if mixed == "refuse" and its["group"].nunique() > 1:
             refused[name] = _why_refused(name, its)
+        elif above_zero(its).empty:
+            refused[name] = f"{name}: refused, its test losses are 0, which has no logarithm"
         else:
             groups.append(_own(str(key) if its["group"].nunique() > 1 else its["group"].iloc[0], name, its, frame))
     return groups, refused
@@ -97,11 +100,14 @@ def _own(key: str, name: str, runs: pd.DataFrame, frame: pd.DataFrame) -> Group:
     devices = runs["machine_devices"] if "machine_devices" in runs else pd.Series(1.0, runs.index)
     points["device_hours"] = runs["wall_time"] * pd.to_numeric(devices, errors="coerce").fillna(1.0) / 3600
     points["y"] = runs["test_loss"]
+    flat = points.loc[points["y"] <= 0, "run_id"]
+    points = points.drop(flat.index)
     failed = frame[(frame["group"].isin(runs["group"].unique())) & (frame["status"] == "failed")]
     gone = [f"{run.run_id}: failed ({run.failure})" for run in failed.itertuples()]
-    stem = str(first["group"]).rsplit("-", 1)[0]
-    gone += [f"{run}: not finished" for run in frame.attrs.get("unfinished", []) if run.startswith(stem + "-")]
-    gone += [f"{run}: corrupt record" for run in frame.attrs.get("corrupt", {}) if run.startswith(stem + "-")]
+    gone += [f"{run}: a test loss of 0, which has no logarithm" for run in flat]
+    ours, of = set(runs["group"]), frame.attrs.get("groups", {})
+    gone += [f"{run}: not finished" for run in frame.attrs.get("unfinished", []) if of.get(run) in ours]
+    gone += [f"{run}: corrupt record" for run in frame.attrs.get("corrupt", {}) if of.get(run) in ours]
     return Group(
         name=name,
         key=key,

@@ -22,16 +22,24 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+class NotWritten(BadInput):
+    """Files that could not be written where they belong. reason: as a part of a sentence, without what would do."""
+
+    def __init__(self, out: Path, error: OSError) -> None:
+        self.reason = f"cannot write to {out} ({error.strerror or error})"
+        super().__init__(f"{self.reason}; --out names another folder")
+
+
 def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write files to out, each whole or not at all; names may have folders before them. Raises BadInput where out
-    cannot be written."""
+    """Write files to out, each whole or not at all; names may have folders before them. Raises NotWritten where
+    out cannot be written."""
     try:
         for name, content in files.items():
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
     except OSError as e:
-        raise BadInput(f"cannot write to {out} ({e.strerror}); --out names another folder") from e
+        raise NotWritten(out, e) from e
     return [out / name for name in files]
 
 

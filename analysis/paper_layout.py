@@ -7,6 +7,7 @@ attrs of such a frame:
     along     {column: what to call it}: facts that go with a cell, a row (with nothing across, a column) of their own
     usual     {column: value}: what no heading says, because every published row has it
     decimals  {metric: digits behind the point}, one digit where it says nothing
+    remarks   what one's own numbers rest on, said below them, a line each
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ def described(
     along: Sequence[str] = (),
     usual: Mapping[str, Any] | None = None,
     decimals: Mapping[str, int] | None = None,
+    remarks: Sequence[str] = (),
 ) -> pd.DataFrame:
     """frame with its attrs, as the module says. along: columns, by the names that FACTS has for them, or their own."""
     printed = name.replace("table", "Table ").replace("figure", "Figure ")
@@ -40,6 +42,7 @@ def described(
         "along": {column: FACTS.get(column, column) for column in along},
         "usual": dict(usual or {}),
         "decimals": dict(decimals or {}),
+        "remarks": list(remarks),
     }
     return frame
 

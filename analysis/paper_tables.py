@@ -6,6 +6,7 @@ noise, mark, group. Its attrs are those of analysis/paper_layout.py, by which an
 numbers of the figures are in analysis/figure_numbers.py, and here under the same names.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from analysis.compare import beside, own_runs, own_top1, printed_in, unextended
 from analysis.figure_numbers import figure1, figure2, figure3, figure4
 from analysis.paper_layout import TOP1, after_patch, described
 from analysis.published_data import AP_METRICS, CARD, DECODERS, IMAGENET_CLASSES, backbone_of, model_of
-from scaling.costs import IMAGENET_IMAGES, parameters
+from analysis.runs import FIELDS
+from scaling.costs import IMAGENET_IMAGES, parameters, position_parameters, recipe_parameters
+from scaling.recipe import Recipe
 
+BARE = "less positions"  # what parameters without the table of learned positions are called
 CARD_WORDS = ("A100", "80GB")  # of the name that torch gives to Table 6's card, such as NVIDIA A100-SXM4-80GB
 
 
@@ -37,16 +41,42 @@ def table1(runs: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def table2(runs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """ADE20K mIoU [%] by decoder and patch size, and parameters [M], head included. Keys: model, decoder ("linear" is
-    the paper's None), data, input_px (the crop) [px]. One's own runs of segmentation on any data are here."""
+    """ADE20K mIoU [%] by decoder and patch size, and parameters [M], head included; one's own also without the table of
+    learned positions, which grows with the crop and is no part of a decoder. Keys: model, decoder ("linear" is the
+    paper's None), data, input_px (the crop) [px]. One's own runs of segmentation on any data are here."""
     own = own_runs(runs, "segment")
+    positions = pd.Series([_positions(run) for run in own.to_dict("records")], own.index, dtype=float)
     own = own.assign(decoder=own["head"].map(DECODERS), parameters=own["parameters"] / 1e6)
+    own = own.assign(bare=own["parameters"] - positions / 1e6)
     keys = ["model", "decoder", "data", "input_px"]
-    metrics = {"miou": ("mIoU", "%"), "parameters": ("parameters", "M")}
+    metrics = {"miou": ("mIoU", "%"), "parameters": ("parameters", "M"), "bare": (BARE, "M")}
     frame = beside(published_data.table2_cells(), own, keys, metrics)
     title = "ADE20K mIoU [%] and parameters [M] by patch size"
     usual = {"data": "ade20k", "input_px": published_data.CROP}
-    return described(frame, "table2", title, keys, usual=usual, decimals={"parameters": 0})
+    decimals = {"parameters": 0}
+    return described(frame, "table2", title, keys, usual=usual, decimals=decimals, remarks=_parameter_remarks())
+
+
+def _positions(run: dict[Any, Any]) -> int:
+    """Learned positions of a run of one's own [1]."""
+    return position_parameters(Recipe.from_dict({name: run[name] for name in FIELDS}))
+
+
+def _parameter_remarks() -> list[str]:
+    """Why one's own parameters are others than the paper's, in numbers of Adventurer-Base on the paper's crops."""
+    linear = Recipe(
+        task="segment", data="ade20k", backbone="adventurer_base", image=published_data.CROP, patch=16, classes=150
+    )
+    sizes = {patch: replace(linear, patch=patch) for patch in (16, 8, 4, 2)}
+    table = ", ".join(f"{position_parameters(run) / 1e6:.1f}" for run in sizes.values())
+    heads = {patch: recipe_parameters(replace(run, head="upernet")) for patch, run in sizes.items()}
+    more = ", ".join(f"{(heads[patch] - recipe_parameters(run)) / 1e6:.1f}" for patch, run in sizes.items())
+    of = f"in {model_of(linear.backbone)} at patch {', '.join(map(str, sizes))}"
+    return [
+        f"parameters: the table of learned positions of a {linear.image} px crop is {table} M {of}; {BARE}: less it",
+        f"UperNet: as wide as head_channels says ({linear.head_channels} unless asked for; the paper prints no width), "
+        f"with more doublings in front the coarser the patch: {more} M more than linear {of}",
+    ]
 
 
 def table3(runs: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Runs: a results folder as one tidy frame, a row a run. Never raises for a run that is under way or damaged."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scaling.recipe import BadInput, Recipe
+from scaling.recipe_identity import groups, is_open
 from scaling.record import HEADLINES, RECIPE, RECORD, RunRecord
 
 FIELDS = [f.name for f in dataclasses.fields(Recipe)]
@@ -26,8 +28,11 @@ def load(results: str | Path) -> pd.DataFrame:
     [nats], the headline metric of every task (top1, miou ...; nan for the runs of others) and top5 [%],
     images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""), folder, and
     behind them the other metrics, version_* and machine_*.
+    The groups of runs that code from before there were fingerprints has made are those of the same runs made since
+    (scaling/recipe_identity.py). A folder of another name than its run's counts, unless it is a copy.
     attrs["unfinished"]: names of the folders with a recipe and no record yet (under way, or cut off).
     attrs["corrupt"]: name of the folder -> what is wrong with its record, in a line.
+    attrs["groups"]: name of such a folder -> its group, where its recipe.json can be read.
     Raises BadInput where there is no such folder, or no run in it."""
     folder = Path(results)
     make_one = f"`make sweep RESULTS={folder}` makes one"
@@ -35,29 +40,51 @@ def load(results: str | Path) -> pd.DataFrame:
         raise BadInput(f"no results folder {folder}; {make_one}")
     if not folder.is_dir():
         raise BadInput(f"{folder} is a file, not a results folder; {make_one}")
-    rows: list[dict[str, Any]] = []
+    records: dict[Path, RunRecord] = {}
     unfinished: list[str] = []
     corrupt: dict[str, str] = {}
     for run in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            rows.append(row(RunRecord.load(run), run))
+            records[run] = RunRecord.load(run)
         except FileNotFoundError:
             if (run / RECIPE).exists():
                 unfinished.append(run.name)
         except BadInput as e:
             corrupt[run.name] = str(e)
+    for run in list(records):
+        if why := _not_its_own(run, records):
+            corrupt[run.name] = why
+            del records[run]
+    others = {name: recipe for name in (*unfinished, *corrupt) if (recipe := _recipe(folder / name)) is not None}
+    recipes = [*(Recipe.from_dict(record.recipe) for record in records.values()), *others.values()]
+    grouped, families = groups(recipes), groups([_plain(recipe) for recipe in recipes])
+    digests = {
+        group: {"data_digest": recipe.data_digest, "weights_digest": recipe.weights_digest}
+        for recipe, group in zip(recipes, grouped, strict=True)
+        if not is_open(recipe)
+    }
+    rows = [
+        {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
+        for (run, record), group, family in zip(records.items(), grouped, families, strict=False)
+    ]
     if not (rows or unfinished or corrupt):
         raise BadInput(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
     frame = pd.DataFrame(rows, columns=_columns(rows))
     frame = frame.sort_values(["group", "patch", "seed"], ascending=[True, False, True], ignore_index=True)
     frame.attrs["unfinished"] = unfinished
     frame.attrs["corrupt"] = corrupt
+    frame.attrs["groups"] = dict(zip(others, grouped[len(rows) :], strict=True))
     return frame
 
 
 def finished(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of runs that finished, which have a test loss."""
     return frame[frame["status"] == "finished"]
+
+
+def above_zero(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose test loss has a logarithm, or that have no loss: all but saturated toys."""
+    return frame[~(frame["test_loss"] <= 0)]
 
 
 def seed_study(group: str) -> pd.DataFrame:
@@ -91,21 +118,41 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(groups["group"], names.str.split().str.join(" "), strict=True))
 
 
-def family(recipe: Recipe) -> str:
-    """The group of a run as it would be with the traps at their defaults."""
+def _plain(recipe: Recipe) -> Recipe:
+    """The recipe with the traps at their defaults: by it a family is told."""
     plain: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in TRAPS}
-    return dataclasses.replace(recipe, **plain).group
+    return dataclasses.replace(recipe, **plain)
+
+
+def _recipe(run: Path) -> Recipe | None:
+    """What a folder's recipe.json says."""
+    try:
+        return Recipe.from_dict(json.loads((run / RECIPE).read_text()))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _not_its_own(run: Path, records: dict[Path, RunRecord]) -> str:
+    """Why a record is not counted: it is a copy, or another recipe's. A folder may have been renamed."""
+    record, own = records[run], run.with_name(records[run].run_id)
+    if run == own:
+        return ""
+    twins = [other for other in records if records[other].run_id == record.run_id]
+    if own in records or run != twins[0]:  # counted twice in a fit
+        original = own if own in records else twins[0]
+        return f"{run / RECORD} is the record of {record.run_id}, a copy of that in {original.name}: left out"
+    if Recipe.from_dict(record.recipe).run_id != record.run_id:
+        return f"{run / RECORD} is the record of {record.run_id}, and its recipe is another's: left out"
+    return ""
 
 
 def row(record: RunRecord, run: Path) -> dict[str, Any]:
-    """A record as a row. BadInput where its folder is not its own."""
-    if record.run_id != run.name:  # a copied folder would count twice in a fit
-        raise BadInput(f"{run / RECORD} is the record of {record.run_id}; a run's folder is named by its run_id")
+    """A record as a row."""
     facts = {name: getattr(record, name) for name in [*FACTS, "wall_time"] if hasattr(record, name)}
     known = {
         "run_id": record.run_id,
         "group": record.group,
-        "family": family(Recipe.from_dict(record.recipe)),
+        "family": _plain(Recipe.from_dict(record.recipe)).group,
         "status": record.status,
         **Recipe.from_dict(record.recipe).to_dict(),
         **{name: math.nan if value is None else value for name, value in facts.items()},

@@ -1,11 +1,16 @@
-"""Seeds: how far runs lie apart that differ in nothing else, and whether a smaller patch gains more than that."""
+"""Seeds: how far runs lie apart that differ in nothing else, and whether a difference is more than that."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from analysis.output import counted
 from analysis.runs import seed_study
+
+CONFIDENCE = 0.95
 
 
 def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
@@ -46,5 +51,20 @@ def seed_sentence(runs: pd.DataFrame) -> str:
     sentence += f"seed-to-seed spread {spread.spread:.4f} ({seeds})"
     if len(means) < 2:
         return sentence
+    runs_of = runs[runs["patch"].isin(smallest)].groupby("patch")["test_loss"].count()
+    noise = float(noise_of(spread.spread, spread.df, runs_of[smallest[0]], runs_of[smallest[1]]))
     verdict = "better" if step <= 0 else "worse"
-    return f"{sentence}: {verdict} by {'more' if abs(step) > spread.spread else 'no more'} than the spread"
+    where = "beyond" if abs(step) > noise else "within"
+    return f"{sentence}: {verdict}, {where} the 95 % interval of seeds alone ({noise:.4f})"
+
+
+def noise_of(spread: Any, df: Any, runs: Any, others: Any = 1) -> Any:
+    """The half width of the 95 % interval of a difference of two means from seeds alone: this project's one rule for
+    whether a difference says anything. A difference beyond it is one that seeds alone make in 1 of 20 cases.
+
+    spread: standard deviation from seed to seed, pooled over patch sizes, with df degrees of freedom; runs, others:
+    those behind each mean.  It is t spread sqrt(1/runs + 1/others), t of Student's distribution; nan for df 0. A
+    published number is one run with a seed of its own, which lies as far from what the paper's seeds would give on
+    average as any run of one's own lies from that; what it loses in being printed is not in it. Runs of one seed at
+    two patch sizes are not taken as a pair, and several differences are each held against it alone."""
+    return stdtrit(np.asarray(df, float), (1 + CONFIDENCE) / 2) * spread * np.sqrt(1 / runs + 1 / others)

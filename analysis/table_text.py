@@ -119,14 +119,15 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
-    """What stands below a table: where the published numbers are from, and what its marks mean; a line each."""
+    """What stands below a table: where the published numbers are from, what its marks mean, and what one's own numbers
+    rest on; a line each."""
     source = f"published: {frame.attrs['source']}"
     if frame["own"].isna().all():
         return [source, NONE]
     exact = frame["metric"].isin(EXACT)
     found = set(frame.loc[~exact, "mark"]) | ({"("} if (frame["seeds"] > 1).any() else set())
     below = [note for mark, note in NOTES.items() if mark in found]
-    return [source, *below, *[UNSEEDED] * int("*" in set(frame.loc[exact, "mark"]))]
+    return [source, *below, *[UNSEEDED] * int("*" in set(frame.loc[exact, "mark"])), *frame.attrs["remarks"]]
 
 
 def heading(its: pd.DataFrame) -> str:

@@ -10,9 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scaling.first_line import first_line
+from scaling.identity import folder_of
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import HEADLINES, LOG, RunRecord
+from scaling.stopping import as_ctrl_c
 
 STOPPED = "stopped; the same command goes on from here"
 RUN = Path(__file__).resolve().with_name("run.py")
@@ -33,11 +36,13 @@ def run_quietly(
 
     wait: for another process that is training this run, instead of leaving it alone.
     """
-    folder = results / recipe.run_id
+    folder = folder_of(recipe, results)
     try:  # by itself: the handlers below need what it imports
         from scaling.train import Elsewhere, Settings, Stopped, hush, train
     except KeyboardInterrupt:
         return Outcome(130, STOPPED)
+    except (ImportError, MemoryError, OSError) as e:
+        return Outcome(1, f"torch and lightning cannot be loaded ({first_line(e)}); is there memory for them?")
     try:
         hush()
         return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
@@ -53,8 +58,7 @@ def run_quietly(
         return Outcome(1, f"{what}; mend that and give the same command again")
     except Exception as e:
         _log(folder, traceback.format_exc())
-        reason = str(e).splitlines()[0] if str(e) else ""
-        return Outcome(1, f"{type(e).__name__}: {reason[:300]} (all of it in {folder / LOG})")
+        return Outcome(1, f"{type(e).__name__}: {first_line(e, 300)} (all of it in {folder / LOG})")
 
 
 def outcome_of(record: RunRecord) -> Outcome:
@@ -77,7 +81,7 @@ def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], w
     """Entry of a sweep's child process: events and at the end the outcome go through the pipe."""
     # First of all, until the run has a folder of its own: a stop may come at once, and its traceback is for nobody.
     _output_into(Path(os.devnull))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside of training too, SIGTERM is a clean stop
+    as_ctrl_c()  # outside of training too, a stop is a clean one
     value, folder = Recipe.from_dict(recipe), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
     options = [f"--{name}={setting}" for name, setting in settings.items() if name != "jobs"]

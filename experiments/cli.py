@@ -19,7 +19,9 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from experiments import ade20k, camvid, cifar10, coco, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
+from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
+from scaling.recipe_identity import bare
 from scaling.record import RECIPE
 
 FIELDS = dataclasses.fields(Recipe)
@@ -84,7 +86,9 @@ def add_fields(p: Parser, leave_out: tuple[str, ...] = ()) -> None:
 
 
 def overrides(args: Namespace, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields that the user set; leave_out: as for add_fields."""
+    """The fields that the user set; leave_out: as for add_fields. Fingerprints, which --print-recipe shows of a run,
+    every start finds for itself."""
+    leave_out = (*leave_out, "data_digest", "weights_digest")
     given = {f.name: args.get(f.name) for f in FIELDS if f.name in args and f.name not in leave_out}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -118,7 +122,7 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     if weights:  # instead of an earlier stage's
         first = Recipe(**{**chosen[0].to_dict(), **given, "start": "", "weights": weights})
         chosen = linked([first, *chosen[1:]]) if len(chosen) > 1 else [first]
-    if said and said != chosen[0].start:
+    if said and bare(replace(chosen[0], start=said)) != bare(chosen[0]):
         raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     return chosen
 
@@ -129,7 +133,7 @@ def _of_run(folder: Path, given: dict[str, Any]) -> Recipe:
         raise BadInput(f"{folder} is a run, whose recipe is settled; leave out {', '.join(sorted(given))}")
     try:
         recipe = Recipe.from_dict(json.loads((folder / RECIPE).read_text()))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise BadInput(f"{folder / RECIPE} cannot be read as a recipe ({e})") from e
     return recipe
 
@@ -139,8 +143,7 @@ def settings(args: Namespace) -> dict[str, Any]:
     values = {name: args[name] for name in SETTINGS}
     check_name("accelerator", values["accelerator"], ("auto", "cpu", "gpu", "cuda", "mps"))
     check_name("strategy", values["strategy"], ("auto", "ddp", "fsdp"))
-    for name in values["logger"].split(","):
-        check_name("logger", name.strip(), ("", "csv", "tensorboard", "wandb", "mlflow"))
+    check_loggers(values["logger"])  # before torch is imported or data are read
     for name in ("nodes", "micro_batch", "save_predictions"):
         if values[name] < (name == "nodes"):
             raise BadInput(f"{name} {values[name]} must be {int(name == 'nodes')} or more")
@@ -170,7 +173,10 @@ def as_yaml(recipe: Recipe) -> str:
 
 def check_writable(results: Path) -> None:
     """Raise BadInput unless a folder `results` is there, or can be made, and can be written; makes nothing."""
-    existing = next(p for p in (results, *results.absolute().parents) if p.exists())
+    try:
+        existing = next(p for p in (results, *results.absolute().parents) if p.exists())
+    except OSError as e:  # such as a name that is too long
+        raise BadInput(f"results folder {str(results)[:80]}: {e.strerror}; name another: --results") from e
     if not existing.is_dir():
         raise BadInput(f"results folder {results}: {existing} is a file; name another: --results")
     if not os.access(existing, os.W_OK | os.X_OK):

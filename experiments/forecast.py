@@ -5,29 +5,26 @@ A device is a card, of which there may be several. A processor counts as one dev
 which a sweep trains small runs, and its device-hours those over the number of cores.
 """
 
+import importlib.util
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.cost_model import image_bytes, image_seconds, number_bytes
-from analysis.cost_records import Measured, correction, measured_on
+from analysis.cost_records import Measured, alike, correction, measured_on
 from experiments.chain import waits_for
 from experiments.console import what_else
 from experiments.studies import last_stages
 from scaling import costs
 from scaling.batch_cuts import check_sizes
 from scaling.costs_cards import CPU, Card, card_called, card_of, gpus_here
+from scaling.costs_conditions import Conditions, strategy_for, threads_for, workers_for
 from scaling.costs_memory import SHARE, step_bytes
 from scaling.recipe import BadInput, Recipe
 
-IMAGES = {  # of data sets that everybody has alike: training and test images
-    "shapes": (2**20, 2**14),
-    "imagenet": (costs.IMAGENET_IMAGES, 50_000),
-    "cifar10": (50_000, 10_000),
-    "ade20k": (20_210, 2_000),
-    "coco": (117_266, 5_000),  # those with an object in them
-}
+SHARED = ("nodes", "strategy", "compile", "channels_last", "threads", "workers", "jobs")  # settings that a Device has
 
 
 class Device(NamedTuple):
@@ -39,6 +36,14 @@ class Device(NamedTuple):
     micro_batch: int = 0  # that was asked for; 0: what memory holds
     where: str = ""  # folder that the records came from
     records: tuple[Measured, ...] = ()  # of this card
+    # As scaling.train.Settings has them.
+    nodes: int = 1
+    strategy: str = "auto"
+    compile: bool = False
+    channels_last: bool = False
+    threads: int = 0
+    workers: int = -1
+    jobs: int = 1
 
     @property
     def name(self) -> str:
@@ -97,7 +102,43 @@ def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
     count = int(words[0]) if len(words) == 1 else len(words)
     name = gpu or (CPU if settings["accelerator"] == "cpu" else "")
     on = device(name, count, results, settings["recompute"], settings["micro_batch"])
-    return on._replace(cards=on.cards * settings["nodes"])
+    on = on._replace(**{name: settings[name] for name in SHARED if name in settings})
+    return on._replace(cards=on.cards * on.nodes)
+
+
+def conditions(run: Recipe, on: Device) -> Conditions:
+    """Under which a run will be trained there, as costs_conditions.conditions_of has those of a record."""
+    cores = on.card.cores
+    return Conditions(
+        device="cpu" if cores else "cuda",
+        nodes=on.nodes,
+        strategy=strategy_for(on.strategy, on.cards),
+        precision="bf16-mixed" if number_bytes(run, on.card) == 2 else "32-true",
+        scan=_road(on) if "adventurer" in run.backbone else "",
+        compile=on.compile,
+        recompute=on.recompute,
+        channels_last=on.channels_last,
+        threads=(on.threads or threads_for(run, cores, on.jobs)) if cores else 0,
+        workers=-1 if cores and on.workers == workers_for(cores) else on.workers,
+        jobs=on.jobs,
+    )
+
+
+def _road(on: Device) -> str:
+    """That of Adventurer's scan, without asking torch: of a card that is here what is installed and asked for, of
+    another mamba-ssm's where some record of it took that."""
+    if on.card.cores:
+        return "torch"
+    if on.card.name in {card.name for name in gpus_here() if (card := card_of(name))}:
+        there = os.environ.get("SCALING_SCAN", "") != "torch" and importlib.util.find_spec("mamba_ssm") is not None
+    else:
+        there = any(one.conditions and one.conditions.scan == "mamba-ssm" for one in on.records)
+    return "mamba-ssm" if there else "torch"
+
+
+def records_for(run: Recipe, on: Device) -> list[Measured]:
+    """The records of the card that may correct a run's hours: none that ran under other conditions."""
+    return alike(on.records, conditions(run, on), on.cards)
 
 
 def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
@@ -108,12 +149,12 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     steps = {n: step_bytes(run, n, on.recompute, number=number) for n in possible}
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.ema > 0)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
-    ratio = correction(run, on.records, own)
+    ratio = correction(run, records_for(run, on), own)
     seconds = math.nan
     if micro:
         known = 1.0 if math.isnan(ratio) else ratio
         seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
-    epoch, tested = epoch_images(run)
+    epoch, tested = costs.epoch_images(run)
     trained = float(run.steps * run.batch) or epoch * run.epochs
     evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
     hours = seconds * (trained + evaluations * tested / 3) / 3600  # a forward pass is a third of a step
@@ -131,12 +172,6 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         hours / card.cores if card.cores else hours * on.cards,
         ratio,
     )
-
-
-def epoch_images(run: Recipe) -> tuple[float, float]:
-    """Training images of an epoch, and test images; nan: that is for the data to say."""
-    train, test = IMAGES.get(run.data, (math.nan, 0))
-    return float(run.train_images or train), float(run.test_images or test)
 
 
 def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:

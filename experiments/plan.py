@@ -15,6 +15,7 @@ from experiments import budget, cli, plan_text, sweep
 from experiments.forecast import Chain, Device, chains, device_of
 from experiments.plan_text import print_lines
 from scaling.costs_cards import CARDS, CPU
+from scaling.identity import folder_of
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECORD
 
@@ -52,7 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.print_recipe:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
-    on = device_of(cli.settings(args), Path(args.results), args.gpu)
+    # Of another machine's card only one thing is known: that a GPU is for one run.
+    accelerator = args.accelerator if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
+    settings = {**cli.settings(args), "jobs": sweep.jobs(args.jobs, accelerator)}
+    on = device_of(settings, Path(args.results), args.gpu)
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))
     show(runs, on, args.price)
@@ -79,7 +83,7 @@ def show(runs: list[Recipe], on: Device, price: float) -> None:
         print()
     forecasts = [one for chain in found for one in chain.runs]
     print_lines(plan_text.notes(forecasts, on, price))
-    done = [one for one in forecasts if (Path(on.where) / one.run.run_id / RECORD).exists()]
+    done = [one for one in forecasts if (folder_of(one.run, Path(on.where)) / RECORD).exists()]
     if done:
         left = [one for one in forecasts if one not in done]
         print_wrapped(plan_text.total_line(left, on, price, f"left to do in {on.where}"))

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from analysis.cost_model import residuals
 from analysis.cost_records import Measured
 from analysis.output import WIDTH, counted, print_wrapped
 from experiments.console import told_apart
 from experiments.forecast import Chain, Device, Forecast, forecast, total
+from experiments.plan_rates import assumed_lines, extrapolated_line, rates_line
 from scaling.costs_memory import SHARE
+from scaling.identity import recorded_id
 from scaling.recipe import Recipe
 
 Table = list[list[str]]
@@ -84,7 +87,8 @@ def sweep_table(found: Sequence[Chain], on: Device) -> list[str]:
 def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "in all") -> list[str]:
     """The total, and what it rests on."""
     lines = [total_line(forecasts, on, price, what), *unfit_lines(forecasts, on)]
-    return [*lines, *filter(None, (rates_line(forecasts, on), extrapolated_line(forecasts, on)))]
+    rest = (rates_line(forecasts, on), extrapolated_line(forecasts, on), *assumed_lines(forecasts))
+    return [*lines, *filter(None, rest)]
 
 
 def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "in all") -> str:
@@ -129,37 +133,6 @@ def _unfit(one: Forecast, on: Device) -> str:
     return f"{text}; with --recompute it wants {gigabytes(again.wants)} and {fits}"
 
 
-def rates_line(forecasts: Sequence[Forecast], on: Device) -> str:
-    """Where the rates are from."""
-    if on.card.cores:
-        rough = f"a rough {on.card.float32 / 1e9:.0f} GFLOPs/s a core (cycles x SIMD width), not a measurement"
-    else:
-        rough = f"{on.card.name}'s data sheet and the efficiencies of Table 6"
-    ratios = [one.ratio for one in forecasts if not math.isnan(one.ratio)]
-    if not ratios:
-        return f"rates: {rough}; no record of this card in {on.where}"
-    spread = f"x{min(ratios):.2f}" if len(set(ratios)) == 1 else f"x{min(ratios):.2f} to x{max(ratios):.2f}"
-    rest = len(forecasts) - len(ratios)
-    others = f"; {counted(rest, 'run')} unlike any of them by {rough}" if rest else f" (over {rough})"
-    records = counted(len(on.records), "record")
-    return f"rates: hours of {counted(len(ratios), 'run')} corrected by {records} of this card, {spread}{others}"
-
-
-def extrapolated_line(forecasts: Sequence[Forecast], on: Device) -> str:
-    """What Table 6 does not vouch for; "" where it does for all, or where records do."""
-    plain = [one for one in forecasts if math.isnan(one.ratio)]
-    if on.card.cores or not plain:
-        return ""
-    said = [f"from the A100 to {on.card.name} by data sheet"] if not on.card.name.startswith("a100") else []
-    others = {one.run.backbone for one in plain} - {"deit_base", "adventurer_base"}
-    said += [f"other models than the Base ones ({', '.join(sorted(others))})"] if others else []
-    said += ["fewer than 196 tokens"] if any(one.tokens < 196 for one in plain) else []
-    said += ["more than 50,176 tokens"] if any(one.tokens > 50_176 for one in plain) else []
-    said += ["other tasks than classification"] if any(one.run.task != "classify" for one in plain) else []
-    said += [f"{on.cards} devices as fast together as alone"] if on.cards > 1 else []
-    return f"extrapolated: {'; '.join(said)}" if said else ""
-
-
 def residual_lines() -> list[str]:
     """Table 6, published and predicted."""
     found = residuals()
@@ -184,7 +157,7 @@ def measured_lines(runs: Sequence[Recipe], on: Device) -> list[str]:
     names, by_id = told_apart(list(runs)), {one.run_id: one for one in on.records}
     rows = [["run", "measured s", "no record", "", "others' records", ""]]
     for run in runs:
-        if found := by_id.get(run.run_id):
+        if found := by_id.get(recorded_id(run, Path(on.where))):
             rough = forecast(run, on._replace(records=()))
             rows.append([names[run.run_id], *_beside(found, rough.hours, forecast(run, on, own=False).hours)])
     return aligned(rows, left={0}) if len(rows) > 1 else [f"none of these runs is finished on this card in {on.where}"]

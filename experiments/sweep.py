@@ -6,7 +6,6 @@ python experiments/sweep.py shapes.table5 --results DIR
 Finished runs are skipped and cut-off ones resumed, so the same command goes on after any interruption.
 """
 
-import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,20 +17,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
-from experiments.console import Console, short, told_apart, what_else
+from experiments.clock import Clock
+from experiments.console import Console, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
-from scaling import costs
+from scaling.identity import folder_of, recorded_id, settled
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
-from scaling.record import CHECKPOINT, LOG, RunRecord
+from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
+from scaling.stopping import as_ctrl_c
 
 STOP_SECONDS = 60  # that a run has to save itself after Ctrl-C
 PATCHES = "16,8,4,2,1"  # of recipes, where nobody says otherwise [px]
@@ -111,32 +110,44 @@ def main(argv: list[str] | None = None) -> int:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
     if args.dry_run:
-        for run in runs:
-            state = recorded(results / run.run_id)
-            begun = "resume" if (results / run.run_id / CHECKPOINT).exists() else "run"
+        for run in settled(runs, results, read=False).values():
+            folder = folder_of(run, results)
+            state = recorded(folder)
+            begun = "resume" if (folder / CHECKPOINT).exists() else "run"
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
-    cli.check_writable(results)
-    say_plan(runs, args, settings)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
+    if any(recorded(folder_of(run, results)) is None for run in runs):
+        cli.check_writable(results)
+    planned_seconds = say_plan(runs, args, settings)
+    as_ctrl_c()
+    named = settled(runs, results, say=print)
+    runs = list({run.run_id: run for run in named.values()}.values())
+    expected = {named[run_id].run_id: seconds for run_id, seconds in planned_seconds.items()}
     with Console(names=told_apart(runs)) as console:
-        outcomes = run_all(runs, results, settings, console)
-    show(*planned(args), results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
+        outcomes = run_all(runs, results, settings, console, expected)
+    ordinary, studies = planned(args)
+    ordinary, studies = (
+        [named[run.run_id] for run in ordinary],
+        {name: [named[run.run_id] for run in its] for name, its in studies.items()},
+    )
+    show(ordinary, studies, results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
-def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> None:
-    """Print what the runs without a record will take. Raises BadInput where that is above the limit, without --yes."""
+def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
+    """Print what the runs without a record will take. Returns what each will train, by run_id [s]; nan: not known.
+
+    Raises BadInput where all of it is above the limit, without --yes."""
     from experiments import forecast, plan_text
 
-    left = [run for run in runs if recorded(Path(args.results) / run.run_id) is None]
+    left = [run for run in runs if recorded(folder_of(run, Path(args.results))) is None]
     if not left:
-        return
+        return {}
     try:
         on = forecast.device_of(settings, Path(args.results))
     except BadInput as e:
         print(f"no plan: {e}")
-        return
+        return {}
     found = forecast.chains(left, on)
     its = [one for chain in found for one in chain.runs]
     plan_text.print_lines([*plan_text.sweep_table(found, on), *plan_text.notes(its, on, what="left to do")])
@@ -147,6 +158,7 @@ def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) 
             f"the plan is {took}, above the limit of {args.limit:g} h; --yes begins it, --limit sets another, and "
             "larger patches or fewer --epochs take less"
         )
+    return {one.run.run_id: 3600 * one.hours / max(1, forecast.conditions(one.run, on).threads) for one in its}
 
 
 def jobs(asked: int, accelerator: str) -> int:
@@ -171,12 +183,20 @@ class Child(NamedTuple):
     began: float
 
 
-def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console: Console) -> dict[str, Outcome]:
+def run_all(
+    runs: list[Recipe],
+    results: Path,
+    settings: dict[str, Any],
+    console: Console,
+    expected: dict[str, float] | None = None,
+) -> dict[str, Outcome]:
     """Outcomes by run_id. settings["jobs"] at a time; what another process is training is waited for at the end.
+    expected: what each is to train, as say_plan gives it [s].
 
     Raises BadInput where the first run cannot begin: then nothing has been written.
     """
-    context, clock = _context(), Clock()
+    context = _context()
+    clock = Clock({run_id: seconds / settings["jobs"] for run_id, seconds in (expected or {}).items()})
     outcomes: dict[str, Outcome] = {}
     ours = {run.run_id for run in runs}
     waiting = deque((run, False) for run in runs)  # and whether to wait for another process that has it
@@ -185,7 +205,7 @@ def run_all(runs: list[Recipe], results: Path, settings: dict[str, Any], console
         while waiting or active:
             while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes, ours)):
                 run, wait = next_up
-                outcome = recorded(results / run.run_id, console) or orphaned(run, outcomes)
+                outcome = recorded(folder_of(run, results), console) or orphaned(run, outcomes)
                 if outcome is not None:
                     said = "have" if outcome.status == 0 else "FAIL"
                     console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
@@ -267,64 +287,49 @@ def stop(children: list[Child]) -> None:
         child.process.join(STOP_SECONDS)
 
 
-def recorded(folder: Path, console: Console | None = None) -> Outcome | None:
-    """What the folder's record says; None where the run is to be done, or done again: a damaged record is said."""
+def recorded(folder: Path) -> Outcome | None:
+    """What the folder's record says; None where the run is to be done, or done again: of a damaged record it says so
+    itself then."""
     try:
         return outcome_of(RunRecord.load(folder))
     except FileNotFoundError:
         return None
-    except BadInput as e:
-        if console is not None:
-            console.line(f"{short(folder.name)}: {e}")
+    except NewerRecord as e:
+        return Outcome(1, str(e))
+    except BadInput:
         return None
 
 
-class Clock:
-    """Predicts what runs take from what others of the same backbone took: a start-up and a time per FLOP."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, list[tuple[float, float]]] = {}  # backbone -> FLOPs and seconds of its runs
-
-    def add(self, run: Recipe, seconds: float) -> None:
-        self.done.setdefault(run.backbone, []).append((weight(run), seconds))
-
-    def eta(self, left: list[Recipe]) -> float:
-        """Seconds for the runs that are left; nan while there is too little to go by."""
-        return sum(self._seconds(run) for run in left)
-
-    def _seconds(self, run: Recipe) -> float:
-        """By least squares; nan where the runs are too near each other to tell start-up from speed."""
-        x, y = np.array(self.done.get(run.backbone, [(0.0, 0.0)])).T
-        if x.max() < 1.5 * x.min() or not x.all():
-            return math.nan
-        slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))
-        return max(0.0, float(y.mean() - slope * x.mean())) + slope * weight(run)
-
-
-def weight(run: Recipe) -> float:
-    """FLOPs of a run's training, up to the number of images where the recipe leaves that to the data."""
-    return costs.recipe_training_flops(run, run.train_images or 1)
-
-
 def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path, done: set[str]) -> None:
-    """The table, the laws and the plot of the recipes' runs, and each study's table and figure, where any are done."""
+    """The table, the laws and the plot of the recipes' runs, and each study's table and figure, where any are done.
+    Where nothing can be written any more, as in an archive, they are shown all the same, and it is said."""
     wanted = {name: [run.run_id for run in last_stages(runs)] for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
     if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
         return
     from analysis import fit_laws
+    from analysis.output import NotWritten, print_wrapped
     from analysis.runs import load
     from analysis.studies import report
     from analysis.sweep_tables import print_sweep
 
     frame = load(results)
+    every = [*ordinary, *(run for its in studies.values() for run in its)]
+    called = {run.run_id: recorded_id(run, results) for run in every}
     if done.intersection(laws):
-        its = frame[frame.run_id.isin(laws)]
+        its = frame[frame.run_id.isin([called[run_id] for run_id in laws])]
         print_sweep(its)
-        fit_laws.report(its, results / "analysis")
+        try:
+            fit_laws.report(its, results / "analysis")
+        except NotWritten as e:
+            elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
+            print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
     for name, ids in wanted.items():
         if done.intersection(ids):
-            report(frame, name, ids, results / "analysis")
+            try:
+                report(frame, name, [called[run_id] for run_id in ids], results / "analysis")
+            except NotWritten as e:
+                print_wrapped(f"{name}: table and figure are not written: {e.reason}")
 
 
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:

@@ -3,37 +3,34 @@
 import csv
 import io
 import math
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
+from scaling import checkpoints, evaluations
 from scaling.data.module import Images
 from scaling.machine import Memory
 from scaling.optim import lr_share
 from scaling.progress import Event, Progress
 from scaling.ranks import is_first_process
 from scaling.recipe import Recipe
-from scaling.record import CHECKPOINT, CURVE, write_atomically
+from scaling.record import CHECKPOINT, CURVE, LOG, write_atomically
+from scaling.step_keys import step_key
+from scaling.stopping import Stopped, catch, release
 
 COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
 REPORT_SECONDS = 0.2  # between two "train" events
 CURVE_SECONDS = 5.0  # between two writings of curve.csv
 AGREE_STEPS = 8  # between two times that devices ask each other whether to save or to stop
 CURVE_ROWS = 200  # of training loss, about, in a whole run
-
-
-class Stopped(RuntimeError):
-    """The run was asked to stop (Ctrl-C, SIGTERM) and did, after a checkpoint: the same command resumes it."""
 
 
 class NonFinite(RuntimeError):
@@ -71,7 +68,8 @@ class Keeper(L.Callback):
         self.checkpoint_seconds = 60 * checkpoint_minutes
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.rows: list[list[Any]] = []
-        self.skipped: dict[str, float] = {}
+        self.skipped: dict[str, float] = {}  # over all devices, up to the last checkpoint
+        self._skipped_here = 0  # on this device, since then
         self.train_seconds, self.images, self.earlier_seconds = 0.0, 0, 0.0
         self._begun = self._saved = self._reported = self._written = time.monotonic()
         self._row_losses: list[Tensor | float] = []  # since the curve's last row
@@ -81,6 +79,11 @@ class Keeper(L.Callback):
         self._pending: tuple[int, Tensor] | None = None
         self._stop: signal.Signals | None = None
         self._handlers: dict[signal.Signals, Any] = {}
+
+    def begin(self) -> None:
+        """The run's time is counted from here on."""
+        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._begun = time.monotonic()
 
     # What outlasts a cut
 
@@ -108,9 +111,7 @@ class Keeper(L.Callback):
     # Training
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for wanted in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[wanted] = signal.signal(wanted, self._ask_to_stop)
+        self._handlers = catch(self._ask_to_stop)  # after a step, not in it
         self._saved = self._window_start = self._reported = time.monotonic()
         self.report(Event("train", self.progress(trainer)))
 
@@ -118,8 +119,7 @@ class Keeper(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # Drop path and the like: random numbers follow from seed, step and rank, so a resumed run has the same.
-        key = ((self.recipe.seed * 1_000_003 + trainer.global_step) * 4099 + trainer.global_rank) % 2**63
-        seed_generators(key, pl_module.device)
+        seed_generators(step_key(self.recipe.seed, trainer.global_step, trainer.global_rank), pl_module.device)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -129,8 +129,7 @@ class Keeper(L.Callback):
         self._step_loss = outputs["loss"].detach() + (self._step_loss if self._micro_batches else 0)
         self._micro_batches += 1
         self._window_images += len(batch.image_BCHW) * trainer.world_size
-        if batch.skipped:
-            self.skipped["skipped_later"] = self.skipped.get("skipped_later", 0.0) + batch.skipped
+        self._skipped_here += batch.skipped
         if self._micro_batches < self.data.micro_batches:
             return
         self._micro_batches, loss = 0, self._step_loss
@@ -138,7 +137,7 @@ class Keeper(L.Callback):
         if trainer.world_size == 1:
             self._check(step, loss)
         elif ends_epoch or step % AGREE_STEPS == 0:  # together: one that leaves alone lets the others wait for it
-            self._raise_unless_finite(step, _mean_over_devices(trainer, loss.item()))
+            self._raise_unless_finite(step, _over_devices(trainer, loss.item(), "mean"))
         self._row_losses.append(loss)
         if self._stop or ends_epoch or now - self._reported > REPORT_SECONDS:
             self._report(trainer, loss, now)
@@ -147,12 +146,11 @@ class Keeper(L.Callback):
             self._row_losses = []
             if now - self._written > CURVE_SECONDS:
                 self.write_curve()
-        if not self._evaluation_follows(step):  # else once that is done: a resumed run would leave it out
+        if ends_epoch:
+            self._log(trainer, f"training loss {self.rows[-1][3]:.4f}, {self._rate:.0f} images/s")
+        # Before an evaluation nothing is saved, but once it is done: a resumed run would leave it out.
+        if not evaluations.follows(step, self.recipe, self.data):
             self._save_or_stop(trainer, now, ends_epoch)
-
-    def _evaluation_follows(self, step: int) -> bool:
-        every = self.recipe.eval_every * self.data.steps_per_epoch
-        return 0 < every < self.data.total_steps and step % every == 0
 
     def _save_or_stop(self, trainer: L.Trainer, now: float, ends_epoch: bool) -> None:
         stop, due = self._stop is not None, now - self._saved > self.checkpoint_seconds
@@ -200,18 +198,34 @@ class Keeper(L.Callback):
         """Mean training loss since the last row of the curve [nats], over all devices; the same to the last bit for a
         resumed run."""
         losses = [loss.item() if isinstance(loss, Tensor) else loss for loss in self._row_losses]
-        return _mean_over_devices(trainer, sum(losses) / len(losses))
+        return _over_devices(trainer, sum(losses) / len(losses), "mean")
 
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self._stop = signal.Signals(number)
+    def _ask_to_stop(self, wanted: signal.Signals) -> None:
+        self._stop = wanted
+
+    def _log(self, trainer: L.Trainer, text: str) -> None:
+        """A line in the run's log.txt: when, where the run is, and text. A log is not worth a run."""
+        step, steps = trainer.global_step, self.data.total_steps
+        epoch = f"epoch {step / self.data.steps_per_epoch:.4g} of {self.data.epochs}"
+        line = f"{datetime.now().isoformat(' ', 'seconds')} {epoch}, step {step} of {steps}: {text}"
+        if trainer.is_global_zero:
+            with suppress(OSError), open(self.folder / LOG, "a") as f:
+                f.write(line + "\n")
+
+    def _count_skipped(self, trainer: L.Trainer) -> None:
+        """Add what all devices have skipped since this was last done; all of them have to call it."""
+        if skipped := _over_devices(trainer, self._skipped_here, "sum"):
+            self.skipped["skipped_later"] = self.skipped.get("skipped_later", 0.0) + skipped
+        self._skipped_here = 0
 
     def _save(self, trainer: L.Trainer) -> None:
-        """Replace last.ckpt: a crash in between leaves the old one. Its time is not training time."""
+        """Write last.ckpt: a crash in between leaves the one before. Its time is not training time."""
         began = time.monotonic()
-        path = self.folder / CHECKPOINT
-        trainer.save_checkpoint(path.with_suffix(".writing"))
+        self._count_skipped(trainer)
+        path = (self.folder / CHECKPOINT).with_suffix(checkpoints.WRITING)
+        trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            os.replace(path.with_suffix(".writing"), path)
+            checkpoints.keep(path, self.folder)
         self._saved = time.monotonic()
         self._window_start += self._saved - began
 
@@ -223,17 +237,16 @@ class Keeper(L.Callback):
         self._restore_handlers()
 
     def _restore_handlers(self) -> None:
-        for wanted, handler in self._handlers.items():
-            signal.signal(wanted, handler)
+        release(self._handlers)
         self._handlers = {}
 
     # Evaluation during training
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         results = pl_module.results()
-        if trainer.global_step < self.data.total_steps:  # the run's end has an evaluation of its own
-            self._add_row(trainer.global_step, "", "", results["test_loss"])
-            self.write_curve()
+        self._add_row(trainer.global_step, "", "", results["test_loss"])
+        self._log(trainer, f"test loss {results['test_loss']:.4f}")
+        self.write_curve()
         self._save_or_stop(trainer, time.monotonic(), ends_epoch=True)
         self._window_start = time.monotonic()  # evaluation is no training time; the window was closed before it
 
@@ -251,11 +264,14 @@ class Keeper(L.Callback):
 
     @property
     def train_loss(self) -> float:
-        """Mean over the last epoch, from the curve [nats]."""
-        last = [
-            row[3] for row in self.rows if row[3] != "" and row[0] > self.data.total_steps - self.data.steps_per_epoch
-        ]
-        return sum(last) / len(last)
+        """Mean over the steps of the last epoch, from the curve, whose rows have unequal numbers of steps [nats]."""
+        begins = max(0, self.data.total_steps - self.data.steps_per_epoch)
+        total, before = 0.0, 0
+        for step, _, _, loss, *_ in self.rows:
+            if loss != "":
+                total += loss * max(0, step - max(before, begins))
+                before = step
+        return total / (self.data.total_steps - begins)
 
     def wall_time(self) -> float:
         """Since the run was begun, the time between sittings left out [s]."""
@@ -301,9 +317,9 @@ class Keeper(L.Callback):
             write_atomically(self.folder / CURVE, text.getvalue())
 
 
-def _mean_over_devices(trainer: L.Trainer, value: float) -> float:
-    """The same on all devices that share the run; all of them have to ask."""
+def _over_devices(trainer: L.Trainer, value: float, how: str) -> float:
+    """The "mean" or the "sum" of the devices that share the run, the same on all; all of them have to ask."""
     if trainer.world_size == 1:
         return value
     of_this = torch.tensor(value, dtype=torch.float64, device=trainer.strategy.root_device)
-    return trainer.strategy.reduce(of_this, reduce_op="mean").item()
+    return trainer.strategy.reduce(of_this, reduce_op=how).item()

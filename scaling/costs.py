@@ -11,7 +11,8 @@ Mamba-2 mixer, H heads of attention or of the scan, N state, K classes, p patch 
 Sources: Table 7 of arXiv 2502.03738; Adventurer is arXiv 2410.07599.
 
 This is the door; behind it: costs_tokens.py, costs_flops.py, costs_parameters.py and costs_heads.py (segmentation's and
-detection's), costs_memory.py with costs_activations.py and costs_head_memory.py, and costs_cards.py.
+detection's), costs_memory.py with costs_activations.py and costs_head_memory.py, costs_images.py, costs_cards.py and
+costs_conditions.py.
 """
 
 from scaling.costs_cards import CARDS, peak_flops
@@ -25,11 +26,10 @@ from scaling.costs_flops import (
     vit_flops,
 )
 from scaling.costs_heads import DETECTIONS, PROPOSALS, cascade_flops, upernet_flops
+from scaling.costs_images import IMAGENET_IMAGES, epoch_images
 from scaling.costs_memory import activation_bytes, memory_bytes, optimiser_bytes, step_bytes
-from scaling.costs_parameters import parameters, recipe_parameters
+from scaling.costs_parameters import parameters, position_parameters, recipe_parameters
 from scaling.costs_tokens import recipe_sides, recipe_tokens, tokens
-
-IMAGENET_IMAGES = 1_281_167  # ImageNet-1k's training images
 
 __all__ = [
     "CARDS",
@@ -39,12 +39,14 @@ __all__ = [
     "Flops",
     "activation_bytes",
     "cascade_flops",
+    "epoch_images",
     "flops",
     "flops_by_part",
     "memory_bytes",
     "optimiser_bytes",
     "parameters",
     "peak_flops",
+    "position_parameters",
     "recipe_flops",
     "recipe_flops_by_part",
     "recipe_parameters",

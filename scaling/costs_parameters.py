@@ -21,9 +21,16 @@ def recipe_parameters(recipe: Recipe) -> int:
     size = SIZES.get(recipe.backbone)
     if size is None:
         return 0
-    learned = recipe.position == "learned"
-    positions = _positions(size, tokens(recipe.image, recipe.patch)) if learned else 0
-    return _backbone(size, recipe.extend or recipe.patch) + positions + _head(recipe, size.width)
+    head = _head(recipe, size.width)
+    return _backbone(size, recipe.extend or recipe.patch) + position_parameters(recipe) + head
+
+
+def position_parameters(recipe: Recipe) -> int:
+    """Those of them that are a table of learned positions, which alone grows with the image [1]."""
+    size = SIZES.get(recipe.backbone)
+    if size is None or recipe.position != "learned":
+        return 0
+    return _positions(size, tokens(recipe.image, recipe.patch))
 
 
 def _head(recipe: Recipe, width: int) -> int:

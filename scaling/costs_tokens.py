@@ -5,6 +5,7 @@ import math
 from scaling.recipe import Recipe, check_patch
 
 COARSEST = 32  # stride of detection's coarsest map, whose multiples the sides of its images are [px]
+SHAPE = (3, 4)  # height to width of photographs, as most of COCO's are
 
 
 def tokens(image: int, patch: int) -> int:
@@ -14,17 +15,29 @@ def tokens(image: int, patch: int) -> int:
 
 
 def recipe_sides(recipe: Recipe) -> tuple[int, int]:
-    """Height and width that a training image of a recipe has in the model [px].
-
-    In detection photographs are taken for 4:3, as most of COCO's are; crops and the embedded set's images are square;
-    all are filled up as scaling/tasks/detect.py does, to multiples of the patch and of the coarsest map."""
+    """Height and width that a training image of a recipe has in the model [px]: a square of image px, but in detection
+    on whole images, which keep their shape: the embedded set's are square, and photographs are taken for SHAPE. All
+    are filled up as scaling/tasks/detect.py does, to multiples of the patch and of the coarsest map; that images of a
+    batch are filled up to one another's sides is not counted."""
     if recipe.task != "detect":
         return recipe.image, recipe.image
-    whole = recipe.short_side and recipe.augment != "jitter_crop"
-    short = recipe.short_side if whole else recipe.image
-    long = min(4 * short // 3, recipe.long_side or 4 * short // 3) if whole else short
     step = math.lcm(COARSEST, recipe.patch, recipe.extend or 1)
-    return -(-short // step) * step, -(-long // step) * step
+    height, width = (-(-side // step) * step for side in seen_sides(recipe))
+    return height, width
+
+
+def is_of_photographs(recipe: Recipe) -> bool:
+    """Whether costs take the images for SHAPE, whatever the data have."""
+    return recipe.task == "detect" and recipe.augment != "jitter_crop" and recipe.data != "shapes"
+
+
+def seen_sides(recipe: Recipe) -> tuple[int, int]:
+    """Height and width of detection's image as scaling/data/object_views.py cuts or scales it [px], not filled up."""
+    if recipe.augment == "jitter_crop":
+        return recipe.image, recipe.image
+    short, long = SHAPE if is_of_photographs(recipe) else (1, 1)
+    factor = min((recipe.short_side or recipe.image) / short, (recipe.long_side or math.inf) / long)
+    return max(1, int(short * factor + 0.5)), max(1, int(long * factor + 0.5))
 
 
 def recipe_tokens(recipe: Recipe) -> int:

@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import loggers
-
 from scaling.recipe import BadInput, Recipe, check_name
 
 NAMES = ("tensorboard", "wandb", "mlflow")
@@ -30,6 +28,8 @@ def check_loggers(text: str) -> None:
 
 def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
     """The loggers of a run, all of whose files are in its folder. Raises BadInput where a package is missing."""
+    from lightning.pytorch import loggers  # here, so that a name can be checked without torch
+
     made = []
     os.environ.setdefault("WANDB_SILENT", "true")  # the terminal shows the runs
     for name in names_of(text):

@@ -1,4 +1,4 @@
-"""What a run ran on and how much memory it took."""
+"""What a run ran on, how, and how much memory it took."""
 
 import contextlib
 import platform
@@ -14,14 +14,19 @@ import psutil
 import torch
 
 from scaling.costs_cards import processor_name, usable_cores
+from scaling.costs_conditions import SINGLE, Conditions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STRATEGIES = {"SingleDeviceStrategy": SINGLE, "DDPStrategy": "ddp", "ModelParallelStrategy": "fsdp"}  # Lightning's
+# Installed packages that numbers depend on.
+PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "numpy", "mamba-ssm", "causal-conv1d")
+DENSE = ("mmdet", "mmcv", "mmcv-lite", "mmengine", "mmsegmentation", "pycocotools", "faster-coco-eval")
 
 
 def versions() -> dict[str, str]:
     """Of what the numbers depend on."""
     found = {"python": platform.python_version()}
-    for name in ("torch", "torchvision", "lightning", "timm", "torchmetrics", "numpy", "mamba-ssm"):
+    for name in (*PACKAGES, *DENSE):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -44,17 +49,39 @@ def git_commit() -> str:
         return ""
 
 
-@cache
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory [bytes], GPUs. No host name: records are shared."""
+    """Processor, cores, what torch takes of it and threads as they are now, memory [bytes], GPUs. No host name: records
+    are shared."""
     return {
         "system": platform.system(),
         "processor": processor_name(),
         "cores": usable_cores(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # AVX2 ...; last bits hang on it
+        "float32_products": torch.get_float32_matmul_precision(),  # highest, or rounded as a GPU likes it
         "threads": torch.get_num_threads(),
         "memory": psutil.virtual_memory().total,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
+
+
+def conditions(trainer: Any, task: Any, recompute: bool, workers: int = 0, jobs: int = 1) -> Conditions:
+    """How Lightning's trainer trains a task: what came of the settings, as far as trainer and task can say."""
+    from scaling.backbones.scan import backend
+
+    device = trainer.strategy.root_device.type
+    return Conditions(
+        device=device,
+        nodes=trainer.num_nodes,
+        strategy=STRATEGIES.get(type(trainer.strategy).__name__, type(trainer.strategy).__name__),
+        precision=str(trainer.precision),
+        scan=backend(device).road if "adventurer" in task.recipe.backbone else "",
+        compile=task.backbone._compiled_call_impl is not None,
+        recompute=recompute,
+        channels_last=task.channels_last,
+        threads=torch.get_num_threads(),
+        workers=workers,
+        jobs=jobs,
+    )
 
 
 def uses_cuda(accelerator: str) -> bool:

@@ -16,10 +16,12 @@ from scaling.batch_cuts import check_sizes
 from scaling.costs_memory import SHARE
 from scaling.data.batch import Draw
 from scaling.data.module import Images
+from scaling.machine import conditions
+from scaling.memory_key import memory_key
 from scaling.recipe import BadInput, Recipe
 from scaling.record import write_atomically
 
-MEMORY = "micro_batch.json"  # in the results folder: what was found, by device and model
+MEMORY = "micro_batch.json"  # in the results folder: what was found, by memory_key
 
 
 def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
@@ -62,7 +64,8 @@ class MicroBatch(L.Callback):
         self.recipe, self.data, self.asked, self.recompute = recipe, data, asked, recompute
         self.memory = results / MEMORY
         self.micro_batches = 1
-        self._loaded: tuple[dict[str, Any], int] | None = None
+        self._key = ""  # by which its size is remembered, once it has been looked for
+        self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         r, world = self.recipe, trainer.world_size
@@ -78,58 +81,59 @@ class MicroBatch(L.Callback):
         return self.recipe.batch // world // self.micro_batches
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
-        device = task.device
-        room = int(SHARE * _free(device) // (trainer.world_size if device.type == "cpu" else 1))
+        """The same on every rank: each has its own free memory, and the file of its machine."""
+        device, world = task.device, trainer.world_size
+        room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
         fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
-            return planned
+            return _least(planned, world, device)
         if not costs.recipe_parameters(self.recipe):
             planned = 1  # a model that the cost model does not know is tried from one image up
-        known = self._known().get(self._key(device), 0)
-        found = known if known in possible else largest(possible, planned, lambda n: _fits(task, self.data, n))
-        found = _least(found, trainer.world_size, device)  # every rank the same
+        name = torch.cuda.get_device_name(device)
+        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, world)
+        known = _least(self._known().get(self._key, 0), world, device)
+        if known in possible:
+            found = known
+        elif world > 1 and getattr(task, "sharded", False):
+            # No trying: a rank that runs out of memory in mid-step leaves the others waiting for its share of weights.
+            found = max((n for n in possible if n <= planned), default=possible[0])
+        else:
+            found = largest(possible, planned, lambda n: _fits(task, self.data, n))
+        found = _least(found, world, device)  # every rank the same
         if trainer.is_global_zero and found != known:
-            self._remember(device, found)
+            self._remember(found)
         return found
 
-    def forget(self, device: torch.device) -> None:
+    def forget(self) -> None:
         """What was remembered has run out of memory after all: half of it next time."""
-        if known := self._known().get(self._key(device)):
-            self._remember(device, max(1, known // 2))
+        if known := self._known().get(self._key):
+            self._remember(max(1, known // 2))
 
-    def _key(self, device: torch.device) -> str:
-        """A device and a model, by which a size is remembered."""
-        r = self.recipe
-        model = f"{r.task} {r.head} {r.backbone} {r.image}/{r.patch} {r.precision}"
-        return f"{torch.cuda.get_device_name(device)}, {model}{' recompute' if self.recompute else ''}"
-
-    def _remember(self, device: torch.device, size: int) -> None:
-        sizes_by_key = {**self._known(), self._key(device): size}
+    def _remember(self, size: int) -> None:
+        sizes_by_key = {**self._known(), self._key: size}
         write_atomically(self.memory, json.dumps(sizes_by_key, indent=1, sort_keys=True) + "\n")
 
     def _known(self) -> dict[str, int]:
         try:
             return {str(k): int(v) for k, v in json.loads(self.memory.read_text()).items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return {}
 
     # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["micro_batches"] = self.micro_batches
-
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint.get("micro_batches", 1)
+        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
 
 
-def _recount(loops: dict[str, Any], before: int, now: int) -> None:
-    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this."""
+def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
+    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this. A checkpoint is of whole
+    steps; so is what becomes of one that was made in the middle of a step, as earlier versions did: the step is begun
+    again."""
     for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
-        for name, value in counts.items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                steps = -(-value // before)
-                counts[name] = steps * now - (steps * before - value)
+        lag = {name: counts["ready"] - value for name, value in counts.items() if type(value) is int}  # 0 or 1
+        for name, behind in lag.items():
+            counts[name] = max(0, steps * micro_batches - behind)
 
 
 def _free(device: torch.device) -> int:

@@ -4,6 +4,7 @@ Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 20
 """
 
 import math
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last pa
 
 
 def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
-    """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without.
+    """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without,
+    and what else the backbone's own no_weight_decay() names (timm's: registers, tables of relative positions).
 
     layer_decay: of the learning rate from a layer to the one before it (arXiv 2106.08254). module: a task, with
     `backbone`; the embedding is layer 0, then a layer a block (as timm's group_matcher has them), what is not the
@@ -23,10 +25,11 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
     """
     layers = _layers(module) if layer_decay != 1 else {}
     last = max(layers.values(), default=0) + 1
+    spared = _spared(module)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY
+            plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY or id(parameter) in spared
             groups.setdefault((layers.get(id(parameter), last), plain), []).append(parameter)
     return [
         {
@@ -36,6 +39,13 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
         }
         for (layer, plain), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def _spared(module: Any) -> set[int]:
+    """Ids of the parameters that the backbone itself wants without weight decay; names may be patterns, as timm's."""
+    net = module.backbone.weights_module
+    patterns = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    return {id(p) for name, p in net.named_parameters() if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
 def _layers(module: Any) -> dict[int, int]:

@@ -1,14 +1,17 @@
-"""What a finished run says of test images, from the weights that it left, so at any time after it: pictures, and a file
-of detections as COCO's tools read them."""
+"""What a finished run says of test images, from the weights that it left, so at any time after it: pictures, and files
+of detections as COCO's tools read them. Images go through the model as in the run's evaluation: in its batches, on its
+kind of device, in its precision; so what is said is what was judged.
+"""
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 
-from scaling.data.batch import Draw
 from scaling.data.module import Images
 from scaling.pictures import write_pictures
 from scaling.progress import Event
@@ -17,52 +20,68 @@ from scaling.record import WEIGHTS, write_atomically
 from scaling.start import restore
 
 PREDICTIONS = "predictions"  # folder of pictures in a run's folder
-DETECTIONS = "detections.json"  # file there
+DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # files there, by COCO's kinds
 Report = Callable[[Event], None]
 
 
-def draw_predictions(recipe: Recipe, folder: Path, count: int, task: Callable[..., Any], report: Report) -> None:
+class Place(NamedTuple):
+    """Where and how the model is asked."""
+
+    device: torch.device
+    precision: str  # Lightning's: 32-true, or bf16-mixed
+    images: int  # at a time
+    workers: int  # processes that read and decode
+
+
+def draw_predictions(
+    recipe: Recipe, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
+) -> None:
     """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and what the
     judged weights say. Does nothing where they are there. Raises BadInput where the weights are gone."""
     there = len(list((folder / PREDICTIONS).glob("*.png")))
     if there >= count:
         return
-    data, module = _restored(recipe, folder, task)
-    pictures = (module.picture(batch) for batch in _singly(data, count))
-    with torch.no_grad():
-        paths = write_pictures(pictures, folder / PREDICTIONS)
+    data, module = _restored(recipe, folder, task, place)
+    pictures = chain.from_iterable(_said(module, "pictures", data, count, place))
+    paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
 
-def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], report: Report) -> None:
-    """Write folder/detections.json, COCO's results of boxes and masks: what the judged weights find in all test images,
-    under the data's own numbers of images and categories. Does nothing where it is there. Raises BadInput as above."""
-    path = folder / DETECTIONS
-    if path.exists():
+def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place, report: Report) -> None:
+    """Write folder/detections_bbox.json and detections_segm.json, COCO's results of boxes and of masks: what the judged
+    weights find in all test images, under the data's own numbers of images and categories. Does nothing where both are
+    there. Raises BadInput as above."""
+    paths = {kind: folder / name for kind, name in DETECTIONS.items()}
+    if all(path.exists() for path in paths.values()):
         return
-    data, module = _restored(recipe, folder, task)
-    found: list[dict[str, Any]] = []
-    with torch.no_grad():
-        for batch in _singly(data, len(data.test_set)):
-            found += module.as_coco(batch, data.test_set.categories)  # type: ignore[attr-defined]
-    write_atomically(path, json.dumps(found, separators=(",", ":")) + "\n")
-    report(Event("note", text=f"{len(found)} detections of {folder.name}: {path}"))
+    data, module = _restored(recipe, folder, task, place)
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
+    for of_batch in _said(module, "as_coco", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
+        for kind, listed in of_batch.items():
+            found[kind] += listed
+    for kind, path in paths.items():
+        write_atomically(path, json.dumps(found[kind], separators=(",", ":")) + "\n")
+    there = " and ".join(map(str, paths.values()))
+    report(Event("note", text=f"{len(found['bbox'])} detections of {folder.name}: {there}"))
 
 
-def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any]) -> tuple[Images, Any]:
+def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place) -> tuple[Images, Any]:
     """The run's data, and its task with the weights that it was judged by."""
     if not (folder / WEIGHTS).is_file():
         raise BadInput(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
-    data = Images(recipe)
+    data = Images(recipe, place.workers, folder.parent)
     data.prepare()
     module = task(recipe, data.total_steps, data.names)
     restore(module, recipe, folder)
-    return data, module.eval()
+    return data, module.to(place.device).eval()
 
 
-def _singly(data: Images, count: int) -> Iterator[Any]:
-    """The first test images that can be read, each in a batch of its own."""
-    for number in range(min(count, len(data.test_set))):
-        batch = data.test_set.__getitems__([Draw(0, number)])
-        if len(batch.image_BCHW):
-            yield batch
+def _said(module: Any, what: str, data: Images, count: int, place: Place, *more: Any) -> Iterator[Any]:
+    """What this method of a task says of the first test images that can be read, batch by batch."""
+    mixed = place.precision == "bf16-mixed"
+    for batch in data.first_tested(count, place.images):
+        if not len(batch.image_BCHW):
+            continue
+        with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
+            said = getattr(module, what)(move_data_to_device(batch, place.device), *more)
+        yield said

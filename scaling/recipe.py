@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import typing
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -227,6 +228,17 @@ class Recipe:
         "released",
         later=True,
     )
+    data_digest: str = _says(
+        "fingerprint of what the data's files hold, found at the start: it names the run instead of data_root; not to "
+        "be set",
+        "",
+        later=True,
+    )
+    weights_digest: str = _says(
+        "fingerprint of what the file of weights holds, which names the run instead of its path; not to be set",
+        "",
+        later=True,
+    )
     eval_every: int = _says("epochs between test evaluations for the curve; 0: at the end only [epochs]", 0)
     precision: str = _says("arithmetic: auto (bf16-mixed on a GPU that has it, else 32), 32, or bf16-mixed", "auto")
 
@@ -282,7 +294,8 @@ class Recipe:
             raise BadInput(f"class_names names {len(classes)} classes, the recipe has {self.classes}; set --classes")
         if self.backbone.startswith(TIMM):
             for name, plain in (("position", "learned"), ("extend", 0), ("drop_path", 0.0)):
-                _check(getattr(self, name) == plain, name, getattr(self, name), "is not for timm's backbones")
+                rule = f"is not for timm's backbones, which have their own: add --{name.replace('_', '-')} {plain}"
+                _check(getattr(self, name) == plain, name, getattr(self, name), rule)
         dense = {"crop": 1.0, "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "rand_augment": "", "repeats": 1}
         others: dict[str, dict[str, Any]] = {  # fields of the other tasks, and what they are where they do nothing
             "classify": {"short_side": 0, "objects": 1},
@@ -316,6 +329,9 @@ class Recipe:
         _check(fits, "rand_augment", self.rand_augment, f"is done to views: set augment to one of {', '.join(VIEWS)}")
         check_name("judged", self.judged, ("raw", "averaged"))
         _check(self.judged == "raw" or self.ema > 0, "judged", self.judged, "needs an average: set ema, such as 0.9999")
+        for name in ("data_digest", "weights_digest"):
+            value = getattr(self, name)
+            _check(not value or bool(re.fullmatch("[0-9a-f]{16}", value)), name, value, "must be 16 hex digits")
         check_name("stage", self.stage, ("", *STAGES))
         check_name("compat", self.compat, COMPATS)
         _check(not (self.start and self.weights), "weights", self.weights, "and a start are two beginnings; take one")
@@ -360,13 +376,27 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def canonical_json(self) -> str:
-        """The one JSON text of this recipe: sorted keys, no spaces; equal recipes give equal texts."""
-        kept = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if not (f.metadata["later"] and getattr(self, f.name) == f.default)
-        }
-        return json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """The one JSON text of what this recipe is: sorted keys, no spaces; equal recipes give equal texts. Where the
+        data and the weights lie is no part of it once their content is known (scaling/identity.py)."""
+        places = {"data_root": self.data_digest, "weights": self.weights_digest}
+        nowhere = {name: "" for name, digest in places.items() if digest}
+        return _as_json({**self._said(), **nowhere, "data": self._data_name})
+
+    def complete_json(self) -> str:
+        """As canonical_json, and where data and weights lie: what recipe.json has."""
+        return _as_json(self._said())
+
+    @property
+    def _data_name(self) -> str:
+        """The data set's name; of a Hugging Face data set on disk whose content is known, the last part of its path."""
+        prefix, _, path = self.data.partition("/")
+        on_disk = prefix == "hfds" and path.startswith(("/", ".", "~"))
+        return f"{prefix}/{path.rstrip('/').rpartition('/')[2]}" if on_disk and self.data_digest else self.data
+
+    def _said(self) -> dict[str, Any]:
+        """Field names to values, without those that came later and are at their defaults."""
+        mine = ((f, getattr(self, f.name)) for f in fields(self))
+        return {f.name: value for f, value in mine if not (f.metadata["later"] and value == f.default)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
@@ -379,7 +409,7 @@ class Recipe:
     @property
     def run_id(self) -> str:
         """Readable slug task-data-[stage-]backbone-px-patch-seed, then 8 hex digits of the canonical JSON's SHA-256."""
-        data = "-".join(filter(None, [self.data.replace("/", "_"), self.stage]))
+        data = "-".join(filter(None, [self._data_name.replace("/", "_"), self.stage]))
         digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()[:8]
         return f"{self.task}-{data}-{_slug(self.backbone)}-{self.image}px-p{self.patch}-s{self.seed}-{digest}"
 
@@ -390,9 +420,12 @@ class Recipe:
         del values["patch"], values["seed"]
         if (before := self.predecessor) is not None:
             values["start"] = before.group
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return f"{self.task}-{self.data.replace('/', '_')}-{_slug(self.backbone)}-{self.image}px-{digest}"
+        digest = hashlib.sha256(_as_json(values).encode()).hexdigest()[:8]
+        return f"{self.task}-{self._data_name.replace('/', '_')}-{_slug(self.backbone)}-{self.image}px-{digest}"
+
+
+def _as_json(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _slug(backbone: str) -> str:

@@ -1,19 +1,18 @@
 """RunRecord: one finished run as a row of facts. Training writes it, analysis reads it: they meet nowhere else.
 
 A results folder holds one folder a run, named by its run_id:
-    recipe.json  record.json  curve.csv  last.ckpt  weights.pt  log.txt
+    recipe.json  record.json  curve.csv  last.ckpt  previous.ckpt  weights.pt  log.txt
 Standard library only.
 """
 
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaling.on_disk import write_atomically
 from scaling.recipe import BadInput, Recipe
 
 RECORD = "record.json"
@@ -25,6 +24,10 @@ LOG = "log.txt"
 # task: its first metric [%], and its name
 HEADLINES = {"classify": ("top1", "top-1"), "segment": ("miou", "mIoU"), "detect": ("box_ap", "box AP")}
 NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per_second", "wall_time")
+
+
+class NewerRecord(BadInput):
+    """A record whose recipe this version does not know all of: it is neither read nor done again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,8 @@ class RunRecord:
     failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str = ""
-    machine: dict[str, Any] = field(default_factory=dict)  # processor, gpus ...; devices used, micro_batch [images]
+    # processor, gpus ... (machine.machine), how it was trained (Conditions); devices used, micro_batch [images]
+    machine: dict[str, Any] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
 
@@ -69,40 +73,43 @@ class RunRecord:
         for name, value in {**facts, **self.metrics}.items():
             if not _is_number(value):
                 raise ValueError(f"{name} is {value!r}, not a finite number")
-        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss > 0):  # type: ignore[operator]
+        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):  # type: ignore[operator]
             raise ValueError(f"a test loss of {self.test_loss!r} nats")
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
-        """Read folder/record.json. Raises FileNotFoundError, or BadInput where it is damaged or not a record."""
+        """Read folder/record.json; what a newer version has added to records is passed over. Raises FileNotFoundError,
+        NewerRecord where a newer version has added to recipes, or BadInput where it is damaged or not a record."""
         path = Path(folder) / RECORD
         try:
             values = json.loads(path.read_text())
-            record = cls(**values)
-            Recipe.from_dict(record.recipe)
+            names = {f.name for f in dataclasses.fields(cls)}
+            record = cls(**{name: value for name, value in dict(values).items() if name in names})
+            newer = _unknown(record.recipe)
+            if not newer:
+                Recipe.from_dict(record.recipe)
             record._check()
         except FileNotFoundError:
             raise
-        except (ValueError, TypeError, OSError) as e:
-            raise BadInput(f"{path} is no run record ({e}); a sweep does the run again") from e
+        except (ValueError, TypeError, AttributeError, OSError, RecursionError) as e:
+            raise BadInput(f"{path} is no run record ({_short(e)}); the same command does the run again") from e
+        if newer:
+            raise NewerRecord(
+                f"{path} was written by a newer version, whose recipe has {', '.join(newer)}; update this one"
+            )
         return record
+
+
+def _unknown(recipe: dict[str, Any]) -> list[str]:
+    """Fields of a recipe, and of those that it starts from, that this version does not have."""
+    names = {f.name for f in dataclasses.fields(Recipe)}
+    start = json.loads(recipe.get("start") or "{}")
+    return sorted({name for name in recipe if name not in names} | set(_unknown(start) if start else ()))
+
+
+def _short(e: BaseException) -> str:
+    return "nested too deep" if isinstance(e, RecursionError) else str(e)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def write_atomically(path: Path, content: str | bytes) -> Path:
-    """Write content to path so that a reader, or a crash, sees the old file or the new one and nothing between."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(content.encode() if isinstance(content, str) else content)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

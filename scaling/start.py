@@ -1,40 +1,36 @@
 """From run to run: the weights that a finished run leaves, and how the next stage of a chain begins with them."""
 
-import json
-import os
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from scaling.backbones.weights import check_fit, load_state, read_state_dict
+from scaling.checkpoints import put, write
+from scaling.identity import alike, check_one, folder_of
+from scaling.on_disk import damage_of
 from scaling.recipe import BadInput, Recipe
-from scaling.record import RECIPE, RECORD, WEIGHTS, RunRecord
+from scaling.record import RECORD, WEIGHTS, RunRecord
 
 KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of the released checkpoints
 
 
 def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
     """Write folder/weights.pt: all of it or nothing. weights: by KEYS; timm and --weights read it as it is."""
-    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
-    torch.save(weights, temporary)
-    os.replace(temporary, folder / WEIGHTS)
+    temporary = folder / f".{WEIGHTS}.writing"
+    write(weights, temporary)
+    put(temporary, folder / WEIGHTS)
 
 
 def find_start(recipe: Recipe, results: Path) -> Path | None:
-    """The folder of the finished run that this one starts from; None where it starts from none. It is found by its
-    name; and as the same data may lie elsewhere, a run that differs in data_root alone is taken for it. Raises BadInput
-    where there is none that has left its weights."""
+    """The folder of the finished run that this one starts from, wherever its data lie now (scaling/identity.py); None
+    where it starts from none. Raises BadInput where there is none that has left its weights, or several."""
     before = recipe.predecessor
     if before is None:
         return None
     name = f"stage {before.stage}" if before.stage else "its start"
-    folder = results / before.run_id
-    if not (folder / RECORD).is_file():
-        folder = next((f for f in _alike(before, results) if (f / RECORD).is_file()), folder)
+    check_one(before, [f for f in alike(before, results) if (f / RECORD).is_file()])
+    folder = folder_of(before, results)
     try:
         record = RunRecord.load(folder)
     except FileNotFoundError as e:
@@ -45,23 +41,6 @@ def find_start(recipe: Recipe, results: Path) -> Path | None:
     if not (folder / WEIGHTS).is_file():
         raise BadInput(f"{name}, run {folder.name}, has no {WEIGHTS} any more; delete its folder and do it again")
     return folder
-
-
-def _alike(before: Recipe, results: Path) -> Iterator[Path]:
-    """Folders of runs of this recipe whose data, and those of the stages before it, lie elsewhere."""
-    for folder in sorted(results.glob(before.run_id.rsplit("-", 1)[0] + "-*")):
-        try:
-            recipe = Recipe.from_dict(json.loads((folder / RECIPE).read_text()))
-        except (OSError, ValueError):
-            continue
-        if _anywhere(recipe) == _anywhere(before):
-            yield folder
-
-
-def _anywhere(recipe: Recipe) -> Recipe:
-    """The recipe with no word of where its data lie."""
-    before = recipe.predecessor
-    return replace(recipe, data_root="", start=_anywhere(before).canonical_json() if before else "")
 
 
 def start_from(task: Any, recipe: Recipe, results: Path) -> None:
@@ -75,6 +54,9 @@ def start_from(task: Any, recipe: Recipe, results: Path) -> None:
 def restore(task: Any, judged: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
     """Give a task the weights that a run of the recipe `judged` was judged by. head: its head's too."""
     source = folder / WEIGHTS
+    if damage := damage_of(source):
+        again = f"delete {folder / RECORD}, and the run's command makes it again from its last checkpoint"
+        raise BadInput(f"{source} is damaged ({damage}); {again}")
     state = read_state_dict(str(source), (KEYS[judged.judged],))
     load_state(task.backbone, state, str(source), compat)
     if head:

@@ -8,44 +8,48 @@ that was cut off anywhere ends with the weights of one that was not.
 import contextlib
 import logging
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
 from filelock import FileLock, Timeout
-from torch.utils.flop_counter import FlopCounterMode
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from scaling import costs
+from scaling import checkpoints, costs, evaluations, stopping
 from scaling.averaging import Averaged, weights_of
 from scaling.batch_cuts import check_sizes
-from scaling.callbacks import Keeper, NonFinite, Stopped
+from scaling.callbacks import Keeper, NonFinite
+from scaling.costs_conditions import threads_for
+from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
+from scaling.first_line import first_line
+from scaling.identity import folder_of, renamed, settled
 from scaling.loggers import check_loggers, make_loggers
-from scaling.machine import Memory, git_commit, machine, usable_cores, uses_cuda, versions
+from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
-from scaling.predictions import draw_predictions, export_detections
+from scaling.on_disk import remove_leftovers
+from scaling.predictions import Place, draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
-from scaling.record import CHECKPOINT, RECIPE, RunRecord, write_atomically
+from scaling.record import RECIPE, NewerRecord, RunRecord, write_atomically
 from scaling.sharding import shard_when_built, sharded_strategy
 from scaling.start import KEYS, find_start, save_weights, start_from
+from scaling.stopping import Stopped
 from scaling.tasks.classify import Classify
 from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
 
 # A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
 #     results() -> test_loss and metrics    check(recipe): Raises BadInput where it cannot be built here
-#     picture(batch) -> a picture of the first image of a batch with what is said of it, where that can be drawn
-#     as_coco(batch, categories) -> detections as COCO's results, where there are any
+#     pictures(batch) -> a picture of each image of a batch with what is said of it, where that can be drawn
+#     as_coco(batch, categories) -> detections as COCO's results by kind, where there are any
 TASKS: dict[str, Any] = {"classify": Classify, "detect": Detect, "segment": Segment}
-FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
 Report = Callable[[Event], None]
 
 
@@ -96,17 +100,23 @@ def open_run(recipe: Recipe, results: Path) -> Path:
     folder = Path(results) / recipe.run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RECIPE, recipe.canonical_json() + "\n")
+        write_atomically(folder / RECIPE, recipe.complete_json() + "\n")
     except OSError as e:
         raise BadInput(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
     return folder
 
 
-def recorded(folder: Path) -> RunRecord | None:
-    """The folder's record; None where there is none, or a damaged one: then the run is to be done."""
+def recorded(folder: Path, report: Report = lambda event: None) -> RunRecord | None:
+    """The folder's record; None where there is none, or a damaged one, which is said: then the run is to be done.
+    Raises BadInput where a newer version wrote it."""
     try:
         return RunRecord.load(folder)
-    except (FileNotFoundError, BadInput):
+    except FileNotFoundError:
+        return None
+    except NewerRecord:
+        raise
+    except BadInput as e:
+        report(Event("note", text=str(e)))
         return None
 
 
@@ -117,68 +127,105 @@ def train(
     report: Report = lambda event: None,
     wait: float = 0,
 ) -> RunRecord:
-    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record.
+    """Train, evaluate and record one run in results/run_id/; resume it where it was cut off, or return its record (also
+    one that lies in a folder of another name).
 
     report is called with progress.Event values; wait: seconds to wait for another process that has the run, -1 without
-    end. Raises BadInput (nothing was written), Elsewhere, Stopped (Ctrl-C or SIGTERM; the run can be resumed). A loss
-    that is not finite ends the run with a record whose status is "failed".
+    end. Raises BadInput (nothing was written), Elsewhere, Stopped (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1; the run can be
+    resumed). A loss that is not finite ends the run with a record whose status is "failed".
     """
     settings, results = settings or Settings(), Path(results)
     task = TASKS[recipe.task]
     task.check(recipe)
-    if settings.save_predictions and not hasattr(task, "picture"):
+    if settings.save_predictions and not hasattr(task, "pictures"):
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     if settings.export_coco and not hasattr(task, "as_coco"):
         raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
-    record = recorded(results / recipe.run_id)
+    recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
+    folder = folder_of(recipe, results)
+    record = recorded(folder)
     if record is None:
-        record = _begin(recipe, results, settings, report, wait)
+        with stopping.at_once():
+            record, folder = _begin(recipe, results, settings, report, wait), results / recipe.run_id
     if record.status == "finished" and is_first_process():
-        folder = results / recipe.run_id
+        place = _place(recipe, settings, record)
         if settings.save_predictions:
-            draw_predictions(recipe, folder, settings.save_predictions, task, report)
+            draw_predictions(recipe, folder, settings.save_predictions, task, place, report)
         if settings.export_coco:
-            export_detections(recipe, folder, task, report)
+            export_detections(recipe, folder, task, place, report)
     return record
 
 
+class Parts(NamedTuple):
+    """What trains a run, before there is a folder."""
+
+    module: Any
+    data: Images
+    keeper: Keeper
+    micro_batch: MicroBatch
+    averaged: Averaged | None
+    trainer: L.Trainer
+    flops: float  # of an image's forward pass
+
+
+def _place(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
+    """Where a finished run's model is asked: on the first device, of as many images at a time as the run took."""
+    first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
+    device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
+    images = settings.micro_batch or int(record.machine.get("micro_batch", 1))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    return Place(device, _precision(recipe.precision, settings.accelerator), images, workers)
+
+
 def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wait: float) -> RunRecord:
-    """Check all that can be wrong, then train in a folder that is held against other processes."""
+    """Check and build all that can be wrong, then train in a folder that is held against other processes."""
     find_start(recipe, results)
     check_loggers(settings.logger)
     # How many devices "auto" is, only Lightning will know; one is enough to find most of what can be wrong.
     world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
     check_sizes(recipe, world, settings.micro_batch)
-    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers())
-    data.prepare()
+    data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
+    data.prepare(lambda text: report(Event("note", text=text)))
+    for line in (*data.lines, *renamed(recipe, results)):
+        report(Event("note", text=line))
+    torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
+    parts = _build(recipe, results, settings, data, report)
     folder = open_run(recipe, results)
     report(Event("open"))
     with hold(folder, wait) if is_first_process() else contextlib.nullcontext():
-        record = recorded(folder)  # the process that we waited for may have finished it
+        record = recorded(folder, report)  # the process that we waited for may have finished it
         if record is None:
-            torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
-            record = _train(recipe, folder, settings, data, report)
+            if is_first_process():
+                remove_leftovers(folder)
+            record = _train(recipe, folder, settings, parts, report)
         return record
 
 
-def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, report: Report) -> RunRecord:
+def _build(recipe: Recipe, results: Path, settings: Settings, data: Images, report: Report) -> Parts:
+    """The model with the weights that it starts from, and its trainer. Writes nothing. Raises BadInput."""
     memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[recipe.task](recipe, data.total_steps, data.names)
-    checkpoint = _usable_checkpoint(folder, report)
-    if checkpoint is None:
-        start_from(module, recipe, folder.parent)
+    start_from(module, recipe, results)
+    flops = float(costs.recipe_flops(recipe) or counted_flops(module))  # before training: it may fail
     prepare(module, settings)
-    loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
-    keeper = Keeper(recipe, folder, data, settings.checkpoint_minutes, report, memory, loggers)
-    micro_batch = MicroBatch(recipe, data, settings.micro_batch, folder.parent, settings.recompute)
+    keeper = Keeper(recipe, results / recipe.run_id, data, settings.checkpoint_minutes, report, memory)
+    micro_batch = MicroBatch(recipe, data, settings.micro_batch, results, settings.recompute)
     averaged = Averaged(recipe.ema) if recipe.ema else None
     # The keeper is last: its checkpoints hold what the others did in the step.
-    callbacks = [micro_batch, *([averaged] if averaged else []), keeper]
-    trainer = make_trainer(recipe, settings, callbacks, data)
+    callbacks = [micro_batch, evaluations.Evaluations(recipe, data), *([averaged] if averaged else []), keeper]
+    trainer = make_trainer(recipe, settings, callbacks, data, results / recipe.run_id)
+    return Parts(module, data, keeper, micro_batch, averaged, trainer, flops)
+
+
+def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, report: Report) -> RunRecord:
+    module, data, keeper, micro_batch, averaged, trainer, flops = parts
+    keeper.begin()
+    keeper.loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
+    checkpoint = checkpoints.newest(folder, lambda text: report(Event("note", text=text)))
     failure: dict[str, Any] = {}
     results: dict[str, float] = {}
     try:
-        with _out_of_memory(micro_batch, module):
+        with _out_of_memory(micro_batch):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         report(Event("evaluate", keeper.progress(trainer)))
         results = _evaluate(recipe, folder, trainer, module, data, averaged)
@@ -200,14 +247,19 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, data: Images, repor
         metrics=metrics,
         tokens=costs.recipe_tokens(recipe),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
-        flops_per_image=float(costs.recipe_flops(recipe) or _counted_flops(module)),
+        flops_per_image=flops,
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
         failure=failure,
         versions=versions(),
         git_commit=git_commit(),
-        machine={**machine(), "devices": trainer.world_size, "micro_batch": micro_batch.size(trainer.world_size)},
+        machine={
+            **machine(),
+            **conditions(trainer, module, settings.recompute, data.workers, settings.jobs)._asdict(),
+            "devices": trainer.world_size,
+            "micro_batch": micro_batch.size(trainer.world_size),
+        },
         started=keeper.started,
         ended=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -230,22 +282,14 @@ def prepare(module: Any, settings: Settings) -> None:
         module.backbone.compile()
 
 
-def _counted_flops(module: Any) -> int:
-    """FLOPs of an image's forward pass as torch counts them, for a model that the cost model does not know."""
-    side = module.recipe.image
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=module.device))
-    return counter.get_total_flops()
-
-
 @contextlib.contextmanager
-def _out_of_memory(micro_batch: MicroBatch, module: Any) -> Iterator[None]:
+def _out_of_memory(micro_batch: MicroBatch) -> Iterator[None]:
     """Say what to do about it."""
     try:
         yield
     except torch.OutOfMemoryError as e:
-        micro_batch.forget(module.device)
-        reason = f"out of memory on the device ({_first_line(e)}); the same command goes on with half the micro-batch"
+        micro_batch.forget()
+        reason = f"out of memory on the device ({first_line(e)}); the same command goes on with half the micro-batch"
         raise MemoryError(reason) from e
 
 
@@ -266,27 +310,30 @@ def _evaluate(
     return {**found[recipe.judged], **(named if averaged else {})}
 
 
-def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], data: Images) -> L.Trainer:
+def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], data: Images, folder: Path) -> L.Trainer:
     """Lightning's Trainer as every run has it. Raises BadInput where there is no such accelerator or device."""
-    every, steps = recipe.eval_every * data.steps_per_epoch, data.total_steps
+    every = evaluations.steps_between(recipe, data)
     try:
         return L.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices if not settings.devices.isdigit() else int(settings.devices),
             precision=_precision(recipe.precision, settings.accelerator),
             max_epochs=-1,
-            max_steps=steps,
+            max_steps=data.total_steps,
             num_nodes=settings.nodes,
             strategy=sharded_strategy(recipe, settings.devices, settings.nodes)
             if settings.strategy == "fsdp"
             else settings.strategy,
             gradient_clip_val=recipe.clip or None,
-            # The end of the run has an evaluation of its own.
-            val_check_interval=every if 0 < every < steps else None,
+            val_check_interval=every or None,  # in micro-batches, once it is known how many a step has
             check_val_every_n_epoch=None,
-            limit_val_batches=1.0 if 0 < every < steps else 0,
+            limit_val_batches=1.0 if every else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
+            plugins=[checkpoints.InPlace(), *_slurm()],
+            # Under SLURM Lightning resumes from any hpc_ckpt_*.ckpt there. This folder is never made: what is resumed
+            # the run's own folder says alone.
+            default_root_dir=folder / "lightning",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -294,7 +341,14 @@ def make_trainer(recipe: Recipe, settings: Settings, callbacks: list[Any], data:
             use_distributed_sampler=False,
         )
     except (ValueError, RuntimeError, L.fabric.utilities.exceptions.MisconfigurationException) as e:
-        raise BadInput(f"accelerator {settings.accelerator}, devices {settings.devices}: {_first_line(e)}") from e
+        raise BadInput(f"accelerator {settings.accelerator}, devices {settings.devices}: {first_line(e)}") from e
+
+
+def _slurm() -> list[SLURMEnvironment]:
+    """Lightning's way to work under srun, where that started this process, without a checkpoint and a requeueing of its
+    own at SIGUSR1. torchrun comes first: it may have been started by srun itself."""
+    wanted = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if wanted else []
 
 
 def _precision(wanted: str, accelerator: str) -> Any:
@@ -304,34 +358,9 @@ def _precision(wanted: str, accelerator: str) -> Any:
     return {"32": "32-true"}.get(wanted, wanted)
 
 
-def _usable_checkpoint(folder: Path, report: Report) -> Path | None:
-    """The run's checkpoint, if it can be read; one that cannot is said and set aside, and the run starts anew."""
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return None
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if held["run_id"] != folder.name:
-            raise ValueError(f"it belongs to {held['run_id']}")
-        return path
-    except Exception as e:  # a damaged file fails in as many ways as there are bytes
-        os.replace(path, path.with_suffix(".damaged"))
-        report(Event("note", text=f"checkpoint of {folder.name} cannot be used ({_first_line(e)}); starting anew"))
-        return None
-
-
-def _first_line(e: Exception) -> str:
-    return (str(e).splitlines() or [type(e).__name__])[0][:160]
-
-
 def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
-    """CPU threads for a recipe: one a usable core, shared among jobs, but no more than its steps keep busy.
-
-    Measured on two cores, ms a step with one thread and with two: deit_nano 7.7 and 7.9 at patch 4 (0.3 GFLOPs), 26 and
-    18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
-    step = 3 * recipe.batch * costs.recipe_flops(recipe)
-    useful = math.ceil(step / FLOPS_PER_THREAD) if step else usable_cores()
-    return max(1, min(usable_cores() // jobs, useful))
+    """CPU threads for a recipe on this machine."""
+    return threads_for(recipe, usable_cores(), jobs)
 
 
 def hush() -> None:
@@ -344,6 +373,7 @@ def hush() -> None:
         "`IterableDataset` has `__len__`",
         "is not resumable",
         "returned a view tensor",
+        "The `srun` command is available",
     ):
         warnings.filterwarnings("ignore", message=f".*{said}.*")
 

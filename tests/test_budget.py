@@ -1,11 +1,21 @@
 """plan.py --budget: what FLOPs or hours buy, from the command line."""
 
+import re
+
 import pandas as pd
 import pytest
 
 from experiments import plan
 from experiments.budget import stages, training_flops
 from scaling import costs
+from scaling.recipe import BadInput
+from tests.remembered import remember_fits
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fits_are_made_once():
+    with remember_fits():
+        yield
 
 
 def test_the_frontier_of_the_published_tables_is_printed_and_written(tmp_path, capsys):
@@ -55,10 +65,16 @@ def test_hours_are_those_of_the_card(tmp_path, capsys):
         (["--budget", "1e20", "--patch", "4"], "unrecognized arguments: --patch 4"),
     ],
 )
-def test_a_budget_that_buys_nothing_is_one_line_and_status_2(call, tmp_path, words, says):
-    done = call("experiments/plan.py", *words, "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+def test_a_budget_that_buys_nothing_is_refused_in_one_line(capsys, tmp_path, words, says):
+    with pytest.raises(BadInput, match=re.escape(says)) as refused:
+        plan.main([*words, "--out", str(tmp_path / "out")])
+    assert "\n" not in str(refused.value)
+    assert capsys.readouterr().out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_the_script_ends_with_status_2_and_that_line(call, tmp_path):
+    done = call("experiments/plan.py", "--budget", "much", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --budget 'much' is no budget")
+    assert done.stderr.count("\n") == 1

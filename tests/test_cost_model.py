@@ -6,8 +6,11 @@ import pytest
 from analysis import cost_model
 from analysis.cost_model import TABLE6, calibrate, efficiency_of, image_bytes, image_seconds, residuals
 from analysis.cost_records import correction, measured_on
+from experiments.forecast import Device, conditions, forecast
+from experiments.sweep import jobs
 from scaling import costs
-from scaling.costs_cards import CARDS, card_called, card_of, processor
+from scaling.costs_cards import CARDS, card_called, card_of, processor, usable_cores
+from scaling.costs_conditions import workers_for
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 
@@ -16,7 +19,12 @@ BASE = Recipe(data="imagenet", backbone="deit_base", image=224, patch=16, classe
 
 
 def record(recipe: Recipe, results, images_per_second: float, **machine) -> RunRecord:
-    """A finished run with this rate, in a folder of its own."""
+    """A finished run with this rate, in a folder of its own, that ran as a plan expects unless machine says else."""
+    gpus, devices = machine.get("gpus", []), machine.get("devices", 1)
+    card = card_of(gpus[0]) if gpus else processor()
+    on = Device(card, devices, jobs=1 if gpus else jobs(0, "cpu"))
+    cores = {"cores": usable_cores(), "workers": workers_for(usable_cores())}
+    machine = {**conditions(recipe, on)._asdict(), **cores, **machine}
     made = RunRecord(
         run_id=recipe.run_id,
         group=recipe.group,
@@ -145,7 +153,9 @@ def test_records_of_a_card_correct_what_is_said_of_it(tmp_path):
     assert found[0].ratio == pytest.approx(2)
     assert correction(replace(BASE, patch=1), found) == pytest.approx(2)
     assert math.isnan(correction(replace(BASE, backbone="adventurer_base"), found))  # another family
-    assert math.isnan(correction(replace(BASE, precision="32"), found))
+    on = Device(a100, 2, records=tuple(found))
+    assert forecast(BASE, on).ratio == pytest.approx(2)
+    assert math.isnan(forecast(replace(BASE, precision="32"), on).ratio)
     assert math.isnan(correction(BASE, found, itself=False))
     assert measured_on(a100, tmp_path / "nowhere") == []
 

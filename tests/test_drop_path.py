@@ -64,7 +64,7 @@ def test_a_column_goes_to_every_branch_from_the_first_block_to_the_last(name):
 
 @pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
 @given(cut=st.integers(1, 5), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=5, derandomize=True)
 def test_what_an_image_loses_does_not_depend_on_the_batch_around_it(name, cut, seed):
     model = backbone(name).train()
     numbers = torch.Generator().manual_seed(seed)

@@ -15,6 +15,7 @@ from analysis.law_table import ONE_VARIABLE
 from analysis.runs import load
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, RunRecord
+from tests.remembered import forget, remember_fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEMS = ["law", "law_tokens", "law_flops", "frontier"]
@@ -61,6 +62,12 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
                 loss = (0.4 + 0.3 * patch**0.6) * float(np.exp(0.01 * rng.normal()))
                 save(results, Recipe(backbone=backbone, patch=patch, seed=seed), loss)
     return results
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fits_are_made_once():
+    with remember_fits():
+        yield
 
 
 @pytest.fixture
@@ -142,11 +149,13 @@ def test_out_and_form_are_obeyed(tmp_path, undrawn):
     assert not (results / "analysis").exists()
 
 
-def test_the_same_runs_give_the_same_files(tmp_path, capsys):
-    results = sweep(tmp_path / "results", backbones=("deit_nano",))
+def test_the_same_runs_give_the_same_files(tmp_path, capsys, undrawn):
+    """Numbers and words, each fitted anew; figures: test_law_figures.py."""
+    results = sweep(tmp_path / "results", patches=(16, 8, 4, 1), backbones=("deit_nano",))
     for name in ("one", "two"):
-        report(load(results), tmp_path / name)
-    for name in FILES:
+        forget()
+        report(load(results), tmp_path / name, ["power"])
+    for name in ("laws.csv", "report.md"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -171,7 +180,7 @@ def test_a_wrong_option_is_one_line_and_status_2(tmp_path, capsys, arguments, sa
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "a file", "nothing finished"])
-def test_a_folder_without_results_is_one_line_and_status_2(tmp_path, what):
+def test_a_folder_without_results_is_one_line_and_status_2(tmp_path, capsys, what):
     folder = tmp_path / "there"
     if what == "empty":
         folder.mkdir()
@@ -180,15 +189,15 @@ def test_a_folder_without_results_is_one_line_and_status_2(tmp_path, what):
     elif what == "nothing finished":
         save(folder, Recipe(patch=4), None)
     before = sorted(tmp_path.rglob("*"))
-    done = run("--results", folder, "--out", tmp_path / "out", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("fit_laws: ")
-    assert done.stderr.count("\n") == 1
-    assert "make sweep" in done.stderr
+    assert main(["--results", str(folder), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("fit_laws: ")
+    assert message.count("\n") == 1
+    assert "make sweep" in message
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_place_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):
+def test_a_place_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys, undrawn):
     results = sweep(tmp_path / "results", backbones=("deit_nano",))
     (tmp_path / "taken").write_text("a file")
     assert main(["--results", str(results), "--out", str(tmp_path / "taken")]) == 2
@@ -306,15 +315,16 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     assert len(rows) == 6
 
 
-@pytest.mark.slow
-def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path):
-    done = run("--published", "--out", "paper", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    rows = {tuple(row[:3]): row for row in table(done.stdout)}
+def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--published", "--out", "paper"]) == 0
+    said, wrong = capsys.readouterr()
+    assert wrong == ""
+    assert max(len(line) for line in said.splitlines()) <= 80
+    rows = {tuple(row[:3]): row for row in table(said)}
     assert rows["c", "Adventurer-B", "224"][3:5] == ["power", "-"]
-    assert "shifted 0.627 [0.606, 0.640]" in done.stdout
-    assert "shifted [0, 0.30] ?" in done.stdout  # panel d does not identify a floor
+    assert "shifted 0.627 [0.606, 0.640]" in said
+    assert "shifted [0, 0.30] ?" in said  # panel d does not identify a floor
     assert sorted(path.name for path in tmp_path.iterdir()) == ["paper"]
     names = {str(path.relative_to(tmp_path / "paper")) for path in (tmp_path / "paper").rglob("*.*")}
     tables = [f"table{n}" for n in range(1, 8)] + [f"figure{n}" for n in range(1, 5)]

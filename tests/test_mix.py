@@ -1,5 +1,7 @@
 """The inner part of a mixer against its one-token-at-a-time twin: outputs, gradients, segments, dtypes, memory."""
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -52,11 +54,20 @@ def error(got, want):
     return float((got - want).abs().max() / want.abs().max().clamp_min(1e-4))
 
 
-def assert_as_reference(x, w, ids, tolerance):
+def assert_as_reference(x, w, ids, tolerance, of="", reference=None):
     names = ["output", "input", *Weights._fields]
-    for name, got, want in zip(names, with_gradients(mix, x, w, ids), with_gradients(mix_ref, x, w, ids), strict=True):
+    wanted = with_gradients(mix_ref, x, w, ids) if reference is None else reference
+    for name, got, want in zip(names, with_gradients(mix, x, w, ids), wanted, strict=True):
         assert got.dtype == x.dtype
-        assert error(got, want) < tolerance, name
+        assert error(got, want) < tolerance, (name, of)
+
+
+@cache
+def referred(length, decay, segmented):
+    """A case, and the reference's answer, which walks token by token."""
+    x, w = inputs(2, length, decay)
+    ids = segments(2, length, 3) if segmented else None
+    return x, w, ids, with_gradients(mix_ref, x, w, ids)
 
 
 @pytest.fixture(params=["kept", "one stretch", "short stretches"])
@@ -70,12 +81,13 @@ def stretches(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("stretches")
-@pytest.mark.parametrize("segmented", [False, True])
 @pytest.mark.parametrize("decay", DECAYS)
-@pytest.mark.parametrize("length", [1, 2, 3, 4, 63, 64, 65, 150, 300])
-def test_outputs_and_gradients_are_those_of_the_reference(length, decay, segmented):
-    x, w = inputs(2, length, decay)
-    assert_as_reference(x, w, segments(2, length, 3) if segmented else None, 1e-9 * (1 + decay))
+def test_outputs_and_gradients_are_those_of_the_reference(decay):
+    """Lengths around the convolution's four taps and around chunks of 64."""
+    for segmented in (False, True):
+        for length in (1, 3, 4, 64, 65, 300):
+            x, w, ids, wanted = referred(length, decay, segmented)
+            assert_as_reference(x, w, ids, 1e-8 * (1 + decay), f"length {length}, segmented {segmented}", wanted)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -95,16 +107,17 @@ def test_whatever_the_shapes_the_segments_and_the_stretches(batch, length, decay
         patch.setattr(walk, "LEAST_CHUNKS", chunks)
         patch.setattr(mix_module, "KEPT", mix_module.KEPT if kept else 0)
         patch.setitem(walk.STRETCH, "cpu", 1)
-        assert_as_reference(x, w, ids, 1e-9 * (1 + decay))
+        assert_as_reference(x, w, ids, 1e-8 * (1 + decay))
 
 
 @pytest.mark.usefixtures("stretches")
-@pytest.mark.parametrize("decay", DECAYS)
-def test_float32_is_as_near_the_reference_as_float32_can_be(decay):
-    x, w = inputs(2, 300, decay, dtype=torch.float32)
-    got, want = with_gradients(mix, x, w, None), with_gradients(mix_ref, x, w, None)
-    assert error(got[0], want[0]) < 1e-5
-    assert all(error(g, r) < 2e-4 for g, r in zip(got[1:], want[1:], strict=True))
+def test_float32_is_as_near_the_reference_as_float32_can_be():
+    """Of the reference in float64. Gradients by single decays are sums that cancel."""
+    for decay in DECAYS:
+        x, w, _, wanted = referred(300, decay, False)
+        got = with_gradients(mix, x.float(), Weights(*(t.float() for t in w)), None)
+        assert error(got[0], wanted[0]) < 5e-5, decay  # measured: up to 3.4e-6
+        assert all(error(g, r) < 2e-3 for g, r in zip(got[1:], wanted[1:], strict=True)), decay  # up to 1.3e-4
 
 
 @pytest.mark.parametrize(
@@ -173,7 +186,7 @@ def test_torch_func_grad_and_autograd_agree():
     x, w = inputs(1, 40, 0.1)
     want = torch.autograd.grad(mix(x.requires_grad_(), w, EPS).square().sum(), x)[0]
     got = torch.func.grad(lambda x: mix(x, w, EPS).square().sum())(x.detach())
-    assert error(got, want) < 1e-14
+    assert error(got, want) < 1e-12
 
 
 def test_vmap_gives_what_a_loop_gives_and_gradients_an_image():
@@ -185,9 +198,9 @@ def test_vmap_gives_what_a_loop_gives_and_gradients_an_image():
     want = [torch.func.grad(square, argnums=(0, 1))(image, w.A_H) for image in x]
     got = torch.func.vmap(torch.func.grad(square, argnums=(0, 1)), in_dims=(0, None))(x, w.A_H)
     for part, parts in zip(got, zip(*want, strict=True), strict=True):
-        assert error(part, torch.stack(parts)) < 1e-14
+        assert error(part, torch.stack(parts)) < 1e-12
     mapped = torch.func.vmap(lambda image: mix(image.unsqueeze(0), w, EPS)[0])(x)
-    assert error(mapped, mix(x, w, EPS)) < 1e-14
+    assert error(mapped, mix(x, w, EPS)) < 1e-12
 
 
 def test_under_torch_compile_it_is_a_call_between_graphs():

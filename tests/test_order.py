@@ -23,7 +23,7 @@ def cuts(draw):
 
 
 @given(n=small, batch=small, seed=st.integers(0, 2**32 - 1), epochs=st.integers(1, 4))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_an_epoch_shows_no_image_twice(n, batch, seed, epochs):
     if batch > n:
         with pytest.raises(BadInput):
@@ -38,7 +38,7 @@ def test_an_epoch_shows_no_image_twice(n, batch, seed, epochs):
 
 
 @given(cut=cuts(), start=st.integers(0, 40), seed=st.integers(0, 9), repeats=st.integers(1, 4))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_a_stream_can_be_taken_up_at_any_step(cut, start, seed, repeats):
     batch, world, micro_batches = cut
     how = {"rank": world - 1, "world": world, "micro_batches": micro_batches, "repeats": repeats}
@@ -49,7 +49,7 @@ def test_a_stream_can_be_taken_up_at_any_step(cut, start, seed, repeats):
 
 
 @given(cut=cuts(), seed=st.integers(0, 9), repeats=st.integers(1, 4), more=st.integers(0, 50))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_ranks_and_micro_batches_share_every_batch_out(cut, seed, repeats, more):
     batch, world, micro_batches = cut
     alone = list(Stream(batch + more, batch, seed, 0, 5, repeats=repeats))
@@ -76,7 +76,7 @@ def test_a_share_has_both_of_every_pair_that_is_mixed(cut):
 
 @pytest.mark.parametrize("alphas", [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 @given(half=st.integers(1, 4), shares=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, derandomize=True)
 def test_mixing_the_shares_is_mixing_the_batch(alphas, half, shares, seed):
     n = 2 * half * shares
     image_BCHW, label_B = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(n)
@@ -92,7 +92,7 @@ def test_mixing_the_shares_is_mixing_the_batch(alphas, half, shares, seed):
 
 
 @given(batch=st.integers(1, 12), more=st.integers(0, 60), repeats=st.integers(1, 5), seed=st.integers(0, 9))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_an_epoch_repeats_its_images_until_it_is_as_long_as_without(batch, more, repeats, seed):
     n = batch + more
     shown = [d for step in Stream(n, batch, seed, 0, n // batch, repeats=repeats) for d in step]

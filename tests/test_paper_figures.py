@@ -1,18 +1,28 @@
 """Figures 1 to 4 show the published numbers and one's own, on the axes that they name."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import paper_figures
 from analysis.drawing import picture
 from analysis.laws import fit
-from analysis.paper_figures import figure1, figure1_honest, figure2, figure3, figure4
+from analysis.paper_figures import figure1, figure1_honest, figure2, figure4
 from analysis.published_data import load_published
 from scaling import costs
 from tests.drawn import cut_off, overlapping
+from tests.remembered import remember_fits
 
 DRAWN = ("figure1", "figure1_honest", "figure2", "figure3", "figure4")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fits_are_made_once():
+    with remember_fits():
+        yield
 
 
 def losses(own: str = "") -> pd.DataFrame:
@@ -52,6 +62,12 @@ def frame_of(name: str, own: bool) -> pd.DataFrame:
     return heads(own) if name == "figure2" else accuracies(own)
 
 
+@cache
+def made(name: str, own: bool) -> Figure:
+    """A figure that no test changes."""
+    return getattr(paper_figures, name)(frame_of(name, own))
+
+
 def points(axes, hollow: bool) -> set[tuple[float, float]]:
     """What the marks of a panel stand on."""
     marked = [line for line in axes.lines if line.get_marker() not in ("None", "")]
@@ -69,16 +85,11 @@ def said(figure) -> str:
 
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("name", DRAWN)
-def test_no_text_stands_on_another_or_is_cut_off(name, own):
-    figure = getattr(paper_figures, name)(frame_of(name, own))
+def test_no_text_stands_on_another_or_is_cut_off_and_the_key_says_which_marks_are_the_papers(name, own):
+    figure = made(name, own)
     assert not overlapping(figure)
     assert not cut_off(figure)
-
-
-@pytest.mark.parametrize("own", [False, True])
-@pytest.mark.parametrize("name", DRAWN)
-def test_the_key_says_which_marks_are_the_papers(name, own):
-    (key,) = getattr(paper_figures, name)(frame_of(name, own)).legends
+    (key,) = figure.legends
     words = [text.get_text() for text in key.get_texts()]
     assert words[0] == "hollow: as published"
     assert ("filled: own runs" in words) == own
@@ -86,8 +97,7 @@ def test_the_key_says_which_marks_are_the_papers(name, own):
 
 @pytest.mark.parametrize("name", ["figure1", "figure1_honest"])
 def test_figure_1_has_nine_panels_with_every_point_and_small_patches_to_the_right(name):
-    frame = losses(own="bd")
-    figure = getattr(paper_figures, name)(frame)
+    frame, figure = frame_of(name, own=True), made(name, True)
     assert [axes.get_title(loc="left")[0] for axes in figure.axes] == list("abcdefghi")
     assert "segmentation ade20k" in figure.axes[3].get_title(loc="left")
     for axes, (_, its) in zip(figure.axes, frame.groupby("panel"), strict=True):
@@ -101,7 +111,9 @@ def test_figure_1_has_nine_panels_with_every_point_and_small_patches_to_the_righ
 
 def test_the_papers_axis_is_that_of_the_loss_less_its_floor_and_the_law_is_straight_on_it():
     frame = losses()
-    for axes, (_, its) in zip(figure1(frame).axes, frame.groupby("panel"), strict=True):
+    figure = made("figure1", False)
+    figure.draw_without_rendering()
+    for axes, (_, its) in zip(figure.axes, frame.groupby("panel"), strict=True):
         floor = its["axis_l_inf"].iloc[0]
         law = next(line for line in axes.lines if line.get_marker() == "None")
         bent = np.polyfit(*axes.transData.transform(law.get_xydata()).T, 2)[0]
@@ -111,15 +123,13 @@ def test_the_papers_axis_is_that_of_the_loss_less_its_floor_and_the_law_is_strai
         assert drawn == pytest.approx(slope)
         ticks = axes.transData.transform([(1, tick) for tick in axes.get_yticks()])[:, 1]
         assert np.diff(ticks) == pytest.approx(np.diff(ticks)[0])  # as in the paper: evenly spaced, named by the loss
-        axes.figure.draw_without_rendering()
         names = [float(text.get_text()) for text in axes.get_yticklabels()]
         assert names == pytest.approx(axes.get_yticks(), abs=6e-4)
 
 
 def test_own_losses_without_a_place_on_the_papers_axis_are_counted():
-    frame = losses(own="a")
-    at = frame[frame["panel"] == "a"].index
-    frame.loc[at[-2:], "own"] = 0.7  # the axis ends at L_inf 0.8002
+    frame = losses(own="a").query("panel == 'a'")
+    frame.loc[frame.index[-2:], "own"] = 0.7  # the axis ends at L_inf 0.8002
     figure = figure1(frame)
     assert "own: 2 below" in said(figure)
     assert len(points(figure.axes[0], hollow=False)) == 3
@@ -127,12 +137,11 @@ def test_own_losses_without_a_place_on_the_papers_axis_are_counted():
 
 
 def test_the_honest_form_has_both_laws_on_logarithms_and_says_what_the_points_tell():
-    frame = losses(own="a")
-    figure = figure1_honest(frame)
-    for number, (axes, (_, its)) in enumerate(zip(figure.axes, frame.groupby("panel"), strict=True)):
+    frame, figure = frame_of("figure1_honest", own=True), made("figure1_honest", True)
+    for axes, (panel, its) in zip(figure.axes, frame.groupby("panel"), strict=True):
         assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
         laws = [line for line in axes.lines if line.get_marker() == "None"]
-        assert len(laws) == (4 if number == 0 else 2)
+        assert len(laws) == (4 if panel in "abe" else 2)
         assert laws[0].get_linestyle() != laws[1].get_linestyle()
         power, shifted = (fit(its["patch"], its["published"], form) for form in ("power", "shifted"))
         for line, law in zip(laws, (power, shifted), strict=False):
@@ -140,14 +149,14 @@ def test_the_honest_form_has_both_laws_on_logarithms_and_says_what_the_points_te
         text = axes.texts[0].get_text()
         assert f"{power.r2:.3f} power, {shifted.r2:.3f} shifted" in text
         assert ("not identified" in text) != shifted.identified["L_inf"]
-        assert len(axes.collections) == len(axes.texts) == (2 if number == 0 else 1)
+        assert len(axes.collections) == len(axes.texts) == (2 if panel in "abe" else 1)
 
 
 def test_several_own_models_in_a_panel_that_names_none_are_told_apart():
-    frame = losses().assign(label="")
-    mine = frame[frame["panel"] == "d"].assign(published=np.nan)
+    frame = losses().assign(label="").query("panel == 'd'")
+    mine = frame.assign(published=np.nan)
     mine = [mine.assign(model=name, own=mine["patch"] * 0.01 + 0.3) for name in ("Adventurer-Tiny", "Adventurer-Base")]
-    axes = figure1_honest(pd.concat([frame, *mine], ignore_index=True)).axes[3]
+    axes = figure1_honest(pd.concat([frame, *mine], ignore_index=True)).axes[0]
     assert [text.get_text().split(":")[0] for text in axes.texts] == [
         "paper",
         "own Adventurer-Tiny",
@@ -174,8 +183,7 @@ def test_figure_2_has_a_panel_a_model_and_both_heads_by_name():
 
 
 def test_figure_3_joins_a_models_patches_and_thinly_a_patchs_models():
-    frame = accuracies(own=True)
-    figure = figure3(frame)
+    frame, figure = accuracies(own=True), made("figure3", True)
     assert {axes.get_title(loc="left") for axes in figure.axes} == {"64 px", "128 px", "224 px"}
     for axes in figure.axes:
         its = frame[frame["input_px"] == int(axes.get_title(loc="left").split()[0])]
@@ -192,8 +200,7 @@ def test_figure_3_joins_a_models_patches_and_thinly_a_patchs_models():
 
 
 def test_figure_4_compares_numbers_of_tokens_that_a_model_has_at_two_image_sizes():
-    frame = accuracies()
-    figure = figure4(frame)
+    frame, figure = accuracies(), made("figure4", False)
     assert {axes.get_title(loc="left") for axes in figure.axes} == {"DeiT-Base", "Adventurer-Base"}
     for axes in figure.axes:
         assert {text.get_text() for text in axes.texts} == {f"{n:,} tokens" for n in (64, 256, 1024, 4096)}
@@ -230,11 +237,10 @@ def test_a_frame_without_a_number_is_refused(name):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_figure_is_drawn_in_every_format_and_made_anew_is_the_same(name):
+def test_a_figure_that_is_made_anew_is_the_same(name):
+    """To every letter and stroke of its SVG. Other formats: test_drawing.py."""
     frame = frame_of(name, own=True)
-    frame = frame[frame["panel"] == "a"] if "panel" in frame else frame  # a fit takes its time
-    first, second = (getattr(paper_figures, name)(frame) for _ in range(2))
-    for ending, start in {"png": b"\x89PNG", "pdf": b"%PDF-", "svg": b"<?xml"}.items():
-        assert picture(first, ending).startswith(start)
-        assert len(picture(first, ending)) > 5000
-        assert picture(first, ending) == picture(second, ending)
+    frame = frame[frame["panel"] == "a"] if "panel" in frame else frame
+    first, second = (picture(getattr(paper_figures, name)(frame), "svg") for _ in range(2))
+    assert first == second
+    assert len(first) > 5000

@@ -40,7 +40,7 @@ def test_detections_are_read_by_pycocotools_and_name_the_datas_categories(finish
     from pycocotools.coco import COCO
 
     recipe, results, _record = finished
-    path = results / recipe.run_id / "detections.json"
+    path = results / recipe.run_id / "detections_bbox.json"
     found = json.loads(path.read_text())
     images = [{"id": n, "width": 64, "height": 64} for n in sorted({f["image_id"] for f in found})]
     truth = COCO()
@@ -48,9 +48,10 @@ def test_detections_are_read_by_pycocotools_and_name_the_datas_categories(finish
     truth.createIndex()
     loaded = truth.loadRes(str(path))
     assert len(loaded.getAnnIds()) == len(found) > 0
-    for one in loaded.loadAnns(loaded.getAnnIds()[:50]):
-        assert 1 <= one["category_id"] <= 12
-        assert loaded.annToMask(one).shape == (64, 64)
+    masks = truth.loadRes(str(path.with_name("detections_segm.json")))
+    for mask, one in zip(masks.loadAnns(masks.getAnnIds()[:50]), loaded.loadAnns(loaded.getAnnIds()[:50]), strict=True):
+        assert 1 <= one["category_id"] == mask["category_id"] <= 12
+        assert masks.annToMask(mask).shape == (64, 64)
         x, y, width, height = one["bbox"]
         assert 0 <= x <= x + width <= 64
         assert 0 <= y <= y + height <= 64
@@ -60,7 +61,7 @@ def test_pictures_are_drawn_and_nothing_is_done_twice(finished):
     recipe, results, _record = finished
     folder = results / recipe.run_id
     assert sorted(p.name for p in (folder / "predictions").iterdir()) == ["000.png", "001.png"]
-    before = {p: p.stat().st_mtime_ns for p in (folder / "detections.json", folder / "predictions" / "000.png")}
+    before = {p: p.stat().st_mtime_ns for p in (folder / "detections_segm.json", folder / "predictions" / "000.png")}
     train(recipe, results, replace(CPU, save_predictions=1, export_coco=True))
     assert {p: p.stat().st_mtime_ns for p in before} == before
 

@@ -60,13 +60,14 @@ class Largest(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("size", [(128, 128), (64, 192), (100, 67), (33, 1)])
-@pytest.mark.parametrize("strides", [STRIDES, (*STRIDES, 64)])
-@pytest.mark.parametrize("patch", PATCHES)
-def test_every_stride_gets_its_map_contiguous(patch, strides, size):
-    maps = pyramid(patch, strides)([grid(patch, size)], size)
-    assert [m.shape for m in maps] == [(2, WIDTH, math.ceil(size[0] / s), math.ceil(size[1] / s)) for s in strides]
-    assert all(m.is_contiguous() and m.isfinite().all() for m in maps)
+def test_every_stride_gets_its_map_contiguous():
+    for patch in PATCHES:
+        for strides in (STRIDES, (*STRIDES, 64)):
+            neck = pyramid(patch, strides)
+            for h, w in ((128, 128), (64, 192), (100, 67), (33, 1)):
+                maps, of = neck([grid(patch, (h, w))], (h, w)), (patch, strides, h, w)
+                assert [m.shape for m in maps] == [(2, WIDTH, math.ceil(h / s), math.ceil(w / s)) for s in strides], of
+                assert all(m.is_contiguous() and m.isfinite().all() for m in maps), of
 
 
 @pytest.mark.parametrize("patch", PATCHES)
@@ -124,14 +125,14 @@ def test_nothing_is_built_that_is_larger_than_stride_4_needs(patch):
     assert largest.cells == math.ceil(side / 4) ** 2 <= 130**2
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
-@given(patch=st.sampled_from(PATCHES), sides=st.tuples(*[st.integers(1, 140)] * 2), seed=st.integers(0, 99))
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(patch=st.sampled_from(PATCHES), sides=st.tuples(*[st.integers(1, 100)] * 2), seed=st.integers(0, 99))
 def test_coarser_maps_are_the_means_of_the_tokens_they_touch(patch, sides, seed):
     map_BDhw = grid(patch, sides, seed)
     maps = pyramid(patch)([map_BDhw], sides)
     for s, got in zip(STRIDES, maps, strict=True):
         if s >= patch:
-            torch.testing.assert_close(got, pooled_ref(map_BDhw, got.shape[-2:]))
+            torch.testing.assert_close(got, pooled_ref(map_BDhw, got.shape[-2:]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("patch", [p for p in PATCHES if p < 32])
@@ -168,9 +169,9 @@ def test_doubling_keeps_where_things_lie():
 
 
 def test_a_map_does_not_depend_on_what_else_is_in_the_batch():
-    neck, map_BDhw = pyramid(64), grid(64, (128, 192), batch=3)
+    neck, map_BDhw = pyramid(64).double(), grid(64, (128, 192), batch=3).double()
     for together, alone in zip(neck([map_BDhw], (128, 192)), neck([map_BDhw[1:2]], (128, 192)), strict=True):
-        torch.testing.assert_close(together[1:2], alone)
+        torch.testing.assert_close(together[1:2], alone, rtol=1e-10, atol=1e-10)
 
 
 def test_what_cannot_be_served_is_said_with_its_numbers():

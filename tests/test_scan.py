@@ -69,30 +69,30 @@ def test_scan_gives_the_reference_outputs_and_final_state(batch, length, decay, 
     assert y.shape == want.shape
     assert relative(y, want) < 1e-12
     assert relative(final, want_final) < 1e-12
-    assert torch.equal(scan(*values, segment_ids=ids, initial_state=state), y) or length <= 96
+    assert relative(scan(*values, segment_ids=ids, initial_state=state), y) < 1e-12
 
 
-@pytest.mark.parametrize("decay", DECAYS)
-@pytest.mark.parametrize("length", [1, 65, 258])
-def test_float32_is_as_near_the_reference_as_float32_can_be(length, decay):
-    values = inputs(2, length, decay, dtype=torch.float32)
-    assert relative(scan(*values), scan_ref(*values)) < 2e-6
+def test_float32_is_as_near_the_reference_as_float32_can_be():
+    for decay in DECAYS:
+        for length in (1, 65, 258):
+            values = inputs(2, length, decay, dtype=torch.float32)
+            wanted = scan_ref(*(v.double() for v in values))
+            assert relative(scan(*values), wanted) < 2e-6, (length, decay)  # measured: up to 1.7e-7
 
 
-@pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("segmented", [False, True])
-def test_gradients_in_float32_are_finite_and_those_of_the_reference(decay, segmented):
-    length = 150
-    ids = segments(2, length, 3) if segmented else None
-    grads = []
-    for function in (scan, scan_ref):
-        values = [v.requires_grad_() for v in inputs(2, length, decay, dtype=torch.float32)]
-        weight = torch.linspace(-1, 1, length)[:, None, None]
-        (function(*values, segment_ids=ids).float() * weight).sum().backward()
-        grads.append([v.grad for v in values])
-    for name, got, want in zip(["x", "dt", "A", "B", "C", "D"], *grads, strict=True):
-        assert got.isfinite().all(), name
-        assert relative(got, want) < 2e-5, name
+def test_gradients_in_float32_are_finite_and_those_of_the_reference(segmented):
+    length = 130
+    ids, weight = segments(2, length, 3) if segmented else None, torch.linspace(-1, 1, length)[:, None, None]
+    for decay in DECAYS:
+        grads = []
+        for function, dtype in ((scan, torch.float32), (scan_ref, torch.float64)):
+            values = [v.to(dtype).requires_grad_() for v in inputs(2, length, decay, dtype=torch.float32)]
+            (function(*values, segment_ids=ids) * weight).sum().backward()
+            grads.append([v.grad for v in values])
+        for name, got, want in zip(["x", "dt", "A", "B", "C", "D"], *grads, strict=True):
+            assert got.isfinite().all(), (name, decay)
+            assert relative(got, want) < 2e-5, (name, decay)  # measured: up to 1.4e-6
 
 
 @pytest.mark.parametrize(("length", "decay"), [(1, 0.1), (7, 0.1), (130, 0.1), (7, 200.0), (120, 200.0)])
@@ -161,7 +161,7 @@ def test_torch_func_grad_and_autograd_agree():
     values = inputs(1, 40, 0.1)
     want = torch.autograd.grad(scan(values[0].requires_grad_(), *values[1:]).square().sum(), values[0])[0]
     got = torch.func.grad(lambda x: scan(x, *values[1:]).square().sum())(values[0].detach())
-    assert relative(got, want) < 1e-14
+    assert relative(got, want) < 1e-12
 
 
 def test_chunks_are_near_64_tokens_and_divide_common_lengths():
@@ -196,5 +196,5 @@ def test_what_cannot_be_scanned_is_refused():
 def test_the_norm_is_torchs_own_and_passes_gradcheck(shape):
     g = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in (shape, (6,)))
-    assert relative(rms_norm(x, weight, 1e-5).detach(), F.rms_norm(x, (6,), weight, 1e-5).detach()) < 1e-14
+    assert relative(rms_norm(x, weight, 1e-5).detach(), F.rms_norm(x, (6,), weight, 1e-5).detach()) < 1e-12
     assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, 1e-5), (x, weight))

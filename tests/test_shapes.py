@@ -19,7 +19,7 @@ PINNED = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     index=st.lists(st.integers(0, 2**40), min_size=1, max_size=9),
     seed=st.integers(0, 2**32 - 1),
@@ -87,7 +87,7 @@ def test_class_and_place_do_not_depend_on_the_size():
     np.testing.assert_allclose(*share, atol=0.08)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(16, 80), objects=st.integers(1, 16))
 def test_boxes_masks_and_classes_agree(seed, size, objects):
     batch = render(seed, np.arange(4), size, objects, instances=True)

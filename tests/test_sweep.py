@@ -20,7 +20,8 @@ from experiments import forecast
 from experiments.chain import linked
 from experiments.child import Outcome, run_quietly
 from experiments.cli import settings
-from experiments.sweep import Clock, arguments, orphaned, ready, recorded, say_plan, weight
+from experiments.clock import Clock, weight
+from experiments.sweep import arguments, orphaned, ready, recorded, say_plan
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 from tests.conftest import ROOT

@@ -19,6 +19,7 @@ from torch import nn
 
 from scaling import costs
 from scaling.backbones.scan import backend
+from scaling.first_line import first_line
 from scaling.machine import REPOSITORY, Memory, machine, usable_cores
 from scaling.sizes import SIZES
 from scaling.tasks.classify import Classify
@@ -147,7 +148,7 @@ def main() -> None:
     try:
         print(json.dumps(measure(**options)))
     except torch.OutOfMemoryError as e:
-        print(json.dumps({"failed": "out of memory: " + str(e).splitlines()[0][:100]}))
+        print(json.dumps({"failed": "out of memory: " + first_line(e, 100)}))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ The contract: a backbone is an nn.Module with
     stride   pixels from one feature to the next (the patch)
     depth    number of blocks
     any_size whether images may have any sides that the stride divides; else the recipe's alone
+    mean, std what it takes pixels in [0, 1] for, by channel: who calls it normalises by them (build_backbone sets them)
     forward(image_BCHW, blocks=()) -> Features
-Where images are of another size than the recipe's, positions are resampled. A
+Where images are of another size than the recipe's, learned positions are resampled and sines evaluated anew. A
 task reads these and nothing else, never a backbone's type. What comes later fits behind it: one set of weights at
 many patch sizes is a backbone whose stride is set between calls; packed images are a backbone that takes the packed
 batch and returns one Features an image; other patch embeddings and position encodings are in patch.py, position.py.
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from scaling.pixels import pixels_of, run_before
 from scaling.recipe import TIMM, Recipe
 from scaling.sizes import SIZES, Size
 
@@ -38,6 +40,8 @@ class Backbone(Protocol):
     stride: int
     depth: int
     any_size: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __call__(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
         """blocks: numbers from 0 up, ascending, of those after which maps are wanted."""
@@ -73,7 +77,22 @@ def _timm(size: Size, recipe: Recipe) -> Backbone:
 
 
 def _options(recipe: Recipe) -> dict[str, Any]:
-    return {"drop_path": recipe.drop_path, "position": recipe.position, "extend": recipe.extend}
+    from scaling.backbones.position import Reference
+
+    return {
+        "drop_path": recipe.drop_path,
+        "position": recipe.position,
+        "extend": recipe.extend,
+        "reference": Reference(*_first_grid(recipe)),
+    }
+
+
+def _first_grid(recipe: Recipe) -> tuple[int, int]:
+    """The grid [tokens] and the patch [px] that a chain's sines are measured in: those of its first run with sines."""
+    before = run_before(recipe)
+    if before is not None and before.position == "sincos":
+        return _first_grid(before)
+    return recipe.image // recipe.patch, recipe.patch
 
 
 FOREIGN = Size("timm", 0, 0, 0, 1)  # of a backbone that timm knows and this project does not
@@ -96,6 +115,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     size = SIZES.get(recipe.backbone, FOREIGN)
     with seeded(recipe.seed):
         backbone = FAMILIES[size.family](size, recipe)
+    backbone.mean, backbone.std, _ = pixels_of(recipe)
     backbone.initialise(recipe.seed)
     if recipe.weights:
         load_weights(backbone, recipe.weights, recipe.compat)

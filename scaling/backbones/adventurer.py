@@ -21,9 +21,10 @@ from torch.utils.checkpoint import checkpoint
 from scaling.backbones import Features
 from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
 from scaling.backbones.patch import check_image, embedding
-from scaling.backbones.position import resample_as_released, sincos_2d
+from scaling.backbones.position import Reference, Sines, resample_as_released
 from scaling.backbones.weights import initialise_by_name
 from scaling.optim import NO_DECAY
+from scaling.pixels import MEAN, STD
 from scaling.recipe import COMPATS, BadInput, check_name, check_patch
 from scaling.sizes import Size
 
@@ -62,6 +63,8 @@ class Adventurer(nn.Module):
         pool: str = "token",
         extend: int = 0,
         dynamic_img_size: bool = False,
+        reference: Reference | None = None,
+        meaning: str = "place",
     ) -> None:
         super().__init__()
         check_patch(image, patch)
@@ -80,14 +83,16 @@ class Adventurer(nn.Module):
         ]
         self.patch_embed = PatchEmbed(size.width, patch, channels, extend)
         self.pos_embed: Tensor
+        self.sines: Sines | None = None
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
         if position == "learned":
             self.pos_embed = nn.Parameter(torch.empty(1, self.grid**2 + 1, size.width))
         else:
             if size.width % 4:
                 raise BadInput(f"position sincos needs a width that 4 divides, not {size.width}")
-            table_LD = F.pad(sincos_2d(self.grid, self.grid, size.width), (0, 0, 0, 1))  # class token: zeros
-            self.register_buffer("pos_embed", table_LD.unsqueeze(0), persistent=False)
+            self.sines = Sines(size.width, patch, reference or Reference(self.grid, patch), meaning)
+            table_LD = F.pad(self.sines.table((self.grid, self.grid)), (0, 0, 0, 1))  # class token: zeros
+            self.register_buffer("pos_embed", table_LD.to(self.cls_token.device).unsqueeze(0), persistent=False)
         self.layers = nn.ModuleList(
             Block(size, FLIPS[flip](n), drop_path * n / max(size.depth - 1, 1)) for n in range(size.depth)
         )
@@ -138,10 +143,13 @@ class Adventurer(nn.Module):
         return torch.cat([x_BLD, cls_B1D], 1) + self._positions(check_image(image_BCHW, self.patch))
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """(1, h w + 1, D): the model's own, resampled (bicubic) where the grid is another; the class token's last.
-        Those of the last grid are kept while nothing learns from them: images of one size come after each other."""
+        """(1, h w + 1, D): the model's own; where the grid is another, sines evaluated and a table resampled (bicubic);
+        the class token's last. A resampled table is kept for as long as nothing learns from it: images of one size come
+        after each other."""
         if grid == (self.grid, self.grid):
             return self.pos_embed
+        if self.sines is not None:
+            return F.pad(self.sines.like(grid, self.pos_embed), (0, 0, 0, 1)).unsqueeze(0)
         learning = self.pos_embed.requires_grad and torch.is_grad_enabled()
         now = (self.pos_embed._version, self.pos_embed.device, torch.is_inference_mode_enabled())
         key = (grid, *now)
@@ -281,6 +289,9 @@ class Adventurer(nn.Module):
 class AdventurerBackbone(nn.Module):
     """Adventurer without a classifier, under the contract of backbones: Features out, weights by name."""
 
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+
     def __init__(
         self,
         size: Size,
@@ -291,9 +302,12 @@ class AdventurerBackbone(nn.Module):
         drop_path: float = 0.0,
         position: str = "learned",
         extend: int = 0,
+        reference: Reference | None = None,
+        meaning: str = "place",
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {"flip": flip, "drop_path": drop_path, "position": position, "extend": extend}
+        options |= {"reference": reference, "meaning": meaning}
         self.net = Adventurer(size, image, patch, dynamic_img_size=True, **options)
         self.width, self.stride, self.depth, self.any_size = size.width, patch, size.depth, True
 

@@ -3,6 +3,8 @@
 Sizes: Table 7 of arXiv 2502.03738. B batch, L patches, D width, h w grid.
 """
 
+import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +15,37 @@ from torch import Tensor, nn
 from scaling.backbones import Features
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.patch import check_image, embedding
-from scaling.backbones.position import sincos_2d
+from scaling.backbones.position import Reference, Sines
 from scaling.backbones.weights import initialise_by_name
+from scaling.first_line import first_line
+from scaling.pixels import MEAN, STD
 from scaling.recipe import BadInput, check_patch
 from scaling.sizes import Size
 
+LOG = logging.getLogger(__name__)
+
+
+class _ViT(VisionTransformer):
+    """timm's, whose positions at other grids are evaluated where they are a function of coordinates."""
+
+    sines: Sines | None = None
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        grid = (x.shape[1], x.shape[2])  # timm's map of tokens here is (B, h, w, D)
+        if self.sines is None or grid == tuple(self.patch_embed.grid_size):
+            return super()._pos_embed(x)
+        assert self.cls_token is not None
+        assert self.pos_embed is not None
+        patches_BLD = x.flatten(1, 2) + self.sines.like(grid, self.pos_embed)
+        return self.pos_drop(torch.cat([self.cls_token.expand(len(x), -1, -1), patches_BLD], 1))
+
 
 class Deit(nn.Module):
-    """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero)."""
+    """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero), with
+    reference and meaning as in position.py; no reference: this image and patch."""
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
 
     def __init__(
         self,
@@ -31,13 +56,14 @@ class Deit(nn.Module):
         drop_path: float = 0.0,
         position: str = "learned",
         extend: int = 0,
+        reference: Reference | None = None,
+        meaning: str = "place",
     ) -> None:
         super().__init__()
         check_patch(image, patch)
         self.width, self.stride, self.depth, self.any_size = size.width, patch, size.depth, True
-        self.position = position
         is_deit3 = size.family == "deit3"
-        self.vit = VisionTransformer(
+        self.vit = _ViT(
             img_size=image,
             patch_size=patch,
             embed_dim=size.width,
@@ -49,6 +75,8 @@ class Deit(nn.Module):
             no_embed_class=is_deit3,
             dynamic_img_size=True,  # other sizes too: positions are resampled
         )
+        if position == "sincos":
+            self.vit.sines = Sines(size.width, patch, reference or Reference(image // patch, patch), meaning)
         if extend:
             self.vit.patch_embed.proj = embedding(3, size.width, patch, extend)
         for n, block in enumerate(self.vit.blocks):  # image by image; timm's has numbers of the batch's
@@ -68,9 +96,8 @@ class Deit(nn.Module):
     def initialise(self, seed: int) -> None:
         """Draw every weight by its module's name: trunc_normal 0.02, biases 0, norms 1, as timm and DeiT do."""
         initialise_by_name(self.vit, seed, self._draw)
-        if self.position == "sincos":
-            height, width = self.vit.patch_embed.grid_size
-            table_LD = sincos_2d(height, width, self.width)
+        if self.vit.sines is not None:
+            table_LD = self.vit.sines.table(self.vit.patch_embed.grid_size)
             fixed_1LD = torch.zeros_like(self._positions)
             fixed_1LD[0, -len(table_LD) :] = table_LD
             self._positions.copy_(fixed_1LD).requires_grad_(False)
@@ -104,8 +131,24 @@ class Deit(nn.Module):
         width = state["pos_embed"].shape[-1]
         if width != self.width:
             raise BadInput(f"these weights are {width} channels wide; this backbone is {self.width}")
-        if self.position == "sincos":  # a table, not learned
+        if "dist_token" in state:
+            state = _without_distillation(state)
+        if self.vit.sines is not None:  # a function, not learned
             state = {**state, "pos_embed": self._positions.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
-        return checkpoint_filter_fn(state, self.vit)
+        try:
+            return checkpoint_filter_fn(state, self.vit)
+        except RuntimeError as e:
+            raise BadInput(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
+
+
+def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A distilled DeiT's, whose second token has no place in a plain one: that token and its position are left out."""
+    LOG.warning("these are weights of a distilled DeiT: its distillation token is left out, and that one's position")
+    state = {name: tensor for name, tensor in state.items() if name != "dist_token"}
+    pos_1LD = state["pos_embed"]
+    patches = max(0, pos_1LD.shape[1] - 2)
+    if math.isqrt(patches) ** 2 == patches:  # the class token's, this one's, then theirs
+        state["pos_embed"] = torch.cat([pos_1LD[:, :1], pos_1LD[:, 2:]], 1)
+    return state

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from scaling.backbones import Features
 from scaling.backbones.patch import check_image
 from scaling.backbones.weights import initialise_by_name
+from scaling.first_line import first_line
+from scaling.pixels import Pixels, of_config
 from scaling.recipe import BadInput
 
 
@@ -25,11 +27,15 @@ class TimmViT(nn.Module):
     Raises BadInput where timm has no such model, or where it is no plain one: of one stride from end to end."""
 
     net: Any
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, name: str = "", image: int = 224, patch: int = 16, model: nn.Module | None = None) -> None:
         super().__init__()
         net: Any = _create(name, image, patch) if model is None else model
         self.net = net
+        cfg = getattr(net, "pretrained_cfg", None)
+        self.mean, self.std, _ = of_config(timm.models.PretrainedCfg(**cfg)) if cfg else Pixels()
         strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
         embed: Any = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
@@ -63,12 +69,27 @@ class TimmViT(nn.Module):
         return self.net
 
     def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
-        """timm's keys for this patch and image, by the function that timm's own loading of this model takes."""
+        """timm's keys for this patch and image, by the function that timm's own loading of this model takes, and with
+        the filter that it takes there."""
         fit = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
         try:
-            return fit(state, self.net) if fit else state
-        except (KeyError, RuntimeError, AttributeError, AssertionError) as e:
-            raise BadInput(f"these weights cannot be made to fit timm's {type(self.net).__name__} ({e})") from e
+            return fit(state, self.net, **_filter(self.net)) if fit else state
+        except (KeyError, RuntimeError, AttributeError, AssertionError, ValueError) as e:
+            what = f"these weights cannot be made to fit timm's {type(self.net).__name__}"
+            raise BadInput(f"{what} ({first_line(e)})") from e
+
+
+def _filter(net: Any) -> dict[str, Any]:
+    """How timm resamples patch kernels and positions for this model, where not as others (bicubic, antialiased):
+    FlexiViT and RADIO were trained with bilinear, not antialiased (timm's _create_vision_transformer)."""
+    name = (getattr(net, "pretrained_cfg", None) or {}).get("architecture", "")
+    if "flexi" not in name and "radio" not in name:
+        return {}
+    found: dict[str, Any] = {"interpolation": "bilinear", "antialias": False}
+    corners = getattr(timm.models.vision_transformer, "_RADIO_ALIGN_CORNERS", ())
+    if any(part in name for part in corners):
+        found["align_corners"] = True
+    return found
 
 
 def _create(name: str, image: int, patch: int) -> Any:
@@ -81,7 +102,7 @@ def _create(name: str, image: int, patch: int) -> Any:
         try:
             return timm.create_model(name, **options, **any_size)  # type: ignore[arg-type]
         except TypeError as e:
-            reason = str(e).splitlines()[0][:160]
+            reason = first_line(e)
         except (ValueError, RuntimeError, AssertionError) as e:
             raise BadInput(f"timm's {name} cannot be made for {image} px and patch {patch} ({e})") from e
     raise BadInput(f"timm's {name} is no plain ViT that can be made for {image} px and patch {patch} ({reason})")

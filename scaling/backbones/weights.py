@@ -1,5 +1,8 @@
 """Weights: drawn by name from a seed, or read from a file without ever running what is in it."""
 
+import logging
+import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from scaling.backbones import Backbone
+from scaling.backbones.hub import fetched, forget, hub_or_cache
+from scaling.first_line import first_line
+from scaling.on_disk import damage_of
 from scaling.recipe import BadInput
 from scaling.record import WEIGHTS
+
+LOG = logging.getLogger(__name__)
+WRAPPERS = ("_orig_mod.", "module.")  # torch.compile's, and (Distributed)DataParallel's
+GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # as torch names what weights_only refuses
 
 
 @contextmanager
@@ -42,64 +52,77 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
     if source.startswith("timm:"):
         return _from_timm(source.removeprefix("timm:"))
     if source.startswith(("hf:", "https://")):
-        return read_state_dict(_fetched(source), keys)
+        path = fetched(source)
+        try:
+            return unwrapped(_read(path, source), source, keys)
+        except BadInput:
+            forget(source)
+            raise
     path = Path(source)
     if path.is_dir():  # a run's folder
         path = path / WEIGHTS
     if not path.is_file():
         raise BadInput(f"weights {source}: no such file; name a .pth or .safetensors file, or timm:NAME")
+    return unwrapped(_read(path, source), source, keys)
+
+
+def _read(path: Path, source: str) -> object:
+    """What a file holds, tensors and plain values alone. Raises BadInput with what else it is."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path) and (damage := damage_of(path)):  # which torch does not look for
+            raise ValueError(damage)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch and safetensors raise many kinds, all of which mean the same to the user
-        reason = str(e).splitlines()[0][:200]
+        reason = _no_weights(path, e)
         raise BadInput(f"weights {source} cannot be read as tensors alone ({reason}); nothing else is loaded") from e
-    return unwrapped(state, source, keys)
+
+
+def _no_weights(path: Path, e: Exception) -> str:
+    """Why a file is no file of weights, in the user's words where its beginning tells."""
+    with path.open("rb") as f:
+        start = f.read(512).lstrip().lower()
+    if not start:
+        return "the file is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file: git lfs pull fetches that"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page, not a file of weights: take the address of the file itself"
+    held = sorted(set(GLOBAL.findall(str(e))))
+    if held:
+        return f"it holds {', '.join(held)[:160]}, which is code: save the tensors alone, as by state_dict()"
+    if (operand := re.search(r"Unsupported operand \d+", str(e))) is not None:
+        return f"it is no file of torch's: {operand[0].lower()}"
+    return first_line(e, 200)
 
 
 def unwrapped(checkpoint: object, source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """The tensors in a checkpoint, which may hold them bare or under one of the keys (the first that it has)."""
+    """The tensors in a checkpoint, which may hold them bare or under one of the keys (the first that it has), and under
+    names that a wrapper has put its own before: that is taken off."""
     state = checkpoint
     for key in keys:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not (isinstance(state, dict) and state and all(isinstance(v, Tensor) for v in state.values())):
         raise BadInput(f"weights {source} holds no dictionary of tensors")
+    for wrapper in WRAPPERS:
+        if all(name.startswith(wrapper) for name in state):
+            LOG.warning("weights %s: every name begins with %s, which is taken off", source, wrapper)
+            state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
     return state
-
-
-def _fetched(address: str) -> str:
-    """The file at a hub address, from the cache where it is there already."""
-    try:
-        if address.startswith("https://"):
-            folder = Path(torch.hub.get_dir()) / "checkpoints"
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / address.rsplit("/", 1)[-1].split("?")[0]
-            if not path.exists():
-                torch.hub.download_url_to_file(address, str(path), progress=False)
-            return str(path)
-        from huggingface_hub import hf_hub_download
-
-        if address.count("/") < 2:
-            raise ValueError("an address is hf:OWNER/REPOSITORY/FILE")
-        owner, repository, name = address.removeprefix("hf:").split("/", 2)
-        return hf_hub_download(f"{owner}/{repository}", name)
-    except Exception as e:  # many kinds: no network, no such file, no right to it
-        reason = (str(e).splitlines() or [""])[0][:200]
-        raise BadInput(f"weights {address} cannot be fetched ({type(e).__name__}: {reason}); give a file") from e
 
 
 def _from_timm(name: str) -> dict[str, Tensor]:
     import timm
 
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        with hub_or_cache():
+            return timm.create_model(name, pretrained=True).state_dict()
     except Exception as e:
-        reason = str(e).splitlines()[0][:200]
-        raise BadInput(f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {reason})") from e
+        raise BadInput(f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {first_line(e, 200)})") from e
 
 
 def load_weights(backbone: Backbone, source: str, compat: str = "fixed") -> None:

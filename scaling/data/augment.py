@@ -16,15 +16,20 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
-from scaling.data.batch import MEAN, STD, Draw
+from scaling.data.batch import Draw
 from scaling.data.counter import GOLDEN, finalise
+from scaling.pixels import Pixels, pixels_of
 from scaling.recipe import BadInput, Recipe
 from scaling.sizes import SIZES
 
+PILS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+TORCHVISIONS = {"bicubic": v2.InterpolationMode.BICUBIC, "bilinear": v2.InterpolationMode.BILINEAR}
 JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
 # What timm reads of a RandAugment; other words it passes over.
 RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(mstd|p)\d*\.?\d+|-t(weights|3aw|3a))*")
-ERASING, DROPPING = 101, 201  # first streams of random numbers; those of augment_batch are 1 to 3, a view's seed is 1
+# First streams of random numbers; those of augment_batch are 1 to 3, a view's seed is 1, 301 and 401 are other files'.
+ERASING, DROPPING = 101, 201
+DROPPING_ON = 1001  # those of the branches after the first hundred
 
 
 def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.ndarray:
@@ -39,7 +44,13 @@ def uniform(draws: list[Draw], seed: int, streams: int, first: int = 1) -> np.nd
 def dropping(draws: list[Draw], recipe: Recipe) -> Tensor | None:
     """Numbers in [0, 1), a row a draw and a column a branch that may be dropped; None where nothing is dropped."""
     branches = 2 * SIZES[recipe.backbone].depth if recipe.drop_path else 0
-    return torch.from_numpy(uniform(draws, recipe.seed, branches, DROPPING)).float() if branches else None
+    numbers = [uniform(draws, recipe.seed, count, first) for first, count in dropping_streams(branches)]
+    return torch.from_numpy(np.concatenate(numbers, axis=1)).float() if branches else None
+
+
+def dropping_streams(branches: int) -> list[tuple[int, int]]:
+    """The streams of so many branches: the first of each stretch, and how many it has."""
+    return [(DROPPING, min(branches, 100)), (DROPPING_ON, max(0, branches - 100))]
 
 
 def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) -> Tensor:
@@ -60,12 +71,13 @@ def augment_batch(image_BCHW: Tensor, draws: list[Draw], seed: int, how: str) ->
     return torch.where(flip_B, image_BCHW.flip(3), image_BCHW)
 
 
-def fit_image(image: Image.Image, side: int, crop: float) -> np.ndarray:
-    """The evaluation view: short side to side / crop px (bicubic), then the centre side x side px. uint8 (3, H, W)."""
+def fit_image(image: Image.Image, side: int, crop: float, interpolation: str = "bicubic") -> np.ndarray:
+    """The evaluation view: short side to side / crop px by the filter that the weights were trained with, then the
+    centre side x side px. uint8 (3, H, W)."""
     target = round(side / crop)
     if image.size != (target, target):
         scale = target / min(image.size)
-        image = image.resize([max(target, round(s * scale)) for s in image.size], Image.Resampling.BICUBIC)
+        image = image.resize([max(target, round(s * scale)) for s in image.size], PILS[interpolation])
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return np.asarray(image.crop((left, top, left + side, top + side))).transpose(2, 0, 1)
 
@@ -73,7 +85,9 @@ def fit_image(image: Image.Image, side: int, crop: float) -> np.ndarray:
 def view(image: Image.Image, recipe: Recipe, draw: Draw) -> np.ndarray:
     """A training view of one image by the recipe's augment, one of VIEWS, and its rand_augment. uint8 (3, H, W)."""
     with seeded_by(draw, recipe.seed):
-        return np.asarray(_view(recipe.augment, recipe.image, recipe.rand_augment)(image)).transpose(2, 0, 1)
+        return np.asarray(_view(recipe.augment, recipe.image, recipe.rand_augment, pixels_of(recipe))(image)).transpose(
+            2, 0, 1
+        )
 
 
 @contextmanager
@@ -93,16 +107,16 @@ def seeded_by(draw: Draw, seed: int, stream: int = 1) -> Iterator[None]:
 
 
 @functools.cache
-def _view(how: str, side: int, rand_augment: str) -> Callable[[Image.Image], Image.Image]:
-    bicubic = v2.InterpolationMode.BICUBIC
-    steps: list[Any] = [v2.RandomResizedCrop(side, interpolation=bicubic, antialias=True), v2.RandomHorizontalFlip()]
+def _view(how: str, side: int, rand_augment: str, pixels: Pixels) -> Callable[[Image.Image], Image.Image]:
+    by = TORCHVISIONS[pixels.interpolation]
+    steps: list[Any] = [v2.RandomResizedCrop(side, interpolation=by, antialias=True), v2.RandomHorizontalFlip()]
     if how == "three_augment_simple":  # as in DeiT III's code
-        steps = [v2.Resize(side, bicubic), v2.RandomCrop(side, 4, padding_mode="reflect"), v2.RandomHorizontalFlip()]
+        steps = [v2.Resize(side, by), v2.RandomCrop(side, 4, padding_mode="reflect"), v2.RandomHorizontalFlip()]
     if how in ("three_augment", "three_augment_simple"):
         one_of_three = v2.RandomChoice([v2.Grayscale(3), v2.RandomSolarize(128, p=1.0), v2.Lambda(_blur)])
         steps += [one_of_three, v2.ColorJitter(JITTER, JITTER, JITTER)]
     if rand_augment:
-        steps.append(_rand_augment(rand_augment, side))
+        steps.append(_rand_augment(rand_augment, side, pixels))
     return v2.Compose(steps)
 
 
@@ -111,12 +125,15 @@ def _blur(image: Image.Image) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
-def _rand_augment(words: str, side: int) -> Any:
-    """timm's RandAugment, with the settings of timm's own ImageNet transform at bicubic interpolation."""
+def _rand_augment(words: str, side: int, pixels: Pixels = Pixels()) -> Any:  # noqa: B008  a tuple
+    """timm's RandAugment, with the settings of timm's own ImageNet transform."""
     from timm.data.auto_augment import posterize, rand_augment_transform
 
-    colour = tuple(round(255 * m) for m in MEAN)
-    settings = {"translate_const": int(side * 0.45), "img_mean": colour, "interpolation": Image.Resampling.BICUBIC}
+    settings = {
+        "translate_const": int(side * 0.45),
+        "img_mean": pixels.grey,
+        "interpolation": PILS[pixels.interpolation],
+    }
     steps = rand_augment_transform(words, settings)
     for op in steps.ops:
         if op.aug_fn is posterize:
@@ -141,14 +158,20 @@ def check_rand_augment(words: str) -> None:
         raise BadInput(wrong) from e
 
 
-def erase(image_BCHW: Tensor, draws: list[Draw], seed: int, share: float) -> Tensor:
+def erase(
+    image_BCHW: Tensor,
+    draws: list[Draw],
+    seed: int,
+    share: float,
+    pixels: Pixels = Pixels(),  # noqa: B008  a tuple
+) -> Tensor:
     """timm's random erasing (noise a pixel) of this share of the images, in place. uint8: noise is clipped to it."""
     if not share:
         return image_BCHW
     from timm.data.random_erasing import RandomErasing
 
     eraser = RandomErasing(1.0, mode="pixel", device="cpu")
-    mean_311, std_311 = (torch.tensor(t).mul_(255).view(3, 1, 1) for t in (MEAN, STD))
+    mean_311, std_311 = (torch.tensor(t).mul_(255).view(3, 1, 1) for t in (pixels.mean, pixels.std))
     chosen = np.flatnonzero(uniform(draws, seed, 1, ERASING)[:, 0] < share).tolist()
     for i in chosen:
         with seeded_by(draws[i], seed, ERASING + 1):

@@ -1,13 +1,13 @@
 """What a loader hands to a task, and how pixels become numbers. B batch, C = 3 channels, H W pixels."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-# Mean and standard deviation of ImageNet's pixels, as every ImageNet recipe takes them; one pair for all data sets.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from scaling.pixels import MEAN, STD
+
 UNLABELLED = 255  # in a label: no class, neither learned nor counted; so classes are 0 to 254
 
 
@@ -56,8 +56,10 @@ class Draw(NamedTuple):
     copy: int = 0
 
 
-def normalise(image_BCHW: Tensor) -> Tensor:
-    """uint8 pixels to float32 with about zero mean and unit variance, on the device where they are."""
-    mean = torch.tensor(MEAN, device=image_BCHW.device).mul_(255).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=image_BCHW.device).mul_(255).view(1, 3, 1, 1)
-    return image_BCHW.float().sub_(mean).div_(std)
+def normalise(image_BCHW: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+    """uint8 pixels to float32 with about zero mean and unit variance, on the device where they are. mean, std: what the
+    backbone that they go to takes them for, `backbone.mean` and `backbone.std`."""
+    mean_1C11, std_1C11 = (
+        torch.tensor(list(t), device=image_BCHW.device).mul_(255).view(1, -1, 1, 1) for t in (mean, std)
+    )
+    return image_BCHW.float().sub_(mean_1C11).div_(std_1C11)

@@ -4,6 +4,7 @@ What fits in memory is decoded once and served from there; the rest is read by w
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +16,10 @@ from torch.utils.data import Dataset
 from scaling.data import shapes
 from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
-from scaling.data.files import Files, agree, in_threads, without_bad
-from scaling.data.order import subset
+from scaling.data.file_index import Say, Seen, fingerprint, look
+from scaling.data.files import Files, in_threads, used, without_bad
 from scaling.data.sets import TEST, Sets
+from scaling.pixels import pixels_of
 from scaling.recipe import VIEWS, BadInput, Recipe
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
@@ -71,7 +73,7 @@ class OnDisk(Dataset):
         image, label = self.files.load(int(self.indices[i]))
         if self.augment in VIEWS:
             return view(image, self.recipe, draw), label
-        return fit_image(image, self.recipe.image, self.recipe.crop), label
+        return fit_image(image, self.recipe.image, self.recipe.crop, pixels_of(self.recipe).interpolation), label
 
 
 def readable(
@@ -114,23 +116,24 @@ def _batch(
         image_BCHW = augment_batch(image_BCHW, draws, recipe.seed, augment)
     if augment == TEST:
         return Batch(image_BCHW, label_B, skipped)
-    erased_BCHW = erase(image_BCHW, draws, recipe.seed, recipe.erasing)
+    erased_BCHW = erase(image_BCHW, draws, recipe.seed, recipe.erasing, pixels_of(recipe))
     return Batch(erased_BCHW, label_B, skipped, dropping(draws, recipe))
 
 
-def open_sets(recipe: Recipe) -> Sets:
-    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
+    can be wrong with them."""
     r = recipe
     if r.rand_augment:
         check_rand_augment(r.rand_augment)
     if r.data == "shapes":
         drawn_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
         return Sets(drawn_set, _shapes(r, "test", r.test_images or SHAPES_TEST, TEST), shapes.CLASSES)
-    kind = r.data if "/" in r.data else ""
-    train, test = Files(r.data_root, "train", kind), Files(r.data_root, "test", kind)
-    agree(train, test, r.classes)
-    train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
-    return Sets(train_set, _read(test, r, subset(len(test), r.test_images), TEST), tuple(train.names))
+    (train, of_train), (test, of_test) = used(r)
+    ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
+    train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
+    content = fingerprint(((train, ours), (test, theirs)))
+    return Sets(train_set, test_set, tuple(train.names), content, (*train.lines, *test.lines))
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
@@ -162,19 +165,19 @@ def drawn(recipe: Recipe, split: str, n: int, instances: bool = False) -> Iterat
         yield part, shapes.render(0, np.arange(part.start, part.stop), recipe.image, recipe.objects, split, instances)
 
 
-def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str) -> InMemory | OnDisk:
-    """Decode all of it where it fits in memory; else look at both ends of every file, and read as we go."""
+def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen: Seen) -> InMemory | OnDisk:
+    """Decode all of it where it fits in memory; else go by what is known of every file, and read as we go."""
     if augment not in VIEWS and len(indices) * 3 * recipe.image**2 <= MEMORY_LIMIT:
 
         def decode(i: int) -> tuple[np.ndarray, int]:
             image, label = files.load(i)
-            return fit_image(image, recipe.image, recipe.crop), label
+            return fit_image(image, recipe.image, recipe.crop, pixels_of(recipe).interpolation), label
 
         found = list(zip(indices.tolist(), in_threads(decode, indices), strict=True))
         good = without_bad(found, recipe.bad_images, files.split)
         image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
         label_N = torch.tensor([label for _, (_, label) in good])
         return InMemory(image_NCHW, label_N, recipe, augment, len(indices) - len(good))
-    ends = list(zip(indices.tolist(), in_threads(files.check, indices), strict=True))
+    ends = list(zip(indices.tolist(), seen.errors(), strict=True))
     kept = np.array([i for i, _ in without_bad(ends, recipe.bad_images, files.split)])
     return OnDisk(files, kept, recipe, augment, len(indices) - len(kept))

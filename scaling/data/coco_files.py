@@ -4,6 +4,7 @@ Everything that can be wrong with a file is found when it is read. h w sides of 
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from scaling.data.annotations import Annotation, annotations, in_image, whole
-from scaling.data.files import SPLITS, in_threads
+from scaling.data.file_index import Facts, digest, stamp
+from scaling.data.files import SPLITS, find_root, in_threads
 from scaling.data.object_table import ObjectTable, tabled
+from scaling.data.order import subset
 from scaling.data.scene_files import opened, pixels, turned
-from scaling.recipe import BadInput
+from scaling.recipe import BadInput, Recipe
 
 
 class Listed(NamedTuple):
@@ -33,25 +37,52 @@ class Listed(NamedTuple):
 class ImageFiles:
     """Images, and the size that each of them must have. Reading is safe from threads and workers."""
 
+    split: str
     file: Path  # that says so
     paths: tuple[Path, ...]
     sizes: tuple[tuple[int, int], ...]
+    folder: Path  # of the images
+    about: bytes  # digest of the file: the objects and the sizes
+
+    @property
+    def key(self) -> str:
+        """As in file_index.py."""
+        return f"{self.folder} {self.split} {self.file.name}"
+
+    @property
+    def file_names(self) -> list[str]:
+        return [os.path.relpath(path, self.folder) for path in self.paths]
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """An image's, and the size that it must have."""
+        wanted = ((*stamp(self.paths[i]), *self.sizes[i]) for i in indices.tolist())
+        return np.array(list(wanted), np.int64).reshape(-1, 4)
 
     def load(self, i: int) -> Tensor:
         """The i-th image (3, h, w), uint8. Raises OSError for what cannot be read, BadInput for another size."""
-        return self._read(i, decode=True)
-
-    def check(self, i: int) -> None:
-        """As load, but both ends are looked at and no pixel is decoded: cheaper."""
-        self._read(i, decode=False)
-
-    def _read(self, i: int, decode: bool) -> Any:
-        height, width = self.sizes[i]
         with opened(self.paths[i]) as image:
-            if image.size != (width, height):
-                sizes = f"{image.width}x{image.height} px, {self.file} says {width}x{height} px"
-                raise BadInput(f"image {self.paths[i]} has {sizes}{turned(image)}")
-            return pixels(image) if decode else image.verify()
+            self._check_size(i, image)
+            return pixels(image)
+
+    def examine(self, i: int) -> Facts:
+        """As load, but both ends are looked at and no pixel is decoded: cheaper."""
+        try:
+            data = self.paths[i].read_bytes()
+        except OSError as e:
+            return Facts(b"", bad=f"{self.paths[i]}: {e}")
+        try:
+            with opened(self.paths[i], data) as image:
+                self._check_size(i, image)
+                image.verify()
+        except OSError as e:
+            return Facts(digest(data), bad=str(e))
+        return Facts(digest(data))
+
+    def _check_size(self, i: int, image: Image.Image) -> None:
+        height, width = self.sizes[i]
+        if image.size != (width, height):
+            sizes = f"{image.width}x{image.height} px, {self.file} says {width}x{height} px"
+            raise BadInput(f"image {self.paths[i]} has {sizes}{turned(image)}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +94,8 @@ class CocoFile:
     images: tuple[Listed, ...]
     categories: tuple[tuple[int, str], ...]  # id and name, by id; labels count them from 0
     notes: dict[str, float]
+    folder: Path  # of the images
+    about: bytes  # digest of the file
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,7 +113,8 @@ class CocoFile:
 
     def files(self) -> ImageFiles:
         """The images' files."""
-        return ImageFiles(self.file, tuple(i.path for i in self.images), tuple(i.size for i in self.images))
+        paths, sizes = tuple(i.path for i in self.images), tuple(i.size for i in self.images)
+        return ImageFiles(self.split, self.file, paths, sizes, self.folder, self.about)
 
     def table(self) -> ObjectTable:
         """The objects, their masks as run lengths. Raises BadInput for masks that are none."""
@@ -90,7 +124,7 @@ class CocoFile:
 def read_coco(root: Path, split: str) -> CocoFile:
     """A split's annotations below root. Raises BadInput for what is wrong with them, or where an image is missing."""
     file = _find(root, split)
-    data = _parsed(file)
+    data, about = _parsed(file)
     categories = sorted((whole(c, "id", f"{file}: category"), str(c.get("name", c["id"]))) for c in data["categories"])
     _once([number for number, _ in categories], "category", file)
     labels = {number: label for label, (number, _) in enumerate(categories)}
@@ -108,7 +142,17 @@ def read_coco(root: Path, split: str) -> CocoFile:
             f"{file} lists {len(images)} images, {len(missing)} of which are not there, the first {first.image_id}: "
             f"{first.path} is expected"
         )
-    return CocoFile(split, file, images, tuple(categories), notes)
+    return CocoFile(split, file, images, tuple(categories), notes, folder, about)
+
+
+def used(recipe: Recipe) -> tuple[CocoFile, CocoFile]:
+    """The images and objects that a recipe trains on, and those that it is tested on. Raises BadInput."""
+    root = find_root(recipe.data_root)
+    train, test = read_coco(root, "train"), read_coco(root, "test")
+    agree(train, test, recipe.classes)
+    if recipe.empty_images == "drop":
+        train = train.with_objects()
+    return train.take(subset(len(train), recipe.train_images)), test.take(subset(len(test), recipe.test_images))
 
 
 def _image(entry: dict[str, Any], number: int, file: Path) -> tuple[int, str, tuple[int, int]]:
@@ -159,16 +203,18 @@ def _folder(root: Path, file: Path, names: list[str]) -> Path:
     return next((folder for folder in folders if folder.is_dir()), root)
 
 
-def _parsed(file: Path) -> dict[str, list[dict[str, Any]]]:
+def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
+    """What is in the file, and a digest of it."""
     try:
-        data = json.loads(file.read_bytes())
+        text = file.read_bytes()
+        data = json.loads(text)
     except (OSError, ValueError, RecursionError) as e:
         raise BadInput(f"{file} is no JSON ({str(e) or type(e).__name__}); is it all there?") from e
     for key in ("images", "annotations", "categories"):
         part = data.get(key) if isinstance(data, dict) else None
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
             raise BadInput(f"{file} has no list of {key}: COCO's lists images, annotations and categories are expected")
-    return data
+    return data, digest(text)
 
 
 def _once(ids: list[int], what: str, file: Path) -> None:

@@ -6,6 +6,7 @@ channels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from torch.utils.data import Dataset
 from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
-from scaling.data.coco_files import CocoFile, agree, read_coco
-from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.coco_files import CocoFile, used
+from scaling.data.file_index import Say, Seen, fingerprint, look
+from scaling.data.files import in_threads, without_bad
 from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
 from scaling.data.object_views import View, frame_of, multiple, padded, together, view
-from scaling.data.order import subset
 from scaling.data.sets import TEST, Sets
+from scaling.pixels import pixels_of
 from scaling.recipe import OBJECTS, BadInput, Recipe
 
 
@@ -58,7 +60,7 @@ class ObjectSet(Dataset):
         recipe, n = self.recipe, len(self)
         found, good, skipped = classification.readable(self._view, draws, n, recipe, self.augment)
         least = recipe.image if self.augment in OBJECTS else 0
-        parts = together([view for _, view in found], multiple(recipe), least)
+        parts = together([view for _, view in found], multiple(recipe), least, pixels_of(recipe).grey)
         if self.augment == TEST:
             return Objects(*parts, skipped, truth=tuple(self.objects.truth(i) for i, _ in found))
         return Objects(*parts, skipped, dropping(good, recipe))
@@ -67,8 +69,9 @@ class ObjectSet(Dataset):
         return i, view(self.read(i), self.objects[i], self.recipe, self.augment, draw)
 
 
-def open_sets(recipe: Recipe) -> Sets:
-    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
+    can be wrong with them."""
     r = recipe
     coco_masks()  # before the data is read
     if r.data == "shapes":
@@ -76,14 +79,13 @@ def open_sets(recipe: Recipe) -> Sets:
         return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), shapes.CLASSES)
     if "/" in r.data:
         raise BadInput(f"{r.data} has no boxes: take COCO's layout, --data folder --data-root DIR")
-    root = find_root(r.data_root)
-    train, test = read_coco(root, "train"), read_coco(root, "test")
-    agree(train, test, r.classes)
-    if r.empty_images == "drop":
-        train = train.with_objects()
-    train_set = _read(train.take(subset(len(train), r.train_images)), r, r.augment)
-    test_set = _read(test.take(subset(len(test), r.test_images)), r, TEST)
-    return Sets(train_set, test_set, tuple(name for _, name in train.categories))
+    train, test = used(r)
+    (ours, ours_seen), (theirs, theirs_seen) = (
+        (files := coco.files(), look(files, np.arange(len(coco)), results, say)) for coco in (train, test)
+    )
+    train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
+    names = tuple(name for _, name in train.categories)
+    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))))
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:
@@ -109,12 +111,12 @@ def _in_shapes(number: int, side: int, box_n4: np.ndarray, mask_nHW: np.ndarray,
     return InImage(number, (side, side), box_n4, class_n, nothing_n, mask_nHW.sum((1, 2)), counts)
 
 
-def _read(coco: CocoFile, recipe: Recipe, augment: str) -> ObjectSet:
-    """Decode all images where they fit in memory; else look at both ends of every file, and read as we go."""
+def _read(coco: CocoFile, recipe: Recipe, augment: str, seen: Seen) -> ObjectSet:
+    """Decode all images where they fit in memory; else go by what is known of every file, and read as we go."""
     files = coco.files()
     fits = sum(3 * height * width for height, width in files.sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    work: Callable[[int], Any] = files.load if fits else files.check
-    good = without_bad(list(enumerate(in_threads(work, np.arange(len(coco))))), recipe.bad_images, coco.split)
+    found: list[Any] = list(in_threads(files.load, np.arange(len(coco)))) if fits else seen.errors()
+    good = without_bad(list(enumerate(found)), recipe.bad_images, coco.split)
     kept, images = coco.take(i for i, _ in good), [image for _, image in good]
     sizes = [frame_of(size, recipe, TEST, Draw(0, 0)).size for size in kept.files().sizes] if augment == TEST else []
     return ObjectSet(

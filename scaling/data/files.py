@@ -1,6 +1,6 @@
 """Image files with labels, through readers as timm's: class folders, a tar of them, a HF data set, WebDataset shards.
 
-Nothing that is read is ever executed: timm's cache of a tar's index is a pickle, so it is switched off.
+Nothing that is read is ever executed.
 """
 
 import contextlib
@@ -8,7 +8,7 @@ import copy
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from scaling.data.class_folders import ClassFolder, ClassTar
+from scaling.data.file_index import Facts, digest
+from scaling.data.order import subset
 from scaling.data.shards import open_shards
-from scaling.recipe import BadInput
+from scaling.first_line import first_line
+from scaling.recipe import BadInput, Recipe
 
 Image.MAX_IMAGE_PIXELS = 2**28  # a decompression bomb is a bad image, not a dead machine
 SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
@@ -46,17 +50,22 @@ def find_root(data_root: str) -> Path:
 class Files:
     """The images of one split. split: "train" or "test"; kind: "" for folders and tars, else hfds/NAME or wds/NAME.
 
-    names: class names in the order of their labels, where the data has any; len(): images. Reading is safe from threads
-    and forked workers.
+    names: class names in the order of their labels, where the data has any; lines: what there is to say of them; len():
+    images. Reading is safe from threads and forked workers.
     """
+
+    about = b""
 
     def __init__(self, data_root: str, split: str, kind: str = "") -> None:
         self.split = split
         self._fresh = _open(kind, data_root, split)
-        names = getattr(self._fresh, "class_to_idx", None) or getattr(self._fresh, "class_name_to_idx", {})
+        names = getattr(self._fresh, "class_to_idx", {})
         self.names = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
         self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
+        self.lines: list[str] = getattr(self._fresh, "lines", [])
+        self._shared = kind.startswith("hfds/")  # the others hold nothing open: no lock, no copy
         self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
+        self.key = f"{kind} {data_root if self._shared else find_root(data_root)} {split}"
 
     def __len__(self) -> int:
         return len(self._fresh)
@@ -67,9 +76,25 @@ class Files:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
+    @property
+    def file_names(self) -> Sequence[str]:
+        """As in file_index.py: below the folder of the split, or numbers where a HF data set knows none."""
+        return getattr(self._fresh, "names", None) or [str(i) for i in range(len(self))]
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """As in file_index.py. A HF data set has a fingerprint of its own."""
+        if not self._shared:
+            return self._fresh.stamps(indices)
+        own = digest(str(getattr(self._fresh.dataset, "_fingerprint", "")).encode())
+        return np.tile(np.frombuffer(own, np.int64).repeat(2), (len(indices), 1))
+
     def read(self, i: int) -> tuple[bytes, int]:
         """The i-th file's bytes and its label."""
-        with self._lock:  # an open tar has one position: not for two threads at once, nor for a parent and its child
+        if not self._shared:
+            file, label = self._fresh[i]
+            with file:
+                return file.read(), int(label)
+        with self._lock:  # not for two threads at once, nor for a parent and its child
             if self._process != os.getpid():
                 self._reader, self._process = copy.deepcopy(self._fresh), os.getpid()
             file, label = self._reader[i][:2]
@@ -83,12 +108,20 @@ class Files:
             check_end(data, image.format)
             return image.convert("RGB"), label
 
-    def check(self, i: int) -> None:
-        """Raise OSError where the i-th file has no image header or lacks its end. Pixels are not decoded: cheap."""
-        data, _ = self.read(i)
-        with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-            check_end(data, image.format)
-            image.verify()
+    def examine(self, i: int) -> Facts:
+        """Whether the i-th file has an image header and its end. Pixels are not decoded: cheap."""
+        try:
+            data, label = self.read(i)
+        except OSError as e:
+            return Facts(b"", bad=str(e))
+        content = digest(data, str(label).encode())
+        try:
+            with self._said_of(i), Image.open(io.BytesIO(data)) as image:
+                check_end(data, image.format)
+                image.verify()
+        except OSError as e:
+            return Facts(content, bad=str(e))
+        return Facts(content)
 
     @contextlib.contextmanager
     def _said_of(self, i: int) -> Iterator[None]:
@@ -105,6 +138,14 @@ class Files:
             return str(self._fresh.filename(i))
         except Exception:  # a HF data set need not know file names
             return f"{self.split} image {i}"
+
+
+def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndarray]]:
+    """The training and the test files of a recipe, and which of them it takes. Raises BadInput."""
+    kind = recipe.data if "/" in recipe.data else ""
+    train, test = Files(recipe.data_root, "train", kind), Files(recipe.data_root, "test", kind)
+    agree(train, test, recipe.classes)
+    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
 
 
 def check_end(data: bytes, kind: str | None) -> None:
@@ -171,18 +212,15 @@ def _open(kind: str, data_root: str, split: str) -> Any:
 
 
 def _folder_or_tar(root: Path, split: str) -> Any:
-    from timm.data.readers.reader_image_folder import ReaderImageFolder
-    from timm.data.readers.reader_image_in_tar import ReaderImageInTar
-
     for name in SPLITS[split]:
         folder, tar = root / name, root / f"{name}.tar"
         try:
             if folder.is_dir():
-                return ReaderImageFolder(str(folder))
+                return ClassFolder(folder)
             if tar.is_file():
-                return ReaderImageInTar(str(tar), cache_tarinfo=False)
-        except Exception as e:  # timm raises what it meets: an empty folder, a damaged tar
-            reason = str(e).splitlines()[0][:160] if str(e) else type(e).__name__
+                return ClassTar(tar)
+        except Exception as e:  # an empty folder, a damaged tar: as many kinds of it as there are bytes
+            reason = first_line(e)
             raise BadInput(f"{folder if folder.is_dir() else tar} gives no images in class folders ({reason})") from e
     raise BadInput(f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected")
 
@@ -199,5 +237,5 @@ def _hfds(kind: str, data_root: str, split: str) -> Any:
             try:
                 return ReaderHfds(name, root=data_root or None, split=candidate, trust_remote_code=False)
             except Exception as e:
-                reasons.append(f"{candidate}: {str(e).splitlines()[0][:120] if str(e) else type(e).__name__}")
+                reasons.append(f"{candidate}: {first_line(e, 120)}")
     raise BadInput(f"{kind} has no {split} images ({'; '.join(reasons)})")

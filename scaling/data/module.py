@@ -6,20 +6,23 @@ served from there; the rest is read by worker processes.
 
 from collections.abc import Callable
 from multiprocessing import get_all_start_methods
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from scaling.costs_conditions import workers_for
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
+from scaling.data.file_index import Say
 from scaling.data.order import Stream, steps_per_epoch
-from scaling.data.sets import ImageSet, Sets, batches
+from scaling.data.sets import ImageSet, Sets, batches, deal
 from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
 
-OPEN: dict[str, Callable[[Recipe], Sets]] = {
+OPEN: dict[str, Callable[[Recipe, Path | None, Say | None], Sets]] = {
     "classify": classification.open_sets,
     "segment": segmentation.open_sets,
     "detect": detection.open_sets,
@@ -27,19 +30,28 @@ OPEN: dict[str, Callable[[Recipe], Sets]] = {
 
 
 class Images(L.LightningDataModule):
-    """Training and test images of a recipe. workers: processes that read and decode (0: this one)."""
+    """Training and test images of a recipe. workers: processes that read and decode (0: this one); results: folder in
+    which it is remembered what was read (file_index.py); None: nowhere."""
 
-    def __init__(self, recipe: Recipe, workers: int = 0) -> None:
+    def __init__(self, recipe: Recipe, workers: int = 0, results: Path | None = None) -> None:
         super().__init__()
-        self.recipe, self.workers = recipe, workers
+        self.recipe, self.workers, self.results = recipe, workers, results
+        self.lines: tuple[str, ...] = ()  # what there is to say of the files
         self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
         self.train_set: ImageSet
         self.test_set: ImageSet
         self.names: tuple[str, ...] = ()  # of the classes, where the data has any
 
-    def prepare(self) -> None:
-        """Open, check and where it fits decode the data; everything that can be wrong with it is found here."""
-        self.train_set, self.test_set, names = OPEN[self.recipe.task](self.recipe)
+    def prepare(self, say: Say | None = None) -> None:
+        """Open, check and where it fits decode the data; everything that can be wrong with it is found here. say: is
+        told what takes long."""
+        recipe = self.recipe
+        self.train_set, self.test_set, names, digest, self.lines = OPEN[recipe.task](recipe, self.results, say)
+        if digest and recipe.data_digest not in ("", digest):
+            raise BadInput(
+                f"the files in {recipe.data_root} are others ({digest}) than those that this run is named by "
+                f"({recipe.data_digest}): begin it anew by its recipe's name, or mend them"
+            )
         self.names = tuple(name.strip() for name in self.recipe.class_names.split(",") if name.strip()) or names
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
 
@@ -85,14 +97,20 @@ class Images(L.LightningDataModule):
         return self._loader(self.train_set, batch_sampler=order)
 
     def test_dataloader(self) -> DataLoader:
-        """Every test image once, in order."""
+        """This device's share of the test images, each of which one device has, in as many batches as the others."""
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
-        mine = [Draw(0, i) for i in range(rank, len(self.test_set), world)]
-        return self._loader(self.test_set, batch_sampler=batches(mine, batch, self.test_set.sizes))
+        return self._tested(deal(len(self.test_set), batch, self.test_set.sizes, world)[rank])
 
     val_dataloader = test_dataloader
+
+    def first_tested(self, count: int, batch: int) -> DataLoader:
+        """The first `count` test images, or all, in order, at most `batch` at a time: what one device evaluates."""
+        return self._tested(batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
+
+    def _tested(self, numbers: list[list[int]]) -> DataLoader:
+        return self._loader(self.test_set, batch_sampler=[[Draw(0, i) for i in batch] for batch in numbers])
 
     def _loader(self, data: ImageSet, **order: object) -> DataLoader:
         workers = 0 if data.in_memory else self.workers
@@ -111,8 +129,8 @@ class Images(L.LightningDataModule):
 
 
 def default_workers() -> int:
-    """Reading processes: one a core but one, eight at most."""
-    return max(1, min(8, usable_cores() - 1))
+    """Reading processes on this machine."""
+    return workers_for(usable_cores())
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -147,14 +147,14 @@ def _seen(counts: bytes, height: int, rows: np.ndarray, columns: np.ndarray, fli
 
 
 def together(
-    views: list[View], step: int, least: int = 0
+    views: list[View], step: int, least: int = 0, grey: Sequence[int] = GREY
 ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    """The first six of batch.Objects: views at the upper left, filled up with GREY to the largest, to `least` px at
+    """The first six of batch.Objects: views at the upper left, filled up with grey to the largest, to `least` px at
     least and to a multiple of step px."""
     size_B2 = torch.tensor([v.image_CHW.shape[1:] for v in views], dtype=torch.int64).reshape(-1, 2)
     H, W = (padded(max([least, *sides]), step) for sides in (size_B2[:, 0].tolist(), size_B2[:, 1].tolist()))
     image_BCHW = torch.empty((len(views), 3, H, W), dtype=torch.uint8)
-    image_BCHW[:] = torch.tensor(GREY, dtype=torch.uint8).view(3, 1, 1)
+    image_BCHW[:] = torch.tensor(grey, dtype=torch.uint8).view(3, 1, 1)
     masks = []
     for image_CHW, v in zip(image_BCHW, views, strict=True):
         image_CHW[:, : v.image_CHW.shape[1], : v.image_CHW.shape[2]] = v.image_CHW

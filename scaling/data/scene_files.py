@@ -17,7 +17,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from scaling.data.batch import UNLABELLED
-from scaling.data.files import SPLITS, check_end
+from scaling.data.class_folders import files_below
+from scaling.data.file_index import Facts, digest, stamp
+from scaling.data.files import SPLITS, check_end, find_root
+from scaling.data.order import subset
 from scaling.recipe import BadInput, Recipe
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -32,15 +35,26 @@ class SceneFiles:
     pairs: tuple[tuple[Path, Path], ...]  # image, label
     classes: int
     unlabelled: int  # the value of pixels without a class; values above it count one less
+    folder: Path = Path()  # of the images
+    lines: tuple[str, ...] = ()  # what there is to say of them
+    about = b""
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def size(self, i: int) -> tuple[int, int]:
-        """Height and width of the i-th image [px], by its header."""
-        path = self.pairs[i][0]
-        with said_of(path), Image.open(path) as image:
-            return image.height, image.width
+    @property
+    def key(self) -> str:
+        """As in file_index.py: what is right in a label depends on the classes."""
+        return f"{self.folder} {self.split} {self.classes} {self.unlabelled}"
+
+    @property
+    def file_names(self) -> list[str]:
+        return [os.path.relpath(image, self.folder) for image, _ in self.pairs]
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """Those of image and label."""
+        pairs = (self.pairs[i] for i in indices.tolist())
+        return np.array([(*stamp(image), *stamp(label)) for image, label in pairs], np.int64).reshape(-1, 4)
 
     def load(self, i: int) -> tuple[Tensor, Tensor]:
         """The i-th image (3, H, W) and its label (H, W), uint8. Raises OSError for what cannot be read, BadInput for a
@@ -51,16 +65,27 @@ class SceneFiles:
             self._check_size(i, image, label_HW)
             return pixels(image), torch.from_numpy(label_HW)
 
-    def check(self, i: int) -> None:
+    def examine(self, i: int) -> Facts:
         """As load, but of the image both ends are looked at and no pixel is decoded: cheaper."""
-        label_HW = self._label(i)
-        with opened(self.pairs[i][0]) as image:
-            self._check_size(i, image, label_HW)
-            image.verify()
+        path, label = self.pairs[i]
+        try:
+            image_bytes, label_bytes = path.read_bytes(), label.read_bytes()
+        except OSError as e:
+            return Facts(b"", bad=f"{e.filename}: {e}")
+        content, size = digest(image_bytes, label_bytes), (0, 0)
+        try:
+            label_HW = self._label(i, label_bytes)
+            with opened(path, image_bytes) as image:
+                size = image.height, image.width
+                self._check_size(i, image, label_HW)
+                image.verify()
+        except OSError as e:
+            return Facts(content, size, str(e))
+        return Facts(content, size)
 
-    def _label(self, i: int) -> np.ndarray:
+    def _label(self, i: int, data: bytes | None = None) -> np.ndarray:
         path = self.pairs[i][1]
-        with opened(path) as image:
+        with opened(path, data) as image:
             if image.mode not in MODES:
                 raise BadInput(
                     f"label {path} has colours ({image.mode}); a class number a pixel is expected, in a PNG that is "
@@ -104,15 +129,24 @@ def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
     for name in SPLITS[split]:
         images, labels = root / "images" / name, root / "annotations" / name
         if images.is_dir() and labels.is_dir():
-            return SceneFiles(split, _pairs(images, labels, split), recipe.classes, recipe.unlabelled)
+            pairs, lines = _pairs(images, labels, split)
+            return SceneFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
     raise BadInput(
         f"{root} has no {split} images with labels: folders images/NAME and annotations/NAME are expected, "
         f"NAME being {' or '.join(SPLITS[split])}"
     )
 
 
-def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[Path, Path], ...]:
-    image_of, label_of = _listed(images, IMAGES), _listed(labels, (".png",))
+def used(recipe: Recipe) -> tuple[tuple[SceneFiles, np.ndarray], tuple[SceneFiles, np.ndarray]]:
+    """The training and the test images of a recipe, and which of them it takes. Raises BadInput."""
+    root = find_root(recipe.data_root)
+    train, test = find_scenes(root, "train", recipe), find_scenes(root, "test", recipe)
+    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
+
+
+def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:
+    """The pairs, and what there is to say of the folders."""
+    (image_of, lines), (label_of, more) = _listed(images, IMAGES), _listed(labels, (".png",))
     if not image_of:
         raise BadInput(f"{images} has no images; looked for {', '.join(IMAGES)}")
     if bare := sorted(image_of.keys() - label_of.keys()):
@@ -125,22 +159,23 @@ def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[Path, Path], .
             f"{len(bare)} of {len(label_of)} {split} labels without an image, the first {label_of[bare[0]]}: "
             f"{images / bare[0]}{IMAGES[0]} is expected (or {', '.join(IMAGES[1:])})"
         )
-    return tuple((image_of[name], label_of[name]) for name in sorted(image_of))
+    return tuple((image_of[name], label_of[name]) for name in sorted(image_of)), (*lines, *more)
 
 
-def _listed(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    """Files with one of the endings by their names below the folder, without ending. Hidden files are none."""
+def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], list[str]]:
+    """Files with one of the endings by their names below the folder, without ending, and what there is to say. Hidden
+    files are none."""
     found: dict[str, Path] = {}
-    for where, _, files in os.walk(folder, followlinks=True):
-        for file in files:
-            path = Path(where, file)
-            if path.suffix.lower() not in endings or file.startswith("."):
-                continue
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise BadInput(f"{found[name]} and {path} have one name, so it is not clear which a label means")
-            found[name] = path
-    return found
+    names, lines = files_below(folder, endings)
+    for file in names:
+        path = folder / file
+        if path.name.startswith("."):
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise BadInput(f"{found[name]} and {path} have one name, so it is not clear which a label means")
+        found[name] = path
+    return found, lines
 
 
 def pixels(image: Image.Image) -> Tensor:
@@ -155,10 +190,10 @@ def turned(image: Image.Image) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The image in a file that has both its ends."""
+def opened(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
+    """The image in a file that has both its ends. data: what is in it, where that is read already."""
     with said_of(path):
-        data = path.read_bytes()
+        data = path.read_bytes() if data is None else data
         with Image.open(io.BytesIO(data)) as image:
             check_end(data, image.format)
             yield image

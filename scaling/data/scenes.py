@@ -11,7 +11,8 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from scaling.data.augment import seeded_by, uniform
-from scaling.data.batch import MEAN, UNLABELLED, Draw
+from scaling.data.batch import UNLABELLED, Draw
+from scaling.pixels import Pixels, pixels_of
 from scaling.recipe import SCENES, Recipe
 
 LONGEST = 4  # long side over short side, at most: mmsegmentation's (2048, 512)
@@ -19,7 +20,7 @@ RATIOS = (0.5, 2.0)  # by which a training image is scaled
 DOMINANCE = 0.75  # of a crop's labelled pixels, which one class may not reach
 TRIES = 10  # crops that are looked at for that; the one after them is taken unseen, as mmsegmentation does
 STREAM = 301  # of random numbers, beside those in augment.py
-GREY = [round(255 * m) for m in MEAN]  # about 0 once it is normalised
+GREY = Pixels().grey  # the mean colour of ImageNet's pixels
 
 # Brightness by 32 of 255 levels; hue by 18 of OpenCV's 180, a tenth of the circle; each for half of the images.
 # Departs: mmsegmentation adds to make brighter and multiplies for contrast; torchvision multiplies, and takes contrast
@@ -84,7 +85,7 @@ def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, draw: Dra
     # Last of all, so that what is filled in is neither distorted nor counted.
     gap = [0, 0, side - label.shape[1], side - label.shape[0]]
     if any(gap):
-        image, label = F.pad(image, gap, fill=GREY), F.pad(label, gap, fill=UNLABELLED)
+        image, label = F.pad(image, gap, fill=list(pixels_of(recipe).grey)), F.pad(label, gap, fill=UNLABELLED)
     return image, label
 
 

@@ -17,9 +17,9 @@ from torch.utils.data import Dataset
 from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
+from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, in_threads, without_bad
-from scaling.data.order import subset
-from scaling.data.scene_files import SceneFiles, find_scenes
+from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
 from scaling.data.sets import TEST, Sets
 from scaling.recipe import SCENES, BadInput, Recipe
@@ -66,8 +66,9 @@ class SceneSet(Dataset):
         return training_view(*scene, self.recipe, draw)
 
 
-def open_sets(recipe: Recipe) -> Sets:
-    """The training and test images of a recipe. Raises BadInput for what can be wrong with them."""
+def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
+    can be wrong with them."""
     r = recipe
     if r.data == "shapes":
         train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
@@ -76,9 +77,10 @@ def open_sets(recipe: Recipe) -> Sets:
         raise BadInput(f"{r.data} has no class for each pixel: take a folder, --data folder --data-root DIR")
     root = find_root(r.data_root)
     names = () if r.class_names else _names(root, r.classes)
-    train, test = find_scenes(root, "train", r), find_scenes(root, "test", r)
-    train_set = _read(train, r, subset(len(train), r.train_images), r.augment)
-    return Sets(train_set, _read(test, r, subset(len(test), r.test_images), TEST), names)
+    (train, of_train), (test, of_test) = used(r)
+    ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
+    train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
+    return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), (*train.lines, *test.lines))
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> SceneSet:
@@ -91,13 +93,12 @@ def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> SceneSet:
     return SceneSet(lambda i: (image_NCHW[i], label[i]), n, recipe, augment)
 
 
-def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str) -> SceneSet:
-    """Decode all of it where it fits in memory; else every label and both ends of every image, and read as we go."""
-    # A file without a readable header is found to be bad below.
-    sizes = [(0, 0) if isinstance(size, OSError) else size for size in in_threads(files.size, indices)]
+def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str, seen: Seen) -> SceneSet:
+    """Decode all of it where it fits in memory; else go by what is known of every file, and read as we go."""
+    sizes = [(height, width) for height, width in seen.size_N2.tolist()]
     fits = sum(4 * height * width for height, width in sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    work: Callable[[int], Any] = files.load if fits else files.check
-    good = without_bad(list(enumerate(in_threads(work, indices))), recipe.bad_images, files.split)
+    found: list[Any] = list(in_threads(files.load, indices)) if fits else seen.errors()
+    good = without_bad(list(enumerate(found)), recipe.bad_images, files.split)
     kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
     scenes = [scene for _, scene in good]
     return SceneSet(

@@ -28,9 +28,19 @@ class Sets(NamedTuple):
     train: ImageSet
     test: ImageSet
     names: tuple[str, ...] = ()  # of the classes, where the data has any
+    digest: str = ""  # fingerprint of the files, where there are any (file_index.py)
+    lines: tuple[str, ...] = ()  # what there is to say of them
 
 
-def batches(draws: list[Draw], largest: int, sizes: Sequence[Any]) -> list[list[Draw]]:
-    """Test images in batches, in order; only neighbours of one size are in a batch."""
-    runs = [list(run) for _, run in groupby(draws, lambda d: sizes[d.image])] if len(sizes) else [draws]
+def batches(n: int, largest: int, sizes: Sequence[Any]) -> list[list[int]]:
+    """Test images 0 .. n - 1 in batches, in order; only neighbours of one size (of ImageSet) are in a batch."""
+    runs = [list(run) for _, run in groupby(range(n), lambda i: sizes[i])] if len(sizes) else [list(range(n))]
     return [run[i : i + largest] for run in runs for i in range(0, len(run), largest)]
+
+
+def deal(n: int, largest: int, sizes: Sequence[Any], world: int) -> list[list[list[int]]]:
+    """The batches of all test images for each of `world` devices, dealt in turn. All have as many: where there is none
+    left for a device its last batch is empty, so that no device waits for one that is done."""
+    all_of_them = batches(n, largest, sizes)
+    all_of_them += [[] for _ in range(-len(all_of_them) % world)]
+    return [all_of_them[rank::world] for rank in range(world)]

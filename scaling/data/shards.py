@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from scaling.data.file_index import stamp
+from scaling.first_line import first_line
 from scaling.recipe import BadInput
 
 IMAGES = ("jpg", "jpeg", "png", "webp")  # the first of them that a sample has is its image
@@ -33,6 +35,8 @@ class Shards:
         self._places = np.concatenate([places for places, _ in tables])
         self._names = np.concatenate([names for _, names in tables])
         self.labels = self._places["label"][self._places["label"] != NONE]
+        shards = self._places["shard"].tolist()
+        self.names = [f"{paths[s].name}/{n.decode(errors='replace')}" for s, n in zip(shards, self._names, strict=True)]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -50,7 +54,13 @@ class Shards:
 
     def filename(self, i: int) -> str:
         """The shard's name and the image's in it."""
-        return f"{self._paths[self._places['shard'][i]].name}/{self._names[i].decode(errors='replace')}"
+        return self.names[i]
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """As in file_index.py: the shard's, and where in it an image lies; its label is elsewhere in the shard."""
+        places = self._places[indices]
+        shard_S2 = np.array([stamp(path) for path in self._paths], np.int64).reshape(-1, 2)
+        return np.column_stack([shard_S2[places["shard"]], places["offset"], places["label"]])
 
 
 def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
@@ -66,7 +76,7 @@ def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
         try:
             info = ReaderWds(str(root), split=split).split_info
         except (RuntimeError, KeyError, TypeError) as e:
-            reasons.append(str(e).splitlines()[0][:100])
+            reasons.append(first_line(e, 100))
             continue
         if info.filenames and len(shards := Shards([root / name for name in info.filenames], info.alt_label)):
             return shards
@@ -81,7 +91,7 @@ def _index(shard: int, path: Path, field: str) -> tuple[np.ndarray, np.ndarray]:
             samples = _samples(tar, "json" if field else "cls")
             _check_end(tar)
     except Exception as e:  # a damaged file fails in as many ways as there are bytes
-        reason = e.strerror if isinstance(e, OSError) else str(e).splitlines()[0][:100]
+        reason = e.strerror if isinstance(e, OSError) else first_line(e, 100)
         raise BadInput(f"shard {path} cannot be read whole ({reason}); fetch it again, unpacked if it is a .gz") from e
     places, names = [], []
     for key, (images, text) in samples.items():

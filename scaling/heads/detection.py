@@ -5,8 +5,8 @@ convolution to `channels`, a LayerNorm after both; and every other place of the 
 mmdet's, with its settings (cascade.py). There is no batch norm.
 B batch, D width, C channels, h w of a map, H W of the images [px], n objects, N regions or detections.
 
-All of it is float32, whatever precision the backbone has: RoIAlign has no gradient in bf16, and mmdet would round the
-corners of boxes to what the maps are in, in bf16 to several pixels.
+All of it is float32 at least, whatever precision the backbone has: RoIAlign has no gradient in bf16, and mmdet would
+round the corners of boxes to what the maps are in, in bf16 to several pixels.
 
 Departs: an image's losses are means over its own samples, and its samples are drawn by a seed of its own. mmdet takes
 the mean over all samples on a device, so that its numbers depend on how many images a device has room for, which at
@@ -14,7 +14,7 @@ small patches are fewer.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +25,7 @@ from torchvision.ops import roi_align
 
 from scaling.backbones import Features
 from scaling.backbones.weights import initialise_by_name, seeded
-from scaling.heads.cascade import IOUS, ROIS, STRIDES, build_roi, build_rpn, training_proposals
+from scaling.heads.cascade import ROIS, STRIDES, WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.pyramid import Pyramid
 
 MULTIPLE = STRIDES[-1]  # of which the sides of images have to be: a cell is then a stride, as anchors suppose [px]
@@ -40,6 +40,15 @@ class Things(NamedTuple):
     crowd_n: Tensor  # these are not learned; by mmdet's settings regions there are background
 
 
+class Regions(NamedTuple):
+    """What an image's losses are taken over: all that is chosen, of boxes that lie near each other by the last bit.
+
+    The samples of anchors are not among them: they follow from the image's objects and the seed alone."""
+
+    proposals_R4: Tensor  # x0 y0 x1 y1 [px]
+    sampled: tuple[Any, ...]  # of each stage, mmdet's SamplingResult: boxes, and the objects that they are to become
+
+
 class Sample(NamedTuple):
     """One image of a batch."""
 
@@ -47,6 +56,7 @@ class Sample(NamedTuple):
     original: tuple[int, int]  # height and width that detections are wanted at [px]
     things: Things | None = None  # needed for its losses
     seed: int = 0  # of the samples that are drawn
+    regions: Regions | None = None  # None: chosen by what the head says
 
 
 class Masks:
@@ -119,22 +129,33 @@ class CascadeMaskRCNN(nn.Module):
         if size[0] % MULTIPLE or size[1] % MULTIPLE:
             raise ValueError(f"images of {size[0]} x {size[1]} px: fill them up to multiples of {MULTIPLE} px")
         with torch.autocast(features.grid_BDhw.device.type, enabled=False):
-            maps = self.neck(features.grid_BDhw.float(), size)
-            scores, deltas = self.rpn(maps)
             lost, found = [], []
-            for n, sample in enumerate(samples):
-                maps_1, scores_1, deltas_1 = ([level[n : n + 1] for level in of] for of in (maps, scores, deltas))
+            for sample, *said in self._each(features, size, samples):
                 if losses:
-                    lost.append(self._losses(maps_1, scores_1, deltas_1, sample))
+                    lost.append(self._losses(sample, *said)[0])
                 if detections:
-                    found.append(self._detections(maps_1, scores_1, deltas_1, sample))
+                    found.append(self._detections(sample, *said))
         return {name: torch.stack([of_one[name] for of_one in lost]) for name in (lost[0] if lost else ())}, found
 
+    @torch.no_grad()
+    def regions(self, features: Features, size: tuple[int, int], samples: Sequence[Sample]) -> list[Regions]:
+        """Those that the losses of each image are taken over. Given to the samples again, they fix all choices: losses
+        and gradients are then continuous, and the same however a batch is cut, but for rounding."""
+        with torch.autocast(features.grid_BDhw.device.type, enabled=False):
+            return [self._losses(sample, *said)[1] for sample, *said in self._each(features, size, samples)]
+
+    def _each(self, features: Features, size: tuple[int, int], samples: Sequence[Sample]) -> Iterator[tuple[Any, ...]]:
+        """Each image's sample, its maps, and what the first head says of it: scores and moves of anchors."""
+        grid_BDhw = features.grid_BDhw
+        maps = self.neck(grid_BDhw.to(torch.promote_types(grid_BDhw.dtype, torch.float32)), size)
+        scores, deltas = self.rpn(maps)
+        for n, sample in enumerate(samples):
+            yield sample, *([level[n : n + 1] for level in of] for of in (maps, scores, deltas))
+
     def _losses(
-        self, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor], sample: Sample
-    ) -> dict[str, Tensor]:
-        """Of one image, whose objects are given."""
-        from mmdet.structures import DetDataSample
+        self, sample: Sample, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor]
+    ) -> tuple[dict[str, Tensor], Regions]:
+        """Of one image, whose objects are given; and the regions that they are taken over."""
         from mmengine.structures import InstanceData
 
         if sample.things is None:
@@ -146,20 +167,42 @@ class CascadeMaskRCNN(nn.Module):
         ignored = InstanceData(bboxes=boxes_n4[crowd_n])
         with seeded(sample.seed):  # mmdet's RandomSampler takes torch's generator of the CPU, on any device
             rpn = self.rpn.loss_by_feat(scores, deltas, [one_class], [meta], [ignored])
-            (proposals,) = self.rpn.predict_by_feat(scores, deltas, batch_img_metas=[meta], cfg=self.proposals)
-            if not len(proposals):  # the heads have gradients of every image, as training on several devices needs
-                height, width = sample.size
-                proposals = InstanceData(bboxes=boxes_n4.new_tensor([[0, 0, width, height]]))
-            said = DetDataSample(metainfo=meta, gt_instances=objects, ignored_instances=ignored)
-            stages = self.roi.loss(maps, [proposals], [said])
-        found = {"rpn_cls": sum(rpn["loss_rpn_cls"]), "rpn_box": sum(rpn["loss_rpn_bbox"])}
-        for number in range(len(IOUS)):
-            for ours, theirs in (("cls", "loss_cls"), ("box", "loss_bbox"), ("mask", "loss_mask")):
-                found[f"{ours}_{number}"] = stages[f"s{number}.{theirs}"].sum()  # of one number
-        return found
+            proposals_R4 = sample.regions.proposals_R4 if sample.regions else self._proposals(scores, deltas, sample)
+            found = {"rpn_cls": sum(rpn["loss_rpn_cls"]), "rpn_box": sum(rpn["loss_rpn_bbox"])}
+            boxes, sampled = InstanceData(bboxes=proposals_R4), []
+            for stage, weight in enumerate(WEIGHTS):  # as mmdet's CascadeRoIHead.loss
+                if sample.regions:
+                    sampled.append(sample.regions.sampled[stage])
+                else:
+                    sampled.append(self._sampled(stage, boxes, objects, ignored))
+                said = self.roi.bbox_loss(stage, maps, sampled[-1:])
+                masks = self.roi.mask_loss(stage, maps, sampled[-1:], [objects])["loss_mask"]
+                lost = {"cls": said["loss_bbox"]["loss_cls"], "box": said["loss_bbox"]["loss_bbox"], **masks}
+                for ours, loss in lost.items():
+                    found[f"{ours.removeprefix('loss_')}_{stage}"] = weight * loss.sum()  # of one number
+                if stage < len(WEIGHTS) - 1:
+                    with torch.no_grad():
+                        (boxes,) = self.roi.bbox_head[stage].refine_bboxes(sampled[-1:], said, [meta])
+        return found, Regions(proposals_R4, tuple(sampled))
+
+    def _proposals(self, scores: list[Tensor], deltas: list[Tensor], sample: Sample) -> Tensor:
+        """Boxes (R, 4) that the first head proposes in an image, in training."""
+        meta = _meta(sample)
+        (found,) = self.rpn.predict_by_feat(scores, deltas, batch_img_metas=[meta], cfg=self.proposals)
+        if len(found):
+            return found.bboxes
+        # The heads have gradients of every image, as training on several devices needs.
+        height, width = sample.size
+        return found.bboxes.new_tensor([[0, 0, width, height]])
+
+    def _sampled(self, stage: int, boxes: Any, objects: Any, ignored: Any) -> Any:
+        """The boxes that a stage learns from, by torch's generator of the CPU."""
+        boxes.priors = boxes.pop("bboxes")
+        assigned = self.roi.bbox_assigner[stage].assign(boxes, objects, ignored)
+        return self.roi.bbox_sampler[stage].sample(assigned, boxes, objects)
 
     def _detections(
-        self, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor], sample: Sample
+        self, sample: Sample, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor]
     ) -> dict[str, Tensor]:
         """Of one image."""
         from mmdet.structures import DetDataSample

@@ -27,6 +27,7 @@ import torch
 import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor, nn
 
+from scaling.first_line import first_line
 from scaling.recipe import BadInput, check_name
 
 SCOPES = {"segmentation": "mmseg", "detection": "mmdet"}  # the package whose registry builds what
@@ -168,7 +169,7 @@ def ready() -> None:
     except ModuleNotFoundError as e:
         raise BadInput(f"there is no module {e.name}: the head needs OpenMMLab: {INSTALL}") from e
     except (ImportError, AssertionError, AttributeError, KeyError) as e:  # a refused version, or one without a name
-        reason = (str(e).splitlines() or [type(e).__name__])[0][:200]
+        reason = first_line(e, 200)
         raise BadInput(f"OpenMMLab's versions do not fit ({reason}): the head needs OpenMMLab: {INSTALL}") from e
 
 

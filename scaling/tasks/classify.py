@@ -18,6 +18,8 @@ from scaling.backbones.weights import seeded
 from scaling.data.batch import Batch, normalise
 from scaling.optim import adamw
 from scaling.recipe import Recipe
+from scaling.sharding import keep_in_step
+from scaling.step_keys import numpy_key
 
 
 class Classify(L.LightningModule):
@@ -48,7 +50,10 @@ class Classify(L.LightningModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to logits (B, classes)."""
-        return self._logits(normalise(image_BCHW))
+        return self._logits(self._normalised(image_BCHW))
+
+    def _normalised(self, image_BCHW: Tensor) -> Tensor:
+        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
 
     def _logits(self, image_BCHW: Tensor) -> Tensor:
         if self.channels_last:
@@ -59,7 +64,7 @@ class Classify(L.LightningModule):
         set_draws(self.backbone, batch.random_BS)
         if self.mixing is None:
             return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
-        image_BCHW, target_BK = self._mixed(normalise(batch.image_BCHW), batch.label_B)
+        image_BCHW, target_BK = self._mixed(self._normalised(batch.image_BCHW), batch.label_B)
         return cross_entropy(self._logits(image_BCHW), target_BK)
 
     def _mixed(self, image_BCHW: Tensor, label_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +72,7 @@ class Classify(L.LightningModule):
         of a step mix alike, and data/order.py deals them so that partners are together."""
         assert self.mixing is not None
         before = np.random.get_state()  # noqa: NPY002  timm's Mixup uses it
-        np.random.seed((self.recipe.seed * 1_000_003 + self.trainer.global_step) % 2**32)  # noqa: NPY002
+        np.random.seed(numpy_key(self.recipe.seed, self.trainer.global_step))  # noqa: NPY002
         try:
             image_BCHW, target_BK = self.mixing(image_BCHW, label_B)
         finally:
@@ -76,7 +81,8 @@ class Classify(L.LightningModule):
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        if not len(batch.label_B):  # a last batch of one image, and that one cannot be decoded
+        keep_in_step(self, min(1, len(batch.label_B)))
+        if not len(batch.label_B):  # none is left for this device, or a batch of one image that cannot be decoded
             return
         logits_BK = self(batch.image_BCHW).float()
         # Weighted by image: the last batch is smaller, and unreadable images may be missing anywhere.

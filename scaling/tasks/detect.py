@@ -6,7 +6,7 @@ B batch, H W pixels, n objects, N detections.
 import math
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -25,6 +25,7 @@ from scaling.heads.openmmlab import ready
 from scaling.optim import adamw
 from scaling.pictures import Drawn, objects_side_by_side
 from scaling.recipe import OBJECTS, BadInput, Recipe
+from scaling.sharding import keep_in_step
 from scaling.tasks import detection_scores
 from scaling.tasks.sliding import padded
 
@@ -84,7 +85,8 @@ class Detect(L.LightningModule):
     ) -> tuple[dict[str, Tensor], list[Found]]:
         """What the head says of uint8 images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
-        image_BCHW = padded(_blank(normalise(image_BCHW), samples), multiple(self.recipe))
+        image_BCHW = normalise(image_BCHW, self.backbone.mean, self.backbone.std)
+        image_BCHW = padded(_blank(image_BCHW, samples), multiple(self.recipe))
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
@@ -110,7 +112,9 @@ class Detect(L.LightningModule):
 
     def _evaluate(self, batch: Objects, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        for part in alike(batch, multiple(self.recipe)):
+        parts = list(alike(batch, multiple(self.recipe)))
+        keep_in_step(self, len(parts))
+        for part in parts:
             losses_B, found = self._said(part.image_BCHW, self._samples(part), losses=True, detections=True)
             for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
                 of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
@@ -141,21 +145,29 @@ class Detect(L.LightningModule):
             found += self._said(part.image_BCHW, self._samples(part), detections=True)[1]
         return found
 
-    def as_coco(self, batch: Objects, categories: Sequence[int]) -> list[dict[str, Any]]:
-        """What is found in test images, as COCO has it in a file of results. categories: its number of each class."""
-        found = zip(self.predict(batch), batch.truth, strict=True)
-        return [one for said, truth in found for one in detection_scores.as_coco(said, truth["image_id"], categories)]
+    def as_coco(self, batch: Objects, categories: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+        """What is found in test images, as COCO has it in files of results: bbox, boxes, and segm, masks. categories:
+        its number of each class."""
+        kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in detection_scores.KINDS.values()}
+        for said, truth in zip(self.predict(batch), batch.truth, strict=True):
+            for kind, listed in kinds.items():
+                listed += detection_scores.as_coco(said, truth["image_id"], categories, kind)
+        return kinds
 
-    def picture(self, batch: Objects) -> Image.Image:
-        """The first image of a batch, what is in it and what is found."""
-        truth, (height, width) = batch.truth[0], batch.size_B2[0].tolist()
-        image = Image.fromarray(batch.image_BCHW[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy())
+    def pictures(self, batch: Objects) -> list[Image.Image]:
+        """Each image of a batch, on whatever device, what is in it and what is found."""
+        each = zip(batch.image_BCHW.cpu(), batch.size_B2.tolist(), batch.truth, self.predict(batch), strict=True)
+        return [self._picture(image_CHW[:, :height, :width], *said) for image_CHW, (height, width), *said in each]
+
+    def _picture(self, image_CHW: Tensor, truth: Mapping[str, Any], said: Found) -> Image.Image:
+        image = Image.fromarray(image_CHW.permute(1, 2, 0).contiguous().numpy())
         own = (int(truth["size"][1]), int(truth["size"][0]))
         if image.size != own:
             image = image.resize(own, Image.Resampling.BILINEAR)
         masks_nHW = detection_scores.decoded(truth["masks"], truth["size"]).bool().numpy()
-        there = Drawn(np.asarray(truth["boxes"]).reshape(-1, 4), np.asarray(truth["labels"]), masks_nHW)
-        found = (self.predict(batch)[0][name].numpy() for name in ("boxes", "labels", "masks", "scores"))
+        boxes_n4, labels_n = (torch.as_tensor(truth[name]).cpu().numpy() for name in ("boxes", "labels"))
+        there = Drawn(boxes_n4.reshape(-1, 4), labels_n, masks_nHW)
+        found = (said[name].numpy() for name in ("boxes", "labels", "masks", "scores"))
         return objects_side_by_side(np.asarray(image), there, Drawn(*found), self.names)
 
     def configure_optimizers(self) -> Any:

@@ -128,21 +128,24 @@ def decoded(runs: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Tensor:
     return torch.stack(masks) if masks else torch.zeros((0, height, width), dtype=torch.uint8)
 
 
-def as_coco(found: Mapping[str, Tensor], image_id: int, categories: Sequence[int]) -> list[dict[str, Any]]:
+def as_coco(found: Mapping[str, Tensor], image_id: int, categories: Sequence[int], kind: str) -> list[dict[str, Any]]:
     """Detections in an image as COCO has them in a file of results. found: as in update; categories: COCO's number of
-    each class."""
+    each class; kind: bbox, boxes, or segm, masks.
+
+    One kind a file: where a result has a box, COCO's tools take its area for that of the mask, and count it among small
+    and large objects by it."""
     from pycocotools import mask as coco
 
     results = []
     for n, (x0, y0, x1, y1) in enumerate(found["boxes"].tolist()):
-        run = coco.encode(np.asfortranarray(found["masks"][n].cpu().numpy(), np.uint8))
+        if kind == KINDS["box"]:
+            region: Any = [x0, y0, x1 - x0, y1 - y0]
+        else:
+            run = coco.encode(np.asfortranarray(found["masks"][n].cpu().numpy(), np.uint8))
+            region = {"size": [int(side) for side in run["size"]], "counts": run["counts"].decode()}
+        category = categories[int(found["labels"][n])]
+        name = kind if kind == KINDS["box"] else "segmentation"
         results.append(
-            {
-                "image_id": image_id,
-                "category_id": categories[int(found["labels"][n])],
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "score": found["scores"][n].item(),
-                "segmentation": {"size": [int(side) for side in run["size"]], "counts": run["counts"].decode()},
-            }
+            {"image_id": image_id, "category_id": category, name: region, "score": found["scores"][n].item()}
         )
     return results

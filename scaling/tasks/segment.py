@@ -23,7 +23,8 @@ from scaling.heads.segmentation import build_head
 from scaling.optim import adamw
 from scaling.pictures import side_by_side
 from scaling.recipe import BadInput, Recipe
-from scaling.tasks.sliding import slide, whole
+from scaling.sharding import keep_in_step
+from scaling.tasks.sliding import slide, whole, windows
 
 
 class Segment(L.LightningModule):
@@ -63,10 +64,20 @@ class Segment(L.LightningModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) of any size to logits (B, K, H, W), whole or in windows as the recipe says."""
-        image_BCHW, r = normalise(image_BCHW), self.recipe
+        image_BCHW, r = self._normalised(image_BCHW), self.recipe
         if r.slide:
             return slide(self._dense, image_BCHW, r.image, r.slide)
         return whole(self._dense, image_BCHW, math.lcm(r.patch, r.extend or 1))
+
+    def _passes(self, batch: Scenes) -> int:
+        """Of the model, that an evaluation of a batch takes."""
+        if not len(batch.image_BCHW):
+            return 0
+        height, width = batch.image_BCHW.shape[-2:]
+        return windows(height, width, self.recipe.image, self.recipe.slide) if self.recipe.slide else 1
+
+    def _normalised(self, image_BCHW: Tensor) -> Tensor:
+        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
 
     def _dense(self, image_BCHW: Tensor) -> Tensor:
         """Normalised images whose sides the patch divides to logits at their size."""
@@ -78,7 +89,7 @@ class Segment(L.LightningModule):
 
     def training_step(self, batch: Scenes, batch_idx: int) -> Tensor:
         set_draws(self.backbone, batch.random_BS)
-        logits_BKHW = self._dense(normalise(batch.image_BCHW))
+        logits_BKHW = self._dense(self._normalised(batch.image_BCHW))
         return self._loss(logits_BKHW, batch.label_BHW, self.recipe.smoothing) / batch.label_BHW.numel()
 
     def _loss(self, logits_BKHW: Tensor, label_BHW: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -89,7 +100,8 @@ class Segment(L.LightningModule):
 
     def _evaluate(self, batch: Scenes, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        if not len(batch.image_BCHW):  # a batch of one image, and that one cannot be decoded
+        keep_in_step(self, self._passes(batch))
+        if not len(batch.image_BCHW):  # none is left for this device, or a batch of one image that cannot be decoded
             return
         label_BHW = batch.label_BHW
         logits_BKHW = _resized(self(batch.image_BCHW).float(), tuple(label_BHW.shape[-2:]))
@@ -112,13 +124,13 @@ class Segment(L.LightningModule):
     def configure_optimizers(self) -> Any:
         return adamw(self, self.recipe, self.total_steps)
 
-    def picture(self, batch: Scenes) -> Image.Image:
-        """The first image of a batch, its label and what is predicted."""
-        label_HW = batch.label_BHW[0]
-        logits_BKHW = _resized(self(batch.image_BCHW[:1]).float(), tuple(label_HW.shape))
-        prediction_HW = logits_BKHW.argmax(1)[0].to(torch.uint8)
-        image_HWC = batch.image_BCHW[0].permute(1, 2, 0)
-        return side_by_side(image_HWC.numpy(), label_HW.numpy(), prediction_HW.numpy(), self.names)
+    def pictures(self, batch: Scenes) -> list[Image.Image]:
+        """Each image of a batch, on whatever device, its label and what is predicted."""
+        logits_BKHW = _resized(self(batch.image_BCHW).float(), tuple(batch.label_BHW.shape[-2:]))
+        prediction_BHW = logits_BKHW.argmax(1).to(torch.uint8)
+        parts = (batch.image_BCHW.permute(0, 2, 3, 1), batch.label_BHW, prediction_BHW)
+        each = zip(*(part.cpu().numpy() for part in parts), strict=True)
+        return [side_by_side(image_HWC, label_HW, said_HW, self.names) for image_HWC, label_HW, said_HW in each]
 
 
 def _resized(logits_BKhw: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -43,6 +43,12 @@ def slide(dense: Dense, image_BCHW: Tensor, window: int, stride: int) -> Tensor:
     return (total_BKHW / count_HW)[..., :height, :width]
 
 
+def windows(height: int, width: int, window: int, stride: int) -> int:
+    """How many windows slide looks through."""
+    down, across = (len(starts(max(side, window), window, stride)) for side in (height, width))
+    return down * across
+
+
 def starts(side: int, window: int, stride: int) -> list[int]:
     """Where windows begin along a side, which is `window` or more: all of it is covered."""
     return [min(at, side - window) for at in range(0, side - window + stride, stride)]

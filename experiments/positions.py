@@ -1,0 +1,101 @@
+"""What sines should mean in dense tasks, measured on finished runs, without training.
+
+python experiments/positions.py RESULTS [--images N]: every finished run of segmentation and detection in RESULTS with
+position sincos is evaluated anew on whole images, with positions by place (stretched over the image) and by pixels (as
+far apart as they were in training); segmentation also in windows as large as its crops, in which every position
+is one that was trained. For each recipe and patch: means over seeds, and the difference of pixels from place, paired by
+seed, with its spread.
+"""
+
+import argparse
+import statistics
+import sys
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from experiments import cli  # noqa: F401  before torch: experiments/__init__.py says how threads wait
+from scaling.recipe import Recipe
+from scaling.record import RECORD, WEIGHTS, RunRecord
+
+METRICS = {"segment": "miou", "detect": "box_ap"}  # beside the loss [%]
+
+
+def finished(results: Path) -> list[tuple[Recipe, Path]]:
+    """The dense runs with sines that are finished, and their folders."""
+    records = [(RunRecord.load(path.parent), path.parent) for path in sorted(results.glob(f"*/{RECORD}"))]
+    recipes = [(Recipe.from_dict(record.recipe), folder) for record, folder in records if record.status == "finished"]
+    dense = [(r, folder) for r, folder in recipes if r.task in METRICS and r.position == "sincos"]
+    return [(r, folder) for r, folder in dense if (folder / WEIGHTS).is_file()]
+
+
+def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[float, float]]:
+    """Test loss [nats] and metric [%] by how the run's weights see the test images."""
+    import lightning as L
+
+    from scaling.data.module import Images
+    from scaling.start import restore
+    from scaling.train import TASKS
+
+    data = Images(replace(recipe, test_images=images))
+    data.prepare()
+    found = {}
+    ways = [("place", 0), ("pixels", 0)] + ([("place", 2 * recipe.image // 3)] if recipe.task == "segment" else [])
+    for meaning, slide in ways:
+        seen = replace(recipe, slide=slide) if recipe.task == "segment" else recipe
+        task: Any = TASKS[recipe.task](seen, data.total_steps, data.names)
+        restore(task, recipe, folder)
+        task.backbone.weights_module.sines.meaning = meaning
+        options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
+        results = task.results()
+        found["windows" if slide else meaning] = results["test_loss"], results[METRICS[recipe.task]]
+    return found
+
+
+def table(rows: dict[str, dict[int, dict[str, tuple[float, float]]]]) -> str:
+    """Markdown: a row a group and patch, which is the key; seeds inside."""
+    lines = ["| runs | seeds | place | pixels | windows | pixels - place |", "|---|--:|--:|--:|--:|--:|"]
+    for name, by_seed in sorted(rows.items()):
+        ways = {way for found in by_seed.values() for way in found}
+        cells = [
+            " ".join(f"{statistics.fmean(found[way][k] for found in by_seed.values()):.4g}" for k in (0, 1))
+            if way in ways
+            else ""
+            for way in ("place", "pixels", "windows")
+        ]
+        cells.append(" ".join(_difference([f["pixels"][k] - f["place"][k] for f in by_seed.values()]) for k in (0, 1)))
+        lines.append(f"| {name} | {len(by_seed)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _difference(of_seeds: list[float]) -> str:
+    spread = f" ({statistics.stdev(of_seeds):.2g})" if len(of_seeds) > 1 else ""
+    return f"{statistics.fmean(of_seeds):+.3g}{spread}"
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("results", type=Path, help="folder of finished runs")
+    p.add_argument("--images", type=int, default=0, help="test images, a fixed subset; 0: all")
+    args = p.parse_args()
+    from scaling.train import hush
+
+    hush()
+    rows: dict[str, dict[int, dict[str, tuple[float, float]]]] = defaultdict(dict)
+    for recipe, folder in finished(args.results):
+        found = evaluated(recipe, folder, args.images)
+        print(folder.name, *(f"{way} {loss:.4f} {metric:.2f}" for way, (loss, metric) in found.items()), flush=True)
+        name = (
+            f"{recipe.data} {recipe.backbone} {recipe.image} px {recipe.head}, {recipe.epochs} epochs, p{recipe.patch}"
+        )
+        rows[name][recipe.seed] = found
+    print(f"\nTest loss [nats] and mIoU or box AP [%]; in brackets the standard deviation over seeds.\n\n{table(rows)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,12 @@
+"""The first line of an exception's message, for messages of one line."""
+
+import re
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # of a terminal: colours and such (ECMA-48, control sequences)
+
+
+def first_line(e: BaseException, most: int = 160) -> str:
+    """The first line of e's message that is not empty, at most so many characters, without a terminal's codes; the name
+    of its class where it has no message."""
+    lines = (line.strip() for line in CODES.sub("", str(e)).splitlines())
+    return next(filter(None, lines), type(e).__name__)[:most]

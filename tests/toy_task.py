@@ -1,0 +1,109 @@
+"""A task of four weights on drawn images of one pixel: runs of real training loops that take a few hundredths of a
+second."""
+
+import signal
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+from typing import ClassVar
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+
+from scaling.data.batch import Batch
+from scaling.recipe import Recipe
+from scaling.train import Settings, Stopped, train
+
+
+class Dots:
+    """So many images, each a pixel that follows from its number."""
+
+    in_memory, sizes, skipped = True, (), 0
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitems__(self, draws):
+        image = torch.tensor([[d.image * 37 % 256, d.image * 101 % 256, d.epoch * 53 % 256] for d in draws])
+        return Batch(image.to(torch.uint8).view(-1, 3, 1, 1), image.sum(1) % 2)
+
+
+class Toy(L.LightningModule):
+    """seen: what was done, in order: ("evaluate", optimiser steps so far) or ("test", ...)."""
+
+    seen: ClassVar[list] = []
+
+    def __init__(self, recipe, total_steps, names=()):
+        super().__init__()
+        self.backbone, self.head = nn.Module(), nn.Linear(3, 1, dtype=torch.float64)
+        self.backbone.weights_module = nn.Identity()
+        self.recipe = recipe
+        with torch.no_grad():
+            self.head.weight.fill_(0.1)
+            self.head.bias.zero_()
+
+    @staticmethod
+    def check(recipe):
+        pass
+
+    def loss(self, batch):
+        return ((self.head(batch.image_BCHW.flatten(1).double() / 255)[:, 0] - batch.label_B) ** 2).mean()
+
+    def training_step(self, batch, batch_idx):
+        return self.loss(batch)
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    test_step = validation_step
+
+    def on_validation_start(self):
+        self.seen.append(("evaluate", self.trainer.global_step))
+
+    def on_test_start(self):
+        self.seen.append(("test", self.trainer.global_step))
+
+    def results(self):
+        return {"test_loss": self.head.weight.square().sum().item()}
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.head.parameters(), lr=0.05)
+
+
+@contextmanager
+def toy_runs():
+    """Inside, task classify is Toy, and a run can be cut after any step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("scaling.train").train.TASKS, "classify", Toy)
+        sets = lambda recipe: (Dots(recipe.train_images), Dots(2), ())  # noqa: E731
+        patch.setitem(__import__("scaling.data.module").data.module.OPEN, "classify", sets)
+        patch.setattr("scaling.callbacks.REPORT_SECONDS", 0.0)
+        for where in ("scaling.on_disk", "scaling.checkpoints"):  # a disk's time
+            patch.setattr(f"{where}.os.fsync", lambda handle: None)
+        Toy.seen = []
+        yield SimpleNamespace(seen=Toy.seen)
+
+
+def toy_recipe(*, epochs, steps_per_epoch, eval_every, batch=4, **changes):
+    return Recipe(
+        image=1, patch=1, classes=2, epochs=epochs, eval_every=eval_every, batch=batch, warmup_epochs=0.0, clip=0.0,
+        train_images=batch * steps_per_epoch, test_images=2, **changes,
+    )  # fmt: skip
+
+
+def run(recipe, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda event: None, **settings):
+    """Train; cut: the optimiser step after which the signal `by` comes. Returns the record, None if it was stopped."""
+
+    def cutting(event):
+        report(event)
+        if event.kind == "train" and cut and event.progress.step == cut:
+            signal.raise_signal(by)
+
+    wanted = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=micro_batch, **settings)
+    with suppress(Stopped):
+        return train(recipe, results, wanted, cutting)
+    return None
