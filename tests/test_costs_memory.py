@@ -15,8 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from experiments.benchmarks import models
-from scaling import costs, costs_activations
-from scaling.backbones import mix, scan, walk
+from scaling import costs
 from scaling.costs_head_memory import cascade_bytes, head_bytes
 from scaling.data.batch import Batch, Scenes
 from scaling.recipe import Recipe
@@ -178,13 +177,6 @@ def test_what_detection_keeps_is_what_torch_holds(patch, channels):
     assert images * (said + cascade_bytes(recipe, size, boxes, masks)) == pytest.approx(kept, rel=0.01)
     assert boxes == 64
     assert masks <= 16
-
-
-def test_constants_are_those_of_the_code_that_they_speak_of():
-    ours = (costs_activations.KEPT, costs_activations.STRETCH, costs_activations.LEAST_CHUNKS)
-    assert ours == (mix.KEPT, walk.STRETCH["cpu"], walk.LEAST_CHUNKS)
-    for length in range(1, 1200):
-        assert costs_activations.chunk_length(length) == scan.chunk_length(length)
 
 
 def test_the_optimiser_has_weights_gradients_and_two_moments():
