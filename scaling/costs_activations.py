@@ -8,12 +8,10 @@ float32.
 from scaling.costs_flops import CONV, EXPAND
 from scaling.costs_tokens import recipe_sides, recipe_tokens
 from scaling.recipe import Recipe
+from scaling.scan_sizes import CHUNKS, KEPT, LEAST_CHUNKS, STRETCH, chunk_length
 from scaling.sizes import Size
 
 FLOAT = 4  # bytes of float32
-CHUNK = 64  # tokens of the scan's chunks (scaling/backbones/scan.py), where decays are mild
-STRETCH, LEAST_CHUNKS = 2**18, 4  # numbers of a stretch of the scan on a CPU thread (scaling/backbones/walk.py)
-KEPT = 2**20  # numbers up to which the mixer keeps all that it computed (scaling/backbones/mix.py)
 
 
 def image_bytes(recipe: Recipe, number: int) -> int:
@@ -55,7 +53,7 @@ def _adventurer_block(size: Size, t: int, number: int, at_once: int) -> int:
     total += number * t * 4 * m  # outputs of w1, SiLU and w2; their product, w3's input
     if at_once and at_once * mixed * inner <= KEPT:
         return total + _kept_mixer(size, mixed, number)
-    stretches = -(-mixed // max(LEAST_CHUNKS * CHUNK, STRETCH // inner))
+    stretches = -(-mixed // max(LEAST_CHUNKS * CHUNKS[0], STRETCH["cpu"] // inner))
     return total + FLOAT * (stretches - 1) * size.state * inner  # the state before every stretch but the first
 
 
@@ -83,14 +81,6 @@ def _kept_mixer(size: Size, mixed: int, number: int) -> int:
     if number < FLOAT:
         total += mixed * inner  # z, which in float32 is a view of the input
     return FLOAT * total
-
-
-def chunk_length(length: int) -> int:
-    """Tokens of a chunk of the scan, as scan.chunk_length says."""
-    if length <= CHUNK * 3 // 2:
-        return length
-    dividing = [size for size in range(CHUNK // 2, CHUNK * 5 // 4 + 1) if length % size == 0]
-    return min(dividing, key=lambda size: abs(size - CHUNK)) if dividing else -(-length // -(-length // CHUNK))
 
 
 def backward_bytes(recipe: Recipe, size: Size, flash: bool, number: int) -> int:

@@ -30,6 +30,8 @@ def context() -> Any:
 def stop_server() -> None:
     """At the end of the session: so the time that its children took counts as this session's."""
     if forkserver._forkserver._forkserver_pid is not None:
+        for left in multiprocessing.active_children():  # it waits for them
+            left.kill()
         forkserver._forkserver._stop()
 
 

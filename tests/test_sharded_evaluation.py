@@ -1,6 +1,5 @@
 """Sharded weights are gathered by all devices or by none: an evaluation makes as many forward passes on each."""
 
-import multiprocessing
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from scaling.sharding import shard_when_built
 from scaling.tasks.classify import Classify
 from scaling.tasks.detect import Detect
 from scaling.tasks.segment import Segment
+from tests.served import context
 
 SIZES = [(16, 16), (16, 40), (16, 40), (40, 40)] + [(24, 16)] * 6 + [(16, 16), (40, 16), (16, 16)]  # height, width
 WORLD, PATIENCE = 2, 240  # [s]
@@ -73,11 +73,9 @@ def _take_part(recipe, rank, meet, pipe):
 
 
 def test_devices_with_unlike_numbers_of_batches_and_windows_end_with_the_numbers_of_one(recipe, tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["scaling.data.module", "scaling.tasks.segment"])  # once for both
-    pipes = [context.Pipe(duplex=False) for _ in range(WORLD)]
+    pipes = [context().Pipe(duplex=False) for _ in range(WORLD)]
     ranks = [
-        context.Process(target=_take_part, args=(recipe, rank, tmp_path / "meet", pipe))
+        context().Process(target=_take_part, args=(recipe, rank, tmp_path / "meet", pipe))
         for rank, (_, pipe) in enumerate(pipes)
     ]
     for process in ranks:

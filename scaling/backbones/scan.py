@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scaling.recipe import BadInput
+from scaling.scan_sizes import CHUNKS, chunk_length
 
-# Tokens of a chunk: of 16 to 129, those from 43 to 86 were fastest at widths 64 and 256; shorter as decays need.
-CHUNKS = (64, 32, 16)
 CUDA_CHUNK = 256  # tokens of a chunk in mamba-ssm's kernels, as the released models were trained
 # exp(+-reach) must stay clear of overflow and underflow after it has met the data: 1e26 of 1e38, 1e260 of 1e308.
 REACH = {torch.float32: 60.0, torch.float64: 600.0}
@@ -200,17 +199,6 @@ def check_segments(segment_ids: Tensor, batch: int, length: int) -> None:
             f"segment_ids goes back from {int(segment_ids[row, at])} to {int(segment_ids[row, at + 1])} at row {row}, "
             f"token {at + 1}; ids never decrease along a row"
         )
-
-
-def chunk_length(length: int, best: int = CHUNKS[0]) -> int:
-    """Tokens of a chunk near `best`: one that divides the length if there is one from half to 1.25 times of it
-    (nothing to pad), or else the even split that pads least. A sequence of at most 1.5 * best is one chunk."""
-    if length <= best * 3 // 2:
-        return length
-    dividing = [size for size in range(best // 2, best * 5 // 4 + 1) if length % size == 0]
-    if dividing:
-        return min(dividing, key=lambda size: abs(size - best))
-    return -(-length // -(-length // best))
 
 
 def plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:

@@ -12,12 +12,9 @@ from torch import Tensor
 
 from scaling.backbones.head_scan import Decays
 from scaling.backbones.scan import plan_heads, work_dtype
+from scaling.scan_sizes import LEAST_CHUNKS, STRETCH
 
-# Numbers in a stretch of x (tokens * channels), on a CPU for every thread: the arrays stay in the cores' second-level
-# caches, and every waking of a thread is for as much work as it can be.
-STRETCH = {"cpu": 2**18, "other": 2**24}
 ROWS = 64  # of the sums that the convolution's weight gradient is made in
-LEAST_CHUNKS = 4  # in a stretch: a state is as large as a chunk, and one a stretch is kept
 
 
 class Weights(NamedTuple):
