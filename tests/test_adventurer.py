@@ -63,7 +63,7 @@ def test_logits_and_blocks_are_those_of_the_released_model(name, dtype, toleranc
     assert means == pytest.approx(case["block_output_abs_mean"], abs=tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)], ids=str)
 def test_gradient_norms_are_those_of_the_released_model(dtype, tolerance):
     case = EXPECTED["tiny_32px_p4"]
     model, image = filled_case(case, dtype)
@@ -115,21 +115,18 @@ def test_keys_and_shapes_are_those_of_the_released_tiny_checkpoint():
     assert shapes(model) == released_keys(256, 8, 640, 640, 12, 16, 197, 1000)
 
 
-@pytest.mark.parametrize(
-    ("size", "patch", "millions"),
-    [
+def test_sizes_have_the_parameters_of_table_7():
+    for size, patch, millions in (
         ("adventurer_tiny", 16, 11.6),
         ("adventurer_small", 16, 44.5),
         ("adventurer_base", 16, 98.7),
         ("adventurer_large", 16, 346.2),
         ("adventurer_huge", 16, 718.0),  # Table 7 prints 759, which its own dimensions do not give
         ("adventurer_base", 1, 136.5),
-    ],
-)
-def test_sizes_have_the_parameters_of_table_7(size, patch, millions):
-    with torch.device("meta"):
-        model = Adventurer(SIZES[size], 224, patch, 1000)
-    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+    ):
+        with torch.device("meta"):
+            model = Adventurer(SIZES[size], 224, patch, 1000)
+        assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions, (size, patch)
 
 
 @pytest.mark.parametrize("patch", [1, 2, 4, 8, 16])
@@ -193,25 +190,27 @@ def test_checkpointed_blocks_give_the_same_gradients():
 
 def test_torch_compile_gives_the_same_numbers_and_gradients():
     torch.manual_seed(0)
-    model, image, results = Adventurer(NANO, 16, 4, 12), torch.randn(2, 3, 16, 16), []
+    three = NANO._replace(depth=3)  # the last of which flips
+    model, image, results = Adventurer(three, 16, 4, 12).double(), torch.randn(2, 3, 16, 16).double(), []
     for function in (model, torch.compile(model, backend="aot_eager")):
         model.zero_grad()
         logits = function(image)
         logits.square().sum().backward()
         results.append([logits.detach(), *(p.grad.clone() for p in model.parameters())])
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*results, strict=True))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_a_flip_of_all_blocks_and_of_the_image_changes_nothing_but_the_order():
     """With no position embedding, a block that flips sees the reversed tokens as one that does not sees the tokens."""
     torch.manual_seed(0)
-    plain = Adventurer(NANO, 8, 2).eval().layers[0]
-    x = torch.randn(2, 17, 64)
+    plain = Adventurer(NANO, 8, 2).eval().double().layers[0]
+    x = torch.randn(2, 17, 64).double()
     backwards = torch.cat([x[:, :-1].flip(1), x[:, -1:]], 1)
     want = plain(x)
     plain.flip = True
     got = plain(backwards)
-    assert torch.allclose(got, torch.cat([want[:, :-1].flip(1), want[:, -1:]], 1), atol=1e-6)
+    torch.testing.assert_close(got, torch.cat([want[:, :-1].flip(1), want[:, -1:]], 1), rtol=1e-10, atol=1e-10)
 
 
 def test_the_initialisation_is_mambas_and_vits():
@@ -264,15 +263,15 @@ def test_bfloat16_autocast_stays_near_float32():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         got = model(image)
         got.float().square().sum().backward()
-    assert (got.float() - want).abs().max() < 0.05 * want.abs().max()
+    assert (got.float() - want).abs().max() < 0.1 * want.abs().max()  # measured: 0.012
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_an_image_alone_gives_what_it_gives_in_a_batch():
     torch.manual_seed(0)
-    model = Adventurer(NANO, 16, 1, 12).eval()
-    image = torch.randn(3, 3, 16, 16)
-    assert torch.allclose(model(image)[1:2], model(image[1:2]), atol=1e-5)
+    model, image = Adventurer(NANO, 16, 1, 12).eval().double(), torch.randn(3, 3, 16, 16).double()
+    with torch.no_grad():
+        torch.testing.assert_close(model(image)[1:2], model(image[1:2]), rtol=1e-10, atol=1e-10)
 
 
 def test_released_weights_fit_another_patch_and_image_by_resampling():

@@ -1,19 +1,17 @@
 """COCO's average precision: the numbers of pycocotools on COCO's own files, however images are shared out."""
 
-import json
-import subprocess
-import sys
+import multiprocessing
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 
 from scaling.recipe import BadInput, Recipe
 from scaling.tasks import detection_scores
 from scaling.tasks.detect import Detect
 from scaling.tasks.detection_scores import AveragePrecision
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
 
@@ -171,24 +169,32 @@ def test_the_order_of_images_makes_no_difference():
     assert counted(sets[::-1]) == counted(sets)
 
 
+def count_part(rank, meet, sets, said):
+    """In a process of its own: every second image, and what the metric says of all."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
+    metric = AveragePrecision("abcde")
+    for found, truth in sets[rank::2]:
+        metric.update(found, truth)
+    said.send(metric.compute())
+    distributed.destroy_process_group()
+
+
 def test_processes_with_unlike_numbers_of_images_count_together(tmp_path):
-    """gloo on the CPU; one of them has an image more, in which torchmetrics would wait for the other."""
-    script = (
-        "import json, sys\n"
-        "from torch import distributed\n"
-        "from tests.test_detection_scores import AveragePrecision, made\n"
-        "rank = int(sys.argv[1])\n"
-        f"distributed.init_process_group('gloo', init_method='file://{tmp_path}/meet', rank=rank, world_size=2)\n"
-        "metric = AveragePrecision('abcde')\n"
-        "for found, truth in made(7)[rank::2]:\n"
-        "    metric.update(found, truth)\n"
-        "print(json.dumps(metric.compute()))\n"
-        "distributed.destroy_process_group()\n"
-    )
-    command = [sys.executable, "-c", script]
-    started = [subprocess.Popen([*command, str(n)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for n in range(2)]
-    said = [json.loads(process.communicate(timeout=240)[0]) for process in started]
-    assert said == [counted(made(7))] * 2
+    """gloo on the CPU; one of them has an image more, in which torchmetrics would wait for the other. Forked: torch
+    need not be loaded anew."""
+    sets, fork = made(7), multiprocessing.get_context("fork")
+    heard, said = zip(*(fork.Pipe(duplex=False) for _ in range(2)), strict=True)
+    started = [fork.Process(target=count_part, args=(n, tmp_path / "meet", sets, said[n])) for n in range(2)]
+    for process in started:
+        process.start()
+    try:
+        assert all(pipe.poll(120) for pipe in heard)
+        assert [pipe.recv() for pipe in heard] == [counted(sets)] * 2
+    finally:
+        for process in started:
+            process.join(30)
+            process.kill()
 
 
 @pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="needs faster-coco-eval")

@@ -78,6 +78,6 @@ def test_what_an_image_loses_does_not_depend_on_the_batch_around_it(name, cut, s
         return model(images[part]).summary_BD
 
     whole = summary(slice(None))
-    torch.testing.assert_close(torch.cat([summary(slice(cut)), summary(slice(cut, None))]), whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat([summary(slice(cut)), summary(slice(cut, None))]), whole, rtol=1e-3, atol=1e-4)
     draws_BS[:, -2:] = 1 - draws_BS[:, -2:].round()  # others are dropped: another result
     assert not torch.allclose(summary(slice(None)), whole, rtol=0.01)

@@ -30,7 +30,7 @@ def test_a_law_without_noise_gives_its_own_parameters_back(space, loss):
     assert shifted.predict([32, 3]) == pytest.approx(0.3 + 0.05 * np.array([32, 3]) ** 0.8, rel=1e-6)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     floor=st.floats(0.05, 3),
     scale=st.floats(0.05, 3),
@@ -127,21 +127,21 @@ def test_the_shifted_law_of_patches_16_to_2_says_patch_1_of_the_published_tables
         assert law.predict(1)[0] == pytest.approx(100 - row["p1"], abs=0.25), row
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_no_optimiser_gets_below_the_fit(seed):
-    """scipy's trust region from 20 random starts, bounded alike, as the slow and independent twin."""
-    rng = np.random.default_rng(seed)
-    loss = (0.4 + 0.3 * PATCH**0.6) * np.exp(0.03 * rng.normal(size=5))
+def test_no_optimiser_gets_below_the_fit():
+    """scipy's trust region from 10 random starts, bounded alike, as the slow and independent twin."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        loss = (0.4 + 0.3 * PATCH**0.6) * np.exp(0.03 * rng.normal(size=5))
 
-    def residual(theta):
-        return np.log(theta[0] + np.exp(np.clip(theta[1] + theta[2] * np.log(PATCH), -300, 300))) - np.log(loss)
+        def residual(theta, loss=loss):
+            return np.log(theta[0] + np.exp(np.clip(theta[1] + theta[2] * np.log(PATCH), -300, 300))) - np.log(loss)
 
-    starts = np.column_stack([rng.uniform(0, loss.min(), 20), rng.normal(-1, 1, 20), rng.uniform(0.05, 2, 20)])
-    bounds = ([0, -60, -20], [np.inf, 20, 20])
-    best = min(2 * least_squares(residual, start, bounds=bounds, xtol=1e-12).cost for start in starts)
-    law = fit(PATCH, loss, "shifted", loss="squares")
-    assert law.converged
-    assert law.loss <= best * (1 + 1e-6)
+        starts = np.column_stack([rng.uniform(0, loss.min(), 10), rng.normal(-1, 1, 10), rng.uniform(0.05, 2, 10)])
+        bounds = ([0, -60, -20], [np.inf, 20, 20])
+        best = min(2 * least_squares(residual, start, bounds=bounds, xtol=1e-12).cost for start in starts)
+        law = fit(PATCH, loss, "shifted", loss="squares")
+        assert law.converged, seed
+        assert law.loss <= best * (1 + 1e-6), seed
 
 
 def test_intervals_of_a_power_law_are_those_of_linear_regression():
@@ -161,13 +161,13 @@ def test_intervals_of_a_power_law_are_those_of_linear_regression():
 def test_intervals_of_a_power_law_hold_the_truth_95_times_in_100():
     rng = np.random.default_rng(7)
     held = {"A": 0, "alpha": 0}
-    for _ in range(500):
+    for _ in range(300):
         law = fit(PATCH, 0.6 * PATCH**0.4 * np.exp(0.02 * rng.normal(size=5)), "power")
         for name, truth in {"A": 0.6, "alpha": 0.4}.items():
             low, high = law.intervals[name]
             held[name] += low <= truth <= high
-    assert 0.92 <= held["A"] / 500 <= 0.98
-    assert 0.92 <= held["alpha"] / 500 <= 0.98
+    assert 0.92 <= held["A"] / 300 <= 0.98
+    assert 0.92 <= held["alpha"] / 300 <= 0.98
 
 
 @pytest.mark.slow
@@ -180,17 +180,18 @@ def test_intervals_of_a_power_law_hold_the_truth_95_times_in_100():
     ],
 )
 def test_intervals_and_bands_of_curved_laws_hold_the_truth_95_times_in_100(form, truth, seeds, noise):
+    """Of 120 draws: 95 in 100 give or take two and a half standard errors of the share."""
     rng = np.random.default_rng(11)
     x, given = np.repeat(PATCH, seeds), {name: truth[name] for name in truth if name == "L_0"}
     curve, half = FORMS[form].law(x, **truth), FORMS[form].law(0.5, **truth)
     held = dict.fromkeys([*truth, "band"], 0)
-    for _ in range(500):
+    for _ in range(120):
         law = fit(x, curve * np.exp(noise * rng.normal(size=len(x))), form, given=given)
         for name, (low, high) in law.intervals.items():
             held[name] += low <= truth[name] <= high
         low, high = law.band(0.5)
         held["band"] += low[0] <= half <= high[0]
-    assert all(0.92 <= number / 500 <= 0.98 for name, number in held.items() if name not in given), held
+    assert all(108 <= number < 120 for name, number in held.items() if name not in given), held
 
 
 def test_an_end_of_an_interval_is_where_the_other_parameters_can_do_no_better():

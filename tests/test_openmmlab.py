@@ -1,5 +1,6 @@
 """OpenMMLab on torchvision's kernels: mmcv's operators give what torchvision gives, and nobody notices the import."""
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -27,8 +28,9 @@ def ops():
     return mmcv.ops
 
 
-def python(code, *flags):
-    return subprocess.run([sys.executable, *flags, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
+def python(code, *flags, arguments=()):
+    command = [sys.executable, *flags, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 
 def random_boxes(n, seed):
@@ -210,18 +212,9 @@ def test_nothing_is_printed_and_nothing_global_is_left_changed():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_importing_the_heads_loads_no_openmmlab_package():
-    code = (
-        "import sys, scaling.heads, scaling.heads.openmmlab, scaling.heads.pyramid, scaling.heads.segmentation\n"
-        "assert not [m for m in sys.modules if m.startswith(('mmcv', 'mmengine', 'mmseg', 'mmdet', 'cv2'))]"
-    )
-    done = python(code)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("package", ["mmengine", "mmdet", "ftfy"])
-def test_a_missing_package_names_the_command_that_installs_it(package):
-    code = (
+def without(package):
+    """Code that asks for a head twice where a package is missing."""
+    return (
         "import sys\n"
         "class Blocker:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
@@ -233,7 +226,64 @@ def test_a_missing_package_names_the_command_that_installs_it(package):
         "    try: build('segmentation', dict(type='FCNHead'))\n"
         "    except BadInput as e: print(e)\n"
     )
-    lines = python(code).stdout.splitlines()
+
+
+MISSING = ("mmengine", "mmdet", "ftfy")
+FORKED = {
+    "loaded": (
+        "import sys\nprint([m for m in sys.modules if m.startswith(('mmcv', 'mmengine', 'mmseg', 'mmdet', 'cv2'))])\n"
+    ),
+    **{f"without {package}": without(package) for package in MISSING},
+    "another version": (
+        "import mmcv\n"
+        "mmcv.__version__ = '2.2.0'\n"
+        "from scaling.heads.openmmlab import ready\n"
+        "from scaling.recipe import BadInput\n"
+        "try: ready()\n"
+        "except BadInput as e: print(e)\n"
+    ),
+    "compiled": (
+        "import sys, mmcv\n"
+        "mmcv.__path__.append(sys.argv[2])\n"
+        "from scaling.heads.openmmlab import ready\n"
+        "ready()\n"
+        "print(sys.modules['mmcv._ext'].__file__ == sys.argv[2] + '/_ext.py')\n"
+        "print(sys.modules['mmcv.ops.nms'].ext_module.nms())\n"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What each code prints in a process that has torch and our heads, and nothing of OpenMMLab's yet: one interpreter
+    loads them and is forked."""
+    code = (
+        "import json, os, sys, traceback\n"
+        "import scaling.heads, scaling.heads.openmmlab, scaling.heads.pyramid, scaling.heads.segmentation\n"
+        "for name, code in json.loads(sys.argv[1]).items():\n"
+        "    print('#', name, flush=True)\n"
+        "    if child := os.fork():\n"
+        "        os.waitpid(child, 0)\n"
+        "        continue\n"
+        "    try: exec(code, {})\n"
+        "    except BaseException: traceback.print_exc(file=sys.stdout)\n"
+        "    sys.stdout.flush()\n"
+        "    os._exit(0)\n"
+    )
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "_ext.py").write_text("def __getattr__(name):\n    return lambda *a, **k: f'compiled {name}'\n")
+    done = python(code, arguments=[json.dumps(FORKED), str(folder)])
+    assert done.returncode == 0, done.stderr
+    return {part.split("\n")[0]: part.splitlines()[1:] for part in done.stdout.split("# ")[1:]}
+
+
+def test_importing_the_heads_loads_no_openmmlab_package(said):
+    assert said["loaded"] == ["[]"]
+
+
+@pytest.mark.parametrize("package", MISSING)
+def test_a_missing_package_names_the_command_that_installs_it(package, said):
+    lines = said[f"without {package}"]
     assert len(lines) == 2
     for line in lines:
         assert line.startswith("there is no module ")
@@ -244,31 +294,15 @@ def test_a_missing_package_names_the_command_that_installs_it(package):
 
 
 @dense
-def test_a_version_that_does_not_fit_says_which_and_names_the_command():
-    code = (
-        "import mmcv\n"
-        "mmcv.__version__ = '2.2.0'\n"
-        "from scaling.heads.openmmlab import ready\n"
-        "from scaling.recipe import BadInput\n"
-        "try: ready()\n"
-        "except BadInput as e: print(e)\n"
-    )
-    line = python(code).stdout.strip()
+def test_a_version_that_does_not_fit_says_which_and_names_the_command(said):
+    (line,) = said["another version"]
     assert line.startswith("OpenMMLab's versions do not fit (MMCV==2.2.0 is used but incompatible")
     assert line.endswith(INSTALL)
-    assert "\n" not in line
 
 
 @dense
-def test_a_compiled_mmcv_is_used_where_it_is_there(tmp_path):
-    (tmp_path / "_ext.py").write_text("def __getattr__(name):\n    return lambda *a, **k: f'compiled {name}'\n")
-    code = (
-        f"import sys, mmcv\nmmcv.__path__.append({str(tmp_path)!r})\n"
-        "from scaling.heads.openmmlab import ready\n"
-        "ready()\n"
-        "print(sys.modules['mmcv._ext'].__file__, sys.modules['mmcv.ops.nms'].ext_module.nms())"
-    )
-    assert python(code).stdout.split(maxsplit=1) == [str(tmp_path / "_ext.py"), "compiled nms\n"]
+def test_a_compiled_mmcv_is_used_where_it_is_there(said):
+    assert said["compiled"] == ["True", "compiled nms"]
 
 
 @dense
