@@ -97,7 +97,7 @@ def _digest_of(path: Path) -> str:
 def folder_of(recipe: Recipe, results: Path) -> Path:
     """The folder of a recipe's run: results/run_id, or else one with a record of the same run (`same_run`)."""
     exact = Path(results) / recipe.run_id
-    if (exact / RECIPE).is_file() or (exact / RECORD).is_file():
+    if any(os.path.isfile(exact / name) for name in (RECIPE, RECORD)):  # Path.is_file raises where a name is too long
         return exact
     return next((folder for folder in alike(recipe, results) if (folder / RECORD).is_file()), exact)
 
