@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scaling.data.batch import Batch
+from scaling.data.sets import Sets
 from scaling.recipe import Recipe
 from scaling.train import Settings, Stopped, train
 
@@ -79,7 +80,7 @@ def toy_runs():
     """Inside, task classify is Toy, and a run can be cut after any step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("scaling.train").train.TASKS, "classify", Toy)
-        sets = lambda recipe, *_: (Dots(recipe.train_images), Dots(2), ())  # noqa: E731
+        sets = lambda recipe, *_: Sets(Dots(recipe.train_images), Dots(2))  # noqa: E731
         patch.setitem(__import__("scaling.data.module").data.module.OPEN, "classify", sets)
         patch.setattr("scaling.callbacks.REPORT_SECONDS", 0.0)
         for where in ("scaling.on_disk", "scaling.checkpoints"):  # a disk's time
