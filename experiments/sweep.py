@@ -205,7 +205,7 @@ def run_all(
         while waiting or active:
             while len(active) < settings["jobs"] and (next_up := ready(waiting, outcomes, ours)):
                 run, wait = next_up
-                outcome = recorded(folder_of(run, results), console) or orphaned(run, outcomes)
+                outcome = recorded(folder_of(run, results)) or orphaned(run, outcomes)
                 if outcome is not None:
                     said = "have" if outcome.status == 0 else "FAIL"
                     console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
