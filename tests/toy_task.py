@@ -37,6 +37,7 @@ class Toy(L.LightningModule):
     """seen: what was done, in order: ("evaluate", optimiser steps so far) or ("test", ...)."""
 
     seen: ClassVar[list] = []
+    channels_last = False
 
     def __init__(self, recipe, total_steps, names=()):
         super().__init__()
