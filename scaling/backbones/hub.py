@@ -67,15 +67,15 @@ def _from_hub(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def hub_or_cache() -> Iterator[None]:
+def hub_or_cache() -> Iterator[bool]:
     """Inside, Hugging Face's client looks in its cache alone if the hub does not answer: it would ask again and again,
-    for half a minute, with a line each time."""
+    for half a minute, with a line each time. Gives whether the hub is asked."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
     try:
-        yield
+        yield not constants.HF_HUB_OFFLINE
     finally:
         constants.HF_HUB_OFFLINE = before
 

@@ -119,7 +119,10 @@ def _from_timm(name: str) -> dict[str, Tensor]:
     import timm
 
     try:
-        with hub_or_cache():
+        with hub_or_cache() as online:
+            cfg = timm.get_pretrained_cfg(name)
+            if not online and cfg is not None and cfg.hf_hub_id:
+                timm.models.load_state_dict_from_hf(cfg.hf_hub_id)  # fails before a model is made, which takes a while
             return timm.create_model(name, pretrained=True).state_dict()
     except Exception as e:
         raise BadInput(f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {first_line(e, 200)})") from e
