@@ -144,10 +144,16 @@ def test_an_average_and_fsdp_do_not_go_together_yet(tmp_path, tiny):
         train(replace(tiny, ema=0.9), tmp_path / "r", replace(ONE, strategy="fsdp"))
 
 
-# In float32, and the second process started by Lightning, as on a user's machine
+def test_a_loss_that_is_not_finite_ends_the_run_on_all_devices(tmp_path, run_py):
+    """In float32, which is soon at its end; each process by itself: nobody is there to end the other one."""
+    done = run_py("shapes.deit_nano", tmp_path, 2, "--lr", "1e25", "--clip", "0", before=None)
+    assert [one.returncode for one in done] == [1, 1]
+    assert "training loss is nan at step" in done[0].stdout
+    assert RunRecord.load(next(tmp_path.iterdir())).status == "failed"
 
 
 def test_the_runs_of_a_sweep_can_have_two_devices_each(tmp_path, call):
+    """In float32, and the second process is started by Lightning, as on a user's machine."""
     words = [*OPTIONS, "--devices", "2", "--jobs", "1", "--results", tmp_path]
     done = call("experiments/sweep.py", "shapes.deit_nano", *words)
     assert done.returncode == 0, done.stderr + done.stdout
@@ -155,12 +161,3 @@ def test_the_runs_of_a_sweep_can_have_two_devices_each(tmp_path, call):
     assert record.status == "finished"
     assert record.machine["devices"] == 2
     assert len(curve) == 9
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_on_all_devices(tmp_path, call):
-    words = [*OPTIONS, "--devices", "2", "--lr", "1e25", "--clip", "0", "--results", tmp_path]
-    done = call("experiments/run.py", "shapes.deit_nano", *words, timeout=90)
-    assert done.returncode == 1
-    assert done.stdout.count("starting") == 1
-    assert "training loss is nan at step" in done.stdout
-    assert RunRecord.load(next(tmp_path.iterdir())).status == "failed"
