@@ -34,6 +34,18 @@ def features(patch, size=(64, 64), batch=2, seed=0):
     return Features(grid_BDhw, torch.zeros(batch, WIDTH))
 
 
+@torch.no_grad()
+def decided(model):
+    """The same head, as after some training: scores that differ by more than rounding does, so that no choice between
+    boxes hangs on it, regions that move, and stages that differ."""
+    for name, p in model.named_parameters():
+        if "fc_reg" in name or "rpn.rpn_reg" in name:
+            p.mul_(20)
+        elif name.endswith(("fc_cls.weight", "rpn.rpn_cls.weight")):
+            p.mul_(100)
+    return model
+
+
 def of(features, n):
     """The features of one image alone."""
     return Features(features.grid_BDhw[[n]], features.summary_BD[[n]])
@@ -130,7 +142,9 @@ def test_anchors_are_background_objects_or_neither_as_torchvisions_matcher_says(
 def test_boxes_are_coded_as_torchvision_codes_them(stage):
     ours, theirs = head().roi.bbox_head[stage].bbox_coder, _utils.BoxCoder([1 / std for std in STDS[stage]])
     regions, objects = random_boxes(50, 0), random_boxes(50, 1)
-    torch.testing.assert_close(ours.encode(regions, objects), theirs.encode([objects], [regions])[0])
+    torch.testing.assert_close(
+        ours.encode(regions, objects), theirs.encode([objects], [regions])[0], rtol=1e-4, atol=1e-4
+    )
     deltas = torch.randn(50, 4, generator=torch.Generator().manual_seed(2)) * 3
     want = torchvision.ops.clip_boxes_to_image(theirs.decode(deltas, [regions])[:, 0], (150, 220))
     torch.testing.assert_close(ours.decode(regions, deltas, max_shape=(150, 220)), want, rtol=1e-4, atol=1e-3)
@@ -166,7 +180,7 @@ def test_regions_are_cut_from_the_level_and_with_the_numbers_of_torchvisions_ali
         want = theirs({"map": maps[level]}, [moved[kept] for kept in of_it], [(768, 768)] * 2)
         torch.testing.assert_close(torch.cat([got[kept] for kept in of_it]), want, rtol=1e-4, atol=1e-4)
         aligned = roi_align(maps[level], [boxes[kept] for kept in of_it], 7, 1 / stride, 0, True)
-        torch.testing.assert_close(torch.cat([got[kept] for kept in of_it]), aligned)
+        torch.testing.assert_close(torch.cat([got[kept] for kept in of_it]), aligned, rtol=1e-4, atol=1e-4)
 
 
 def test_masks_are_pasted_where_each_pixels_centre_lies_in_the_box_nearly_as_torchvision_does():
@@ -210,11 +224,10 @@ def test_masks_are_cut_out_to_the_bit_as_mmdets_bitmaps_are():
 # the whole
 
 
-@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
-@pytest.mark.parametrize("patch", [64, 32, 16, 8, 4, 2, 1])
+@pytest.mark.parametrize(
+    ("patch", "size"), [(64, (64, 128)), (32, (64, 96)), (16, (64, 64)), (8, (64, 96)), (4, (64, 64)), (1, (64, 64))]
+)
 def test_every_weight_gets_a_gradient_at_every_patch(patch, size):
-    if size[1] % patch:
-        size = (64, 128)
     model = head(patch, rois=1024)  # enough that no level is left out by chance
     losses = losses_of(model, features(patch, size), samples(canvas=size), size)
     assert set(losses) == NAMES
@@ -275,11 +288,7 @@ def reference(model, given, sample, size=64):
 
 @pytest.mark.parametrize("patch", [16, 4])
 def test_all_losses_are_those_of_a_slow_reference(patch):
-    model, given = head(patch, rois=10**5), features(patch)
-    with torch.no_grad():  # as after some training: regions that move, stages that differ
-        for name, p in model.named_parameters():
-            if "fc_reg" in name or "rpn.rpn_reg" in name:
-                p.mul_(20)
+    model, given = decided(head(patch, rois=10**5)), features(patch)
     got = losses_of(model, given, samples())
     for n, sample in enumerate(samples()):
         want = reference(model, of(given, n), sample)
@@ -289,11 +298,12 @@ def test_all_losses_are_those_of_a_slow_reference(patch):
 
 
 def test_an_images_losses_do_not_depend_on_its_batch():
-    model, given = head(), features(8, batch=3)
+    """All regions are samples: which of them are drawn hangs on their order, which may hang on rounding."""
+    model, given = decided(head(rois=10**5)), features(8, batch=3)
     together = losses_of(model, given, samples(3))
     for n, sample in enumerate(samples(3)):
         for name, loss_B in losses_of(model, of(given, n), [sample]).items():
-            torch.testing.assert_close(loss_B[0], together[name][n])
+            assert loss_B[0].item() == pytest.approx(together[name][n].item(), rel=1e-4, abs=1e-6), (n, name)
 
 
 def test_samples_follow_from_the_seed_alone_and_the_random_numbers_outside_are_left_alone():
@@ -379,7 +389,7 @@ def test_sides_that_anchors_do_not_tile_are_refused():
 
 @torch.no_grad()
 def test_detections_are_given_at_the_original_size_best_first_and_alike_in_any_batch():
-    model, canvas = head(), (64, 96)
+    model, canvas = decided(head()), (64, 96)
     given = features(8, canvas)
     at = [Sample((48, 80), (48, 80)), Sample((64, 64), (64, 64))]
     larger = [Sample((48, 80), (72, 160)), Sample((64, 64), (32, 16))]
@@ -388,7 +398,8 @@ def test_detections_are_given_at_the_original_size_best_first_and_alike_in_any_b
     for n, (one, other) in enumerate(zip(small, large, strict=True)):
         (h, w), (height, width) = larger[n].size, larger[n].original
         scale = torch.tensor([width / w, height / h] * 2)
-        torch.testing.assert_close(one["boxes"] * scale, other["boxes"])
+        assert len(one["boxes"]) > 20
+        torch.testing.assert_close(one["boxes"] * scale, other["boxes"], rtol=1e-4, atol=1e-3)
         assert torch.equal(one["scores"], other["scores"])
         assert torch.equal(one["labels"], other["labels"])
         assert other["masks"].shape == (len(other["boxes"]), height, width)
