@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from scaling.data.annotations import Annotation, annotations, in_image, whole
-from scaling.data.file_index import Facts, digest, stamp
-from scaling.data.files import SPLITS, find_root, in_threads
+from scaling.data.file_index import Facts, digest, stamps
+from scaling.data.files import SPLITS, find_root
 from scaling.data.object_table import ObjectTable, tabled
 from scaling.data.order import subset
 from scaling.data.scene_files import opened, pixels, turned
@@ -55,8 +55,8 @@ class ImageFiles:
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
         """An image's, and the size that it must have."""
-        wanted = ((*stamp(self.paths[i]), *self.sizes[i]) for i in indices.tolist())
-        return np.array(list(wanted), np.int64).reshape(-1, 4)
+        sizes_N2 = np.array([self.sizes[i] for i in indices.tolist()], np.int64).reshape(-1, 2)
+        return np.concatenate([stamps([str(self.paths[i]) for i in indices.tolist()]), sizes_N2], axis=1)
 
     def load(self, i: int) -> Tensor:
         """The i-th image (3, h, w), uint8. Raises OSError for what cannot be read, BadInput for another size."""
@@ -135,8 +135,8 @@ def read_coco(root: Path, split: str) -> CocoFile:
     found, notes = annotations(data["annotations"], file, {i: size for i, _, size in listed}, labels)
     folder = _folder(root, file, [name for _, name, _ in listed])
     images = tuple(Listed(i, folder / name, size, found[i]) for i, name, size in listed)
-    there = in_threads(lambda i: images[i].path.is_file(), np.arange(len(images)))
-    if missing := [image for image, ok in zip(images, there, strict=True) if ok is not True]:
+    there = [any(pair) for pair in stamps([str(image.path) for image in images]).tolist()]
+    if missing := [image for image, ok in zip(images, there, strict=True) if not ok]:
         first = missing[0]
         raise BadInput(
             f"{file} lists {len(images)} images, {len(missing)} of which are not there, the first {first.image_id}: "

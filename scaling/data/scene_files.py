@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scaling.data.batch import UNLABELLED
 from scaling.data.class_folders import files_below
-from scaling.data.file_index import Facts, digest, stamp
+from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, check_end, find_root
 from scaling.data.order import subset
 from scaling.recipe import BadInput, Recipe
@@ -53,8 +53,7 @@ class SceneFiles:
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
         """Those of image and label."""
-        pairs = (self.pairs[i] for i in indices.tolist())
-        return np.array([(*stamp(image), *stamp(label)) for image, label in pairs], np.int64).reshape(-1, 4)
+        return stamps([str(path) for i in indices.tolist() for path in self.pairs[i]]).reshape(-1, 4)
 
     def load(self, i: int) -> tuple[Tensor, Tensor]:
         """The i-th image (3, H, W) and its label (H, W), uint8. Raises OSError for what cannot be read, BadInput for a
