@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
@@ -47,6 +47,8 @@ def test_an_image_and_its_label_move_together_into_a_crop_of_the_size_asked_for(
     r = Recipe(
         task="segment", image=side, patch=1, short_side=short, augment=augment.replace("_distort", ""), seed=seed
     )
+    # Of a picture one column wide torch's kernels for bytes give other values on other processors (torch 2.15).
+    assume(upright or scaled(height, width, 0.5 * (short or side))[0] > 1)
     # An edge that is smoothed together with the border of the image moves, unless it is in the middle.
     reach = 1 + 2 * width / scaled(height, width, 0.5 * (short or side))[1]
     edge = round(edge * width)
