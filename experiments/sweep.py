@@ -119,10 +119,10 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
     cli.check_writable(results)
-    say_plan(runs, args, settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a scheduler's way to say stop
-    named = settled(runs, results, say=print)
+    named = settled(runs, results, say=print)  # before the plan, which is of what is left: runs are found by content
     runs = list({run.run_id: run for run in named.values()}.values())
+    say_plan(runs, args, settings)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console)
     ordinary, studies = planned(args)
