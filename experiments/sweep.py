@@ -116,13 +116,12 @@ def main(argv: list[str] | None = None) -> int:
             begun = "resume" if (folder / CHECKPOINT).exists() else "run"
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
+    as_ctrl_c()
+    named = settled(runs, results, say=print)  # before the plan, which is of what is left: runs are found by content
+    runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
-    planned_seconds = say_plan(runs, args, settings)
-    as_ctrl_c()
-    named = settled(runs, results, say=print)
-    runs = list({run.run_id: run for run in named.values()}.values())
-    expected = {named[run_id].run_id: seconds for run_id, seconds in planned_seconds.items()}
+    expected = say_plan(runs, args, settings)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console, expected)
     ordinary, studies = planned(args)
