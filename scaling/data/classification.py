@@ -42,7 +42,7 @@ class InMemory(Dataset):
         return len(self.label_N)
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
-        indices = torch.tensor([d.image for d in draws])
+        indices = torch.tensor([d.image for d in draws], dtype=torch.int64)  # of none, too
         images = self.image_NCHW[indices]
         if self.augment in VIEWS:
             pictures = [Image.fromarray(image_HWC) for image_HWC in images.permute(0, 2, 3, 1).numpy()]
