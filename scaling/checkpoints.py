@@ -1,5 +1,6 @@
 """Checkpoints of a run: the last two, each whole on the disk before it has its name, and read only if undamaged."""
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,17 +26,34 @@ class InPlace(TorchCheckpointIO):
         write(checkpoint, Path(path))
 
 
+class _Remembering(io.BufferedWriter):
+    """A file that keeps what its disk said: torch makes a RuntimeError of its own of it."""
+
+    said: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as e:
+            self.said = e
+            raise
+
+
 def write(values: Any, path: Path) -> None:
     """torch.save, down to the disk. Raises OSError that names path, of which nothing is left then."""
+    file = _Remembering(io.FileIO(path, "wb"))
     try:
-        with open(path, "wb") as f:
-            torch.save(values, f)
-            f.flush()
-            os.fsync(f.fileno())
+        try:
+            torch.save(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        finally:
+            file.close()
     except BaseException as e:
         path.unlink(missing_ok=True)
-        if isinstance(e, OSError):
-            raise naming(e, path) from e
+        refused = e if isinstance(e, OSError) else file.said
+        if refused is not None:
+            raise naming(refused, path) from e
         raise
 
 
