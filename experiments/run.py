@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import cli
 from experiments.child import run_quietly
 from experiments.console import Console
+from scaling.find_start import check_start
 from scaling.identity import settled
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     settings, results = cli.settings(args), Path(args.results)
     cli.check_writable(results)
+    check_start(stages[0], results)
     # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
     with Console(quiet=not is_first_process()) as console:
         for recipe in settled(stages, results, say=console.line).values():

@@ -26,6 +26,7 @@ from experiments.clock import Clock
 from experiments.console import Console, told_apart, what_else
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
+from scaling.find_start import check_start
 from scaling.identity import folder_of, recorded_id, settled
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
@@ -117,6 +118,10 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{state.text if state else begun:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
     as_ctrl_c()
+    ours = {run.run_id for run in runs}
+    for run in runs:
+        if run.predecessor is not None and run.predecessor.run_id not in ours:
+            check_start(run, results)
     named = settled(runs, results, say=print)  # before the plan, which is of what is left: runs are found by content
     runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):

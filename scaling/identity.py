@@ -3,6 +3,8 @@
 Entry points call `settled` once, on all recipes: it puts fingerprints of the files in the place of paths, so that
 moving or copying a data folder, a file of weights or the results changes no run_id. `folder_of` finds the folder of a
 run, also one that was renamed, or made by code from before there were fingerprints. No torch, unless the data needs it.
+
+os.path.isfile and isdir, as those of Path raise where a name is too long.
 """
 
 import hashlib
@@ -48,8 +50,8 @@ def _settled(recipe: Recipe, results: Path, known: Known, read: bool, say: "Say 
     weights = recipe.weights_digest or _weights_digest(recipe, known, read)
     found = replace(recipe, start=start, data_digest=data, weights_digest=weights)
     earlier = results / recipe.run_id
-    begun = (earlier / RECIPE).is_file() and not (earlier / RECORD).is_file()
-    return recipe if begun and not (results / found.run_id).is_dir() else found
+    begun = os.path.isfile(earlier / RECIPE) and not os.path.isfile(earlier / RECORD)
+    return recipe if begun and not os.path.isdir(results / found.run_id) else found
 
 
 def _data_digest(recipe: Recipe, results: Path, known: Known, read: bool, say: "Say | None") -> str:
@@ -76,8 +78,8 @@ def _weights_digest(recipe: Recipe, known: Known, read: bool) -> str:
         from scaling.backbones.hub import fetched
 
         source = str(fetched(source))
-    path = Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
-    if not path.is_file():
+    path = Path(source) / WEIGHTS if os.path.isdir(source) else Path(source)
+    if not os.path.isfile(path):
         return ""
     key = ("weights", str(path.resolve()), path.stat().st_mtime_ns)
     if key not in known:
@@ -97,7 +99,7 @@ def _digest_of(path: Path) -> str:
 def folder_of(recipe: Recipe, results: Path) -> Path:
     """The folder of a recipe's run: results/run_id, or else one with a record of the same run (`same_run`)."""
     exact = Path(results) / recipe.run_id
-    if any(os.path.isfile(exact / name) for name in (RECIPE, RECORD)):  # Path.is_file raises where a name is too long
+    if any(os.path.isfile(exact / name) for name in (RECIPE, RECORD)):
         return exact
     return next((folder for folder in alike(recipe, results) if (folder / RECORD).is_file()), exact)
 

@@ -13,6 +13,7 @@ IDLE = (
     *("rand_augment", "erasing", "repeats", "epochs", "steps", "eval_every", "judged", "stage", "start", "weights"),
     *("lr", "lr_batch", "layer_decay", "weight_decay", "beta1", "beta2", "warmup_epochs", "warmup_steps"),
     *("schedule", "milestones", "smoothing", "compat", "bad_images"),
+    *("data_root", "weights_digest"),  # data_digest counts: sizes of images may be the data's
 )
 
 

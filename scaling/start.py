@@ -7,10 +7,10 @@ from torch import Tensor
 
 from scaling.backbones.weights import check_fit, load_state, read_state_dict
 from scaling.checkpoints import put, write
-from scaling.identity import alike, check_one, folder_of
+from scaling.find_start import find_start
 from scaling.on_disk import damage_of
 from scaling.recipe import BadInput, Recipe
-from scaling.record import RECORD, WEIGHTS, RunRecord
+from scaling.record import RECORD, WEIGHTS
 
 KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of the released checkpoints
 
@@ -20,27 +20,6 @@ def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
     temporary = folder / f".{WEIGHTS}.writing"
     write(weights, temporary)
     put(temporary, folder / WEIGHTS)
-
-
-def find_start(recipe: Recipe, results: Path) -> Path | None:
-    """The folder of the finished run that this one starts from, wherever its data lie now (scaling/identity.py); None
-    where it starts from none. Raises BadInput where there is none that has left its weights, or several."""
-    before = recipe.predecessor
-    if before is None:
-        return None
-    name = f"stage {before.stage}" if before.stage else "its start"
-    check_one(before, [f for f in alike(before, results) if (f / RECORD).is_file()])
-    folder = folder_of(before, results)
-    try:
-        record = RunRecord.load(folder)
-    except FileNotFoundError as e:
-        other = ", or name other weights: --weights FILE (or '' for none)" if before.task != recipe.task else ""
-        raise BadInput(f"{name}, run {before.run_id}, is not finished in {results}; do that run first{other}") from e
-    if record.status != "finished":
-        raise BadInput(f"{name}, run {folder.name}, failed ({record.failure.get('reason')}); mend and redo it first")
-    if not (folder / WEIGHTS).is_file():
-        raise BadInput(f"{name}, run {folder.name}, has no {WEIGHTS} any more; delete its folder and do it again")
-    return folder
 
 
 def start_from(task: Any, recipe: Recipe, results: Path) -> None:

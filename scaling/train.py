@@ -27,6 +27,7 @@ from scaling.callbacks import Keeper, NonFinite
 from scaling.costs_conditions import threads_for
 from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
+from scaling.find_start import check_start, find_start
 from scaling.first_line import first_line
 from scaling.identity import folder_of, renamed, settled
 from scaling.loggers import check_loggers, make_loggers
@@ -39,7 +40,7 @@ from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, NewerRecord, RunRecord, write_atomically
 from scaling.sharding import shard_when_built, sharded_strategy
-from scaling.start import KEYS, find_start, save_weights, start_from
+from scaling.start import KEYS, save_weights, start_from
 from scaling.stopping import Stopped
 from scaling.tasks.classify import Classify
 from scaling.tasks.detect import Detect
@@ -141,6 +142,7 @@ def train(
         raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
     if settings.export_coco and not hasattr(task, "as_coco"):
         raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
+    check_start(recipe, results)
     recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
     folder = folder_of(recipe, results)
     record = recorded(folder)

@@ -73,7 +73,7 @@ OTHERS = {
     "head": {"task": "segment", "head": "upernet", "long_side": 0},
     "head_channels": {"head_channels": 64},
     "data": {"data": "nuclei"},  # images of other sizes
-    "data_root": {"data_root": "elsewhere"},
+    "data_digest": {"data_digest": "0123456789abcdef"},  # other images, wherever they lie
     "backbone": {"backbone": "deit_tiny"},
     "image": {"image": 256},
     "patch": {"patch": 8},

@@ -14,6 +14,8 @@ def find(tmp_path, tiny, monkeypatch):
     """find(kind of device, sharded) -> what is found where 8 images fit and the other rank has less, the sizes tried,
     and what this rank would have taken alone, in turn."""
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA Imagined")
+    monkeypatch.setattr("scaling.micro_batch.conditions", lambda *of_the_run: None)
+    monkeypatch.setattr("scaling.micro_batch.memory_key", lambda *of_the_run: "the same")
     monkeypatch.setattr("scaling.micro_batch._free", lambda device: 10 * needed(tiny, 16, False))
 
     def found(kind, sharded=False, others=4):

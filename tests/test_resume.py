@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from scaling.averaging import Averaged
+from scaling.identity import folder_of
 from scaling.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
 from scaling.train import Stopped, train
 from tests.pictures import write_classes
@@ -34,7 +35,7 @@ def losses(results, recipe):
 
 def left(results, recipe):
     """The weights that a run left, raw and averaged."""
-    return torch.load(results / recipe.run_id / WEIGHTS, weights_only=True)
+    return torch.load(folder_of(recipe, results) / WEIGHTS, weights_only=True)
 
 
 def assert_same(a, b, **tolerance):
