@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from analysis.study_figures import crossing_figure
+from experiments import benchmark, cli
 from experiments.benchmarks import mixer, models, table6
 from scaling import costs, costs_cards
 from scaling.recipe import Recipe
@@ -55,11 +56,11 @@ def test_the_figure_of_the_crossing_names_both_lines_and_has_units():
 
 def test_a_step_is_measured_in_a_process_of_its_own():
     asked = {"image": 32, "patch": 16, "batch": 2, "steps": 2, "device": "cpu", "optimise": True, "checkpointing": True}
-    got = models.in_process("adventurer_tiny", **asked)
+    got = models.in_process("adventurer_nano", **asked)
     assert len(got["seconds"]) == 2
-    assert got["weights"] == 8 * costs.parameters("adventurer_tiny", 32, 16, 1000)  # float32, and a gradient each
+    assert got["weights"] == 8 * costs.parameters("adventurer_nano", 32, 16, 1000)  # float32, and a gradient each
     assert got["peak"] > 0
-    assert models.measure("deit_tiny", **asked)["weights"] == 8 * costs.parameters("deit_tiny", 32, 16, 1000)
+    assert models.measure("deit_nano", **asked)["weights"] == 8 * costs.parameters("deit_nano", 32, 16, 1000)
 
 
 def test_what_dies_is_said_and_not_raised(monkeypatch, tmp_path):
@@ -77,11 +78,14 @@ def test_cards_are_known_by_torchs_names():
     assert costs.peak_flops("a card of the future") == 0
 
 
-def test_an_unknown_benchmark_is_refused_with_the_names(call):
-    done = call("experiments/benchmark.py", "mixr")
-    assert done.returncode == 2
-    assert "did you mean mixer?" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_an_unknown_benchmark_is_refused_with_the_names(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmark.py", "mixr"])
+    with pytest.raises(SystemExit) as ended:
+        cli.guarded(benchmark.main)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "did you mean mixer?" in said
+    assert len(said.splitlines()) == 1
 
 
 def measured(name, batch, **options):

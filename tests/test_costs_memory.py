@@ -28,12 +28,10 @@ from tests.test_detect import at, objects
 
 MATRICES = {"flash": False}
 WHOLE_STEPS = [
-    ("deit_tiny", 64, 2, 2, {}),
     ("deit_tiny", 224, 16, 8, {}),
     ("deit_tiny", 64, 2, 1, MATRICES),
     ("deit_tiny", 224, 8, 8, {"recompute": True}),
     ("adventurer_tiny", 64, 4, 3, {}),
-    ("adventurer_tiny", 64, 2, 3, {"recompute": True}),
 ]
 
 
@@ -109,7 +107,6 @@ def test_what_deit_keeps_is_what_torch_holds(name, flash, number):
     ("name", "image", "patch", "images"),
     [
         ("adventurer_nano", 64, 1, 4),  # so many numbers that the mixer computes its own again
-        ("adventurer_micro", 64, 2, 8),
         ("adventurer_micro", 32, 2, 8),  # so few that it keeps them
         ("adventurer_tiny", 32, 8, 4),
     ],
@@ -121,10 +118,16 @@ def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images):
     assert costs.step_bytes(recipe, images) == pytest.approx(most, rel=0.04)
 
 
-@pytest.mark.parametrize("number", [4, 2])
 @pytest.mark.parametrize(
-    ("name", "image", "patch"),
-    [("deit_micro", 64, 2), ("deit3_micro", 32, 2), ("adventurer_micro", 128, 2), ("adventurer_micro", 32, 2)],
+    ("name", "image", "patch", "number"),
+    [
+        ("deit_micro", 32, 2, 4),
+        ("deit_micro", 32, 2, 2),
+        ("deit3_micro", 32, 2, 4),
+        ("adventurer_nano", 64, 1, 4),  # the mixer, too, computes its own again
+        ("adventurer_micro", 32, 2, 4),
+        ("adventurer_micro", 32, 2, 2),
+    ],
 )
 def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image, patch, number):
     images, recipe = 4, Recipe(backbone=name, image=image, patch=patch, batch=4)
@@ -135,7 +138,7 @@ def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image,
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
-@pytest.mark.parametrize(("image", "patch"), [(64, 4), (64, 16), (64, 1), (96, 6), (96, 32), (60, 20)])
+@pytest.mark.parametrize(("image", "patch"), [(64, 4), (64, 16), (32, 1), (96, 6), (96, 32), (60, 20)])
 def test_what_segmentation_keeps_is_what_torch_holds(head, image, patch):
     images = 2
     recipe = Recipe(
@@ -240,11 +243,10 @@ def test_a_step_needs_as_much_memory_as_is_said(in_a_process, name, image, patch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "image", "patch", "images"), [("deit_small", 128, 8, 4), ("adventurer_tiny", 128, 4, 4)]
-)
-def test_training_needs_as_much_memory_as_is_said(in_a_process, name, image, patch, images):
-    """The optimiser's state included, and weights' gradients that stay from one micro-batch to the next."""
+def test_training_needs_as_much_memory_as_is_said(in_a_process):
+    """The optimiser's state included, and weights' gradients that stay from one micro-batch to the next. What is added
+    to a step goes by the number of weights alone, whatever the backbone."""
+    name, image, patch, images = "deit_small", 128, 8, 4
     got = in_a_process(True, name=name, image=image, patch=patch, batch=images, steps=2, optimise=True)
     said = costs.memory_bytes(Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=64), images)
     found = got["weights"] + got["peak"]

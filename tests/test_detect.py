@@ -200,12 +200,14 @@ def test_bf16_gives_nearly_the_same_losses(det):
 
 
 @pytest.mark.slow
-def test_four_images_are_learned_by_heart(det):
-    """Measured with three seeds: box AP 96 to 100, mask AP 95 to 98, in 34 s on one core; after 60 steps 76 to 83."""
-    task = Detect(replace(det, patch=4, head_channels=32, lr=2e-3, warmup_epochs=0.2, clip=1.0), 100, shapes.CLASSES)
-    batch, optimiser = objects((0, 1, 2, 3)), task.configure_optimizers()
+def test_two_images_are_learned_by_heart(det):
+    """Measured with three seeds: box AP 75 to 85, mask AP 61 to 70, test loss 1.2 to 1.5; after one step box AP below
+    10, mask AP below 3, test loss above 7."""
+    learned = {"backbone": "deit_nano", "patch": 4, "head_channels": 32, "lr": 5e-3, "warmup_epochs": 0.2, "clip": 1.0}
+    task = Detect(replace(det, **learned), 60, shapes.CLASSES)
+    batch, optimiser = objects((0, 1)), task.configure_optimizers()
     adamw, schedule = optimiser["optimizer"], optimiser["lr_scheduler"]["scheduler"]
-    for step in range(100):
+    for step in range(60):
         adamw.zero_grad()
         at(task, step).training_step(batch._replace(truth=()), 0).backward()
         torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
@@ -215,9 +217,9 @@ def test_four_images_are_learned_by_heart(det):
     with torch.no_grad():
         task.test_step(batch, 0)
     results = task.results()
-    assert results["box_ap"] > 75  # of a guess about 0
-    assert results["mask_ap"] > 75
-    assert results["test_loss"] < 2.0  # at first about 7
+    assert results["box_ap"] > 40
+    assert results["mask_ap"] > 30
+    assert results["test_loss"] < 3.0
 
 
 # evaluation

@@ -64,14 +64,13 @@ def whole_in_doubles(tmp_path_factory):
     return results_of
 
 
-@pytest.mark.parametrize(("backbone", "sizes"), [("deit_nano", (8, 4)), ("adventurer_nano", (8,))])
-def test_the_loss_curve_does_not_depend_on_the_micro_batch(tmp_path, full, doubles, whole_in_doubles, backbone, sizes):
+@pytest.mark.parametrize(("backbone", "size"), [("deit_nano", 4), ("adventurer_nano", 8)])
+def test_the_loss_curve_does_not_depend_on_the_micro_batch(tmp_path, full, doubles, whole_in_doubles, backbone, size):
     recipe = replace(full, backbone=backbone)
     whole = whole_in_doubles(recipe)
     assert len(losses(whole, recipe)) == 13
-    for size in sizes:
-        train(recipe, tmp_path / str(size), replace(CPU, micro_batch=size))
-        assert_same_in_doubles(tmp_path / str(size), whole, recipe)
+    train(recipe, tmp_path, replace(CPU, micro_batch=size))
+    assert_same_in_doubles(tmp_path, whole, recipe)
 
 
 def test_mixing_changes_the_loss(trained, full):

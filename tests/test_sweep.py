@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from analysis import fit_laws
 from analysis.runs import load
 from experiments import forecast
 from experiments.chain import linked
@@ -28,6 +29,11 @@ from tests.conftest import ROOT
 from tests.test_cost_model import record
 
 SMALL = ["--epochs", "2", "--train-images", "128", "--test-images", "32", "--threads", "1"]
+
+
+def without_laws():
+    """Before a sweep whose subject is its runs: nothing is fitted or drawn of them."""
+    fit_laws.report = lambda *_: None
 
 
 def folders(results):
@@ -60,13 +66,13 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
 
 def test_a_damaged_record_and_a_damaged_checkpoint_are_said_and_their_runs_done_again(call, tmp_path):
     words = ["shapes.deit_nano", "--patch", "16,8", *SMALL, "--results", tmp_path]
-    call("experiments/sweep.py", *words)
+    call("experiments/sweep.py", *words, before=without_laws)
     by_patch = {f.name.split("-")[-3]: f for f in folders(tmp_path)}
     losses = {patch: RunRecord.load(f).test_loss for patch, f in by_patch.items()}
     (by_patch["p16"] / "record.json").write_text("{")
     (by_patch["p8"] / "record.json").unlink()
     (by_patch["p8"] / "last.ckpt").write_bytes(b"no checkpoint")
-    done = call("experiments/sweep.py", *words)
+    done = call("experiments/sweep.py", *words, before=without_laws)
     assert done.returncode == 0, done.stdout
     assert "record.json is no run record" in done.stdout
     assert "cannot be used" in done.stdout
@@ -89,7 +95,7 @@ def test_a_run_that_dies_takes_nothing_with_it(call, tmp_path):
     assert "training loss is nan at step" in first.stdout
     assert "learning rate" in first.stdout
     assert all(RunRecord.load(f).status == "failed" for f in folders(tmp_path))
-    good = call("experiments/sweep.py", *words)
+    good = call("experiments/sweep.py", *words, before=without_laws)
     assert good.returncode == 0
 
 
@@ -100,7 +106,8 @@ def wait_for(condition, seconds=120):
         time.sleep(0.05)
 
 
-LONG = ["--epochs", "40", "--train-images", "128", "--test-images", "32", "--threads", "1"]
+EPOCHS = 24
+LONG = ["--epochs", str(EPOCHS), "--train-images", "128", "--test-images", "32", "--threads", "1"]
 
 
 def test_ctrl_c_leaves_everything_resumable(call, tmp_path):
@@ -121,19 +128,19 @@ def test_ctrl_c_leaves_everything_resumable(call, tmp_path):
     assert process.returncode == 130, said
     assert "goes on from here" in said
     assert not list(tmp_path.glob("classify-*/record.json"))
-    done = call("experiments/sweep.py", *words)
+    done = call("experiments/sweep.py", *words, before=without_laws)
     assert done.returncode == 0, done.stdout
     for folder in folders(tmp_path):
         steps = [int(r.split(",")[0]) for r in (folder / "curve.csv").read_text().splitlines()[1:]]
         assert steps == sorted(steps)
-        assert steps[-1] == 40 * 128 // 32
+        assert steps[-1] == EPOCHS * 128 // 32
 
 
 def test_two_sweeps_over_one_folder_train_no_run_twice(start, tmp_path):
     words = ["shapes.deit_nano", "--patch", "16,8", *LONG, "--jobs", "1", "--results", tmp_path]
-    a = start("experiments/sweep.py", *words)
+    a = start("experiments/sweep.py", *words, before=without_laws)
     wait_for(lambda: list(tmp_path.glob("classify-*/last.ckpt")))
-    b = start("experiments/sweep.py", *words)
+    b = start("experiments/sweep.py", *words, before=without_laws)
     done = [command.wait(150) for command in (a, b)]
     said = [one.stdout for one in done]
     assert [one.returncode for one in done] == [0, 0], done
@@ -150,9 +157,8 @@ def test_two_sweeps_over_one_folder_train_no_run_twice(start, tmp_path):
 
 
 def test_a_process_that_is_killed_is_reported_and_the_sweep_goes_on(start, tmp_path):
-    sweep = start(
-        "experiments/sweep.py", "shapes.deit_nano", "--patch", "16,8", *LONG, "--jobs", "1", "--results", tmp_path
-    )
+    words = ["shapes.deit_nano", "--patch", "16,8", *LONG, "--epochs", "40", "--jobs", "1", "--results", tmp_path]
+    sweep = start("experiments/sweep.py", *words, before=without_laws)
     wait_for(lambda: list(tmp_path.glob("classify-*-p16-*/last.ckpt")))
     (log,) = tmp_path.glob("classify-*-p16-*/log.txt")
     (trainer,) = [p for p in psutil.process_iter() if log.samefile(output_of(p))]
