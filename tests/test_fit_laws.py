@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import paper_figures
+from analysis import laws, paper_figures
 from analysis.fit_laws import FORMS_THERE_ARE, main, report
 from analysis.law_table import ONE_VARIABLE
 from analysis.runs import load
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, RunRecord
-from tests.remembered import forget, remember_fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEMS = ["law", "law_tokens", "law_flops", "frontier"]
@@ -63,12 +62,6 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
                 loss = (0.4 + 0.3 * patch**0.6) * float(np.exp(0.01 * rng.normal()))
                 save(results, Recipe(backbone=backbone, patch=patch, seed=seed), loss)
     return results
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
 
 
 @pytest.fixture
@@ -154,7 +147,7 @@ def test_the_same_runs_give_the_same_files(tmp_path, capsys, undrawn):
     """Numbers and words, each fitted anew; figures: test_law_figures.py."""
     results = sweep(tmp_path / "results", patches=(16, 8, 4, 1), backbones=("deit_nano",))
     for name in ("one", "two"):
-        forget()
+        laws._law.cache_clear()
         report(load(results), tmp_path / name, ["power"])
     for name in ("laws.csv", "report.md"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
