@@ -61,6 +61,14 @@ def doubles() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def unsaved(monkeypatch) -> None:
+    """Figures are drawn and not made into files, and a report's bootstraps are of few draws: where neither is the
+    subject. Files of figures: test_drawing.py; bootstraps: test_bootstrap.py."""
+    monkeypatch.setattr("analysis.drawing.picture", lambda figure, ending, dpi=160: ending.encode())
+    monkeypatch.setattr("analysis.checklist.DRAWS", 20)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """trained(recipe) -> the results folder of a finished run of it, on one thread of the CPU: trained once a session.

@@ -65,7 +65,7 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
+def undrawn(monkeypatch, unsaved):
     """Without the figures, which take most of the time."""
     monkeypatch.setattr("analysis.fit_laws._own_figures", lambda frame, forms: {})
 
@@ -82,22 +82,24 @@ def table(printed: str) -> list[list[str]]:
     return [line.split() for line in lines]
 
 
-def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path):
+def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path, monkeypatch, capsys):
     sweep(tmp_path / "results")
-    done = run(cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    said, wrong = capsys.readouterr()
+    assert wrong == ""
     out = tmp_path / "results" / "analysis"
     assert sorted(path.name for path in out.iterdir()) == FILES
     for name in FILES:
         stem, _, ending = name.partition(".")
-        assert f"{stem}." in done.stdout
-        assert ending in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    rows = table(done.stdout)
+        assert f"{stem}." in said
+        assert ending in said
+    assert max(len(line) for line in said.splitlines()) <= 80
+    rows = table(said)
     assert [row[:2] for row in rows[::2]] == [["adventurer_nano", "power"], ["deit_nano", "power"]]
     assert [row[0] for row in rows[1::2]] == ["shifted", "shifted"]
     assert rows[0][2] == "-"  # a power law has no floor
-    assert "seed-to-seed spread: not\n    measured, one seed a patch; add --seeds 0,1,2" in done.stdout
+    assert "seed-to-seed spread: not\n    measured, one seed a patch; add --seeds 0,1,2" in said
     with open(out / "laws.csv") as f:
         rows = list(csv.DictReader(f))
     over_patch = [row for row in rows if row["x"] == "patch"]
@@ -231,7 +233,7 @@ def test_groups_of_two_patch_sizes_alone_are_one_line_and_status_2(tmp_path, cap
     assert not (results / "analysis").exists()
 
 
-def test_a_sweep_of_two_patch_sizes_is_reported_without_a_law(tmp_path, capsys):
+def test_a_sweep_of_two_patch_sizes_is_reported_without_a_law(tmp_path, capsys, unsaved):
     results = sweep(tmp_path / "results", patches=(4, 2), backbones=("deit_nano",))
     report(load(results), tmp_path / "out")
     assert "deit_nano: no law; 2 patch sizes finished, a law needs 3 or more" in capsys.readouterr().out
@@ -309,7 +311,7 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     assert len(rows) == 6
 
 
-def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys):
+def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys, unsaved):
     """Of Figure 1, whose nine bands take as long as all the rest, a panel; all of it: test_paper_figures.py."""
     for name in ("figure1", "figure1_honest"):
         whole = getattr(paper_figures, name)
