@@ -66,8 +66,9 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
 
 @pytest.fixture
 def undrawn(monkeypatch, unsaved):
-    """Without the figures, which take most of the time."""
+    """Without the figures and the paper's tables, which take most of the time."""
     monkeypatch.setattr("analysis.fit_laws._own_figures", lambda frame, forms: {})
+    monkeypatch.setattr("analysis.fit_laws._beside_the_paper", lambda frame, published: {})
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -311,8 +312,8 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     assert len(rows) == 6
 
 
-def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys, unsaved):
-    """Of Figure 1, whose nine bands take as long as all the rest, a panel; all of it: test_paper_figures.py."""
+def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys, unsaved, unbanded):
+    """Of Figure 1 a panel; all of it, with its bands: test_paper_figures.py."""
     for name in ("figure1", "figure1_honest"):
         whole = getattr(paper_figures, name)
         monkeypatch.setattr(paper_figures, name, lambda frame, whole=whole: whole(frame[frame["panel"] == "c"]))

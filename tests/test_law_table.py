@@ -38,7 +38,7 @@ def test_published_groups_are_all_rows_with_three_patch_sizes():
     assert points[1] == pytest.approx(100 - row["p1"])
 
 
-def test_no_line_of_the_table_is_wider_than_a_terminal_and_names_stand_once():
+def test_no_line_of_the_table_is_wider_than_a_terminal_and_names_stand_once(unbanded):
     table = lines(fit_groups(published_groups(), ["power", "shifted"]))
     assert max(map(len, table)) <= 80
     assert sum(line.startswith("c Adventurer-B 224") for line in table) == 1
