@@ -65,10 +65,10 @@ def doubles() -> Iterator[None]:
 
 @pytest.fixture
 def unsaved(monkeypatch) -> None:
-    """Figures are drawn and not made into files, and a report's bootstraps are of few draws: where neither is the
-    subject. Files of figures: test_drawing.py; bootstraps: test_bootstrap.py."""
+    """Figures are drawn and not made into files, and a report has no bootstraps: where neither is the subject. Files of
+    figures: test_drawing.py; bootstraps: test_law_table.py."""
     monkeypatch.setattr("analysis.drawing.picture", lambda figure, ending, dpi=160: ending.encode())
-    monkeypatch.setattr("analysis.checklist.DRAWS", 20)
+    monkeypatch.setattr("analysis.checklist._draws", lambda law: {})
 
 
 @pytest.fixture
