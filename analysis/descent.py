@@ -51,7 +51,8 @@ def descend(
 ) -> Valley:
     """Go down from each start to the valley's floor, between bounds_2K; parameters that are not free stay as they are.
     Stops where the gradient is `flat` beside the residuals, where no step goes down, or after `steps`."""
-    theta_SK = np.clip(np.array(theta_SK, dtype=float), *bounds_2K)
+    low_K, high_K = bounds_2K
+    theta_SK = np.minimum(np.maximum(np.array(theta_SK, dtype=float), low_K), high_K)
     free_SK = np.ones(theta_SK.shape, dtype=bool) if free_SK is None else free_SK
     live = np.arange(len(theta_SK))
     r_SN, J_SNK, cost_S = _look(residual, theta_SK, live, delta)
@@ -65,7 +66,7 @@ def descend(
         live, step_RK = live[going_R], step_RK[going_R]
         if not len(live):
             break
-        tried_RK = np.clip(theta_SK[live] + step_RK, *bounds_2K)
+        tried_RK = np.minimum(np.maximum(theta_SK[live] + step_RK, low_K), high_K)  # faster than clip of so few
         r_RN, J_RNK, cost_R = _look(residual, tried_RK, live, delta)
         # Equal costs count as no step: at the floor they are rounding, and would go on for ever.
         better_R = cost_R < cost_S[live]
@@ -86,9 +87,13 @@ def _step(
     delta: float,
 ) -> tuple[Array, Array]:
     """The damped step, and the slope: the greatest cosine between the residuals and a way to change them."""
-    size_RN = np.maximum(np.abs(r_RN), 1e-300)
-    weight_RN = np.ones_like(size_RN) if np.isinf(delta) else np.minimum(1.0, delta / size_RN)
-    wJ_RNK = weight_RN[:, :, None] * J_RNK
+    if np.isinf(delta):
+        wJ_RNK = J_RNK.copy("K")  # of one array with itself matmul makes another product, by its last bits
+        length_R = np.sqrt(np.sum(r_RN**2, axis=1))
+    else:
+        size_RN = np.maximum(np.abs(r_RN), 1e-300)
+        weight_RN = np.minimum(1.0, delta / size_RN)
+        wJ_RNK, length_R = weight_RN[:, :, None] * J_RNK, np.sqrt(np.sum(weight_RN * r_RN**2, axis=1))
     g_RK = np.matmul(r_RN[:, None, :], wJ_RNK)[:, 0]
     low_K, high_K = bounds_2K
     held_RK = ~free_RK | ((theta_RK <= low_K) & (g_RK > 0)) | ((theta_RK >= high_K) & (g_RK < 0))  # pushed outwards
@@ -97,7 +102,6 @@ def _step(
     upper_RKK = np.where(kept_RKK, np.matmul(J_RNK.swapaxes(1, 2), wJ_RNK), 0.0)
     scale_RK = upper_RKK.diagonal(axis1=1, axis2=2)
     scale_RK = np.where(scale_RK > 0, scale_RK, 1.0)
-    length_R = np.sqrt(np.sum(weight_RN * r_RN**2, axis=1))
     slope_R = np.max(np.abs(g_RK) / np.sqrt(scale_RK), axis=1) / np.maximum(length_R, 1e-300)
     slope_R = np.where(length_R < ROUNDING * np.sqrt(r_RN.shape[1]), 0.0, slope_R)
     matrix_RKK, more_R = upper_RKK, damp_R + 1e-14
@@ -107,7 +111,8 @@ def _step(
         inside_RKN = (J_RNK * (size_RN <= delta)[:, :, None]).swapaxes(1, 2)
         matrix_RKK = np.where(kept_RKK, np.matmul(inside_RKN, J_RNK), 0.0) + damp_R[:, None, None] * upper_RKK
     matrix_RKK = matrix_RKK + (more_R[:, None] * scale_RK)[:, :, None] * np.eye(len(low_K))
-    matrix_RKK[held_RK.nonzero()[0], held_RK.nonzero()[1], held_RK.nonzero()[1]] = 1.0
+    R, K = held_RK.nonzero()
+    matrix_RKK[R, K, K] = 1.0
     return -np.linalg.solve(matrix_RKK, g_RK[:, :, None])[:, :, 0], slope_R
 
 

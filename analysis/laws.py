@@ -20,7 +20,7 @@ R^2 is that of the least-squares law: 1 - (sum of squared residuals of log L) / 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,7 @@ class Fit:
     problem: Problem = field(repr=False)
     theta_K: Array = field(repr=False)
     squares_K: Array = field(repr=False)  # theta of the least sum of squares
+    _bands: dict[bytes, Array] = field(repr=False, compare=False, default_factory=dict)  # (2, M), by the places
 
     @cached_property
     def intervals(self) -> Mapping[str, tuple[float, float]]:
@@ -115,8 +116,10 @@ class Fit:
         x_VM = variables(x, self.problem.shape)
         if self.why_no_intervals:
             return np.full(x_VM.shape[1], np.nan), np.full(x_VM.shape[1], np.nan)
-        ends_2M = band(self.problem, self.squares_K, np.log(x_VM))
-        return ends_2M[0], ends_2M[1]
+        if (places := x_VM.tobytes()) not in self._bands:
+            self._bands[places] = band(self.problem, self.squares_K, np.log(x_VM))
+        low_M, high_M = self._bands[places].copy()
+        return low_M, high_M
 
     def summary(self, x: str = "p", y: str = "L") -> str:
         """The law, and a line with its intervals; x and y are the letters to use. A parameter that is not identified
@@ -198,10 +201,28 @@ def _fit(
 ) -> Fit:
     given = given or {}
     check_choices(form, space, loss, delta, confidence, len(x))
-    shape = FORMS[form]
     x_VN, y_N = checked(x, y, form, given)
+    return _law(len(x), x_VN.tobytes(), y_N.tobytes(), form, space, loss, delta, confidence, tuple(given.items()))
+
+
+@lru_cache(maxsize=512)  # a table, a report and figures want the laws of the same points, their intervals and bands
+def _law(
+    V: int,
+    x: bytes,
+    y: bytes,
+    form: str,
+    space: str,
+    loss: str,
+    delta: float,
+    confidence: float,
+    known: tuple[tuple[str, float], ...],
+) -> Fit:
+    """The law of points that were checked. x, y: those of (V, N) and (N,) numbers, so that a Fit that is kept has its
+    own, which nobody can write to."""
+    shape, given = FORMS[form], dict(known)
+    x_VN, y_N = np.frombuffer(x).reshape(V, -1), np.frombuffer(y)
     z_VN = np.log(x_VN)
-    pivot_V = z_VN[:, np.argmax(y_N)] if len(x) == 1 else z_VN.mean(axis=1)
+    pivot_V = z_VN[:, np.argmax(y_N)] if V == 1 else z_VN.mean(axis=1)
     problem, given_K = _problem(shape, z_VN, y_N, space, confidence, pivot_V, given)
     delta = delta if loss == "huber" else math.inf
     theta_SK = starts(problem, given_K)
@@ -214,7 +235,7 @@ def _fit(
     return Fit(
         form=form,
         parameters=dict(zip(shape.names, map(float, problem.natural(theta_K)), strict=True)),
-        given=dict(given),
+        given=given,
         residuals=-r_N * problem.unit,
         loss=float(np.sum(huber(r_N * problem.unit, delta))) * (1.0 if math.isinf(delta) else 0.5),
         objective=loss,
@@ -227,7 +248,7 @@ def _fit(
         space=space,
         confidence=confidence,
         why_no_intervals=_why_no_intervals(problem, bool(squares.converged_S[0])),
-        x=x_VN[0] if len(x) == 1 else x_VN,
+        x=x_VN[0] if V == 1 else x_VN,
         y=y_N,
         problem=problem,
         theta_K=theta_K,

@@ -178,16 +178,22 @@ def _deepest(
     steeper, too: a law that bends at one point alone lies in a valley of its own."""
     bounds_2K = _unbounded(problem.bounds_2K, problem.shape)
     bends = [k for move in problem.shape.moves if (k := move.exponent) is not None and problem.free_K[k]]
-    found_RK, cost_R, over = start_RK.copy(), np.full(len(live), np.inf), np.arange(len(live))
-    for steeper in (0, *STEEPER):
-        begin_RK, which = start_RK[over], live[over]
-        if steeper:
-            begin_RK[:, bends] = steeper * theta_K[bends]
-        its: Residual = lambda theta_RK, R: residual(theta_RK, which[R])  # noqa: B023, E731, used in this turn alone
-        valley = descend(its, begin_RK, bounds_2K, np.tile(free_K, (len(over), 1)), flat=1e-5, steps=50)
-        deeper = valley.cost_S < cost_R[over]
-        found_RK[over[deeper]], cost_R[over[deeper]] = valley.theta_SK[deeper], valley.cost_S[deeper]
-        over = over[cost_R[over] > enough]
+
+    def down(begin_RK: Array, which: Index) -> tuple[Array, Array]:
+        its: Residual = lambda theta_RK, R: residual(theta_RK, which[R])  # noqa: E731
+        valley = descend(its, begin_RK, bounds_2K, np.tile(free_K, (len(which), 1)), flat=1e-5, steps=50)
+        return valley.theta_SK, valley.cost_S
+
+    found_RK, cost_R = down(start_RK, live)
+    found_RK[~(cost_R < np.inf)] = start_RK[~(cost_R < np.inf)]
+    if not len(over := np.flatnonzero(cost_R > enough)):
+        return found_RK, cost_R
+    begin_TRK = np.tile(start_RK[over], (len(STEEPER), 1, 1))
+    begin_TRK[:, :, bends] = np.multiply.outer(STEEPER, theta_K[bends])[:, None]
+    tried_SK, tried_S = down(begin_TRK.reshape(-1, len(theta_K)), np.tile(live[over], len(STEEPER)))
+    for tried_RK, tried_R in zip(tried_SK.reshape(begin_TRK.shape), tried_S.reshape(-1, len(over)), strict=True):
+        deeper = (tried_R < cost_R[over]) & (cost_R[over] > enough)
+        found_RK[over[deeper]], cost_R[over[deeper]] = tried_RK[deeper], tried_R[deeper]
     return found_RK, cost_R
 
 

@@ -1,5 +1,6 @@
 """What the tests share: small recipes, runs that are trained once, and the entry points as a user calls them."""
 
+import math
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scaling.recipe import Recipe
@@ -59,6 +61,21 @@ def doubles() -> Iterator[None]:
 
     with doubled():
         yield
+
+
+@pytest.fixture
+def unsaved(monkeypatch) -> None:
+    """Figures are drawn and not made into files, and a report has no bootstraps: where neither is the subject. Files of
+    figures: test_drawing.py; bootstraps: test_law_table.py."""
+    monkeypatch.setattr("analysis.drawing.picture", lambda figure, ending, dpi=160: ending.encode())
+    monkeypatch.setattr("analysis.checklist._draws", lambda law: {})
+
+
+@pytest.fixture
+def unbanded(monkeypatch) -> None:
+    """Laws have no band, which takes longer than all else of a fit: where none is looked at. Bands: test_laws.py."""
+    none = np.array([math.nan])
+    monkeypatch.setattr("analysis.laws.Fit.band", lambda law, x: (none.repeat(np.size(x)), none.repeat(np.size(x))))
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,6 @@ from experiments import plan
 from experiments.budget import stages, training_flops
 from scaling import costs
 from scaling.recipe import BadInput
-from tests.remembered import remember_fits
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
 
 
 def test_the_frontier_of_the_published_tables_is_printed_and_written(tmp_path, capsys):

@@ -26,15 +26,8 @@ from analysis.cost_model import image_seconds
 from analysis.optimal import best
 from scaling import costs
 from scaling.costs_memory import SHARE, step_bytes
-from tests.remembered import remember_fits
 
 BACKBONES = ("deit_base", "adventurer_base")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
 
 
 @pytest.fixture(scope="module")

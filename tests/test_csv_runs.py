@@ -22,7 +22,7 @@ def written(tmp_path, text: str):
     return path
 
 
-def test_a_file_is_fitted_as_a_folder_is(tmp_path, capsys):
+def test_a_file_is_fitted_as_a_folder_is(tmp_path, capsys, unsaved):
     path = written(tmp_path, PANEL_A)
     assert main(["--results", str(path), "--out", str(tmp_path / "out")]) == 0
     assert "shifted 0.83 [0.76, 0.85]" in capsys.readouterr().out

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import paper_figures
+from analysis import laws, paper_figures
 from analysis.fit_laws import FORMS_THERE_ARE, main, report
 from analysis.law_table import ONE_VARIABLE
 from analysis.runs import load
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECIPE, RECORD, RunRecord
-from tests.remembered import forget, remember_fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEMS = ["law", "law_tokens", "law_flops", "frontier"]
@@ -65,16 +64,11 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
     return results
 
 
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
-
-
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Without the figures, which take most of the time."""
+def undrawn(monkeypatch, unsaved):
+    """Without the figures and the paper's tables, which take most of the time."""
     monkeypatch.setattr("analysis.fit_laws._own_figures", lambda frame, forms: {})
+    monkeypatch.setattr("analysis.fit_laws._beside_the_paper", lambda frame, published: {})
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -89,22 +83,24 @@ def table(printed: str) -> list[list[str]]:
     return [line.split() for line in lines]
 
 
-def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path):
+def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path, monkeypatch, capsys):
     sweep(tmp_path / "results")
-    done = run(cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    said, wrong = capsys.readouterr()
+    assert wrong == ""
     out = tmp_path / "results" / "analysis"
     assert sorted(path.name for path in out.iterdir()) == FILES
     for name in FILES:
         stem, _, ending = name.partition(".")
-        assert f"{stem}." in done.stdout
-        assert ending in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    rows = table(done.stdout)
+        assert f"{stem}." in said
+        assert ending in said
+    assert max(len(line) for line in said.splitlines()) <= 80
+    rows = table(said)
     assert [row[:2] for row in rows[::2]] == [["adventurer_nano", "power"], ["deit_nano", "power"]]
     assert [row[0] for row in rows[1::2]] == ["shifted", "shifted"]
     assert rows[0][2] == "-"  # a power law has no floor
-    assert "seed-to-seed spread: not\n    measured, one seed a patch; add --seeds 0,1,2" in done.stdout
+    assert "seed-to-seed spread: not\n    measured, one seed a patch; add --seeds 0,1,2" in said
     with open(out / "laws.csv") as f:
         rows = list(csv.DictReader(f))
     over_patch = [row for row in rows if row["x"] == "patch"]
@@ -154,7 +150,7 @@ def test_the_same_runs_give_the_same_files(tmp_path, capsys, undrawn):
     """Numbers and words, each fitted anew; figures: test_law_figures.py."""
     results = sweep(tmp_path / "results", patches=(16, 8, 4, 1), backbones=("deit_nano",))
     for name in ("one", "two"):
-        forget()
+        laws._law.cache_clear()
         report(load(results), tmp_path / name, ["power"])
     for name in ("laws.csv", "report.md"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -238,7 +234,7 @@ def test_groups_of_two_patch_sizes_alone_are_one_line_and_status_2(tmp_path, cap
     assert not (results / "analysis").exists()
 
 
-def test_a_sweep_of_two_patch_sizes_is_reported_without_a_law(tmp_path, capsys):
+def test_a_sweep_of_two_patch_sizes_is_reported_without_a_law(tmp_path, capsys, unsaved):
     results = sweep(tmp_path / "results", patches=(4, 2), backbones=("deit_nano",))
     report(load(results), tmp_path / "out")
     assert "deit_nano: no law; 2 patch sizes finished, a law needs 3 or more" in capsys.readouterr().out
@@ -316,8 +312,8 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     assert len(rows) == 6
 
 
-def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys):
-    """Of Figure 1, whose nine bands take as long as all the rest, a panel; all of it: test_paper_figures.py."""
+def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeypatch, capsys, unsaved, unbanded):
+    """Of Figure 1 a panel; all of it, with its bands: test_paper_figures.py."""
     for name in ("figure1", "figure1_honest"):
         whole = getattr(paper_figures, name)
         monkeypatch.setattr(paper_figures, name, lambda frame, whole=whole: whole(frame[frame["panel"] == "c"]))

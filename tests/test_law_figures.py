@@ -9,13 +9,6 @@ from analysis.frontier import frontier
 from analysis.law_figures import OVER, frontier_figure, law_figure
 from analysis.laws import fit
 from tests.drawn import cut_off, overlapping
-from tests.remembered import remember_fits
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
 
 
 def frame(groups=2, seeds=1, patches=(16, 8, 4, 2, 1)) -> pd.DataFrame:

@@ -38,14 +38,14 @@ def test_published_groups_are_all_rows_with_three_patch_sizes():
     assert points[1] == pytest.approx(100 - row["p1"])
 
 
-def test_no_line_of_the_table_is_wider_than_a_terminal_and_names_stand_once():
+def test_no_line_of_the_table_is_wider_than_a_terminal_and_names_stand_once(unbanded):
     table = lines(fit_groups(published_groups(), ["power", "shifted"]))
     assert max(map(len, table)) <= 80
     assert sum(line.startswith("c Adventurer-B 224") for line in table) == 1
     assert len(table) == 2 + 2 * 23
 
 
-def test_a_parameter_that_is_not_identified_has_no_point_anywhere():
+def test_a_parameter_that_is_not_identified_has_no_point_anywhere(unsaved, unbanded):
     laws = fit_groups([g for g in published_groups() if g.name.startswith("d ")], ["shifted"])
     assert parameter_text(laws[0].law, "L_inf") == "[0, 0.30] ?"
     row = laws_frame(laws).iloc[0]

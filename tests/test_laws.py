@@ -161,13 +161,13 @@ def test_intervals_of_a_power_law_are_those_of_linear_regression():
 def test_intervals_of_a_power_law_hold_the_truth_95_times_in_100():
     rng = np.random.default_rng(7)
     held = {"A": 0, "alpha": 0}
-    for _ in range(300):
+    for _ in range(150):
         law = fit(PATCH, 0.6 * PATCH**0.4 * np.exp(0.02 * rng.normal(size=5)), "power")
         for name, truth in {"A": 0.6, "alpha": 0.4}.items():
             low, high = law.intervals[name]
             held[name] += low <= truth <= high
-    assert 0.92 <= held["A"] / 300 <= 0.98
-    assert 0.92 <= held["alpha"] / 300 <= 0.98
+    assert 0.92 <= held["A"] / 150 <= 0.98
+    assert 0.92 <= held["alpha"] / 150 <= 0.98
 
 
 @pytest.mark.slow
@@ -180,18 +180,18 @@ def test_intervals_of_a_power_law_hold_the_truth_95_times_in_100():
     ],
 )
 def test_intervals_and_bands_of_curved_laws_hold_the_truth_95_times_in_100(form, truth, seeds, noise):
-    """Of 120 draws: 95 in 100 give or take two and a half standard errors of the share."""
+    """Of 80 draws: 76, give or take three standard errors."""
     rng = np.random.default_rng(11)
     x, given = np.repeat(PATCH, seeds), {name: truth[name] for name in truth if name == "L_0"}
     curve, half = FORMS[form].law(x, **truth), FORMS[form].law(0.5, **truth)
     held = dict.fromkeys([*truth, "band"], 0)
-    for _ in range(120):
+    for _ in range(80):
         law = fit(x, curve * np.exp(noise * rng.normal(size=len(x))), form, given=given)
         for name, (low, high) in law.intervals.items():
             held[name] += low <= truth[name] <= high
         low, high = law.band(0.5)
         held["band"] += low[0] <= half <= high[0]
-    assert all(108 <= number < 120 for name, number in held.items() if name not in given), held
+    assert all(70 <= number < 80 for name, number in held.items() if name not in given), held
 
 
 def test_an_end_of_an_interval_is_where_the_other_parameters_can_do_no_better():

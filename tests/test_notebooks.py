@@ -73,7 +73,8 @@ def numbers(text: str) -> list[float]:
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
     """execute(path) -> the notebook as this very interpreter runs it; all that Jupyter writes is in tmp_path."""
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    quick = "--InlineBackend.print_figure_kwargs={'bbox_inches': None}"  # pictures are counted, not looked at
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", quick]
     kernel = tmp_path / "path" / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
     kernel.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
@@ -81,6 +82,8 @@ def execute(tmp_path, monkeypatch):
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # this checkout's analysis, whatever is installed
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.delenv("FORCE_COLOR", raising=False)  # it makes a terminal of a notebook
 
     def run(path):

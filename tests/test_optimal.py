@@ -18,13 +18,6 @@ from analysis.optimal import (
 from analysis.optimal_figures import optimal_figure
 from scaling import costs
 from scaling.recipe import BadInput
-from tests.remembered import remember_fits
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,8 @@ from analysis.paper_figures import figure1, figure1_honest, figure2, figure4
 from analysis.published_data import load_published
 from scaling import costs
 from tests.drawn import cut_off, overlapping
-from tests.remembered import remember_fits
 
 DRAWN = ("figure1", "figure1_honest", "figure2", "figure3", "figure4")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fits_are_made_once():
-    with remember_fits():
-        yield
 
 
 def losses(own: str = "") -> pd.DataFrame:

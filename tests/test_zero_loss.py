@@ -19,7 +19,7 @@ def test_a_loss_of_nothing_comes_back_as_it_was_saved(tmp_path):
     assert RunRecord.load(tmp_path) == kept
 
 
-def test_a_law_is_fitted_without_it_and_says_so(tmp_path, capsys):
+def test_a_law_is_fitted_without_it_and_says_so(tmp_path, capsys, unsaved):
     names = {patch: save(tmp_path, replace(Recipe(), patch=patch), loss) for patch, loss in LOSSES.items()}
     (group,), refused = own_groups(load(tmp_path))
     assert not refused
