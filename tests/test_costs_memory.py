@@ -30,7 +30,7 @@ MATRICES = {"flash": False}
 WHOLE_STEPS = [
     ("deit_tiny", 224, 16, 8, {}),
     ("deit_tiny", 64, 2, 1, MATRICES),
-    ("deit_tiny", 224, 8, 8, {"recompute": True}),
+    ("deit_tiny", 224, 8, 5, {"recompute": True}),
     ("adventurer_tiny", 64, 4, 3, {}),
 ]
 

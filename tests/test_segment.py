@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +22,7 @@ from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 from scaling.tasks.segment import Segment, scores
 from scaling.train import Settings, train
+from tests.conftest import ROOT
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
 
@@ -171,9 +175,8 @@ def test_another_micro_batch_gives_the_same_run(seg, head, tmp_path, doubles):
 
 
 def test_a_run_learns(seg, tmp_path):
-    record = train(replace(seg, epochs=6, train_images=512, lr=3e-3, patch=2), tmp_path, CPU)
-    print(record.test_loss)
-    assert record.test_loss < 1.7  # of 13 classes; a guess by frequency is at about 2.1
+    record = train(replace(seg, epochs=6, train_images=256, lr=5e-3), tmp_path, CPU)
+    assert record.test_loss < 1.8  # measured: 1.3; of 13 classes; a guess by frequency is at about 2.1
 
 
 def test_a_run_in_steps_has_so_many_and_warms_up_in_steps(seg, tmp_path):
@@ -282,7 +285,7 @@ def test_timms_vit_that_takes_one_size_alone_is_evaluated_in_windows(seg):
     assert task(torch.zeros(1, 3, 20, 24, dtype=torch.uint8)).shape == (1, 13, 20, 24)
 
 
-def test_without_openmmlab_the_command_that_installs_it_is_said_and_nothing_is_written(call_afresh, tmp_path):
+def test_without_openmmlab_the_command_that_installs_it_is_said_and_nothing_is_written(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "class Without:\n"
@@ -292,13 +295,22 @@ def test_without_openmmlab_the_command_that_installs_it_is_said_and_nothing_is_w
         "sys.meta_path.insert(0, Without())\n"
     )
     results = tmp_path / "results"
-    done = call_afresh("experiments/run.py", "shapes.seg_nano", "--results", results, PYTHONPATH=str(tmp_path))
-    assert done.returncode == 2
+    needs, does_not = ["shapes.seg_nano", "--results", str(results)], ["shapes.deit_nano", "--print-recipe"]
+    both = (  # one interpreter, as it is the imports that take time
+        "import runpy, sys\n"
+        f"for words in {[does_not, needs]!r}:\n"
+        f"    sys.argv = [{str(ROOT / 'experiments/run.py')!r}, *words]\n"
+        "    try:\n"
+        "        runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "    except SystemExit as e:\n"
+        "        print('status', e.code)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "experiments")])}
+    done = subprocess.run([sys.executable, "-c", both], cwd=ROOT, capture_output=True, text=True, timeout=240, env=env)
+    assert [line for line in done.stdout.splitlines() if line.startswith("status")] == ["status 0", "status 2"]
     (line,) = done.stderr.splitlines()
     assert "pip install '.[dense]'" in line
     assert not results.exists()
-    done = call_afresh("experiments/run.py", "shapes.deit_nano", "--print-recipe", PYTHONPATH=str(tmp_path))
-    assert done.returncode == 0  # nothing else needs it
 
 
 def test_a_label_that_is_no_class_stops_a_sweep_with_one_line_that_names_file_and_value(call, tmp_path):
