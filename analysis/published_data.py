@@ -5,6 +5,8 @@ which backbone_of turns into a name of ours. Table 2's decoder "None" is its lin
 None that went through a CSV file would come back as a missing value.
 """
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,17 @@ def load_published(name: str) -> pd.DataFrame:
     return pd.read_csv(PUBLISHED / f"{name}.csv", keep_default_na=False, na_values=[""])  # Table 2's None is a word
 
 
+def _once(build: Callable[[], pd.DataFrame]) -> Callable[[], pd.DataFrame]:
+    """Build a table once; every call gets a copy of its own. A report asks for each hundreds of times."""
+    kept = functools.cache(build)
+
+    @functools.wraps(build)
+    def copied() -> pd.DataFrame:
+        return kept().copy()
+
+    return copied
+
+
 def model_of(backbone: str) -> str:
     """What the paper calls a backbone of ours, "deit_base" -> "DeiT-Base"; "" for what is no model of Table 7."""
     family, _, size = backbone.partition("_")
@@ -53,23 +66,27 @@ def backbone_of(model: str) -> str:
     return model.lower().replace("-", "_")
 
 
+@_once
 def top1_cells() -> pd.DataFrame:
     """Tables 1 and 4 together, each number once: the Base models of Table 4 are in Table 1 as well."""
     both = pd.concat([table1_cells(), table4_cells()], ignore_index=True)
     return both.drop_duplicates(["model", "input_px", "patch"], ignore_index=True)
 
 
+@_once
 def table1_cells() -> pd.DataFrame:
     """Columns model, data, input_px [px], patch [px], metric "top-1", unit "%", published. Empty cells are left out."""
     return _top1(load_published("table1_imagenet_patch"))
 
 
+@_once
 def table4_cells() -> pd.DataFrame:
     """As table1_cells."""
     table = load_published("table4_model_and_patch")
     return _top1(table.assign(model="Adventurer-" + table["model"]))
 
 
+@_once
 def table2_cells() -> pd.DataFrame:
     """Columns model, data, input_px (the crop) [px], decoder ("UperNet", "linear"), patch [px], metric ("mIoU",
     "parameters"), unit ("%", "M"), published."""
@@ -79,6 +96,7 @@ def table2_cells() -> pd.DataFrame:
     return _melted(table, ["model", "data", "input_px", "decoder", "patch"], kinds)
 
 
+@_once
 def table3_cells() -> pd.DataFrame:
     """Columns model, data, input_px (the short side) [px], patch [px], metric ("box AP", "mask AP50" ...), unit "%",
     published."""
@@ -87,6 +105,7 @@ def table3_cells() -> pd.DataFrame:
     return _melted(table, ["model", "data", "input_px", "patch"], kinds)
 
 
+@_once
 def table5_cells() -> pd.DataFrame:
     """Columns model, data, input_px [px], way ("by extending", "by scaling"), patch [px] (that gives as many tokens),
     metric "top-1", unit "%", published."""
@@ -97,6 +116,7 @@ def table5_cells() -> pd.DataFrame:
     return tidy.assign(way=tidy["way"].str.replace("_", " "), metric="top-1", unit="%")
 
 
+@_once
 def table6_cells() -> pd.DataFrame:
     """Columns model ("ViT" where the paper names no size), data, input_px [px], machine ("" where it is not said),
     patch [px], metric ("memory", "epoch"), unit ("MB/image", "h"), published."""
@@ -117,12 +137,14 @@ def model_sizes() -> dict[str, float]:
     return {str(model): 1e6 * millions for model, millions in table[["model", "params_m"]].to_numpy()}
 
 
+@_once
 def table7_cells() -> pd.DataFrame:
     """Columns model, data, input_px, patch, embed_dim, mlp_dim, blocks, metric "parameters", unit "M", published."""
     table = load_published("table7_models").rename(columns={"params_m": "published"})
     return table.assign(data="imagenet", input_px=224, patch=16, metric="parameters", unit="M")
 
 
+@_once
 def figure1_cells() -> pd.DataFrame:
     """Columns panel, task, model ("" where the panel names none), data, input_px [px], patch [px], metric ("test
     loss", "box loss", "mask loss"), unit "nats", published, axis_l_inf [nats]."""

@@ -6,6 +6,7 @@ make the same run. Standard library only.
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -356,15 +357,7 @@ class Recipe:
     @property
     def predecessor(self) -> "Recipe | None":
         """The recipe of the run that this one starts from."""
-        if not self.start:
-            return None
-        try:
-            values = json.loads(self.start)
-        except json.JSONDecodeError as e:
-            raise BadInput(f"start is no recipe in JSON ({e})") from e
-        if not isinstance(values, dict):
-            raise BadInput(f"start is no recipe in JSON but {values!r}")
-        return Recipe.from_dict(values)
+        return _recipe_in(self.start) if self.start else None
 
     @property
     def peak_lr(self) -> float:
@@ -426,6 +419,18 @@ class Recipe:
 
 def _as_json(values: dict[str, Any]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@functools.lru_cache(maxsize=1024)
+def _recipe_in(text: str) -> Recipe:
+    """The recipe of a canonical JSON; read once, as it is asked for at every check of a recipe that starts from it."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise BadInput(f"start is no recipe in JSON ({e})") from e
+    if not isinstance(values, dict):
+        raise BadInput(f"start is no recipe in JSON but {values!r}")
+    return Recipe.from_dict(values)
 
 
 def _slug(backbone: str) -> str:

@@ -1,5 +1,6 @@
 """What the tests share: small recipes, runs that are trained once, and the entry points as a user calls them."""
 
+import gc
 import math
 import os
 import subprocess
@@ -24,6 +25,13 @@ def pytest_configure() -> None:
 
 def pytest_sessionfinish() -> None:
     served.stop_server()
+
+
+def pytest_collection_finish() -> None:
+    """What imports and collection have made stays to the end: it is not looked through for garbage again and again,
+    which took a twentieth of the suite's time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
