@@ -32,6 +32,7 @@ def pytest_collection_finish() -> None:
     which took a twentieth of the suite's time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)
