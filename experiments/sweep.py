@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     as_ctrl_c()
     ours = {run.run_id for run in runs}
     for run in runs:
-        if run.predecessor is not None and run.predecessor.run_id not in ours:
+        if waits_for(run) not in ours:  # else it is made here; a run that starts from none passes
             check_start(run, results)
     named = settled(runs, results, say=print)  # before the plan, which is of what is left: runs are found by content
     runs = list({run.run_id: run for run in named.values()}.values())

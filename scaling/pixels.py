@@ -6,12 +6,11 @@ else here was trained on ImageNet's. Which are a recipe's follows from the recip
 """
 
 import functools
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scaling.recipe import TIMM, BadInput, Recipe
-from scaling.record import RECIPE
+from scaling.identity import recipe_in
+from scaling.recipe import TIMM, Recipe
 
 # Of ImageNet's pixels, as every ImageNet recipe takes them; one pair for all data sets.
 MEAN = (0.485, 0.456, 0.406)
@@ -67,11 +66,4 @@ def run_before(recipe: Recipe) -> Recipe | None:
     """The recipe of the run whose weights this one starts from: as its start, or where `weights` is a run's folder."""
     if recipe.start:
         return recipe.predecessor
-    path = Path(recipe.weights) / RECIPE
-    if not recipe.weights or not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text())
-        return Recipe.from_dict(values) if isinstance(values, dict) else None
-    except (OSError, json.JSONDecodeError, TypeError, BadInput):  # no recipe of ours: the weights may do all the same
-        return None
+    return recipe_in(Path(recipe.weights)) if recipe.weights else None

@@ -65,9 +65,9 @@ class ClassFolder(_Classes):
 
 
 @lru_cache(maxsize=4)
-def _in_order(names: tuple[str, ...]) -> list[str]:
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
     """Sorted as timm does. A run lists its files twice, for its name and to open them; sorting takes longest."""
-    return sorted(sorted(names), key=natural_key)
+    return tuple(sorted(sorted(names), key=natural_key))
 
 
 class ClassTar(_Classes):
