@@ -123,10 +123,9 @@ def _step(
 def _solved(matrix_RKK: Array, g_RK: Array) -> Array:
     """The steps; that of a matrix which rounding made singular is the shortest that lessens the residuals as much."""
     try:
-        return np.linalg.solve(matrix_RKK, g_RK[:, :, None])[:, :, 0]
+        return np.asarray(np.linalg.solve(matrix_RKK, g_RK[:, :, None])[:, :, 0], np.float64)
     except np.linalg.LinAlgError:
-        inverse_RKK: Array = np.linalg.pinv(matrix_RKK, hermitian=True)
-        return np.matmul(inverse_RKK, g_RK[:, :, None])[:, :, 0]
+        return np.einsum("rkl,rl->rk", np.linalg.pinv(matrix_RKK, hermitian=True), g_RK)
 
 
 def _look(residual: Residual, theta_RK: Array, which_R: Index, delta: float) -> tuple[Array, Array, Array]:

@@ -30,7 +30,7 @@ from analysis.descent import Array, Valley, descend, huber
 from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted, surface
 from analysis.inputs import check_choices, checked, variables
 from analysis.likelihood import Problem, band
-from analysis.profile import ENOUGH, intervals
+from analysis.profiles import ENOUGH, intervals
 from analysis.robust import rise
 from analysis.starts import starts
 
@@ -184,7 +184,8 @@ def fit(
     are so many points. Needs as many different x as the form has parameters, and one point more for intervals.
     form: power, shifted, bounded, m4, broken.  space: residuals of "log" y, or of y itself ("linear").
     loss: "squares", or "huber" with delta in units of the residuals.
-    given: parameters that are known and not fitted, as {"L_inf": 0.8}; bounded and m4 need L_0 there.  Raises ValueError, with the numbers, for anything else."""
+    given: parameters that are known and not fitted, as {"L_inf": 0.8}; bounded and m4 need L_0 there.
+    Raises ValueError, with the numbers, for anything else."""
     return _fit((x,), y, form, space=space, loss=loss, delta=delta, confidence=confidence, given=given)
 
 

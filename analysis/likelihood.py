@@ -3,7 +3,7 @@
 Errors of log y are taken for normal, of one unknown size. An end of an interval is where the parameter, held, lets the
 others come no nearer to the data than the least sum of squares times 1 + t^2 / (n - k), t of Student's distribution
 with n - k degrees of freedom (Bates and Watts 1988, Nonlinear Regression Analysis, 6.1). With Huber's loss the factor
-is another (analysis/robust.py). Intervals of parameters: analysis/profile.py.
+is another (analysis/robust.py). Intervals of parameters: analysis/profiles.py.
 Data are fitted in units of their own: y over its largest value, x over a pivot. So units change no digit of an answer.
 Slopes are by complex step (Squire and Trapp 1998, SIAM Review 40): exact, and from the law alone.
 Letters: S searches (R those under way), M places on a curve, N data, K parameters, V variables.

@@ -80,7 +80,6 @@ def intervals(problem: Problem, theta_K: Array, factor: float, starts_PK: Array)
     end_S[at], theta_RK = _between(search, at, inner, outer, least, more)
     ended_S[at] = ~_by_an_infinite_one(search, at, theta_RK)
     found: dict[str, tuple[float, float]] = {}
-    found: dict[str, tuple[float, float]] = {}
     for n, k in enumerate(map(int, fitted)):
         ends = []
         for up, s in enumerate((n, n + W)):
