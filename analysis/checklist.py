@@ -116,6 +116,8 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
     for name, ends in law.intervals.items():
         point = f"{law.parameters[name]:.4g}, " if law.identified[name] else "not identified, "
         answers[name] = point + _ends(ends) if not math.isnan(ends[0]) else f"not identified: {law.why_no_intervals}"
+    for remark in law.remarks:
+        answers["remark"] = remark.format(x=letter)
     answers |= _draws(law)
     k = f"undefined at this n: more than {law.k + 2} points are needed"
     if law.objective == "huber":
@@ -127,7 +129,9 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
             if held.low == held.low
             else f"{held.predicted:.4g}"
         )
-        answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4f}: {100 * held.relative:+.2f} %"
+        last, half = (f"{100 * miss:+.2f} %" for miss in held.naive)
+        answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4g}: {100 * held.relative:+.2f} %"
+        answers["naive rules there"] = f"last value {last}; with half the last gain once more {half}"
     else:
         answers["smallest patch left out"] = of.why or "-"
     return answers

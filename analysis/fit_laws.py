@@ -63,7 +63,7 @@ def report(
     from analysis.groups import own_groups, published_groups
     from analysis.joint import EXPLAINED as MISSES
     from analysis.joint import fit_joint, joint_frame, joint_lines
-    from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines
+    from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines, misses, rising
     from analysis.runs import finished
 
     groups: list[Group] = []
@@ -89,6 +89,10 @@ def report(
     for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
         print_wrapped(why)
     print_wrapped(EXPLAINED, indent=0)
+    if said := misses(laws):
+        print_wrapped(said, indent=0)
+    for said in rising(laws):
+        print_wrapped(said)
     joint = fit_joint([*groups, *papers])
     if joint:
         print("\nJoint laws E + A N^-a + B p^b, N parameters of the model\n")
