@@ -64,6 +64,7 @@ def report(
     from analysis.joint import EXPLAINED as MISSES
     from analysis.joint import fit_joint, joint_frame, joint_lines
     from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines, misses, rising
+    from analysis.rows import rows_lines
     from analysis.runs import finished
 
     groups: list[Group] = []
@@ -98,6 +99,10 @@ def report(
         print("\nJoint laws E + A N^-a + B p^b, N parameters of the model\n")
         print("\n".join(joint_lines(joint)) + "\n")
         print_wrapped(MISSES, indent=0)
+    if together := rows_lines([*groups, *papers]):
+        print("\nRows together\n")
+        for said in together:
+            print_wrapped(said)
     if frame is not None:
         print("\nSeeds\n")
         _print_seeds(frame)
