@@ -76,7 +76,9 @@ def descend(
         taken = live[better_R]
         theta_SK[taken], cost_S[taken] = tried_RK[better_R], cost_R[better_R]
         r_SN[taken], J_SNK[taken] = r_RN[better_R], J_RNK[better_R]
-    return Valley(theta_SK, cost_S, (slope_S <= FLAT) & np.isfinite(cost_S), slope_S)
+    # Costs of small residuals r are known to about 1e-15 |r| alone, which hides a slope of the root of 1e-15 / |r|.
+    seen_S = np.sqrt(2e-15 / np.sqrt(np.maximum(cost_S, 1e-300)))
+    return Valley(theta_SK, cost_S, (slope_S <= np.maximum(FLAT, seen_S)) & np.isfinite(cost_S), slope_S)
 
 
 def _step(

@@ -130,4 +130,4 @@ def test_small_patches_pay_last_on_the_published_tables(configured):
     reached or the image cannot grow."""
     bought = best(configured, [1e19, 1e20, 1e21, 1e22]).set_index("budget")
     assert bought["image"].tolist() == [224] * 4
-    assert bought["patch"].tolist() == [16, 8, 16, 4]
+    assert bought["patch"].tolist() == [16, 8, 8, 4]

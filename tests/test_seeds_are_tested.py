@@ -92,3 +92,14 @@ def test_every_step_is_tested_and_their_number_is_heeded():
     assert smallest["p_holm"] == pytest.approx(3 * smallest["p"])
     assert table.sort_values("p")["p_holm"].is_monotonic_increasing
     assert seed_spread(frame)["df"].tolist() == [12]
+
+
+@pytest.mark.parametrize("other", [[0.1] * 3, [0.3] * 3, [0.3] * 2, [0.3]])
+def test_seeds_that_do_not_differ_are_no_test(other):
+    """As R says: data are essentially constant. What rounding makes of a variance is none (scipy #14418)."""
+    first = pd.Series([0.1 + 0.2 - 0.2, 0.1, 0.1])
+    found = difference(
+        first, pd.Series(other, index=range(len(other)) if len(other) == 3 else range(7, 7 + len(other)))
+    )
+    assert (found.test, found.verdict) == ("", "undecided")
+    assert "undecided: seeds of one patch size do not differ; " in seed_sentence(runs({2: [0.1] * 3, 1: [0.3] * 3}))
