@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.descent import Array, Valley, descend, huber
+from analysis.descent import Array, Valley, descend, huber, newton
 from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted, surface
 from analysis.inputs import check_choices, checked, variables
 from analysis.likelihood import Problem, band
@@ -298,7 +298,15 @@ def best_valley(problem: Problem, theta_SK: Array) -> tuple[Valley, Array]:
     others_PK = valley.theta_SK[ahead[apart[:VALLEYS]]]
     ahead = ahead[:3]
     begin_SK = valley.theta_SK[ahead]
-    valley = descend(problem.residual, begin_SK, problem.bounds_2K, free_SK[ahead], delta=problem.delta, steps=3000)
+    down: Any = lambda theta_SK, free_SK, steps: descend(  # noqa: E731
+        problem.residual, theta_SK, problem.bounds_2K, free_SK, delta=problem.delta, steps=steps
+    )
+    valley = down(begin_SK, free_SK[ahead], 100)
+    if not valley.converged_S[lowest := int(np.argmin(valley.cost_S))]:
+        begin_K = valley.theta_SK[lowest]
+        if math.isinf(problem.delta):
+            begin_K = newton(problem.residual, begin_K, problem.bounds_2K, problem.free_K)
+        valley = down(begin_K[None], free_SK[:1], 3000)
     S = [int(np.argmin(valley.cost_S))]
     return Valley(valley.theta_SK[S], valley.cost_S[S], valley.converged_S[S], valley.slope_S[S]), others_PK
 
