@@ -25,6 +25,7 @@ def pytest_configure() -> None:
 
 def pytest_sessionfinish() -> None:
     served.stop_server()
+    gc.unfreeze()  # triton's binding would take what is still frozen for leaked, and say so at length
 
 
 def pytest_collection_finish() -> None:
