@@ -18,9 +18,11 @@ from tests import served
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        served.share_one_server()
 
 
 def pytest_sessionfinish() -> None:

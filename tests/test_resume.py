@@ -128,8 +128,8 @@ def test_cut_in_an_epoch_with_workers_repeats_and_an_average_it_ends_the_same(tm
 
 
 def _train_until(recipe, results, calls):
-    """With a checkpoint after every step; dead at once, as by kill -9, after so many calls of functions. They are counted,
-    not timed: so a machine's speed decides nothing. Returns how many there were."""
+    """With a checkpoint after every step; dead at once, as by kill -9, after so many calls of functions. They are
+    counted, not timed: so a machine's speed decides nothing. Returns how many there were."""
     torch.set_num_threads(1)
     seen = 0
 
