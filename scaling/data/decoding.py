@@ -51,7 +51,7 @@ DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 NUMBERS = ("1", "L", "P", "I", *DEEP)  # one number a pixel
 END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"IEND"
 TAIL = 4096  # of a file, where its end is looked for first [bytes]
-LIES = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # by which a PNG says how it lies, even at its end
+TEXTS, LIES = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type exif", b"XML:com.adobe.xmp")  # a PNG's, on how it lies
 LEVELS = 16  # of 8 bits that are left of the lower 12 of 16
 
 
@@ -114,15 +114,16 @@ def examined(data: bytes) -> Header:
     with _opened(data) as image:
         form, deep = image.format or "", image.mode in ("I", "F", *DEEP)
         frames = form != "MPO" and _frames(image)  # whose other pictures are a depth map or a preview
-        whole, lies = _has_its_end(data, form), form != "PNG" or any(mark in data for mark in LIES)
-        if not whole or deep or (form == "PNG" and lies):
+        png, whole = form == "PNG", _has_its_end(data, form)
+        turned = not png or _may_be_turned(data)
+        if not whole or deep or (png and turned):
             image.load()
-        orientation = _orientation(image) if lies else 1
+        orientation = _orientation(image) if turned else 1
         note = Note.TURNED * (orientation > 1) | Note.FRAMES * frames
         if deep:
-            note |= Note.DEEP | Note.DARK * (_eight_bits(image).getextrema()[1] < LEVELS)
+            note |= Note.DEEP | Note.DARK * bool(np.max(_eight_bits(image)) < LEVELS)
         width, height = image.size
-    if form == "PNG":
+    if png:  # the sums of all its chunks, which decoding does not look at
         with _opened(data) as image:
             image.verify()
     return Header((width, height) if orientation >= 5 else (height, width), Note(note))
@@ -197,6 +198,17 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # damaged EXIF is no damaged image
         return 1
     return found if isinstance(found, int) and found in TURNS else 1
+
+
+def _may_be_turned(png: bytes) -> bool:
+    """Whether one of its chunks, which may stand behind the pixels, can have an orientation."""
+    at = 8
+    while at < len(png):
+        size, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
+        if kind == b"eXIf" or (kind in TEXTS and png.startswith(LIES, at + 8)):
+            return True
+        at += size + 12
+    return False
 
 
 def _frames(image: Image.Image) -> bool:
