@@ -1,4 +1,4 @@
-"""A record has a number of every class under a name that means that class alone, whatever the data call their classes."""
+"""A record has a number of every class under a name that means that class alone, whatever the data call them."""
 
 from dataclasses import replace
 from importlib.util import find_spec

@@ -85,7 +85,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     )
     train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
     names = tuple(name for _, name in train.categories)
-    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))))
+    content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
+    return Sets(train_set, test_set, names, content, train.without())
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:
