@@ -43,6 +43,7 @@ class ImageFiles:
     sizes: tuple[tuple[int, int], ...]
     folder: Path  # of the images
     about: bytes  # digest of the file: the objects and the sizes
+    width = 0
 
     @property
     def key(self) -> str:

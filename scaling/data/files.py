@@ -54,7 +54,7 @@ class Files:
     images. Reading is safe from threads and forked workers.
     """
 
-    about = b""
+    about, width = b"", 0
 
     def __init__(self, data_root: str, split: str, kind: str = "") -> None:
         self.split = split

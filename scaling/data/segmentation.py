@@ -19,6 +19,7 @@ from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.label_classes import check_classes
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
 from scaling.data.sets import TEST, Sets
@@ -79,8 +80,9 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
+    lines = (*train.lines, *test.lines, *check_classes(ours, theirs, r, names))
     train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
-    return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), (*train.lines, *test.lines))
+    return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), lines)
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> SceneSet:
