@@ -20,7 +20,7 @@ from scaling.data.class_folders import ClassFolder, ClassTar
 from scaling.data.file_index import Facts, digest
 from scaling.data.hub_sets import open_hub
 from scaling.data.order import subset
-from scaling.data.shards import open_shards
+from scaling.data.shard_list import open_shards
 from scaling.first_line import first_line
 from scaling.recipe import BadInput, Recipe
 
