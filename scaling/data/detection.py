@@ -86,7 +86,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     )
     train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
     names = tuple(name for _, name in train.categories)
-    lines = (*noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
+    lines = (*train.without(), *noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
     return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))), lines)
 
 

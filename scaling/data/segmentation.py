@@ -20,6 +20,7 @@ from scaling.data.batch import Draw, Scenes
 from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, read_all, without_bad
+from scaling.data.label_classes import check_classes
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
 from scaling.data.sets import TEST, Sets
@@ -80,8 +81,10 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
+    classes = check_classes(ours, theirs, r, names)
     train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
-    lines = (*train.lines, *test.lines, *noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    noticed = (*noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    lines = (*train.lines, *test.lines, *classes, *noticed)
     return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), lines)
 
 
