@@ -253,6 +253,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, repor
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
+        class_names=list(data.names),
         failure=failure,
         versions=versions(),
         git_commit=git_commit(),
@@ -306,6 +307,9 @@ def _evaluate(
             averaged.load_average(module)
         trainer.test(module, datamodule=data, verbose=False)
         found[kind], weights[KEYS[kind]] = module.results(), weights_of(module)
+        if data.held_out is not None:
+            trainer.test(module, dataloaders=data.val_dataloader(), verbose=False)
+            found[kind] |= evaluations.of_held_out(module.results())
     if trainer.is_global_zero:
         save_weights(weights, folder)
     named = {f"{name}_{kind}": value for kind, results in found.items() for name, value in results.items()}

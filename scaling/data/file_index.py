@@ -72,6 +72,15 @@ class Seen:
     size_N2: np.ndarray  # [px]
     bad: dict[int, str]  # position -> what is wrong
 
+    def take(self, positions: np.ndarray) -> "Seen":
+        """Some of them, or all: positions ascend."""
+        if len(positions) == len(self.names):
+            return self
+        bad = {n: self.bad[old] for n, old in enumerate(positions.tolist()) if old in self.bad}
+        names = [self.names[n] for n in positions.tolist()]
+        arrays = (self.stamp_N4[positions], self.digest_ND[positions], self.size_N2[positions])
+        return Seen(names, *arrays, bad)
+
     def errors(self) -> list[OSError | None]:
         """An OSError in the place of each file that cannot be used."""
         return [OSError(self.bad[n]) if n in self.bad else None for n in range(len(self.names))]

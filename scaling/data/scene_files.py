@@ -1,8 +1,10 @@
 """Folders of images and of their labels, in ADE20K's own layout: images/NAME/… and annotations/NAME/….png.
 
 A label has a class number a pixel. An image and its label have one name but for the ending, also in folders below.
-H W pixels, C = 3 channels.
+H W pixels, C = 3 channels. torch is imported where tensors are made: names and counts are known without it.
 """
+
+from __future__ import annotations
 
 import io
 import os
@@ -10,11 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch import Tensor
 
 from scaling.data.batch import UNLABELLED
 from scaling.data.class_folders import files_below
@@ -22,6 +23,9 @@ from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, check_end, find_root
 from scaling.data.order import subset
 from scaling.recipe import BadInput, Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MODES = ("1", "L", "P", "I", "I;16")  # of label files, as PIL calls them: one number a pixel
@@ -58,6 +62,8 @@ class SceneFiles:
     def load(self, i: int) -> tuple[Tensor, Tensor]:
         """The i-th image (3, H, W) and its label (H, W), uint8. Raises OSError for what cannot be read, BadInput for a
         label that does not fit."""
+        import torch
+
         path = self.pairs[i][0]
         label_HW = self._label(i)
         with opened(path) as image:
@@ -81,6 +87,10 @@ class SceneFiles:
         except OSError as e:
             return Facts(content, size, str(e))
         return Facts(content, size)
+
+    def label(self, i: int) -> np.ndarray:
+        """The label (H, W) of the i-th image alone. Raises as load."""
+        return self._label(i)
 
     def _label(self, i: int, data: bytes | None = None) -> np.ndarray:
         path = self.pairs[i][1]
@@ -179,6 +189,8 @@ def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], li
 
 def pixels(image: Image.Image) -> Tensor:
     """(3, H, W) uint8."""
+    import torch
+
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 

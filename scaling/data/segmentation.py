@@ -19,6 +19,7 @@ from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.held_out import parted
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
 from scaling.data.sets import TEST, Sets
@@ -71,23 +72,30 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     can be wrong with them."""
     r = recipe
     if r.data == "shapes":
-        train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
-        return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), NAMES)
+        kept, out, tested = classification.shapes_of(r, len(NAMES), channels=4)
+        held = _shapes(r, "train", out, TEST) if r.val_split else None
+        return Sets(_shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST), NAMES, held_out=held)
     if "/" in r.data:
         raise BadInput(f"{r.data} has no class for each pixel: take a folder, --data folder --data-root DIR")
     root = find_root(r.data_root)
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
-    train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
-    return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), (*train.lines, *test.lines))
+    kept, out = parted(train.file_names, of_train, r.val_split)
+    train_set, test_set = (
+        _read(train, r, of_train[kept], r.augment, ours.take(kept)),
+        _read(test, r, of_test, TEST, theirs),
+    )
+    held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
+    content = fingerprint(((train, ours), (test, theirs)))
+    return Sets(train_set, test_set, names, content, (*train.lines, *test.lines), held)
 
 
-def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> SceneSet:
-    classification.check_shapes(recipe, split, n, len(NAMES), channels=4)
+def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> SceneSet:
+    n = len(numbers)
     image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
     label_NHW = np.empty((n, recipe.image, recipe.image), np.uint8)
-    for part, batch in classification.drawn(recipe, split, n):
+    for part, batch in classification.drawn(recipe, split, numbers):
         image_NHWC[part], label_NHW[part] = batch.image_BHWC, batch.mask_BHW
     image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
     return SceneSet(lambda i: (image_NCHW[i], label[i]), n, recipe, augment)
