@@ -5,8 +5,10 @@ Bad input is one line on stderr and exit status 2. Nothing here imports torch: -
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -17,13 +19,14 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
-from experiments import ade20k, camvid, cifar10, coco, imagenet, nuclei, shapes
+from experiments import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
 from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.recipe_identity import bare
 from scaling.record import RECIPE
 
+LISTED = "`python experiments/run.py --help`"  # where all recipes are
 FIELDS = dataclasses.fields(Recipe)
 SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
     "accelerator": (str, "auto", "where to compute: auto, cpu, gpu"),
@@ -48,7 +51,7 @@ def recipes() -> dict[str, Function]:
     its stages depend on it of the image size."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
-        for module in (shapes, cifar10, imagenet, ade20k, camvid, coco, nuclei)
+        for module in (shapes, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -100,8 +103,10 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     if (Path(name) / RECIPE).is_file():
         return [_of_run(Path(name), given)]
     known = recipes()
-    check_name("recipe", name, known)
+    check_name("recipe", name, known, LISTED)
     function, given = known[name], dict(given)
+    if "train_images" in inspect.signature(function).parameters:
+        function = functools.partial(function, **_counted(function, given))
     sized = "image" in inspect.signature(function).parameters
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
@@ -125,6 +130,17 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     if said and bare(replace(chosen[0], start=said)) != bare(chosen[0]):
         raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     return chosen
+
+
+def _counted(function: Function, given: dict[str, Any]) -> dict[str, int]:
+    """What a recipe for images of one's own has to know of them: classes, and images to train on. Raises BadInput."""
+    from scaling.data.survey import survey
+
+    (example,) = chain_of(function(1))
+    said = {name: given.get(name, getattr(example, name)) for name in ("task", "data", "data_root", "unlabelled")}
+    found = survey(**said, classes=given.get("classes", 0))
+    images = min(found.train_images, given.get("train_images") or found.train_images)
+    return {"classes": found.classes, "train_images": math.floor(images * (1 - given.get("val_split", 0.0)))}
 
 
 def _of_run(folder: Path, given: dict[str, Any]) -> Recipe:

@@ -24,6 +24,7 @@ from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
 from experiments.clock import Clock
 from experiments.console import Console, told_apart, what_else
+from experiments.data_check import check_data
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
 from scaling.find_start import check_start
@@ -84,7 +85,7 @@ def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]
     given = cli.overrides(args, leave_out=LISTS)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     for name in names:
-        check_name("recipe or study", name, {**cli.recipes(), **STUDIES})
+        check_name("recipe or study", name, {**cli.recipes(), **STUDIES}, cli.LISTED.replace("run.py", "sweep.py"))
     kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
     seeds = cli.numbers(args.seeds, "seeds")
     ordinary = [
@@ -126,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
+    check_data(runs, results)
     expected = say_plan(runs, args, settings)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console, expected)

@@ -60,7 +60,9 @@ def check_name(what: str, name: str, known: typing.Iterable[str], listed: str = 
     if name in known:
         return
     if listed:
-        near = difflib.get_close_matches(name, known, n=3)
+        like = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in known}
+        of_this_name = [one for one in known if one.rpartition(".")[2] == name]
+        near = (of_this_name or [one for one in known if like[one] >= max(0.65, *like.values()) - 0.03])[:3]
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise BadInput(f"unknown {what} {name!r}; {hint}{listed} lists all {len(known)}")
     near = difflib.get_close_matches(name, known, n=1)

@@ -159,7 +159,7 @@ def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int
     """Raise BadInput unless the embedded set has n such images, of so many classes, and they fit in memory with so many
     channels [bytes/pixel]."""
     if recipe.classes != classes:
-        raise BadInput(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes")
+        raise BadInput(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes {classes}")
     if recipe.data_version != shapes.VERSION:
         raise BadInput(f"data_version {recipe.data_version} of shapes is asked for, this code makes {shapes.VERSION}")
     if n * channels * recipe.image**2 > MEMORY_LIMIT:

@@ -145,7 +145,10 @@ def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndar
     kind = recipe.data if "/" in recipe.data else ""
     train, test = Files(recipe.data_root, "train", kind), Files(recipe.data_root, "test", kind)
     agree(train, test, recipe.classes)
-    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
+    return (train, subset(len(train), recipe.train_images, "train-images")), (
+        test,
+        subset(len(test), recipe.test_images, "test-images"),
+    )
 
 
 def check_end(data: bytes, kind: str | None) -> None:
@@ -170,7 +173,9 @@ def agree(train: Files, test: Files, classes: int) -> None:
             f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
         )
     if train.names and len(train.names) != classes:
-        raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes")
+        raise BadInput(
+            f"the data has {len(train.names)} classes, the recipe {classes}; set --classes {len(train.names)}"
+        )
     for files in (train, test):
         if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
             raise BadInput(

@@ -150,7 +150,10 @@ def used(recipe: Recipe) -> tuple[tuple[SceneFiles, np.ndarray], tuple[SceneFile
     """The training and the test images of a recipe, and which of them it takes. Raises BadInput."""
     root = find_root(recipe.data_root)
     train, test = find_scenes(root, "train", recipe), find_scenes(root, "test", recipe)
-    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
+    return (train, subset(len(train), recipe.train_images, "train-images")), (
+        test,
+        subset(len(test), recipe.test_images, "test-images"),
+    )
 
 
 def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:

@@ -20,13 +20,13 @@ from scaling.data.batch import Draw, Scenes
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, in_threads, without_bad
 from scaling.data.held_out import parted
+from scaling.data.name_list import names_beside
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
 from scaling.data.sets import TEST, Sets
 from scaling.recipe import SCENES, BadInput, Recipe
 
 NAMES = ("background", *shapes.CLASSES)  # of the embedded set
-NAME_FILES = ("classes.txt", "objectInfo150.txt")  # one name a line; ADE20K's table
 
 
 class SceneSet(Dataset):
@@ -122,20 +122,8 @@ def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str, 
 
 def _names(root: Path, classes: int) -> tuple[str, ...]:
     """The classes' names where a file beside the images has them. Raises BadInput unless it names so many."""
-    path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
-    if path is None:
-        return ()
-    try:
-        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as e:
-        raise BadInput(f"{path} is no list of names ({e})") from e
-    names = [line.strip() for line in lines]
-    if path.name != NAME_FILES[0]:
-        table = [[cell.strip() for cell in line.split("\t")] for line in lines]
-        if not table or "Name" not in table[0]:
-            raise BadInput(f"{path} has no column Name in its first line, with tabs between columns")
-        column = table[0].index("Name")
-        names = [row[column].split(",")[0] for row in table[1:] if column < len(row)]
-    if len(names) != classes:
-        raise BadInput(f"{path} names {len(names)} classes, the recipe has {classes}; set --classes or mend the list")
-    return tuple(names)
+    path, names = names_beside(root)
+    if path is not None and len(names) != classes:
+        there = f"set --classes {len(names)}, or mend the list"
+        raise BadInput(f"{path} names {len(names)} classes, the recipe has {classes}; {there}")
+    return names
