@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__" and __package__ in (None, ""):  # as a script: analysis/ is on the path, its parent may not be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from analysis.output import Parser, counted, print_wrapped, write_files
+from analysis.output import Parser, counted, print_wrapped, until_closed, write_files
 from scaling.recipe import BadInput, check_name
 
 if TYPE_CHECKING:
@@ -266,4 +266,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_closed(main))

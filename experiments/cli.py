@@ -4,7 +4,6 @@ Bad input is one line on stderr and exit status 2. Nothing here imports torch: -
 """
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import json
@@ -19,8 +18,10 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
+from analysis.output import until_closed
 from experiments import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
+from experiments.wrong_options import in_one_line
 from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.recipe_identity import bare
@@ -61,7 +62,9 @@ class Parser(ArgumentParser):
     """jsonargparse's, with errors of one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
-        raise BadInput(_one_line(message))
+        raise BadInput(
+            in_one_line(message, [name.lstrip("-").replace("-", "_") for name in self._option_string_actions])
+        )
 
 
 def parser(program: str, what: str, recipe: str) -> Parser:
@@ -200,9 +203,10 @@ def check_writable(results: Path) -> None:
 
 
 def guarded(main: Callable[[], int]) -> NoReturn:
-    """Run a program's main and exit with its status; bad input is one line on stderr and status 2."""
+    """Run a program's main and exit with its status; bad input is one line on stderr and status 2, and a pipe that is
+    read no longer, as by `head`, ends it without a word."""
     try:
-        sys.exit(main())
+        sys.exit(until_closed(main))
     except BadInput as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
@@ -213,16 +217,3 @@ def guarded(main: Callable[[], int]) -> NoReturn:
 
 def _spellings(name: str) -> list[str]:
     return list(dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"]))
-
-
-def _one_line(message: str) -> str:
-    """jsonargparse's message without line breaks, with the nearest option where one is unknown."""
-    text = " ".join(line.strip() for line in str(message).splitlines() if line.strip())
-    names = [f.name for f in FIELDS] + list(SETTINGS) + ["results", "config", "patch", "seeds"]
-    for word in ("unrecognized arguments: ", "Option '"):
-        if word in text:
-            given = text.split(word, 1)[1].split()[0].strip("'").split("=")[0]
-            near = difflib.get_close_matches(given.lstrip("-").replace("-", "_"), names, n=1)
-            hint = f"; did you mean --{near[0].replace('_', '-')}?" if near else "; --help lists the options"
-            return f"unknown option {given}{hint}"
-    return text.replace("Parser key ", "option ").replace("<class '", "").replace("'>", "").replace(":  ", ": ")
