@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import cli
 from experiments.child import run_quietly
 from experiments.console import Console
+from experiments.data_check import check_data
 from scaling.find_start import check_start
 from scaling.identity import settled
 from scaling.ranks import is_first_process
@@ -38,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     check_start(stages[0], results)
     # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
     with Console(quiet=not is_first_process()) as console:
-        for recipe in settled(stages, results, say=console.line).values():
+        runs = settled(stages, results, say=console.line).values()
+        check_data(runs, results)
+        for recipe in runs:
             status = _run(recipe, results, settings, console)
             if status:
                 return status

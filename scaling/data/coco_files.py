@@ -166,7 +166,9 @@ def used(recipe: Recipe) -> tuple[CocoFile, CocoFile]:
     test.with_objects()
     if recipe.empty_images == "drop":
         train = learned
-    return train.take(subset(len(train), recipe.train_images)), test.take(subset(len(test), recipe.test_images))
+    return train.take(subset(len(train), recipe.train_images, "train-images")), test.take(
+        subset(len(test), recipe.test_images, "test-images")
+    )
 
 
 def _image(entry: dict[str, Any], number: int, file: Path) -> tuple[int, str, tuple[int, int]]:
@@ -189,7 +191,8 @@ def agree(train: CocoFile, test: CocoFile, classes: int) -> None:
         ]
         raise BadInput(f"{train.file} and {test.file} have different categories; {'; '.join(only)}")
     if len(train.categories) != classes:
-        raise BadInput(f"{train.file} has {len(train.categories)} categories, the recipe {classes}; set --classes")
+        there = len(train.categories)
+        raise BadInput(f"{train.file} has {there} categories, the recipe {classes}; set --classes {there}")
 
 
 def _find(root: Path, split: str) -> Path:

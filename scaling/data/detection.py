@@ -21,6 +21,7 @@ from scaling.data.coco_files import CocoFile, used
 from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import read_all, without_bad
+from scaling.data.held_out import parted
 from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
 from scaling.data.object_views import View, frame_of, multiple, padded, together, view
 from scaling.data.sets import TEST, Sets
@@ -76,28 +77,34 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     r = recipe
     coco_masks()  # before the data is read
     if r.data == "shapes":
-        train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
-        return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), shapes.CLASSES)
+        kept, out, tested = classification.shapes_of(r, len(shapes.CLASSES), channels=4)
+        held = _shapes(r, "train", out, TEST) if r.val_split else None
+        train_set, test_set = _shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST)
+        return Sets(train_set, test_set, shapes.CLASSES, held_out=held)
     if "/" in r.data:
         raise BadInput(f"{r.data} has no boxes: take COCO's layout, --data folder --data-root DIR")
     train, test = used(r)
     (ours, ours_seen), (theirs, theirs_seen) = (
         (files := coco.files(), look(files, np.arange(len(coco)), results, say)) for coco in (train, test)
     )
-    train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
+    kept, out = parted(ours.file_names, np.arange(len(train)), r.val_split)
+    train_set = _read(train.take(kept.tolist()), r, r.augment, ours_seen.take(kept))
+    test_set = _read(test, r, TEST, theirs_seen)
+    held = _read(train.take(out.tolist()), r, TEST, ours_seen.take(out)) if r.val_split else None
     names = tuple(name for _, name in train.categories)
+    content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
     lines = (*train.without(), *noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
-    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))), lines)
+    return Sets(train_set, test_set, names, content, lines, held)
 
 
-def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:
-    classification.check_shapes(recipe, split, n, len(shapes.CLASSES), channels=4)
+def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> ObjectSet:
+    n = len(numbers)
     image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
 
     def render() -> Iterator[InImage]:
-        for part, batch in classification.drawn(recipe, split, n, instances=True):
+        for part, batch in classification.drawn(recipe, split, numbers, instances=True):
             image_NHWC[part] = batch.image_BHWC
-            for i, *objects in zip(range(n)[part], *batch[3:], strict=True):
+            for i, *objects in zip(numbers[part].tolist(), *batch[3:], strict=True):
                 yield _in_shapes(i, recipe.image, *objects)
 
     objects = tabled(render())

@@ -80,6 +80,14 @@ class Seen:
     present_NB: np.ndarray  # uint8, the classes in a label, a bit each
     bad: dict[int, str]  # position -> what is wrong
 
+    def take(self, positions: np.ndarray) -> "Seen":
+        """Some of them, or all: positions ascend."""
+        if len(positions) == len(self.names):
+            return self
+        bad = {n: self.bad[old] for n, old in enumerate(positions.tolist()) if old in self.bad}
+        names = [self.names[n] for n in positions.tolist()]
+        return Seen(names, *(getattr(self, column)[positions] for column in TABLE), bad)
+
     def errors(self) -> list[OSError | None]:
         """An OSError in the place of each file that cannot be used."""
         return [OSError(self.bad[n]) if n in self.bad else None for n in range(len(self.names))]

@@ -142,7 +142,10 @@ def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndar
     test = Files(recipe.data_root, "test", kind, like=train)
     agree(train, test, recipe.classes)
     train.lines += unlearned(train, recipe.classes)
-    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
+    return (train, subset(len(train), recipe.train_images, "train-images")), (
+        test,
+        subset(len(test), recipe.test_images, "test-images"),
+    )
 
 
 def agree(train: Files, test: Files, classes: int) -> None:
@@ -162,7 +165,8 @@ def agree(train: Files, test: Files, classes: int) -> None:
             f"{hints}"
         )
     if train.names and len(train.names) != classes:
-        raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes{hints}")
+        n = len(train.names)
+        raise BadInput(f"the data has {n} classes, the recipe {classes}; set --classes {n}{hints}")
     for files in (train, test):
         if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
             column = f" in column {files.column}" if files.column else ""

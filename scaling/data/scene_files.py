@@ -1,17 +1,18 @@
 """Folders of images and of their labels, in ADE20K's own layout: images/NAME/… and annotations/NAME/….png.
 
 A label has a class number a pixel. An image and its label have one name but for the ending, also in folders below.
-H W pixels, C = 3 channels.
+H W pixels, C = 3 channels. torch is imported where tensors are made: names and counts are known without it.
 """
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from scaling.data.batch import UNLABELLED
 from scaling.data.decoding import Colours, Header, Note, class_numbers, examined, how_it_lies, mark, said_of, upright
@@ -20,6 +21,9 @@ from scaling.data.files import SPLITS, find_root
 from scaling.data.listing import ENDINGS, LOOKED_FOR, files_below
 from scaling.data.order import subset
 from scaling.recipe import BadInput, Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class SceneFiles:
     def load(self, i: int) -> tuple[Tensor, Tensor]:
         """The i-th image (3, H, W) and its label (H, W), uint8. Raises OSError for what cannot be read, BadInput for a
         label that does not fit."""
+        import torch
+
         path, label = self.pairs[i]
         with said_of(lambda: label):
             label_HW = self._label(i, label.read_bytes())
@@ -81,6 +87,12 @@ class SceneFiles:
         has = np.array(Image.fromarray(label_HW).histogram()) > 0
         content = digest(image_bytes, label_bytes, *mark(header.note))
         return Facts(content, header.size, note=header.note, present=np.packbits(has).tobytes())
+
+    def label(self, i: int) -> np.ndarray:
+        """The label (H, W) of the i-th image alone. Raises as load."""
+        path = self.pairs[i][1]
+        with said_of(lambda: path):
+            return self._label(i, path.read_bytes())
 
     def _label(self, i: int, data: bytes) -> np.ndarray:
         path = self.pairs[i][1]
@@ -145,7 +157,10 @@ def used(recipe: Recipe) -> tuple[tuple[SceneFiles, np.ndarray], tuple[SceneFile
     """The training and the test images of a recipe, and which of them it takes. Raises BadInput."""
     root = find_root(recipe.data_root)
     train, test = find_scenes(root, "train", recipe), find_scenes(root, "test", recipe)
-    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
+    return (train, subset(len(train), recipe.train_images, "train-images")), (
+        test,
+        subset(len(test), recipe.test_images, "test-images"),
+    )
 
 
 def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:
@@ -181,4 +196,6 @@ def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], li
 
 def pixels(image: Image.Image) -> Tensor:
     """(3, H, W) uint8, of an RGB image."""
+    import torch
+
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
