@@ -12,7 +12,8 @@ from experiments.forecast import Chain, Device, Forecast, forecast, total
 from experiments.plan_rates import assumed_lines, extrapolated_line, rates_line
 from scaling.costs_memory import SHARE
 from scaling.identity import recorded_id
-from scaling.recipe import Recipe
+from scaling.recipe import BadInput, Recipe
+from scaling.token_limit import check_tokens
 
 Table = list[list[str]]
 STAGE_LETTERS = 8  # of a stage's name
@@ -109,7 +110,9 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
     """A sentence for each run that memory does not hold, each image and patch size once."""
     lines = {}
     for one in forecasts:
-        if not one.image_bytes:
+        if refused := _refused(one.run):
+            lines[refused] = refused
+        elif not one.image_bytes:
             lines[one.run.backbone] = f"{one.run.backbone}: the cost model does not know timm's backbones"
         elif math.isnan(one.epoch_flops) and not one.run.steps:
             lines[one.run.data] = (
@@ -118,6 +121,15 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
         elif not one.micro_batch:
             lines[f"{one.run.backbone} {one.run.image} {one.run.patch}"] = _unfit(one, on)
     return list(lines.values())
+
+
+def _refused(run: Recipe) -> str:
+    """Why a run will not begin; "" where nothing is known against it."""
+    try:
+        check_tokens(run)
+    except BadInput as e:
+        return f"refused: {e}"
+    return ""
 
 
 def _unfit(one: Forecast, on: Device) -> str:
