@@ -232,13 +232,18 @@ def _drawn(axes: Axes, scale: float) -> np.ndarray:
     boxes = [np.empty((0, 4))]
     for line in axes.lines:
         x, y = (np.asarray(values, float) for values in line.get_data())
+        if line.get_drawstyle() == "steps-post":
+            corners = line.get_transform().transform(np.stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]], axis=1))
+        else:
+            corners = line.get_transform().transform(np.stack([x, y], axis=1))
         at = line.get_transform().transform(np.stack([x, y], axis=1))
         at = at[np.isfinite(at).all(axis=1)]
         if line.get_marker() not in ("", "None", None):
             reach = line.get_markersize() / 2 * scale
             boxes.append(np.concatenate([at - reach, at + reach], axis=1))
-        if line.get_linestyle() != "None" and len(at) > 1:
-            steps = [np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 3)) for a, b in pairwise(at)]
+        corners = corners[np.isfinite(corners).all(axis=1)]
+        if line.get_linestyle() != "None" and len(corners) > 1:
+            steps = [np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 3)) for a, b in pairwise(corners)]
             along = np.concatenate(steps)
             boxes.append(np.concatenate([along - 1, along + 1], axis=1))
     return np.concatenate(boxes)
