@@ -63,13 +63,13 @@ def surface(N: Any, p: Any, I: Any, A: float, a: float, c: float, B: float, b: f
     return A * N**-a * I**-c * (1 + B * p**b * N**-d * I**-e)
 
 
-def floored(
-    N: Any, p: Any, I: Any, F: float, M: float, a: float, c: float, B: float, b: float, d: float, e: float
-) -> Any:  # noqa: E741
-    """F (1 + (M / N)^a) I^-c (1 + B p^b N^-d I^-e): surface with a floor in the model's term. F I^-c is what the largest
-    model would be left with, and M [parameters] the size at which a model's own term is as large as that.
+# fmt: off
+def floored(N: Any, p: Any, I: Any, F: float, M: float, a: float, c: float, B: float, b: float, d: float, e: float) -> Any:  # noqa: E501, E741
+    """F (1 + (M / N)^a) I^-c (1 + B p^b N^-d I^-e): surface with a floor in the model's term. F I^-c is what a model
+    without end would be left with, and M [parameters] the size at which a model's own term is as large as that.
     Source: none, ours; a floor as in arXiv 2203.15556, section 3.3."""
     return F * (1 + (M / N) ** a) * I**-c * (1 + B * p**b * N**-d * I**-e)
+# fmt: on
 
 
 class Move(NamedTuple):

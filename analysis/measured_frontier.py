@@ -2,6 +2,7 @@
 and the FLOPs that training each takes; and what the next step from each buys, smaller patches or a larger model."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def steps(points: pd.DataFrame) -> pd.DataFrame:
     for image, its in points.groupby("image"):
         cells = its.set_index(["model", "patch"])[["y", "training_flops"]]
         models = list(its[its["patch"] == COARSEST].sort_values("parameters")["model"])
-        for model, larger in zip(models, models[1:], strict=False):
+        for model, larger in pairwise(models):
             here = cells.loc[(model, COARSEST)]
             gains = [_gain(here, cells.loc[there]) for there in ((model, COARSEST / 2), (larger, COARSEST))]
             rows.append((image, model, larger, *gains))

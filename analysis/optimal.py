@@ -108,7 +108,7 @@ def configurations(
 
     training: FLOPs of training a model (its name in Table 7) on images [px] at a patch size [px].
     Columns: model, parameters [1], patch, image [px], tokens, training_flops [FLOPs]; predicted, low, high (95 %
-    interval of a measurement there) in the unit of the law; beyond: what the law's points do not reach, "" where they do."""
+    interval of a measurement there) in the unit of the law; beyond: what the law's points do not reach, or ""."""
     rows = [
         (model, parameters, float(patch), float(image), training(model, image, patch))
         for model, parameters in model_sizes().items()

@@ -81,8 +81,8 @@ def main(argv: Sequence[str]) -> int:
 
 NOTES = (
     "FLOPs: of all stages, forward and backward. error: top-1 error on ImageNet-1k with the 95 % interval of one "
-    "measurement there. wins: of laws refitted to errors that rows have in common, how many pick it; else: what most of "
-    "the others pick. beyond: extrapolated, in what; pair: model and image were each measured, never together."
+    "measurement there. wins: of laws refitted to errors that rows have in common, how many pick it; else: what most "
+    "of the others pick. beyond: extrapolated, in what; pair: model and image were each measured, never together."
 )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.cost_model import residuals
+from analysis.cost_model import TABLE6, residuals, share_intervals
 from analysis.cost_records import Measured
 from analysis.output import WIDTH, counted, print_wrapped
 from experiments.console import told_apart
@@ -161,7 +161,18 @@ def residual_lines() -> list[str]:
         f"2 efficiencies for 10 hours, missed by {seen:.1%} at most, by {unseen:.1%} where an hour is left out of the "
         f"fit; memory is counted, not fitted, and missed by {memory:.1%} at most"
     )
-    return ["Table 6 of arXiv 2502.03738, an epoch on one A100 and memory of an image:", *aligned(rows), text]
+    head = "Table 6 of arXiv 2502.03738, an epoch on one A100 and memory of an image:"
+    return [head, *aligned(rows), text, shares_line()]
+
+
+def shares_line() -> str:
+    """The efficiencies of the data sheet's rates with their 95 % intervals; none is told that is not identified."""
+    parts = []
+    for name, (low, high) in share_intervals().items():
+        known = high < 1
+        value = f"{TABLE6.deit if name == 'products' else TABLE6.traffic:.2f} " if known else ""
+        parts.append(f"{name} {value}[{low:.2f}, {high:.2f}]{'' if known else ' ? (not identified: it reaches 1)'}")
+    return f"shares of the data sheet's rates, with 95 % intervals: {', '.join(parts)}"
 
 
 def measured_lines(runs: Sequence[Recipe], on: Device) -> list[str]:
