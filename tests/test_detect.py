@@ -15,7 +15,8 @@ from scaling.data.batch import MEAN, Draw, Objects, normalise
 from scaling.heads.openmmlab import ready
 from scaling.recipe import BadInput, Recipe
 from scaling.tasks import detect, detection_scores
-from scaling.tasks.detect import Detect, alike, check_tokens
+from scaling.tasks.detect import Detect, alike
+from scaling.token_limit import LIMIT, check_tokens
 from tests.doubles import doubled
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
@@ -374,9 +375,9 @@ def test_more_tokens_than_the_limit_are_refused_before_anything_is_made_of_them(
     with pytest.raises(BadInput, match=said):
         Detect(coco, 10)
     check_tokens(replace(coco, patch=4))
-    monkeypatch.setenv(detect.LIMIT, "300000")
+    monkeypatch.setenv(LIMIT, "300000")
     check_tokens(coco)
-    monkeypatch.setenv(detect.LIMIT, "64")
+    monkeypatch.setenv(LIMIT, "64")
     task = Detect(det, 10)  # of 64 tokens
     monkeypatch.setattr(detect, "normalise", None)  # nothing is made of the pixels
     with pytest.raises(BadInput, match="makes 96 tokens of an image of 64 x 96 px, more than 64"):
