@@ -92,7 +92,8 @@ def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
         for law in laws:
             axes.plot(series.places, law.predict(series.places), color=colour, ls=DASHES[law.form], linewidth=1.4)
         draw_band(axes, laws[-1], series.places, colour, (low, high))
-        said = f"{'our fit' if series.name == PAPER else series.name}: {_said(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
+        whose = "our fit" if series.name == PAPER else series.name
+        said = f"{whose}: {_said(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
         height = 0.98 - 0.17 * number
         axes.text(0.98, height, said, color=colour, fontsize=8, transform=axes.transAxes, ha="right", va="top")
 

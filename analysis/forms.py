@@ -95,9 +95,11 @@ class Form(NamedTuple):
     moves: tuple[Move, ...]
     anchor: int
     text: str  # with {A}, {alpha}, ..., {x}
+    units: tuple[int, ...]  # the power of the unit of L that each parameter has
     variables: int = 1
     fewest: int = 0  # different x that it needs, where that is more than it has parameters
     known: tuple[str, ...] = ()  # parameters that are never fitted but have to be given
+    unit_falls: tuple[int, int] | None = None  # (parameter, by): the power of its unit is less by another parameter
 
 
 def exp(z: Any) -> Any:
@@ -187,6 +189,7 @@ def _two(law: Callable[..., Any], sign: int, text: str) -> Form:
         (Move(1, 2, 0, 1), Move(3, 4, 1, -sign)),
         1,
         text,
+        (1, 1, 0, 1, 0),
         variables=2,
     )
 
@@ -203,6 +206,7 @@ FORMS = {
         (Move(0, 1, 0, -1),),
         0,
         "{A} {x}^{alpha}",
+        (1, 0),
     ),
     "shifted": Form(
         shifted,
@@ -215,6 +219,7 @@ FORMS = {
         (Move(1, 2, 0, -1),),
         1,
         "{L_inf} + {A} {x}^{alpha}",
+        (1, 1, 0),
     ),
     "bounded": Form(
         bounded,
@@ -227,6 +232,7 @@ FORMS = {
         (Move(1, 2, 0, -1),),
         1,
         "L where (L - {L_inf}) / ({L_0} - L) = {A} {x}^{alpha}",
+        (1, 0, 0, 1),
         known=("L_0",),
     ),
     "m4": Form(
@@ -240,7 +246,9 @@ FORMS = {
         (Move(1, 2, 0, -1),),
         1,
         "L where (L - {L_inf}) / ({L_0} - L)^{gamma} = {A} {x}^{alpha}",
+        (1, 1, 0, 0, 1),
         known=("L_0",),
+        unit_falls=(1, 3),
     ),
     "broken": Form(
         broken,
@@ -253,6 +261,7 @@ FORMS = {
         (Move(1, 2, 0, -1), Move(4, None, 0, 1)),
         1,
         "{L_inf} + {A} {x}^{alpha} (1 + ({x}/{x_break})^(1/{width}))^({beta} {width})",
+        (1, 1, 0, 0, 0, 0),
         fewest=8,
     ),
     "general": _two(general, -1, "{E} + {A} / {x1}^{a} + {B} / {x2}^{b}"),
@@ -268,6 +277,7 @@ FORMS = {
         (Move(0, 1, 0, 1), Move(0, 2, 2, 1), Move(3, 4, 1, -1), Move(3, 5, 0, 1), Move(3, 6, 2, 1)),
         0,
         "{A} {x1}^-{a} {x3}^-{c} (1 + {B} {x2}^{b} {x1}^-{d} {x3}^-{e})",
+        (1, 0, 0, 0, 0, 0, 0),
         variables=3,
     ),
     "floored": Form(
@@ -287,6 +297,7 @@ FORMS = {
         ),
         0,
         "{F} (1 + ({M} / {x1})^{a}) {x3}^-{c} (1 + {B} {x2}^{b} {x1}^-{d} {x3}^-{e})",
+        (1, 0, 0, 0, 0, 0, 0, 0),
         variables=3,
     ),
 }

@@ -14,6 +14,7 @@ from analysis.forms import FORMS, exp, softplus
 from analysis.likelihood import Problem
 
 FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of the least y
+STEEP = (0.01, 0.03, 0.1, 1.0)  # shares of the steepest exponent
 GAMMAS = (0.2, 0.5, 1.0, 2.0)
 WIDTHS = (0.1, 0.5)
 EXPONENTS = (0.08, 0.16, 0.32, 0.64, 1.28)  # of two variables, of both signs
@@ -49,13 +50,25 @@ def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
     if names == FORMS["power"].names:
         return [list(_solve([one_N, z_N], np.log(y_N)))]
     if names == FORMS["shifted"].names:
-        return [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
+        lines = [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
+        return lines + _steep(problem, z_N, y_N)
     top = float(given_K[-1])
     gammas = GAMMAS if "gamma" in names else (1.0,)
     found = []
     for floor, gamma in itertools.product(_floors(problem), gammas):
         line = _solve([one_N, z_N], np.log(y_N - floor) - gamma * np.log(top - y_N))
         found.append([floor, *line, *([gamma] if "gamma" in names else []), top])
+    return found
+
+
+def _steep(problem: Problem, z_N: Array, y_N: Array) -> list[list[float]]:
+    """L_inf and A of least squares of f / y - 1 for given exponents, of which the steepest make corners."""
+    found = []
+    for share, end in itertools.product(STEEP, (z_N.max(), z_N.min())):
+        alpha = share * float(problem.bounds_2K[1, 2]) * (1 if end == z_N.max() else -1)
+        floor, size = _solve([1 / y_N, exp(alpha * (z_N - end)) / y_N], np.ones_like(y_N))
+        floor = float(np.clip(floor, 0.0, 0.999 * y_N.max()))
+        found.append([floor, float(np.log(max(size, 1e-3 * y_N.max()))) - alpha * float(end), alpha])
     return found
 
 
