@@ -109,11 +109,12 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     head is named where a task has several."""
     groups = frame.drop_duplicates("group")
     nothing = pd.Series("", groups.index)
-    task, head, stage = (groups.get(name, nothing) for name in ("task", "head", "stage"))
+    columns = (groups.get(name, nothing).map(_text) for name in ("task", "head", "stage", "data", "image", "backbone"))
+    task, head, stage, data, image, backbone = columns
     task = task if task.nunique() > 1 else nothing
     head = head.where(head.groupby(task).transform("nunique") > 1, "")
-    sized = groups["data"] + " " + groups["image"].astype(str) + " px " + stage
-    of = groups["backbone"] + " " + task
+    sized = data + " " + image.where(image == "", image + " px ") + stage
+    of = backbone + " " + task
     forms = [of, of + " " + head, of + " " + sized, of + " " + head + " " + sized]
     names = next(form for form in forms if form.nunique() == forms[-1].nunique())
     for index in groups.groupby(names).groups.values():
@@ -127,7 +128,9 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
 def _differences(groups: pd.DataFrame) -> pd.Series:
     """For rows of different groups the fields of recipes in which they differ, and their values: all such fields up to
     three, else as few as tell the rows apart as well."""
-    texts = {name: groups[name].map(_value) for name in FIELDS if name in groups and name not in UNTOLD}
+    texts = {
+        name: groups[name].map(_text).replace("", "none") for name in FIELDS if name in groups and name not in UNTOLD
+    }
     differ = {name: f"{name} " + text for name, text in texts.items() if text.nunique() > 1}
     told = pd.Series("", groups.index)
     few = len(differ) <= 3
@@ -139,10 +142,9 @@ def _differences(groups: pd.DataFrame) -> pd.Series:
     return told
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value) or "none"
+def _text(value: Any) -> str:
+    """A field's value; nothing where it is not known, as of runs of other code."""
+    return "" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(recipe: Recipe) -> Recipe:

@@ -134,8 +134,8 @@ def main(argv: list[str] | None = None) -> int:
     runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
-    check_data(runs, results)
     expected = say_plan(runs, args, settings)
+    check_data(runs, results)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console, expected)
     ordinary, studies = planned(args)
