@@ -57,14 +57,15 @@ def right(data):
     return np.abs(pixel_N - (60 + 60 * data.label_N.numpy())).max() < 4
 
 
-@pytest.mark.parametrize("nothing", [-1, None])
+@pytest.mark.parametrize("nothing", [-1, -100, None])
 @pytest.mark.parametrize("feature", [CLASSES, INT])
 @pytest.mark.parametrize("labelled", ["val", "validation"])
 def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them_and_that_is_said(
     hub, nothing, feature, labelled
 ):
     tested = split([0, 1, 2], feature, n=9)
-    data = prepared(hub(train=split([0, 1, 2], feature), test=split([nothing], feature), **{labelled: tested}))
+    bare = split([nothing], INT).cast_column("label", feature)
+    data = prepared(hub(train=split([0, 1, 2], feature), test=bare, **{labelled: tested}))
     assert (len(data.train_set), len(data.test_set)) == (6, 9)
     why = "as its column label has no label for any of its 6 images"
     assert data.lines == (f"hfds/pets: split test is passed over for {labelled}, {why}",)
@@ -93,11 +94,17 @@ def test_labels_that_begin_at_1_are_refused_with_what_would_do(hub):
     assert data.lines == ("1 of 4 classes have no training image: 0",)
 
 
-@pytest.mark.parametrize("strange", [3, 255, -2])
+@pytest.mark.parametrize("strange", [3, 255, 2**40])
 @pytest.mark.parametrize("where", ["train", "test"])
 def test_a_label_that_is_no_class_is_refused_in_either_split(hub, strange, where):
     splits = {name: split([0, 1, strange if name == where else 2], INT) for name in ("train", "test")}
     assert refused(hub(**splits)).startswith(f"{where} has a label {strange} in column label, the recipe 3 classes")
+
+
+def test_numbers_that_were_cast_to_names_they_do_not_have_are_refused(hub):
+    """datasets #8494: casting looks at no number."""
+    bad = split([0, 1, 5], INT).cast_column("label", CLASSES)
+    assert refused(hub(train=bad, test=bad)).startswith("train has a label 5 in column label, the recipe 3 classes")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +162,7 @@ def test_what_is_no_class_of_an_image_is_named_with_its_column_and_value(hub, fe
     [
         (INT, [0, 1, None]),
         (CLASSES, [0, 1, -1]),
+        (INT, [0, 1, -100]),
         (datasets.Value("string"), ["cat", "dog", None]),
         (datasets.Value("string"), ["cat", "dog", ""]),
         (datasets.Value("float64"), [0, 1, float("nan")]),

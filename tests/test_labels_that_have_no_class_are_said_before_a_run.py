@@ -117,6 +117,21 @@ def test_both_0_and_255_are_no_class_where_0_is_none(tmp_path, kind):
     assert prepared(replace(write(tmp_path, lambda i: [0, 1, 2, 3, 255]), unlabelled=0)).lines == ()
 
 
+def test_a_value_without_a_class_may_lie_above_a_number_that_no_pixel_has():
+    """Three classes, 4 for pixels without one, and no 3 (PaddleSeg #3079)."""
+    found = as_classes(np.array([[0, 1, 2, 4]], np.uint8), 3, 4, Path("a.png"))
+    assert found.tolist() == [[0, 1, 2, UNLABELLED]]
+    with pytest.raises(BadInput, match="has the value 3; 3 classes are 0 to 2, 4 and 255 are no class"):
+        as_classes(np.array([[3]], np.uint8), 3, 4, Path("a.png"))
+
+
+def test_a_class_too_many_beside_a_reduced_zero_is_named(tmp_path):
+    """Six classes are 1 to 6 where 0 is none; of seven the last is nowhere (mmsegmentation #2146)."""
+    r = replace(write(tmp_path, lambda i: [0, 1, 2, 3, 4, 5, 6]), classes=7, unlabelled=0)
+    assert prepared(r).lines == ("1 of 7 classes are in no training label: 6; 0, or 255, means no class",)
+    assert prepared(replace(r, classes=6)).lines == ()
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_every_value_of_a_label_is_a_class_no_class_or_refused(data):

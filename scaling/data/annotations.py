@@ -71,7 +71,7 @@ def once(ids: list[Any], what: str, file: Path) -> None:
         if isinstance(number, list | dict):
             raise BadInput(f"{file}: {what} has the id {number!r}: a whole number is expected")
         if number in seen:
-            raise BadInput(f"{file} lists {what} {number} twice")
+            raise BadInput(f"{file} lists {what} {number} twice: each {what} needs a number of its own")
         seen.add(number)
 
 

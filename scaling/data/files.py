@@ -59,9 +59,10 @@ class Files:
     def __init__(self, data_root: str, split: str, kind: str = "", like: "Files | None" = None) -> None:
         """like: the training images, of which these are to have the classes."""
         self.split = split
-        self._fresh = _open(kind, data_root, split, tuple(like.names) if like else ())
+        known: list[str] = like.names if like else []
+        self._fresh = _open(kind, data_root, split, tuple(known))
         names = getattr(self._fresh, "class_to_idx", {})
-        self.names = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+        self.names: list[str] = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
         self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
         self.hints: list[str] = getattr(self._fresh, "hints", [])
         self.lines: list[str] = [*getattr(self._fresh, "lines", []), *self.hints]

@@ -17,7 +17,7 @@ from scaling.recipe import BadInput
 
 IMAGES = ("image", "img")  # columns, where the data do not say which one is of images
 LABELS = ("label", "labels", "fine_label", "target", "class")
-NONE = -1  # no label: as data sets without labels of a split have it
+NONE = -1  # no label, as any number below 0 is in data sets of the hub (datasets #4511)
 
 
 class NoLabels(ValueError):
@@ -39,7 +39,8 @@ class HubSet:
         self._image, self._pictures = image, self.dataset.select_columns([image])
         feature = dataset.features[self.column]
         column = dataset.select_columns([self.column]).with_format("arrow")[:].column(0)
-        self._label_N, found = _numbers(column, f"column {self.column} of split {split}", names)
+        label_N, found = _numbers(column, f"column {self.column} of split {split}", names)
+        self._label_N = np.maximum(label_N, NONE)
         classes = feature.names if isinstance(feature, datasets.ClassLabel) else found
         self.class_to_idx = {name: number for number, name in enumerate(classes)}
         self.labels = self._label_N[self._label_N != NONE]

@@ -73,7 +73,7 @@ def _checked(about: Any, split: str, file: Path) -> tuple[list[str], str]:
 def _unlabelled(found: Shards) -> str:
     """Why there is no label in a whole split; empty where there is one. Raises BadInput where there are others."""
     if len(found.labels):
-        return "all of its labels are -1" if (found.labels == -1).all() else ""
+        return "all of its labels are below 0" if (found.labels < 0).all() else ""
     if found.strange:
         n, first = len(found.strange), min(found.strange)
         raise BadInput(

@@ -112,7 +112,9 @@ def _index(shard: int, path: Path, field: str) -> _Table:
             f"shard {path} has {len(dotted)} image(s) with a dot in the name, such as {dotted[0]}: a sample's name "
             "ends at its first dot; write them without"
         )
-    places, names, strange = [], [], {}
+    places: list[tuple[int, int, int, int]] = []
+    names: list[bytes] = []
+    strange: dict[int, str] = {}
     for key, sample in samples.items():
         label, instead = _label(sample.text, field)
         if field and NONE < label < 0:  # as timm has it: not one of this set of labels, though of another
