@@ -21,6 +21,7 @@ import contextlib
 import enum
 import functools
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -50,6 +51,10 @@ TURNS = {
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 NUMBERS = ("1", "L", "P", "I", *DEEP)  # one number a pixel
 END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"IEND"
+MARKER = re.compile(
+    rb"\xff[^\x00\xff\xd0-\xd7]"
+)  # of a JPEG, among its pixels too: no zero that is stuffed, no restart
+FILLED_UP = bytes(16)  # as the end of a download that has not come so far
 TAIL = 4096  # of a file, where its end is looked for first [bytes]
 TEXTS, LIES = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type exif", b"XML:com.adobe.xmp")  # a PNG's, on how it lies
 LEVELS = 16  # of 8 bits that are left of the lower 12 of 16
@@ -183,7 +188,17 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             raise OSError(f"{image.width}x{image.height} px; {MOST_PIXELS} pixels are the most that is read")
         if image.format == "PNG" and END_OF_PNG not in data[-TAIL:] and END_OF_PNG not in data:
             raise OSError("truncated PNG")
+        if data.endswith(FILLED_UP) and image.format in ("JPEG", "MPO") and not _jpeg_ends(data):
+            raise OSError("truncated JPEG, filled up with zeros")  # which decode to something
         yield image
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the image's own end mark is there: a preview in its EXIF has one too, and so may what is behind it."""
+    at = 2
+    while (found := MARKER.search(data, at)) and found[0][-1] != END_OF_JPEG[1]:
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return found is not None
 
 
 def _has_its_end(data: bytes, form: str) -> bool:
@@ -208,7 +223,7 @@ def _orientation(image: Image.Image) -> int:
 def _may_be_turned(png: bytes) -> bool:
     """Whether one of its chunks, which may stand behind the pixels, can have an orientation."""
     at = 8
-    while at < len(png):
+    while at < len(png) and png[at + 4 : at + 8] != END_OF_PNG:
         size, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
         if kind == b"eXIf" or (kind in TEXTS and png.startswith(LIES, at + 8)):
             return True
