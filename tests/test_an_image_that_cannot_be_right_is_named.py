@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from scaling.data import decoding
 from scaling.data.augment import fit_image
@@ -113,6 +113,7 @@ NOTED = {
     Note.TURNED: lambda: png(RGB, orientation=3),
     Note.DEEP: lambda: png(GREY.astype(int) * 257, 16),
     Note.DEEP | Note.DARK: lambda: png(GREY.astype(int) * 16, 16),
+    Note.ALPHA: lambda: png(np.dstack([RGB, GREY])),
     Note.FRAMES: lambda: by_pillow(
         Image.fromarray(GREY), "GIF", save_all=True, append_images=[Image.new("L", (20, 16))]
     ),
@@ -161,7 +162,13 @@ def test_pixels_that_were_once_others_have_another_digest_and_all_others_the_sam
     """So a run that was trained on images that were white by mistake is not taken for one on what they show."""
     (tmp_path / "train" / "a").mkdir(parents=True)
     path = tmp_path / "train" / "a" / "0.png"
-    for data, same in [(PNG, True), (JPEG, True), (NOTED[Note.FRAMES](), True), *((NOTED[n](), False) for n in (1, 2))]:
+    for data, same in [
+        (PNG, True),
+        (JPEG, True),
+        (NOTED[Note.FRAMES](), True),
+        (NOTED[Note.ALPHA](), True),
+        *((NOTED[n](), False) for n in (Note.TURNED, Note.DEEP)),
+    ]:
         path.write_bytes(data)
         assert (Files(str(tmp_path), "train").examine(0).digest == digest(data, b"0")) == same
 
@@ -178,6 +185,32 @@ def test_a_jpeg_without_its_end_mark_is_whole_if_its_pixels_are_all_there():
     data = JPEG[:-2] + b"a trailer of a phone" * 1000
     assert examined(data).size == (16, 20)
     np.testing.assert_array_equal(np.asarray(upright(data)), np.asarray(upright(JPEG)))
+
+
+@pytest.mark.parametrize("zeros", [2, 4, 100, 5000])
+def test_zeros_in_the_place_of_a_jpeg_s_last_bytes_are_no_pixels(zeros):
+    """They decode to something, and the last pixels are others."""
+    data = JPEG[: -min(zeros, 100)] + bytes(zeros)
+    for look in (upright, examined):
+        with pytest.raises(OSError, match="truncated JPEG"):
+            look(data)
+
+
+@pytest.mark.parametrize("what", ["a comment", "a profile"])
+def test_a_long_comment_or_profile_is_no_bad_image(what):
+    """python-pillow/Pillow #8363."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * 2_000_000, zip=True)
+    options = {"pnginfo": text} if what == "a comment" else {"icc_profile": bytes(2_000_000)}
+    data = by_pillow(Image.fromarray(RGB), "PNG", **options)
+    assert examined(data) == ((16, 20), Note(0))
+    np.testing.assert_array_equal(np.asarray(upright(data)), RGB)
+
+
+def test_a_profile_or_xmp_that_is_no_text_turns_nothing():
+    """huggingface/datasets #7668: an image of ImageNet's."""
+    data = by_pillow(Image.fromarray(RGB), "JPEG", xmp=b"<x:xmpmeta>\xa8\xff tiff:Orientation</x:xmpmeta>")
+    assert examined(data) == ((16, 20), Note(0))
 
 
 @settings(max_examples=120, deadline=None)

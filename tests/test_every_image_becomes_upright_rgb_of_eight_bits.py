@@ -180,6 +180,7 @@ def test_what_is_done_to_an_image_is_noted(kind):
         assert (Note.TURNED in header.note) == turned
         deep = "16 bits" in kind and "RGB" not in kind and "alpha" not in kind
         assert (Note.DEEP in header.note) == (deep or "12 bits" in kind)
+        assert (Note.ALPHA in header.note) == any(word in kind for word in ("RGBA", "LA", "alpha", "transparent"))
 
 
 def test_eight_bits_in_rgb_are_what_pillow_has_always_made_of_them():
@@ -193,10 +194,8 @@ def test_a_hugging_face_data_set_and_shards_are_read_alike(tmp_path):
     pytest.importorskip("webdataset")
     chosen = [(kind, o) for kind in ("png, 16 bits", "jpeg, RGB", "tiff, 16 bits, big-endian", "gif") for o in (1, 6)]
     chosen = [(kind, o) for kind, o in chosen if o in orientations(kind)]
-    rows = {
-        "image": [{"bytes": KINDS[kind][1](o), "path": None} for kind, o in chosen],
-        "label": [0] * len(chosen),
-    }
+    images = [{"bytes": KINDS[kind][1](o), "path": None} for kind, o in chosen]
+    rows = {"image": [*images, None], "label": [0] * (len(chosen) + 1)}
     features_ = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a"])})
     (tmp_path / "pets").mkdir()
     datasets.Dataset.from_dict(rows, features=features_).to_parquet(tmp_path / "pets" / "train.parquet")
@@ -209,8 +208,10 @@ def test_a_hugging_face_data_set_and_shards_are_read_alike(tmp_path):
     info = {"name": "train", "filenames": ["train-0.tar"], "shard_lengths": [len(chosen)], "num_samples": len(chosen)}
     (tmp_path / "_info.json").write_text(json.dumps({"splits": {"train": info}}))
     cache = str(tmp_path / "cache")
-    for reader in (Files(cache, "train", f"hfds/{tmp_path / 'pets'}"), Files(str(tmp_path), "train", "wds/pets")):
-        assert len(reader) == len(chosen)
+    pets, shards = Files(cache, "train", f"hfds/{tmp_path / 'pets'}"), Files(str(tmp_path), "train", "wds/pets")
+    assert (len(pets), len(shards)) == (len(chosen) + 1, len(chosen))
+    assert pets.examine(len(chosen)).bad == f"train image {len(chosen)}: its row has no image"
+    for reader in (pets, shards):
         for i, (kind, o) in enumerate(chosen):
             np.testing.assert_array_equal(np.asarray(reader.load(i)[0]), wanted(kind, o))
 

@@ -27,12 +27,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from scaling.recipe import BadInput
 
 MOST_PIXELS = 2**28  # of an image; more is a decompression bomb: a bad image, not a dead machine
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long comment or profile is no bad image
 # Pillow warns of large images and of damaged EXIF: the one is an error below, the other no matter.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -54,7 +55,7 @@ END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"IEND"
 MARKER = re.compile(
     rb"\xff[^\x00\xff\xd0-\xd7]"
 )  # of a JPEG, among its pixels too: no zero that is stuffed, no restart
-FILLED_UP = bytes(16)  # as the end of a download that has not come so far
+FILLED_UP = bytes(2)  # as the end of a download that has not come so far
 TAIL = 4096  # of a file, where its end is looked for first [bytes]
 TEXTS, LIES = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type exif", b"XML:com.adobe.xmp")  # a PNG's, on how it lies
 LEVELS = 16  # of 8 bits that are left of the lower 12 of 16
@@ -67,6 +68,7 @@ class Note(enum.IntFlag):
     DEEP = 2
     DARK = 4
     FRAMES = 8
+    ALPHA = 16
 
 
 SAID = {
@@ -76,6 +78,7 @@ SAID = {
     Note.DARK: f"dark: of 16 bits the lower 12 alone are used, of which 8 bits keep {LEVELS} levels. If no more were "
     "measured, multiply them up to 16 bits first",
     Note.FRAMES: "of more than one frame or page: the first is taken",
+    Note.ALPHA: "with an alpha channel or a transparent colour, which is dropped: colours are taken as they are stored",
 }
 
 
@@ -124,9 +127,10 @@ def examined(data: bytes) -> Header:
         if not whole or deep or (png and turned):
             image.load()
         orientation = _orientation(image) if turned else 1
-        note = Note.TURNED * (orientation > 1) | Note.FRAMES * frames
+        alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+        note = Note.TURNED * (orientation > 1) | Note.FRAMES * frames | Note.ALPHA * alpha
         if deep:
-            note |= Note.DEEP | Note.DARK * bool(np.max(_eight_bits(image)) < LEVELS)
+            note |= Note.DEEP | Note.DARK * bool(np.asarray(_eight_bits(image)).max() < LEVELS)
         width, height = image.size
     if png:  # the sums of all its chunks, which decoding does not look at
         with _opened(data) as image:
