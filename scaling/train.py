@@ -280,7 +280,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, repor
 
 
 def prepare(module: Any, settings: Settings) -> None:
-    """What makes steps faster or smaller, and changes numbers in their last bits only."""
+    """What makes steps faster or smaller, and changes a step's numbers in their last bits only."""
     if settings.recompute:
         module.backbone.weights_module.set_grad_checkpointing(True)
     if settings.channels_last:
