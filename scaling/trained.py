@@ -17,8 +17,9 @@ from torch import Tensor
 
 from scaling.data.augment import fit_image
 from scaling.data.batch import Draw
+from scaling.data.decoding import said_of, upright
 from scaling.data.object_views import frame_of, seen_image
-from scaling.data.scene_files import opened, pixels
+from scaling.data.scene_files import pixels
 from scaling.data.scenes import scale_image, scaled, short_side
 from scaling.data.sets import TEST
 from scaling.pixels import pixels_of
@@ -41,11 +42,11 @@ class Trained(NamedTuple):
         """An image (1, 3, H, W), uint8, as the run's evaluation sees it: to classify its centre, recipe.image px; else
         all of it at the recipe's short side. Raises OSError for a file that is no image."""
         if not isinstance(file, Image.Image):
-            with opened(Path(file)) as image:
-                return self.image(image.convert("RGB"))
-        r = self.recipe
+            with said_of(lambda: file):
+                file = upright(Path(file).read_bytes())
+        r, file = self.recipe, file.convert("RGB")
         if r.task == "classify":
-            fitted = fit_image(file.convert("RGB"), r.image, r.crop, pixels_of(r).interpolation)
+            fitted = fit_image(file, r.image, r.crop, pixels_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]
         image_CHW = pixels(file)
         size = (file.height, file.width)

@@ -18,8 +18,9 @@ from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
 from scaling.data.coco_files import CocoFile, used
+from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import in_threads, without_bad
+from scaling.data.files import read_all, without_bad
 from scaling.data.held_out import parted
 from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
 from scaling.data.object_views import View, frame_of, multiple, padded, together, view
@@ -91,7 +92,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     test_set = _read(test, r, TEST, theirs_seen)
     held = _read(train.take(out.tolist()), r, TEST, ours_seen.take(out)) if r.val_split else None
     names = tuple(name for _, name in train.categories)
-    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))), held_out=held)
+    lines = (*noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
+    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))), lines, held)
 
 
 def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> ObjectSet:
@@ -121,7 +123,7 @@ def _read(coco: CocoFile, recipe: Recipe, augment: str, seen: Seen) -> ObjectSet
     """Decode all images where they fit in memory; else go by what is known of every file, and read as we go."""
     files = coco.files()
     fits = sum(3 * height * width for height, width in files.sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    found: list[Any] = list(in_threads(files.load, np.arange(len(coco)))) if fits else seen.errors()
+    found: list[Any] = read_all(files.load, np.arange(len(coco)), seen) if fits else seen.errors()
     good = without_bad(list(enumerate(found)), recipe.bad_images, coco.split)
     kept, images = coco.take(i for i, _ in good), [image for _, image in good]
     sizes = [frame_of(size, recipe, TEST, Draw(0, 0)).size for size in kept.files().sizes] if augment == TEST else []

@@ -2,8 +2,9 @@
 read before, or what has changed since.
 
 results/.index/SPLIT-HASH.npz has a row a file: its name below the data folder, its stamp (size and time of change, both
-of an image and its label), a digest of its content, its height and width, and what is wrong with it. A file is as it
-was where its stamp is. What is damaged, or of another version, is made anew. Nothing in it is ever executed.
+of an image and its label), a digest of its content, its height and width, what decoding does to it, and what is wrong
+with it. A file is as it was where its stamp is. A damaged table, or one of another version, is made anew. Nothing in it
+is ever executed.
 
 Every byte is read once: to find truncated files, and for the fingerprint by which a run knows its data wherever they
 lie (scaling/identity.py). N files.
@@ -26,7 +27,7 @@ from filelock import FileLock
 from scaling.record import write_atomically
 
 FOLDER = ".index"  # in a results folder
-VERSION = 1  # of the tables there
+VERSION = 2  # of the tables there, and of what is found wrong with a file
 WIDTH = 16  # of a digest [bytes]
 PART, CUT = 1024, 32  # files that are handed to threads at a time, and to one of them
 SECONDS = 60.0  # after which what was read is written down
@@ -40,6 +41,7 @@ class Facts(NamedTuple):
     digest: bytes  # of the content; nothing where it cannot be read, which is not remembered
     size: tuple[int, int] = (0, 0)  # height and width [px]; 0 where they are not asked for
     bad: str = ""  # what is wrong with it, with its name
+    note: int = 0  # what decoding does to it: decoding.Note
 
 
 class Examined(Protocol):
@@ -70,6 +72,7 @@ class Seen:
     stamp_N4: np.ndarray
     digest_ND: np.ndarray  # uint8
     size_N2: np.ndarray  # [px]
+    note_N: np.ndarray  # uint8
     bad: dict[int, str]  # position -> what is wrong
 
     def take(self, positions: np.ndarray) -> "Seen":
@@ -78,15 +81,22 @@ class Seen:
             return self
         bad = {n: self.bad[old] for n, old in enumerate(positions.tolist()) if old in self.bad}
         names = [self.names[n] for n in positions.tolist()]
-        arrays = (self.stamp_N4[positions], self.digest_ND[positions], self.size_N2[positions])
-        return Seen(names, *arrays, bad)
+        return Seen(names, *(getattr(self, column)[positions] for column in TABLE), bad)
 
     def errors(self) -> list[OSError | None]:
         """An OSError in the place of each file that cannot be used."""
         return [OSError(self.bad[n]) if n in self.bad else None for n in range(len(self.names))]
 
 
-NOTHING = Seen([], np.zeros((0, 4), np.int64), np.zeros((0, WIDTH), np.uint8), np.zeros((0, 2), np.int64), {})
+TABLE = ("stamp_N4", "digest_ND", "size_N2", "note_N")
+
+
+def _blank(names: list[str], stamp_N4: np.ndarray) -> Seen:
+    n = len(names)
+    return Seen(names, stamp_N4, np.zeros((n, WIDTH), np.uint8), np.zeros((n, 2), np.int64), np.zeros(n, np.uint8), {})
+
+
+NOTHING = _blank([], np.zeros((0, 4), np.int64))
 
 
 def digest(*parts: bytes) -> bytes:
@@ -197,7 +207,7 @@ def _in_threads(examine: Callable[[int], Facts], indices: list[int]) -> Iterator
 def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray) -> tuple[Seen, np.ndarray]:
     """Rows for all names, and which of them are filled."""
     n = len(names)
-    seen = Seen(names, stamp_N4, np.zeros((n, WIDTH), np.uint8), np.zeros((n, 2), np.int64), {})
+    seen = _blank(names, stamp_N4)
     fresh_N = np.zeros(n, bool)
     held = _load(path)
     if not held.names:
@@ -210,7 +220,9 @@ def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray) -> tuple[S
         at, rows = np.array(both, np.int64).reshape(-1, 2).T
     same = (held.stamp_N4[rows] == stamp_N4[at]).all(axis=1) & stamp_N4[at].any(axis=1)
     at, rows = at[same], rows[same]
-    seen.digest_ND[at], seen.size_N2[at], fresh_N[at] = held.digest_ND[rows], held.size_N2[rows], True
+    for column in TABLE[1:]:
+        getattr(seen, column)[at] = getattr(held, column)[rows]
+    fresh_N[at] = True
     if held.bad:
         seen.bad.update(
             {k: held.bad[row] for k, row in zip(at.tolist(), rows.tolist(), strict=True) if row in held.bad}
@@ -221,7 +233,7 @@ def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray) -> tuple[S
 def _put(seen: Seen, n: int, facts: Facts) -> None:
     if facts.digest:
         seen.digest_ND[n] = np.frombuffer(facts.digest, np.uint8)
-    seen.size_N2[n] = facts.size
+    seen.size_N2[n], seen.note_N[n] = facts.size, facts.note
     if facts.bad:
         seen.bad[n] = facts.bad
 
@@ -237,10 +249,7 @@ def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str])
         "version": np.array(VERSION),
         "names": _packed([*(seen.names[n] for n in rows), *(held.names[row] for row in kept)]),
         "bad": _packed([f"{n} {text}" for n, text in enumerate(texts) if text]),
-        **{
-            name: np.concatenate([getattr(seen, name)[rows], getattr(held, name)[kept]])
-            for name in ("stamp_N4", "digest_ND", "size_N2")
-        },
+        **{name: np.concatenate([getattr(seen, name)[rows], getattr(held, name)[kept]]) for name in TABLE},
     }
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
@@ -257,11 +266,11 @@ def _load(path: Path | None) -> Seen:
             if int(held["version"]) != VERSION:
                 return NOTHING
             bad = dict(text.split(" ", 1) for text in _unpacked(held["bad"]))
-            arrays = {name: held[name] for name in ("stamp_N4", "digest_ND", "size_N2")}
+            arrays = {name: held[name] for name in TABLE}
             seen = Seen(_unpacked(held["names"]), bad={int(n): text for n, text in bad.items()}, **arrays)
         n = len(seen.names)
-        shapes = (seen.stamp_N4.shape, seen.digest_ND.shape, seen.size_N2.shape)
-        return seen if shapes == ((n, 4), (n, WIDTH), (n, 2)) else NOTHING
+        shapes = tuple(arrays[name].shape for name in TABLE)
+        return seen if shapes == ((n, 4), (n, WIDTH), (n, 2), (n,)) else NOTHING
     except Exception:  # a damaged file fails in as many ways as there are bytes
         return NOTHING
 
