@@ -11,7 +11,6 @@ import numpy as np
 from scaling.data.batch import Draw
 from scaling.recipe import BadInput
 
-
 FEW = 4  # steps an epoch below which it is said
 
 
