@@ -46,7 +46,7 @@ class Bootstrap:
         """Percentile interval of the law at each x (m,), low and high; of two variables at x1, x2."""
         problem = self.law.problem
         z_VM = np.log(np.array([np.atleast_1d(values) for values in x], float)) - problem.pivot_V[:, None]
-        f_SM = problem.shape.value(self.theta_SK.T[:, :, None], z_VM[:, None, :])
+        f_SM = problem.shape.value(self.theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale
         low, high = np.quantile(f_SM, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
         return low, high
 
@@ -76,7 +76,7 @@ def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]
     z_SVN: log x less the law's pivot, S or 1 along its first axis.  y_SN: above 0.
     Each descends from the law itself and from where its floor is lowest; the deeper valley counts."""
     problem, S = law.problem, len(y_SN)
-    z_SVN = np.broadcast_to(z_SVN, (S, *z_SVN.shape[1:]))
+    z_SVN, y_SN = np.broadcast_to(z_SVN, (S, *z_SVN.shape[1:])), y_SN / problem.scale
     free_SK = np.tile(problem.free_K, (S, 1))
 
     def residual(theta_RK: Array, which_R: Index) -> tuple[Array, Array]:
@@ -89,7 +89,7 @@ def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]
         theta_SK = np.choose(best_S[:, None], [valley.theta_SK for valley in valleys])
         return theta_SK, np.choose(best_S, [valley.converged_S for valley in valleys]).astype(bool)
 
-    begin = [np.tile(law.squares_K, (S, 1))]
+    begin = [np.tile(law.theta_K, (S, 1))]
     for floor in ("L_inf", "E"):
         if floor in problem.shape.names and problem.free_K[k := problem.shape.names.index(floor)]:
             lowest_SK = begin[0].copy()
@@ -97,7 +97,7 @@ def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]
             begin.append(lowest_SK)
     theta_SK, converged_S = deeper(begin, math.inf)
     if law.objective == "huber":
-        theta_SK, converged_S = deeper([theta_SK, np.tile(law.theta_K, (S, 1))], law.delta)
+        theta_SK, converged_S = deeper([theta_SK, np.tile(law.theta_K, (S, 1))], problem.delta)
     return theta_SK, converged_S
 
 
@@ -116,7 +116,7 @@ def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Draw:
         raise ValueError(
             f"{law.n} points, {law.k} parameters: residuals have no size, and there is nothing to draw from"
         )
-    least, _ = law.problem.allowance(law.squares_K)
+    least, _ = law.problem.allowance(law.theta_K, 0.0)
     return _around(law, draws, rng, math.sqrt(least / law.problem.df))
 
 

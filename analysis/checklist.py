@@ -18,7 +18,7 @@ from analysis.evidence import weigh
 from analysis.forms import FORMS
 from analysis.groups import Group
 from analysis.law_table import AXES, GroupLaw
-from analysis.laws import OPTIMISER, Fit
+from analysis.laws import OPTIMISER, Fit, ends_text
 from analysis.output import counted
 
 DRAWS = 1000
@@ -50,6 +50,8 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
     for of in laws:
         if of.law is None:
             yield f"- {of.form}: not fitted; {of.why}"
+    if fitted and len(fitted) < len(laws):
+        yield ""  # else Markdown takes the table for a part of the list
     if fitted:
         yield from _fits(fitted)
 
@@ -121,9 +123,9 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
     answers["AICc"] = f"{law.aicc:.2f}" if math.isfinite(law.aicc) else k
     if held := of.held_out:
         said = (
-            f"{held.predicted:.4f} ({_ends((held.low, held.high))})"
+            f"{held.predicted:.4g} ({_ends((held.low, held.high))})"
             if held.low == held.low
-            else f"{held.predicted:.4f}"
+            else f"{held.predicted:.4g}"
         )
         answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4f}: {100 * held.relative:+.2f} %"
     else:
@@ -154,14 +156,16 @@ def _draws(law: Fit) -> dict[str, str]:
 
 def _bounds(law: Fit) -> str:
     told = []
-    for name, low, high in zip(law.problem.shape.names, *law.problem.bounds_2K, strict=True):
-        if name not in law.given and (np.isfinite(low) or np.isfinite(high)):
-            told.append(f"{name} in {_ends((low, high))}")
+    for k, name in enumerate(law.problem.shape.names):
+        low, high = (law.problem.in_its_unit(k, end) for end in law.problem.ends_2K[:, k])
+        lowest = 0.0 if law.problem.shape.logs[k] else -np.inf
+        if name not in law.given and (low > lowest or np.isfinite(high)):
+            told.append(f"{name} in [{low:.4g}, {high:.4g}]")
     return ", ".join(told) or "none"
 
 
 def _ends(ends: tuple[float, float]) -> str:
-    return f"[{ends[0]:.3g}, {ends[1]:.3g}]"
+    return ends_text(*ends).removeprefix("in ")
 
 
 def _range(points: pd.DataFrame, column: str, unit: str) -> str:

@@ -48,9 +48,11 @@ def descend(
     delta: float = np.inf,
     flat: float = 1e-2 * FLAT,
     steps: int = 300,
+    enough: float = -np.inf,
 ) -> Valley:
     """Go down from each start to the valley's floor, between bounds_2K; parameters that are not free stay as they are.
-    Stops where the gradient is `flat` beside the residuals, where no step goes down, or after `steps`."""
+    Stops where the gradient is `flat` beside the residuals, where no step goes down, where the cost is `enough` or
+    less, or after `steps`."""
     low_K, high_K = bounds_2K
     theta_SK = np.minimum(np.maximum(np.array(theta_SK, dtype=float), low_K), high_K)
     free_SK = np.ones(theta_SK.shape, dtype=bool) if free_SK is None else free_SK
@@ -62,7 +64,7 @@ def descend(
         step_RK, slope_S[live] = _step(
             theta_SK[live], r_SN[live], J_SNK[live], bounds_2K, free_SK[live], damp_S[live], delta
         )
-        going_R = (slope_S[live] > flat) & (damp_S[live] < 1e9)
+        going_R = (slope_S[live] > flat) & (damp_S[live] < 1e9) & (cost_S[live] > enough)
         live, step_RK = live[going_R], step_RK[going_R]
         if not len(live):
             break
@@ -110,10 +112,20 @@ def _step(
         # above. The damping leads from the first (fast at the floor) to the second (safe on the slopes).
         inside_RKN = (J_RNK * (size_RN <= delta)[:, :, None]).swapaxes(1, 2)
         matrix_RKK = np.where(kept_RKK, np.matmul(inside_RKN, J_RNK), 0.0) + damp_R[:, None, None] * upper_RKK
-    matrix_RKK = matrix_RKK + (more_R[:, None] * scale_RK)[:, :, None] * np.eye(len(low_K))
+    # In units in which every diagonal is 1 (Marquardt 1963), so that no scale makes the matrix singular.
+    size_RK = np.sqrt(scale_RK)
+    matrix_RKK = matrix_RKK / (size_RK[:, :, None] * size_RK[:, None, :]) + more_R[:, None, None] * np.eye(len(low_K))
     R, K = held_RK.nonzero()
     matrix_RKK[R, K, K] = 1.0
-    return -np.linalg.solve(matrix_RKK, g_RK[:, :, None])[:, :, 0], slope_R
+    return -_solved(matrix_RKK, g_RK / size_RK) / size_RK, slope_R
+
+
+def _solved(matrix_RKK: Array, g_RK: Array) -> Array:
+    """The steps; that of a matrix which rounding made singular is the shortest that lessens the residuals as much."""
+    try:
+        return np.asarray(np.linalg.solve(matrix_RKK, g_RK[:, :, None])[:, :, 0], np.float64)
+    except np.linalg.LinAlgError:
+        return np.einsum("rkl,rl->rk", np.linalg.pinv(matrix_RKK, hermitian=True), g_RK)
 
 
 def _look(residual: Residual, theta_RK: Array, which_R: Index, delta: float) -> tuple[Array, Array, Array]:

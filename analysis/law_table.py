@@ -127,9 +127,9 @@ def lines(laws: Sequence[GroupLaw]) -> list[str]:
 
 
 EXPLAINED = (
-    "L_inf: what is left as patches vanish, in the unit of the loss. [ ]: 95 % profile-likelihood interval. ?: not "
-    "identified, the interval reaches a bound or has no end, and no point is told. R2: of log L, of the least-squares "
-    "law. miss: by how many percent a law of the other patch sizes misses the smallest one, which it has not seen."
+    "L_inf: what is left as patches vanish, in the unit of the loss. [ ]: 95 % profile-likelihood interval. ?, or "
+    "no end: not identified, the interval reaches a bound or has no end, and no point is told. R2: of log L. "
+    "miss: by how many percent a law of the other patch sizes misses the smallest one, which it has not seen."
 )
 
 
@@ -142,19 +142,34 @@ def parameter_text(law: Fit, name: str, room: int = PARAMETER) -> str:
     if math.isnan(ends[0]):
         return "?"
     finite = [abs(end) for end in ends if math.isfinite(end)]
-    size = (ends[1] - ends[0]) / 2 if len(finite) == 2 else max([*finite, 1e-3])
-    decimals = min(3, max(0, -math.floor(math.log10(size / 3)))) if size > 0 else 3
-    text = _interval(law, name, decimals)
+    if not finite:
+        return "no end, either side"
+    size = (ends[1] - ends[0]) / 2 if len(finite) == 2 else max(finite)
+    largest = max(finite)
+    power = math.floor(math.log10(largest)) if largest and not 1e-3 <= largest < 1e5 else 0
+    decimals = 3 - math.floor(math.log10(largest)) if largest else 3
+    decimals = max(0, min(decimals, -math.floor(math.log10(size / 3)) if size > 0 else decimals) + power)
+    text = _interval(law, name, decimals, power)
     while len(text) > room and decimals > 0:
         decimals -= 1
-        text = _interval(law, name, decimals)
+        text = _interval(law, name, decimals, power)
     return text
 
 
-def _interval(law: Fit, name: str, decimals: int) -> str:
-    # An end that rounds to 0 keeps a digit: on which side of 0 it is matters.
-    low, high = (f"{end:.{decimals}f}" if round(end, decimals) else f"{end:.1g}" for end in law.intervals[name])
-    return f"{law.parameters[name]:.{decimals}f} [{low}, {high}]" if law.identified[name] else f"[{low}, {high}] ?"
+def _interval(law: Fit, name: str, decimals: int, power: int) -> str:
+    """The text of a parameter, in units of 10^power."""
+
+    def number(value: float) -> str:  # what rounds to 0 keeps a digit: on which side of 0 it is matters
+        value *= 10.0**-power
+        return f"{value:.{decimals}f}" if round(value, decimals) else f"{value:.1g}"
+
+    (low, high), unit = law.intervals[name], f" e{power}" if power else ""
+    if math.isinf(high):
+        return f">{number(low)}{unit}, no upper end"
+    if math.isinf(low):
+        return f"<{number(high)}{unit}, no lower end"
+    ends = f"[{number(low)}, {number(high)}]{unit}"
+    return f"{number(law.parameters[name])} {ends}" if law.identified[name] else f"{ends} ?"
 
 
 def _cells(of: GroupLaw) -> list[str]:

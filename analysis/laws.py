@@ -4,22 +4,22 @@
     shifted  L = L_inf + A x^alpha, L_inf >= 0: the published figures' axes are log(L - L_inf), arXiv 2502.03738, Fig. 1
     bounded, m4    between L_inf and a known ceiling L_0: error rates        broken    with a bend, from 8 sizes on
     general  L = E + A / x1^a + B / x2^b      joint    L = E + A N^-a + B p^b: two variables, by fit2
-    surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3
+    surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3      floored    with a floor in N
 L loss [nats], x patch side [px] or any other positive size. Each law is a bare function, here and in analysis/forms.py.
 
-Fits minimise Huber's loss of log L (delta 1e-3, arXiv 2203.15556, Appendix D.3), which a wild point moves little, or by
-choice the sum of squares. Intervals are profile likelihood for normal errors of log L (analysis/likelihood.py), so they
-lie about the least-squares law whichever was asked for; where a Huber estimate is outside its interval, some point is
-wild. With so small a delta Huber's is nearly the sum of absolute residuals: of an even number of points its least may
-be a whole range, of which the end towards the least-squares law is taken. For a law that is linear in its parameters
-the interval is the textbook's; with five points and three parameters it is wide, or reaches L_inf = 0 or has no end
-where the data say no more: the parameter is then "not identified".
-R^2 is that of the least-squares law: 1 - (sum of squared residuals of log L) / (that of log L about its mean).
+Fits minimise the sum of squared residuals of log L. Intervals are profile likelihood for normal errors of log L: of the
+same objective, so that an estimate never lies outside its interval. By choice Huber's loss is minimised (loss="huber",
+delta 1e-3 as in arXiv 2203.15556, Appendix D.3), which a wild point moves little; the intervals are then those of
+Huber's profile (analysis/robust.py). With so small a delta it is nearly the sum of absolute residuals: of an even
+number of points its least may be a whole range, of which the end towards the least-squares law is taken.
+For a law that is linear in its parameters the interval is the textbook's; with five points and three parameters it is
+wide, or reaches L_inf = 0 or has no end where the data say no more: the parameter is then "not identified".
+R^2 is that of the law itself: 1 - (sum of squared residuals of log L) / (that of log L about its mean).
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -27,9 +27,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.descent import Array, Valley, descend, huber
-from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted, surface
+from analysis.forms import FORMS, Form, bounded, broken, floored, general, joint, m4, power, shifted, surface
 from analysis.inputs import check_choices, checked, variables
-from analysis.likelihood import Problem, band, intervals
+from analysis.likelihood import Problem, band
+from analysis.profiles import ENOUGH, intervals
+from analysis.robust import rise
 from analysis.starts import starts
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "fit",
     "fit2",
     "fit3",
+    "floored",
     "general",
     "joint",
     "m4",
@@ -49,6 +52,8 @@ __all__ = [
 ]
 
 HUBER_DELTA = 1e-3  # of log L [1]
+LARGEST_DELTA = 1e6  # of log L, or of the largest y: beyond all residuals Huber's loss is the sum of squares
+VALLEYS = 3  # besides the deepest, that an interval is looked for from
 OPTIMISER = "Levenberg-Marquardt in batches, slopes by complex step"
 
 
@@ -63,7 +68,7 @@ class Fit:
     loss: float  # what was minimised: the sum of squared residuals, or of Huber's function (r^2/2 near 0)
     objective: str  # "huber" or "squares"
     delta: float  # Huber's, in units of the residuals; inf for squares
-    r2: float  # in log L, of the least-squares law
+    r2: float  # in log L
     n: int
     starts: int  # places that the descent began at
     slope: float  # at the end: the greatest cosine between residuals and a way to change them; 0 at a floor
@@ -75,7 +80,7 @@ class Fit:
     y: Array = field(repr=False)
     problem: Problem = field(repr=False)
     theta_K: Array = field(repr=False)
-    squares_K: Array = field(repr=False)  # theta of the least sum of squares
+    valleys_PK: Array = field(repr=False)  # other places to which the descents led
     _bands: dict[bytes, Array] = field(repr=False, compare=False, default_factory=dict)  # (2, M), by the places
 
     @cached_property
@@ -83,7 +88,12 @@ class Fit:
         """Profile-likelihood interval of every fitted parameter, at `confidence`; nan where there is none."""
         if self.why_no_intervals:
             return {name: (math.nan, math.nan) for name in self.parameters if name not in self.given}
-        return intervals(self.problem, self.squares_K)
+        return intervals(self.problem, self.theta_K, self.rise, self.valleys_PK)
+
+    @cached_property
+    def rise(self) -> float:
+        """By how much of itself the least of the objective may rise before a law is rejected [1]."""
+        return rise(self.problem, self.theta_K)
 
     @cached_property
     def identified(self) -> Mapping[str, bool]:
@@ -97,13 +107,13 @@ class Fit:
 
     @cached_property
     def aicc(self) -> float:
-        """Akaike's criterion for small samples, of the least-squares law (Hurvich and Tsai 1989, Biometrika 76), the
-        size of the errors counted among the parameters. Smaller is better, among fits of the same data. nan where
-        n <= k + 2."""
+        """Akaike's criterion for small samples (Hurvich and Tsai 1989, Biometrika 76), the size of the errors counted
+        among the parameters. Smaller is better, among fits of the same data in the same space. nan where n <= k + 2,
+        and for Huber's loss, which is no likelihood."""
         k = self.k + 1
-        if self.n - k - 1 <= 0:
+        if self.n - k - 1 <= 0 or self.objective == "huber":
             return math.nan
-        least, _ = self.problem.allowance(self.squares_K)
+        least, _ = self.problem.allowance(self.theta_K, 0.0)
         return self.n * math.log(least / self.n) + 2 * k + 2 * k * (k + 1) / (self.n - k - 1)
 
     def predict(self, *x: ArrayLike) -> Array:
@@ -117,7 +127,7 @@ class Fit:
         if self.why_no_intervals:
             return np.full(x_VM.shape[1], np.nan), np.full(x_VM.shape[1], np.nan)
         if (places := x_VM.tobytes()) not in self._bands:
-            self._bands[places] = band(self.problem, self.squares_K, np.log(x_VM))
+            self._bands[places] = band(self.problem, self.theta_K, self.rise, np.log(x_VM))
         low_M, high_M = self._bands[places].copy()
         return low_M, high_M
 
@@ -136,21 +146,27 @@ class Fit:
         """The intervals in one line, or why there are none."""
         if self.why_no_intervals:
             return f"no intervals, nothing identified: {self.why_no_intervals}"
-        parts = []
-        for name, (low, high) in self.intervals.items():
-            told = "" if self.identified[name] else ", not identified"
-            outside = not low <= self.parameters[name] <= high
-            parts.append(
-                f"{name} in [{low:.3g}, {high:.3g}]{told}{' (Huber: outside)' if outside and not told else ''}"
-            )
-        return "; ".join(parts) if any(not known for known in self.identified.values()) else ", ".join(parts)
+        known = self.identified
+        parts = [
+            f"{name} {ends_text(*ends)}{'' if known[name] else ', not identified'}"
+            for name, ends in self.intervals.items()
+        ]
+        return (", " if all(known.values()) else "; ").join(parts)
 
     def _is_identified(self, name: str) -> bool:
         low, high = self.intervals[name]
         k = self.problem.shape.names.index(name)
-        bounds = self.problem.bounds_2K[:, k]
-        bounds = np.exp(bounds) if self.problem.shape.logs[k] else bounds
-        return bool(math.isfinite(low) and math.isfinite(high) and low > bounds[0] and high < bounds[1])
+        lowest, highest = (self.problem.in_its_unit(k, end) for end in self.problem.ends_2K[:, k])
+        return bool(math.isfinite(low) and math.isfinite(high) and low > lowest and high < highest)
+
+
+def ends_text(low: float, high: float, digits: str = ".4g") -> str:
+    """An interval in words where it has no end."""
+    if math.isinf(high) and math.isinf(low):
+        return "without an end on either side"
+    if math.isinf(high):
+        return f"from {low:{digits}}, no upper end"
+    return f"to {high:{digits}}, no lower end" if math.isinf(low) else f"in [{low:{digits}}, {high:{digits}}]"
 
 
 def fit(
@@ -159,7 +175,7 @@ def fit(
     form: str = "power",
     *,
     space: str = "log",
-    loss: str = "huber",
+    loss: str = "squares",
     delta: float = HUBER_DELTA,
     confidence: float = 0.95,
     given: Mapping[str, float] | None = None,
@@ -167,9 +183,10 @@ def fit(
     """Fit a law to points (x, y).
     x: (n,) > 0, patch side [px] or another size.  y: (n,) > 0, test loss [nats].  Points that share an x (seeds)
     are so many points. Needs as many different x as the form has parameters, and one point more for intervals.
-    form: power, shifted, bounded, m4, broken.  space: residuals of "log" y, or of y itself ("linear").  loss: "huber"
-    with delta in units of the residuals, or "squares".  given: parameters that are known and not fitted, as {"L_inf":
-    0.8}; bounded and m4 need L_0 there.  Raises ValueError, with the numbers, for anything else."""
+    form: power, shifted, bounded, m4, broken.  space: residuals of "log" y, or of y itself ("linear").
+    loss: "squares", or "huber" with delta in units of the residuals.
+    given: parameters that are known and not fitted, as {"L_inf": 0.8}; bounded and m4 need L_0 there.
+    Raises ValueError, with the numbers, for anything else."""
     return _fit((x,), y, form, space=space, loss=loss, delta=delta, confidence=confidence, given=given)
 
 
@@ -183,8 +200,8 @@ def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **op
 
 def fit3(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, y: ArrayLike, form: str = "surface", **options: Any) -> Fit:
     """Fit a law of three variables to points: "surface" A N^-a I^-c (1 + B p^b N^-d I^-e) of parameters x1, patch sides
-    x2 [px] and image sides x3 [px].
-    x1, x2, x3, y: (n,) > 0, n 7 or more (8 for intervals). options: as for fit2."""
+    x2 [px] and image sides x3 [px], or "floored", F (1 + (M / N)^a) in the place of A N^-a.
+    x1, x2, x3, y: (n,) > 0, n 8 or more, and one more for intervals (surface: 7). options: as for fit2."""
     return _fit((x1, x2, x3), y, form, **options)
 
 
@@ -194,7 +211,7 @@ def _fit(
     form: str,
     *,
     space: str = "log",
-    loss: str = "huber",
+    loss: str = "squares",
     delta: float = HUBER_DELTA,
     confidence: float = 0.95,
     given: Mapping[str, float] | None = None,
@@ -221,25 +238,24 @@ def _law(
     own, which nobody can write to."""
     shape, given = FORMS[form], dict(known)
     x_VN, y_N = np.frombuffer(x).reshape(V, -1), np.frombuffer(y)
-    z_VN = np.log(x_VN)
-    pivot_V = z_VN[:, np.argmax(y_N)] if V == 1 else z_VN.mean(axis=1)
-    problem, given_K = _problem(shape, z_VN, y_N, space, confidence, pivot_V, given)
-    delta = delta if loss == "huber" else math.inf
+    problem, given_K = _problem(shape, x_VN, y_N, space, confidence, delta if loss == "huber" else math.inf, given)
     theta_SK = starts(problem, given_K)
-    squares = best_valley(problem, theta_SK, math.inf)
-    best = squares if math.isinf(delta) else best_valley(problem, np.concatenate([squares.theta_SK, theta_SK]), delta)
+    best, valleys_PK = best_valley(replace(problem, delta=math.inf), theta_SK)
+    if loss == "huber":
+        best, valleys_PK = best_valley(problem, np.concatenate([best.theta_SK, theta_SK]))
     theta_K = best.theta_SK[0]
     r_N = problem.residual(theta_K[None])[0][0]
     about_N = np.log(y_N) - np.log(y_N).mean()
-    log_r_N = np.log(y_N) - np.log(problem.law(squares.theta_SK[0], z_VN))
+    log_r_N = np.log(y_N) - np.log(problem.law(theta_K, np.log(x_VN)))
+    unit = problem.unit
     return Fit(
         form=form,
-        parameters=dict(zip(shape.names, map(float, problem.natural(theta_K)), strict=True)),
+        parameters=dict(zip(shape.names, map(float, problem.natural(theta_K)), strict=True)) | given,
         given=given,
-        residuals=-r_N * problem.unit,
-        loss=float(np.sum(huber(r_N * problem.unit, delta))) * (1.0 if math.isinf(delta) else 0.5),
+        residuals=-r_N * unit,
+        loss=float(np.sum(huber(r_N, problem.delta))) * unit**2 * (0.5 if loss == "huber" else 1.0),
         objective=loss,
-        delta=delta,
+        delta=problem.delta * unit,
         r2=float(1 - np.sum(log_r_N**2) / np.sum(about_N**2)),
         n=y_N.size,
         starts=len(theta_SK),
@@ -247,31 +263,43 @@ def _law(
         converged=bool(best.converged_S[0]),
         space=space,
         confidence=confidence,
-        why_no_intervals=_why_no_intervals(problem, bool(squares.converged_S[0])),
+        why_no_intervals=_why_no_intervals(problem, bool(best.converged_S[0])),
         x=x_VN[0] if V == 1 else x_VN,
         y=y_N,
         problem=problem,
         theta_K=theta_K,
-        squares_K=squares.theta_SK[0],
+        valleys_PK=valleys_PK,
     )
 
 
-def best_valley(problem: Problem, theta_SK: Array, delta: float) -> Valley:
-    """The deepest valley that is reached from the starts, alone in a Valley. delta: Huber's, inf for squares."""
+def best_valley(problem: Problem, theta_SK: Array) -> tuple[Valley, Array]:
+    """The deepest valley that is reached from the starts, alone in a Valley; and theta of a few others."""
     free_SK = np.tile(problem.free_K, (len(theta_SK), 1))
-    delta /= problem.unit
-    valley = descend(problem.residual, theta_SK, problem.bounds_2K, free_SK, delta=delta, steps=15)
-    ahead = np.argsort(valley.cost_S, kind="stable")[:3]  # the others would only arrive later at the same place
-    valley = descend(problem.residual, valley.theta_SK[ahead], problem.bounds_2K, free_SK[ahead], delta=delta)
+    valley = descend(problem.residual, theta_SK, problem.bounds_2K, free_SK, delta=problem.delta, steps=15)
+    ahead = np.argsort(valley.cost_S, kind="stable")  # all but a few would only arrive later at the same places
+    costs = valley.cost_S[ahead]
+    apart = np.flatnonzero(np.diff(costs) > 1e-3 * costs[1:]) + 1
+    others_PK = valley.theta_SK[ahead[apart[:VALLEYS]]]
+    ahead = ahead[:3]
+    begin_SK = valley.theta_SK[ahead]
+    valley = descend(problem.residual, begin_SK, problem.bounds_2K, free_SK[ahead], delta=problem.delta, steps=3000)
     S = [int(np.argmin(valley.cost_S))]
-    return Valley(valley.theta_SK[S], valley.cost_S[S], valley.converged_S[S], valley.slope_S[S])
+    return Valley(valley.theta_SK[S], valley.cost_S[S], valley.converged_S[S], valley.slope_S[S]), others_PK
 
 
 def _problem(
-    shape: Form, z_VN: Array, y_N: Array, space: str, confidence: float, pivot_V: Array, given: Mapping[str, float]
+    shape: Form,
+    x_VN: Array,
+    y_N: Array,
+    space: str,
+    confidence: float,
+    delta: float,
+    given: Mapping[str, float],
 ) -> tuple[Problem, Array]:
     """The problem, and theta of what is given (nan for the others)."""
-    given_K = np.array([given.get(name, math.nan) for name in shape.names])
+    z_VN, scale = np.log(x_VN), float(y_N.max())
+    pivot_V = z_VN[:, np.argmax(y_N)] if len(z_VN) == 1 else z_VN.mean(axis=1)
+    given_K = np.array([given.get(name, math.nan) for name in shape.names]) / scale ** np.array(shape.units)
     for move in shape.moves:
         if not math.isnan(given_K[move.parameter]):
             raise ValueError(f"{shape.names[move.parameter]} cannot be given; it depends on the unit of x")
@@ -279,12 +307,24 @@ def _problem(
         given_K[k] = math.log(given_K[k]) if given_K[k] > 0 else math.nan
     bounds_2K = np.array([shape.low, shape.high])
     if "L_0" in shape.names:
-        bounds_2K[1, shape.names.index("L_inf")] = given["L_0"] * (1 - 1e-9)
+        bounds_2K[1, shape.names.index("L_inf")] = given["L_0"] / scale * (1 - 1e-9)
     if "x_break" in shape.names:  # a break outside the data is none
         k = shape.names.index("x_break")
         bounds_2K[:, k] = z_VN.min() - pivot_V[0], z_VN.max() - pivot_V[0]
-    problem = Problem(shape, z_VN, y_N, space, confidence, pivot_V, bounds_2K, np.isnan(given_K))
-    return problem, given_K
+    ends_2K = bounds_2K.copy()
+    for move in shape.moves:
+        if move.exponent is not None:
+            steepest = ENOUGH / float(np.diff(np.unique(z_VN[move.variable])).min())
+            bounds_2K[:, move.exponent] = -steepest, steepest
+    if "beta" in shape.names:  # by as much the exponents on both sides of a break may differ
+        k = shape.names.index("beta")
+        bounds_2K[:, k] = 2 * bounds_2K[:, shape.names.index("alpha")]
+    bounds_2K[:, ~np.isnan(given_K)] = [[-math.inf], [math.inf]]
+    delta /= 1.0 if space == "log" else scale
+    free_K = np.isnan(given_K)
+    return Problem(
+        shape, z_VN, y_N / scale, scale, space, delta, confidence, pivot_V, bounds_2K, ends_2K, free_K
+    ), given_K
 
 
 def _why_no_intervals(problem: Problem, converged: bool) -> str:

@@ -1,11 +1,12 @@
-"""Likelihood: a law's form and its data together, and the profile-likelihood intervals that follow.
+"""Likelihood: a law's form and its data together, and the interval of the law itself at a place.
 
 Errors of log y are taken for normal, of one unknown size. An end of an interval is where the parameter, held, lets the
 others come no nearer to the data than the least sum of squares times 1 + t^2 / (n - k), t of Student's distribution
-with n - k degrees of freedom (Bates and Watts 1988, Nonlinear Regression Analysis, 6.1). An interval without an end is
-told as such (Raue et al. 2009, Bioinformatics 25).
+with n - k degrees of freedom (Bates and Watts 1988, Nonlinear Regression Analysis, 6.1). With Huber's loss the factor
+is another (analysis/robust.py). Intervals of parameters: analysis/profiles.py.
+Data are fitted in units of their own: y over its largest value, x over a pivot. So units change no digit of an answer.
 Slopes are by complex step (Squire and Trapp 1998, SIAM Review 40): exact, and from the law alone.
-Letters: S searches (R those under way), W parameters searched, M places on a curve, N data, K parameters, V variables.
+Letters: S searches (R those under way), M places on a curve, N data, K parameters, V variables.
 """
 
 import math
@@ -15,12 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from analysis.descent import Array, Index, Residual, crossings, descend
+from analysis.descent import Array, Index, Residual, crossings, descend, huber
 from analysis.forms import Form
 
 STEEPER = (2, 6, 20)  # times the law's exponents: further starts of each step of a band
+STEEPEST = 1e3  # times the steepest exponent that the data can tell from a steeper one
 STEP = 1e-100  # along the imaginary axis; no difference is taken, so nothing cancels
 
 
@@ -39,17 +40,20 @@ class Problem:
 
     shape: Form
     z_VN: Array  # log x
-    y_N: Array
+    y_N: Array  # over scale: 1 is the largest
+    scale: float  # in the unit of y
     space: str
+    delta: float  # Huber's, of residuals in this scale; inf for squares
     confidence: float
     pivot_V: Array  # log of the x where the sizes among theta are what they say
-    bounds_2K: Array
+    bounds_2K: Array  # of theta. An exponent beyond its bound makes no other law of these x: it stands for infinity
+    ends_2K: Array  # what a parameter is at its bounds: infinite, where the bound stands for that
     free_K: NDArray[np.bool_]  # the others are given, not fitted
 
     @property
     def unit(self) -> float:
         """What a residual of 1 stands for: 1 in log space, the largest y in linear space."""
-        return 1.0 if self.space == "log" else float(self.y_N.max())
+        return 1.0 if self.space == "log" else self.scale
 
     @property
     def df(self) -> int:
@@ -64,85 +68,64 @@ class Problem:
             theta_K[move.parameter] += move.sign * rate * (old_V[move.variable] - new_V[move.variable])
         return theta_K
 
+    def letter(self, k: int) -> tuple[Array, float]:
+        """weight_K and level of parameter k as the law's letter: weight_K theta + level is its logarithm where it is a
+        size. Of A, the size at x = 1 in the unit of y, the exponents that lead there from the pivot have a weight."""
+        weight_K, level = np.eye(len(self.shape.names))[k], 0.0
+        for move in self.shape.moves:
+            if move.parameter == k and move.exponent is None:
+                level += move.sign * self.pivot_V[move.variable]
+            elif move.parameter == k:
+                weight_K[move.exponent] += move.sign * self.pivot_V[move.variable]
+        if self.shape.logs[k]:
+            level += self.shape.units[k] * math.log(self.scale)
+            if self.shape.unit_falls and self.shape.unit_falls[0] == k:
+                weight_K[self.shape.unit_falls[1]] -= math.log(self.scale)
+        return weight_K, float(level)
+
+    def in_its_unit(self, k: int, value: Array | float) -> Any:
+        """Parameter k from what `letter` makes of theta."""
+        with np.errstate(over="ignore"):
+            return np.exp(value) if self.shape.logs[k] else value * self.scale ** self.shape.units[k]
+
     def residual(self, theta_SK: Array, _: Index | None = None) -> tuple[Array, Array]:
         return self.residual_of(*with_slopes(self.shape.value, theta_SK, (self.z_VN - self.pivot_V[:, None])[None]))
 
     def residual_of(self, f_SN: Array, J_SNK: Array, y_SN: Array | None = None) -> tuple[Array, Array]:
-        """Residuals and slopes of a law's values and their slopes; y_SN: of other data than the problem's."""
+        """Residuals and slopes of a law's values and their slopes; y_SN: of other data than the problem's, over the
+        same scale."""
         y_SN = self.y_N if y_SN is None else y_SN
         if self.space == "log":
             return np.log(f_SN) - np.log(y_SN), J_SNK / f_SN[:, :, None]
-        return (f_SN - y_SN) / self.unit, J_SNK / self.unit
+        return f_SN - y_SN, J_SNK
 
     def law(self, theta_K: Array, z_VM: Array) -> Array:
-        """The law at log x."""
+        """The law at log x, in the unit of y."""
         z_VM = z_VM - self.pivot_V[:, None]
-        return np.broadcast_to(self.shape.value(theta_K, z_VM), z_VM.shape[1:])
+        return np.broadcast_to(self.shape.value(theta_K, z_VM), z_VM.shape[1:]) * self.scale
 
     def natural(self, theta_K: Array) -> Array:
         """theta as the letters of the law: sizes themselves, those at x = 1."""
-        theta_K = self.shift(theta_K, self.pivot_V, np.zeros_like(self.pivot_V))
-        with np.errstate(over="ignore"):
-            return np.where(self.shape.logs, np.exp(theta_K), theta_K)
+        letters = [self.letter(k) for k in range(len(theta_K))]
+        return np.array([self.in_its_unit(k, w_K @ theta_K + level) for k, (w_K, level) in enumerate(letters)])
 
-    def allowance(self, theta_K: Array) -> tuple[float, float]:
-        """The least cost, and by how much a profile may exceed it (a little rounding in both)."""
+    def allowance(self, theta_K: Array, factor: float) -> tuple[float, float]:
+        """The least cost, and `factor` times as much, by which a profile may exceed it (a little rounding in both)."""
         r_1N, _ = self.residual(theta_K[None])
-        least = float(np.sum(r_1N**2)) + (1e-15 * self.y_N.size) ** 2
-        return least, least * float(stdtrit(self.df, (1 + self.confidence) / 2)) ** 2 / self.df
+        least = float(np.sum(huber(r_1N, self.delta))) + (1e-15 * self.y_N.size) ** 2
+        return least, least * factor
 
 
-def intervals(problem: Problem, theta_K: Array) -> dict[str, tuple[float, float]]:
-    """Profile-likelihood interval of every parameter that is fitted, all ends in one batch: searches 0..W-1 down,
-    W..2W-1 up. theta_K: of the least sum of squares."""
-    shape, fitted = problem.shape, np.flatnonzero(problem.free_K)
-    W, K = len(fitted), len(theta_K)
-    which_S, up_S, S = np.tile(fitted, 2), np.repeat([False, True], W), np.arange(2 * W)
-    pivot_SV = np.array([_pivot(problem, k, up) for k, up in zip(which_S, up_S, strict=True)])
-    theta_SK = np.array([problem.shift(theta_K, problem.pivot_V, pivot_V) for pivot_V in pivot_SV])
-    sizes = zip(theta_SK, pivot_SV, which_S, strict=True)
-    step_S = np.array([_step(problem, *search) for search in sizes]) * np.where(up_S, 1, -1)
-    free_SK = np.tile(problem.free_K, (2 * W, 1))
-    free_SK[S, which_S] = False
-    least, more = problem.allowance(theta_K)
-    of_size = {move.parameter: move for move in shape.moves if move.exponent is not None}
-
-    def height(t_R: Array, live: Index) -> Array:
-        def residual(theta_RK: Array, which: Index) -> tuple[Array, Array]:
-            z_RVN = problem.z_VN - pivot_SV[live[which]][:, :, None]
-            return problem.residual_of(*with_slopes(shape.value, theta_RK, z_RVN))
-
-        start_RK, which_R, R = theta_SK[live], which_S[live], np.arange(len(live))
-        for (
-            k,
-            move,
-        ) in of_size.items():  # as A moves, alpha moves with it, so that A x^alpha keeps its size at the pivot
-            if (pivot := problem.pivot_V[move.variable]) and problem.free_K[move.exponent]:
-                start_RK[:, move.exponent] += np.where(which_R == k, move.sign * (t_R - start_RK[:, k]) / pivot, 0.0)
-        start_RK[R, which_R] = t_R
-        valley = descend(residual, start_RK, _unbounded(problem.bounds_2K, shape), free_SK[live], flat=1e-5, steps=100)
-        f_R = np.sqrt(np.maximum(valley.cost_S - least, 0.0) / more) - 1
-        theta_SK[live[f_R <= 0]] = valley.theta_SK[f_R <= 0]  # beyond the end lie valleys that lead nowhere
-        return f_R
-
-    limit_S = _unbounded(problem.bounds_2K, shape)[up_S.astype(int), which_S]
-    ends_2K = np.full((2, K), np.nan)
-    ends_2K[:, fitted] = crossings(height, theta_SK[S, which_S], step_S, limit_S).reshape(2, W)
-    with np.errstate(over="ignore"):
-        ends_2K = np.where(shape.logs, np.exp(ends_2K), ends_2K)
-    return {shape.names[k]: (float(ends_2K[0, k]), float(ends_2K[1, k])) for k in fitted}
-
-
-def band(problem: Problem, theta_K: Array, z_VM: Array) -> Array:
+def band(problem: Problem, theta_K: Array, factor: float, z_VM: Array) -> Array:
     """Ends (2, M) of the interval of the law at each log x: the law's value there takes a size's place among the
     parameters, and its profile is taken like any other's."""
     shape, M, anchor = problem.shape, z_VM.shape[1], problem.shape.anchor
     z_SV1 = np.tile(z_VM.T, (2, 1))[:, :, None]
     theta_SK = np.tile(problem.shift(theta_K, problem.pivot_V, np.zeros_like(problem.pivot_V)), (2 * M, 1))
-    theta_SK[:, anchor] = np.log(np.tile(problem.law(theta_K, z_VM), 2))
+    theta_SK[:, anchor] = np.log(np.tile(problem.law(theta_K, z_VM), 2)) - math.log(problem.scale)
     free_K = problem.free_K.copy()
     free_K[anchor] = False
-    least, more = problem.allowance(theta_K)
+    least, more = problem.allowance(theta_K, factor)
     floors = [k for k, name in enumerate(shape.names) if name in ("L_inf", "E") and problem.free_K[k]]
 
     def residual(theta_RK: Array, which: Index) -> tuple[Array, Array]:
@@ -168,7 +151,7 @@ def band(problem: Problem, theta_K: Array, z_VM: Array) -> Array:
     step_S = np.repeat([-1.0, 1.0], M) * math.sqrt(more)
     with np.errstate(all="ignore"):
         ends_S = crossings(height, theta_SK[:, anchor].copy(), step_S, np.sign(step_S) * np.inf)
-        return np.exp(ends_S).reshape(2, -1)
+        return np.exp(ends_S).reshape(2, -1) * problem.scale
 
 
 def _deepest(
@@ -176,12 +159,15 @@ def _deepest(
 ) -> tuple[Array, Array]:
     """theta and cost below each start; where that is not enough, below starts with the law's exponents theta_K made
     steeper, too: a law that bends at one point alone lies in a valley of its own."""
-    bounds_2K = _unbounded(problem.bounds_2K, problem.shape)
+    bounds_2K = unbounded(problem.bounds_2K, problem.shape)
+    stand_2K = np.isinf(problem.ends_2K) & np.isfinite(bounds_2K)  # between the data steeper laws do differ
+    bounds_2K = np.where(stand_2K, STEEPEST * bounds_2K, bounds_2K)
     bends = [k for move in problem.shape.moves if (k := move.exponent) is not None and problem.free_K[k]]
 
     def down(begin_RK: Array, which: Index) -> tuple[Array, Array]:
         its: Residual = lambda theta_RK, R: residual(theta_RK, which[R])  # noqa: E731
-        valley = descend(its, begin_RK, bounds_2K, np.tile(free_K, (len(which), 1)), flat=1e-5, steps=50)
+        free_RK = np.tile(free_K, (len(which), 1))
+        valley = descend(its, begin_RK, bounds_2K, free_RK, delta=problem.delta, flat=1e-5, steps=50)
         return valley.theta_SK, valley.cost_S
 
     found_RK, cost_R = down(start_RK, live)
@@ -197,32 +183,9 @@ def _deepest(
     return found_RK, cost_R
 
 
-def _unbounded(bounds_2K: Array, shape: Form) -> Array:
+def unbounded(bounds_2K: Array, shape: Form) -> Array:
     """Bounds without those of parameters whose meaning a pivot changes."""
     bounds_2K = bounds_2K.copy()
     for move in shape.moves:
         bounds_2K[:, move.parameter] = -np.inf, np.inf
     return bounds_2K
-
-
-def _pivot(problem: Problem, k: int, up: bool) -> Array:
-    """The pivot at which the search for an end of parameter k goes furthest without overflow: alpha, on its way to
-    infinity, that of the largest x, and to minus infinity of the smallest; A is by its meaning the size at x = 1."""
-    pivot_V = problem.pivot_V.copy()
-    for move in problem.shape.moves:
-        if k == move.parameter:
-            pivot_V[move.variable] = 0.0
-        elif k == move.exponent:
-            z_N = problem.z_VN[move.variable]
-            pivot_V[move.variable] = z_N.max() if up == (move.sign < 0) else z_N.min()
-    return pivot_V
-
-
-def _step(problem: Problem, theta_K: Array, pivot_V: Array, k: int) -> float:
-    """First step of a search: parameter k's standard error, as far as the curvature gives one."""
-    z_1VN = (problem.z_VN - pivot_V[:, None])[None]
-    r_1N, J_1NK = problem.residual_of(*with_slopes(problem.shape.value, theta_K[None], z_1VN))
-    variance = float(np.sum(r_1N**2)) / problem.df
-    J_NK = np.where(problem.free_K, J_1NK[0], 0.0)
-    covariance_KK = variance * np.linalg.pinv(J_NK.T @ J_NK)
-    return max(math.sqrt(max(covariance_KK[k, k], 0.0)), 1e-12 + 1e-9 * abs(theta_K[k]))

@@ -14,9 +14,11 @@ from analysis.forms import FORMS, exp, softplus
 from analysis.likelihood import Problem
 
 FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of the least y
+STEEP = (0.01, 0.03, 0.1, 1.0)  # shares of the steepest exponent
 GAMMAS = (0.2, 0.5, 1.0, 2.0)
 WIDTHS = (0.1, 0.5)
 EXPONENTS = (0.08, 0.16, 0.32, 0.64, 1.28)  # of two variables, of both signs
+FLOOR_SHARES = (0.3, 0.7, 1.0)  # of a model's error that no model is rid of, in the floored law
 SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)  # of y that patches miss at the smallest, in the surface law
 MANY = 200  # data: of more than these the grid of two variables looks at a sample of so many
 
@@ -48,13 +50,25 @@ def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
     if names == FORMS["power"].names:
         return [list(_solve([one_N, z_N], np.log(y_N)))]
     if names == FORMS["shifted"].names:
-        return [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
+        lines = [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
+        return lines + _steep(problem, z_N, y_N)
     top = float(given_K[-1])
     gammas = GAMMAS if "gamma" in names else (1.0,)
     found = []
     for floor, gamma in itertools.product(_floors(problem), gammas):
         line = _solve([one_N, z_N], np.log(y_N - floor) - gamma * np.log(top - y_N))
         found.append([floor, *line, *([gamma] if "gamma" in names else []), top])
+    return found
+
+
+def _steep(problem: Problem, z_N: Array, y_N: Array) -> list[list[float]]:
+    """L_inf and A of least squares of f / y - 1 for given exponents, of which the steepest make corners."""
+    found = []
+    for share, end in itertools.product(STEEP, (z_N.max(), z_N.min())):
+        alpha = share * float(problem.bounds_2K[1, 2]) * (1 if end == z_N.max() else -1)
+        floor, size = _solve([1 / y_N, exp(alpha * (z_N - end)) / y_N], np.ones_like(y_N))
+        floor = float(np.clip(floor, 0.0, 0.999 * y_N.max()))
+        found.append([floor, float(np.log(max(size, 1e-3 * y_N.max()))) - alpha * float(end), alpha])
     return found
 
 
@@ -97,13 +111,18 @@ def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
 
 def _surface(problem: Problem, _: Array) -> list[list[float]]:
     """Planes through log y at the smallest x2, as if some share of it were missed there already; then planes through
-    what the other points miss."""
+    what the other points miss. With a floor in the model's term, from the plane's smallest prediction down."""
     z_VN, log_N = problem.z_VN - problem.pivot_V[:, None], np.log(problem.y_N)
     one_N, least = np.ones_like(log_N), z_VN[1] == z_VN[1].min()
     found = []
     for share in SHARES:
         columns = [one_N, -z_VN[0], -z_VN[2]]
         plane = _solve([column[least] for column in columns], log_N[least] - np.log1p(share))
-        miss_N = np.maximum(np.expm1(log_N - sum(k * column for k, column in zip(plane, columns, strict=True))), 1e-3)
-        found.append([*plane, *_solve([one_N, z_VN[1], -z_VN[0], -z_VN[2]], np.log(miss_N))])
+        rest_N = log_N - sum(k * column for k, column in zip(plane, columns, strict=True))
+        miss = _solve([one_N, z_VN[1], -z_VN[0], -z_VN[2]], np.log(np.maximum(np.expm1(rest_N), 1e-3)))
+        if "M" not in problem.shape.names:
+            found.append([*plane, *miss])
+            continue
+        for floor, a in itertools.product(FLOOR_SHARES, EXPONENTS[2:]):
+            found.append([plane[0] + np.log(floor) - np.log(2), 0.0, a, plane[2], *miss])
     return found

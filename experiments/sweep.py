@@ -34,6 +34,7 @@ from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
 from scaling.stopping import as_ctrl_c
+from scaling.token_limit import check_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,6 +116,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.print_recipe:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
+    for run in runs:
+        check_tokens(run)  # else the sweep would find it out at that run, and a dry run or a plan never
     if args.dry_run:
         for run in settled(runs, results, read=False).values():
             folder = folder_of(run, results)

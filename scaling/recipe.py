@@ -183,6 +183,12 @@ class Recipe:
     lr_batch: int = _says(
         "lr is meant for batches of so many images and scaled to batch; 0: lr as it is", 0, later=True
     )
+    min_lr: float = _says(
+        "learning rate that cosine and poly end at, as timm's --min-lr: lr_batch does not scale it, layer_decay does "
+        "[1/step]",
+        0.0,
+        later=True,
+    )
     layer_decay: float = _says(
         "learning rate of a block over that of the block after it (arXiv 2106.08254), embedding first, head last [1]",
         1.0,
@@ -191,7 +197,7 @@ class Recipe:
     weight_decay: float = _says("weight decay of AdamW [1]; not on biases, norms, positions, tokens, A, D, dt", 0.05)
     beta1: float = _says("AdamW: decay of the mean of gradients [1]", 0.9)
     beta2: float = _says("AdamW: decay of the mean of squared gradients [1]", 0.999)
-    warmup_epochs: float = _says("linear warm-up of the learning rate [epochs], then down to zero by schedule", 1.0)
+    warmup_epochs: float = _says("linear warm-up of the learning rate [epochs], then down to min_lr by schedule", 1.0)
     warmup_steps: int = _says("linear warm-up [steps], instead of warmup_epochs; 0: that says", 0, later=True)
     schedule: str = _says(
         "of the learning rate after warm-up: cosine (arXiv 1608.03983), poly, whose power is 1: a straight line, or "
@@ -335,8 +341,12 @@ class Recipe:
 
     def _check_later(self) -> None:
         """The fields that came after the first release."""
-        for name in ("mixup", "cutmix", "lr_batch", "extend"):
+        for name in ("mixup", "cutmix", "lr_batch", "extend", "min_lr"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "must be 0 or more")
+        rule = f"is above the peak learning rate, {self.peak_lr:g}: the schedule would rise; set --min-lr, 0 for none"
+        _check(self.min_lr <= self.peak_lr, "min_lr", self.min_lr, rule)
+        rule = "is where cosine and poly end; steps has its milestones"
+        _check(not (self.min_lr and self.schedule == "steps"), "min_lr", self.min_lr, rule)
         _check(1 <= self.repeats <= 16, "repeats", self.repeats, "must be from 1 to 16")
         _check(0 <= self.erasing <= 1, "erasing", self.erasing, "must be in [0, 1]")
         _check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "must be above 0 and at most 1")

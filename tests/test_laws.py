@@ -118,13 +118,13 @@ def test_published_dense_panels_do_not_identify_a_floor():
 
 @pytest.mark.parametrize("name", ["table1_imagenet_patch", "table4_model_and_patch"])
 def test_the_shifted_law_of_patches_16_to_2_says_patch_1_of_the_published_tables(name):
-    """No classification row of Tables 1 and 4 is missed by more than 0.25 points of top-1."""
+    """No classification row of Tables 1 and 4 is missed by more than 0.3 points of top-1."""
     rows = load_published(name).dropna(subset=["p1"])
     for row in rows.to_dict("records"):
         error = 100 - np.array([row[f"p{patch}"] for patch in (16, 8, 4, 2)])
         law = fit([16, 8, 4, 2], error, "shifted")
         assert law.converged
-        assert law.predict(1)[0] == pytest.approx(100 - row["p1"], abs=0.25), row
+        assert law.predict(1)[0] == pytest.approx(100 - row["p1"], abs=0.3), row
 
 
 def test_no_optimiser_gets_below_the_fit():
@@ -261,18 +261,10 @@ def test_hubers_loss_lets_a_wild_point_be():
     squares, huber = (fit(np.geomspace(1, 128, 8), loss, "power", loss=kind) for kind in ("squares", "huber"))
     assert abs(huber.parameters["alpha"] - 0.4) < abs(squares.parameters["alpha"] - 0.4) / 10
     assert huber.converged
-    assert huber.parameters["alpha"] != squares.parameters["alpha"]
-    assert huber.intervals == squares.intervals
     assert huber.loss == pytest.approx(HUBER_DELTA * (np.abs(huber.residuals).sum() - HUBER_DELTA / 2), rel=0.01)
-
-
-def test_a_huber_estimate_outside_its_interval_is_told():
-    """Six points on a line and a wild one: least squares, and its interval, follow the wild one."""
-    x = np.geomspace(1, 64, 7)
-    loss = 0.5 * x**0.4 * np.exp(1e-4 * np.array([1, -1, 1, -1, 1, -1, 1]))
-    loss[-1] *= 3
-    law = fit(x, loss, "power", confidence=0.5)
-    assert "(Huber: outside)" in law.intervals_text()
+    assert math.isnan(huber.aicc)
+    low, high = huber.intervals["alpha"]
+    assert low <= huber.parameters["alpha"] <= high
 
 
 def test_as_many_points_as_parameters_give_a_law_without_intervals():

@@ -15,7 +15,9 @@ def bands(monkeypatch) -> list[np.ndarray]:
     """The places of the bands that are searched for."""
     asked: list[np.ndarray] = []
     search = laws.band
-    monkeypatch.setattr(laws, "band", lambda problem, theta, z: (asked.append(z), search(problem, theta, z))[1])
+    monkeypatch.setattr(
+        laws, "band", lambda problem, theta, rise, z: (asked.append(z), search(problem, theta, rise, z))[1]
+    )
     laws._law.cache_clear()
     return asked
 
@@ -37,9 +39,9 @@ def test_other_points_options_and_known_parameters_have_laws_of_their_own():
         fit(PATCH, LOSS * 1.01, "shifted"),
         fit(PATCH * 2, LOSS, "shifted"),
         fit(PATCH, LOSS, "power"),
-        fit(PATCH, LOSS, "shifted", loss="squares"),
+        fit(PATCH, LOSS, "shifted", loss="huber"),
         fit(PATCH, LOSS, "shifted", space="linear"),
-        fit(PATCH, LOSS, "shifted", delta=1.0),
+        fit(PATCH, LOSS, "shifted", loss="huber", delta=1.0),
         fit(PATCH, LOSS, "shifted", confidence=0.5),
         fit(PATCH, LOSS, "shifted", given={"L_inf": 0.5}),
     ]

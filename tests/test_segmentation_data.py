@@ -88,10 +88,10 @@ def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less
 @pytest.mark.parametrize(
     ("unlabelled", "classes", "value", "known"),
     [
-        (0, 4, 5, "4 classes are 1 to 4, 0 is no class"),
-        (11, 11, 12, "11 classes are 0 to 10, 11 is no class"),
+        (0, 4, 5, "4 classes are 1 to 4, 0 and 255 are no class"),
+        (11, 11, 12, "11 classes are 0 to 10, 11 and 255 are no class"),
         (255, 4, 4, "4 classes are 0 to 3, 255 is no class"),
-        (1, 4, 5, "4 classes are 0 and 2 to 4, 1 is no class"),
+        (1, 4, 5, "4 classes are 0 and 2 to 4, 1 and 255 are no class"),
         (255, 2, 256, "2 classes are 0 to 1"),  # 256 is no 0
         (0, 2, -1, "2 classes are 1 to 2"),
         (0, 2, 65535, "2 classes are 1 to 2"),

@@ -55,7 +55,7 @@ def slow_optimum(N, D, loss, starts: int = 12) -> float:
 @pytest.mark.parametrize(("seed", "wild"), [(0, 0), (1, 0), (2, 5)])
 def test_the_optimum_is_that_of_many_slow_descents(seed, wild):
     N, D, loss = runs(seed, wild=wild)
-    law = fit2(N, D, loss)
+    law = fit2(N, D, loss, loss="huber")
     assert law.converged
     assert law.loss <= slow_optimum(N, D, loss) * (1 + 1e-6)
     assert law.loss == pytest.approx(
@@ -108,8 +108,8 @@ def test_a_variable_that_does_nothing_has_no_exponent():
     rng = np.random.default_rng(4)
     law = fit2(N, D, (1.5 + 400 * N**-0.35) * np.exp(0.01 * rng.normal(size=40)))
     assert not law.identified["b"]
-    assert " b in [" in law.summary()
-    assert ", not identified" in law.summary()
+    assert "b from " in law.summary()
+    assert ", no upper end, not identified" in law.summary()
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,13 @@ def laws() -> Table:
     loss = (0.4 + 0.3 * PATCH**0.6) * np.exp(0.01 * rng.normal(size=5))
     sizes, patches = (grid.ravel() for grid in np.meshgrid(1e6 * 4.0 ** np.arange(5), PATCH))
     grid_loss = joint(sizes, patches, 0.5, 120.0, 0.35, 0.03, 0.9) * np.exp(0.003 * rng.normal(size=25))
-    law = fit(PATCH, loss, "shifted", loss="squares")
+    law = fit(PATCH, loss, "shifted")
     per_draw = DRAWS / PEER_DRAWS
     rows: dict[str, tuple[Callable[[], Any], Callable[[], Any], float]] = {
-        "shifted law, squares": (lambda: fit(PATCH, loss, "shifted", loss="squares"), lambda: _peer(loss), 1),
-        "shifted law, Huber": (lambda: fit(PATCH, loss, "shifted"), lambda: _peer(loss, "huber"), 1),
-        "with its intervals": (lambda: fit(PATCH, loss, "shifted").intervals, lambda: _peer(loss, "huber"), 1),
-        "joint law, 25 points": (lambda: fit2(sizes, patches, grid_loss, "joint", loss="squares"), _none, 1),
+        "shifted law, squares": (lambda: fit(PATCH, loss, "shifted"), lambda: _peer(loss), 1),
+        "shifted law, Huber": (lambda: fit(PATCH, loss, "shifted", loss="huber"), lambda: _peer(loss, "huber"), 1),
+        "with its intervals": (lambda: fit(PATCH, loss, "shifted").intervals, lambda: _peer(loss), 1),
+        "joint law, 25 points": (lambda: fit2(sizes, patches, grid_loss, "joint"), _none, 1),
         f"{DRAWS:,} refits": (lambda: bootstrap(law, draws=DRAWS), lambda: _refits(law), per_draw),
     }
     table = Table("laws", "ours [ms]", "scipy [ms]", "scipy / ours", title="fitting laws, one thread, in turn")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from scaling.data.annotations import Annotation, annotations, in_image, whole
+from scaling.data.annotations import Annotation, annotations, in_image, once, whole
 from scaling.data.decoding import examined, how_it_lies, mark, said_of, upright
 from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, find_root
@@ -43,6 +43,7 @@ class ImageFiles:
     sizes: tuple[tuple[int, int], ...]
     folder: Path  # of the images
     about: bytes  # digest of the file: the objects and the sizes
+    width = 0
 
     @property
     def key(self) -> str:
@@ -108,11 +109,19 @@ class CocoFile:
         return replace(self, images=tuple(self.images[i] for i in indices))
 
     def with_objects(self) -> "CocoFile":
-        """The images that have an object to learn: crowds are none. Raises BadInput where no image has."""
+        """The images that have an object to learn or to find: crowds are none. Raises BadInput where no image has."""
         kept = [i for i, image in enumerate(self.images) if not all(a.crowd for a in image.annotations)]
         if not kept:
-            raise BadInput(f"{self.file} has no object in any of its {len(self)} images: there is nothing to learn")
+            purpose = "learn" if self.split == "train" else "find"
+            raise BadInput(f"{self.file} has no object in any of its {len(self)} images: there is nothing to {purpose}")
         return self.take(kept)
+
+    def without(self) -> tuple[str, ...]:
+        """A line on the categories that no object is of, where there are any."""
+        there = {a.label for image in self.images for a in image.annotations if not a.crowd}
+        names = [name for label, (_, name) in enumerate(self.categories) if label not in there]
+        what = f"{len(names)} of {len(self.categories)} classes have no object in the {self.split} images"
+        return (f"{what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}",) if names else ()
 
     def files(self) -> ImageFiles:
         """The images' files."""
@@ -129,21 +138,21 @@ def read_coco(root: Path, split: str) -> CocoFile:
     file = _find(root, split)
     data, about = _parsed(file)
     categories = sorted((whole(c, "id", f"{file}: category"), str(c.get("name", c["id"]))) for c in data["categories"])
-    _once([number for number, _ in categories], "category", file)
+    once([number for number, _ in categories], "category", file)
     labels = {number: label for label, (number, _) in enumerate(categories)}
     listed = [_image(entry, number, file) for number, entry in enumerate(data["images"])]
     if not listed:
         raise BadInput(f"{file} lists no images")
-    _once([image_id for image_id, _, _ in listed], "image", file)
+    once([image_id for image_id, _, _ in listed], "image", file)
     found, notes = annotations(data["annotations"], file, {i: size for i, _, size in listed}, labels)
     folder = _folder(root, file, [name for _, name, _ in listed])
-    images = tuple(Listed(i, folder / name, size, found[i]) for i, name, size in listed)
+    images = tuple(Listed(i, Path(_in(folder, name)), size, found[i]) for i, name, size in listed)
     there = [any(pair) for pair in stamps([str(image.path) for image in images]).tolist()]
     if missing := [image for image, ok in zip(images, there, strict=True) if not ok]:
         first = missing[0]
         raise BadInput(
             f"{file} lists {len(images)} images, {len(missing)} of which are not there, the first {first.image_id}: "
-            f"{first.path} is expected"
+            f"{first.path} is expected{_looked_in(root, file) if len(missing) == len(images) else ''}"
         )
     return CocoFile(split, file, images, tuple(categories), notes, folder, about)
 
@@ -153,8 +162,10 @@ def used(recipe: Recipe) -> tuple[CocoFile, CocoFile]:
     root = find_root(recipe.data_root)
     train, test = read_coco(root, "train"), read_coco(root, "test")
     agree(train, test, recipe.classes)
+    learned = train.with_objects()
+    test.with_objects()
     if recipe.empty_images == "drop":
-        train = train.with_objects()
+        train = learned
     return train.take(subset(len(train), recipe.train_images, "train-images")), test.take(
         subset(len(test), recipe.test_images, "test-images")
     )
@@ -163,7 +174,7 @@ def used(recipe: Recipe) -> tuple[CocoFile, CocoFile]:
 def _image(entry: dict[str, Any], number: int, file: Path) -> tuple[int, str, tuple[int, int]]:
     """Id, file name and height and width of an image."""
     where = f"{file}: image {entry.get('id', f'number {number}')}"
-    if not isinstance(entry.get("file_name"), str):
+    if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
         raise BadInput(f"{where} has no file_name")
     size = whole(entry, "height", where, least=1), whole(entry, "width", where, least=1)
     return whole(entry, "id", where), entry["file_name"], size
@@ -199,14 +210,30 @@ def _find(root: Path, split: str) -> Path:
     )
 
 
-def _folder(root: Path, file: Path, names: list[str]) -> Path:
-    """Where the images are: in the folder that is called as the file is, or at their names below root."""
+def _folders(root: Path, file: Path) -> tuple[Path, ...]:
+    """Where images may be: in the folder that is called as the file is, or at their names below root."""
     split = file.stem.removeprefix("instances_")
-    folders = (root / split, root / "images" / split, root, root / "images")
-    for folder in folders:
-        if any(os.path.isfile(folder / name) for name in names[:9]):  # also of names that no file can have
+    return (root / split, root / "images" / split, root, root / "images")
+
+
+def _folder(root: Path, file: Path, names: list[str]) -> Path:
+    """Where the images are: the first of these folders that has one of them. A whole path is in none."""
+    some = [name for name in names[:9] if not os.path.isabs(name)]  # also names that no file can have
+    for folder in _folders(root, file):
+        if any(os.path.isfile(_in(folder, name)) for name in some):
             return folder
-    return next((folder for folder in folders if folder.is_dir()), root)
+    return next((folder for folder in _folders(root, file) if folder.is_dir()), root)
+
+
+def _in(folder: Path, name: str) -> str:
+    """An image's path. A name that was written on Windows has backslashes between folders."""
+    path = os.path.join(folder, name)
+    return os.path.join(folder, name.replace("\\", "/")) if "\\" in name and not os.path.isfile(path) else path
+
+
+def _looked_in(root: Path, file: Path) -> str:
+    split, *others = (str(folder) for folder in _folders(root, file))
+    return f"; call the folder of the images {split} (looked in {', '.join(others)} too)"
 
 
 def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
@@ -221,9 +248,3 @@ def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
             raise BadInput(f"{file} has no list of {key}: COCO's lists images, annotations and categories are expected")
     return data, digest(text)
-
-
-def _once(ids: list[int], what: str, file: Path) -> None:
-    if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise BadInput(f"{file} lists {what} {twice} twice")

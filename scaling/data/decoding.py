@@ -97,9 +97,14 @@ def upright(data: bytes) -> Image.Image:
     """The image, RGB. Raises OSError with the reason where there is none, or but a part of one."""
     with _opened(data) as image:
         image.load()
-        turn = TURNS.get(_orientation(image))
-        pixels = (_eight_bits(image) if image.mode in ("I", "F", *DEEP) else image).convert("RGB")
-        return pixels if turn is None else pixels.transpose(turn)
+        return as_rgb(image)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A loaded image, upright and of 8 bits. Raises OSError for values that do not say what white is."""
+    turn = TURNS.get(_orientation(image))
+    pixels = (_eight_bits(image) if image.mode in ("I", "F", *DEEP) else image).convert("RGB")
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def class_numbers(data: bytes) -> np.ndarray:

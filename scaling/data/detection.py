@@ -92,8 +92,9 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     test_set = _read(test, r, TEST, theirs_seen)
     held = _read(train.take(out.tolist()), r, TEST, ours_seen.take(out)) if r.val_split else None
     names = tuple(name for _, name in train.categories)
-    lines = (*noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
-    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))), lines, held)
+    content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
+    lines = (*train.without(), *noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
+    return Sets(train_set, test_set, names, content, lines, held)
 
 
 def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> ObjectSet:

@@ -3,9 +3,7 @@
 Nothing that is read is ever executed.
 """
 
-import contextlib
 import copy
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +17,9 @@ from PIL import Image
 from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
 from scaling.data.decoding import examined, mark, said_of, upright
 from scaling.data.file_index import Facts, Seen, digest
+from scaling.data.hub_sets import open_hub
 from scaling.data.order import subset
-from scaling.data.shards import open_shards
+from scaling.data.shard_list import open_shards
 from scaling.first_line import first_line
 from scaling.recipe import BadInput, Recipe
 
@@ -55,16 +54,19 @@ class Files:
     forked workers.
     """
 
-    about = b""
+    about, width = b"", 0
 
-    def __init__(self, data_root: str, split: str, kind: str = "") -> None:
+    def __init__(self, data_root: str, split: str, kind: str = "", like: "Files | None" = None) -> None:
+        """like: the training images, of which these are to have the classes."""
         self.split = split
-        self._fresh = _open(kind, data_root, split)
+        known: list[str] = like.names if like else []
+        self._fresh = _open(kind, data_root, split, tuple(known))
         names = getattr(self._fresh, "class_to_idx", {})
-        self.names = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+        self.names: list[str] = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
         self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
         self.hints: list[str] = getattr(self._fresh, "hints", [])
         self.lines: list[str] = [*getattr(self._fresh, "lines", []), *self.hints]
+        self.column = getattr(self._fresh, "column", "")  # of a HF data set that has the labels
         self._shared = kind.startswith("hfds/")  # the others hold nothing open: no lock, no copy
         self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
         self.key = f"{kind} {data_root if self._shared else find_root(data_root)} {split}"
@@ -137,8 +139,10 @@ class Files:
 def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndarray]]:
     """The training and the test files of a recipe, and which of them it takes. Raises BadInput."""
     kind = recipe.data if "/" in recipe.data else ""
-    train, test = Files(recipe.data_root, "train", kind), Files(recipe.data_root, "test", kind)
+    train = Files(recipe.data_root, "train", kind)
+    test = Files(recipe.data_root, "test", kind, like=train)
     agree(train, test, recipe.classes)
+    train.lines += unlearned(train, recipe.classes)
     return (train, subset(len(train), recipe.train_images, "train-images")), (
         test,
         subset(len(test), recipe.test_images, "test-images"),
@@ -162,14 +166,31 @@ def agree(train: Files, test: Files, classes: int) -> None:
             f"{hints}"
         )
     if train.names and len(train.names) != classes:
-        there = len(train.names)
-        raise BadInput(f"the data has {there} classes, the recipe {classes}; set --classes {there}{hints}")
+        n = len(train.names)
+        raise BadInput(f"the data has {n} classes, the recipe {classes}; set --classes {n}{hints}")
     for files in (train, test):
         if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
-            raise BadInput(
-                f"{files.split} has a label {strange.max()}, the recipe {classes} classes (0 to {classes - 1}); "
-                "set --classes"
+            column = f" in column {files.column}" if files.column else ""
+            from_one = files.labels.min() == 1 and files.labels.max() == classes
+            hint = (
+                f"they begin at 1: number them from 0, or set --classes {classes + 1}" if from_one else "set --classes"
             )
+            known = f"the recipe {classes} classes (0 to {classes - 1})"
+            raise BadInput(f"{files.split} has a label {strange.max()}{column}, {known}; {hint}")
+
+
+def unlearned(train: Files, classes: int) -> list[str]:
+    """A line where not all classes have training images. Raises BadInput where but one has."""
+    if train.labels is None or not len(train.labels):
+        return []
+    there = np.unique(train.labels).tolist()
+    missing = [f"{k} ({train.names[k]})" if train.names else str(k) for k in range(classes) if k not in set(there)]
+    if len(there) == 1 < classes:
+        raise BadInput(
+            f"all {len(train.labels)} training images are of class {there[0]}: there is nothing to tell apart"
+        )
+    some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    return [f"{len(missing)} of {classes} classes have no training image: {some}"] if missing else []
 
 
 def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:
@@ -208,10 +229,10 @@ def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str
     return good
 
 
-def _open(kind: str, data_root: str, split: str) -> Any:
+def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:
     """A reader as timm's: reader[i] gives an open file and its label."""
     if kind.startswith("hfds/"):
-        return _hfds(kind, data_root, split)
+        return open_hub(kind, data_root, SPLITS[split], names)
     root = find_root(data_root)
     return open_shards(kind, root, SPLITS[split]) if kind else _folder_or_tar(root, split)
 
@@ -237,19 +258,3 @@ def _folder_or_tar(root: Path, split: str) -> Any:
         "; ".join(passed)
         or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected"
     )
-
-
-def _hfds(kind: str, data_root: str, split: str) -> Any:
-    try:
-        from timm.data.readers.reader_hfds import ReaderHfds
-    except ImportError as e:
-        raise BadInput(f"{kind} needs the package datasets: pip install '.[hub]'") from e
-    name = kind.removeprefix("hfds/")
-    reasons = []
-    for candidate in SPLITS[split]:
-        with contextlib.redirect_stdout(io.StringIO()):
-            try:
-                return ReaderHfds(name, root=data_root or None, split=candidate, trust_remote_code=False)
-            except Exception as e:
-                reasons.append(f"{candidate}: {first_line(e, 120)}")
-    raise BadInput(f"{kind} has no {split} images ({'; '.join(reasons)})")

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from scaling.costs_conditions import workers_for
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
+from scaling.data.class_names import distinct
 from scaling.data.file_index import Say
 from scaling.data.order import Stream, steps_per_epoch
 from scaling.data.sets import ImageSet, Sets, batches, deal
@@ -41,7 +42,7 @@ class Images(L.LightningDataModule):
         self.train_set: ImageSet
         self.test_set: ImageSet
         self.held_out: ImageSet | None = None  # training images that are evaluated on the way, and not trained on
-        self.names: tuple[str, ...] = ()  # of the classes, where the data has any
+        self.names: tuple[str, ...] = ()  # of the classes, where the data has any; no two are alike
 
     def prepare(self, say: Say | None = None) -> None:
         """Open, check and where it fits decode the data; everything that can be wrong with it is found here. say: is
@@ -54,7 +55,9 @@ class Images(L.LightningDataModule):
                 f"the files in {recipe.data_root} are others ({digest}) than those that this run is named by "
                 f"({recipe.data_digest}): begin it anew by its recipe's name, or mend them"
             )
-        self.names = tuple(name.strip() for name in self.recipe.class_names.split(",") if name.strip()) or names
+        own = [name for name in self.recipe.class_names.split(",") if name.strip()]
+        self.names, renamed = distinct(own or names)
+        self.lines = (*self.lines, *renamed)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
         if self.held_out is not None:
             held, n = len(self.held_out), len(self.train_set) + len(self.held_out)

@@ -36,7 +36,7 @@ class SceneFiles:
     unlabelled: int  # the value of pixels without a class; values above it count one less
     folder: Path = Path()  # of the images
     lines: tuple[str, ...] = ()  # what there is to say of them
-    about = b""
+    about, width = b"", 32  # a bit for each of the values of a byte
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -84,13 +84,15 @@ class SceneFiles:
         except OSError as e:
             return Facts(digest(image_bytes, label_bytes), header.size, str(e))
         self._check_size(i, header.size, label_HW, image_bytes)
-        return Facts(digest(image_bytes, label_bytes, *mark(header.note)), header.size, note=header.note)
+        has = np.array(Image.fromarray(label_HW).histogram()) > 0
+        content = digest(image_bytes, label_bytes, *mark(header.note))
+        return Facts(content, header.size, note=header.note, present=np.packbits(has).tobytes())
 
     def label(self, i: int) -> np.ndarray:
         """The label (H, W) of the i-th image alone. Raises as load."""
-        label = self.pairs[i][1]
-        with said_of(lambda: label):
-            return self._label(i, label.read_bytes())
+        path = self.pairs[i][1]
+        with said_of(lambda: path):
+            return self._label(i, path.read_bytes())
 
     def _label(self, i: int, data: bytes) -> np.ndarray:
         path = self.pairs[i][1]
@@ -111,21 +113,25 @@ class SceneFiles:
 
 
 def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) -> np.ndarray:
-    """A label file's values as classes 0 … classes - 1 and UNLABELLED, uint8. Raises BadInput for other values."""
+    """A label file's values as classes 0 … classes - 1 and UNLABELLED, uint8. Where 255 is no class it is the value of
+    pixels without one too, as in mmsegmentation. Raises BadInput for other values."""
     if value_HW.dtype == bool:
         value_HW = value_HW.astype(np.uint8)
     highest = classes if unlabelled <= classes else classes - 1  # of the values that mean a class, or nothing
-    strange = ((value_HW > highest) | (value_HW < 0)) & (value_HW != unlabelled)
+    nothing = [unlabelled, *([UNLABELLED] if highest < UNLABELLED != unlabelled else [])]
+    without = value_HW == unlabelled
+    if UNLABELLED in nothing:
+        without |= value_HW == UNLABELLED
+    strange = ((value_HW > highest) | (value_HW < 0)) & ~without
     if strange.any():
         values = np.unique(value_HW[strange])
         some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
         ranges = [(0, min(unlabelled, classes) - 1), (unlabelled + 1, highest)]
         known = " and ".join(f"{low} to {high}" if low < high else f"{low}" for low, high in ranges if low <= high)
+        none = f"{' and '.join(map(str, nothing))} {'are' if len(nothing) > 1 else 'is'} no class"
         raise BadInput(
-            f"label {path} has the value {some}; {classes} classes are {known}, {unlabelled} is no class: "
-            "set --classes or --unlabelled"
+            f"label {path} has the value {some}; {classes} classes are {known}, {none}: set --classes or --unlabelled"
         )
-    without = value_HW == unlabelled
     class_HW = (value_HW - (value_HW > unlabelled)).astype(np.uint8)
     class_HW[without] = UNLABELLED
     return class_HW

@@ -21,6 +21,7 @@ from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, read_all, without_bad
 from scaling.data.held_out import parted
+from scaling.data.label_classes import check_classes
 from scaling.data.name_list import names_beside
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
@@ -82,14 +83,16 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
+    classes = check_classes(ours, theirs, r, names)
     kept, out = parted(train.file_names, of_train, r.val_split)
     train_set, test_set = (
         _read(train, r, of_train[kept], r.augment, ours.take(kept)),
         _read(test, r, of_test, TEST, theirs),
     )
     held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
-    lines = (*train.lines, *test.lines, *noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
-    return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), lines, held)
+    content = fingerprint(((train, ours), (test, theirs)))
+    noticed = (*noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    return Sets(train_set, test_set, names, content, (*train.lines, *test.lines, *classes, *noticed), held)
 
 
 def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> SceneSet:
