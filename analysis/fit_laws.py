@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         forms = _forms(args.form)
-        results = Path(args.results or RESULTS)
-        out = Path(args.out) if args.out else results.with_suffix("") / "analysis"
+        results = Path(args.results or RESULTS).expanduser()
+        out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         frame = _load(results, optional=args.published and args.results is None)
         if frame is not None and not args.published:
             _check(frame, args.mixed)

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from analysis.output import until_closed
 from experiments import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
-from experiments.wrong_options import in_one_line
+from experiments.wrong_options import check_once, in_one_line
 from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.recipe_identity import bare
@@ -60,6 +61,16 @@ def recipes() -> dict[str, Function]:
 
 class Parser(ArgumentParser):
     """jsonargparse's, with errors of one line."""
+
+    def parse_args(self, args: list[str], **more: Any) -> Namespace:  # type: ignore[override]
+        for word, after in pairwise([*args, ""]):
+            if word == "--config" or word.startswith("--config="):
+                check_once(word.partition("=")[2] or after)
+        found = super().parse_args(args, **more)
+        for name in ("results", "weights"):  # no shell expands --results=~/here
+            if found.get(name):
+                found[name] = os.path.expanduser(found[name])
+        return found
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
         raise BadInput(

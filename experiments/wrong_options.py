@@ -3,6 +3,11 @@
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from scaling.recipe import BadInput
 
 RESUMING = (
     "resume",
@@ -29,9 +34,26 @@ def in_one_line(message: str, names: Iterable[str]) -> str:
         return _no_value(*found.groups())
     if found := re.search(r"argument --(\S+?)/\S+: invalid \S*bool\S* value: (.*)", text):
         return f"--{found[1]} {found[2]} is neither true nor false"
+    if text.startswith("Unexpected config:"):
+        return "the file of --config is empty, or holds something else than lines `option: value`"
     if text.endswith("arguments are required: recipe"):
         return "no recipe is named: name one, such as shapes.deit_nano, or in --config's file, in a line `recipe: NAME`"
     return text
+
+
+def check_once(file: str) -> None:
+    """Raise BadInput where a YAML file says an option twice: YAML would take the last, without a word. What else is
+    wrong with the file is for the parser to say."""
+    try:
+        held = yaml.compose(Path(file).read_text("utf-8-sig"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    lines: dict[str, int] = {}
+    for key, _ in held.value if isinstance(held, yaml.MappingNode) else ():
+        name, line = str(key.value).replace("-", "_"), key.start_mark.line + 1
+        if name in lines:
+            raise BadInput(f"{file} says {key.value} twice, in lines {lines[name]} and {line}: take one of them out")
+        lines[name] = line
 
 
 def _unknown(option: str, names: Iterable[str]) -> str:

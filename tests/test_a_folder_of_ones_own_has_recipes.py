@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import cli, folder, run, sweep
+from experiments import cli, folder, forecast, plan, plan_text, run, sweep
+from scaling import costs
+from scaling.costs_cards import CARDS
 from scaling.data.survey import survey
 from scaling.recipe import BadInput
 from tests.coco_folder import json_path, read_json, write_folder, write_json
@@ -158,6 +160,21 @@ def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
     results = tmp_path / "results"
     subprocess.run([sys.executable, "-c", code, json.dumps(words), str(pets), str(results)], check=True, cwd=ROOT)
     assert not results.exists()
+
+
+def test_a_plan_counts_the_images_that_are_here_and_says_no_hours_where_none_are(pets, tmp_path):
+    words = ["folder.deit_nano", "--patch", "16", "--epochs", "2", "--results", str(tmp_path)]
+    on = forecast.Device(CARDS["a100"])
+    (found,) = forecast.chains(plan.arguments([*words, "--data-root", str(pets)])[0], on)
+    (one,) = found.runs
+    flops = costs.recipe_flops_by_part(one.run).training
+    assert one.epoch_flops == 45 * flops
+    (half,) = forecast.chains(plan.arguments([*words, "--data-root", str(pets), "--val-split", "0.5"])[0], on)
+    kept = len(prepared(half.runs[0].run).train_set)
+    assert half.runs[0].epoch_flops == kept * flops < 45 * flops
+    nowhere = replace(one.run, data_root=str(tmp_path / "nowhere"))
+    said = plan_text.total_line([forecast.forecast(nowhere, on)], on)
+    assert said == "in all: 1 run, whose hours are not known"
 
 
 def test_the_recipes_of_a_folder_build_without_one():

@@ -134,6 +134,31 @@ def test_unreadable_images_that_are_held_out_are_counted_apart(roads, tmp_path):
     assert prepared(recipe).skipped == {"skipped_val": 1.0}
 
 
+def test_a_class_that_is_held_out_altogether_is_named(roads, tmp_path):
+    """Keras #10458 and its likes split without looking at what is left."""
+    train = tmp_path / "pets" / "train"
+    (train / "owl").mkdir()
+    (tmp_path / "pets" / "test" / "owl").mkdir()
+    (tmp_path / "pets" / "test" / "owl" / "0.png").write_bytes(noise("owl"))
+    out = next(n for n in range(99) if is_held_out(f"owl/{n}.png", 0.3))
+    (train / "owl" / f"{out}.png").write_bytes(noise("owl too"))
+    recipe = replace(roads["files"], classes=3)
+    assert "1 of 3 classes have no training image: 2 (owl)" in prepared(recipe).lines
+    assert not any("no training image" in line for line in prepared(replace(recipe, val_split=0.0)).lines)
+    kept = next(n for n in range(99) if not is_held_out(f"owl/{n}.png", 0.3))
+    (train / "owl" / f"{kept}.png").write_bytes(noise("owl three"))
+    assert not any("no training image" in line for line in prepared(recipe).lines)
+
+
+def test_a_class_of_pixels_that_is_held_out_altogether_is_named(roads, tmp_path):
+    recipe = roads["scenes"]
+    out = [n for n in range(12) if is_held_out(f"n{n}.png", 0.3)]
+    for n in range(12):
+        write(tmp_path / "scenes", "train", f"n{n}", blocks(n) if n in out else np.minimum(blocks(n), 2))
+    assert any("1 of 4 classes are in no training label" in line for line in prepared(recipe).lines)
+    assert not any("no training label" in line for line in prepared(replace(recipe, val_split=0.0)).lines)
+
+
 def test_a_run_is_judged_on_the_way_by_what_is_held_out_and_at_the_end_by_the_test_images(trained, tiny):
     recipe = replace(tiny, val_split=0.3, eval_every=1)
     folder = trained(recipe) / recipe.run_id

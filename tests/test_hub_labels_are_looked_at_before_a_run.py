@@ -138,7 +138,7 @@ def test_names_in_a_test_split_are_numbered_as_in_training(hub):
     said = refused(hub(train=split(NAMES, text), test=split(["cat", "owl", "fox"], text)))
     assert said == "train has 3 classes and test 3; only in train: dog; only in test: owl"
     four = hub(train=split([*NAMES, "owl"], text, n=8), test=split(NAMES, text))
-    assert refused(four) == "the data has 4 classes, the recipe 3; set --classes"
+    assert refused(four) == "the data has 4 classes, the recipe 3; set --classes 4"
 
 
 @pytest.mark.parametrize(

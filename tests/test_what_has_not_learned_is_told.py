@@ -14,11 +14,11 @@ from analysis.sweep_tables import print_sweep
 from experiments.console import Console
 from experiments.sweep import with_others
 from scaling import train as training
+from scaling.data.order import few_steps
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 from scaling.train import Settings, train
-from tests.pictures import prepared
 from tests.test_cost_model import record
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
@@ -92,11 +92,13 @@ def test_laws_are_of_all_groups_in_the_folder_that_have_patches_enough(tmp_path)
     assert {group.name for group in own_groups(found)[0]} == {"deit_nano lr 0.001", "deit_nano lr 0.002"}
 
 
-def test_few_steps_an_epoch_are_said_and_enough_are_not(tiny):
-    said = "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more"
-    assert prepared(replace(tiny, train_images=20)).lines == (said,)
-    assert prepared(tiny).lines == ()
-    assert prepared(replace(tiny, train_images=20, steps=500)).lines == ()
+def test_few_steps_an_epoch_are_said_and_enough_are_not(tmp_path, tiny):
+    said = []
+    recipe = replace(tiny, train_images=20, epochs=1)
+    train(recipe, tmp_path, CPU, lambda event: said.append(event.text))
+    assert "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more" in said
+    assert "2 steps an epoch" in few_steps(8, 4)
+    assert few_steps(64, 16) == ""
 
 
 def test_a_note_is_said_once_however_many_runs_have_it(capsys):

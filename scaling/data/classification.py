@@ -130,7 +130,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
         check_rand_augment(r.rand_augment)
     if r.data == "shapes":
         kept, out, tested = shapes_of(r, len(shapes.CLASSES), channels=3)
-        held = _shapes(r, "train", out, TEST) if r.val_split else None
+        held: InMemory | OnDisk | None = _shapes(r, "train", out, TEST) if r.val_split else None
         return Sets(
             _shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST), shapes.CLASSES, held_out=held
         )

@@ -86,7 +86,7 @@ class Seen:
             return self
         bad = {n: self.bad[old] for n, old in enumerate(positions.tolist()) if old in self.bad}
         names = [self.names[n] for n in positions.tolist()]
-        return Seen(names, *(getattr(self, column)[positions] for column in TABLE), bad)
+        return Seen(names=names, bad=bad, **{column: getattr(self, column)[positions] for column in TABLE})
 
     def errors(self) -> list[OSError | None]:
         """An OSError in the place of each file that cannot be used."""

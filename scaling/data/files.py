@@ -17,6 +17,7 @@ from PIL import Image
 from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
 from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, read_header
 from scaling.data.file_index import Facts, Seen, digest
+from scaling.data.held_out import parted
 from scaling.data.hub_sets import open_hub
 from scaling.data.order import subset
 from scaling.data.shard_list import open_shards
@@ -142,11 +143,13 @@ def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndar
     train = Files(recipe.data_root, "train", kind)
     test = Files(recipe.data_root, "test", kind, like=train)
     agree(train, test, recipe.classes)
-    train.lines += unlearned(train, recipe.classes)
-    return (train, subset(len(train), recipe.train_images, "train-images")), (
-        test,
-        subset(len(test), recipe.test_images, "test-images"),
-    )
+    of_train = subset(len(train), recipe.train_images, "train-images")
+    of_test = subset(len(test), recipe.test_images, "test-images")
+    labels = train.labels
+    if labels is not None and len(labels) == len(train):  # those that are trained on
+        labels = labels[of_train[parted(train.file_names, of_train, recipe.val_split)[0]]]
+    train.lines += unlearned(labels, train.names, recipe.classes)
+    return (train, of_train), (test, of_test)
 
 
 def agree(train: Files, test: Files, classes: int) -> None:
@@ -179,16 +182,15 @@ def agree(train: Files, test: Files, classes: int) -> None:
             raise BadInput(f"{files.split} has a label {strange.max()}{column}, {known}; {hint}")
 
 
-def unlearned(train: Files, classes: int) -> list[str]:
-    """A line where not all classes have training images. Raises BadInput where but one has."""
-    if train.labels is None or not len(train.labels):
+def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> list[str]:
+    """A line where not all classes have training images. labels: of these, where they are known; names: of the classes,
+    or nothing. Raises BadInput where but one class has any."""
+    if labels is None or not len(labels):
         return []
-    there = np.unique(train.labels).tolist()
-    missing = [f"{k} ({train.names[k]})" if train.names else str(k) for k in range(classes) if k not in set(there)]
+    there = np.unique(labels).tolist()
+    missing = [f"{k} ({names[k]})" if names else str(k) for k in range(classes) if k not in set(there)]
     if len(there) == 1 < classes:
-        raise BadInput(
-            f"all {len(train.labels)} training images are of class {there[0]}: there is nothing to tell apart"
-        )
+        raise BadInput(f"all {len(labels)} training images are of class {there[0]}: there is nothing to tell apart")
     some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
     return [f"{len(missing)} of {classes} classes have no training image: {some}"] if missing else []
 

@@ -23,7 +23,6 @@ from scaling.data.sets import ImageSet, Sets, batches, deal
 from scaling.machine import usable_cores
 from scaling.recipe import BadInput, Recipe
 
-FEW = 4  # steps an epoch below which it is said that there are few
 OPEN: dict[str, Callable[[Recipe, Path | None, Say | None], Sets]] = {
     "classify": classification.open_sets,
     "segment": segmentation.open_sets,
@@ -60,10 +59,6 @@ class Images(L.LightningDataModule):
         self.names, renamed = distinct(own or names)
         self.lines = (*self.lines, *renamed)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
-        if self.steps_per_epoch < FEW and not recipe.steps:
-            n, batch = len(self.train_set), recipe.batch
-            steps = f"{self.steps_per_epoch} step" + ("s" if self.steps_per_epoch > 1 else "")
-            self.lines += (f"{n} training images are {steps} an epoch at batch {batch}: a smaller --batch makes more",)
         if self.held_out is not None:
             held, n = len(self.held_out), len(self.train_set) + len(self.held_out)
             self.lines += (f"val_split {recipe.val_split:g}: {held} of {n} training images are held out",)

@@ -83,8 +83,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
-    classes = check_classes(ours, theirs, r, names)
     kept, out = parted(train.file_names, of_train, r.val_split)
+    classes = check_classes(ours.take(kept), theirs, r, names)
     train_set, test_set = (
         _read(train, r, of_train[kept], r.augment, ours.take(kept)),
         _read(test, r, of_test, TEST, theirs),

@@ -36,6 +36,12 @@ def check_counts(recipe: Recipe) -> None:
     _counted(recipe)
 
 
+def image_counts(recipe: Recipe) -> tuple[int, int]:
+    """How many images a recipe trains on in an epoch, and is tested on. Raises BadInput as check_counts."""
+    (train, of_train), (_, of_test) = _counted(recipe)
+    return len(parted(train.file_names, of_train, recipe.val_split)[0]), len(of_test)
+
+
 def _counted(recipe: Recipe) -> list[tuple[Examined, np.ndarray]]:
     """The training and the test files, and which of them are used."""
     used = list(_used(recipe))
