@@ -272,8 +272,8 @@ def test_an_image_of_another_size_than_the_json_says_is_refused(root, recipe, mo
     match = r"image \S*val2017.1\.png has 40x60 px, \S*instances_val2017\.json says 60x40 px$"
     with pytest.raises(BadInput, match=match):
         prepared(replace(recipe, bad_images="skip"))
-    Image.new("RGB", (40, 60)).save(root / "val2017" / "1.png", exif=exif)
-    with pytest.raises(BadInput, match=r"says 60x40 px; its EXIF says that it lies on its side"):
+    Image.new("RGB", (60, 40)).save(root / "val2017" / "1.png", exif=exif)
+    with pytest.raises(BadInput, match=r"40x60 px, \S* says 60x40 px; stored it has 60x40 px, its EXIF turns it"):
         prepared(recipe)
 
 

@@ -217,11 +217,14 @@ def test_a_wrong_value_and_a_wrong_size_stop_a_run_before_it_begins(root, recipe
         prepared(replace(recipe, bad_images="skip"))
 
 
-def test_an_image_that_its_exif_turns_says_so(root, recipe):
+def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_the_image(root, recipe):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (24, 32)).save(root / "images" / "training" / "a.png", exif=exif)
-    with pytest.raises(BadInput, match=r"24x32 px, its label \S* 32x24 px; its EXIF says .* save it upright"):
+    Image.new("RGB", (32, 24)).save(root / "images" / "training" / "a.png", exif=exif)
+    match = (
+        r"has 24x32 px, its label \S* 32x24 px; stored it has 32x24 px, its EXIF turns it.* take the orientation out"
+    )
+    with pytest.raises(BadInput, match=match):
         prepared(recipe)
 
 

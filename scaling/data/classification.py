@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 from scaling.data import shapes
 from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
+from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import Files, in_threads, used, without_bad
+from scaling.data.files import Files, read_all, used, without_bad
 from scaling.data.sets import TEST, Sets
 from scaling.pixels import pixels_of
 from scaling.recipe import VIEWS, BadInput, Recipe
@@ -133,7 +134,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
     train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
     content = fingerprint(((train, ours), (test, theirs)))
-    return Sets(train_set, test_set, tuple(train.names), content, (*train.lines, *test.lines))
+    lines = (*train.lines, *test.lines, *noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    return Sets(train_set, test_set, tuple(train.names), content, lines)
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
@@ -173,7 +175,7 @@ def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen:
             image, label = files.load(i)
             return fit_image(image, recipe.image, recipe.crop, pixels_of(recipe).interpolation), label
 
-        found = list(zip(indices.tolist(), in_threads(decode, indices), strict=True))
+        found = list(zip(indices.tolist(), read_all(decode, indices, seen), strict=True))
         good = without_bad(found, recipe.bad_images, files.split)
         image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
         label_N = torch.tensor([label for _, (_, label) in good])

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from scaling.data.annotations import Annotation, annotations, in_image, once, whole
+from scaling.data.decoding import examined, how_it_lies, mark, said_of, upright
 from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, find_root
 from scaling.data.object_table import ObjectTable, tabled
 from scaling.data.order import subset
-from scaling.data.scene_files import opened, pixels, turned
+from scaling.data.scene_files import pixels
 from scaling.recipe import BadInput, Recipe
 
 
@@ -61,29 +61,32 @@ class ImageFiles:
 
     def load(self, i: int) -> Tensor:
         """The i-th image (3, h, w), uint8. Raises OSError for what cannot be read, BadInput for another size."""
-        with opened(self.paths[i]) as image:
-            self._check_size(i, image)
-            return pixels(image)
+        with said_of(lambda: self.paths[i]):
+            data = self.paths[i].read_bytes()
+            image = upright(data)
+        self._check_size(i, (image.height, image.width), data)
+        return pixels(image)
 
     def examine(self, i: int) -> Facts:
-        """As load, but both ends are looked at and no pixel is decoded: cheaper."""
+        """As load, but both ends are looked at and few pixels are decoded: cheaper."""
         try:
             data = self.paths[i].read_bytes()
         except OSError as e:
             return Facts(b"", bad=f"{self.paths[i]}: {e}")
         try:
-            with opened(self.paths[i], data) as image:
-                self._check_size(i, image)
-                image.verify()
+            with said_of(lambda: self.paths[i]):
+                header = examined(data)
         except OSError as e:
             return Facts(digest(data), bad=str(e))
-        return Facts(digest(data))
+        self._check_size(i, header.size, data)
+        return Facts(digest(data, *mark(header.note)), note=header.note)
 
-    def _check_size(self, i: int, image: Image.Image) -> None:
-        height, width = self.sizes[i]
-        if image.size != (width, height):
-            sizes = f"{image.width}x{image.height} px, {self.file} says {width}x{height} px"
-            raise BadInput(f"image {self.paths[i]} has {sizes}{turned(image)}")
+    def _check_size(self, i: int, size: tuple[int, int], data: bytes) -> None:
+        """Raise BadInput for another size, height and width, than is listed."""
+        if size != self.sizes[i]:
+            (h, w), (height, width) = size, self.sizes[i]
+            sizes = f"{w}x{h} px, {self.file} says {width}x{height} px"
+            raise BadInput(f"image {self.paths[i]} has {sizes}{how_it_lies(data)}")
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,7 @@ def _folder(root: Path, file: Path, names: list[str]) -> Path:
     """Where the images are: the first of these folders that has one of them. A whole path is in none."""
     some = [name for name in names[:9] if not os.path.isabs(name)]
     for folder in _folders(root, file):
-        if any(os.path.isfile(_in(folder, name)) for name in some):
+        if any(os.path.isfile(_in(folder, name)) for name in some):  # also of names that no file can have
             return folder
     return next((folder for folder in _folders(root, file) if folder.is_dir()), root)
 

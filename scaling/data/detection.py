@@ -18,8 +18,9 @@ from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
 from scaling.data.coco_files import CocoFile, used
+from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import in_threads, without_bad
+from scaling.data.files import read_all, without_bad
 from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
 from scaling.data.object_views import View, frame_of, multiple, padded, together, view
 from scaling.data.sets import TEST, Sets
@@ -86,7 +87,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
     names = tuple(name for _, name in train.categories)
     content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
-    return Sets(train_set, test_set, names, content, train.without())
+    lines = (*train.without(), *noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
+    return Sets(train_set, test_set, names, content, lines)
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:
@@ -116,7 +118,7 @@ def _read(coco: CocoFile, recipe: Recipe, augment: str, seen: Seen) -> ObjectSet
     """Decode all images where they fit in memory; else go by what is known of every file, and read as we go."""
     files = coco.files()
     fits = sum(3 * height * width for height, width in files.sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    found: list[Any] = list(in_threads(files.load, np.arange(len(coco)))) if fits else seen.errors()
+    found: list[Any] = read_all(files.load, np.arange(len(coco)), seen) if fits else seen.errors()
     good = without_bad(list(enumerate(found)), recipe.bad_images, coco.split)
     kept, images = coco.take(i for i, _ in good), [image for _, image in good]
     sizes = [frame_of(size, recipe, TEST, Draw(0, 0)).size for size in kept.files().sizes] if augment == TEST else []

@@ -2,9 +2,9 @@
 read before, or what has changed since.
 
 results/.index/SPLIT-HASH.npz has a row a file: its name below the data folder, its stamp (size and time of change, both
-of an image and its label), a digest of its content, its height and width, which classes a label of it has, and what is
-wrong with it. A file is as it was where its stamp is. What is damaged, or of another version, is made anew. Nothing in
-it is ever executed.
+of an image and its label), a digest of its content, its height and width, what decoding does to it, which classes a
+label of it has, and what is wrong with it. A file is as it was where its stamp is. A damaged table, or one of another
+version, is made anew. Nothing in it is ever executed.
 
 Every byte is read once: to find truncated files, and for the fingerprint by which a run knows its data wherever they
 lie (scaling/identity.py). N files.
@@ -27,12 +27,11 @@ from filelock import FileLock
 from scaling.record import write_atomically
 
 FOLDER = ".index"  # in a results folder
-VERSION = 2  # of the tables there
+VERSION = 2  # of the tables there, and of what is found wrong with a file
 WIDTH = 16  # of a digest [bytes]
 PART, CUT = 1024, 32  # files that are handed to threads at a time, and to one of them
 SECONDS = 60.0  # after which what was read is written down
 MANY = 20_000  # files to be read that are worth a word
-ARRAYS = ("stamp_N4", "digest_ND", "size_N2", "present_NB")  # of Seen
 Say = Callable[[str], None]
 
 
@@ -42,6 +41,7 @@ class Facts(NamedTuple):
     digest: bytes  # of the content; nothing where it cannot be read, which is not remembered
     size: tuple[int, int] = (0, 0)  # height and width [px]; 0 where they are not asked for
     bad: str = ""  # what is wrong with it, with its name
+    note: int = 0  # what decoding does to it: decoding.Note
     present: bytes = b""  # the classes in its label, a bit each
 
 
@@ -75,6 +75,7 @@ class Seen:
     stamp_N4: np.ndarray
     digest_ND: np.ndarray  # uint8
     size_N2: np.ndarray  # [px]
+    note_N: np.ndarray  # uint8
     present_NB: np.ndarray  # uint8, the classes in a label, a bit each
     bad: dict[int, str]  # position -> what is wrong
 
@@ -83,11 +84,14 @@ class Seen:
         return [OSError(self.bad[n]) if n in self.bad else None for n in range(len(self.names))]
 
 
-def _nothing(names: list[str], stamp_N4: np.ndarray, width: int) -> Seen:
+TABLE = ("stamp_N4", "digest_ND", "size_N2", "note_N", "present_NB")
+
+
+def _blank(names: list[str], stamp_N4: np.ndarray, width: int) -> Seen:
     """Rows for these files with nothing in them."""
     n = len(names)
-    arrays = np.zeros((n, WIDTH), np.uint8), np.zeros((n, 2), np.int64), np.zeros((n, width), np.uint8)
-    return Seen(names, stamp_N4, *arrays, bad={})
+    digest_ND, size_N2 = np.zeros((n, WIDTH), np.uint8), np.zeros((n, 2), np.int64)
+    return Seen(names, stamp_N4, digest_ND, size_N2, np.zeros(n, np.uint8), np.zeros((n, width), np.uint8), {})
 
 
 def digest(*parts: bytes) -> bytes:
@@ -198,7 +202,7 @@ def _in_threads(examine: Callable[[int], Facts], indices: list[int]) -> Iterator
 def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray, width: int) -> tuple[Seen, np.ndarray]:
     """Rows for all names, and which of them are filled."""
     n = len(names)
-    seen, fresh_N, held = _nothing(names, stamp_N4, width), np.zeros(n, bool), _load(path, width)
+    seen, fresh_N, held = _blank(names, stamp_N4, width), np.zeros(n, bool), _load(path, width)
     if not held.names:
         return seen, fresh_N
     if held.names == names:
@@ -209,11 +213,8 @@ def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray, width: int
         at, rows = np.array(both, np.int64).reshape(-1, 2).T
     same = (held.stamp_N4[rows] == stamp_N4[at]).all(axis=1) & stamp_N4[at].any(axis=1)
     at, rows = at[same], rows[same]
-    seen.digest_ND[at], seen.size_N2[at], seen.present_NB[at] = (
-        held.digest_ND[rows],
-        held.size_N2[rows],
-        held.present_NB[rows],
-    )
+    for column in TABLE[1:]:
+        getattr(seen, column)[at] = getattr(held, column)[rows]
     fresh_N[at] = True
     if held.bad:
         seen.bad.update(
@@ -225,7 +226,7 @@ def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray, width: int
 def _put(seen: Seen, n: int, facts: Facts) -> None:
     if facts.digest:
         seen.digest_ND[n] = np.frombuffer(facts.digest, np.uint8)
-    seen.size_N2[n] = facts.size
+    seen.size_N2[n], seen.note_N[n] = facts.size, facts.note
     if facts.present:
         seen.present_NB[n] = np.frombuffer(facts.present, np.uint8)
     if facts.bad:
@@ -243,7 +244,7 @@ def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str])
         "version": np.array(VERSION),
         "names": _packed([*(seen.names[n] for n in rows), *(held.names[row] for row in kept)]),
         "bad": _packed([f"{n} {text}" for n, text in enumerate(texts) if text]),
-        **{name: np.concatenate([getattr(seen, name)[rows], getattr(held, name)[kept]]) for name in ARRAYS},
+        **{name: np.concatenate([getattr(seen, name)[rows], getattr(held, name)[kept]]) for name in TABLE},
     }
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
@@ -253,7 +254,7 @@ def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str])
 
 def _load(path: Path | None, width: int) -> Seen:
     """The table in a file; nothing where there is none, or none that can be read."""
-    nothing = _nothing([], np.zeros((0, 4), np.int64), width)
+    nothing = _blank([], np.zeros((0, 4), np.int64), width)
     if path is None or not path.is_file():
         return nothing
     try:
@@ -261,11 +262,11 @@ def _load(path: Path | None, width: int) -> Seen:
             if int(held["version"]) != VERSION:
                 return nothing
             bad = dict(text.split(" ", 1) for text in _unpacked(held["bad"]))
-            arrays = {name: held[name] for name in ARRAYS}
+            arrays = {name: held[name] for name in TABLE}
             seen = Seen(_unpacked(held["names"]), bad={int(n): text for n, text in bad.items()}, **arrays)
         n = len(seen.names)
-        shapes = tuple(getattr(seen, name).shape for name in ARRAYS)
-        return seen if shapes == ((n, 4), (n, WIDTH), (n, 2), (n, width)) else nothing
+        shapes = tuple(arrays[name].shape for name in TABLE)
+        return seen if shapes == ((n, 4), (n, WIDTH), (n, 2), (n,), (n, width)) else nothing
     except Exception:  # a damaged file fails in as many ways as there are bytes
         return nothing
 

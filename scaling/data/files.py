@@ -3,9 +3,7 @@
 Nothing that is read is ever executed.
 """
 
-import contextlib
 import copy
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from scaling.data.class_folders import ClassFolder, ClassTar
-from scaling.data.file_index import Facts, digest
+from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
+from scaling.data.decoding import examined, mark, said_of, upright
+from scaling.data.file_index import Facts, Seen, digest
 from scaling.data.hub_sets import open_hub
 from scaling.data.order import subset
 from scaling.data.shard_list import open_shards
 from scaling.first_line import first_line
 from scaling.recipe import BadInput, Recipe
 
-Image.MAX_IMAGE_PIXELS = 2**28  # a decompression bomb is a bad image, not a dead machine
 SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
 T = TypeVar("T")
 
@@ -51,8 +49,9 @@ def find_root(data_root: str) -> Path:
 class Files:
     """The images of one split. split: "train" or "test"; kind: "" for folders and tars, else hfds/NAME or wds/NAME.
 
-    names: class names in the order of their labels, where the data has any; lines: what there is to say of them; len():
-    images. Reading is safe from threads and forked workers.
+    names: class names in the order of their labels, where the data has any; lines: what there is to say of them; hints:
+    of these, what to say where the classes are not those expected; len(): images. Reading is safe from threads and
+    forked workers.
     """
 
     about, width = b"", 0
@@ -65,7 +64,8 @@ class Files:
         names = getattr(self._fresh, "class_to_idx", {})
         self.names: list[str] = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
         self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
-        self.lines: list[str] = list(getattr(self._fresh, "lines", []))
+        self.hints: list[str] = getattr(self._fresh, "hints", [])
+        self.lines: list[str] = [*getattr(self._fresh, "lines", []), *self.hints]
         self.column = getattr(self._fresh, "column", "")  # of a HF data set that has the labels
         self._shared = kind.startswith("hfds/")  # the others hold nothing open: no lock, no copy
         self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
@@ -101,40 +101,29 @@ class Files:
         with self._lock:  # not for two threads at once, nor for a parent and its child
             if self._process != os.getpid():
                 self._reader, self._process = copy.deepcopy(self._fresh), os.getpid()
-            file, label = self._reader[i][:2]
+            file, label = self._reader[i]
             with file:
                 return file.read(), int(label)
 
     def load(self, i: int) -> tuple[Image.Image, int]:
-        """The i-th image, decoded to RGB, and its label. Raises OSError where it is no image or a truncated one."""
+        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError where it is no image or a
+        truncated one."""
         data, label = self.read(i)
-        with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-            check_end(data, image.format)
-            return image.convert("RGB"), label
+        with said_of(lambda: self.name(i)):
+            return upright(data), label
 
     def examine(self, i: int) -> Facts:
-        """Whether the i-th file has an image header and its end. Pixels are not decoded: cheap."""
+        """Whether the i-th file is an image with both its ends. Few are decoded: cheap."""
         try:
             data, label = self.read(i)
         except OSError as e:
             return Facts(b"", bad=str(e))
-        content = digest(data, str(label).encode())
         try:
-            with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-                check_end(data, image.format)
-                image.verify()
+            with said_of(lambda: self.name(i)):
+                note = examined(data).note
         except OSError as e:
-            return Facts(content, bad=str(e))
-        return Facts(content)
-
-    @contextlib.contextmanager
-    def _said_of(self, i: int) -> Iterator[None]:
-        """What PIL raises on bad bytes becomes an OSError that names the file."""
-        try:
-            yield
-        except Exception as e:  # as many kinds of it as there are formats and bytes
-            reason = "not an image" if isinstance(e, UnidentifiedImageError) else str(e) or type(e).__name__
-            raise OSError(f"{self.name(i)}: {reason}") from e
+            return Facts(digest(data, str(label).encode()), bad=str(e))
+        return Facts(digest(data, str(label).encode(), *mark(note)), note=note)
 
     def name(self, i: int) -> str:
         """The i-th file's name, as an error should call it."""
@@ -154,15 +143,9 @@ def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndar
     return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
 
 
-def check_end(data: bytes, kind: str | None) -> None:
-    """Raise OSError unless a JPEG or PNG has its end marker: decoders fill what is missing with grey."""
-    end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind or "", b"")
-    if end not in data[-4096:]:
-        raise OSError(f"truncated {kind}")
-
-
 def agree(train: Files, test: Files, classes: int) -> None:
     """Raise BadInput unless both splits have the same classes, `classes` of them; numbers below that without names."""
+    hints = "".join(f" ({hint})" for hint in (*train.hints, *test.hints))
     if train.names != test.names:
         only = [
             f"only in {split}: {', '.join(sorted(rest)[:5])}"
@@ -174,9 +157,10 @@ def agree(train: Files, test: Files, classes: int) -> None:
         ]
         raise BadInput(
             f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
+            f"{hints}"
         )
     if train.names and len(train.names) != classes:
-        raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes")
+        raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes{hints}")
     for files in (train, test):
         if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
             column = f" in column {files.column}" if files.column else ""
@@ -215,6 +199,18 @@ def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OS
         yield from pool.map(safe, indices, chunksize=1)
 
 
+def read_all(load: Callable[[int], T], indices: np.ndarray, seen: Seen) -> list[T | OSError]:
+    """load(i) for every index, as in_threads; files that were found bad when they were examined stay so, whether or not
+    they decode to something."""
+
+    def one(n: int) -> T:
+        if n in seen.bad:
+            raise OSError(seen.bad[n])
+        return load(int(indices[n]))
+
+    return list(in_threads(one, np.arange(len(indices))))
+
+
 def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str) -> list[tuple[int, T]]:
     """What is left of (index, result or OSError) pairs. bad_images "stop": the first OSError is raised as BadInput."""
     good = [(i, r) for i, r in found if not isinstance(r, OSError)]
@@ -235,14 +231,23 @@ def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:
 
 
 def _folder_or_tar(root: Path, split: str) -> Any:
-    for name in SPLITS[split]:
-        folder, tar = root / name, root / f"{name}.tar"
+    """The first of those of this split that has class folders; which it is, is said where there are several."""
+    names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
+    there = [path for path in names if (path.is_file() if path.suffix else path.is_dir())]
+    passed: list[str] = []
+    for number, path in enumerate(there):
         try:
-            if folder.is_dir():
-                return ClassFolder(folder)
-            if tar.is_file():
-                return ClassTar(tar)
-        except Exception as e:  # an empty folder, a damaged tar: as many kinds of it as there are bytes
-            reason = first_line(e)
-            raise BadInput(f"{folder if folder.is_dir() else tar} gives no images in class folders ({reason})") from e
-    raise BadInput(f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected")
+            found = ClassTar(path) if path.suffix else ClassFolder(path)
+        except NoImages as e:
+            passed.append(f"{path} gives no images in class folders ({e})")
+            continue
+        except Exception as e:  # a damaged tar: as many kinds of it as there are bytes
+            raise BadInput(f"{path} gives no images in class folders ({first_line(e)})") from e
+        if len(there) > 1:
+            rest = [*passed, *(f"{other} is not read" for other in there[number + 1 :])]
+            found.hints.append(f"{split} images are those of {path}: {'; '.join(rest)}")
+        return found
+    raise BadInput(
+        "; ".join(passed)
+        or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected"
+    )

@@ -4,27 +4,22 @@ A label has a class number a pixel. An image and its label have one name but for
 H W pixels, C = 3 channels.
 """
 
-import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from scaling.data.batch import UNLABELLED
-from scaling.data.class_folders import files_below
+from scaling.data.decoding import Colours, Header, Note, class_numbers, examined, how_it_lies, mark, said_of, upright
 from scaling.data.file_index import Facts, digest, stamps
-from scaling.data.files import SPLITS, check_end, find_root
+from scaling.data.files import SPLITS, find_root
+from scaling.data.listing import ENDINGS, LOOKED_FOR, files_below
 from scaling.data.order import subset
 from scaling.recipe import BadInput, Recipe
-
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MODES = ("1", "L", "P", "I", "I;16")  # of label files, as PIL calls them: one number a pixel
 
 
 @dataclass(frozen=True)
@@ -58,49 +53,51 @@ class SceneFiles:
     def load(self, i: int) -> tuple[Tensor, Tensor]:
         """The i-th image (3, H, W) and its label (H, W), uint8. Raises OSError for what cannot be read, BadInput for a
         label that does not fit."""
-        path = self.pairs[i][0]
-        label_HW = self._label(i)
-        with opened(path) as image:
-            self._check_size(i, image, label_HW)
-            return pixels(image), torch.from_numpy(label_HW)
+        path, label = self.pairs[i]
+        with said_of(lambda: label):
+            label_HW = self._label(i, label.read_bytes())
+        with said_of(lambda: path):
+            data = path.read_bytes()
+            image = upright(data)
+        self._check_size(i, (image.height, image.width), label_HW, data)
+        return pixels(image), torch.from_numpy(label_HW)
 
     def examine(self, i: int) -> Facts:
-        """As load, but of the image both ends are looked at and no pixel is decoded: cheaper."""
+        """As load, but of the image both ends are looked at and few are decoded: cheaper."""
         path, label = self.pairs[i]
         try:
             image_bytes, label_bytes = path.read_bytes(), label.read_bytes()
         except OSError as e:
             return Facts(b"", bad=f"{e.filename}: {e}")
-        content, size = digest(image_bytes, label_bytes), (0, 0)
+        header = Header((0, 0), Note(0))
         try:
-            label_HW = self._label(i, label_bytes)
-            with opened(path, image_bytes) as image:
-                size = image.height, image.width
-                self._check_size(i, image, label_HW)
-                image.verify()
+            with said_of(lambda: label):
+                label_HW = self._label(i, label_bytes)
+            with said_of(lambda: path):
+                header = examined(image_bytes)
         except OSError as e:
-            return Facts(content, size, str(e))
+            return Facts(digest(image_bytes, label_bytes), header.size, str(e))
+        self._check_size(i, header.size, label_HW, image_bytes)
+        content = digest(image_bytes, label_bytes, *mark(header.note))
         has = np.array(Image.fromarray(label_HW).histogram()) > 0
-        return Facts(content, size, present=np.packbits(has).tobytes())
+        return Facts(content, header.size, note=header.note, present=np.packbits(has).tobytes())
 
-    def _label(self, i: int, data: bytes | None = None) -> np.ndarray:
+    def _label(self, i: int, data: bytes) -> np.ndarray:
         path = self.pairs[i][1]
-        with opened(path, data) as image:
-            if image.mode not in MODES:
-                raise BadInput(
-                    f"label {path} has colours ({image.mode}); a class number a pixel is expected, in a PNG that is "
-                    "grey or has a palette: convert colours to numbers first"
-                )
-            value_HW = np.asarray(image)
+        try:
+            value_HW = class_numbers(data)
+        except Colours as e:
+            raise BadInput(
+                f"label {path} has colours ({e}); a class number a pixel is expected, in a PNG that is grey or has a "
+                "palette: convert colours to numbers first"
+            ) from e
         return as_classes(value_HW, self.classes, self.unlabelled, path)
 
-    def _check_size(self, i: int, image: Image.Image, label_HW: np.ndarray) -> None:
-        height, width = label_HW.shape
-        if image.size == (width, height):
-            return
-        path, label = self.pairs[i]
-        sizes = f"{image.width}x{image.height} px, its label {label} {width}x{height} px"
-        raise BadInput(f"image {path} has {sizes}{turned(image)}")
+    def _check_size(self, i: int, size: tuple[int, int], label_HW: np.ndarray, data: bytes) -> None:
+        if size != label_HW.shape:
+            (h, w), (height, width), (path, label) = size, label_HW.shape, self.pairs[i]
+            sizes = f"{w}x{h} px, its label {label} {width}x{height} px"
+            raise BadInput(f"image {path} has {sizes}{how_it_lies(data)}")
 
 
 def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) -> np.ndarray:
@@ -130,11 +127,14 @@ def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) 
 
 def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
     """The images and labels of a split below root. Raises BadInput unless each has the other."""
-    for name in SPLITS[split]:
-        images, labels = root / "images" / name, root / "annotations" / name
-        if images.is_dir() and labels.is_dir():
-            pairs, lines = _pairs(images, labels, split)
-            return SceneFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
+    there = [name for name in SPLITS[split] if (root / "images" / name).is_dir()]
+    labelled = [name for name in there if (root / "annotations" / name).is_dir()]
+    for name in labelled[:1]:
+        images = root / "images" / name
+        pairs, lines = _pairs(images, root / "annotations" / name, split)
+        if others := [other for other in there if other != name]:
+            lines += (f"{split} images are those of {images}: {', '.join(others)} beside it is not read",)
+        return SceneFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
     raise BadInput(
         f"{root} has no {split} images with labels: folders images/NAME and annotations/NAME are expected, "
         f"NAME being {' or '.join(SPLITS[split])}"
@@ -150,9 +150,9 @@ def used(recipe: Recipe) -> tuple[tuple[SceneFiles, np.ndarray], tuple[SceneFile
 
 def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:
     """The pairs, and what there is to say of the folders."""
-    (image_of, lines), (label_of, more) = _listed(images, IMAGES), _listed(labels, (".png",))
+    (image_of, lines), (label_of, more) = _listed(images, ENDINGS), _listed(labels, (".png",))
     if not image_of:
-        raise BadInput(f"{images} has no images; looked for {', '.join(IMAGES)}")
+        raise BadInput(f"{images} has no images; looked for {LOOKED_FOR}")
     if bare := sorted(image_of.keys() - label_of.keys()):
         raise BadInput(
             f"{len(bare)} of {len(image_of)} {split} images without a label, the first {image_of[bare[0]]}: "
@@ -161,20 +161,17 @@ def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Pa
     if bare := sorted(label_of.keys() - image_of.keys()):
         raise BadInput(
             f"{len(bare)} of {len(label_of)} {split} labels without an image, the first {label_of[bare[0]]}: "
-            f"{images / bare[0]}{IMAGES[0]} is expected (or {', '.join(IMAGES[1:])})"
+            f"{images / bare[0]}.jpg is expected (or {LOOKED_FOR})"
         )
     return tuple((image_of[name], label_of[name]) for name in sorted(image_of)), (*lines, *more)
 
 
 def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], list[str]]:
-    """Files with one of the endings by their names below the folder, without ending, and what there is to say. Hidden
-    files are none."""
+    """Files with one of the endings by their names below the folder, without ending, and what there is to say."""
     found: dict[str, Path] = {}
     names, lines = files_below(folder, endings)
     for file in names:
         path = folder / file
-        if path.name.startswith("."):
-            continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise BadInput(f"{found[name]} and {path} have one name, so it is not clear which a label means")
@@ -183,33 +180,5 @@ def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], li
 
 
 def pixels(image: Image.Image) -> Tensor:
-    """(3, H, W) uint8."""
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-
-
-def turned(image: Image.Image) -> str:
-    """What to say more where an image has another size than is said elsewhere."""
-    on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return "; its EXIF says that it lies on its side: save it upright" if on_its_side else ""
-
-
-@contextmanager
-def opened(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
-    """The image in a file that has both its ends. data: what is in it, where that is read already."""
-    with said_of(path):
-        data = path.read_bytes() if data is None else data
-        with Image.open(io.BytesIO(data)) as image:
-            check_end(data, image.format)
-            yield image
-
-
-@contextmanager
-def said_of(path: Path) -> Iterator[None]:
-    """What PIL raises on bad bytes becomes an OSError that names the file."""
-    try:
-        yield
-    except BadInput:
-        raise
-    except Exception as e:  # as many kinds of it as there are formats and bytes
-        reason = "not an image" if isinstance(e, UnidentifiedImageError) else str(e) or type(e).__name__
-        raise OSError(f"{path}: {reason}") from e
+    """(3, H, W) uint8, of an RGB image."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
+from scaling.data.decoding import noted
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.files import find_root, read_all, without_bad
 from scaling.data.label_classes import check_classes
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
@@ -82,6 +83,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
     lines = (*train.lines, *test.lines, *check_classes(ours, theirs, r, names))
     train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
+    lines += (*noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
     return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), lines)
 
 
@@ -99,7 +101,7 @@ def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str, 
     """Decode all of it where it fits in memory; else go by what is known of every file, and read as we go."""
     sizes = [(height, width) for height, width in seen.size_N2.tolist()]
     fits = sum(4 * height * width for height, width in sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    found: list[Any] = list(in_threads(files.load, indices)) if fits else seen.errors()
+    found: list[Any] = read_all(files.load, indices, seen) if fits else seen.errors()
     good = without_bad(list(enumerate(found)), recipe.bad_images, files.split)
     kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
     scenes = [scene for _, scene in good]

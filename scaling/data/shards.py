@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scaling.data.file_index import stamp
+from scaling.data.listing import ENDINGS
 from scaling.first_line import first_line
 from scaling.recipe import BadInput
 
-IMAGES = ("jpg", "jpeg", "png", "webp")  # the first of them that a sample has is its image
+IMAGES = tuple(ending[1:] for ending in ENDINGS)  # the first of them that a sample has is its image
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.int64), ("label", np.int64)])
 NONE = -(2**62)  # no label, or no image
 SHOWN = 40  # letters of what is no label
