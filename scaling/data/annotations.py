@@ -39,7 +39,7 @@ def annotations(
     image id; labels: by category id. Raises BadInput for what is no annotation."""
     for key, known in (("image_id", sizes), ("category_id", labels)):
         for number, a in enumerate(listed):
-            if key in a:
+            if key in a and type(a[key]) is not int:
                 whole(a, key, _where(a, number, file))
         lost = [a.get(key) for a in listed if a.get(key) not in known]
         if lost:
@@ -48,7 +48,7 @@ def annotations(
             )
     once([a["id"] for a in listed if a.get("id") is not None], "annotation", file)
     found: dict[int, list[Annotation]] = {image_id: [] for image_id in sizes}
-    notes = dict.fromkeys(NOTES, 0.0)
+    notes, furthest = dict.fromkeys(NOTES, 0.0), 0.0
     for number, a in enumerate(listed):
         where, size = _where(a, number, file), sizes[a["image_id"]]
         crowd = _crowd(a.get("iscrowd"), where)
@@ -57,10 +57,15 @@ def annotations(
         if box is None:
             notes["boxes_dropped"] += 1
             continue
+        furthest = max(furthest, box[2], box[3])
         notes["boxes_clipped"] += clipped
         notes["masks_from_boxes"] += region is None
         area = a["area"] if _finite([a.get("area")]) and a["area"] >= 0 else None
         found[a["image_id"]].append(Annotation(_number(a, number), box, labels[a["category_id"]], crowd, area, region))
+    if 0 < furthest <= 1:
+        raise BadInput(
+            f"{file}: all boxes lie in their image's first pixel: pixels are expected, not shares of its sides"
+        )
     return found, notes
 
 

@@ -100,6 +100,7 @@ class CocoFile:
     notes: dict[str, float]
     folder: Path  # of the images
     about: bytes  # digest of the file
+    left_out: int = 0  # images without an object
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,16 +113,13 @@ class CocoFile:
         """The images that have an object to learn or to find: crowds are none. Raises BadInput where no image has."""
         kept = [i for i, image in enumerate(self.images) if not all(a.crowd for a in image.annotations)]
         if not kept:
+            crowds = sum(len(image.annotations) for image in self.images)
+            beside = f"; of {crowds} annotations all are crowds" if crowds else ""
             purpose = "learn" if self.split == "train" else "find"
-            raise BadInput(f"{self.file} has no object in any of its {len(self)} images: there is nothing to {purpose}")
-        return self.take(kept)
-
-    def without(self) -> tuple[str, ...]:
-        """A line on the categories that no object is of, where there are any."""
-        there = {a.label for image in self.images for a in image.annotations if not a.crowd}
-        names = [name for label, (_, name) in enumerate(self.categories) if label not in there]
-        what = f"{len(names)} of {len(self.categories)} classes have no object in the {self.split} images"
-        return (f"{what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}",) if names else ()
+            raise BadInput(
+                f"{self.file} has no object in any of its {len(self)} images: there is nothing to {purpose}{beside}"
+            )
+        return replace(self.take(kept), left_out=len(self) - len(kept))
 
     def files(self) -> ImageFiles:
         """The images' files."""
@@ -137,7 +135,9 @@ def read_coco(root: Path, split: str) -> CocoFile:
     """A split's annotations below root. Raises BadInput for what is wrong with them, or where an image is missing."""
     file = _find(root, split)
     data, about = _parsed(file)
-    categories = sorted((whole(c, "id", f"{file}: category"), str(c.get("name", c["id"]))) for c in data["categories"])
+    categories = sorted(
+        (whole(c, "id", f"{file}: category"), str(c.get("name") or c["id"])) for c in data["categories"]
+    )
     once([number for number, _ in categories], "category", file)
     labels = {number: label for label, (number, _) in enumerate(categories)}
     listed = [_image(entry, number, file) for number, entry in enumerate(data["images"])]

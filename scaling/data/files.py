@@ -159,6 +159,8 @@ def agree(train: Files, test: Files, classes: int) -> None:
             f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
             f"{hints}"
         )
+    if len(train.names) == 1:
+        raise BadInput(f"the data has one class, {train.names[0]}: there is nothing to tell it from{hints}")
     if train.names and len(train.names) != classes:
         raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes{hints}")
     for files in (train, test):
