@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scaling.data.class_names import KINDS, distinct
-from scaling.recipe import Recipe
+from scaling.recipe import BadInput, Recipe
 from scaling.tasks.segment import scores
-from tests.pictures import prepared
+from tests.pictures import prepared, write_classes
 
 
 def test_names_that_are_several_classes_have_their_number_appended_and_that_is_said():
@@ -71,3 +71,22 @@ def test_the_precision_of_small_objects_is_not_that_of_a_class_called_small():
             assert plain.get(f"{kind}_ap{key}") == sized.get(f"{kind}_ap{key}")
     assert len(plain) == len(sized)
     assert "box_aps" in sized
+
+
+def test_folders_of_one_name_in_others_are_one_class_and_that_is_told(tmp_path):
+    names = ["bird/crane", "machine/crane", "fox"]
+    write_classes(tmp_path, names, train=2, test=1)
+    r = Recipe(data="folder", data_root=str(tmp_path), image=8, patch=4, classes=2, batch=1)
+    told = f"{tmp_path / 'train'}: 1 classes are of several folders, as bird/crane and machine/crane"
+    assert told in prepared(r).lines
+    with pytest.raises(
+        BadInput, match=r"the data has 2 classes, the recipe 3; set --classes .*as bird/crane and machine"
+    ):
+        prepared(replace(r, classes=3))
+
+
+def test_one_class_has_nothing_to_tell_it_from(tmp_path):
+    write_classes(tmp_path, ["cat"], train=2, test=1)
+    r = Recipe(data="folder", data_root=str(tmp_path), image=8, patch=4, classes=2, batch=1)
+    with pytest.raises(BadInput, match=r"^the data has one class, cat: there is nothing to tell it from$"):
+        prepared(r)

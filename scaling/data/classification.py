@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from scaling.data import shapes
 from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
-from scaling.data.decoding import noted
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import Files, read_all, used, without_bad
 from scaling.data.sets import TEST, Sets
@@ -134,7 +134,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
     train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
     content = fingerprint(((train, ours), (test, theirs)))
-    lines = (*train.lines, *test.lines, *noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    lines = (*train.lines, *test.lines, *note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
     return Sets(train_set, test_set, tuple(train.names), content, lines)
 
 

@@ -19,7 +19,7 @@ from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
 from scaling.data.coco_files import CocoFile, used
 from scaling.data.coco_remarks import remarks
-from scaling.data.decoding import noted
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import read_all, without_bad
 from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
@@ -88,13 +88,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
     names = tuple(name for _, name in train.categories)
     content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
-    lines = (
-        *remarks(train),
-        *remarks(test),
-        *noted(ours_seen.note_N, ours.split),
-        *noted(theirs_seen.note_N, theirs.split),
-    )
-    return Sets(train_set, test_set, names, content, lines)
+    notes = (*note_lines(ours_seen.note_N, ours.split), *note_lines(theirs_seen.note_N, theirs.split))
+    return Sets(train_set, test_set, names, content, (*remarks(train), *remarks(test), *notes))
 
 
 def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:

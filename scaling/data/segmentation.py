@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
-from scaling.data.decoding import noted
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, read_all, without_bad
 from scaling.data.label_classes import check_classes
@@ -83,7 +83,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
     lines = (*train.lines, *test.lines, *check_classes(ours, theirs, r, names))
     train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
-    lines += (*noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    lines += (*note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
     return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), lines)
 
 
