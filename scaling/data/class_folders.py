@@ -59,11 +59,13 @@ class _Classes:
 
 
 def _shared(where: Path, folders: set[tuple[str, str]]) -> list[str]:
-    """A line where several folders are one class, by their last name: a/crane and b/crane, or cat/1 and dog/1."""
+    """A line if folders with the same last name form one class: a/crane and b/crane, or cat/1 and dog/1."""
     count = Counter(label for _, label in folders)
     shared = sorted((label for label in count if count[label] > 1), key=natural_key)
     first = sorted(folder for folder, label in folders if shared and label == shared[0])[:3]
-    return [f"{where}: {len(shared)} classes are of several folders, as {' and '.join(first)}"] if shared else []
+    return (
+        [f"{where}: {len(shared)} class(es) come from several folders, such as {' and '.join(first)}"] if shared else []
+    )
 
 
 class ClassFolder(_Classes):
