@@ -151,7 +151,8 @@ def orientation_hint(data: bytes) -> str:
 
 def digest_parts(note: Note) -> tuple[bytes, ...]:
     """Extra content for the digest of an image that earlier versions decoded to other pixels; empty for most."""
-    return tuple(n.name.encode() for n in (Note.ORIENTED, Note.DEEP) if n in note and n.name)
+    changed = note and note & (Note.ORIENTED | Note.DEEP)
+    return (str(int(changed)).encode(),) if changed else ()
 
 
 def note_lines(notes: np.ndarray, split: str) -> tuple[str, ...]:
@@ -174,7 +175,8 @@ def naming_errors(name: Callable[[], object]) -> Iterator[None]:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Formats to try, whatever the file's ending."""
+    """Formats to try, whatever the file's ending, the common ones first."""
+    Image.preinit()
     Image.init()
     return tuple(name for name in Image.ID if name not in EXCLUDED_FORMATS)
 
