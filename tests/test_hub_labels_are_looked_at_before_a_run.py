@@ -215,7 +215,9 @@ def test_columns_that_may_each_be_meant_are_named(hub):
         "(rename_column, then to_parquet)"
     )
     nothing = split([0, 1, 2], INT, label="species")
-    assert "has no label column: columns are image, species; name the one" in refused(hub(train=nothing, test=nothing))
+    assert "(train: no label column: columns are image, species; name the one" in refused(
+        hub(train=nothing, test=nothing)
+    )
     pixel = {"bytes": picture(0, 0), "path": None}
     pair = split([0, 1, 2], CLASSES, "left", right=(pixel, datasets.Image()))
     assert "split train has 2 image columns, left, right; name" in refused(hub(train=pair, test=pair))
@@ -225,6 +227,22 @@ def test_columns_that_may_each_be_meant_are_named(hub):
         .cast_column("picture", {"bytes": datasets.Value("binary"), "path": datasets.Value("string")})
     )
     assert "has no image column: columns are picture, label" in refused(hub(train=blind, test=blind))
+
+
+def test_a_test_split_without_the_column_of_labels_is_passed_over_too(hub):
+    whole = split([0, 1, 2], CLASSES)
+    data = prepared(hub(train=whole, test=whole.remove_columns("label"), validation=whole))
+    assert data.lines == (
+        "hfds/pets: split test is skipped (no label column: columns are image; name the one to use label "
+        "(rename_column, then to_parquet)); validation is used",
+    )
+
+
+def test_a_column_of_numbers_called_image_is_refused(hub):
+    numbers = datasets.Dataset.from_dict({"image": [1, 2], "label": [0, 1]})
+    assert refused(hub(train=numbers, test=numbers)).startswith(
+        "hfds/pets: column image of split train has the type Value"
+    )
 
 
 def test_a_file_without_the_hubs_own_types_is_read_by_its_columns_names(hub):

@@ -5,6 +5,7 @@ timm's reader expects the columns image and label and returns any label value: -
 """
 
 import contextlib
+import inspect
 import io
 from typing import Any, BinaryIO
 
@@ -33,7 +34,11 @@ class HubSet:
 
         self._split, self.lines = split, list[str]()
         image, self.column = _image_column(dataset, split), _label_column(dataset, split)
-        self.dataset = dataset.cast_column(image, datasets.Image(decode=False)).select_columns([image, self.column])
+        try:
+            stored = dataset.cast_column(image, datasets.Image(decode=False))
+        except Exception as e:  # pyarrow's, by the type that it has
+            raise BadInput(f"column {image} of split {split} has the type {dataset.features[image]}: no images") from e
+        self.dataset = stored.select_columns([image, self.column])
         self._image, self._pictures = image, self.dataset.select_columns([image])
         feature = dataset.features[self.column]
         column = dataset.select_columns([self.column]).with_format("arrow")[:].column(0)
@@ -69,11 +74,14 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
         import datasets
     except ImportError as e:
         raise BadInput(f"{kind} needs the package datasets: pip install '.[hub]'") from e
-    reasons, bare = [], []
+    options: dict[str, Any] = {"cache_dir": data_root or None}
+    if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
+        options["trust_remote_code"] = False  # before datasets 4: never run a data set's own code, nor ask whether to
+    reasons, skipped = [], []
     for split in splits:
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                dataset = datasets.load_dataset(kind.removeprefix("hfds/"), split=split, cache_dir=data_root or None)
+                dataset = datasets.load_dataset(kind.removeprefix("hfds/"), split=split, **options)
             except Exception as e:  # every loader raises its own
                 reasons.append(f"{split}: {first_line(e, 120)}")
                 continue
@@ -81,11 +89,11 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
             found = HubSet(dataset, split, names)
         except NoLabels as e:
             reasons.append(f"{split}: {e}")
-            bare.append(f"{kind}: split {split} is skipped ({e}); {{}} is used")
+            skipped.append(f"{kind}: split {split} is skipped ({e})")
         except BadInput as e:
             raise BadInput(f"{kind}: {e}") from e
         else:
-            found.lines += [line.format(split) for line in bare]
+            found.lines += [f"{line}; {split} is used" for line in skipped]
             return found
     raise BadInput(f"{kind} has no {splits[0]} images with labels ({'; '.join(reasons)})")
 
@@ -112,8 +120,10 @@ def _label_column(dataset: Any, split: str) -> str:
     found = found or [name for name in LABELS if name in columns]
     if len(found) == 1:
         return found[0]
-    why = f"{len(found)} label columns, {', '.join(found)}" if found else f"no label column: {_listed(columns)}"
-    raise BadInput(f"split {split} has {why}; name the one to use label (rename_column, then to_parquet)")
+    hint = "name the one to use label (rename_column, then to_parquet)"
+    if not found:
+        raise NoLabels(f"no label column: {_listed(columns)}; {hint}")
+    raise BadInput(f"split {split} has {len(found)} label columns, {', '.join(found)}; {hint}")
 
 
 def _listed(columns: list[str]) -> str:

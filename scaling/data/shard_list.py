@@ -17,7 +17,7 @@ FILES = ("_info.json", "info.json")  # timm's names
 def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
     """The first of the splits in _info.json that has labels. kind: wds/NAME. Raises BadInput."""
     file, listed = _listed(root, splits[0])
-    reasons, bare = [], []
+    reasons, skipped = [], []
     for split in splits:
         if split not in listed:
             reasons.append(f"no split {split}")
@@ -30,9 +30,9 @@ def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
             continue
         if why := _unlabelled(found):
             reasons.append(f"split {split}: {why}")
-            bare.append(f"{kind}: split {split} is skipped ({why}); {{}} is used")
+            skipped.append(f"{kind}: split {split} is skipped ({why})")
             continue
-        found.lines += [line.format(split) for line in bare]
+        found.lines += [f"{line}; {split} is used" for line in skipped]
         said = about.get("num_samples")
         if (
             isinstance(said, int) and said != len(found) and not field
