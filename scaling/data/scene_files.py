@@ -133,7 +133,9 @@ def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
     """The images and labels of a split below root. Raises BadInput unless each has the other."""
     there = [name for name in SPLITS[split] if (root / "images" / name).is_dir()]
     labelled = [name for name in there if (root / "annotations" / name).is_dir()]
-    for name in labelled[:1]:
+    # A test set whose labels are not published has an empty folder of them, or none.
+    filled = [name for name in labelled if any((root / "annotations" / name).iterdir())]
+    for name in (filled or labelled)[:1]:
         images = root / "images" / name
         pairs, lines = _pairs(images, root / "annotations" / name, split)
         if others := [other for other in there if other != name]:
@@ -165,7 +167,7 @@ def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Pa
     if bare := sorted(label_of.keys() - image_of.keys()):
         raise BadInput(
             f"{len(bare)} of {len(label_of)} {split} labels without an image, the first {label_of[bare[0]]}: "
-            f"{images / bare[0]}.jpg is expected (or {LOOKED_FOR})"
+            f"{images / bare[0]}.jpg is expected, or another ending ({LOOKED_FOR})"
         )
     return tuple((image_of[name], label_of[name]) for name in sorted(image_of)), (*lines, *more)
 
