@@ -133,9 +133,7 @@ def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
     """The images and labels of a split below root. Raises BadInput unless each has the other."""
     there = [name for name in SPLITS[split] if (root / "images" / name).is_dir()]
     labelled = [name for name in there if (root / "annotations" / name).is_dir()]
-    # A test set whose labels are not published has an empty folder of them, or none.
-    filled = [name for name in labelled if any((root / "annotations" / name).iterdir())]
-    for name in (filled or labelled)[:1]:
+    for name in labelled[:1]:
         images = root / "images" / name
         pairs, lines = _pairs(images, root / "annotations" / name, split)
         if others := [other for other in there if other != name]:
