@@ -71,6 +71,13 @@ ORIENTED = {
     "jpeg, progressive": ("jpeg", lambda o: by_pillow(Image.fromarray(RGB), "JPEG", o, progressive=True), None),
     "jpeg, L": ("JPG", lambda o: by_pillow(Image.fromarray(GREY), "JPEG", o), None),
     "jpeg, CMYK": ("JPEG", lambda o: by_pillow(Image.fromarray(RGB).convert("CMYK"), "JPEG", o), None),
+    "mpo, as cameras and phones write": (
+        "jpg",
+        lambda o: by_pillow(
+            Image.fromarray(RGB), "MPO", o, save_all=True, append_images=[Image.new("RGB", (W, H), (9, 9, 9))]
+        ),
+        None,
+    ),
     "webp, RGB": ("webp", lambda o: by_pillow(Image.fromarray(RGB), "WEBP", o, lossless=True), RGB),
     "webp, RGBA": (
         "WebP",
