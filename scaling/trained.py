@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scaling.data.augment import fit_image
 from scaling.data.batch import Draw
-from scaling.data.decoding import as_rgb, said_of, upright
+from scaling.data.decoding import as_rgb, decode_rgb, naming_errors
 from scaling.data.object_views import frame_of, seen_image
 from scaling.data.scene_files import pixels
 from scaling.data.scenes import scale_image, scaled, short_side
@@ -41,8 +41,8 @@ class Trained(NamedTuple):
     def image(self, file: str | PathLike[str] | Image.Image) -> Tensor:
         """An image (1, 3, H, W), uint8, as the run's evaluation sees it: to classify its centre, recipe.image px; else
         all of it at the recipe's short side. Raises OSError for a file that is no image."""
-        with said_of(lambda: file):
-            rgb = as_rgb(file) if isinstance(file, Image.Image) else upright(Path(file).read_bytes())
+        with naming_errors(lambda: file):
+            rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
         r = self.recipe
         if r.task == "classify":
             fitted = fit_image(rgb, r.image, r.crop, pixels_of(r).interpolation)

@@ -273,7 +273,7 @@ def test_an_image_of_another_size_than_the_json_says_is_refused(root, recipe, mo
     with pytest.raises(BadInput, match=match):
         prepared(replace(recipe, bad_images="skip"))
     Image.new("RGB", (60, 40)).save(root / "val2017" / "1.png", exif=exif)
-    with pytest.raises(BadInput, match=r"40x60 px, \S* says 60x40 px; stored it has 60x40 px, its EXIF turns it"):
+    with pytest.raises(BadInput, match=r"40x60 px, \S* says 60x40 px \(stored as 60x40 px with an EXIF orientation"):
         prepared(recipe)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, features
 
 from scaling.data.coco_files import read_coco
-from scaling.data.decoding import Note, examined, upright
+from scaling.data.decoding import Note, decode_rgb, read_header
 from scaling.data.files import Files
 from scaling.data.scene_files import find_scenes
 from scaling.recipe import Recipe
@@ -174,10 +174,10 @@ def test_the_pixels_of_a_file_are_those_that_are_seen(roads, kind, road):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_done_to_an_image_is_noted(kind):
     for orientation in orientations(kind):
-        header = examined(KINDS[kind][1](orientation))
+        header = read_header(KINDS[kind][1](orientation))
         assert header.size == wanted(kind, orientation).shape[:2]
         turned = orientation > 1 and not kind.startswith("tiff")  # those Pillow has always turned
-        assert (Note.TURNED in header.note) == turned
+        assert (Note.ORIENTED in header.note) == turned
         deep = "16 bits" in kind and "RGB" not in kind and "alpha" not in kind
         assert (Note.DEEP in header.note) == (deep or "12 bits" in kind)
         assert (Note.ALPHA in header.note) == any(word in kind for word in ("RGBA", "LA", "alpha", "transparent"))
@@ -186,7 +186,7 @@ def test_what_is_done_to_an_image_is_noted(kind):
 def test_eight_bits_in_rgb_are_what_pillow_has_always_made_of_them():
     for kind, (_, make, _) in KINDS.items():
         if not any(word in kind for word in ("16 bits", "12 bits")):
-            np.testing.assert_array_equal(np.asarray(upright(make(1))), stored(make(1)), err_msg=kind)
+            np.testing.assert_array_equal(np.asarray(decode_rgb(make(1))), stored(make(1)), err_msg=kind)
 
 
 def test_a_hugging_face_data_set_and_shards_are_read_alike(tmp_path):
@@ -222,8 +222,8 @@ def test_an_orientation_that_is_none_turns_nothing(orientation):
     found[0x0112] = orientation
     out = io.BytesIO()
     Image.fromarray(RGB).save(out, "PNG", exif=found)
-    assert examined(out.getvalue()).note == Note(0)
-    np.testing.assert_array_equal(np.asarray(upright(out.getvalue())), RGB)
+    assert read_header(out.getvalue()).note == Note(0)
+    np.testing.assert_array_equal(np.asarray(decode_rgb(out.getvalue())), RGB)
 
 
 @pytest.mark.parametrize(
@@ -231,5 +231,5 @@ def test_an_orientation_that_is_none_turns_nothing(orientation):
 )
 def test_damaged_exif_is_no_damaged_image(damaged):
     data = by_pillow(Image.fromarray(RGB), "JPEG", exif=damaged or b"Exif\0\0\0")
-    np.testing.assert_array_equal(np.asarray(upright(data)), stored(data))
-    assert examined(data).note == Note(0)
+    np.testing.assert_array_equal(np.asarray(decode_rgb(data)), stored(data))
+    assert read_header(data).note == Note(0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scaling.data.decoding import class_numbers
+from scaling.data.decoding import decode_label
 from scaling.data.scene_files import find_scenes
 from scaling.recipe import BadInput, Recipe
 from tests.image_bytes import TURNED, by_pillow, png
@@ -20,12 +20,12 @@ PALETTE = np.random.default_rng(8).integers(0, 256, (256, 3))
 def test_numbers_are_read_as_they_are_stored(bits, palette):
     numbers = NUMBERS % 2**bits
     data = png(numbers, bits, palette=PALETTE[: 2**bits] if palette else None)
-    np.testing.assert_array_equal(class_numbers(data), numbers)
+    np.testing.assert_array_equal(decode_label(data), numbers)
 
 
 def test_sixteen_bits_are_class_numbers_too():
     numbers = NUMBERS * 200
-    np.testing.assert_array_equal(class_numbers(png(numbers, 16)), numbers)
+    np.testing.assert_array_equal(decode_label(png(numbers, 16)), numbers)
 
 
 def write(root, image, label):
@@ -63,7 +63,7 @@ def test_a_label_of_the_pixels_as_stored_is_refused_with_what_would_do(tmp_path,
     scenes = write(tmp_path, png(NUMBERS, orientation=orientation), png(NUMBERS % 4))
     for look in (scenes.load, scenes.examine):
         with pytest.raises(
-            BadInput, match=rf"has {H}x{W} px, its label \S* {W}x{H} px; stored it has {W}x{H} px, its EXIF"
+            BadInput, match=rf"has {H}x{W} px, its label \S* {W}x{H} px \(stored as {W}x{H} px with an EXIF"
         ):
             look(0)
 

@@ -222,7 +222,7 @@ def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_th
     exif[0x0112] = 6
     Image.new("RGB", (32, 24)).save(root / "images" / "training" / "a.png", exif=exif)
     match = (
-        r"has 24x32 px, its label \S* 32x24 px; stored it has 32x24 px, its EXIF turns it.* take the orientation out"
+        r"has 24x32 px, its label \S* 32x24 px \(stored as 32x24 px with an EXIF orientation.* remove the orientation"
     )
     with pytest.raises(BadInput, match=match):
         prepared(recipe)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from scaling.data.class_folders import ClassFolder, ClassTar
-from scaling.data.decoding import NO_PICTURES
+from scaling.data.decoding import EXCLUDED_FORMATS
 from scaling.data.files import Files
 from scaling.data.listing import ENDINGS
 from scaling.data.module import Images
@@ -16,7 +16,7 @@ from scaling.data.scene_files import find_scenes
 from scaling.recipe import BadInput, Recipe
 from tests.pictures import picture, write_classes
 
-RECIPE = Recipe(data="folder", classes=2, batch=2, image=16, patch=8)
+RECIPE = Recipe(data="folder", classes=2, batch=1, image=16, patch=8)
 
 
 def write(folder, *names):
@@ -42,7 +42,7 @@ def test_every_ending_by_which_pillow_knows_pictures_is_taken():
     known = {
         ending
         for ending, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in NO_PICTURES and ending != ".pfm"  # of floating-point numbers
+        if kind in Image.OPEN and kind not in EXCLUDED_FORMATS and ending != ".pfm"  # of floating-point numbers
     }
     assert known <= set(ENDINGS)
     assert {".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"} <= known
@@ -73,9 +73,9 @@ def test_files_of_other_endings_and_hidden_ones_are_left_out_and_counted(pets):
     images = prepared(pets)
     assert len(images.train_set) == 4
     (line,) = images.lines
-    where, _, parts = line.partition(": left out are ")
+    where, _, parts = line.partition(": files left out: ")
     assert where == str(pets / "train")
-    assert sorted(parts.split(", ")) == ["1 .db", "1 .txt", "1 without an ending", "2 .heic", "2 hidden"]
+    assert sorted(parts.split(", ")) == ["1 .db", "1 .txt", "1 without ending", "2 .heic", "2 hidden"]
 
 
 def test_a_tar_leaves_out_the_same(pets):
@@ -89,14 +89,14 @@ def test_a_tar_leaves_out_the_same(pets):
         assert found.class_to_idx == {"cat": 0, "dog": 1}
         assert len(found) == 4
         (line,) = found.lines
-        assert all(part in line for part in ("1 .heic", "1 hidden", "1 links to other members"))
+        assert all(part in line for part in ("1 .heic", "1 hidden", "1 links"))
 
 
 def test_images_in_no_class_folder_are_no_class(pets):
     write(pets, "train/stray.jpg", "train/stray.png")
     found = ClassFolder(pets / "train")
     assert found.class_to_idx == {"cat": 0, "dog": 1}
-    assert found.lines == [f"{pets / 'train'}: left out are 2 images that lie in no class folder"]
+    assert found.lines == [f"{pets / 'train'}: 2 images outside of class folders are left out"]
     with tarfile.open(pets / "train.tar", "w") as tar:
         tar.add(pets / "train", arcname=".")
     in_tar = ClassTar(pets / "train.tar")
@@ -107,13 +107,13 @@ def test_images_in_no_class_folder_are_no_class(pets):
 def test_a_class_folder_without_an_image_is_named(pets):
     for split in ("train", "test"):
         (pets / split / "owl").mkdir()
-    assert f"{pets / 'train'}: no image is in owl" in prepared(pets).lines
+    assert f"{pets / 'train'}: no images in owl" in prepared(pets).lines
     with pytest.raises(
-        BadInput, match=r"the data has 2 classes, the recipe 3; set --classes .*train: no image is in owl"
+        BadInput, match=r"the data has 2 classes, the recipe 3; set --classes .*train: no images in owl"
     ):
         prepared(pets, classes=3)
     write(pets, "train/owl/0.jpg")
-    with pytest.raises(BadInput, match=r"only in train: owl \(\S*test: no image is in owl\)$"):
+    with pytest.raises(BadInput, match=r"only in train: owl \(\S*test: no images in owl\)$"):
         prepared(pets, classes=3)
 
 
@@ -123,21 +123,23 @@ def test_a_test_folder_without_class_folders_is_passed_over_for_val(pets):
     images = prepared(pets)
     assert len(images.test_set) == 4
     assert images.lines == (
-        f"test images are those of {pets / 'val'}: {pets / 'test'} gives no images in class folders "
-        "(3 images lie in no folder)",
+        f"{pets / 'val'} is used for the test images; {pets / 'test'} gives no images in class folders "
+        "(3 images outside of class folders)",
     )
     (pets / "val").rename(pets / "elsewhere")
-    with pytest.raises(BadInput, match=r"test gives no images in class folders \(3 images lie in no folder\)$"):
+    with pytest.raises(BadInput, match=r"test gives no images in class folders \(3 images outside of class folders\)$"):
         prepared(pets)
 
 
 def test_where_two_folders_could_be_the_test_images_it_is_said_which_is(pets):
     write(pets, "val/cat/0.jpg", "val/owl/0.jpg")
-    assert prepared(pets).lines == (f"test images are those of {pets / 'test'}: {pets / 'val'} is not read",)
+    assert prepared(pets).lines == (f"{pets / 'test'} is used for the test images; {pets / 'val'} is not used",)
     (pets / "val").rename(pets / "spare")
     (pets / "test").rename(pets / "val")
     (pets / "spare").rename(pets / "test")
-    with pytest.raises(BadInput, match=r"only in test: owl \(test images are those of \S*test: \S*val is not read\)$"):
+    with pytest.raises(
+        BadInput, match=r"only in test: owl \(\S*test is used for the test images; \S*val is not used\)$"
+    ):
         prepared(pets)
 
 
@@ -153,10 +155,10 @@ def test_scenes_say_what_they_leave_out_and_which_folder_they_take(tmp_path):
     recipe = Recipe(task="segment", data="folder", data_root=str(tmp_path), image=16)
     train, test = find_scenes(tmp_path, "train", recipe), find_scenes(tmp_path, "test", recipe)
     assert train.lines == (
-        f"{tmp_path / 'images' / 'train'}: left out are 1 .heic, 2 hidden",
-        f"{tmp_path / 'annotations' / 'train'}: left out are 1 .tif",
+        f"{tmp_path / 'images' / 'train'}: files left out: 1 .heic, 2 hidden",
+        f"{tmp_path / 'annotations' / 'train'}: files left out: 1 .tif",
     )
-    assert test.lines[-1] == f"test images are those of {tmp_path / 'images' / 'val'}: test beside it is not read"
+    assert test.lines[-1] == f"{tmp_path / 'images' / 'val'} is used for the test images; test beside it is not used"
     assert train.file_names == ["0.jpg", "1.GIF"]
 
 

@@ -2,10 +2,9 @@
 
 timm's own (ReaderImageFolder, ReaderImageInTar; timm 1.0) follow a link to a folder above it without end, and read a
 whole tar to list it. Here each real folder is visited once, and of a tar the headers alone are read.
-Departs: timm takes hidden files, images of three endings only, and those in no folder for a class without a name.
+Departs: timm takes hidden files, three endings only, and images outside of class folders as a class without a name.
 Both classes: names, of the images, below the folder; labels; class_to_idx; reader[i], an open file and its label;
-lines, what there is to say, and hints, what may have gone wrong if the classes are not those expected; stamps(indices)
-as in file_index.py.
+lines, messages for the user; hints, messages that may explain unexpected classes; stamps(indices) as in file_index.py.
 """
 
 import io
@@ -38,16 +37,17 @@ class NoImages(ValueError):
 
 class _Classes:
     def __init__(self, where: Path, found: list[tuple[str, str]]) -> None:
-        """found: the name of an image and of its class, in order. Raises NoImages where no image has a class."""
+        """found: (image, class) names in order; class "" for images outside of class folders, which are left out.
+        Raises NoImages if nothing remains."""
         bare = sum(not label for _, label in found)
         found = [(name, label) for name, label in found if label]
         if not found:
-            raise NoImages(f"{bare} images lie in no folder" if bare else f"looked for {LOOKED_FOR}")
+            raise NoImages(f"{bare} images outside of class folders" if bare else f"looked for {LOOKED_FOR}")
         classes = sorted({label for _, label in found}, key=natural_key)
         self.class_to_idx = {name: number for number, name in enumerate(classes)}
         self.names = [name for name, _ in found]
         self.labels = np.array([self.class_to_idx[label] for _, label in found], np.int64)
-        self.lines: list[str] = [f"{where}: left out are {bare} images that lie in no class folder"] if bare else []
+        self.lines: list[str] = [f"{where}: {bare} images outside of class folders are left out"] if bare else []
         self.hints: list[str] = []
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class ClassFolder(_Classes):
         with os.scandir(folder) as entries:
             below = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
         if empty := sorted(below - {name.partition("/")[0] for name in self.names}, key=natural_key):
-            self.hints.append(f"{folder}: no image is in {', '.join(empty)}")
+            self.hints.append(f"{folder}: no images in {', '.join(empty)}")
 
     def __getitem__(self, i: int) -> tuple[BinaryIO, int]:
         return open(f"{self.folder}/{self.names[i]}", "rb"), int(self.labels[i])
@@ -127,7 +127,7 @@ def _members(
                 inside += _members(child, left_out, below, first + member.offset_data)
         elif not member.isdir() and left_out.takes(os.path.join(folder, name)):
             if not member.isfile():
-                left_out.endings["links to other members"] += 1
+                left_out.endings["links"] += 1
                 continue
             label = os.path.join(path, folder).strip("/").rpartition("/")[2]
             own.append((member.name, label, first + member.offset_data, member.size))

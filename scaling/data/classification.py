@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from scaling.data import shapes
 from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
-from scaling.data.decoding import noted
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import Files, read_all, used, without_bad
 from scaling.data.held_out import parted
@@ -143,7 +143,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     )
     held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
     content = fingerprint(((train, ours), (test, theirs)))
-    lines = (*train.lines, *test.lines, *noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
+    lines = (*train.lines, *test.lines, *note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
     return Sets(train_set, test_set, tuple(train.names), content, lines, held)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from scaling.data.annotations import Annotation, annotations, in_image, once, whole
-from scaling.data.decoding import examined, how_it_lies, mark, said_of, upright
+from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, orientation_hint, read_header
 from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, find_root
 from scaling.data.object_table import ObjectTable, tabled
@@ -61,32 +61,32 @@ class ImageFiles:
 
     def load(self, i: int) -> Tensor:
         """The i-th image (3, h, w), uint8. Raises OSError for what cannot be read, BadInput for another size."""
-        with said_of(lambda: self.paths[i]):
+        with naming_errors(lambda: self.paths[i]):
             data = self.paths[i].read_bytes()
-            image = upright(data)
+            image = decode_rgb(data)
         self._check_size(i, (image.height, image.width), data)
         return pixels(image)
 
     def examine(self, i: int) -> Facts:
-        """As load, but both ends are looked at and few pixels are decoded: cheaper."""
+        """As load, but most images are checked without decoding them: cheaper."""
         try:
             data = self.paths[i].read_bytes()
         except OSError as e:
             return Facts(b"", bad=f"{self.paths[i]}: {e}")
         try:
-            with said_of(lambda: self.paths[i]):
-                header = examined(data)
+            with naming_errors(lambda: self.paths[i]):
+                header = read_header(data)
         except OSError as e:
             return Facts(digest(data), bad=str(e))
         self._check_size(i, header.size, data)
-        return Facts(digest(data, *mark(header.note)), note=header.note)
+        return Facts(digest(data, *digest_parts(header.note)), note=header.note)
 
     def _check_size(self, i: int, size: tuple[int, int], data: bytes) -> None:
         """Raise BadInput for another size, height and width, than is listed."""
         if size != self.sizes[i]:
             (h, w), (height, width) = size, self.sizes[i]
             sizes = f"{w}x{h} px, {self.file} says {width}x{height} px"
-            raise BadInput(f"image {self.paths[i]} has {sizes}{how_it_lies(data)}")
+            raise BadInput(f"image {self.paths[i]} has {sizes}{orientation_hint(data)}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
 from scaling.data.coco_files import CocoFile, used
-from scaling.data.decoding import noted
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import read_all, without_bad
 from scaling.data.held_out import parted
@@ -93,8 +93,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     held = _read(train.take(out.tolist()), r, TEST, ours_seen.take(out)) if r.val_split else None
     names = tuple(name for _, name in train.categories)
     content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
-    lines = (*train.without(), *noted(ours_seen.note_N, ours.split), *noted(theirs_seen.note_N, theirs.split))
-    return Sets(train_set, test_set, names, content, lines, held)
+    notes = (*note_lines(ours_seen.note_N, ours.split), *note_lines(theirs_seen.note_N, theirs.split))
+    return Sets(train_set, test_set, names, content, (*train.without(), *notes), held)
 
 
 def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> ObjectSet:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
-from scaling.data.decoding import examined, mark, said_of, upright
+from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, read_header
 from scaling.data.file_index import Facts, Seen, digest
 from scaling.data.held_out import parted
 from scaling.data.hub_sets import open_hub
@@ -50,8 +50,8 @@ def find_root(data_root: str) -> Path:
 class Files:
     """The images of one split. split: "train" or "test"; kind: "" for folders and tars, else hfds/NAME or wds/NAME.
 
-    names: class names in the order of their labels, where the data has any; lines: what there is to say of them; hints:
-    of these, what to say where the classes are not those expected; len(): images. Reading is safe from threads and
+    names: class names in the order of their labels, where the data has any; lines: messages for the user; hints: those
+    of them that may explain why the classes are not the expected ones; len(): images. Reading is safe from threads and
     forked workers.
     """
 
@@ -113,21 +113,21 @@ class Files:
         """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError where it is no image or a
         truncated one."""
         data, label = self.read(i)
-        with said_of(lambda: self.name(i)):
-            return upright(data), label
+        with naming_errors(lambda: self.name(i)):
+            return decode_rgb(data), label
 
     def examine(self, i: int) -> Facts:
-        """Whether the i-th file is an image with both its ends. Few are decoded: cheap."""
+        """Whether the i-th file is a complete image. Most are checked without decoding them: cheap."""
         try:
             data, label = self.read(i)
         except OSError as e:
             return Facts(b"", bad=str(e))
         try:
-            with said_of(lambda: self.name(i)):
-                note = examined(data).note
+            with naming_errors(lambda: self.name(i)):
+                note = read_header(data).note
         except OSError as e:
             return Facts(digest(data, str(label).encode()), bad=str(e))
-        return Facts(digest(data, str(label).encode(), *mark(note)), note=note)
+        return Facts(digest(data, str(label).encode(), *digest_parts(note)), note=note)
 
     def name(self, i: int) -> str:
         """The i-th file's name, as an error should call it."""
@@ -209,8 +209,7 @@ def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OS
 
 
 def read_all(load: Callable[[int], T], indices: np.ndarray, seen: Seen) -> list[T | OSError]:
-    """load(i) for every index, as in_threads; files that were found bad when they were examined stay so, whether or not
-    they decode to something."""
+    """load(i) for every index, as in_threads; an OSError for files that failed the examination, even if they decode."""
 
     def one(n: int) -> T:
         if n in seen.bad:
@@ -240,7 +239,7 @@ def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:
 
 
 def _folder_or_tar(root: Path, split: str) -> Any:
-    """The first of those of this split that has class folders; which it is, is said where there are several."""
+    """The first folder or tar of the split that has class folders. A hint names it if there are several."""
     names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
     there = [path for path in names if (path.is_file() if path.suffix else path.is_dir())]
     passed: list[str] = []
@@ -253,8 +252,8 @@ def _folder_or_tar(root: Path, split: str) -> Any:
         except Exception as e:  # a damaged tar: as many kinds of it as there are bytes
             raise BadInput(f"{path} gives no images in class folders ({first_line(e)})") from e
         if len(there) > 1:
-            rest = [*passed, *(f"{other} is not read" for other in there[number + 1 :])]
-            found.hints.append(f"{split} images are those of {path}: {'; '.join(rest)}")
+            rest = [*passed, *(f"{other} is not used" for other in there[number + 1 :])]
+            found.hints.append(f"{path} is used for the {split} images; {'; '.join(rest)}")
         return found
     raise BadInput(
         "; ".join(passed)

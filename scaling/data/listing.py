@@ -1,46 +1,46 @@
-"""Which files below a folder are images: one rule for class folders, tars, shards and scenes.
+"""Which files are images, by their names: one rule for class folders, tars, shards and segmentation folders.
 
-An image's file has one of ENDINGS, in upper case or lower. Hidden files and folders, whose names begin with a dot
-(._1.jpg of a Mac, .ipynb_checkpoints), hold none. What is left out is counted, to be said.
+An image has one of ENDINGS, in upper or lower case. Hidden files and folders, whose names begin with a dot (._1.jpg of
+macOS, .ipynb_checkpoints), are ignored. Everything left out is counted and reported.
 """
 
 import os
 from collections import Counter
 from pathlib import Path
 
-# Of all that Pillow decodes itself into pictures (Image.registered_extensions()): written out, so that another Pillow
-# does not make another data set of a folder. What a file is, its content says (decoding.py).
+# The raster formats that Pillow itself decodes, from Image.registered_extensions(). Written out, so that a folder is
+# the same data set with any version of Pillow. The format of a file is determined by its content (decoding.py).
 _ALL = """
     .jpg .jpeg .png .webp .tif .tiff .bmp .gif .apng .avif .avifs .blp .bw .cur .dcx .dds .dib .flc .fli .ftc .ftu .gbr
     .icb .icns .ico .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpf .jpx .mpo .msp .pbm .pcd .pcx .pgm .pnm .ppm .psd .pxr .qoi
     .ras .rgb .rgba .sgi .tga .vda .vst .xbm .xpm
 """
 ENDINGS = tuple(_ALL.split())
-LOOKED_FOR = ", ".join(ENDINGS[:8]) + " and what else Pillow reads"
+LOOKED_FOR = ", ".join(ENDINGS[:8]) + " and Pillow's other formats"
 
 
 class LeftOut:
-    """Counts files that are no images, and hidden ones."""
+    """Counts of files that are not used: by ending, and hidden images."""
 
     def __init__(self) -> None:
         self.endings: Counter[str] = Counter()
         self.hidden = 0
 
     def takes(self, path: str, endings: tuple[str, ...] = ENDINGS) -> bool:
-        """Whether a file is one of those looked for. path: with slashes between folders."""
+        """Whether the file is used. path: with slashes between folders."""
         ending = os.path.splitext(path)[1].lower()
         if "/." in f"/{path}" and any(part.startswith(".") and part.strip(".") for part in path.split("/")):
             self.hidden += ending in endings
             return False
         if ending not in endings:
-            self.endings[ending or "without an ending"] += 1
+            self.endings[ending or "without ending"] += 1
         return ending in endings
 
     def lines(self, where: object) -> list[str]:
-        """One for the user, or none. where: the files are."""
+        """A message for the user, if anything was left out of `where`."""
         parts = [f"{n} {ending}" for ending, n in self.endings.most_common()]
         parts += [f"{self.hidden} hidden"] if self.hidden else []
-        return [f"{where}: left out are {', '.join(parts)}"] if parts else []
+        return [f"{where}: files left out: {', '.join(parts)}"] if parts else []
 
 
 def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[str], list[str]]:

@@ -15,7 +15,17 @@ import numpy as np
 from PIL import Image
 
 from scaling.data.batch import UNLABELLED
-from scaling.data.decoding import Colours, Header, Note, class_numbers, examined, how_it_lies, mark, said_of, upright
+from scaling.data.decoding import (
+    ColourLabel,
+    Header,
+    Note,
+    decode_label,
+    decode_rgb,
+    digest_parts,
+    naming_errors,
+    orientation_hint,
+    read_header,
+)
 from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, find_root
 from scaling.data.listing import ENDINGS, LOOKED_FOR, files_below
@@ -60,16 +70,16 @@ class SceneFiles:
         import torch
 
         path, label = self.pairs[i]
-        with said_of(lambda: label):
+        with naming_errors(lambda: label):
             label_HW = self._label(i, label.read_bytes())
-        with said_of(lambda: path):
+        with naming_errors(lambda: path):
             data = path.read_bytes()
-            image = upright(data)
+            image = decode_rgb(data)
         self._check_size(i, (image.height, image.width), label_HW, data)
         return pixels(image), torch.from_numpy(label_HW)
 
     def examine(self, i: int) -> Facts:
-        """As load, but of the image both ends are looked at and few are decoded: cheaper."""
+        """As load, but most images are checked without decoding them: cheaper."""
         path, label = self.pairs[i]
         try:
             image_bytes, label_bytes = path.read_bytes(), label.read_bytes()
@@ -77,28 +87,28 @@ class SceneFiles:
             return Facts(b"", bad=f"{e.filename}: {e}")
         header = Header((0, 0), Note(0))
         try:
-            with said_of(lambda: label):
+            with naming_errors(lambda: label):
                 label_HW = self._label(i, label_bytes)
-            with said_of(lambda: path):
-                header = examined(image_bytes)
+            with naming_errors(lambda: path):
+                header = read_header(image_bytes)
         except OSError as e:
             return Facts(digest(image_bytes, label_bytes), header.size, str(e))
         self._check_size(i, header.size, label_HW, image_bytes)
         has = np.array(Image.fromarray(label_HW).histogram()) > 0
-        content = digest(image_bytes, label_bytes, *mark(header.note))
+        content = digest(image_bytes, label_bytes, *digest_parts(header.note))
         return Facts(content, header.size, note=header.note, present=np.packbits(has).tobytes())
 
     def label(self, i: int) -> np.ndarray:
         """The label (H, W) of the i-th image alone. Raises as load."""
         path = self.pairs[i][1]
-        with said_of(lambda: path):
+        with naming_errors(lambda: path):
             return self._label(i, path.read_bytes())
 
     def _label(self, i: int, data: bytes) -> np.ndarray:
         path = self.pairs[i][1]
         try:
-            value_HW = class_numbers(data)
-        except Colours as e:
+            value_HW = decode_label(data)
+        except ColourLabel as e:
             raise BadInput(
                 f"label {path} has colours ({e}); a class number a pixel is expected, in a PNG that is grey or has a "
                 "palette: convert colours to numbers first"
@@ -109,7 +119,7 @@ class SceneFiles:
         if size != label_HW.shape:
             (h, w), (height, width), (path, label) = size, label_HW.shape, self.pairs[i]
             sizes = f"{w}x{h} px, its label {label} {width}x{height} px"
-            raise BadInput(f"image {path} has {sizes}{how_it_lies(data)}")
+            raise BadInput(f"image {path} has {sizes}{orientation_hint(data)}")
 
 
 def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) -> np.ndarray:
@@ -145,7 +155,7 @@ def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
         images = root / "images" / name
         pairs, lines = _pairs(images, root / "annotations" / name, split)
         if others := [other for other in there if other != name]:
-            lines += (f"{split} images are those of {images}: {', '.join(others)} beside it is not read",)
+            lines += (f"{images} is used for the {split} images; {', '.join(others)} beside it is not used",)
         return SceneFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
     raise BadInput(
         f"{root} has no {split} images with labels: folders images/NAME and annotations/NAME are expected, "

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
-from scaling.data.decoding import noted
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import find_root, read_all, without_bad
 from scaling.data.held_out import parted
@@ -91,8 +91,8 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     )
     held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
     content = fingerprint(((train, ours), (test, theirs)))
-    noticed = (*noted(ours.note_N, train.split), *noted(theirs.note_N, test.split))
-    return Sets(train_set, test_set, names, content, (*train.lines, *test.lines, *classes, *noticed), held)
+    notes = (*note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
+    return Sets(train_set, test_set, names, content, (*train.lines, *test.lines, *classes, *notes), held)
 
 
 def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> SceneSet:
