@@ -18,6 +18,7 @@ from scaling.recipe import BadInput
 from tests.coco_folder import json_path, read_json, write_folder, write_json
 from tests.conftest import ROOT
 from tests.pictures import prepared, write_classes
+from tests.test_hub_labels_are_looked_at_before_a_run import CLASSES, INT, hub, split  # noqa: F401
 from tests.test_segmentation_data import blocks, write
 
 
@@ -55,7 +56,7 @@ def test_what_the_readme_says_of_ones_own_images_works_as_written(pets, tmp_path
 
 
 def test_a_subset_and_a_part_held_out_have_a_batch_that_suits_them(pets):
-    for words in ("--train-images 6", "--val-split 0.5", "--train-images 9 --val-split 0.3", "--train-images 1"):
+    for words in ("--train-images 6", "--val-split 0.5", "--train-images 9 --val-split 0.3"):
         recipe = resolved(f"folder.adventurer_nano --patch 8 {words}", pets)
         assert prepared(recipe).total_steps >= 1000 or recipe.epochs == 1000, words
 
@@ -63,6 +64,8 @@ def test_a_subset_and_a_part_held_out_have_a_batch_that_suits_them(pets):
 def test_what_is_said_stands(pets):
     recipe = resolved("folder.deit_nano --patch 8 --epochs 2 --batch 5 --image 32 --lr 1e-4", pets)
     assert (recipe.epochs, recipe.batch, recipe.image, recipe.lr) == (2, 5, 32, 1e-4)
+    with pytest.raises(BadInput, match="all 1 training images are of class 2: there is nothing to tell apart"):
+        prepared(resolved("folder.deit_nano --patch 8 --train-images 1", pets))
     with pytest.raises(BadInput, match="the data has 3 classes, the recipe 7; set --classes 3"):
         prepared(resolved("folder.deit_nano --patch 8 --classes 7", pets))
 
@@ -85,8 +88,8 @@ def test_classes_of_pixels_are_those_of_the_list_or_of_all_labels(tmp_path):
 
 
 def test_labels_with_one_class_are_refused_with_what_would_do(tmp_path):
-    for n, split in enumerate(("train", "test")):
-        write(tmp_path, split, "a", np.where(blocks(n) > 1, 255, 0))
+    for n, part in enumerate(("train", "test")):
+        write(tmp_path, part, "a", np.where(blocks(n) > 1, 255, 0))
     with pytest.raises(BadInput, match=r"one class, 0, where 255 is none; .* --unlabelled"):
         resolved("folder.seg_nano --patch 8", tmp_path)
 
@@ -122,6 +125,17 @@ def test_one_class_is_no_task(pets, tmp_path):
         BadInput, match=r"all training images in .*one \(ant/0.jpg is the first image\) are of one class"
     ):
         resolved("folder.deit_nano --patch 8", tmp_path / "one")
+
+
+def test_hugging_face_sets_are_counted_too(hub):  # noqa: F811
+    for feature in (CLASSES, INT):
+        survey.cache_clear()
+        hub(train=split([0, 1, 2], feature, n=40), test=split([0, 1, 2], feature))
+        (recipe,), _ = run.arguments(["folder.deit_nano", "--patch", "8", "--data", "hfds/pets"])
+        data = prepared(recipe)
+        assert (recipe.classes, recipe.batch, len(data.train_set)) == (3, 4, 40)
+    with pytest.raises(BadInput, match=r"hfds/pets has one label an image: task segment takes a folder"):
+        run.arguments(["folder.seg_nano", "--patch", "8", "--data", "hfds/pets"])
 
 
 @given(st.integers(1, 3000), st.sampled_from([folder.deit_nano, folder.seg_nano, folder.det_nano]))

@@ -260,7 +260,7 @@ def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str])
 
 def _load(path: Path | None, width: int) -> Seen:
     """The table in a file; nothing where there is none, or none that can be read."""
-    nothing = _blank([], np.zeros((0, 4), np.int64), width)
+    nothing = _nothing([], np.zeros((0, 4), np.int64), width)
     if path is None or not path.is_file():
         return nothing
     try:
