@@ -120,6 +120,8 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
         answers[name] = point + _ends(ends) if not math.isnan(ends[0]) else f"not identified: {law.why_no_intervals}"
     answers |= _draws(law)
     k = f"undefined at this n: more than {law.k + 2} points are needed"
+    if law.objective == "huber":
+        k = "undefined for Huber's loss"
     answers["AICc"] = f"{law.aicc:.2f}" if math.isfinite(law.aicc) else k
     if held := of.held_out:
         said = (

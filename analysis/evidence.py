@@ -54,11 +54,16 @@ def weigh(laws: Sequence[Fit]) -> pd.DataFrame:
     Raises ValueError where the laws are of different data."""
     if any(len(law.y) != len(laws[0].y) or not np.array_equal(law.y, laws[0].y) for law in laws):
         raise ValueError("the laws are fitted to different data; AICc compares forms on the same points only")
+    if any(not np.array_equal(law.x, laws[0].x) for law in laws):
+        raise ValueError("the laws are fitted over different x; AICc compares forms on the same points only")
+    if len({law.space for law in laws}) > 1:
+        raise ValueError("some laws have errors of log L and some of L itself; their AICc cannot be compared")
     rows: list[Mapping[str, Any]] = []
     for law in laws:
-        why = (
-            "" if math.isfinite(law.aicc) else f"undefined at this n: {law.n} points, more than {law.k + 2} are needed"
-        )
+        few = f"undefined at this n: {law.n} points, more than {law.k + 2} are needed"
+        why = "" if math.isfinite(law.aicc) else few
+        if law.objective == "huber":
+            why = "undefined for Huber's loss, which is no likelihood"
         rows.append({"form": law.form, "k": law.k, "n": law.n, "aicc": law.aicc, "told": why})
     table = pd.DataFrame(rows, columns=["form", "k", "n", "aicc", "told"])
     table.insert(4, "behind", table["aicc"] - table["aicc"].min())

@@ -5,6 +5,7 @@ Each function takes a frame as analysis.runs.load gives it and returns a Figure;
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,7 +157,10 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     low, high = points[x].min(), points[x].max()
     past = (high / low) ** 0.04  # how far a law goes on past its points
     places = np.geomspace(low / past, high * past, 80)
-    laws = [fit(points[x], points["test_loss"], form) for form in forms]
+    laws = []
+    for form in forms:
+        with suppress(ValueError):  # points that have no law of this form: law_table says why
+            laws.append(fit(points[x], points["test_loss"], form))
     laws = [law for law in laws if law.n > len(law.parameters)]  # else it goes through every point
     for law in laws:
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
