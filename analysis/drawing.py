@@ -47,13 +47,14 @@ def files(stem: str, figure: Figure) -> dict[str, bytes]:
     return {f"{stem}.{ending}": picture(figure, ending) for ending in ("png", "pdf")}
 
 
-def picture(figure: Figure, ending: str, dpi: int = 160) -> bytes:
-    """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow.
-    It keeps the layout that it has the first time: another would move it by a little with every drawing."""
+def picture(figure: Figure, ending: str, dpi: int = 160, **told: str) -> bytes:
+    """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow. told: texts
+    that a png carries, by name.  It keeps the layout that it has the first time: another would move it by a little with
+    every drawing."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending)
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, told or None)
     drawing = io.BytesIO()
     # Type 42: TrueType letters, which a PDF can be searched for and edited with; journals refuse Type 3.
     with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "pdf.fonttype": 42}):
