@@ -254,7 +254,9 @@ def _parser() -> argparse.ArgumentParser:
     forms = f"laws by name, with commas: {', '.join(FORMS_THERE_ARE)} (default: %(default)s)"
     parser.add_argument("--form", metavar="FORMS", default=",".join(FORMS), help=forms)
     parser.add_argument(
-        "--published", action="store_true", help="also the laws, all tables and figures of the paper; needs no runs"
+        "--published",
+        action="store_true",
+        help="also the laws, Tables 1 to 7 and Figures 1 to 4 of the paper; needs no runs",
     )
     parser.add_argument(
         "--mixed",

@@ -4,14 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.checklist import checklist
 from analysis.drawing import COLOURS, Label, label_ends, picture, round_ticks
 from analysis.figure1_panels import ticks_above
+from analysis.groups import Group
 from analysis.law_figures import law_figure
+from analysis.law_table import fit_groups
 from analysis.looks import BY_SIZE, look_of, styles
 from analysis.paper_figures import figure2, figure3
 from analysis.paper_tables import figure2 as table2
 from analysis.paper_tables import figure3 as table3
 from analysis.study_figures import crossing_figure, study_figure
+from scaling.pictures import FOUND
 from tests.test_drawing import axes
 
 
@@ -130,3 +134,18 @@ def test_a_pdf_has_truetype_letters():
     content = picture(drawn.figure, "pdf")
     assert b"/Type3" not in content
     assert b"/FontFile2" in content  # a TrueType font; Type 3 has none
+
+
+def test_a_panel_without_a_finding_says_from_which_score_on_it_shows_any():
+    assert "score 50 or more" in FOUND[-1]
+
+
+def test_a_table_behind_a_list_is_a_table_in_markdown():
+    """report.md, where one of the forms could not be fitted."""
+    points = pd.DataFrame({"patch": [8.0, 4.0, 2.0], "seed": 0, "y": [1.0, 0.8, 0.7]})
+    text = checklist(fit_groups([Group("three", "three", "own", points)], ("power", "broken")))
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|") and not lines[number - 1].startswith("|"):
+            assert lines[number - 1] == "", lines[number - 1]
+    assert "- broken: not fitted" in text
