@@ -82,7 +82,7 @@ def steps(runs: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
 
     runs: one group's, finished.  Columns: coarse, fine [px], difference, low, high (95 % interval) in the units of the
     column, p, p_holm (of so many steps: Holm 1979, Scand. J. Statist. 6), df, test, verdict (by p alone)."""
-    by_seed = {patch: its.set_index("seed")[column] for patch, its in runs.groupby("patch")}
+    by_seed = {float(str(patch)): its.set_index("seed")[column] for patch, its in runs.groupby("patch")}
     patches = sorted(by_seed, reverse=True)
     spread = seed_study(runs["group"].iloc[0])
     rows = []
