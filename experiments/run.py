@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
     with Console(quiet=not is_first_process()) as console:
         runs = settled(stages, results, say=console.line).values()
-        check_data(runs, results)
+        for line in check_data(runs, results):
+            console.line(line)
         for recipe in runs:
             status = _run(recipe, results, settings, console)
             if status:

@@ -12,13 +12,14 @@ from analysis.more_patches import more_patches, proposed
 from analysis.runs import load
 from analysis.sweep_tables import print_sweep
 from experiments.console import Console
+from experiments.data_check import check_data
 from experiments.sweep import with_others
 from scaling import train as training
-from scaling.data.order import few_steps
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 from scaling.train import Settings, train
+from tests.pictures import write_classes
 from tests.test_cost_model import record
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
@@ -93,12 +94,17 @@ def test_laws_are_of_all_groups_in_the_folder_that_have_patches_enough(tmp_path)
 
 
 def test_few_steps_an_epoch_are_said_and_enough_are_not(tmp_path, tiny):
-    said = []
-    recipe = replace(tiny, train_images=20, epochs=1)
-    train(recipe, tmp_path, CPU, lambda event: said.append(event.text))
-    assert "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more" in said
-    assert "2 steps an epoch" in few_steps(8, 4)
-    assert few_steps(64, 16) == ""
+    few = replace(tiny, train_images=20)
+    said = "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more"
+    assert check_data([few, replace(few, patch=4), tiny], tmp_path) == [said]
+    assert check_data([replace(few, steps=500)], tmp_path) == []
+    write_classes(tmp_path / "pets", ("ant", "bee"), train=5, test=2)
+    pets = replace(
+        few, data="folder", data_root=str(tmp_path / "pets"), classes=2, train_images=0, test_images=0, batch=4
+    )
+    (line,) = check_data([pets], tmp_path)
+    assert line.startswith("10 training images are 2 steps an epoch at batch 4")
+    assert check_data([replace(pets, batch=2)], tmp_path) == []
 
 
 def test_a_note_is_said_once_however_many_runs_have_it(capsys):
