@@ -29,7 +29,7 @@ AUGMENTS = ("none", "flip", "pad_crop_flip", *VIEWS, *SCENES, *OBJECTS)
 COMPATS = ("fixed", "official")  # how positions go to another grid: as they lie, or as the released code does it
 STAGES = ("pretrain", "intermediate", "finetune")
 TIMM = "timm:"  # before the name of a backbone or of weights that are timm's
-DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
+DATA_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as timm writes them
 
 
 class BadInput(ValueError):
@@ -82,8 +82,8 @@ class Recipe:
 
     task: str = _says("what is learned: " + ", ".join(TASKS), "classify")
     data: str = _says(
-        "data set: shapes (embedded), cifar10, imagenet, ade20k, camvid, coco, nuclei, folder, or a name of timm's "
-        "dataset factory (hfds/NAME, wds/NAME)",
+        "data set: shapes (embedded), cifar10, imagenet, ade20k, camvid, coco, nuclei, folder, hfds/NAME (of Hugging "
+        "Face) or wds/NAME (WebDataset shards)",
         "shapes",
     )
     data_root: str = _says(
@@ -144,8 +144,8 @@ class Recipe:
         "segmentation: evaluate in windows of `image` px, so far apart [px]; 0: whole images at once", 0, later=True
     )
     unlabelled: int = _says(
-        "segmentation: the value of pixels without a class in label files; values above it count one less, so 0 is "
-        "ADE20K's reduced zero label",
+        "segmentation: the value of pixels without a class in label files, beside 255 where that is no class; values "
+        "above it count one less, so 0 is ADE20K's reduced zero label",
         255,
         later=True,
     )

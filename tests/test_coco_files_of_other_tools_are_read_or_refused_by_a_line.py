@@ -82,14 +82,14 @@ def test_a_crowd_is_one_by_a_number_or_a_truth_value_and_nothing_is_none(root, c
 def test_a_crowd_that_is_said_in_another_way_is_refused(root, change, value):
     change(lambda d: annotation(d).update(iscrowd=value))
     said = refused(root)
-    assert said.endswith(f"annotation 1 has the iscrowd {value!r}: 0 or 1, or false or true, is expected")
+    assert said.endswith(f"annotation 1 has the iscrowd {value!r}: 0, 1, false or true is expected")
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
-@pytest.mark.parametrize("value", [1.0, "100", None, True, float("nan"), [100], 2**60])
+@pytest.mark.parametrize("value", [1.0, "100", None, True, float("nan"), [100]])
 def test_an_id_that_is_no_whole_number_is_named_as_that(root, change, key, value):
     change(lambda d: annotation(d).update({key: value}))
-    assert f"annotation 1 has the {key} {value!r}: a whole number is expected" in refused(root)
+    assert f"annotation 1 has the {key} {value!r}: an integer is expected" in refused(root)
 
 
 def test_ids_of_images_and_categories_may_be_any_whole_numbers(root, change):
@@ -112,7 +112,7 @@ def test_an_annotation_that_is_listed_twice_is_refused_and_one_without_a_number_
     change(lambda d: [a.update(id=None) for a in d["annotations"]])
     assert len(used(recipe_of(root))[1]) == 3
     change(lambda d: [a.update(id=[1]) for a in d["annotations"]])
-    assert "annotation has the id [1]: a whole number is expected" in refused(root)
+    assert "annotation has the id [1]: an integer is expected" in refused(root)
 
 
 def test_what_coco_lists_beside_objects_may_be_absent(root, change):
@@ -213,26 +213,60 @@ def test_where_no_image_is_found_the_name_that_their_folder_should_have_is_said(
     (root / "val2017").rename(root / "val")
     said = refused(root)
     assert f"3 of which are not there, the first 100: {root}" in said
-    assert (
-        f"call the folder of the images {root / 'val2017'} (looked in {root / 'images' / 'val2017'}, {root}, " in said
-    )
+    assert f"put the images into {root / 'val2017'} (also looked in {root / 'images' / 'val2017'}, {root}, " in said
 
 
-@pytest.mark.parametrize(("name", "purpose"), [("train2017", "learn"), ("val2017", "find")])
+@pytest.mark.parametrize("name", ["train2017", "val2017"])
 @pytest.mark.parametrize("empty_images", ["drop", "keep"])
-def test_without_an_object_there_is_nothing_to_learn_and_nothing_to_find(root, change, name, purpose, empty_images):
+def test_without_an_object_there_is_nothing_to_learn_and_nothing_to_find(root, change, name, empty_images):
     change(lambda d: d["annotations"].clear(), name)
     assert f"instances_{name}.json has no object in any of its" in refused(root, empty_images=empty_images)
-    assert refused(root, empty_images=empty_images).endswith(f"nothing to {purpose}")
 
 
 def test_classes_that_no_training_object_is_of_are_named(root, change):
     def without(data):
         data["annotations"] = [a for a in data["annotations"] if a["category_id"] != 90]
 
-    assert prepared(recipe_of(root)).lines == ()
+    assert prepared(replace(recipe_of(root), empty_images="keep")).lines == ()
     change(without, "train2017")
-    assert prepared(recipe_of(root)).lines == ("1 of 3 classes have no object in the train images: brush",)
+    lines = prepared(replace(recipe_of(root), empty_images="keep")).lines
+    assert lines == ("1 of 3 classes have no train object: brush",)
+
+
+def test_what_is_left_out_or_mended_is_told_with_its_number(root, change):
+    assert prepared(recipe_of(root)).lines == (
+        "1 train images have no object and are left out (--empty-images keep uses them)",
+    )
+
+    def spoil(data):
+        annotation(data, 1).update(bbox=[-5, 3, 10, 10])
+        annotation(data, 2).update(bbox=[70, 3, 5, 5])
+        annotation(data, 3).update(segmentation=None)
+        data["images"][1].update(file_name="0.png")
+
+    change(spoil)
+    assert prepared(replace(recipe_of(root), empty_images="keep")).lines == (
+        "1 test boxes extend beyond their image and are clipped (bbox is x, y, width, height)",
+        "1 test boxes do not overlap their image and are left out",
+        "1 test objects have no mask; their box is used",
+        "1 test image files are listed more than once: 0.png",
+    )
+
+
+def test_boxes_in_shares_of_an_images_sides_are_refused(root, change):
+    change(lambda d: [a.update(bbox=[0.1, 0.2, 0.3, 0.4]) for a in d["annotations"]])
+    assert "all boxes lie within the first pixel: bbox must be in pixels" in refused(root)
+
+
+def test_crowds_alone_are_no_objects_and_that_is_said(root, change):
+    change(lambda d: [a.update(iscrowd=1) for a in d["annotations"]])
+    assert refused(root).endswith("no object in any of its 3 images (all 8 annotations are crowds)")
+
+
+def test_a_category_without_a_name_has_its_number(root, change):
+    for name in ("train2017", "val2017"):
+        change(lambda d: [c.update(name=None if c["id"] == 7 else "") for c in d["categories"]], name)
+    assert prepared(recipe_of(root)).names == ("2", "7", "90")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
@@ -248,7 +282,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation"]),

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scaling.data.class_names import KINDS, distinct
-from scaling.recipe import Recipe
+from scaling.recipe import BadInput, Recipe
 from scaling.tasks.segment import scores
-from tests.pictures import prepared
+from tests.pictures import prepared, write_classes
 
 
 def test_names_that_are_several_classes_have_their_number_appended_and_that_is_said():
     names, lines = distinct(["sky", "other", " other"])
     assert names == ("sky", "other_1", "other_2")
     assert lines == (
-        "class 1 is not the only one called other: here it is other_1",
-        "class 2 is not the only one called other: here it is other_2",
+        "class 1 shares the name other; its metrics are named other_1",
+        "class 2 shares the name other; its metrics are named other_2",
     )
     assert distinct(["sky", "Other", "other "]) == (("sky", "Other", "other"), ())
 
@@ -52,7 +52,7 @@ def test_no_class_of_a_segmentation_folder_is_lost_from_the_scores(tmp_path):
     r = Recipe(task="segment", data="folder", data_root=str(tmp_path), image=8, patch=4, classes=3, batch=1)
     data = prepared(r)
     assert data.names == ("sky", "other_1", "other_2")
-    assert any("class 2 is not the only one called other" in line for line in data.lines)
+    assert any("class 2 shares the name other" in line for line in data.lines)
     assert set(scores(torch.eye(3), data.names)) >= {"iou_sky", "iou_other_1", "iou_other_2"}
     assert prepared(replace(r, class_names="a, a,b")).names == ("a_0", "a_1", "b")
 
@@ -71,3 +71,22 @@ def test_the_precision_of_small_objects_is_not_that_of_a_class_called_small():
             assert plain.get(f"{kind}_ap{key}") == sized.get(f"{kind}_ap{key}")
     assert len(plain) == len(sized)
     assert "box_aps" in sized
+
+
+def test_folders_of_one_name_in_others_are_one_class_and_that_is_told(tmp_path):
+    names = ["bird/crane", "machine/crane", "fox"]
+    write_classes(tmp_path, names, train=2, test=1)
+    r = Recipe(data="folder", data_root=str(tmp_path), image=8, patch=4, classes=2, batch=1)
+    told = f"{tmp_path / 'train'}: 1 class(es) come from several folders, such as bird/crane and machine/crane"
+    assert told in prepared(r).lines
+    with pytest.raises(
+        BadInput, match=r"the data has 2 classes, the recipe 3; set --classes .* bird/crane and machine"
+    ):
+        prepared(replace(r, classes=3))
+
+
+def test_one_class_has_nothing_to_tell_it_from(tmp_path):
+    write_classes(tmp_path, ["cat"], train=2, test=1)
+    r = Recipe(data="folder", data_root=str(tmp_path), image=8, patch=4, classes=2, batch=1)
+    with pytest.raises(BadInput, match=r"^the data has a single class, cat: at least two are needed"):
+        prepared(r)

@@ -71,6 +71,13 @@ ORIENTED = {
     "jpeg, progressive": ("jpeg", lambda o: by_pillow(Image.fromarray(RGB), "JPEG", o, progressive=True), None),
     "jpeg, L": ("JPG", lambda o: by_pillow(Image.fromarray(GREY), "JPEG", o), None),
     "jpeg, CMYK": ("JPEG", lambda o: by_pillow(Image.fromarray(RGB).convert("CMYK"), "JPEG", o), None),
+    "mpo, as cameras and phones write": (
+        "jpg",
+        lambda o: by_pillow(
+            Image.fromarray(RGB), "MPO", o, save_all=True, append_images=[Image.new("RGB", (W, H), (9, 9, 9))]
+        ),
+        None,
+    ),
     "webp, RGB": ("webp", lambda o: by_pillow(Image.fromarray(RGB), "WEBP", o, lossless=True), RGB),
     "webp, RGBA": (
         "WebP",
@@ -210,7 +217,7 @@ def test_a_hugging_face_data_set_and_shards_are_read_alike(tmp_path):
     cache = str(tmp_path / "cache")
     pets, shards = Files(cache, "train", f"hfds/{tmp_path / 'pets'}"), Files(str(tmp_path), "train", "wds/pets")
     assert (len(pets), len(shards)) == (len(chosen) + 1, len(chosen))
-    assert pets.examine(len(chosen)).bad == f"train image {len(chosen)}: its row has no image"
+    assert pets.examine(len(chosen)).bad == f"train image {len(chosen)}: column image is empty"
     for reader in (pets, shards):
         for i, (kind, o) in enumerate(chosen):
             np.testing.assert_array_equal(np.asarray(reader.load(i)[0]), wanted(kind, o))

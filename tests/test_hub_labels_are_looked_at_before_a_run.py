@@ -67,8 +67,8 @@ def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them_and_th
     bare = split([nothing], INT).cast_column("label", feature)
     data = prepared(hub(train=split([0, 1, 2], feature), test=bare, **{labelled: tested}))
     assert (len(data.train_set), len(data.test_set)) == (6, 9)
-    why = "as its column label has no label for any of its 6 images"
-    assert data.lines == (f"hfds/pets: split test is passed over for {labelled}, {why}",)
+    skipped = "hfds/pets: split test is skipped (column label has no label in 6 rows)"
+    assert data.lines == (f"{skipped}; {labelled} is used",)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -76,9 +76,7 @@ def test_where_no_split_has_labels_each_is_named_and_nothing_is_written(hub, tmp
     bare = split([-1], CLASSES)
     recipe = hub(train=split([0, 1, 2], CLASSES) if labelled else bare, test=bare)
     named = "test" if labelled else "train"
-    said = (
-        rf"^hfds/pets has no {named} images with labels \({named}: column label has no label for any of its 6 images;"
-    )
+    said = rf"^hfds/pets has no {named} images with labels \({named}: column label has no label in 6 rows;"
     with pytest.raises(BadInput, match=said) as e:
         train(recipe, tmp_path / "results", Settings(accelerator="cpu", threads=1, workers=0))
     assert "\n" not in str(e.value)
@@ -88,10 +86,12 @@ def test_where_no_split_has_labels_each_is_named_and_nothing_is_written(hub, tmp
 def test_labels_that_begin_at_1_are_refused_with_what_would_do(hub):
     bad = split([1, 2, 3], INT)
     said = refused(hub(train=bad, test=bad))
-    wanted = "train has a label 3 in column label, the recipe 3 classes (0 to 2); they begin at 1: number them from 0, "
+    wanted = (
+        "train has a label 3 in column label, the recipe 3 classes (0 to 2); labels start at 1: renumber them from 0, "
+    )
     assert said == wanted + "or set --classes 4"
     data = prepared(replace(hub(train=bad, test=bad), classes=4))
-    assert data.lines == ("1 of 4 classes have no training image: 0",)
+    assert data.lines == ("1 of 4 classes have no training images: 0",)
 
 
 @pytest.mark.parametrize("strange", [3, 255, 2**40])
@@ -144,10 +144,14 @@ def test_names_in_a_test_split_are_numbered_as_in_training(hub):
 @pytest.mark.parametrize(
     ("feature", "labels", "said"),
     [
-        (datasets.Value("float32"), [0.0, 0.5], r"column label of split train has the label 0\.5: whole numbers"),
-        (datasets.Sequence(INT), [[0], [1, 2]], r"column label of split train holds list.*the first \[0\]: one class"),
-        ({"x": INT}, [{"x": 1}], r"column label of split train holds struct.*one class an image"),
-        (datasets.Value("binary"), [b"cat"], r"column label of split train holds binary, the first b'cat'"),
+        (datasets.Value("float32"), [0.0, 0.5], r"column label of split train has the label 0\.5: integers"),
+        (
+            datasets.Sequence(INT),
+            [[0], [1, 2]],
+            r"column label of split train has the type list.*first value \[0\]\): one class",
+        ),
+        ({"x": INT}, [{"x": 1}], r"column label of split train has the type struct.*one class per image"),
+        (datasets.Value("binary"), [b"cat"], r"column label of split train has the type binary \(first value b'cat'\)"),
     ],
 )
 def test_what_is_no_class_of_an_image_is_named_with_its_column_and_value(hub, feature, labels, said):
@@ -172,9 +176,7 @@ def test_images_without_a_label_among_others_stop_a_run_or_are_left_out_and_coun
     names = ["cat", "dog", "fox"] if labels[0] == "cat" else [0, 1, 2]
     whole = split(names, feature)
     r = hub(train=split([*labels, *names], feature, n=12), test=whole)
-    assert refused(r).startswith(
-        "2 unreadable train image(s), the first train image 2: column label has no label for it"
-    )
+    assert refused(r).startswith("2 unreadable train image(s), the first train image 2: no label in column label")
     data = prepared(replace(r, bad_images="skip"))
     assert data.skipped == {"skipped_train": 2.0}
     assert len(data.train_set) == 10
@@ -209,20 +211,38 @@ def test_columns_that_may_each_be_meant_are_named(hub):
     both = split([0, 1, 2], CLASSES, "img", "fine_label", coarse_label=(0, datasets.ClassLabel(names=["a"])))
     said = refused(hub(train=both, test=both))
     assert said == (
-        "hfds/pets: split train has 2 columns of labels, fine_label, coarse_label; call the one that is meant label "
+        "hfds/pets: split train has 2 label columns, fine_label, coarse_label; name the one to use label "
         "(rename_column, then to_parquet)"
     )
     nothing = split([0, 1, 2], INT, label="species")
-    assert "has no column label: there is image, species; call the one" in refused(hub(train=nothing, test=nothing))
+    assert "(train: no label column: columns are image, species; name the one" in refused(
+        hub(train=nothing, test=nothing)
+    )
     pixel = {"bytes": picture(0, 0), "path": None}
     pair = split([0, 1, 2], CLASSES, "left", right=(pixel, datasets.Image()))
-    assert "split train has 2 columns of images, left, right; call" in refused(hub(train=pair, test=pair))
+    assert "split train has 2 image columns, left, right; name" in refused(hub(train=pair, test=pair))
     blind = (
         split([0, 1, 2], CLASSES)
         .rename_column("image", "picture")
         .cast_column("picture", {"bytes": datasets.Value("binary"), "path": datasets.Value("string")})
     )
-    assert "has no column of images: there is picture, label" in refused(hub(train=blind, test=blind))
+    assert "has no image column: columns are picture, label" in refused(hub(train=blind, test=blind))
+
+
+def test_a_test_split_without_the_column_of_labels_is_passed_over_too(hub):
+    whole = split([0, 1, 2], CLASSES)
+    data = prepared(hub(train=whole, test=whole.remove_columns("label"), validation=whole))
+    assert data.lines == (
+        "hfds/pets: split test is skipped (no label column: columns are image; name the one to use label "
+        "(rename_column, then to_parquet)); validation is used",
+    )
+
+
+def test_a_column_of_numbers_called_image_is_refused(hub):
+    numbers = datasets.Dataset.from_dict({"image": [1, 2], "label": [0, 1]})
+    assert refused(hub(train=numbers, test=numbers)).startswith(
+        "hfds/pets: column image of split train has the type Value"
+    )
 
 
 def test_a_file_without_the_hubs_own_types_is_read_by_its_columns_names(hub):
@@ -233,9 +253,9 @@ def test_a_file_without_the_hubs_own_types_is_read_by_its_columns_names(hub):
 
 def test_a_set_of_one_class_has_nothing_to_tell_apart(hub):
     one, whole = split([1], CLASSES), split([0, 1, 2], CLASSES)
-    assert refused(hub(train=one, test=whole)) == "all 6 training images are of class 1: there is nothing to tell apart"
+    assert refused(hub(train=one, test=whole)) == "all 6 training images have class 1: at least two classes are needed"
     two = split([0, 2], CLASSES)
-    assert prepared(hub(train=two, test=whole)).lines == ("1 of 3 classes have no training image: 1 (dog)",)
+    assert prepared(hub(train=two, test=whole)).lines == ("1 of 3 classes have no training images: 1 (dog)",)
 
 
 def test_a_parquet_file_a_split_is_read_without_a_network(tmp_path):
@@ -247,4 +267,4 @@ def test_a_parquet_file_a_split_is_read_without_a_network(tmp_path):
     kind = f"hfds/{tmp_path / 'pets'}"
     files = Files(str(tmp_path / "cache"), "test", kind)
     assert (len(files), files.names, files.labels.tolist()) == (3, NAMES, [0, 1, 2])
-    assert "split test is passed over for validation" in files.lines[0]
+    assert "split test is skipped (column label has no label in 6 rows); validation is used" in files.lines[0]

@@ -47,10 +47,8 @@ def test_a_mask_of_0_and_255_has_one_class_and_nothing_to_tell_it_from(tmp_path,
     if disk:
         monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1)
     said = refused(replace(write(tmp_path, lambda i: [0, 255]), classes=2))
-    assert said.startswith("class 0 is the only one in the 12 training labels")
-    assert said.endswith(
-        "class 1 in none of them; 255 means no class: where it is an object, write its class, such as 1"
-    )
+    assert said.startswith("class 0 is the only class in the 12 training labels, class 1 missing; 255 is ignored")
+    assert said.endswith("write objects as their class index, such as 1")
 
 
 def test_a_mask_of_0_and_1_has_two(tmp_path):
@@ -61,11 +59,11 @@ def test_classes_that_no_training_label_has_are_named_also_from_what_was_remembe
     r = write(tmp_path / "data", lambda i: [0, 3, 255])
     (tmp_path / "data" / "classes.txt").write_text("sky\nroad\ncar\ntree\nsign\n")
     r, results = replace(r, classes=5), tmp_path / "results"
-    wanted = "3 of 5 classes are in no training label: 1 (road), 2 (car), 4 (sign); 255 means no class"
+    wanted = "3 of 5 classes do not occur in training labels: 1 (road), 2 (car), 4 (sign); 255 is ignored"
     for _ in range(2):
         assert segmentation.open_sets(r, results).lines == (wanted,)
     Image.new("L", (8, 8), 4).save(tmp_path / "data" / "annotations" / "val" / "0000.png")
-    assert "training label, 1 of them in test labels: 1 (road)" in segmentation.open_sets(r, results).lines[0]
+    assert "training labels (1 of them in test labels): 1 (road)" in segmentation.open_sets(r, results).lines[0]
     Image.new("L", (8, 8), 4).save(tmp_path / "data" / "annotations" / "train" / "0000.png")
     assert "2 of 5 classes" in segmentation.open_sets(r, results).lines[0]
 
@@ -76,24 +74,24 @@ def test_of_the_training_labels_only_those_count_that_are_used_and_can_be_read(t
     assert prepared(r).lines == ()
     path.write_bytes(b"no image")
     data = prepared(replace(r, bad_images="skip"))
-    assert data.lines == ("1 of 3 classes are in no training label, 1 of them in test labels: 2",)
+    assert data.lines == ("1 of 3 classes do not occur in training labels (1 of them in test labels): 2",)
 
 
 def test_many_missing_classes_are_named_in_part(tmp_path):
     lines = prepared(replace(write(tmp_path, lambda i: [0, 1]), classes=150)).lines
-    assert lines == ("148 of 150 classes are in no training label: 2, 3, 4, 5, 6, …",)
+    assert lines == ("148 of 150 classes do not occur in training labels: 2, 3, 4, 5, 6, …",)
 
 
 @pytest.mark.parametrize("unlabelled", [0, 255])
 def test_labels_without_any_class_are_refused(tmp_path, unlabelled):
     r = replace(write(tmp_path, lambda i: [unlabelled]), unlabelled=unlabelled)
-    none = "0, or 255," if unlabelled == 0 else "255"
-    assert refused(r) == f"none of the 12 training labels has a class: {none} means no class"
+    ignored = "0 and 255 are" if unlabelled == 0 else "255 is"
+    assert refused(r) == f"all pixels of the 12 training labels are unlabelled ({ignored} ignored)"
     for i in range(N):
         Image.fromarray(np.resize(np.array([1, 2], np.uint8), (8, 8))).save(
             tmp_path / "annotations" / "train" / f"{i:04d}.png"
         )
-    assert refused(r).startswith("none of the 12 test labels has a class")
+    assert refused(r).startswith("all pixels of the 12 test labels are unlabelled")
 
 
 @pytest.mark.parametrize("at", [0, N - 1])
@@ -128,7 +126,7 @@ def test_a_value_without_a_class_may_lie_above_a_number_that_no_pixel_has():
 def test_a_class_too_many_beside_a_reduced_zero_is_named(tmp_path):
     """Six classes are 1 to 6 where 0 is none; of seven the last is nowhere (mmsegmentation #2146)."""
     r = replace(write(tmp_path, lambda i: [0, 1, 2, 3, 4, 5, 6]), classes=7, unlabelled=0)
-    assert prepared(r).lines == ("1 of 7 classes are in no training label: 6; 0, or 255, means no class",)
+    assert prepared(r).lines == ("1 of 7 classes do not occur in training labels: 6; 0 and 255 are ignored",)
     assert prepared(replace(r, classes=6)).lines == ()
 
 

@@ -71,22 +71,22 @@ def refused(recipe):
 def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them_and_that_is_said(shards, nothing):
     data = prepared(shards(train=samples(NUMBERS), test=samples([nothing]), validation=samples(NUMBERS)))
     assert data.test_set.label_N.tolist() == [0, 1, 2] * 2
-    why = "none of its 6 samples has a label" if nothing is None else "all of its labels are below 0"
-    assert data.lines == (f"wds/toy: split test is passed over for validation, as {why}",)
+    why = "no label in 6 samples" if nothing is None else "all labels are negative"
+    assert data.lines == (f"wds/toy: split test is skipped ({why}); validation is used",)
 
 
 def test_where_no_split_has_labels_each_is_named(shards):
     said = refused(shards(train=samples(NUMBERS), test=samples([b"-1"])))
-    assert "has no test shards with labels (split test: all of its labels are below 0; no split val; " in said
-    assert "has no train shards with labels (split train: none of" in refused(shards(train=samples([None])))
+    assert "has no test shards with labels (split test: all labels are negative; no split val; " in said
+    assert "has no train shards with labels (split train: no label in" in refused(shards(train=samples([None])))
 
 
 def test_labels_in_words_are_refused_by_the_first(shards):
     words = samples([b"cat", b"dog", b"fox"])
     said = refused(shards(train=words, test=words))
     assert said == (
-        "6 of 6 samples have words for labels, the first train.tar/s0.jpg has no label: its .cls holds 'cat', not a "
-        "class's number: numbers from 0 up are expected"
+        "6 of 6 samples have text labels, integers from 0 are expected; the first: train.tar/s0.jpg has no label: "
+        "its .cls holds 'cat', which is not a class index"
     )
 
 
@@ -119,7 +119,7 @@ def test_a_field_of_json_that_is_no_number_is_not_rounded_to_one(shards, held):
 def test_without_cls_the_field_of_json_is_asked_for(shards):
     files = samples([b'{"label": 0}', b'{"label": 1}'], label="json")
     said = refused(shards(train=files, test=files))
-    assert "none of its 6 samples has a label in .cls (they have .json: alt_label there names its field)" in said
+    assert "no label in 6 samples; their .json may hold it: set alt_label to its field" in said
 
 
 def test_a_json_without_an_image_is_no_sample(shards):
@@ -133,7 +133,8 @@ def test_names_with_dots_are_refused_and_not_passed_over(shards):
     dotted = samples(NUMBERS, stem="img.")
     said = refused(shards(train=dotted, test=samples(NUMBERS)))
     assert (
-        "train.tar has 6 image(s) with a dot in the name, such as img.0.jpg: a sample's name ends at its first" in said
+        "train.tar has 6 image(s) with a dot in the name, such as img.0.jpg: the name of a sample ends at its first"
+        in said
     )
     some = samples(NUMBERS) | samples([b"1"], stem="img.", n=1)
     assert "has 1 image(s) with a dot in the name" in refused(shards(train=some, test=samples(NUMBERS)))
@@ -164,8 +165,8 @@ def test_dots_in_folders_are_no_part_of_a_name(shards):
         ("[1]", r"_info\.json has no splits"),
         ('{"splits": ["train"]}', r"_info\.json has no splits"),
         ('{"splits": {"train": 3}}', r"has no train shards with labels \(split train has no samples"),
-        ('{"splits": {"train": {"filenames": "train.tar"}}}', r"filenames of split train is no list of names"),
-        ('{"splits": {"train": {"filenames": [3]}}}', r"filenames of split train is no list of names"),
+        ('{"splits": {"train": {"filenames": "train.tar"}}}', r"filenames of split train is not a list of names"),
+        ('{"splits": {"train": {"filenames": [3]}}}', r"filenames of split train is not a list of names"),
         ('{"splits": {"train": {"filenames": ["train.tar", "train.tar"]}}}', r"split train names train\.tar twice"),
         ('{"splits": {"train": {"filenames": ["train.tar"], "alt_label": 3}}}', r"alt_label of split train is 3"),
         ('{"splits": {"train": {"filenames": ["none.tar"]}}}', r"none\.tar cannot be read whole \(No such file"),
@@ -194,7 +195,7 @@ def test_a_list_of_shards_needs_no_more_than_their_names(shards, tmp_path, encod
 
 def test_another_number_of_samples_than_the_list_says_is_told(shards):
     data = prepared(shards(train=samples(NUMBERS, n=5), test=samples(NUMBERS)))
-    assert data.lines[0].endswith("_info.json says that split train has 6 samples: there are 5")
+    assert data.lines[0].endswith("_info.json lists 6 samples in split train, the shards have 5")
 
 
 @settings(max_examples=100, deadline=None)

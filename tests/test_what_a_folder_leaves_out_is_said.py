@@ -1,6 +1,7 @@
 """Which files of a folder are images, which folder is taken, and what the user is told of the rest."""
 
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -76,6 +77,11 @@ def test_files_of_other_endings_and_hidden_ones_are_left_out_and_counted(pets):
     where, _, parts = line.partition(": files left out: ")
     assert where == str(pets / "train")
     assert sorted(parts.split(", ")) == ["1 .db", "1 .txt", "1 without ending", "2 .heic", "2 hidden"]
+
+
+def test_a_pipe_is_not_waited_for(pets):
+    os.mkfifo(pets / "train" / "cat" / "pipe.jpg")
+    assert ClassFolder(pets / "train").lines == [f"{pets / 'train'}: files left out: 1 no regular files"]
 
 
 def test_a_tar_leaves_out_the_same(pets):

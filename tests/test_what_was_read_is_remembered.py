@@ -137,7 +137,6 @@ def test_a_hugging_face_data_set_is_read_once_and_known_wherever_it_lies(tmp_pat
 
 
 def test_shards_are_read_once(tmp_path, data, recipe, examined):
-    pytest.importorskip("webdataset")
     (tmp_path / "shards").mkdir()
     info = {}
     for split in ("train", "test"):

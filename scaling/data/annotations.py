@@ -13,7 +13,7 @@ from scaling.data.object_table import InImage, coco_masks, run_ends
 from scaling.recipe import BadInput
 
 ROUNDING = 1  # a box that leaves its image by less is as good as inside: COCO's own are rounded to 0.01 [px]
-LARGEST = 2**53  # that a float has exactly, as readers of JSON in other languages take all numbers for floats
+LARGEST = 2**53  # integers up to this are exact in the floats that other JSON readers use
 FURTHEST = 2**20  # coordinate of a polygon; far beyond that pycocotools runs out of memory [px]
 NOTES = ("boxes_clipped", "boxes_dropped", "masks_from_boxes")
 
@@ -39,7 +39,7 @@ def annotations(
     image id; labels: by category id. Raises BadInput for what is no annotation."""
     for key, known in (("image_id", sizes), ("category_id", labels)):
         for number, a in enumerate(listed):
-            if key in a:
+            if key in a and type(a[key]) is not int:
                 whole(a, key, _where(a, number, file))
         lost = [a.get(key) for a in listed if a.get(key) not in known]
         if lost:
@@ -48,7 +48,7 @@ def annotations(
             )
     once([a["id"] for a in listed if a.get("id") is not None], "annotation", file)
     found: dict[int, list[Annotation]] = {image_id: [] for image_id in sizes}
-    notes = dict.fromkeys(NOTES, 0.0)
+    notes, furthest = dict.fromkeys(NOTES, 0.0), 0.0
     for number, a in enumerate(listed):
         where, size = _where(a, number, file), sizes[a["image_id"]]
         crowd = _crowd(a.get("iscrowd"), where)
@@ -57,26 +57,29 @@ def annotations(
         if box is None:
             notes["boxes_dropped"] += 1
             continue
+        furthest = max(furthest, box[2], box[3])
         notes["boxes_clipped"] += clipped
         notes["masks_from_boxes"] += region is None
         area = a["area"] if _finite([a.get("area")]) and a["area"] >= 0 else None
         found[a["image_id"]].append(Annotation(_number(a, number), box, labels[a["category_id"]], crowd, area, region))
+    if 0 < furthest <= 1:
+        raise BadInput(f"{file}: all boxes lie within the first pixel: bbox must be in pixels, not normalised to 0..1")
     return found, notes
 
 
 def once(ids: list[Any], what: str, file: Path) -> None:
-    """Raise BadInput where an id is there twice: COCO's tools keep one of two."""
+    """Raise BadInput for duplicate ids: COCO's tools keep only one of the entries."""
     seen: set[Any] = set()
     for number in ids:
         if isinstance(number, list | dict):
-            raise BadInput(f"{file}: {what} has the id {number!r}: a whole number is expected")
+            raise BadInput(f"{file}: {what} has the id {number!r}: an integer is expected")
         if number in seen:
-            raise BadInput(f"{file} lists {what} {number} twice: each {what} needs a number of its own")
+            raise BadInput(f"{file} lists {what} {number} twice: ids must be unique")
         seen.add(number)
 
 
 def _number(a: dict[str, Any], number: int) -> Any:
-    """What an annotation is called by: its own number, or which it is in the file."""
+    """The annotation's id, or its position in the file."""
     return f"number {number}" if a.get("id") is None else a["id"]
 
 
@@ -85,18 +88,18 @@ def _where(a: dict[str, Any], number: int, file: Path) -> str:
 
 
 def _crowd(value: Any, where: str) -> bool:
-    """Nothing is no. A text is true in Python, also "0"."""
+    """iscrowd as a bool; missing or null: False. Text is rejected: "0" is true in Python."""
     if value is None or (isinstance(value, int) and value in (0, 1)):  # bool is int
         return bool(value)
-    raise BadInput(f"{where} has the iscrowd {value!r}: 0 or 1, or false or true, is expected")
+    raise BadInput(f"{where} has the iscrowd {value!r}: 0, 1, false or true is expected")
 
 
 def whole(entry: dict[str, Any], key: str, where: str, least: int | None = None) -> int:
-    """entry[key]. Raises BadInput unless it is a whole number, `least` or more."""
+    """entry[key]. Raises BadInput unless it is an integer, `least` or more."""
     value = entry.get(key)
     low = -LARGEST if least is None else least
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= LARGEST:
-        what = "a whole number" if least is None else f"a whole number from {least} up"
+        what = "an integer" if least is None else f"an integer from {least}"
         raise BadInput(f"{where} has the {key} {value!r}: {what} is expected")
     return value
 

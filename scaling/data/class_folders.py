@@ -12,6 +12,7 @@ import os
 import posixpath
 import re
 import tarfile
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -48,13 +49,23 @@ class _Classes:
         self.names = [name for name, _ in found]
         self.labels = np.array([self.class_to_idx[label] for _, label in found], np.int64)
         self.lines: list[str] = [f"{where}: {bare} images outside of class folders are left out"] if bare else []
-        self.hints: list[str] = []
+        self.hints: list[str] = _shared(where, {(name.rpartition("/")[0], label) for name, label in found})
 
     def __len__(self) -> int:
         return len(self.names)
 
     def filename(self, i: int) -> str:
         return self.names[i]
+
+
+def _shared(where: Path, folders: set[tuple[str, str]]) -> list[str]:
+    """A line if folders with the same last name form one class: a/crane and b/crane, or cat/1 and dog/1."""
+    count = Counter(label for _, label in folders)
+    shared = sorted((label for label in count if count[label] > 1), key=natural_key)
+    first = sorted(folder for folder, label in folders if shared and label == shared[0])[:3]
+    return (
+        [f"{where}: {len(shared)} class(es) come from several folders, such as {' and '.join(first)}"] if shared else []
+    )
 
 
 class ClassFolder(_Classes):

@@ -100,6 +100,7 @@ class CocoFile:
     notes: dict[str, float]
     folder: Path  # of the images
     about: bytes  # digest of the file
+    left_out: int = 0  # images without an object
 
     def __len__(self) -> int:
         return len(self.images)
@@ -109,19 +110,13 @@ class CocoFile:
         return replace(self, images=tuple(self.images[i] for i in indices))
 
     def with_objects(self) -> "CocoFile":
-        """The images that have an object to learn or to find: crowds are none. Raises BadInput where no image has."""
+        """The images with at least one object that is not a crowd. Raises BadInput if there are none."""
         kept = [i for i, image in enumerate(self.images) if not all(a.crowd for a in image.annotations)]
         if not kept:
-            purpose = "learn" if self.split == "train" else "find"
-            raise BadInput(f"{self.file} has no object in any of its {len(self)} images: there is nothing to {purpose}")
-        return self.take(kept)
-
-    def without(self) -> tuple[str, ...]:
-        """A line on the categories that no object is of, where there are any."""
-        there = {a.label for image in self.images for a in image.annotations if not a.crowd}
-        names = [name for label, (_, name) in enumerate(self.categories) if label not in there]
-        what = f"{len(names)} of {len(self.categories)} classes have no object in the {self.split} images"
-        return (f"{what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}",) if names else ()
+            crowds = sum(len(image.annotations) for image in self.images)
+            beside = f" (all {crowds} annotations are crowds)" if crowds else ""
+            raise BadInput(f"{self.file} has no object in any of its {len(self)} images{beside}")
+        return replace(self.take(kept), left_out=len(self) - len(kept))
 
     def files(self) -> ImageFiles:
         """The images' files."""
@@ -137,7 +132,9 @@ def read_coco(root: Path, split: str) -> CocoFile:
     """A split's annotations below root. Raises BadInput for what is wrong with them, or where an image is missing."""
     file = _find(root, split)
     data, about = _parsed(file)
-    categories = sorted((whole(c, "id", f"{file}: category"), str(c.get("name", c["id"]))) for c in data["categories"])
+    categories = sorted(
+        (whole(c, "id", f"{file}: category"), str(c.get("name") or c["id"])) for c in data["categories"]
+    )
     once([number for number, _ in categories], "category", file)
     labels = {number: label for label, (number, _) in enumerate(categories)}
     listed = [_image(entry, number, file) for number, entry in enumerate(data["images"])]
@@ -211,29 +208,29 @@ def _find(root: Path, split: str) -> Path:
 
 
 def _folders(root: Path, file: Path) -> tuple[Path, ...]:
-    """Where images may be: in the folder that is called as the file is, or at their names below root."""
+    """Possible image folders: named like the file, or the root that file names are relative to."""
     split = file.stem.removeprefix("instances_")
     return (root / split, root / "images" / split, root, root / "images")
 
 
 def _folder(root: Path, file: Path, names: list[str]) -> Path:
-    """Where the images are: the first of these folders that has one of them. A whole path is in none."""
-    some = [name for name in names[:9] if not os.path.isabs(name)]  # also names that no file can have
+    """The image folder: the first of these that contains a listed file. Absolute paths do not tell."""
+    some = [name for name in names[:9] if not os.path.isabs(name)]
     for folder in _folders(root, file):
-        if any(os.path.isfile(_in(folder, name)) for name in some):
+        if any(os.path.isfile(_in(folder, name)) for name in some):  # also of names that no file can have
             return folder
     return next((folder for folder in _folders(root, file) if folder.is_dir()), root)
 
 
 def _in(folder: Path, name: str) -> str:
-    """An image's path. A name that was written on Windows has backslashes between folders."""
+    """An image's path. File names written on Windows have backslashes as separators."""
     path = os.path.join(folder, name)
     return os.path.join(folder, name.replace("\\", "/")) if "\\" in name and not os.path.isfile(path) else path
 
 
 def _looked_in(root: Path, file: Path) -> str:
     split, *others = (str(folder) for folder in _folders(root, file))
-    return f"; call the folder of the images {split} (looked in {', '.join(others)} too)"
+    return f"; put the images into {split} (also looked in {', '.join(others)})"
 
 
 def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:

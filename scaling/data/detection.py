@@ -18,6 +18,7 @@ from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
 from scaling.data.coco_files import CocoFile, used
+from scaling.data.coco_remarks import remarks
 from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.files import read_all, without_bad
@@ -94,7 +95,7 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     names = tuple(name for _, name in train.categories)
     content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
     notes = (*note_lines(ours_seen.note_N, ours.split), *note_lines(theirs_seen.note_N, theirs.split))
-    return Sets(train_set, test_set, names, content, (*train.without(), *notes), held)
+    return Sets(train_set, test_set, names, content, (*remarks(train), *remarks(test), *notes), held)
 
 
 def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> ObjectSet:

@@ -58,7 +58,7 @@ class Files:
     about, width = b"", 0
 
     def __init__(self, data_root: str, split: str, kind: str = "", like: "Files | None" = None) -> None:
-        """like: the training images, of which these are to have the classes."""
+        """like: the training images, whose class numbering these follow."""
         self.split = split
         known: list[str] = like.names if like else []
         self._fresh = _open(kind, data_root, split, tuple(known))
@@ -67,7 +67,7 @@ class Files:
         self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
         self.hints: list[str] = getattr(self._fresh, "hints", [])
         self.lines: list[str] = [*getattr(self._fresh, "lines", []), *self.hints]
-        self.column = getattr(self._fresh, "column", "")  # of a HF data set that has the labels
+        self.column = getattr(self._fresh, "column", "")  # the label column of a Hugging Face data set
         self._shared = kind.startswith("hfds/")  # the others hold nothing open: no lock, no copy
         self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
         self.key = f"{kind} {data_root if self._shared else find_root(data_root)} {split}"
@@ -102,10 +102,7 @@ class Files:
         with self._lock:  # not for two threads at once, nor for a parent and its child
             if self._process != os.getpid():
                 self._reader, self._process = copy.deepcopy(self._fresh), os.getpid()
-            try:
-                file, label = self._reader[i][:2]
-            except (TypeError, AssertionError) as e:  # None, or neither bytes nor a path
-                raise OSError(f"{self.name(i)}: its row has no image") from e
+            file, label = self._reader[i]
             with file:
                 return file.read(), int(label)
 
@@ -168,6 +165,8 @@ def agree(train: Files, test: Files, classes: int) -> None:
             f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
             f"{hints}"
         )
+    if len(train.names) == 1:
+        raise BadInput(f"the data has a single class, {train.names[0]}: at least two are needed{hints}")
     if train.names and len(train.names) != classes:
         n = len(train.names)
         raise BadInput(f"the data has {n} classes, the recipe {classes}; set --classes {n}{hints}")
@@ -176,23 +175,25 @@ def agree(train: Files, test: Files, classes: int) -> None:
             column = f" in column {files.column}" if files.column else ""
             from_one = files.labels.min() == 1 and files.labels.max() == classes
             hint = (
-                f"they begin at 1: number them from 0, or set --classes {classes + 1}" if from_one else "set --classes"
+                f"labels start at 1: renumber them from 0, or set --classes {classes + 1}"
+                if from_one
+                else "set --classes"
             )
             known = f"the recipe {classes} classes (0 to {classes - 1})"
             raise BadInput(f"{files.split} has a label {strange.max()}{column}, {known}; {hint}")
 
 
 def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> list[str]:
-    """A line where not all classes have training images. labels: of these, where they are known; names: of the classes,
-    or nothing. Raises BadInput where but one class has any."""
+    """A line if classes have no training images. labels: of these, if known; names: of the classes, or empty. Raises
+    BadInput if only one class has any."""
     if labels is None or not len(labels):
         return []
     there = np.unique(labels).tolist()
     missing = [f"{k} ({names[k]})" if names else str(k) for k in range(classes) if k not in set(there)]
     if len(there) == 1 < classes:
-        raise BadInput(f"all {len(labels)} training images are of class {there[0]}: there is nothing to tell apart")
+        raise BadInput(f"all {len(labels)} training images have class {there[0]}: at least two classes are needed")
     some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-    return [f"{len(missing)} of {classes} classes have no training image: {some}"] if missing else []
+    return [f"{len(missing)} of {classes} classes have no training images: {some}"] if missing else []
 
 
 def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:

@@ -69,6 +69,8 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[str], list
                 name = f"{below}{entry.name}"
                 if entry.is_dir():
                     (links if entry.is_symlink() else folders).append(f"{name}/")
+                elif not (entry.is_file() or entry.is_symlink()):  # a pipe would be waited for
+                    left_out.endings["no regular files"] += 1
                 elif left_out.takes(name, endings):
                     found.append(name)
     return found, lines + left_out.lines(folder)

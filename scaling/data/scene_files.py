@@ -186,7 +186,7 @@ def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Pa
     if bare := sorted(label_of.keys() - image_of.keys()):
         raise BadInput(
             f"{len(bare)} of {len(label_of)} {split} labels without an image, the first {label_of[bare[0]]}: "
-            f"{images / bare[0]}.jpg is expected (or {LOOKED_FOR})"
+            f"{images / bare[0]}.jpg is expected, or another ending ({LOOKED_FOR})"
         )
     return tuple((image_of[name], label_of[name]) for name in sorted(image_of)), (*lines, *more)
 

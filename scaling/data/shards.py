@@ -22,15 +22,15 @@ from scaling.recipe import BadInput
 IMAGES = tuple(ending[1:] for ending in ENDINGS)  # the first of them that a sample has is its image
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.int64), ("label", np.int64)])
 NONE = -(2**62)  # no label, or no image
-SHOWN = 40  # letters of what is no label
+SHOWN = 40  # characters of an invalid label that an error quotes
 
 
 class Shards:
     """The samples of some tars, in their order. field: of a sample's .json, that holds its label; empty: its .cls does.
 
-    len(): samples; labels: of those that have one; strange: by number, what samples have in the place of one; fields:
-    whether any has a .json; reader[i]: a file and its label, OSError where one of them is not there. Raises BadInput
-    where a tar is missing, damaged or cut off, or where names of images have dots.
+    len(): samples; labels: of samples that have one; strange: invalid labels, as text, by sample; fields: whether any
+    sample has a .json; reader[i]: a file and its label, OSError if one of them is missing. Raises BadInput if a tar is
+    missing, damaged or truncated, or if image names contain dots.
     """
 
     def __init__(self, paths: list[Path], field: str = "") -> None:
@@ -65,9 +65,13 @@ class Shards:
             return io.BytesIO(file.read(size)), label
 
     def instead(self, i: int) -> str:
-        """What the i-th sample has in the place of a label."""
+        """Why the i-th sample has no label, for error messages."""
         place = f"the field {self.field} of its .json" if self.field else "its .cls"
-        return f"no label: {place} holds {self.strange[i]}, not a class's number" if i in self.strange else "no label"
+        return (
+            f"no label: {place} holds {self.strange[i]}, which is not a class index"
+            if i in self.strange
+            else "no label"
+        )
 
     def filename(self, i: int) -> str:
         """The shard's name and the image's in it."""
@@ -90,7 +94,7 @@ class _Table(NamedTuple):
 
 
 class _Sample:
-    """Images by suffix, the names of others with more dots, and the text of the label (none or one)."""
+    """Images by suffix, names of images with further dots, and the label file's content (none or one)."""
 
     def __init__(self) -> None:
         self.images: dict[str, tarfile.TarInfo] = {}
@@ -99,7 +103,7 @@ class _Sample:
 
 
 def _index(shard: int, path: Path, field: str) -> _Table:
-    """Where the samples of one tar lie, their names, and what they have in the place of labels."""
+    """Locations and names of the samples of one tar, and their invalid labels."""
     try:
         with tarfile.open(path, "r:") as tar:
             samples, fields = _samples(tar, "json" if field else "cls")
@@ -109,8 +113,8 @@ def _index(shard: int, path: Path, field: str) -> _Table:
         raise BadInput(f"shard {path} cannot be read whole ({reason}); fetch it again, unpacked if it is a .gz") from e
     if dotted := [name for sample in samples.values() if not sample.images for name in sample.dotted]:
         raise BadInput(
-            f"shard {path} has {len(dotted)} image(s) with a dot in the name, such as {dotted[0]}: a sample's name "
-            "ends at its first dot; write them without"
+            f"shard {path} has {len(dotted)} image(s) with a dot in the name, such as {dotted[0]}: the name "
+            "of a sample ends at its first dot; rename them"
         )
     places: list[tuple[int, int, int, int]] = []
     names: list[bytes] = []
@@ -128,7 +132,7 @@ def _index(shard: int, path: Path, field: str) -> _Table:
 
 
 def _samples(tar: tarfile.TarFile, labelled: str) -> tuple[dict[str, _Sample], bool]:
-    """Samples by their names, up to the first dot; is there any .json?"""
+    """Samples by name (up to the first dot), and whether there is any .json."""
     samples: dict[str, _Sample] = {}
     fields = False
     for member in tar:
@@ -150,7 +154,7 @@ def _samples(tar: tarfile.TarFile, labelled: str) -> tuple[dict[str, _Sample], b
 
 
 def _label(text: list[bytes], field: str) -> tuple[int, str]:
-    """The number of a class, or NONE, and what stands in its place, where anything does."""
+    """The class index and "", or NONE and the invalid value as text, empty if there is none."""
     if not text:
         return NONE, ""
     held: Any = text[0]
@@ -160,7 +164,7 @@ def _label(text: list[bytes], field: str) -> tuple[int, str]:
         except (KeyError, IndexError):
             return NONE, ""
         except (ValueError, TypeError, RecursionError):
-            return NONE, "no JSON with fields"
+            return NONE, "invalid JSON"
         if held is None:
             return NONE, ""
         held = str(int(held) if isinstance(held, bool | float) and held == held // 1 else held).encode()
