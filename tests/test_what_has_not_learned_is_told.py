@@ -15,6 +15,7 @@ from experiments.console import Console
 from experiments.data_check import check_data
 from experiments.sweep import with_others
 from scaling import train as training
+from scaling.loggers import make_loggers
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
@@ -135,3 +136,20 @@ def test_more_devices_than_cores_are_said(tmp_path, tiny, monkeypatch):
         with pytest.raises(BadInput, match="far enough"):
             train(tiny, tmp_path, replace(CPU, devices=devices), lambda event: said.append(event.text))
     assert said == ["8 devices are 8 processes on 2 cores: --devices 2 is as fast"]
+
+
+def test_tensorboard_gets_no_metric_that_nobody_measured(tmp_path, tiny, monkeypatch):
+    """Lightning logs an hp_metric of -1 of its own accord (#7764)."""
+    made = {}
+
+    class Logger:
+        def __init__(self, *_, **words):
+            made.update(words)
+
+        def log_hyperparams(self, values):
+            made["values"] = values
+
+    monkeypatch.setattr("lightning.pytorch.loggers.TensorBoardLogger", Logger)
+    make_loggers("tensorboard", tiny, tmp_path)
+    assert made["default_hp_metric"] is False
+    assert made["values"] == tiny.to_dict()
