@@ -7,6 +7,7 @@ COCO's layout to detect. Any field may be said otherwise, as --image 224 --backb
 """
 
 from dataclasses import replace
+from typing import Any
 
 from scaling.recipe import Recipe
 
@@ -68,7 +69,7 @@ def det_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Recipe:
     )
 
 
-def _length(train_images: int, most: int) -> dict[str, int | float]:
+def _length(train_images: int, most: int) -> dict[str, Any]:
     """Batch, epochs and warm-up for so many images. most: the largest batch."""
     batch = most
     while batch > FEWEST and train_images // batch < OF_EPOCH:

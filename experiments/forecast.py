@@ -16,13 +16,13 @@ from analysis.cost_model import image_bytes, image_seconds, number_bytes
 from analysis.cost_records import Measured, alike, correction, measured_on
 from experiments.chain import waits_for
 from experiments.console import what_else
+from experiments.data_check import images
 from experiments.studies import last_stages
 from scaling import costs
 from scaling.batch_cuts import check_sizes
 from scaling.costs_cards import CPU, Card, card_called, card_of, gpus_here
 from scaling.costs_conditions import Conditions, strategy_for, threads_for, workers_for
 from scaling.costs_memory import SHARE, step_bytes
-from scaling.identity import USED
 from scaling.recipe import BadInput, Recipe
 
 SHARED = ("nodes", "strategy", "compile", "channels_last", "threads", "workers", "jobs")  # settings that a Device has
@@ -155,7 +155,7 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     if micro:
         known = 1.0 if math.isnan(ratio) else ratio
         seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
-    epoch, tested = _images(run)
+    epoch, tested = images(run)
     trained = float(run.steps * run.batch) or epoch * run.epochs
     evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
     hours = seconds * (trained + evaluations * tested / 3) / 3600  # a forward pass is a third of a step
@@ -173,26 +173,6 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         hours / card.cores if card.cores else hours * on.cards,
         ratio,
     )
-
-
-def _images(run: Recipe) -> tuple[float, float]:
-    """Training images of an epoch, and test images: where the recipe leaves their number to the data, that of the files
-    here, counted once; nan where there are none."""
-    epoch, tested = costs.epoch_images(run)
-    if not math.isnan(epoch) or run.data.startswith("hfds/"):
-        return epoch, tested
-    from scaling.data.used_files import image_counts
-
-    key = tuple(getattr(run, name) for name in (*USED, "batch", "val_split"))
-    if key not in _COUNTED:
-        try:
-            _COUNTED[key] = image_counts(run)
-        except BadInput:  # which is said when a run is begun
-            _COUNTED[key] = math.nan, 0.0
-    return _COUNTED[key]
-
-
-_COUNTED: dict[tuple[Any, ...], tuple[float, float]] = {}  # by all that decides which files a recipe uses
 
 
 def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:

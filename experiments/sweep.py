@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from analysis.output import print_wrapped
 from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
@@ -135,7 +136,8 @@ def main(argv: list[str] | None = None) -> int:
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
     expected = say_plan(runs, args, settings)
-    check_data(runs, results)
+    for line in check_data(runs, results):
+        print_wrapped(line)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console, expected)
     ordinary, studies = planned(args)
@@ -323,7 +325,7 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
         return
     from analysis import fit_laws
-    from analysis.output import NotWritten, print_wrapped
+    from analysis.output import NotWritten
     from analysis.runs import load
     from analysis.studies import report
     from analysis.sweep_tables import print_sweep

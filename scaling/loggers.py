@@ -40,7 +40,9 @@ def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
     for name in names_of(text):
         try:
             if name == "tensorboard":
-                logger: Any = loggers.TensorBoardLogger(str(folder), name="tensorboard", version="")
+                logger: Any = loggers.TensorBoardLogger(
+                    str(folder), name="tensorboard", version="", default_hp_metric=False
+                )
             elif name == "wandb":
                 logger = loggers.WandbLogger(
                     name=recipe.run_id,

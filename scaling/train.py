@@ -27,7 +27,6 @@ from scaling.callbacks import Keeper, NonFinite
 from scaling.costs_conditions import threads_for
 from scaling.counted_flops import counted_flops
 from scaling.data.module import Images, default_workers
-from scaling.data.order import few_steps
 from scaling.find_start import check_start, find_start
 from scaling.first_line import first_line
 from scaling.identity import folder_of, renamed, settled
@@ -196,8 +195,7 @@ def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
         )
     data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
     data.prepare(lambda text: report(Event("note", text=text)))
-    few = "" if recipe.steps else few_steps(len(data.train_set), recipe.batch)
-    for line in filter(None, (*data.lines, few, *renamed(recipe, results))):
+    for line in (*data.lines, *renamed(recipe, results)):
         report(Event("note", text=line))
     torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
     parts = _build(recipe, results, settings, data, report)

@@ -12,13 +12,15 @@ from analysis.more_patches import more_patches, proposed
 from analysis.runs import load
 from analysis.sweep_tables import print_sweep
 from experiments.console import Console
+from experiments.data_check import check_data
 from experiments.sweep import with_others
 from scaling import train as training
-from scaling.data.order import few_steps
+from scaling.loggers import make_loggers
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
 from scaling.train import Settings, train
+from tests.pictures import write_classes
 from tests.test_cost_model import record
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
@@ -93,12 +95,17 @@ def test_laws_are_of_all_groups_in_the_folder_that_have_patches_enough(tmp_path)
 
 
 def test_few_steps_an_epoch_are_said_and_enough_are_not(tmp_path, tiny):
-    said = []
-    recipe = replace(tiny, train_images=20, epochs=1)
-    train(recipe, tmp_path, CPU, lambda event: said.append(event.text))
-    assert "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more" in said
-    assert "2 steps an epoch" in few_steps(8, 4)
-    assert few_steps(64, 16) == ""
+    few = replace(tiny, train_images=20)
+    said = "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more"
+    assert check_data([few, replace(few, patch=4), tiny], tmp_path) == [said]
+    assert check_data([replace(few, steps=500)], tmp_path) == []
+    write_classes(tmp_path / "pets", ("ant", "bee"), train=5, test=2)
+    pets = replace(
+        few, data="folder", data_root=str(tmp_path / "pets"), classes=2, train_images=0, test_images=0, batch=4
+    )
+    (line,) = check_data([pets], tmp_path)
+    assert line.startswith("10 training images are 2 steps an epoch at batch 4")
+    assert check_data([replace(pets, batch=2)], tmp_path) == []
 
 
 def test_a_note_is_said_once_however_many_runs_have_it(capsys):
@@ -129,3 +136,20 @@ def test_more_devices_than_cores_are_said(tmp_path, tiny, monkeypatch):
         with pytest.raises(BadInput, match="far enough"):
             train(tiny, tmp_path, replace(CPU, devices=devices), lambda event: said.append(event.text))
     assert said == ["8 devices are 8 processes on 2 cores: --devices 2 is as fast"]
+
+
+def test_tensorboard_gets_no_metric_that_nobody_measured(tmp_path, tiny, monkeypatch):
+    """Lightning logs an hp_metric of -1 of its own accord (#7764)."""
+    made = {}
+
+    class Logger:
+        def __init__(self, *_, **words):
+            made.update(words)
+
+        def log_hyperparams(self, values):
+            made["values"] = values
+
+    monkeypatch.setattr("lightning.pytorch.loggers.TensorBoardLogger", Logger)
+    make_loggers("tensorboard", tiny, tmp_path)
+    assert made["default_hp_metric"] is False
+    assert made["values"] == tiny.to_dict()

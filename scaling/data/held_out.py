@@ -3,7 +3,8 @@
 The name is hashed (BLAKE2b, 8 bytes), and the image is held out where the hash, as a number in [0, 1), is below
 val_split. So the same images are held out for every seed, patch size and machine; an image stays on its side when
 others are added or left out, and those of a smaller share are among those of a larger one. The number held out is
-val_split of all only about: of 100 images 10 +- 3 for a tenth. Images of the embedded set are named by their numbers.
+val_split of all only about: of 100 images 10 +- 3 for a tenth. Images of the embedded set, and of
+Hugging Face sets that know no names, are named by their numbers.
 """
 
 import hashlib

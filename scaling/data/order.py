@@ -11,8 +11,6 @@ import numpy as np
 from scaling.data.batch import Draw
 from scaling.recipe import BadInput
 
-FEW = 4  # steps an epoch below which it is said
-
 
 def permutation(n: int, seed: int, epoch: int) -> np.ndarray:
     """The order of n images in an epoch."""
@@ -35,14 +33,6 @@ def steps_per_epoch(n: int, batch: int) -> int:
     if n < batch:
         raise BadInput(f"batch {batch} is larger than the {n} training images; --batch {n} or smaller")
     return n // batch
-
-
-def few_steps(n: int, batch: int) -> str:
-    """What to say of epochs of few steps, in which a run hardly learns; nothing of longer ones."""
-    if (steps := n // batch) >= FEW:
-        return ""
-    epoch = "1 step" if steps == 1 else f"{steps} steps"
-    return f"{n} training images are {epoch} an epoch at batch {batch}: a smaller --batch makes more"
 
 
 def folded(n: int, shares: int) -> list[np.ndarray]:
