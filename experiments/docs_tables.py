@@ -98,7 +98,7 @@ def tested(runs: pd.DataFrame) -> list[str]:
             holm, p = (step[name] for name in ("p_holm", "p"))
             verdict = step["verdict"] if holm < 0.05 else "undecided"
             interval = f"[{step['low']:+.3f}, {step['high']:+.3f}]" if math.isfinite(step["low"]) else "-"
-            cells = [f"{step['coarse']} to {step['fine']}", f"{step['difference']:+.3f}", interval]
+            cells = [f"{step['coarse']:g} to {step['fine']:g}", f"{step['difference']:+.3f}", interval]
             rows.append([its["backbone"].iloc[0], *cells, _p(p), _p(holm), step["test"], verdict])
     head = ["backbone", "patch [px]", "change [nats]", "95 % interval", "p", "p, Holm", "test", "by Holm"]
     return table(head, rows, left=(0, 6, 7))
