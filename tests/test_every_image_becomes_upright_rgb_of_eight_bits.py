@@ -198,7 +198,6 @@ def test_eight_bits_in_rgb_are_what_pillow_has_always_made_of_them():
 
 def test_a_hugging_face_data_set_and_shards_are_read_alike(tmp_path):
     datasets = pytest.importorskip("datasets")
-    pytest.importorskip("webdataset")
     chosen = [(kind, o) for kind in ("png, 16 bits", "jpeg, RGB", "tiff, 16 bits, big-endian", "gif") for o in (1, 6)]
     chosen = [(kind, o) for kind, o in chosen if o in orientations(kind)]
     images = [{"bytes": KINDS[kind][1](o), "path": None} for kind, o in chosen]
