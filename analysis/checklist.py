@@ -52,6 +52,8 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
     for of in laws:
         if of.law is None:
             yield f"- {of.form}: not fitted; {of.why}"
+    if fitted and len(fitted) < len(laws):
+        yield ""  # else Markdown takes the table for a part of the list
     if fitted:
         yield from _fits(fitted)
 

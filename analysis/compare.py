@@ -18,7 +18,8 @@ from analysis.runs import COLUMNS, FIELDS, finished, labels
 from analysis.seeds import noise_of, seed_spread
 from scaling.recipe_identity import says_what
 
-LATER_STAGES = ("adventurer_small", "adventurer_base", "adventurer_large")  # have some beyond 64 px (Tables 9 and 10)
+# Have some beyond 64 px (Tables 9 and 10; Tiny's are taken from Small's).
+LATER_STAGES = ("adventurer_tiny", "adventurer_small", "adventurer_base", "adventurer_large")
 UNNAMED = ("patch", "seed", "start", "data_digest", "weights_digest")  # fields that tell nobody how series differ
 # Metrics that no seed moves -> the noise to hold them against. Parameters are printed in whole millions, rounded or cut
 # (5.7 as 5), so that a difference below one says nothing.

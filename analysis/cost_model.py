@@ -4,16 +4,19 @@
 
 products and traffic are efficiencies: the share of a data sheet's rate that a training step reaches. Table 6 of arXiv
 2502.03738 (hours of an ImageNet-1k epoch on one A100-80GB, DeiT-Base and Adventurer-Base, five patch sizes) fixes both,
-by least squares of log hours. Both are between 0 and 1, as a share must be. products 0.351 are 110 of an A100's 312
-TFLOPs/s. traffic 0.812 depends on what PASSES is; what the hours say is their quotient: element-wise work takes an
-eighth of Adventurer's time and 1 to 11 % of DeiT's. Ten hours do not tell more: an efficiency of attention's own in
-place of traffic fits as well, and a third number is less sure than it is large.
+by least squares of log hours. products 0.351 are 110 of an A100's 312 TFLOPs/s. traffic, 0.812 at the least squares,
+is not identified: its 95 % interval reaches beyond 1, the whole rate (`share_intervals`), and depends on what PASSES
+is. It says that element-wise work takes an eighth of Adventurer's time and 1 to 11 % of DeiT's, within a factor of two.
+Ten hours do not tell more: an efficiency of attention's own in place of traffic fits as well, and a third number is
+less sure than it is large.
 
 Another card is this one with other rates: an extrapolation, which its own records correct (analysis/cost_records.py).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,15 +106,43 @@ def calibrate(leave_out: int = -1) -> Efficiency:
     """The efficiencies by least squares of the log hours of Table 6. leave_out: a row of `_table6`."""
     from scipy.optimize import least_squares
 
+    misses = _misses(leave_out)
+    products, traffic = np.exp(least_squares(misses, np.log([0.4, 0.7])).x)
+    return Efficiency(float(products), float(products), float(traffic))
+
+
+@cache
+def share_intervals(confidence: float = 0.95) -> dict[str, tuple[float, float]]:
+    """Profile-likelihood interval of products and of traffic, for normal errors of log hours; as fitted, not cut off at
+    1. One that reaches 1, the whole rate, says that the share is not identified."""
+    from scipy.optimize import brentq, least_squares, minimize_scalar
+    from scipy.special import stdtrit
+
+    misses = _misses()
+    best = least_squares(misses, np.log([0.4, 0.7]))
+    df = best.fun.size - 2
+    most = 2 * best.cost * (1 + float(stdtrit(df, (1 + confidence) / 2)) ** 2 / df)
+    found = {}
+    for which, name in enumerate(("products", "traffic")):
+
+        def above(at: float, which: int = which) -> float:
+            def squares(other: float) -> float:
+                return float(np.sum(misses(np.array([at, other] if which == 0 else [other, at])) ** 2))
+
+            centre = best.x[1 - which]
+            return float(minimize_scalar(squares, bounds=(centre - 2, centre + 3), method="bounded").fun) - most
+
+        ends = [brentq(above, best.x[which], best.x[which] + side * 2.5) for side in (-1, 1)]
+        found[name] = (math.exp(ends[0]), math.exp(ends[1]))
+    return found
+
+
+def _misses(leave_out: int = -1) -> Callable[[Any], Any]:
+    """log of predicted over published hours, by the logs of products and traffic."""
     hours = [(recipe, h) for row, (_, recipe, what, h) in enumerate(_table6()) if what == "epoch" and row != leave_out]
     seconds = np.array([h * 3600 / IMAGENET_IMAGES for _, h in hours])
     work = np.array([_work(recipe, CARDS["a100"]) for recipe, _ in hours])
-
-    def misses(log_shares: Any) -> Any:
-        return np.log(work @ np.exp(-log_shares)) - np.log(seconds)
-
-    products, traffic = np.exp(least_squares(misses, np.log([0.4, 0.7])).x)
-    return Efficiency(float(products), float(products), float(traffic))
+    return lambda log_shares: np.log(work @ np.exp(-log_shares)) - np.log(seconds)
 
 
 def residuals() -> list[Residual]:

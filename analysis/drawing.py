@@ -20,10 +20,10 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLoc
 from numpy.typing import ArrayLike
 
 from analysis.laws import Fit
+from analysis.looks import COLOURS, MARKERS, styles
 
-# Okabe and Ito's colours, dark enough to be told apart in grey by their markers; and the markers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+__all__ = ["COLOURS", "MARKERS", "styles"]  # and what is defined here
+
 DASHES: dict[str, Any] = {"power": "-", "shifted": (0, (5, 2.5))}
 INK = "0.25"  # of what belongs to no series
 FEW = 4  # lines that are labelled directly; more have a legend
@@ -42,26 +42,22 @@ class Label(NamedTuple):
     needed: bool = False  # whether it stands even where there is no free place
 
 
-def styles(names: Iterable[Any]) -> dict[Any, tuple[str, str]]:
-    """A colour and a marker for each: six of both, and no pair twice among 36."""
-    n = len(COLOURS)
-    return {name: (COLOURS[k % n], MARKERS[(k + k // n) % n]) for k, name in enumerate(names)}
-
-
 def files(stem: str, figure: Figure) -> dict[str, bytes]:
     """A figure as files by name: to look at, and to print."""
     return {f"{stem}.{ending}": picture(figure, ending) for ending in ("png", "pdf")}
 
 
-def picture(figure: Figure, ending: str, dpi: int = 160) -> bytes:
-    """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow.
-    It keeps the layout that it has the first time: another would move it by a little with every drawing."""
+def picture(figure: Figure, ending: str, dpi: int = 160, **told: str) -> bytes:
+    """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow. told: texts
+    that a png carries, by name.  It keeps the layout that it has the first time: another would move it by a little with
+    every drawing."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending)
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, told or None)
     drawing = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "patch-scaling"}):
+    # Type 42: TrueType letters, which a PDF can be searched for and edited with; journals refuse Type 3.
+    with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "pdf.fonttype": 42}):
         figure.savefig(drawing, format=ending, dpi=dpi, metadata=undated)
     return drawing.getvalue()
 
@@ -140,7 +136,7 @@ def open_frame(axes: Axes) -> None:
 def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
     """Round numbers from low to high, > 0: evenly spaced ones where that is a short way, else 1, 2 and 5 times powers
     of ten, or the powers alone where these would be more than `most`."""
-    ticks = [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if tick > 0]
+    ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if tick > 0]
     if high > 6 * low:
         powers = [10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
         ticks = [m * power for power in powers for m in (1, 2, 5)]
@@ -173,9 +169,22 @@ def label_ends(axes: Axes, ends: Sequence[Label], apart: float = 0.06, gap: floa
     to_shares = axes.transData + axes.transAxes.inverted()
     places = to_shares.transform([(end.x, end.y) for end in ends])
     behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
-    for end, across, height in zip(ends, places[:, 0], spread(places[:, 1], apart), strict=True):
+    heights = _kept_inside(spread(places[:, 1], apart), apart)
+    for end, across, height in zip(ends, places[:, 0], heights, strict=True):
         x, y = to_shares.inverted().transform((across + gap, height))
         axes.text(x, y, end.text, color=end.colour, va="center", ha="left", fontsize=size, bbox=behind)
+
+
+def _kept_inside(heights: list[float], apart: float) -> list[float]:
+    """The same places in the same order, `apart` from each other, between the lower and the upper end of a panel as far
+    as there is room [shares]."""
+    order, kept, least = np.argsort(heights, kind="stable"), np.array(heights), 0.02
+    most = max(0.98, least + apart * (len(heights) - 1))
+    for number, k in enumerate(order):
+        kept[k] = max(kept[k], least + apart * number)
+    for number, k in enumerate(order[::-1]):
+        kept[k] = min(kept[k], most - apart * number)
+    return [float(height) for height in kept]
 
 
 def label_points(
@@ -232,13 +241,18 @@ def _drawn(axes: Axes, scale: float) -> np.ndarray:
     boxes = [np.empty((0, 4))]
     for line in axes.lines:
         x, y = (np.asarray(values, float) for values in line.get_data())
+        if line.get_drawstyle() == "steps-post":
+            corners = line.get_transform().transform(np.stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]], axis=1))
+        else:
+            corners = line.get_transform().transform(np.stack([x, y], axis=1))
         at = line.get_transform().transform(np.stack([x, y], axis=1))
         at = at[np.isfinite(at).all(axis=1)]
         if line.get_marker() not in ("", "None", None):
             reach = line.get_markersize() / 2 * scale
             boxes.append(np.concatenate([at - reach, at + reach], axis=1))
-        if line.get_linestyle() != "None" and len(at) > 1:
-            steps = [np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 3)) for a, b in pairwise(at)]
+        corners = corners[np.isfinite(corners).all(axis=1)]
+        if line.get_linestyle() != "None" and len(corners) > 1:
+            steps = [np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 3)) for a, b in pairwise(corners)]
             along = np.concatenate(steps)
             boxes.append(np.concatenate([along - 1, along + 1], axis=1))
     return np.concatenate(boxes)
@@ -260,13 +274,28 @@ def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
 
 
 def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple[float, float] | None = None) -> None:
-    """The 95 % interval of a law, as far as it reaches; without ends only where it has two of them everywhere.
-    ends: of the axis, where a wider interval is cut off."""
-    low, high = law.band(places)
+    """The 95 % interval of a law, as far as it reaches; without ends only where it has two of them everywhere. Where
+    the points do not tell how fast a law falls, it may do anything between them: then the interval stands as a bar at
+    each of them alone.  ends: of the axis, where a wider interval is cut off."""
+    bends = any(not known and name in ("alpha", "b") for name, known in law.identified.items())
+    at = np.unique(law.x) if bends else places
+    low, high = law.band(at)
     if ends is not None:
         low, high = np.clip(low, *ends), np.clip(high, *ends)
-    if np.all(np.isfinite(low) & np.isfinite(high)):
+    if not np.all(np.isfinite(low) & np.isfinite(high)):
+        return
+    if bends:
+        axes.vlines(at, low, high, color=colour, alpha=0.3, linewidth=5)
+    else:
         axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def room_for(texts: Iterable[str], span: float, size: float, inches: float) -> float:
+    """How far an axis that spans a ratio has to go on past its last point, for names beside it [ratio].
+    size: of the letters [points].  inches: width of the axes."""
+    longest = max((len(text) for text in texts), default=0)
+    share = min(0.6, longest * 0.52 * size / 72 / inches + 0.05)
+    return max(span, 2.0) ** (share / (1 - share))
 
 
 def handle(name: str, **style: Any) -> Line2D:

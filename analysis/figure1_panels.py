@@ -4,6 +4,7 @@ A panel draws into axes that have their patch axis, from rows with patch [px], a
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ SOURCES = ("published", "own")  # columns; what is published is hollow
 HOLLOW: dict[str, Any] = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
 FEWEST = 4  # patch sizes that both laws are fitted to: the shifted one has three parameters
 L_INF = r"$L_\infty$"
+PAPER = "the paper's points"
 
 
 def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
@@ -31,9 +33,9 @@ def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
 
     axes.set_yscale("function", functions=(lambda y: np.log(np.maximum(y - floor, least)), lambda z: floor + np.exp(z)))
     axes.set_ylim(*ends)
-    axes.yaxis.set_major_locator(FixedLocator(list(floor + np.geomspace(above.min(), above.max(), 5))))
+    axes.yaxis.set_major_locator(FixedLocator(ticks_above(floor, *ends)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:.3f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
     open_frame(axes)
     below = []
     for series in each_series(its):
@@ -49,6 +51,29 @@ def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
         if not on.all():
             below.append(f"{series.name}: {(~on).sum()} below {L_INF} {floor:.3f}")
     axes.text(0.98, 0.98, "\n".join(below), fontsize=8, transform=axes.transAxes, ha="right", va="top")
+
+
+def ticks_above(floor: float, low: float, high: float, number: int = 5) -> list[float]:
+    """Round losses from low to high that stand about evenly on log(L - floor): each the roundest number within reach of
+    an even place."""
+    even = np.linspace(np.log(low - floor), np.log(high - floor), 2 * number + 1)
+    ticks = []
+    for below, above in pairwise(even[::2]):
+        ends = floor + np.exp(below), floor + np.exp(above)
+        ticks.append(_roundest(*ends, middle=floor + np.exp((below + above) / 2)))
+    return ticks
+
+
+def _roundest(low: float, high: float, middle: float) -> float:
+    """The multiple of the largest of 1, 0.5, 0.2, 0.1, 0.05 … that lies strictly between, the one next to middle."""
+    for power in range(1, -8, -1):
+        for step in (5, 2, 1):
+            size = step * 10.0**power
+            places = size * np.arange(np.ceil(low / size), np.floor(high / size) + 1)
+            places = places[(places > low) & (places < high)]
+            if len(places):
+                return float(f"{places[np.argmin(np.abs(places - middle))]:.10g}")
+    return middle
 
 
 def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
@@ -67,7 +92,8 @@ def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
         for law in laws:
             axes.plot(series.places, law.predict(series.places), color=colour, ls=DASHES[law.form], linewidth=1.4)
         draw_band(axes, laws[-1], series.places, colour, (low, high))
-        said = f"{series.name}: {_said(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
+        whose = "our fit" if series.name == PAPER else series.name
+        said = f"{whose}: {_said(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
         height = 0.98 - 0.17 * number
         axes.text(0.98, height, said, color=colour, fontsize=8, transform=axes.transAxes, ha="right", va="top")
 
@@ -94,7 +120,7 @@ def each_series(its: pd.DataFrame) -> Iterator[Series]:
     """What is published, which rows may repeat beside several runs, and one's own by model and label."""
     published = its.dropna(subset=["published"]).drop_duplicates("patch")
     if len(published):
-        yield _series("paper", published, "published", HOLLOW)
+        yield _series(PAPER, published, "published", HOLLOW)
     models = {model for model in published.get("model", []) if isinstance(model, str)}
     for number, (words, points) in enumerate(own_series(its, "model"), start=1):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]

@@ -63,6 +63,15 @@ def surface(N: Any, p: Any, I: Any, A: float, a: float, c: float, B: float, b: f
     return A * N**-a * I**-c * (1 + B * p**b * N**-d * I**-e)
 
 
+# fmt: off
+def floored(N: Any, p: Any, I: Any, F: float, M: float, a: float, c: float, B: float, b: float, d: float, e: float) -> Any:  # noqa: E501, E741
+    """F (1 + (M / N)^a) I^-c (1 + B p^b N^-d I^-e): surface with a floor in the model's term. F I^-c is what a model
+    without end would be left with, and M [parameters] the size at which a model's own term is as large as that.
+    Source: none, ours; a floor as in arXiv 2203.15556, section 3.3."""
+    return F * (1 + (M / N) ** a) * I**-c * (1 + B * p**b * N**-d * I**-e)
+# fmt: on
+
+
 class Move(NamedTuple):
     """How a parameter changes with the unit of x: as fitted it is that of x / e^pivot, and
     at pivot 0 = as fitted + sign * parameters[exponent] * pivot; + pivot itself where there is no exponent."""
@@ -151,11 +160,16 @@ def _bend(t: Any, z: Any) -> Any:
 
 
 def _surface(t: Any, z: Any) -> Any:
-    return exp(t[0] - t[1] * z[0] - t[2] * z[2] + softplus(_miss(t, z)))
+    return exp(t[0] - t[1] * z[0] - t[2] * z[2] + softplus(_miss(t[3:], z)))
+
+
+def _floored(t: Any, z: Any) -> Any:
+    return exp(t[0] + softplus(t[2] * (t[1] - z[0])) - t[3] * z[2] + softplus(_miss(t[4:], z)))
 
 
 def _miss(t: Any, z: Any) -> Any:
-    return t[3] + t[4] * z[1] - t[5] * z[0] - t[6] * z[2]
+    """log of B p^b N^-d I^-e; t: log B, b, d, e."""
+    return t[0] + t[1] * z[1] - t[2] * z[0] - t[3] * z[2]
 
 
 ANY = float("inf")
@@ -262,7 +276,7 @@ FORMS = {
         surface,
         ("A", "a", "c", "B", "b", "d", "e"),
         _surface,
-        lambda L, t, z: np.log(L) + t[1] * z[0] + t[2] * z[2] - softplus(_miss(t, z)),
+        lambda L, t, z: np.log(L) + t[1] * z[0] + t[2] * z[2] - softplus(_miss(t[3:], z)),
         (True, False, False, True, False, False, False),
         (-ANY,) * 7,
         (ANY,) * 7,
@@ -270,6 +284,26 @@ FORMS = {
         0,
         "{A} {x1}^-{a} {x3}^-{c} (1 + {B} {x2}^{b} {x1}^-{d} {x3}^-{e})",
         (1, 0, 0, 0, 0, 0, 0),
+        variables=3,
+    ),
+    "floored": Form(
+        floored,
+        ("F", "M", "a", "c", "B", "b", "d", "e"),
+        _floored,
+        lambda L, t, z: np.log(L) - softplus(t[2] * (t[1] - z[0])) + t[3] * z[2] - softplus(_miss(t[4:], z)),
+        (True, True, False, False, True, False, False, False),
+        (-ANY,) * 8,
+        (ANY,) * 8,
+        (
+            Move(0, 3, 2, 1),
+            Move(1, None, 0, 1),
+            Move(4, 5, 1, -1),
+            Move(4, 6, 0, 1),
+            Move(4, 7, 2, 1),
+        ),
+        0,
+        "{F} (1 + ({M} / {x1})^{a}) {x3}^-{c} (1 + {B} {x2}^{b} {x1}^-{d} {x3}^-{e})",
+        (1, 0, 0, 0, 0, 0, 0, 0),
         variables=3,
     ),
 }

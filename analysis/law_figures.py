@@ -3,6 +3,7 @@
 Each function takes a frame as analysis.runs.load gives it and returns a Figure; scripts write files.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from analysis.drawing import (
     loss_axis,
     open_frame,
     patch_axis,
+    room_for,
     styles,
 )
 from analysis.frontier import comparable, frontier, over_seeds
@@ -34,6 +36,10 @@ from analysis.laws import fit
 from analysis.runs import labels
 from scaling.recipe import Recipe
 from scaling.record import HEADLINES
+
+WIDE = 6.0  # of a panel's axes, about [inches]
+WIDEST = 1.5  # a band that is everywhere so much wider than the data says nothing and is not drawn [ratio]
+FAINT = 0.35  # of a run that another beats
 
 
 class Over(NamedTuple):
@@ -59,8 +65,10 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
     the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
     parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
     x: "patch" [px], "tokens" [tokens], "flops_per_image" or "training_flops" [FLOPs]; the laws are fitted over it.
-    To the right cost grows and loss falls: patches get smaller that way.  Losses of several tasks or data sets
-    cannot be compared: each of these has a panel with axes of its own.  Raises ValueError for another x, and where no
+    Points that stand for a mean (columns mean, sd, as analysis/summaries.py makes them) are drawn as that mean and a
+    bar of one standard deviation.  To the right cost grows and loss falls: patches get smaller that way.  Losses of
+    several tasks or data sets cannot be compared: each of these has a panel with axes of its own.
+    Raises ValueError for another x, and where no
     run that finished has it."""
     if x not in OVER:
         raise ValueError(f"a law over {x!r} is not drawn; there is: {', '.join(OVER)}")
@@ -73,8 +81,8 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
 
 
 def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> Figure:
-    """What accuracy costs: every run a point, those that no other beats filled and joined by steps. Of several seeds
-    their mean, each beside it as a dot.
+    """What accuracy costs: every run a point, joined by steps those that no other beats, faint the others. Of several
+    seeds their mean, each beside it as a dot.
 
     frame: runs as analysis.runs.load gives them, a panel a task and data set; or published numbers, with columns
     model, patch and those named.  cost: a column, "flops_per_image" [FLOPs] or another of OVER.  metric: a column
@@ -122,31 +130,37 @@ def _title(figure: Figure, spots: list[Axes], panels: dict[str, pd.DataFrame], t
 def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -> None:
     """One panel of the law figure: the groups of one task and data set."""
     ends = []
+    drawn: dict[str, None] = {}
     names = labels(runs)
     looks = styles(names)
-    for number, (group, name) in enumerate(names.items()):
+    for group, name in names.items():
         points = runs[runs["group"] == group]
         colour, marker = looks[group]
-        _draw_laws(axes, points, forms, x, colour)
-        face = colour if number % 2 == 0 else "white"
-        axes.plot(points[x], points["test_loss"], marker, color=colour, mfc=face, mew=1.4, ms=6.5, label=name)
+        drawn |= dict.fromkeys(_draw_laws(axes, points, forms, x, colour))
+        marks = points["test_loss"]
+        if "mean" in points:  # of analysis/summaries.py: no run of its own is known
+            marks = points["mean"]
+            axes.vlines(points[x], marks - points["sd"].fillna(0), marks + points["sd"].fillna(0), color=colour, lw=1.2)
+        axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
         last = points[points["patch"] == points["patch"].min()]
         ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
     few = len(ends) <= FEW
+    span, called = runs[x].max() / runs[x].min(), [end.text for end in ends] if few else []
+    room = room_for(called, span, 9.5, WIDE)
     if x == "patch":
-        patch_axis(axes, runs["patch"], room=1.35 if few else 1.1)
+        patch_axis(axes, runs["patch"], room=room)
     else:
-        cost_axis(axes, runs[x], OVER[x].label, room=0.1 if few else 0.0)
+        cost_axis(axes, runs[x], OVER[x].label, room=math.log(room) / math.log(max(span, 2.0)))
     loss_axis(axes, runs["test_loss"])
     if few:
         label_ends(axes, ends)
-    _key(axes, forms, OVER[x].letter, series=not few)
+    _key(axes, list(drawn), OVER[x].letter, series=not few)
 
 
-def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> None:
-    """The laws through one group's points, and the band of the last one."""
+def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> list[str]:
+    """The laws through one group's points, and the band of the last one. Returns the forms that were drawn."""
     if points[x].nunique() < FEWEST_PATCHES:
-        return
+        return []
     low, high = points[x].min(), points[x].max()
     past = (high / low) ** 0.04  # how far a law goes on past its points
     places = np.geomspace(low / past, high * past, 80)
@@ -159,7 +173,10 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
     told = [law for law in laws if all(law.identified.values())]
     for law in told[-1:] or laws[:1]:
-        draw_band(axes, law, places, colour)
+        low, high = law.band(places)
+        if np.nanmin(high / low) < WIDEST * points["test_loss"].max() / points["test_loss"].min():
+            draw_band(axes, law, places, colour)
+    return [law.form for law in laws]
 
 
 def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
@@ -167,10 +184,14 @@ def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
     handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
-    handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
+    if axes.collections:
+        handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
+    elif forms:
+        handles.append(handle("95 % interval: wider than the panel", ls=""))
     if series:
         handles += axes.get_legend_handles_labels()[0]
-    axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
+    if handles:
+        axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
 
 
 def _draw_seeds(axes: Axes, runs: pd.DataFrame, cost: str, value: str) -> None:
@@ -194,9 +215,9 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
     series = _series(runs)
     for name, (colour, marker) in styles(series).items():
         its = series[name]
-        style: dict[str, Any] = {"color": colour, "ls": "", "marker": marker, "mew": 1.4, "ms": 6.5}
+        style: dict[str, Any] = {"color": colour, "ls": "", "marker": marker, "mew": 0, "ms": 7.5}
         on = its.index.isin(best.index)
-        axes.plot(its.loc[~on, cost], its.loc[~on, value], mfc="white", **style)
+        axes.plot(its.loc[~on, cost], its.loc[~on, value], alpha=FAINT, **style)
         axes.plot(its.loc[on, cost], its.loc[on, value], **style)
         if len(series) > FEW:
             axes.plot([], [], label=name, **style)
@@ -205,7 +226,7 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
         axes.margins(y=0.12)
         open_frame(axes)
     marks: list[Any] = axes.get_legend_handles_labels()[0]
-    told = handle("filled, on the line: none is better for less", marker="o", ms=6.5, linewidth=1.2)
+    told = handle("on the line: none is better for less; faint: some is", marker="o", ms=7.5, linewidth=1.2)
     spot = {"loc": "lower left" if "loss" in value else "lower right"}  # no point: little cost, much accuracy
     beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     legend: dict[str, Any] = beside if len(series) > FEW else spot

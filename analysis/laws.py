@@ -4,7 +4,7 @@
     shifted  L = L_inf + A x^alpha, L_inf >= 0: the published figures' axes are log(L - L_inf), arXiv 2502.03738, Fig. 1
     bounded, m4    between L_inf and a known ceiling L_0: error rates        broken    with a bend, from 8 sizes on
     general  L = E + A / x1^a + B / x2^b      joint    L = E + A N^-a + B p^b: two variables, by fit2
-    surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3
+    surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3      floored    with a floor in N
 L loss [nats], x patch side [px] or any other positive size. Each law is a bare function, here and in analysis/forms.py.
 
 Fits minimise the sum of squared residuals of log L. Intervals are profile likelihood for normal errors of log L: of the
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.descent import Array, Valley, descend, huber, newton
-from analysis.forms import FORMS, Form, bounded, broken, general, joint, m4, power, shifted, surface
+from analysis.forms import FORMS, Form, bounded, broken, floored, general, joint, m4, power, shifted, surface
 from analysis.inputs import check_choices, checked, variables
 from analysis.likelihood import Problem, band
 from analysis.profiles import ENOUGH, intervals
@@ -42,6 +42,7 @@ __all__ = [
     "fit",
     "fit2",
     "fit3",
+    "floored",
     "general",
     "joint",
     "m4",
@@ -212,8 +213,8 @@ def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **op
 
 def fit3(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, y: ArrayLike, form: str = "surface", **options: Any) -> Fit:
     """Fit a law of three variables to points: "surface" A N^-a I^-c (1 + B p^b N^-d I^-e) of parameters x1, patch sides
-    x2 [px] and image sides x3 [px].
-    x1, x2, x3, y: (n,) > 0, n 7 or more (8 for intervals). options: as for fit2."""
+    x2 [px] and image sides x3 [px], or "floored", F (1 + (M / N)^a) in the place of A N^-a.
+    x1, x2, x3, y: (n,) > 0, n 8 or more, and one more for intervals (surface: 7). options: as for fit2."""
     return _fit((x1, x2, x3), y, form, **options)
 
 

@@ -1,17 +1,22 @@
 """Optimal: the model, patch and image that a budget buys the least error with, by a law and the arithmetic of costs.
 
-A configuration is a model at a patch size on an image size; what it costs is training it. The law is the surface
-L(N, p, I) of analysis/laws.py, fitted to Adventurer's rows of the paper's Tables 1 and 4.
-Between the models of a family FLOPs are taken to follow a power of the parameters, for the curves of equal cost alone.
+A configuration is a model at a patch size on an image size; what it costs is training it. The law is a surface
+L(N, p, I) of analysis/laws.py, fitted by least squares of log error to Adventurer's rows of the paper's Tables 1 and 4,
+with a floor in the model's term where AICc says so. analysis/measured_frontier.py has what needs no law, and
+analysis/surface_evidence.py how far this one is to be trusted.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
+from analysis.descent import Array
 from analysis.frontier import frontier as undominated
 from analysis.laws import Fit, fit3
 from analysis.published_data import IMAGENET_CLASSES, backbone_of, model_sizes, top1_cells
@@ -23,7 +28,11 @@ EPOCHS = 300  # of ImageNet-1k, Table 8 of arXiv 2502.03738
 IMAGES, PATCHES = (64, 128, 224), (16, 8, 4, 2, 1)  # that configurations are made of [px]
 
 
-@dataclass(frozen=True)
+AT = ("parameters", "patch", "image")  # the law's three variables
+FORMS = ("surface", "floored")  # that are weighed
+
+
+@dataclass(frozen=True, eq=False)
 class Surface:
     """A law of model, patch and image, and the points that it rests on."""
 
@@ -32,10 +41,22 @@ class Surface:
     measure: str
     unit: str
     source: str
+    spread: float  # of log y: rms of what the law misses of rows (a model at an image size) that it has not seen [1]
+    weighed: tuple[str, ...] = FORMS  # forms, of which AICc chose the law's
+
+    def interval(self, *x: ArrayLike) -> tuple[Array, Array]:
+        """95 % interval of one more measurement at each place, low and high: of the law itself, and of how far rows
+        that it has not seen lie from it."""
+        log = np.log(self.law.predict(*x))
+        rows = self.points.groupby(["model", "image"]).ngroups
+        reach = float(stdtrit(rows - 1, (1 + self.law.confidence) / 2)) * self.spread
+        low, high = (np.log(end) for end in self.law.band(*x))
+        return np.exp(log - np.hypot(log - low, reach)), np.exp(log + np.hypot(high - log, reach))
 
 
-def published_surface() -> Surface:
-    """That of Adventurer's 40 numbers in Tables 1 and 4: top-1 error [%]; N as Table 7 prints it."""
+def published_points() -> pd.DataFrame:
+    """Adventurer's 40 numbers in Tables 1 and 4: model, parameters [1] as Table 7 prints them, patch, image [px], y,
+    the top-1 error [%]."""
     cells = top1_cells()
     cells = cells[cells["model"].str.startswith(FAMILY)]
     points = pd.DataFrame(
@@ -46,9 +67,31 @@ def published_surface() -> Surface:
             "image": cells["input_px"].astype(float),
             "y": 100 - cells["published"],
         }
-    ).reset_index(drop=True)
-    law = fit3(points["parameters"], points["patch"], points["image"], points["y"])
-    return Surface(law, points, "top-1 error", "%", "Tables 1 and 4 of arXiv 2502.03738")
+    )
+    return points.reset_index(drop=True)
+
+
+def law_of(points: pd.DataFrame, form: str) -> Fit:
+    N, p, I = (points[name] for name in AT)  # noqa: E741
+    return fit3(N, p, I, points["y"], form, loss="squares")
+
+
+def row_misses(points: pd.DataFrame, form: str) -> pd.DataFrame:
+    """What a law misses of every row that it has not seen: points with predicted, and miss: log of predicted over y."""
+    found = points.assign(predicted=np.nan)
+    for _, its in points.groupby(["model", "image"], sort=False):
+        law = law_of(points.drop(its.index), form)
+        found.loc[its.index, "predicted"] = law.predict(*(its[name] for name in AT))
+    return found.assign(miss=np.log(found["predicted"] / found["y"]))
+
+
+@cache
+def published_surface() -> Surface:
+    """That of published_points; of FORMS the one of the least AICc."""
+    points = published_points()
+    law = min((law_of(points, form) for form in FORMS), key=lambda law: law.aicc)
+    spread = float(np.sqrt(np.mean(row_misses(points, law.form)["miss"] ** 2)))
+    return Surface(law, points, "top-1 error", "%", "Tables 1 and 4 of arXiv 2502.03738", spread)
 
 
 def plain_training(model: str, image: int, patch: int) -> float:
@@ -66,7 +109,7 @@ def configurations(
 
     training: FLOPs of training a model (its name in Table 7) on images [px] at a patch size [px].
     Columns: model, parameters [1], patch, image [px], tokens, training_flops [FLOPs]; predicted, low, high (95 %
-    interval of the law) in the unit of the law; beyond: what the law's points do not reach, "" where they do."""
+    interval of a measurement there) in the unit of the law; beyond: what the law's points do not reach, or ""."""
     rows = [
         (model, parameters, float(patch), float(image), training(model, image, patch))
         for model, parameters in model_sizes().items()
@@ -77,9 +120,9 @@ def configurations(
     ]
     frame = pd.DataFrame(rows, columns=["model", "parameters", "patch", "image", "training_flops"])
     frame["tokens"] = (frame["image"] / frame["patch"]) ** 2
-    at = frame["parameters"], frame["patch"], frame["image"]
+    at = [frame[name] for name in AT]
     frame["predicted"] = surface.law.predict(*at)
-    frame["low"], frame["high"] = surface.law.band(*at)
+    frame["low"], frame["high"] = surface.interval(*at)
     frame["beyond"] = [_beyond(surface.points, row) for row in frame.to_dict("records")]
     return frame
 
@@ -108,20 +151,11 @@ def frontier(configured: pd.DataFrame, cost: str = "training_flops") -> pd.DataF
     return steps.drop(columns="loss").reset_index(drop=True)
 
 
-def equal_cost(surface: Surface, configured: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """What one budget [FLOPs] buys at each patch size: the model that it pays for at each image size, its parameters on
-    the line between the family's models in log-log, and of these image sizes the one of the least predicted error.
-    A row a patch for which the budget lies between the smallest and the largest model at some image size. Columns:
-    patch, image [px], parameters [1], predicted."""
-    rows = []
-    for _, its in configured.sort_values("training_flops").groupby(["patch", "image"]):
-        flops, parameters = np.log(its["training_flops"]), np.log(its["parameters"])
-        if flops.iloc[0] <= np.log(budget) <= flops.iloc[-1]:
-            size = float(np.exp(np.interp(np.log(budget), flops, parameters)))
-            at = its["patch"].iloc[0], its["image"].iloc[0]
-            rows.append((*at, size, float(surface.law.predict(size, *at)[0])))
-    frame = pd.DataFrame(rows, columns=["patch", "image", "parameters", "predicted"])
-    return frame.sort_values("predicted").drop_duplicates("patch").sort_values("patch", ignore_index=True)
+def by_patch(configured: pd.DataFrame, budget: float, cost: str = "training_flops") -> pd.DataFrame:
+    """What one budget buys at each patch size: rows of configured, that of the least predicted error a patch, ascending
+    by patch. Patches that the budget pays no model for are left out. The best of them is `best` of the budget."""
+    can = configured[configured[cost] <= budget].sort_values("predicted", kind="stable")
+    return can.drop_duplicates("patch").sort_values("patch", ignore_index=True)
 
 
 def _beyond(points: pd.DataFrame, row: dict[Any, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Optimal figures: what a budget buys, as a frontier, and what each patch size buys for equal cost."""
+"""Optimal figures: what a budget buys, as measured and by a law, and what each patch size buys for as many FLOPs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,81 +10,105 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotati
 
 from analysis.drawing import (
     COLOURS,
+    INK,
     Label,
     cost_axis,
     grid,
     handle,
+    label_ends,
     label_points,
     open_frame,
     patch_axis,
     round_ticks,
     styles,
 )
-from analysis.optimal import Surface, equal_cost, frontier
+from analysis.optimal import Surface, by_patch, frontier
+
+MEASURED, LAW = COLOURS[0], COLOURS[1]
 
 
-def optimal_figure(surface: Surface, configured: pd.DataFrame, budgets: Sequence[float]) -> Figure:
-    """Predicted error against FLOPs of training, the frontier joined; and against patch side for equal FLOPs.
+def optimal_figure(
+    surface: Surface, configured: pd.DataFrame, points: pd.DataFrame, budgets: Sequence[float]
+) -> Figure:
+    """Error against FLOPs of training, the frontier of what was measured and that of the law; and by patch side for
+    each budget, by the law.
 
-    configured: of optimal.configurations.  budgets: of the curves of equal cost [FLOPs]. Hollow: beyond the law's
-    points. T 8/128: Tiny at 8 px patches on 128 px images."""
-    figure, (left, right) = grid(2, 2, (6.6, 5.0))
-    best = frontier(configured)
-    _draw_frontier(left, configured, best, f"predicted {surface.measure} [{surface.unit}], log scale")
-    labels = _draw_equal_cost(right, surface, configured, budgets)
-    figure.suptitle(f"What a budget buys, by the law of {surface.source}", x=0.02, ha="left", fontsize=12)
-    named = [Label(r["training_flops"], r["predicted"], _name(r), COLOURS[0]) for r in best.to_dict("records")]
-    label_points(left, named)
-    label_points(right, labels)
+    configured: of optimal.configurations.  points: of measured_frontier.measured.  budgets: [FLOPs]. Hollow: beyond
+    what the law's points reach. "S 8/224": Small at 8 px patches on 224 px images."""
+    figure, (left, right) = grid(2, 2, (5.6, 4.6))
+    label = f"{surface.measure} [{surface.unit}], log scale"
+    _draw_frontiers(left, configured, points, label)
+    ends = _draw_budgets(right, configured, budgets, label)
+    figure.suptitle(f"ImageNet-1k: what a budget buys, by {surface.source}", x=0.02, ha="left", fontsize=11)
+    figure.draw_without_rendering()
+    label_ends(right, ends, size=8.5)
+    on = points[points["frontier"]]
+    label_points(
+        left, [Label(r["training_flops"], r["y"], _name(r), MEASURED, True) for r in on.to_dict("records")], size=7
+    )
     return figure
 
 
-def _draw_frontier(axes: Axes, configured: pd.DataFrame, best: pd.DataFrame, label: str) -> None:
-    axes.plot(configured["training_flops"], configured["predicted"], "o", color="0.75", ms=3.5)
-    axes.plot(best["training_flops"], best["predicted"], drawstyle="steps-post", color=COLOURS[0], linewidth=1.3)
-    axes.fill_between(
-        best["training_flops"], best["low"], best["high"], step="post", color=COLOURS[0], alpha=0.13, lw=0
-    )
+def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, label: str) -> None:
+    best, on = frontier(configured), points[points["frontier"]]
+    best = best[best["predicted"] <= points["y"].max() * 1.05]
+    x = best["training_flops"]
+    axes.fill_between(x, best["low"], best["high"], step="post", color=LAW, alpha=0.13, lw=0)
+    axes.plot(x, best["predicted"], drawstyle="steps-post", color=LAW, linewidth=1.1, linestyle=(0, (4, 2)))
     known = best["beyond"] == ""
-    style: dict[str, Any] = {"ls": "", "marker": "o", "color": COLOURS[0], "mew": 1.4, "ms": 6.0}
-    axes.plot(best.loc[known, "training_flops"], best.loc[known, "predicted"], **style)
-    axes.plot(best.loc[~known, "training_flops"], best.loc[~known, "predicted"], mfc="white", **style)
-    cost_axis(axes, configured["training_flops"], "FLOPs of training, log scale")
+    style: dict[str, Any] = {"ls": "", "marker": "s", "color": LAW, "mew": 1.2, "ms": 4.5}
+    axes.plot(x[known], best.loc[known, "predicted"], **style)
+    axes.plot(x[~known], best.loc[~known, "predicted"], mfc="white", **style)
+    axes.plot(points["training_flops"], points["y"], "o", color="0.72", ms=3.5)
+    axes.plot(on["training_flops"], on["y"], drawstyle="steps-post", color=MEASURED, linewidth=1.4)
+    axes.plot(on["training_flops"], on["y"], "o", color=MEASURED, ms=6)
+    cost_axis(axes, pd.concat([points["training_flops"], x]), "FLOPs of training, all stages, log scale")
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_major_formatter(LogFormatterSciNotation(10))
-    _error_axis(axes, configured["predicted"], label)
+    _error_axis(axes, pd.concat([points["y"], best["low"]]), label)
     marks = [
-        handle("frontier: nothing cheaper is better", marker="o", color=COLOURS[0]),
-        handle("beyond what was measured", marker="o", mfc="white", color=COLOURS[0], ls=""),
-        handle("another configuration", marker="o", ms=3.5, color="0.75", ls=""),
-        handle("95 % interval", color=COLOURS[0], alpha=0.16, linewidth=8),
+        handle("measured, nothing as cheap is as good", marker="o", color=MEASURED, linewidth=1.4),
+        handle("measured, others", marker="o", ms=3.5, color="0.72", ls=""),
+        handle("by the law (hollow: not measured there)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
+        handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
+        handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
+        handle("T Tiny, S Small, B Base, L Large", ls=""),
     ]
-    axes.legend(handles=marks, frameon=False, fontsize=8.5, loc="upper right")
-    axes.set_title("the least error for a cost", loc="left", fontsize=11)
+    axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper right")
+    axes.set_title("the least error for a cost", loc="left", fontsize=10)
 
 
-def _draw_equal_cost(axes: Axes, surface: Surface, configured: pd.DataFrame, budgets: Sequence[float]) -> list[Label]:
-    labels: list[Label] = []
+def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float], label: str) -> list[Label]:
+    """A line a budget over the patch sizes that it pays for. Returns the lines' names at their ends."""
+    ends: list[Label] = []
     drawn: list[pd.Series] = []
-    for budget, (colour, marker) in styles(budgets).items():
-        curve = equal_cost(surface, configured, float(budget))
+    for budget, (colour, marker) in reversed(styles(budgets).items()):  # where two meet, the smaller one's mark is seen
+        curve = by_patch(configured, float(budget))
         if curve.empty:
             continue
-        axes.plot(curve["patch"], curve["predicted"], color=colour, marker=marker, mfc="white", mew=1.4, linewidth=1.4)
-        low, last = curve.sort_values("predicted").iloc[0], curve.iloc[0]
-        axes.plot([low["patch"]], [low["predicted"]], ls="", color=colour, marker=marker, ms=7)
+        style: dict[str, Any] = {"color": colour, "marker": marker, "mew": 1.3, "ms": 5.5}
+        axes.plot(curve["patch"], curve["predicted"], mfc="white", linewidth=1.4, **style)
+        low = curve.iloc[int(curve["predicted"].argmin())]
+        axes.plot([low["patch"]], [low["predicted"]], ls="", **{**style, "ms": 7})
         text = f"{budget:.0e} FLOPs".replace("+", "")
-        labels.append(Label(float(last["patch"]), float(last["predicted"]), text, colour, True))
+        ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))
         drawn.append(curve["predicted"])
-    patch_axis(axes, configured["patch"], room=1.5)
-    _error_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], "")
-    axes.set_title("equal FLOPs of training; filled: the best patch", loc="left", fontsize=11)
-    return labels
+    patch_axis(axes, configured["patch"], room=2.2)
+    axes.set_xlabel("patch side [px], log scale")
+    _error_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], f"predicted {label}")
+    axes.legend(
+        handles=[handle("filled: the best patch of a budget", marker="o", ms=7, color=INK, ls="")],
+        frameon=False,
+        fontsize=8,
+        loc="upper left",
+    )
+    axes.set_title("by the law: each patch's best model and image", loc="left", fontsize=10)
+    return ends
 
 
 def _error_axis(axes: Axes, values: pd.Series, label: str) -> None:
     axes.set_yscale("log")
-    axes.set_ylim(values.min() * 0.93, values.max() * 1.1)
+    axes.set_ylim(values.min() * 0.97, values.max() * 1.05)
     axes.yaxis.set_major_locator(FixedLocator(round_ticks(*axes.get_ylim())))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

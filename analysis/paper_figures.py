@@ -26,9 +26,13 @@ from analysis.drawing import (
     label_points,
     open_frame,
     patch_axis,
+    room_for,
     styles,
 )
 from analysis.figure1_panels import L_INF, SOURCES, draw_as_published, draw_log_log, own_series
+
+PANEL = 4.6  # width of a panel of figures 2 to 4 [inches]
+DATA = {"imagenet": "ImageNet-1k", "ade20k": "ADE20K", "coco": "COCO"}
 
 
 def figure1(frame: pd.DataFrame) -> Figure:
@@ -60,8 +64,9 @@ def figure1_honest(frame: pd.DataFrame) -> Figure:
     for axes, its in panels:
         draw_log_log(axes, its)
     _label_outer(figure, "test loss [nats], log scale")
-    key = [handle(r"power law $A\,p^{\alpha}$", ls=DASHES["power"])]
-    key += [handle(rf"shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"]), _band_key("its 95 % interval")]
+    key = [handle(r"our power law $A\,p^{\alpha}$", ls=DASHES["power"])]
+    key += [handle(rf"our shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"])]
+    key += [_band_key("its 95 % interval")]
     _key(figure, frame, key)
     return figure
 
@@ -73,12 +78,12 @@ def figure2(frame: pd.DataFrame) -> Figure:
     [%]."""
     frame = frame.assign(decoder=frame["decoder"].fillna("linear").replace("None", "linear"))
     frame = _numbers(frame[frame["decoder"].isin(["linear", "UperNet"])])
-    return _percent_figure(frame, ["model"], "decoder", "patch", "mIoU [%]")
+    return _percent_figure(frame, ["model"], "decoder", "patch", "mIoU [%]", alike=False)
 
 
 def figure3(frame: pd.DataFrame) -> Figure:
     """Top-1 against FLOPs, a panel an input, a line a model: from point to point the patch shrinks, along the thin grey
-    lines of one patch size the model grows.
+    lines of one patch size the models of one family grow.
 
     frame: columns input_px [px], model, patch [px], flops [FLOPs an image], published, own [%].  p16: patches of
     16 px; a point whose label finds no place has none."""
@@ -96,31 +101,40 @@ def figure4(frame: pd.DataFrame) -> Figure:
     return _percent_figure(frame, ["model"], "tokens", "input_px", "top-1 [%]")
 
 
-def _percent_figure(frame: pd.DataFrame, panels: list[str], line: str, x: str, label: str) -> Figure:
+def _percent_figure(
+    frame: pd.DataFrame, panels: list[str], line: str, x: str, label: str, alike: bool = True
+) -> Figure:
     """Figures 2 to 4: accuracies [%] over x. panels, line: the columns that say which panel and which line a row is on;
-    where the frame has several data sets, each has panels, and a vertical axis, of its own."""
+    where the frame has several data sets, each has panels, and a vertical axis, of its own. alike: whether panels have
+    their vertical axis in common."""
     several = "data" in frame and frame["data"].nunique() > 1
     parts = dict(list(frame.groupby([*panels, "data"] if several else panels, sort=False)))
     every = _by(frame, line)
-    figure, spots = grid(len(parts), 3, (5.0, 4.4), sharey=not several)
+    alike = alike and not several
+    figure, spots = grid(len(parts), 3, (PANEL, 4.0), sharey=alike)
     names = []
     for axes, (what, its) in zip(spots, parts.items(), strict=True):
         names.append(_draw_lines(axes, its, line, x, every))
+        called, span = [name.text for name in names[-1]], its[x].max() / its[x].min()
+        room = room_for(called, span, 8.5, PANEL - 0.7)
         if x == "patch":
-            patch_axis(axes, its[x], room=1.7)
+            patch_axis(axes, its[x], room=room)
             axes.set_xlabel("patch side [px], log scale")
         elif x == "flops":
             names[-1] += _patch_labels(its, every)
             _draw_equal_patches(axes, its)
-            cost_axis(axes, its[x], "FLOPs of an image (forward pass), log scale", room=0.14)
+            cost_axis(axes, its[x], "FLOPs of an image (forward pass), log scale", room=0.2)
         else:
-            image_axis(axes, its[x], room=1.5)
+            image_axis(axes, its[x], room=room)
         words = [f"{word:g} px" if isinstance(word, (int, float)) else str(word) for word in what]
-        axes.set_title(" ".join(words), loc="left", fontsize=11)
-        axes.set_ylabel(label if several or axes is spots[0] else "")
+        if not several:  # else the words have it
+            words += [DATA.get(name, str(name)) for name in its.get("data", pd.Series(dtype=str)).unique()[:1]]
+        axes.set_title(", ".join(words), loc="left", fontsize=10.5)
+        axes.set_ylabel(label if not alike or axes is spots[0] else "")
         axes.margins(y=0.12)
         open_frame(axes)
-    _key(figure, frame, [handle("one patch size, growing models", ls=":", linewidth=1)] if x == "flops" else [])
+    dotted = handle("one patch size, growing models of one family; p16: patches of 16 px", ls=":", linewidth=1)
+    _key(figure, frame, [dotted] if x == "flops" else [])
     _label(spots, names)
     return figure
 
@@ -175,20 +189,28 @@ def _draw_lines(axes: Axes, its: pd.DataFrame, by: str, x: str, every: Iterable[
 
 
 def _draw_equal_patches(axes: Axes, its: pd.DataFrame) -> None:
-    """A thin line through the models of each patch size: through the published ones, and through one's own."""
+    """A thin line through the models of each family at each patch size: the published ones, and one's own."""
     for source in SOURCES:
-        for points in _by(its.dropna(subset=[source]).sort_values("flops"), "patch").values():
+        for points in _of_one_patch(its, source):
             axes.plot(points["flops"], points[source], color="0.6", ls=":", linewidth=1, zorder=1.5)
 
 
+def _of_one_patch(its: pd.DataFrame, source: str) -> list[pd.DataFrame]:
+    """The rows of a source by family and patch, models growing."""
+    rows = its.dropna(subset=[source]).drop_duplicates(["model", "patch", source]).sort_values("flops")
+    family = rows["model"].astype(str).str.split("[-_ ]").str[0].str.lower()
+    return [points for _, points in rows.groupby([family, "patch"], sort=False)]
+
+
 def _patch_labels(its: pd.DataFrame, every: Iterable[Any]) -> list[Label]:
-    """p16 for each point."""
+    """p16, once for the models of each family at each patch size, beside the smallest one."""
     looks = styles(every)
-    return [
-        Label(row["flops"], row[source], f"p{row['patch']:g}", looks[row["model"]][0])
-        for source in SOURCES
-        for _, row in its.dropna(subset=[source]).drop_duplicates(["flops", source]).iterrows()
-    ]
+    labels = []
+    for source in SOURCES:
+        for points in _of_one_patch(its, source):
+            row = points.iloc[0]
+            labels.append(Label(row["flops"], row[source], f"p{row['patch']:g}", looks[row["model"]][0], needed=True))
+    return labels
 
 
 def _label(spots: Iterable[Axes], labels: Iterable[Sequence[Label]]) -> None:

@@ -18,7 +18,7 @@ PUBLISHED = Path(__file__).parent / "published"
 FAMILIES = {"deit": "DeiT", "adventurer": "Adventurer"}
 SIZES = ("Tiny", "Small", "Base", "Large", "Huge")
 DECODERS = {"linear": "linear", "upernet": "UperNet"}  # our heads, and what the tables here call them
-CROP, SHORT_SIDE, LONG_SIDE = 512, 800, 1333  # of images of ADE20K and of COCO, from the paper's appendix [px]
+CROP, SHORT_SIDE, LONG_SIDE = 512, 800, 1333  # of images of ADE20K and of COCO, from the paper's section 4 [px]
 CARD = "A100-80GB"  # of Table 6
 AP_METRICS = {  # columns of Table 3 -> the metric as a table here names it, and as records do
     "ap_box": ("box AP", "box_ap"),

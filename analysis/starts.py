@@ -18,6 +18,7 @@ STEEP = (0.01, 0.03, 0.1, 1.0)  # shares of the steepest exponent
 GAMMAS = (0.2, 0.5, 1.0, 2.0)
 WIDTHS = (0.1, 0.5)
 EXPONENTS = (0.08, 0.16, 0.32, 0.64, 1.28)  # of two variables, of both signs
+FLOOR_SHARES = (0.3, 0.7, 1.0)  # of a model's error that no model is rid of, in the floored law
 SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)  # of y that patches miss at the smallest, in the surface law
 MANY = 200  # data: of more than these the grid of two variables looks at a sample of so many
 
@@ -114,13 +115,18 @@ def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
 
 def _surface(problem: Problem, _: Array) -> list[list[float]]:
     """Planes through log y at the smallest x2, as if some share of it were missed there already; then planes through
-    what the other points miss."""
+    what the other points miss. With a floor in the model's term, from the plane's smallest prediction down."""
     z_VN, log_N = problem.z_VN - problem.pivot_V[:, None], np.log(problem.y_N)
     one_N, least = np.ones_like(log_N), z_VN[1] == z_VN[1].min()
     found = []
     for share in SHARES:
         columns = [one_N, -z_VN[0], -z_VN[2]]
         plane = _solve([column[least] for column in columns], log_N[least] - np.log1p(share))
-        miss_N = np.maximum(np.expm1(log_N - sum(k * column for k, column in zip(plane, columns, strict=True))), 1e-3)
-        found.append([*plane, *_solve([one_N, z_VN[1], -z_VN[0], -z_VN[2]], np.log(miss_N))])
+        rest_N = log_N - sum(k * column for k, column in zip(plane, columns, strict=True))
+        miss = _solve([one_N, z_VN[1], -z_VN[0], -z_VN[2]], np.log(np.maximum(np.expm1(rest_N), 1e-3)))
+        if "M" not in problem.shape.names:
+            found.append([*plane, *miss])
+            continue
+        for floor, a in itertools.product(FLOOR_SHARES, EXPONENTS[2:]):
+            found.append([plane[0] + np.log(floor) - np.log(2), 0.0, a, plane[2], *miss])
     return found

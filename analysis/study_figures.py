@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from analysis.drawing import COLOURS, DASHES, MARKERS, Label, handle, label_ends, loss_axis, open_frame, patch_axis
+from analysis.drawing import DASHES, Label, handle, label_ends, loss_axis, open_frame, patch_axis, styles
 from scaling.recipe import HEADS
 
 
@@ -21,12 +21,13 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
     points: a row a run with x and test_loss [nats]; panel (one beside the other), colour and dash say which line it
     is on, note is what stands beside it.  base: of the horizontal axis, with ticks at the values; 0: ticks at round
     numbers."""
-    panels = list(points["panel"].unique())
+    panels, looks = list(points["panel"].unique()), styles(points["colour"].unique())
     figure = Figure(figsize=(7.2 if len(panels) == 1 else 4.8 * len(panels), 4.8), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         its = points[points["panel"] == panel]
         for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
-            _draw_line(axes, line, list(its["colour"].unique()).index(colour), list(its["dash"].unique()).index(dash))
+            number = list(its["colour"].unique()).index(colour)
+            _draw_line(axes, line, looks[colour], number, list(its["dash"].unique()).index(dash))
         axes.set_xscale("log", base=base or 10)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if not base else FuncFormatter(lambda x, _: f"{x:,.0f}"))
@@ -51,8 +52,9 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
     figure = Figure(figsize=(7.2, 6.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
+    looks = styles(by_backbone)
     for number, (backbone, its) in enumerate(by_backbone.items()):
-        colour, of = COLOURS[number % len(COLOURS)], f"{backbone} " if len(by_backbone) > 1 else ""
+        colour, of = looks[backbone][0], f"{backbone} " if len(by_backbone) > 1 else ""
         for head, marker, dash in zip(HEADS, ("o", "s"), DASHES.values(), strict=True):
             seeds = runs[(runs["backbone"] == backbone) & (runs["head"] == head)].set_index("patch")[metric]
             style = {"marker": marker, "linestyle": dash, "color": colour, "label": of + head}
@@ -84,10 +86,11 @@ def crossing_figure(frame: pd.DataFrame) -> Figure:
     frame: columns backbone, tokens [tokens], seconds_per_image [s]; as experiments/benchmark.py crossing keeps it."""
     figure = Figure(figsize=(6.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
+    looks = styles(frame["backbone"].unique())
     for number, (name, points) in enumerate(frame.sort_values("tokens").groupby("backbone")):
         x, y = points["tokens"].to_numpy(float), points["seconds_per_image"].to_numpy(float)
-        colour = COLOURS[number % len(COLOURS)]
-        axes.loglog(x, y, MARKERS[number % len(MARKERS)], ls=("-", "--")[number % 2], color=colour, mew=1.4)
+        colour, marker = looks[name]
+        axes.loglog(x, y, marker, ls=("-", "--")[number % 2], color=colour, mew=1.4)
         axes.annotate(str(name), (x[-1], y[-1]), (6, 0), textcoords="offset points", color=colour, va="center")
     low, high = frame["tokens"].min(), frame["tokens"].max()
     axes.set_xlim(low / 1.3, high * 6)
@@ -126,9 +129,9 @@ def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: in
     return figure
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, colour: int, dash: int) -> None:
-    """One line of a study: its runs, their means joined, and their notes."""
-    paint, marker = COLOURS[colour % len(COLOURS)], MARKERS[colour % len(MARKERS)]
+def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: int, dash: int) -> None:
+    """One line of a study: its runs, their means joined, and their notes. number: of its colour in the panel."""
+    paint, marker = look
     style = list(DASHES.values())[dash % len(DASHES)]
     name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
     means = line.groupby("x")["test_loss"].mean()
@@ -139,7 +142,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: int, dash: int) -> None:
     words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
     for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
         place: tuple[float, float] = (float(x), float(means[x]))
-        if colour % 2:  # so that the notes of neighbours lie apart
+        if number % 2:  # so that the notes of neighbours lie apart
             axes.annotate(note, place, (-4, -6), ha="center", va="top", **words)
         else:
             axes.annotate(note, place, (3, 5), ha="left", va="bottom", **words)

@@ -1,10 +1,12 @@
 """Recipes on ADE20K (ADEChallengeData2016: images/ and annotations/, each with training/ and validation/).
 
-Source: Table 2 and the appendix of arXiv 2502.03738: AdamW, 5e-5, weight decay 0.01, batch 16, 160,000 iterations,
-crops of 512 px, linear warm-up of 1,500 iterations and then a straight line (mmsegmentation's poly at power 1), random
-scale 0.5 to 2, flip, photometric distortion, no layer-wise decay. The backbone starts from the classification run of
-the same patch size, imagenet.NAME at 224 px, which is found in the results folder by its name; positions are resampled.
-Give --weights FILE to start from other weights, --weights '' to start from none.
+Source: Table 2 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (its appendix, Tables 8 to 10, is of
+ImageNet alone): AdamW, 5e-5, weight decay 0.01, batch 16, 160,000 iterations, crops of 512 px. Where the text leaves a
+value out it is that of mmsegmentation's schedule for transformers: linear warm-up of 1,500 iterations and then a
+straight line (its poly at power 1), random scale 0.5 to 2, flip, photometric distortion, no layer-wise decay. The
+backbone starts from the classification run of the same patch size, imagenet.NAME at 224 px, which is found in the
+results folder by its name; positions are resampled. Give --weights FILE to start from other weights, --weights '' to
+start from none.
 
 python experiments/sweep.py ade20k.adventurer_tiny --patch 16,8,4,2 --head linear --data-root /data/ADEChallengeData2016
 Expected mIoU [%] is what Table 2 prints, at patch 16, 8, 4, 2.

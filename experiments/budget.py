@@ -2,8 +2,10 @@
 
 python experiments/plan.py --budget 1e20 [--gpu a100] [--out DIR]
 python experiments/plan.py --budget-hours 100,1000 --gpu h100
-By the law of Adventurer's numbers in Tables 1 and 4 of arXiv 2502.03738 (analysis/optimal.py) and what all stages of
-imagenet.adventurer_* cost. Prints, and writes the frontier and the curves of equal cost to DIR.
+First the frontier of what was measured, Adventurer's numbers in Tables 1 and 4 of arXiv 2502.03738, which needs no law;
+then what a law of these numbers picks (analysis/optimal.py), how often each pick wins among laws that might have been
+fitted, and what the law misses of rows and released models that it has not seen (analysis/surface_evidence.py). Costs
+are those of all stages of imagenet.adventurer_*. Prints, and writes tables and a figure to DIR.
 """
 
 import argparse
@@ -22,9 +24,13 @@ from scaling.recipe import BadInput, Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.optimal import Surface
+
 OPTIONS = ("--budget", "--budget-hours")
 SPAN = (1e17, 1e22)  # of the frontier that is printed [FLOPs]
-CURVES = (1e19, 1e20, 1e21, 1e22)  # of equal cost that are drawn [FLOPs]
+CURVES = (1e19, 1e20, 1e21, 1e22)  # budgets that are drawn by patch size [FLOPs]
+COARSEST = 16  # patch of the paper's usual models [px]
+DRAWS = 200  # resampled laws: a share of them is known to 7 points, twice its standard error, at most
 OUT = "results/plan"
 
 
@@ -41,36 +47,75 @@ def main(argv: Sequence[str]) -> int:
     on = device(args.gpu, args.devices, Path(args.results))
 
     from analysis import drawing
+    from analysis.measured_frontier import measured, steps
     from analysis.optimal import best, configurations, frontier, published_surface
     from analysis.optimal_figures import optimal_figure
+    from analysis.surface_evidence import wins
 
     surface = published_surface()
     configured = configurations(surface, training=training_flops)
     if hours:
         configured = configured.assign(gpu_hours=[gpu_hours(row, on) for row in configured.to_dict("records")])
-    bought = best(configured, budgets, "gpu_hours" if hours else "training_flops")
-    unit = f"GPU-h on {on.card.name}" if hours else "FLOPs"
-    print(f"What training buys, by the law of {surface.source}\n")
-    print("\n".join(_table(bought, unit)) + "\n")
-    steps = frontier(configured)
-    steps = steps[steps["training_flops"].between(*SPAN)]
-    print(f"The frontier from {SPAN[0]:.0e} to {SPAN[1]:.0e} FLOPs\n".replace("e+", "e"))
-    print("\n".join(_table(steps, "")) + "\n")
+    cost = "gpu_hours" if hours else "training_flops"
+    bought, won = best(configured, budgets, cost), wins(surface, configured, budgets, cost, DRAWS)
+    points = measured(training_flops)
+    print("\n".join(measured_lines(points, steps(points))) + "\n")
+    print(f"What training buys, by a law of {surface.source}\n")
+    print("\n".join(_bought(bought, won, f"GPU-h on {on.card.name}" if hours else "FLOPs")) + "\n")
+    found = frontier(configured)
+    found = found[found["training_flops"].between(*SPAN)]
+    print(f"The law's frontier from {SPAN[0]:.0e} to {SPAN[1]:.0e} FLOPs\n".replace("e+", "e"))
+    print("\n".join(_frontier(found)) + "\n")
     print_wrapped(surface.law.summary(y="error [%]"), indent=2)
-    print_wrapped(NOTES.format(n=len(surface.points)), indent=0)
-    files = {"frontier.csv": steps.to_csv(index=False).encode(), "budget.csv": bought.to_csv(index=False).encode()}
-    files |= drawing.files("optimal", optimal_figure(surface, configured, CURVES))
+    for line in trust_lines(surface):
+        print_wrapped(line, indent=2)
+    print_wrapped(NOTES, indent=0)
+    tables = {"measured": points, "frontier": found, "budget": bought, "wins": won}
+    files = {f"{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+    files |= drawing.files("optimal", optimal_figure(surface, configured, points, CURVES))
     out = Path(args.out)
     write_files(out, files)
-    print_wrapped(f"wrote to {out}: frontier.csv, budget.csv, optimal.png|pdf", indent=2)
+    print_wrapped(f"wrote to {out}: {', '.join(f'{name}.csv' for name in tables)}, optimal.png|pdf", indent=2)
     return 0
 
 
 NOTES = (
-    "FLOPs: of all stages, forward and backward. error: top-1 error on ImageNet-1k with the 95 % interval of the law, "
-    "which rests on {n} numbers of one seed each. beyond: extrapolated, in what; pair: model and image were each "
-    "measured, never together."
+    "FLOPs: of all stages, forward and backward. error: top-1 error on ImageNet-1k with the 95 % interval of one "
+    "measurement there. wins: of laws refitted to errors that rows have in common, how many pick it; else: what most "
+    "of the others pick. beyond: extrapolated, in what; pair: model and image were each measured, never together."
 )
+
+
+def measured_lines(points: "pd.DataFrame", gained: "pd.DataFrame") -> list[str]:
+    """The measured frontier, and what a step from patch 16 gained."""
+    on = points[points["frontier"]]
+    lines = ["What was measured: Adventurer in Tables 1 and 4, no cheaper one as good", ""]
+    lines += [f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}{'error':>7}", "-" * 45]
+    lines += [f"{_named(row)}{row['y']:>7.1f}" for row in on.to_dict("records")]
+    below = int((on["patch"] < COARSEST).sum())
+    lines += ["", f"{below} of {len(on)} have patches below {COARSEST} px. Points of error an e-fold of FLOPs gained:"]
+    lines += [f"{'from, at patch 16':<24}{'to patch 8':>11}{'to the next model':>19}"]
+    for row in gained.to_dict("records"):
+        name = f"{row['model']} {row['image']:g} px"
+        lines.append(f"{name:<24}{row['by_patch']:>11.2f}{row['by_model']:>19.2f}")
+    return lines
+
+
+def trust_lines(surface: "Surface") -> list[str]:
+    """What the law misses of what it has not seen."""
+    from analysis.optimal import row_misses
+    from analysis.surface_evidence import forms_weighed, released
+
+    misses = 100 * (row_misses(surface.points, surface.law.form)["miss"].map(math.exp) - 1)
+    worst, unseen = misses.abs().max(), released(surface)
+    of = unseen.assign(off=100 * (unseen["predicted"] / unseen["measured"] - 1))
+    forms = ", ".join(f"{row.form} {row.aicc:.1f}" for row in forms_weighed(surface).itertuples())
+    return [
+        f"AICc: {forms}",
+        f"rows (a model at an image size) that are left out are missed by {math.sqrt((misses**2).mean()):.1f} % rms, "
+        f"{worst:.1f} % at most; {len(of)} released models that are in no table by {of['off'].abs().max():.1f} % at "
+        f"most, {int(of['inside'].sum())} of them inside their intervals",
+    ]
 
 
 def stages(model: str, image: int, patch: int) -> list[Recipe]:
@@ -90,15 +135,33 @@ def gpu_hours(row: dict[Any, Any], on: Device) -> float:
     return math.inf if math.isnan(hours) else hours
 
 
-def _table(rows: "pd.DataFrame", budget: str) -> list[str]:
-    """A configuration a line."""
-    head = (f"{budget:>16} " if budget else "") + f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  "
-    lines = [head + ("error" if budget else f"{'error':<19} beyond"), "-" * 80]
+def _named(row: dict[Any, Any]) -> str:
+    """A configuration and its cost."""
+    flops = f"{row['training_flops']:.1e}".replace("e+", "e")
+    return f"{row['model']:<17}{row['patch']:>6g}{row['image']:>6g}{flops:>9}"
+
+
+def _error(row: dict[Any, Any]) -> str:
+    return f"{row['predicted']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+
+
+def _bought(rows: "pd.DataFrame", won: "pd.DataFrame", budget: str) -> list[str]:
+    """What each budget buys, and how often; under it what else it might."""
+    lines = [f"{budget:>13} {'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  {'error':<18} wins", "-" * 80]
     for row in rows.to_dict("records"):
-        given = f"{row['budget']:>16.3g} " if budget else ""
-        error = f"{row['predicted']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
-        size = f"{row['patch']:>6g}{row['image']:>6g}{row['training_flops']:>9.1e}".replace("e+", "e")
-        lines.append(f"{given}{row['model']:<17}{size}  {error:<19} {row['beyond']}".rstrip())
+        its = won[won["budget"] == row["budget"]]
+        mine = (its["model"] == row["model"]) & (its["patch"] == row["patch"]) & (its["image"] == row["image"])
+        share = float(its.loc[mine, "share"].sum())
+        lines.append(f"{row['budget']:>13.3g} {_named(row)}  {_error(row):<18}{share:>5.0%}")
+        for other in its[~mine].head(1).itertuples():
+            lines.append(f"{'else':>13} {other.model:<17}{other.patch:>6g}{other.image:>6g}{other.share:>34.0%}")
+    return lines
+
+
+def _frontier(rows: "pd.DataFrame") -> list[str]:
+    """A configuration a line."""
+    lines = [f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  {'error':<18} beyond", "-" * 80]
+    lines += [f"{_named(row)}  {_error(row):<18} {row['beyond']}".rstrip() for row in rows.to_dict("records")]
     return lines
 
 

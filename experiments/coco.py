@@ -1,10 +1,11 @@
 """Recipes on COCO (train2017/, val2017/, annotations/instances_{train,val}2017.json), and so on any data in its format.
 
-Source: Table 3 and the appendix of arXiv 2502.03738: Cascade Mask R-CNN, AdamW, 1e-4, weight decay 0.05, batch 16, 12
-epochs, a tenth of the rate from epochs 8 and 11 on, warm-up of 500 iterations, short side 800 px and long side at most
-1333, flip. The backbone starts from the classification run of the same patch size, imagenet.NAME at 224 px (256 at
-patch 64, which does not divide 224), found in the results folder by its name; its positions are resampled to the size
-of each image. --weights FILE starts from other weights, --weights '' from none.
+Source: Table 3 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (its appendix, Tables 8 to 10, is of
+ImageNet alone): Cascade Mask R-CNN, AdamW, 1e-4, weight decay 0.05, batch 16, 12 epochs. Where the text leaves a value
+out it is that of mmdetection's 1x schedule: a tenth of the rate from epochs 8 and 11 on, warm-up of 500 iterations,
+short side 800 px and long side at most 1333, flip. The backbone starts from the classification run of the same patch
+size, imagenet.NAME at 224 px (256 at patch 64, which does not divide 224), found in the results folder by its name; its
+positions are resampled to the size of each image. --weights FILE starts from other weights, --weights '' from none.
 
 python experiments/sweep.py coco.adventurer_tiny --patch 32,16,8,4 --data-root /data/coco
 Expected AP [%] is what Table 3 prints, box / mask. At patch 64 a run is in a group, and so in a law, of its own.
@@ -21,6 +22,7 @@ from scaling.recipe import Recipe
 
 def adventurer_tiny(patch: int) -> Recipe:
     """Adventurer-Tiny. Expected at 32, 16, 8, 4, 2: 44.7 / 38.4, 46.5 / 40.3, 48.0 / 41.7, 48.5 / 42.2, 48.7 / 42.4.
+    Patch 2 makes 268,800 tokens of an image, above the default limit: SCALING_MOST_TOKENS=268800 allows it.
     Run: python experiments/run.py coco.adventurer_tiny --patch 16 --data-root /data/coco."""
     return _detect(chain_of(imagenet.adventurer_tiny(patch, _side(patch)))[-1])
 

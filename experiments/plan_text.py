@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.cost_model import residuals
+from analysis.cost_model import TABLE6, residuals, share_intervals
 from analysis.cost_records import Measured
 from analysis.output import WIDTH, counted, print_wrapped
 from experiments.console import told_apart
@@ -12,7 +12,8 @@ from experiments.forecast import Chain, Device, Forecast, forecast, total
 from experiments.plan_rates import assumed_lines, extrapolated_line, rates_line
 from scaling.costs_memory import SHARE
 from scaling.identity import recorded_id
-from scaling.recipe import Recipe
+from scaling.recipe import BadInput, Recipe
+from scaling.token_limit import check_tokens
 
 Table = list[list[str]]
 STAGE_LETTERS = 8  # of a stage's name
@@ -95,6 +96,8 @@ def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, wh
     hours = total(forecasts)
     cost = f", {money(price * hours)} at {price:g} an hour" if price else ""
     unknown = sum(math.isnan(one.device_hours) for one in forecasts)
+    if unknown == len(forecasts) > 0:
+        return f"{what}: {counted(unknown, 'run')}, whose hours are not known"
     more = f"; {counted(unknown, 'run')} without hours not among them" if unknown else ""
     scale, h = (60.0, "min") if hours < 1 else (1.0, "h")
     return f"{what}: {counted(len(forecasts), 'run')}, {number(hours * scale)} {unit_of(on, h)}{cost}{more}"
@@ -109,7 +112,9 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
     """A sentence for each run that memory does not hold, each image and patch size once."""
     lines = {}
     for one in forecasts:
-        if not one.image_bytes:
+        if refused := _refused(one.run):
+            lines[refused] = refused
+        elif not one.image_bytes:
             lines[one.run.backbone] = f"{one.run.backbone}: the cost model does not know timm's backbones"
         elif math.isnan(one.epoch_flops) and not one.run.steps:
             lines[one.run.data] = (
@@ -118,6 +123,15 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
         elif not one.micro_batch:
             lines[f"{one.run.backbone} {one.run.image} {one.run.patch}"] = _unfit(one, on)
     return list(lines.values())
+
+
+def _refused(run: Recipe) -> str:
+    """Why a run will not begin; "" where nothing is known against it."""
+    try:
+        check_tokens(run)
+    except BadInput as e:
+        return f"refused: {e}"
+    return ""
 
 
 def _unfit(one: Forecast, on: Device) -> str:
@@ -149,7 +163,18 @@ def residual_lines() -> list[str]:
         f"2 efficiencies for 10 hours, missed by {seen:.1%} at most, by {unseen:.1%} where an hour is left out of the "
         f"fit; memory is counted, not fitted, and missed by {memory:.1%} at most"
     )
-    return ["Table 6 of arXiv 2502.03738, an epoch on one A100 and memory of an image:", *aligned(rows), text]
+    head = "Table 6 of arXiv 2502.03738, an epoch on one A100 and memory of an image:"
+    return [head, *aligned(rows), text, shares_line()]
+
+
+def shares_line() -> str:
+    """The efficiencies of the data sheet's rates with their 95 % intervals; none is told that is not identified."""
+    parts = []
+    for name, (low, high) in share_intervals().items():
+        known = high < 1
+        value = f"{TABLE6.deit if name == 'products' else TABLE6.traffic:.2f} " if known else ""
+        parts.append(f"{name} {value}[{low:.2f}, {high:.2f}]{'' if known else ' ? (not identified: it reaches 1)'}")
+    return f"shares of the data sheet's rates, with 95 % intervals: {', '.join(parts)}"
 
 
 def measured_lines(runs: Sequence[Recipe], on: Device) -> list[str]:

@@ -1,4 +1,4 @@
-"""AdamW, its parameter groups and the learning rate: linear warm-up, then down to zero.
+"""AdamW, its parameter groups and the learning rate: linear warm-up, then down to its least (min_lr).
 
 Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 2012.12877).
 """
@@ -76,7 +76,7 @@ def lr_share(recipe: Recipe, step: int, total_steps: int) -> float:
         epoch = step * recipe.epochs / total_steps
         passed = sum(epoch >= int(end) for end in recipe.milestones.split(","))
         return min(1.0, (step + 1) / (warmup + 1)) * 0.1**passed
-    return lr_factor(step, warmup, total_steps, recipe.schedule)
+    return lr_factor(step, warmup, total_steps, recipe.schedule, recipe.min_lr / recipe.peak_lr)
 
 
 def warmup_steps(recipe: Recipe, total_steps: int) -> float:
@@ -86,11 +86,13 @@ def warmup_steps(recipe: Recipe, total_steps: int) -> float:
     return recipe.warmup_epochs * total_steps / recipe.epochs
 
 
-def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine") -> float:
-    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then to 0 by half a cosine, or
-    by a straight line (poly: mmsegmentation's polynomial at power 1, which its transformers are trained with)."""
+def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine", least: float = 0.0) -> float:
+    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then falls to `least` by half
+    a cosine, or by a straight line (poly: mmsegmentation's polynomial at power 1, which its transformers are trained
+    with)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1.0, total_steps - warmup)
     done = min(1.0, done)
-    return 1.0 - done if schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))
+    share = 1.0 - done if schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return least + (1.0 - least) * share

@@ -25,8 +25,8 @@ FIRST = (64, 128, 224)  # the colour of class 0, which is the sky, the ground or
 STEPS = 9  # of each channel, whose mixtures are the colours to choose from
 LIGHT, VIVID = 0.48, 0.07  # the least lightness of a colour (white is 1), and its least distance from grey
 HEADINGS = ("image", "label", "prediction")
-FOUND = ("image", "truth", "found")  # of pictures of objects
 LEAST = 0.5  # score of an object that is drawn
+FOUND = ("image", "truth", f"found (score {100 * LEAST:.0f} or more)")  # of pictures of objects
 
 
 def palette(classes: int) -> Pixels:

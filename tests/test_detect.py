@@ -15,7 +15,8 @@ from scaling.data.batch import MEAN, Draw, Objects, normalise
 from scaling.heads.openmmlab import ready
 from scaling.recipe import BadInput, Recipe
 from scaling.tasks import detect, detection_scores
-from scaling.tasks.detect import Detect, alike, check_tokens
+from scaling.tasks.detect import Detect, alike
+from scaling.token_limit import LIMIT, check_tokens
 from tests.doubles import doubled
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
@@ -263,8 +264,8 @@ def test_results_are_losses_and_average_precisions_by_name_and_the_next_evaluati
     there = {shapes.CLASSES[k] for labels in batch.labels for k in labels.tolist()}
     assert {name.removeprefix("box_ap_") for name in results} & set(shapes.CLASSES) == there
     for kind in ("box", "mask"):
-        assert {f"{kind}_ap", f"{kind}_ap50", f"{kind}_ap75", f"{kind}_ap_small"} <= results.keys()
-        assert f"{kind}_ap_large" not in results  # there are none in 64 px
+        assert {f"{kind}_ap", f"{kind}_ap50", f"{kind}_ap75", f"{kind}_aps"} <= results.keys()
+        assert f"{kind}_apl" not in results  # there are none in 64 px
     with torch.no_grad():
         task.test_step(batch, 0)
     again = task.results()
@@ -374,9 +375,9 @@ def test_more_tokens_than_the_limit_are_refused_before_anything_is_made_of_them(
     with pytest.raises(BadInput, match=said):
         Detect(coco, 10)
     check_tokens(replace(coco, patch=4))
-    monkeypatch.setenv(detect.LIMIT, "300000")
+    monkeypatch.setenv(LIMIT, "300000")
     check_tokens(coco)
-    monkeypatch.setenv(detect.LIMIT, "64")
+    monkeypatch.setenv(LIMIT, "64")
     task = Detect(det, 10)  # of 64 tokens
     monkeypatch.setattr(detect, "normalise", None)  # nothing is made of the pixels
     with pytest.raises(BadInput, match="makes 96 tokens of an image of 64 x 96 px, more than 64"):

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.measured_frontier import measured
 from analysis.optimal import (
     best,
+    by_patch,
     configurations,
-    equal_cost,
     frontier,
     plain_training,
     published_surface,
@@ -99,35 +100,33 @@ def test_hours_are_a_budget_as_well(configured):
     assert best(frame, [100.0], "hours")["hours"].iloc[0] <= 100
 
 
-def test_curves_of_equal_cost_cost_the_same_and_take_the_best_image(surface, configured):
-    curve = equal_cost(surface, configured, 1e20)
-    assert curve["patch"].tolist() == sorted(curve["patch"])
-    row = curve[curve["patch"] == 8].iloc[0]
-    its = configured.query("patch == 8 and image == @row.image").sort_values("parameters")
-    between = np.interp(np.log(row["parameters"]), np.log(its["parameters"]), np.log(its["training_flops"]))
-    assert np.exp(between) == pytest.approx(1e20, rel=1e-6)
-    assert row["predicted"] == pytest.approx(surface.law.predict(row["parameters"], 8.0, row["image"])[0])
-    assert equal_cost(surface, configured, 1e10).empty
+def test_what_a_budget_buys_by_patch_has_the_budgets_own_best(configured):
+    """The figure and the table are one: the best of the curve is what the plan picks."""
+    for budget in (1e19, 1e20, 1e21, 1e22):
+        curve = by_patch(configured, budget)
+        assert curve["patch"].tolist() == sorted(set(curve["patch"]))
+        assert (curve["training_flops"] <= budget).all()
+        (pick,) = best(configured, [budget]).to_dict("records")
+        lowest = curve.loc[curve["predicted"].idxmin()]
+        assert all(lowest[name] == pick[name] for name in ("model", "patch", "image"))
+    assert by_patch(configured, 1e10).empty
 
 
-def test_the_figure_has_the_frontier_and_a_curve_a_budget(surface, configured):
-    figure = optimal_figure(surface, configured, [1e19, 1e20])
+def test_the_figure_has_both_frontiers_and_a_curve_a_budget(surface, configured):
+    points = measured(plain_training)
+    figure = optimal_figure(surface, configured, points, [1e19, 1e20])
     left, right = figure.axes
     assert (left.get_xscale(), left.get_yscale(), right.get_xscale()) == ("log", "log", "log")
-    steps = next(line for line in left.lines if line.get_drawstyle() == "steps-post")
-    assert list(steps.get_xdata()) == list(frontier(configured)["training_flops"])
+    law, ours = [line for line in left.lines if line.get_drawstyle() == "steps-post"]
+    assert list(ours.get_xdata()) == list(points.loc[points["frontier"], "training_flops"])
+    drawn = frontier(configured)
+    drawn = drawn[drawn["predicted"] <= points["y"].max() * 1.05]
+    assert list(law.get_xdata()) == list(drawn["training_flops"])
     hollow = next(line for line in left.lines if line.get_markerfacecolor() == "white")
-    assert len(hollow.get_xdata()) == (frontier(configured)["beyond"] != "").sum()
-    assert {"1e19 FLOPs", "1e20 FLOPs"} <= {text.get_text() for text in right.texts}
+    assert len(hollow.get_xdata()) == (drawn["beyond"] != "").sum()
+    assert {text.get_text() for text in right.texts} == {"1e19 FLOPs", "1e20 FLOPs"}
+    assert all(axes.get_ylabel() for axes in (left, right))
     assert right.get_xlim()[0] > right.get_xlim()[1]  # small patches to the right
     out = io.BytesIO()
     figure.savefig(out, format="pdf")
     assert out.getvalue().startswith(b"%PDF")
-
-
-def test_small_patches_pay_last_on_the_published_tables(configured):
-    """By this law one grows the image, then the model, and shrinks patches below 16 px where the largest model is
-    reached or the image cannot grow."""
-    bought = best(configured, [1e19, 1e20, 1e21, 1e22]).set_index("budget")
-    assert bought["image"].tolist() == [224] * 4
-    assert bought["patch"].tolist() == [16, 8, 8, 4]

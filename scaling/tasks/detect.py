@@ -3,8 +3,6 @@
 B batch, H W pixels, n objects, N detections.
 """
 
-import math
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,7 +18,7 @@ from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
 from scaling.data.batch import Objects, normalise
 from scaling.heads.cascade import ROIS
-from scaling.heads.detection import MULTIPLE, Sample, Things, build_head
+from scaling.heads.detection import Sample, Things, build_head
 from scaling.heads.openmmlab import ready
 from scaling.optim import adamw
 from scaling.pictures import Drawn, objects_side_by_side
@@ -28,9 +26,8 @@ from scaling.recipe import OBJECTS, BadInput, Recipe
 from scaling.sharding import keep_in_step
 from scaling.tasks import detection_scores
 from scaling.tasks.sliding import padded
+from scaling.token_limit import check_tokens, multiple
 
-MOST_TOKENS = 2**18  # of an image, unless the environment says otherwise
-LIMIT = "SCALING_MOST_TOKENS"
 Found = dict[str, Tensor]
 
 
@@ -205,28 +202,3 @@ def _blank(image_BCHW: Tensor, samples: Sequence[Sample]) -> Tensor:
 
 def _bytes(boxes_n4: Tensor) -> bytes:
     return boxes_n4.cpu().numpy().tobytes()
-
-
-def multiple(recipe: Recipe) -> int:
-    """Of which the sides of images have to be [px]: of the patch, and of the head's coarsest map."""
-    return math.lcm(MULTIPLE, recipe.patch, recipe.extend or 1)
-
-
-def tokens(recipe: Recipe, size: tuple[int, int]) -> int:
-    """Patches of an image of that height and width [px], filled up as it will be [tokens]."""
-    height, width = (-(-side // multiple(recipe)) * multiple(recipe) for side in size)
-    return height * width // recipe.patch**2
-
-
-def check_tokens(recipe: Recipe, size: tuple[int, int] | None = None) -> None:
-    """Raise BadInput where an image of that height and width [px], or the largest that the recipe speaks of, has more
-    tokens than the limit: before it is made, not when memory runs out."""
-    if size is None:
-        short = recipe.short_side or recipe.image
-        size = max(((recipe.image,) * 2, (short, recipe.long_side or short)), key=lambda s: tokens(recipe, s))
-    most, found = int(os.environ.get(LIMIT, MOST_TOKENS)), tokens(recipe, size)
-    if found > most:
-        raise BadInput(
-            f"patch {recipe.patch} makes {found:,} tokens of an image of {size[0]} x {size[1]} px, more than {most:,}: "
-            f"take a larger patch or smaller images, or set {LIMIT}"
-        )
