@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import bootstrap, seed_error
+from analysis.bootstrap import COVERAGE, bootstrap, seed_error, uneven_seeds
 from analysis.evidence import weigh
 from analysis.forms import FORMS
 from analysis.groups import Group
@@ -22,6 +22,7 @@ from analysis.laws import OPTIMISER, Fit, ends_text
 from analysis.output import counted
 
 DRAWS = 1000
+UNEVEN = 0.05  # a probability by chance below which seeds are said to differ in their spread
 NOT_TUNED = "none was tuned for a patch size: they are the recipe's, alike at all of them"
 
 
@@ -30,7 +31,8 @@ def checklist(laws: Sequence[GroupLaw]) -> str:
     over_patch = [of for of in laws if of.x == "patch"]
     parts = [
         "# What was fitted, and how\n\nThe checklist of arXiv 2502.18969, filled in from the records. Intervals are "
-        "95 %. A parameter that is not identified has an interval and no value.\n"
+        f"95 % profile likelihood, which held the truth {COVERAGE['profile']} (`benchmark.py coverage`). A parameter "
+        "that is not identified has an interval and no value.\n"
     ]
     for _, its in groupby(over_patch, key=lambda of: id(of.group)):
         parts.append("\n".join(_section(list(its))) + "\n")
@@ -118,8 +120,12 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
     for name, ends in law.intervals.items():
         point = f"{law.parameters[name]:.4g}, " if law.identified[name] else "not identified, "
         answers[name] = point + _ends(ends) if not math.isnan(ends[0]) else f"not identified: {law.why_no_intervals}"
+    for remark in law.remarks:
+        answers["remark"] = remark.format(x=letter)
     answers |= _draws(law)
     k = f"undefined at this n: more than {law.k + 2} points are needed"
+    if law.objective == "huber":
+        k = "undefined for Huber's loss"
     answers["AICc"] = f"{law.aicc:.2f}" if math.isfinite(law.aicc) else k
     if held := of.held_out:
         said = (
@@ -127,7 +133,9 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
             if held.low == held.low
             else f"{held.predicted:.4g}"
         )
-        answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4f}: {100 * held.relative:+.2f} %"
+        last, half = (f"{100 * miss:+.2f} %" for miss in held.naive)
+        answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4g}: {100 * held.relative:+.2f} %"
+        answers["naive rules there"] = f"last value {last}; with half the last gain once more {half}"
     else:
         answers["smallest patch left out"] = of.why or "-"
     return answers
@@ -148,9 +156,16 @@ def _draws(law: Fit) -> dict[str, str]:
             continue
         ends = ", ".join(f"{name} {_ends(its)}" for name, its in drawn.intervals().items())
         answers[text] = f"{ends} ({DRAWS:,} draws, {drawn.failed} not converged)"
+        if kind in COVERAGE:
+            answers[text] += f"; holds the truth {COVERAGE[kind]}"
     spread, df = seed_error(law)
     if df:
         answers["seeds"] = f"{100 * spread:.2f} % of the loss apart ({df} degrees of freedom)"
+    if uneven := uneven_seeds(law):
+        low, high, p = uneven
+        answers["seeds"] += f"; {100 * low:.2f} to {100 * high:.2f} % by patch size (Bartlett's test, p {p:.2g})"
+        if p < UNEVEN:
+            answers["seeds"] += ": errors are not of one size, and the bootstrap of seed noise alone allows for that"
     return answers
 
 

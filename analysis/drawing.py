@@ -47,13 +47,14 @@ def files(stem: str, figure: Figure) -> dict[str, bytes]:
     return {f"{stem}.{ending}": picture(figure, ending) for ending in ("png", "pdf")}
 
 
-def picture(figure: Figure, ending: str, dpi: int = 160) -> bytes:
-    """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow.
-    It keeps the layout that it has the first time: another would move it by a little with every drawing."""
+def picture(figure: Figure, ending: str, dpi: int = 160, **told: str) -> bytes:
+    """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow. told: texts
+    that a png carries, by name.  It keeps the layout that it has the first time: another would move it by a little with
+    every drawing."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending)
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, told or None)
     drawing = io.BytesIO()
     # Type 42: TrueType letters, which a PDF can be searched for and edited with; journals refuse Type 3.
     with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "pdf.fonttype": 42}):
@@ -168,12 +169,22 @@ def label_ends(axes: Axes, ends: Sequence[Label], apart: float = 0.06, gap: floa
     to_shares = axes.transData + axes.transAxes.inverted()
     places = to_shares.transform([(end.x, end.y) for end in ends])
     behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
-    heights = spread(places[:, 1], apart)
-    least, most = 0.02, max(0.98, 0.02 + apart * (len(ends) - 1))  # a name stays beside its panel
-    heights = spread(np.clip(heights, least, most), apart) if max(heights) > most or min(heights) < least else heights
+    heights = _kept_inside(spread(places[:, 1], apart), apart)
     for end, across, height in zip(ends, places[:, 0], heights, strict=True):
         x, y = to_shares.inverted().transform((across + gap, height))
         axes.text(x, y, end.text, color=end.colour, va="center", ha="left", fontsize=size, bbox=behind)
+
+
+def _kept_inside(heights: list[float], apart: float) -> list[float]:
+    """The same places in the same order, `apart` from each other, between the lower and the upper end of a panel as far
+    as there is room [shares]."""
+    order, kept, least = np.argsort(heights, kind="stable"), np.array(heights), 0.02
+    most = max(0.98, least + apart * (len(heights) - 1))
+    for number, k in enumerate(order):
+        kept[k] = max(kept[k], least + apart * number)
+    for number, k in enumerate(order[::-1]):
+        kept[k] = min(kept[k], most - apart * number)
+    return [float(height) for height in kept]
 
 
 def label_points(

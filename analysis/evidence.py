@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from analysis.descent import Array
 from analysis.laws import FORMS, Fit, fit
 
 
@@ -20,6 +21,8 @@ class HeldOut(NamedTuple):
     low: float  # ends of the law's interval there; nan where it has none
     high: float
     n: int  # points that the law was fitted to
+    last: float  # what two naive rules say there: the value at the next x,
+    half: float  # and that with half of the last gain once more
 
     @property
     def error(self) -> float:
@@ -30,6 +33,11 @@ class HeldOut(NamedTuple):
     def relative(self) -> float:
         """The error over what was measured [1]."""
         return self.error / self.measured
+
+    @property
+    def naive(self) -> tuple[float, float]:
+        """The errors of the two naive rules over what was measured [1]: a law that misses by more says nothing."""
+        return self.last / self.measured - 1, self.half / self.measured - 1
 
 
 def hold_out(x: ArrayLike, y: ArrayLike, form: str = "shifted", *, end: str = "smallest", **options: Any) -> HeldOut:
@@ -45,7 +53,15 @@ def hold_out(x: ArrayLike, y: ArrayLike, form: str = "shifted", *, end: str = "s
     law = fit(xs[xs != at], ys[xs != at], form, **options)
     low, high = law.band(at)
     measured = float(np.exp(np.log(ys[xs == at]).mean()))
-    return HeldOut(float(at), measured, float(law.predict(at)[0]), float(low[0]), float(high[0]), law.n)
+    last, half = _naive(xs[xs != at], ys[xs != at], end)
+    return HeldOut(float(at), measured, float(law.predict(at)[0]), float(low[0]), float(high[0]), law.n, last, half)
+
+
+def _naive(x: Array, y: Array, end: str) -> tuple[float, float]:
+    """The value at the last x before the end, and that with half of its gain once more; means over seeds."""
+    places = np.unique(x) if end == "smallest" else np.unique(x)[::-1]
+    values = [float(np.exp(np.log(y[x == place]).mean())) for place in places[:2]]
+    return values[0], values[0] + (values[0] - values[1]) / 2  # a law was fitted to two x or more
 
 
 def weigh(laws: Sequence[Fit]) -> pd.DataFrame:
@@ -54,11 +70,16 @@ def weigh(laws: Sequence[Fit]) -> pd.DataFrame:
     Raises ValueError where the laws are of different data."""
     if any(len(law.y) != len(laws[0].y) or not np.array_equal(law.y, laws[0].y) for law in laws):
         raise ValueError("the laws are fitted to different data; AICc compares forms on the same points only")
+    if any(not np.array_equal(law.x, laws[0].x) for law in laws):
+        raise ValueError("the laws are fitted over different x; AICc compares forms on the same points only")
+    if len({law.space for law in laws}) > 1:
+        raise ValueError("some laws have errors of log L and some of L itself; their AICc cannot be compared")
     rows: list[Mapping[str, Any]] = []
     for law in laws:
-        why = (
-            "" if math.isfinite(law.aicc) else f"undefined at this n: {law.n} points, more than {law.k + 2} are needed"
-        )
+        few = f"undefined at this n: {law.n} points, more than {law.k + 2} are needed"
+        why = "" if math.isfinite(law.aicc) else few
+        if law.objective == "huber":
+            why = "undefined for Huber's loss, which is no likelihood"
         rows.append({"form": law.form, "k": law.k, "n": law.n, "aicc": law.aicc, "told": why})
     table = pd.DataFrame(rows, columns=["form", "k", "n", "aicc", "told"])
     table.insert(4, "behind", table["aicc"] - table["aicc"].min())

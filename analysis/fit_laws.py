@@ -64,7 +64,8 @@ def report(
     from analysis.groups import own_groups, published_groups
     from analysis.joint import EXPLAINED as MISSES
     from analysis.joint import fit_joint, joint_frame, joint_lines
-    from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines
+    from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines, misses, rising
+    from analysis.rows import rows_lines
     from analysis.runs import finished
 
     groups: list[Group] = []
@@ -92,11 +93,19 @@ def report(
     for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
         print_wrapped(why)
     print_wrapped(EXPLAINED, indent=0)
+    if said := misses(laws):
+        print_wrapped(said, indent=0)
+    for said in rising(laws):
+        print_wrapped(said)
     joint = fit_joint([*groups, *papers])
     if joint:
         print("\nJoint laws E + A N^-a + B p^b, N parameters of the model\n")
         print("\n".join(joint_lines(joint)) + "\n")
         print_wrapped(MISSES, indent=0)
+    if together := rows_lines([*groups, *papers]):
+        print("\nRows together\n")
+        for said in together:
+            print_wrapped(said)
     if frame is not None:
         print("\nSeeds\n")
         _print_seeds(frame)
@@ -258,7 +267,9 @@ def _parser() -> argparse.ArgumentParser:
     forms = f"laws by name, with commas: {', '.join(FORMS_THERE_ARE)} (default: %(default)s)"
     parser.add_argument("--form", metavar="FORMS", default=",".join(FORMS), help=forms)
     parser.add_argument(
-        "--published", action="store_true", help="also the laws, all tables and figures of the paper; needs no runs"
+        "--published",
+        action="store_true",
+        help="also the laws, Tables 1 to 7 and Figures 1 to 4 of the paper; needs no runs",
     )
     parser.add_argument(
         "--mixed",

@@ -101,6 +101,12 @@ class Form(NamedTuple):
     known: tuple[str, ...] = ()  # parameters that are never fitted but have to be given
     unit_falls: tuple[int, int] | None = None  # (parameter, by): the power of its unit is less by another parameter
 
+    def given_between(self, name: str) -> tuple[float, float]:
+        """The least and the largest value with which a parameter makes a law."""
+        k = self.names.index(name)
+        low, high = self.low[k], self.high[k]
+        return (float(np.exp(low)), float(np.exp(high))) if self.logs[k] else (low, high)
+
 
 def exp(z: Any) -> Any:
     """e^z without overflow, of complex numbers with a small imaginary part too."""

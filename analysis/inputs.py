@@ -1,7 +1,8 @@
 """Inputs: what a law is asked to fit, checked; a ValueError says in a line what is wrong, with the numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,29 @@ from analysis.forms import FORMS, Form
 
 def positive(name: str, values: ArrayLike) -> Array:
     """values as a one-dimensional array of positive finite numbers, or ValueError."""
-    array = np.atleast_1d(np.asarray(values, dtype=float))
+    array = np.atleast_1d(numbers(name, values))
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}; a list of numbers is needed")
     for bad in array[~(np.isfinite(array) & (array > 0))][:1]:
         raise ValueError(f"{name} holds {bad:g}; every value must be finite and above 0")
     return array
+
+
+def numbers(name: str, values: ArrayLike) -> Array:
+    """values as an array of real numbers, or ValueError: for what has no order, no mask that is heeded, or no size."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked values; leave those points out of x and y alike")
+    if isinstance(values, Mapping | Set | Iterator | str | bytes):
+        raise ValueError(f"{name} is a {type(values).__name__}; a list of numbers is needed")
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "OU":  # Decimal, Fraction; of text those that are numbers
+            array = array.astype(float)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{name} is no list of numbers ({' '.join(str(e).split())})") from e
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds {array.dtype} values; real numbers are needed")
+    return array.astype(float)
 
 
 def variables(x: Sequence[ArrayLike], shape: Form) -> Array:
@@ -46,9 +64,9 @@ def check_choices(form: str, space: str, loss: str, delta: float, confidence: fl
     for what, chosen, known in choices:
         if chosen not in known:
             raise ValueError(f"unknown {what} {chosen!r}; there is: {', '.join(known)}")
-    if not 0 < confidence < 1:
+    if not (isinstance(confidence, Real) and 0 < confidence < 1):
         raise ValueError(f"confidence {confidence} must be between 0 and 1")
-    if not (delta > 0 and math.isfinite(delta)):
+    if not (isinstance(delta, Real) and delta > 0 and math.isfinite(delta)):
         raise ValueError(f"delta {delta} must be finite and above 0")
 
 
@@ -58,8 +76,11 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
     for name, value in given.items():
         if name not in shape.names:
             raise ValueError(f"the {form} law has no {name!r}; there is: {', '.join(shape.names)}")
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} is given as {value:g}; it must be finite and not below 0")
+        if not (isinstance(value, Real) and math.isfinite(value)):
+            raise ValueError(f"{name} is given as {value}; a finite number is needed")
+        low, high = shape.given_between(name)
+        if not low <= value <= high:
+            raise ValueError(f"{name} is given as {value:g}; it must be {_between(low, high)}")
     for name in shape.known:
         if name not in given:
             raise ValueError(
@@ -71,6 +92,11 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
         raise ValueError(f"{x_VN.shape[1]} {names} but {len(ys)} y; they must be pairs")
     if "L_0" in given and ys.max() >= given["L_0"]:
         raise ValueError(f"y holds {ys.max():g}; every value must be below L_0, {given['L_0']:g}")
+    for name in ("L_inf", "E"):
+        if ys.size and given.get(name, 0.0) >= ys.min():
+            raise ValueError(f"y holds {ys.min():g}; every value must be above {name}, {given[name]:g}")
+    if given.get("L_inf", 0.0) >= given.get("L_0", math.inf):
+        raise ValueError(f"L_inf is given as {given['L_inf']:g}; it must be below L_0, {given['L_0']:g}")
     for name, values in (*zip(_names(len(x_VN)), x_VN, strict=True), ("y", ys)):
         if len(values) > 1 and np.all(values == values[0]):
             raise ValueError(f"all {len(values)} {name} are {values[0]:g}; a law needs different ones")
@@ -82,3 +108,9 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
             f"{different} different {'x' if len(x_VN) == 1 else 'pairs of x'} are too few; the {form} law has {has}"
         )
     return x_VN, ys
+
+
+def _between(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"{low:g} or more"
+    return f"between {low:g} and {high:g}"

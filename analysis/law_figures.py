@@ -5,6 +5,7 @@ Each function takes a frame as analysis.runs.load gives it and returns a Figure;
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ from scaling.recipe import Recipe
 from scaling.record import HEADLINES
 
 WIDE = 6.0  # of a panel's axes, about [inches]
+WIDEST = 1.5  # a band that is everywhere so much wider than the data says nothing and is not drawn [ratio]
 FAINT = 0.35  # of a run that another beats
 
 
@@ -63,8 +65,10 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
     the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
     parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
     x: "patch" [px], "tokens" [tokens], "flops_per_image" or "training_flops" [FLOPs]; the laws are fitted over it.
-    To the right cost grows and loss falls: patches get smaller that way.  Losses of several tasks or data sets
-    cannot be compared: each of these has a panel with axes of its own.  Raises ValueError for another x, and where no
+    Points that stand for a mean (columns mean, sd, as analysis/summaries.py makes them) are drawn as that mean and a
+    bar of one standard deviation.  To the right cost grows and loss falls: patches get smaller that way.  Losses of
+    several tasks or data sets cannot be compared: each of these has a panel with axes of its own.
+    Raises ValueError for another x, and where no
     run that finished has it."""
     if x not in OVER:
         raise ValueError(f"a law over {x!r} is not drawn; there is: {', '.join(OVER)}")
@@ -133,7 +137,11 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
         points = runs[runs["group"] == group]
         colour, marker = looks[group]
         drawn |= dict.fromkeys(_draw_laws(axes, points, forms, x, colour))
-        axes.plot(points[x], points["test_loss"], marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
+        marks = points["test_loss"]
+        if "mean" in points:  # of analysis/summaries.py: no run of its own is known
+            marks = points["mean"]
+            axes.vlines(points[x], marks - points["sd"].fillna(0), marks + points["sd"].fillna(0), color=colour, lw=1.2)
+        axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
         last = points[points["patch"] == points["patch"].min()]
         ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
     few = len(ends) <= FEW
@@ -156,13 +164,18 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     low, high = points[x].min(), points[x].max()
     past = (high / low) ** 0.04  # how far a law goes on past its points
     places = np.geomspace(low / past, high * past, 80)
-    laws = [fit(points[x], points["test_loss"], form) for form in forms]
+    laws = []
+    for form in forms:
+        with suppress(ValueError):  # points that have no law of this form: law_table says why
+            laws.append(fit(points[x], points["test_loss"], form))
     laws = [law for law in laws if law.n > len(law.parameters)]  # else it goes through every point
     for law in laws:
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
     told = [law for law in laws if all(law.identified.values())]
     for law in told[-1:] or laws[:1]:
-        draw_band(axes, law, places, colour)
+        low, high = law.band(places)
+        if np.nanmin(high / low) < WIDEST * points["test_loss"].max() / points["test_loss"].min():
+            draw_band(axes, law, places, colour)
     return [law.form for law in laws]
 
 
@@ -171,8 +184,10 @@ def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
     handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
-    if forms:
+    if axes.collections:
         handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
+    elif forms:
+        handles.append(handle("95 % interval: wider than the panel", ls=""))
     if series:
         handles += axes.get_legend_handles_labels()[0]
     if handles:

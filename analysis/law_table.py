@@ -78,7 +78,9 @@ def laws_frame(laws: Iterable[GroupLaw]) -> pd.DataFrame:
 
     Columns: source ("own", or the paper's), group, name, task, data, backbone, head, image; measure, unit; x and its
     unit; form, patches, n; each parameter with _low, _high, _identified; r2; objective, loss, delta, starts, slope,
-    converged; aicc (empty where undefined); held_out_x, held_out_measured and held_out_predicted, in the unit of y."""
+    converged; aicc (empty where undefined); held_out_x, held_out_measured and held_out_predicted, held_out_last and
+    held_out_half (what two naive rules say there: the last value, and that with half of the last gain once more), in
+    the unit of y."""
     known = ("task", "data", "backbone", "head", "image")
     letters = list(dict.fromkeys(name for form in ONE_VARIABLE for name in FORMS[form].names))
     rows = []
@@ -96,7 +98,7 @@ def laws_frame(laws: Iterable[GroupLaw]) -> pd.DataFrame:
         row |= {name: getattr(law, name) for name in ("r2", "objective", "loss", "delta", "starts", "slope")}
         row |= {"converged": law.converged, "aicc": law.aicc}
         held = of.held_out._asdict() if of.held_out else {}
-        row |= {f"held_out_{name}": held.get(name, math.nan) for name in ("x", "measured", "predicted")}
+        row |= {f"held_out_{name}": held.get(name, math.nan) for name in ("x", "measured", "predicted", "last", "half")}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -121,15 +123,52 @@ def lines(laws: Sequence[GroupLaw]) -> list[str]:
             by_group.setdefault(id(of.group), []).append(of)
     for its in by_group.values():
         names = textwrap.wrap(its[0].group.name, NAME)
-        for name, found in itertools.zip_longest(names, its):
-            table.append(_line(name or "", *(_cells(found) if found else ())))
+        cells = [_cells(found) for found in its]
+        if held := next((found.held_out for found in its if found.held_out), None):
+            last, half = (f"{100 * miss:+.1f}" for miss in held.naive)
+            cells.append(["naive", f"last value {last}", "+ half the last gain", "", half])
+        for name, found in itertools.zip_longest(names, cells):
+            table.append(_line(name or "", *(found or ())))
     return table
+
+
+def rising(laws: Sequence[GroupLaw]) -> list[str]:
+    """A sentence for each group whose losses rise towards small patches by some law."""
+    found: dict[str, list[str]] = {}
+    for of in laws:
+        if of.x == "patch" and of.law is not None and of.law.parameters.get("alpha", 0.0) < 0:
+            found.setdefault(of.group.name, []).append(of.form)
+    return [
+        f"{name}: the loss rises towards small patches (alpha below 0, {' and '.join(forms)} law); a floor is then at "
+        "large patches"
+        for name, forms in found.items()
+    ]
+
+
+def misses(laws: Sequence[GroupLaw]) -> str:
+    """How far laws and naive rules miss the smallest patch over the groups that have all of them: a sentence, "" where
+    fewer than two have."""
+    over_patch = [of for of in laws if of.x == "patch" and of.law is not None]
+    forms = list(dict.fromkeys(of.form for of in over_patch))
+    by_group: dict[int, dict[str, HeldOut]] = {}
+    for of in over_patch:
+        if of.held_out:
+            by_group.setdefault(id(of.group), {})[of.form] = of.held_out
+    whole = [held for held in by_group.values() if len(held) == len(forms)]
+    if len(whole) < 2:
+        return ""
+    missed = {f"the {form} law": [abs(held[form].relative) for held in whole] for form in forms}
+    for n, rule in enumerate(("the last value", "the last value and half the last gain")):
+        missed[rule] = [abs(next(iter(held.values())).naive[n]) for held in whole]
+    told = [f"{rule} {100 * sum(its) / len(its):.1f} (worst {100 * max(its):.1f})" for rule, its in missed.items()]
+    return f"Mean miss of the smallest patch over {len(whole)} rows [%]: {', '.join(told)}."
 
 
 EXPLAINED = (
     "L_inf: what is left as patches vanish, in the unit of the loss. [ ]: 95 % profile-likelihood interval. ?, or "
     "no end: not identified, the interval reaches a bound or has no end, and no point is told. R2: of log L. "
-    "miss: by how many percent a law of the other patch sizes misses the smallest one, which it has not seen."
+    "miss: by how many percent a law of the other patch sizes misses the smallest one, which it has not seen; naive: "
+    "by how many the value at the next patch size does, and in the last column that with half of its gain once more."
 )
 
 

@@ -101,6 +101,17 @@ class Fit:
         return {name: self._is_identified(name) for name in self.intervals}
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the law may take amiss, a sentence each: to which end of x a floor belongs."""
+        slope, floor = self.parameters.get("alpha"), self.parameters.get("L_inf")
+        if slope is None or self.problem.shape.variables != 1:
+            return ()
+        told = [] if slope >= 0 else ["the law falls as {x} grows"]
+        if floor is not None and slope < 0:
+            told = [f"{told[0]}: L_inf is what is left at large {{x}}, not at small"]
+        return tuple(told)
+
+    @property
     def k(self) -> int:
         """Parameters that were fitted [1]."""
         return len(self.parameters) - len(self.given)
@@ -140,7 +151,8 @@ class Fit:
         law = f"{y} = {self.problem.shape.text.format(**letters, **told)}   (R2 {self.r2:.4f}, n {self.n})"
         if not self.converged:
             law += "   DID NOT CONVERGE"
-        return f"{law}\n  {self.intervals_text()}"
+        remarks = "".join(f"\n  {remark.format(x=x)}" for remark in self.remarks)
+        return f"{law}\n  {self.intervals_text()}{remarks}"
 
     def intervals_text(self) -> str:
         """The intervals in one line, or why there are none."""
@@ -219,6 +231,9 @@ def _fit(
     given = given or {}
     check_choices(form, space, loss, delta, confidence, len(x))
     x_VN, y_N = checked(x, y, form, given)
+    largest = LARGEST_DELTA * (1.0 if space == "log" else float(y_N.max()))
+    if delta > largest:
+        raise ValueError(f"delta {delta:g} is above {largest:g}, beyond every residual; loss='squares' is that limit")
     return _law(len(x), x_VN.tobytes(), y_N.tobytes(), form, space, loss, delta, confidence, tuple(given.items()))
 
 

@@ -72,7 +72,8 @@ def published_points() -> pd.DataFrame:
 
 
 def law_of(points: pd.DataFrame, form: str) -> Fit:
-    return fit3(*(points[name] for name in AT), points["y"], form, loss="squares")
+    N, p, I = (points[name] for name in AT)  # noqa: E741
+    return fit3(N, p, I, points["y"], form, loss="squares")
 
 
 def row_misses(points: pd.DataFrame, form: str) -> pd.DataFrame:

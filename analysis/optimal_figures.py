@@ -88,7 +88,7 @@ def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float]
             continue
         style: dict[str, Any] = {"color": colour, "marker": marker, "mew": 1.3, "ms": 5.5}
         axes.plot(curve["patch"], curve["predicted"], mfc="white", linewidth=1.4, **style)
-        low = curve.loc[curve["predicted"].idxmin()]
+        low = curve.iloc[int(curve["predicted"].argmin())]
         axes.plot([low["patch"]], [low["predicted"]], ls="", **{**style, "ms": 7})
         text = f"{budget:.0e} FLOPs".replace("+", "")
         ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))

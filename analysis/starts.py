@@ -40,7 +40,11 @@ def _floors(problem: Problem) -> list[float]:
 
 
 def _solve(columns: list[Array], target_N: Array) -> Array:
-    return np.asarray(np.linalg.lstsq(np.stack(columns, axis=1), target_N, rcond=None)[0], np.float64)
+    """Least squares; nan, which makes no start, where a column or the target has no number."""
+    matrix_NC = np.stack(columns, axis=1)
+    if not (np.all(np.isfinite(matrix_NC)) and np.all(np.isfinite(target_N))):
+        return np.full(len(columns), np.nan)
+    return np.asarray(np.linalg.lstsq(matrix_NC, target_N, rcond=None)[0], np.float64)
 
 
 def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
@@ -51,7 +55,7 @@ def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
         return [list(_solve([one_N, z_N], np.log(y_N)))]
     if names == FORMS["shifted"].names:
         lines = [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
-        return lines + _steep(problem, z_N, y_N)
+        return lines + (_steep(problem, z_N, y_N) if np.isnan(given_K[2]) else [])
     top = float(given_K[-1])
     gammas = GAMMAS if "gamma" in names else (1.0,)
     found = []

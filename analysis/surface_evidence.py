@@ -53,7 +53,7 @@ def laws_again(surface: Surface, draws: int = DRAWS, seed: int = 0) -> tuple[dic
         problem = its.problem
         z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
         theta[form], converged_S = refit(its, z_1VN, y_SN)
-        f_SN = problem.shape.value(theta[form].T[:, :, None], z_1VN[0][:, None, :])
+        f_SN = problem.shape.value(theta[form].T[:, :, None], z_1VN[0][:, None, :]) * problem.scale
         squares_S = np.sum(np.log(f_SN / y_SN) ** 2, axis=1)
         aicc[form] = np.where(converged_S, akaike(squares_S, law.n, its.k), np.inf)
     least = np.min(list(aicc.values()), axis=0)
@@ -80,7 +80,7 @@ def wins(
     for form, theta_SK in laws_again(surface, draws)[0].items():
         problem = law_of(surface.points, form).problem
         z_VM = np.log(configured[list(AT)].to_numpy(float).T) - problem.pivot_V[:, None]
-        said.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]))
+        said.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale)
     said_SM = np.concatenate(said)
     found = []
     for budget in budgets:

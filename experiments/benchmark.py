@@ -11,6 +11,8 @@ detection a training step and an image of Cascade Mask R-CNN beside torchvision'
 table6    Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted, published.
           224 px on a GPU, 64 px elsewhere.
 laws      fits, intervals and bootstraps of laws beside scipy's least_squares in a loop.
+coverage  how often the intervals of laws hold the truth. Minutes.
+fuzz      intervals of 10,000 curves of any kind: what is wrong with how many. Minutes.
 """
 
 import sys
@@ -25,7 +27,7 @@ from scaling.recipe import check_name
 
 
 def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
-    from experiments.benchmarks import detection, laws, mixer, models, reading, switches, table6, tax
+    from experiments.benchmarks import detection, law_checks, laws, mixer, models, reading, switches, table6, tax
 
     return {
         "tax": [tax.tax],
@@ -37,6 +39,8 @@ def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
+        "coverage": [law_checks.coverage],
+        "fuzz": [law_checks.fuzz],
     }
 
 
@@ -49,7 +53,7 @@ def main() -> int:
         print(__doc__)
         return 0
     for name in names:
-        check_name("benchmark", name, (*QUICK, "long", "crossing", "table6", "laws"))
+        check_name("benchmark", name, (*QUICK, "long", "crossing", "table6", "laws", "coverage", "fuzz"))
     import torch
     from rich.console import Console
 

@@ -30,7 +30,7 @@ OPTIONS = ("--budget", "--budget-hours")
 SPAN = (1e17, 1e22)  # of the frontier that is printed [FLOPs]
 CURVES = (1e19, 1e20, 1e21, 1e22)  # budgets that are drawn by patch size [FLOPs]
 COARSEST = 16  # patch of the paper's usual models [px]
-DRAWS = 400  # resampled laws: a share of them is known to 5 points, twice its standard error, at most
+DRAWS = 200  # resampled laws: a share of them is known to 7 points, twice its standard error, at most
 OUT = "results/plan"
 
 

@@ -64,7 +64,7 @@ def test_a_subset_and_a_part_held_out_have_a_batch_that_suits_them(pets):
 def test_what_is_said_stands(pets):
     recipe = resolved("folder.deit_nano --patch 8 --epochs 2 --batch 5 --image 32 --lr 1e-4", pets)
     assert (recipe.epochs, recipe.batch, recipe.image, recipe.lr) == (2, 5, 32, 1e-4)
-    with pytest.raises(BadInput, match="all 1 training images have class 2"):
+    with pytest.raises(BadInput, match="all 1 training images have class 2: at least two classes are needed"):
         prepared(resolved("folder.deit_nano --patch 8 --train-images 1", pets))
     with pytest.raises(BadInput, match="the data has 3 classes, the recipe 7; set --classes 3"):
         prepared(resolved("folder.deit_nano --patch 8 --classes 7", pets))

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import bartlett
+from scipy.stats import t as student
 
-from analysis.bootstrap import KINDS, bootstrap, seed_error
+from analysis.bootstrap import KINDS, bootstrap, seed_error, uneven_seeds
 from analysis.laws import fit, fit2, general
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -21,23 +23,42 @@ def test_every_refit_is_the_fit_of_its_data(loss):
     x, y = measured()
     law = fit(x, y, "shifted", loss=loss)
     drawn = bootstrap(law, draws=30)
-    spread = drawn.spread * np.random.default_rng(0).standard_normal((30, 5))
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal((30, 5))
+    spread = drawn.spread * np.sqrt(2 / rng.chisquare(2, (30, 1))) * normal
     for row, off in zip(drawn.parameters.to_dict("records"), spread, strict=True):
         again = fit(x, law.predict(x) * np.exp(off), "shifted", loss=loss)
         assert row == pytest.approx(again.parameters, rel=1e-3, abs=1e-6)
 
 
-def test_parametric_draws_spread_as_regression_says():
-    """A power law is linear in logs: the standard error of alpha is known."""
+def test_intervals_of_parametric_draws_are_those_of_regression():
+    """A power law is linear in logs: the t interval of alpha is known."""
     x, y = measured(noise=0.02)
-    law = fit(x, y, "power", loss="squares")
-    drawn = bootstrap(law)
+    law = fit(x, y, "power")
+    drawn = bootstrap(law, draws=8000)
     size = np.sqrt(law.loss / 3)
     error = size / np.sqrt(np.sum((np.log(x) - np.log(x).mean()) ** 2))
     assert drawn.spread == pytest.approx(size)
-    assert drawn.parameters["alpha"].std() == pytest.approx(error, rel=0.05)
-    assert drawn.parameters["alpha"].mean() == pytest.approx(law.parameters["alpha"], abs=4 * error / np.sqrt(4000))
-    assert (drawn.asked, drawn.failed, len(drawn.parameters)) == (4000, 0, 4000)
+    for confidence in (0.5, 0.95):
+        low, high = drawn.intervals(confidence)["alpha"]
+        reach = student.ppf((1 + confidence) / 2, 3) * error
+        assert (low, high) == pytest.approx(
+            (law.parameters["alpha"] - reach, law.parameters["alpha"] + reach), abs=0.1 * reach
+        )
+    assert (drawn.asked, drawn.failed, len(drawn.parameters)) == (8000, 0, 8000)
+
+
+def test_seeds_of_every_x_have_noise_of_their_own():
+    """Where noise grows from 0.2 to 3 % the pooled size says too little of the noisy end; a power law's A, at x = 1."""
+    rng = np.random.default_rng(3)
+    x = np.repeat(PATCH, 4)
+    noise = np.repeat(np.geomspace(0.002, 0.03, 5), 4)
+    drawn = {}
+    for order in (1, -1):
+        law = fit(x, 0.6 * x**0.4 * np.exp(noise[::order] * rng.normal(size=20)), "power")
+        low, high = bootstrap(law, "seeds", draws=2000).intervals()["A"]
+        drawn[order] = np.log(high / low)
+    assert drawn[1] > 1.6 * drawn[-1]
 
 
 def test_seed_noise_is_pooled_over_patch_sizes_and_is_the_size_of_the_draws():
@@ -113,3 +134,17 @@ def test_laws_of_linear_space_and_no_draws_are_refused():
         bootstrap(fit(x, y, "power", space="linear"))
     with pytest.raises(ValueError, match="0 draws; 1 or more"):
         bootstrap(fit(x, y, "power"), draws=0)
+
+
+def test_seeds_that_differ_in_their_spread_are_noticed_as_scipy_does():
+    rng = np.random.default_rng(0)
+    x = np.repeat(PATCH, 4)
+    even = 0.6 * x**0.4 * np.exp(0.01 * rng.normal(size=20))
+    uneven = 0.6 * x**0.4 * np.exp(np.repeat(np.geomspace(0.03, 0.002, 5), 4) * rng.normal(size=20))
+    for y in (even, uneven):
+        low, high, p = uneven_seeds(fit(x, y))
+        assert p == pytest.approx(bartlett(*np.log(y).reshape(5, 4)).pvalue)
+        spreads = np.log(y).reshape(5, 4).std(axis=1, ddof=1)
+        assert (low, high) == pytest.approx((spreads.min(), spreads.max()))
+    assert p < 0.01
+    assert uneven_seeds(fit(*measured())) is None

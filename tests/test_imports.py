@@ -16,11 +16,12 @@ NO_TORCH = [
     "scaling.progress",
     "analysis",
 ]
-DRAW = {
+DRAW = {"experiments.docs_figures"} | {
     f"analysis.{name}"
     for name in (
         "cost_figures",
         "drawing",
+        "drawn_numbers",
         "figure1_panels",
         "law_figures",
         "optimal_figures",

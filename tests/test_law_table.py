@@ -42,7 +42,7 @@ def test_no_line_of_the_table_is_wider_than_a_terminal_and_names_stand_once(unba
     table = lines(fit_groups(published_groups(), ["power", "shifted"]))
     assert max(map(len, table)) <= 80
     assert sum(line.startswith("c Adventurer-B 224") for line in table) == 1
-    assert len(table) == 2 + 2 * 23
+    assert len(table) == 2 + 3 * 23
 
 
 def test_a_parameter_that_is_not_identified_has_no_point_anywhere(unsaved, unbanded):

@@ -337,6 +337,12 @@ def test_summary_is_the_law_and_its_intervals():
             {"form": "broken"},
             "7 different x are too few; the broken law has 6 parameters and needs 8",
         ),
+        (
+            [1, 2, 4],
+            [1, 2, 3],
+            {"form": "shifted", "given": {"L_inf": -1}},
+            "L_inf is given as -1; it must be 0 or more",
+        ),
         ([1, 2, 4], [1, 2, 3], {"space": "sqrt"}, "unknown space 'sqrt'"),
         ([1, 2, 4], [1, 2, 3], {"loss": "l1"}, "unknown loss 'l1'"),
         ([1, 2, 4], [1, 2, 3], {"confidence": 95}, "confidence 95 must be between 0 and 1"),

@@ -115,7 +115,8 @@ def test_the_papers_axis_is_that_of_the_loss_less_its_floor_and_the_law_is_strai
         drawn = np.diff(np.log(law.get_ydata() - floor)) / np.diff(np.log(law.get_xdata()))
         assert drawn == pytest.approx(slope)
         ticks = axes.transData.transform([(1, tick) for tick in axes.get_yticks()])[:, 1]
-        assert np.diff(ticks) == pytest.approx(np.diff(ticks)[0])  # as in the paper: evenly spaced, named by the loss
+        assert np.diff(ticks).max() < 3 * np.diff(ticks).min()  # about evenly spaced, as the paper's are
+        assert all(float(f"{tick:.3g}") == tick for tick in axes.get_yticks())  # and round, as the paper's are not
         names = [float(text.get_text()) for text in axes.get_yticklabels()]
         assert names == pytest.approx(axes.get_yticks(), abs=6e-4)
 
@@ -151,7 +152,7 @@ def test_several_own_models_in_a_panel_that_names_none_are_told_apart():
     mine = [mine.assign(model=name, own=mine["patch"] * 0.01 + 0.3) for name in ("Adventurer-Tiny", "Adventurer-Base")]
     axes = figure1_honest(pd.concat([frame, *mine], ignore_index=True)).axes[0]
     assert [text.get_text().split(":")[0] for text in axes.texts] == [
-        "paper",
+        "our fit",
         "own Adventurer-Tiny",
         "own Adventurer-Base",
     ]
@@ -208,7 +209,7 @@ def test_other_data_sets_have_panels_and_axes_of_their_own():
     mine = heads().iloc[1:5].assign(model="adventurer_nano", data="shapes", own=[10.0, 20, 40, 70], published=np.nan)
     figure = figure2(pd.concat([heads().assign(data="ade20k"), mine], ignore_index=True))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["Adventurer-T ade20k", "Adventurer-B ade20k", "adventurer_nano shapes"]
+    assert titles == ["Adventurer-T, ade20k", "Adventurer-B, ade20k", "adventurer_nano, shapes"]
     assert figure.axes[0].get_ylim()[1] < 50 < figure.axes[2].get_ylim()[1]
     assert points(figure.axes[2], hollow=False) == {(16, 10), (8, 20), (4, 40), (2, 70)}
     assert {text.get_text() for text in figure.axes[2].texts} == {"linear"}

@@ -1,14 +1,18 @@
 """The recipes on ImageNet are what the paper prints and its release does; what departs is named, and refused alike."""
 
+from itertools import pairwise
+
 import pytest
+import torch
 
 from experiments import coco, imagenet, run, sweep
 from experiments.chain import chain_of
 from experiments.recipe_table import REASONS, departures, reason_of, recipes_page
 from scaling.costs_tokens import COARSEST
 from scaling.heads.detection import MULTIPLE
-from scaling.optim import lr_share
-from scaling.recipe import BadInput
+from scaling.optim import lr_factor, lr_share
+from scaling.recipe import BadInput, Recipe
+from scaling.tasks.classify import Classify
 from scaling.token_limit import LIMIT, check_tokens
 from tests.conftest import ROOT
 
@@ -42,6 +46,35 @@ def test_a_rate_falls_to_min_lr_by_every_schedule_that_falls_to_a_rate():
         assert max(shares) == pytest.approx(1, abs=1e-3)
         assert shares[-1] * recipe.peak_lr == pytest.approx(1e-5, rel=1e-3)
         assert shares[100:] == sorted(shares[100:], reverse=True)
+
+
+def test_a_lower_layer_ends_at_its_own_share_of_the_least_rate():
+    """timm #2532, facebookresearch/deit #144: layer-wise decay scales the least rate, the batch size does not."""
+    fields = {"epochs": 10, "warmup_epochs": 2.0, "layer_decay": 0.5, "lr": 1e-3, "lr_batch": 32, "min_lr": 1e-4}
+    task = Classify(Recipe(backbone="adventurer_nano", image=16, patch=4, batch=64, **fields), 400)
+    found = task.configure_optimizers()
+    optimiser, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
+    for _ in range(399):
+        optimiser.step()
+        schedule.step()
+    for group in optimiser.param_groups:
+        assert group["lr"] == pytest.approx(1e-4 * group["initial_lr"] / 2e-3, rel=1e-3)
+
+
+def test_a_cosine_with_a_least_rate_is_never_flat():
+    """gpt-neox #1008: cut off at the least rate instead of led to it."""
+    shares = [lr_factor(step, 10, 200, "cosine", 0.3) for step in range(10, 200)]
+    assert all(later < earlier for earlier, later in pairwise(shares))
+
+
+@pytest.mark.parametrize(("mixup", "cutmix", "smoothing"), [(0.8, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.1)])
+def test_mixed_labels_have_the_recipes_smoothing_and_no_other(mixup, cutmix, smoothing):
+    """deit #91, nvSubquadratic #141: CutMix alone mixes labels, and timm's own smoothing of 0.1 is not taken."""
+    task = Classify(Recipe(image=16, patch=4, mixup=mixup, cutmix=cutmix, smoothing=smoothing), 10)
+    assert task.mixing is not None
+    _, target_BK = task.mixing(torch.zeros(4, 3, 16, 16), torch.arange(4))
+    assert target_BK.sum(1).tolist() == pytest.approx([1.0] * 4)
+    assert float(target_BK.min()) == pytest.approx(smoothing / 12)
 
 
 @pytest.mark.parametrize(

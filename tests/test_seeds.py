@@ -29,13 +29,13 @@ def test_seeds_give_the_spread_and_the_verdict_on_the_smallest_patch(tmp_path):
     frame = finished(load(sweep(tmp_path / "results", seeds=(0, 1, 2), backbones=("deit_nano",))))
     sentence = seed_sentence(frame)
     assert sentence.startswith("patch 1 vs 2: -0.1")
-    assert "(3 seeds, 4 degrees of freedom): better, beyond the 95 % interval of seeds alone (0.0" in sentence
+    assert "(paired t test, 3 seeds): better; seed-to-seed spread 0.0" in sentence
+    assert sentence.endswith("(3 seeds, 4 degrees of freedom)")
     worse = frame.assign(test_loss=frame["test_loss"].where(frame["patch"] > 1, 2.0 + 0.01 * frame["seed"]))
-    assert "worse, beyond the 95 % interval of seeds alone (" in seed_sentence(worse)
+    assert "p < 0.001 (paired t test, 3 seeds): worse; " in seed_sentence(worse)
     close = frame[frame["patch"] <= 2].copy()
-    close["test_loss"] = 1.0 + 0.1 * close["seed"] + 0.01 * (close["patch"] == 1)
-    assert "patch 1 vs 2: +0.0100 nats" in seed_sentence(close)
-    assert "worse, within the 95 % interval of seeds alone (" in seed_sentence(close)
+    close["test_loss"] = 1.0 + 0.1 * close["seed"] * (-1.0) ** close["patch"] + 0.01 * (close["patch"] == 1)
+    assert "(paired t test, 3 seeds): undecided; " in seed_sentence(close)
     assert seed_sentence(close[close["patch"] == 1]).startswith("seed-to-seed spread 0.1000")
 
 

@@ -81,6 +81,7 @@ def test_shares_of_resampled_laws_are_shares_and_every_draw_gives_a_law(surface,
     laws, none = laws_again(surface, DRAWS)
     assert sum(map(len, laws.values())) + none == DRAWS
     assert none == 0
+    assert min(map(len, laws.values())) > DRAWS / 8  # both forms are chosen: the errors are as large as the floor
     won = wins(surface, configured, [1e20, 1e21], draws=DRAWS)
     assert won.groupby("budget")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
     pick = best(configured, [1e21]).iloc[0]

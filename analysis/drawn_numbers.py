@@ -1,0 +1,56 @@
+"""Drawn numbers: what a figure shows, as numbers, so that a picture can be checked without comparing pixels."""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+MOST = 7  # of a line's points that are kept, its ends among them
+DIGITS = 4
+
+
+def numbers_of(figure: Figure) -> list[dict[str, Any]]:
+    """Of every panel its title and its lines: their names and points, DIGITS digits of each number."""
+    panels = []
+    for axes in figure.axes:
+        lines = []
+        for line in axes.lines:
+            x, y = (np.asarray(values, float) for values in line.get_data())
+            at = np.unique(np.linspace(0, len(x) - 1, MOST).astype(int)) if len(x) else np.array([], int)
+            label = str(line.get_label())
+            points = [[_rounded(x[k]), _rounded(y[k])] for k in at]
+            if points:
+                lines.append({"name": "" if label.startswith("_") else label, "points": points})
+        panels.append({"title": axes.get_title(loc="left"), "lines": lines})
+    return panels
+
+
+def agree(one: list[dict[str, Any]], other: list[dict[str, Any]], tolerance: float = 2e-3) -> bool:
+    """Whether two figures show the same: titles and names alike, numbers to the tolerance [ratio]."""
+    if [panel["title"] for panel in one] != [panel["title"] for panel in other]:
+        return False
+    return all(_lines_agree(a["lines"], b["lines"], tolerance) for a, b in zip(one, other, strict=True))
+
+
+def digest(numbers: list[dict[str, Any]]) -> str:
+    """A short name of drawn numbers, which the picture carries."""
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _lines_agree(one: list[dict[str, Any]], other: list[dict[str, Any]], tolerance: float) -> bool:
+    if [(line["name"], len(line["points"])) for line in one] != [(line["name"], len(line["points"])) for line in other]:
+        return False
+    return all(
+        np.allclose(_array(a["points"]), _array(b["points"]), rtol=tolerance, atol=1e-12, equal_nan=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _array(points: list[list[float | None]]) -> np.ndarray:
+    return np.array([[np.nan if value is None else value for value in point] for point in points], float)
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None

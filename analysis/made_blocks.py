@@ -1,0 +1,67 @@
+"""Made blocks: parts of a Markdown file that code writes, between `<!-- made: NAME -->` and `<!-- end -->`.
+
+A block is up to date where it says what the code says today: the same words, and numbers that agree to within one unit
+of the last digit that is printed, for the last bits differ from machine to machine.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+Make = Callable[[], list[str]]  # the lines of a block
+BLOCK = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a text's blocks, in order."""
+    return [found["name"] for found in BLOCK.finditer(text)]
+
+
+def filled(text: str, made: Mapping[str, Make]) -> str:
+    """The text with every block made anew. Raises KeyError for a block that nothing makes."""
+
+    def anew(found: re.Match[str]) -> str:
+        return f"{found[1]}{body(made[found['name']])}{found[4]}"
+
+    return BLOCK.sub(anew, text)
+
+
+def stale(text: str, made: Mapping[str, Make]) -> list[str]:
+    """What is out of date: the first line of each block that says something else than the code, beside what it says.
+    Blocks that nothing in `made` makes are passed over."""
+    found = []
+    for block in BLOCK.finditer(text):
+        if block["name"] not in made:
+            continue
+        have, want = block["body"].splitlines(), body(made[block["name"]]).splitlines()
+        off = [(h, w) for h, w in zip(have, want, strict=False) if not alike(h, w)]
+        if off or len(have) != len(want):
+            first = f"{off[0][0]!r}, made {off[0][1]!r}" if off else f"{len(have)} lines, made {len(want)}"
+            found.append(f"{block['name']}: {first}")
+    return found
+
+
+def body(make: Make) -> str:
+    return "".join(f"{line}\n" for line in make())
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two lines say the same: words alike but for blanks, numbers to a unit of the last digit printed."""
+    words = [" ".join(NUMBER.sub(" # ", line).split()) for line in (one, other)]
+    mine, theirs = NUMBER.findall(one), NUMBER.findall(other)
+    return words[0] == words[1] and all(_close(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def _close(a: str, b: str) -> bool:
+    return abs(_value(a) - _value(b)) <= 1.01 * max(_unit(a), _unit(b))
+
+
+def _value(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def _unit(text: str) -> float:
+    """Of the last digit; of a whole number without decimals 1 in its third digit or later, for it is rounded there."""
+    mantissa, _, power = text.replace(",", "").partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return 10.0 ** (int(power or 0) - decimals)
