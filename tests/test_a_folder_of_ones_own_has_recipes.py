@@ -17,7 +17,7 @@ from scaling.data.survey import survey
 from scaling.recipe import BadInput
 from tests.coco_folder import json_path, read_json, write_folder, write_json
 from tests.conftest import ROOT
-from tests.pictures import prepared, write_classes
+from tests.pictures import picture, prepared, write_classes
 from tests.test_hub_labels_are_looked_at_before_a_run import CLASSES, INT, hub, split  # noqa: F401
 from tests.test_segmentation_data import blocks, write
 
@@ -136,6 +136,25 @@ def test_hugging_face_sets_are_counted_too(hub):  # noqa: F811
         assert (recipe.classes, recipe.batch, len(data.train_set)) == (3, 4, 40)
     with pytest.raises(BadInput, match=r"hfds/pets has one label an image: task segment takes a folder"):
         run.arguments(["folder.seg_nano", "--patch", "8", "--data", "hfds/pets"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        (
+            ("ant", "bee"),
+            "has no train images: a folder or .tar named train or training is expected, with one folder per",
+        ),
+        (("train", "test"), "train gives no images in class folders"),
+        (("pets/train/ant", "pets/test/ant"), "has no train images"),
+    ],
+)
+def test_another_layout_is_told_the_one_that_is_meant(tmp_path, layout, said):
+    for folder in layout:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0.jpg").write_bytes(picture(0, 0))
+    with pytest.raises(BadInput, match=said):
+        resolved("folder.deit_nano --patch 8", tmp_path)
 
 
 @given(st.integers(1, 3000), st.sampled_from([folder.deit_nano, folder.seg_nano, folder.det_nano]))
