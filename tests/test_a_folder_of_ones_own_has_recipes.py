@@ -143,16 +143,16 @@ def test_hugging_face_sets_are_counted_too(hub):  # noqa: F811
     [
         (
             ("ant", "bee"),
-            "has no train images: a folder or .tar named train or training is expected, with one folder per",
+            "has no train images: a folder or .tar named train or .* is expected, with one folder per",
         ),
         (("train", "test"), "train gives no images in class folders"),
         (("pets/train/ant", "pets/test/ant"), "has no train images"),
     ],
 )
 def test_another_layout_is_told_the_one_that_is_meant(tmp_path, layout, said):
-    for folder in layout:
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "0.jpg").write_bytes(picture(0, 0))
+    for below in layout:
+        (tmp_path / below).mkdir(parents=True)
+        (tmp_path / below / "0.jpg").write_bytes(picture(0, 0))
     with pytest.raises(BadInput, match=said):
         resolved("folder.deit_nano --patch 8", tmp_path)
 
