@@ -14,6 +14,7 @@ from scaling.find_start import check_start
 from scaling.identity import settled
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
+from scaling.token_limit import check_tokens
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     settings, results = cli.settings(args), Path(args.results)
     cli.check_writable(results)
     check_start(stages[0], results)
+    for recipe in stages:
+        check_tokens(recipe)
     # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
     with Console(quiet=not is_first_process()) as console:
         runs = settled(stages, results, say=console.line).values()

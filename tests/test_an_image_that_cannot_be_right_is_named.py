@@ -51,8 +51,15 @@ REFUSED = {
     "signed": (lambda: tiff(GREY.astype(np.int16), format=2), "32-bit or signed pixels"),
     "portable floats": (lambda: b"Pf 20 16 -1.0\n" + GREY.astype("<f4").tobytes(), "floating-point pixels"),
     "a bomb": (lambda: huge(2**15, 2**14 + 1), "decompression bomb"),
-    "no width": (lambda: huge(0, 16), "not an image that Pillow can read"),
-    "no bytes": (lambda: b"", "not an image that Pillow can read"),
+    "no width": (lambda: huge(0, 16), "damaged PNG"),
+    "no bytes": (lambda: b"", "empty file"),
+    "three floats": (
+        lambda: tiff(RGB.astype(np.float32), photometric=2, format=3),
+        "pixel layout that Pillow does not",
+    ),
+    "a pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "a Git LFS pointer"),
+    "a page": (lambda: b"<!DOCTYPE html><html>404</html>", "a web page"),
+    "a comment with a false sum": (lambda: PNG[:33] + chunk(b"tEXt", b"a\0b")[:-1] + b"x" + PNG[33:], "damaged PNG"),
     "PostScript": (
         lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 16\n%%EndComments\nshowpage\n%%EOF\n",
         "not an image that Pillow can read",
@@ -233,6 +240,7 @@ def test_a_changed_byte_gives_an_image_or_an_error_that_names_the_file(kind, at,
     try:
         with decoding.naming_errors(lambda: "name.jpg"):
             found = decode_rgb(bytes(data)).mode
+            read_header(bytes(data))
     except OSError as e:
         found = str(e).partition(": ")[0]
     assert found in ("RGB", "name.jpg")

@@ -57,6 +57,14 @@ JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a stuffed byte
 ZERO_FILLED = bytes(2)  # the end of an interrupted download whose file was preallocated
 TAIL = 4096  # bytes at the end of a file in which the end marker is expected
 PNG_TEXT, PNG_KEYS = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type exif", b"XML:com.adobe.xmp")
+SIGNATURES = {  # how files begin that Pillow cannot open, and what they are
+    b"\x89PNG\r\n\x1a\n": "damaged PNG",
+    b"\xff\xd8\xff": "damaged JPEG",
+    b"II*\0": "damaged TIFF, or one of a pixel layout that Pillow does not support",
+    b"MM\0*": "damaged TIFF, or one of a pixel layout that Pillow does not support",
+    b"version https://git-lfs": "a Git LFS pointer, not the image itself: run git lfs pull",
+    b"<": "a web page or another text, not an image",
+}
 DARK_BELOW = 16  # brightest 8-bit value of an image that uses the lower 12 of 16 bits only
 
 
@@ -173,8 +181,7 @@ def naming_errors(name: Callable[[], object]) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as e:  # the exception's type depends on format and damage
-        reason = "not an image that Pillow can read" if isinstance(e, UnidentifiedImageError) else str(e)
-        raise OSError(f"{name()}: {reason or type(e).__name__}") from e
+        raise OSError(f"{name()}: {str(e) or type(e).__name__}") from e
 
 
 @functools.cache
@@ -187,7 +194,12 @@ def _formats() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    with Image.open(io.BytesIO(data), formats=_formats()) as image:
+    try:
+        opened = Image.open(io.BytesIO(data), formats=_formats())
+    except UnidentifiedImageError as e:
+        kinds = (kind for beginning, kind in SIGNATURES.items() if data.startswith(beginning))
+        raise OSError(next(kinds, "not an image that Pillow can read" if data else "empty file")) from e
+    with opened as image:
         if image.format == "PNG" and PNG_IEND not in data[-TAIL:] and PNG_IEND not in data:
             raise OSError("truncated PNG")
         if data.endswith(ZERO_FILLED) and image.format in ("JPEG", "MPO") and not _jpeg_has_end(data):
