@@ -50,7 +50,7 @@ def made() -> dict[str, bytes]:
     for name, make in FIGURES.items():
         figure = make()
         numbers[name] = numbers_of(figure)
-        files[f"docs/{name}"] = picture(figure, "png", 120, **{DIGEST: digest(numbers[name])})
+        files[f"docs/{name}"] = picture(figure, "png", 160, **{DIGEST: digest(numbers[name])})
     files[f"docs/{KEPT}"] = f"{json.dumps(numbers, sort_keys=True)}\n".encode()
     return files
 
