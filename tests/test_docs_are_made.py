@@ -12,8 +12,10 @@ from analysis.made_blocks import alike, filled, names_in, stale
 from analysis.study_figures import crossing_figure
 from analysis.summaries import as_points, summary
 from experiments import docs
+from experiments.docs_data import MEASURED, numbers, shapes
 from experiments.docs_figures import FIGURES
-from experiments.docs_tables import MEASURED, TABLES, numbers, published_laws, shapes
+from experiments.docs_laws import published_laws
+from experiments.docs_tables import TABLES
 from tests.conftest import ROOT
 
 
