@@ -76,7 +76,37 @@ def descend(
         taken = live[better_R]
         theta_SK[taken], cost_S[taken] = tried_RK[better_R], cost_R[better_R]
         r_SN[taken], J_SNK[taken] = r_RN[better_R], J_RNK[better_R]
-    return Valley(theta_SK, cost_S, (slope_S <= FLAT) & np.isfinite(cost_S), slope_S)
+    # Costs of small residuals r are known to about 1e-15 |r| alone, which hides a slope of the root of 1e-15 / |r|.
+    seen_S = np.sqrt(2e-15 / np.sqrt(np.maximum(cost_S, 1e-300)))
+    return Valley(theta_SK, cost_S, (slope_S <= np.maximum(FLAT, seen_S)) & np.isfinite(cost_S), slope_S)
+
+
+def newton(residual: Residual, theta_K: Array, bounds_2K: Array, free_K: NDArray[np.bool_], steps: int = 12) -> Array:
+    """theta of a sum of squares after some steps of Newton's method, its second slopes by differences of the first:
+    where residuals are large and bend, Levenberg-Marquardt needs thousands of steps for the last digits. Parameters at
+    a bound stay there; a step that leads up is the last."""
+    low_K, high_K = bounds_2K
+    one = np.zeros(1, np.intp)
+    for _ in range(steps):
+        r_1N, J_1NK, cost_1 = _look(residual, theta_K[None], one, np.inf)
+        k = np.flatnonzero(free_K & (theta_K > low_K) & (theta_K < high_K) & np.any(J_1NK[0] != 0, axis=0))
+        if not len(k):
+            break
+        size_K = np.sqrt(np.sum(J_1NK[0] ** 2, axis=0))
+        off_SK = np.zeros((2 * len(k), len(theta_K)))
+        off_SK[np.arange(2 * len(k)), np.tile(k, 2)] = np.outer([1e-5, -1e-5], 1 / size_K[k]).ravel()
+        r_SN, J_SNK, _ = _look(residual, theta_K + off_SK, np.zeros(2 * len(k), np.intp), np.inf)
+        g_SK = np.einsum("sn,snk->sk", r_SN, J_SNK)[:, k] / size_K[k]
+        second_KK = (g_SK[: len(k)] - g_SK[len(k) :]) / 2e-5
+        slope_K = (r_1N[0] @ J_1NK[0])[k] / size_K[k]
+        values, ways_KK = np.linalg.eigh((second_KK + second_KK.T) / 2)
+        tried_K = theta_K.copy()
+        tried_K[k] -= ways_KK @ ((ways_KK.T @ slope_K) / np.maximum(np.abs(values), 1e-9)) / size_K[k]
+        tried_K = np.clip(tried_K, low_K, high_K)
+        if not _look(residual, tried_K[None], one, np.inf)[2][0] < cost_1[0]:
+            break
+        theta_K = tried_K
+    return theta_K
 
 
 def _step(

@@ -22,7 +22,7 @@ class HeldOut(NamedTuple):
     high: float
     n: int  # points that the law was fitted to
     last: float  # what two naive rules say there: the value at the next x,
-    half: float  # and that with half of the last gain once more
+    half: float  # and that with half of the last gain once more, 0 at the least
 
     @property
     def error(self) -> float:
@@ -61,7 +61,7 @@ def _naive(x: Array, y: Array, end: str) -> tuple[float, float]:
     """The value at the last x before the end, and that with half of its gain once more; means over seeds."""
     places = np.unique(x) if end == "smallest" else np.unique(x)[::-1]
     values = [float(np.exp(np.log(y[x == place]).mean())) for place in places[:2]]
-    return values[0], values[0] + (values[0] - values[1]) / 2  # a law was fitted to two x or more
+    return values[0], max(values[0] + (values[0] - values[1]) / 2, 0.0)  # a law was fitted to two x or more
 
 
 def weigh(laws: Sequence[Fit]) -> pd.DataFrame:

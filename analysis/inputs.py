@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from analysis.descent import Array
 from analysis.forms import FORMS, Form
 
+WIDEST = 600.0  # of log y: a float64 holds no more in one unit
+
 
 def positive(name: str, values: ArrayLike) -> Array:
     """values as a one-dimensional array of positive finite numbers, or ValueError."""
@@ -92,6 +94,8 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
         raise ValueError(f"{x_VN.shape[1]} {names} but {len(ys)} y; they must be pairs")
     if "L_0" in given and ys.max() >= given["L_0"]:
         raise ValueError(f"y holds {ys.max():g}; every value must be below L_0, {given['L_0']:g}")
+    if ys.size and math.log(ys.max()) - math.log(ys.min()) > WIDEST:
+        raise ValueError(f"y reaches from {ys.min():g} to {ys.max():g}: too far apart for one law")
     for name in ("L_inf", "E"):
         if ys.size and given.get(name, 0.0) >= ys.min():
             raise ValueError(f"y holds {ys.min():g}; every value must be above {name}, {given[name]:g}")

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.descent import Array, Valley, descend, huber
+from analysis.descent import Array, Valley, descend, huber, newton
 from analysis.forms import FORMS, Form, bounded, broken, floored, general, joint, m4, power, shifted, surface
 from analysis.inputs import check_choices, checked, variables
 from analysis.likelihood import Problem, band
@@ -53,6 +53,7 @@ __all__ = [
 
 HUBER_DELTA = 1e-3  # of log L [1]
 LARGEST_DELTA = 1e6  # of log L, or of the largest y: beyond all residuals Huber's loss is the sum of squares
+FLATTENS = 0.25  # of the steepest exponent: from here on laws differ by 1e-5 and less
 VALLEYS = 3  # besides the deepest, that an interval is looked for from
 OPTIMISER = "Levenberg-Marquardt in batches, slopes by complex step"
 
@@ -232,7 +233,7 @@ def _fit(
     check_choices(form, space, loss, delta, confidence, len(x))
     x_VN, y_N = checked(x, y, form, given)
     largest = LARGEST_DELTA * (1.0 if space == "log" else float(y_N.max()))
-    if delta > largest:
+    if loss == "huber" and delta > largest:
         raise ValueError(f"delta {delta:g} is above {largest:g}, beyond every residual; loss='squares' is that limit")
     return _law(len(x), x_VN.tobytes(), y_N.tobytes(), form, space, loss, delta, confidence, tuple(given.items()))
 
@@ -258,6 +259,7 @@ def _law(
     best, valleys_PK = best_valley(replace(problem, delta=math.inf), theta_SK)
     if loss == "huber":
         best, valleys_PK = best_valley(problem, np.concatenate([best.theta_SK, theta_SK]))
+    best = at_infinity(problem, best)
     theta_K = best.theta_SK[0]
     r_N = problem.residual(theta_K[None])[0][0]
     about_N = np.log(y_N) - np.log(y_N).mean()
@@ -297,9 +299,37 @@ def best_valley(problem: Problem, theta_SK: Array) -> tuple[Valley, Array]:
     others_PK = valley.theta_SK[ahead[apart[:VALLEYS]]]
     ahead = ahead[:3]
     begin_SK = valley.theta_SK[ahead]
-    valley = descend(problem.residual, begin_SK, problem.bounds_2K, free_SK[ahead], delta=problem.delta, steps=3000)
+    down: Any = lambda theta_SK, free_SK, steps: descend(  # noqa: E731
+        problem.residual, theta_SK, problem.bounds_2K, free_SK, delta=problem.delta, steps=steps
+    )
+    valley = down(begin_SK, free_SK[ahead], 100)
+    if not valley.converged_S[lowest := int(np.argmin(valley.cost_S))]:
+        begin_K = valley.theta_SK[lowest]
+        if math.isinf(problem.delta):
+            begin_K = newton(problem.residual, begin_K, problem.bounds_2K, problem.free_K)
+        valley = down(begin_K[None], free_SK[:1], 3000)
     S = [int(np.argmin(valley.cost_S))]
     return Valley(valley.theta_SK[S], valley.cost_S[S], valley.converged_S[S], valley.slope_S[S]), others_PK
+
+
+def at_infinity(problem: Problem, best: Valley) -> Valley:
+    """The valley with exponents at their bounds, which stand for infinity, where the data tell no difference: a place
+    in a flat valley is not told by where a descent happened to stop."""
+    steep_K = np.isinf(problem.ends_2K[1]) & np.isfinite(problem.bounds_2K[1]) & problem.free_K
+    steep_K &= np.abs(best.theta_SK[0]) > FLATTENS * problem.bounds_2K[1]
+    if not steep_K.any():
+        return best
+    theta_K = best.theta_SK[0].copy()
+    for move in problem.shape.moves:
+        if move.exponent is not None and steep_K[move.exponent]:
+            k, z_N = move.exponent, problem.z_VN[move.variable]
+            change = problem.bounds_2K[int(theta_K[k] > 0), k] - theta_K[k]
+            end = z_N.max() if change * -move.sign > 0 else z_N.min()
+            theta_K[move.parameter] += move.sign * change * (end - problem.pivot_V[move.variable])
+            theta_K[k] += change
+    free_1K = (problem.free_K & ~steep_K)[None]
+    valley = descend(problem.residual, theta_K[None], problem.bounds_2K, free_1K, delta=problem.delta)
+    return valley if valley.cost_S[0] <= best.cost_S[0] * (1 + 1e-9) + 1e-30 else best
 
 
 def _problem(

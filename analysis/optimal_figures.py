@@ -35,7 +35,7 @@ def optimal_figure(
 
     configured: of optimal.configurations.  points: of measured_frontier.measured.  budgets: [FLOPs]. Hollow: beyond
     what the law's points reach. "S 8/224": Small at 8 px patches on 224 px images."""
-    figure, (left, right) = grid(2, 2, (5.6, 4.6))
+    figure, (left, right) = grid(2, 2, (4.6, 4.2))
     label = f"{surface.measure} [{surface.unit}], log scale"
     _draw_frontiers(left, configured, points, label)
     ends = _draw_budgets(right, configured, budgets, label)
@@ -63,6 +63,7 @@ def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, 
     axes.plot(on["training_flops"], on["y"], drawstyle="steps-post", color=MEASURED, linewidth=1.4)
     axes.plot(on["training_flops"], on["y"], "o", color=MEASURED, ms=6)
     cost_axis(axes, pd.concat([points["training_flops"], x]), "FLOPs of training, all stages, log scale")
+    axes.set_xlim(left=axes.get_xlim()[0] / 3)  # room for the first names
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_major_formatter(LogFormatterSciNotation(10))
     _error_axis(axes, pd.concat([points["y"], best["low"]]), label)

@@ -12,6 +12,7 @@ from analysis.output import counted
 from analysis.runs import seed_study
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # of a loss [1]
 
 
 def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
@@ -52,28 +53,34 @@ def difference(first: pd.Series, second: pd.Series, spread: float = math.nan, df
 
     first, second: losses by seed.  Paired where both have the same seeds, two or more; else Welch's test; where one of
     them has one run, with the other's variance.  spread, df: of the seeds of other runs of the same recipe, for single
-    runs.  A difference that is none is called one in 5 of 100 cases or fewer (tests/test_seeds_are_tested.py)."""
-    n, m, mean = len(first), len(second), float(second.mean() - first.mean())
+    runs. No test where seeds do not differ at all.
+    A difference that is none is called one in 5 of 100 cases or fewer (tests/test_seeds_are_tested.py)."""
+    n, m, mean, level = len(first), len(second), float(second.mean() - first.mean()), float(first.mean())
     if n == m > 1 and first.index.is_unique and first.index.sort_values().equals(second.index.sort_values()):
         off = second - first.loc[second.index]
-        return _student(mean, float(off.std()) / math.sqrt(n), n - 1, f"paired t test, {n} seeds")
+        return _student(mean, float(off.std()) / math.sqrt(n), n - 1, f"paired t test, {n} seeds", level)
     if n > 1 and m > 1:
         parts = float(first.var()) / n, float(second.var()) / m
         bound = parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)
         welch = sum(parts) ** 2 / bound if bound else float(min(n, m) - 1)
-        return _student(mean, math.sqrt(sum(parts)), welch, f"Welch's t test, {n} and {m} runs")
+        return _student(mean, math.sqrt(sum(parts)), welch, f"Welch's t test, {n} and {m} runs", level)
     if n + m > 2:
         several = first if n > 1 else second
         error = float(several.std()) * math.sqrt(1 / n + 1 / m)
-        return _student(mean, error, len(several) - 1, f"t test, {n} and {m} runs, the variance of the {len(several)}")
+        return _student(
+            mean, error, len(several) - 1, f"t test, {n} and {m} runs, the variance of the {len(several)}", level
+        )
     if df:
-        return _student(mean, spread * math.sqrt(2), df, "t test of single runs, by the spread of other seeds")
+        return _student(mean, spread * math.sqrt(2), df, "t test of single runs, by the spread of other seeds", level)
     return Difference(mean, math.nan, math.nan, math.nan, 0, "")
 
 
-def _student(mean: float, error: float, df: float, test: str) -> Difference:
+def _student(mean: float, error: float, df: float, test: str, level: float) -> Difference:
+    """level: of the means themselves, beside which an error may be rounding: then the seeds say nothing."""
+    if not error > ROUNDING * abs(level):
+        return Difference(mean, math.nan, math.nan, math.nan, 0, "")
     reach = float(stdtrit(df, (1 + CONFIDENCE) / 2)) * error
-    p = 2 * float(stdtr(df, -abs(mean) / error)) if error else float(mean == 0)
+    p = 2 * float(stdtr(df, -abs(mean) / error))
     return Difference(mean, mean - reach, mean + reach, p, df, test)
 
 
@@ -124,7 +131,8 @@ def seed_sentence(runs: pd.DataFrame) -> str:
     step = steps(last).iloc[0]
     told = f"patch {smallest[0]} vs {smallest[1]}: {step.difference:+.4f} nats"
     if not step.test:
-        return f"{told}, undecided; {said}"
+        alike = ": seeds of one patch size do not differ" if found["df"].sum() else ""
+        return f"{told}, undecided{alike}; {said}"
     p = "p < 0.001" if step.p < 0.001 else f"p {step.p:.2g}"
     interval = f"95 % interval [{step.low:+.4f}, {step.high:+.4f}]"
     return f"{told}, {interval}, {p} ({step.test}): {step.verdict}; {said}"

@@ -22,7 +22,7 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
     is on, note is what stands beside it.  base: of the horizontal axis, with ticks at the values; 0: ticks at round
     numbers."""
     panels, looks = list(points["panel"].unique()), styles(points["colour"].unique())
-    figure = Figure(figsize=(7.2 if len(panels) == 1 else 4.8 * len(panels), 4.8), layout="constrained")
+    figure = Figure(figsize=(5.0 if len(panels) == 1 else 4.0 * len(panels), 4.0), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         its = points[points["panel"] == panel]
         for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
@@ -49,7 +49,7 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
 
     runs: of studies.study_table, every seed a mark.  gaps: of head_gap.gaps; the lines go through its means and break
     where one is missing.  metric, name: the metric's column [%] and what to call it."""
-    figure = Figure(figsize=(7.2, 6.2), layout="constrained")
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
     looks = styles(by_backbone)
@@ -76,7 +76,7 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
     if gaps[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
         hollow = handle("hollow: as published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
         above.legend(handles=[hollow], frameon=False, fontsize=8.5, loc="lower right")
-    above.set_title(title, loc="left", fontsize=11)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 
 
@@ -84,7 +84,7 @@ def crossing_figure(frame: pd.DataFrame) -> Figure:
     """Seconds of a training step per image against tokens, log-log, a line a backbone.
 
     frame: columns backbone, tokens [tokens], seconds_per_image [s]; as experiments/benchmark.py crossing keeps it."""
-    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(5.0, 3.6), layout="constrained")
     axes = figure.add_subplot()
     looks = styles(frame["backbone"].unique())
     for number, (name, points) in enumerate(frame.sort_values("tokens").groupby("backbone")):

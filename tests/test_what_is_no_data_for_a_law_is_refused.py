@@ -30,6 +30,7 @@ LOSS = np.array([1.1125, 0.9305, 0.8675, 0.8404, 0.8155])
         (PATCH, LOSS > 0.9, {}, "y holds bool values"),
         (PATCH, LOSS, {"loss": "huber", "delta": 1e300}, "delta 1e.300 is above 1e.06"),
         (PATCH, LOSS, {"loss": "huber", "delta": "1"}, "delta 1 must be finite"),
+        (PATCH, [1e-300, 1e-100, 1, 1e100, 1e300], {}, "y reaches from 1e-300 to 1e.300: too far apart for one law"),
         (PATCH, LOSS, {"confidence": "much"}, "confidence much must be between 0 and 1"),
         (
             PATCH,
