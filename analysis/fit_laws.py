@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__" and __package__ in (None, ""):  # as a script: analysis/ is on the path, its parent may not be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from analysis.output import Parser, counted, print_wrapped, write_files
+from analysis.output import Parser, counted, print_wrapped, until_closed, write_files
 from scaling.recipe import BadInput, check_name
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         forms = _forms(args.form)
-        results = Path(args.results or RESULTS)
-        out = Path(args.out) if args.out else results.with_suffix("") / "analysis"
+        results = Path(args.results or RESULTS).expanduser()
+        out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         frame = _load(results, optional=args.published and args.results is None)
         if frame is not None and not args.published:
             _check(frame, args.mixed)
@@ -59,6 +59,7 @@ def report(
 
     frame: as analysis.runs.load gives it; None: no runs of one's own.  mixed: as for groups.own_groups.  Returns the
     paths that it wrote. Raises BadInput where no run has finished or out cannot be written; then nothing is written."""
+    from analysis.chance import chance_lines
     from analysis.checklist import checklist
     from analysis.groups import own_groups, published_groups
     from analysis.joint import EXPLAINED as MISSES
@@ -87,6 +88,8 @@ def report(
     )
     print()
     print("\n".join(lines(laws)) + "\n")
+    for line in chance_lines(frame) if frame is not None else ():
+        print_wrapped(line)
     for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
         print_wrapped(why)
     print_wrapped(EXPLAINED, indent=0)
@@ -180,6 +183,7 @@ def _load(results: Path, optional: bool) -> "pd.DataFrame | None":
 def _check(frame: "pd.DataFrame", mixed: str) -> None:
     """Raise BadInput where not one law could be fitted."""
     from analysis.groups import FEWEST_PATCHES, own_groups
+    from analysis.more_patches import more_patches
     from analysis.runs import finished
 
     if finished(frame).empty:  # report says it
@@ -189,7 +193,7 @@ def _check(frame: "pd.DataFrame", mixed: str) -> None:
         return
     few = [f"{group.name} has {counted(group.patches, 'patch size')}" for group in groups]
     told = "; ".join([*refused.values(), *few][:3])
-    more = f"a law needs {FEWEST_PATCHES}: `make sweep PATCH=16,8,4,2,1` adds them" if few else ""
+    more = f"a law needs {FEWEST_PATCHES}: {more_patches(groups[0])}" if few else ""
     raise BadInput(f"no law can be fitted: {'; '.join(filter(None, (told, more)))}{_damaged(frame)}")
 
 
@@ -277,4 +281,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_closed(main))

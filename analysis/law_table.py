@@ -13,6 +13,7 @@ from analysis.evidence import HeldOut, fewest_points, hold_out
 from analysis.forms import FORMS
 from analysis.groups import FEWEST_PATCHES, Group
 from analysis.laws import Fit, fit
+from analysis.more_patches import more_patches
 from analysis.output import WIDTH, counted
 
 ONE_VARIABLE = [name for name, shape in FORMS.items() if shape.variables == 1]
@@ -53,7 +54,7 @@ def fit_group(group: Group, form: str, x: str = "patch") -> GroupLaw:
     few = fewest_points(form)
     if group.patches < FEWEST_PATCHES:
         has = f"{counted(group.patches, 'patch size')} finished, a law needs {FEWEST_PATCHES} or more"
-        return GroupLaw(group, form, x, None, None, f"{has} (`make sweep PATCH=16,8,4,2,1` adds them)")
+        return GroupLaw(group, form, x, None, None, f"{has}: {more_patches(group)}")
     if group.patches < FORMS[form].fewest or len(group.points) < few:
         size = counted(len(group.points), "point") + f" of {counted(group.patches, 'patch size')}"
         return GroupLaw(group, form, x, None, None, f"{size}; the {form} law needs {few}")

@@ -1,8 +1,11 @@
 """Output: text of 80 columns, files that are there whole or not at all, and a wrong option in one line."""
 
 import argparse
+import os
+import signal
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +23,19 @@ def print_wrapped(text: str, indent: int = 4) -> None:
 def counted(number: int, what: str) -> str:
     """1 run, 2 runs."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def until_closed(main: Callable[[], int]) -> int:
+    """The exit status of a program; where nobody reads its output to the end, as `head` does not, it ends there without
+    a word, with the status that a shell gives such a command."""
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes there
+        return 128 + signal.SIGPIPE
 
 
 class NotWritten(BadInput):

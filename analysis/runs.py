@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scaling.recipe import BadInput, Recipe
@@ -17,6 +18,7 @@ METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # columns of 
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 TRAPS = ("crop", "data_version")  # fields of a recipe that may change in the middle of a sweep unseen
+UNTOLD = ("patch", "seed", "start", "data_root", "data_digest", "weights_digest")  # fields that name no group
 COLUMNS = ["run_id", "group", "family", "status", *FIELDS, *FACTS, *ENDINGS]
 
 
@@ -101,21 +103,48 @@ def headlines(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def labels(frame: pd.DataFrame) -> dict[str, str]:
-    """A short name for every group: the backbone, and the task where there are several; where that is not enough the
-    head, else data, image and stage, else all of these; then the hash too. A head is named where a task has several."""
+    """A short name for every group: the backbone, and the task where there are several; where that tells more of them
+    apart the head, else data, image and stage, else all of these; behind it the fields in which groups of one name
+    differ, as "lr 0.001"; the hash where they differ in none, but in what they start from or in the content of files. A
+    head is named where a task has several."""
     groups = frame.drop_duplicates("group")
     nothing = pd.Series("", groups.index)
-    task, head, stage = (groups.get(name, nothing) for name in ("task", "head", "stage"))
+    columns = (groups.get(name, nothing).map(_text) for name in ("task", "head", "stage", "data", "image", "backbone"))
+    task, head, stage, data, image, backbone = columns
     task = task if task.nunique() > 1 else nothing
     head = head.where(head.groupby(task).transform("nunique") > 1, "")
-    sized = groups["data"] + " " + groups["image"].astype(str) + " px " + stage
-    of = groups["backbone"] + " " + task
-    full = of + " " + head + " " + sized
-    hashed = full + " " + groups["group"].str.rsplit("-", n=1).str[-1]
-    for names in (of, of + " " + head, of + " " + sized, full, hashed):
-        if names.is_unique:
-            break
+    sized = data + " " + image.where(image == "", image + " px ") + stage
+    of = backbone + " " + task
+    forms = [of, of + " " + head, of + " " + sized, of + " " + head + " " + sized]
+    names = next(form for form in forms if form.nunique() == forms[-1].nunique())
+    for index in groups.groupby(names).groups.values():
+        if len(index) > 1:
+            names[index] += _differences(groups.loc[index])
+    shared = names.duplicated(keep=False)
+    names[shared] += " " + groups["group"].str.rsplit("-", n=1).str[-1]
     return dict(zip(groups["group"], names.str.split().str.join(" "), strict=True))
+
+
+def _differences(groups: pd.DataFrame) -> pd.Series:
+    """For rows of different groups the fields of recipes in which they differ, and their values: all such fields up to
+    three, else as few as tell the rows apart as well."""
+    texts = {
+        name: groups[name].map(_text).replace("", "none") for name in FIELDS if name in groups and name not in UNTOLD
+    }
+    differ = {name: f"{name} " + text for name, text in texts.items() if text.nunique() > 1}
+    told = pd.Series("", groups.index)
+    few = len(differ) <= 3
+    while differ:
+        best = max(differ, key=lambda name: 0 if few else (told + differ[name]).nunique())
+        if not few and (told + differ[best]).nunique() == told.nunique():
+            break
+        told += np.where(told == "", " ", ", ") + differ.pop(best)
+    return told
+
+
+def _text(value: Any) -> str:
+    """A field's value; nothing where it is not known, as of runs of other code."""
+    return "" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(recipe: Recipe) -> Recipe:

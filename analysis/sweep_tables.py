@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis.chance import NEAR, at_chance
+from analysis.output import print_wrapped
 from analysis.runs import finished, headlines, labels
 from scaling.record import HEADLINES
 
@@ -59,6 +61,10 @@ def print_sweep(frame: pd.DataFrame) -> None:
     table = sweep_table(frame)
     for group, name in labels(frame).items():
         render_table(group_table(table, group), f"{name}   ({group})")
+        its = frame[frame["group"] == group]
+        if len(bad := its.loc[at_chance(its), "patch"]):
+            said = ", ".join(map(str, sorted(set(bad), reverse=True)))
+            print_wrapped(f"  has not learned, a loss of {NEAR} ln {its['classes'].iloc[0]} or more: patch {said}")
 
 
 def render_table(table: pd.DataFrame, title: str = "", console: Console | None = None, *, as_is: bool = False) -> None:

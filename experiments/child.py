@@ -73,8 +73,8 @@ def outcome_of(record: RunRecord) -> Outcome:
 
 def bad_input_line(e: BadInput) -> str:
     """What a BadInput says, also where a worker process of torch's loader has wrapped it in a traceback."""
-    lines = [line for line in str(e).splitlines() if line.strip()]
-    return lines[-1].split("BadInput: ", 1)[-1] if lines else "bad input"
+    lines = str(e).rpartition("BadInput: ")[2].splitlines()  # more than one where a file's name has a line break
+    return " ".join(line for line in lines if line.strip()) or "bad input"
 
 
 def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], wait: bool, pipe: Connection) -> None:

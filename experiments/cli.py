@@ -4,26 +4,31 @@ Bad input is one line on stderr and exit status 2. Nothing here imports torch: -
 """
 
 import dataclasses
-import difflib
+import functools
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
-from experiments import ade20k, camvid, cifar10, coco, imagenet, nuclei, shapes
+from analysis.output import until_closed
+from experiments import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.chain import Function, chain_of, linked, only
+from experiments.wrong_options import check_once, in_one_line
 from scaling.loggers import check_loggers
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.recipe_identity import bare
 from scaling.record import RECIPE
 
+LISTED = "`python experiments/run.py --help`"  # where all recipes are
 FIELDS = dataclasses.fields(Recipe)
 SETTINGS = {  # name: type, default, help; what scaling.train.Settings takes
     "accelerator": (str, "auto", "where to compute: auto, cpu, gpu"),
@@ -48,7 +53,7 @@ def recipes() -> dict[str, Function]:
     its stages depend on it of the image size."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
-        for module in (shapes, cifar10, imagenet, ade20k, camvid, coco, nuclei)
+        for module in (shapes, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -57,8 +62,20 @@ def recipes() -> dict[str, Function]:
 class Parser(ArgumentParser):
     """jsonargparse's, with errors of one line."""
 
+    def parse_args(self, args: list[str], **more: Any) -> Namespace:  # type: ignore[override]
+        for word, after in pairwise([*args, ""]):
+            if word == "--config" or word.startswith("--config="):
+                check_once(word.partition("=")[2] or after)
+        found = super().parse_args(args, **more)
+        for name in ("results", "weights"):  # no shell expands --results=~/here
+            if found.get(name):
+                found[name] = os.path.expanduser(found[name])
+        return found
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
-        raise BadInput(_one_line(message))
+        raise BadInput(
+            in_one_line(message, [name.lstrip("-").replace("-", "_") for name in self._option_string_actions])
+        )
 
 
 def parser(program: str, what: str, recipe: str) -> Parser:
@@ -100,8 +117,10 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     if (Path(name) / RECIPE).is_file():
         return [_of_run(Path(name), given)]
     known = recipes()
-    check_name("recipe", name, known)
+    check_name("recipe", name, known, LISTED)
     function, given = known[name], dict(given)
+    if "train_images" in inspect.signature(function).parameters:
+        function = functools.partial(function, **_counted(function, given))
     sized = "image" in inspect.signature(function).parameters
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
@@ -125,6 +144,17 @@ def resolve(name: str, patch: int, given: dict[str, Any]) -> list[Recipe]:
     if said and bare(replace(chosen[0], start=said)) != bare(chosen[0]):
         raise BadInput("start is what the stages of a recipe say themselves; for other weights there is --weights")
     return chosen
+
+
+def _counted(function: Function, given: dict[str, Any]) -> dict[str, int]:
+    """What a recipe for images of one's own has to know of them: classes, and images to train on. Raises BadInput."""
+    from scaling.data.survey import survey
+
+    (example,) = chain_of(function(1))
+    said = {name: given.get(name, getattr(example, name)) for name in ("task", "data", "data_root", "unlabelled")}
+    found = survey(**said, classes=given.get("classes", 0))
+    images = min(found.train_images, given.get("train_images") or found.train_images)
+    return {"classes": found.classes, "train_images": math.floor(images * (1 - given.get("val_split", 0.0)))}
 
 
 def _of_run(folder: Path, given: dict[str, Any]) -> Recipe:
@@ -184,9 +214,10 @@ def check_writable(results: Path) -> None:
 
 
 def guarded(main: Callable[[], int]) -> NoReturn:
-    """Run a program's main and exit with its status; bad input is one line on stderr and status 2."""
+    """Run a program's main and exit with its status; bad input is one line on stderr and status 2, and a pipe that is
+    read no longer, as by `head`, ends it without a word."""
     try:
-        sys.exit(main())
+        sys.exit(until_closed(main))
     except BadInput as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
@@ -197,16 +228,3 @@ def guarded(main: Callable[[], int]) -> NoReturn:
 
 def _spellings(name: str) -> list[str]:
     return list(dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"]))
-
-
-def _one_line(message: str) -> str:
-    """jsonargparse's message without line breaks, with the nearest option where one is unknown."""
-    text = " ".join(line.strip() for line in str(message).splitlines() if line.strip())
-    names = [f.name for f in FIELDS] + list(SETTINGS) + ["results", "config", "patch", "seeds"]
-    for word in ("unrecognized arguments: ", "Option '"):
-        if word in text:
-            given = text.split(word, 1)[1].split()[0].strip("'").split("=")[0]
-            near = difflib.get_close_matches(given.lstrip("-").replace("-", "_"), names, n=1)
-            hint = f"; did you mean --{near[0].replace('_', '-')}?" if near else "; --help lists the options"
-            return f"unknown option {given}{hint}"
-    return text.replace("Parser key ", "option ").replace("<class '", "").replace("'>", "").replace(":  ", ": ")

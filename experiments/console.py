@@ -36,6 +36,7 @@ class Console:
         self._runs: dict[str, Any] = {}  # run_id -> its bar
         self._sweep: Any = None
         self._said: dict[str, float] = {}
+        self._noted: set[str] = set()
 
     def __enter__(self) -> "Console":
         if self.live:
@@ -55,6 +56,12 @@ class Console:
         """A line that stays."""
         self.rich.print(text, markup=False)
         sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """A line that is said once, however many runs have it to say."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.line(text)
 
     def sweep(self, done: int, total: int, eta: float) -> None:
         """Runs done of all, and the time that the rest will take [s]; nan: not known yet."""
@@ -79,7 +86,7 @@ class Console:
         """An event of a run that was begun."""
         where = event.progress
         if event.kind == "note":
-            self.line(event.text)
+            self.note(event.text)
         elif name in self._runs:
             text = _where(where) if event.kind == "train" else "evaluating"
             self.bars.update(self._runs[name], total=where.steps or None, completed=where.step, text=text)

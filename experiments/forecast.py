@@ -16,6 +16,7 @@ from analysis.cost_model import image_bytes, image_seconds, number_bytes
 from analysis.cost_records import Measured, alike, correction, measured_on
 from experiments.chain import waits_for
 from experiments.console import what_else
+from experiments.data_check import images
 from experiments.studies import last_stages
 from scaling import costs
 from scaling.batch_cuts import check_sizes
@@ -154,7 +155,7 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     if micro:
         known = 1.0 if math.isnan(ratio) else ratio
         seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
-    epoch, tested = costs.epoch_images(run)
+    epoch, tested = images(run)
     trained = float(run.steps * run.batch) or epoch * run.epochs
     evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
     hours = seconds * (trained + evaluations * tested / 3) / 3600  # a forward pass is a third of a step

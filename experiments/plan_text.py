@@ -96,6 +96,8 @@ def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, wh
     hours = total(forecasts)
     cost = f", {money(price * hours)} at {price:g} an hour" if price else ""
     unknown = sum(math.isnan(one.device_hours) for one in forecasts)
+    if unknown == len(forecasts) > 0:
+        return f"{what}: {counted(unknown, 'run')}, whose hours are not known"
     more = f"; {counted(unknown, 'run')} without hours not among them" if unknown else ""
     scale, h = (60.0, "min") if hours < 1 else (1.0, "h")
     return f"{what}: {counted(len(forecasts), 'run')}, {number(hours * scale)} {unit_of(on, h)}{cost}{more}"

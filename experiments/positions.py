@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from analysis.output import until_closed
 from experiments import cli  # noqa: F401  before torch: experiments/__init__.py says how threads wait
 from scaling.recipe import Recipe
 from scaling.record import RECORD, WEIGHTS, RunRecord
@@ -98,4 +99,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_closed(main))

@@ -9,10 +9,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments import cli
 from experiments.child import run_quietly
 from experiments.console import Console
+from experiments.data_check import check_data
 from scaling.find_start import check_start
 from scaling.identity import settled
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
+from scaling.token_limit import check_tokens
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
@@ -36,9 +38,14 @@ def main(argv: list[str] | None = None) -> int:
     settings, results = cli.settings(args), Path(args.results)
     cli.check_writable(results)
     check_start(stages[0], results)
+    for recipe in stages:
+        check_tokens(recipe)
     # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
     with Console(quiet=not is_first_process()) as console:
-        for recipe in settled(stages, results, say=console.line).values():
+        runs = settled(stages, results, say=console.line).values()
+        for line in check_data(runs, results):
+            console.line(line)
+        for recipe in runs:
             status = _run(recipe, results, settings, console)
             if status:
                 return status

@@ -15,25 +15,31 @@ import time
 from collections import deque
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from analysis.output import print_wrapped
 from experiments import cli
 from experiments.chain import waits_for
 from experiments.child import Outcome, child_main, outcome_of
 from experiments.clock import Clock
 from experiments.console import Console, told_apart, what_else
+from experiments.data_check import check_data
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
 from scaling.find_start import check_start
 from scaling.identity import folder_of, recorded_id, settled
+from scaling.loggers import logged_nothing, names_of
 from scaling.outputs import check_outputs
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
 from scaling.stopping import as_ctrl_c
 from scaling.token_limit import check_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STOP_SECONDS = 60  # that a run has to save itself after Ctrl-C
 PATCHES = "16,8,4,2,1"  # of recipes, where nobody says otherwise [px]
@@ -86,7 +92,7 @@ def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]
     given = cli.overrides(args, leave_out=LISTS)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     for name in names:
-        check_name("recipe or study", name, {**cli.recipes(), **STUDIES})
+        check_name("recipe or study", name, {**cli.recipes(), **STUDIES}, cli.LISTED.replace("run.py", "sweep.py"))
     kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
     seeds = cli.numbers(args.seeds, "seeds")
     ordinary = [
@@ -132,6 +138,8 @@ def main(argv: list[str] | None = None) -> int:
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
     expected = say_plan(runs, args, settings)
+    for line in check_data(runs, results):
+        print_wrapped(line)
     with Console(names=told_apart(runs)) as console:
         outcomes = run_all(runs, results, settings, console, expected)
     ordinary, studies = planned(args)
@@ -219,6 +227,8 @@ def run_all(
                     said = "have" if outcome.status == 0 else "FAIL"
                     console.line(f"{said} {console.name(run.run_id)}: {outcome.text}")
                     outcomes[run.run_id] = outcome
+                    if outcome.status == 0 and names_of(settings["logger"]):
+                        console.note(logged_nothing(settings["logger"]))
                     continue
                 console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
                 console.begin(run.run_id)
@@ -317,7 +327,7 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
         return
     from analysis import fit_laws
-    from analysis.output import NotWritten, print_wrapped
+    from analysis.output import NotWritten
     from analysis.runs import load
     from analysis.studies import report
     from analysis.sweep_tables import print_sweep
@@ -329,7 +339,7 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
         its = frame[frame.run_id.isin([called[run_id] for run_id in laws])]
         print_sweep(its)
         try:
-            fit_laws.report(its, results / "analysis")
+            fit_laws.report(with_others(frame, its), results / "analysis")
         except NotWritten as e:
             elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
@@ -339,6 +349,17 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
                 report(frame, name, [called[run_id] for run_id in ids], results / "analysis")
             except NotWritten as e:
                 print_wrapped(f"{name}: table and figure are not written: {e.reason}")
+
+
+def with_others(frame: "pd.DataFrame", its: "pd.DataFrame") -> "pd.DataFrame":
+    """All runs of this sweep's groups, and of the others in the folder that a law can be fitted to: what is written to
+    analysis/ is of all that was trained, whichever sweep was the last."""
+    from analysis.groups import FEWEST_PATCHES
+    from analysis.runs import finished
+
+    patches = finished(frame).groupby("group")["patch"].nunique()
+    enough = set(patches[patches >= FEWEST_PATCHES].index)
+    return frame[frame["group"].isin(enough | set(its["group"]))]
 
 
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:

@@ -67,6 +67,7 @@ class Keeper(L.Callback):
         self.memory, self._earlier_peak = memory, 0
         self.checkpoint_seconds = 60 * checkpoint_minutes
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.columns = (*COLUMNS, *(["val_loss"] if recipe.val_split else []))
         self.rows: list[list[Any]] = []
         self.skipped: dict[str, float] = {}  # over all devices, up to the last checkpoint
         self._skipped_here = 0  # on this device, since then
@@ -243,9 +244,9 @@ class Keeper(L.Callback):
     # Evaluation during training
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        results = pl_module.results()
-        self._add_row(trainer.global_step, "", "", results["test_loss"])
-        self._log(trainer, f"test loss {results['test_loss']:.4f}")
+        loss, of_test = pl_module.results()["test_loss"], not self.recipe.val_split
+        self._add_row(trainer.global_step, "", "", loss if of_test else "", "" if of_test else loss)
+        self._log(trainer, f"{'test' if of_test else 'held-out'} loss {loss:.4f}")
         self.write_curve()
         self._save_or_stop(trainer, time.monotonic(), ends_epoch=True)
         self._window_start = time.monotonic()  # evaluation is no training time; the window was closed before it
@@ -293,24 +294,32 @@ class Keeper(L.Callback):
     def finish(self, results: dict[str, float]) -> None:
         """The curve's last row, from the evaluation at the end; empty results: there was none."""
         if results:
-            self._add_row(self.data.total_steps, "", "", results["test_loss"])
+            self._add_row(self.data.total_steps, "", "", results["test_loss"], results.get("val_loss", ""))
         self.write_curve()
         for logger in self.loggers:
             logger.log_metrics({f"final_{name}": value for name, value in results.items()}, self.data.total_steps)
             logger.finalize("success" if results else "failed")
 
-    def _add_row(self, step: int, lr: float | str, train_loss: float | str, test_loss: float | str) -> None:
+    def _add_row(
+        self,
+        step: int,
+        lr: float | str,
+        train_loss: float | str,
+        test_loss: float | str,
+        val_loss: float | str = "",
+    ) -> None:
         epoch = round(step / self.data.steps_per_epoch, 4)
-        self.rows.append([step, epoch, lr, train_loss, test_loss, round(self.wall_time(), 3)])
+        row = [step, epoch, lr, train_loss, test_loss, round(self.wall_time(), 3), val_loss]
+        self.rows.append(row[: len(self.columns)])
         for logger in self.loggers:
-            values = dict(zip(COLUMNS[1:], self.rows[-1][1:], strict=True))
+            values = dict(zip(self.columns[1:], self.rows[-1][1:], strict=True))
             logger.log_metrics({name: value for name, value in values.items() if value != ""}, step)
 
     def write_curve(self) -> None:
         """curve.csv, whole."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(self.columns)
         writer.writerows(self.rows)
         self._written = time.monotonic()
         if is_first_process():

@@ -20,4 +20,4 @@ def epoch_images(run: Recipe) -> tuple[float, float]:
     train, test = IMAGES.get(run.data, (math.nan, 0))
     if run.empty_images == "keep":
         train += EMPTY.get(run.data, 0)
-    return float(run.train_images or train), float(run.test_images or test)
+    return float(run.train_images or train) * (1 - run.val_split), float(run.test_images or test)

@@ -1,5 +1,5 @@
 """When a run is evaluated on the way: at the ends of every eval_every-th epoch, and not at the end of the run, which
-has an evaluation of its own."""
+has an evaluation of its own. On what: the images that val_split holds out, or the test images where it is 0."""
 
 from typing import Any
 
@@ -19,6 +19,12 @@ def follows(step: int, recipe: Recipe, data: Images) -> bool:
     """Whether an evaluation comes after optimiser step number `step` (from 1)."""
     every = steps_between(recipe, data)
     return every > 0 and step % every == 0 and step < data.total_steps
+
+
+def of_held_out(results: dict[str, float]) -> dict[str, float]:
+    """A task's results on the images that val_split holds out, under names of their own: val_loss, val_top1 …"""
+    names = {"skipped_test_later": "skipped_val_later"}
+    return {names.get(name, f"val_{name.removeprefix('test_')}"): value for name, value in results.items()}
 
 
 class Evaluations(L.Callback):

@@ -58,7 +58,7 @@ def _data_digest(recipe: Recipe, results: Path, known: Known, read: bool, say: "
     """The fingerprint of the files that a recipe uses; empty where it is not known."""
     if recipe.data == "shapes":
         return ""
-    key = tuple(getattr(recipe, name) for name in USED)
+    key = tuple(getattr(recipe, name) for name in (*USED, "batch", "val_split"))  # by which they are checked, too
     if key not in known:
         from scaling.data.used_files import data_digest
 

@@ -26,6 +26,11 @@ def check_loggers(text: str) -> None:
             raise BadInput(f"logger {name} needs a package that is not installed: pip install {packages[0]}")
 
 
+def logged_nothing(text: str) -> str:
+    """What to say where a run is finished already."""
+    return f"a finished run is not trained again, so nothing is logged to {text}; its curve.csv has what would be"
+
+
 def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
     """The loggers of a run, all of whose files are in its folder. Raises BadInput where a package is missing."""
     from lightning.pytorch import loggers  # here, so that a name can be checked without torch
@@ -35,7 +40,9 @@ def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
     for name in names_of(text):
         try:
             if name == "tensorboard":
-                logger: Any = loggers.TensorBoardLogger(str(folder), name="tensorboard", version="")
+                logger: Any = loggers.TensorBoardLogger(
+                    str(folder), name="tensorboard", version="", default_hp_metric=False
+                )
             elif name == "wandb":
                 logger = loggers.WandbLogger(
                     name=recipe.run_id,

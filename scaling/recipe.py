@@ -29,7 +29,7 @@ AUGMENTS = ("none", "flip", "pad_crop_flip", *VIEWS, *SCENES, *OBJECTS)
 COMPATS = ("fixed", "official")  # how positions go to another grid: as they lie, or as the released code does it
 STAGES = ("pretrain", "intermediate", "finetune")
 TIMM = "timm:"  # before the name of a backbone or of weights that are timm's
-DATA_PREFIXES = ("hfds/", "wds/")  # names that go to timm's dataset factory as they are
+DATA_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as timm writes them
 
 
 class BadInput(ValueError):
@@ -53,11 +53,18 @@ def check_patch(image: int, patch: int) -> None:
         raise BadInput(f"patch {patch} does not divide a {image} px image; nearest that do: {near}")
 
 
-def check_name(what: str, name: str, known: typing.Iterable[str]) -> None:
-    """Raise BadInput with the nearest known name and all of them, unless name is one of them."""
+def check_name(what: str, name: str, known: typing.Iterable[str], listed: str = "") -> None:
+    """Raise BadInput with the nearest known name and all of them, unless name is one of them. listed: where all of them
+    are found, if they are too many for a line: then the three nearest are named."""
     known = sorted(known)
     if name in known:
         return
+    if listed:
+        like = {one: difflib.SequenceMatcher(None, name, one).ratio() for one in known}
+        of_this_name = [one for one in known if one.rpartition(".")[2] == name]
+        near = (of_this_name or [one for one in known if like[one] >= max(0.65, *like.values()) - 0.03])[:3]
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise BadInput(f"unknown {what} {name!r}; {hint}{listed} lists all {len(known)}")
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise BadInput(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
@@ -75,8 +82,8 @@ class Recipe:
 
     task: str = _says("what is learned: " + ", ".join(TASKS), "classify")
     data: str = _says(
-        "data set: shapes (embedded), cifar10, imagenet, ade20k, camvid, coco, nuclei, folder, or a name of timm's "
-        "dataset factory (hfds/NAME, wds/NAME)",
+        "data set: shapes (embedded), cifar10, imagenet, ade20k, camvid, coco, nuclei, folder, hfds/NAME (of Hugging "
+        "Face) or wds/NAME (WebDataset shards)",
         "shapes",
     )
     data_root: str = _says(
@@ -112,6 +119,13 @@ class Recipe:
     seed: int = _says("seed of weights, order of images and augmentation", 0)
     train_images: int = _says("training images used, a fixed random subset that depends on no seed; 0: all [images]", 0)
     test_images: int = _says("test images used, chosen in the same way; 0: all [images]", 0)
+    val_split: float = _says(
+        "share of the training images that is held out of training, by a hash of their names, the same for every seed "
+        "and patch: what --eval-every evaluates then, and val_ metrics in the record; the test images are for the end "
+        "alone [1]; 0: none, and --eval-every takes the test images",
+        0.0,
+        later=True,
+    )
     crop: float = _says(
         "share of the test image's side that is kept by the centre crop [1]; one value for a whole sweep (the "
         "released code takes 0.875 at patch 16 and 1.0 below)",
@@ -130,8 +144,8 @@ class Recipe:
         "segmentation: evaluate in windows of `image` px, so far apart [px]; 0: whole images at once", 0, later=True
     )
     unlabelled: int = _says(
-        "segmentation: the value of pixels without a class in label files; values above it count one less, so 0 is "
-        "ADE20K's reduced zero label",
+        "segmentation: the value of pixels without a class in label files, beside 255 where that is no class; values "
+        "above it count one less, so 0 is ADE20K's reduced zero label",
         255,
         later=True,
     )
@@ -261,7 +275,7 @@ class Recipe:
         _check(self.classes >= 2 or alone, "classes", self.classes, "must be 2 or more to tell apart")
         _check(self.lr > 0, "lr", self.lr, "must be above 0")
         _check(0 < self.crop <= 1, "crop", self.crop, "must be above 0 and at most 1")
-        for name in ("smoothing", "drop_path", "beta1", "beta2", "ema"):
+        for name in ("smoothing", "drop_path", "beta1", "beta2", "ema", "val_split"):
             _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
         self._check_later()
         check_name("task", self.task, TASKS)

@@ -39,8 +39,8 @@ class RunRecord:
     recipe: dict[str, Any]
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
-    # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; skipped_*:
-    # unreadable images [1]
+    # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
+    # same of the images that val_split holds out; skipped_*: unreadable images [1]
     metrics: dict[str, float]
     tokens: int  # patches per image
     parameters: int  # learned; a fixed position table is none
@@ -48,7 +48,8 @@ class RunRecord:
     peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]
     wall_time: float  # all of it, over all sittings [s]
-    curve: str = CURVE  # file beside the record: step, epoch, lr, train_loss, test_loss, seconds
+    curve: str = CURVE  # file beside the record: step, epoch, lr, train_loss, test_loss, seconds, val_loss (val_split)
+    class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
     failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str = ""
@@ -69,6 +70,8 @@ class RunRecord:
         for name in ("metrics", "failure", "versions", "machine"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not a mapping")
+        if not (isinstance(self.class_names, list) and all(isinstance(name, str) for name in self.class_names)):
+            raise ValueError(f"class_names is {self.class_names!r}, not a list of names")
         facts = {name: getattr(self, name) for name in NUMBERS}
         for name, value in {**facts, **self.metrics}.items():
             if not _is_number(value):

@@ -30,7 +30,7 @@ from scaling.data.module import Images, default_workers
 from scaling.find_start import check_start, find_start
 from scaling.first_line import first_line
 from scaling.identity import folder_of, renamed, settled
-from scaling.loggers import check_loggers, make_loggers
+from scaling.loggers import check_loggers, logged_nothing, make_loggers, names_of
 from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
 from scaling.on_disk import remove_leftovers
@@ -147,6 +147,8 @@ def train(
     if record is None:
         with stopping.at_once():
             record, folder = _begin(recipe, results, settings, report, wait), results / recipe.run_id
+    elif names_of(settings.logger):
+        report(Event("note", text=logged_nothing(settings.logger)))
     if record.status == "finished" and is_first_process():
         place = _place(recipe, settings, record)
         if settings.save_predictions:
@@ -184,6 +186,11 @@ def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
     # How many devices "auto" is, only Lightning will know; one is enough to find most of what can be wrong.
     world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
     check_sizes(recipe, world, settings.micro_batch)
+    here, cores = world // settings.nodes, usable_cores()
+    if here > cores and not uses_cuda(settings.accelerator):
+        report(
+            Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
+        )
     data = Images(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
     data.prepare(lambda text: report(Event("note", text=text)))
     for line in (*data.lines, *renamed(recipe, results)):
@@ -251,6 +258,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, repor
         peak_memory=keeper.peak_memory,
         images_per_second=keeper.images_per_second,
         wall_time=keeper.wall_time(),
+        class_names=list(data.names),
         failure=failure,
         versions=versions(),
         git_commit=git_commit(),
@@ -270,7 +278,7 @@ def _train(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, repor
 
 
 def prepare(module: Any, settings: Settings) -> None:
-    """What makes steps faster or smaller, and changes numbers in their last bits only."""
+    """What makes steps faster or smaller, and changes a step's numbers in their last bits only."""
     if settings.recompute:
         module.backbone.weights_module.set_grad_checkpointing(True)
     if settings.channels_last:
@@ -304,6 +312,9 @@ def _evaluate(
             averaged.load_average(module)
         trainer.test(module, datamodule=data, verbose=False)
         found[kind], weights[KEYS[kind]] = module.results(), weights_of(module)
+        if data.held_out is not None:
+            trainer.test(module, dataloaders=data.val_dataloader(), verbose=False)
+            found[kind] |= evaluations.of_held_out(module.results())
     if trainer.is_global_zero:
         save_weights(weights, folder)
     named = {f"{name}_{kind}": value for kind, results in found.items() for name, value in results.items()}

@@ -18,13 +18,16 @@ from tests import served
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        served.share_one_server()
 
 
 def pytest_sessionfinish() -> None:
     served.stop_server()
+    gc.unfreeze()  # triton's binding would take what is still frozen for leaked, and say so at length
 
 
 def pytest_collection_finish() -> None:

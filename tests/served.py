@@ -2,7 +2,8 @@
 forks one for each. What runs is the script as a shell would run it, with its own arguments, environment, output and
 status; only imports are not made anew, so tests of imports and of import-time environment take a fresh interpreter.
 
-A sweep that is run so takes the runs' processes from the same server, as its own would have cost the imports once more.
+A sweep that is run so takes the runs' processes from the same server, as its own would have cost the imports once more;
+and where pytest-xdist has workers, they share the one that their parent has begun.
 """
 
 import multiprocessing
@@ -20,11 +21,31 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELOAD = ["scaling.train", "experiments.sweep", "experiments.run", "tests.served", "tests.preloaded"]
 
 
+SHARED = "PATCH_TESTS_SERVER"  # where the workers' common server listens, and the key that Python 3.14 asks for
+
+
 def context() -> Any:
-    """Start processes from the server; there is one for each process of pytest's."""
+    """Start processes from the server."""
     served = multiprocessing.get_context("forkserver")
-    served.set_forkserver_preload(PRELOAD)
+    if SHARED in os.environ:
+        address, key = os.environ[SHARED].split()
+        server = forkserver._forkserver
+        server._forkserver_address, server._forkserver_authkey = address, bytes.fromhex(key.strip("-")) or None
+        server.ensure_running = lambda: None
+        if server._forkserver_alive_fd is None:
+            server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)  # a child is sent one; the parent's counts
+    else:
+        served.set_forkserver_preload(PRELOAD)
     return served
+
+
+def share_one_server() -> None:
+    """In the parent of pytest-xdist's workers, before it has any: they find it by its address in the environment."""
+    context()
+    server = forkserver._forkserver
+    server.ensure_running()
+    key = getattr(server, "_forkserver_authkey", None) or b""
+    os.environ[SHARED] = f"{server._forkserver_address} -{key.hex()}"
 
 
 def stop_server() -> None:

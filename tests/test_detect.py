@@ -264,8 +264,8 @@ def test_results_are_losses_and_average_precisions_by_name_and_the_next_evaluati
     there = {shapes.CLASSES[k] for labels in batch.labels for k in labels.tolist()}
     assert {name.removeprefix("box_ap_") for name in results} & set(shapes.CLASSES) == there
     for kind in ("box", "mask"):
-        assert {f"{kind}_ap", f"{kind}_ap50", f"{kind}_ap75", f"{kind}_ap_small"} <= results.keys()
-        assert f"{kind}_ap_large" not in results  # there are none in 64 px
+        assert {f"{kind}_ap", f"{kind}_ap50", f"{kind}_ap75", f"{kind}_aps"} <= results.keys()
+        assert f"{kind}_apl" not in results  # there are none in 64 px
     with torch.no_grad():
         task.test_step(batch, 0)
     again = task.results()

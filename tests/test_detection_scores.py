@@ -111,7 +111,7 @@ def test_average_precisions_are_those_of_pycocotools_on_cocos_own_files(seed, ca
     values = counted(sets)
     for kind, theirs in (("box", "bbox"), ("mask", "segm")):
         of_class, stats = by_pycocotools(sets, theirs)
-        wanted = dict(zip(["", "50", "75", "_small", "_medium", "_large"], stats[:6], strict=True))
+        wanted = dict(zip(["", "50", "75", "s", "m", "l"], stats[:6], strict=True))
         wanted |= {f"_{name}": ap for name, ap in zip("abcd", of_class, strict=True)}
         got = {name.removeprefix(f"{kind}_ap"): value for name, value in values.items() if name.startswith(kind)}
         assert got == pytest.approx({name: 100 * ap for name, ap in wanted.items() if ap >= 0}, abs=1e-4)

@@ -227,8 +227,8 @@ def test_groups_of_two_patch_sizes_alone_are_one_line_and_status_2(tmp_path, cap
     assert main(["--results", str(results)]) == 2
     printed = capsys.readouterr()
     assert printed.err == (
-        "fit_laws: no law can be fitted: deit_nano has 2 patch sizes; a law needs 3: `make sweep PATCH=16,8,4,2,1` "
-        "adds them\n"
+        "fit_laws: no law can be fitted: deit_nano has 2 patch sizes; a law needs 3: its sweep's command with "
+        "--patch 16,4,2 trains what misses\n"
     )
     assert printed.out == ""
     assert not (results / "analysis").exists()

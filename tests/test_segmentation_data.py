@@ -88,10 +88,10 @@ def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less
 @pytest.mark.parametrize(
     ("unlabelled", "classes", "value", "known"),
     [
-        (0, 4, 5, "4 classes are 1 to 4, 0 is no class"),
-        (11, 11, 12, "11 classes are 0 to 10, 11 is no class"),
+        (0, 4, 5, "4 classes are 1 to 4, 0 and 255 are no class"),
+        (11, 11, 12, "11 classes are 0 to 10, 11 and 255 are no class"),
         (255, 4, 4, "4 classes are 0 to 3, 255 is no class"),
-        (1, 4, 5, "4 classes are 0 and 2 to 4, 1 is no class"),
+        (1, 4, 5, "4 classes are 0 and 2 to 4, 1 and 255 are no class"),
         (255, 2, 256, "2 classes are 0 to 1"),  # 256 is no 0
         (0, 2, -1, "2 classes are 1 to 2"),
         (0, 2, 65535, "2 classes are 1 to 2"),
@@ -217,11 +217,14 @@ def test_a_wrong_value_and_a_wrong_size_stop_a_run_before_it_begins(root, recipe
         prepared(replace(recipe, bad_images="skip"))
 
 
-def test_an_image_that_its_exif_turns_says_so(root, recipe):
+def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_the_image(root, recipe):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (24, 32)).save(root / "images" / "training" / "a.png", exif=exif)
-    with pytest.raises(BadInput, match=r"24x32 px, its label \S* 32x24 px; its EXIF says .* save it upright"):
+    Image.new("RGB", (32, 24)).save(root / "images" / "training" / "a.png", exif=exif)
+    match = (
+        r"has 24x32 px, its label \S* 32x24 px \(stored as 32x24 px with an EXIF orientation.* remove the orientation"
+    )
+    with pytest.raises(BadInput, match=match):
         prepared(recipe)
 
 

@@ -88,6 +88,6 @@ def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         turns = InTurn(recipe, data)
         keeper = Keeper(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
-        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data)
+        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data, Path(folder))
         trainer.fit(Classify(recipe, data.total_steps), datamodule=data)
     return turns.bare, turns.harness

@@ -4,7 +4,6 @@ Source of the format: cocodataset.org/#format-data. A mask is a list of polygons
 numbers or pycocotools' text. h w sides of an image [px].
 """
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from scaling.data.object_table import InImage, coco_masks, run_ends
 from scaling.recipe import BadInput
 
 ROUNDING = 1  # a box that leaves its image by less is as good as inside: COCO's own are rounded to 0.01 [px]
+LARGEST = 2**53  # integers up to this are exact in the floats that other JSON readers use
 FURTHEST = 2**20  # coordinate of a polygon; far beyond that pycocotools runs out of memory [px]
 NOTES = ("boxes_clipped", "boxes_dropped", "masks_from_boxes")
 
@@ -38,42 +38,75 @@ def annotations(
     """The annotations that file lists, by image id, and how many there are of what in NOTES. sizes: height and width by
     image id; labels: by category id. Raises BadInput for what is no annotation."""
     for key, known in (("image_id", sizes), ("category_id", labels)):
-        lost = [a.get(key) for a in listed if not isinstance(a.get(key), int) or a[key] not in known]
+        for number, a in enumerate(listed):
+            if key in a and type(a[key]) is not int:
+                whole(a, key, _where(a, number, file))
+        lost = [a.get(key) for a in listed if a.get(key) not in known]
         if lost:
             raise BadInput(
                 f"{file} does not list the {key} of {len(lost)} of its {len(listed)} annotations, the first {lost[0]!r}"
             )
+    once([a["id"] for a in listed if a.get("id") is not None], "annotation", file)
     found: dict[int, list[Annotation]] = {image_id: [] for image_id in sizes}
-    notes = dict.fromkeys(NOTES, 0.0)
+    notes, furthest = dict.fromkeys(NOTES, 0.0), 0.0
     for number, a in enumerate(listed):
-        number = a.get("id", f"number {number}")
-        where = f"{file}: annotation {number}"
-        size = sizes[a["image_id"]]
+        where, size = _where(a, number, file), sizes[a["image_id"]]
+        crowd = _crowd(a.get("iscrowd"), where)
         region = _region(a.get("segmentation"), size, where)
         box, clipped = _box(a.get("bbox"), size, where)
         if box is None:
             notes["boxes_dropped"] += 1
             continue
+        furthest = max(furthest, box[2], box[3])
         notes["boxes_clipped"] += clipped
         notes["masks_from_boxes"] += region is None
-        area = a["area"] if _finite([a.get("area")]) else None
-        found[a["image_id"]].append(
-            Annotation(number, box, labels[a["category_id"]], bool(a.get("iscrowd")), area, region)
-        )
+        area = a["area"] if _finite([a.get("area")]) and a["area"] >= 0 else None
+        found[a["image_id"]].append(Annotation(_number(a, number), box, labels[a["category_id"]], crowd, area, region))
+    if 0 < furthest <= 1:
+        raise BadInput(f"{file}: all boxes lie within the first pixel: bbox must be in pixels, not normalised to 0..1")
     return found, notes
 
 
+def once(ids: list[Any], what: str, file: Path) -> None:
+    """Raise BadInput for duplicate ids: COCO's tools keep only one of the entries."""
+    seen: set[Any] = set()
+    for number in ids:
+        if isinstance(number, list | dict):
+            raise BadInput(f"{file}: {what} has the id {number!r}: an integer is expected")
+        if number in seen:
+            raise BadInput(f"{file} lists {what} {number} twice: ids must be unique")
+        seen.add(number)
+
+
+def _number(a: dict[str, Any], number: int) -> Any:
+    """The annotation's id, or its position in the file."""
+    return f"number {number}" if a.get("id") is None else a["id"]
+
+
+def _where(a: dict[str, Any], number: int, file: Path) -> str:
+    return f"{file}: annotation {_number(a, number)}"
+
+
+def _crowd(value: Any, where: str) -> bool:
+    """iscrowd as a bool; missing or null: False. Text is rejected: "0" is true in Python."""
+    if value is None or (isinstance(value, int) and value in (0, 1)):  # bool is int
+        return bool(value)
+    raise BadInput(f"{where} has the iscrowd {value!r}: 0, 1, false or true is expected")
+
+
 def whole(entry: dict[str, Any], key: str, where: str, least: int | None = None) -> int:
-    """entry[key]. Raises BadInput unless it is a whole number, `least` or more."""
+    """entry[key]. Raises BadInput unless it is an integer, `least` or more."""
     value = entry.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
-        what = "a whole number" if least is None else f"a whole number from {least} up"
+    low = -LARGEST if least is None else least
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= LARGEST:
+        what = "an integer" if least is None else f"an integer from {least}"
         raise BadInput(f"{where} has the {key} {value!r}: {what} is expected")
     return value
 
 
 def _finite(values: list[Any]) -> bool:
-    return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return numbers and all(-LARGEST <= v <= LARGEST for v in values)
 
 
 def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[tuple[float, float, float, float] | None, bool]:
@@ -96,7 +129,9 @@ def _region(region: Any, size: tuple[int, int], where: str) -> Any:
         return region
     if region is None or region == []:
         return None
-    if not isinstance(region, list) or not all(isinstance(p, list) and len(p) % 2 == 0 for p in region):
+    if not isinstance(region, list) or not all(
+        isinstance(p, list) and len(p) % 2 == 0 and not any(isinstance(x, list | dict) for x in p) for p in region
+    ):
         raise BadInput(f"{where} has a segmentation that is neither polygons (x, y, x, y, …) nor run lengths")
     return [p for p in region if len(p) >= 6] or None  # pycocotools takes two points for a box
 

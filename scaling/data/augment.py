@@ -24,6 +24,7 @@ from scaling.sizes import SIZES
 
 PILS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 TORCHVISIONS = {"bicubic": v2.InterpolationMode.BICUBIC, "bilinear": v2.InterpolationMode.BILINEAR}
+STRIP = 64  # long side over short side beyond which only the middle is looked at
 JITTER = 0.3  # 3-Augment: brightness, contrast and saturation change by up to so much
 # What timm reads of a RandAugment; other words it passes over.
 RAND_AUGMENT = re.compile(r"rand(-(m|n|mmax|inc)\d+|-(mstd|p)\d*\.?\d+|-t(weights|3aw|3a))*")
@@ -77,6 +78,7 @@ def fit_image(image: Image.Image, side: int, crop: float, interpolation: str = "
     """The evaluation view: short side to side / crop px by the filter that the weights were trained with, then the
     centre side x side px. uint8 (3, H, W)."""
     target = round(side / crop)
+    image = _middle(image)
     if image.size != (target, target):
         scale = target / min(image.size)
         image = image.resize([max(target, round(s * scale)) for s in image.size], PILS[interpolation])
@@ -84,8 +86,19 @@ def fit_image(image: Image.Image, side: int, crop: float, interpolation: str = "
     return np.asarray(image.crop((left, top, left + side, top + side))).transpose(2, 0, 1)
 
 
+def _middle(image: Image.Image) -> Image.Image:
+    """The middle of a strip, all that a crop can see of it: scaled by its short side it would fill the memory."""
+    short, long = sorted(image.size)
+    if long <= STRIP * short:
+        return image
+    left, top = (max(0, length - STRIP * short) // 2 for length in image.size)
+    return image.crop((left, top, image.width - left, image.height - top))
+
+
 def view(image: Image.Image, recipe: Recipe, draw: Draw) -> np.ndarray:
     """A training view of one image by the recipe's augment, one of VIEWS, and its rand_augment. uint8 (3, H, W)."""
+    if recipe.augment == "three_augment_simple":
+        image = _middle(image)
     with seeded_by(draw, recipe.seed):
         return np.asarray(_view(recipe.augment, recipe.image, recipe.rand_augment, pixels_of(recipe))(image)).transpose(
             2, 0, 1

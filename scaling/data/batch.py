@@ -1,12 +1,17 @@
-"""What a loader hands to a task, and how pixels become numbers. B batch, C = 3 channels, H W pixels."""
+"""What a loader hands to a task, and how pixels become numbers. B batch, C = 3 channels, H W pixels.
+
+torch is imported where numbers are made: what looks at a data folder before a run answers without it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scaling.pixels import MEAN, STD
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNLABELLED = 255  # in a label: no class, neither learned nor counted; so classes are 0 to 254
 
@@ -59,6 +64,8 @@ class Draw(NamedTuple):
 def normalise(image_BCHW: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
     """uint8 pixels to float32 with about zero mean and unit variance, on the device where they are. mean, std: what the
     backbone that they go to takes them for, `backbone.mean` and `backbone.std`."""
+    import torch
+
     mean_1C11, std_1C11 = (
         torch.tensor(list(t), device=image_BCHW.device).mul_(255).view(1, -1, 1, 1) for t in (mean, std)
     )

@@ -2,8 +2,9 @@
 
 timm's own (ReaderImageFolder, ReaderImageInTar; timm 1.0) follow a link to a folder above it without end, and read a
 whole tar to list it. Here each real folder is visited once, and of a tar the headers alone are read.
+Departs: timm takes hidden files, three endings only, and images outside of class folders as a class without a name.
 Both classes: names, of the images, below the folder; labels; class_to_idx; reader[i], an open file and its label;
-lines, what there is to say; stamps(indices) as in file_index.py.
+lines, messages for the user; hints, messages that may explain unexpected classes; stamps(indices) as in file_index.py.
 """
 
 import io
@@ -11,6 +12,7 @@ import os
 import posixpath
 import re
 import tarfile
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -18,8 +20,8 @@ from typing import BinaryIO
 import numpy as np
 
 from scaling.data.file_index import stamp, stamps
+from scaling.data.listing import ENDINGS, LOOKED_FOR, LeftOut, files_below
 
-ENDINGS = (".png", ".jpg", ".jpeg")  # timm's
 DIGITS = re.compile(r"(\d+)")
 
 
@@ -30,14 +32,24 @@ def natural_key(text: str) -> list[str | int]:
     return parts
 
 
+class NoImages(ValueError):
+    """There are no images in class folders."""
+
+
 class _Classes:
-    def __init__(self, found: list[tuple[str, str]]) -> None:
-        """found: the name of an image and of its class, in order."""
+    def __init__(self, where: Path, found: list[tuple[str, str]]) -> None:
+        """found: (image, class) names in order; class "" for images outside of class folders, which are left out.
+        Raises NoImages if nothing remains."""
+        bare = sum(not label for _, label in found)
+        found = [(name, label) for name, label in found if label]
+        if not found:
+            raise NoImages(f"{bare} images outside of class folders" if bare else f"looked for {LOOKED_FOR}")
         classes = sorted({label for _, label in found}, key=natural_key)
         self.class_to_idx = {name: number for number, name in enumerate(classes)}
         self.names = [name for name, _ in found]
         self.labels = np.array([self.class_to_idx[label] for _, label in found], np.int64)
-        self.lines: list[str] = []
+        self.lines: list[str] = [f"{where}: {bare} images outside of class folders are left out"] if bare else []
+        self.hints: list[str] = _shared(where, {(name.rpartition("/")[0], label) for name, label in found})
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,15 +58,29 @@ class _Classes:
         return self.names[i]
 
 
+def _shared(where: Path, folders: set[tuple[str, str]]) -> list[str]:
+    """A line if folders with the same last name form one class: a/crane and b/crane, or cat/1 and dog/1."""
+    count = Counter(label for _, label in folders)
+    shared = sorted((label for label in count if count[label] > 1), key=natural_key)
+    first = sorted(folder for folder, label in folders if shared and label == shared[0])[:3]
+    return (
+        [f"{where}: {len(shared)} class(es) come from several folders, such as {' and '.join(first)}"] if shared else []
+    )
+
+
 class ClassFolder(_Classes):
-    """The images below a folder; the folder that one lies in is its class. Raises ValueError where there is none."""
+    """The images below a folder; the folder that one lies in is its class. Raises NoImages where there is none."""
 
     def __init__(self, folder: Path) -> None:
         files, lines = files_below(folder, ENDINGS)
-        super().__init__([(name, name.rpartition("/")[0].rpartition("/")[2]) for name in _in_order(tuple(files))])
-        self.folder, self.lines = str(folder), lines
-        if not files:
-            raise ValueError(f"looked for {', '.join(ENDINGS)}")
+        ordered = _in_order(tuple(files))
+        super().__init__(folder, [(name, name.rpartition("/")[0].rpartition("/")[2]) for name in ordered])
+        self.folder = str(folder)
+        self.lines += lines
+        with os.scandir(folder) as entries:
+            below = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
+        if empty := sorted(below - {name.partition("/")[0] for name in self.names}, key=natural_key):
+            self.hints.append(f"{folder}: no images in {', '.join(empty)}")
 
     def __getitem__(self, i: int) -> tuple[BinaryIO, int]:
         return open(f"{self.folder}/{self.names[i]}", "rb"), int(self.labels[i])
@@ -72,18 +98,17 @@ def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
 
 class ClassTar(_Classes):
     """The images in a tar, or in tars that it holds. Nothing is held open, so threads and processes can share it.
-    Raises ValueError where there is none, and what tarfile raises where it is damaged."""
+    Raises NoImages where there is none, and what tarfile raises where it is damaged."""
 
     def __init__(self, path: Path) -> None:
+        left_out = LeftOut()
         with tarfile.open(path, "r:") as tar:
-            found = sorted(_members(tar), key=lambda member: natural_key(member[0]))
-        super().__init__([(posixpath.normpath(name), label) for name, label, _, _ in found])
+            found = sorted(_members(tar, left_out), key=lambda member: natural_key(member[0]))
+        super().__init__(path, [(posixpath.normpath(name), label) for name, label, _, _ in found])
         self.path = str(path)
-        self._places = np.array([place for *_, first, size in found for place in (first, size)], np.int64).reshape(
-            -1, 2
-        )
-        if not found:
-            raise ValueError(f"looked for {', '.join(ENDINGS)}")
+        self.lines += left_out.lines(path)
+        places = [(first, size) for _, label, first, size in found if label]
+        self._places = np.array(places, np.int64).reshape(-1, 2)
 
     def __getitem__(self, i: int) -> tuple[BinaryIO, int]:
         offset, size = self._places[i].tolist()
@@ -97,49 +122,24 @@ class ClassTar(_Classes):
         return np.concatenate([tar_N2, self._places[indices]], axis=1)
 
 
-def _members(tar: tarfile.TarFile, path: str = "", first: int = 0) -> list[tuple[str, str, int, int]]:
+def _members(
+    tar: tarfile.TarFile, left_out: LeftOut, path: str = "", first: int = 0
+) -> list[tuple[str, str, int, int]]:
     """Name, class, and the first byte and the size [bytes] of the images in a tar, those of tars in it first.
 
-    path: of this tar in that which holds it, which is the class of images that have no folder."""
+    path: of this tar in that which holds it, which is the class of images that have no folder. left_out: counts the
+    rest."""
     inside, own = [], []
     for member in tar:
-        if not member.isfile():
-            continue
-        folder, name = os.path.split(member.path)
-        stem, ending = os.path.splitext(name)
-        if ending.lower() == ".tar":
+        folder, name = os.path.split(posixpath.normpath(member.path))
+        if member.isfile() and name.lower().endswith(".tar"):
             with tarfile.open(fileobj=tar.extractfile(member), mode="r:") as child:
-                inside += _members(child, os.path.join(path, stem), first + member.offset_data)
-        elif ending.lower() in ENDINGS:
+                below = os.path.join(path, os.path.splitext(name)[0])
+                inside += _members(child, left_out, below, first + member.offset_data)
+        elif not member.isdir() and left_out.takes(os.path.join(folder, name)):
+            if not member.isfile():
+                left_out.endings["links"] += 1
+                continue
             label = os.path.join(path, folder).strip("/").rpartition("/")[2]
             own.append((member.name, label, first + member.offset_data, member.size))
     return inside + own
-
-
-def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Names below a folder of the files with one of the endings, and a line for every link that was not followed, as it
-    leads to a folder that was visited, or that the folder lies in. Links come after what is there itself."""
-    found: list[str] = []
-    lines: list[str] = []
-    real = Path(os.path.realpath(folder))
-    visited = {(s.st_dev, s.st_ino) for s in map(os.stat, real.parents)}
-    folders = [""]
-    links: list[str] = []
-    while folders or links:
-        if not folders:
-            links.sort(reverse=True)
-        below = folders.pop() if folders else links.pop()
-        where = f"{folder}/{below}"
-        inode = os.stat(where)
-        if (inode.st_dev, inode.st_ino) in visited:
-            lines.append(f"link {where.rstrip('/')} is not followed: {os.path.realpath(where)} is visited without it")
-            continue
-        visited.add((inode.st_dev, inode.st_ino))
-        with os.scandir(where) as entries:
-            for entry in entries:
-                name = f"{below}{entry.name}"
-                if entry.is_dir():
-                    (links if entry.is_symlink() else folders).append(f"{name}/")
-                elif name.lower().endswith(endings) and posixpath.splitext(entry.name)[1]:
-                    found.append(name)
-    return found, lines

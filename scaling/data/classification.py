@@ -16,8 +16,10 @@ from torch.utils.data import Dataset
 from scaling.data import shapes
 from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
 from scaling.data.batch import Batch, Draw
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import Files, in_threads, used, without_bad
+from scaling.data.files import Files, read_all, used, without_bad
+from scaling.data.held_out import parted
 from scaling.data.sets import TEST, Sets
 from scaling.pixels import pixels_of
 from scaling.recipe import VIEWS, BadInput, Recipe
@@ -127,20 +129,29 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     if r.rand_augment:
         check_rand_augment(r.rand_augment)
     if r.data == "shapes":
-        drawn_set = _shapes(r, "train", r.train_images or SHAPES_TRAIN, r.augment)
-        return Sets(drawn_set, _shapes(r, "test", r.test_images or SHAPES_TEST, TEST), shapes.CLASSES)
+        kept, out, tested = shapes_of(r, len(shapes.CLASSES), channels=3)
+        held: InMemory | OnDisk | None = _shapes(r, "train", out, TEST) if r.val_split else None
+        return Sets(
+            _shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST), shapes.CLASSES, held_out=held
+        )
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
-    train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
+    kept, out = parted(train.file_names, of_train, r.val_split)
+    train_set, test_set = (
+        _read(train, r, of_train[kept], r.augment, ours.take(kept)),
+        _read(test, r, of_test, TEST, theirs),
+    )
+    held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
     content = fingerprint(((train, ours), (test, theirs)))
-    return Sets(train_set, test_set, tuple(train.names), content, (*train.lines, *test.lines))
+    lines = (*train.lines, *test.lines, *note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
+    return Sets(train_set, test_set, tuple(train.names), content, lines, held)
 
 
-def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> InMemory:
-    check_shapes(recipe, split, n, len(shapes.CLASSES), channels=3)
+def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> InMemory:
+    n = len(numbers)
     image_NCHW = np.empty((n, 3, recipe.image, recipe.image), np.uint8)
     label_N = np.empty(n, np.int64)
-    for part, batch in drawn(recipe, split, n):
+    for part, batch in drawn(recipe, split, numbers):
         image_NCHW[part] = batch.image_BHWC.transpose(0, 3, 1, 2)
         label_N[part] = batch.label_B
     return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), recipe, augment)
@@ -150,7 +161,7 @@ def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int
     """Raise BadInput unless the embedded set has n such images, of so many classes, and they fit in memory with so many
     channels [bytes/pixel]."""
     if recipe.classes != classes:
-        raise BadInput(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes")
+        raise BadInput(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes {classes}")
     if recipe.data_version != shapes.VERSION:
         raise BadInput(f"data_version {recipe.data_version} of shapes is asked for, this code makes {shapes.VERSION}")
     if n * channels * recipe.image**2 > MEMORY_LIMIT:
@@ -158,11 +169,25 @@ def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int
         raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
 
 
-def drawn(recipe: Recipe, split: str, n: int, instances: bool = False) -> Iterator[tuple[slice, shapes.Shapes]]:
-    """The first n images of the embedded set, some at a time, and which of them these are. instances: with objects."""
+def shapes_of(recipe: Recipe, classes: int, channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The numbers of the images of the embedded set that a recipe trains on, holds out and is tested on. classes,
+    channels: as for check_shapes. Raises BadInput as that does."""
+    train, test = recipe.train_images or SHAPES_TRAIN, recipe.test_images or SHAPES_TEST
+    for split, n in (("train", train), ("test", test)):
+        check_shapes(recipe, split, n, classes, channels)
+    kept, out = parted([str(number) for number in range(train)], np.arange(train), recipe.val_split)
+    return kept, out, np.arange(test)
+
+
+def drawn(
+    recipe: Recipe, split: str, numbers: np.ndarray, instances: bool = False
+) -> Iterator[tuple[slice, shapes.Shapes]]:
+    """Images of the embedded set by their numbers, some at a time, and which of them these are. instances: with
+    objects."""
+    n = len(numbers)
     for start in range(0, n, 256):
         part = slice(start, min(n, start + 256))
-        yield part, shapes.render(0, np.arange(part.start, part.stop), recipe.image, recipe.objects, split, instances)
+        yield part, shapes.render(0, numbers[part], recipe.image, recipe.objects, split, instances)
 
 
 def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen: Seen) -> InMemory | OnDisk:
@@ -173,7 +198,7 @@ def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen:
             image, label = files.load(i)
             return fit_image(image, recipe.image, recipe.crop, pixels_of(recipe).interpolation), label
 
-        found = list(zip(indices.tolist(), in_threads(decode, indices), strict=True))
+        found = list(zip(indices.tolist(), read_all(decode, indices, seen), strict=True))
         good = without_bad(found, recipe.bad_images, files.split)
         image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
         label_N = torch.tensor([label for _, (_, label) in good])

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from scaling.data.annotations import Annotation, annotations, in_image, whole
+from scaling.data.annotations import Annotation, annotations, in_image, once, whole
+from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, orientation_hint, read_header
 from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, find_root
 from scaling.data.object_table import ObjectTable, tabled
 from scaling.data.order import subset
-from scaling.data.scene_files import opened, pixels, turned
+from scaling.data.scene_files import pixels
 from scaling.recipe import BadInput, Recipe
 
 
@@ -43,6 +43,7 @@ class ImageFiles:
     sizes: tuple[tuple[int, int], ...]
     folder: Path  # of the images
     about: bytes  # digest of the file: the objects and the sizes
+    width = 0
 
     @property
     def key(self) -> str:
@@ -60,29 +61,32 @@ class ImageFiles:
 
     def load(self, i: int) -> Tensor:
         """The i-th image (3, h, w), uint8. Raises OSError for what cannot be read, BadInput for another size."""
-        with opened(self.paths[i]) as image:
-            self._check_size(i, image)
-            return pixels(image)
+        with naming_errors(lambda: self.paths[i]):
+            data = self.paths[i].read_bytes()
+            image = decode_rgb(data)
+        self._check_size(i, (image.height, image.width), data)
+        return pixels(image)
 
     def examine(self, i: int) -> Facts:
-        """As load, but both ends are looked at and no pixel is decoded: cheaper."""
+        """As load, but most images are checked without decoding them: cheaper."""
         try:
             data = self.paths[i].read_bytes()
         except OSError as e:
             return Facts(b"", bad=f"{self.paths[i]}: {e}")
         try:
-            with opened(self.paths[i], data) as image:
-                self._check_size(i, image)
-                image.verify()
+            with naming_errors(lambda: self.paths[i]):
+                header = read_header(data)
         except OSError as e:
             return Facts(digest(data), bad=str(e))
-        return Facts(digest(data))
+        self._check_size(i, header.size, data)
+        return Facts(digest(data, *digest_parts(header.note)), note=header.note)
 
-    def _check_size(self, i: int, image: Image.Image) -> None:
-        height, width = self.sizes[i]
-        if image.size != (width, height):
-            sizes = f"{image.width}x{image.height} px, {self.file} says {width}x{height} px"
-            raise BadInput(f"image {self.paths[i]} has {sizes}{turned(image)}")
+    def _check_size(self, i: int, size: tuple[int, int], data: bytes) -> None:
+        """Raise BadInput for another size, height and width, than is listed."""
+        if size != self.sizes[i]:
+            (h, w), (height, width) = size, self.sizes[i]
+            sizes = f"{w}x{h} px, {self.file} says {width}x{height} px"
+            raise BadInput(f"image {self.paths[i]} has {sizes}{orientation_hint(data)}")
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class CocoFile:
     notes: dict[str, float]
     folder: Path  # of the images
     about: bytes  # digest of the file
+    left_out: int = 0  # images without an object
 
     def __len__(self) -> int:
         return len(self.images)
@@ -105,11 +110,13 @@ class CocoFile:
         return replace(self, images=tuple(self.images[i] for i in indices))
 
     def with_objects(self) -> "CocoFile":
-        """The images that have an object to learn: crowds are none. Raises BadInput where no image has."""
+        """The images with at least one object that is not a crowd. Raises BadInput if there are none."""
         kept = [i for i, image in enumerate(self.images) if not all(a.crowd for a in image.annotations)]
         if not kept:
-            raise BadInput(f"{self.file} has no object in any of its {len(self)} images: there is nothing to learn")
-        return self.take(kept)
+            crowds = sum(len(image.annotations) for image in self.images)
+            beside = f" (all {crowds} annotations are crowds)" if crowds else ""
+            raise BadInput(f"{self.file} has no object in any of its {len(self)} images{beside}")
+        return replace(self.take(kept), left_out=len(self) - len(kept))
 
     def files(self) -> ImageFiles:
         """The images' files."""
@@ -125,22 +132,24 @@ def read_coco(root: Path, split: str) -> CocoFile:
     """A split's annotations below root. Raises BadInput for what is wrong with them, or where an image is missing."""
     file = _find(root, split)
     data, about = _parsed(file)
-    categories = sorted((whole(c, "id", f"{file}: category"), str(c.get("name", c["id"]))) for c in data["categories"])
-    _once([number for number, _ in categories], "category", file)
+    categories = sorted(
+        (whole(c, "id", f"{file}: category"), str(c.get("name") or c["id"])) for c in data["categories"]
+    )
+    once([number for number, _ in categories], "category", file)
     labels = {number: label for label, (number, _) in enumerate(categories)}
     listed = [_image(entry, number, file) for number, entry in enumerate(data["images"])]
     if not listed:
         raise BadInput(f"{file} lists no images")
-    _once([image_id for image_id, _, _ in listed], "image", file)
+    once([image_id for image_id, _, _ in listed], "image", file)
     found, notes = annotations(data["annotations"], file, {i: size for i, _, size in listed}, labels)
     folder = _folder(root, file, [name for _, name, _ in listed])
-    images = tuple(Listed(i, folder / name, size, found[i]) for i, name, size in listed)
+    images = tuple(Listed(i, Path(_in(folder, name)), size, found[i]) for i, name, size in listed)
     there = [any(pair) for pair in stamps([str(image.path) for image in images]).tolist()]
     if missing := [image for image, ok in zip(images, there, strict=True) if not ok]:
         first = missing[0]
         raise BadInput(
             f"{file} lists {len(images)} images, {len(missing)} of which are not there, the first {first.image_id}: "
-            f"{first.path} is expected"
+            f"{first.path} is expected{_looked_in(root, file) if len(missing) == len(images) else ''}"
         )
     return CocoFile(split, file, images, tuple(categories), notes, folder, about)
 
@@ -150,15 +159,19 @@ def used(recipe: Recipe) -> tuple[CocoFile, CocoFile]:
     root = find_root(recipe.data_root)
     train, test = read_coco(root, "train"), read_coco(root, "test")
     agree(train, test, recipe.classes)
+    learned = train.with_objects()
+    test.with_objects()
     if recipe.empty_images == "drop":
-        train = train.with_objects()
-    return train.take(subset(len(train), recipe.train_images)), test.take(subset(len(test), recipe.test_images))
+        train = learned
+    return train.take(subset(len(train), recipe.train_images, "train-images")), test.take(
+        subset(len(test), recipe.test_images, "test-images")
+    )
 
 
 def _image(entry: dict[str, Any], number: int, file: Path) -> tuple[int, str, tuple[int, int]]:
     """Id, file name and height and width of an image."""
     where = f"{file}: image {entry.get('id', f'number {number}')}"
-    if not isinstance(entry.get("file_name"), str):
+    if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
         raise BadInput(f"{where} has no file_name")
     size = whole(entry, "height", where, least=1), whole(entry, "width", where, least=1)
     return whole(entry, "id", where), entry["file_name"], size
@@ -175,7 +188,8 @@ def agree(train: CocoFile, test: CocoFile, classes: int) -> None:
         ]
         raise BadInput(f"{train.file} and {test.file} have different categories; {'; '.join(only)}")
     if len(train.categories) != classes:
-        raise BadInput(f"{train.file} has {len(train.categories)} categories, the recipe {classes}; set --classes")
+        there = len(train.categories)
+        raise BadInput(f"{train.file} has {there} categories, the recipe {classes}; set --classes {there}")
 
 
 def _find(root: Path, split: str) -> Path:
@@ -193,14 +207,30 @@ def _find(root: Path, split: str) -> Path:
     )
 
 
-def _folder(root: Path, file: Path, names: list[str]) -> Path:
-    """Where the images are: in the folder that is called as the file is, or at their names below root."""
+def _folders(root: Path, file: Path) -> tuple[Path, ...]:
+    """Possible image folders: named like the file, or the root that file names are relative to."""
     split = file.stem.removeprefix("instances_")
-    folders = (root / split, root / "images" / split, root, root / "images")
-    for folder in folders:
-        if any((folder / name).is_file() for name in names[:9]):
+    return (root / split, root / "images" / split, root, root / "images")
+
+
+def _folder(root: Path, file: Path, names: list[str]) -> Path:
+    """The image folder: the first of these that contains a listed file. Absolute paths do not tell."""
+    some = [name for name in names[:9] if not os.path.isabs(name)]
+    for folder in _folders(root, file):
+        if any(os.path.isfile(_in(folder, name)) for name in some):  # also of names that no file can have
             return folder
-    return next((folder for folder in folders if folder.is_dir()), root)
+    return next((folder for folder in _folders(root, file) if folder.is_dir()), root)
+
+
+def _in(folder: Path, name: str) -> str:
+    """An image's path. File names written on Windows have backslashes as separators."""
+    path = os.path.join(folder, name)
+    return os.path.join(folder, name.replace("\\", "/")) if "\\" in name and not os.path.isfile(path) else path
+
+
+def _looked_in(root: Path, file: Path) -> str:
+    split, *others = (str(folder) for folder in _folders(root, file))
+    return f"; put the images into {split} (also looked in {', '.join(others)})"
 
 
 def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
@@ -215,9 +245,3 @@ def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
             raise BadInput(f"{file} has no list of {key}: COCO's lists images, annotations and categories are expected")
     return data, digest(text)
-
-
-def _once(ids: list[int], what: str, file: Path) -> None:
-    if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise BadInput(f"{file} lists {what} {twice} twice")

@@ -18,8 +18,11 @@ from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Objects
 from scaling.data.coco_files import CocoFile, used
+from scaling.data.coco_remarks import remarks
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import in_threads, without_bad
+from scaling.data.files import read_all, without_bad
+from scaling.data.held_out import parted
 from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
 from scaling.data.object_views import View, frame_of, multiple, padded, together, view
 from scaling.data.sets import TEST, Sets
@@ -75,27 +78,34 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     r = recipe
     coco_masks()  # before the data is read
     if r.data == "shapes":
-        train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
-        return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), shapes.CLASSES)
+        kept, out, tested = classification.shapes_of(r, len(shapes.CLASSES), channels=4)
+        held = _shapes(r, "train", out, TEST) if r.val_split else None
+        train_set, test_set = _shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST)
+        return Sets(train_set, test_set, shapes.CLASSES, held_out=held)
     if "/" in r.data:
         raise BadInput(f"{r.data} has no boxes: take COCO's layout, --data folder --data-root DIR")
     train, test = used(r)
     (ours, ours_seen), (theirs, theirs_seen) = (
         (files := coco.files(), look(files, np.arange(len(coco)), results, say)) for coco in (train, test)
     )
-    train_set, test_set = _read(train, r, r.augment, ours_seen), _read(test, r, TEST, theirs_seen)
+    kept, out = parted(ours.file_names, np.arange(len(train)), r.val_split)
+    train_set = _read(train.take(kept.tolist()), r, r.augment, ours_seen.take(kept))
+    test_set = _read(test, r, TEST, theirs_seen)
+    held = _read(train.take(out.tolist()), r, TEST, ours_seen.take(out)) if r.val_split else None
     names = tuple(name for _, name in train.categories)
-    return Sets(train_set, test_set, names, fingerprint(((ours, ours_seen), (theirs, theirs_seen))))
+    content = fingerprint(((ours, ours_seen), (theirs, theirs_seen)))
+    notes = (*note_lines(ours_seen.note_N, ours.split), *note_lines(theirs_seen.note_N, theirs.split))
+    return Sets(train_set, test_set, names, content, (*remarks(train), *remarks(test), *notes), held)
 
 
-def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> ObjectSet:
-    classification.check_shapes(recipe, split, n, len(shapes.CLASSES), channels=4)
+def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> ObjectSet:
+    n = len(numbers)
     image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
 
     def render() -> Iterator[InImage]:
-        for part, batch in classification.drawn(recipe, split, n, instances=True):
+        for part, batch in classification.drawn(recipe, split, numbers, instances=True):
             image_NHWC[part] = batch.image_BHWC
-            for i, *objects in zip(range(n)[part], *batch[3:], strict=True):
+            for i, *objects in zip(numbers[part].tolist(), *batch[3:], strict=True):
                 yield _in_shapes(i, recipe.image, *objects)
 
     objects = tabled(render())
@@ -115,7 +125,7 @@ def _read(coco: CocoFile, recipe: Recipe, augment: str, seen: Seen) -> ObjectSet
     """Decode all images where they fit in memory; else go by what is known of every file, and read as we go."""
     files = coco.files()
     fits = sum(3 * height * width for height, width in files.sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    found: list[Any] = list(in_threads(files.load, np.arange(len(coco)))) if fits else seen.errors()
+    found: list[Any] = read_all(files.load, np.arange(len(coco)), seen) if fits else seen.errors()
     good = without_bad(list(enumerate(found)), recipe.bad_images, coco.split)
     kept, images = coco.take(i for i, _ in good), [image for _, image in good]
     sizes = [frame_of(size, recipe, TEST, Draw(0, 0)).size for size in kept.files().sizes] if augment == TEST else []

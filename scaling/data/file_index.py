@@ -2,8 +2,9 @@
 read before, or what has changed since.
 
 results/.index/SPLIT-HASH.npz has a row a file: its name below the data folder, its stamp (size and time of change, both
-of an image and its label), a digest of its content, its height and width, and what is wrong with it. A file is as it
-was where its stamp is. What is damaged, or of another version, is made anew. Nothing in it is ever executed.
+of an image and its label), a digest of its content, its height and width, what decoding does to it, which classes a
+label of it has, and what is wrong with it. A file is as it was where its stamp is. A damaged table, or one of another
+version, is made anew. Nothing in it is ever executed.
 
 Every byte is read once: to find truncated files, and for the fingerprint by which a run knows its data wherever they
 lie (scaling/identity.py). N files.
@@ -26,11 +27,12 @@ from filelock import FileLock
 from scaling.record import write_atomically
 
 FOLDER = ".index"  # in a results folder
-VERSION = 1  # of the tables there
+VERSION = 2  # of the tables there, and of what is found wrong with a file
 WIDTH = 16  # of a digest [bytes]
 PART, CUT = 1024, 32  # files that are handed to threads at a time, and to one of them
 SECONDS = 60.0  # after which what was read is written down
 MANY = 20_000  # files to be read that are worth a word
+TABLE = ("stamp_N4", "digest_ND", "size_N2", "note_N", "present_NB")  # of Seen
 Say = Callable[[str], None]
 
 
@@ -40,11 +42,13 @@ class Facts(NamedTuple):
     digest: bytes  # of the content; nothing where it cannot be read, which is not remembered
     size: tuple[int, int] = (0, 0)  # height and width [px]; 0 where they are not asked for
     bad: str = ""  # what is wrong with it, with its name
+    note: int = 0  # what decoding does to it: decoding.Note
+    present: bytes = b""  # the classes in its label, a bit each
 
 
 class Examined(Protocol):
     """Files that can be examined. key: by which their table is found; file_names: of all of them, below their folder;
-    about: what else their content is, for the fingerprint."""
+    about: what else their content is, for the fingerprint; width: of Facts.present [bytes]."""
 
     @property
     def key(self) -> str: ...
@@ -54,6 +58,8 @@ class Examined(Protocol):
     def file_names(self) -> Sequence[str]: ...
     @property
     def about(self) -> bytes: ...
+    @property
+    def width(self) -> int: ...
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
         """(n, 4) int64, another wherever a file is another; zeros for one that is not there."""
@@ -70,14 +76,28 @@ class Seen:
     stamp_N4: np.ndarray
     digest_ND: np.ndarray  # uint8
     size_N2: np.ndarray  # [px]
+    note_N: np.ndarray  # uint8
+    present_NB: np.ndarray  # uint8, the classes in a label, a bit each
     bad: dict[int, str]  # position -> what is wrong
+
+    def take(self, positions: np.ndarray) -> "Seen":
+        """Some of them, or all: positions ascend."""
+        if len(positions) == len(self.names):
+            return self
+        bad = {n: self.bad[old] for n, old in enumerate(positions.tolist()) if old in self.bad}
+        names = [self.names[n] for n in positions.tolist()]
+        return Seen(names=names, bad=bad, **{column: getattr(self, column)[positions] for column in TABLE})
 
     def errors(self) -> list[OSError | None]:
         """An OSError in the place of each file that cannot be used."""
         return [OSError(self.bad[n]) if n in self.bad else None for n in range(len(self.names))]
 
 
-NOTHING = Seen([], np.zeros((0, 4), np.int64), np.zeros((0, WIDTH), np.uint8), np.zeros((0, 2), np.int64), {})
+def _nothing(names: list[str], stamp_N4: np.ndarray, width: int) -> Seen:
+    """Rows for these files with nothing in them."""
+    n = len(names)
+    digest_ND, size_N2 = np.zeros((n, WIDTH), np.uint8), np.zeros((n, 2), np.int64)
+    return Seen(names, stamp_N4, digest_ND, size_N2, np.zeros(n, np.uint8), np.zeros((n, width), np.uint8), {})
 
 
 def digest(*parts: bytes) -> bytes:
@@ -113,12 +133,12 @@ def look(files: Examined, indices: np.ndarray, results: Path | None, say: Say | 
     is remembered."""
     names, stamp_N4 = [files.file_names[i] for i in indices.tolist()], files.stamps(indices)
     path = None if results is None else _path(files, results)
-    seen, fresh_N = _known(path, names, stamp_N4)
+    seen, fresh_N = _known(path, names, stamp_N4, files.width)
     if fresh_N.all():
         return seen
     with _alone(path):
         if path is not None:  # the process that we waited for may have done it
-            seen, fresh_N = _known(path, names, stamp_N4)
+            seen, fresh_N = _known(path, names, stamp_N4, files.width)
         todo = np.flatnonzero(~fresh_N)
         if say is not None and len(todo) >= MANY:
             say(f"reading {len(todo)} {files.split} files, once: what is found is remembered in {path or 'nothing'}")
@@ -139,7 +159,7 @@ def look(files: Examined, indices: np.ndarray, results: Path | None, say: Say | 
 def known(files: Examined, indices: np.ndarray, results: Path) -> Seen | None:
     """As look, of what was read before; None where a file is to be read."""
     names, stamp_N4 = [files.file_names[i] for i in indices.tolist()], files.stamps(indices)
-    seen, fresh_N = _known(_path(files, results), names, stamp_N4)
+    seen, fresh_N = _known(_path(files, results), names, stamp_N4, files.width)
     return seen if fresh_N.all() else None
 
 
@@ -185,12 +205,10 @@ def _in_threads(examine: Callable[[int], Facts], indices: list[int]) -> Iterator
                 yield from found
 
 
-def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray) -> tuple[Seen, np.ndarray]:
+def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray, width: int) -> tuple[Seen, np.ndarray]:
     """Rows for all names, and which of them are filled."""
     n = len(names)
-    seen = Seen(names, stamp_N4, np.zeros((n, WIDTH), np.uint8), np.zeros((n, 2), np.int64), {})
-    fresh_N = np.zeros(n, bool)
-    held = _load(path)
+    seen, fresh_N, held = _nothing(names, stamp_N4, width), np.zeros(n, bool), _load(path, width)
     if not held.names:
         return seen, fresh_N
     if held.names == names:
@@ -201,7 +219,9 @@ def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray) -> tuple[S
         at, rows = np.array(both, np.int64).reshape(-1, 2).T
     same = (held.stamp_N4[rows] == stamp_N4[at]).all(axis=1) & stamp_N4[at].any(axis=1)
     at, rows = at[same], rows[same]
-    seen.digest_ND[at], seen.size_N2[at], fresh_N[at] = held.digest_ND[rows], held.size_N2[rows], True
+    for column in TABLE[1:]:
+        getattr(seen, column)[at] = getattr(held, column)[rows]
+    fresh_N[at] = True
     if held.bad:
         seen.bad.update(
             {k: held.bad[row] for k, row in zip(at.tolist(), rows.tolist(), strict=True) if row in held.bad}
@@ -212,14 +232,16 @@ def _known(path: Path | None, names: list[str], stamp_N4: np.ndarray) -> tuple[S
 def _put(seen: Seen, n: int, facts: Facts) -> None:
     if facts.digest:
         seen.digest_ND[n] = np.frombuffer(facts.digest, np.uint8)
-    seen.size_N2[n] = facts.size
+    seen.size_N2[n], seen.note_N[n] = facts.size, facts.note
+    if facts.present:
+        seen.present_NB[n] = np.frombuffer(facts.present, np.uint8)
     if facts.bad:
         seen.bad[n] = facts.bad
 
 
 def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str]) -> None:
     """Write what is known of these files, and of others that are still there; where that cannot be, do without."""
-    held, ours = _load(path), set(seen.names)
+    held, ours = _load(path, seen.present_NB.shape[1]), set(seen.names)
     there = set(names) - ours if set(held.names) - ours else set()
     kept = [row for row, name in enumerate(held.names) if name in there]
     rows = np.flatnonzero(fresh_N).tolist()
@@ -228,10 +250,7 @@ def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str])
         "version": np.array(VERSION),
         "names": _packed([*(seen.names[n] for n in rows), *(held.names[row] for row in kept)]),
         "bad": _packed([f"{n} {text}" for n, text in enumerate(texts) if text]),
-        **{
-            name: np.concatenate([getattr(seen, name)[rows], getattr(held, name)[kept]])
-            for name in ("stamp_N4", "digest_ND", "size_N2")
-        },
+        **{name: np.concatenate([getattr(seen, name)[rows], getattr(held, name)[kept]]) for name in TABLE},
     }
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
@@ -239,22 +258,23 @@ def _remember(path: Path, seen: Seen, fresh_N: np.ndarray, names: Sequence[str])
         write_atomically(path, content.getvalue())
 
 
-def _load(path: Path | None) -> Seen:
+def _load(path: Path | None, width: int) -> Seen:
     """The table in a file; nothing where there is none, or none that can be read."""
+    nothing = _nothing([], np.zeros((0, 4), np.int64), width)
     if path is None or not path.is_file():
-        return NOTHING
+        return nothing
     try:
         with np.load(path, allow_pickle=False) as held:
             if int(held["version"]) != VERSION:
-                return NOTHING
+                return nothing
             bad = dict(text.split(" ", 1) for text in _unpacked(held["bad"]))
-            arrays = {name: held[name] for name in ("stamp_N4", "digest_ND", "size_N2")}
+            arrays = {name: held[name] for name in TABLE}
             seen = Seen(_unpacked(held["names"]), bad={int(n): text for n, text in bad.items()}, **arrays)
         n = len(seen.names)
-        shapes = (seen.stamp_N4.shape, seen.digest_ND.shape, seen.size_N2.shape)
-        return seen if shapes == ((n, 4), (n, WIDTH), (n, 2)) else NOTHING
+        shapes = tuple(arrays[name].shape for name in TABLE)
+        return seen if shapes == ((n, 4), (n, WIDTH), (n, 2), (n,), (n, width)) else nothing
     except Exception:  # a damaged file fails in as many ways as there are bytes
-        return NOTHING
+        return nothing
 
 
 def _packed(texts: list[str]) -> np.ndarray:

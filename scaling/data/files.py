@@ -3,9 +3,7 @@
 Nothing that is read is ever executed.
 """
 
-import contextlib
 import copy
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +12,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from scaling.data.class_folders import ClassFolder, ClassTar
-from scaling.data.file_index import Facts, digest
+from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
+from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, read_header
+from scaling.data.file_index import Facts, Seen, digest
+from scaling.data.held_out import parted
+from scaling.data.hub_sets import open_hub
 from scaling.data.order import subset
-from scaling.data.shards import open_shards
+from scaling.data.shard_list import open_shards
 from scaling.first_line import first_line
 from scaling.recipe import BadInput, Recipe
 
-Image.MAX_IMAGE_PIXELS = 2**28  # a decompression bomb is a bad image, not a dead machine
 SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
 T = TypeVar("T")
 
@@ -50,19 +50,24 @@ def find_root(data_root: str) -> Path:
 class Files:
     """The images of one split. split: "train" or "test"; kind: "" for folders and tars, else hfds/NAME or wds/NAME.
 
-    names: class names in the order of their labels, where the data has any; lines: what there is to say of them; len():
-    images. Reading is safe from threads and forked workers.
+    names: class names in the order of their labels, where the data has any; lines: messages for the user; hints: those
+    of them that may explain why the classes are not the expected ones; len(): images. Reading is safe from threads and
+    forked workers.
     """
 
-    about = b""
+    about, width = b"", 0
 
-    def __init__(self, data_root: str, split: str, kind: str = "") -> None:
+    def __init__(self, data_root: str, split: str, kind: str = "", like: "Files | None" = None) -> None:
+        """like: the training images, whose class numbering these follow."""
         self.split = split
-        self._fresh = _open(kind, data_root, split)
+        known: list[str] = like.names if like else []
+        self._fresh = _open(kind, data_root, split, tuple(known))
         names = getattr(self._fresh, "class_to_idx", {})
-        self.names = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+        self.names: list[str] = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
         self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
-        self.lines: list[str] = getattr(self._fresh, "lines", [])
+        self.hints: list[str] = getattr(self._fresh, "hints", [])
+        self.lines: list[str] = [*getattr(self._fresh, "lines", []), *self.hints]
+        self.column = getattr(self._fresh, "column", "")  # the label column of a Hugging Face data set
         self._shared = kind.startswith("hfds/")  # the others hold nothing open: no lock, no copy
         self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
         self.key = f"{kind} {data_root if self._shared else find_root(data_root)} {split}"
@@ -97,40 +102,29 @@ class Files:
         with self._lock:  # not for two threads at once, nor for a parent and its child
             if self._process != os.getpid():
                 self._reader, self._process = copy.deepcopy(self._fresh), os.getpid()
-            file, label = self._reader[i][:2]
+            file, label = self._reader[i]
             with file:
                 return file.read(), int(label)
 
     def load(self, i: int) -> tuple[Image.Image, int]:
-        """The i-th image, decoded to RGB, and its label. Raises OSError where it is no image or a truncated one."""
+        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError where it is no image or a
+        truncated one."""
         data, label = self.read(i)
-        with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-            check_end(data, image.format)
-            return image.convert("RGB"), label
+        with naming_errors(lambda: self.name(i)):
+            return decode_rgb(data), label
 
     def examine(self, i: int) -> Facts:
-        """Whether the i-th file has an image header and its end. Pixels are not decoded: cheap."""
+        """Whether the i-th file is a complete image. Most are checked without decoding them: cheap."""
         try:
             data, label = self.read(i)
         except OSError as e:
             return Facts(b"", bad=str(e))
-        content = digest(data, str(label).encode())
         try:
-            with self._said_of(i), Image.open(io.BytesIO(data)) as image:
-                check_end(data, image.format)
-                image.verify()
+            with naming_errors(lambda: self.name(i)):
+                note = read_header(data).note
         except OSError as e:
-            return Facts(content, bad=str(e))
-        return Facts(content)
-
-    @contextlib.contextmanager
-    def _said_of(self, i: int) -> Iterator[None]:
-        """What PIL raises on bad bytes becomes an OSError that names the file."""
-        try:
-            yield
-        except Exception as e:  # as many kinds of it as there are formats and bytes
-            reason = "not an image" if isinstance(e, UnidentifiedImageError) else str(e) or type(e).__name__
-            raise OSError(f"{self.name(i)}: {reason}") from e
+            return Facts(digest(data, str(label).encode()), bad=str(e))
+        return Facts(digest(data, str(label).encode(), *digest_parts(note)), note=note)
 
     def name(self, i: int) -> str:
         """The i-th file's name, as an error should call it."""
@@ -143,20 +137,21 @@ class Files:
 def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndarray]]:
     """The training and the test files of a recipe, and which of them it takes. Raises BadInput."""
     kind = recipe.data if "/" in recipe.data else ""
-    train, test = Files(recipe.data_root, "train", kind), Files(recipe.data_root, "test", kind)
+    train = Files(recipe.data_root, "train", kind)
+    test = Files(recipe.data_root, "test", kind, like=train)
     agree(train, test, recipe.classes)
-    return (train, subset(len(train), recipe.train_images)), (test, subset(len(test), recipe.test_images))
-
-
-def check_end(data: bytes, kind: str | None) -> None:
-    """Raise OSError unless a JPEG or PNG has its end marker: decoders fill what is missing with grey."""
-    end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind or "", b"")
-    if end not in data[-4096:]:
-        raise OSError(f"truncated {kind}")
+    of_train = subset(len(train), recipe.train_images, "train-images")
+    of_test = subset(len(test), recipe.test_images, "test-images")
+    labels = train.labels
+    if labels is not None and len(labels) == len(train):  # those that are trained on
+        labels = labels[of_train[parted(train.file_names, of_train, recipe.val_split)[0]]]
+    train.lines += unlearned(labels, train.names, recipe.classes)
+    return (train, of_train), (test, of_test)
 
 
 def agree(train: Files, test: Files, classes: int) -> None:
     """Raise BadInput unless both splits have the same classes, `classes` of them; numbers below that without names."""
+    hints = "".join(f" ({hint})" for hint in (*train.hints, *test.hints))
     if train.names != test.names:
         only = [
             f"only in {split}: {', '.join(sorted(rest)[:5])}"
@@ -168,15 +163,37 @@ def agree(train: Files, test: Files, classes: int) -> None:
         ]
         raise BadInput(
             f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
+            f"{hints}"
         )
+    if len(train.names) == 1:
+        raise BadInput(f"the data has a single class, {train.names[0]}: at least two are needed{hints}")
     if train.names and len(train.names) != classes:
-        raise BadInput(f"the data has {len(train.names)} classes, the recipe {classes}; set --classes")
+        n = len(train.names)
+        raise BadInput(f"the data has {n} classes, the recipe {classes}; set --classes {n}{hints}")
     for files in (train, test):
         if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
-            raise BadInput(
-                f"{files.split} has a label {strange.max()}, the recipe {classes} classes (0 to {classes - 1}); "
-                "set --classes"
+            column = f" in column {files.column}" if files.column else ""
+            from_one = files.labels.min() == 1 and files.labels.max() == classes
+            hint = (
+                f"labels start at 1: renumber them from 0, or set --classes {classes + 1}"
+                if from_one
+                else "set --classes"
             )
+            known = f"the recipe {classes} classes (0 to {classes - 1})"
+            raise BadInput(f"{files.split} has a label {strange.max()}{column}, {known}; {hint}")
+
+
+def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> list[str]:
+    """A line if classes have no training images. labels: of these, if known; names: of the classes, or empty. Raises
+    BadInput if only one class has any."""
+    if labels is None or not len(labels):
+        return []
+    there = np.unique(labels).tolist()
+    missing = [f"{k} ({names[k]})" if names else str(k) for k in range(classes) if k not in set(there)]
+    if len(there) == 1 < classes:
+        raise BadInput(f"all {len(labels)} training images have class {there[0]}: at least two classes are needed")
+    some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    return [f"{len(missing)} of {classes} classes have no training images: {some}"] if missing else []
 
 
 def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:
@@ -192,6 +209,17 @@ def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OS
         yield from pool.map(safe, indices, chunksize=1)
 
 
+def read_all(load: Callable[[int], T], indices: np.ndarray, seen: Seen) -> list[T | OSError]:
+    """load(i) for every index, as in_threads; an OSError for files that failed the examination, even if they decode."""
+
+    def one(n: int) -> T:
+        if n in seen.bad:
+            raise OSError(seen.bad[n])
+        return load(int(indices[n]))
+
+    return list(in_threads(one, np.arange(len(indices))))
+
+
 def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str) -> list[tuple[int, T]]:
     """What is left of (index, result or OSError) pairs. bad_images "stop": the first OSError is raised as BadInput."""
     good = [(i, r) for i, r in found if not isinstance(r, OSError)]
@@ -203,39 +231,32 @@ def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str
     return good
 
 
-def _open(kind: str, data_root: str, split: str) -> Any:
+def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:
     """A reader as timm's: reader[i] gives an open file and its label."""
     if kind.startswith("hfds/"):
-        return _hfds(kind, data_root, split)
+        return open_hub(kind, data_root, SPLITS[split], names)
     root = find_root(data_root)
     return open_shards(kind, root, SPLITS[split]) if kind else _folder_or_tar(root, split)
 
 
 def _folder_or_tar(root: Path, split: str) -> Any:
-    for name in SPLITS[split]:
-        folder, tar = root / name, root / f"{name}.tar"
+    """The first folder or tar of the split that has class folders. A hint names it if there are several."""
+    names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
+    there = [path for path in names if (path.is_file() if path.suffix else path.is_dir())]
+    passed: list[str] = []
+    for number, path in enumerate(there):
         try:
-            if folder.is_dir():
-                return ClassFolder(folder)
-            if tar.is_file():
-                return ClassTar(tar)
-        except Exception as e:  # an empty folder, a damaged tar: as many kinds of it as there are bytes
-            reason = first_line(e)
-            raise BadInput(f"{folder if folder.is_dir() else tar} gives no images in class folders ({reason})") from e
-    raise BadInput(f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected")
-
-
-def _hfds(kind: str, data_root: str, split: str) -> Any:
-    try:
-        from timm.data.readers.reader_hfds import ReaderHfds
-    except ImportError as e:
-        raise BadInput(f"{kind} needs the package datasets: pip install '.[hub]'") from e
-    name = kind.removeprefix("hfds/")
-    reasons = []
-    for candidate in SPLITS[split]:
-        with contextlib.redirect_stdout(io.StringIO()):
-            try:
-                return ReaderHfds(name, root=data_root or None, split=candidate, trust_remote_code=False)
-            except Exception as e:
-                reasons.append(f"{candidate}: {first_line(e, 120)}")
-    raise BadInput(f"{kind} has no {split} images ({'; '.join(reasons)})")
+            found = ClassTar(path) if path.suffix else ClassFolder(path)
+        except NoImages as e:
+            passed.append(f"{path} gives no images in class folders ({e})")
+            continue
+        except Exception as e:  # a damaged tar: as many kinds of it as there are bytes
+            raise BadInput(f"{path} gives no images in class folders ({first_line(e)})") from e
+        if len(there) > 1:
+            rest = [*passed, *(f"{other} is not used" for other in there[number + 1 :])]
+            found.hints.append(f"{path} is used for the {split} images; {'; '.join(rest)}")
+        return found
+    raise BadInput(
+        "; ".join(passed)
+        or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected"
+    )

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from scaling.costs_conditions import workers_for
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import Draw
+from scaling.data.class_names import distinct
 from scaling.data.file_index import Say
 from scaling.data.order import Stream, steps_per_epoch
 from scaling.data.sets import ImageSet, Sets, batches, deal
@@ -40,20 +41,27 @@ class Images(L.LightningDataModule):
         self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
         self.train_set: ImageSet
         self.test_set: ImageSet
-        self.names: tuple[str, ...] = ()  # of the classes, where the data has any
+        self.held_out: ImageSet | None = None  # training images that are evaluated on the way, and not trained on
+        self.names: tuple[str, ...] = ()  # of the classes, where the data has any; no two are alike
 
     def prepare(self, say: Say | None = None) -> None:
         """Open, check and where it fits decode the data; everything that can be wrong with it is found here. say: is
         told what takes long."""
         recipe = self.recipe
-        self.train_set, self.test_set, names, digest, self.lines = OPEN[recipe.task](recipe, self.results, say)
+        sets = OPEN[recipe.task](recipe, self.results, say)
+        self.train_set, self.test_set, names, digest, self.lines, self.held_out = sets
         if digest and recipe.data_digest not in ("", digest):
             raise BadInput(
                 f"the files in {recipe.data_root} are others ({digest}) than those that this run is named by "
                 f"({recipe.data_digest}): begin it anew by its recipe's name, or mend them"
             )
-        self.names = tuple(name.strip() for name in self.recipe.class_names.split(",") if name.strip()) or names
+        own = [name for name in self.recipe.class_names.split(",") if name.strip()]
+        self.names, renamed = distinct(own or names)
+        self.lines = (*self.lines, *renamed)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
+        if self.held_out is not None:
+            held, n = len(self.held_out), len(self.train_set) + len(self.held_out)
+            self.lines += (f"val_split {recipe.val_split:g}: {held} of {n} training images are held out",)
 
     @property
     def total_steps(self) -> int:
@@ -71,7 +79,8 @@ class Images(L.LightningDataModule):
         the notes of a set, where it has any."""
         counts = {
             f"{what}_{split}": float(count)
-            for split, data in (("train", self.train_set), ("test", self.test_set))
+            for split, data in (("train", self.train_set), ("val", self.held_out), ("test", self.test_set))
+            if data is not None
             for what, count in {"skipped": data.skipped, **getattr(data, "notes", {})}.items()
         }
         return {name: count for name, count in counts.items() if count}
@@ -98,19 +107,24 @@ class Images(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         """This device's share of the test images, each of which one device has, in as many batches as the others."""
+        return self._dealt(self.test_set)
+
+    def val_dataloader(self) -> DataLoader:
+        """Of what is evaluated on the way in the same way: the images held out, or the test images."""
+        return self._dealt(self.test_set if self.held_out is None else self.held_out)
+
+    def _dealt(self, data: ImageSet) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
-        return self._tested(deal(len(self.test_set), batch, self.test_set.sizes, world)[rank])
-
-    val_dataloader = test_dataloader
+        return self._tested(data, deal(len(data), batch, data.sizes, world)[rank])
 
     def first_tested(self, count: int, batch: int) -> DataLoader:
         """The first `count` test images, or all, in order, at most `batch` at a time: what one device evaluates."""
-        return self._tested(batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
+        return self._tested(self.test_set, batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
 
-    def _tested(self, numbers: list[list[int]]) -> DataLoader:
-        return self._loader(self.test_set, batch_sampler=[[Draw(0, i) for i in batch] for batch in numbers])
+    def _tested(self, data: ImageSet, numbers: list[list[int]]) -> DataLoader:
+        return self._loader(data, batch_sampler=[[Draw(0, i) for i in batch] for batch in numbers])
 
     def _loader(self, data: ImageSet, **order: object) -> DataLoader:
         workers = 0 if data.in_memory else self.workers

@@ -17,10 +17,12 @@ def permutation(n: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(n)
 
 
-def subset(n: int, kept: int) -> np.ndarray:
-    """Which `kept` of n images a recipe uses, sorted; the same for every seed. kept 0: all."""
+def subset(n: int, kept: int, option: str = "") -> np.ndarray:
+    """Which `kept` of n images a recipe uses, sorted; the same for every seed. kept 0: all. option: that sets it, for
+    the error."""
     if kept > n:
-        raise BadInput(f"{kept} images asked for, {n} there; ask for at most {n}, or 0 for all")
+        most = f"--{option} {n} or fewer" if option else f"ask for at most {n}"
+        raise BadInput(f"{kept} images asked for, {n} there; {most}, or 0 for all")
     if kept in (0, n):
         return np.arange(n)
     return np.sort(permutation(n, seed=0, epoch=2**32)[:kept])
@@ -29,7 +31,7 @@ def subset(n: int, kept: int) -> np.ndarray:
 def steps_per_epoch(n: int, batch: int) -> int:
     """Full batches in n images; what is left over waits for another epoch's order."""
     if n < batch:
-        raise BadInput(f"batch {batch} is larger than the {n} training images; take a batch of at most {n}")
+        raise BadInput(f"batch {batch} is larger than the {n} training images; --batch {n} or smaller")
     return n // batch
 
 

@@ -17,15 +17,18 @@ from torch.utils.data import Dataset
 from scaling.data import classification, shapes
 from scaling.data.augment import dropping
 from scaling.data.batch import Draw, Scenes
+from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import find_root, in_threads, without_bad
+from scaling.data.files import find_root, read_all, without_bad
+from scaling.data.held_out import parted
+from scaling.data.label_classes import check_classes
+from scaling.data.name_list import names_beside
 from scaling.data.scene_files import SceneFiles, used
 from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
 from scaling.data.sets import TEST, Sets
 from scaling.recipe import SCENES, BadInput, Recipe
 
 NAMES = ("background", *shapes.CLASSES)  # of the embedded set
-NAME_FILES = ("classes.txt", "objectInfo150.txt")  # one name a line; ADE20K's table
 
 
 class SceneSet(Dataset):
@@ -71,23 +74,32 @@ def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = Non
     can be wrong with them."""
     r = recipe
     if r.data == "shapes":
-        train_set = _shapes(r, "train", r.train_images or classification.SHAPES_TRAIN, r.augment)
-        return Sets(train_set, _shapes(r, "test", r.test_images or classification.SHAPES_TEST, TEST), NAMES)
+        kept, out, tested = classification.shapes_of(r, len(NAMES), channels=4)
+        held = _shapes(r, "train", out, TEST) if r.val_split else None
+        return Sets(_shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST), NAMES, held_out=held)
     if "/" in r.data:
         raise BadInput(f"{r.data} has no class for each pixel: take a folder, --data folder --data-root DIR")
     root = find_root(r.data_root)
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
-    train_set, test_set = _read(train, r, of_train, r.augment, ours), _read(test, r, of_test, TEST, theirs)
-    return Sets(train_set, test_set, names, fingerprint(((train, ours), (test, theirs))), (*train.lines, *test.lines))
+    kept, out = parted(train.file_names, of_train, r.val_split)
+    classes = check_classes(ours.take(kept), theirs, r, names)
+    train_set, test_set = (
+        _read(train, r, of_train[kept], r.augment, ours.take(kept)),
+        _read(test, r, of_test, TEST, theirs),
+    )
+    held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
+    content = fingerprint(((train, ours), (test, theirs)))
+    notes = (*note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
+    return Sets(train_set, test_set, names, content, (*train.lines, *test.lines, *classes, *notes), held)
 
 
-def _shapes(recipe: Recipe, split: str, n: int, augment: str) -> SceneSet:
-    classification.check_shapes(recipe, split, n, len(NAMES), channels=4)
+def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> SceneSet:
+    n = len(numbers)
     image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
     label_NHW = np.empty((n, recipe.image, recipe.image), np.uint8)
-    for part, batch in classification.drawn(recipe, split, n):
+    for part, batch in classification.drawn(recipe, split, numbers):
         image_NHWC[part], label_NHW[part] = batch.image_BHWC, batch.mask_BHW
     image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
     return SceneSet(lambda i: (image_NCHW[i], label[i]), n, recipe, augment)
@@ -97,7 +109,7 @@ def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str, 
     """Decode all of it where it fits in memory; else go by what is known of every file, and read as we go."""
     sizes = [(height, width) for height, width in seen.size_N2.tolist()]
     fits = sum(4 * height * width for height, width in sizes) <= classification.MEMORY_LIMIT  # [bytes]
-    found: list[Any] = list(in_threads(files.load, indices)) if fits else seen.errors()
+    found: list[Any] = read_all(files.load, indices, seen) if fits else seen.errors()
     good = without_bad(list(enumerate(found)), recipe.bad_images, files.split)
     kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
     scenes = [scene for _, scene in good]
@@ -114,20 +126,8 @@ def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str, 
 
 def _names(root: Path, classes: int) -> tuple[str, ...]:
     """The classes' names where a file beside the images has them. Raises BadInput unless it names so many."""
-    path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
-    if path is None:
-        return ()
-    try:
-        lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as e:
-        raise BadInput(f"{path} is no list of names ({e})") from e
-    names = [line.strip() for line in lines]
-    if path.name != NAME_FILES[0]:
-        table = [[cell.strip() for cell in line.split("\t")] for line in lines]
-        if not table or "Name" not in table[0]:
-            raise BadInput(f"{path} has no column Name in its first line, with tabs between columns")
-        column = table[0].index("Name")
-        names = [row[column].split(",")[0] for row in table[1:] if column < len(row)]
-    if len(names) != classes:
-        raise BadInput(f"{path} names {len(names)} classes, the recipe has {classes}; set --classes or mend the list")
-    return tuple(names)
+    path, names = names_beside(root)
+    if path is not None and len(names) != classes:
+        there = f"set --classes {len(names)}, or mend the list"
+        raise BadInput(f"{path} names {len(names)} classes, the recipe has {classes}; {there}")
+    return names

@@ -30,6 +30,7 @@ class Sets(NamedTuple):
     names: tuple[str, ...] = ()  # of the classes, where the data has any
     digest: str = ""  # fingerprint of the files, where there are any (file_index.py)
     lines: tuple[str, ...] = ()  # what there is to say of them
+    held_out: ImageSet | None = None  # training images that are not trained on (held_out.py); None: val_split is 0
 
 
 def batches(n: int, largest: int, sizes: Sequence[Any]) -> list[list[int]]:

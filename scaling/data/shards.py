@@ -1,42 +1,52 @@
 """WebDataset shards as timm's readers are: an image by its number. A pass over the tars' headers finds where each lies.
 
 So what is shuffled is numbers and not a buffer: order, resuming, subsets and bad images are those of files. Of a sample
-only the image and the label are ever decoded, and not by webdataset, whose decoders would unpickle a .pyd.
+only the image and the label are ever decoded, and not by webdataset, whose decoders would unpickle a .pyd. Which shards
+there are, shard_list.py reads.
 """
 
 import io
 import json
-import logging
+import re
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scaling.data.file_index import stamp
+from scaling.data.listing import ENDINGS
 from scaling.first_line import first_line
 from scaling.recipe import BadInput
 
-IMAGES = ("jpg", "jpeg", "png", "webp")  # the first of them that a sample has is its image
+IMAGES = tuple(ending[1:] for ending in ENDINGS)  # the first of them that a sample has is its image
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.int64), ("label", np.int64)])
 NONE = -(2**62)  # no label, or no image
+SHOWN = 40  # characters of an invalid label that an error quotes
 
 
 class Shards:
     """The samples of some tars, in their order. field: of a sample's .json, that holds its label; empty: its .cls does.
 
-    len(): samples; labels: of those that have one; reader[i]: a file and its label, OSError where one of them is not
-    there. Raises BadInput where a tar is missing, damaged or cut off.
+    len(): samples; labels: of samples that have one; strange: invalid labels, as text, by sample; fields: whether any
+    sample has a .json; reader[i]: a file and its label, OSError if one of them is missing. Raises BadInput if a tar is
+    missing, damaged or truncated, or if image names contain dots.
     """
 
     def __init__(self, paths: list[Path], field: str = "") -> None:
-        self._paths = paths
+        self._paths, self.field = paths, field
         tables = [_index(number, path, field) for number, path in enumerate(paths)]
-        self._places = np.concatenate([places for places, _ in tables])
-        self._names = np.concatenate([names for _, names in tables])
+        first_S = np.cumsum([0, *(len(table.places) for table in tables)]).tolist()
+        self._places = np.concatenate([table.places for table in tables])
+        self._names = np.concatenate([table.names for table in tables])
+        self.strange = {
+            first + n: text for first, t in zip(first_S, tables, strict=False) for n, text in t.strange.items()
+        }
+        self.fields = any(table.fields for table in tables)
         self.labels = self._places["label"][self._places["label"] != NONE]
         shards = self._places["shard"].tolist()
         self.names = [f"{paths[s].name}/{n.decode(errors='replace')}" for s, n in zip(shards, self._names, strict=True)]
+        self.lines: list[str] = []
 
     def __len__(self) -> int:
         return len(self._places)
@@ -46,11 +56,22 @@ class Shards:
 
     def __getitem__(self, i: int) -> tuple[io.BytesIO, int]:
         shard, offset, size, label = self._places[i].tolist()
-        if NONE in (size, label):
-            raise OSError(f"{self.filename(i)}: its sample has no {'image' if size == NONE else 'label'}")
+        if size == NONE:
+            raise OSError(f"{self.filename(i)}: its sample has no image")
+        if label == NONE:
+            raise OSError(f"{self.filename(i)}: its sample has {self.instead(i)}")
         with open(self._paths[shard], "rb") as file:
             file.seek(offset)
             return io.BytesIO(file.read(size)), label
+
+    def instead(self, i: int) -> str:
+        """Why the i-th sample has no label, for error messages."""
+        place = f"the field {self.field} of its .json" if self.field else "its .cls"
+        return (
+            f"no label: {place} holds {self.strange[i]}, which is not a class index"
+            if i in self.strange
+            else "no label"
+        )
 
     def filename(self, i: int) -> str:
         """The shard's name and the image's in it."""
@@ -63,70 +84,93 @@ class Shards:
         return np.column_stack([shard_S2[places["shard"]], places["offset"], places["label"]])
 
 
-def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
-    """The first of the splits that _info.json in the data root has. kind: wds/NAME. Raises BadInput."""
-    try:
-        import webdataset  # noqa: F401
-        from timm.data.readers.reader_wds import ReaderWds
-    except ImportError as e:
-        raise BadInput(f"{kind} needs the package webdataset: pip install '.[hub]'") from e
-    logging.getLogger("timm.data.readers.reader_wds").setLevel(logging.ERROR)  # what it warns of is raised below
-    reasons = []
-    for split in splits:
-        try:
-            info = ReaderWds(str(root), split=split).split_info
-        except (RuntimeError, KeyError, TypeError) as e:
-            reasons.append(first_line(e, 100))
-            continue
-        if info.filenames and len(shards := Shards([root / name for name in info.filenames], info.alt_label)):
-            return shards
-        reasons.append(f"split {split} has no samples")
-    raise BadInput(f"{root} has no {splits[0]} shards ({'; '.join(reasons)}); _info.json must name them there")
+class _Table(NamedTuple):
+    """The samples of one tar."""
+
+    places: np.ndarray
+    names: np.ndarray
+    strange: dict[int, str]
+    fields: bool
 
 
-def _index(shard: int, path: Path, field: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where the samples of one tar lie, and their names."""
+class _Sample:
+    """Images by suffix, names of images with further dots, and the label file's content (none or one)."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, tarfile.TarInfo] = {}
+        self.dotted: list[str] = []
+        self.text: list[bytes] = []
+
+
+def _index(shard: int, path: Path, field: str) -> _Table:
+    """Locations and names of the samples of one tar, and their invalid labels."""
     try:
         with tarfile.open(path, "r:") as tar:
-            samples = _samples(tar, "json" if field else "cls")
+            samples, fields = _samples(tar, "json" if field else "cls")
             _check_end(tar)
     except Exception as e:  # a damaged file fails in as many ways as there are bytes
         reason = e.strerror if isinstance(e, OSError) else first_line(e, 100)
         raise BadInput(f"shard {path} cannot be read whole ({reason}); fetch it again, unpacked if it is a .gz") from e
-    places, names = [], []
-    for key, (images, text) in samples.items():
-        label = _label(text, field)
+    if dotted := [name for sample in samples.values() if not sample.images for name in sample.dotted]:
+        raise BadInput(
+            f"shard {path} has {len(dotted)} image(s) with a dot in the name, such as {dotted[0]}: the name "
+            "of a sample ends at its first dot; rename them"
+        )
+    places: list[tuple[int, int, int, int]] = []
+    names: list[bytes] = []
+    strange: dict[int, str] = {}
+    for key, sample in samples.items():
+        label, instead = _label(sample.text, field)
         if field and NONE < label < 0:  # as timm has it: not one of this set of labels, though of another
             continue
-        image = next((images[suffix] for suffix in IMAGES if suffix in images), None)
+        if instead:
+            strange[len(places)] = instead
+        image = next((sample.images[suffix] for suffix in IMAGES if suffix in sample.images), None)
         places.append((shard, image.offset_data, image.size, label) if image else (shard, 0, NONE, label))
         names.append((image.name if image else key).encode(errors="replace"))
-    return np.array(places, PLACE), np.array(names, np.bytes_)
+    return _Table(np.array(places, PLACE), np.array(names, np.bytes_), strange, fields)
 
 
-def _samples(tar: tarfile.TarFile, labelled: str) -> dict[str, tuple[dict[str, tarfile.TarInfo], list[bytes]]]:
-    """A sample's images by suffix, and the text of its label (none or one), by the name up to its first dot."""
-    samples: dict[str, tuple[dict[str, tarfile.TarInfo], list[bytes]]] = {}
+def _samples(tar: tarfile.TarFile, labelled: str) -> tuple[dict[str, _Sample], bool]:
+    """Samples by name (up to the first dot), and whether there is any .json."""
+    samples: dict[str, _Sample] = {}
+    fields = False
     for member in tar:
         folder, slash, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
         suffix = suffix.lower()
-        if not member.isreg() or not stem or suffix not in (*IMAGES, labelled):
+        last = suffix.rpartition(".")[2]
+        fields |= suffix == "json"
+        if not member.isreg() or not stem or (suffix != labelled and last not in IMAGES):
             continue
-        images, text = samples.setdefault(folder + slash + stem, ({}, []))
-        if suffix != labelled:
-            images[suffix] = member
+        sample = samples.setdefault(folder + slash + stem, _Sample())
+        if suffix in IMAGES:
+            sample.images[suffix] = member
+        elif suffix != labelled:
+            sample.dotted.append(member.name)
         elif (file := tar.extractfile(member)) is not None:
-            text[:] = [file.read()]
-    return samples
+            sample.text = [file.read()]
+    return samples, fields
 
 
-def _label(text: list[bytes], field: str) -> int:
-    try:
-        label = int(json.loads(text[0])[field] if field else text[0])
-        return label if abs(label) < 2**31 else NONE
-    except (IndexError, KeyError, ValueError, TypeError, OverflowError, RecursionError):
-        return NONE
+def _label(text: list[bytes], field: str) -> tuple[int, str]:
+    """The class index and "", or NONE and the invalid value as text, empty if there is none."""
+    if not text:
+        return NONE, ""
+    held: Any = text[0]
+    if field:
+        try:
+            held = json.loads(text[0])[field]
+        except (KeyError, IndexError):
+            return NONE, ""
+        except (ValueError, TypeError, RecursionError):
+            return NONE, "invalid JSON"
+        if held is None:
+            return NONE, ""
+        held = str(int(held) if isinstance(held, bool | float) and held == held // 1 else held).encode()
+    if re.fullmatch(rb"[+-]?\d{1,9}", held.strip()):
+        return int(held), ""
+    return NONE, repr(held[:SHOWN].decode(errors="replace")) if held.strip() else ""
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

@@ -1,12 +1,15 @@
-"""The fingerprint of the files that a recipe uses, whatever its task, from what starts have read before."""
+"""The files that a recipe uses, whatever its task: what their number says before they are read, and their fingerprint,
+from what starts have read before."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from scaling.data import coco_files, files, scene_files
+from scaling.data import files, scene_files
 from scaling.data.file_index import FOLDER, Examined, Say, fingerprint, known, look
+from scaling.data.held_out import parted
+from scaling.data.order import steps_per_epoch
 from scaling.recipe import BadInput, Recipe
 
 
@@ -18,7 +21,7 @@ def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | Non
     try:
         if not recipe.data.startswith("hfds/"):
             files.find_root(recipe.data_root)
-        used = list(_used(recipe))
+        used = _counted(recipe)
     except BadInput:
         return ""  # a run says so when it opens them, unless it is done already
     if not read:
@@ -27,8 +30,31 @@ def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | Non
     return fingerprint([(its, look(its, indices, results, say)) for its, indices in used])
 
 
+def check_counts(recipe: Recipe) -> None:
+    """Raise BadInput for what is wrong with the files that a recipe uses, as far as their names and numbers say it: no
+    image is read, and for a folder of class folders or of labels torch is not needed."""
+    _counted(recipe)
+
+
+def image_counts(recipe: Recipe) -> tuple[int, int]:
+    """How many images a recipe trains on in an epoch, and is tested on. Raises BadInput as check_counts."""
+    (train, of_train), (_, of_test) = _counted(recipe)
+    return len(parted(train.file_names, of_train, recipe.val_split)[0]), len(of_test)
+
+
+def _counted(recipe: Recipe) -> list[tuple[Examined, np.ndarray]]:
+    """The training and the test files, and which of them are used."""
+    used = list(_used(recipe))
+    train, of_train = used[0]
+    kept, _ = parted(train.file_names, of_train, recipe.val_split)
+    steps_per_epoch(len(kept), recipe.batch)
+    return used
+
+
 def _used(recipe: Recipe) -> Iterator[tuple[Examined, np.ndarray]]:
     if recipe.task == "detect":
+        from scaling.data import coco_files
+
         for coco in coco_files.used(recipe):
             yield coco.files(), np.arange(len(coco))
     else:

@@ -23,7 +23,9 @@ from scaling.recipe import BadInput
 
 COCO, FASTER = "pycocotools", "faster_coco_eval"
 KINDS = {"box": "bbox", "mask": "segm"}  # ours and COCO's names
-SUMMARIES = {"50": "map_50", "75": "map_75", "_small": "map_small", "_medium": "map_medium", "_large": "map_large"}
+# Ends of our names (detectron2's APs, APm and APl), none of which begins as that of a class does, with _; and
+# torchmetrics' names.
+SUMMARIES = {"50": "map_50", "75": "map_75", "s": "map_small", "m": "map_medium", "l": "map_large"}
 IOUS = np.linspace(0.5, 0.95, 10).tolist()  # torchmetrics' own are rounded to float32: an IoU of 0.6 is below its 0.6
 RECALLS = np.linspace(0, 1, 101).tolist()
 
@@ -63,9 +65,9 @@ class AveragePrecision:
         pickle.dump((int(truth["image_id"]), states), self.images)
 
     def compute(self) -> dict[str, float]:
-        """box_ap, box_ap50, box_ap75, box_ap_small, box_ap_medium, box_ap_large, mask_ap and so on, and box_ap_CLASS
-        and mask_ap_CLASS of classes that are there [%]. What has no object to be found has no precision, and no name
-        here. Every process is given the numbers of all images."""
+        """box_ap, box_ap50, box_ap75, box_aps, box_apm and box_apl of small, medium and large objects, mask_ap and so
+        on, and box_ap_CLASS and mask_ap_CLASS of classes that are there [%]. What has no object to be found has no
+        precision, and no name here. Every process is given the numbers of all images."""
         own = self._kept()
         if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
             return self._of(own)

@@ -1,0 +1,79 @@
+"""Recipes for images of your own, in a folder: all of them, as many classes as there are, a batch that suits their
+number, and epochs for a thousand steps or more. The folder is counted when a recipe is asked for by name; the numbers
+in the signatures stand for one that is not there.
+
+train/CLASS/ and test/CLASS/ to classify; images/ and annotations/, each with train/ and test/ inside, to segment;
+COCO's layout to detect. Any field may be said otherwise, as --image 224 --backbone deit_small --epochs 100.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from scaling.recipe import Recipe
+
+STEPS = 1000  # of a run, at the least
+OF_EPOCH = 16  # steps, at the least, as far as batches of FEWEST images allow
+FEWEST = 4  # images in a batch
+EPOCHS = 10  # at the least
+
+
+def deit_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Recipe:
+    """DeiT of width 48, 3 blocks, on images of 64 px.
+    Run: python experiments/run.py folder.deit_nano --patch 8 --data-root DIR."""
+    return Recipe(
+        data="folder",
+        backbone="deit_nano",
+        image=64,
+        patch=patch,
+        classes=classes,
+        **_length(train_images, most=64),
+        augment="pad_crop_flip",
+        lr=1e-3,
+        position="sincos",
+    )
+
+
+def adventurer_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Recipe:
+    """Adventurer of width 48, 3 blocks; all else as deit_nano.
+    Run: python experiments/run.py folder.adventurer_nano --patch 8 --data-root DIR."""
+    return replace(deit_nano(patch, classes, train_images), backbone="adventurer_nano")
+
+
+def seg_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Recipe:
+    """Segmentation by Adventurer of width 48 and a linear layer per token (--head upernet is the larger one), on crops
+    of 128 px; the classes are those that classes.txt names, or that the labels have.
+    Run: python experiments/run.py folder.seg_nano --patch 8 --data-root DIR."""
+    return replace(
+        adventurer_nano(patch, classes),
+        task="segment",
+        image=128,
+        **_length(train_images, most=16),
+        augment="scale_crop",
+        schedule="poly",
+        head_channels=48,
+    )
+
+
+def det_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Recipe:
+    """Detection by Adventurer of width 48 and Cascade Mask R-CNN, on whole images at a short side of 256 px.
+    Run: python experiments/run.py folder.det_nano --patch 8 --data-root DIR."""
+    return replace(
+        adventurer_nano(patch, classes),
+        task="detect",
+        head="cascade",
+        head_channels=32,
+        image=256,
+        short_side=256,
+        **_length(train_images, most=4),
+        augment="flip",
+    )
+
+
+def _length(train_images: int, most: int) -> dict[str, Any]:
+    """Batch, epochs and warm-up for so many images. most: the largest batch."""
+    batch = most
+    while batch > FEWEST and train_images // batch < OF_EPOCH:
+        batch //= 2
+    batch = max(1, min(batch, train_images))
+    epochs = max(EPOCHS, -(-STEPS // max(1, train_images // batch)))
+    return {"batch": batch, "epochs": epochs, "warmup_epochs": epochs / 10}

@@ -1,0 +1,47 @@
+"""Which classes occur in the label files of a segmentation data set, checked before a run (file_index.py has them).
+
+Binary masks of 0 and 255 have a single class, as 255 is the ignore index (mmsegmentation #1609).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scaling.data.batch import UNLABELLED
+from scaling.data.file_index import Seen
+from scaling.recipe import BadInput, Recipe
+
+SOME = 5  # classes listed at most
+
+
+def check_classes(train: Seen, test: Seen, recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
+    """A line if classes are missing from the training labels. Raises BadInput if those have no class or a single one,
+    or if the test labels have none. names: class names, or empty."""
+    learned, nothing = _in(train)
+    found, _ = _in(test)
+    ignored = f"{recipe.unlabelled} and 255 are" if recipe.unlabelled != UNLABELLED else f"{UNLABELLED} is"
+    for split, classes, seen in (("training", learned, train), ("test", found, test)):
+        if not classes and len(seen.bad) < len(seen.names):  # else reading them reports why
+            raise BadInput(f"all pixels of the {len(seen.names)} {split} labels are unlabelled ({ignored} ignored)")
+    missing = [k for k in range(recipe.classes) if k not in learned]
+    if not missing:
+        return ()
+    lost = ", ".join(f"{k}{f' ({names[k]})' if names else ''}" for k in missing[:SOME])
+    lost += ", …" if len(missing) > SOME else ""
+    if len(learned) == 1:
+        hint = f"; {ignored} ignored: write objects as their class index, such as {missing[0]}" if nothing else ""
+        raise BadInput(
+            f"class {learned.pop()} is the only class in the {len(train.names)} training labels, "
+            f"{'class' if len(missing) == 1 else 'classes'} {lost} missing{hint}"
+        )
+    tested = sum(k in found for k in missing)
+    also = f" ({tested} of them in test labels)" if tested else ""
+    hint = f"; {ignored} ignored" if nothing else ""
+    return (f"{len(missing)} of {recipe.classes} classes do not occur in training labels{also}: {lost}{hint}",)
+
+
+def _in(seen: Seen) -> tuple[set[int], bool]:
+    """The classes in readable labels, and whether any pixel is unlabelled."""
+    good = [n for n in range(len(seen.names)) if n not in seen.bad]
+    has = np.unpackbits(np.bitwise_or.reduce(seen.present_NB[good], axis=0, initial=0))
+    return set(np.flatnonzero(has[:UNLABELLED]).tolist()), bool(has[UNLABELLED])
