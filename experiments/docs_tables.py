@@ -20,7 +20,7 @@ CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["a
 RAW = (  # tables that are files of analysis/measured, cell by cell
     "sweep_shapes cifar10 step_memory table6_here tax against_released mixer mixer_by_length long_image cifar10_mixer "
     "cifar10_stages table5_shapes equal_flops_shapes switches camvid seg_shapes det_shapes det_step nuclei sines "
-    "instruction_sets"
+    "instruction_sets cut_of_a_batch"
 )
 
 
