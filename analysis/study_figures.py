@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
-from analysis.drawing import DASHES, Label, handle, label_ends, loss_axis, open_frame, patch_axis, styles
+from analysis.drawing import DASHES, Label, handle, label_ends, loss_axis, open_frame, patch_axis, round_ticks, styles
 from scaling.recipe import HEADS
 
 
@@ -31,7 +31,8 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
         axes.set_xscale("log", base=base or 10)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if not base else FuncFormatter(lambda x, _: f"{x:,.0f}"))
-        axes.xaxis.set_major_locator(FixedLocator(sorted(its["x"].unique())) if base else LogLocator(subs=(1, 2, 5)))
+        places = sorted(its["x"].unique())
+        axes.xaxis.set_major_locator(FixedLocator(places if base else round_ticks(places[0], places[-1], most=6)))
         axes.margins(x=0.08)
         axes.set_xlabel(x_label)
         axes.legend(
@@ -136,9 +137,9 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: in
     name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
     means = line.groupby("x")["test_loss"].mean()
     axes.plot(means.index, means, color=paint, linestyle=style, linewidth=1.5)
-    face = paint if dash == 0 else "white"
-    axes.plot(line["x"], line["test_loss"], marker, color=paint, mfc=face, mew=1.4, ms=6, zorder=4 - dash)
-    axes.plot([], [], marker, color=paint, mfc=face, mew=1.4, ms=6, linestyle=style, linewidth=1.5, label=name)
+    size = 6.5 if dash == 0 else 4.5  # hollow marks are what is published, in every figure
+    axes.plot(line["x"], line["test_loss"], marker, color=paint, ms=size, zorder=4 - dash)
+    axes.plot([], [], marker, color=paint, ms=size, linestyle=style, linewidth=1.5, label=name)
     words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
     for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
         place: tuple[float, float] = (float(x), float(means[x]))
