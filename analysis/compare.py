@@ -33,7 +33,8 @@ def paper_model(run: Mapping[Any, Any]) -> str:
 
     run: a row of load(), or its dictionary. The paper may have done it at other image or patch sizes only."""
     rule = {"classify": _classified, "segment": _segmented, "detect": _detected}[run["task"]]
-    whole = not (run["train_images"] or run["test_images"])  # a part of ImageNet is another data set
+    part = run["train_images"] or run["test_images"] or run.get("val_split", 0)
+    whole = not part  # of ImageNet, which else is another data set
     return model_of(run["backbone"]) if whole and rule(run) else ""
 
 

@@ -47,7 +47,7 @@ def files(stem: str, figure: Figure) -> dict[str, bytes]:
     return {f"{stem}.{ending}": picture(figure, ending) for ending in ("png", "pdf")}
 
 
-def picture(figure: Figure, ending: str, dpi: int = 160, **told: str) -> bytes:
+def picture(figure: Figure, ending: str, dpi: int = 200, **told: str) -> bytes:
     """A figure as a "png", "pdf" or "svg" file: the same figure gives the same bytes, today and tomorrow. told: texts
     that a png carries, by name.  It keeps the layout that it has the first time: another would move it by a little with
     every drawing."""

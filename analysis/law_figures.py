@@ -37,7 +37,7 @@ from analysis.runs import labels
 from scaling.recipe import Recipe
 from scaling.record import HEADLINES
 
-WIDE = 6.0  # of a panel's axes, about [inches]
+WIDE = 3.9  # of a panel's axes, about [inches]
 WIDEST = 1.5  # a band that is everywhere so much wider than the data says nothing and is not drawn [ratio]
 FAINT = 0.35  # of a run that another beats
 
@@ -73,7 +73,7 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
     if x not in OVER:
         raise ValueError(f"a law over {x!r} is not drawn; there is: {', '.join(OVER)}")
     panels = _panels(comparable(frame, x), f"a test loss and {x}")
-    figure, spots = grid(len(panels), 2, (7.2, 4.6) if len(panels) == 1 else (6.4, 4.6))
+    figure, spots = grid(len(panels), 2, (5.0, 3.7) if len(panels) == 1 else (4.4, 3.5))
     for axes, its in zip(spots, panels.values(), strict=True):
         _draw_groups(axes, its, forms, x)
     _title(figure, spots, panels, f"Test loss and {OVER[x].title}")
@@ -91,7 +91,8 @@ def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: 
     value = metric or "test_loss"
     panels = _panels(comparable(frame, cost, metric), f"{metric or 'a test loss'} and {cost}")
     means = {what: over_seeds(its, cost, value) for what, its in panels.items()}
-    figure, spots = grid(len(panels), 2, (7.2, 4.8) if len(panels) == 1 else (6.4, 4.8))
+    many = any(len(_series(its)) > FEW for its in means.values())  # their legend stands beside the axes
+    figure, spots = grid(len(panels), 2, (5.0 + 2.2 * many, 3.8) if len(panels) == 1 else (4.4 + 2.0 * many, 3.6))
     for axes, (what, its) in zip(spots, panels.items(), strict=True):
         if len(its) > len(means[what]):
             _draw_seeds(axes, its, cost, value)

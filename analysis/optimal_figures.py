@@ -24,7 +24,7 @@ from analysis.drawing import (
 )
 from analysis.optimal import Surface, by_patch, frontier
 
-MEASURED, LAW = COLOURS[0], COLOURS[1]
+MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
 
 
 def optimal_figure(
@@ -33,9 +33,9 @@ def optimal_figure(
     """Error against FLOPs of training, the frontier of what was measured and that of the law; and by patch side for
     each budget, by the law.
 
-    configured: of optimal.configurations.  points: of measured_frontier.measured.  budgets: [FLOPs]. Hollow: beyond
+    configured: of optimal.configurations.  points: of measured_frontier.measured.  budgets: [FLOPs]. Faint: beyond
     what the law's points reach. "S 8/224": Small at 8 px patches on 224 px images."""
-    figure, (left, right) = grid(2, 2, (5.6, 4.6))
+    figure, (left, right) = grid(2, 2, (4.6, 4.2))
     label = f"{surface.measure} [{surface.unit}], log scale"
     _draw_frontiers(left, configured, points, label)
     ends = _draw_budgets(right, configured, budgets, label)
@@ -58,18 +58,19 @@ def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, 
     known = best["beyond"] == ""
     style: dict[str, Any] = {"ls": "", "marker": "s", "color": LAW, "mew": 1.2, "ms": 4.5}
     axes.plot(x[known], best.loc[known, "predicted"], **style)
-    axes.plot(x[~known], best.loc[~known, "predicted"], mfc="white", **style)
+    axes.plot(x[~known], best.loc[~known, "predicted"], alpha=FAINT, **style)
     axes.plot(points["training_flops"], points["y"], "o", color="0.72", ms=3.5)
     axes.plot(on["training_flops"], on["y"], drawstyle="steps-post", color=MEASURED, linewidth=1.4)
     axes.plot(on["training_flops"], on["y"], "o", color=MEASURED, ms=6)
     cost_axis(axes, pd.concat([points["training_flops"], x]), "FLOPs of training, all stages, log scale")
+    axes.set_xlim(left=axes.get_xlim()[0] / 3)  # room for the first names
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_major_formatter(LogFormatterSciNotation(10))
     _error_axis(axes, pd.concat([points["y"], best["low"]]), label)
     marks = [
         handle("measured, nothing as cheap is as good", marker="o", color=MEASURED, linewidth=1.4),
         handle("measured, others", marker="o", ms=3.5, color="0.72", ls=""),
-        handle("by the law (hollow: not measured there)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
+        handle("by the law (faint: not measured there)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
         handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
         handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
         handle("T Tiny, S Small, B Base, L Large", ls=""),
@@ -86,10 +87,10 @@ def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float]
         curve = by_patch(configured, float(budget))
         if curve.empty:
             continue
-        style: dict[str, Any] = {"color": colour, "marker": marker, "mew": 1.3, "ms": 5.5}
-        axes.plot(curve["patch"], curve["predicted"], mfc="white", linewidth=1.4, **style)
+        style: dict[str, Any] = {"color": colour, "marker": marker, "mew": 0, "ms": 4}
+        axes.plot(curve["patch"], curve["predicted"], linewidth=1.4, **style)
         low = curve.iloc[int(curve["predicted"].argmin())]
-        axes.plot([low["patch"]], [low["predicted"]], ls="", **{**style, "ms": 7})
+        axes.plot([low["patch"]], [low["predicted"]], ls="", **{**style, "ms": 9})
         text = f"{budget:.0e} FLOPs".replace("+", "")
         ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))
         drawn.append(curve["predicted"])
@@ -97,10 +98,10 @@ def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float]
     axes.set_xlabel("patch side [px], log scale")
     _error_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], f"predicted {label}")
     axes.legend(
-        handles=[handle("filled: the best patch of a budget", marker="o", ms=7, color=INK, ls="")],
+        handles=[handle("large: the best patch of a budget", marker="o", ms=9, color=INK, ls="")],
         frameon=False,
         fontsize=8,
-        loc="upper left",
+        loc="upper right",
     )
     axes.set_title("by the law: each patch's best model and image", loc="left", fontsize=10)
     return ends

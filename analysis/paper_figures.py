@@ -6,6 +6,7 @@ that may be there: data, and label, which tells one's own lines apart where one 
 and is then repeated. What is published is hollow and dashed, one's own filled.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ from analysis.drawing import (
 )
 from analysis.figure1_panels import L_INF, SOURCES, draw_as_published, draw_log_log, own_series
 
-PANEL = 4.6  # width of a panel of figures 2 to 4 [inches]
+PANEL = 3.6  # width of a panel of figures 2 to 4 [inches]
 DATA = {"imagenet": "ImageNet-1k", "ade20k": "ADE20K", "coco": "COCO"}
 
 
@@ -87,7 +88,9 @@ def figure3(frame: pd.DataFrame) -> Figure:
 
     frame: columns input_px [px], model, patch [px], flops [FLOPs an image], published, own [%].  p16: patches of
     16 px; a point whose label finds no place has none."""
-    return _percent_figure(_numbers(frame[frame["flops"] > 0]), ["input_px"], "model", "flops", "top-1 [%]")
+    return _percent_figure(
+        _numbers(frame[frame["flops"] > 0]), ["input_px"], "model", "flops", "top-1 [%]", alike=False
+    )
 
 
 def figure4(frame: pd.DataFrame) -> Figure:
@@ -111,7 +114,7 @@ def _percent_figure(
     parts = dict(list(frame.groupby([*panels, "data"] if several else panels, sort=False)))
     every = _by(frame, line)
     alike = alike and not several
-    figure, spots = grid(len(parts), 3, (PANEL, 4.0), sharey=alike)
+    figure, spots = grid(len(parts), 3, (PANEL, 3.3), sharey=alike)
     names = []
     for axes, (what, its) in zip(spots, parts.items(), strict=True):
         names.append(_draw_lines(axes, its, line, x, every))
@@ -121,9 +124,11 @@ def _percent_figure(
             patch_axis(axes, its[x], room=room)
             axes.set_xlabel("patch side [px], log scale")
         elif x == "flops":
-            names[-1] += _patch_labels(its, every)
+            dearest = float(its[x].max())  # lines end at different costs: their names stand beside the last of them
+            names[-1] = [name._replace(x=dearest) for name in names[-1]] + _patch_labels(its, every)
             _draw_equal_patches(axes, its)
-            cost_axis(axes, its[x], "FLOPs of an image (forward pass), log scale", room=0.2)
+            room = math.log(room) / math.log(max(span, 2.0))
+            cost_axis(axes, its[x], "FLOPs of an image (forward pass), log scale", room=room)
         else:
             image_axis(axes, its[x], room=room)
         words = [f"{word:g} px" if isinstance(word, (int, float)) else str(word) for word in what]
@@ -150,7 +155,8 @@ def _numbers(frame: pd.DataFrame, what: str = "a number, published or own") -> p
 def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     """Figure 1's panels with their titles and patch axes, and their rows."""
     panels = _by(_numbers(frame).sort_values("panel", kind="stable"), "panel")
-    figure, spots = grid(len(panels), 3, (3.9, 3.0))
+    # Nine fill a page; one or two have to hold what all have in common.
+    figure, spots = grid(len(panels), 3, (2.9, 2.35) if len(panels) > 2 else (4.4, 3.4))
     for axes, (panel, its) in zip(spots, panels.items(), strict=True):
         its_paper = its.dropna(subset=["published"])
         head = (its_paper if len(its_paper) else its).iloc[0]
@@ -220,7 +226,7 @@ def _label(spots: Iterable[Axes], labels: Iterable[Sequence[Label]]) -> None:
         across = [float(axes.transData.transform((label.x, label.y))[0]) for label in its]
         ends = [label for label, x in zip(its, across, strict=True) if label.needed and x > max(across) - 1]
         ends = ends if len(ends) > 1 else []
-        label_ends(axes, ends, apart=0.055, gap=0.025, size=8.5)
+        label_ends(axes, ends, apart=0.07, gap=0.035, size=8.5)
         label_points(axes, [label for label in its if label not in ends], size=8.5, first=(1, 0))
 
 
@@ -243,4 +249,8 @@ def _key(figure: Figure, frame: pd.DataFrame, more: Sequence[Line2D] = ()) -> No
     for source, name, face in (("published", "hollow: as published", "white"), ("own", "filled: own runs", INK)):
         if frame[source].notna().any():
             handles.append(handle(name, ls="", marker="o", mfc=face, mew=1.4, ms=6))
-    figure.legend(handles=[*handles, *more], loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    handles += more
+    wide = [0.65 + 0.068 * len(str(one.get_label())) for one in handles]  # about [inches]
+    room = figure.get_figwidth()
+    columns = len(handles) if sum(wide) < room else max(1, int(room / max(wide)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
-from analysis.drawing import DASHES, Label, handle, label_ends, loss_axis, open_frame, patch_axis, styles
+from analysis.drawing import DASHES, Label, handle, label_ends, loss_axis, open_frame, patch_axis, round_ticks, styles
 from scaling.recipe import HEADS
 
 
@@ -22,7 +22,7 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
     is on, note is what stands beside it.  base: of the horizontal axis, with ticks at the values; 0: ticks at round
     numbers."""
     panels, looks = list(points["panel"].unique()), styles(points["colour"].unique())
-    figure = Figure(figsize=(7.2 if len(panels) == 1 else 4.8 * len(panels), 4.8), layout="constrained")
+    figure = Figure(figsize=(5.0 if len(panels) == 1 else 4.0 * len(panels), 4.0), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         its = points[points["panel"] == panel]
         for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
@@ -31,7 +31,8 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
         axes.set_xscale("log", base=base or 10)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if not base else FuncFormatter(lambda x, _: f"{x:,.0f}"))
-        axes.xaxis.set_major_locator(FixedLocator(sorted(its["x"].unique())) if base else LogLocator(subs=(1, 2, 5)))
+        places = sorted(its["x"].unique())
+        axes.xaxis.set_major_locator(FixedLocator(places if base else round_ticks(places[0], places[-1], most=6)))
         axes.margins(x=0.08)
         axes.set_xlabel(x_label)
         axes.legend(
@@ -49,7 +50,7 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
 
     runs: of studies.study_table, every seed a mark.  gaps: of head_gap.gaps; the lines go through its means and break
     where one is missing.  metric, name: the metric's column [%] and what to call it."""
-    figure = Figure(figsize=(7.2, 6.2), layout="constrained")
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
     looks = styles(by_backbone)
@@ -76,7 +77,7 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
     if gaps[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
         hollow = handle("hollow: as published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
         above.legend(handles=[hollow], frameon=False, fontsize=8.5, loc="lower right")
-    above.set_title(title, loc="left", fontsize=11)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 
 
@@ -84,7 +85,7 @@ def crossing_figure(frame: pd.DataFrame) -> Figure:
     """Seconds of a training step per image against tokens, log-log, a line a backbone.
 
     frame: columns backbone, tokens [tokens], seconds_per_image [s]; as experiments/benchmark.py crossing keeps it."""
-    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(5.0, 3.6), layout="constrained")
     axes = figure.add_subplot()
     looks = styles(frame["backbone"].unique())
     for number, (name, points) in enumerate(frame.sort_values("tokens").groupby("backbone")):
@@ -136,9 +137,9 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: in
     name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
     means = line.groupby("x")["test_loss"].mean()
     axes.plot(means.index, means, color=paint, linestyle=style, linewidth=1.5)
-    face = paint if dash == 0 else "white"
-    axes.plot(line["x"], line["test_loss"], marker, color=paint, mfc=face, mew=1.4, ms=6, zorder=4 - dash)
-    axes.plot([], [], marker, color=paint, mfc=face, mew=1.4, ms=6, linestyle=style, linewidth=1.5, label=name)
+    size = 6.5 if dash == 0 else 4.5  # hollow marks are what is published, in every figure
+    axes.plot(line["x"], line["test_loss"], marker, color=paint, ms=size, zorder=4 - dash)
+    axes.plot([], [], marker, color=paint, ms=size, linestyle=style, linewidth=1.5, label=name)
     words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
     for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
         place: tuple[float, float] = (float(x), float(means[x]))

@@ -16,7 +16,12 @@ def as_points(means: pd.DataFrame) -> pd.DataFrame:
     """Points that have the same means and standard deviations: mean - sd, mean, mean + sd for three seeds. Welch's test
     asks for no more, nor does least squares of the log, to second order in sd over the mean. No test may pair them, so
     no two patches have a seed in common.
-    means: of summary.  Columns: backbone, patch, seed, test_loss [nats], mean, sd."""
+    means: of summary; ValueError where one is not above its deviation.  Columns: backbone, patch, seed, test_loss
+    [nats], mean, sd."""
+    below = means[(means["seeds"] > 1) & ~(means["mean"] > means["sd"])]
+    if len(below):
+        one = below.iloc[0]
+        raise ValueError(f"a mean of {one['mean']:g} with a deviation of {one['sd']:g}: such points have no logarithm")
     rows = []
     for its in means.to_dict("records"):
         n = int(its["seeds"])

@@ -19,8 +19,9 @@ from analysis.drawn_numbers import agree, digest, numbers_of
 from analysis.made_blocks import filled, names_in, stale
 from analysis.output import Parser, write_files
 from experiments import cli
+from experiments.docs_data import ROOT
 from experiments.docs_figures import FIGURES
-from experiments.docs_tables import ROOT, TABLES
+from experiments.docs_tables import TABLES
 from experiments.recipe_table import recipes_page
 
 TEXTS = ("README.md", "docs/results.md")
@@ -50,7 +51,7 @@ def made() -> dict[str, bytes]:
     for name, make in FIGURES.items():
         figure = make()
         numbers[name] = numbers_of(figure)
-        files[f"docs/{name}"] = picture(figure, "png", 120, **{DIGEST: digest(numbers[name])})
+        files[f"docs/{name}"] = picture(figure, "png", 160, **{DIGEST: digest(numbers[name])})
     files[f"docs/{KEPT}"] = f"{json.dumps(numbers, sort_keys=True)}\n".encode()
     return files
 

@@ -16,7 +16,8 @@ from analysis.paper_figures import figure1, figure1_honest
 from analysis.paper_tables import figure1 as figure1_numbers
 from analysis.study_figures import crossing_figure, gap_figure, study_figure
 from experiments import budget
-from experiments.docs_tables import cifar10_runs, configured, numbers, points, shapes
+from experiments.docs_budget import configured, points
+from experiments.docs_data import cifar10_runs, numbers, shapes
 
 MODELS = ("deit_nano", "adventurer_nano")
 HEADS = {"linear": "linear", "UperNet": "upernet"}

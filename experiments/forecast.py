@@ -158,7 +158,9 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     epoch, tested = images(run)
     trained = float(run.steps * run.batch) or epoch * run.epochs
     evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
-    hours = seconds * (trained + evaluations * tested / 3) / 3600  # a forward pass is a third of a step
+    held_out = epoch * run.val_split / (1 - run.val_split)  # is evaluated instead on the way, and at the end too
+    evaluated = evaluations * held_out + tested if run.val_split else evaluations * tested
+    hours = seconds * (trained + evaluated / 3) / 3600  # a forward pass is a third of a step
     return Forecast(
         run,
         costs.recipe_tokens(run),

@@ -12,6 +12,7 @@ from experiments.console import Console
 from experiments.data_check import check_data
 from scaling.find_start import check_start
 from scaling.identity import settled
+from scaling.outputs import check_outputs
 from scaling.ranks import is_first_process
 from scaling.recipe import BadInput, Recipe
 from scaling.token_limit import check_tokens
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     check_start(stages[0], results)
     for recipe in stages:
         check_tokens(recipe)
+        check_outputs(recipe, args.save_predictions, args.export_coco)
     # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
     with Console(quiet=not is_first_process()) as console:
         runs = settled(stages, results, say=console.line).values()

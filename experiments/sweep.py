@@ -31,6 +31,7 @@ from experiments.studies import resolve as resolve_study
 from scaling.find_start import check_start
 from scaling.identity import folder_of, recorded_id, settled
 from scaling.loggers import logged_nothing, names_of
+from scaling.outputs import check_outputs
 from scaling.progress import Event
 from scaling.recipe import BadInput, Recipe, check_name
 from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
@@ -118,7 +119,8 @@ def main(argv: list[str] | None = None) -> int:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
     for run in runs:
-        check_tokens(run)  # else the sweep would find it out at that run, and a dry run or a plan never
+        check_tokens(run)  # else the sweep would find it out at that run, and a dry run never
+        check_outputs(run, args.save_predictions, args.export_coco)
     if args.dry_run:
         for run in settled(runs, results, read=False).values():
             folder = folder_of(run, results)

@@ -34,6 +34,7 @@ from scaling.loggers import check_loggers, logged_nothing, make_loggers, names_o
 from scaling.machine import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
 from scaling.micro_batch import MicroBatch
 from scaling.on_disk import remove_leftovers
+from scaling.outputs import check_outputs
 from scaling.predictions import Place, draw_predictions, export_detections
 from scaling.progress import Event
 from scaling.ranks import is_first_process
@@ -138,10 +139,7 @@ def train(
     settings, results = settings or Settings(), Path(results)
     task = TASKS[recipe.task]
     task.check(recipe)
-    if settings.save_predictions and not hasattr(task, "pictures"):
-        raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
-    if settings.export_coco and not hasattr(task, "as_coco"):
-        raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
+    check_outputs(recipe, settings.save_predictions, settings.export_coco)
     check_start(recipe, results)
     recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
     folder = folder_of(recipe, results)

@@ -17,7 +17,7 @@ from scaling.data.survey import survey
 from scaling.recipe import BadInput
 from tests.coco_folder import json_path, read_json, write_folder, write_json
 from tests.conftest import ROOT
-from tests.pictures import prepared, write_classes
+from tests.pictures import picture, prepared, write_classes
 from tests.test_hub_labels_are_looked_at_before_a_run import CLASSES, INT, hub, split  # noqa: F401
 from tests.test_segmentation_data import blocks, write
 
@@ -64,7 +64,7 @@ def test_a_subset_and_a_part_held_out_have_a_batch_that_suits_them(pets):
 def test_what_is_said_stands(pets):
     recipe = resolved("folder.deit_nano --patch 8 --epochs 2 --batch 5 --image 32 --lr 1e-4", pets)
     assert (recipe.epochs, recipe.batch, recipe.image, recipe.lr) == (2, 5, 32, 1e-4)
-    with pytest.raises(BadInput, match="all 1 training images have class 2"):
+    with pytest.raises(BadInput, match="all 1 training images have class 2: at least two classes are needed"):
         prepared(resolved("folder.deit_nano --patch 8 --train-images 1", pets))
     with pytest.raises(BadInput, match="the data has 3 classes, the recipe 7; set --classes 3"):
         prepared(resolved("folder.deit_nano --patch 8 --classes 7", pets))
@@ -136,6 +136,25 @@ def test_hugging_face_sets_are_counted_too(hub):  # noqa: F811
         assert (recipe.classes, recipe.batch, len(data.train_set)) == (3, 4, 40)
     with pytest.raises(BadInput, match=r"hfds/pets has one label an image: task segment takes a folder"):
         run.arguments(["folder.seg_nano", "--patch", "8", "--data", "hfds/pets"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        (
+            ("ant", "bee"),
+            "has no train images: a folder or .tar named train or .* is expected, with one folder per",
+        ),
+        (("train", "test"), "train gives no images in class folders"),
+        (("pets/train/ant", "pets/test/ant"), "has no train images"),
+    ],
+)
+def test_another_layout_is_told_the_one_that_is_meant(tmp_path, layout, said):
+    for below in layout:
+        (tmp_path / below).mkdir(parents=True)
+        (tmp_path / below / "0.jpg").write_bytes(picture(0, 0))
+    with pytest.raises(BadInput, match=said):
+        resolved("folder.deit_nano --patch 8", tmp_path)
 
 
 @given(st.integers(1, 3000), st.sampled_from([folder.deit_nano, folder.seg_nano, folder.det_nano]))

@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from analysis.compare import paper_model
+from experiments import forecast, imagenet
+from scaling.costs_cards import CARDS
 from scaling.data.batch import Draw
 from scaling.data.held_out import is_held_out, parted
 from scaling.recipe import BadInput, Recipe
@@ -182,3 +185,25 @@ def test_without_it_runs_have_the_names_and_the_curves_that_they_had(trained, ti
     for wrong in (-0.1, 1.0):
         with pytest.raises(BadInput, match="val_split"):
             replace(tiny, val_split=wrong)
+
+
+def test_a_run_on_a_part_of_imagenet_stands_beside_no_published_number():
+    whole = imagenet.deit_base(8, 128)
+    assert paper_model({**whole.to_dict(), "metrics": {}}) == "DeiT-Base"
+    assert paper_model(replace(whole, val_split=0.05).to_dict()) == ""
+
+
+def test_a_plan_counts_the_images_that_are_evaluated_on_the_way(tiny):
+    on = forecast.Device(CARDS["a100"])
+    plain, held = (replace(tiny, epochs=10, train_images=1000, val_split=share) for share in (0.0, 0.2))
+    hours = {}
+    for every in (0, 1):
+        for run in (plain, held):
+            hours[every, run.val_split] = forecast.forecast(replace(run, eval_every=every), on).hours
+    # of an image, forward and backward
+    a_pass = (
+        forecast.forecast(replace(plain, epochs=1, test_images=3), on).hours / 1001
+    )  # of an image, forward and back
+    assert hours[0, 0.0] - hours[0, 0.2] == pytest.approx(a_pass * (10 * 200 - 200 / 3), rel=1e-6)
+    assert hours[1, 0.2] - hours[0, 0.2] == pytest.approx(a_pass * 9 * 200 / 3, rel=1e-6)
+    assert hours[1, 0.0] - hours[0, 0.0] == pytest.approx(a_pass * 9 * tiny.test_images / 3, rel=1e-6)

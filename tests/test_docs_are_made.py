@@ -12,8 +12,10 @@ from analysis.made_blocks import alike, filled, names_in, stale
 from analysis.study_figures import crossing_figure
 from analysis.summaries import as_points, summary
 from experiments import docs
+from experiments.docs_data import MEASURED, numbers, shapes
 from experiments.docs_figures import FIGURES
-from experiments.docs_tables import MEASURED, TABLES, numbers, published_laws, shapes
+from experiments.docs_laws import published_laws
+from experiments.docs_tables import TABLES
 from tests.conftest import ROOT
 
 
@@ -108,6 +110,8 @@ def test_points_that_stand_for_a_mean_have_its_mean_and_deviation():
     keys = ["backbone", "patch"]
     both = means.set_index(keys)[["mean", "sd"]].sort_index(), again.set_index(keys)[["mean", "sd"]].sort_index()
     pd.testing.assert_frame_equal(*both)
+    with pytest.raises(ValueError, match="with a deviation of 5: such points have no logarithm"):
+        as_points(means.assign(sd=5.0))
     assert as_points(means.assign(seeds=1, sd=float("nan")))["test_loss"].tolist() == means["mean"].tolist()
 
 

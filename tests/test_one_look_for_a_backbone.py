@@ -8,7 +8,7 @@ from analysis.checklist import checklist
 from analysis.drawing import COLOURS, Label, label_ends, picture, round_ticks
 from analysis.figure1_panels import ticks_above
 from analysis.groups import Group
-from analysis.law_figures import law_figure
+from analysis.law_figures import frontier_figure, law_figure
 from analysis.law_table import fit_groups
 from analysis.looks import BY_SIZE, look_of, styles
 from analysis.paper_figures import figure2, figure3
@@ -16,6 +16,7 @@ from analysis.paper_tables import figure2 as table2
 from analysis.paper_tables import figure3 as table3
 from analysis.study_figures import crossing_figure, study_figure
 from scaling.pictures import FOUND
+from tests.drawn import cut_off, overlapping, said
 from tests.test_drawing import axes
 
 
@@ -149,3 +150,22 @@ def test_a_table_behind_a_list_is_a_table_in_markdown():
         if line.startswith("|") and not lines[number - 1].startswith("|"):
             assert lines[number - 1] == "", lines[number - 1]
     assert "- broken: not fitted" in text
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: law_figure(runs()),
+        lambda: frontier_figure(runs().assign(flops_per_image=lambda f: 1e6 / f["patch"] ** 2)),
+        lambda: figure3(table3()),
+        lambda: figure2(table2()),
+    ],
+    ids=["law", "frontier", "figure 3", "figure 2"],
+)
+def test_letters_can_be_read_at_the_width_of_a_column_and_none_is_cut_off(make):
+    """5 points or more, at the 3.4 inches of a column of two for one panel and at a page's 7 inches for several."""
+    figure = make()
+    shown = (3.4 if len(figure.axes) == 1 else 7.0) / figure.get_figwidth()
+    assert min(text.get_fontsize() for text in said(figure)) * min(1.0, shown) >= 5
+    assert not overlapping(figure)
+    assert not cut_off(figure)

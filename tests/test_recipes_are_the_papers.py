@@ -11,9 +11,11 @@ from experiments.recipe_table import REASONS, departures, reason_of, recipes_pag
 from scaling.costs_tokens import COARSEST
 from scaling.heads.detection import MULTIPLE
 from scaling.optim import lr_factor, lr_share
+from scaling.outputs import EXPORTED, PICTURED
 from scaling.recipe import BadInput, Recipe
 from scaling.tasks.classify import Classify
 from scaling.token_limit import LIMIT, check_tokens
+from scaling.train import TASKS
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "recipes.md"
@@ -102,6 +104,26 @@ def test_a_dry_run_refuses_the_tokens_that_a_run_refuses(tmp_path):
         with pytest.raises(BadInput, match=said):
             sweep.main(["coco.adventurer_tiny", "--patch", "4,2", *words, "--results", str(tmp_path / "r")])
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("shapes.deit_nano --export-coco", "task classify has no detections to export"),
+        ("shapes.seg_nano --patch 8 --export-coco", "task segment has no detections to export"),
+        ("shapes.deit_nano --save-predictions 2", "no pictures of the predictions of task classify"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_task_cannot_leave(tmp_path, words, says):
+    for more in ([], ["--dry-run"]):
+        with pytest.raises(BadInput, match=says):
+            sweep.main([*words.split(), *more, "--results", str(tmp_path / "r")])
+    assert not (tmp_path / "r").exists()
+
+
+def test_outputs_are_those_that_the_tasks_can_make():
+    assert {task for task, its in TASKS.items() if hasattr(its, "pictures")} == set(PICTURED)
+    assert {task for task, its in TASKS.items() if hasattr(its, "as_coco")} == set(EXPORTED)
 
 
 def test_a_plan_says_what_will_be_refused_and_a_higher_limit_allows_it(capsys, tmp_path, monkeypatch):

@@ -258,5 +258,6 @@ def _folder_or_tar(root: Path, split: str) -> Any:
         return found
     raise BadInput(
         "; ".join(passed)
-        or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected"
+        or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected, "
+        "with one folder per class in it"
     )

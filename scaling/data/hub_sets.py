@@ -7,6 +7,7 @@ timm's reader expects the columns image and label and returns any label value: -
 import contextlib
 import inspect
 import io
+import os
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -67,6 +68,16 @@ class HubSet:
         return f"{self._split} image {i}" + (f" ({path})" if path else "")
 
 
+def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
+    """Inside, a hub that does not answer is not asked for a data set: the client would ask for half a minute per split,
+    with a line each time. A folder is none of the hub's."""
+    if os.path.exists(os.path.expanduser(name)):
+        return contextlib.nullcontext()
+    from scaling.backbones.hub import hub_or_cache  # which needs torch
+
+    return hub_or_cache()
+
+
 def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[str, ...] = ()) -> HubSet:
     """The first of the splits that has labels. kind: hfds/NAME; data_root: cache folder; names: as for HubSet. Raises
     BadInput."""
@@ -77,11 +88,11 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
     options: dict[str, Any] = {"cache_dir": data_root or None}
     if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
         options["trust_remote_code"] = False  # before datasets 4: never run a data set's own code, nor ask whether to
-    reasons, skipped = [], []
+    name, reasons, skipped = kind.removeprefix("hfds/"), [], []
     for split in splits:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _asked(name):
             try:
-                dataset = datasets.load_dataset(kind.removeprefix("hfds/"), split=split, **options)
+                dataset = datasets.load_dataset(name, split=split, **options)
             except Exception as e:  # every loader raises its own
                 reasons.append(f"{split}: {first_line(e, 120)}")
                 continue

@@ -1,0 +1,16 @@
+"""What a run can leave beside its record, by its task: known before a run begins, without torch."""
+
+from scaling.recipe import BadInput, Recipe
+
+PICTURED, EXPORTED = (
+    ("segment", "detect"),
+    ("detect",),
+)  # tasks whose predictions can be drawn, or given to COCO's tools
+
+
+def check_outputs(recipe: Recipe, save_predictions: int, export_coco: bool) -> None:
+    """Raise BadInput where pictures or detections are asked for of a task that has none."""
+    if save_predictions and recipe.task not in PICTURED:
+        raise BadInput(f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions")
+    if export_coco and recipe.task not in EXPORTED:
+        raise BadInput(f"task {recipe.task} has no detections to export; leave out --export-coco")
