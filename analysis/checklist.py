@@ -83,7 +83,8 @@ def _points(group: Group) -> Iterator[str]:
     yield "| patch [px] | runs | " + f"{group.measure} [{group.unit}] |"
     yield "| ---: | ---: | --- |"
     for patch, values in sorted(by_patch, key=lambda one: -float(one[0])):  # type: ignore[arg-type]
-        yield f"| {patch:g} | {len(values)} | {', '.join(f'{value:.4f}' for value in values)} |"
+        told = (f"{value:.4f}" if value >= 1e-2 else f"{value:.4g}" for value in values)
+        yield f"| {patch:g} | {len(values)} | {', '.join(told)} |"
     yield ""
     yield "Dropped: " + ("; ".join(group.dropped) if group.dropped else "none") + "."
 

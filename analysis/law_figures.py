@@ -175,7 +175,10 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     told = [law for law in laws if all(law.identified.values())]
     for law in told[-1:] or laws[:1]:
         low, high = law.band(places)
-        if np.nanmin(high / low) < WIDEST * points["test_loss"].max() / points["test_loss"].min():
+        if (
+            np.isfinite(low).any()
+            and np.nanmin(high / low) < WIDEST * points["test_loss"].max() / points["test_loss"].min()
+        ):
             draw_band(axes, law, places, colour)
     return [law.form for law in laws]
 

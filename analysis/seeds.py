@@ -125,17 +125,22 @@ def seed_sentence(runs: pd.DataFrame) -> str:
     if found["df"].sum():
         spread = found.iloc[0]
         seeds = f"{counted(int(spread.seeds), 'seed')}, {counted(int(spread.df), 'degree')} of freedom{whence}"
-        said = f"seed-to-seed spread {spread.spread:.4f} ({seeds})"
+        said = f"seed-to-seed spread {_signed(spread.spread)[1:]} ({seeds})"
     if len(smallest) < 2:
         return said
     step = steps(last).iloc[0]
-    told = f"patch {smallest[0]} vs {smallest[1]}: {step.difference:+.4f} nats"
+    told = f"patch {smallest[0]} vs {smallest[1]}: {_signed(step.difference)} nats"
     if not step.test:
         alike = ": seeds of one patch size do not differ" if found["df"].sum() else ""
         return f"{told}, undecided{alike}; {said}"
     p = "p < 0.001" if step.p < 0.001 else f"p {step.p:.2g}"
-    interval = f"95 % interval [{step.low:+.4f}, {step.high:+.4f}]"
+    interval = f"95 % interval [{_signed(step.low)}, {_signed(step.high)}]"
     return f"{told}, {interval}, {p} ({step.test}): {step.verdict}; {said}"
+
+
+def _signed(value: float) -> str:
+    """Four decimals; of what they do not show two digits."""
+    return f"{value:+.4f}" if value == 0 or abs(value) >= 5e-4 else f"{value:+.2g}"
 
 
 def noise_of(spread: Any, df: Any, runs: Any, others: Any = 1) -> Any:

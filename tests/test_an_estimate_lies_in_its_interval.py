@@ -4,6 +4,7 @@ an end is found from both sides, and the unit of the loss changes no digit of an
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from scipy.stats import t as student
 from analysis.law_table import parameter_text
 from analysis.laws import ends_text, fit, fit2, joint
 from analysis.published_data import load_published
+from analysis.seeds import seed_sentence
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 CORNER = [1.0461, 0.8902, 0.9264, 0.8956, 0.8847]  # patch 16 alone is worse
@@ -216,3 +218,10 @@ def test_ends_are_told_in_words_where_there_are_none():
     assert ends_text(0.5, math.inf) == "from 0.5, no upper end"
     assert ends_text(-math.inf, 0.5) == "to 0.5, no lower end"
     assert ends_text(-math.inf, math.inf) == "without an end on either side"
+
+
+def test_a_step_in_a_small_unit_keeps_its_digits():
+    runs = pd.DataFrame(
+        {"group": "g", "patch": [2, 2, 1, 1], "seed": [0, 1, 0, 1], "test_loss": [2e-9, 2.1e-9, 1e-9, 1.2e-9]}
+    )
+    assert seed_sentence(runs).startswith("patch 1 vs 2: -9.5e-10 nats, 95 % interval [-1.6e-09, -3.1e-10], ")
