@@ -22,6 +22,7 @@ PLACES = 10  # of the grid, on each side of the estimate
 NARROWEST = 1e-12  # first step of the grid, of the way to its end [1]
 BEND = (0.3, 2.0, 6.0, 20.0)  # times the law's exponents: further starts at each place
 ENOUGH = 40.0  # e^-40 is nothing beside 1 [1]
+FLOORS = ("L_inf", "E")
 BEST = 4  # starts of a place that are followed, those of the least cost
 LOOK, GO_ON, REFINE = 6, 40, 40  # steps of the descents: of every start, of what is left; of the search for an end
 
@@ -94,7 +95,7 @@ def _furthest(problem: Problem, theta_K: Array, k: int, up: int, allowed: float)
     """The furthest that the letter k, less its level, can go: its bound, or where nothing changes any more, or where no
     law is allowed any more."""
     name, bound = problem.shape.names[k], float(problem.bounds_2K[up, k])
-    if name in ("L_inf", "E") and up:  # a floor so far above the largest y is further off than all else may be
+    if name in FLOORS and up:  # a floor so far above the largest y is further off than all else may be
         over = math.sqrt(allowed) if math.isinf(problem.delta) else allowed / problem.delta + problem.delta
         return min(bound, math.exp(min(over, ENOUGH)) if problem.space == "log" else 1.0 + over)
     if math.isfinite(bound):
@@ -227,6 +228,15 @@ def _following(search: Search, theta_K: Array, S: Index, value_R: Array) -> Arra
     return theta_RK
 
 
+def _on_the_ground(search: Search, theta_RK: Array) -> Array:
+    """theta with floors at their bound, where a valley of its own may lie."""
+    theta_RK = theta_RK.copy()
+    for k, name in enumerate(search.problem.shape.names):
+        if name in FLOORS and search.problem.free_K[k]:
+            theta_RK[:, k] = search.problem.bounds_2K[0, k]
+    return theta_RK
+
+
 def _between(search: Search, S: Index, inner: Places, outer: Places, least: float, more: float) -> tuple[Array, Array]:
     """Where the height, sqrt of what the cost is more than the least over what it may be more, less 1, becomes 0
     between an allowed place and one that is not, and theta there: regula falsi, with the Illinois halving."""
@@ -244,9 +254,9 @@ def _between(search: Search, S: Index, inner: Places, outer: Places, least: floa
         if turn % 4 == 3:  # a jump to another valley is found by halves
             share_R[:] = 0.5
         at_R[live] = in_R[live] + share_R * (out_R[live] - in_R[live])
-        begin_RK = np.concatenate([theta_in_RK[live], theta_out_RK[live]])
-        theta_SK, cost_S = search.descend(begin_RK, np.tile(S[live], 2), np.tile(at_R[live], 2), GO_ON)
-        theta_SK, cost_S = theta_SK.reshape(2, len(live), -1), cost_S.reshape(2, -1)
+        begin_RK = np.concatenate([theta_in_RK[live], theta_out_RK[live], _on_the_ground(search, theta_in_RK[live])])
+        theta_SK, cost_S = search.descend(begin_RK, np.tile(S[live], 3), np.tile(at_R[live], 3), GO_ON)
+        theta_SK, cost_S = theta_SK.reshape(3, len(live), -1), cost_S.reshape(3, -1)
         lower_R = np.argmin(cost_S, axis=0)
         theta_RK, cost_R = theta_SK[lower_R, np.arange(len(live))], np.min(cost_S, axis=0)
         f_R = np.minimum(np.sqrt(np.maximum(cost_R - least, 0.0) / more) - 1, HIGH)
