@@ -182,7 +182,7 @@ def parameter_text(law: Fit, name: str, room: int = PARAMETER) -> str:
         return "?"
     finite = [abs(end) for end in ends if math.isfinite(end)]
     if not finite:
-        return "no end, either side"
+        return "no end, either side" if room >= PARAMETER else "no end"
     size = (ends[1] - ends[0]) / 2 if len(finite) == 2 else max(finite)
     largest = max(finite)
     power = math.floor(math.log10(largest)) if largest and not 1e-3 <= largest < 1e5 else 0
@@ -192,7 +192,7 @@ def parameter_text(law: Fit, name: str, room: int = PARAMETER) -> str:
     while len(text) > room and decimals > 0:
         decimals -= 1
         text = _interval(law, name, decimals, power)
-    return text
+    return text if len(text) <= room else text.replace(" upper end", " end").replace(" lower end", " end")
 
 
 def _interval(law: Fit, name: str, decimals: int, power: int) -> str:

@@ -24,7 +24,8 @@ BEND = (0.3, 2.0, 6.0, 20.0)  # times the law's exponents: further starts at eac
 ENOUGH = 40.0  # e^-40 is nothing beside 1 [1]
 FLOORS = ("L_inf", "E")
 BEST = 4  # starts of a place that are followed, those of the least cost
-LOOK, GO_ON, REFINE = 6, 40, 40  # steps of the descents: of every start, of what is left; of the search for an end
+TURNS = 40  # of regula falsi
+LOOK, LEFT, GO_ON = 6, 20, 40  # steps of the descents: of every start, of the two best, of one that is followed
 
 
 class Search(NamedTuple):
@@ -196,7 +197,7 @@ def _looked_at(
     last_S = np.where(allowed_SG.any(axis=1), G - np.argmax(allowed_SG[:, ::-1], axis=1), 0)
     left = np.flatnonzero((np.arange(G) >= last_S[:, None]).ravel())
     if len(left):
-        theta_PRK, cost_PR = down(theta_PRK[:2, left], left, GO_ON)
+        theta_PRK, cost_PR = down(theta_PRK[:2, left], left, LEFT)
         best_RK[left], best_R[left] = theta_PRK[0], cost_PR[0]
     return best_RK.reshape(S, G, K), best_R.reshape(S, G)
 
@@ -247,7 +248,7 @@ def _between(search: Search, S: Index, inner: Places, outer: Places, least: floa
     f_out_R = np.clip(np.sqrt((outer.cost_R - least) / more) - 1, 1e-9, HIGH)
     from_R, side_R = in_R.copy(), np.zeros(len(S))
     at_R, live = in_R.copy(), np.arange(len(S))
-    for turn in range(REFINE):
+    for turn in range(TURNS):
         if not len(live):
             break
         share_R = f_in_R[live] / (f_in_R[live] - f_out_R[live])

@@ -193,6 +193,18 @@ def test_a_parameter_between_a_little_and_one_is_never_told_as_none():
     assert parameter_text(Law, "a") == "0.04 [0.04, 1.0]"
 
 
+@pytest.mark.parametrize("ends", [(-math.inf, math.inf), (0.0416, math.inf), (-math.inf, -12.3), (1234.5, math.inf)])
+@pytest.mark.parametrize("room", [16, 18, 20])
+def test_what_has_no_end_keeps_to_its_column(ends, room):
+    class Law:
+        intervals, parameters, identified = {"a": ends}, {"a": 0.0}, {"a": False}
+
+    text = parameter_text(Law, "a", room)
+    assert len(text) <= room
+    assert "no " in text
+    assert text.endswith(("end", "side"))
+
+
 def test_small_numbers_keep_their_digits():
     law = fit(PATCH, 1e-9 * (0.4 + 0.3 * PATCH**0.6) * np.exp(1e-3 * np.array([1, -1, 1, -1, 1])), "shifted")
     assert parameter_text(law, "L_inf").startswith("4.")
