@@ -225,7 +225,7 @@ def resolution_figure(backbone: str = "deit_base", image: int = 224, patch: int 
 
 def use_figure(model: str = "Adventurer-Base", image: int = 224, card: str = "a100") -> Figure:
     """Which patch for which use: predicted error, hours of training and memory of an image, side by side.
-    model: of Table 7, by an Adventurer's name.  image: of optimal.IMAGES [px].  Hollow: beyond what was measured."""
+    model: of Table 7, by an Adventurer's name.  image: of optimal.IMAGES [px].  Faint: beyond what was measured."""
     table = on_card(card).query("model == @model and image == @image")
     figure, panels = grid(3, 3, (4.6, 3.9))
     known = table["beyond"] == ""
@@ -235,7 +235,8 @@ def use_figure(model: str = "Adventurer-Base", image: int = 224, card: str = "a1
         "memory": "memory of one image [bytes], log scale",
     }
     for axes, (column, label), colour in zip(panels, columns.items(), COLOURS, strict=False):
-        axes.plot(table["patch"], table[column], color=colour, marker="o", mfc="white")
+        axes.plot(table["patch"], table[column], color=colour)
+        axes.plot(table.loc[~known, "patch"], table.loc[~known, column], "o", color=colour, alpha=0.35)
         axes.plot(table.loc[known, "patch"], table.loc[known, column], "o", color=colour)
         _patch_panel(axes, table, label, "", log=column != "predicted")
     panels[0].fill_between(table["patch"], table["low"], table["high"], color=COLOURS[0], alpha=0.13, lw=0)

@@ -20,7 +20,7 @@ CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["a
 RAW = (  # tables that are files of analysis/measured, cell by cell
     "sweep_shapes cifar10 step_memory table6_here tax against_released mixer mixer_by_length long_image cifar10_mixer "
     "cifar10_stages table5_shapes equal_flops_shapes switches camvid seg_shapes det_shapes det_step nuclei sines "
-    "instruction_sets cut_of_a_batch"
+    "instruction_sets"
 )
 
 
@@ -124,6 +124,17 @@ def table6_excerpt() -> list[str]:
     return fenced([head, names, rule, *kept])
 
 
+def batch_cuts() -> list[str]:
+    """Test loss by seed and by how a batch was cut, with the standard deviation along both."""
+    runs = numbers("batch_cuts").pivot_table(
+        index="seed", columns=["threads", "micro_batch"], values="test_loss", sort=False
+    )
+    rows = [[str(seed), *(f"{loss:.3f}" for loss in row), f"{row.std():.3f}"] for seed, row in runs.iterrows()]
+    rows.append(["standard deviation of seeds", *(f"{of_seeds:.3f}" for of_seeds in runs.std()), ""])
+    cuts = [f"{threads} thread{'s' * (threads > 1)}, {size}" for threads, size in runs.columns]
+    return table(["seed", *cuts, "standard deviation of the four"], rows)
+
+
 def crossing() -> list[str]:
     steps_s = numbers("crossing").pivot_table(index="tokens", columns="backbone", values="seconds_per_image")
     rows = []
@@ -156,4 +167,5 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "table6": table6,
     "table6-excerpt": table6_excerpt,
     "crossing": crossing,
+    "batch-cuts": batch_cuts,
 }
