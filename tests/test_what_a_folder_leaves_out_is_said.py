@@ -6,12 +6,14 @@ import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from scaling.data.class_folders import ClassFolder, ClassTar
 from scaling.data.decoding import EXCLUDED_FORMATS
 from scaling.data.files import Files
-from scaling.data.listing import ENDINGS
+from scaling.data.listing import ENDINGS, LeftOut
 from scaling.data.module import Images
 from scaling.data.scene_files import find_scenes
 from scaling.recipe import BadInput, Recipe
@@ -198,3 +200,13 @@ def test_a_file_of_any_name_is_named_in_one_line_where_it_is_no_image(pets, name
     assert len(done.stderr.strip().splitlines()) == 1
     assert "1 unreadable train image(s), the first cat/" in done.stderr
     assert [path.name for path in (pets / "results").iterdir()] == [".index"]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.text(alphabet="a.Jpgn", max_size=12), min_size=1, max_size=3).map("/".join))
+def test_the_short_way_to_an_ending_is_that_of_the_standard_library(path):
+    ending = os.path.splitext(path)[1].lower()
+    hidden = any(part.startswith(".") and part.strip(".") for part in path.split("/"))
+    left_out = LeftOut()
+    assert left_out.takes(path) == (ending in ENDINGS and not hidden)
+    assert left_out.hidden == (ending in ENDINGS and hidden)
