@@ -12,7 +12,8 @@ DIGITS = 4
 
 
 def numbers_of(figure: Figure) -> list[dict[str, Any]]:
-    """Of every panel its title and its lines: their names and points, DIGITS digits of each number."""
+    """Of every panel its title and its lines: their names and points, DIGITS digits of each number; where it shows an
+    image, a digest of the pixels."""
     panels = []
     for axes in figure.axes:
         lines = []
@@ -23,13 +24,17 @@ def numbers_of(figure: Figure) -> list[dict[str, Any]]:
             points = [[_rounded(x[k]), _rounded(y[k])] for k in at]
             if points:
                 lines.append({"name": "" if label.startswith("_") else label, "points": points})
-        panels.append({"title": axes.get_title(loc="left"), "lines": lines})
+        panel = {"title": axes.get_title(loc="left"), "lines": lines}
+        if axes.images:
+            pixels = [np.ascontiguousarray(image.get_array()).tobytes() for image in axes.images]
+            panel |= {"title": axes.get_title(), "images": [hashlib.sha256(data).hexdigest()[:16] for data in pixels]}
+        panels.append(panel)
     return panels
 
 
 def agree(one: list[dict[str, Any]], other: list[dict[str, Any]], tolerance: float = 2e-3) -> bool:
     """Whether two figures show the same: titles and names alike, numbers to the tolerance [ratio]."""
-    if [panel["title"] for panel in one] != [panel["title"] for panel in other]:
+    if any([p.get(key) for p in one] != [p.get(key) for p in other] for key in ("title", "images")):
         return False
     return all(_lines_agree(a["lines"], b["lines"], tolerance) for a, b in zip(one, other, strict=True))
 

@@ -1,7 +1,7 @@
 """The figures of README.md and docs/results.md, made from data: FIGURES has a function by the name of each file.
 
-Not here, for want of data in the repository: docs/shapes.png is experiments/samples.py's, and the pictures of
-predictions are those of runs (`--save-predictions`) whose weights are not shipped.
+Not here, for want of data in the repository: the pictures of predictions are those of runs (`--save-predictions`) whose
+weights are not shipped.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from analysis.optimal_figures import optimal_figure
 from analysis.paper_figures import figure1, figure1_honest
 from analysis.paper_tables import figure1 as figure1_numbers
 from analysis.study_figures import crossing_figure, gap_figure, study_figure
-from experiments import budget
+from experiments import budget, samples
 from experiments.docs_budget import configured, points
 from experiments.docs_data import cifar10_runs, numbers, shapes
 
@@ -85,4 +85,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_table5.png": study_table5,
     "figure2_camvid.png": figure2_camvid,
     "law_nuclei.png": law_nuclei,
+    "shapes.png": samples.sheet,
 }

@@ -1,4 +1,4 @@
-"""A sheet of the embedded data set, for the README: python experiments/samples.py docs/shapes.png [--size 32]"""
+"""A sheet of the embedded data set: python experiments/samples.py FILE [--size 32]; `make docs` makes the README's."""
 
 import argparse
 import sys
@@ -7,10 +7,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from analysis.output import until_closed
 from analysis.study_figures import sample_sheet
 from scaling.data import shapes
+
+
+def sheet(size: int = 32) -> Figure:
+    """Two images of each class, size px wide."""
+    batch = shapes.render(0, np.arange(2000), size)
+    first = [int(np.flatnonzero(batch.label_B == label)[0]) for label in range(len(shapes.CLASSES))]
+    second = [int(np.flatnonzero(batch.label_B == label)[1]) for label in range(len(shapes.CLASSES))]
+    order = np.array(first + second)
+    titles = [shapes.CLASSES[label] for label in batch.label_B[order]]
+    return sample_sheet(batch.image_BHWC[order], titles, columns=12)
 
 
 def main() -> int:
@@ -18,12 +29,7 @@ def main() -> int:
     p.add_argument("path", help="where the picture goes")
     p.add_argument("--size", type=int, default=32, help="side of an image [px]")
     args = p.parse_args()
-    batch = shapes.render(0, np.arange(2000), args.size)
-    first = [int(np.flatnonzero(batch.label_B == label)[0]) for label in range(len(shapes.CLASSES))]
-    second = [int(np.flatnonzero(batch.label_B == label)[1]) for label in range(len(shapes.CLASSES))]
-    order = np.array(first + second)
-    titles = [shapes.CLASSES[label] for label in batch.label_B[order]]
-    sample_sheet(batch.image_BHWC[order], titles, columns=12).savefig(args.path, dpi=90, bbox_inches="tight")
+    sheet(args.size).savefig(args.path, dpi=90, bbox_inches="tight")
     return 0
 
 

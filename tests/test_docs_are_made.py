@@ -54,7 +54,7 @@ def test_every_block_is_in_some_text_once_and_every_table_is_a_block():
 
 def test_every_picture_of_the_docs_is_made_or_said_not_to_be():
     shown = {name for text in texts().values() for name in re.findall(r"\((?:docs/)?([\w-]+\.png)\)", text)}
-    others = {"shapes.png", "prediction_camvid.png", "prediction_nuclei.png"}
+    others = {"prediction_camvid.png", "prediction_nuclei.png"}
     assert shown == {*FIGURES, *others} == {path.name for path in (ROOT / "docs").glob("*.png")}
 
 
