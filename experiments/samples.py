@@ -3,19 +3,19 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from analysis.output import until_closed
 from analysis.study_figures import sample_sheet
 from scaling.data import shapes
 
 
-def sheet(size: int = 32) -> Figure:
-    """Two images of each class, size px wide."""
+def sheet(size: int = 32) -> Any:
+    """A figure with two images of each class, size px wide."""
     batch = shapes.render(0, np.arange(2000), size)
     first = [int(np.flatnonzero(batch.label_B == label)[0]) for label in range(len(shapes.CLASSES))]
     second = [int(np.flatnonzero(batch.label_B == label)[1]) for label in range(len(shapes.CLASSES))]
