@@ -62,7 +62,7 @@ lowest: $(STAMP) ## the test suite on the oldest versions that pyproject.toml al
 	@.venv/lowest/bin/python -m pytest -q -n 2 --dist worksteal tests $(ARGS)
 
 lint: $(STAMP) ## ruff (lint and format) and mypy
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy scaling analysis
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 bench: $(STAMP) ## the harness's tax and the data road, measured
 	@$(RUN) experiments/benchmark.py $(ARGS)

@@ -21,7 +21,7 @@ def laws_shapes() -> list[str]:
 def laws_cifar10() -> list[str]:
     points = as_points(cifar10_means()).rename(columns={"test_loss": "y"})
     groups = [
-        Group(name, f"cifar10: {name}", "analysis/measured/cifar10_seeds.csv", its.reset_index(drop=True))
+        Group(str(name), f"cifar10: {name}", "analysis/measured/cifar10_seeds.csv", its.reset_index(drop=True))
         for name, its in sorted(points.groupby("backbone"))
     ]
     return fenced(law_lines(fit_groups(groups, LAWS)))

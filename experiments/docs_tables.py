@@ -131,7 +131,8 @@ def batch_cuts() -> list[str]:
     )
     rows = [[str(seed), *(f"{loss:.3f}" for loss in row), f"{row.std():.3f}"] for seed, row in runs.iterrows()]
     rows.append(["standard deviation of seeds", *(f"{of_seeds:.3f}" for of_seeds in runs.std()), ""])
-    cuts = [f"{threads} thread{'s' * (threads > 1)}, {size}" for threads, size in runs.columns]
+    threads, sizes = (runs.columns.get_level_values(level) for level in range(2))
+    cuts = [f"{n} thread{'s' * (n > 1)}, {size}" for n, size in zip(threads, sizes, strict=True)]
     return table(["seed", *cuts, "standard deviation of the four"], rows)
 
 

@@ -165,8 +165,8 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
     stages = [before for run in runs for before in _stages(_changed(run, given, None if stage else weights))]
     kept = [run for run in stages if stage in ("", run.stage)]
     if not kept:
-        there = ", ".join(sorted({run.stage for run in stages} - {""})) or "none"
-        raise BadInput(f"there is no stage {stage!r} in study {name}; its stages: {there}")
+        known = ", ".join(sorted({run.stage for run in stages} - {""})) or "none"
+        raise BadInput(f"there is no stage {stage!r} in study {name}; its stages: {known}")
     if stage and weights:  # instead of those of the earlier stage
         kept = [replace(run, start="", weights=weights) for run in kept]
     return list({run.run_id: run for run in kept}.values())

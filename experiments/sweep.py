@@ -233,8 +233,8 @@ def run_all(
                 console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
                 console.begin(run.run_id)
                 active |= [start(context, run, results, settings, wait)]
-            for pipe in multiprocessing.connection.wait(list(active)) if active else ():
-                child = active[pipe]
+            heard = multiprocessing.connection.wait(list(active)) if active else ()
+            for pipe, child in [(pipe, child) for pipe, child in active.items() if pipe in heard]:
                 item = receive(pipe, child)
                 if not isinstance(item, Outcome):
                     console.show(child.run.run_id, item)

@@ -5,8 +5,9 @@ starts, one after the other, and for a bootstrap one refit after the other from 
 process. The peer gives no intervals; there it is the fit alone.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.table import Table
@@ -40,11 +41,17 @@ def laws() -> Table:
     }
     table = Table("laws", "ours [ms]", "scipy [ms]", "scipy / ours", title="fitting laws, one thread, in turn")
     for name, (ours, peer, scale) in rows.items():
-        took = in_turn({"ours": lambda ours=ours: (_law.cache_clear(), ours()), "scipy": peer}, turns=TURNS, warm=1)
+        took = in_turn({"ours": functools.partial(_anew, ours), "scipy": peer}, turns=TURNS, warm=1)
         mine, theirs = 1000 * took["ours"], 1000 * scale * took["scipy"]
         told = ("-", "-") if peer is _none else (f"{theirs:,.1f}", f"{theirs / mine:.1f}")
         table.add_row(name, f"{mine:,.1f}", *told)
     return table
+
+
+def _anew(fits: Callable[[], Any]) -> None:
+    """Fit, whatever was fitted before."""
+    _law.cache_clear()
+    fits()
 
 
 def _residual(theta: np.ndarray, loss: np.ndarray) -> np.ndarray:
@@ -58,7 +65,7 @@ def _slopes(theta: np.ndarray, _: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(rise), rise, rise * np.log(PATCH)], axis=1) / (theta[0] + rise)[:, None]
 
 
-def _peer(loss: np.ndarray, kind: str = "linear") -> np.ndarray:
+def _peer(loss: np.ndarray, kind: Literal["linear", "huber"] = "linear") -> np.ndarray:
     found = []
     for share in FLOORS:
         floor = share * loss.min()

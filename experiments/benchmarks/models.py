@@ -57,9 +57,9 @@ def crossing() -> Table:
     frame.to_csv(MEASURED / "crossing.csv", index=False, float_format="%.5g")
     both = frame.pivot(index="tokens", columns="backbone", values="seconds_per_image")
     table = Table("tokens", "deit_tiny [s]", "adventurer_tiny [s]", "ratio", title="training step per 224 px image")
-    for tokens, row in both.iterrows():
+    for of_image, row in both.iterrows():
         deit, adventurer = row["deit_tiny"], row["adventurer_tiny"]
-        table.add_row(f"{tokens:,}", f"{deit:.3f}", f"{adventurer:.3f}", f"{deit / adventurer:.2f}")
+        table.add_row(f"{of_image:,}", f"{deit:.3f}", f"{adventurer:.3f}", f"{deit / adventurer:.2f}")
     table.caption = f"they cross at {crossing_tokens(frame):,.0f} tokens"
     return table
 
@@ -67,7 +67,7 @@ def crossing() -> Table:
 def crossing_tokens(frame: pd.DataFrame) -> float:
     """Tokens at which both take as long, on straight lines between points in log-log; nan where they do not cross."""
     both = frame.pivot(index="tokens", columns="backbone", values="seconds_per_image").sort_index()
-    ahead = np.log(both["deit_tiny"] / both["adventurer_tiny"]).to_numpy()
+    ahead = np.log((both["deit_tiny"] / both["adventurer_tiny"]).to_numpy(dtype=float))
     at = np.log(both.index.to_numpy(dtype=float))
     for i in np.flatnonzero((ahead[:-1] < 0) & (ahead[1:] >= 0))[-1:]:
         return float(np.exp(at[i] - ahead[i] * (at[i + 1] - at[i]) / (ahead[i + 1] - ahead[i])))

@@ -91,7 +91,8 @@ def _step(
         images, labels = images.pin_memory(), labels.pin_memory()
 
     def step() -> None:
-        batch = Batch(*(t.to(device, non_blocking=not blocking) for t in (images, labels)))
+        moved = [t.to(device, non_blocking=not blocking) for t in (images, labels)]
+        batch = Batch(moved[0], moved[1])
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             loss = task.training_step(batch, 0)
         loss.backward()
