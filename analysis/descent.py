@@ -168,6 +168,33 @@ def _look(residual: Residual, theta_RK: Array, which_R: Index, delta: float) -> 
     return r_RN, J_RNK, np.where(sane_R, cost_R, np.inf)
 
 
+class Brackets:
+    """Places on both sides of where a height becomes 0, inner_S where it is not above and outer_S where it is, that are
+    narrowed in place by regula falsi; the Illinois halving keeps it from creeping up on one side. live: which S."""
+
+    def __init__(self, inner_S: Array, f_inner_S: Array, outer_S: Array, f_outer_S: Array) -> None:
+        self.inner_S, self.f_inner_S, self.outer_S, self.f_outer_S = inner_S, f_inner_S, outer_S, f_outer_S
+        self.side_S = np.zeros(len(inner_S))  # on which the last place was
+
+    def share(self, live: Index) -> Array:
+        """The share of the way out at which a straight line is 0 [1]."""
+        return self.f_inner_S[live] / (self.f_inner_S[live] - self.f_outer_S[live])
+
+    def place(self, live: Index, share_R: Array) -> Array:
+        return self.inner_S[live] + share_R * (self.outer_S[live] - self.inner_S[live])
+
+    def narrow(self, live: Index, at_R: Array, f_R: Array) -> None:
+        """Put in the heights f_R that were found at the places at_R."""
+        side_R, up_R = np.where(f_R > 0, 1.0, -1.0), f_R > 0
+        again_R = np.where(side_R == self.side_S[live], 0.5, 1.0)
+        self.side_S[live] = side_R
+        rose, fell = live[up_R], live[~up_R]
+        self.f_inner_S[rose] *= again_R[up_R]
+        self.f_outer_S[fell] *= again_R[~up_R]
+        self.outer_S[rose], self.f_outer_S[rose] = at_R[up_R], f_R[up_R]
+        self.inner_S[fell], self.f_inner_S[fell] = at_R[~up_R], f_R[~up_R]
+
+
 def crossings(height: Callable[[Array, Index], Array], start_S: Array, step_S: Array, limit_S: Array) -> Array:
     """Where height(t, which), -1 at start and rising about linearly along step, becomes 0; for S searches at once.
 
@@ -187,21 +214,13 @@ def crossings(height: Callable[[Array, Index], Array], start_S: Array, step_S: A
     at_S = np.where(outer_S == limit_S, limit_S, way_S * np.inf)
     live = np.flatnonzero(f_outer_S > 0)
     at_S[live] = outer_S[live]
-    side_S = np.zeros(start_S.shape)
-    for _ in range(40):  # regula falsi, with the Illinois halving that keeps it from creeping up on one side
+    between = Brackets(inner_S, f_inner_S, outer_S, f_outer_S)
+    for _ in range(40):
         if not len(live):
             break
-        share_R = f_inner_S[live] / (f_inner_S[live] - f_outer_S[live])
-        at_S[live] = inner_S[live] + share_R * (outer_S[live] - inner_S[live])
+        at_S[live] = between.place(live, between.share(live))
         f_R = np.minimum(height(at_S[live], live), HIGH)
-        side_R = np.where(f_R > 0, 1.0, -1.0)
-        again_R = np.where(side_R == side_S[live], 0.5, 1.0)
-        side_S[live] = side_R
-        rose, fell = live[f_R > 0], live[f_R <= 0]
-        f_inner_S[rose] *= again_R[f_R > 0]
-        f_outer_S[fell] *= again_R[f_R <= 0]
-        outer_S[rose], f_outer_S[rose] = at_S[rose], f_R[f_R > 0]
-        inner_S[fell], f_inner_S[fell] = at_S[fell], f_R[f_R <= 0]
+        between.narrow(live, at_S[live], f_R)
         near_R = np.abs(outer_S - inner_S)[live] <= 1e-6 * np.abs(at_S - start_S)[live]
         live = live[(np.abs(f_R) > 1e-5) & ~near_R]
     return at_S

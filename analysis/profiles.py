@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.descent import HIGH, Array, Index, descend
+from analysis.descent import HIGH, Array, Brackets, Index, descend
 from analysis.likelihood import Problem, unbounded
 
 PLACES = 10  # of the grid, on each side of the estimate
@@ -240,35 +240,29 @@ def _on_the_ground(search: Search, theta_RK: Array) -> Array:
 
 def _between(search: Search, S: Index, inner: Places, outer: Places, least: float, more: float) -> tuple[Array, Array]:
     """Where the height, sqrt of what the cost is more than the least over what it may be more, less 1, becomes 0
-    between an allowed place and one that is not, and theta there: regula falsi, with the Illinois halving."""
+    between an allowed place and one that is not, and theta there: regula falsi."""
     in_R, out_R, theta_in_RK, theta_out_RK = (
         a.copy() for a in (inner.value_R, outer.value_R, inner.theta_RK, outer.theta_RK)
     )
     f_in_R = np.minimum(np.sqrt(np.maximum(inner.cost_R - least, 0.0) / more) - 1, -1e-9)
     f_out_R = np.clip(np.sqrt((outer.cost_R - least) / more) - 1, 1e-9, HIGH)
-    from_R, side_R = in_R.copy(), np.zeros(len(S))
-    at_R, live = in_R.copy(), np.arange(len(S))
+    between = Brackets(in_R, f_in_R, out_R, f_out_R)
+    from_R, at_R, live = in_R.copy(), in_R.copy(), np.arange(len(S))
     for turn in range(TURNS):
         if not len(live):
             break
-        share_R = f_in_R[live] / (f_in_R[live] - f_out_R[live])
+        share_R = between.share(live)
         if turn % 4 == 3:  # a jump to another valley is found by halves
             share_R[:] = 0.5
-        at_R[live] = in_R[live] + share_R * (out_R[live] - in_R[live])
+        at_R[live] = between.place(live, share_R)
         begin_RK = np.concatenate([theta_in_RK[live], theta_out_RK[live], _on_the_ground(search, theta_in_RK[live])])
         theta_SK, cost_S = search.descend(begin_RK, np.tile(S[live], 3), np.tile(at_R[live], 3), GO_ON)
         theta_SK, cost_S = theta_SK.reshape(3, len(live), -1), cost_S.reshape(3, -1)
         lower_R = np.argmin(cost_S, axis=0)
         theta_RK, cost_R = theta_SK[lower_R, np.arange(len(live))], np.min(cost_S, axis=0)
         f_R = np.minimum(np.sqrt(np.maximum(cost_R - least, 0.0) / more) - 1, HIGH)
-        now_R = np.where(f_R > 0, 1.0, -1.0)
-        again_R = np.where(now_R == side_R[live], 0.5, 1.0)
-        side_R[live] = now_R
-        out, within = live[f_R > 0], live[f_R <= 0]
-        f_in_R[out] *= again_R[f_R > 0]
-        f_out_R[within] *= again_R[f_R <= 0]
-        out_R[out], f_out_R[out], theta_out_RK[out] = at_R[out], f_R[f_R > 0], theta_RK[f_R > 0]
-        in_R[within], f_in_R[within], theta_in_RK[within] = at_R[within], f_R[f_R <= 0], theta_RK[f_R <= 0]
+        between.narrow(live, at_R[live], f_R)
+        theta_out_RK[live[f_R > 0]], theta_in_RK[live[f_R <= 0]] = theta_RK[f_R > 0], theta_RK[f_R <= 0]
         near_R = np.abs(out_R - in_R)[live] <= 1e-7 * np.abs(out_R - from_R)[live]
         live = live[(np.abs(f_R) > 1e-6) & ~near_R]
     return at_R, theta_in_RK

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from scaling import costs
-from scaling.identity import USED, folder_of
+from scaling.identity import folder_of
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RECORD
 
@@ -51,13 +50,7 @@ def images(run: Recipe) -> tuple[float, float]:
         return epoch, tested
     from scaling.data.used_files import image_counts
 
-    key = tuple(getattr(run, name) for name in (*USED, "batch", "val_split"))
-    if key not in _COUNTED:
-        try:
-            _COUNTED[key] = image_counts(run)
-        except BadInput:  # which is said when a run is begun
-            _COUNTED[key] = math.nan, 0.0
-    return _COUNTED[key]
-
-
-_COUNTED: dict[tuple[Any, ...], tuple[float, float]] = {}  # by all that decides which files a recipe uses
+    try:
+        return image_counts(run)
+    except BadInput:  # which is said when a run is begun
+        return math.nan, 0.0

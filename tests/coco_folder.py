@@ -1,6 +1,7 @@
 """A small folder of images with objects in COCO's layout, for the tests of what reads it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,14 @@ def recipe_of(root: Path) -> Recipe:
         epochs=2,
         steps=4,
     )
+
+
+def changing(root: Path) -> Callable[..., None]:
+    """changing(root)(function): let it change the JSON of the test images, or of a split by its name."""
+
+    def done(how: Callable[[dict[str, Any]], object], name: str = "val2017") -> None:
+        data = read_json(root, name)
+        how(data)
+        write_json(root, name, data)
+
+    return done

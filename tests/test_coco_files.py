@@ -18,15 +18,14 @@ from scaling.data.order import subset
 from scaling.recipe import BadInput
 from tests.coco_folder import (
     TESTED,
+    changing,
     filled,
     json_path,
     objects,
-    read_json,
     recipe_of,
     rectangle,
     run_lengths,
     write_folder,
-    write_json,
     write_split,
 )
 from tests.pictures import prepared
@@ -44,14 +43,7 @@ def recipe(root):
 
 @pytest.fixture
 def change(root):
-    """change(function): let it change the JSON of the test images."""
-
-    def done(how, name="val2017"):
-        data = read_json(root, name)
-        how(data)
-        write_json(root, name, data)
-
-    return done
+    return changing(root)
 
 
 def truths(recipe):

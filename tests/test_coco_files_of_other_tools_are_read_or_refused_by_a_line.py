@@ -17,7 +17,7 @@ from scaling.recipe import BadInput
 pytestmark = pytest.mark.skipif(find_spec("pycocotools") is None, reason="needs the extra dense")
 if find_spec("pycocotools") is not None:
     from scaling.data.coco_files import used
-    from tests.coco_folder import json_path, read_json, recipe_of, run_lengths, write_folder, write_json
+    from tests.coco_folder import changing, json_path, read_json, recipe_of, run_lengths, write_folder
     from tests.pictures import prepared
 
 
@@ -38,14 +38,7 @@ def root(tmp_path, written):
 
 @pytest.fixture
 def change(root):
-    """change(function): let it change the JSON of the test images."""
-
-    def done(how, name="val2017"):
-        data = read_json(root, name)
-        how(data)
-        write_json(root, name, data)
-
-    return done
+    return changing(root)
 
 
 def refused(root, **changes):

@@ -3,8 +3,7 @@
 from collections import Counter
 
 from scaling.data.coco_files import CocoFile
-
-SOME = 5  # names listed at most
+from scaling.first_line import first_of
 
 
 def remarks(coco: CocoFile) -> tuple[str, ...]:
@@ -20,8 +19,8 @@ def remarks(coco: CocoFile) -> tuple[str, ...]:
         ),
         (notes["boxes_dropped"], f"{split} boxes do not overlap their image and are left out"),
         (notes["masks_from_boxes"], f"{split} objects have no mask; their box is used"),
-        (len(repeated), f"{split} image files are listed more than once: {_some(repeated)}"),
-        (len(lost), f"of {len(coco.categories)} classes have no {split} object: {_some(lost)}"),
+        (len(repeated), f"{split} image files are listed more than once: {first_of(repeated)}"),
+        (len(lost), f"of {len(coco.categories)} classes have no {split} object: {first_of(lost)}"),
     )
     return tuple(f"{count} {what}" for count, what in told if count)
 
@@ -30,7 +29,3 @@ def _without(coco: CocoFile) -> list[str]:
     """The names of classes without objects."""
     there = {a.label for image in coco.images for a in image.annotations if not a.crowd}
     return [name for label, (_, name) in enumerate(coco.categories) if label not in there]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SOME]) + (", …" if len(names) > SOME else "")

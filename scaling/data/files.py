@@ -21,7 +21,7 @@ from scaling.data.held_out import parted
 from scaling.data.hub_sets import open_hub
 from scaling.data.order import subset
 from scaling.data.shard_list import open_shards
-from scaling.first_line import first_line
+from scaling.first_line import first_line, first_of
 from scaling.recipe import BadInput, Recipe
 
 SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
@@ -192,8 +192,7 @@ def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> 
     missing = [f"{k} ({names[k]})" if names else str(k) for k in range(classes) if k not in set(there)]
     if len(there) == 1 < classes:
         raise BadInput(f"all {len(labels)} training images have class {there[0]}: at least two classes are needed")
-    some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-    return [f"{len(missing)} of {classes} classes have no training images: {some}"] if missing else []
+    return [f"{len(missing)} of {classes} classes have no training images: {first_of(missing)}"] if missing else []
 
 
 def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scaling.data.class_folders import natural_key
-from scaling.first_line import first_line
+from scaling.first_line import first_line, first_of
 from scaling.recipe import BadInput
 
 IMAGES = ("image", "img")  # usual column names, if no column or several columns have the type Image
@@ -138,7 +138,7 @@ def _label_column(dataset: Any, split: str) -> str:
 
 
 def _listed(columns: list[str]) -> str:
-    return "columns are " + ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")
+    return f"columns are {first_of(columns, most=8)}"
 
 
 def _numbers(column: Any, what: str, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -9,9 +9,8 @@ import numpy as np
 
 from scaling.data.batch import UNLABELLED
 from scaling.data.file_index import Seen
+from scaling.first_line import first_of
 from scaling.recipe import BadInput, Recipe
-
-SOME = 5  # classes listed at most
 
 
 def check_classes(train: Seen, test: Seen, recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
@@ -26,8 +25,7 @@ def check_classes(train: Seen, test: Seen, recipe: Recipe, names: Sequence[str])
     missing = [k for k in range(recipe.classes) if k not in learned]
     if not missing:
         return ()
-    lost = ", ".join(f"{k}{f' ({names[k]})' if names else ''}" for k in missing[:SOME])
-    lost += ", …" if len(missing) > SOME else ""
+    lost = first_of(f"{k}{f' ({names[k]})' if names else ''}" for k in missing)
     if len(learned) == 1:
         hint = f"; {ignored} ignored: write objects as their class index, such as {missing[0]}" if nothing else ""
         raise BadInput(

@@ -30,6 +30,7 @@ from scaling.data.file_index import Facts, digest, stamps
 from scaling.data.files import SPLITS, find_root
 from scaling.data.listing import ENDINGS, LOOKED_FOR, files_below
 from scaling.data.order import subset
+from scaling.first_line import first_of
 from scaling.recipe import BadInput, Recipe
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) 
     strange = ((value_HW > highest) | (value_HW < 0)) & ~without
     if strange.any():
         values = np.unique(value_HW[strange])
-        some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
+        some = first_of(values, most=8)
         ranges = [(0, min(unlabelled, classes) - 1), (unlabelled + 1, highest)]
         known = " and ".join(f"{low} to {high}" if low < high else f"{low}" for low, high in ranges if low <= high)
         none = f"{' and '.join(map(str, nothing))} {'are' if len(nothing) > 1 else 'is'} no class"

@@ -3,6 +3,7 @@ from what starts have read before."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from scaling.data import files, scene_files
 from scaling.data.file_index import FOLDER, Examined, Say, fingerprint, known, look
 from scaling.data.held_out import parted
 from scaling.data.order import steps_per_epoch
+from scaling.identity import USED
 from scaling.recipe import BadInput, Recipe
 
 
@@ -37,18 +39,29 @@ def check_counts(recipe: Recipe) -> None:
 
 
 def image_counts(recipe: Recipe) -> tuple[int, int]:
-    """How many images a recipe trains on in an epoch, and is tested on. Raises BadInput as check_counts."""
-    (train, of_train), (_, of_test) = _counted(recipe)
-    return len(parted(train.file_names, of_train, recipe.val_split)[0]), len(of_test)
+    """How many images a recipe trains on in an epoch, and is tested on, when its files were last listed in this
+    process, which as a rule was for their fingerprint. Raises BadInput as check_counts."""
+    if _key(recipe) not in _COUNTS:
+        _counted(recipe)
+    return _COUNTS[_key(recipe)]
 
 
 def _counted(recipe: Recipe) -> list[tuple[Examined, np.ndarray]]:
     """The training and the test files, and which of them are used."""
     used = list(_used(recipe))
-    train, of_train = used[0]
+    (train, of_train), (_, of_test) = used
     kept, _ = parted(train.file_names, of_train, recipe.val_split)
     steps_per_epoch(len(kept), recipe.batch)
+    _COUNTS[_key(recipe)] = len(kept), len(of_test)
     return used
+
+
+def _key(recipe: Recipe) -> tuple[Any, ...]:
+    """All that decides which files are used, and whether they are enough."""
+    return tuple(getattr(recipe, name) for name in (*USED, "batch", "val_split"))
+
+
+_COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}
 
 
 def _used(recipe: Recipe) -> Iterator[tuple[Examined, np.ndarray]]:
