@@ -1,0 +1,55 @@
+"""Checks that concern several parts of a configuration, and the one place where they are made."""
+
+from typing import TYPE_CHECKING
+
+from scaling.config.fields import check
+from scaling.config.initialization import FromRun
+from scaling.config.task import Detection, Segmentation, SlidingWindow
+from scaling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scaling.config.experiment import ExperimentConfig
+
+
+def check_config(config: "ExperimentConfig") -> None:
+    """Raise ConfigError where parts that are valid alone do not fit together."""
+    _check_classes(config)
+    _check_learning_rate(config)
+    rule = "needs averaged weights: set model_ema_decay, such as 0.9999"
+    averaged = config.optim.model_ema_decay is not None
+    check(config.evaluation.eval_weights == "raw" or averaged, "eval_weights", config.evaluation.eval_weights, rule)
+    if isinstance(config.task, Segmentation) and isinstance(config.task.eval_mode, SlidingWindow):
+        side, stride = config.model.img_size, config.task.eval_mode.slide_stride
+        rule = f"is more than the window, {side} px: pixels between windows would never be evaluated"
+        check(stride <= side, "slide_stride", stride, rule)
+    if isinstance(config.init, FromRun):
+        _check_predecessor(config, config.init)
+
+
+def _check_classes(config: "ExperimentConfig") -> None:
+    classes = config.data.num_classes
+    if not isinstance(config.task, Detection):  # objects of one class are told from the background
+        check(classes >= 2, "num_classes", classes, f"must be at least 2 for the task {config.task.kind}")
+    if isinstance(config.task, Segmentation):
+        check(classes <= 255, "num_classes", classes, "must be at most 255: a label is a byte")
+
+
+def _check_learning_rate(config: "ExperimentConfig") -> None:
+    end, peak = config.schedule.min_lr, config.optim.peak_lr
+    rule = f"is above the peak learning rate, {peak:g}: the schedule would rise; set --min-lr, 0 for none"
+    check(end <= peak, "min_lr", end, rule)
+
+
+def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
+    before = init.config
+    if type(before) is not type(config):
+        raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
+    pairs = {
+        "backbone": (config.model.backbone, before.model.backbone),
+        "patch_size": (config.model.patch_size, before.model.patch_size),
+    }
+    if type(before.task) is type(config.task):
+        pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)
+    for name, (ours, theirs) in pairs.items():
+        hint = f"first do that stage with --{name.replace('_', '-')} {ours}"
+        check(ours == theirs, name, ours, f"differs from {theirs} of {before.run_id}, which it starts from; {hint}")

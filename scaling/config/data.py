@@ -1,0 +1,84 @@
+"""DataConfig: which images a run trains on and is evaluated on. Where they are on this machine is not part of a run."""
+
+import re
+from dataclasses import dataclass
+
+from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
+from scaling.errors import ConfigError
+
+DATASETS = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
+DATASET_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as in timm
+ON_BAD_IMAGE = ("stop", "skip")
+
+
+def _check_dataset(name: str) -> None:
+    if not name.startswith(DATASET_PREFIXES):
+        check_name("data set", name, DATASETS)
+
+
+def check_digest(name: str, value: str | None) -> None:
+    """Raise ConfigError unless value is None or a fingerprint: 16 hexadecimal digits."""
+    check(value is None or bool(re.fullmatch("[0-9a-f]{16}", value)), name, value, "must be 16 hex digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """A data set and the part of it that is used."""
+
+    dataset: str = config_field(
+        "shapes (generated), cifar10, imagenet, ade20k, camvid, coco, nuclei, folder, hfds/NAME (Hugging Face) or "
+        "wds/NAME (WebDataset shards)",
+        "shapes",
+        choices=_check_dataset,
+        common=True,
+    )
+    data_root: str | None = config_field(
+        "folder or tar files of the data; a relative path is looked up here, in $SCALING_DATA, in data/ and in "
+        "../shared/data",
+        None,
+        location=True,
+        common=True,
+    )
+    data_digest: str | None = config_field(
+        "fingerprint of the contents of the files; identifies the data instead of data_root", None, found=True
+    )
+    data_version: int = config_field(
+        "version of the data: of the generated set's pixels, or a number of your own", 1, bounds=Bounds(at_least=1)
+    )
+    num_classes: int = config_field("number of classes", 12, bounds=Bounds(at_least=1))
+    class_names: tuple[str, ...] | None = config_field(
+        "names of the classes, separated by commas; default: those of the data set, else numbers", None
+    )
+    num_train: int | None = config_field(
+        "training images: a fixed random subset, independent of the seed; default: all",
+        None,
+        unit="images",
+        bounds=Bounds(at_least=1),
+        common=True,
+    )
+    num_val: int | None = config_field(
+        "test images, chosen in the same way; default: all", None, unit="images", bounds=Bounds(at_least=1), common=True
+    )
+    val_split: float = config_field(
+        "share of the training images held out of training, by a hash of their names, equal for all seeds and patch "
+        "sizes: --val-interval evaluates these, the record has their metrics as val_*, and the test images are "
+        "evaluated at the end only; 0: none, and --val-interval evaluates the test images",
+        0.0,
+        bounds=Bounds(at_least=0, below=1),
+    )
+    max_objects: int = config_field("shapes: an image has from one to this many objects", 1, bounds=Bounds(at_least=1))
+    on_bad_image: str = config_field(
+        "unreadable image file: stop, or skip (counted; in training the next image takes its place)",
+        "stop",
+        choices=ON_BAD_IMAGE,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_digest("data_digest", self.data_digest)
+        rule = "is for the data set shapes; the number of objects in files is not limited"
+        check(self.max_objects == 1 or self.dataset == "shapes", "max_objects", self.max_objects, rule)
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise ConfigError(
+                f"class_names has {len(self.class_names)} names, num_classes is {self.num_classes}; set --num-classes"
+            )

@@ -1,0 +1,113 @@
+"""ExperimentConfig: the immutable, validated configuration of one training run; its hash is the run ID.
+
+A tree of frozen dataclasses, each of which checks itself; what concerns several parts is in checks.py. A variant is
+`edit(config, patch_size=4)` (edit.py). What depends on the machine is RuntimeConfig (runtime.py). No torch.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from scaling.config import checks, identity, tree
+from scaling.config.data import DataConfig
+from scaling.config.fields import Bounds, check_fields, config_field
+from scaling.config.initialization import INITS, FromFile, FromRun, FromTimm, Scratch
+from scaling.config.model import ModelConfig
+from scaling.config.objectives import OBJECTIVES, Supervised
+from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
+from scaling.config.packing import PACKINGS, NoPacking
+from scaling.config.step_shapes import STEP_SHAPES, FixedShape
+from scaling.config.task import TASKS, Classification, Detection, Segmentation
+from scaling.errors import ConfigError
+
+STAGES = ("pretrain", "intermediate", "finetune")
+PRECISIONS = ("auto", "32", "bf16-mixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """One training run. Equality ignores where data and weights are on this machine."""
+
+    model: ModelConfig = config_field("backbone and input", ModelConfig())
+    data: DataConfig = config_field("images", DataConfig())
+    task: Classification | Segmentation | Detection = config_field(
+        "classify, segment or detect", Classification(), registry=TASKS
+    )
+    optim: OptimConfig = config_field("optimiser", OptimConfig())
+    schedule: ScheduleConfig = config_field("length and learning rate", ScheduleConfig())
+    evaluation: EvaluationConfig = config_field("evaluation", EvaluationConfig())
+    init: Scratch | FromFile | FromTimm | FromRun = config_field(
+        "initial weights", Scratch(), registry=INITS, by_leaf=True
+    )
+    objectives: tuple[Supervised, ...] = config_field(
+        "terms of the training loss", (Supervised(),), registry=OBJECTIVES
+    )
+    step_shapes: FixedShape = config_field(
+        "patch size and image size of every step", FixedShape(), registry=STEP_SHAPES
+    )
+    packing: NoPacking = config_field("layout of images in a batch", NoPacking(), registry=PACKINGS)
+    seed: int = config_field(
+        "seed of weights, order of images and augmentation", 0, bounds=Bounds(at_least=0, below=2**32), common=True
+    )
+    stage: str | None = config_field(
+        "stage of a multi-stage recipe: pretrain, intermediate, finetune; default: all of them",
+        None,
+        choices=STAGES,
+        common=True,
+    )
+    precision: str = config_field(
+        "arithmetic: auto (bf16-mixed on a GPU that has it, else 32), 32, bf16-mixed",
+        "auto",
+        choices=PRECISIONS,
+        common=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        checks.check_config(self)
+
+    @cached_property
+    def run_id(self) -> str:
+        """Readable and unique: task-data-[stage-]backbone-px-patch-seed-hash."""
+        return identity.run_id(self)
+
+    @cached_property
+    def group(self) -> str:
+        """run_id without patch size and seed: one scaling law is fitted to the runs of a group."""
+        return identity.group_id(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, nested, with the schema version (tree.py)."""
+        return tree.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "ExperimentConfig":
+        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError."""
+        return tree.from_dict(cls, values)
+
+    @property
+    def predecessor(self) -> "ExperimentConfig | None":
+        """The run whose weights this one starts from."""
+        return self.init.config if isinstance(self.init, FromRun) else None
+
+    @property
+    def classification(self) -> Classification:
+        """The task. Raises ConfigError where it is another one; so do segmentation and detection."""
+        return _of_kind(self.task, Classification)
+
+    @property
+    def segmentation(self) -> Segmentation:
+        return _of_kind(self.task, Segmentation)
+
+    @property
+    def detection(self) -> Detection:
+        return _of_kind(self.task, Detection)
+
+
+Task = TypeVar("Task", Classification, Segmentation, Detection)
+
+
+def _of_kind(task: Any, kind: type[Task]) -> Task:
+    if not isinstance(task, kind):
+        raise ConfigError(f"the task is {task.kind}, not {kind.kind}")
+    return task

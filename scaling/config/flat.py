@@ -1,0 +1,169 @@
+"""A configuration as the flat dictionary of version 1, whose canonical JSON gives run IDs.
+
+Version 1 (until November 2026) had one flat value with the fields of all tasks; 0 and "" stood for "not set". Records
+of version 1 hold such dictionaries, scaling/config/legacy.py reads them, and analysis/ names its columns by them.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from scaling.config.initialization import FromFile, FromTimm, Scratch
+from scaling.config.model import TIMM, ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
+from scaling.config.objectives import Supervised
+from scaling.config.optim import MultiStep
+from scaling.config.packing import NoPacking
+from scaling.config.step_shapes import FixedShape
+from scaling.config.task import Classification, Detection, Segmentation
+
+if TYPE_CHECKING:
+    from scaling.config.experiment import ExperimentConfig
+
+# Fields of the first release and their defaults: always in the canonical JSON.
+FIRST: dict[str, Any] = {
+    "task": "classify", "data": "shapes", "data_root": "", "data_version": 1, "backbone": "deit_nano", "image": 16,
+    "patch": 4, "classes": 12, "epochs": 10, "batch": 64, "seed": 0, "train_images": 0, "test_images": 0, "crop": 1.0,
+    "augment": "none", "bad_images": "stop", "lr": 2e-3, "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.999,
+    "warmup_epochs": 1.0, "clip": 1.0, "smoothing": 0.0, "drop_path": 0.0, "weights": "", "position": "learned",
+    "eval_every": 0, "precision": "auto",
+}  # fmt: skip
+# Fields added afterwards: in the canonical JSON only where they differ from their defaults.
+LATER: dict[str, Any] = {
+    "head": "linear", "head_channels": 192, "steps": 0, "val_split": 0.0, "objects": 1, "short_side": 0,
+    "long_side": 0, "empty_images": "drop", "slide": 0, "unlabelled": 255, "class_names": "", "rand_augment": "",
+    "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "repeats": 1, "lr_batch": 0, "min_lr": 0.0, "layer_decay": 1.0,
+    "warmup_steps": 0, "schedule": "cosine", "milestones": "", "ema": 0.0, "judged": "raw", "stage": "", "start": "",
+    "compat": "fixed", "extend": 0, "flip": "released", "data_digest": "", "weights_digest": "",
+}  # fmt: skip
+# Values under new names, by field: new -> version 1. All other values are spelled as they were.
+VALUES: dict[str, dict[Any, Any]] = {
+    "head": {"cascade_mask_rcnn": "cascade"},
+    "augment": {"resize_crop": "scale_crop", "resize_crop_photometric": "scale_crop_distort", "lsj": "jitter_crop"},
+    "schedule": {"linear": "poly", "multistep": "steps"},
+    "judged": {"ema": "averaged"},
+    "compat": {"aligned": "fixed", "released": "official"},
+    "empty_images": {True: "drop", False: "keep"},
+}
+_KNOWN = (ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed, FixedShape, NoPacking)
+
+
+def is_flat(config: "ExperimentConfig") -> bool:
+    """Whether version 1 could express this configuration, so that it has version 1's run ID."""
+    parts = (config.model.patch_embed, config.model.pos_embed, config.step_shapes, config.packing)
+    names = config.data.class_names or ()
+    before = config.predecessor
+    return (
+        all(type(part) in _KNOWN for part in parts)
+        and [type(one) for one in config.objectives] == [Supervised]
+        and not any("," in name or not name.strip() for name in names)
+        and (before is None or is_flat(before))
+    )
+
+
+def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
+    """All fields of version 1. What version 1 did not have is left out."""
+    model, data, optim, schedule = config.model, config.data, config.optim, config.schedule
+    values: dict[str, Any] = {
+        "task": config.task.kind,
+        "data": data.dataset,
+        "data_root": data.data_root or "",
+        "data_version": data.data_version,
+        "data_digest": data.data_digest or "",
+        "backbone": model.backbone,
+        "image": model.img_size,
+        "patch": model.patch_size,
+        "extend": model.embed_patch_size or 0,
+        "position": model.pos_embed.kind,
+        "drop_path": model.drop_path,
+        "flip": model.scan_direction,
+        "classes": data.num_classes,
+        "class_names": ",".join(data.class_names or ()),
+        "train_images": data.num_train or 0,
+        "test_images": data.num_val or 0,
+        "val_split": data.val_split,
+        "objects": data.max_objects,
+        "bad_images": data.on_bad_image,
+        "epochs": schedule.epochs,
+        "steps": schedule.max_steps or 0,
+        "warmup_epochs": schedule.warmup_epochs,
+        "warmup_steps": schedule.warmup_steps or 0,
+        "schedule": schedule.lr_schedule.kind,
+        "min_lr": schedule.min_lr,
+        "milestones": ",".join(map(str, getattr(schedule.lr_schedule, "milestones", ()))),
+        "batch": optim.global_batch_size,
+        "lr": optim.lr,
+        "lr_batch": optim.lr_base_size or 0,
+        "weight_decay": optim.weight_decay,
+        "layer_decay": optim.layer_decay,
+        "beta1": optim.beta1,
+        "beta2": optim.beta2,
+        "clip": 0.0 if optim.max_grad_norm is None else optim.max_grad_norm,
+        "ema": optim.model_ema_decay or 0.0,
+        "judged": config.evaluation.eval_weights,
+        "eval_every": config.evaluation.val_interval or 0,
+        "seed": config.seed,
+        "stage": config.stage or "",
+        "precision": config.precision,
+        **_task(config.task),
+        **_init(config),
+    }
+    named = {name: VALUES.get(name, {}).get(value, value) for name, value in values.items()}
+    return {**FIRST, **LATER, **named}
+
+
+def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
+    if isinstance(task, Classification):
+        return {
+            "crop": task.crop_pct,
+            "smoothing": task.smoothing,
+            "augment": task.augment,
+            "rand_augment": task.auto_augment or "",
+            "erasing": task.random_erasing_prob,
+            "mixup": task.mixup,
+            "cutmix": task.cutmix,
+            "repeats": task.aug_repeats,
+        }
+    values = {
+        "head": task.head.kind,
+        "head_channels": task.head.head_channels,
+        "augment": task.augment,
+        "short_side": task.resize_short or 0,
+    }
+    if isinstance(task, Segmentation):
+        slide = getattr(task.eval_mode, "slide_stride", 0)
+        return {**values, "smoothing": task.smoothing, "slide": slide, "unlabelled": task.ignore_index}
+    return {**values, "long_side": task.max_long or 0, "empty_images": task.filter_empty_gt}
+
+
+def _init(config: "ExperimentConfig") -> dict[str, Any]:
+    init = config.init
+    if isinstance(init, Scratch):
+        return {}
+    if isinstance(init, FromFile):
+        found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
+    elif isinstance(init, FromTimm):
+        found = {"weights": TIMM + init.pretrained}
+    else:
+        found = {"start": canonical_flat(init.config)}
+    return {**found, "compat": init.pos_embed_resampling}
+
+
+def canonical_flat(config: "ExperimentConfig") -> str:
+    """The canonical JSON of version 1: sorted keys, no spaces, later fields only where they are set, and the location
+    of data and weights only where their fingerprint is not known."""
+    values = {k: v for k, v in to_flat(config).items() if k in FIRST or v != LATER[k]}
+    values["data"] = data_name(config)
+    for place, digest in (("data_root", "data_digest"), ("weights", "weights_digest")):
+        if values.get(digest):
+            values[place] = ""
+    return as_json(values)
+
+
+def data_name(config: "ExperimentConfig") -> str:
+    """The data set's name; of a Hugging Face data set on disk whose content is known, the last part of its path."""
+    prefix, _, path = config.data.dataset.partition("/")
+    on_disk = prefix == "hfds" and path.startswith(("/", ".", "~")) and config.data.data_digest
+    return f"{prefix}/{path.rstrip('/').rpartition('/')[2]}" if on_disk else config.data.dataset
+
+
+def as_json(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

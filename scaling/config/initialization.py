@@ -1,0 +1,78 @@
+"""Where the initial weights of the backbone come from: nowhere, a file, timm, or another run.
+
+A file is identified by the fingerprint of its contents; its path is no part of a run. FromRun holds the whole
+configuration of the run that must be finished before this one.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scaling.config.data import check_digest
+from scaling.config.fields import check, check_fields, config_field
+
+if TYPE_CHECKING:
+    from scaling.config.experiment import ExperimentConfig
+
+RESAMPLINGS = ("aligned", "released")
+
+
+def _resampling() -> Any:
+    return config_field(
+        "resampling of the initial weights' position embedding to another grid: aligned, or released (as the released "
+        "Adventurer code: the first token is taken for the class token, although that is the last)",
+        "aligned",
+        choices=RESAMPLINGS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scratch:
+    """Random initial weights, from the seed."""
+
+    kind: ClassVar[str] = "scratch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromFile:
+    """Weights of a file here, at an https address or on the Hugging Face hub (hf:NAME/FILE)."""
+
+    kind: ClassVar[str] = "file"
+    initial_checkpoint: str = config_field(
+        "file of initial weights: .pth (read with weights_only) or .safetensors; a path, https://... or hf:NAME/FILE",
+        location=True,
+        common=True,
+    )
+    weights_digest: str | None = config_field(
+        "fingerprint of the contents of the file; identifies it instead of its path", None, found=True
+    )
+    pos_embed_resampling: str = _resampling()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check(bool(self.initial_checkpoint), "initial_checkpoint", repr(self.initial_checkpoint), "is empty")
+        check_digest("weights_digest", self.weights_digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromTimm:
+    """Pretrained weights of timm, by name."""
+
+    kind: ClassVar[str] = "timm"
+    pretrained: str = config_field("name of timm's pretrained weights, as vit_base_patch16_224.augreg_in1k")
+    pos_embed_resampling: str = _resampling()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check(bool(self.pretrained), "pretrained", repr(self.pretrained), "is empty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromRun:
+    """The weights that a finished run reported: all of them, or, for another task, those of the backbone."""
+
+    kind: ClassVar[str] = "run"
+    config: "ExperimentConfig" = config_field("configuration of the run that is finished first", found=True)
+    pos_embed_resampling: str = _resampling()
+
+
+INITS: dict[str, type] = {c.kind: c for c in (Scratch, FromFile, FromTimm, FromRun)}

@@ -1,0 +1,173 @@
+"""ModelConfig: the backbone, its input size, and how pixels become tokens with positions.
+
+Sources: backbones and sizes are those of Table 7 of arXiv 2502.03738 (scaling/sizes.py).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
+from scaling.errors import ConfigError
+from scaling.sizes import SIZES
+
+TIMM = "timm:"  # prefix of the name of a backbone that timm provides
+
+
+def nearest_dividing(img_size: int, patch_size: int) -> list[int]:
+    """The divisors of img_size [px] next below and next above patch_size [px] (one of them where there is only one)."""
+    divisors = [d for d in range(1, img_size + 1) if img_size % d == 0]
+    below = [d for d in divisors if d < patch_size][-1:]
+    above = [d for d in divisors if d > patch_size][:1]
+    return below + above
+
+
+def check_patch(img_size: int, patch_size: int) -> None:
+    """Raise ConfigError unless square patches of patch_size [px] tile a side of img_size [px]."""
+    if patch_size < 1:
+        raise ConfigError(
+            f"patch {patch_size} is not a size; a patch is 1 px or more and divides the image ({img_size} px)"
+        )
+    if img_size % patch_size:
+        near = ", ".join(str(d) for d in nearest_dividing(img_size, patch_size))
+        raise ConfigError(f"patch {patch_size} does not divide a {img_size} px image; nearest that do: {near}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvPatchEmbed:
+    """A convolution whose kernel and stride are the patch."""
+
+    kind: ClassVar[str] = "conv"
+    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def check_image(self, img_size: int) -> None:
+        check_patch(img_size, self.patch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtendedPatchEmbed:
+    """Pixels are embedded at a larger patch, and the tokens interpolated to as many as patch_size gives: longer
+    sequences without new pixels (Table 5 of arXiv 2502.03738)."""
+
+    kind: ClassVar[str] = "extended"
+    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
+    embed_patch_size: int = config_field(
+        "kernel of the patch embedding, whose tokens are interpolated to as many as patch_size gives (Table 5 of arXiv "
+        "2502.03738)",
+        16,
+        unit="px",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        rule = f"is below patch_size {self.patch_size}: a sequence is extended from a larger patch, such as 16"
+        check(self.embed_patch_size >= self.patch_size, "embed_patch_size", self.embed_patch_size, rule)
+
+    def check_image(self, img_size: int) -> None:
+        check_patch(img_size, self.patch_size)
+        check_patch(img_size, self.embed_patch_size)
+
+
+PATCH_EMBEDS: dict[str, type] = {c.kind: c for c in (ConvPatchEmbed, ExtendedPatchEmbed)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedPosEmbed:
+    """One learned vector per token, initialised with standard deviation 0.02."""
+
+    kind: ClassVar[str] = "learned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinCosPosEmbed:
+    """Fixed two-dimensional sines and cosines (arXiv 2104.02057)."""
+
+    kind: ClassVar[str] = "sincos"
+
+
+POS_EMBEDS: dict[str, type] = {c.kind: c for c in (LearnedPosEmbed, SinCosPosEmbed)}
+
+
+def _check_backbone(name: str) -> None:
+    if not name.startswith(TIMM):
+        check_name("backbone", name, SIZES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The backbone and its input."""
+
+    backbone: str = config_field(
+        "model by name (Table 7 of arXiv 2502.03738, and pico, nano, micro), or timm:NAME for a plain ViT of timm",
+        "deit_nano",
+        choices=_check_backbone,
+        common=True,
+    )
+    img_size: int = config_field(
+        "side of the square input image; segmentation: of a training crop; detection: of the image that positions are "
+        "made for, and of a crop",
+        16,
+        unit="px",
+        bounds=Bounds(at_least=1),
+        common=True,
+    )
+    patch_embed: ConvPatchEmbed | ExtendedPatchEmbed = config_field(
+        "how pixels become tokens", ConvPatchEmbed(), registry=PATCH_EMBEDS, by_leaf=True
+    )
+    pos_embed: LearnedPosEmbed | SinCosPosEmbed = config_field(
+        "position encoding: learned, or sincos (fixed, 2-D; arXiv 2104.02057)", LearnedPosEmbed(), registry=POS_EMBEDS
+    )
+    drop_path: float = config_field(
+        "stochastic depth (arXiv 1603.09382) of the last block, rising linearly from 0 at the first",
+        0.0,
+        bounds=Bounds(at_least=0, below=1),
+    )
+    scan_direction: str = config_field(
+        "Adventurer: blocks that scan the image backwards: released (the third and fourth of all, as the released "
+        "weights need) or alternate (two of every four, as in arXiv 2410.07599)",
+        "released",
+        choices=("released", "alternate"),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self.patch_embed.check_image(self.img_size)
+        rule = f"is for Adventurer, not {self.family}"
+        check(
+            self.scan_direction == "released" or self.family == "adventurer",
+            "scan_direction",
+            self.scan_direction,
+            rule,
+        )
+        if self.family == "timm":
+            rule = "is not for timm's backbones, which have their own: add"
+            check(
+                isinstance(self.pos_embed, LearnedPosEmbed),
+                "pos_embed",
+                self.pos_embed.kind,
+                f"{rule} --pos-embed learned",
+            )
+            check(
+                isinstance(self.patch_embed, ConvPatchEmbed),
+                "patch_embed",
+                self.patch_embed.kind,
+                f"{rule} --patch-embed conv",
+            )
+            check(self.drop_path == 0, "drop_path", self.drop_path, f"{rule} --drop-path 0.0")
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a square patch [px], whatever embeds it."""
+        return self.patch_embed.patch_size
+
+    @property
+    def embed_patch_size(self) -> int | None:
+        """Kernel of an extended embedding [px]; None for any other."""
+        return getattr(self.patch_embed, "embed_patch_size", None)
+
+    @property
+    def family(self) -> str:
+        """Family of the backbone: deit, deit3, adventurer, timm."""
+        return SIZES[self.backbone].family if self.backbone in SIZES else "timm"

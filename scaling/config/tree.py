@@ -1,0 +1,82 @@
+"""A configuration as nested dictionaries, for JSON and YAML, and back.
+
+A dataclass is a dictionary of its fields; one that is a kind of a union also has "kind"; a tuple is a list. The
+dictionary of a whole configuration has "schema", the version of this form.
+"""
+
+import dataclasses
+from typing import Any
+
+from scaling.config.fields import Registry, check_name
+from scaling.errors import ConfigError
+
+SCHEMA = 2
+
+
+class NewerConfigError(ConfigError):
+    """The configuration was written by a newer version of this code."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """All fields of a configuration, nested. The inverse of from_dict."""
+    return {"schema": SCHEMA, **values_of(config)}
+
+
+def values_of(part: Any) -> Any:
+    """A dataclass, or a value of one of its fields, as JSON has it."""
+    if dataclasses.is_dataclass(part):
+        kind = {"kind": part.kind} if hasattr(part, "kind") else {}
+        return kind | {f.name: values_of(getattr(part, f.name)) for f in dataclasses.fields(part)}
+    return [values_of(one) for one in part] if isinstance(part, tuple) else part
+
+
+def from_dict(cls: type[Any], values: Any) -> Any:
+    """The configuration, of class cls, of a nested dictionary; fields that are missing have their defaults. Raises
+    ConfigError, and NewerConfigError for a schema, a field or a kind that this version does not have."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"a configuration is a mapping, not {values!r}")
+    schema = values.get("schema", SCHEMA)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise NewerConfigError(f"configuration of schema {schema}; this version reads up to {SCHEMA}: update it")
+    return _Reader(cls).part(cls, {name: value for name, value in values.items() if name != "schema"}, "")
+
+
+class _Reader:
+    """Reads the parts of a configuration. root: the class of a whole one, which a part may hold (FromRun)."""
+
+    def __init__(self, root: type[Any]) -> None:
+        self.root = root
+
+    def part(self, cls: type[Any], values: Any, path: str) -> Any:
+        """A dataclass from its dictionary. path: dotted, for messages."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path[:-1]} is {values!r}, not a mapping")
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(known) - {"kind"})
+        if unknown:
+            raise NewerConfigError(f"unknown field {path}{unknown[0]}: a newer version wrote this configuration")
+        given = {name: value for name, value in values.items() if name != "kind"}
+        return cls(**{name: self.value(known[name], value, f"{path}{name}.") for name, value in given.items()})
+
+    def value(self, field: Any, value: Any, path: str) -> Any:
+        registry = field.metadata.get("registry")
+        if registry is not None:
+            many = isinstance(value, list)
+            return (
+                tuple(self.member(registry, one, path) for one in value) if many else self.member(registry, value, path)
+            )
+        if isinstance(field.type, str):
+            return from_dict(self.root, value)
+        if dataclasses.is_dataclass(field.type):
+            return self.part(field.type, value, path)  # type: ignore[arg-type]
+        return tuple(value) if isinstance(value, list) else value
+
+    def member(self, registry: Registry, value: Any, path: str) -> Any:
+        """One kind of a union."""
+        if not isinstance(value, dict) or "kind" not in value:
+            raise ConfigError(f"{path[:-1]} is {value!r}, not a mapping with a kind")
+        try:
+            check_name(path[:-1], str(value["kind"]), registry)
+        except ConfigError as e:
+            raise NewerConfigError(str(e)) from e
+        return self.part(registry[value["kind"]], value, path)
