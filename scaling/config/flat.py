@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from scaling.config.initialization import FromFile, FromTimm, Scratch
 from scaling.config.model import TIMM, ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
 from scaling.config.objectives import Supervised
-from scaling.config.optim import MultiStep
 from scaling.config.packing import NoPacking
 from scaling.config.step_shapes import FixedShape
 from scaling.config.task import Classification, Detection, Segmentation

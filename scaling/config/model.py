@@ -1,6 +1,6 @@
 """ModelConfig: the backbone, its input size, and how pixels become tokens with positions.
 
-Sources: backbones and sizes are those of Table 7 of arXiv 2502.03738 (scaling/sizes.py).
+Sources: backbones and sizes are those of Table 7 of arXiv 2502.03738 (scaling/model_specs.py).
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
 from scaling.errors import ConfigError
-from scaling.sizes import SIZES
+from scaling.model_specs import SIZES
 
 TIMM = "timm:"  # prefix of the name of a backbone that timm provides
 

@@ -8,13 +8,9 @@ import dataclasses
 from typing import Any
 
 from scaling.config.fields import Registry, check_name
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, NewerRecordError
 
 SCHEMA = 2
-
-
-class NewerConfigError(ConfigError):
-    """The configuration was written by a newer version of this code."""
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -32,12 +28,12 @@ def values_of(part: Any) -> Any:
 
 def from_dict(cls: type[Any], values: Any) -> Any:
     """The configuration, of class cls, of a nested dictionary; fields that are missing have their defaults. Raises
-    ConfigError, and NewerConfigError for a schema, a field or a kind that this version does not have."""
+    ConfigError, and NewerRecordError for a schema, a field or a kind that this version does not have."""
     if not isinstance(values, dict):
         raise ConfigError(f"a configuration is a mapping, not {values!r}")
     schema = values.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > SCHEMA:
-        raise NewerConfigError(f"configuration of schema {schema}; this version reads up to {SCHEMA}: update it")
+        raise NewerRecordError(f"configuration of schema {schema}; this version reads up to {SCHEMA}: update it")
     return _Reader(cls).part(cls, {name: value for name, value in values.items() if name != "schema"}, "")
 
 
@@ -54,7 +50,7 @@ class _Reader:
         known = {f.name: f for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - set(known) - {"kind"})
         if unknown:
-            raise NewerConfigError(f"unknown field {path}{unknown[0]}: a newer version wrote this configuration")
+            raise NewerRecordError(f"unknown field {path}{unknown[0]}: a newer version wrote this configuration")
         given = {name: value for name, value in values.items() if name != "kind"}
         return cls(**{name: self.value(known[name], value, f"{path}{name}.") for name, value in given.items()})
 
@@ -78,5 +74,5 @@ class _Reader:
         try:
             check_name(path[:-1], str(value["kind"]), registry)
         except ConfigError as e:
-            raise NewerConfigError(str(e)) from e
+            raise NewerRecordError(str(e)) from e
         return self.part(registry[value["kind"]], value, path)

@@ -13,8 +13,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromRun
 from scaling.config.model import check_patch, nearest_dividing
 from scaling.config.reference import rows
-from scaling.config.tree import NewerConfigError
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, NewerRecordError
 
 BASE = ExperimentConfig()
 
@@ -147,7 +146,7 @@ def test_the_nested_form_has_every_field_and_reads_back():
     ],
 )
 def test_what_a_newer_version_wrote_is_refused_as_such(values):
-    with pytest.raises(NewerConfigError):
+    with pytest.raises(NewerRecordError):
         ExperimentConfig.from_dict(values)
 
 

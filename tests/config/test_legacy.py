@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.flat import FIRST, LATER, canonical_flat, is_flat, to_flat
+from scaling.config.flat import FIRST, LATER, is_flat, to_flat
 from scaling.config.legacy import DEFAULTS, NAMES, apply_flat_options, from_flat
 from scaling.config.reference import by_leaf, rows
 from scaling.errors import ConfigError
