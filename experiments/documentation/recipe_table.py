@@ -43,10 +43,9 @@ REASONS = {
 
 
 def recipes_page() -> str:
-    """docs/recipes.md, whole."""
-    return "\n".join(
-        [*_head(), *(line for stage in STAGES for line in _stage(stage)), *_small(), *_deit(), *_reasons()]
-    )
+    """The page docs/recipes.md."""
+    stages = (line for stage in STAGES for line in _stage(stage))
+    return "\n".join([*_head(), *stages, *_small(), *_deit(), *_reasons(), ""])
 
 
 @cache
