@@ -67,8 +67,8 @@ def design_figure() -> Figure:
             axes.plot(x, y, color="0.45", linewidth=1)
             _arrow(axes, (WIDTH / 2, middle), (WIDTH / 2, -(row + 1) * FALL + HEIGHT / 2))
     for box in (box for box in BOXES if box.row == 0):  # configuration that acts on the data
-        x = _left(box.column) + WIDTH / 2
-        _arrow(axes, (x, -HEIGHT / 2), (x, -FALL + HEIGHT / 2), ":")
+        middle = _left(box.column) + WIDTH / 2
+        _arrow(axes, (middle, -HEIGHT / 2), (middle, -FALL + HEIGHT / 2), ":")
     axes.set_xlim(-0.3, _left(last) + WIDTH + 0.05)
     axes.set_ylim(-(len(ROWS) - 1) * FALL - HEIGHT / 2 - 0.05, HEIGHT / 2 + 0.05)
     axes.set_axis_off()

@@ -16,8 +16,8 @@ compares every value as printed, as released and as used here.
 
 Departs, in every recipe: warm-up from 0 and cosine are updated at every step (released: from 1e-6, by epochs); test
 images are cropped at 1.0 of their side for every patch size (released: 0.875 by default). Tiny has no column in Tables
-9 and 10: it uses Small's stages, with Table 8's drop path throughout. At 64 px all sizes have 300 epochs, as the text of
-the appendix states; its Table 8 prints 200 for Large and Huge at both sizes.
+9 and 10: it uses Small's stages, with Table 8's drop path throughout. At 64 px all sizes have 300 epochs, as in the
+text of the appendix; its Table 8 prints 200 for Large and Huge at both sizes.
 """
 
 from dataclasses import replace

@@ -18,7 +18,6 @@ from experiments.documentation.law_tables import published_laws
 from experiments.documentation.tables import TABLES
 from tests.conftest import ROOT
 
-
 DEAR = ("laws-published", "budget", "optimal.png")  # seconds each; `make docs ARGS=--check` compares them too
 
 
