@@ -127,8 +127,8 @@ def _head() -> Iterator[str]:
     yield "- Printed: Tables 8 to 10 of arXiv 2502.03738; empty cells are not printed."
     yield "- Released: the commands for Base in the READMEs of github.com/wangf3014/Adventurer and …/Patch_Scaling, and"
     yield "  the defaults of their `main.py` (in parentheses) where a command does not set a value."
-    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: differs from the printed value or, where nothing is printed,"
-    yield "  from the released one."
+    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: differs from the printed value"
+    yield "  or, where nothing is printed, from the released one."
     yield "- The peak learning rate of a run is lr x batch / lr_batch, or lr where lr_batch is 0."
 
 
@@ -192,5 +192,5 @@ def _reasons() -> Iterator[str]:
     for (field, reason), where in places.items():
         yield f"- `{field}`: {reason}. {'; '.join(where) if len(where) < 4 else 'In every stage and size.'}"
     yield "- Tiny and Huge have no column in Tables 9 and 10: their later stages are those of Small and Large."
-    yield "- Schedule: warm-up from 0 and cosine, set at every step; the release warms up from 1e-6, and sets them per epoch."
+    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6, changes per epoch."
     yield "- `lr_batch` 0 is the release's `--unscale-lr` in finetuning."

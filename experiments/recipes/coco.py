@@ -10,7 +10,7 @@ its positions are resampled to the size of each image.
 python experiments/sweep.py coco.adventurer_tiny --patch 32,16,8,4 --data-root /data/coco
 Expected AP [%] is that of Table 3, box / mask. A run at patch 64 is in a group, and thus in a law, of its own.
 
-Departs: no batch norm; feature maps as in scaling/heads/cascade_mask_rcnn.py, since the paper does not specify its neck.
+Departs: no batch norm; feature maps as in scaling/heads/cascade_mask_rcnn.py. The paper does not specify its neck.
 """
 
 from dataclasses import replace
