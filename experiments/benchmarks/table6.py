@@ -76,7 +76,7 @@ def row(name: str, image: int, patch: int, most: int, device: str, road: str, ca
     hours = costs.IMAGENET_IMAGES / rate / 3600
     found |= {"images_per_second": rate, "hours": hours, "hours_predicted": said, "hours_paper": paper(recipe, "epoch")}
     found |= {"memory": memory, "memory_predicted": kept, "memory_paper": paper(recipe, "memory")}
-    return found | {"wants": float(step_bytes(recipe, 1, number=2 if device == "cuda" else 4))}
+    return found | {"wants": float(step_bytes(recipe, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
 
 
 def largest_batch(recipe: Recipe, most: int, device: str, road: str) -> dict[str, Any]:

@@ -150,7 +150,8 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     share the batch, or the micro-batch that was asked for does not cut it."""
     card, number, possible = on.card, number_bytes(run, on.card), check_sizes(run, on.cards, on.micro_batch)
     possible = [on.micro_batch] if on.micro_batch else possible
-    steps = {n: step_bytes(run, n, on.recompute, number=number) for n in possible}
+    policy = costs.MemoryPolicy(on.recompute, number=number)
+    steps = {n: step_bytes(run, n, policy) for n in possible}
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.ema > 0)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
     ratio = correction(run, records_for(run, on), own)
@@ -168,7 +169,7 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         run,
         costs.recipe_tokens(run),
         costs.recipe_parameters(run),
-        costs.recipe_flops_by_part(run).training * epoch,
+        costs.recipe_step_flops(run) * epoch,
         image_bytes(run, micro or possible[0], number, on.recompute),
         float(state + steps[possible[0]]),
         micro,

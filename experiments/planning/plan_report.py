@@ -173,7 +173,7 @@ def shares_line() -> str:
     parts = []
     for name, (low, high) in share_intervals().items():
         known = high < 1
-        value = f"{TABLE6.deit if name == 'products' else TABLE6.traffic:.2f} " if known else ""
+        value = f"{TABLE6.attention if name == 'products' else TABLE6.traffic:.2f} " if known else ""
         parts.append(f"{name} {value}[{low:.2f}, {high:.2f}]{'' if known else ' ? (not identified: it reaches 1)'}")
     return f"shares of the data sheet's rates, with 95 % intervals: {', '.join(parts)}"
 

@@ -7,7 +7,7 @@ from analysis.planning.throughput_records import Measured
 from analysis.report.output import counted
 from experiments.planning.cost_estimate import Device, Forecast, conditions, records_for
 from scaling.costs.conditions import Conditions
-from scaling.costs.token_counts import is_of_photographs, seen_sides
+from scaling.costs.token_counts import assumes_photographs, unpadded_sides
 
 
 def rates_line(forecasts: Sequence[Forecast], on: Device) -> str:
@@ -74,8 +74,8 @@ def extrapolated_line(forecasts: Sequence[Forecast], on: Device) -> str:
 def assumed_lines(forecasts: Sequence[Forecast]) -> list[str]:
     """What sides images are taken to have that keep their shape, each data set once."""
     lines = {}
-    for run in (one.run for one in forecasts if is_of_photographs(one.run)):
-        height, width = seen_sides(run)
+    for run in (one.run for one in forecasts if assumes_photographs(one.run)):
+        height, width = unpadded_sides(run)
         lines[run.data, height, width] = (
             f"assumed: images of {run.data} are photographs of {height} x {width} px, 4:3; what they really are is not "
             "looked at, and costs go with their pixels"

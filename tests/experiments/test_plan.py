@@ -101,12 +101,14 @@ def test_devices_that_cannot_share_a_batch_and_cuts_that_do_not_go_up_are_refuse
 
 
 def test_the_largest_micro_batch_that_fits_is_taken_and_no_larger_one():
-    from scaling.costs import memory_bytes
+    from scaling.costs import MemoryPolicy, memory_bytes
+
+    bf16 = MemoryPolicy(number=2)
 
     for patch in (16, 4, 1):
         one = cost_estimate.forecast(replace(BASE, patch=patch), A100)
-        assert memory_bytes(one.run, one.micro_batch, number=2) < 80e9
-        assert memory_bytes(one.run, 2 * one.micro_batch, number=2) > 0.7 * 80e9 or one.micro_batch == BASE.batch
+        assert memory_bytes(one.run, one.micro_batch, bf16) < 80e9
+        assert memory_bytes(one.run, 2 * one.micro_batch, bf16) > 0.7 * 80e9 or one.micro_batch == BASE.batch
 
 
 def test_a_patch_of_which_not_one_image_fits_says_what_it_wants(capsys, tmp_path):

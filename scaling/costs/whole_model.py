@@ -1,0 +1,114 @@
+"""Parameters and FLOPs of a backbone with its head. Letters and FLOP convention as in scaling/costs/__init__.py.
+
+A backbone whose family has no cost model, such as one of timm's, has unknown costs: the functions return 0.
+"""
+
+from dataclasses import dataclass
+
+from scaling.costs.base import Breakdown, CostModel, HeadCosts, HeadInput, TokenCount
+from scaling.costs.registry import COST_MODELS, HEAD_COSTS
+from scaling.costs.token_counts import classifier_tokens, recipe_sides, sampled_rois, token_count
+from scaling.model_specs import MODEL_SPECS, ModelSpec
+from scaling.recipe import Recipe
+
+STEP_PASSES = 3  # a training step in forward passes: backward makes the gradients of both factors of every product
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """A recipe's backbone and head with all that their cost models read."""
+
+    spec: ModelSpec
+    tokens: TokenCount
+    backbone: CostModel
+    head: HeadCosts
+    head_input: HeadInput
+
+
+def whole_model(recipe: Recipe) -> WholeModel | None:
+    """None: the family of the backbone has no cost model."""
+    spec = MODEL_SPECS.get(recipe.backbone)
+    if spec is None or spec.family not in COST_MODELS:
+        return None
+    backbone = COST_MODELS[spec.family]
+    tokens = token_count(recipe, backbone.extra_tokens)
+    head_input = HeadInput(
+        spec=spec,
+        tokens=tokens,
+        patch=recipe.patch,
+        sides=recipe_sides(recipe),
+        classes=recipe.classes,
+        channels=recipe.head_channels,
+        rois=sampled_rois(recipe) if recipe.task == "detect" else 0,
+    )
+    return WholeModel(spec, tokens, backbone, HEAD_COSTS[recipe.task, recipe.head], head_input)
+
+
+def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
+    """Learned numbers of a classifier with learned positions [1]. backbone: a name in MODEL_SPECS; image, patch: sides
+    [px]; classes 0: no head. Only the part "positions" grows with the image."""
+    spec = MODEL_SPECS[backbone]
+    costs = COST_MODELS[spec.family]
+    own = costs.parameters(spec, classifier_tokens(image, patch, costs.extra_tokens))
+    return Breakdown({**own.parts, "head": spec.width * classes + classes})
+
+
+def parameters(backbone: str, image: int, patch: int, classes: int) -> int:
+    """Sum of parameters_by_part [1]."""
+    return parameters_by_part(backbone, image, patch, classes).total
+
+
+def flops_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
+    """FLOPs of one image's forward pass through a classifier. Arguments as in parameters_by_part."""
+    spec = MODEL_SPECS[backbone]
+    costs = COST_MODELS[spec.family]
+    own = costs.flops(spec, classifier_tokens(image, patch, costs.extra_tokens))
+    return Breakdown({**own.parts, "head": 2 * spec.width * classes})
+
+
+def flops(backbone: str, image: int, patch: int, classes: int) -> int:
+    """Sum of flops_by_part [FLOPs]."""
+    return flops_by_part(backbone, image, patch, classes).total
+
+
+def recipe_parameters_by_part(recipe: Recipe) -> Breakdown:
+    """Learned numbers of a recipe's model [1]; no parts: unknown."""
+    if (m := whole_model(recipe)) is None:
+        return Breakdown({})
+    own = m.backbone.parameters(m.spec, m.tokens)
+    return Breakdown({**own.parts, "head": m.head.parameters(m.head_input)})
+
+
+def recipe_parameters(recipe: Recipe) -> int:
+    """Learned numbers of a recipe's model [1]; fixed positions are not learned. 0: unknown."""
+    return recipe_parameters_by_part(recipe).total
+
+
+def position_parameters(recipe: Recipe) -> int:
+    """Those of the table of learned positions, which alone grows with the image [1]. 0: fixed positions, or unknown."""
+    return recipe_parameters_by_part(recipe)["positions"]
+
+
+def recipe_flops_by_part(recipe: Recipe) -> Breakdown:
+    """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
+    detections. No parts: unknown."""
+    if (m := whole_model(recipe)) is None:
+        return Breakdown({})
+    own = m.backbone.flops(m.spec, m.tokens)
+    return Breakdown({**own.parts, "head": m.head.flops(m.head_input)})
+
+
+def recipe_flops(recipe: Recipe) -> int:
+    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. 0: unknown."""
+    return recipe_flops_by_part(recipe).total
+
+
+def recipe_step_flops(recipe: Recipe) -> int:
+    """Forward and backward pass of one image, without recomputing [FLOPs]. 0: unknown."""
+    return STEP_PASSES * recipe_flops(recipe)
+
+
+def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
+    """A whole training run with train_images per epoch, evaluation left out [FLOPs]. 0: unknown."""
+    images = recipe.steps * recipe.batch or train_images * recipe.epochs
+    return float(recipe_step_flops(recipe)) * images
