@@ -54,6 +54,12 @@ MODEL_SPECS: dict[str, ModelSpec] = {
     "adventurer_huge": ModelSpec("adventurer", 1280, 32, 3200, 64, 64),
 }
 
+
+def has_scan(backbone: str) -> bool:
+    """Whether a backbone mixes tokens by a scan. False for a name that is not in MODEL_SPECS, such as one of timm's."""
+    return backbone in MODEL_SPECS and MODEL_SPECS[backbone].has_scan
+
+
 # Structure of Mamba-2's mixer.
 EXPAND = 2  # inner width over width
 CONV_TAPS = 4  # of the depth-wise convolution along the tokens

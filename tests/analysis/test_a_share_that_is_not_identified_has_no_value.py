@@ -28,6 +28,6 @@ def test_the_ends_are_where_the_profile_says_and_not_before():
 def test_the_plan_prints_an_interval_and_no_value_for_traffic():
     assert shares_line() in residual_lines()
     assert "traffic [0." in shares_line()
-    assert "? (not identified: it reaches 1)" in shares_line()
+    assert "? (not identified, the interval reaches 1)" in shares_line()
     assert f"products {TABLE6.attention:.2f} [" in shares_line()
     assert "0.81" not in shares_line()

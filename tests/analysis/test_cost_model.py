@@ -136,7 +136,7 @@ def test_a_card_is_called_as_people_do():
 
 
 def test_an_unknown_card_is_refused_with_all_that_are_known():
-    with pytest.raises(ConfigError, match=r"unknown GPU 'v100'; there is: a100-40gb, a100, h100-pcie, .*rtx4090, cpu"):
+    with pytest.raises(ConfigError, match=r"unknown GPU 'v100'; known: a100-40gb, a100, h100-pcie, .*rtx4090, cpu"):
         card_called("v100")
 
 

@@ -91,6 +91,6 @@ def test_a_plan_says_what_sides_it_takes_images_to_have():
 
     whole = replace(SHAPES, data="coco", image=224, short_side=800, long_side=1333, patch=16)
     assert unpadded_sides(whole) == (800, 1067)
-    assert "images of coco are photographs of 800 x 1067 px" in said(whole)
+    assert "images of coco are 4:3 photographs, 800 x 1067 px in training" in said(whole)
     assert "assumed" not in said(replace(whole, augment="jitter_crop"))
     assert "assumed" not in said(SHAPES)
