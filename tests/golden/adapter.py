@@ -6,13 +6,36 @@ files were taken with.
 """
 
 import inspect
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from experiments import cli
 from experiments.chain import chain_of
+from scaling.heads.openmmlab import ready
 from scaling.recipe import BadInput, Recipe
+from scaling.sizes import SIZES, Size
+from scaling.train import Settings, hush, train
 
 Flat = dict[str, Any]
+ADDED_SIZES = {"deit3_pico": Size("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
+DATA_ROOTS = {"cifar10": "golden_cifar10", "imagenet": "golden_imagenet", "ade20k": "golden_ade20k"}
+DATA_ROOTS |= {"camvid": "golden_camvid", "coco": "golden_coco", "nuclei": "golden_nuclei"}
+OWN_FOLDERS = {"classify": "golden_classes", "segment": "golden_scenes", "detect": "golden_objects"}
+CLASSES = {"classify": 3, "segment": 4, "detect": 3}
+IMAGES = {  # px: side in the shipped recipe -> in the small one
+    "classify": {16: 16, 32: 16, 64: 32, 128: 16, 224: 32},
+    "segment": {32: 32, 128: 32, 512: 32},
+    "detect": {64: 64, 224: 32, 256: 64, 1024: 64},
+}
+SIDES = {0: 0, 192: 48, 256: 64, 800: 64, 1024: 64, 1333: 96}  # px, the same of short_side and long_side
+
+
+class Outcome(NamedTuple):
+    """What a finished run left."""
+
+    folder: Path
+    record: dict[str, Any]  # record.json
 
 
 def recipe_names() -> list[str]:
@@ -37,3 +60,62 @@ def identity(flat: Flat) -> tuple[str, str]:
     """run_id and group."""
     recipe = Recipe.from_dict(flat)
     return recipe.run_id, recipe.group
+
+
+def predecessor(flat: Flat) -> Flat | None:
+    """The recipe of the run that this one starts from."""
+    return Recipe.from_dict(json.loads(flat["start"])).to_dict() if flat["start"] else None
+
+
+def small(flat: Flat, **changed: Any) -> Flat:
+    """The recipe with all that makes it large made small: model, images, their number, batch, steps, classes. What else
+    tells recipes apart stays. changed: fields that replace the recipe's, in earlier stages of its task too."""
+    before, flat = predecessor(flat), {**flat, **changed}
+    task, batch = flat["task"], 4 if flat["task"] == "classify" else 2
+    timm = flat["backbone"] if flat["backbone"].startswith("timm:") else ""
+    embedded = flat["data"] == "shapes"
+    classes = flat["classes"] if embedded or flat["data"] == "nuclei" else CLASSES[task]
+    made = {
+        "data_root": "" if embedded else DATA_ROOTS.get(flat["data"], OWN_FOLDERS[task]),
+        "backbone": timm or flat["backbone"].partition("_")[0] + "_pico",
+        "head_channels": min(flat["head_channels"], 16),
+        "image": IMAGES[task][flat["image"]],
+        "short_side": SIDES[flat["short_side"]],
+        "long_side": SIDES[flat["long_side"]],
+        "classes": classes,
+        "class_names": ",".join(flat["class_names"].split(",")[:classes]),
+        "unlabelled": min(flat["unlabelled"], classes) if flat["unlabelled"] != 255 else 255,
+        "train_images": 2 * batch,
+        "test_images": batch,
+        "batch": batch,
+        "lr_batch": max(1, flat["lr_batch"] * batch // flat["batch"]) if flat["lr_batch"] else 0,
+        "epochs": 2,
+        "steps": 4 if flat["steps"] else 0,
+        "warmup_epochs": 0.5 if flat["warmup_epochs"] else 0.0,
+        "warmup_steps": min(flat["warmup_steps"], 1),
+        "milestones": "1" if flat["milestones"] else "",
+        "eval_every": min(flat["eval_every"], 1),
+    }
+    if before:
+        inherited = changed if before["task"] == task else {}
+        made["start"] = Recipe.from_dict(small(before, **inherited)).canonical_json()
+    return Recipe.from_dict({**flat, **made}).to_dict()
+
+
+def run(flat: Flat, results: Path) -> Outcome:
+    """Train, evaluate and record a recipe on one thread of the CPU."""
+    hush()
+    record = train(Recipe.from_dict(flat), results, Settings(accelerator="cpu", threads=1, workers=0))
+    folder = results / record.run_id
+    return Outcome(folder, json.loads((folder / "record.json").read_text()))
+
+
+def load_dense_heads() -> None:
+    """Import OpenMMLab's libraries."""
+    ready()
+
+
+def add_sizes(monkeypatch: Any) -> None:
+    """Make the small models known that are not shipped."""
+    for name, size in ADDED_SIZES.items():
+        monkeypatch.setitem(SIZES, name, size)
