@@ -7,13 +7,19 @@ files were taken with.
 
 import inspect
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
+from analysis.runs import load
 from experiments import cli
 from experiments.chain import chain_of
+from experiments.run import arguments as run_command
 from scaling.heads.openmmlab import ready
 from scaling.recipe import BadInput, Recipe
+from scaling.record import RunRecord
 from scaling.sizes import SIZES, Size
 from scaling.train import Settings, hush, train
 
@@ -62,9 +68,32 @@ def identity(flat: Flat) -> tuple[str, str]:
     return recipe.run_id, recipe.group
 
 
+def from_json(text: str) -> Flat:
+    """What a recipe.json holds, all fields."""
+    return Recipe.from_dict(json.loads(text)).to_dict()
+
+
+def resolved(arguments: list[str]) -> list[Flat]:
+    """The stages that `python experiments/run.py ARGUMENTS` trains."""
+    return [stage.to_dict() for stage in run_command(arguments)[0]]
+
+
+def record(folder: Path) -> Flat:
+    """What a run's record.json holds."""
+    return asdict(RunRecord.load(folder))
+
+
+def run_table(results: Path) -> pd.DataFrame:
+    """A row a run of a results folder: run_id, group, patch, status, test_loss ... Fails where one cannot be read."""
+    table = load(results)
+    assert not table.attrs["corrupt"]
+    assert not table.attrs["unfinished"]
+    return table
+
+
 def predecessor(flat: Flat) -> Flat | None:
     """The recipe of the run that this one starts from."""
-    return Recipe.from_dict(json.loads(flat["start"])).to_dict() if flat["start"] else None
+    return from_json(flat["start"]) if flat["start"] else None
 
 
 def small(flat: Flat, **changed: Any) -> Flat:
