@@ -5,6 +5,7 @@ A recipe is passed around as its flat mapping of field names to values (version 
 files were taken with.
 """
 
+import csv
 import inspect
 import json
 from dataclasses import asdict
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from analysis.runs import load
-from experiments import cli
+from experiments import cli, plan, sweep
 from experiments.chain import chain_of
 from experiments.run import arguments as run_command
+from experiments.studies import STUDIES
 from scaling.heads.openmmlab import ready
 from scaling.recipe import BadInput, Recipe
 from scaling.record import RunRecord
@@ -24,6 +28,7 @@ from scaling.sizes import SIZES, Size
 from scaling.train import Settings, hush, train
 
 Flat = dict[str, Any]
+CPU = Settings(accelerator="cpu", threads=1, workers=0)
 ADDED_SIZES = {"deit3_pico": Size("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
 DATA_ROOTS = {"cifar10": "golden_cifar10", "imagenet": "golden_imagenet", "ade20k": "golden_ade20k"}
 DATA_ROOTS |= {"camvid": "golden_camvid", "coco": "golden_coco", "nuclei": "golden_nuclei"}
@@ -38,15 +43,21 @@ SIDES = {0: 0, 192: 48, 256: 64, 800: 64, 1024: 64, 1333: 96}  # px, the same of
 
 
 class Outcome(NamedTuple):
-    """What a finished run left."""
+    """What a finished run left, under the names of this version."""
 
-    folder: Path
     record: dict[str, Any]  # record.json
+    curve: list[dict[str, float]]  # rows of curve.csv, without the seconds
+    weights: dict[str, dict[str, Tensor]]  # weights.pt: "model" and, with an average, "model_ema"
 
 
 def recipe_names() -> list[str]:
     """Every shipped recipe, such as "imagenet.deit_base"."""
     return sorted(cli.recipes())
+
+
+def study_names() -> list[str]:
+    """Every study that sweep.py takes instead of a recipe, such as "table5"."""
+    return sorted(STUDIES)
 
 
 def takes_image(name: str) -> bool:
@@ -76,6 +87,11 @@ def from_json(text: str) -> Flat:
 def resolved(arguments: list[str]) -> list[Flat]:
     """The stages that `python experiments/run.py ARGUMENTS` trains."""
     return [stage.to_dict() for stage in run_command(arguments)[0]]
+
+
+def planned(program: str, arguments: list[str]) -> list[Flat]:
+    """The runs of `python experiments/PROGRAM.py ARGUMENTS`, sweep or plan."""
+    return [recipe.to_dict() for recipe in {"sweep": sweep, "plan": plan}[program].arguments(arguments)[0]]
 
 
 def record(folder: Path) -> Flat:
@@ -134,9 +150,18 @@ def small(flat: Flat, **changed: Any) -> Flat:
 def run(flat: Flat, results: Path) -> Outcome:
     """Train, evaluate and record a recipe on one thread of the CPU."""
     hush()
-    record = train(Recipe.from_dict(flat), results, Settings(accelerator="cpu", threads=1, workers=0))
+    record = train(Recipe.from_dict(flat), results, CPU)
     folder = results / record.run_id
-    return Outcome(folder, json.loads((folder / "record.json").read_text()))
+    with open(folder / "curve.csv", newline="") as f:
+        rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(f)]
+    curve = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    return Outcome(json.loads((folder / "record.json").read_text()), curve, weights)
+
+
+def run_again(flat: Flat, results: Path) -> Flat:
+    """The record that the same call gives for a run that lies finished in results."""
+    return asdict(train(Recipe.from_dict(flat), results, CPU))
 
 
 def load_dense_heads() -> None:

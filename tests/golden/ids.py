@@ -1,4 +1,5 @@
-"""run_id and group of every stage of every shipped recipe: what a results folder of an earlier version is found by."""
+"""run_id and group of every stage of every shipped recipe and of every run of a study: runs of an earlier version are
+found by them."""
 
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ IMAGES = (64, 128, 224)  # px, for the recipes that take an image size
 
 
 def taken() -> dict[str, list[list[str]]]:
-    """Command -> [run_id, group] a stage, for every combination of recipe, patch and image that fits."""
+    """Command -> [run_id, group] a run: every recipe, patch and image size that fit together, and every study."""
     found = {}
     for name in adapter.recipe_names():
         images = [{}, *({"image": image} for image in IMAGES if adapter.takes_image(name))]
@@ -20,6 +21,8 @@ def taken() -> dict[str, list[list[str]]]:
                 command = " ".join([name, f"--patch {patch}", *(f"--image {px}" for px in image.values())])
                 if flats := adapter.stages(name, patch, **image):
                     found[command] = [list(adapter.identity(flat)) for flat in flats]
+    for name in adapter.study_names():
+        found[name] = [list(adapter.identity(flat)) for flat in adapter.planned("sweep", [name])]
     return found
 
 

@@ -4,7 +4,6 @@ A run has two epochs of two steps (detection and segmentation: of two images, el
 Recipes that become the same small recipe are run once.
 """
 
-import csv
 import hashlib
 import json
 import math
@@ -73,12 +72,7 @@ def values(flat: adapter.Flat, results: Path) -> dict[str, Any]:
     """The numbers of a run that is trained now."""
     adapter.load_dense_heads()  # what is imported later would stay in float32
     with doubled(), _watched() as steps:
-        folder, record = adapter.run(flat, results)
-    with open(folder / "curve.csv", newline="") as f:
-        curve = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(f)]
-    for row in curve:
-        del row["seconds"]
-    weights = torch.load(folder / "weights.pt", weights_only=True)
+        record, curve, weights = adapter.run(flat, results)
     assert all(t.dtype == torch.float64 for state in weights.values() for t in state.values() if t.is_floating_point())
     return {
         "steps": steps,

@@ -95,5 +95,5 @@ def test_a_printed_recipe_is_read_as_a_config(file):
 def test_a_finished_run_is_not_trained_again(folder, tmp_path):
     shutil.copytree(folder, tmp_path / folder.name)
     flat = adapter.from_json((folder / "recipe.json").read_text())
-    assert adapter.run(flat, tmp_path).record == on_file(folder)
+    assert adapter.run_again(flat, tmp_path) == on_file(folder)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
