@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__" and __package__ in (None, ""):  # as a script: analysis/ is on the path, its parent may not be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from analysis.output import Parser, counted, print_wrapped, until_closed, write_files
-from scaling.recipe import BadInput, check_name
+from analysis.report.output import Parser, counted, print_wrapped, until_closed, write_files
+from scaling.errors import ConfigError
+from scaling.recipe import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.groups import Group
-    from analysis.law_table import GroupLaw
+    from analysis.records.groups import Group
+    from analysis.report.law_table import GroupLaw
 
 # numpy, pandas, scipy and matplotlib are imported where they are used: --help and a wrong option answer at once.
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if frame is not None and not args.published:
             _check(frame, args.mixed)
         report(frame, out, forms, published=args.published, mixed=args.mixed)
-    except BadInput as e:
+    except ConfigError as e:
         print(f"fit_laws: {e}", file=sys.stderr)
         return 2
     return 0
@@ -57,16 +58,17 @@ def report(
 ) -> list[Path]:
     """Print the laws of one's own runs, and the paper's where published; write laws.csv, report.md, figures and tables.
 
-    frame: as analysis.runs.load gives it; None: no runs of one's own.  mixed: as for groups.own_groups.  Returns the
-    paths that it wrote. Raises BadInput where no run has finished or out cannot be written; then nothing is written."""
-    from analysis.chance import chance_lines
-    from analysis.checklist import checklist
-    from analysis.groups import own_groups, published_groups
-    from analysis.joint import EXPLAINED as MISSES
-    from analysis.joint import fit_joint, joint_frame, joint_lines
-    from analysis.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines, misses, rising
-    from analysis.rows import rows_lines
-    from analysis.runs import finished
+    frame: as analysis.records.run_set.load gives it; None: no runs of one's own.  mixed: as for groups.own_groups.
+    Returns the paths that it wrote. Raises ConfigError where no run has finished or out cannot be written; then nothing
+    is written."""
+    from analysis.fitting.hierarchical import rows_lines
+    from analysis.fitting.joint import EXPLAINED as MISSES
+    from analysis.fitting.joint import fit_joint, joint_frame, joint_lines
+    from analysis.records.chance_level import chance_lines
+    from analysis.records.groups import own_groups, published_groups
+    from analysis.records.run_set import finished
+    from analysis.report.checklist import checklist
+    from analysis.report.law_table import AXES, EXPLAINED, fit_groups, laws_frame, lines, misses, rising
 
     groups: list[Group] = []
     papers = published_groups() if published else []
@@ -74,7 +76,7 @@ def report(
     if frame is not None:
         if finished(frame).empty:
             runs = counted(len(frame) + len(frame.attrs.get("corrupt", {})), "run")
-            raise BadInput(f"none of {runs} has finished{_damaged(frame)}; `make sweep` goes on with them")
+            raise ConfigError(f"none of {runs} has finished{_damaged(frame)}; `make sweep` goes on with them")
         groups, refused = own_groups(frame, mixed)
     laws = [*fit_groups(groups, forms, list(AXES)), *fit_groups(papers, forms)]
     if frame is not None:
@@ -124,29 +126,30 @@ def report(
 
 def _own_figures(frame: "pd.DataFrame", forms: Sequence[str]) -> dict[str, bytes]:
     """The laws of one's own runs over patches, tokens and FLOPs, and what accuracy costs."""
-    from analysis import drawing
-    from analysis.law_figures import frontier_figure, law_figure
-    from analysis.runs import above_zero, finished
+    from analysis.plots import style
+    from analysis.plots.laws import frontier_figure, law_figure
+    from analysis.records.run_set import above_zero, finished
 
     frame = above_zero(frame)
     if finished(frame).empty:
         return {}
     drawn = [form for form in forms if form in FORMS]
-    files = drawing.files("law", law_figure(frame, drawn))
+    files = style.files("law", law_figure(frame, drawn))
     for column, stem in COSTS.items():
         if len(known := frame[frame[column] > 0]):
-            files |= drawing.files(stem, law_figure(known, drawn, x=column))
+            files |= style.files(stem, law_figure(known, drawn, x=column))
     if frame["flops_per_image"].gt(0).any():
-        files |= drawing.files("frontier", frontier_figure(frame))
+        files |= style.files("frontier", frontier_figure(frame))
     return files
 
 
 def _beside_the_paper(frame: "pd.DataFrame | None", published: bool) -> dict[str, bytes]:
     """The paper's tables and figures, one's own numbers beside them: all where published, else those tables in which
     some run of one's own stands beside a published number."""
-    from analysis import drawing, paper_figures
-    from analysis.paper_tables import all_tables
-    from analysis.table_text import csv, latex, markdown
+    from analysis.paper import figures
+    from analysis.paper.tables import all_tables
+    from analysis.plots import style
+    from analysis.report.text_tables import csv, latex, markdown
 
     files: dict[str, bytes] = {}
     tables = all_tables(None if frame is None or "csv" in frame.attrs else frame)
@@ -156,8 +159,8 @@ def _beside_the_paper(frame: "pd.DataFrame | None", published: bool) -> dict[str
             files[f"{TABLES}/{name}.{ending}"] = text(table).encode()
     if published:
         for name in ("figure1", "figure1_honest", "figure2", "figure3", "figure4"):
-            draw: Any = getattr(paper_figures, name)
-            files |= drawing.files(f"{FIGURES}/{name}", draw(tables[name.removesuffix("_honest")]))
+            draw: Any = getattr(figures, name)
+            files |= style.files(f"{FIGURES}/{name}", draw(tables[name.removesuffix("_honest")]))
     return files
 
 
@@ -168,12 +171,12 @@ def _is_compared(table: "pd.DataFrame") -> bool:
 
 def _load(results: Path, optional: bool) -> "pd.DataFrame | None":
     """The runs of a folder. optional: nobody spoke of runs, and None will do where none has finished."""
-    from analysis.csv_runs import load_csv
-    from analysis.runs import finished, load
+    from analysis.records.csv_import import load_csv
+    from analysis.records.run_set import finished, load
 
     try:
         frame = load_csv(results) if results.suffix == ".csv" and results.is_file() else load(results)
-    except BadInput:
+    except ConfigError:
         if optional:
             return None
         raise
@@ -181,10 +184,10 @@ def _load(results: Path, optional: bool) -> "pd.DataFrame | None":
 
 
 def _check(frame: "pd.DataFrame", mixed: str) -> None:
-    """Raise BadInput where not one law could be fitted."""
-    from analysis.groups import FEWEST_PATCHES, own_groups
-    from analysis.more_patches import more_patches
-    from analysis.runs import finished
+    """Raise ConfigError where not one law could be fitted."""
+    from analysis.fitting.more_patches import more_patches
+    from analysis.records.groups import FEWEST_PATCHES, own_groups
+    from analysis.records.run_set import finished
 
     if finished(frame).empty:  # report says it
         return
@@ -194,7 +197,7 @@ def _check(frame: "pd.DataFrame", mixed: str) -> None:
     few = [f"{group.name} has {counted(group.patches, 'patch size')}" for group in groups]
     told = "; ".join([*refused.values(), *few][:3])
     more = f"a law needs {FEWEST_PATCHES}: {more_patches(groups[0])}" if few else ""
-    raise BadInput(f"no law can be fitted: {'; '.join(filter(None, (told, more)))}{_damaged(frame)}")
+    raise ConfigError(f"no law can be fitted: {'; '.join(filter(None, (told, more)))}{_damaged(frame)}")
 
 
 def _damaged(frame: "pd.DataFrame") -> str:
@@ -208,15 +211,15 @@ def _damaged(frame: "pd.DataFrame") -> str:
 
 def _no_law(of: "GroupLaw", forms: Sequence[str]) -> str:
     """Why a group has no law, or not one of this form."""
-    from analysis.groups import FEWEST_PATCHES
+    from analysis.records.groups import FEWEST_PATCHES
 
     form = "no law" if len(forms) == 1 or of.group.patches < FEWEST_PATCHES else f"no {of.form} law"
     return f"{of.group.name}: {form}; {of.why}"
 
 
 def _print_seeds(frame: "pd.DataFrame") -> None:
-    from analysis.runs import finished, labels
-    from analysis.seeds import seed_sentence
+    from analysis.records.run_set import finished, labels
+    from analysis.records.seed_noise import seed_sentence
 
     runs = finished(frame)
     for group, name in labels(runs).items():
@@ -253,7 +256,7 @@ def _forms(text: str) -> list[str]:
     for form in forms:
         check_name("form", form, FORMS_THERE_ARE)
     if not forms:
-        raise BadInput(f"--form names no law; there is: {', '.join(FORMS_THERE_ARE)}")
+        raise ConfigError(f"--form names no law; there is: {', '.join(FORMS_THERE_ARE)}")
     return forms
 
 

@@ -22,20 +22,30 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments import cli  # before torch: experiments/__init__.py says how threads wait
+from experiments.cli import arguments  # before torch: experiments/__init__.py says how threads wait
 from scaling.recipe import check_name
 
 
 def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
-    from experiments.benchmarks import detection, law_checks, laws, mixer, models, reading, switches, table6, tax
+    from experiments.benchmarks import (
+        data_loading,
+        detection,
+        law_checks,
+        laws,
+        mixer,
+        models,
+        overhead,
+        speed_options,
+        table6,
+    )
 
     return {
-        "tax": [tax.tax],
-        "data": [reading.generation, reading.decoding],
+        "tax": [overhead.tax],
+        "data": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
         "long": [models.long],
         "crossing": [models.crossing],
-        "switches": [switches.switches],
+        "switches": [speed_options.switches],
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
@@ -57,8 +67,8 @@ def main() -> int:
     import torch
     from rich.console import Console
 
-    from scaling.machine import machine, usable_cores
-    from scaling.train import hush
+    from scaling.engine.train import hush
+    from scaling.runs.environment import machine, usable_cores
 
     torch.set_num_threads(usable_cores())
     hush()
@@ -73,4 +83,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.guarded(main)
+    arguments.guarded(main)

@@ -3,7 +3,8 @@
 python experiments/docs.py           # writes them: what is between `<!-- made: NAME -->` and `<!-- end -->`, docs/*.png
 python experiments/docs.py --check   # says what is out of date, and writes nothing
 Data: notebooks/records, analysis/measured, analysis/published. docs/figures.json keeps the numbers that each picture
-shows, and each picture their digest: so a stale one is found by numbers, not by pixels (tests/test_docs_are_made.py).
+shows, and each picture their digest: so a stale one is found by numbers, not by pixels
+(tests/experiments/test_docs_are_made.py).
 """
 
 import json
@@ -14,15 +15,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis.drawing import picture
-from analysis.drawn_numbers import agree, digest, numbers_of
-from analysis.made_blocks import filled, names_in, stale
-from analysis.output import Parser, write_files
-from experiments import cli
-from experiments.docs_data import ROOT
-from experiments.docs_figures import FIGURES
-from experiments.docs_tables import TABLES
-from experiments.recipe_table import recipes_page
+from analysis.plots.drawn_numbers import agree, digest, numbers_of
+from analysis.plots.style import picture
+from analysis.report.made_blocks import filled, names_in, stale
+from analysis.report.output import Parser, write_files
+from experiments.cli import arguments
+from experiments.documentation.data import ROOT
+from experiments.documentation.figures import FIGURES
+from experiments.documentation.recipe_table import recipes_page
+from experiments.documentation.tables import TABLES
 
 TEXTS = ("README.md", "docs/results.md")
 PAGE = "docs/recipes.md"
@@ -93,4 +94,4 @@ def digest_of(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    cli.guarded(main)
+    arguments.guarded(main)

@@ -1,8 +1,8 @@
 """A plan: what runs will take, before they begin: tokens, FLOPs, memory, micro-batch, hours, GPU-hours and money.
 
 python experiments/plan.py imagenet.adventurer_base --patch 16,8,4,2,1 --gpu a100 [--devices 8] [--price 2.5]
-python experiments/plan.py --budget 1e20 | --budget-hours 100 [--gpu a100]      # what it buys: experiments/budget.py
-Takes all options of sweep.py. Nothing is trained, and but for a budget nothing written.
+python experiments/plan.py --budget 1e20 | --budget-hours 100 [--gpu a100]      # what it buys:
+experiments/planning/budget.py Takes all options of sweep.py. Nothing is trained, and but for a budget nothing written.
 """
 
 import sys
@@ -10,14 +10,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis.output import print_wrapped
-from experiments import budget, cli, plan_text, sweep
-from experiments.forecast import Chain, Device, chains, device_of
-from experiments.plan_text import print_lines
-from scaling.costs_cards import CARDS, CPU
-from scaling.identity import folder_of
-from scaling.recipe import BadInput, Recipe
-from scaling.record import RECORD
+from analysis.report.output import print_wrapped
+from experiments import sweep
+from experiments.cli import arguments as cli
+from experiments.planning import budget, plan_report
+from experiments.planning.cost_estimate import Chain, Device, chains, device_of
+from experiments.planning.plan_report import print_lines
+from scaling.costs.hardware import CARDS, CPU
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.runs.identity import folder_of
+from scaling.runs.record import RECORD
 
 LEGEND = (
     "tokens of an image; FLOPs of an epoch, forward and backward; MB of an image in training; micro: images a device "
@@ -28,7 +31,7 @@ OF_CORES = ", on one core; machine-h or -min: with a run on every core"
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
-    """The recipes of all runs, and all options. Raises BadInput."""
+    """The recipes of all runs, and all options. Raises ConfigError."""
     p = sweep.parser("plan.py", "Say what runs will take on a device, before they begin. Nothing is trained.")
     cards = ", ".join([*CARDS, CPU])
     p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards}; what this machine has unless said")
@@ -41,7 +44,7 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     args = p.parse_args(argv)
     for name in ("price", "memory"):
         if not 0 <= args[name] < float("inf"):
-            raise BadInput(f"{name} {args[name]} must be 0 or more")
+            raise ConfigError(f"{name} {args[name]} must be 0 or more")
     return sweep.runs_of(args), args
 
 
@@ -62,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     show(runs, on, args.price)
     if args.residuals or on.card.name == "a100":
         print()
-        print_lines(plan_text.residual_lines())
+        print_lines(plan_report.residual_lines())
     if args.measured:
         print()
-        print_lines(plan_text.measured_lines(runs, on))
+        print_lines(plan_report.measured_lines(runs, on))
     return 0
 
 
@@ -76,17 +79,17 @@ def show(runs: list[Recipe], on: Device, price: float) -> None:
     for chain in found:
         by_title.setdefault(chain.title, []).append(chain)
     for its in by_title.values():
-        print_wrapped(plan_text.heading(its[0], on), indent=2)
-        print_lines(plan_text.stage_table(its))
+        print_wrapped(plan_report.heading(its[0], on), indent=2)
+        print_lines(plan_report.stage_table(its))
         print()
-        print_lines(plan_text.bill_table(its, on, price))
+        print_lines(plan_report.bill_table(its, on, price))
         print()
     forecasts = [one for chain in found for one in chain.runs]
-    print_lines(plan_text.notes(forecasts, on, price))
+    print_lines(plan_report.notes(forecasts, on, price))
     done = [one for one in forecasts if (folder_of(one.run, Path(on.where)) / RECORD).exists()]
     if done:
         left = [one for one in forecasts if one not in done]
-        print_wrapped(plan_text.total_line(left, on, price, f"left to do in {on.where}"))
+        print_wrapped(plan_report.total_line(left, on, price, f"left to do in {on.where}"))
     print_wrapped(LEGEND + (OF_CORES if on.card.cores else ""), indent=0)
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis.output import until_closed
-from experiments import cli  # noqa: F401  before torch: experiments/__init__.py says how threads wait
+from analysis.report.output import until_closed
+from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py says how threads wait
 from scaling.recipe import Recipe
-from scaling.record import RECORD, WEIGHTS, RunRecord
+from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
 METRICS = {"segment": "miou", "detect": "box_ap"}  # beside the loss [%]
 
@@ -37,11 +37,11 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
     """Test loss [nats] and metric [%] by how the run's weights see the test images."""
     import lightning as L
 
-    from scaling.data.module import Images
-    from scaling.start import restore
-    from scaling.train import TASKS
+    from scaling.data.datamodule import ImageDataModule
+    from scaling.engine.train import TASKS
+    from scaling.engine.warm_start import restore
 
-    data = Images(replace(recipe, test_images=images))
+    data = ImageDataModule(replace(recipe, test_images=images))
     data.prepare()
     found = {}
     ways = [("place", 0), ("pixels", 0)] + ([("place", 2 * recipe.image // 3)] if recipe.task == "segment" else [])
@@ -49,7 +49,7 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
         seen = replace(recipe, slide=slide) if recipe.task == "segment" else recipe
         task: Any = TASKS[recipe.task](seen, data.total_steps, data.names)
         restore(task, recipe, folder)
-        task.backbone.weights_module.sines.meaning = meaning
+        task.backbone.checkpoint_module.sines.meaning = meaning
         options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
         results = task.results()
@@ -83,7 +83,7 @@ def main() -> int:
     p.add_argument("results", type=Path, help="folder of finished runs")
     p.add_argument("--images", type=int, default=0, help="test images, a fixed subset; 0: all")
     args = p.parse_args()
-    from scaling.train import hush
+    from scaling.engine.train import hush
 
     hush()
     rows: dict[str, dict[int, dict[str, tuple[float, float]]]] = defaultdict(dict)

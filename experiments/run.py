@@ -6,20 +6,21 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments import cli
-from experiments.child import run_quietly
-from experiments.console import Console
-from experiments.data_check import check_data
-from scaling.find_start import check_start
-from scaling.identity import settled
-from scaling.outputs import check_outputs
-from scaling.ranks import is_first_process
-from scaling.recipe import BadInput, Recipe
-from scaling.token_limit import check_tokens
+from experiments.cli import arguments as cli
+from experiments.cli.data_check import check_data
+from experiments.launch.progress_display import Console
+from experiments.launch.worker import run_quietly
+from scaling.costs.token_limit import check_tokens
+from scaling.engine.distributed import is_first_process
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.runs.identity import settled
+from scaling.runs.outputs import check_outputs
+from scaling.runs.predecessor import check_start
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
-    """The resolved recipe, stage by stage, and all options. Raises BadInput."""
+    """The resolved recipe, stage by stage, and all options. Raises ConfigError."""
     p = cli.parser(
         "run.py",
         "Train, evaluate and record one run.",
@@ -58,7 +59,7 @@ def _run(recipe: Recipe, results: Path, settings: dict[str, Any], console: Conso
     console.begin(recipe.run_id)
     outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
     if outcome.status == 2:
-        raise BadInput(outcome.text)
+        raise ConfigError(outcome.text)
     console.finish(recipe.run_id, outcome.status, outcome.text)
     return outcome.status
 

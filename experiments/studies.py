@@ -3,9 +3,9 @@
 A study is a function that returns the recipes of all its runs, every stage of a chain among them. Those without a data
 set in their name are on ImageNet (figure2 on ADE20K), at the paper's sizes; shapes., cifar10. and camvid. are the same
 questions on a CPU. A sweep
-of a study ends with its table and figure in results/analysis (analysis/studies.py) instead of the laws.
+of a study ends with its table and figure in results/analysis (analysis/studies/ablations.py) instead of the laws.
 
-GPU-hours are hours of one A100, as experiments/imagenet.py counts them. CPU times are of two cores.
+GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them. CPU times are of two cores.
 """
 
 import inspect
@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments import ade20k, camvid, cifar10, imagenet, shapes
-from experiments.chain import Function, chain_of, linked
-from scaling.recipe import HEADS, BadInput, Recipe
+from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
+from experiments.stages import Function, chain_of, linked
+from scaling.errors import ConfigError
+from scaling.recipe import HEADS, Recipe
 
 Study = Callable[..., list[Recipe]]
 VARIED = ("backbone", "image", "extend", "head")  # fields that an option chooses among, where a study has several
@@ -143,13 +144,14 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
-    they start from is no stage of theirs: it stays as it is, and weights, "" for none, replace it. Raises BadInput."""
+    they start from is no stage of theirs: it stays as it is, and weights, "" for none, replace it. Raises
+    ConfigError."""
     study, given = STUDIES[name], dict(given)
     sized = "image" in inspect.signature(study).parameters
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
     if given.pop("start", ""):
-        raise BadInput("start is what the stages of a study say themselves; for other weights there is --weights")
+        raise ConfigError("start is what the stages of a study say themselves; for other weights there is --weights")
     runs = last_stages(study(**image))
     choices = {"patch": list(patches)} if patches else {}
     for field in VARIED:
@@ -160,13 +162,13 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
         runs = [run for run in runs if getattr(run, field) in wanted]
         if not runs:
             asked = ", ".join(map(str, wanted))
-            raise BadInput(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
+            raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
     weights = given.pop("weights", None)
     stages = [before for run in runs for before in _stages(_changed(run, given, None if stage else weights))]
     kept = [run for run in stages if stage in ("", run.stage)]
     if not kept:
         known = ", ".join(sorted({run.stage for run in stages} - {""})) or "none"
-        raise BadInput(f"there is no stage {stage!r} in study {name}; its stages: {known}")
+        raise ConfigError(f"there is no stage {stage!r} in study {name}; its stages: {known}")
     if stage and weights:  # instead of those of the earlier stage
         kept = [replace(run, start="", weights=weights) for run in kept]
     return list({run.run_id: run for run in kept}.values())

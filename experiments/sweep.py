@@ -19,24 +19,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis.output import print_wrapped
-from experiments import cli
-from experiments.chain import waits_for
-from experiments.child import Outcome, child_main, outcome_of
-from experiments.clock import Clock
-from experiments.console import Console, told_apart, what_else
-from experiments.data_check import check_data
+from analysis.report.output import print_wrapped
+from experiments.cli import arguments as cli
+from experiments.cli.data_check import check_data
+from experiments.launch.eta import Clock
+from experiments.launch.progress_display import Console, told_apart, what_else
+from experiments.launch.worker import Outcome, child_main, outcome_of
+from experiments.stages import waits_for
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
-from scaling.find_start import check_start
-from scaling.identity import folder_of, recorded_id, settled
-from scaling.loggers import logged_nothing, names_of
-from scaling.outputs import check_outputs
-from scaling.progress import Event
-from scaling.recipe import BadInput, Recipe, check_name
-from scaling.record import CHECKPOINT, LOG, NewerRecord, RunRecord
-from scaling.stopping import as_ctrl_c
-from scaling.token_limit import check_tokens
+from scaling.costs.token_limit import check_tokens
+from scaling.engine.callbacks.signals import as_ctrl_c
+from scaling.engine.loggers import logged_nothing, names_of
+from scaling.errors import ConfigError, NewerRecordError
+from scaling.recipe import Recipe, check_name
+from scaling.runs.events import Event
+from scaling.runs.identity import folder_of, recorded_id, settled
+from scaling.runs.outputs import check_outputs
+from scaling.runs.predecessor import check_start
+from scaling.runs.record import CHECKPOINT, LOG, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ LISTS = ("patch", "seed")  # fields that a sweep has its own options for
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
-    """The recipes of all runs, and all options. Raises BadInput."""
+    """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
         "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
@@ -81,14 +82,14 @@ def parser(program: str, what: str) -> cli.Parser:
 
 
 def runs_of(args: cli.Namespace) -> list[Recipe]:
-    """The recipes of all runs that the options name, each once. Raises BadInput."""
+    """The recipes of all runs that the options name, each once. Raises ConfigError."""
     ordinary, studies = planned(args)
     runs = [*ordinary, *(run for its in studies.values() for run in its)]
     return list({run.run_id: run for run in runs}.values())
 
 
 def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]:
-    """The runs of the recipes that the options name, and those of each study. Raises BadInput."""
+    """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
     given = cli.overrides(args, leave_out=LISTS)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     for name in names:
@@ -154,35 +155,35 @@ def main(argv: list[str] | None = None) -> int:
 def say_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
     """Print what the runs without a record will take. Returns what each will train, by run_id [s]; nan: not known.
 
-    Raises BadInput where all of it is above the limit, without --yes."""
-    from experiments import forecast, plan_text
+    Raises ConfigError where all of it is above the limit, without --yes."""
+    from experiments.planning import cost_estimate, plan_report
 
     left = [run for run in runs if recorded(folder_of(run, Path(args.results))) is None]
     if not left:
         return {}
     try:
-        on = forecast.device_of(settings, Path(args.results))
-    except BadInput as e:
+        on = cost_estimate.device_of(settings, Path(args.results))
+    except ConfigError as e:
         print(f"no plan: {e}")
         return {}
-    found = forecast.chains(left, on)
+    found = cost_estimate.chains(left, on)
     its = [one for chain in found for one in chain.runs]
-    plan_text.print_lines([*plan_text.sweep_table(found, on), *plan_text.notes(its, on, what="left to do")])
-    hours = forecast.total(its)
+    plan_report.print_lines([*plan_report.sweep_table(found, on), *plan_report.notes(its, on, what="left to do")])
+    hours = cost_estimate.total(its)
     if not (hours <= args.limit or args.yes):
-        took = f"{plan_text.number(hours)} {plan_text.unit_of(on)} on {on.name}"
-        raise BadInput(
+        took = f"{plan_report.number(hours)} {plan_report.unit_of(on)} on {on.name}"
+        raise ConfigError(
             f"the plan is {took}, above the limit of {args.limit:g} h; --yes begins it, --limit sets another, and "
             "larger patches or fewer --epochs take less"
         )
-    return {one.run.run_id: 3600 * one.hours / max(1, forecast.conditions(one.run, on).threads) for one in its}
+    return {one.run.run_id: 3600 * one.hours / max(1, cost_estimate.conditions(one.run, on).threads) for one in its}
 
 
 def jobs(asked: int, accelerator: str) -> int:
     """Runs at a time. On a CPU two runs of one thread each get through a sweep faster than one of two threads. A GPU is
     for one run, whose speed and memory are then its own."""
     if asked < 0:
-        raise BadInput(f"jobs {asked} must be 0 or more")
+        raise ConfigError(f"jobs {asked} must be 0 or more")
     cpu = accelerator == "cpu" or (accelerator == "auto" and sys.platform == "linux" and not _has_gpu())
     return asked or (2 if cpu and (os.cpu_count() or 1) > 1 else 1)
 
@@ -210,7 +211,7 @@ def run_all(
     """Outcomes by run_id. settings["jobs"] at a time; what another process is training is waited for at the end.
     expected: what each is to train, as say_plan gives it [s].
 
-    Raises BadInput where the first run cannot begin: then nothing has been written.
+    Raises ConfigError where the first run cannot begin: then nothing has been written.
     """
     context = _context()
     clock = Clock({run_id: seconds / settings["jobs"] for run_id, seconds in (expected or {}).items()})
@@ -242,7 +243,7 @@ def run_all(
                 del active[pipe]
                 child.process.join(STOP_SECONDS)
                 if item.status == 2 and not outcomes:
-                    raise BadInput(item.text)
+                    raise ConfigError(item.text)
                 console.finish(child.run.run_id, item.status, item.text)
                 if item.elsewhere:
                     waiting.append((child.run, True))
@@ -313,9 +314,9 @@ def recorded(folder: Path) -> Outcome | None:
         return outcome_of(RunRecord.load(folder))
     except FileNotFoundError:
         return None
-    except NewerRecord as e:
+    except NewerRecordError as e:
         return Outcome(1, str(e))
-    except BadInput:
+    except ConfigError:
         return None
 
 
@@ -327,10 +328,10 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
     if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
         return
     from analysis import fit_laws
-    from analysis.output import NotWritten
-    from analysis.runs import load
-    from analysis.studies import report
-    from analysis.sweep_tables import print_sweep
+    from analysis.records.run_set import load
+    from analysis.report.output import NotWritten
+    from analysis.report.sweep_table import print_sweep
+    from analysis.studies.ablations import report
 
     frame = load(results)
     every = [*ordinary, *(run for its in studies.values() for run in its)]
@@ -354,8 +355,8 @@ def show(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path
 def with_others(frame: "pd.DataFrame", its: "pd.DataFrame") -> "pd.DataFrame":
     """All runs of this sweep's groups, and of the others in the folder that a law can be fitted to: what is written to
     analysis/ is of all that was trained, whichever sweep was the last."""
-    from analysis.groups import FEWEST_PATCHES
-    from analysis.runs import finished
+    from analysis.records.groups import FEWEST_PATCHES
+    from analysis.records.run_set import finished
 
     patches = finished(frame).groupby("group")["patch"].nunique()
     enough = set(patches[patches >= FEWEST_PATCHES].index)
@@ -386,7 +387,7 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["scaling.train"])
+    context.set_forkserver_preload(["scaling.engine.train"])
     return context
 
 

@@ -9,8 +9,8 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scaling.identity import recipe_in
 from scaling.recipe import TIMM, Recipe
+from scaling.runs.identity import recipe_in
 
 # Of ImageNet's pixels, as every ImageNet recipe takes them; one pair for all data sets.
 MEAN = (0.485, 0.456, 0.406)

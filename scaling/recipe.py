@@ -15,7 +15,8 @@ import typing
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from scaling.sizes import SIZES
+from scaling.errors import ConfigError
+from scaling.model_specs import SIZES
 
 TASKS = ("classify", "segment", "detect")
 DATA = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
@@ -32,10 +33,6 @@ TIMM = "timm:"  # before the name of a backbone or of weights that are timm's
 DATA_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as timm writes them
 
 
-class BadInput(ValueError):
-    """Something that the user gave cannot be used. One line: what, why, and what would do."""
-
-
 def nearest_dividing(image: int, patch: int) -> list[int]:
     """The divisors of image [px] next below and next above patch [px] (one of them where there is only one)."""
     divisors = [d for d in range(1, image + 1) if image % d == 0]
@@ -45,17 +42,17 @@ def nearest_dividing(image: int, patch: int) -> list[int]:
 
 
 def check_patch(image: int, patch: int) -> None:
-    """Raise BadInput unless square patches of `patch` px tile an `image` px side."""
+    """Raise ConfigError unless square patches of `patch` px tile an `image` px side."""
     if patch < 1:
-        raise BadInput(f"patch {patch} is not a size; a patch is 1 px or more and divides the image ({image} px)")
+        raise ConfigError(f"patch {patch} is not a size; a patch is 1 px or more and divides the image ({image} px)")
     if image % patch:
         near = ", ".join(str(d) for d in nearest_dividing(image, patch))
-        raise BadInput(f"patch {patch} does not divide a {image} px image; nearest that do: {near}")
+        raise ConfigError(f"patch {patch} does not divide a {image} px image; nearest that do: {near}")
 
 
 def check_name(what: str, name: str, known: typing.Iterable[str], listed: str = "") -> None:
-    """Raise BadInput with the nearest known name and all of them, unless name is one of them. listed: where all of them
-    are found, if they are too many for a line: then the three nearest are named."""
+    """Raise ConfigError with the nearest known name and all of them, unless name is one of them. listed: where all of
+    them are found, if they are too many for a line: then the three nearest are named."""
     known = sorted(known)
     if name in known:
         return
@@ -64,10 +61,10 @@ def check_name(what: str, name: str, known: typing.Iterable[str], listed: str = 
         of_this_name = [one for one in known if one.rpartition(".")[2] == name]
         near = (of_this_name or [one for one in known if like[one] >= max(0.65, *like.values()) - 0.03])[:3]
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise BadInput(f"unknown {what} {name!r}; {hint}{listed} lists all {len(known)}")
+        raise ConfigError(f"unknown {what} {name!r}; {hint}{listed} lists all {len(known)}")
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise BadInput(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
+    raise ConfigError(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
 
 
 def _says(text: str, default: Any = dataclasses.MISSING, *, later: bool = False) -> Any:
@@ -312,7 +309,7 @@ class Recipe:
             _check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
         classes = [name for name in self.class_names.split(",") if name.strip()]
         if classes and len(classes) != self.classes:
-            raise BadInput(f"class_names names {len(classes)} classes, the recipe has {self.classes}; set --classes")
+            raise ConfigError(f"class_names names {len(classes)} classes, the recipe has {self.classes}; set --classes")
         if self.backbone.startswith(TIMM):
             for name, plain in (("position", "learned"), ("extend", 0), ("drop_path", 0.0)):
                 rule = f"is not for timm's backbones, which have their own: add --{name.replace('_', '-')} {plain}"
@@ -394,7 +391,7 @@ class Recipe:
 
     def canonical_json(self) -> str:
         """The one JSON text of what this recipe is: sorted keys, no spaces; equal recipes give equal texts. Where the
-        data and the weights lie is no part of it once their content is known (scaling/identity.py)."""
+        data and the weights lie is no part of it once their content is known (scaling/runs/identity.py)."""
         places = {"data_root": self.data_digest, "weights": self.weights_digest}
         nowhere = {name: "" for name, digest in places.items() if digest}
         return _as_json({**self._said(), **nowhere, "data": self._data_name})
@@ -417,7 +414,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """The inverse of to_dict and of canonical_json; unknown names raise BadInput."""
+        """The inverse of to_dict and of canonical_json; unknown names raise ConfigError."""
         names = {f.name for f in fields(cls)}
         for name in values:
             check_name("recipe field", name, names)
@@ -451,9 +448,9 @@ def _recipe_in(text: str) -> Recipe:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as e:
-        raise BadInput(f"start is no recipe in JSON ({e})") from e
+        raise ConfigError(f"start is no recipe in JSON ({e})") from e
     if not isinstance(values, dict):
-        raise BadInput(f"start is no recipe in JSON but {values!r}")
+        raise ConfigError(f"start is no recipe in JSON but {values!r}")
     return Recipe.from_dict(values)
 
 
@@ -464,7 +461,7 @@ def _slug(backbone: str) -> str:
 
 def _check(ok: bool, name: str, value: Any, rule: str) -> None:
     if not ok:
-        raise BadInput(f"{name} {value} {rule}")
+        raise ConfigError(f"{name} {value} {rule}")
 
 
 def _check_type(name: str, kind: Any, value: Any) -> None:
@@ -475,4 +472,4 @@ def _check_type(name: str, kind: Any, value: Any) -> None:
         float: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
     }[kind]
     if not ok:
-        raise BadInput(f"{name} is {value!r}, which is not a {kind.__name__}")
+        raise ConfigError(f"{name} is {value!r}, which is not a {kind.__name__}")

@@ -1,7 +1,7 @@
 """Which recipes are one run but for where their data and weights lay: for runs from before these were known by content.
 
-A recipe that is identified (scaling/identity.py) holds digests, and its run_id and group hold no path. One from before
-holds the paths: `bare` takes out both, and what is left must be equal. Standard library only.
+A recipe that is identified (scaling/runs/identity.py) holds digests, and its run_id and group hold no path. One from
+before holds the paths: `bare` takes out both, and what is left must be equal. Standard library only.
 """
 
 from collections.abc import Sequence

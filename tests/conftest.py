@@ -79,22 +79,24 @@ def doubles() -> Iterator[None]:
 def unsaved(monkeypatch) -> None:
     """Figures are drawn and not made into files, and a report has no bootstraps: where neither is the subject. Files of
     figures: test_drawing.py; bootstraps: test_law_table.py."""
-    monkeypatch.setattr("analysis.drawing.picture", lambda figure, ending, dpi=160: ending.encode())
-    monkeypatch.setattr("analysis.checklist._draws", lambda law: {})
+    monkeypatch.setattr("analysis.plots.style.picture", lambda figure, ending, dpi=160: ending.encode())
+    monkeypatch.setattr("analysis.report.checklist._draws", lambda law: {})
 
 
 @pytest.fixture
 def unbanded(monkeypatch) -> None:
     """Laws have no band, which takes longer than all else of a fit: where none is looked at. Bands: test_laws.py."""
     none = np.array([math.nan])
-    monkeypatch.setattr("analysis.laws.Fit.band", lambda law, x: (none.repeat(np.size(x)), none.repeat(np.size(x))))
+    monkeypatch.setattr(
+        "analysis.fitting.laws.Fit.band", lambda law, x: (none.repeat(np.size(x)), none.repeat(np.size(x)))
+    )
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """trained(recipe) -> the results folder of a finished run of it, on one thread of the CPU: trained once a session.
     Whoever changes what is in it takes a copy."""
-    from scaling.train import Settings, hush, train
+    from scaling.engine.train import Settings, hush, train
 
     done: dict[str, Path] = {}
 

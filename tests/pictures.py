@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from scaling.data.module import Images
+from scaling.data.datamodule import ImageDataModule
 
 
 def picture(label: int, number: int, kind: str = "JPEG") -> bytes:
@@ -31,7 +31,7 @@ def hollow() -> bytes:
 
 
 def prepared(recipe, workers=0):
-    data = Images(recipe, workers)
+    data = ImageDataModule(recipe, workers)
     data.prepare()
     return data
 

@@ -3,10 +3,10 @@
 from contextlib import suppress
 
 import analysis.fit_laws
-import analysis.studies
-import analysis.sweep_tables  # noqa: F401
+import analysis.report.sweep_table
+import analysis.studies.ablations  # noqa: F401
+from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
-from scaling.recipe import BadInput
 
-with suppress(BadInput):  # the extra dense is not installed
+with suppress(ConfigError):  # the extra dense is not installed
     ready()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PRELOAD = ["scaling.train", "experiments.sweep", "experiments.run", "tests.served", "tests.preloaded"]
+PRELOAD = ["scaling.engine.train", "experiments.sweep", "experiments.run", "tests.served", "tests.preloaded"]
 
 
 SHARED = "PATCH_TESTS_SERVER"  # where the workers' common server listens, and the key that Python 3.14 asks for

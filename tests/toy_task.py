@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from scaling.data.batch import Batch
-from scaling.data.sets import Sets
+from scaling.data.dataset import Sets
+from scaling.engine.train import Settings, train
+from scaling.errors import TrainingInterrupted
 from scaling.recipe import Recipe
-from scaling.train import Settings, Stopped, train
 
 
 class Dots:
@@ -42,7 +43,7 @@ class Toy(L.LightningModule):
     def __init__(self, recipe, total_steps, names=()):
         super().__init__()
         self.backbone, self.head = nn.Module(), nn.Linear(3, 1, dtype=torch.float64)
-        self.backbone.weights_module = nn.Identity()
+        self.backbone.checkpoint_module = nn.Identity()
         self.recipe = recipe
         with torch.no_grad():
             self.head.weight.fill_(0.1)
@@ -80,11 +81,11 @@ class Toy(L.LightningModule):
 def toy_runs():
     """Inside, task classify is Toy, and a run can be cut after any step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("scaling.train").train.TASKS, "classify", Toy)
+        patch.setitem(__import__("scaling.engine.train").engine.train.TASKS, "classify", Toy)
         sets = lambda recipe, *_: Sets(Dots(recipe.train_images), Dots(2))  # noqa: E731
-        patch.setitem(__import__("scaling.data.module").data.module.OPEN, "classify", sets)
-        patch.setattr("scaling.callbacks.REPORT_SECONDS", 0.0)
-        for where in ("scaling.on_disk", "scaling.checkpoints"):  # a disk's time
+        patch.setitem(__import__("scaling.data.datamodule").data.datamodule.OPEN, "classify", sets)
+        patch.setattr("scaling.engine.callbacks.keeper.REPORT_SECONDS", 0.0)
+        for where in ("scaling.runs.atomic_files", "scaling.engine.checkpoint_files"):  # a disk's time
             patch.setattr(f"{where}.os.fsync", lambda handle: None)
         Toy.seen = []
         yield SimpleNamespace(seen=Toy.seen)
@@ -106,6 +107,6 @@ def run(recipe, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda e
             signal.raise_signal(by)
 
     wanted = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=micro_batch, **settings)
-    with suppress(Stopped):
+    with suppress(TrainingInterrupted):
         return train(recipe, results, wanted, cutting)
     return None

@@ -12,13 +12,13 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from experiments.benchmarks.switches import in_turn, peak_of
-from experiments.cli import resolve
-from scaling.data.batch import Draw, normalise
-from scaling.data.module import Images
-from scaling.heads.detection import STRIDES, Neck
+from experiments.benchmarks.speed_options import in_turn, peak_of
+from experiments.cli.arguments import resolve
+from scaling.data.batch import SampleKey, normalise
+from scaling.data.datamodule import ImageDataModule
+from scaling.heads.cascade_mask_rcnn import STRIDES, Neck
 from scaling.recipe import Recipe
-from scaling.tasks.detect import Detect
+from scaling.tasks.detection import DetectionTask
 
 TURNS, WARM, BATCH = 5, 1, 8
 PATCHES = (16, 8, 4)
@@ -29,7 +29,7 @@ class Maps(nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        task = Detect(recipe, 1)
+        task = DetectionTask(recipe, 1)
         self.backbone, self.neck, self.out_channels = task.backbone, task.head.neck, recipe.head_channels
         assert isinstance(self.neck, Neck)
 
@@ -62,18 +62,18 @@ Calls = dict[str, Callable[[], None]]
 
 
 def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
-    data = Images(recipe)
+    data = ImageDataModule(recipe)
     data.prepare()
-    train = data.train_set.__getitems__([Draw(0, n) for n in range(BATCH)])
-    test = data.test_set.__getitems__([Draw(0, n) for n in range(BATCH)])
-    ours: Any = Detect(recipe, 1).to(device).train()
+    train = data.train_set.__getitems__([SampleKey(0, n) for n in range(BATCH)])
+    test = data.test_set.__getitems__([SampleKey(0, n) for n in range(BATCH)])
+    ours: Any = DetectionTask(recipe, 1).to(device).train()
     theirs, eyes = _torchvision(recipe).to(device).train(), _torchvision(recipe).to(device).eval()
     image_BCHW = train.image_BCHW.to(device)
     targets = [
         {"boxes": b.to(device), "labels": k.to(device) + 1, "masks": m.to(device)}
         for b, k, m in zip(train.boxes, train.labels, train.masks, strict=True)
     ]
-    held: Any = Detect(recipe, 1).to(device).eval()
+    held: Any = DetectionTask(recipe, 1).to(device).eval()
 
     def step() -> None:
         ours.zero_grad()

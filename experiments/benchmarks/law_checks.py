@@ -10,9 +10,9 @@ import math
 import numpy as np
 from rich.table import Table
 
-from analysis.bootstrap import bootstrap
-from analysis.forms import FORMS
-from analysis.laws import fit
+from analysis.fitting.bootstrap import bootstrap
+from analysis.fitting.laws import fit
+from analysis.fitting.lineshapes import FORMS
 from experiments.benchmarks.laws import PATCH
 
 SETS, DRAWS, CURVES = 250, 1000, 10_000

@@ -13,11 +13,11 @@ import numpy as np
 from rich.table import Table
 from scipy.optimize import least_squares
 
-from analysis.bootstrap import bootstrap
-from analysis.forms import joint
-from analysis.laws import Fit, _law, fit, fit2
-from analysis.starts import FLOORS
-from experiments.benchmarks.switches import in_turn
+from analysis.fitting.bootstrap import bootstrap
+from analysis.fitting.initial_guesses import FLOORS
+from analysis.fitting.laws import Fit, _law, fit, fit2
+from analysis.fitting.lineshapes import joint
+from experiments.benchmarks.speed_options import in_turn
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 DRAWS, PEER_DRAWS, TURNS = 4000, 100, 9

@@ -24,9 +24,9 @@ from rich.table import Table
 from torch import Tensor
 
 from scaling.backbones.adventurer_block import EPS, TAPS, Mixer
-from scaling.backbones.mix import mix_ref
-from scaling.backbones.walk import Weights
-from scaling.machine import Memory, usable_cores
+from scaling.backbones.ssd.mamba2_mixer import mix_ref
+from scaling.backbones.ssd.mixer_tiling import Weights
+from scaling.runs.environment import Memory, usable_cores
 
 WIDTH, HEAD, STATES = 256, 64, 64
 SHAPES = ((16, 257), (4, 1025), (1, 4097), (1, 16385))  # images and tokens

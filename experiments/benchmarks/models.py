@@ -18,11 +18,11 @@ from rich.table import Table
 from torch import nn
 
 from scaling import costs
-from scaling.backbones.scan import backend
-from scaling.first_line import first_line
-from scaling.machine import REPOSITORY, Memory, machine, usable_cores
-from scaling.sizes import SIZES
-from scaling.tasks.classify import Classify
+from scaling.backbones.ssd.ssd_scan import backend
+from scaling.errors import first_line
+from scaling.model_specs import SIZES
+from scaling.runs.environment import REPOSITORY, Memory, machine, usable_cores
+from scaling.tasks.classification import ClassificationTask
 
 LONG = (("adventurer_tiny", 3), ("adventurer_base", 8))  # and the most memory it may take [GiB]
 CROSSING = (32, 16, 8, 4, 2)  # patches of a 224 px image [px]
@@ -110,9 +110,11 @@ def measure(
 
     torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
-    task = Classify(Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=batch, data="folder"), 1000)
+    task = ClassificationTask(
+        Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=batch, data="folder"), 1000
+    )
     model: nn.Module = task.to(device).train()
-    task.backbone.weights_module.set_grad_checkpointing(checkpointing)
+    task.backbone.checkpoint_module.set_grad_checkpointing(checkpointing)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     weights = sum(2 * p.numel() * p.element_size() for p in model.parameters())

@@ -2,8 +2,9 @@
 
 Whole training steps (forward, backward, AdamW; bf16 on a GPU, float32 on a CPU) of DeiT and Adventurer, each in a
 process of its own, at the largest batch of a power of two that fits; the median after steps that are not counted.
-Beside each what the paper prints for an A100 and what analysis/cost_model.py says of this card. A patch size that does
-not fit is said with the bytes that it wants. On a CPU the same at small images. Rows are kept in results/table6.csv.
+Beside each what the paper prints for an A100 and what analysis/planning/throughput_model.py says of this card. A patch
+size that does not fit is said with the bytes that it wants. On a CPU the same at small images. Rows are kept in
+results/table6.csv.
 """
 
 import itertools
@@ -17,17 +18,17 @@ import pandas as pd
 import torch
 from rich.table import Table
 
-from analysis.cost_model import MIB, image_bytes, image_seconds, number_bytes
-from analysis.output import write_files
-from analysis.published_data import table6_cells
+from analysis.planning.throughput_model import MIB, image_bytes, image_seconds, number_bytes
+from analysis.records.published import table6_cells
+from analysis.report.output import write_files
 from experiments.benchmarks.models import in_process, where
-from experiments.plan_text import number
+from experiments.planning.plan_report import number
 from scaling import costs
-from scaling.backbones.scan import backend
-from scaling.costs_cards import CPU, Card, card_called, card_of
-from scaling.costs_memory import step_bytes
-from scaling.machine import machine
+from scaling.backbones.ssd.ssd_scan import backend
+from scaling.costs.hardware import CPU, Card, card_called, card_of
+from scaling.costs.training_memory import step_bytes
 from scaling.recipe import Recipe
+from scaling.runs.environment import machine
 
 # image [px], sizes, patches [px], the most images in a step
 PLANS = {"cuda": (224, ("base", "tiny"), (16, 8, 4, 2, 1), 256), "cpu": (64, ("tiny",), (16, 8, 4, 2), 8)}
@@ -110,7 +111,7 @@ def shown(frame: pd.DataFrame, image: int, device: str) -> Table:
     table.columns[0].no_wrap = True
     table.caption = (
         "h: an epoch of ImageNet-1k at this image size; MiB: memory of an image in training; says: by arithmetic and "
-        "two efficiencies (analysis/cost_model.py); paper: Table 6 of arXiv 2502.03738, on an A100"
+        "two efficiencies (analysis/planning/throughput_model.py); paper: Table 6 of arXiv 2502.03738, on an A100"
     )
     for r in frame.to_dict("records"):
         name = f"{r['model']} ({r['road']})" if r["road"] == "mamba-ssm" else str(r["model"])

@@ -10,9 +10,10 @@ The contract: a backbone is an nn.Module with
 Where images are of another size than the recipe's, learned positions are resampled and sines evaluated anew. A
 task reads these and nothing else, never a backbone's type. What comes later fits behind it: one set of weights at
 many patch sizes is a backbone whose stride is set between calls; packed images are a backbone that takes the packed
-batch and returns one Features an image; other patch embeddings and position encodings are in patch.py, position.py.
+batch and returns one Features an image; other patch embeddings and position encodings are in patch_embed.py,
+pos_embed.py.
 
-To add a backbone: a row in scaling/sizes.py, a file here, a line in FAMILIES, its arithmetic in scaling/costs.py.
+To add a backbone: a row in scaling/model_specs.py, a file here, a line in FAMILIES, its arithmetic in scaling/costs.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,16 +21,16 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from scaling.model_specs import SIZES, Size
 from scaling.pixels import pixels_of, run_before
 from scaling.recipe import TIMM, Recipe
-from scaling.sizes import SIZES, Size
 
 
 class Features(NamedTuple):
     """What a backbone says of a batch of images. B batch, D width, h w = H / stride, W / stride."""
 
     grid_BDhw: Tensor  # one feature a patch; may be a strided view: heads that need it so call .contiguous()
-    summary_BD: Tensor  # one feature an image
+    pooled_BD: Tensor  # one feature an image
     maps: tuple[Tensor, ...] = ()  # contiguous maps after the blocks asked for, the final norm on each
 
 
@@ -39,7 +40,7 @@ class Backbone(Protocol):
     width: int
     stride: int
     depth: int
-    any_size: bool
+    dynamic_img_size: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -50,12 +51,12 @@ class Backbone(Protocol):
         """Draw every weight from the seed and its module's name."""
 
     @property
-    def weights_module(self) -> nn.Module:
+    def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of the public checkpoints."""
 
-    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
-        """A public checkpoint's tensors, resampled to this patch and image; compat as in Recipe. Raises BadInput where
-        they are foreign."""
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+        """A public checkpoint's tensors, resampled to this patch and image; compat as in Recipe. Raises ConfigError
+        where they are foreign."""
 
 
 def _deit(size: Size, recipe: Recipe) -> Backbone:
@@ -77,7 +78,7 @@ def _timm(size: Size, recipe: Recipe) -> Backbone:
 
 
 def _options(recipe: Recipe) -> dict[str, Any]:
-    from scaling.backbones.position import Reference
+    from scaling.backbones.pos_embed import Reference
 
     return {
         "drop_path": recipe.drop_path,
@@ -110,7 +111,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
     module name), so that a larger patch embedding does not shift what the blocks draw.
     """
-    from scaling.backbones.weights import load_weights, seeded
+    from scaling.backbones.checkpoint_io import load_weights, seeded
 
     size = SIZES.get(recipe.backbone, FOREIGN)
     with seeded(recipe.seed):

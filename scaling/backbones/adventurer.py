@@ -3,8 +3,8 @@
 Source: arXiv 2410.07599; sizes in Table 7 of arXiv 2502.03738 (which prints 759 M parameters for Huge at patch 16,
 224 px, 1000 classes; its own dimensions give 718.0 M). Mamba-2: arXiv 2405.21060. Written from the papers and from
 the released checkpoints' keys and shapes, which this model's state_dict has exactly.
-The methods and attributes named as timm names them are what timm asks of a model; timm_models.py registers it there.
-B batch, C channels, H W pixels, h w grid, L = h*w patches, D width, E = 2 D, N state size, K taps.
+The methods and attributes named as timm names them are what timm asks of a model; timm_entrypoints.py registers it
+there. B batch, C channels, H W pixels, h w grid, L = h*w patches, D width, E = 2 D, N state size, K taps.
 """
 
 import math
@@ -20,13 +20,14 @@ from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones import Features
 from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
-from scaling.backbones.patch import check_image, embedding
-from scaling.backbones.position import Reference, Sines, resample_as_released
-from scaling.backbones.weights import initialise_by_name
-from scaling.optim import NO_DECAY
+from scaling.backbones.checkpoint_io import initialise_by_name
+from scaling.backbones.patch_embed import check_image, embedding
+from scaling.backbones.pos_embed import Reference, Sines, resample_as_released
+from scaling.errors import ConfigError
+from scaling.model_specs import Size
 from scaling.pixels import MEAN, STD
-from scaling.recipe import COMPATS, BadInput, check_name, check_patch
-from scaling.sizes import Size
+from scaling.recipe import COMPATS, check_name, check_patch
+from scaling.tasks.optim import NO_DECAY
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
 # Its comment and the paper say every two blocks, which is "alternate".
@@ -72,7 +73,7 @@ class Adventurer(nn.Module):
         check_name("position", position, ("learned", "sincos"))
         check_name("global pool", pool, POOLS)
         if size.family != "adventurer":
-            raise BadInput(f"a size of family {size.family!r} is no Adventurer")
+            raise ConfigError(f"a size of family {size.family!r} is no Adventurer")
         self.width, self.stride = size.width, patch  # all that a head may ask for
         self.image, self.patch, self.grid = image, patch, image // patch
         self.dynamic_img_size = dynamic_img_size  # images of other sizes too, with positions resampled; timm's word
@@ -89,7 +90,7 @@ class Adventurer(nn.Module):
             self.pos_embed = nn.Parameter(torch.empty(1, self.grid**2 + 1, size.width))
         else:
             if size.width % 4:
-                raise BadInput(f"position sincos needs a width that 4 divides, not {size.width}")
+                raise ConfigError(f"position sincos needs a width that 4 divides, not {size.width}")
             self.sines = Sines(size.width, patch, reference or Reference(self.grid, patch), meaning)
             table_LD = F.pad(self.sines.table((self.grid, self.grid)), (0, 0, 0, 1))  # class token: zeros
             self.register_buffer("pos_embed", table_LD.to(self.cls_token.device).unsqueeze(0), persistent=False)
@@ -134,7 +135,7 @@ class Adventurer(nn.Module):
         sides = image_BCHW.shape[-2:]
         fits = image_BCHW.ndim == 4 and image_BCHW.shape[1] == self.in_chans
         if not fits or not (self.dynamic_img_size or sides == (self.image, self.image)):
-            raise BadInput(
+            raise ConfigError(
                 f"images are {tuple(image_BCHW.shape)}; this model is built for "
                 f"(batch, {self.in_chans}, {self.image}, {self.image})"
             )
@@ -257,17 +258,17 @@ class Adventurer(nn.Module):
             "blocks": [(r"^layers\.(\d+)", None), (r"^norm_f", (99999,))],  # timm's number for "the group before"
         }
 
-    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """Released keys for this patch and image: positions (class token last) and patch kernels resampled as timm
         does. compat: fixed, or official: positions as the released code resamples them, which takes the first for the
-        class token's and so shifts the grid by one. Raises BadInput where the blocks are not as many."""
+        class token's and so shifts the grid by one. Raises ConfigError where the blocks are not as many."""
         check_name("compat", compat, COMPATS)
         kernel = state.get("patch_embed.proj.weight")
         depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
         if kernel is None or not depth:
-            raise BadInput("these are not weights of an Adventurer: no patch_embed.proj.weight or no layers.N")
+            raise ConfigError("these are not weights of an Adventurer: no patch_embed.proj.weight or no layers.N")
         if depth != len(self.layers):
-            raise BadInput(f"these are weights of {depth} blocks; this Adventurer has {len(self.layers)}")
+            raise ConfigError(f"these are weights of {depth} blocks; this Adventurer has {len(self.layers)}")
         state = dict(state)
         own = self.patch_embed.proj.weight.shape[-1]
         if kernel.ndim == 4 and kernel.shape[-1] != own:
@@ -277,7 +278,7 @@ class Adventurer(nn.Module):
         elif "pos_embed" in state and state["pos_embed"].shape[1] != self.pos_embed.shape[1]:
             grid_1LD, cls_11D = state["pos_embed"][:, :-1], state["pos_embed"][:, -1:]
             if math.isqrt(grid_1LD.shape[1]) ** 2 != grid_1LD.shape[1]:
-                raise BadInput(f"these weights have positions of {grid_1LD.shape[1]} patches, which is no square")
+                raise ConfigError(f"these weights have positions of {grid_1LD.shape[1]} patches, which is no square")
             if compat == "official":
                 state["pos_embed"] = resample_as_released(state["pos_embed"], self.grid)
             else:
@@ -309,7 +310,7 @@ class AdventurerBackbone(nn.Module):
         options: dict[str, Any] = {"flip": flip, "drop_path": drop_path, "position": position, "extend": extend}
         options |= {"reference": reference, "meaning": meaning}
         self.net = Adventurer(size, image, patch, dynamic_img_size=True, **options)
-        self.width, self.stride, self.depth, self.any_size = size.width, patch, size.depth, True
+        self.width, self.stride, self.depth, self.dynamic_img_size = size.width, patch, size.depth, True
 
     def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
         if blocks:
@@ -324,10 +325,10 @@ class AdventurerBackbone(nn.Module):
         initialise_by_name(self.net, seed, self.net.draw)
 
     @property
-    def weights_module(self) -> nn.Module:
+    def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of the released checkpoints."""
         return self.net
 
-    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """Released keys for this patch and image, as Adventurer.fit_state."""
-        return self.net.fit_state(state, compat)
+        return self.net.convert_state_dict(state, compat)

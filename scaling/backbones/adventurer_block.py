@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.backbones.drop_path import DropPath
-from scaling.backbones.mix import mix
-from scaling.backbones.rms_norm import rms_norm
-from scaling.backbones.walk import Weights
-from scaling.recipe import BadInput
-from scaling.sizes import Size
+from scaling.backbones.ssd.mamba2_mixer import mix
+from scaling.backbones.ssd.mixer_tiling import Weights
+from scaling.backbones.ssd.rms_norm import rms_norm
+from scaling.errors import ConfigError
+from scaling.model_specs import Size
 
 EPS = 1e-5
 EXPAND = 2
@@ -34,7 +34,7 @@ class Mixer(nn.Module):
         super().__init__()
         inner = EXPAND * width
         if inner % head_dim:
-            raise BadInput(f"scan heads of {head_dim} channels do not divide {EXPAND} x {width} = {inner} channels")
+            raise ConfigError(f"scan heads of {head_dim} channels do not divide {EXPAND} x {width} = {inner} channels")
         heads = inner // head_dim
         self.dt_bias = nn.Parameter(torch.empty(heads))
         self.A_log = nn.Parameter(torch.empty(heads))

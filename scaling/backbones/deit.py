@@ -13,14 +13,14 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from scaling.backbones import Features
+from scaling.backbones.checkpoint_io import initialise_by_name
 from scaling.backbones.drop_path import DropPath
-from scaling.backbones.patch import check_image, embedding
-from scaling.backbones.position import Reference, Sines
-from scaling.backbones.weights import initialise_by_name
-from scaling.first_line import first_line
+from scaling.backbones.patch_embed import check_image, embedding
+from scaling.backbones.pos_embed import Reference, Sines
+from scaling.errors import ConfigError, first_line
+from scaling.model_specs import Size
 from scaling.pixels import MEAN, STD
-from scaling.recipe import BadInput, check_patch
-from scaling.sizes import Size
+from scaling.recipe import check_patch
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _ViT(VisionTransformer):
 
 class Deit(nn.Module):
     """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero), with
-    reference and meaning as in position.py; no reference: this image and patch."""
+    reference and meaning as in pos_embed.py; no reference: this image and patch."""
 
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
@@ -61,7 +61,7 @@ class Deit(nn.Module):
     ) -> None:
         super().__init__()
         check_patch(image, patch)
-        self.width, self.stride, self.depth, self.any_size = size.width, patch, size.depth, True
+        self.width, self.stride, self.depth, self.dynamic_img_size = size.width, patch, size.depth, True
         is_deit3 = size.family == "deit3"
         self.vit = _ViT(
             img_size=image,
@@ -119,18 +119,20 @@ class Deit(nn.Module):
         return self.vit.pos_embed
 
     @property
-    def weights_module(self) -> nn.Module:
+    def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of timm's checkpoints."""
         return self.vit
 
-    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
         class token is first here, as every code has it: compat makes no difference."""
         if "patch_embed.proj.weight" not in state or "pos_embed" not in state:
-            raise BadInput("these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed")
+            raise ConfigError(
+                "these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed"
+            )
         width = state["pos_embed"].shape[-1]
         if width != self.width:
-            raise BadInput(f"these weights are {width} channels wide; this backbone is {self.width}")
+            raise ConfigError(f"these weights are {width} channels wide; this backbone is {self.width}")
         if "dist_token" in state:
             state = _without_distillation(state)
         if self.vit.sines is not None:  # a function, not learned
@@ -140,7 +142,7 @@ class Deit(nn.Module):
         try:
             return checkpoint_filter_fn(state, self.vit)
         except RuntimeError as e:
-            raise BadInput(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
+            raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
 
 
 def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import torch
 
-from scaling.first_line import first_line
-from scaling.recipe import BadInput
+from scaling.errors import ConfigError, first_line
 
 PATIENCE = 4.0  # for an answer [s]
 
 
 def fetched(address: str) -> Path:
-    """The file at hf:OWNER/REPOSITORY/FILE or https://…, from the cache where it is there already. Raises BadInput."""
+    """The file at hf:OWNER/REPOSITORY/FILE or https://…, from the cache where it is there already. Raises
+    ConfigError."""
     try:
         return _from_web(address) if address.startswith("https://") else _from_hub(address.removeprefix("hf:"))
     except Exception as e:  # many kinds: no network, no such file, no right to it
-        raise BadInput(
+        raise ConfigError(
             f"weights {address} cannot be fetched ({type(e).__name__}: {first_line(e, 200)}); give a file"
         ) from e
 

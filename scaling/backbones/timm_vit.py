@@ -14,17 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from scaling.backbones import Features
-from scaling.backbones.patch import check_image
-from scaling.backbones.weights import initialise_by_name
-from scaling.first_line import first_line
+from scaling.backbones.checkpoint_io import initialise_by_name
+from scaling.backbones.patch_embed import check_image
+from scaling.errors import ConfigError, first_line
 from scaling.pixels import Pixels, of_config
-from scaling.recipe import BadInput
 
 
 class TimmViT(nn.Module):
     """timm's model NAME at an image and a patch size [px]; or `model`, one that was made already, as it is.
 
-    Raises BadInput where timm has no such model, or where it is no plain one: of one stride from end to end."""
+    Raises ConfigError where timm has no such model, or where it is no plain one: of one stride from end to end."""
 
     net: Any
     mean: tuple[float, ...]
@@ -39,12 +38,12 @@ class TimmViT(nn.Module):
         strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
         embed: Any = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
-            raise BadInput(f"timm's {name or type(self.net).__name__} is no plain ViT of one stride from end to end")
+            raise ConfigError(f"timm's {name or type(self.net).__name__} is no plain ViT of one stride from end to end")
         patches = embed.patch_size
         sides = {patches} if isinstance(patches, int) else set(patches)
         if len(sides) != 1:
-            raise BadInput(f"timm's {name or type(self.net).__name__} has patches that are not square")
-        self.any_size = not getattr(embed, "strict_img_size", True)
+            raise ConfigError(f"timm's {name or type(self.net).__name__} has patches that are not square")
+        self.dynamic_img_size = not getattr(embed, "strict_img_size", True)
         self.width: int = net.num_features
         self.stride: int = sides.pop()
         self.depth: int = len(net.blocks)
@@ -54,8 +53,8 @@ class TimmViT(nn.Module):
         wanted = sorted({*blocks, self.depth - 1})
         final_BTD, maps = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
         of_block = {n: map_BDhw.contiguous() for n, map_BDhw in zip(wanted, maps, strict=True)}
-        summary_BD = self.net.forward_head(final_BTD, pre_logits=True)
-        return Features(of_block[self.depth - 1], summary_BD, tuple(of_block[n] for n in blocks))
+        pooled_BD = self.net.forward_head(final_BTD, pre_logits=True)
+        return Features(of_block[self.depth - 1], pooled_BD, tuple(of_block[n] for n in blocks))
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -64,11 +63,11 @@ class TimmViT(nn.Module):
         initialise_by_name(self.net, seed, _draw)
 
     @property
-    def weights_module(self) -> nn.Module:
+    def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of timm's checkpoints."""
         return self.net
 
-    def fit_state(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """timm's keys for this patch and image, by the function that timm's own loading of this model takes, and with
         the filter that it takes there."""
         fit = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
@@ -76,7 +75,7 @@ class TimmViT(nn.Module):
             return fit(state, self.net, **_filter(self.net)) if fit else state
         except (KeyError, RuntimeError, AttributeError, AssertionError, ValueError) as e:
             what = f"these weights cannot be made to fit timm's {type(self.net).__name__}"
-            raise BadInput(f"{what} ({first_line(e)})") from e
+            raise ConfigError(f"{what} ({first_line(e)})") from e
 
 
 def _filter(net: Any) -> dict[str, Any]:
@@ -96,16 +95,18 @@ def _create(name: str, image: int, patch: int) -> Any:
     """Without a classifier. Not every model of timm's takes images of several sizes: those that do will."""
     if not timm.is_model(name):
         near = timm.list_models(f"{name.split('_')[0]}_*patch*")[:5]
-        raise BadInput(f"timm has no model {name!r}; it has, among others: {', '.join(near) or 'none of that family'}")
+        raise ConfigError(
+            f"timm has no model {name!r}; it has, among others: {', '.join(near) or 'none of that family'}"
+        )
     options: dict[str, Any] = {"img_size": image, "patch_size": patch, "num_classes": 0}
-    for any_size in ({"dynamic_img_size": True}, {}):
+    for dynamic_img_size in ({"dynamic_img_size": True}, {}):
         try:
-            return timm.create_model(name, **options, **any_size)  # type: ignore[arg-type]
+            return timm.create_model(name, **options, **dynamic_img_size)  # type: ignore[arg-type]
         except TypeError as e:
             reason = first_line(e)
         except (ValueError, RuntimeError, AssertionError) as e:
-            raise BadInput(f"timm's {name} cannot be made for {image} px and patch {patch} ({e})") from e
-    raise BadInput(f"timm's {name} is no plain ViT that can be made for {image} px and patch {patch} ({reason})")
+            raise ConfigError(f"timm's {name} cannot be made for {image} px and patch {patch} ({e})") from e
+    raise ConfigError(f"timm's {name} is no plain ViT that can be made for {image} px and patch {patch} ({reason})")
 
 
 def _draw(module: nn.Module, name: str) -> None:

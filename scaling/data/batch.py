@@ -52,7 +52,7 @@ class Objects(NamedTuple):
     truth: tuple[dict[str, Any], ...] = ()
 
 
-class Draw(NamedTuple):
+class SampleKey(NamedTuple):
     """One image of the training stream: which one, in which epoch, the how manieth of its copies there (repeated
     augmentation). Augmentation depends on all three and on the seed."""
 

@@ -13,16 +13,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from scaling.data import shapes
-from scaling.data.augment import augment_batch, check_rand_augment, dropping, erase, fit_image, view
-from scaling.data.batch import Batch, Draw
+from scaling.data import generated_shapes
+from scaling.data.batch import Batch, SampleKey
+from scaling.data.dataset import TEST, Sets
 from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import Files, read_all, used, without_bad
 from scaling.data.held_out import parted
-from scaling.data.sets import TEST, Sets
+from scaling.data.image_folder import Files, read_all, used, without_bad
+from scaling.data.transforms import augment_batch, check_rand_augment, dropping, erase, fit_image, view
+from scaling.errors import ConfigError
 from scaling.pixels import pixels_of
-from scaling.recipe import VIEWS, BadInput, Recipe
+from scaling.recipe import VIEWS, Recipe
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
 TRIES = 16  # images in a row of which a training batch takes the first that can be read
@@ -43,7 +44,7 @@ class InMemory(Dataset):
     def __len__(self) -> int:
         return len(self.label_N)
 
-    def __getitems__(self, draws: list[Draw]) -> Batch:
+    def __getitems__(self, draws: list[SampleKey]) -> Batch:
         indices = torch.tensor([d.image for d in draws], dtype=torch.int64)  # of none, too
         images = self.image_NCHW[indices]
         if self.augment in VIEWS:
@@ -65,13 +66,13 @@ class OnDisk(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, draws: list[Draw]) -> Batch:
+    def __getitems__(self, draws: list[SampleKey]) -> Batch:
         found, good, skipped = readable(self._view, draws, len(self), self.recipe, self.augment)
         labels_B = torch.tensor([label for _, label in found], dtype=torch.int64)
         images = _stack([pixels for pixels, _ in found], self.recipe)
         return _batch(images, labels_B, good, self.recipe, self.augment, skipped)
 
-    def _view(self, i: int, draw: Draw) -> tuple[np.ndarray, int]:
+    def _view(self, i: int, draw: SampleKey) -> tuple[np.ndarray, int]:
         image, label = self.files.load(int(self.indices[i]))
         if self.augment in VIEWS:
             return view(image, self.recipe, draw), label
@@ -79,8 +80,8 @@ class OnDisk(Dataset):
 
 
 def readable(
-    read: Callable[[int, Draw], T], draws: list[Draw], n: int, recipe: Recipe, augment: str
-) -> tuple[list[T], list[Draw], int]:
+    read: Callable[[int, SampleKey], T], draws: list[SampleKey], n: int, recipe: Recipe, augment: str
+) -> tuple[list[T], list[SampleKey], int]:
     """read(image, draw) for the draws from n images, the draws of what could be read, and how many images could not.
 
     In training, where batches are to stay whole, the next image that can be read takes the place of one that cannot.
@@ -95,13 +96,13 @@ def readable(
                 break
             except OSError as e:  # passed the check of its ends, yet cannot be decoded
                 if recipe.bad_images == "stop":
-                    raise BadInput(f"unreadable image {e}; mend it or take --bad-images skip") from e
+                    raise ConfigError(f"unreadable image {e}; mend it or take --bad-images skip") from e
                 skipped += number == 0
         else:
             if tries > 1:
-                raise BadInput(f"none of {tries} images in a row can be read; is the disk all right?")
+                raise ConfigError(f"none of {tries} images in a row can be read; is the disk all right?")
     if not found and len(draws) > 1:  # one may be all that a test set ends with
-        raise BadInput(f"none of {len(draws)} images in a row can be read; is the disk all right?")
+        raise ConfigError(f"none of {len(draws)} images in a row can be read; is the disk all right?")
     return found, good, skipped
 
 
@@ -111,7 +112,7 @@ def _stack(views: list[np.ndarray], recipe: Recipe) -> Tensor:
 
 
 def _batch(
-    image_BCHW: Tensor, label_B: Tensor, draws: list[Draw], recipe: Recipe, augment: str, skipped: int = 0
+    image_BCHW: Tensor, label_B: Tensor, draws: list[SampleKey], recipe: Recipe, augment: str, skipped: int = 0
 ) -> Batch:
     """What is done to all images at once, and the numbers that the model will want."""
     if augment not in VIEWS:
@@ -123,16 +124,19 @@ def _batch(
 
 
 def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
-    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
-    can be wrong with them."""
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises ConfigError for
+    what can be wrong with them."""
     r = recipe
     if r.rand_augment:
         check_rand_augment(r.rand_augment)
     if r.data == "shapes":
-        kept, out, tested = shapes_of(r, len(shapes.CLASSES), channels=3)
+        kept, out, tested = shapes_of(r, len(generated_shapes.CLASSES), channels=3)
         held: InMemory | OnDisk | None = _shapes(r, "train", out, TEST) if r.val_split else None
         return Sets(
-            _shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST), shapes.CLASSES, held_out=held
+            _shapes(r, "train", kept, r.augment),
+            _shapes(r, "test", tested, TEST),
+            generated_shapes.CLASSES,
+            held_out=held,
         )
     (train, of_train), (test, of_test) = used(r)
     ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
@@ -158,20 +162,22 @@ def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> In
 
 
 def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int) -> None:
-    """Raise BadInput unless the embedded set has n such images, of so many classes, and they fit in memory with so many
-    channels [bytes/pixel]."""
+    """Raise ConfigError unless the embedded set has n such images, of so many classes, and they fit in memory with so
+    many channels [bytes/pixel]."""
     if recipe.classes != classes:
-        raise BadInput(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes {classes}")
-    if recipe.data_version != shapes.VERSION:
-        raise BadInput(f"data_version {recipe.data_version} of shapes is asked for, this code makes {shapes.VERSION}")
+        raise ConfigError(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes {classes}")
+    if recipe.data_version != generated_shapes.VERSION:
+        raise ConfigError(
+            f"data_version {recipe.data_version} of shapes is asked for, this code makes {generated_shapes.VERSION}"
+        )
     if n * channels * recipe.image**2 > MEMORY_LIMIT:
         fits = MEMORY_LIMIT // (channels * recipe.image**2)
-        raise BadInput(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
+        raise ConfigError(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
 
 
 def shapes_of(recipe: Recipe, classes: int, channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The numbers of the images of the embedded set that a recipe trains on, holds out and is tested on. classes,
-    channels: as for check_shapes. Raises BadInput as that does."""
+    channels: as for check_shapes. Raises ConfigError as that does."""
     train, test = recipe.train_images or SHAPES_TRAIN, recipe.test_images or SHAPES_TEST
     for split, n in (("train", train), ("test", test)):
         check_shapes(recipe, split, n, classes, channels)
@@ -181,13 +187,13 @@ def shapes_of(recipe: Recipe, classes: int, channels: int) -> tuple[np.ndarray, 
 
 def drawn(
     recipe: Recipe, split: str, numbers: np.ndarray, instances: bool = False
-) -> Iterator[tuple[slice, shapes.Shapes]]:
+) -> Iterator[tuple[slice, generated_shapes.Shapes]]:
     """Images of the embedded set by their numbers, some at a time, and which of them these are. instances: with
     objects."""
     n = len(numbers)
     for start in range(0, n, 256):
         part = slice(start, min(n, start + 256))
-        yield part, shapes.render(0, numbers[part], recipe.image, recipe.objects, split, instances)
+        yield part, generated_shapes.render(0, numbers[part], recipe.image, recipe.objects, split, instances)
 
 
 def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen: Seen) -> InMemory | OnDisk:

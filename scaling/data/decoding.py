@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from scaling.recipe import BadInput
+from scaling.errors import ConfigError
 
 Image.MAX_IMAGE_PIXELS = 2**28  # Pillow rejects images of more than twice as many pixels
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long comment or ICC profile is no defect
@@ -178,7 +178,7 @@ def naming_errors(name: Callable[[], object]) -> Iterator[None]:
     """Turn whatever Pillow raises on damaged data into an OSError that begins with the file's name."""
     try:
         yield
-    except BadInput:
+    except ConfigError:
         raise
     except Exception as e:  # the exception's type depends on format and damage
         raise OSError(f"{name()}: {str(e) or type(e).__name__}") from e

@@ -1,8 +1,8 @@
 """Images with boxes and instance masks: embedded shapes, or files in COCO's layout.
 
 Images that fit in memory are decoded once, at their own size; the rest is read by worker processes. What views are
-made of them is in object_views.py, what files are read in coco_files.py. n objects in an image, H W pixels, C = 3
-channels.
+made of them is in detection_transforms.py, what files are read in coco_dataset.py. n objects in an image, H W pixels,
+C = 3 channels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,20 +14,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from scaling.data import classification, shapes
-from scaling.data.augment import dropping
-from scaling.data.batch import Draw, Objects
-from scaling.data.coco_files import CocoFile, used
-from scaling.data.coco_remarks import remarks
+from scaling.data import classification, generated_shapes
+from scaling.data.batch import Objects, SampleKey
+from scaling.data.coco_dataset import CocoFile, used
+from scaling.data.coco_messages import remarks
+from scaling.data.dataset import TEST, Sets
 from scaling.data.decoding import note_lines
+from scaling.data.detection_transforms import View, frame_of, multiple, padded, together, view
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import read_all, without_bad
 from scaling.data.held_out import parted
-from scaling.data.object_table import InImage, ObjectTable, coco_masks, tabled
-from scaling.data.object_views import View, frame_of, multiple, padded, together, view
-from scaling.data.sets import TEST, Sets
+from scaling.data.image_folder import read_all, without_bad
+from scaling.data.instance_store import InImage, ObjectTable, coco_masks, tabled
+from scaling.data.transforms import dropping
+from scaling.errors import ConfigError
 from scaling.pixels import pixels_of
-from scaling.recipe import OBJECTS, BadInput, Recipe
+from scaling.recipe import OBJECTS, Recipe
 
 
 class ObjectSet(Dataset):
@@ -59,7 +60,7 @@ class ObjectSet(Dataset):
     def __len__(self) -> int:
         return len(self.objects)
 
-    def __getitems__(self, draws: list[Draw]) -> Objects:
+    def __getitems__(self, draws: list[SampleKey]) -> Objects:
         recipe, n = self.recipe, len(self)
         found, good, skipped = classification.readable(self._view, draws, n, recipe, self.augment)
         least = recipe.image if self.augment in OBJECTS else 0
@@ -68,22 +69,22 @@ class ObjectSet(Dataset):
             return Objects(*parts, skipped, truth=tuple(self.objects.truth(i) for i, _ in found))
         return Objects(*parts, skipped, dropping(good, recipe))
 
-    def _view(self, i: int, draw: Draw) -> tuple[int, View]:
+    def _view(self, i: int, draw: SampleKey) -> tuple[int, View]:
         return i, view(self.read(i), self.objects[i], self.recipe, self.augment, draw)
 
 
 def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
-    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
-    can be wrong with them."""
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises ConfigError for
+    what can be wrong with them."""
     r = recipe
     coco_masks()  # before the data is read
     if r.data == "shapes":
-        kept, out, tested = classification.shapes_of(r, len(shapes.CLASSES), channels=4)
+        kept, out, tested = classification.shapes_of(r, len(generated_shapes.CLASSES), channels=4)
         held = _shapes(r, "train", out, TEST) if r.val_split else None
         train_set, test_set = _shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST)
-        return Sets(train_set, test_set, shapes.CLASSES, held_out=held)
+        return Sets(train_set, test_set, generated_shapes.CLASSES, held_out=held)
     if "/" in r.data:
-        raise BadInput(f"{r.data} has no boxes: take COCO's layout, --data folder --data-root DIR")
+        raise ConfigError(f"{r.data} has no boxes: take COCO's layout, --data folder --data-root DIR")
     train, test = used(r)
     (ours, ours_seen), (theirs, theirs_seen) = (
         (files := coco.files(), look(files, np.arange(len(coco)), results, say)) for coco in (train, test)
@@ -110,7 +111,7 @@ def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> Ob
 
     objects = tabled(render())
     image_NCHW = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2)
-    categories = tuple(range(1, len(shapes.CLASSES) + 1))  # from 1, as COCO counts
+    categories = tuple(range(1, len(generated_shapes.CLASSES) + 1))  # from 1, as COCO counts
     return ObjectSet(image_NCHW.__getitem__, objects, recipe, augment, categories, in_memory=True)
 
 
@@ -128,7 +129,9 @@ def _read(coco: CocoFile, recipe: Recipe, augment: str, seen: Seen) -> ObjectSet
     found: list[Any] = read_all(files.load, np.arange(len(coco)), seen) if fits else seen.errors()
     good = without_bad(list(enumerate(found)), recipe.bad_images, coco.split)
     kept, images = coco.take(i for i, _ in good), [image for _, image in good]
-    sizes = [frame_of(size, recipe, TEST, Draw(0, 0)).size for size in kept.files().sizes] if augment == TEST else []
+    sizes = (
+        [frame_of(size, recipe, TEST, SampleKey(0, 0)).size for size in kept.files().sizes] if augment == TEST else []
+    )
     return ObjectSet(
         images.__getitem__ if fits else kept.files().load,
         kept.table(),

@@ -7,7 +7,7 @@ label of it has, and what is wrong with it. A file is as it was where its stamp 
 version, is made anew. Nothing in it is ever executed.
 
 Every byte is read once: to find truncated files, and for the fingerprint by which a run knows its data wherever they
-lie (scaling/identity.py). N files.
+lie (scaling/runs/identity.py). N files.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from filelock import FileLock
 
-from scaling.record import write_atomically
+from scaling.runs.atomic_files import write_atomically
 
 FOLDER = ".index"  # in a results folder
 VERSION = 2  # of the tables there, and of what is found wrong with a file
@@ -65,7 +65,7 @@ class Examined(Protocol):
         """(n, 4) int64, another wherever a file is another; zeros for one that is not there."""
 
     def examine(self, i: int) -> Facts:
-        """Read and check the i-th. Raises BadInput for what no run can go on with."""
+        """Read and check the i-th. Raises ConfigError for what no run can go on with."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def stamps(paths: list[str]) -> np.ndarray:
 def look(files: Examined, indices: np.ndarray, results: Path | None, say: Say | None = None) -> Seen:
     """What is known of the files at indices, read where it has to be. results: where it is remembered; None: nowhere.
 
-    Of several processes one reads and the others wait for it. Raises BadInput as examine does; what was read until then
-    is remembered."""
+    Of several processes one reads and the others wait for it. Raises ConfigError as examine does; what was read until
+    then is remembered."""
     names, stamp_N4 = [files.file_names[i] for i in indices.tolist()], files.stamps(indices)
     path = None if results is None else _path(files, results)
     seen, fresh_N = _known(path, names, stamp_N4, files.width)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.recipe import BadInput
+from scaling.errors import ConfigError
 
 STREAM = b"val_split"  # so that it has nothing to do with other hashes of names
 
@@ -25,12 +25,14 @@ def is_held_out(name: str, share: float) -> bool:
 
 def parted(names: Sequence[str], indices: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Positions in indices of the images that are trained on, and of those held out. names: of all images. Raises
-    BadInput where one of the two is empty."""
+    ConfigError where one of the two is empty."""
     if not share:
         return np.arange(len(indices)), np.arange(0)
     out = np.array([is_held_out(names[i], share) for i in indices.tolist()], bool)
     if out.all() or not out.any():
         which = "all" if len(out) and out.all() else "none"
         other = "smaller" if which == "all" else "larger"
-        raise BadInput(f"val_split {share:g} holds out {which} of the {len(out)} training images; take a {other} share")
+        raise ConfigError(
+            f"val_split {share:g} holds out {which} of the {len(out)} training images; take a {other} share"
+        )
     return np.flatnonzero(~out), np.flatnonzero(out)

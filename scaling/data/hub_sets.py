@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scaling.data.class_folders import natural_key
-from scaling.first_line import first_line, first_of
-from scaling.recipe import BadInput
+from scaling.errors import ConfigError, first_line, first_of
 
 IMAGES = ("image", "img")  # usual column names, if no column or several columns have the type Image
 LABELS = ("label", "labels", "fine_label", "target", "class")
@@ -30,7 +29,7 @@ class HubSet:
     reader[i]: an open file and its label, OSError if one of them is missing."""
 
     def __init__(self, dataset: Any, split: str, names: tuple[str, ...] = ()) -> None:
-        """names: known class names; text labels are numbered by them. Raises BadInput, NoLabels."""
+        """names: known class names; text labels are numbered by them. Raises ConfigError, NoLabels."""
         import datasets
 
         self._split, self.lines = split, list[str]()
@@ -38,7 +37,9 @@ class HubSet:
         try:
             stored = dataset.cast_column(image, datasets.Image(decode=False))
         except Exception as e:  # pyarrow's, by the type that it has
-            raise BadInput(f"column {image} of split {split} has the type {dataset.features[image]}: no images") from e
+            raise ConfigError(
+                f"column {image} of split {split} has the type {dataset.features[image]}: no images"
+            ) from e
         self.dataset = stored.select_columns([image, self.column])
         self._image, self._pictures = image, self.dataset.select_columns([image])
         feature = dataset.features[self.column]
@@ -80,11 +81,11 @@ def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
 
 def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[str, ...] = ()) -> HubSet:
     """The first of the splits that has labels. kind: hfds/NAME; data_root: cache folder; names: as for HubSet. Raises
-    BadInput."""
+    ConfigError."""
     try:
         import datasets
     except ImportError as e:
-        raise BadInput(f"{kind} needs the package datasets: pip install '.[hub]'") from e
+        raise ConfigError(f"{kind} needs the package datasets: pip install '.[hub]'") from e
     options: dict[str, Any] = {"cache_dir": data_root or None}
     if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
         options["trust_remote_code"] = False  # before datasets 4: never run a data set's own code, nor ask whether to
@@ -101,12 +102,12 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
         except NoLabels as e:
             reasons.append(f"{split}: {e}")
             skipped.append(f"{kind}: split {split} is skipped ({e})")
-        except BadInput as e:
-            raise BadInput(f"{kind}: {e}") from e
+        except ConfigError as e:
+            raise ConfigError(f"{kind}: {e}") from e
         else:
             found.lines += [f"{line}; {split} is used" for line in skipped]
             return found
-    raise BadInput(f"{kind} has no {splits[0]} images with labels ({'; '.join(reasons)})")
+    raise ConfigError(f"{kind} has no {splits[0]} images with labels ({'; '.join(reasons)})")
 
 
 def _image_column(dataset: Any, split: str) -> str:
@@ -118,7 +119,7 @@ def _image_column(dataset: Any, split: str) -> str:
     if len(found) == 1 or known:
         return (known or found)[0]
     why = f"{len(found)} image columns, {', '.join(found)}" if found else f"no image column: {_listed(columns)}"
-    raise BadInput(f"split {split} has {why}; name the one to use image (rename_column, then to_parquet)")
+    raise ConfigError(f"split {split} has {why}; name the one to use image (rename_column, then to_parquet)")
 
 
 def _label_column(dataset: Any, split: str) -> str:
@@ -134,7 +135,7 @@ def _label_column(dataset: Any, split: str) -> str:
     hint = "name the one to use label (rename_column, then to_parquet)"
     if not found:
         raise NoLabels(f"no label column: {_listed(columns)}; {hint}")
-    raise BadInput(f"split {split} has {len(found)} label columns, {', '.join(found)}; {hint}")
+    raise ConfigError(f"split {split} has {len(found)} label columns, {', '.join(found)}; {hint}")
 
 
 def _listed(columns: list[str]) -> str:
@@ -143,7 +144,7 @@ def _listed(columns: list[str]) -> str:
 
 def _numbers(column: Any, what: str, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
     """A pyarrow column as labels (N,) int64 with NONE for missing ones, and the class names of text labels: the known
-    ones if they include all that occur, else sorted. Raises BadInput for values that are no labels."""
+    ones if they include all that occur, else sorted. Raises ConfigError for values that are no labels."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -164,12 +165,12 @@ def _numbers(column: Any, what: str, known: tuple[str, ...]) -> tuple[np.ndarray
         value_N = np.where(np.isnan(value_N), NONE, value_N)
         strange = value_N[(value_N != np.floor(value_N)) | (abs(value_N) > 2**53)]
         if len(strange):
-            raise BadInput(f"{what} has the label {strange[0]}: integers from 0 are expected")
+            raise ConfigError(f"{what} has the label {strange[0]}: integers from 0 are expected")
         return value_N.astype(np.int64), ()
     if pa.types.is_integer(kind):
         with contextlib.suppress(pa.ArrowInvalid):
             return column.cast(pa.int64()).fill_null(NONE).to_numpy().astype(np.int64), ()
     first = str(column[0].as_py())[:40]
-    raise BadInput(
+    raise ConfigError(
         f"{what} has the type {kind} (first value {first}): one class per image is expected, an index or a name"
     )

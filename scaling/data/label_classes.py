@@ -9,26 +9,26 @@ import numpy as np
 
 from scaling.data.batch import UNLABELLED
 from scaling.data.file_index import Seen
-from scaling.first_line import first_of
-from scaling.recipe import BadInput, Recipe
+from scaling.errors import ConfigError, first_of
+from scaling.recipe import Recipe
 
 
 def check_classes(train: Seen, test: Seen, recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
-    """A line if classes are missing from the training labels. Raises BadInput if those have no class or a single one,
-    or if the test labels have none. names: class names, or empty."""
+    """A line if classes are missing from the training labels. Raises ConfigError if those have no class or a single
+    one, or if the test labels have none. names: class names, or empty."""
     learned, nothing = _in(train)
     found, _ = _in(test)
     ignored = f"{recipe.unlabelled} and 255 are" if recipe.unlabelled != UNLABELLED else f"{UNLABELLED} is"
     for split, classes, seen in (("training", learned, train), ("test", found, test)):
         if not classes and len(seen.bad) < len(seen.names):  # else reading them reports why
-            raise BadInput(f"all pixels of the {len(seen.names)} {split} labels are unlabelled ({ignored} ignored)")
+            raise ConfigError(f"all pixels of the {len(seen.names)} {split} labels are unlabelled ({ignored} ignored)")
     missing = [k for k in range(recipe.classes) if k not in learned]
     if not missing:
         return ()
     lost = first_of(f"{k}{f' ({names[k]})' if names else ''}" for k in missing)
     if len(learned) == 1:
         hint = f"; {ignored} ignored: write objects as their class index, such as {missing[0]}" if nothing else ""
-        raise BadInput(
+        raise ConfigError(
             f"class {learned.pop()} is the only class in the {len(train.names)} training labels, "
             f"{'class' if len(missing) == 1 else 'classes'} {lost} missing{hint}"
         )

@@ -1,7 +1,7 @@
 """Images with a class for each pixel: embedded shapes, or folders of images and labels.
 
 What fits in memory is decoded once, at its own size; the rest is read by worker processes. What views are made of it
-is in scenes.py, what files are read in scene_files.py. N images, H W pixels, C = 3 channels.
+is in segmentation_transforms.py, what files are read in segmentation_folder.py. N images, H W pixels, C = 3 channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,21 +14,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from scaling.data import classification, shapes
-from scaling.data.augment import dropping
-from scaling.data.batch import Draw, Scenes
+from scaling.data import classification, generated_shapes
+from scaling.data.batch import SampleKey, Scenes
+from scaling.data.class_list_file import names_beside
+from scaling.data.dataset import TEST, Sets
 from scaling.data.decoding import note_lines
 from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.files import find_root, read_all, without_bad
 from scaling.data.held_out import parted
+from scaling.data.image_folder import find_root, read_all, without_bad
 from scaling.data.label_classes import check_classes
-from scaling.data.name_list import names_beside
-from scaling.data.scene_files import SceneFiles, used
-from scaling.data.scenes import evaluation_view, scaled, short_side, training_view
-from scaling.data.sets import TEST, Sets
-from scaling.recipe import SCENES, BadInput, Recipe
+from scaling.data.segmentation_folder import SceneFiles, used
+from scaling.data.segmentation_transforms import evaluation_view, scaled, short_side, training_view
+from scaling.data.transforms import dropping
+from scaling.errors import ConfigError
+from scaling.recipe import SCENES, Recipe
 
-NAMES = ("background", *shapes.CLASSES)  # of the embedded set
+NAMES = ("background", *generated_shapes.CLASSES)  # of the embedded set
 
 
 class SceneSet(Dataset):
@@ -52,7 +53,7 @@ class SceneSet(Dataset):
     def __len__(self) -> int:
         return self.n
 
-    def __getitems__(self, draws: list[Draw]) -> Scenes:
+    def __getitems__(self, draws: list[SampleKey]) -> Scenes:
         views, good, skipped = classification.readable(self._view, draws, self.n, self.recipe, self.augment)
         if not views:
             side = self.recipe.image
@@ -62,7 +63,7 @@ class SceneSet(Dataset):
         random_BS = None if self.augment == TEST else dropping(good, self.recipe)
         return Scenes(image_BCHW, label_BHW, skipped, random_BS)
 
-    def _view(self, i: int, draw: Draw) -> tuple[Tensor, Tensor]:
+    def _view(self, i: int, draw: SampleKey) -> tuple[Tensor, Tensor]:
         scene = self.read(i)
         if self.augment == TEST:
             return evaluation_view(*scene, self.recipe)
@@ -70,15 +71,15 @@ class SceneSet(Dataset):
 
 
 def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
-    """The training and test images of a recipe. results: where it is remembered what was read. Raises BadInput for what
-    can be wrong with them."""
+    """The training and test images of a recipe. results: where it is remembered what was read. Raises ConfigError for
+    what can be wrong with them."""
     r = recipe
     if r.data == "shapes":
         kept, out, tested = classification.shapes_of(r, len(NAMES), channels=4)
         held = _shapes(r, "train", out, TEST) if r.val_split else None
         return Sets(_shapes(r, "train", kept, r.augment), _shapes(r, "test", tested, TEST), NAMES, held_out=held)
     if "/" in r.data:
-        raise BadInput(f"{r.data} has no class for each pixel: take a folder, --data folder --data-root DIR")
+        raise ConfigError(f"{r.data} has no class for each pixel: take a folder, --data folder --data-root DIR")
     root = find_root(r.data_root)
     names = () if r.class_names else _names(root, r.classes)
     (train, of_train), (test, of_test) = used(r)
@@ -125,9 +126,9 @@ def _read(files: SceneFiles, recipe: Recipe, indices: np.ndarray, augment: str, 
 
 
 def _names(root: Path, classes: int) -> tuple[str, ...]:
-    """The classes' names where a file beside the images has them. Raises BadInput unless it names so many."""
+    """The classes' names where a file beside the images has them. Raises ConfigError unless it names so many."""
     path, names = names_beside(root)
     if path is not None and len(names) != classes:
         there = f"set --classes {len(names)}, or mend the list"
-        raise BadInput(f"{path} names {len(names)} classes, the recipe has {classes}; {there}")
+        raise ConfigError(f"{path} names {len(names)} classes, the recipe has {classes}; {there}")
     return names

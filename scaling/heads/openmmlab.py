@@ -27,8 +27,8 @@ import torch
 import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor, nn
 
-from scaling.first_line import first_line
-from scaling.recipe import BadInput, check_name
+from scaling.errors import ConfigError, first_line
+from scaling.recipe import check_name
 
 SCOPES = {"segmentation": "mmseg", "detection": "mmdet"}  # the package whose registry builds what
 # mmseg reads ftfy and regex, and does not ask its installer for them.
@@ -156,7 +156,7 @@ def _quietly() -> Iterator[None]:
 def ready() -> None:
     """Import mmseg and mmdet, quietly, on mmcv's compiled module or its stand-in. Takes about 2 s, once.
 
-    Raises BadInput with what to install where a package is missing or one does not fit another.
+    Raises ConfigError with what to install where a package is missing or one does not fit another.
     """
     try:
         with _quietly():
@@ -167,10 +167,10 @@ def ready() -> None:
             for scope in SCOPES.values():
                 importlib.import_module(f"{scope}.models")
     except ModuleNotFoundError as e:
-        raise BadInput(f"there is no module {e.name}: the head needs OpenMMLab: {INSTALL}") from e
+        raise ConfigError(f"there is no module {e.name}: the head needs OpenMMLab: {INSTALL}") from e
     except (ImportError, AssertionError, AttributeError, KeyError) as e:  # a refused version, or one without a name
         reason = first_line(e, 200)
-        raise BadInput(f"OpenMMLab's versions do not fit ({reason}): the head needs OpenMMLab: {INSTALL}") from e
+        raise ConfigError(f"OpenMMLab's versions do not fit ({reason}): the head needs OpenMMLab: {INSTALL}") from e
 
 
 def build(registry: str, config: dict[str, Any]) -> nn.Module:

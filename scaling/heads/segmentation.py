@@ -12,9 +12,9 @@ for one image at a time, and batch statistics would then differ from patch to pa
 from torch import Tensor, nn
 
 from scaling.backbones import Features
-from scaling.backbones.weights import initialise_by_name, seeded
+from scaling.backbones.checkpoint_io import initialise_by_name, seeded
+from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
-from scaling.heads.pyramid import Pyramid
 from scaling.recipe import HEADS, check_name
 
 LEVELS = 4
@@ -43,7 +43,7 @@ class UperNet(nn.Module):
         taken = taken_blocks(depth)
         self.blocks: tuple[int, ...] = tuple(sorted(set(taken)))
         self.levels = [self.blocks.index(n) for n in taken]  # a shallow backbone's block serves two levels
-        self.pyramid = Pyramid(width, stride)
+        self.pyramid = FeaturePyramid(width, stride)
         maps = {"in_channels": [width] * LEVELS, "in_index": list(range(LEVELS)), "pool_scales": POOLS}
         norm = {"type": "GN", "num_groups": groups(channels)}
         config = {"type": "UPerHead", **maps, "channels": channels, "norm_cfg": norm, **_common(classes)}

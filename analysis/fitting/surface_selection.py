@@ -1,0 +1,104 @@
+"""How far the law of model, patch and image is to be trusted: rows left out, released models it has not seen, and how
+often each pick of a budget wins among laws that might have been fitted.
+
+A row is a model at an image size, at all its patch sizes: what was trained together misses the law together, so rows,
+not points, are left out and drawn again. Source of the draws: the wild bootstrap by cluster (Cameron, Gelbach and
+Miller 2008, Review of Economics and Statistics 90), with the weights of Webb 2014 for few clusters.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from analysis.fitting.bootstrap import refit
+from analysis.fitting.minimizer import Array
+from analysis.planning.allocation import AT, Surface, best, law_of, row_misses
+from analysis.records.published import load_published, model_sizes
+
+DRAWS = 400  # resampled laws
+WEIGHTS = np.sqrt([0.5, 1.0, 1.5])  # of both signs: mean 0, variance 1
+
+
+def released(surface: Surface) -> pd.DataFrame:
+    """Released models that stand in none of the tables of the law, beside it: model, patch, image [px], measured,
+    predicted, low, high (95 % of one measurement), inside (whether it is), in the unit of the law."""
+    rows = load_published("released_models").rename(columns={"input_px": "image"})
+    seen = set(map(tuple, surface.points[["model", "patch", "image"]].to_numpy()))
+    unseen = [key not in seen for key in map(tuple, rows[["model", "patch", "image"]].to_numpy())]
+    rows = rows[unseen].reset_index(drop=True)
+    at = rows["model"].map(model_sizes()), rows["patch"], rows["image"]
+    low, high = surface.interval(*at)
+    frame = rows[["model", "patch", "image"]].assign(
+        measured=100 - rows["top1"], predicted=surface.law.predict(*at), low=low, high=high
+    )
+    return frame.assign(inside=frame["measured"].between(frame["low"], frame["high"]))
+
+
+@cache
+def laws_again(surface: Surface, draws: int = DRAWS, seed: int = 0) -> tuple[dict[str, Array], int]:
+    """Laws that might have been fitted: parameters (S, K) by form, and how many draws gave none. Each is fitted to the
+    law's own predictions times errors that rows have in common, by which it misses a row that it has not seen, of a
+    random sign and size a row; AICc chooses its form anew."""
+    law, points = surface.law, surface.points
+    misses = row_misses(points, law.form)["miss"].to_numpy()
+    row = points.groupby(["model", "image"], sort=False).ngroup().to_numpy()
+    rng = np.random.default_rng(seed)
+    weight_SR = rng.choice(np.concatenate([WEIGHTS, -WEIGHTS]), size=(draws, row.max() + 1))
+    y_SN = law.predict(*(points[name] for name in AT)) * np.exp(weight_SR[:, row] * misses)
+    theta, aicc = {}, {}
+    for form in surface.weighed:
+        its = law_of(points, form)
+        problem = its.problem
+        z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
+        theta[form], converged_S = refit(its, z_1VN, y_SN)
+        f_SN = problem.shape.value(theta[form].T[:, :, None], z_1VN[0][:, None, :]) * problem.scale
+        squares_S = np.sum(np.log(f_SN / y_SN) ** 2, axis=1)
+        aicc[form] = np.where(converged_S, akaike(squares_S, law.n, its.k), np.inf)
+    least = np.min(list(aicc.values()), axis=0)
+    kept = {form: theta[form][(aicc[form] == least) & (least < np.inf)] for form in theta}
+    return kept, int(np.sum(np.isinf(least)))
+
+
+def akaike(squares: Array, n: int, k: int) -> Array:
+    """AICc of laws of k parameters that leave these sums of squares, as Fit.aicc has it."""
+    k += 1
+    return n * np.log(squares / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def wins(
+    surface: Surface,
+    configured: pd.DataFrame,
+    budgets: Sequence[float],
+    cost: str = "training_flops",
+    draws: int = DRAWS,
+) -> pd.DataFrame:
+    """How often each configuration is the best of a budget among resampled laws: budget, model, patch, image [px],
+    share [1] (most often first within a budget). configured, cost: as for optimal.best."""
+    said = []
+    for form, theta_SK in laws_again(surface, draws)[0].items():
+        problem = law_of(surface.points, form).problem
+        z_VM = np.log(configured[list(AT)].to_numpy(float).T) - problem.pivot_V[:, None]
+        said.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale)
+    said_SM = np.concatenate(said)
+    found = []
+    for budget in budgets:
+        best(configured, [budget], cost)  # raises where it buys nothing
+        can = np.flatnonzero(configured[cost] <= budget)
+        picked = pd.Series(can[np.argmin(said_SM[:, can], axis=1)]).value_counts(normalize=True)
+        rows = configured.iloc[picked.index][["model", "patch", "image"]]
+        found.append(rows.assign(budget=float(budget), share=picked.to_numpy()))
+    return pd.concat(found, ignore_index=True)[["budget", "model", "patch", "image", "share"]]
+
+
+def forms_weighed(surface: Surface) -> pd.DataFrame:
+    """AICc of the laws of three variables that were weighed, the least first: form, parameters [1], rms and largest
+    residual [%], AICc."""
+    rows = []
+    for form in surface.weighed:
+        law = law_of(surface.points, form)
+        size = 100 * np.abs(law.residuals)
+        rows.append((form, law.k, float(np.sqrt(np.mean(size**2))), float(size.max()), law.aicc))
+    frame = pd.DataFrame(rows, columns=["form", "parameters", "rms", "largest", "aicc"])
+    return frame.sort_values("aicc", ignore_index=True)

@@ -1,0 +1,112 @@
+"""Records of a card: what earlier runs on it say of the cost model's rates. Reads a results folder, writes nothing."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.planning.throughput_model import image_seconds
+from scaling.costs import recipe_tokens
+from scaling.costs.conditions import SINGLE, Conditions, conditions_of
+from scaling.costs.hardware import Card, card_of
+from scaling.errors import ConfigError
+from scaling.recipe import SIZES, Recipe
+from scaling.runs.record import RunRecord
+
+SHORTEST = 1.0  # of training that a rate is taken from [s]: less is the first step's set-up
+
+
+class Measured(NamedTuple):
+    """A finished run on the card in question."""
+
+    run_id: str
+    family: str  # of the backbone
+    width: int  # of the backbone
+    tokens: int
+    task: str
+    devices: int  # that shared it
+    conditions: Conditions | None  # under which it ran; None: its record does not say, and corrects nothing
+    ratio: float  # seconds of a training image, measured over predicted [1]
+    wall_time: float  # [s]
+
+
+def measured_on(card: Card, results: Path) -> list[Measured]:
+    """The finished runs of a results folder on this card (a processor: of this name, with as many cores) whose rate the
+    model predicts. What is damaged, failed, or ran elsewhere is passed over; a folder that is not there holds none."""
+    try:
+        folders = sorted(path for path in results.iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [found for folder in folders if (found := _measured(card, folder)) is not None]
+
+
+def _measured(card: Card, folder: Path) -> Measured | None:
+    try:
+        record = RunRecord.load(folder)
+    except (FileNotFoundError, ConfigError):
+        return None
+    recipe, machine = Recipe.from_dict(record.recipe), record.machine
+    usable = record.status == "finished" and record.images_per_second > 0 and recipe.backbone in SIZES
+    if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
+        return None
+    conditions = conditions_of(machine)
+    devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", recipe.batch)
+    at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
+    size = SIZES[recipe.backbone]
+    predicted = image_seconds(recipe, card, micro_batch, conditions is not None and conditions.recompute)
+    return Measured(
+        record.run_id,
+        size.family,
+        size.width,
+        recipe_tokens(recipe),
+        recipe.task,
+        devices,
+        conditions,
+        at_work / record.images_per_second / predicted,
+        record.wall_time,
+    )
+
+
+def _count(machine: Mapping[str, Any], name: str, unsaid: int) -> int:
+    """A number of a record's machine; unsaid where an older record has none."""
+    value = machine.get(name)
+    return value if isinstance(value, int) and value > 0 else unsaid
+
+
+def _is_of(card: Card, machine: Mapping[str, Any]) -> bool:
+    """Whether a record's machine did its work on this card. A machine with GPUs may have done it on its processor."""
+    gpus = machine.get("gpus") or []
+    cpu = machine.get("device", "cpu" if not gpus else "cuda") == "cpu"
+    if card.cores:
+        same = machine.get("processor", "") in card.words and machine.get("cores", card.cores) == card.cores
+        return cpu and same
+    found = card_of(str(gpus[0])) if gpus else None
+    return not cpu and found is not None and found.name == card.name
+
+
+def alike(runs: Sequence[Measured], under: Conditions, devices: int) -> list[Measured]:
+    """Those that ran under the same conditions on as many devices; where several share a run and none has, those of one
+    device alone. How many images were taken at a time is no condition: the cost model has a term for it."""
+    found = [run for run in runs if (run.conditions, run.devices) == (under, devices)]
+    if found or devices == 1:
+        return found
+    return alike(runs, under._replace(strategy=SINGLE, nodes=1), 1)
+
+
+def correction(recipe: Recipe, runs: Sequence[Measured], itself: bool = True) -> float:
+    """What to multiply predicted seconds by: the ratio of the runs nearest in tokens and width, of the same task and
+    family of backbones; the median where several are as near. nan: there is none.
+
+    runs: as `alike` gives them.  itself: whether a record of this very run may be among them."""
+    size = SIZES.get(recipe.backbone)
+    if size is None:
+        return math.nan
+    near: dict[float, list[float]] = {}
+    for run in runs:
+        if (run.task, run.family) == (recipe.task, size.family) and (itself or run.run_id != recipe.run_id):
+            distance = abs(math.log(run.tokens / recipe_tokens(recipe))) + 2 * abs(math.log(run.width / size.width))
+            near.setdefault(round(distance, 6), []).append(math.log(run.ratio))
+    if not near:
+        return math.nan
+    return math.exp(statistics.median(near[min(near)]))

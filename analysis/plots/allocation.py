@@ -1,0 +1,122 @@
+"""Optimal figures: what a budget buys, as measured and by a law, and what each patch size buys for as many FLOPs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, LogLocator, NullLocator
+
+from analysis.planning.allocation import Surface, by_patch, frontier
+from analysis.plots.style import (
+    COLOURS,
+    INK,
+    Label,
+    cost_axis,
+    grid,
+    handle,
+    label_ends,
+    label_points,
+    open_frame,
+    patch_axis,
+    round_ticks,
+    styles,
+)
+
+MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
+
+
+def optimal_figure(
+    surface: Surface, configured: pd.DataFrame, points: pd.DataFrame, budgets: Sequence[float]
+) -> Figure:
+    """Error against FLOPs of training, the frontier of what was measured and that of the law; and by patch side for
+    each budget, by the law.
+
+    configured: of optimal.configurations.  points: of measured_frontier.measured.  budgets: [FLOPs]. Faint: beyond
+    what the law's points reach. "S 8/224": Small at 8 px patches on 224 px images."""
+    figure, (left, right) = grid(2, 2, (4.6, 4.2))
+    label = f"{surface.measure} [{surface.unit}], log scale"
+    _draw_frontiers(left, configured, points, label)
+    ends = _draw_budgets(right, configured, budgets, label)
+    figure.suptitle(f"ImageNet-1k: what a budget buys, by {surface.source}", x=0.02, ha="left", fontsize=11)
+    figure.draw_without_rendering()
+    label_ends(right, ends, size=8.5)
+    on = points[points["frontier"]]
+    label_points(
+        left, [Label(r["training_flops"], r["y"], _name(r), MEASURED, True) for r in on.to_dict("records")], size=7
+    )
+    return figure
+
+
+def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, label: str) -> None:
+    best, on = frontier(configured), points[points["frontier"]]
+    best = best[best["predicted"] <= points["y"].max() * 1.05]
+    x = best["training_flops"]
+    axes.fill_between(x, best["low"], best["high"], step="post", color=LAW, alpha=0.13, lw=0)
+    axes.plot(x, best["predicted"], drawstyle="steps-post", color=LAW, linewidth=1.1, linestyle=(0, (4, 2)))
+    known = best["beyond"] == ""
+    style: dict[str, Any] = {"ls": "", "marker": "s", "color": LAW, "mew": 1.2, "ms": 4.5}
+    axes.plot(x[known], best.loc[known, "predicted"], **style)
+    axes.plot(x[~known], best.loc[~known, "predicted"], alpha=FAINT, **style)
+    axes.plot(points["training_flops"], points["y"], "o", color="0.72", ms=3.5)
+    axes.plot(on["training_flops"], on["y"], drawstyle="steps-post", color=MEASURED, linewidth=1.4)
+    axes.plot(on["training_flops"], on["y"], "o", color=MEASURED, ms=6)
+    cost_axis(axes, pd.concat([points["training_flops"], x]), "FLOPs of training, all stages, log scale")
+    axes.set_xlim(left=axes.get_xlim()[0] / 3)  # room for the first names
+    axes.xaxis.set_major_locator(LogLocator(10))
+    axes.xaxis.set_major_formatter(LogFormatterSciNotation(10))
+    _error_axis(axes, pd.concat([points["y"], best["low"]]), label)
+    marks = [
+        handle("measured, nothing as cheap is as good", marker="o", color=MEASURED, linewidth=1.4),
+        handle("measured, others", marker="o", ms=3.5, color="0.72", ls=""),
+        handle("by the law (faint: not measured there)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
+        handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
+        handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
+        handle("T Tiny, S Small, B Base, L Large", ls=""),
+    ]
+    axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper right")
+    axes.set_title("the least error for a cost", loc="left", fontsize=10)
+
+
+def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float], label: str) -> list[Label]:
+    """A line a budget over the patch sizes that it pays for. Returns the lines' names at their ends."""
+    ends: list[Label] = []
+    drawn: list[pd.Series] = []
+    for budget, (colour, marker) in reversed(styles(budgets).items()):  # where two meet, the smaller one's mark is seen
+        curve = by_patch(configured, float(budget))
+        if curve.empty:
+            continue
+        style: dict[str, Any] = {"color": colour, "marker": marker, "mew": 0, "ms": 4}
+        axes.plot(curve["patch"], curve["predicted"], linewidth=1.4, **style)
+        low = curve.iloc[int(curve["predicted"].argmin())]
+        axes.plot([low["patch"]], [low["predicted"]], ls="", **{**style, "ms": 9})
+        text = f"{budget:.0e} FLOPs".replace("+", "")
+        ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))
+        drawn.append(curve["predicted"])
+    patch_axis(axes, configured["patch"], room=2.2)
+    axes.set_xlabel("patch side [px], log scale")
+    _error_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], f"predicted {label}")
+    axes.legend(
+        handles=[handle("large: the best patch of a budget", marker="o", ms=9, color=INK, ls="")],
+        frameon=False,
+        fontsize=8,
+        loc="upper right",
+    )
+    axes.set_title("by the law: each patch's best model and image", loc="left", fontsize=10)
+    return ends
+
+
+def _error_axis(axes: Axes, values: pd.Series, label: str) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(values.min() * 0.97, values.max() * 1.05)
+    axes.yaxis.set_major_locator(FixedLocator(round_ticks(*axes.get_ylim())))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylabel(label)
+    open_frame(axes)
+
+
+def _name(row: dict[Any, Any]) -> str:
+    """Adventurer-Tiny at 8 px on 128 px is T 8/128."""
+    return f"{str(row['model']).split('-')[-1][0]} {row['patch']:g}/{row['image']:g}"

@@ -1,0 +1,267 @@
+"""Law figures: the laws of one's own runs, over patch size, tokens or FLOPs, and what accuracy costs.
+
+Each function takes a frame as analysis.records.run_set.load gives it and returns a Figure; scripts write files.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.fitting.laws import fit
+from analysis.planning.pareto import comparable, frontier, over_seeds
+from analysis.plots.style import (
+    DASHES,
+    FEW,
+    INK,
+    Label,
+    cost_axis,
+    draw_band,
+    grid,
+    handle,
+    label_ends,
+    label_points,
+    loss_axis,
+    open_frame,
+    patch_axis,
+    room_for,
+    styles,
+)
+from analysis.records.groups import FEWEST_PATCHES
+from analysis.records.run_set import labels
+from scaling.recipe import Recipe
+from scaling.runs.record import HEADLINES
+
+WIDE = 3.9  # of a panel's axes, about [inches]
+WIDEST = 1.5  # a band that is everywhere so much wider than the data says nothing and is not drawn [ratio]
+FAINT = 0.35  # of a run that another beats
+
+
+class Over(NamedTuple):
+    """What a law runs over."""
+
+    title: str
+    letter: str  # in the formulas
+    label: str  # of the axis
+
+
+OVER = {
+    "patch": Over("patch size", "p", ""),  # its axis has a label of its own
+    "tokens": Over("tokens", "N", "tokens of an image, log scale"),
+    "flops_per_image": Over("FLOPs of an image", "C", "FLOPs of an image (forward pass), log scale"),
+    "training_flops": Over("FLOPs of training", "C", "FLOPs of training, log scale"),
+}
+
+
+def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"), x: str = "patch") -> Figure:
+    """Test loss against patch side or against a cost, log-log, a series a group, every seed a point, with the laws.
+
+    frame: runs as analysis.records.run_set.load gives them; those that did not finish are left out.  forms: the laws to
+    draw, the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
+    parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
+    x: "patch" [px], "tokens" [tokens], "flops_per_image" or "training_flops" [FLOPs]; the laws are fitted over it.
+    Points that stand for a mean (columns mean, sd, as analysis/records/seed_summaries.py makes them) are drawn as that
+    mean and a bar of one standard deviation.  To the right cost grows and loss falls: patches get smaller that way.
+    Losses of several tasks or data sets cannot be compared: each of these has a panel with axes of its own.
+    Raises ValueError for another x, and where no
+    run that finished has it."""
+    if x not in OVER:
+        raise ValueError(f"a law over {x!r} is not drawn; there is: {', '.join(OVER)}")
+    panels = _panels(comparable(frame, x), f"a test loss and {x}")
+    figure, spots = grid(len(panels), 2, (5.0, 3.7) if len(panels) == 1 else (4.4, 3.5))
+    for axes, its in zip(spots, panels.values(), strict=True):
+        _draw_groups(axes, its, forms, x)
+    _title(figure, spots, panels, f"Test loss and {OVER[x].title}")
+    return figure
+
+
+def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> Figure:
+    """What accuracy costs: every run a point, joined by steps those that no other beats, faint the others. Of several
+    seeds their mean, each beside it as a dot.
+
+    frame: runs as analysis.records.run_set.load gives them, a panel a task and data set; or published numbers, with
+    columns model, patch and those named.  cost: a column, "flops_per_image" [FLOPs] or another of OVER.  metric: a
+    column [%], more is better; None: test_loss [nats], less is better.  p16: patches of 16 px; a point whose label
+    finds no place has none.  Raises ValueError where no run has both."""
+    value = metric or "test_loss"
+    panels = _panels(comparable(frame, cost, metric), f"{metric or 'a test loss'} and {cost}")
+    means = {what: over_seeds(its, cost, value) for what, its in panels.items()}
+    many = any(len(_series(its)) > FEW for its in means.values())  # their legend stands beside the axes
+    figure, spots = grid(len(panels), 2, (5.0 + 2.2 * many, 3.8) if len(panels) == 1 else (4.4 + 2.0 * many, 3.6))
+    for axes, (what, its) in zip(spots, panels.items(), strict=True):
+        if len(its) > len(means[what]):
+            _draw_seeds(axes, its, cost, value)
+        _draw_frontier(axes, means[what], cost, metric)
+        if value == "test_loss":
+            loss_axis(axes, its[value])
+    _title(figure, spots, panels, "What accuracy costs")
+    for axes, its in zip(spots, means.values(), strict=True):
+        label_points(axes, _frontier_labels(its, cost, metric))
+    return figure
+
+
+def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
+    """The runs by what they learn. The task that a recipe has where it says none goes unsaid, unless there are several
+    in the figure; so does the image where sizes differ: then the series say it."""
+    if runs.empty:
+        raise ValueError(f"no run that finished has {needed}")
+    if "data" not in runs:
+        return {"": runs}
+    runs = runs if "task" in runs else runs.assign(task=Recipe().task)
+    panels: dict[str, pd.DataFrame] = {}
+    for (task, data), its in runs.groupby(["task", "data"], sort=False):
+        said = [str(task)] if runs["task"].nunique() > 1 or task != Recipe().task else []
+        images = its["image"].unique()
+        panels[" ".join([*said, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
+    return panels
+
+
+def _title(figure: Figure, spots: list[Axes], panels: dict[str, pd.DataFrame], title: str) -> None:
+    for axes, what in zip(spots, panels, strict=True):
+        axes.set_title(what if len(panels) > 1 else ": ".join(filter(None, (title, what))), loc="left", fontsize=11)
+    if len(panels) > 1:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=12)
+
+
+def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -> None:
+    """One panel of the law figure: the groups of one task and data set."""
+    ends = []
+    drawn: dict[str, None] = {}
+    names = labels(runs)
+    looks = styles(names)
+    for group, name in names.items():
+        points = runs[runs["group"] == group]
+        colour, marker = looks[group]
+        drawn |= dict.fromkeys(_draw_laws(axes, points, forms, x, colour))
+        marks = points["test_loss"]
+        if "mean" in points:  # of analysis/records/seed_summaries.py: no run of its own is known
+            marks = points["mean"]
+            axes.vlines(points[x], marks - points["sd"].fillna(0), marks + points["sd"].fillna(0), color=colour, lw=1.2)
+        axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
+        last = points[points["patch"] == points["patch"].min()]
+        ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
+    few = len(ends) <= FEW
+    span, called = runs[x].max() / runs[x].min(), [end.text for end in ends] if few else []
+    room = room_for(called, span, 9.5, WIDE)
+    if x == "patch":
+        patch_axis(axes, runs["patch"], room=room)
+    else:
+        cost_axis(axes, runs[x], OVER[x].label, room=math.log(room) / math.log(max(span, 2.0)))
+    loss_axis(axes, runs["test_loss"])
+    if few:
+        label_ends(axes, ends)
+    _key(axes, list(drawn), OVER[x].letter, series=not few)
+
+
+def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> list[str]:
+    """The laws through one group's points, and the band of the last one. Returns the forms that were drawn."""
+    if points[x].nunique() < FEWEST_PATCHES:
+        return []
+    low, high = points[x].min(), points[x].max()
+    past = (high / low) ** 0.04  # how far a law goes on past its points
+    places = np.geomspace(low / past, high * past, 80)
+    laws = []
+    for form in forms:
+        with suppress(ValueError):  # points that have no law of this form: law_table says why
+            laws.append(fit(points[x], points["test_loss"], form))
+    laws = [law for law in laws if law.n > len(law.parameters)]  # else it goes through every point
+    for law in laws:
+        axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
+    told = [law for law in laws if all(law.identified.values())]
+    for law in told[-1:] or laws[:1]:
+        low, high = law.band(places)
+        if (
+            np.isfinite(low).any()
+            and np.nanmin(high / low) < WIDEST * points["test_loss"].max() / points["test_loss"].min()
+        ):
+            draw_band(axes, law, places, colour)
+    return [law.form for law in laws]
+
+
+def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
+    """What the lines mean; and, where there are too many series to label, the series."""
+    text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
+    text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
+    handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
+    if axes.collections:
+        handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
+    elif forms:
+        handles.append(handle("95 % interval: wider than the panel", ls=""))
+    if series:
+        handles += axes.get_legend_handles_labels()[0]
+    if handles:
+        axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
+
+
+def _draw_seeds(axes: Axes, runs: pd.DataFrame, cost: str, value: str) -> None:
+    """Every run as a small dot, in the colour of its series."""
+    series = _series(runs)
+    for name, (colour, _) in styles(series).items():
+        axes.plot(series[name][cost], series[name][value], ".", color=colour, ms=3.5, alpha=0.7)
+
+
+def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> None:
+    """One panel of the frontier: its points, filled on the frontier, its steps and its axes."""
+    value = metric or "test_loss"
+    best = frontier(runs, cost, metric)
+    known = {name: over.label for name, over in OVER.items()}
+    known |= {"flops": known["flops_per_image"], "published": "as published [%]"}
+    known |= {column: f"{name} [%]" for column, name in HEADLINES.values()}
+    cost_axis(axes, runs[cost], known.get(cost, f"{cost.replace('_', ' ')}, log scale"), room=0.1)
+    right = axes.get_xlim()[1]
+    at, steps = [*best[cost], right], [*best[value], best[value].iloc[-1]]
+    axes.plot(np.repeat(at, 2)[1:], np.repeat(steps, 2)[:-1], color=INK, linewidth=1.2, zorder=1.5)
+    series = _series(runs)
+    for name, (colour, marker) in styles(series).items():
+        its = series[name]
+        style: dict[str, Any] = {"color": colour, "ls": "", "marker": marker, "mew": 0, "ms": 7.5}
+        on = its.index.isin(best.index)
+        axes.plot(its.loc[~on, cost], its.loc[~on, value], alpha=FAINT, **style)
+        axes.plot(its.loc[on, cost], its.loc[on, value], **style)
+        if len(series) > FEW:
+            axes.plot([], [], label=name, **style)
+    if value != "test_loss":
+        axes.set_ylabel(known.get(value, f"{value.replace('_', ' ')} [%]"))
+        axes.margins(y=0.12)
+        open_frame(axes)
+    marks: list[Any] = axes.get_legend_handles_labels()[0]
+    told = handle("on the line: none is better for less; faint: some is", marker="o", ms=7.5, linewidth=1.2)
+    spot = {"loc": "lower left" if "loss" in value else "lower right"}  # no point: little cost, much accuracy
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    legend: dict[str, Any] = beside if len(series) > FEW else spot
+    axes.legend(handles=[*marks, told], frameon=False, fontsize=8.5, **legend)
+
+
+def _series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Runs by what a mark stands for: a group, or a published model and its input."""
+    if "group" in runs:
+        return {name: runs[runs["group"] == group] for group, name in labels(runs).items()}
+    known = [column for column in ("model", "input_px") if column in runs and runs[column].nunique() > 1]
+    if not known:
+        return {"runs": runs}
+    named = runs[known[0]].astype(str)
+    for column in known[1:]:
+        named += " " + runs[column].astype(str) + " px"
+    return {str(name): runs[named == name] for name in named.unique()}
+
+
+def _frontier_labels(runs: pd.DataFrame, cost: str, metric: str | None) -> list[Label]:
+    """What stands beside the points: the patch; and the series beside its dearest one, where they are few. Those of
+    the frontier come first."""
+    value, series = metric or "test_loss", _series(runs)
+    on = frontier(runs, cost, metric).index
+    labels: list[tuple[int, Label]] = []
+    for name, (colour, _) in styles(series).items():
+        its = series[name]
+        dearest = its[cost].idxmax()
+        for at, run in its.iterrows():
+            named = at == dearest and len(series) <= FEW
+            text = f"{name} p{run['patch']:g}" if named else f"p{run['patch']:g}"
+            rank = 0 if named else 1 if at in on else 2
+            labels.append((rank, Label(float(run[cost]), float(run[value]), text, colour, named)))
+    return [label for _, label in sorted(labels, key=lambda ranked: ranked[0])]

@@ -1,0 +1,179 @@
+"""Study figures: what the ablations and the benchmark draw, and sheets of images. Each returns a Figure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import ArrayLike
+
+from analysis.plots.style import (
+    DASHES,
+    Label,
+    handle,
+    label_ends,
+    loss_axis,
+    open_frame,
+    patch_axis,
+    round_ticks,
+    styles,
+)
+from scaling.recipe import HEADS
+
+
+def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) -> Figure:
+    """Test loss of a study's runs, log-log: every seed a point, a line through their means.
+
+    points: a row a run with x and test_loss [nats]; panel (one beside the other), colour and dash say which line it
+    is on, note is what stands beside it.  base: of the horizontal axis, with ticks at the values; 0: ticks at round
+    numbers."""
+    panels, looks = list(points["panel"].unique()), styles(points["colour"].unique())
+    figure = Figure(figsize=(5.0 if len(panels) == 1 else 4.0 * len(panels), 4.0), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+        its = points[points["panel"] == panel]
+        for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
+            number = list(its["colour"].unique()).index(colour)
+            _draw_line(axes, line, looks[colour], number, list(its["dash"].unique()).index(dash))
+        axes.set_xscale("log", base=base or 10)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if not base else FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        places = sorted(its["x"].unique())
+        axes.xaxis.set_major_locator(FixedLocator(places if base else round_ticks(places[0], places[-1], most=6)))
+        axes.margins(x=0.08)
+        axes.set_xlabel(x_label)
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=8.5, handlelength=3.5
+        )
+        loss_axis(axes, points["test_loss"])
+        if axes is not figure.axes[0]:
+            axes.set_ylabel("")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    return figure
+
+
+def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, title: str) -> Figure:
+    """A metric of both heads over patch size, and under it what the decoder gains; as published: hollow marks.
+
+    runs: of studies.study_table, every seed a mark.  gaps: of head_gap.gaps; the lines go through its means and break
+    where one is missing.  metric, name: the metric's column [%] and what to call it."""
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
+    looks = styles(by_backbone)
+    for number, (backbone, its) in enumerate(by_backbone.items()):
+        colour, of = looks[backbone][0], f"{backbone} " if len(by_backbone) > 1 else ""
+        for head, marker, dash in zip(HEADS, ("o", "s"), DASHES.values(), strict=True):
+            seeds = runs[(runs["backbone"] == backbone) & (runs["head"] == head)].set_index("patch")[metric]
+            style = {"marker": marker, "linestyle": dash, "color": colour, "label": of + head}
+            _draw_means(above, its[f"{metric}_{head}"], seeds, its[f"paper_{head}"], style)
+        gap, style = its[f"gap_{metric}"], {"marker": "D^vP"[number % 4], "color": colour, "label": of.strip()}
+        _draw_means(below, gap, gap, its["gap_paper"], {**style, "linestyle": list(DASHES.values())[number % 2]})
+    below.axhline(0, color="0.4", linewidth=0.9)
+    for axes, apart in ((above, 0.055), (below, 0.11)):
+        patch_axis(axes, gaps["patch"], room=1.35)
+        open_frame(axes)
+        axes.margins(y=0.12)
+        _label_lines(axes, apart)
+    above.set_xlabel("")
+    above.set_ylabel(f"{name} [%]")
+    below.set_ylabel(f"{HEADS[1]} minus {HEADS[0]}\n[points of {name}]")
+    if gaps[f"gap_{metric}"].isna().all():
+        below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center")
+        below.set_yticks([0])
+    if gaps[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
+        hollow = handle("hollow: as published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
+        above.legend(handles=[hollow], frameon=False, fontsize=8.5, loc="lower right")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+    return figure
+
+
+def crossing_figure(frame: pd.DataFrame) -> Figure:
+    """Seconds of a training step per image against tokens, log-log, a line a backbone.
+
+    frame: columns backbone, tokens [tokens], seconds_per_image [s]; as experiments/benchmark.py crossing keeps it."""
+    figure = Figure(figsize=(5.0, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    looks = styles(frame["backbone"].unique())
+    for number, (name, points) in enumerate(frame.sort_values("tokens").groupby("backbone")):
+        x, y = points["tokens"].to_numpy(float), points["seconds_per_image"].to_numpy(float)
+        colour, marker = looks[name]
+        axes.loglog(x, y, marker, ls=("-", "--")[number % 2], color=colour, mew=1.4)
+        axes.annotate(str(name), (x[-1], y[-1]), (6, 0), textcoords="offset points", color=colour, va="center")
+    low, high = frame["tokens"].min(), frame["tokens"].max()
+    axes.set_xlim(low / 1.3, high * 6)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(frame["tokens"].unique())))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("tokens of an image")
+    axes.set_ylabel("training step per image [s]")
+    axes.set_title("What a longer sequence costs", loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: int = 8) -> Figure:
+    """A sheet of images with a title each, pixels shown as they are.
+    images_NHWC: bytes 0 to 255, or floats 0 to 1; N images of H x W px, C 3 or 1.  titles: none or N."""
+    images = np.asarray(images_NHWC)
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
+        raise ValueError(f"images have shape {images.shape}; (N, H, W, 3) or (N, H, W, 1) is needed, N 1 or more")
+    if len(titles) not in (0, len(images)):
+        raise ValueError(f"{len(titles)} titles for {len(images)} images")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    height = 1.0 * images.shape[1] / images.shape[2] + (0.26 if titles else 0.06)
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)
+    figure = Figure(figsize=(columns * 1.06, rows * height), layout=tight)
+    for number, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
+        axes.set_axis_off()
+        if number < len(images):
+            grey = images.shape[3] == 1
+            limits = {"vmin": 0, "vmax": 255 if images.dtype == np.uint8 else 1}
+            picture = images[number, :, :, 0] if grey else images[number]
+            axes.imshow(picture, interpolation="nearest", cmap="gray", **limits)
+            if titles:
+                axes.set_title(titles[number], fontsize=7.5, pad=2)
+    return figure
+
+
+def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: int, dash: int) -> None:
+    """One line of a study: its runs, their means joined, and their notes. number: of its colour in the panel."""
+    paint, marker = look
+    style = list(DASHES.values())[dash % len(DASHES)]
+    name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
+    means = line.groupby("x")["test_loss"].mean()
+    axes.plot(means.index, means, color=paint, linestyle=style, linewidth=1.5)
+    size = 6.5 if dash == 0 else 4.5  # hollow marks are what is published, in every figure
+    axes.plot(line["x"], line["test_loss"], marker, color=paint, ms=size, zorder=4 - dash)
+    axes.plot([], [], marker, color=paint, ms=size, linestyle=style, linewidth=1.5, label=name)
+    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
+    for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
+        place: tuple[float, float] = (float(x), float(means[x]))
+        if number % 2:  # so that the notes of neighbours lie apart
+            axes.annotate(note, place, (-4, -6), ha="center", va="top", **words)
+        else:
+            axes.annotate(note, place, (3, 5), ha="left", va="bottom", **words)
+
+
+def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series, style: dict[str, Any]) -> None:
+    """A line through the means, broken where one is missing, a mark for every seed, and large hollow ones for what is
+    published. All by patch size."""
+    marks = {**style, "linestyle": "", "label": ""}
+    axes.plot(means.index, means, **{**style, "marker": ""}, linewidth=1.5)
+    axes.plot(seeds.index, seeds, **marks, markersize=5.5)
+    axes.plot(paper.index, paper, **marks, markersize=11, mfc="none", mew=1.3)
+
+
+def _label_lines(axes: Axes, apart: float) -> None:
+    """The lines' names beside their last points. apart: least height between two of them [share of the axes]."""
+    ends = []
+    for line in axes.lines:
+        x, y = (np.asarray(values, float) for values in line.get_data())
+        if line.get_linestyle() != "None" and not str(line.get_label()).startswith("_") and np.isfinite(y).any():
+            last = x[np.isfinite(y)].min()
+            ends.append(Label(last, float(y[x == last][0]), str(line.get_label()), str(line.get_color())))
+    label_ends(axes, ends, apart)

@@ -1,0 +1,202 @@
+"""Checklist: for every fit the answers that a reader needs to judge it or to do it again, in Markdown.
+
+The questions are those of "(Mis)Fitting: A Survey of Scaling Laws", arXiv 2502.18969 (its checklist): what is fitted,
+what was trained, which points were used and which were not, how it was fitted, and how sure one may be. The answers are
+from the records and the fits; what they do not hold is said to be unknown.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.fitting.bootstrap import COVERAGE, bootstrap, seed_error, uneven_seeds
+from analysis.fitting.laws import OPTIMISER, Fit, ends_text
+from analysis.fitting.lineshapes import FORMS
+from analysis.fitting.model_selection import weigh
+from analysis.records.groups import Group
+from analysis.report.law_table import AXES, GroupLaw
+from analysis.report.output import counted
+
+DRAWS = 1000
+UNEVEN = 0.05  # a probability by chance below which seeds are said to differ in their spread
+NOT_TUNED = "none was tuned for a patch size: they are the recipe's, alike at all of them"
+
+
+def checklist(laws: Sequence[GroupLaw]) -> str:
+    """The report of all groups over patch side, with or without a law. laws: as law_table.fit_groups gives them."""
+    over_patch = [of for of in laws if of.x == "patch"]
+    parts = [
+        "# What was fitted, and how\n\nThe checklist of arXiv 2502.18969, filled in from the records. Intervals are "
+        f"95 % profile likelihood, which held the truth {COVERAGE['profile']} (`benchmark.py coverage`). A parameter "
+        "that is not identified has an interval and no value.\n"
+    ]
+    for _, its in groupby(over_patch, key=lambda of: id(of.group)):
+        parts.append("\n".join(_section(list(its))) + "\n")
+    return "\n".join(parts)
+
+
+def _section(laws: list[GroupLaw]) -> Iterator[str]:
+    group = laws[0].group
+    yield f"## {group.name}\n"
+    yield f"`{group.key}`; {group.measure} [{group.unit}] at patch side p [px].\n"
+    yield "### What was trained\n"
+    yield from _rows(_setup(group))
+    yield "\n### Points\n"
+    yield from _points(group)
+    fitted = [of for of in laws if of.law is not None]
+    yield "\n### Fits\n"
+    for of in laws:
+        if of.law is None:
+            yield f"- {of.form}: not fitted; {of.why}"
+    if fitted and len(fitted) < len(laws):
+        yield ""  # else Markdown takes the table for a part of the list
+    if fitted:
+        yield from _fits(fitted)
+
+
+def _setup(group: Group) -> dict[str, str]:
+    told = {name: str(value) for name, value in group.about.items() if not (pd.isna(value) or value == "")}
+    held = ", ".join(f"{name} {_plain(value)}" for name, value in group.held.items() if value not in ("", 0))
+    return {
+        **told,
+        "models": _range(group.points, "parameters", "parameters"),
+        "tokens of an image": _range(group.points, "tokens", "tokens"),
+        "FLOPs of an image": _range(group.points, "flops_per_image", "FLOPs"),
+        "held fixed": f"{held}; {NOT_TUNED}" if held else f"unknown here: see {_elsewhere(group)}",
+        "made by": ", ".join(f"{name} {value}" for name, value in group.made.items()) or _elsewhere(group),
+    }
+
+
+def _elsewhere(group: Group) -> str:
+    """Where to look for what no record says."""
+    return f"who made {group.source}" if group.source.endswith(".csv") else "Tables 8 to 10 of arXiv 2502.03738"
+
+
+def _points(group: Group) -> Iterator[str]:
+    by_patch = group.points.groupby("patch")["y"]
+    size = f"{counted(len(group.points), 'point')} of {counted(group.patches, 'patch size')}"
+    yield f"{size}, of runs at their end: no intermediate checkpoint is among them, and no curve was smoothed.\n"
+    yield "| patch [px] | runs | " + f"{group.measure} [{group.unit}] |"
+    yield "| ---: | ---: | --- |"
+    for patch, values in sorted(by_patch, key=lambda one: -float(one[0])):  # type: ignore[arg-type]
+        told = (f"{value:.4f}" if value >= 1e-2 else f"{value:.4g}" for value in values)
+        yield f"| {patch:g} | {len(values)} | {', '.join(told)} |"
+    yield ""
+    yield "Dropped: " + ("; ".join(group.dropped) if group.dropped else "none") + "."
+
+
+def _fits(laws: list[GroupLaw]) -> Iterator[str]:
+    columns = {of.form: _answers(of, of.law) for of in laws if of.law is not None}
+    fullest = sorted(columns.values(), key=len, reverse=True)
+    questions = list(dict.fromkeys(question for answers in fullest for question in answers))
+    yield "| | " + " | ".join(columns) + " |"
+    yield "| --- |" + " --- |" * len(columns)
+    for question in questions:
+        yield f"| {question} | " + " | ".join(answers.get(question, "") for answers in columns.values()) + " |"
+    table = weigh([of.law for of in laws if of.law is not None])
+    if table["weight"].notna().all() and len(table) > 1:
+        best = table.sort_values("aicc").iloc[0]
+        yield f"\nOf these forms AICc prefers {best['form']}, with a weight of {best['weight']:.2f}."
+    elif len(table) > 1:
+        yield "\nAICc cannot choose between these forms: it is undefined for at least one of them at this n."
+
+
+def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
+    shape, letter = FORMS[law.form], AXES[of.x][0]
+    letters = {name: name for name in shape.names}
+    answers = {
+        "form": f"`L = {shape.text.format(x=letter, **letters)}`",
+        "errors": f"of log L; {'Huber, delta ' + f'{law.delta:g}' if law.objective == 'huber' else 'least squares'}",
+        "optimiser": f"{OPTIMISER}; {counted(law.starts, 'start')}",
+        "bounds": _bounds(law),
+        "given": ", ".join(f"{name} = {value:.4g}" for name, value in law.given.items()) or "nothing",
+        "converged": f"{'yes' if law.converged else 'NO'}: slope {law.slope:.1e}",
+        "objective": f"{law.loss:.4g}",
+        "R² of log L": f"{law.r2:.4f}",
+    }
+    for name, ends in law.intervals.items():
+        point = f"{law.parameters[name]:.4g}, " if law.identified[name] else "not identified, "
+        answers[name] = point + _ends(ends) if not math.isnan(ends[0]) else f"not identified: {law.why_no_intervals}"
+    for remark in law.remarks:
+        answers["remark"] = remark.format(x=letter)
+    answers |= _draws(law)
+    k = f"undefined at this n: more than {law.k + 2} points are needed"
+    if law.objective == "huber":
+        k = "undefined for Huber's loss"
+    answers["AICc"] = f"{law.aicc:.2f}" if math.isfinite(law.aicc) else k
+    if held := of.held_out:
+        said = (
+            f"{held.predicted:.4g} ({_ends((held.low, held.high))})"
+            if held.low == held.low
+            else f"{held.predicted:.4g}"
+        )
+        last, half = (f"{100 * miss:+.2f} %" for miss in held.naive)
+        answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4g}: {100 * held.relative:+.2f} %"
+        answers["naive rules there"] = f"last value {last}; with half the last gain once more {half}"
+    else:
+        answers["smallest patch left out"] = of.why or "-"
+    return answers
+
+
+def _draws(law: Fit) -> dict[str, str]:
+    """Intervals by bootstrap, or why there are none."""
+    answers = {}
+    for kind, text in (
+        ("parametric", "bootstrap of residuals"),
+        ("seeds", "bootstrap of seed noise"),
+        ("pairs", "of pairs"),
+    ):
+        try:
+            drawn = bootstrap(law, kind, draws=DRAWS)
+        except ValueError as e:
+            answers[text] = f"none: {str(e).split(':')[0]}"
+            continue
+        ends = ", ".join(f"{name} {_ends(its)}" for name, its in drawn.intervals().items())
+        answers[text] = f"{ends} ({DRAWS:,} draws, {drawn.failed} not converged)"
+        if kind in COVERAGE:
+            answers[text] += f"; holds the truth {COVERAGE[kind]}"
+    spread, df = seed_error(law)
+    if df:
+        answers["seeds"] = f"{100 * spread:.2f} % of the loss apart ({df} degrees of freedom)"
+    if uneven := uneven_seeds(law):
+        low, high, p = uneven
+        answers["seeds"] += f"; {100 * low:.2f} to {100 * high:.2f} % by patch size (Bartlett's test, p {p:.2g})"
+        if p < UNEVEN:
+            answers["seeds"] += ": errors are not of one size, and the bootstrap of seed noise alone allows for that"
+    return answers
+
+
+def _bounds(law: Fit) -> str:
+    told = []
+    for k, name in enumerate(law.problem.shape.names):
+        low, high = (law.problem.in_its_unit(k, end) for end in law.problem.ends_2K[:, k])
+        lowest = 0.0 if law.problem.shape.logs[k] else -np.inf
+        if name not in law.given and (low > lowest or np.isfinite(high)):
+            told.append(f"{name} in [{low:.4g}, {high:.4g}]")
+    return ", ".join(told) or "none"
+
+
+def _ends(ends: tuple[float, float]) -> str:
+    return ends_text(*ends).removeprefix("in ")
+
+
+def _range(points: pd.DataFrame, column: str, unit: str) -> str:
+    if column not in points or points[column].isna().all():
+        return "unknown"
+    low, high = points[column].min(), points[column].max()
+    return f"{low:,.0f} {unit}" if low == high else f"{low:,.0f} to {high:,.0f} {unit}"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rows(answers: dict[str, str]) -> Iterator[str]:
+    yield "| | |"
+    yield "| --- | --- |"
+    for question, answer in answers.items():
+        yield f"| {question} | {answer} |"

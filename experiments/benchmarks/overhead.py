@@ -1,0 +1,93 @@
+"""The harness's tax: a step of it and a step of a bare PyTorch loop, in turn, in one process."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from rich.table import Table
+from torch.nn.functional import cross_entropy
+
+from experiments.cli.arguments import resolve
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine.callbacks.keeper import Keeper
+from scaling.engine.train import Settings, make_trainer
+from scaling.recipe import Recipe
+from scaling.runs.environment import Memory
+from scaling.tasks.classification import ClassificationTask
+
+TAXED = {16: 256, 8: 256, 4: 256, 2: 128, 1: 48}  # patch and steps, in two epochs so that checkpoints are in it
+BLOCK = 16  # steps of which one ratio is made
+
+
+class InTurn(L.Callback):
+    """After every step of the harness one step of a bare loop, both timed: a machine that slows down slows both."""
+
+    def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
+        self._bare = bare_steps(recipe, data)
+        self.harness: list[float] = []  # seconds a step, from the end of one to the end of the next
+        self.bare: list[float] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._resumed = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        ended = time.perf_counter()
+        next(self._bare)
+        done = time.perf_counter()
+        self.harness.append(ended - self._resumed)
+        self.bare.append(done - ended)
+        self._resumed = time.perf_counter()
+
+
+def bare_steps(recipe: Recipe, data: ImageDataModule) -> Iterator[None]:
+    """The recipe's training in the plainest loop that makes the same steps; stops after each."""
+    module = ClassificationTask(recipe, data.total_steps)
+    chosen = module.configure_optimizers()
+    optimiser, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
+    parameters = list(module.parameters())
+    module.train()
+    data.trainer = None
+    for batch in data.train_dataloader():
+        loss = cross_entropy(module(batch.image_BCHW), batch.label_B)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        optimiser.step()
+        schedule.step()
+        yield
+
+
+def tax() -> Table:
+    """The harness's time over the bare loop's at each step of the main job, one thread as there, and at all of them."""
+    table = Table("recipe", "patch", "bare [ms]", "harness [ms]", "ratio", "middle half", title="tax")
+    torch.set_num_threads(1)
+    total = np.zeros(2)
+    for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
+        for patch, steps in TAXED.items():
+            recipe = resolve(name, patch, {"epochs": 2, "train_images": 16 * steps, "test_images": 64})[0]
+            bare, harness = (np.array(seconds[BLOCK:]) for seconds in _in_turn(recipe))  # the first steps warm up
+            ratios = harness.reshape(-1, BLOCK).sum(1) / bare.reshape(-1, BLOCK).sum(1)
+            low, high = np.quantile(ratios, (0.25, 0.75))
+            table.add_row(
+                name, str(patch), f"{1000 * bare.mean():.2f}", f"{1000 * harness.mean():.2f}",
+                f"{harness.sum() / bare.sum():.3f}", f"{low:.3f} to {high:.3f}",
+            )  # fmt: skip
+            total += bare.mean(), harness.mean()
+    table.add_row("a step of each", "", *(f"{1000 * t:.2f}" for t in total), f"{total[1] / total[0]:.3f}", "")
+    return table
+
+
+def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
+    """Seconds of every step of the bare loop, and of the same steps through the harness with everything on."""
+    data = ImageDataModule(recipe)
+    data.prepare()
+    with tempfile.TemporaryDirectory() as folder:
+        turns = InTurn(recipe, data)
+        keeper = Keeper(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
+        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data, Path(folder))
+        trainer.fit(ClassificationTask(recipe, data.total_steps), datamodule=data)
+    return turns.bare, turns.harness

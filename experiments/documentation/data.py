@@ -1,0 +1,57 @@
+"""What tables and figures of README.md and docs/results.md are made from: notebooks/records, analysis/measured."""
+
+import csv
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.records.run_set import load
+from analysis.records.seed_summaries import as_points
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED = ROOT / "analysis" / "measured"
+RECORDS = ROOT / "notebooks" / "records"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """A Markdown table; columns to the right but for those in left."""
+    rule = ["---" if column in left else "---:" for column in range(len(head))]
+    return [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (head, rule, *rows)]
+
+
+def raw(name: str) -> list[str]:
+    """A file of analysis/measured as it is."""
+    with (MEASURED / f"{name}.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    words = [k for k in range(len(head)) if any(row[k] and not row[k].strip("*-+")[:1].isdigit() for row in rows)]
+    return table(head, rows, left=words or [0])
+
+
+def numbers(name: str) -> pd.DataFrame:
+    """A file of analysis/measured with its numbers as numbers."""
+    return pd.read_csv(MEASURED / f"{name}.csv", thousands=",")
+
+
+@functools.cache
+def shapes() -> pd.DataFrame:
+    """The 30 runs of notebooks/records."""
+    return load(RECORDS)
+
+
+@functools.cache
+def cifar10_means() -> pd.DataFrame:
+    return numbers("cifar10_seeds")
+
+
+def cifar10_runs() -> pd.DataFrame:
+    """CIFAR-10's means as the frame of runs that a figure and a test take."""
+    points = as_points(cifar10_means())
+    return points.assign(
+        group="classify-cifar10-" + points["backbone"], status="finished", task="classify", data="cifar10", image=32
+    )
+
+
+def fenced(lines: Iterable[str]) -> list[str]:
+    return ["```", *(line.rstrip() for line in lines), "```"]

@@ -1,0 +1,90 @@
+"""The figures of README.md and docs/results.md, made from data: FIGURES has a function by the name of each file.
+
+Not here, for want of data in the repository: the pictures of predictions are those of runs (`--save-predictions`) whose
+weights are not shipped.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.paper.figures import figure1, figure1_honest
+from analysis.paper.tables import figure1 as figure1_numbers
+from analysis.planning.allocation import published_surface
+from analysis.plots.allocation import optimal_figure
+from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.studies import crossing_figure, gap_figure, study_figure
+from experiments import sample_sheet
+from experiments.documentation.budget_tables import configured, points
+from experiments.documentation.data import cifar10_runs, numbers, shapes
+from experiments.planning import budget
+
+MODELS = ("deit_nano", "adventurer_nano")
+HEADS = {"linear": "linear", "UperNet": "upernet"}
+
+
+def frontier_cifar10() -> Figure:
+    """One seed, as analysis/measured/cifar10.csv has it."""
+    table = numbers("cifar10")
+    runs = pd.DataFrame(
+        {
+            "group": table["backbone"],
+            "backbone": table["backbone"],
+            "patch": table["patch [px]"],
+            "seed": 0,
+            "flops_per_image": 1e6 * table["FLOPs/image [M]"],
+            "test_loss": table["test loss [nats]"],
+        }
+    )
+    return frontier_figure(runs.assign(status="finished", task="classify", data="cifar10", image=32))
+
+
+def law_nuclei() -> Figure:
+    """Three patch sizes, one seed."""
+    table = numbers("nuclei")
+    runs = pd.DataFrame({"patch": table["patch [px]"], "test_loss": table["test loss [nats]"]})
+    runs = runs.assign(group="nuclei-adventurer_nano", backbone="adventurer_nano", seed=0, status="finished")
+    return law_figure(runs.assign(task="detect", data="nuclei", image=256))
+
+
+def study_table5() -> Figure:
+    """Longer sequences by scaling and by extending, on shapes."""
+    table = numbers("table5_shapes")
+    rows = []
+    for row in table.to_dict("records"):
+        backbone, way = str(row["model"]).split(", ")
+        rows += [(int(name.split()[0]), row[name], backbone, way) for name in table.columns[1:]]
+    frame = pd.DataFrame(rows, columns=["x", "test_loss", "colour", "dash"]).assign(panel="", note="")
+    frame = frame.sort_values(["colour", "dash"], ascending=[False, False], kind="stable")
+    return study_figure(
+        frame, "tokens of an image, log scale", "Longer sequences: by scaling and by extending (shapes, 16 px)"
+    )
+
+
+def figure2_camvid() -> Figure:
+    """Both heads on CamVid, and the gap."""
+    table = numbers("camvid")
+    runs = pd.DataFrame({"patch": table["patch [px]"], "head": table["head"].map(HEADS), "miou": table["mIoU [%]"]})
+    runs = runs.assign(backbone="adventurer_nano")
+    gaps = runs.pivot_table(index="patch", columns="head", values="miou").add_prefix("miou_").reset_index()
+    gaps = gaps.sort_values("patch", ascending=False, ignore_index=True).assign(backbone="adventurer_nano")
+    gaps["gap_miou"] = gaps["miou_upernet"] - gaps["miou_linear"]
+    gaps = gaps.assign(paper_linear=float("nan"), paper_upernet=float("nan"), gap_paper=float("nan"))
+    return gap_figure(runs, gaps, "miou", "mIoU", "Does a decoder still help? (adventurer_nano, CamVid, 128 px)")
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "law_shapes_seeds.png": lambda: law_figure(shapes()),
+    "frontier_shapes.png": lambda: frontier_figure(shapes()),
+    "law_cifar10.png": lambda: law_figure(cifar10_runs()),
+    "frontier_cifar10.png": frontier_cifar10,
+    "figure1.png": lambda: figure1(figure1_numbers()),
+    "figure1_honest.png": lambda: figure1_honest(figure1_numbers()),
+    "optimal.png": lambda: optimal_figure(published_surface(), configured(), points(), budget.CURVES),
+    "crossing.png": lambda: crossing_figure(numbers("crossing")),
+    "study_table5.png": study_table5,
+    "figure2_camvid.png": figure2_camvid,
+    "law_nuclei.png": law_nuclei,
+    "shapes.png": sample_sheet.sheet,
+}

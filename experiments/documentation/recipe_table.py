@@ -1,0 +1,195 @@
+"""The ImageNet recipes as the paper prints them, as the authors released them, and as they are here, side by side.
+
+Sources: Tables 8 to 10 of arXiv 2502.03738 (analysis/published/recipes_tables_8_9_10.csv) and the commands and defaults
+of the released code (analysis/published/released_recipe.csv). `recipes_page` is docs/recipes.md.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pandas as pd
+
+from analysis.records.published import load_published
+from experiments.recipes import imagenet
+from scaling.recipe import Recipe
+
+SIZES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
+STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # and the image side of each on the way to 224 px
+# fmt: off
+FIELDS = (
+    "image", "epochs", "batch", "lr", "lr_batch", "min_lr", "weight_decay", "beta1", "beta2", "warmup_epochs",
+    "drop_path", "layer_decay", "smoothing", "erasing", "augment", "rand_augment", "repeats", "mixup", "cutmix",
+    "ema", "clip", "crop",
+)
+# fmt: on
+PRINTED = {  # fields -> columns of the paper's tables, where they have other names
+    "lr": "base_lr",
+    "smoothing": "label_smoothing",
+    "erasing": "random_erasing",
+    "repeats": "repeated_augmentation",
+    "augment": "three_augment",
+}
+WORDS = {"repeats": {"yes": "3", "no": "1"}, "augment": {"yes": "three_augment", "no": "resized_crop"}}
+NONE = {"erasing": {"no": "0"}, "rand_augment": {"": ""}, "layer_decay": {"none": "1"}}
+BY_SIZE = {"image"}  # printed as the choice of a chain, not as a value
+# Why a value is neither what the paper prints nor, where it prints nothing, what the release does.
+# (stage, field) -> reason; a departure without one, and a reason without a departure, fail tests/.
+REASONS = {
+    ("all", "crop"): "test images are cropped alike at every patch size; the release takes 0.875 at patch 16 on up to "
+    "224 px, 1.0 otherwise",
+    ("intermediate", "drop_path"): "Tiny is not in this table; it keeps the drop path of Table 8",
+    ("finetune", "drop_path"): "Tiny is not in this table; it keeps the drop path of Table 8",
+}
+
+
+def recipes_page() -> str:
+    """docs/recipes.md, whole."""
+    return "\n".join(
+        [*_head(), *(line for stage in STAGES for line in _stage(stage)), *_small(), *_deit(), *_reasons()]
+    )
+
+
+@cache
+def departures() -> list[tuple[str, str, str, str, str]]:
+    """(stage, size, field, wanted, ours) wherever ours is another value than the paper's, or, where the paper prints
+    none, than the release's; a size without a column has the release's alone."""
+    found = []
+    for stage in STAGES:
+        for letter, size in SIZES.items():
+            for field in FIELDS:
+                wanted = _printed(stage, letter, field)
+                wanted = _released(stage, field) if wanted is None and letter in "TSB" else wanted
+                ours = _text(getattr(_ours(stage, size), field))
+                if wanted is not None and wanted != ours:
+                    found.append((stage, size, field, wanted, ours))
+    return found
+
+
+def reason_of(stage: str, field: str) -> str:
+    """Why a field of a stage departs; "" where nothing is said."""
+    return REASONS.get((stage, field), REASONS.get(("all", field), ""))
+
+
+@cache
+def _ours(stage: str, size: str) -> Recipe:
+    chain = getattr(imagenet, f"adventurer_{size}")(16, 224)
+    return next(recipe for recipe in chain if recipe.stage == stage)
+
+
+@cache
+def _tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return load_published("recipes_tables_8_9_10"), load_published("released_recipe")
+
+
+def _row(stage: str, letter: str) -> pd.Series | None:
+    """The printed column of a model's size, None where a table has none."""
+    table = _tables()[0]
+    its = table[(table["stage"] == stage) & table["sizes"].str.split("/").map(lambda sizes: letter in sizes)]
+    return its.iloc[0] if len(its) else None
+
+
+@cache
+def _printed(stage: str, letter: str, field: str) -> str | None:
+    """What the paper prints, as text; None: nothing."""
+    row = _row(stage, letter)
+    column = PRINTED.get(field, field)
+    if row is None or field in BY_SIZE or column not in row or pd.isna(row[column]):
+        return None
+    value = str(row[column])
+    if " / " in value:  # S 0.4 / B 0.6
+        value = dict(part.split() for part in value.split(" / "))[letter]
+    value = WORDS.get(field, {}).get(value, value)
+    return _text(NONE.get(field, {}).get(value, value))
+
+
+@cache
+def _released(stage: str, field: str) -> str | None:
+    """What the release's command of a stage of Base, or its default, says; None: nothing, or a value of one size."""
+    table = _tables()[1]
+    its = table[table["stage"].isin([stage, "deit"] if stage == "deit" else [stage, "all"]) & (table["field"] == field)]
+    return _text(its["value"].iloc[-1]) if len(its) else None
+
+
+def _text(value: object) -> str:
+    """1e-05, 0.00001 and "1e-5" are one text."""
+    try:
+        return f"{float(str(value)):g}"
+    except ValueError:
+        return str(value)
+
+
+def _head() -> Iterator[str]:
+    yield "# Recipes on ImageNet-1k: as printed, as released, as here"
+    yield ""
+    yield "Generated by `python experiments/docs.py` from experiments/recipes/imagenet.py and analysis/published."
+    yield ""
+    yield "- Printed: Tables 8 to 10 of arXiv 2502.03738; an empty cell: the paper does not say."
+    yield "- Released: the commands for Base in the READMEs of github.com/wangf3014/Adventurer and …/Patch_Scaling, and"
+    yield "  the defaults of their `main.py` (in parentheses) where a command is silent."
+    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: not as printed; if not printed, not as released."
+    yield "- lr is the rate at `lr_batch` images; the run's peak is lr x batch / lr_batch, or lr where lr_batch is 0."
+
+
+def _stage(stage: str) -> Iterator[str]:
+    number = {"pretrain": 8, "finetune": 9, "intermediate": 10}[stage]
+    yield f"\n## {stage}, {STAGES[stage]} px (Table {number})\n"
+    letters = list(SIZES)
+    marked = {(size, field) for where, size, field, *_ in departures() if where == stage}
+    yield (
+        "| field | printed T/S/B | printed L/H | released (Base) | "
+        + " | ".join(s.title() for s in SIZES.values())
+        + " |"
+    )
+    yield "| --- | --- | --- | --- |" + " --- |" * len(SIZES)
+    for field in FIELDS:
+        small = list(dict.fromkeys(filter(None, (_printed(stage, x, field) for x in letters[:3]))))
+        large = list(dict.fromkeys(filter(None, (_printed(stage, x, field) for x in letters[3:]))))
+        ours = []
+        for size in SIZES.values():
+            value = _text(getattr(_ours(stage, size), field)) or "none"
+            ours.append(f"**{value}**" if (size, field) in marked else value)
+        cells = [field, " / ".join(small), " / ".join(large), _told(stage, field), *ours]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _told(stage: str, field: str) -> str:
+    value = _released(stage, field)
+    if value is None:
+        return ""
+    table = _tables()[1]
+    its = table[table["stage"].isin([stage, "all"]) & (table["field"] == field)]
+    return value if its["set_by"].iloc[-1] == "command" else f"({value})"
+
+
+def _small() -> Iterator[str]:
+    """64 px are a stage of their own, in one respect."""
+    epochs = ", ".join(f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].epochs}" for s in SIZES.values())
+    yield "\n## At 64 px\n"
+    yield f"One stage, pretrain at 64 px, all else as above. Epochs: {epochs}."
+    yield "The appendix says in its text 300 epochs for all sizes at 64 px; its Table 8 prints 200 for Large and Huge"
+    yield "at both 64 and 128 px. The text is followed."
+
+
+def _deit() -> Iterator[str]:
+    yield "\n## DeiT\n"
+    yield "| field | released (DeiT) | Tiny, Small, Base |"
+    yield "| --- | --- | --- |"
+    recipe = imagenet.deit_base(16)
+    for field in FIELDS:
+        if (value := _released("deit", field)) is not None:
+            ours = _text(getattr(recipe, field)) or "none"
+            yield f"| {field} | {value} | {ours if ours == value else f'**{ours}**'} |"
+    yield "\nLarge and Huge follow the supervised recipe of MAE (arXiv 2111.06377, appendix)."
+
+
+def _reasons() -> Iterator[str]:
+    yield "\n## Departures\n"
+    told: dict[tuple[str, str], list[str]] = {}
+    for stage, size, field, wanted, ours in departures():
+        told.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {wanted}")
+    for (field, reason), where in told.items():
+        yield f"- `{field}`: {reason}. {'; '.join(where) if len(where) < 4 else 'In every stage and size.'}"
+    yield "- Tiny: Tables 9 and 10 have no column for it; its later stages are Small's."
+    yield "- Huge: Tables 9 and 10 have no column for it; its later stages are Large's."
+    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6 and goes by epochs."
+    yield "- `lr_batch` 0 is the release's `--unscale-lr` in finetuning."

@@ -1,0 +1,173 @@
+"""The tables of README.md and docs/results.md, made from data (experiments/documentation/data.py). Each function gives
+the lines of one block; TABLES has them all by the block's name."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from analysis.planning.throughput_model import image_seconds, residuals
+from analysis.records.seed_noise import steps
+from analysis.records.seed_summaries import summary
+from experiments.documentation import budget_tables, law_tables
+from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
+from experiments.planning.plan_report import number, residual_lines
+from experiments.recipes import cifar10
+from scaling.costs.hardware import CORE_TRAFFIC, CPU, SIMD, Card
+
+# One core of the machine of docs/results.md: 2.5 GHz with AVX-512. That of the machine that makes the docs is another.
+CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["avx512f"], CORE_TRAFFIC, 24 * 2**30, 2)
+RAW = (  # tables that are files of analysis/measured, cell by cell
+    "sweep_shapes cifar10 step_memory table6_here tax against_released mixer mixer_by_length long_image cifar10_mixer "
+    "cifar10_stages table5_shapes equal_flops_shapes switches camvid seg_shapes det_shapes det_step nuclei sines "
+    "instruction_sets"
+)
+
+
+def three_seeds(means: pd.DataFrame, backbones: Sequence[str] = ("deit_nano", "adventurer_nano")) -> list[str]:
+    """A row a backbone, mean ± standard deviation."""
+    patches = sorted(means["patch"].unique(), reverse=True)
+    at = means.set_index(["backbone", "patch"])
+    alone = [patch for patch in patches if (means.loc[means["patch"] == patch, "seeds"] == 1).all()]
+    head = ["backbone", *(f"{patch} px" + ", one seed" * (patch in alone) for patch in patches)]
+    rows = []
+    for backbone in backbones:
+        cells = [at.loc[(backbone, patch)] for patch in patches]
+        rows.append([backbone, *(f"{c['mean']:.3f}" + (f" ± {c['sd']:.3f}" if c["seeds"] > 1 else "") for c in cells)])
+    return table(head, rows)
+
+
+def tested(runs: pd.DataFrame) -> list[str]:
+    """Each halving of the patch, tested, with what several tests cost."""
+    rows = []
+    for _, its in sorted(runs.groupby("group", sort=False), key=lambda one: one[1]["backbone"].iloc[0], reverse=True):
+        for step in steps(its).to_dict("records"):
+            holm, p = (step[name] for name in ("p_holm", "p"))
+            verdict = step["verdict"] if holm < 0.05 else "undecided"
+            interval = f"[{step['low']:+.3f}, {step['high']:+.3f}]" if math.isfinite(step["low"]) else "-"
+            cells = [f"{step['coarse']:g} to {step['fine']:g}", f"{step['difference']:+.3f}", interval]
+            rows.append([its["backbone"].iloc[0], *cells, _p(p), _p(holm), step["test"], verdict])
+    head = ["backbone", "patch [px]", "change [nats]", "95 % interval", "p", "p, Holm", "test", "by Holm"]
+    return table(head, rows, left=(0, 6, 7))
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def shapes_table() -> list[str]:
+    """The README's: what each patch size cost and gave, means over seeds."""
+    runs = shapes()
+    rows = []
+    for backbone in ("deit_nano", "adventurer_nano"):
+        for patch, its in sorted(runs[runs["backbone"] == backbone].groupby("patch"), reverse=True):
+            mean = its.mean(numeric_only=True)
+            rows.append(
+                [
+                    backbone,
+                    str(patch),
+                    f"{mean['tokens']:.0f}",
+                    f"{mean['parameters'] / 1e3:.1f}",
+                    f"{mean['flops_per_image'] / 1e6:.2f}",
+                    f"{mean['test_loss']:.3f} ± {its['test_loss'].std():.3f}",
+                    f"{mean['top1']:.1f}",
+                    f"{mean['images_per_second']:,.0f}",
+                    f"{mean['peak_memory'] / 1e6:.0f}",
+                    f"{mean['wall_time']:.0f}",
+                ]
+            )
+    head = ["backbone", "patch [px]", "tokens", "parameters [k]", "FLOPs/image [M]", "test loss [nats]", "top-1 [%]"]
+    return table([*head, "images/s", "peak memory [MB]", "wall time [s]"], rows)
+
+
+def seed_study() -> list[str]:
+    study = numbers("seeds")
+    seeds = sorted(study["seed"].unique())
+    rows = []
+    for (backbone, patch), its in study.groupby(["backbone", "patch"], sort=False):
+        losses = its.set_index("seed")["test_loss"]
+        told = [f"{losses[seed]:.4f}" for seed in seeds]
+        rows.append([str(backbone), str(patch), *told, f"{losses.mean():.4f}", f"{losses.std():.4f}"])
+    return table(["backbone", "patch [px]", *(f"seed {s}" for s in seeds), "mean", "standard deviation"], rows)
+
+
+def cifar10_plan() -> list[str]:
+    """Images/s as measured and as the cost model says of one core, which has seen shapes alone."""
+    rows = []
+    for row in numbers("cifar10").to_dict("records"):
+        recipe = getattr(cifar10, row["backbone"])(int(row["patch [px]"]))
+        said = 1 / image_seconds(recipe, CORE, recipe.batch)
+        measured = row["images/s"]
+        off = f"{100 * (said / measured - 1):+.0f} %"
+        rows.append([row["backbone"], f"{row['patch [px]']}", f"{measured:,.0f}", f"{said:,.0f}", off])
+    return table(["backbone", "patch [px]", "measured", "predicted", ""], rows)
+
+
+def table6() -> list[str]:
+    found = residuals()
+    columns = {"DeiT-Base": "DeiT-Base [h]", "Adventurer-Base": "Adventurer-Base [h]", "ViT": "ViT [MiB]"}
+    rows = []
+    for patch in sorted({one.patch for one in found}, reverse=True):
+        cells = [str(patch)]
+        for model in columns:
+            (one,) = [o for o in found if (o.patch, o.model) == (patch, model)]
+            cells += [f"{one.published:,g}", f"{number(one.predicted)} ({100 * one.miss:+.1f} %)"]
+        rows.append(cells)
+    head = ["patch [px]", *(word for name in columns.values() for word in (name, "predicted"))]
+    return table(head, rows, left=())
+
+
+def table6_excerpt() -> list[str]:
+    """The README's: the ends of the plan's own table."""
+    head, names, rule, *rows = residual_lines()
+    kept = [row for row in rows if row.split()[:1] in (["16"], ["1"])]
+    return fenced([head, names, rule, *kept])
+
+
+def batch_cuts() -> list[str]:
+    """Test loss by seed and by how a batch was cut, with the standard deviation along both."""
+    runs = numbers("batch_cuts").pivot_table(
+        index="seed", columns=["threads", "micro_batch"], values="test_loss", sort=False
+    )
+    rows = [[str(seed), *(f"{loss:.3f}" for loss in row), f"{row.std():.3f}"] for seed, row in runs.iterrows()]
+    rows.append(["standard deviation of seeds", *(f"{of_seeds:.3f}" for of_seeds in runs.std()), ""])
+    threads, sizes = (runs.columns.get_level_values(level) for level in range(2))
+    cuts = [f"{n} thread{'s' * (n > 1)}, {size}" for n, size in zip(threads, sizes, strict=True)]
+    return table(["seed", *cuts, "standard deviation of the four"], rows)
+
+
+def crossing() -> list[str]:
+    steps_s = numbers("crossing").pivot_table(index="tokens", columns="backbone", values="seconds_per_image")
+    rows = []
+    for tokens, row in steps_s.iterrows():
+        deit, adventurer = row["deit_tiny"], row["adventurer_tiny"]
+        rows.append([f"{tokens:,}", f"{deit:.3f}", f"{adventurer:.3f}", f"{deit / adventurer:.2f}"])
+    return table(["tokens", "deit_tiny", "adventurer_tiny", "DeiT over Adventurer"], rows, left=())
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    **{name.replace("_", "-"): functools.partial(raw, name) for name in RAW.split()},
+    "shapes-table": shapes_table,
+    "three-seeds": lambda: three_seeds(summary(shapes())),
+    "steps-shapes": lambda: tested(shapes()),
+    "seed-study": seed_study,
+    "laws-shapes": law_tables.laws_shapes,
+    "cifar10-seeds": lambda: three_seeds(cifar10_means()),
+    "laws-cifar10": law_tables.laws_cifar10,
+    "steps-cifar10": lambda: tested(cifar10_runs()),
+    "cifar10-plan": cifar10_plan,
+    "laws-published": lambda: fenced(law_tables.published_laws()),
+    "laws-excerpt": law_tables.laws_excerpt,
+    "held-out": law_tables.held_out,
+    "joint": law_tables.joint,
+    "measured-best": budget_tables.measured_best,
+    "measured-steps": budget_tables.measured_steps,
+    "surface-forms": budget_tables.surface_forms,
+    "budget": budget_tables.picks,
+    "released": budget_tables.released_models,
+    "table6": table6,
+    "table6-excerpt": table6_excerpt,
+    "crossing": crossing,
+    "batch-cuts": batch_cuts,
+}

@@ -1,0 +1,122 @@
+"""What happens in the process that trains: run one recipe, put everything said on the way into its log.txt."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scaling.engine.callbacks.signals import as_ctrl_c
+from scaling.errors import ConfigError, first_line
+from scaling.recipe import Recipe
+from scaling.runs.events import Event
+from scaling.runs.identity import folder_of
+from scaling.runs.record import HEADLINES, LOG, RunRecord
+
+STOPPED = "stopped; the same command goes on from here"
+RUN = Path(__file__).resolve().parents[1] / "run.py"
+
+
+class Outcome(NamedTuple):
+    """How a run ended. status: exit status of run.py for it: 0 finished, 1 failed, 2 bad input, 130 stopped."""
+
+    status: int
+    text: str  # one line
+    elsewhere: bool = False  # another process is training it
+
+
+def run_quietly(
+    recipe: Recipe, results: Path, settings: dict[str, Any], report: Callable[[Event], None], wait: bool = False
+) -> Outcome:
+    """Train in this process. Never raises: what went wrong is in the outcome, its traceback in log.txt.
+
+    wait: for another process that is training this run, instead of leaving it alone.
+    """
+    folder = folder_of(recipe, results)
+    try:  # by itself: the handlers below need what it imports
+        from scaling.engine.train import Settings, hush, train
+        from scaling.errors import RunLockedError, TrainingInterrupted
+    except KeyboardInterrupt:
+        return Outcome(130, STOPPED)
+    except (ImportError, MemoryError, OSError) as e:
+        return Outcome(1, f"torch and lightning cannot be loaded ({first_line(e)}); is there memory for them?")
+    try:
+        hush()
+        return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
+    except ConfigError as e:
+        return Outcome(2, bad_input_line(e))
+    except RunLockedError:
+        return Outcome(0, "another process is training it; looked at again at the end", elsewhere=True)
+    except (TrainingInterrupted, KeyboardInterrupt):
+        return Outcome(130, STOPPED)
+    except OSError as e:
+        _log(folder, traceback.format_exc())
+        what = f"{e.strerror or e}" + (f": {e.filename}" if e.filename else "")
+        return Outcome(1, f"{what}; mend that and give the same command again")
+    except Exception as e:
+        _log(folder, traceback.format_exc())
+        return Outcome(1, f"{type(e).__name__}: {first_line(e, 300)} (all of it in {folder / LOG})")
+
+
+def outcome_of(record: RunRecord) -> Outcome:
+    """A record in one line."""
+    if record.status == "failed":
+        f = record.failure
+        return Outcome(1, f"{f['reason']} at step {f['step']}, learning rate {f['lr']:.3g}; delete its folder to retry")
+    metric, name = HEADLINES[record.recipe["task"]]
+    headline = f", {name} {record.metrics[metric]:.1f} %" if metric in record.metrics else ""
+    return Outcome(0, f"test loss {record.test_loss:.4f} nats{headline}, {record.wall_time:.0f} s")
+
+
+def bad_input_line(e: ConfigError) -> str:
+    """What a ConfigError says, also where a worker process of torch's loader has wrapped it in a traceback."""
+    lines = str(e).rpartition("ConfigError: ")[2].splitlines()  # more than one where a file's name has a line break
+    return " ".join(line for line in lines if line.strip()) or "bad input"
+
+
+def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], wait: bool, pipe: Connection) -> None:
+    """Entry of a sweep's child process: events and at the end the outcome go through the pipe."""
+    # First of all, until the run has a folder of its own: a stop may come at once, and its traceback is for nobody.
+    _output_into(Path(os.devnull))
+    as_ctrl_c()  # outside of training too, a stop is a clean one
+    value, folder = Recipe.from_dict(recipe), Path(results)
+    # Where several devices share a run, Lightning starts the other processes by the command line of this one.
+    options = [f"--{name}={setting}" for name, setting in settings.items() if name != "jobs"]
+    sys.argv = [str(RUN), str(folder / value.run_id), f"--results={results}", *options]
+
+    def send(item: Event | Outcome) -> None:
+        if isinstance(item, Event) and item.kind == "open":
+            _output_into(folder / value.run_id / LOG)
+            return
+        try:
+            pipe.send(item)
+        except OSError:  # the sweep is gone: stop as on Ctrl-C, the run can be resumed
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        outcome = run_quietly(value, folder, settings, send, wait)
+    except KeyboardInterrupt:
+        outcome = Outcome(130, STOPPED)
+    with suppress(OSError):
+        pipe.send(outcome)
+    sys.exit(outcome.status)
+
+
+def _output_into(path: Path) -> None:
+    """From here on, all that this process and its libraries print goes to the end of path."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def _log(folder: Path, text: str) -> None:
+    if folder.is_dir():
+        with suppress(OSError), open(folder / LOG, "a") as f:  # the disk that is full may be this one
+            f.write(text)

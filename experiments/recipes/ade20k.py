@@ -1,0 +1,57 @@
+"""Recipes on ADE20K (ADEChallengeData2016: images/ and annotations/, each with training/ and validation/).
+
+Source: Table 2 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (its appendix, Tables 8 to 10, is of
+ImageNet alone): AdamW, 5e-5, weight decay 0.01, batch 16, 160,000 iterations, crops of 512 px. Where the text leaves a
+value out it is that of mmsegmentation's schedule for transformers: linear warm-up of 1,500 iterations and then a
+straight line (its poly at power 1), random scale 0.5 to 2, flip, photometric distortion, no layer-wise decay. The
+backbone starts from the classification run of the same patch size, imagenet.NAME at 224 px, which is found in the
+results folder by its name; positions are resampled. Give --weights FILE to start from other weights, --weights '' to
+start from none.
+
+python experiments/sweep.py ade20k.adventurer_tiny --patch 16,8,4,2 --head linear --data-root /data/ADEChallengeData2016
+Expected mIoU [%] is what Table 2 prints, at patch 16, 8, 4, 2.
+
+Departs: UperNet with group norm, without dropout and without an auxiliary head (scaling/heads/segmentation.py).
+"""
+
+from experiments.recipes import imagenet
+from experiments.stages import chain_of
+from scaling.recipe import Recipe
+
+
+def adventurer_tiny(patch: int, image: int = 512) -> Recipe:
+    """Adventurer-Tiny. Expected: --head linear 40.0, 41.6, 42.1, 42.5; --head upernet 41.3 at patch 16.
+    Run: python experiments/run.py ade20k.adventurer_tiny --patch 16 --head linear --data-root DIR."""
+    return _segment(chain_of(imagenet.adventurer_tiny(patch))[-1], image)
+
+
+def adventurer_base(patch: int, image: int = 512) -> Recipe:
+    """Adventurer-Base. Expected: --head linear 44.0, 45.5, 46.3, 46.8; --head upernet 45.7 at patch 16.
+    Run: python experiments/run.py ade20k.adventurer_base --patch 8 --head linear --data-root DIR."""
+    return _segment(chain_of(imagenet.adventurer_base(patch))[-1], image)
+
+
+def _segment(classifier: Recipe, image: int) -> Recipe:
+    """classifier: the run whose backbone it starts from; image: side of a crop [px]."""
+    return Recipe(
+        task="segment",
+        data="ade20k",
+        data_root="ADEChallengeData2016",
+        backbone=classifier.backbone,
+        image=image,
+        patch=classifier.patch,
+        classes=150,
+        unlabelled=0,
+        epochs=127,  # what 160,000 iterations come to; steps decide
+        steps=160_000,
+        batch=16,
+        augment="scale_crop_distort",
+        lr=5e-5,
+        weight_decay=0.01,
+        warmup_steps=1500,
+        schedule="poly",
+        drop_path=classifier.drop_path,
+        clip=0.0,
+        eval_every=13,
+        start=classifier.canonical_json(),
+    )

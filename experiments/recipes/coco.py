@@ -1,0 +1,87 @@
+"""Recipes on COCO (train2017/, val2017/, annotations/instances_{train,val}2017.json), and so on any data in its format.
+
+Source: Table 3 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (its appendix, Tables 8 to 10, is of
+ImageNet alone): Cascade Mask R-CNN, AdamW, 1e-4, weight decay 0.05, batch 16, 12 epochs. Where the text leaves a value
+out it is that of mmdetection's 1x schedule: a tenth of the rate from epochs 8 and 11 on, warm-up of 500 iterations,
+short side 800 px and long side at most 1333, flip. The backbone starts from the classification run of the same patch
+size, imagenet.NAME at 224 px (256 at patch 64, which does not divide 224), found in the results folder by its name; its
+positions are resampled to the size of each image. --weights FILE starts from other weights, --weights '' from none.
+
+python experiments/sweep.py coco.adventurer_tiny --patch 32,16,8,4 --data-root /data/coco
+Expected AP [%] is what Table 3 prints, box / mask. At patch 64 a run is in a group, and so in a law, of its own.
+
+Departs: no batch norm, and the maps of scaling/heads/cascade_mask_rcnn.py; the paper does not print its neck.
+"""
+
+from dataclasses import replace
+
+from experiments.recipes import imagenet
+from experiments.stages import chain_of
+from scaling.recipe import Recipe
+
+
+def adventurer_tiny(patch: int) -> Recipe:
+    """Adventurer-Tiny. Expected at 32, 16, 8, 4, 2: 44.7 / 38.4, 46.5 / 40.3, 48.0 / 41.7, 48.5 / 42.2, 48.7 / 42.4.
+    Patch 2 makes 268,800 tokens of an image, above the default limit: SCALING_MOST_TOKENS=268800 allows it.
+    Run: python experiments/run.py coco.adventurer_tiny --patch 16 --data-root /data/coco."""
+    return _detect(chain_of(imagenet.adventurer_tiny(patch, _side(patch)))[-1])
+
+
+def adventurer_base(patch: int) -> Recipe:
+    """Adventurer-Base. Expected at 64, 32, 16, 8, 4: 44.1 / 38.3, 46.4 / 40.6, 48.4 / 42.0, 49.5 / 42.9, 50.3 / 43.4.
+    Run: python experiments/run.py coco.adventurer_base --patch 16 --data-root /data/coco."""
+    return _detect(chain_of(imagenet.adventurer_base(patch, _side(patch)))[-1])
+
+
+def adventurer_base_lsj(patch: int) -> Recipe:
+    """Adventurer-Base by the recipe of today's detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
+    px under large-scale jitter, 100 epochs, batch 64, layer-wise decay 0.7, drop path 0.1, weight decay 0.1. ViTDet's
+    Cascade ViT-B has 54.0 / 46.7 at patch 16 (from MAE); nothing is published for Adventurer.
+    Run: python experiments/run.py coco.adventurer_base_lsj --patch 16 --data-root /data/coco."""
+    return replace(
+        adventurer_base(patch),
+        image=1024,
+        short_side=1024,
+        long_side=1024,
+        augment="jitter_crop",
+        epochs=100,
+        batch=64,
+        weight_decay=0.1,
+        layer_decay=0.7,
+        drop_path=0.1,
+        milestones="89,96",
+        warmup_steps=250,
+    )
+
+
+def _side(patch: int) -> int:
+    return 256 if 224 % patch else 224
+
+
+def _detect(classifier: Recipe) -> Recipe:
+    """classifier: the run whose backbone it starts from, and whose grid of positions it keeps."""
+    return Recipe(
+        task="detect",
+        head="cascade",
+        head_channels=256,
+        data="coco",
+        data_root="coco",
+        backbone=classifier.backbone,
+        image=classifier.image,
+        short_side=800,
+        long_side=1333,
+        patch=classifier.patch,
+        classes=80,
+        epochs=12,
+        batch=16,
+        augment="flip",
+        bad_images="skip",
+        lr=1e-4,
+        weight_decay=0.05,
+        warmup_steps=500,
+        schedule="steps",
+        milestones="8,11",
+        clip=0.0,
+        drop_path=classifier.drop_path,
+        start=classifier.canonical_json(),
+    )

@@ -1,0 +1,194 @@
+"""The scan of some heads over a stretch of tokens, forward and backward, in two ways with one face.
+
+FactoredScan   decays factored around the middle of every chunk, exp(s_i - s_j) = rise_i * fall_j, so that all heads
+               share one product; backward by hand
+AnyDecayScan   whatever the decays, by scan.chunked and autograd
+
+Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a stretch, cut into n = g * c chunks of T
+tokens, I = H * P the channels of these heads; d before a name: the gradient of it. D is not
+in it: the skip is added outside.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scaling.backbones.ssd.ssd_scan import Link, chunked, decay_sums, scale_heads, wide_dtype
+
+
+class Inputs(NamedTuple):
+    """Of a scan, decays aside, or their gradients."""
+
+    x_gSI: Tensor
+    B_gSN: Tensor
+    C_gSN: Tensor
+    state_gNI: Tensor | None  # before the stretch; None: images are single chunks, and no state passes
+
+
+class Decays(NamedTuple):
+    """What steps dt and A make of tokens and chunks, of all images or of a stretch. H numbers a token cost nothing, but
+    an operation upon them takes as long as one upon all channels of a short stretch: so once for all stretches."""
+
+    dt_nTH: Tensor
+    rise_nTH: Tensor  # exp(s - mid)
+    fall_nTH: Tensor  # exp(mid - s)
+    fed_nTH: Tensor  # dt * fall
+    to_mid_n1H: Tensor  # from the state before a chunk
+    from_mid_n1H: Tensor  # to the state after it
+    through_n1H: Tensor  # from the one to the other
+
+    @classmethod
+    def of(cls, dt_BLH: Tensor, A_H: Tensor, chunk: int) -> "Decays":
+        dt_nTH = _chunks_of(dt_BLH, chunk).flatten(0, 1)
+        sum_nTH, mid_n1H = decay_sums(dt_nTH, A_H)
+        rise_nTH, fall_nTH, to_mid_n1H, through_n1H = (
+            torch.exp(t).to(dt_BLH.dtype) for t in (sum_nTH - mid_n1H, mid_n1H - sum_nTH, mid_n1H, sum_nTH[:, -1:])
+        )
+        return cls(
+            dt_nTH, rise_nTH, fall_nTH, dt_nTH * fall_nTH, to_mid_n1H, rise_nTH[:, -1:].contiguous(), through_n1H
+        )
+
+    def of_chunks(self, chunks: slice) -> "Decays":
+        return Decays(*(t[chunks] for t in self))
+
+    def backward(self, A_H: Tensor, ds_nTH: Tensor, q_nTH: Tensor, images: int) -> tuple[Tensor, Tensor]:
+        """Gradients of dt (B, c * T, H) and of A from those that FactoredScan.backward found, which are used up.
+
+        y is made of products x_j * exp(s_i - s_j) with s summed from the image's first token on, whatever the chunks:
+        s_i has as gradient what it multiplies in y_i less what it divides in x_i, and a_t has all of those from t on.
+        Summed in float64, as these cancel."""
+        ds_nTH.addcmul_(q_nTH, self.fed_nTH, value=-1)
+        dt_BLH, ds_BLH, ddt_BLH = (
+            t.view(images, -1, len(A_H)) for t in (self.dt_nTH, ds_nTH, q_nTH.mul_(self.fall_nTH))
+        )
+        da_BLH = ds_BLH.flip(1).cumsum(1, dtype=wide_dtype(ds_BLH)).flip(1).to(ds_BLH.dtype)
+        return ddt_BLH.addcmul_(da_BLH, A_H), da_BLH.mul_(dt_BLH).sum((0, 1))
+
+
+class AnyDecayScan:
+    """y_gSI and after_gNI, the state after the stretch; differentiable: also `backward`."""
+
+    def __init__(
+        self, inputs: Inputs, dt_gSH: Tensor, A_H: Tensor, ids_gS: Tensor | None, differentiable: bool
+    ) -> None:
+        with torch.set_grad_enabled(differentiable):
+            given = [t for t in (dt_gSH, A_H, *inputs) if t is not None]
+            self._leaves = [t.detach().requires_grad_(differentiable) for t in given]
+            dt_gSH, A_H, x_gSI, B_gSN, C_gSN, *state = self._leaves
+            by_heads = (len(A_H), -1)
+            start_gHPN = state[0].unflatten(-1, by_heads).permute(0, 2, 3, 1) if state else None
+            x_gSHP, no_skip_H = x_gSI.unflatten(-1, by_heads), torch.zeros_like(A_H)
+            y_gSHP, end_gHPN = chunked(x_gSHP, dt_gSH, A_H, B_gSN, C_gSN, no_skip_H, ids_gS, start_gHPN, bool(state))
+            self._results = [y_gSHP.flatten(2)]
+            if state and end_gHPN is not None:
+                self._results.append(end_gHPN.permute(0, 3, 1, 2).flatten(2))
+        self.y_gSI = self._results[0].detach()
+        self.after_gNI: Tensor | None = self._results[1].detach() if state else None
+
+    def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ddt_gSH: Tensor, dA_H: Tensor) -> Inputs:
+        """Gradients, from those of y and of the state after. That of dt goes into ddt, that of A is added to dA."""
+        given = [t for t in (dy_gSI, dafter_gNI) if t is not None]
+        # The graph stays until this object goes: whoever keeps it may ask twice.
+        dt, dA, dx, dB, dC, *dstate = torch.autograd.grad(self._results, self._leaves, given, retain_graph=True)
+        ddt_gSH.copy_(dt)
+        dA_H.add_(dA)
+        return Inputs(dx, dB, dC, dstate[0] if dstate else None)
+
+
+class FactoredScan:
+    """y_gSI and after_gNI, the state after the stretch, and `backward`. decays: of the chunks of this stretch."""
+
+    def __init__(self, inputs: Inputs, decays: Decays, ids_gS: Tensor | None) -> None:
+        _, self.chunk, self.heads = decays.dt_nTH.shape
+        self.images, self.tokens = inputs.x_gSI.shape[:2]
+        self.decays = decays
+        self.after_gNI: Tensor | None = None
+        self.x_nTI, self.B_nTN, self.C_nTN = (self._chunks_of(t) for t in inputs[:3])
+        self.link = Link.of(self.B_nTN, self.C_nTN, ids_gS, len(self.x_nTI) // self.images)
+        self.W_nTI = scale_heads(self.x_nTI, decays.fed_nTH)
+        V_nTI = torch.bmm(self.link.G_bTT, self.W_nTI)
+        if inputs.state_gNI is not None:
+            self.through_n1H = self.link.passing(decays.through_n1H)
+            add_nNI = torch.bmm(self.link.leave_bTN.transpose(1, 2), self.W_nTI)
+            self.state_gxNHP = self._states(inputs.state_gNI, add_nNI)
+            torch.mul(self.state_gxNHP[:, :-1], self._by_chunk(decays.to_mid_n1H), out=self._by_chunk(add_nNI))
+            self.start_nNI, self.after_gNI = add_nNI, self.state_gxNHP[:, -1].flatten(2)
+            V_nTI.baddbmm_(self.link.enter_bTN, self.start_nNI)
+        self.y_nTI = scale_heads(V_nTI, decays.rise_nTH, out=V_nTI)
+        self.y_gSI = self._tokens_of(self.y_nTI)
+
+    def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ds_nTH: Tensor, q_nTH: Tensor) -> Inputs:
+        """Gradients, from those of y and of the state after. Into ds goes dy * y, into q the gradient of dt * fall, by
+        head: Decays.backward makes those of dt and A of them, for all stretches."""
+        link, dy_nTI = self.link, self._chunks_of(dy_gSI)
+        room_nTI = dy_nTI * self.y_nTI
+        torch.sum(self._by_heads(room_nTI), -1, out=ds_nTH)
+        dV_nTI = scale_heads(dy_nTI, self.decays.rise_nTH, out=room_nTI)
+        dG_nTT = link.only_linked_(torch.bmm(dV_nTI, self.W_nTI.transpose(1, 2)))
+        dW_nTI = torch.bmm(link.G_bTT.transpose(1, 2), dV_nTI)
+        dstate_gNI: Tensor | None = None
+        if dafter_gNI is None:
+            dC_nTN, dB_nTN = torch.bmm(dG_nTT, self.B_nTN), torch.bmm(dG_nTT.transpose(1, 2), self.C_nTN)
+        else:
+            dstart_nNI = torch.bmm(link.enter_bTN.transpose(1, 2), dV_nTI)
+            dstate_gxNHP = self._states_backward(dstart_nNI, dafter_gNI)
+            dstate_gNI, dafter_gcNHP = dstate_gxNHP[:, 0].flatten(2), dstate_gxNHP[:, 1:]
+            dadd_nNI = dstart_nNI
+            torch.mul(dafter_gcNHP, self._by_chunk(self.decays.from_mid_n1H), out=self._by_chunk(dadd_nNI))
+            dW_nTI.baddbmm_(link.leave_bTN, dadd_nNI)
+            dC_nTN = link.only_entering_(torch.bmm(dV_nTI, self.start_nNI.transpose(1, 2)))
+            dB_nTN = link.only_leaving_(torch.bmm(self.W_nTI, dadd_nNI.transpose(1, 2)))
+            dC_nTN.baddbmm_(dG_nTT, self.B_nTN)
+            dB_nTN.baddbmm_(dG_nTT.transpose(1, 2), self.C_nTN)
+        torch.sum(self._by_heads(torch.mul(dW_nTI, self.x_nTI, out=dV_nTI)), -1, out=q_nTH)
+        dx_nTI = scale_heads(dW_nTI, self.decays.fed_nTH, out=dW_nTI)
+        dx_gSI, dB_gSN, dC_gSN = (self._tokens_of(t) for t in (dx_nTI, dB_nTN, dC_nTN))
+        return Inputs(dx_gSI, dB_gSN, dC_gSN, dstate_gNI)
+
+    def _states(self, state_gNI: Tensor, add_nNI: Tensor) -> Tensor:
+        """The state before every chunk, and after the last (g, c + 1, N, H, P). add: what a chunk brings, as at its
+        middle. One operation a chunk, the rest for all at once."""
+        add_gcNHP = self._by_chunk(add_nNI)
+        images, count, *shape = add_gcNHP.shape
+        state_gxNHP = add_nNI.new_empty(images, count + 1, *shape)
+        state_gxNHP[:, 0] = self._by_heads(state_gNI)
+        torch.mul(add_gcNHP, self._by_chunk(self.decays.from_mid_n1H), out=state_gxNHP[:, 1:])
+        states, through = state_gxNHP.unbind(1), self._by_chunk(self.through_n1H).unbind(1)
+        for i in range(count):
+            states[i + 1].addcmul_(states[i], through[i])
+        return state_gxNHP
+
+    def _states_backward(self, dstart_nNI: Tensor, dafter_gNI: Tensor) -> Tensor:
+        """Gradient of the state before every chunk, and after the last."""
+        dstate_gxNHP = torch.empty_like(self.state_gxNHP)
+        dstate_gxNHP[:, -1] = self._by_heads(dafter_gNI)
+        torch.mul(self._by_chunk(dstart_nNI), self._by_chunk(self.decays.to_mid_n1H), out=dstate_gxNHP[:, :-1])
+        dstates, through = dstate_gxNHP.unbind(1), self._by_chunk(self.through_n1H).unbind(1)
+        for i in reversed(range(len(through))):
+            dstates[i].addcmul_(dstates[i + 1], through[i])
+        return dstate_gxNHP
+
+    def _tokens_of(self, x_nTX: Tensor) -> Tensor:
+        """Chunks to tokens (g, S, X), those that fill the last chunk up left out."""
+        return x_nTX.view(self.images, -1, x_nTX.shape[-1])[:, : self.tokens]
+
+    def _chunks_of(self, x_gSX: Tensor) -> Tensor:
+        return _chunks_of(x_gSX, self.chunk).flatten(0, 1)
+
+    def _by_heads(self, x_nXI: Tensor) -> Tensor:
+        """(n, X, H, P), from channels or, (n, X, H, 1), from numbers a head."""
+        return x_nXI.unflatten(-1, (self.heads, -1))
+
+    def _by_chunk(self, x_nXI: Tensor) -> Tensor:
+        """(g, c, X, H, P), or (g, c, X, H, 1) from numbers a head, or (g, c, X, 1, 1) from one number a chunk."""
+        heads = self.heads if x_nXI.shape[-1] > 1 else 1
+        return x_nXI.view(self.images, -1, x_nXI.shape[1], heads, x_nXI.shape[-1] // heads)
+
+
+def _chunks_of(x_gSX: Tensor, chunk: int) -> Tensor:
+    """Tokens to chunks (g, c, T, X), the last one filled up with zeros: dt = 0 neither decays nor feeds a state."""
+    pad = -x_gSX.shape[1] % chunk
+    x_gSX = F.pad(x_gSX, (0, 0, 0, pad)) if pad else x_gSX
+    return x_gSX.unflatten(1, (-1, chunk))

@@ -1,0 +1,119 @@
+"""Adventurer under timm's names: importing this file registers adventurer_{tiny,small,base,large,huge}_patch16_224.
+
+    import timm, scaling.backbones.timm_entrypoints
+    timm.create_model("adventurer_tiny_patch16_224", img_size=64, patch_size=4, num_classes=10)
+
+No public address of the released weights is known here, so pretrained=True needs a file of them:
+pretrained_cfg_overlay=dict(file=PATH) resamples positions and patch kernels to the model's image and patch and adapts
+the classes (by a new head unless the overlay's num_classes, 1000 where it says none, is the model's) and channels;
+checkpoint_path=PATH is timm's plain strict load into a model of the file's own shape.
+Both read with weights_only, and both take "model_ema" where a file has it beside "model", as timm does everywhere.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+from scaling.backbones.adventurer import Adventurer
+from scaling.backbones.checkpoint_io import check_fit, unwrapped
+from scaling.errors import ConfigError
+from scaling.model_specs import SIZES, Size
+
+__all__: list[str] = []  # timm's register_model fills it
+MODELS = {
+    f"adventurer_{name}_patch16_224": SIZES[f"adventurer_{name}"] for name in ("tiny", "small", "base", "large", "huge")
+}
+default_cfgs = generate_default_cfgs(
+    {
+        name: {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "fixed_input_size": True,  # img_size builds a model for another size
+            "pool_size": None,
+            "crop_pct": 0.875,
+            "interpolation": "bicubic",
+            "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+            "paper_ids": "arXiv:2410.07599",
+        }
+        for name in MODELS
+    }
+)
+
+
+def _side(what: str, side: int | Sequence[int]) -> int:
+    """timm gives a side or (height, width)."""
+    sides = {side} if isinstance(side, int) else set(side)
+    if len(sides) != 1:
+        raise ConfigError(f"{what} {side} is not square; Adventurer takes square images and patches only")
+    return sides.pop()
+
+
+def _adventurer(
+    size: Size,
+    *,
+    img_size: int | Sequence[int] = 224,
+    patch_size: int | Sequence[int] = 16,
+    in_chans: int = 3,
+    num_classes: int = 1000,
+    global_pool: str = "token",
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    flip: str = "released",
+    position: str = "learned",
+) -> Adventurer:
+    """timm's words for ours."""
+    return Adventurer(
+        size,
+        _side("img_size", img_size),
+        _side("patch_size", patch_size),
+        num_classes,
+        flip=flip,
+        drop_path=drop_path_rate,
+        position=position,
+        channels=in_chans,
+        dropout=drop_rate,
+        pool=global_pool,
+    )
+
+
+def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, Tensor]:
+    """A checkpoint's tensors for this model. Classifier and input channels are left as they are: timm fits them next.
+
+    Keys are checked here because timm loads without strictness as soon as the classes differ.
+    """
+    cfg = getattr(model, "pretrained_cfg", {})  # timm sets it before it loads
+    source = cfg.get("file") or cfg.get("url") or "given as a dictionary"
+    state = model.convert_state_dict(unwrapped(checkpoint, source, ("model_ema", "model", "state_dict")))
+    theirs, ours = (
+        {key: value for key, value in tensors.items() if not key.startswith(("head.", "patch_embed.proj.weight"))}
+        for tensors in (state, model.state_dict())
+    )
+    check_fit(theirs, ours, source)
+    return state
+
+
+def _register(name: str, size: Size) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        feature_cfg = {"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"}
+        return build_model_with_cfg(
+            partial(_adventurer, size),
+            name,
+            pretrained,
+            pretrained_filter_fn=fit_checkpoint,
+            feature_cfg=feature_cfg,
+            **kwargs,
+        )
+
+    create.__name__ = create.__qualname__ = name  # the name that timm registers
+    create.__doc__ = f"{name}: {size.depth} blocks, {size.width} channels."
+    return register_model(create)
+
+
+globals().update({name: _register(name, size) for name, size in MODELS.items()})

@@ -1,0 +1,266 @@
+"""Image files with labels, through readers as timm's: class folders, a tar of them, a HF data set, WebDataset shards.
+
+Nothing that is read is ever executed.
+"""
+
+import copy
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
+from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, read_header
+from scaling.data.file_index import Facts, Seen, digest
+from scaling.data.held_out import parted
+from scaling.data.hub_sets import open_hub
+from scaling.data.sampler import subset
+from scaling.data.webdataset_index import open_shards
+from scaling.errors import ConfigError, first_line, first_of
+from scaling.recipe import Recipe
+
+SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
+T = TypeVar("T")
+
+
+def find_root(data_root: str) -> Path:
+    """The folder that a recipe's data_root means: as it is, or below $SCALING_DATA, data/ or ../shared/data.
+
+    So a recipe says "cifar10" and is the same recipe on every machine. Raises ConfigError where there is none.
+    """
+    if not data_root:
+        raise ConfigError("this data set needs a folder: set data_root, as in --data-root /data/imagenet")
+    repository = Path(__file__).resolve().parents[2]
+    homes = [Path.cwd(), repository / "data", repository.parent / "shared" / "data"]
+    if os.environ.get("SCALING_DATA"):
+        homes.insert(1, Path(os.environ["SCALING_DATA"]))
+    for home in homes:
+        path = home / Path(data_root).expanduser()
+        if path.is_dir():
+            return path.resolve()
+    looked = "" if Path(data_root).is_absolute() else f" (looked in {', '.join(map(str, homes))})"
+    raise ConfigError(f"no data folder {data_root}{looked}; set --data-root or $SCALING_DATA")
+
+
+class Files:
+    """The images of one split. split: "train" or "test"; kind: "" for folders and tars, else hfds/NAME or wds/NAME.
+
+    names: class names in the order of their labels, where the data has any; lines: messages for the user; hints: those
+    of them that may explain why the classes are not the expected ones; len(): images. Reading is safe from threads and
+    forked workers.
+    """
+
+    about, width = b"", 0
+
+    def __init__(self, data_root: str, split: str, kind: str = "", like: "Files | None" = None) -> None:
+        """like: the training images, whose class numbering these follow."""
+        self.split = split
+        known: list[str] = like.names if like else []
+        self._fresh = _open(kind, data_root, split, tuple(known))
+        names = getattr(self._fresh, "class_to_idx", {})
+        self.names: list[str] = [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+        self.labels = getattr(self._fresh, "labels", None)  # where they are known before the images are read
+        self.hints: list[str] = getattr(self._fresh, "hints", [])
+        self.lines: list[str] = [*getattr(self._fresh, "lines", []), *self.hints]
+        self.column = getattr(self._fresh, "column", "")  # the label column of a Hugging Face data set
+        self._shared = kind.startswith("hfds/")  # the others hold nothing open: no lock, no copy
+        self._reader, self._process, self._lock = self._fresh, -1, threading.Lock()
+        self.key = f"{kind} {data_root if self._shared else find_root(data_root)} {split}"
+
+    def __len__(self) -> int:
+        return len(self._fresh)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None, "_process": -1, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    @property
+    def file_names(self) -> Sequence[str]:
+        """As in file_index.py: below the folder of the split, or numbers where a HF data set knows none."""
+        return getattr(self._fresh, "names", None) or [str(i) for i in range(len(self))]
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """As in file_index.py. A HF data set has a fingerprint of its own."""
+        if not self._shared:
+            return self._fresh.stamps(indices)
+        own = digest(str(getattr(self._fresh.dataset, "_fingerprint", "")).encode())
+        return np.tile(np.frombuffer(own, np.int64).repeat(2), (len(indices), 1))
+
+    def read(self, i: int) -> tuple[bytes, int]:
+        """The i-th file's bytes and its label."""
+        if not self._shared:
+            file, label = self._fresh[i]
+            with file:
+                return file.read(), int(label)
+        with self._lock:  # not for two threads at once, nor for a parent and its child
+            if self._process != os.getpid():
+                self._reader, self._process = copy.deepcopy(self._fresh), os.getpid()
+            file, label = self._reader[i]
+            with file:
+                return file.read(), int(label)
+
+    def load(self, i: int) -> tuple[Image.Image, int]:
+        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError where it is no image or a
+        truncated one."""
+        data, label = self.read(i)
+        with naming_errors(lambda: self.name(i)):
+            return decode_rgb(data), label
+
+    def examine(self, i: int) -> Facts:
+        """Whether the i-th file is a complete image. Most are checked without decoding them: cheap."""
+        try:
+            data, label = self.read(i)
+        except OSError as e:
+            return Facts(b"", bad=str(e))
+        try:
+            with naming_errors(lambda: self.name(i)):
+                note = read_header(data).note
+        except OSError as e:
+            return Facts(digest(data, str(label).encode()), bad=str(e))
+        return Facts(digest(data, str(label).encode(), *digest_parts(note)), note=note)
+
+    def name(self, i: int) -> str:
+        """The i-th file's name, as an error should call it."""
+        try:
+            return str(self._fresh.filename(i))
+        except Exception:  # a HF data set need not know file names
+            return f"{self.split} image {i}"
+
+
+def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndarray]]:
+    """The training and the test files of a recipe, and which of them it takes. Raises ConfigError."""
+    kind = recipe.data if "/" in recipe.data else ""
+    train = Files(recipe.data_root, "train", kind)
+    test = Files(recipe.data_root, "test", kind, like=train)
+    agree(train, test, recipe.classes)
+    of_train = subset(len(train), recipe.train_images, "train-images")
+    of_test = subset(len(test), recipe.test_images, "test-images")
+    labels = train.labels
+    if labels is not None and len(labels) == len(train):  # those that are trained on
+        labels = labels[of_train[parted(train.file_names, of_train, recipe.val_split)[0]]]
+    train.lines += unlearned(labels, train.names, recipe.classes)
+    return (train, of_train), (test, of_test)
+
+
+def agree(train: Files, test: Files, classes: int) -> None:
+    """Raise ConfigError unless both splits have the same classes, `classes` of them; numbers below that without
+    names."""
+    hints = "".join(f" ({hint})" for hint in (*train.hints, *test.hints))
+    if train.names != test.names:
+        only = [
+            f"only in {split}: {', '.join(sorted(rest)[:5])}"
+            for split, rest in (
+                ("train", set(train.names) - set(test.names)),
+                ("test", set(test.names) - set(train.names)),
+            )
+            if rest
+        ]
+        raise ConfigError(
+            f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
+            f"{hints}"
+        )
+    if len(train.names) == 1:
+        raise ConfigError(f"the data has a single class, {train.names[0]}: at least two are needed{hints}")
+    if train.names and len(train.names) != classes:
+        n = len(train.names)
+        raise ConfigError(f"the data has {n} classes, the recipe {classes}; set --classes {n}{hints}")
+    for files in (train, test):
+        if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
+            column = f" in column {files.column}" if files.column else ""
+            from_one = files.labels.min() == 1 and files.labels.max() == classes
+            hint = (
+                f"labels start at 1: renumber them from 0, or set --classes {classes + 1}"
+                if from_one
+                else "set --classes"
+            )
+            known = f"the recipe {classes} classes (0 to {classes - 1})"
+            raise ConfigError(f"{files.split} has a label {strange.max()}{column}, {known}; {hint}")
+
+
+def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> list[str]:
+    """A line if classes have no training images. labels: of these, if known; names: of the classes, or empty. Raises
+    ConfigError if only one class has any."""
+    if labels is None or not len(labels):
+        return []
+    there = np.unique(labels).tolist()
+    missing = [f"{k} ({names[k]})" if names else str(k) for k in range(classes) if k not in set(there)]
+    if len(there) == 1 < classes:
+        raise ConfigError(f"all {len(labels)} training images have class {there[0]}: at least two classes are needed")
+    return [f"{len(missing)} of {classes} classes have no training images: {first_of(missing)}"] if missing else []
+
+
+def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:
+    """work(i) for every index, in order, on all cores; an OSError is given in the place of its result."""
+
+    def safe(i: int) -> T | OSError:
+        try:
+            return work(int(i))
+        except OSError as e:
+            return e
+
+    with ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 1) + 2)) as pool:
+        yield from pool.map(safe, indices, chunksize=1)
+
+
+def read_all(load: Callable[[int], T], indices: np.ndarray, seen: Seen) -> list[T | OSError]:
+    """load(i) for every index, as in_threads; an OSError for files that failed the examination, even if they decode."""
+
+    def one(n: int) -> T:
+        if n in seen.bad:
+            raise OSError(seen.bad[n])
+        return load(int(indices[n]))
+
+    return list(in_threads(one, np.arange(len(indices))))
+
+
+def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str) -> list[tuple[int, T]]:
+    """What is left of (index, result or OSError) pairs. bad_images "stop": the first OSError is raised as
+    ConfigError."""
+    good = [(i, r) for i, r in found if not isinstance(r, OSError)]
+    bad = [r for _, r in found if isinstance(r, OSError)]
+    if bad and bad_images == "stop":
+        raise ConfigError(
+            f"{len(bad)} unreadable {what} image(s), the first {bad[0]}; mend it or take --bad-images skip"
+        )
+    if not good:
+        raise ConfigError(f"none of the {len(found)} {what} images can be read; the first: {bad[0]}")
+    return good
+
+
+def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:
+    """A reader as timm's: reader[i] gives an open file and its label."""
+    if kind.startswith("hfds/"):
+        return open_hub(kind, data_root, SPLITS[split], names)
+    root = find_root(data_root)
+    return open_shards(kind, root, SPLITS[split]) if kind else _folder_or_tar(root, split)
+
+
+def _folder_or_tar(root: Path, split: str) -> Any:
+    """The first folder or tar of the split that has class folders. A hint names it if there are several."""
+    names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
+    there = [path for path in names if (path.is_file() if path.suffix else path.is_dir())]
+    passed: list[str] = []
+    for number, path in enumerate(there):
+        try:
+            found = ClassTar(path) if path.suffix else ClassFolder(path)
+        except NoImages as e:
+            passed.append(f"{path} gives no images in class folders ({e})")
+            continue
+        except Exception as e:  # a damaged tar: as many kinds of it as there are bytes
+            raise ConfigError(f"{path} gives no images in class folders ({first_line(e)})") from e
+        if len(there) > 1:
+            rest = [*passed, *(f"{other} is not used" for other in there[number + 1 :])]
+            found.hints.append(f"{path} is used for the {split} images; {'; '.join(rest)}")
+        return found
+    raise ConfigError(
+        "; ".join(passed)
+        or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected, "
+        "with one folder per class in it"
+    )

@@ -1,0 +1,45 @@
+"""When a run is evaluated on the way: at the ends of every eval_every-th epoch, and not at the end of the run, which
+has an evaluation of its own. On what: the images that val_split holds out, or the test images where it is 0."""
+
+from typing import Any
+
+import lightning as L
+
+from scaling.data.datamodule import ImageDataModule
+from scaling.recipe import Recipe
+
+
+def steps_between(recipe: Recipe, data: ImageDataModule) -> int:
+    """Optimiser steps from one evaluation on the way to the next; 0: there is none."""
+    every = recipe.eval_every * data.steps_per_epoch
+    return every if every < data.total_steps else 0
+
+
+def follows(step: int, recipe: Recipe, data: ImageDataModule) -> bool:
+    """Whether an evaluation comes after optimiser step number `step` (from 1)."""
+    every = steps_between(recipe, data)
+    return every > 0 and step % every == 0 and step < data.total_steps
+
+
+def of_held_out(results: dict[str, float]) -> dict[str, float]:
+    """A task's results on the images that val_split holds out, under names of their own: val_loss, val_top1 …"""
+    names = {"skipped_test_later": "skipped_val_later"}
+    return {names.get(name, f"val_{name.removeprefix('test_')}"): value for name, value in results.items()}
+
+
+class Evaluations(L.Callback):
+    """Tells Lightning, which counts micro-batches where we count steps. Stands behind the callback that finds how many
+    micro-batches a step has."""
+
+    def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
+        self.recipe, self.data = recipe, data
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if every := steps_between(self.recipe, self.data):
+            trainer.val_check_interval = every * self.data.micro_batches
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step >= self.data.total_steps:
+            trainer.limit_val_batches = 0  # Lightning would evaluate here too where the interval divides the run

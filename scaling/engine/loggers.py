@@ -1,0 +1,67 @@
+"""Lightning's loggers by name, for those who watch runs elsewhere. curve.csv is always written and needs none."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe, check_name
+
+NAMES = ("tensorboard", "wandb", "mlflow")
+
+
+def names_of(text: str) -> list[str]:
+    """From "tensorboard,wandb". Raises ConfigError for a name that there is not."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        check_name("logger", name, (*NAMES, "csv"))
+    return [name for name in dict.fromkeys(names) if name != "csv"]
+
+
+def check_loggers(text: str) -> None:
+    """Raise ConfigError where a logger's package is missing."""
+    for name in names_of(text):
+        packages = {"tensorboard": ("tensorboard", "tensorboardX")}.get(name, (name,))
+        if not any(importlib.util.find_spec(package) for package in packages):
+            raise ConfigError(f"logger {name} needs a package that is not installed: pip install {packages[0]}")
+
+
+def logged_nothing(text: str) -> str:
+    """What to say where a run is finished already."""
+    return f"a finished run is not trained again, so nothing is logged to {text}; its curve.csv has what would be"
+
+
+def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
+    """The loggers of a run, all of whose files are in its folder. Raises ConfigError where a package is missing."""
+    from lightning.pytorch import loggers  # here, so that a name can be checked without torch
+
+    made = []
+    os.environ.setdefault("WANDB_SILENT", "true")  # the terminal shows the runs
+    for name in names_of(text):
+        try:
+            if name == "tensorboard":
+                logger: Any = loggers.TensorBoardLogger(
+                    str(folder), name="tensorboard", version="", default_hp_metric=False
+                )
+            elif name == "wandb":
+                logger = loggers.WandbLogger(
+                    name=recipe.run_id,
+                    id=recipe.run_id,
+                    group=recipe.group,
+                    save_dir=str(folder),
+                    project="patch-scaling",
+                )
+            else:
+                server = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').absolute()}")
+                logger = loggers.MLFlowLogger(
+                    experiment_name=recipe.group,
+                    run_name=recipe.run_id,
+                    tracking_uri=server,
+                    artifact_location=str((folder / "mlflow").absolute()),
+                )
+        except ModuleNotFoundError as e:
+            raise ConfigError(f"logger {name} needs a package that is not installed: pip install {name}") from e
+        logger.log_hyperparams(recipe.to_dict())
+        made.append(logger)
+    return made

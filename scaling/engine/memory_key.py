@@ -1,0 +1,27 @@
+"""Memory key: by what a micro-batch that was found is remembered: all that a step's memory depends on."""
+
+import hashlib
+import json
+
+from scaling.costs.conditions import Conditions
+from scaling.recipe import Recipe
+
+# Fields of a recipe that memory does not depend on. A field that is not here is taken to matter: a search too many
+# costs seconds, a size that does not fit a crash.
+IDLE = (
+    *("seed", "data_version", "class_names", "unlabelled", "train_images", "test_images", "crop", "slide"),
+    *("rand_augment", "erasing", "repeats", "epochs", "steps", "eval_every", "judged", "stage", "start", "weights"),
+    *("lr", "lr_batch", "layer_decay", "weight_decay", "beta1", "beta2", "warmup_epochs", "warmup_steps"),
+    *("schedule", "milestones", "smoothing", "compat", "bad_images"),
+    *("data_root", "weights_digest"),  # data_digest counts: sizes of images may be the data's
+)
+
+
+def memory_key(recipe: Recipe, ran: Conditions, device: str, world: int) -> str:
+    """Readable, and as fine as need be. device: its name; world: devices that share a run [1]."""
+    fields = {name: value for name, value in recipe.to_dict().items() if name not in IDLE}
+    fields["ema"] = recipe.ema > 0  # a second set of weights, whatever its decay
+    how = ran._replace(threads=0, workers=0, jobs=0)._asdict()
+    text = json.dumps([fields, how, world], sort_keys=True)
+    model = f"{recipe.task} {recipe.head} {recipe.backbone} {recipe.image}/{recipe.patch} {ran.precision}"
+    return f"{device}, {model}, {hashlib.sha256(text.encode()).hexdigest()[:8]}"

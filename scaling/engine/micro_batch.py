@@ -1,0 +1,179 @@
+"""How many images of a step a device takes at a time. The recipe's batch holds whatever this is: what a device cannot
+take at once, it takes in turns, and the gradients add up (accumulation)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import psutil
+import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
+
+from scaling import costs
+from scaling.costs.training_memory import SHARE
+from scaling.data.batch import SampleKey
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine.memory_key import memory_key
+from scaling.engine.micro_batch_sizes import check_sizes
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.runs.atomic_files import write_atomically
+from scaling.runs.environment import conditions
+
+MEMORY = "micro_batch.json"  # in the results folder: what was found, by memory_key
+
+
+def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
+    """The largest of sizes (ascending) that fits: begin at the planned number of images, double while it fits, back off
+    to halves while it does not, then bisect what is between. Raises ConfigError where not even the smallest fits."""
+    good, bad = -1, len(sizes)  # indices: fits for sure, does not fit for sure
+    at = max([i for i, n in enumerate(sizes) if n <= planned], default=0)
+    while bad - good > 1:
+        if fits(sizes[at]):
+            good = at
+        else:
+            bad = at
+        if bad == len(sizes):
+            at = max(good + 1, max([i for i, n in enumerate(sizes) if n <= 2 * sizes[good]]))
+        elif good < 0:
+            at = min(bad - 1, max([i for i, n in enumerate(sizes) if n <= sizes[bad] // 2], default=0))
+        else:
+            at = (good + bad) // 2
+        at = min(max(at, 0), len(sizes) - 1)
+    if good < 0:
+        raise ConfigError(
+            f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --recompute, or a larger patch"
+        )
+    return sizes[good]
+
+
+def needed(recipe: Recipe, images: int, recompute: bool) -> int:
+    """What training with so many images at a time will take beside the weights and their average, which are there
+    already [bytes]; 0: not known."""
+    there = (2 if recipe.ema else 1) * 4 * costs.recipe_parameters(recipe)
+    return costs.memory_bytes(recipe, images, recompute) - there
+
+
+class MicroBatch(L.Callback):
+    """Finds the micro-batch when training begins, and cuts the stream and the steps accordingly.
+
+    asked: by the user; 0: find it. On a CUDA device steps are tried; elsewhere the plan is all there is to go by."""
+
+    def __init__(self, recipe: Recipe, data: ImageDataModule, asked: int, results: Path, recompute: bool) -> None:
+        self.recipe, self.data, self.asked, self.recompute = recipe, data, asked, recompute
+        self.memory = results / MEMORY
+        self.micro_batches = 1
+        self._key = ""  # by which its size is remembered, once it has been looked for
+        self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        r, world = self.recipe, trainer.world_size
+        possible = check_sizes(r, world, self.asked)
+        found = self.asked or self._found(possible, trainer, pl_module)
+        self.micro_batches = r.batch // world // found
+        self.data.micro_batches = trainer.accumulate_grad_batches = self.micro_batches
+        if self._loaded is not None:
+            _recount(*self._loaded, self.micro_batches)
+
+    def size(self, world: int) -> int:
+        """Images that each of `world` devices takes at a time."""
+        return self.recipe.batch // world // self.micro_batches
+
+    def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
+        """The same on every rank: each has its own free memory, and the file of its machine."""
+        device, world = task.device, trainer.world_size
+        room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
+        fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
+        planned = max(fitting, default=possible[0])
+        if device.type != "cuda":
+            return _least(planned, world, device)
+        if not costs.recipe_parameters(self.recipe):
+            planned = 1  # a model that the cost model does not know is tried from one image up
+        name = torch.cuda.get_device_name(device)
+        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, world)
+        known = _least(self._known().get(self._key, 0), world, device)
+        if known in possible:
+            found = known
+        elif world > 1 and getattr(task, "sharded", False):
+            # No trying: a rank that runs out of memory in mid-step leaves the others waiting for its share of weights.
+            found = max((n for n in possible if n <= planned), default=possible[0])
+        else:
+            found = largest(possible, planned, lambda n: _fits(task, self.data, n))
+        found = _least(found, world, device)  # every rank the same
+        if trainer.is_global_zero and found != known:
+            self._remember(found)
+        return found
+
+    def forget(self) -> None:
+        """What was remembered has run out of memory after all: half of it next time."""
+        if known := self._known().get(self._key):
+            self._remember(max(1, known // 2))
+
+    def _remember(self, size: int) -> None:
+        sizes_by_key = {**self._known(), self._key: size}
+        write_atomically(self.memory, json.dumps(sizes_by_key, indent=1, sort_keys=True) + "\n")
+
+    def _known(self) -> dict[str, int]:
+        try:
+            return {str(k): int(v) for k, v in json.loads(self.memory.read_text()).items()}
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+            return {}
+
+    # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
+
+
+def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
+    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this. A checkpoint is of whole
+    steps; so is what becomes of one that was made in the middle of a step, as earlier versions did: the step is begun
+    again."""
+    for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
+        lag = {name: counts["ready"] - value for name, value in counts.items() if type(value) is int}  # 0 or 1
+        for name, behind in lag.items():
+            counts[name] = max(0, steps * micro_batches - behind)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that may still be taken on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    for name, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:  # a container's limit
+            limit = int(Path("/sys/fs/cgroup", name).read_text())
+            free = min(free, limit - int(Path("/sys/fs/cgroup", used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return max(free, 0)
+
+
+def _fits(task: Any, data: ImageDataModule, images: int) -> bool:
+    """Whether a step of so many images runs: of the first one, so often. Nothing is left of it."""
+    device = task.device
+    batch = move_data_to_device(data.train_set.__getitems__([SampleKey(0, 0)] * images), device)
+    try:
+        with task.trainer.precision_plugin.train_step_context():
+            task.training_step(batch, 0).backward()
+        torch.cuda.synchronize(device)
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        task.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    return True
+
+
+def _least(found: int, world: int, device: torch.device) -> int:
+    if world == 1:
+        return found
+    value = torch.tensor(found, device=device)
+    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MIN)
+    return int(value)

@@ -1,0 +1,45 @@
+"""From run to run: the weights that a finished run leaves, and how the next stage of a chain begins with them."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
+from scaling.engine.checkpoint_files import put, write
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.runs.atomic_files import damage_of
+from scaling.runs.predecessor import find_start
+from scaling.runs.record import RECORD, WEIGHTS
+
+KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of the released checkpoints
+
+
+def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
+    """Write folder/weights.pt: all of it or nothing. weights: by KEYS; timm and --weights read it as it is."""
+    temporary = folder / f".{WEIGHTS}.writing"
+    write(weights, temporary)
+    put(temporary, folder / WEIGHTS)
+
+
+def start_from(task: Any, recipe: Recipe, results: Path) -> None:
+    """Give a task the weights of the run that it starts from: those that were judged there. Positions are resampled,
+    and the patch kernel where the patch is another; the head is taken as it is, unless it is another task's."""
+    before, folder = recipe.predecessor, find_start(recipe, results)
+    if before is not None and folder is not None:
+        restore(task, before, folder, recipe.compat, head=before.task == recipe.task)
+
+
+def restore(task: Any, judged: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
+    """Give a task the weights that a run of the recipe `judged` was judged by. head: its head's too."""
+    source = folder / WEIGHTS
+    if damage := damage_of(source):
+        again = f"delete {folder / RECORD}, and the run's command makes it again from its last checkpoint"
+        raise ConfigError(f"{source} is damaged ({damage}); {again}")
+    state = read_state_dict(str(source), (KEYS[judged.judged],))
+    load_state(task.backbone, state, str(source), compat)
+    if head:
+        own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
+        check_fit(own, task.head.state_dict(), f"{source} (head)")
+        task.head.load_state_dict(own)

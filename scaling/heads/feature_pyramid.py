@@ -1,0 +1,73 @@
+"""Maps at the strides that dense heads read, from a plain backbone at any patch.
+
+Source: the simple feature pyramid of ViTDet (arXiv 2203.16527, section 3), which mmseg calls Feature2Pyramid. Both
+assume patch 16; here every step follows from the backbone's stride.
+B batch, D width, h w of a map, H W of the image [px].
+
+Departs: maps coarser than the backbone's are means, not maxima. A patch-1 backbone pools 1,024 tokens into one of
+stride 32, a patch-16 one 4: the maximum grows with their number, the mean does not.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from timm.layers import LayerNorm2d
+from torch import Tensor, nn
+
+
+def num_upsamples(stride: int, wanted: int) -> int:
+    """How often a map at `stride` [px] can be doubled without passing `wanted` [px]; 0 where it is as fine already."""
+    return max((stride // wanted).bit_length() - 1, 0)
+
+
+class FeaturePyramid(nn.Module):
+    """Maps (B, D, h, w) at a backbone's stride to one map for each of strides [px], contiguous.
+
+    To a finer stride: doubled by transposed convolutions, between two of them a LayerNorm over the channels and a GELU,
+    then bilinearly to the exact size (patch 14 to stride 4: doubled once, then by 1.75). To a coarser one: average
+    pooling. Nothing larger than the map that is wanted is ever built.
+
+    The maps and the image share their edges. Where a stride does not divide the image, a cell is therefore a little
+    less than the stride; pad the image first where that matters, as detection's anchors do.
+    """
+
+    def __init__(self, width: int, stride: int, strides: Sequence[int] = (4, 8, 16, 32)) -> None:
+        super().__init__()
+        if min(width, stride, *strides) < 1 or not strides:
+            raise ValueError(f"width {width}, stride {stride} and strides {tuple(strides)} must be 1 or more")
+        self.width, self.stride, self.strides = width, stride, tuple(strides)
+        self.up = nn.ModuleDict({str(s): _doubled(width, num_upsamples(stride, s)) for s in self.strides})
+
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
+        """maps: one for each of strides, or one that serves all; size: the image's height and width [px]."""
+        if len(maps) not in (1, len(self.strides)):
+            raise ValueError(f"{len(maps)} maps for strides {self.strides}; give one for each, or one for all")
+        if len(maps) == 1:
+            maps = [maps[0]] * len(self.strides)
+        out = []
+        for map_BDhw, s in zip(maps, self.strides, strict=True):
+            target = (-(-size[0] // s), -(-size[1] // s))  # rounded up
+            out.append(_resized(self.up[str(s)](map_BDhw), target).contiguous())
+        return out
+
+
+def _doubled(width: int, times: int) -> nn.Sequential:
+    steps: list[nn.Module] = []
+    for n in range(times):
+        if n:
+            # Departs: mmseg has batch norm here, whose numbers would depend on how a batch is cut.
+            steps += [LayerNorm2d(width), nn.GELU()]
+        steps.append(nn.ConvTranspose2d(width, width, kernel_size=2, stride=2))
+    return nn.Sequential(*steps)
+
+
+def _resized(x_BDhw: Tensor, target: tuple[int, int]) -> Tensor:
+    """Up bilinearly, down by means, or as it is."""
+    h, w = x_BDhw.shape[-2:]
+    if (h, w) == target:
+        return x_BDhw
+    if h < target[0] or w < target[1]:
+        return F.interpolate(x_BDhw, target, mode="bilinear", align_corners=False)
+    if h % target[0] == 0 and w % target[1] == 0:  # the same numbers; adaptive pooling's gradient is not
+        return F.avg_pool2d(x_BDhw, (h // target[0], w // target[1]))  # deterministic on CUDA
+    return F.adaptive_avg_pool2d(x_BDhw, target)

@@ -1,0 +1,76 @@
+"""A finished run's model, for use: backbone and head as they were judged, how images go into it, and what classes are
+called.
+
+    from scaling.inference import load
+    trained = load("results/classify-folder-deit_nano-64px-p8-s0-…")
+    logits_BK = trained.module(trained.image("cat.jpg"))
+    trained.names[logits_BK.argmax()]
+"""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scaling.data.batch import SampleKey
+from scaling.data.dataset import TEST
+from scaling.data.decoding import as_rgb, decode_rgb, naming_errors
+from scaling.data.detection_transforms import frame_of, seen_image
+from scaling.data.segmentation_folder import pixels
+from scaling.data.segmentation_transforms import scale_image, scaled, short_side
+from scaling.data.transforms import fit_image
+from scaling.engine.train import TASKS
+from scaling.engine.warm_start import restore
+from scaling.errors import ConfigError
+from scaling.pixels import pixels_of
+from scaling.recipe import Recipe
+from scaling.runs.record import WEIGHTS, RunRecord
+
+
+class Trained(NamedTuple):
+    """module: of the task, in eval mode: uint8 images (B, 3, H, W) to logits (B, K), or (B, K, H, W) in segmentation,
+    or what is found in each image (boxes x0 y0 x1 y1 [px], scores, labels, masks) in detection. names: of the K
+    classes, by number; empty where neither the data nor the recipe named them."""
+
+    module: Any
+    recipe: Recipe
+    names: tuple[str, ...]
+
+    def image(self, file: str | PathLike[str] | Image.Image) -> Tensor:
+        """An image (1, 3, H, W), uint8, as the run's evaluation sees it: to classify its centre, recipe.image px; else
+        all of it at the recipe's short side. Raises OSError for a file that is no image."""
+        with naming_errors(lambda: file):
+            rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
+        r = self.recipe
+        if r.task == "classify":
+            fitted = fit_image(rgb, r.image, r.crop, pixels_of(r).interpolation)
+            return torch.from_numpy(fitted.copy())[None]
+        image_CHW = pixels(rgb)
+        size = (rgb.height, rgb.width)
+        if r.task == "segment":
+            return scale_image(image_CHW, scaled(*size, short_side(r)))[None]
+        return seen_image(image_CHW, frame_of(size, r, TEST, SampleKey(0, 0)))[None]
+
+
+def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Trained:
+    """The model that a run's folder holds, with the weights that it was judged by. Raises ConfigError where the run is
+    not finished or its weights are gone or damaged."""
+    folder = Path(run)
+    try:
+        record = RunRecord.load(folder)
+    except FileNotFoundError as e:
+        raise ConfigError(f"{folder} is no finished run: it has no record.json") from e
+    if record.status != "finished":
+        raise ConfigError(f"{folder} failed ({record.failure.get('reason')}): it has no model to use")
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"{folder} has no {WEIGHTS} any more; its command makes it again once its folder is deleted")
+    recipe = Recipe.from_dict(record.recipe)
+    named = [name.strip() for name in recipe.class_names.split(",") if name.strip()]  # in records of before
+    names = tuple(record.class_names or named)
+    TASKS[recipe.task].check(recipe)
+    module = TASKS[recipe.task](recipe, 1, names)
+    restore(module, recipe, folder)
+    return Trained(module.to(device).eval().requires_grad_(False), recipe, names)

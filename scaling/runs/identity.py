@@ -1,0 +1,188 @@
+"""A run is known by what its data and weights hold, wherever they lie, and found again in a results folder.
+
+Entry points call `settled` once, on all recipes: it puts fingerprints of the files in the place of paths, so that
+moving or copying a data folder, a file of weights or the results changes no run_id. `folder_of` finds the folder of a
+run, also one that was renamed, or made by code from before there were fingerprints. No torch, unless the data needs it.
+
+os.path.isfile and isdir, as those of Path raise where a name is too long.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.recipe_identity import bare, is_address, is_file, last_name, says_what
+from scaling.runs.record import CHECKPOINT, RECIPE, RECORD, WEIGHTS
+
+if TYPE_CHECKING:
+    from scaling.data.file_index import Say
+
+# of a recipe, what decides which files it uses
+USED = ("task", "data", "data_root", "classes", "train_images", "test_images", "unlabelled", "empty_images")
+Known = dict[tuple[Any, ...], str]
+
+
+def settled(recipes: Sequence[Recipe], results: Path, read: bool = True, say: "Say | None" = None) -> dict[str, Recipe]:
+    """Each recipe by its run_id, as it is to be run: with fingerprints of its data and weights, and of those before it.
+
+    read: files that no start has read before; without, and where the data or weights are not on this machine, recipes
+    stay as they are, and `folder_of` goes by what is recorded. A run that code from before there were fingerprints has
+    begun here goes on under its own name. Raises ConfigError for data or weights that cannot be used."""
+    known: Known = {}
+    return {recipe.run_id: _settled(recipe, Path(results), known, read, say) for recipe in recipes}
+
+
+def _settled(recipe: Recipe, results: Path, known: Known, read: bool, say: "Say | None") -> Recipe:
+    start, before = recipe.start, recipe.predecessor
+    if before is not None:
+        if before.data == recipe.data and before.data_root in ("", recipe.data_root):
+            before = _settled(replace(before, data_root=recipe.data_root), results, known, read, say)
+        else:  # on other data, which need not be here
+            before = recipe_in(folder_of(before, results)) or before
+        start = before.canonical_json()
+    data = recipe.data_digest or _data_digest(recipe, results, known, read, say)
+    weights = recipe.weights_digest or _weights_digest(recipe, known, read)
+    found = replace(recipe, start=start, data_digest=data, weights_digest=weights)
+    earlier = results / recipe.run_id
+    begun = os.path.isfile(earlier / RECIPE) and not os.path.isfile(earlier / RECORD)
+    return recipe if begun and not os.path.isdir(results / found.run_id) else found
+
+
+def _data_digest(recipe: Recipe, results: Path, known: Known, read: bool, say: "Say | None") -> str:
+    """The fingerprint of the files that a recipe uses; empty where it is not known."""
+    if recipe.data == "shapes":
+        return ""
+    key = tuple(getattr(recipe, name) for name in (*USED, "batch", "val_split"))  # by which they are checked, too
+    if key not in known:
+        from scaling.data.dataset_files import data_digest
+
+        known[key] = data_digest(recipe, results, read, say)
+    return known[key]
+
+
+def _weights_digest(recipe: Recipe, known: Known, read: bool) -> str:
+    """The fingerprint of the file of weights, fetched where it is an address; empty for those of timm, which have a
+    name, and for none."""
+    source = recipe.weights
+    if not is_file(source):
+        return ""
+    if is_address(source):
+        if not read:
+            return ""
+        from scaling.backbones.hub import fetched
+
+        source = str(fetched(source))
+    path = Path(source) / WEIGHTS if os.path.isdir(source) else Path(source)
+    if not os.path.isfile(path):
+        return ""
+    key = ("weights", str(path.resolve()), path.stat().st_mtime_ns)
+    if key not in known:
+        known[key] = _digest_of(path)
+    return known[key]
+
+
+def _digest_of(path: Path) -> str:
+    """The fingerprint of one file's bytes, read a piece at a time (hashlib.file_digest came with Python 3.11)."""
+    found = hashlib.blake2b(digest_size=8)
+    with open(path, "rb") as file:
+        while piece := file.read(2**20):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def folder_of(recipe: Recipe, results: Path) -> Path:
+    """The folder of a recipe's run: results/run_id, or else one with a record of the same run (`same_run`)."""
+    exact = Path(results) / recipe.run_id
+    if any(os.path.isfile(exact / name) for name in (RECIPE, RECORD)):
+        return exact
+    return next((folder for folder in alike(recipe, results) if (folder / RECORD).is_file()), exact)
+
+
+def recorded_id(recipe: Recipe, results: Path) -> str:
+    """The run_id by which a recipe's run is recorded: code from before there were fingerprints gave it another."""
+    there = recipe_in(folder_of(recipe, results))
+    return there.run_id if there is not None else recipe.run_id
+
+
+def alike(recipe: Recipe, results: Path) -> Iterator[Path]:
+    """The folders of a results folder that hold this run."""
+    try:
+        folders = sorted(Path(results).iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        there = recipe_in(folder)
+        if there is not None and same_run(recipe, there):
+            yield folder
+
+
+def renamed(recipe: Recipe, results: Path) -> list[str]:
+    """A line for each folder in which this run was begun, and whose name is another now: it is left alone."""
+    held = [f for f in alike(recipe, results) if f.name != recipe.run_id and (f / CHECKPOINT).is_file()]
+    return [f"{f} holds this run, cut off, under another name; to go on with it, call it {recipe.run_id}" for f in held]
+
+
+def recipe_in(folder: Path) -> Recipe | None:
+    """The recipe of a run's folder, by recipe.json or its record; None where neither can be read."""
+    for name in (RECIPE, RECORD):
+        try:
+            changed = os.stat(folder / name).st_mtime_ns
+        except OSError:
+            continue
+        if (recipe := _read(folder / name, changed)) is not None:
+            return recipe
+    return None
+
+
+@lru_cache(maxsize=100_000)
+def _read(path: Path, changed: int) -> Recipe | None:
+    try:
+        values = json.loads(path.read_text())
+        return Recipe.from_dict(values["recipe"] if path.name == RECORD else values)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+_bare = lru_cache(maxsize=100_000)(bare)
+
+
+def same_run(wanted: Recipe, there: Recipe) -> bool:
+    """Whether two recipes are one run: equal, but for where data and weights lie. By fingerprints where both have them;
+    else the data must be a set that everybody has alike, at the same place, or moved: under the same name, with nothing
+    left at the old place."""
+    if (wanted.patch, wanted.seed, wanted.backbone) != (there.patch, there.seed, there.backbone):
+        return False
+    return wanted == there or (_bare(wanted) == _bare(there) and _same_content(wanted, there, first=True))
+
+
+def _same_content(a: Recipe, b: Recipe, first: bool) -> bool:
+    before, other = a.predecessor, b.predecessor
+    data = says_what(a.data) or not first or _same_place(a.data_root, b.data_root)
+    weights = not first or _same_place(a.weights, b.weights)
+    if a.data_digest and b.data_digest:
+        data = a.data_digest == b.data_digest
+    if a.weights_digest and b.weights_digest:
+        weights = a.weights_digest == b.weights_digest
+    chain = before is None or other is None or _same_content(before, other, first=False)
+    return data and weights and chain
+
+
+def _same_place(a: str, b: str) -> bool:
+    if a == b or (a and b and os.path.realpath(a) == os.path.realpath(b)):
+        return True
+    return last_name(a) == last_name(b) and not (os.path.exists(a) and os.path.exists(b))
+
+
+def check_one(recipe: Recipe, found: Sequence[Path]) -> None:
+    """Raise ConfigError where runs that are alike but for their data are several: it is not clear which is meant."""
+    digests = {there.data_digest for folder in found if (there := recipe_in(folder)) is not None and there.data_digest}
+    if len(digests) > 1 and not recipe.data_digest:
+        names = ", ".join(folder.name for folder in found)
+        raise ConfigError(f"{names} are runs of one recipe on different data: move all but one of them away")

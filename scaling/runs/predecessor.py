@@ -1,0 +1,41 @@
+"""The run that another one starts from, found in a results folder. Standard library only."""
+
+from pathlib import Path
+
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.recipe_identity import bare
+from scaling.runs.identity import alike, check_one, folder_of, recipe_in
+from scaling.runs.record import RECORD, WEIGHTS, RunRecord
+
+
+def find_start(recipe: Recipe, results: Path) -> Path | None:
+    """The folder of the finished run that this one starts from, wherever its data lie now (scaling/runs/identity.py);
+    None where it starts from none. Raises ConfigError where there is none that has left its weights, or several."""
+    before = recipe.predecessor
+    if before is None:
+        return None
+    name = f"stage {before.stage}" if before.stage else "its start"
+    check_one(before, [f for f in alike(before, results) if (f / RECORD).is_file()])
+    folder = folder_of(before, results)
+    try:
+        record = RunRecord.load(folder)
+    except FileNotFoundError as e:
+        other = ", or name other weights: --weights FILE (or '' for none)" if before.task != recipe.task else ""
+        raise ConfigError(f"{name}, run {before.run_id}, is not finished in {results}; do that run first{other}") from e
+    if record.status != "finished":
+        raise ConfigError(f"{name}, run {folder.name}, failed ({record.failure.get('reason')}); mend and redo it first")
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"{name}, run {folder.name}, has no {WEIGHTS} any more; delete its folder and do it again")
+    return folder
+
+
+def check_start(recipe: Recipe, results: Path) -> None:
+    """find_start, before the recipe's own data is read. Raises ConfigError where the run is still to be done and no run
+    in results, whatever its data, can be the one that it starts from."""
+    before = recipe.predecessor
+    if before is None or (folder_of(recipe, results) / RECORD).is_file():
+        return
+    held = (recipe_in(folder) for folder in sorted(results.glob("*")) if (folder / RECORD).is_file())
+    if not any(there is not None and bare(there) == bare(before) for there in held):
+        find_start(recipe, results)

@@ -1,0 +1,115 @@
+"""RunRecord: one finished run as a row of facts. Training writes it, analysis reads it: they meet nowhere else.
+
+A results folder holds one folder a run, named by its run_id:
+    recipe.json  record.json  curve.csv  last.ckpt  previous.ckpt  weights.pt  log.txt
+Standard library only.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaling.errors import ConfigError, NewerRecordError
+from scaling.recipe import Recipe
+from scaling.runs.atomic_files import write_atomically
+
+RECORD = "record.json"
+RECIPE = "recipe.json"
+CURVE = "curve.csv"
+CHECKPOINT = "last.ckpt"
+WEIGHTS = "weights.pt"
+LOG = "log.txt"
+# task: its first metric [%], and its name
+HEADLINES = {"classify": ("top1", "top-1"), "segment": ("miou", "mIoU"), "detect": ("box_ap", "box AP")}
+NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per_second", "wall_time")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The facts of one run that ended. status is "finished" or "failed"; a failed one says why in `failure`."""
+
+    run_id: str
+    group: str  # runs of one group differ in patch and seed only
+    recipe: dict[str, Any]
+    status: str
+    test_loss: float | None  # [nats], mean over test images; None where the run failed
+    # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
+    # same of the images that val_split holds out; skipped_*: unreadable images [1]
+    metrics: dict[str, float]
+    tokens: int  # patches per image
+    parameters: int  # learned; a fixed position table is none
+    flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]
+    peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
+    images_per_second: float  # training, evaluation and set-up left out [images/s]
+    wall_time: float  # all of it, over all sittings [s]
+    curve: str = CURVE  # file beside the record: step, epoch, lr, train_loss, test_loss, seconds, val_loss (val_split)
+    class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
+    failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str = ""
+    # processor, gpus ... (machine.machine), how it was trained (Conditions); devices used, micro_batch [images]
+    machine: dict[str, Any] = field(default_factory=dict)
+    started: str = ""  # ISO 8601, UTC
+    ended: str = ""
+
+    def save(self, folder: Path) -> Path:
+        """Write folder/record.json: all of it or nothing."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+        return write_atomically(folder / RECORD, text)
+
+    def _check(self) -> None:
+        """Raise ValueError for what JSON can hold and a record cannot."""
+        if self.status not in ("finished", "failed"):
+            raise ValueError(f"status is {self.status!r}")
+        for name in ("metrics", "failure", "versions", "machine"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not a mapping")
+        if not (isinstance(self.class_names, list) and all(isinstance(name, str) for name in self.class_names)):
+            raise ValueError(f"class_names is {self.class_names!r}, not a list of names")
+        facts = {name: getattr(self, name) for name in NUMBERS}
+        for name, value in {**facts, **self.metrics}.items():
+            if not _is_number(value):
+                raise ValueError(f"{name} is {value!r}, not a finite number")
+        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):  # type: ignore[operator]
+            raise ValueError(f"a test loss of {self.test_loss!r} nats")
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunRecord":
+        """Read folder/record.json; what a newer version has added to records is passed over. Raises FileNotFoundError,
+        NewerRecordError where a newer version has added to recipes, or ConfigError where it is not a record."""
+        path = Path(folder) / RECORD
+        try:
+            values = json.loads(path.read_text())
+            names = {f.name for f in dataclasses.fields(cls)}
+            record = cls(**{name: value for name, value in dict(values).items() if name in names})
+            newer = _unknown(record.recipe)
+            if not newer:
+                Recipe.from_dict(record.recipe)
+            record._check()
+        except FileNotFoundError:
+            raise
+        except (ValueError, TypeError, AttributeError, OSError, RecursionError) as e:
+            raise ConfigError(f"{path} is no run record ({_short(e)}); the same command does the run again") from e
+        if newer:
+            raise NewerRecordError(
+                f"{path} was written by a newer version, whose recipe has {', '.join(newer)}; update this one"
+            )
+        return record
+
+
+def _unknown(recipe: dict[str, Any]) -> list[str]:
+    """Fields of a recipe, and of those that it starts from, that this version does not have."""
+    names = {f.name for f in dataclasses.fields(Recipe)}
+    start = json.loads(recipe.get("start") or "{}")
+    return sorted({name for name in recipe if name not in names} | set(_unknown(start) if start else ()))
+
+
+def _short(e: BaseException) -> str:
+    return "nested too deep" if isinstance(e, RecursionError) else str(e)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,98 @@
+"""AdamW, its parameter groups and the learning rate: linear warm-up, then down to its least (min_lr).
+
+Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 2012.12877).
+"""
+
+import math
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from torch import nn
+
+from scaling.recipe import Recipe
+
+NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last part of the name; and all vectors
+
+
+def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
+    """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without,
+    and what else the backbone's own no_weight_decay() names (timm's: registers, tables of relative positions).
+
+    layer_decay: of the learning rate from a layer to the one before it (arXiv 2106.08254). module: a task, with
+    `backbone`; the embedding is layer 0, then a layer a block (as timm's group_matcher has them), what is not the
+    backbone's comes last and has lr.
+    """
+    layers = _layers(module) if layer_decay != 1 else {}
+    last = max(layers.values(), default=0) + 1
+    spared = _spared(module)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY or id(parameter) in spared
+            groups.setdefault((layers.get(id(parameter), last), plain), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if plain else weight_decay,
+            "lr": lr * layer_decay ** (last - layer),
+        }
+        for (layer, plain), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _spared(module: Any) -> set[int]:
+    """Ids of the parameters that the backbone itself wants without weight decay; names may be patterns, as timm's."""
+    net = module.backbone.checkpoint_module
+    patterns = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    return {id(p) for name, p in net.named_parameters() if any(fnmatch(name, pattern) for pattern in patterns)}
+
+
+def _layers(module: Any) -> dict[int, int]:
+    """The layer of every parameter of the backbone, by the parameter's id."""
+    from timm.models import group_parameters
+
+    net = module.backbone.checkpoint_module
+    found = group_parameters(net, net.group_matcher(coarse=False), reverse=True)
+    return {id(parameter): found[name] for name, parameter in net.named_parameters()}
+
+
+def adamw(task: Any, recipe: Recipe, total_steps: int) -> dict[str, Any]:
+    """The optimiser of a task, with the learning rate's way over a run of total_steps, as Lightning wants them."""
+    lr = recipe.peak_lr
+    groups = parameter_groups(task, recipe.weight_decay, lr, recipe.layer_decay)
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(recipe.beta1, recipe.beta2), fused=True)
+    # Lightning's mixed precision clips no gradients that an optimiser would unscale itself. Nothing is scaled here:
+    # that is for float16, and ours is bfloat16.
+    optimiser._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_share(recipe, step, total_steps))
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def lr_share(recipe: Recipe, step: int, total_steps: int) -> float:
+    """Share of the peak learning rate that step number `step` (from 0) of a run of total_steps is made with."""
+    warmup = warmup_steps(recipe, total_steps)
+    if recipe.schedule == "steps":
+        epoch = step * recipe.epochs / total_steps
+        passed = sum(epoch >= int(end) for end in recipe.milestones.split(","))
+        return min(1.0, (step + 1) / (warmup + 1)) * 0.1**passed
+    return lr_factor(step, warmup, total_steps, recipe.schedule, recipe.min_lr / recipe.peak_lr)
+
+
+def warmup_steps(recipe: Recipe, total_steps: int) -> float:
+    """Steps of linear warm-up in a run of total_steps; a part of one is allowed."""
+    if recipe.steps or recipe.warmup_steps:
+        return recipe.warmup_steps
+    return recipe.warmup_epochs * total_steps / recipe.epochs
+
+
+def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine", least: float = 0.0) -> float:
+    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then falls to `least` by half
+    a cosine, or by a straight line (poly: mmsegmentation's polynomial at power 1, which its transformers are trained
+    with)."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1.0, total_steps - warmup)
+    done = min(1.0, done)
+    share = 1.0 - done if schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return least + (1.0 - least) * share

@@ -1,0 +1,180 @@
+import csv
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from scaling import costs
+from scaling.backbones import Features, build_backbone
+from scaling.errors import ConfigError
+from scaling.model_specs import SIZES
+from scaling.recipe import Recipe
+from scaling.tasks.detection import DetectionTask
+from scaling.tasks.segmentation import SegmentationTask
+
+TABLE7 = Path(costs.__file__).parents[2] / "analysis" / "published" / "table7_models.csv"
+
+
+def test_parameter_counts_are_those_of_table_7():
+    """In millions, as the paper rounds them. Huge Adventurer: its own dimensions give 718, the paper prints 759."""
+    for row in csv.DictReader(TABLE7.open()):
+        name = row["model"].lower().replace("-", "_")
+        size = SIZES[name]
+        assert (size.width, size.mlp, size.depth) == tuple(int(row[k]) for k in ("embed_dim", "mlp_dim", "blocks"))
+        millions = costs.parameters(name, 224, 16, 1000) / 1e6
+        wanted = 718 if name == "adventurer_huge" else int(row["params_m"])
+        assert abs(millions - wanted) <= max(1, 0.012 * wanted), (name, millions)
+
+
+def test_parameters_of_every_size_agree_with_the_model_that_is_built():
+    """On the meta device, where a huge model costs nothing; how formulas follow the patch, on two models."""
+    for name, size in SIZES.items():
+        small = name in ("deit_nano", "deit3_small", "adventurer_nano")
+        for image, patch in ((32, 32), (32, 8), (16, 1)) if small else ((32, 8),):
+            with torch.device("meta"):
+                backbone = build_backbone(Recipe(backbone=name, image=image, patch=patch))
+            built = sum(p.numel() for p in backbone.parameters()) + size.width * 12 + 12
+            assert costs.parameters(name, image, patch, 12) == built, (name, image, patch)
+
+
+def counted(recipe):
+    """What torch counts of a forward pass on the meta device. As products: torch 2.11's counter does not know the CPU's
+    fused attention and counts it as nothing."""
+    with torch.device("meta"):
+        backbone = build_backbone(recipe).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        backbone(torch.zeros(1, 3, recipe.image, recipe.image, device="meta"))
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", ["deit_nano", "deit_tiny", "deit3_small"])
+def test_the_flops_of_a_deit_agree_with_torchs_counter(name):
+    """One formula for all sizes: three of other widths, depths and kinds tell whether it holds."""
+    for image, patch in ((32, 32), (16, 1), (224, 16)):
+        found = counted(Recipe(backbone=name, image=image, patch=patch))
+        assert costs.flops(name, image, patch, 0) == pytest.approx(found, rel=0.005), (image, patch)
+
+
+@pytest.mark.parametrize("name", ["adventurer_nano", "adventurer_tiny"])
+def test_the_products_of_an_adventurer_agree_with_torchs_counter(name, monkeypatch):
+    """All but the mixer's inside, which has another test."""
+    inner = 2 * SIZES[name].width
+    monkeypatch.setattr("scaling.backbones.adventurer_block.mix", lambda zxBCdt, *_: zxBCdt[..., :inner])
+    for image, patch in ((32, 8), (16, 1), (224, 16)):
+        parts = costs.flops_by_part(name, image, patch, 0)
+        found = counted(Recipe(backbone=name, image=image, patch=patch))
+        assert parts.embedding + parts.projections + parts.mlp == found, (image, patch)
+
+
+@pytest.mark.parametrize("name", ["adventurer_nano", "adventurer_tiny"])
+def test_the_mixers_convolution_agrees_with_torchs_counter_and_its_scan_with_the_recurrence(name):
+    """The scan is counted as its definition has it, a token, channel and state at a time: decay, input, read-out. Its
+    products in chunks are other arithmetic, which the counter sees and the convention does not."""
+    size, recipe = SIZES[name], Recipe(backbone=name, image=32, patch=4)
+    backbone = build_backbone(recipe).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone(torch.zeros(1, 3, 32, 32))
+    parts = costs.flops_by_part(name, 32, 4, 0)
+    convolutions = counter.get_flop_counts()["Global"][torch.ops.aten.convolution]
+    assert parts.convolution + parts.embedding == convolutions
+    assert parts.scan == size.depth * (64 + 2) * 2 * size.width * size.state * 3 * 2
+
+
+def test_parts_are_all_there_is_and_a_training_step_is_three_forward_passes():
+    parts = costs.flops_by_part("adventurer_tiny", 64, 4, 12)
+    assert sum(parts) == parts.forward == costs.flops("adventurer_tiny", 64, 4, 12)
+    assert (parts.backward, parts.training) == (2 * parts.forward, 3 * parts.forward)
+    assert parts.attention == 0
+    assert parts.head == 2 * 256 * 12
+    assert costs.flops_by_part("deit_tiny", 64, 4, 12)[3:5] == (0, 0)  # neither scan nor convolution
+    assert costs.recipe_flops_by_part(Recipe(backbone="timm:vit_tiny_patch16_224")) == costs.Flops()
+
+
+@pytest.mark.parametrize("name", ["deit_nano", "deit3_small", "adventurer_nano"])
+def test_a_sequence_that_is_extended_is_embedded_at_its_larger_patch(name):
+    recipe = Recipe(backbone=name, image=32, patch=4, extend=16, position="sincos")
+    backbone = build_backbone(recipe)
+    learned = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
+    assert costs.recipe_parameters(recipe) == learned + SIZES[name].width * 12 + 12
+    parts = costs.recipe_flops_by_part(recipe)
+    assert parts.embedding == 2 * 3 * 16 * 16 * SIZES[name].width * 4
+    assert parts.mlp == costs.flops_by_part(name, 32, 4, 12).mlp
+
+
+@pytest.mark.parametrize(("task", "head"), [("segment", "linear"), ("segment", "upernet"), ("detect", "cascade")])
+def test_parameters_of_whole_models_agree_with_those_that_are_built(task, head):
+    for patch in (1, 4, 16, 32):
+        recipe = Recipe(
+            task=task, head=head, backbone="adventurer_nano", image=32, patch=patch, classes=7, head_channels=16
+        )
+        module = {"segment": SegmentationTask, "detect": DetectionTask}[task](recipe, 1)
+        built = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        assert costs.recipe_parameters(recipe) == built, patch
+
+
+@pytest.mark.parametrize("name", ["deit_nano", "deit3_small", "adventurer_nano"])
+def test_without_positions_no_parameter_grows_with_the_image(name):
+    own = [costs.parameters(name, image, 4, 12, positions=False) for image in (4, 64)]
+    assert own[0] == own[1]
+    positions = build_backbone(Recipe(backbone=name, image=64, patch=4)).checkpoint_module.pos_embed.numel()
+    assert costs.parameters(name, 64, 4, 12) == own[0] + positions
+
+
+@pytest.mark.parametrize(("patch", "gmacs"), [(32, 4.41), (16, 17.58), (8, 78.22)])
+def test_vit_base_agrees_with_timms_published_gmacs(patch, gmacs):
+    """timm's results tables count multiply-adds of ViT-B at 224 px."""
+    assert costs.vit_flops(224, patch, 768, 12, 1000) / 2e9 == pytest.approx(gmacs, rel=0.01)
+
+
+def test_timm_builds_the_same_deit():
+    for name in ("deit_tiny", "deit_base", "deit3_small"):
+        with torch.device("meta"):
+            model = timm.create_model(f"{name}_patch16_224")
+        assert costs.parameters(name, 224, 16, 1000) == sum(p.numel() for p in model.parameters())
+
+
+def test_halving_the_patch_gives_four_times_the_tokens():
+    for patch in (16, 8, 4, 2):
+        assert costs.tokens(224, patch // 2) == 4 * costs.tokens(224, patch)
+    assert costs.tokens(224, 1) == 50_176
+
+
+def test_a_patch_that_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="nearest that do: 4, 7"):
+        costs.tokens(224, 5)
+
+
+@pytest.mark.parametrize("name", ["linear", "upernet"])
+@pytest.mark.parametrize(("image", "patch"), [(32, 1), (32, 4), (64, 16), (64, 64), (64, 2)])
+def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image, patch):
+    recipe = Recipe(
+        task="segment", backbone="deit_nano", image=image, patch=patch, classes=7, head=name, head_channels=32
+    )
+    task = SegmentationTask(recipe, 1).eval()
+    side = image // patch
+    map_BDhw = torch.zeros(1, 48, side, side)
+    features = Features(map_BDhw, torch.zeros(1, 48), (map_BDhw,) * len(task.head.blocks))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        task.head(features, (image, image))
+    head = costs.recipe_flops(recipe) - costs.flops("deit_nano", image, patch, 0)
+    assert head == pytest.approx(counter.get_total_flops(), rel=0.005)
+
+
+@pytest.mark.parametrize("patch", [2, 4, 16, 32])
+def test_the_flops_of_cascade_mask_rcnn_agree_with_torchs_counter(patch):
+    recipe = Recipe(
+        task="detect", head="cascade", backbone="deit_nano", image=64, patch=patch, classes=7, head_channels=16
+    )
+    head = DetectionTask(recipe, 1).eval().head
+    side = 64 // patch
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        head.rpn(head.neck(torch.zeros(1, 48, side, side), (64, 64)))
+        for box_head, mask_head in zip(head.roi.bbox_head, head.roi.mask_head, strict=True):
+            box_head(torch.zeros(costs.PROPOSALS, 16, 7, 7))
+            mask_head(torch.zeros(costs.DETECTIONS, 16, 14, 14))
+    assert costs.cascade_flops(48, (64, 64), patch, 7, 16) == pytest.approx(counter.get_total_flops(), rel=0.005)
+    backbone = costs.flops("deit_nano", 64, patch, 0)
+    assert costs.recipe_flops(recipe) == backbone + costs.cascade_flops(48, (64, 64), patch, 7, 16)

@@ -1,0 +1,417 @@
+"""Images with a class for each pixel: their files and the sets that serve them."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as F
+
+from scaling.data import generated_shapes, segmentation
+from scaling.data.batch import SampleKey
+from scaling.data.dataset import TEST
+from scaling.data.sampler import subset
+from scaling.data.segmentation_folder import as_classes
+from scaling.data.segmentation_transforms import evaluation_view
+from scaling.errors import ConfigError
+from scaling.model_specs import SIZES
+from scaling.recipe import SCENES, Recipe
+from tests.pictures import BAD_FILES, prepared
+
+AUGMENTS = ("none", "flip", *SCENES)
+TRAIN, TESTED = ("a", "b", "deep/er/c", "e", "f", "g"), ("x", "y", "z")
+
+
+def write(root: Path, split: str, name: str, value_HW: np.ndarray, ending: str = ".png") -> None:
+    """A label file of these values, and a grey image whose pixels are 50 times that."""
+    for folder, pixels, end in (("images", value_HW * 50, ending), ("annotations", value_HW, ".png")):
+        path = root / folder / split / f"{name}{end}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def blocks(number: int, height: int = 24, width: int = 32) -> np.ndarray:
+    """Values 0 to 3 in blocks of 8 x 8 px."""
+    grid = np.random.default_rng(number).integers(0, 4, (height // 8 + 1, width // 8 + 1))
+    return grid.repeat(8, 0).repeat(8, 1)[:height, :width]
+
+
+def hollow(image: Image.Image) -> bytes:
+    """A JPEG whose quantization tables are comments: it passes for an image until it is decoded."""
+    out = io.BytesIO()
+    image.save(out, "JPEG")
+    return out.getvalue().replace(b"\xff\xdb", b"\xff\xfe")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for i, name in enumerate(TRAIN):
+        write(tmp_path, "training", name, blocks(i))
+    for i, name in enumerate(TESTED):
+        write(tmp_path, "validation", name, blocks(10 + i, 24 + 8 * i, 40))
+    return tmp_path
+
+
+@pytest.fixture
+def recipe(root):
+    return Recipe(
+        task="segment", data="folder", data_root=str(root), image=16, patch=8, classes=4, batch=4, epochs=2, steps=6
+    )
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    return lambda: monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1000)
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "classes", "values", "wanted"),
+    [
+        (0, 150, [0, 1, 2, 150], [255, 0, 1, 149]),  # ADE20K's
+        (0, 255, [0, 1, 255], [255, 0, 254]),
+        (11, 11, [0, 10, 11], [0, 10, 255]),  # CamVid's
+        (255, 4, [0, 3, 255], [0, 3, 255]),
+        (255, 255, [0, 254, 255], [0, 254, 255]),
+        (2, 4, [0, 1, 2, 3, 4], [0, 1, 255, 2, 3]),
+        (1000, 4, [0, 3, 1000], [0, 3, 255]),
+    ],
+)
+def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less(unlabelled, classes, values, wanted):
+    for kind in (np.uint8, np.uint16, np.int32):
+        if max(values) <= np.iinfo(kind).max:
+            found = as_classes(np.array([values], kind), classes, unlabelled, Path("a.png"))
+            assert (found.dtype, found.tolist()) == (np.uint8, [wanted])
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "classes", "value", "known"),
+    [
+        (0, 4, 5, "4 classes are 1 to 4, 0 and 255 are no class"),
+        (11, 11, 12, "11 classes are 0 to 10, 11 and 255 are no class"),
+        (255, 4, 4, "4 classes are 0 to 3, 255 is no class"),
+        (1, 4, 5, "4 classes are 0 and 2 to 4, 1 and 255 are no class"),
+        (255, 2, 256, "2 classes are 0 to 1"),  # 256 is no 0
+        (0, 2, -1, "2 classes are 1 to 2"),
+        (0, 2, 65535, "2 classes are 1 to 2"),
+    ],
+)
+def test_a_value_that_is_no_class_is_named_with_those_that_are(unlabelled, classes, value, known):
+    kind = np.uint8 if 0 <= value < 256 else np.int32
+    with pytest.raises(ConfigError, match=rf"a\.png has the value {value};.*{known}.*set --classes or --unlabelled"):
+        as_classes(np.array([[1, value]], kind), classes, unlabelled, Path("a.png"))
+
+
+def test_many_wrong_values_are_named_in_part():
+    with pytest.raises(ConfigError, match=r"value 4, 5, 6, 7, 8, 9, 10, 11, …;"):
+        as_classes(np.arange(100, dtype=np.uint8)[None], 4, 255, Path("a.png"))
+
+
+@pytest.mark.parametrize("kind", ["L", "P", "1", "I;16"])
+def test_label_files_may_be_grey_of_any_depth_or_have_a_palette(root, recipe, kind):
+    value_HW = blocks(0, 24, 40) % 2
+    if kind == "P":
+        label = Image.fromarray(value_HW.astype(np.uint8))
+        label.putpalette([9, 9, 9, 200, 0, 0])
+        assert label.mode == "P"
+    elif kind == "1":
+        label = Image.fromarray(value_HW.astype(bool))
+    else:
+        label = Image.fromarray(value_HW.astype(np.uint8 if kind == "L" else np.uint16))
+    label.save(root / "annotations" / "validation" / "x.png")
+    batch = segmentation.open_sets(recipe).test.__getitems__([SampleKey(0, 0)])
+    assert np.array_equal(batch.label_BHW[0], value_HW)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA"])
+def test_a_label_in_colours_is_refused_and_what_to_do_is_said(root, recipe, kind):
+    Image.fromarray(blocks(0).astype(np.uint8)).convert(kind).save(root / "annotations" / "training" / "a.png")
+    with pytest.raises(ConfigError, match=rf"training.a\.png has colours \({kind}\).*convert colours to numbers"):
+        prepared(recipe)
+
+
+def test_an_image_and_its_label_find_each_other_by_name_whatever_the_ending_and_the_folder(root, recipe):
+    write(root, "training", "deep/g", blocks(6), ".BMP")
+    write(root, "training", "h", blocks(7), ".webp")
+    (root / "images" / "training" / "notes.txt").write_text("no image")
+    (root / "images" / "training" / "._a.png").write_bytes(b"what a Mac leaves behind")
+    train = segmentation.open_sets(recipe).train
+    assert len(train) == 8
+    for i, number in enumerate((0, 1, 2, 6, 3, 4, 5, 7)):  # a b deep/er/c deep/g e f g h
+        image_CHW, label_HW = train.read(i)
+        assert np.array_equal(label_HW, blocks(number))
+        assert (image_CHW.int() - label_HW * 50).abs().max() <= (20 if number == 7 else 0)  # WebP loses some
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("train", "test", "val"), "test"),
+        (("train", "val"), "val"),
+        (("training", "validation"), "validation"),
+        (("train", "valid"), "valid"),
+    ],
+)
+def test_the_splits_have_ade20ks_names_or_the_usual_ones(tmp_path, recipe, names, taken):
+    for name in names:
+        write(tmp_path / "other", name, name, blocks(0))
+    sets = segmentation.open_sets(replace(recipe, data_root=str(tmp_path / "other"), batch=1))
+    assert (len(sets.train), len(sets.test)) == (1, 1)
+    (tmp_path / "other" / "annotations" / taken / f"{taken}.png").unlink()
+    with pytest.raises(ConfigError, match=rf"{taken}.{taken}\.png is expected"):
+        segmentation.open_sets(replace(recipe, data_root=str(tmp_path / "other"), batch=1))
+
+
+def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them(root, recipe):
+    (root / "images" / "test").mkdir()
+    assert len(segmentation.open_sets(recipe).test) == 3
+
+
+def test_an_image_without_a_label_and_a_label_without_an_image_are_named_and_counted(root, recipe):
+    for name in ("a", "deep/er/c"):
+        (root / "annotations" / "training" / f"{name}.png").unlink()
+    match = r"2 of 6 train images without a label, the first \S*training.a\.png: \S*annotations.training.a\.png is exp"
+    with pytest.raises(ConfigError, match=match):
+        prepared(replace(recipe, bad_images="skip"))
+    for name in ("a", "deep/er/c"):
+        (root / "images" / "training" / f"{name}.png").unlink()
+    (root / "images" / "validation" / "y.png").unlink()
+    with pytest.raises(
+        ConfigError, match=r"1 of 3 test labels without an image, the first \S*y\.png: \S*y\.jpg is exp"
+    ):
+        prepared(recipe)
+
+
+def test_two_images_of_one_name_are_refused(root, recipe):
+    write(root, "training", "a", blocks(0), ".jpg")
+    with pytest.raises(ConfigError, match=r"a\.(png|jpg) and \S*a\.(png|jpg) have one name"):
+        prepared(recipe)
+
+
+def test_missing_and_empty_folders_are_named_with_what_is_expected(root, recipe):
+    with pytest.raises(ConfigError, match="set data_root"):
+        prepared(replace(recipe, data_root=""))
+    with pytest.raises(ConfigError, match="no data folder"):
+        prepared(replace(recipe, data_root=str(root / "nowhere")))
+    with pytest.raises(ConfigError, match=r"no train images with labels: folders images/NAME.*train or training"):
+        prepared(replace(recipe, data_root=str(root / "images")))
+    for folder in ("images", "annotations"):
+        (root / folder / "train").mkdir()
+    with pytest.raises(ConfigError, match=r"images.train has no images; looked for \.jpg"):
+        prepared(recipe)
+
+
+def test_data_of_other_libraries_has_no_labels_a_pixel(recipe):
+    with pytest.raises(ConfigError, match="hfds/cats has no class for each pixel: take a folder"):
+        prepared(replace(recipe, data="hfds/cats"))
+
+
+@pytest.mark.parametrize("disk", [False, True])
+def test_a_wrong_value_and_a_wrong_size_stop_a_run_before_it_begins(root, recipe, on_disk, disk):
+    if disk:
+        on_disk()
+    with pytest.raises(
+        ConfigError, match=r"annotations\S*\.png has the value 3; 3 classes are 0 to 2, 255 is no class"
+    ):
+        prepared(replace(recipe, classes=3, bad_images="skip"))
+    Image.new("L", (32, 20)).save(root / "annotations" / "validation" / "y.png")
+    match = r"image \S*images.validation.y\.png has 40x32 px, its label \S*annotations.validation.y\.png 32x20 px$"
+    with pytest.raises(ConfigError, match=match):
+        prepared(replace(recipe, bad_images="skip"))
+
+
+def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_the_image(root, recipe):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (32, 24)).save(root / "images" / "training" / "a.png", exif=exif)
+    match = (
+        r"has 24x32 px, its label \S* 32x24 px \(stored as 32x24 px with an EXIF orientation.* remove the orientation"
+    )
+    with pytest.raises(ConfigError, match=match):
+        prepared(recipe)
+
+
+@pytest.mark.parametrize("damage", BAD_FILES)
+@pytest.mark.parametrize("folder", ["images", "annotations"])
+@pytest.mark.parametrize("disk", [False, True])
+def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, recipe, on_disk, disk, folder, damage):
+    if disk:
+        on_disk()
+    for name in ("training/b", "validation/y"):
+        (root / folder / f"{name}.png").write_bytes(BAD_FILES[damage]())
+    with pytest.raises(ConfigError, match=rf"1 unreadable train image.*{folder}.training.b\.png: .*--bad-images skip"):
+        prepared(recipe)
+    data = prepared(replace(recipe, bad_images="skip"))
+    assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
+    assert data.train_set.in_memory is not disk
+    assert [len(b.label_BHW) for b in data.train_dataloader()] == [4] * data.total_steps
+    shapes_of_labels = [tuple(b.label_BHW.shape) for b in data.test_dataloader()]
+    assert shapes_of_labels == [(1, 24, 40), (1, 40, 40)]
+
+
+def test_when_no_file_can_be_read_there_is_nothing_to_skip_to(root, recipe):
+    for path in (root / "annotations" / "validation").iterdir():
+        path.write_bytes(b"no")
+    with pytest.raises(ConfigError, match="none of the 3 test images"):
+        prepared(replace(recipe, bad_images="skip"))
+
+
+def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_and_counted(root, recipe, on_disk):
+    on_disk()
+    data = prepared(replace(recipe, bad_images="skip"))
+    for name in ("training/b", "training/deep/er/c", "validation/y"):
+        path = root / "images" / f"{name}.png"
+        path.write_bytes(hollow(Image.open(path)))
+    draws = [SampleKey(0, i) for i in range(3)]
+    batch = data.train_set.__getitems__(draws)
+    assert (batch.skipped, len(batch.label_BHW)) == (2, 3)
+    fourth = data.train_set.__getitems__([SampleKey(0, 3)])
+    assert all(torch.equal(label, fourth.label_BHW[0]) for label in batch.label_BHW[1:])  # the next that can be read
+    alone = data.test_set.__getitems__([SampleKey(0, 1)])
+    assert (alone.skipped, alone.image_BCHW.shape, alone.label_BHW.shape) == (1, (0, 3, 16, 16), (0, 16, 16))
+    with pytest.raises(ConfigError, match=r"unreadable image \S*b\.png"):
+        segmentation.SceneSet(data.train_set.read, 6, recipe, "none").__getitems__(draws)
+
+
+@pytest.mark.parametrize("augment", AUGMENTS)
+def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(recipe, on_disk, augment):
+    r = replace(recipe, augment=augment, drop_path=0.1)
+    memory = prepared(r)
+    on_disk()
+    disk, helped = prepared(r), prepared(r, workers=2)
+    assert memory.train_set.in_memory == (augment not in SCENES)  # scaling takes time: that is for workers
+    assert not disk.train_set.in_memory
+    for name in ("train_dataloader", "test_dataloader"):
+        seen = [list(getattr(data, name)()) for data in (memory, disk, helped)]
+        assert len(seen[0]) == (6 if name == "train_dataloader" else 3)
+        for ours, *others in zip(*seen, strict=True):
+            for theirs in others:
+                assert torch.equal(ours.image_BCHW, theirs.image_BCHW)
+                assert torch.equal(ours.label_BHW, theirs.label_BHW)
+                assert (ours.random_BS is None) == (name == "test_dataloader") == (theirs.random_BS is None)
+
+
+@pytest.mark.parametrize("augment", AUGMENTS)
+def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_batch(recipe, augment):
+    r = replace(recipe, augment=augment, drop_path=0.1, seed=3)
+    train = segmentation.open_sets(r).train
+    draws = [SampleKey(epoch, i) for i in (5, 2, 0) for epoch in (0, 1)]
+    whole, parts = train.__getitems__(draws), [train.__getitems__(draws[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
+    back = train.__getitems__(draws[::-1])
+    for name in ("image_BCHW", "label_BHW", "random_BS"):
+        assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+        assert torch.equal(getattr(whole, name), getattr(back, name).flip(0))
+    assert (type(whole.image_BCHW), whole.image_BCHW.dtype, whole.image_BCHW.shape) == (
+        torch.Tensor,
+        torch.uint8,
+        (6, 3, 16, 16),
+    )
+    assert (type(whole.label_BHW), whole.label_BHW.dtype, whole.label_BHW.shape) == (
+        torch.Tensor,
+        torch.uint8,
+        (6, 16, 16),
+    )
+    assert whole.random_BS.shape == (6, 2 * SIZES[r.backbone].depth)
+    many = [SampleKey(epoch, 1) for epoch in range(16)]
+    other = segmentation.open_sets(replace(r, seed=4)).train.__getitems__(many)
+    assert torch.equal(train.__getitems__(many).image_BCHW, other.image_BCHW) == (augment == "none")
+
+
+@pytest.mark.parametrize("augment", SCENES)
+def test_views_leave_everybody_elses_random_numbers_alone(recipe, augment):
+    train = segmentation.open_sets(replace(recipe, augment=augment)).train
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    train.__getitems__([SampleKey(0, 0)])
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(root, recipe, on_disk):
+    (left_out,) = set(range(6)) - set(subset(6, 5).tolist())
+    (root / "annotations" / "training" / f"{TRAIN[left_out]}.png").write_bytes(b"no")
+    r = replace(recipe, train_images=5, test_images=2)
+    memory = segmentation.open_sets(r)
+    on_disk()
+    for sets in (memory, segmentation.open_sets(r)):
+        assert (len(sets.train), len(sets.test)) == (5, 2)
+        for i, number in enumerate(sorted(set(range(6)) - {left_out})):
+            assert np.array_equal(sets.train.read(i)[1], blocks(number))
+
+
+def test_shapes_are_labelled_with_what_is_drawn(recipe):
+    r = replace(recipe, data="shapes", data_root="", classes=13, objects=3, train_images=300, test_images=5, image=32)
+    sets = segmentation.open_sets(r)
+    assert sets.names == ("background", *generated_shapes.CLASSES)
+    for data, split, n in ((sets.train, "train", 300), (sets.test, "test", 5)):
+        assert (len(data), data.in_memory, len(data.sizes)) == (n, True, 0)
+        wanted = generated_shapes.render(0, np.arange(n), 32, objects=3, split=split)
+        batch = data.__getitems__([SampleKey(0, i) for i in range(n)])
+        assert np.array_equal(batch.label_BHW, wanted.mask_BHW)
+        assert np.array_equal(batch.image_BCHW.permute(0, 2, 3, 1), wanted.image_BHWC)
+    larger = segmentation.open_sets(replace(r, short_side=48)).test.__getitems__([SampleKey(0, 0)])
+    assert (larger.image_BCHW.shape, larger.label_BHW.shape) == ((1, 3, 48, 48), (1, 32, 32))
+
+
+def test_shapes_that_cannot_be_are_refused(recipe):
+    r = replace(recipe, data="shapes", data_root="", classes=13)
+    with pytest.raises(ConfigError, match="shapes has 13 classes, the recipe 12"):
+        segmentation.open_sets(replace(r, classes=12))
+    with pytest.raises(ConfigError, match=r"need over 2 GiB; ask for at most 2097152 \(train_images\)"):
+        segmentation.open_sets(replace(r, train_images=2**21 + 1))
+    with pytest.raises(ConfigError, match="data_version 2 of shapes"):
+        segmentation.open_sets(replace(r, data_version=2))
+
+
+def test_names_are_read_from_a_list_or_from_ade20ks_table(root, recipe):
+    assert prepared(recipe).names == ()
+    table = "Idx\tRatio\tTrain\tVal\tStuff\tName \n" + "".join(
+        f"{i} \t0.1\t3\t4\t1\t{name}\n" for i, name in enumerate(("wall", "building, edifice", "bed ", "sky"), 1)
+    )
+    (root / "objectInfo150.txt").write_text(table)
+    assert prepared(recipe).names == ("wall", "building", "bed", "sky")
+    (root / "classes.txt").write_text("road\npole, tall\n\nTree \nsky\n\n", "utf-8-sig")
+    assert prepared(recipe).names == ("road", "pole, tall", "Tree", "sky")
+    assert prepared(replace(recipe, class_names="a,b,c,d")).names == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("classes.txt", b"a\nb\n", r"classes\.txt names 2 classes, the recipe has 4"),
+        ("objectInfo150.txt", b"Idx\tName\n1\ta\n2\tb\n3\n", r"objectInfo150\.txt names 2 classes, the recipe has 4"),
+        ("objectInfo150.txt", b"Idx,Ratio,Train,Val,Name\n", r"objectInfo150\.txt has no column Name"),
+        ("objectInfo150.txt", b"", r"objectInfo150\.txt has no column Name"),
+        ("classes.txt", b"\xff\xfe\xff", r"classes\.txt is no list of names"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused_unless_the_recipe_has_names(root, recipe, file, text, message):
+    (root / file).write_bytes(text)
+    with pytest.raises(ConfigError, match=message):
+        prepared(recipe)
+    prepared(replace(recipe, class_names="a,b,c,d"))
+
+
+def test_a_test_image_keeps_its_aspect_ratio_and_its_label_is_not_touched(root, recipe):
+    r = replace(recipe, short_side=48)
+    test = segmentation.open_sets(r).test
+    assert test.sizes == [((48, 80), (24, 40)), ((48, 60), (32, 40)), ((48, 48), (40, 40))]
+    for i in range(3):
+        batch = test.__getitems__([SampleKey(0, i)])
+        assert np.array_equal(batch.label_BHW[0], blocks(10 + i, 24 + 8 * i, 40))
+        assert (batch.image_BCHW.shape[2:], batch.label_BHW.shape[1:]) == test.sizes[i]
+        stored, _ = test.read(i)
+        assert torch.equal(batch.image_BCHW[0], F.resize(stored, batch.image_BCHW.shape[2:], antialias=True))
+    write(root, "validation", "long", blocks(0, 16, 200))
+    assert segmentation.open_sets(r).test.sizes[0] == ((15, 192), (16, 200))
+    image, label = evaluation_view(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.ones(9, 9), replace(r, short_side=0))
+    assert (image.shape, label.shape) == ((3, 16, 16), (9, 9))
+
+
+def test_test_images_of_one_size_share_a_batch(root, recipe):
+    write(root, "validation", "w", blocks(0, 24, 40))
+    data = prepared(recipe)
+    assert [len(b.label_BHW) for b in data.test_dataloader()] == [2, 1, 1]
+    assert data.test_set.augment == TEST

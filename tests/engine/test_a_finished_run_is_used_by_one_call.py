@@ -1,0 +1,97 @@
+"""scaling.inference.load: the model of a finished run, with its classes' names and the way images go into it."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import cross_entropy
+
+from scaling.errors import ConfigError
+from scaling.inference import Trained, load
+from scaling.recipe import Recipe
+from scaling.runs.record import RECORD, WEIGHTS, RunRecord
+from tests.pictures import prepared, write_classes
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, trained):
+    """A run on class folders, and its images."""
+    root = tmp_path_factory.mktemp("pets")
+    write_classes(root, ("ant", "bee", "cat"), train=4, test=2)
+    recipe = Recipe(data="folder", data_root=str(root), image=16, patch=8, classes=3, batch=4, epochs=4, crop=0.875)
+    (folder,) = trained(recipe).glob("classify-*")
+    return folder, root
+
+
+def test_it_gives_the_records_loss_and_top1_of_the_test_images(run):
+    folder, root = run
+    model, record = load(folder), RunRecord.load(folder)
+    assert model.names == ("ant", "bee", "cat") == tuple(record.class_names)
+    files = sorted((root / "test").glob("*/*.jpg"))
+    logits_BK = torch.cat([model.module(model.image(file)) for file in files])
+    label_B = torch.tensor([model.names.index(file.parent.name) for file in files])
+    assert not logits_BK.requires_grad
+    assert math.isclose(cross_entropy(logits_BK, label_B).item(), record.test_loss, rel_tol=1e-4)
+    assert math.isclose(
+        100 * (logits_BK.argmax(1) == label_B).float().mean().item(), record.metrics["top1"], abs_tol=0.1
+    )
+    with Image.open(files[0]) as opened:
+        assert torch.equal(model.image(opened), model.image(files[0]))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size"),
+    [
+        (Recipe(task="segment", image=16, patch=8, short_side=24, classes=13), (24, 36)),
+        (Recipe(task="detect", head="cascade", image=32, patch=8, short_side=40, long_side=50, classes=12), (33, 50)),
+    ],
+)
+def test_an_image_goes_in_as_it_is_evaluated(recipe, size):
+    image = Trained(SimpleNamespace(), recipe, ()).image(Image.new("RGB", (120, 80), (1, 2, 3)))
+    assert (tuple(image.shape), image.dtype) == ((1, 3, *size), torch.uint8)
+    assert image[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_what_is_no_finished_run_is_said_in_a_line(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "copy")
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(ConfigError, match=f"has no {WEIGHTS} any more"):
+        load(folder)
+    values = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(
+        json.dumps({**values, "status": "failed", "test_loss": None, "failure": {"reason": "nan"}})
+    )
+    with pytest.raises(ConfigError, match=r"failed \(nan\)"):
+        load(folder)
+    (folder / RECORD).unlink()
+    with pytest.raises(ConfigError, match="is no finished run"):
+        load(folder)
+
+
+def test_records_of_before_have_the_names_that_their_recipe_has(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "copy")
+    values = json.loads((folder / RECORD).read_text())
+    del values["class_names"]
+    (folder / RECORD).write_text(json.dumps(values))
+    assert load(folder).names == ()
+    values["recipe"]["class_names"] = "a, b,c"
+    (folder / RECORD).write_text(json.dumps(values))
+    assert load(folder).names == ("a", "b", "c")
+    for wrong in ([1, 2], "abc"):
+        (folder / RECORD).write_text(json.dumps({**values, "class_names": wrong}))
+        with pytest.raises(ConfigError, match="class_names is"):
+            load(folder)
+
+
+def test_what_a_loader_saw_is_what_one_image_is(run):
+    folder, root = run
+    model = load(folder)
+    data = prepared(replace(model.recipe, data_root=str(root)))
+    (batch, *_) = list(data.test_dataloader())
+    first = sorted((root / "test" / "ant").glob("*.jpg"))[0]
+    assert torch.equal(batch.image_BCHW[:1], model.image(first))

@@ -1,0 +1,175 @@
+"""Runs that are cut up: into micro-batches, by an interruption, by kill -9. The numbers stay what they were.
+
+To the last bit where the same is done again; where sums are formed in another order, to 1e-9 in float64
+(tests/doubles.py)."""
+
+import math
+import os
+import random
+import signal
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scaling.engine.ema import Averaged
+from scaling.engine.train import train
+from scaling.errors import TrainingInterrupted
+from scaling.runs.identity import folder_of
+from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
+from tests.engine.test_train import CPU, at_step, every_step  # noqa: F401  a fixture
+from tests.pictures import write_classes
+from tests.served import context
+
+
+@pytest.fixture
+def full(tiny):
+    """tiny with everything that has random numbers or a memory of its own."""
+    return replace(
+        tiny, batch=32, train_images=128, mixup=0.8, cutmix=1.0, erasing=0.25, repeats=2, ema=0.8, smoothing=0.1,
+        augment="three_augment_simple", layer_decay=0.9,
+    )  # fmt: skip
+
+
+def losses(results, recipe):
+    lines = (results / recipe.run_id / CURVE).read_text().splitlines()[1:]
+    return [float(line.split(",")[3] or line.split(",")[4]) for line in lines]
+
+
+def left(results, recipe):
+    """The weights that a run left, raw and averaged."""
+    return torch.load(folder_of(recipe, results) / WEIGHTS, weights_only=True)
+
+
+def assert_same(a, b, **tolerance):
+    assert a.keys() == b.keys() == {"model", "model_ema"}
+    for kind in a:
+        for name in a[kind]:
+            torch.testing.assert_close(a[kind][name], b[kind][name], **tolerance)
+
+
+def assert_same_in_doubles(cut, whole, recipe):
+    assert losses(cut, recipe) == pytest.approx(losses(whole, recipe), rel=1e-9)
+    assert_same(left(cut, recipe), left(whole, recipe), atol=1e-9, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def whole_in_doubles(tmp_path_factory):
+    """The results of runs of the largest micro-batch in float64, each trained once."""
+    done = {}
+
+    def results_of(recipe):
+        if recipe not in done:
+            done[recipe] = tmp_path_factory.mktemp("whole")
+            train(recipe, done[recipe], replace(CPU, micro_batch=recipe.batch))
+        return done[recipe]
+
+    return results_of
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("deit_nano", 4), ("adventurer_nano", 8)])
+def test_the_loss_curve_does_not_depend_on_the_micro_batch(tmp_path, full, doubles, whole_in_doubles, backbone, size):
+    recipe = replace(full, backbone=backbone)
+    whole = whole_in_doubles(recipe)
+    assert len(losses(whole, recipe)) == 13
+    train(recipe, tmp_path, replace(CPU, micro_batch=size))
+    assert_same_in_doubles(tmp_path, whole, recipe)
+
+
+def test_mixing_changes_the_loss(trained, full):
+    mixed, plain = (losses(trained(r), r)[0] for r in (full, replace(full, mixup=0.0, cutmix=0.0)))
+    assert abs(mixed - plain) > 1e-3  # of the first step, from the same weights
+
+
+def test_the_average_is_that_of_the_weights_after_every_step(tmp_path, full, monkeypatch):
+    seen = []
+    before = Averaged.on_train_batch_end
+
+    def watched(self, trainer, pl_module, *rest):
+        steps = trainer.global_step
+        before(self, trainer, pl_module, *rest)
+        if steps > len(seen):
+            seen.append(pl_module.head.weight.detach().clone())
+
+    monkeypatch.setattr(Averaged, "on_train_batch_end", watched)
+    record = train(full, tmp_path, replace(CPU, micro_batch=16))
+    average = seen[0]
+    for weight in seen[1:]:
+        average = full.ema * average + (1 - full.ema) * weight
+    state = left(tmp_path, full)
+    torch.testing.assert_close(state["model_ema"]["head.weight"], average)
+    torch.testing.assert_close(state["model"]["head.weight"], seen[-1])
+    raw, averaged = record.metrics["test_loss_raw"], record.metrics["test_loss_averaged"]
+    assert record.test_loss == raw != averaged
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_run_goes_on_with_another_micro_batch(tmp_path, full, every_step, doubles, whole_in_doubles, step):  # noqa: F811
+    cut = at_step(step, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(TrainingInterrupted):
+        train(full, tmp_path, replace(CPU, micro_batch=16), cut)
+    train(full, tmp_path, replace(CPU, micro_batch=4))
+    assert_same_in_doubles(tmp_path, whole_in_doubles(full), full)
+
+
+@pytest.mark.parametrize("step", [1, 6])
+def test_cut_in_an_epoch_with_workers_repeats_and_an_average_it_ends_the_same(tmp_path, full, every_step, step):  # noqa: F811
+    write_classes(tmp_path / "data", ["bird", "cat", "dog"], train=20, test=6)
+    recipe = replace(
+        full, data="folder", data_root=str(tmp_path / "data"), classes=3, batch=16, train_images=0, test_images=0,
+        augment="three_augment", image=16,
+    )  # fmt: skip
+    settings = replace(CPU, workers=1)
+    train(recipe, tmp_path / "whole", settings)
+    with pytest.raises(TrainingInterrupted):
+        train(recipe, tmp_path / "cut", settings, at_step(step, lambda: signal.raise_signal(signal.SIGTERM)))
+    train(recipe, tmp_path / "cut", settings)
+    assert_same(left(tmp_path / "cut", recipe), left(tmp_path / "whole", recipe), atol=0, rtol=0)
+
+
+def _train_until(recipe, results, calls):
+    """With a checkpoint after every step; dead at once, as by kill -9, after so many calls of functions. They are
+    counted, not timed: so a machine's speed decides nothing. Returns how many there were."""
+    torch.set_num_threads(1)
+    seen = 0
+
+    def count(frame, event, called):
+        nonlocal seen
+        seen += 1
+        if seen > calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def begin(event):
+        if event.kind == "open":
+            sys.setprofile(count)
+
+    try:
+        train(recipe, results, replace(CPU, checkpoint_minutes=0.0), begin)
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def test_killed_at_many_moments_it_resumes_every_time_and_ends_the_same(tmp_path, full):
+    recipe = replace(full, epochs=5)  # 20 steps
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    calls = _train_until(recipe, whole, math.inf)
+    moments, folder = random.Random(0), cut / recipe.run_id
+    saved = kills = 0
+    while True:
+        child = context().Process(target=_train_until, args=(recipe, cut, calls * moments.uniform(0.1, 0.33)))
+        child.start()
+        child.join(120)
+        assert child.exitcode in (0, -signal.SIGKILL), "a resumed run failed"
+        if child.exitcode == 0:
+            break
+        kills += 1
+        if (folder / CHECKPOINT).exists():
+            at = torch.load(folder / CHECKPOINT, weights_only=True)["global_step"]
+            assert at >= saved  # nothing that was saved is lost
+            saved = at
+    assert kills >= 3
+    assert train(recipe, cut, CPU) == RunRecord.load(folder)
+    assert_same(left(cut, recipe), left(whole, recipe), atol=0, rtol=0)
+    assert losses(cut, recipe) == losses(whole, recipe)

@@ -1,0 +1,219 @@
+"""The command lines that users and scripts rely on: frozen. A change here is a change for all of them."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from experiments import run, sweep
+from experiments.cli import arguments
+from experiments.stages import chain_of
+from scaling.engine.train import open_run
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from tests.conftest import ROOT
+
+
+def options(module, capsys) -> set[str]:
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    text = capsys.readouterr().out
+    return {word.split()[0].rstrip(",").split("=")[0] for word in text.split("\n  ") if word.startswith("--")}
+
+
+def test_recipes_by_name():
+    assert {
+        "shapes.deit_nano",
+        "shapes.adventurer_nano",
+        "cifar10.deit_nano",
+        "cifar10.adventurer_nano",
+        "imagenet.deit_base",
+        "imagenet.adventurer_base",
+    } <= set(arguments.recipes())
+
+
+def test_every_recipe_builds_at_every_patch_size_and_says_how_to_run_it():
+    for name, recipe_of in arguments.recipes().items():
+        assert f"python experiments/run.py {name}" in recipe_of.__doc__
+        for patch in (16, 8, 4, 2, 1):
+            assert {recipe.patch for recipe in chain_of(recipe_of(patch))} == {patch}, name
+
+
+def test_run_takes_every_field_with_its_type():
+    (recipe,), args = run.arguments(
+        ["shapes.deit_nano", "--patch", "4", "--epochs", "1", "--lr", "3e-4", "--results", "x"]
+    )
+    assert (recipe.patch, recipe.epochs, recipe.lr, args.results) == (4, 1, 3e-4, "x")
+    assert run.arguments(["shapes.deit_nano", "--train-images", "64"])[0][0].train_images == 64
+    assert run.arguments(["shapes.deit_nano", "--train_images", "64"])[0][0].train_images == 64
+
+
+def test_sweep_takes_lists():
+    runs, args = sweep.arguments(
+        [
+            "shapes.deit_nano,shapes.adventurer_nano",
+            "--patch",
+            "16,8,4,2,1",
+            "--seeds",
+            "0,1",
+            "--results",
+            "DIR",
+            "--dry-run",
+        ]
+    )
+    assert len(runs) == 2 * 5 * 2
+    assert [(r.backbone, r.patch, r.seed) for r in runs[:3]] == [
+        ("deit_nano", 16, 0),
+        ("adventurer_nano", 16, 0),
+        ("deit_nano", 8, 0),
+    ]
+    assert args.dry_run
+    assert len({r.run_id for r in runs}) == len(runs)
+
+
+def test_a_sweep_changes_nothing_but_the_patch():
+    runs, _ = sweep.arguments(["shapes.deit_nano", "--patch", "16,8,4,2,1"])
+    assert len({r.group for r in runs}) == 1
+
+
+def test_a_field_can_come_from_yaml_and_the_command_line_wins(tmp_path):
+    (tmp_path / "c.yaml").write_text("epochs: 7\nlr: 0.01\n")
+    (recipe,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--lr", "0.02"])
+    assert (recipe.epochs, recipe.lr) == (7, 0.02)
+
+
+def test_print_recipe_prints_what_config_reads(tmp_path, capsys):
+    assert run.main(["shapes.deit_nano", "--patch", "2", "--print-recipe"]) == 0
+    text = capsys.readouterr().out
+    assert Recipe.from_dict(yaml.safe_load(text)) == arguments.resolve("shapes.deit_nano", 2, {})[0]
+    (tmp_path / "c.yaml").write_text(text)
+    (again,), _ = run.arguments(["cifar10.deit_nano", "--config", str(tmp_path / "c.yaml")])
+    assert again == Recipe.from_dict(yaml.safe_load(text))
+
+
+def test_an_image_that_fits_the_patch_may_come_with_it():
+    (recipe,), _ = run.arguments(["shapes.deit_nano", "--image", "96", "--patch", "32"])
+    assert (recipe.image, recipe.patch) == (96, 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("shapes.deit_nan --patch 4", "did you mean shapes.deit_nano?"),
+        ("shapes.deit_nano --patch 5", "nearest that do: 4, 8"),
+        ("shapes.deit_nano --patch 0", "patch 0"),
+        ("shapes.deit_nano --patch -2", "patch -2"),
+        ("shapes.deit_nano --patch four", "patch"),
+        ("shapes.deit_nano --epoch 3", "did you mean --epochs?"),
+        ("shapes.deit_nano --epochs 1.5", "epochs"),
+        ("shapes.deit_nano --lr fast", "lr"),
+        ("shapes.deit_nano --backbone deit_nono", "did you mean deit_nano?"),
+        ("shapes.deit_nano --data shape", "did you mean shapes?"),
+        ("shapes.deit_nano --task detekt", "unknown task"),
+        ("shapes.deit_nano --config nowhere.yaml", "nowhere.yaml"),
+        ("", "recipe"),
+    ],
+)
+@pytest.mark.parametrize("program", [run, sweep])
+def test_bad_words_are_refused_in_one_line(program, words, says):
+    with pytest.raises(ConfigError) as e:
+        program.arguments(words.split())
+    assert says in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_yaml_file_with_an_unknown_field_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("epoch: 7\n")
+    with pytest.raises(ConfigError, match="did you mean --epochs"):
+        run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+
+
+def test_exit_status_and_one_line_and_nothing_written(call, call_afresh, tmp_path):
+    results = tmp_path / "results"
+    for script, words in (
+        ("experiments/run.py", ["shapes.deit_nano", "--patch", "5"]),
+        ("experiments/sweep.py", ["shapes.deit_nano", "--patch", "16,5"]),
+        ("experiments/run.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
+        ("experiments/sweep.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
+        ("experiments/run.py", ["shapes.deit_nano", "--classes", "7"]),
+        ("experiments/run.py", ["shapes.deit_nano", "--accelerator", "tpu"]),
+    ):
+        for start in (call_afresh, call) if "5" in words else (call,):  # an interpreter of its own says no more
+            done = start(script, *words, "--results", results)
+            assert done.returncode == 2, (words, done)
+            assert done.stderr.startswith("error: ")
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+            assert not results.exists()
+
+
+def test_a_results_path_that_cannot_be_a_folder_is_refused(call, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = call("experiments/sweep.py", "shapes.deit_nano", "--results", tmp_path / "file" / "below")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "is a file" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("program", ["run", "sweep"])
+def test_help_explains_every_field_without_torch(program):
+    code = (
+        "import sys; sys.argv = ['x', '--help']\n"
+        f"import experiments.{program} as m\n"
+        "try: m.main()\n"
+        "except SystemExit as e: assert not e.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for name in Recipe().to_dict():
+        if program == "run" or name not in ("patch", "seed"):
+            assert f"--{name.replace('_', '-')}" in done.stdout
+    for unit in ("[px]", "[1/step]", "[epochs]"):
+        assert unit in done.stdout
+
+
+def test_the_options_are_frozen(capsys):
+    fields = {f"--{name.replace('_', '-')}" for name in Recipe().to_dict()}
+    machine = {"--accelerator", "--devices", "--threads", "--workers", "--checkpoint-minutes"}
+    both = machine | {"--config", "--results", "--print-recipe"}
+    assert options(run, capsys) >= fields | both
+    assert options(sweep, capsys) >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--jobs", "--dry-run"}
+
+
+@pytest.mark.parametrize(
+    ("words", "on"),
+    [([], False), (["--compile"], True), (["--compile=false"], False), (["--recompute", "--compile=True"], True)],
+)
+def test_a_switch_is_an_option_alone_or_with_a_word(words, on):
+    _, args = run.arguments(["shapes.deit_nano", *words])
+    assert arguments.settings(args)["compile"] is on
+
+
+def test_a_runs_folder_stands_for_its_recipe(tmp_path):
+    (recipe,), _ = run.arguments(["shapes.adventurer_nano", "--patch", "2", "--ema", "0.9", "--seed", "3"])
+    folder = open_run(recipe, tmp_path)
+    assert run.arguments([str(folder)])[0] == [recipe]
+    with pytest.raises(ConfigError, match="whose recipe is settled; leave out epochs, patch"):
+        run.arguments([str(folder), "--patch", "4", "--epochs", "2"])
+    (folder / "recipe.json").write_text('{"epochs": 0}')
+    with pytest.raises(ConfigError, match=r"recipe.json cannot be read as a recipe \(epochs 0"):
+        run.arguments([str(folder)])
+
+
+def test_a_chain_prints_every_stage(call):
+    done = call("experiments/run.py", "imagenet.adventurer_base", "--patch", "8", "--print-recipe")
+    assert done.returncode == 0
+    stages = list(yaml.safe_load_all(done.stdout))
+    assert [s["stage"] for s in stages] == ["pretrain", "intermediate", "finetune"]
+    assert [s["image"] for s in stages] == [128, 224, 224]
+
+
+def test_a_later_stage_alone_says_what_to_do_first_and_writes_nothing(call, tmp_path):
+    words = ["cifar10.adventurer_stages", "--stage", "finetune", "--patch", "8", "--results", tmp_path / "r"]
+    done = call("experiments/run.py", *words)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "error: stage intermediate, run classify-cifar10-intermediate-adventurer_nano-64px-p8-s0-" in done.stderr
+    assert "is not finished in" in done.stderr
+    assert not (tmp_path / "r").exists()

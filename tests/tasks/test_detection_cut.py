@@ -1,0 +1,104 @@
+"""Detection's losses and gradients do not depend on how a batch is cut: equal by construction, once choices are fixed.
+
+Which of two boxes that lie almost alike goes on hangs on the last bit of a sum, and sums depend on the cut. So the
+regions are chosen once, of the whole batch, and given to each cut. In float64 nothing is left but rounding."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from scaling.data import detection
+from scaling.data.batch import Objects, SampleKey, normalise
+from scaling.recipe import Recipe
+from scaling.tasks.detection import DetectionTask
+
+pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
+CUTS = ([2, 2], [1, 1, 1, 1], [3, 1])
+
+
+@pytest.fixture(scope="module", params=["adventurer_pico", "deit_nano"])
+def step(request):
+    """A task in float64, four training images of unlike sizes, and what is said of parts of them."""
+    shapes = {"data": "shapes", "objects": 4, "classes": 12, "train_images": 4, "test_images": 1, "batch": 4}
+    model = {"backbone": request.param, "image": 64, "patch": 8, "head_channels": 8, "position": "sincos"}
+    recipe = Recipe(task="detect", head="cascade", augment="jitter_crop", epochs=1, **shapes, **model)
+    batch = detection.open_sets(recipe).train.__getitems__([SampleKey(0, i) for i in range(4)])
+    assert len({tuple(size) for size in batch.size_B2.tolist()}) > 1
+    batch.crowd[0][0] = True
+    return DetectionTask(recipe, 10).double(), batch
+
+
+@pytest.fixture(autouse=True)
+def labels_in_float64(monkeypatch):
+    """mmdet has them in float32, and torch's cross-entropy of two classes rounds to what labels are in."""
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "binary_cross_entropy_with_logits",
+        lambda said, label, **how: loss(said, label.to(said.dtype), **how),
+    )
+
+
+def part_of(batch, start, stop):
+    listed = (batch.image_BCHW, batch.size_B2, batch.boxes, batch.labels, batch.masks, batch.crowd)
+    return Objects(*(part[start:stop] for part in listed))
+
+
+def said(task, batch, regions=None, of=None):
+    """Losses (images) by name, of the regions that are given; or what another method of the head says."""
+    samples = task._samples(batch, "0/3")
+    samples = [sample._replace(regions=own) for sample, own in zip(samples, regions or [None] * 4, strict=False)]
+    features, size = task.backbone(normalise(batch.image_BCHW).double()), tuple(batch.image_BCHW.shape[-2:])
+    return of(features, size, samples) if of else task.head(features, size, samples, losses=True, detections=False)[0]
+
+
+def gradients(task):
+    found = {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
+    task.zero_grad(set_to_none=True)
+    return found
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_losses_and_gradients_of_given_regions_are_those_of_the_batch_however_it_is_cut(step, cut):
+    task, batch = step
+    regions = said(task, batch, of=task.head.regions)
+    whole = said(task, batch, regions)
+    torch.stack(list(whole.values())).sum().backward()
+    wanted = gradients(task)
+    assert len(wanted) == sum(p.requires_grad for p in task.parameters())
+    start = 0
+    for images in cut:
+        losses = said(task, part_of(batch, start, start + images), regions[start : start + images])
+        for name, loss_B in losses.items():
+            torch.testing.assert_close(loss_B, whole[name][start : start + images], rtol=1e-9, atol=1e-12)
+        torch.stack(list(losses.values())).sum().backward()
+        start += images
+    for name, grad in gradients(task).items():
+        torch.testing.assert_close(grad, wanted[name], rtol=1e-7, atol=1e-9)
+
+
+def test_given_the_regions_that_it_would_choose_the_head_says_the_same(step):
+    task, batch = step
+    with torch.no_grad():
+        chosen, given = said(task, batch), said(task, batch, said(task, batch, of=task.head.regions))
+    assert len(chosen) == 11
+    assert all(loss_B.dtype == torch.float64 and torch.equal(loss_B, given[name]) for name, loss_B in chosen.items())
+
+
+def test_given_regions_are_kept_whatever_the_head_says_of_them(step):
+    task, batch = step
+    regions = said(task, batch, of=task.head.regions)
+    state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    with torch.no_grad():
+        for p in task.parameters():
+            p.mul_(0.9)
+        others = said(task, batch, of=task.head.regions)
+        kept = said(task, batch, regions, of=task.head.regions)
+    task.load_state_dict(state)
+    for own, mine, other in zip(regions, kept, others, strict=True):
+        assert own.proposals_R4 is mine.proposals_R4
+        assert own.sampled == mine.sampled
+        assert own.proposals_R4.shape != other.proposals_R4.shape or not torch.equal(
+            own.proposals_R4, other.proposals_R4
+        )
