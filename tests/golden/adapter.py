@@ -16,16 +16,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.runs import load
-from experiments import cli, plan, sweep
-from experiments.chain import chain_of
+from analysis.records.run_set import load
+from experiments import plan, sweep
+from experiments.cli import arguments as cli
 from experiments.run import arguments as run_command
+from experiments.stages import chain_of
 from experiments.studies import STUDIES
+from scaling.engine.train import Settings, hush, train
+from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
-from scaling.recipe import BadInput, Recipe
-from scaling.record import RunRecord
-from scaling.sizes import SIZES, Size
-from scaling.train import Settings, hush, train
+from scaling.model_specs import SIZES, Size
+from scaling.recipe import Recipe
+from scaling.runs.record import RunRecord
 
 Flat = dict[str, Any]
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
@@ -69,7 +71,7 @@ def stages(name: str, patch: int, **image: int) -> list[Flat] | None:
     """The stages of a shipped recipe at a patch size [px]; None where the patch does not fit its image."""
     try:
         return [stage.to_dict() for stage in chain_of(cli.recipes()[name](patch, **image))]
-    except BadInput:
+    except ConfigError:
         return None
 
 
