@@ -1,6 +1,6 @@
 """Training memory: activations saved for the backward pass, optimiser state, and the peak total.
 
-Letters as in scaling/costs/__init__.py. A backbone whose family has no cost model has unknown memory: 0.
+Letters as in scaling/costs/__init__.py. The memory of a backbone or a head without a cost model is unknown: 0.
 """
 
 from scaling.costs.base import FLOAT, MemoryPolicy, stream_bytes

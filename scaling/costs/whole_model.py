@@ -1,6 +1,6 @@
 """Parameters and FLOPs of a backbone with its head. Letters and FLOP convention as in scaling/costs/__init__.py.
 
-A backbone whose family has no cost model, such as one of timm's, has unknown costs: the functions return 0.
+The cost of a backbone or a head without a cost model, such as a backbone of timm's, is unknown: the functions return 0.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class WholeModel:
 
 
 def whole_model(recipe: Recipe) -> WholeModel | None:
-    """None: the family of the backbone has no cost model."""
-    spec = MODEL_SPECS.get(recipe.backbone)
-    if spec is None or spec.family not in COST_MODELS:
+    """None: the family of the backbone, or the head, has no cost model."""
+    spec, head = MODEL_SPECS.get(recipe.backbone), HEAD_COSTS.get((recipe.task, recipe.head))
+    if spec is None or head is None or spec.family not in COST_MODELS:
         return None
     backbone = COST_MODELS[spec.family]
     tokens = token_count(recipe, backbone.extra_tokens)
@@ -41,7 +41,7 @@ def whole_model(recipe: Recipe) -> WholeModel | None:
         channels=recipe.head_channels,
         rois=sampled_rois(recipe) if recipe.task == "detect" else 0,
     )
-    return WholeModel(spec, tokens, backbone, HEAD_COSTS[recipe.task, recipe.head], head_input)
+    return WholeModel(spec, tokens, backbone, head, head_input)
 
 
 def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:

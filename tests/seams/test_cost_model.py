@@ -1,0 +1,129 @@
+"""A family's cost model is added from outside the library: plans, micro-batch estimates, tables and figures know it."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from analysis.planning.throughput_model import image_seconds
+from analysis.plots.costs import by_patch, memory_by_patch, parts_figure
+from experiments import plan
+from experiments.planning.cost_estimate import Device, forecast
+from scaling import costs
+from scaling.costs.base import (
+    Activations,
+    Breakdown,
+    MemoryPolicy,
+    TokenCount,
+    embedding_flops,
+    embedding_parameters,
+    equal_blocks,
+)
+from scaling.costs.hardware import CARDS
+from scaling.costs.registry import COST_MODELS
+from scaling.costs.training_memory import PROGRAM
+from scaling.engine.micro_batch import needed
+from scaling.model_specs import MODEL_SPECS, ModelSpec
+from scaling.recipe import Recipe
+from tests.analysis.test_cost_model import record
+
+TOY = ModelSpec("toy", width=32, depth=2, mlp=64, head_dim=8)
+
+
+@dataclass(frozen=True)
+class ToyCosts:
+    """Tokens are mixed by their mean, without parameters; an MLP follows. No class token."""
+
+    extra_tokens: int = 0
+
+    def parameters(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
+        mlp = 2 * spec.width * spec.mlp + spec.mlp + spec.width
+        positions = tokens.positions * spec.width
+        blocks = spec.depth * mlp
+        return Breakdown({"embedding": embedding_parameters(spec, tokens), "positions": positions, "blocks": blocks})
+
+    def flops(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
+        mean, mlp = tokens.total * spec.width, 4 * tokens.total * spec.width * spec.mlp
+        parts = {"embedding": embedding_flops(spec, tokens), "pooling": spec.depth * mean, "mlp": spec.depth * mlp}
+        return Breakdown(parts)
+
+    def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
+        block = policy.number * tokens.total * (2 * spec.width + 2 * spec.mlp)
+        return equal_blocks(spec, tokens, policy, block=block, held=0, backward=4 * tokens.total * spec.width)
+
+
+@contextmanager
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODEL_SPECS, "toy_tiny", TOY)
+        patch.setitem(COST_MODELS, "toy", ToyCosts())
+        yield Recipe(backbone="toy_tiny", image=32, patch=8, epochs=2, batch=64)
+
+
+@pytest.fixture
+def toy():
+    with registered() as recipe:
+        yield recipe
+
+
+def test_the_registries_are_as_before_afterwards():
+    before = list(MODEL_SPECS), list(COST_MODELS)
+    with registered():
+        assert "toy" in COST_MODELS
+    assert (list(MODEL_SPECS), list(COST_MODELS)) == before
+
+
+def test_parameters_flops_and_memory_are_those_of_its_cost_model_and_the_head(toy):
+    mlp = 2 * 32 * 64 + 64 + 32
+    parameters = (3 * 8 * 8 * 32 + 32) + 16 * 32 + 2 * mlp + (32 * 12 + 12)
+    assert costs.recipe_parameters(toy) == costs.parameters("toy_tiny", 32, 8, 12) == parameters
+    assert costs.recipe_flops(toy) == 2 * 3 * 64 * 32 * 16 + 2 * (16 * 32 + 4 * 16 * 32 * 64) + 2 * 32 * 12
+    pixels, block, stream = 5 * 3 * 32 * 32, 4 * 16 * (2 * 32 + 2 * 64), 4 * 16 * 32
+    assert costs.activation_bytes(toy) == pixels + 2 * block + 2 * stream  # the last norm's input and output
+    recomputed = costs.activation_bytes(toy, MemoryPolicy(recompute=True))
+    assert recomputed == pixels + 2 * stream + 2 * stream + block - stream
+
+
+def test_a_micro_batch_is_estimated(toy):
+    weights = 4 * costs.recipe_parameters(toy)
+    assert needed(toy, 8, recompute=False) == costs.step_bytes(toy, 8) + 3 * weights + PROGRAM
+
+
+@pytest.mark.parametrize("head", ["linear", "upernet"])
+def test_it_stands_under_every_head(toy, head):
+    other = Recipe(task="segment", head=head, backbone="toy_tiny", image=32, patch=8, head_channels=16)
+    assert costs.recipe_flops(other) > costs.recipe_flops(toy) - 2 * 32 * 12
+    assert costs.step_bytes(other, 2) > 0
+
+
+def test_it_is_planned_and_calibrated_by_its_own_records(toy, tmp_path, capsys):
+    words = ["shapes.deit_nano", "--backbone", "toy_tiny", "--image", "32", "--patch", "8,4", "--gpu", "a100"]
+    assert plan.main([*words, "--results", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "toy_tiny, shapes" in text
+    assert "?" not in text.split("total:")[0]
+    assert "no cost model" not in text
+    plain = forecast(toy, Device(CARDS["a100"]))
+    assert (plain.tokens, plain.parameters) == (16, costs.recipe_parameters(toy))
+    rate = 1 / image_seconds(toy, CARDS["a100"], plain.micro_batch)
+    gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": plain.micro_batch}
+    record(toy, tmp_path, rate / 1.5, **gpu)
+    assert plan.main([*words, "--results", str(tmp_path)]) == 0
+    assert "hours of 2 runs calibrated by 1 record" in " ".join(capsys.readouterr().out.split())
+
+
+def test_tables_and_figures_have_its_own_parts(toy):
+    table = by_patch("toy_tiny", 32)
+    assert (table["pooling"] == 2 * 32 * table["tokens"]).all()
+    assert (table["attention"] == 0).all()
+    legend = parts_figure("toy_tiny", 32).axes[1].get_legend()
+    assert "pooling" in [text.get_text() for text in legend.get_texts()]
+    assert (memory_by_patch("toy_tiny", 32, "a100")["batch"] > 0).all()
+
+
+def test_a_family_without_a_cost_model_has_unknown_costs(toy, monkeypatch, tmp_path, capsys):
+    monkeypatch.delitem(COST_MODELS, "toy")
+    assert costs.recipe_parameters(toy) == costs.recipe_flops(toy) == costs.step_bytes(toy, 8) == 0
+    words = ["shapes.deit_nano", "--backbone", "toy_tiny", "--image", "32", "--patch", "8", "--gpu", "a100"]
+    assert plan.main([*words, "--results", str(tmp_path)]) == 0
+    assert "toy_tiny: no cost model for this backbone" in capsys.readouterr().out
