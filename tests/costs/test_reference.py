@@ -8,7 +8,7 @@ from scaling.recipe import Recipe
 
 MATRIX, RECOMPUTED = MemoryPolicy(flash=False), MemoryPolicy(recompute=True, number=2)
 COCO = {"task": "detect", "head": "cascade", "data": "coco", "short_side": 80, "long_side": 133, "head_channels": 64}
-# Recipe; parameters, positions, FLOPs; activations plain, with attention matrix, recomputed in bf16; step; memory [bytes].
+# Recipe; parameters, positions, FLOPs; activations plain, with matrix, recomputed in bf16; step; memory [bytes].
 ROWS = [
     (
         {"backbone": "deit_nano", "image": 32, "patch": 4},

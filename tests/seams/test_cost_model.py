@@ -127,3 +127,18 @@ def test_a_family_without_a_cost_model_has_unknown_costs(toy, monkeypatch, tmp_p
     words = ["shapes.deit_nano", "--backbone", "toy_tiny", "--image", "32", "--patch", "8", "--gpu", "a100"]
     assert plan.main([*words, "--results", str(tmp_path)]) == 0
     assert "toy_tiny: no cost model for this backbone" in capsys.readouterr().out
+
+
+def test_a_token_count_carries_dropped_tokens_and_other_embeddings():
+    """Half of the tokens dropped behind the embedding, and an embedding of larger patches with extra tokens."""
+    spec, deit = MODEL_SPECS["deit_nano"], COST_MODELS["deit"]
+    whole = TokenCount(image=64, extra=1, embedded=64, kernel=4, positions=64)
+    half, larger = whole._replace(image=32), whole._replace(embedded=16, kernel=8, extra=5)
+    full, kept = deit.flops(spec, whole), deit.flops(spec, half)
+    assert kept["embedding"] == full["embedding"]
+    assert (kept["mlp"] * 65, kept["attention"] * 65**2) == (full["mlp"] * 33, full["attention"] * 33**2)
+    assert deit.parameters(spec, half) == deit.parameters(spec, whole)
+    assert deit.flops(spec, larger)["embedding"] == full["embedding"]
+    assert deit.flops(spec, larger)["mlp"] * 65 == full["mlp"] * 69
+    more = deit.parameters(spec, larger).total - deit.parameters(spec, whole).total
+    assert more == 3 * (8**2 - 4**2) * spec.width + 2 * 4 * spec.width  # kernel; tokens and their positions
