@@ -100,7 +100,8 @@ def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: s
 def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "total") -> str:
     """Number of runs, device-hours and cost. price: of one device-hour, in any currency; 0: no cost."""
     hours = total(forecasts)
-    cost = f", {money(price * hours)} (at {price:g} per {unit_of(on, 'hour')})" if price else ""
+    rate = f"{price:.2f}" if round(price, 2) == price else f"{price:g}"
+    cost = f", {money(price * hours)} (at {rate} per {unit_of(on, 'hour')})" if price else ""
     unknown = sum(math.isnan(one.device_hours) for one in forecasts)
     if unknown == len(forecasts) > 0:
         return f"{what}: {counted(unknown, 'run')} without an estimate of hours"

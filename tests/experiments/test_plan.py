@@ -36,7 +36,7 @@ def test_a_plan_of_a_chain_sums_all_stages_and_prices_them(capsys, tmp_path):
     )  # experiments/recipes/imagenet.py, from Table 6
     for one in hours:
         assert plan_report.money(2.5 * one) in text
-    assert f"{2.5 * sum(hours):,.0f} (at 2.5 per GPU-hour)" in text
+    assert f"{2.5 * sum(hours):,.0f} (at 2.50 per GPU-hour)" in text
     assert f"15 runs, {sum(hours):,.0f} GPU-h" in text
     for word in ("pretrain 128 px", "intermed 224 px", "finetune 224 px", "50,176", "PFLOPs", "MB/image", "accum"):
         assert word in text
@@ -47,6 +47,11 @@ def test_a_plan_of_a_chain_sums_all_stages_and_prices_them(capsys, tmp_path):
 def test_residuals_are_printed_not_hidden(capsys, tmp_path):
     text = said(capsys, "imagenet.deit_base", "--patch", "16", "--gpu", "a100", "--results", tmp_path)
     assert len(re.findall(r"[+-]\d+\.\d%", text)) == 15
+    (header,) = [line for line in text.splitlines() if line.startswith("patch DeiT")]
+    assert header.split() == [
+        "patch",
+        *(cell for name in ("DeiT", "Adventurer", "ViT") for cell in (name, "predicted", "error")),
+    ]
     assert "2 efficiencies fitted to 10 values" in text
     assert "leave-one-out" in text
     assert "Table 6 of arXiv" not in said(capsys, "imagenet.deit_base", "--gpu", "h200", "--results", tmp_path)
@@ -158,7 +163,9 @@ def test_finished_runs_are_held_against_what_is_said_of_them(capsys, tmp_path):
         (run,) = chain_of(recipes()["shapes.deit_nano"](patch))
         rate = 1 / image_seconds(run, here, run.batch) / slower
         record(run, tmp_path, rate, gpus=[], processor=here.words[0], threads=1)
-    lines = [line.split() for line in said(capsys, *words).splitlines() if line.startswith("deit_nano p")]
+    text = said(capsys, *words)
+    assert re.search("run +measured s +uncalibrated +ratio +leave-one-out +ratio", text)
+    lines = [line.split() for line in text.splitlines() if line.startswith("deit_nano p")]
     rough, by_others = ([float(line[i][1:]) for line in lines] for i in (5, 7))
     assert by_others[0] == pytest.approx(3 * rough[0], rel=0.1)  # each by the other's record
     assert by_others[1] == pytest.approx(2 * rough[1], rel=0.1)

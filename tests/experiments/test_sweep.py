@@ -275,7 +275,7 @@ def test_finished_runs_do_not_count(capsys, tmp_path):
     (patch,) = {runs[1].patch}
     said = said_of(capsys, *words, "--yes")
     assert "left to do: 1 run," in said
-    assert f"patch {patch} all" in said
+    assert f"patch {patch} total" in said
     record(runs[1], tmp_path, 100.0)
     assert said_of(capsys, *words) == ""
 
