@@ -12,8 +12,6 @@ from scaling.costs.base import (
     Breakdown,
     MemoryPolicy,
     TokenCount,
-    embedding_flops,
-    embedding_parameters,
     equal_blocks,
     stream_bytes,
 )
@@ -35,7 +33,6 @@ class AdventurerCosts:
         positions = tokens.positions + tokens.extra if tokens.positions else 0
         return Breakdown(
             {
-                "embedding": embedding_parameters(spec, tokens),
                 "positions": positions * d,
                 "class_token": tokens.extra * d,
                 "blocks": spec.depth * block,
@@ -47,7 +44,6 @@ class AdventurerCosts:
         d, inner, mixed = spec.width, _inner(spec), tokens.total + 1
         return Breakdown(
             {
-                "embedding": embedding_flops(spec, tokens),
                 "projections": spec.depth * 2 * mixed * (d * _projected(spec) + inner * d),
                 "scan": spec.depth * 2 * mixed * 3 * inner * spec.state,
                 "convolution": spec.depth * 2 * mixed * CONV_TAPS * (inner + 2 * spec.state),

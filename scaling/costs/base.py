@@ -1,7 +1,7 @@
-"""What the cost of a model is made of: token counts, named parts, and the protocols of a family and of a head.
+"""What the cost of a model is made of: token counts, named parts, and the protocols of its components.
 
 A family of backbones has one file with one class that implements CostModel, and an entry in COST_MODELS
-(scaling/costs/registry.py); a head likewise has HeadCosts and HEAD_COSTS.
+(scaling/costs/registry.py); likewise a patch embedding has EmbedCosts and a head HeadCosts.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,8 @@ FLOAT = 4  # bytes of a float32 number
 class TokenCount(NamedTuple):
     """Tokens of one image: all that the cost of a backbone depends on beside its ModelSpec [tokens]."""
 
-    image: int  # L, image tokens in the blocks
+    image: int  # L, image tokens in the blocks; those that remain where some are dropped
     extra: int  # class token and the like, in the blocks
-    embedded: int  # image tokens that the patch embedding makes; fewer than `image` where they are interpolated
-    kernel: int  # side of the patch that is embedded [px]
     positions: int  # image tokens with a learned position; 0: positions are fixed
 
     @property
@@ -59,21 +57,39 @@ class Activations(NamedTuple):
 
 
 class CostModel(Protocol):
-    """Arithmetic of one family of backbones. spec: a row of MODEL_SPECS; tokens: of one image."""
+    """Arithmetic of one family of backbones, patch embedding left out. spec: a row of MODEL_SPECS; tokens: of one
+    image. A family whose blocks see different numbers of tokens derives them from spec and tokens."""
 
     @property
     def extra_tokens(self) -> int:
         """Tokens in the blocks that are not of the image, such as the class token."""
 
     def parameters(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
-        """Learned numbers [1]; parts: "embedding", "positions", "blocks", and any others."""
+        """Learned numbers [1]; parts: "positions", "blocks", and any others."""
 
     def flops(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
-        """FLOPs of one image's forward pass, head left out; parts: "embedding" and any others. Convention as in
-        scaling/costs/__init__.py."""
+        """FLOPs of one image's forward pass by parts of any names. Convention as in scaling/costs/__init__.py."""
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         """Memory of the blocks. images: in a micro-batch; 0: many."""
+
+
+class EmbedInput(NamedTuple):
+    """All that the cost of a patch embedding depends on."""
+
+    width: int  # D, of the backbone
+    kernel: int  # side of the patch that is embedded [px]
+    tokens: int  # image tokens that the embedding makes, before any are interpolated or dropped
+
+
+class EmbedCosts(Protocol):
+    """Arithmetic of one patch embedding, of one image."""
+
+    def parameters(self, x: EmbedInput) -> int:
+        """Learned numbers [1]."""
+
+    def flops(self, x: EmbedInput) -> int:
+        """FLOPs of the forward pass."""
 
 
 class HeadInput(NamedTuple):
@@ -113,16 +129,6 @@ class HeadCosts(Protocol):
 
     def loss_backward(self, x: HeadInput) -> int:
         """What the gradient of the loss takes in addition at its peak [bytes]."""
-
-
-def embedding_parameters(spec: ModelSpec, tokens: TokenCount) -> int:
-    """Kernel and bias of the convolution that embeds patches [1]."""
-    return 3 * tokens.kernel**2 * spec.width + spec.width
-
-
-def embedding_flops(spec: ModelSpec, tokens: TokenCount) -> int:
-    """Of the same convolution [FLOPs]."""
-    return 2 * 3 * tokens.kernel**2 * spec.width * tokens.embedded
 
 
 def stream_bytes(spec: ModelSpec, tokens: TokenCount) -> int:

@@ -12,8 +12,6 @@ from scaling.costs.base import (
     Breakdown,
     MemoryPolicy,
     TokenCount,
-    embedding_flops,
-    embedding_parameters,
     equal_blocks,
     stream_bytes,
 )
@@ -35,7 +33,6 @@ class DeitCosts:
         extra_positions = tokens.extra if self.class_position and tokens.positions else 0
         return Breakdown(
             {
-                "embedding": embedding_parameters(spec, tokens),
                 "positions": (tokens.positions + extra_positions) * d,
                 "class_token": tokens.extra * d,
                 "blocks": spec.depth * block,
@@ -47,7 +44,6 @@ class DeitCosts:
         t, d = tokens.total, spec.width
         return Breakdown(
             {
-                "embedding": embedding_flops(spec, tokens),
                 "projections": spec.depth * 2 * t * 4 * d * d,
                 "attention": spec.depth * 2 * 2 * t * t * d,
                 "mlp": spec.depth * 2 * t * 2 * d * spec.mlp,

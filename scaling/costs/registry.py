@@ -1,14 +1,15 @@
-"""The cost models by name: one per family of backbones, one per head of a task.
+"""The cost models by name: of families of backbones, of patch embeddings, and of the heads of a task.
 
-Both are open: COST_MODELS["mine"] = MyCosts() makes plans, micro-batch estimates and tables know the family of every
-ModelSpec("mine", ...). A family without a cost model can be trained, but its cost is unknown.
+All are open: COST_MODELS["mine"] = MyCosts() makes plans, micro-batch estimates and tables know the family of every
+ModelSpec("mine", ...). What has no cost model can be trained, but its cost is unknown.
 """
 
 from scaling.costs.adventurer import AdventurerCosts
-from scaling.costs.base import CostModel, HeadCosts
+from scaling.costs.base import CostModel, EmbedCosts, HeadCosts
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.deit import DeitCosts
 from scaling.costs.linear_heads import ClassifierCosts, TokenClassifierCosts
+from scaling.costs.patch_embed import ConvEmbedCosts
 from scaling.costs.upernet import UpernetCosts
 
 COST_MODELS: dict[str, CostModel] = {
@@ -16,6 +17,8 @@ COST_MODELS: dict[str, CostModel] = {
     "deit3": DeitCosts(layer_scale=True, class_position=False),
     "adventurer": AdventurerCosts(),
 }
+
+EMBED_COSTS: dict[str, EmbedCosts] = {"conv": ConvEmbedCosts(), "extended": ConvEmbedCosts()}
 
 HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head
     ("classify", "linear"): ClassifierCosts(),

@@ -2,7 +2,7 @@
 
 import math
 
-from scaling.costs.base import TokenCount
+from scaling.costs.base import EmbedInput, TokenCount
 from scaling.model_specs import FPN_COARSEST, MAX_ROIS
 from scaling.recipe import Recipe, check_patch
 
@@ -57,21 +57,14 @@ def recipe_tokens(recipe: Recipe) -> int:
 
 def token_count(recipe: Recipe, extra: int) -> TokenCount:
     """Of a training image. extra: tokens of the backbone that are not of the image, as CostModel.extra_tokens."""
-    height, width = recipe_sides(recipe)
-    kernel = recipe.extend or recipe.patch
-    return TokenCount(
-        image=recipe_tokens(recipe),
-        extra=extra,
-        embedded=(height // kernel) * (width // kernel),
-        kernel=kernel,
-        positions=tokens(recipe.image, recipe.patch) if recipe.position == "learned" else 0,
-    )
+    positions = tokens(recipe.image, recipe.patch) if recipe.position == "learned" else 0
+    return TokenCount(recipe_tokens(recipe), extra, positions)
 
 
-def classifier_tokens(image: int, patch: int, extra: int) -> TokenCount:
-    """Of a square image in a classifier with learned positions. Arguments as in `tokens` and `token_count`."""
-    length = tokens(image, patch)
-    return TokenCount(image=length, extra=extra, embedded=length, kernel=patch, positions=length)
+def embed_input(recipe: Recipe, width: int) -> EmbedInput:
+    """Of a training image. width: of the backbone."""
+    (height, across), kernel = recipe_sides(recipe), recipe.extend or recipe.patch
+    return EmbedInput(width, kernel, (height // kernel) * (across // kernel))
 
 
 def sampled_rois(recipe: Recipe) -> int:

@@ -1,6 +1,6 @@
 """Training memory: activations saved for the backward pass, optimiser state, and the peak total.
 
-Letters as in scaling/costs/__init__.py. The memory of a backbone or a head without a cost model is unknown: 0.
+Letters as in scaling/costs/__init__.py. The memory of a model with a component that has no cost model is unknown: 0.
 """
 
 from scaling.costs.base import FLOAT, MemoryPolicy, stream_bytes
@@ -36,7 +36,7 @@ def step_bytes(recipe: Recipe, images: int, policy: MemoryPolicy = DEFAULT) -> i
     weights = FLOAT * m.spec.width * m.spec.mlp  # gradient of a block's largest matrix, before it is accumulated
     if policy.number < FLOAT:  # autocast's copies of weights
         own = m.backbone.parameters(m.spec, m.tokens)["blocks"] // m.spec.depth
-        weights += policy.number * (own if policy.recompute else recipe_parameters(recipe))
+        weights += policy.number * (own if policy.recompute else m.parameters.total)
     return max(images * at_loss, images * at_last_block + weights)
 
 

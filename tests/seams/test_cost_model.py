@@ -13,14 +13,13 @@ from scaling import costs
 from scaling.costs.base import (
     Activations,
     Breakdown,
+    EmbedInput,
     MemoryPolicy,
     TokenCount,
-    embedding_flops,
-    embedding_parameters,
     equal_blocks,
 )
 from scaling.costs.hardware import CARDS
-from scaling.costs.registry import COST_MODELS
+from scaling.costs.registry import COST_MODELS, EMBED_COSTS
 from scaling.costs.training_memory import PROGRAM
 from scaling.engine.micro_batch import needed
 from scaling.model_specs import MODEL_SPECS, ModelSpec
@@ -40,12 +39,11 @@ class ToyCosts:
         mlp = 2 * spec.width * spec.mlp + spec.mlp + spec.width
         positions = tokens.positions * spec.width
         blocks = spec.depth * mlp
-        return Breakdown({"embedding": embedding_parameters(spec, tokens), "positions": positions, "blocks": blocks})
+        return Breakdown({"positions": positions, "blocks": blocks})
 
     def flops(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
         mean, mlp = tokens.total * spec.width, 4 * tokens.total * spec.width * spec.mlp
-        parts = {"embedding": embedding_flops(spec, tokens), "pooling": spec.depth * mean, "mlp": spec.depth * mlp}
-        return Breakdown(parts)
+        return Breakdown({"pooling": spec.depth * mean, "mlp": spec.depth * mlp})
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         block = policy.number * tokens.total * (2 * spec.width + 2 * spec.mlp)
@@ -129,16 +127,35 @@ def test_a_family_without_a_cost_model_has_unknown_costs(toy, monkeypatch, tmp_p
     assert "toy_tiny: no cost model for this backbone" in capsys.readouterr().out
 
 
-def test_a_token_count_carries_dropped_tokens_and_other_embeddings():
-    """Half of the tokens dropped behind the embedding, and an embedding of larger patches with extra tokens."""
+def test_a_token_count_carries_dropped_and_extra_tokens():
     spec, deit = MODEL_SPECS["deit_nano"], COST_MODELS["deit"]
-    whole = TokenCount(image=64, extra=1, embedded=64, kernel=4, positions=64)
-    half, larger = whole._replace(image=32), whole._replace(embedded=16, kernel=8, extra=5)
+    whole = TokenCount(image=64, extra=1, positions=64)
+    half, registers = whole._replace(image=32), whole._replace(extra=5)
     full, kept = deit.flops(spec, whole), deit.flops(spec, half)
-    assert kept["embedding"] == full["embedding"]
     assert (kept["mlp"] * 65, kept["attention"] * 65**2) == (full["mlp"] * 33, full["attention"] * 33**2)
     assert deit.parameters(spec, half) == deit.parameters(spec, whole)
-    assert deit.flops(spec, larger)["embedding"] == full["embedding"]
-    assert deit.flops(spec, larger)["mlp"] * 65 == full["mlp"] * 69
-    more = deit.parameters(spec, larger).total - deit.parameters(spec, whole).total
-    assert more == 3 * (8**2 - 4**2) * spec.width + 2 * 4 * spec.width  # kernel; tokens and their positions
+    assert deit.flops(spec, registers)["mlp"] * 65 == full["mlp"] * 69
+    more = deit.parameters(spec, registers).total - deit.parameters(spec, whole).total
+    assert more == 2 * 4 * spec.width  # the tokens and their positions
+
+
+class StemCosts:
+    """Two convolutions of half the patch each."""
+
+    def parameters(self, x: EmbedInput) -> int:
+        return 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2
+
+    def flops(self, x: EmbedInput) -> int:
+        return 2 * x.tokens * (4 * 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2)
+
+
+def test_another_patch_embedding_has_its_own_costs(monkeypatch):
+    recipe = Recipe(backbone="deit_nano", image=32, patch=8)
+    plain = costs.recipe_parameters(recipe), costs.recipe_flops(recipe)
+    monkeypatch.setitem(EMBED_COSTS, "conv", StemCosts())
+    stem = 3 * 4**2 * 48 + 4 * 48**2, 2 * 16 * (4 * 3 * 4**2 * 48 + 4 * 48**2)
+    conv = 3 * 8**2 * 48 + 48, 2 * 16 * 3 * 8**2 * 48
+    found = costs.recipe_parameters(recipe), costs.recipe_flops(recipe)
+    assert [f - p for f, p in zip(found, plain, strict=True)] == [s - c for s, c in zip(stem, conv, strict=True)]
+    monkeypatch.delitem(EMBED_COSTS, "conv")
+    assert costs.recipe_parameters(recipe) == costs.memory_bytes(recipe, 8) == 0  # unknown
