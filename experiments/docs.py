@@ -9,12 +9,9 @@ figure shows, and each PNG carries their digest, so that tests compare numbers a
 """
 
 import json
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any, NoReturn
 
 from analysis.plots.drawn_numbers import agree, digest, numbers_of
 from analysis.plots.style import picture
@@ -105,5 +102,10 @@ def digest_of(path: Path) -> str:
         return str(image.info.get(DIGEST, ""))
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-docs."""
     arguments.guarded(main)
+
+
+if __name__ == "__main__":
+    program()
