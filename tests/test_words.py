@@ -51,7 +51,7 @@ def python_texts(source):
 def notebook_texts(source):
     """(number of the cell, text) of all Markdown cells, and of the strings and comments of all code cells."""
     for number, cell in enumerate(json.loads(source)["cells"]):
-        text = "".join(cell["source"])
+        text = "".join(line for line in cell["source"] if not line.startswith("%"))
         texts = [text] if cell["cell_type"] == "markdown" else [text for _, text in python_texts(text)]
         yield from ((number, text) for text in texts)
 
