@@ -50,15 +50,16 @@ from scaling.runs.identity import folder_of, renamed, settled
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RECIPE, RunRecord
+from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
 
-# A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
-#     results() -> test_loss and metrics    check(recipe): Raises ConfigError where it cannot be built here
-#     pictures(batch) -> a picture of each image of a batch with what is said of it, where that can be drawn
-#     as_coco(batch, categories) -> detections as COCO's results by kind, where there are any
-TASKS: dict[str, Any] = {"classify": ClassificationTask, "detect": DetectionTask, "segment": SegmentationTask}
+TASKS: dict[str, type[TaskModule]] = {
+    "classify": ClassificationTask,
+    "detect": DetectionTask,
+    "segment": SegmentationTask,
+}
 Report = Callable[[Event], None]
 
 
@@ -142,7 +143,7 @@ def train(
     """
     settings, results = settings or Settings(), Path(results)
     task = TASKS[recipe.task]
-    task.check(recipe)
+    task.check_available(recipe)
     check_outputs(recipe, settings.save_predictions, settings.export_coco)
     check_start(recipe, results)
     recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
@@ -195,8 +196,9 @@ def _begin(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
         report(
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
-    data = ImageDataModule(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
-    data.prepare(lambda text: report(Event("note", text=text)))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    data = ImageDataModule(recipe, workers, results, say=lambda text: report(Event("note", text=text)))
+    data.setup()
     for line in (*data.lines, *renamed(recipe, results)):
         report(Event("note", text=line))
     torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
@@ -315,10 +317,10 @@ def _evaluate(
         if kind == "averaged" and averaged:
             averaged.load_average(module)
         trainer.test(module, datamodule=data, verbose=False)
-        found[kind], weights[KEYS[kind]] = module.results(), weights_of(module)
+        found[kind], weights[KEYS[kind]] = module.compute_metrics(), weights_of(module)
         if data.held_out is not None:
             trainer.test(module, dataloaders=data.val_dataloader(), verbose=False)
-            found[kind] |= evaluation_steps.of_held_out(module.results())
+            found[kind] |= evaluation_steps.of_held_out(module.compute_metrics())
     if trainer.is_global_zero:
         save_weights(weights, folder)
     named = {f"{name}_{kind}": value for kind, results in found.items() for name, value in results.items()}

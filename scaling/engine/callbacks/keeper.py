@@ -21,7 +21,7 @@ from scaling.engine.callbacks.signals import catch, release
 from scaling.engine.distributed import is_first_process
 from scaling.errors import NonFiniteLossError, TrainingInterrupted
 from scaling.recipe import Recipe
-from scaling.rng import step_key
+from scaling.rng import seed_devices, seed_of
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.environment import Memory
 from scaling.runs.events import Event, Progress
@@ -33,14 +33,6 @@ REPORT_SECONDS = 0.2  # between two "train" events
 CURVE_SECONDS = 5.0  # between two writings of curve.csv
 AGREE_STEPS = 8  # between two times that devices ask each other whether to save or to stop
 CURVE_ROWS = 200  # of training loss, about, in a whole run
-
-
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators of the CPU and of this device. torch.manual_seed would queue a call and a formatted stack for
-    every kind of device that is not in use: 1 ms of a step, and memory that is never given back."""
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
 
 
 class Keeper(L.Callback):
@@ -114,7 +106,7 @@ class Keeper(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # Drop path and the like: random numbers follow from seed, step and rank, so a resumed run has the same.
-        seed_generators(step_key(self.recipe.seed, trainer.global_step, trainer.global_rank), pl_module.device)
+        seed_devices(seed_of(self.recipe.seed, "step", trainer.global_step, trainer.global_rank), pl_module.device)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -123,7 +115,7 @@ class Keeper(L.Callback):
         # Lightning has divided each micro-batch's loss by their number.
         self._step_loss = outputs["loss"].detach() + (self._step_loss if self._micro_batches else 0)
         self._micro_batches += 1
-        self._window_images += len(batch.image_BCHW) * trainer.world_size
+        self._window_images += len(batch) * trainer.world_size
         self._skipped_here += batch.skipped
         if self._micro_batches < self.data.micro_batches:
             return
@@ -238,7 +230,7 @@ class Keeper(L.Callback):
     # Evaluation during training
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        loss, of_test = pl_module.results()["test_loss"], not self.recipe.val_split
+        loss, of_test = pl_module.compute_metrics()["test_loss"], not self.recipe.val_split
         self._add_row(trainer.global_step, "", "", loss if of_test else "", "" if of_test else loss)
         self._log(trainer, f"{'test' if of_test else 'held-out'} loss {loss:.4f}")
         self.write_curve()
