@@ -101,10 +101,7 @@ class TaskModule(L.LightningModule):
         yield self.skipped
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
-        if self._computed is not None:  # the first batch of another evaluation
-            for metric in self.resettable():
-                metric.reset()
-            self._computed = None
+        self._computed = None
         self.skipped.update(batch.skipped)
         keep_in_step(self, self.evaluation_passes(batch))
         if len(batch):  # this device may have none left, or the only image of a batch cannot be read
@@ -114,11 +111,13 @@ class TaskModule(L.LightningModule):
     test_step = _evaluate
 
     def compute_metrics(self) -> dict[str, float]:
-        """Of the last evaluation, over all devices, all of which have to call it."""
+        """Of the last evaluation, over all devices, all of which have to call it. The next one starts from nothing."""
         if self._computed is None:
             self._computed = self.metrics()
             if skipped := self.skipped.compute().item():
                 self._computed["skipped_test_later"] = skipped
+            for metric in self.resettable():
+                metric.reset()
         return dict(self._computed)
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:

@@ -175,7 +175,7 @@ def test_what_detection_keeps_is_what_torch_holds(patch, channels):
     recipe = Recipe(task="detect", head="cascade", backbone="adventurer_nano", position="sincos", **shape)
     task, images = at(DetectionTask(recipe, 1), 0), 2
     counted = count_rows(task.head.roi)
-    kept, _ = held(task, objects((0, 1)))
+    kept, _ = held(task, objects((0, 1), patch=patch))
     boxes, masks = (counted[kind] / 3 / images for kind in ("bbox_head", "mask_head"))
     size = SIZES[recipe.backbone]
     said = costs.activation_bytes(recipe, at_once=images) - head_bytes(recipe, size, 4)
