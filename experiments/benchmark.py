@@ -67,7 +67,7 @@ def main() -> int:
     import torch
     from rich.console import Console
 
-    from scaling.engine.train import hush
+    from scaling.engine.trainer import hush
     from scaling.runs.environment import machine, usable_cores
 
     torch.set_num_threads(usable_cores())

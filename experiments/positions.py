@@ -83,7 +83,7 @@ def main() -> int:
     p.add_argument("results", type=Path, help="folder of finished runs")
     p.add_argument("--images", type=int, default=0, help="test images, a fixed subset; 0: all")
     args = p.parse_args()
-    from scaling.engine.train import hush
+    from scaling.engine.trainer import hush
 
     hush()
     rows: dict[str, dict[int, dict[str, tuple[float, float]]]] = defaultdict(dict)

@@ -29,7 +29,6 @@ from experiments.stages import waits_for
 from experiments.studies import STUDIES, last_stages
 from experiments.studies import resolve as resolve_study
 from scaling.costs.token_limit import check_tokens
-from scaling.engine.callbacks.signals import as_ctrl_c
 from scaling.engine.loggers import logged_nothing, names_of
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.recipe import Recipe, check_name
@@ -38,6 +37,7 @@ from scaling.runs.identity import folder_of, recorded_id, settled
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 from scaling.runs.record import CHECKPOINT, LOG, RunRecord
+from scaling.runs.stop_signals import as_ctrl_c
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -84,9 +84,8 @@ def toy_runs():
         patch.setitem(__import__("scaling.engine.train").engine.train.TASKS, "classify", Toy)
         sets = lambda recipe, *_: Sets(Dots(recipe.train_images), Dots(2))  # noqa: E731
         patch.setitem(__import__("scaling.data.datamodule").data.datamodule.OPEN, "classify", sets)
-        patch.setattr("scaling.engine.callbacks.keeper.REPORT_SECONDS", 0.0)
-        for where in ("scaling.runs.atomic_files", "scaling.engine.checkpoint_files"):  # a disk's time
-            patch.setattr(f"{where}.os.fsync", lambda handle: None)
+        patch.setattr("scaling.engine.callbacks.step.REPORT_SECONDS", 0.0)
+        patch.setattr("scaling.runs.atomic_files.os.fsync", lambda handle: None)  # a disk's time
         Toy.seen = []
         yield SimpleNamespace(seen=Toy.seen)
 

@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from experiments.cli.arguments import resolve
 from scaling.data.datamodule import ImageDataModule
-from scaling.engine.callbacks.keeper import Keeper
-from scaling.engine.train import Settings, make_trainer
+from scaling.engine.callbacks.run_callbacks import run_callbacks
+from scaling.engine.train import Settings
+from scaling.engine.trainer import make_trainer
 from scaling.recipe import Recipe
 from scaling.runs.environment import Memory
 from scaling.tasks.classification import ClassificationTask
@@ -87,7 +88,7 @@ def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
     data.prepare()
     with tempfile.TemporaryDirectory() as folder:
         turns = InTurn(recipe, data)
-        keeper = Keeper(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
-        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data, Path(folder))
+        callbacks = run_callbacks(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
+        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [*callbacks.ordered, turns], data, Path(folder))
         trainer.fit(ClassificationTask(recipe, data.total_steps), datamodule=data)
     return turns.bare, turns.harness

@@ -18,7 +18,8 @@ from rich.table import Table
 from experiments.benchmarks.mixer import trim
 from experiments.cli.arguments import resolve
 from scaling.data.batch import Batch
-from scaling.engine.train import Settings, prepare
+from scaling.engine.train import Settings
+from scaling.engine.trainer import apply_speed_options
 from scaling.recipe import Recipe
 from scaling.runs.environment import Memory
 from scaling.tasks.classification import ClassificationTask
@@ -84,7 +85,7 @@ def _step(
     """One training step of a task of its own, images copied to the device included."""
     torch.manual_seed(0)
     task: Any = ClassificationTask(recipe, 100).to(device).train()
-    prepare(task, settings or Settings())
+    apply_speed_options(task, settings or Settings())
     optimiser = torch.optim.AdamW(parameter_groups(task, 0.05, 1e-4), lr=1e-4, fused=fused)
     images = torch.randint(0, 256, (recipe.batch, 3, recipe.image, recipe.image), dtype=torch.uint8)
     labels = torch.arange(recipe.batch) % recipe.classes

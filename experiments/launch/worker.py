@@ -10,12 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scaling.engine.callbacks.signals import as_ctrl_c
 from scaling.errors import ConfigError, first_line
 from scaling.recipe import Recipe
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
 from scaling.runs.record import HEADLINES, LOG, RunRecord
+from scaling.runs.stop_signals import as_ctrl_c
 
 STOPPED = "stopped; the same command goes on from here"
 RUN = Path(__file__).resolve().parents[1] / "run.py"
@@ -38,7 +38,8 @@ def run_quietly(
     """
     folder = folder_of(recipe, results)
     try:  # by itself: the handlers below need what it imports
-        from scaling.engine.train import Settings, hush, train
+        from scaling.engine.train import Settings, train
+        from scaling.engine.trainer import hush
         from scaling.errors import RunLockedError, TrainingInterrupted
     except KeyboardInterrupt:
         return Outcome(130, STOPPED)
