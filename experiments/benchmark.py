@@ -17,10 +17,7 @@ fuzz      intervals of 10,000 curves of any kind: what is wrong with how many. M
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any, NoReturn
 
 from experiments.cli import arguments  # before torch: experiments/__init__.py says how threads wait
 from scaling.recipe import check_name
@@ -82,5 +79,10 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-bench."""
     arguments.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from analysis.report.output import until_closed
 from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py says how threads wait
 from scaling.recipe import Recipe

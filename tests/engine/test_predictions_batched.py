@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from scaling.engine import predict
-from scaling.engine import train as train_module
 from scaling.engine.predict import Place, draw_predictions, export_detections, place_of
 from scaling.engine.train import Settings
 from scaling.errors import ConfigError
@@ -143,7 +142,8 @@ def test_the_place_is_the_runs_first_device_its_precision_and_its_micro_batch(ti
     here = Settings(accelerator="cpu", workers=3)
     assert place_of(tiny, here, record) == (torch.device("cpu"), "32-true", 12, 3)
     assert place_of(tiny, replace(here, micro_batch=2), record).images == 2
-    monkeypatch.setattr(train_module, "uses_cuda", lambda accelerator: True)
+    monkeypatch.setattr("scaling.engine.predict.uses_cuda", lambda accelerator: True)
+    monkeypatch.setattr("scaling.engine.trainer.uses_cuda", lambda accelerator: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
     assert place_of(tiny, replace(here, devices="2,3"), record)[:2] == (torch.device("cuda", 2), "bf16-mixed")
     assert place_of(tiny, replace(here, devices="4"), record).device == torch.device("cuda", 0)
