@@ -31,7 +31,6 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
 }
 NOT_YET = {  # arrows that are there and should not be
     ("scaling.recipe_identity", "scaling.recipe"),
-    ("scaling.runs.environment", "scaling.backbones.ssd.ssd_scan"),
     ("scaling.runs.identity", "scaling.data.file_index"),
     ("scaling.runs.identity", "scaling.data.dataset_files"),
     ("scaling.runs.identity", "scaling.backbones.hub"),
@@ -47,12 +46,7 @@ NO_TORCH = (
     "scaling.config",
     "scaling.recipe",
     "scaling.costs",
-    "scaling.runs.record",
-    "scaling.runs.events",
-    "scaling.runs.identity",
-    "scaling.runs.evaluations",
-    "scaling.runs.run_folder",
-    "scaling.runs.stop_signals",
+    "scaling.runs",
     "scaling.engine.micro_batch_sizes",
     "experiments.planning",
     "experiments.cli",

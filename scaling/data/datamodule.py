@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from scaling.costs.conditions import workers_for
+from scaling.costs.hardware import usable_cores
 from scaling.data import classification, detection, segmentation
 from scaling.data.batch import SampleKey
 from scaling.data.class_names import distinct
@@ -22,7 +23,6 @@ from scaling.data.file_index import Say
 from scaling.data.sampler import ResumableBatchSampler, steps_per_epoch
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
-from scaling.runs.environment import usable_cores
 
 OPEN: dict[str, Callable[[Recipe, Path | None, Say | None], Sets]] = {
     "classify": classification.open_sets,

@@ -13,13 +13,13 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling.data.datamodule import ImageDataModule, default_workers
+from scaling.engine.environment import uses_cuda
 from scaling.engine.settings import Settings
 from scaling.engine.trainer import precision_of
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.environment import uses_cuda
 from scaling.runs.events import Event, Report
 from scaling.runs.record import WEIGHTS, RunRecord
 from scaling.tasks.visualize import write_pictures

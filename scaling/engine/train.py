@@ -15,6 +15,7 @@ import lightning as L
 import torch
 
 from scaling import costs
+from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule, default_workers
 from scaling.engine import checkpoint_files, evaluation_steps
 from scaling.engine.callbacks.clock import utc_now
@@ -22,6 +23,7 @@ from scaling.engine.callbacks.run_callbacks import RunCallbacks, run_callbacks
 from scaling.engine.counted_flops import counted_flops
 from scaling.engine.distributed import is_first_process
 from scaling.engine.ema import Averaged
+from scaling.engine.environment import Memory, conditions, machine, uses_cuda
 from scaling.engine.evaluate import Evaluated, evaluate
 from scaling.engine.loggers import check_loggers, logged_nothing, make_loggers, names_of
 from scaling.engine.micro_batch import MicroBatch
@@ -33,7 +35,7 @@ from scaling.engine.warm_start import start_from
 from scaling.errors import NonFiniteLossError, first_line
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import remove_leftovers
-from scaling.runs.environment import Memory, conditions, git_commit, machine, usable_cores, uses_cuda, versions
+from scaling.runs.environment import git_commit, versions
 from scaling.runs.events import Event, Report
 from scaling.runs.identity import folder_of, renamed, settled
 from scaling.runs.outputs import check_outputs

@@ -11,14 +11,15 @@ import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from scaling.costs.conditions import threads_for
+from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.checkpoint_files import CheckpointFiles
+from scaling.engine.environment import uses_cuda
 from scaling.engine.fsdp import shard_when_built, sharded_strategy
 from scaling.engine.settings import Settings
 from scaling.errors import ConfigError, first_line
 from scaling.recipe import Recipe
-from scaling.runs.environment import usable_cores, uses_cuda
 
 
 def make_trainer(

@@ -8,11 +8,11 @@ import torch
 
 from scaling.costs.conditions import Conditions, conditions_of, strategy_for, threads_for, workers_for
 from scaling.data.datamodule import default_workers
+from scaling.engine.environment import machine
 from scaling.engine.memory_key import IDLE, memory_key
 from scaling.engine.train import Settings, train
 from scaling.engine.trainer import useful_threads
 from scaling.recipe import Recipe
-from scaling.runs.environment import machine
 
 PLAIN = Conditions("cuda", 1, "single", "bf16-mixed", "", False, False, False, 4, 3, 1)
 WHOLE = Recipe(task="detect", head="cascade", data="coco", image=224, patch=16, short_side=800, long_side=1333)

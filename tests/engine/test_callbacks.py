@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scaling.engine.callbacks.run_callbacks import run_callbacks
-from scaling.runs.environment import Memory
+from scaling.engine.environment import Memory
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS
 from tests.conftest import ROOT
 from tests.toy_task import run, toy_recipe, toy_runs

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scaling.engine.callbacks.run_callbacks import run_callbacks
-from scaling.runs.environment import Memory
+from scaling.engine.environment import Memory
 from tests.toy_task import toy_recipe
 
 

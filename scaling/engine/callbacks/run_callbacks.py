@@ -18,8 +18,8 @@ from scaling.engine.callbacks.skipped_images import SkippedImages
 from scaling.engine.callbacks.step import RunState, StepTracker
 from scaling.engine.callbacks.step_seeder import StepSeeder
 from scaling.engine.callbacks.throughput import ThroughputMonitor
+from scaling.engine.environment import Memory
 from scaling.recipe import Recipe
-from scaling.runs.environment import Memory
 from scaling.runs.events import Report
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 
 from scaling.engine.callbacks.step import RunState
-from scaling.runs.environment import Memory
+from scaling.engine.environment import Memory
 
 
 class ThroughputMonitor(L.Callback):
