@@ -40,7 +40,7 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
     from scaling.engine.warm_start import restore
 
     data = ImageDataModule(replace(recipe, test_images=images))
-    data.prepare()
+    data.setup()
     found = {}
     ways = [("place", 0), ("pixels", 0)] + ([("place", 2 * recipe.image // 3)] if recipe.task == "segment" else [])
     for meaning, slide in ways:
@@ -50,7 +50,7 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
         task.backbone.checkpoint_module.sines.meaning = meaning
         options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
-        results = task.results()
+        results = task.compute_metrics()
         found["windows" if slide else meaning] = results["test_loss"], results[METRICS[recipe.task]]
     return found
 

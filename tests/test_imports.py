@@ -36,9 +36,8 @@ NOT_YET = {  # arrows that are there and should not be
     ("scaling.runs.identity", "scaling.backbones.hub"),
     ("scaling.data.hub_sets", "scaling.backbones.hub"),
     ("scaling.backbones.adventurer", "scaling.tasks.optim"),
-    ("scaling.tasks.classification", "scaling.engine.fsdp"),
-    ("scaling.tasks.segmentation", "scaling.engine.fsdp"),
-    ("scaling.tasks.detection", "scaling.engine.fsdp"),
+    ("scaling.recipe", "scaling.config.objectives"),
+    ("scaling.recipe", "scaling.config.step_shapes"),
 }
 NO_TORCH = (
     "scaling.errors",

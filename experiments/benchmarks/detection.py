@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.arguments import resolve
-from scaling.data.batch import SampleKey, normalise
+from scaling.data.batch import InstanceTargets, normalise
 from scaling.data.datamodule import ImageDataModule
 from scaling.heads.cascade_mask_rcnn import STRIDES, Neck
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
 
 TURNS, WARM, BATCH = 5, 1, 8
@@ -63,21 +64,23 @@ Calls = dict[str, Callable[[], None]]
 
 def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
     data = ImageDataModule(recipe)
-    data.prepare()
-    train = data.train_set.__getitems__([SampleKey(0, n) for n in range(BATCH)])
-    test = data.test_set.__getitems__([SampleKey(0, n) for n in range(BATCH)])
+    data.setup()
+    train = data.train_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
+    test = data.test_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
     ours: Any = DetectionTask(recipe, 1).to(device).train()
     theirs, eyes = _torchvision(recipe).to(device).train(), _torchvision(recipe).to(device).eval()
-    image_BCHW = train.image_BCHW.to(device)
+    image_BCHW = train.pixels.to(device)
+    instances = train.targets
+    assert isinstance(instances, InstanceTargets)
     targets = [
         {"boxes": b.to(device), "labels": k.to(device) + 1, "masks": m.to(device)}
-        for b, k, m in zip(train.boxes, train.labels, train.masks, strict=True)
+        for b, k, m in zip(instances.boxes, instances.labels, instances.masks, strict=True)
     ]
     held: Any = DetectionTask(recipe, 1).to(device).eval()
 
     def step() -> None:
         ours.zero_grad()
-        ours.training_step(_moved(train, device), 0).backward()
+        ours.training_step(train.to(device), 0).backward()
 
     def their_step() -> None:
         theirs.zero_grad()
@@ -88,19 +91,13 @@ def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
         ours.backbone(normalise(image_BCHW)).grid_BDhw.sum().backward()
 
     def look() -> None:
-        held.predict(_moved(test, device))
+        held.predict(test.to(device))
 
     @torch.no_grad()
     def their_look() -> None:
-        eyes(list(normalise(test.image_BCHW.to(device))))
+        eyes(list(normalise(test.pixels.to(device))))
 
     return {"ours": step, "tv": their_step, "backbone": backbone}, {"ours": look, "tv": their_look}
-
-
-def _moved(batch: Any, device: str) -> Any:
-    from lightning.fabric.utilities.apply_func import move_data_to_device
-
-    return move_data_to_device(batch, torch.device(device))
 
 
 def _torchvision(recipe: Recipe) -> Any:

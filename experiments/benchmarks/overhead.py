@@ -53,7 +53,7 @@ def bare_steps(recipe: Recipe, data: ImageDataModule) -> Iterator[None]:
     module.train()
     data.trainer = None
     for batch in data.train_dataloader():
-        loss = cross_entropy(module(batch.image_BCHW), batch.label_B)
+        loss = cross_entropy(module(batch.pixels), batch.targets.label_B)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -85,7 +85,7 @@ def overhead() -> Table:
 def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
     """Seconds of every step of the bare loop, and of the same steps through the harness with everything on."""
     data = ImageDataModule(recipe)
-    data.prepare()
+    data.setup()
     with tempfile.TemporaryDirectory() as folder:
         turns = InTurn(recipe, data)
         callbacks = run_callbacks(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))

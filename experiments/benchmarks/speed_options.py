@@ -15,10 +15,12 @@ from rich.table import Table
 
 from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.arguments import resolve
-from scaling.data.batch import Batch
+from scaling.data.batch import Batch, ClassTargets
+from scaling.data.dataset import model_shape
 from scaling.engine.train import Settings
 from scaling.engine.trainer import apply_speed_options
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
 
@@ -91,14 +93,15 @@ def _step(
     optimiser = torch.optim.AdamW(parameter_groups(task, 0.05, 1e-4), lr=1e-4, fused=fused)
     images = torch.randint(0, 256, (recipe.batch, 3, recipe.image, recipe.image), dtype=torch.uint8)
     labels = torch.arange(recipe.batch) % recipe.classes
+    keys = [SampleKey(0, i) for i in range(recipe.batch)]
+    batch = Batch(images, keys, model_shape(recipe), ClassTargets(labels))
     if device == "cuda":
-        images, labels = images.pin_memory(), labels.pin_memory()
+        batch = batch.pin_memory()
 
     def step() -> None:
-        moved = [t.to(device, non_blocking=not blocking) for t in (images, labels)]
-        batch = Batch(moved[0], moved[1])
+        moved = batch.to(device, non_blocking=not blocking)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
-            loss = task.training_step(batch, 0)
+            loss = task.training_step(moved, 0)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

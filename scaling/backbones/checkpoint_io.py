@@ -3,9 +3,7 @@
 import logging
 import re
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,20 +12,13 @@ from torch import Tensor, nn
 from scaling.backbones import Backbone
 from scaling.backbones.hub import fetched, forget, hub_or_cache
 from scaling.errors import ConfigError, first_line
+from scaling.rng import seed_of, seeded
 from scaling.runs.atomic_files import damage_of
 from scaling.runs.record import WEIGHTS
 
 LOG = logging.getLogger(__name__)
 WRAPPERS = ("_orig_mod.", "module.")  # torch.compile's, and (Distributed)DataParallel's
 GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # as torch names what weights_only refuses
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of the CPU from seed inside, untouched outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 @torch.no_grad()
@@ -38,7 +29,7 @@ def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, s
     patch-16 model start equal.
     """
     for name, module in model.named_modules():
-        with seeded(zlib.crc32(f"{seed}/{name}".encode())):
+        with seeded(seed_of(seed, "module", name)):
             rule(module, name)
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from scaling.data.file_index import stamp, stamps
+from scaling.data.file_facts import stamp, stamps
 from scaling.data.file_listing import ENDINGS, LOOKED_FOR, LeftOut, files_below
 
 DIGITS = re.compile(r"(\d+)")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.data.file_index import stamp
+from scaling.data.file_facts import stamp
 from scaling.data.file_listing import ENDINGS
 from scaling.errors import ConfigError, first_line
 

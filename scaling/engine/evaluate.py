@@ -30,11 +30,11 @@ def evaluate(
         if kind == "averaged" and averaged:
             averaged.load_average(module)
         trainer.test(module, datamodule=data, verbose=False)
-        found[kind], weights[KEYS[kind]] = module.results(), weights_of(module)
+        found[kind], weights[KEYS[kind]] = module.compute_metrics(), weights_of(module)
         held_out[kind] = {}
         if data.held_out is not None:
             trainer.test(module, dataloaders=data.val_dataloader(), verbose=False)
-            held_out[kind] = evaluation_steps.of_held_out(module.results())
+            held_out[kind] = evaluation_steps.of_held_out(module.compute_metrics())
     if trainer.is_global_zero:
         save_weights(weights, folder)
     rows = [

@@ -55,7 +55,7 @@ def draw_predictions(
     if there >= count:
         return
     data, module = _restored(recipe, folder, task, place)
-    pictures = chain.from_iterable(_said(module, "pictures", data, count, place))
+    pictures = chain.from_iterable(_said(module, "draw_predictions", data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
@@ -69,7 +69,7 @@ def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], pl
         return
     data, module = _restored(recipe, folder, task, place)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
-    for of_batch in _said(module, "as_coco", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
+    for of_batch in _said(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
         for kind, listed in of_batch.items():
             found[kind] += listed
     for kind, path in paths.items():
@@ -83,7 +83,7 @@ def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Pla
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
     data = ImageDataModule(recipe, place.workers, folder.parent)
-    data.prepare()
+    data.setup()
     module = task(recipe, data.total_steps, data.names)
     restore(module, recipe, folder)
     return data, module.to(place.device).eval()
@@ -93,8 +93,8 @@ def _said(module: Any, what: str, data: ImageDataModule, count: int, place: Plac
     """What this method of a task says of the first test images that can be read, batch by batch. Raises ConfigError
     where the device's memory does not hold as many."""
     mixed = place.precision == "bf16-mixed"
-    for batch in data.first_tested(count, place.images):
-        if not len(batch.image_BCHW):
+    for batch in data.first_test_images(count, place.images):
+        if not len(batch):
             continue
         try:
             with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):

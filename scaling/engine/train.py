@@ -43,15 +43,16 @@ from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RunRecord
 from scaling.runs.run_folder import hold, open_run, read_record
 from scaling.runs.stop_signals import at_once
+from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
 
-# A task is a LightningModule of a recipe, its number of steps and the names of the classes, with
-#     results() -> test_loss and metrics    check(recipe): Raises ConfigError where it cannot be built here
-#     pictures(batch) -> a picture of each image of a batch with what is said of it, where that can be drawn
-#     as_coco(batch, categories) -> detections as COCO's results by kind, where there are any
-TASKS: dict[str, Any] = {"classify": ClassificationTask, "detect": DetectionTask, "segment": SegmentationTask}
+TASKS: dict[str, type[TaskModule]] = {
+    "classify": ClassificationTask,
+    "detect": DetectionTask,
+    "segment": SegmentationTask,
+}
 
 
 def train(
@@ -70,7 +71,7 @@ def train(
     """
     settings, results = settings or Settings(), Path(results)
     task = TASKS[recipe.task]
-    task.check(recipe)
+    task.check_available(recipe)
     check_outputs(recipe, settings.save_predictions, settings.export_coco)
     check_start(recipe, results)
     recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
@@ -123,8 +124,9 @@ def _open_data(recipe: Recipe, results: Path, settings: Settings, report: Report
         report(
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
-    data = ImageDataModule(recipe, settings.workers if settings.workers >= 0 else default_workers(), results)
-    data.prepare(lambda text: report(Event("note", text=text)))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    data = ImageDataModule(recipe, workers, results, say=lambda text: report(Event("note", text=text)))
+    data.setup()
     for line in (*data.lines, *renamed(recipe, results)):
         report(Event("note", text=line))
     return data

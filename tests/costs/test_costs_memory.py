@@ -17,12 +17,13 @@ from torch.utils._pytree import tree_leaves
 from experiments.benchmarks import models
 from scaling import costs
 from scaling.costs.head_memory import cascade_bytes, head_bytes
-from scaling.data.batch import Batch, Scenes
+from scaling.data.batch import ClassTargets, MaskTargets
 from scaling.model_specs import SIZES
 from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
+from tests.pictures import batch_of
 from tests.served import context
 from tests.tasks.test_detect import at, objects
 
@@ -79,7 +80,7 @@ def held(task, batch, flash=True, recompute=False, number=4):
             loss = task.training_step(batch, 0)
         kept, watch.most = watch.now, 0
         loss.backward()
-    pixels = batch.image_BCHW.numel()
+    pixels = batch.pixels.numel()
     return kept + pixels, watch.most + pixels
 
 
@@ -87,8 +88,9 @@ def noise(recipe, images):
     sides = (images, 3, recipe.image, recipe.image)
     image_BCHW = torch.randint(0, 256, sides, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     if recipe.task == "segment":
-        return Scenes(image_BCHW, torch.zeros(images, recipe.image, recipe.image, dtype=torch.uint8))
-    return Batch(image_BCHW, torch.zeros(images, dtype=torch.long))
+        label_BHW = torch.zeros(images, recipe.image, recipe.image, dtype=torch.uint8)
+        return batch_of(recipe, image_BCHW, MaskTargets(label_BHW))
+    return batch_of(recipe, image_BCHW, ClassTargets(torch.zeros(images, dtype=torch.long)))
 
 
 @pytest.mark.parametrize("number", [4, 2])

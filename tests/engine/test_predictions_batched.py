@@ -103,13 +103,13 @@ class Asked(torch.nn.Linear):
     def __init__(self, *given):
         super().__init__(2, 2)
 
-    def pictures(self, batch):
-        assert self.weight.device == batch.image_BCHW.device == torch.device("meta")
+    def draw_predictions(self, batch):
+        assert self.weight.device == batch.pixels.device == torch.device("meta")
         assert not torch.is_grad_enabled()
         assert not self.training
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16
         assert torch.is_autocast_enabled("cpu")
-        return [Image.new("RGB", (8, 8))] * len(batch.image_BCHW)
+        return [Image.new("RGB", (8, 8))] * len(batch.pixels)
 
 
 class RunLockedError(torch.autocast):
@@ -132,7 +132,7 @@ def test_too_many_images_for_the_memory_are_told_with_what_would_do(run, tiny, m
     def full(self, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Asked, "pictures", full)
+    monkeypatch.setattr(Asked, "draw_predictions", full)
     with pytest.raises(ConfigError, match=rf"{images} image\(s\) at a time are too many .* {wanted}$"):
         draw_predictions(tiny, run, 6, Asked, place(images), lambda event: None)
 

@@ -118,7 +118,7 @@ def test_the_test_loss_is_the_mean_over_images_not_over_batches(tiny, whole):
     from scaling.tasks.classification import ClassificationTask
 
     data = ImageDataModule(other)
-    data.prepare()
+    data.setup()
     module = ClassificationTask(other, data.total_steps).eval()
     module.load_state_dict(weights(whole, tiny)[0])
     with torch.no_grad():

@@ -48,8 +48,9 @@ class CurveLogger(L.Callback):
                 self.write()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.state.row_loss = pl_module.compute_metrics()["test_loss"]
         column = "val_loss" if self.state.recipe.val_split else "test_loss"
-        self._add_row(trainer.global_step, **{column: pl_module.results()["test_loss"]})
+        self._add_row(trainer.global_step, **{column: self.state.row_loss})
         self.write()
 
     def finish(self, results: dict[str, float]) -> None:

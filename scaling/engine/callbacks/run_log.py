@@ -23,9 +23,9 @@ class RunLog(L.Callback):
             rate = self.state.images_per_second
             self._write(trainer, f"training loss {self.state.row_loss:.4f}, {rate:.0f} images/s")
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         split = "held-out" if self.state.recipe.val_split else "test"
-        self._write(trainer, f"{split} loss {pl_module.results()['test_loss']:.4f}")
+        self._write(trainer, f"{split} loss {self.state.row_loss:.4f}")
 
     def _write(self, trainer: L.Trainer, text: str) -> None:
         step, data = trainer.global_step, self.state.data

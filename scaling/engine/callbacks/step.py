@@ -50,7 +50,7 @@ class RunState:
     step: Step | None = None  # StepTracker: the step that this micro-batch ended; None inside a step
     stop: signal.Signals | None = None  # SignalHandler: the signal that asked the run to stop
     images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
-    row_loss: float | None = None  # CurveLogger: training loss of the curve's row for this step [nats], if it has one
+    row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
     saving_seconds: float = 0.0  # Checkpointer: spent on checkpoints so far [s]
 
 

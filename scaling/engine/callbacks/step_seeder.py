@@ -3,17 +3,8 @@
 from typing import Any
 
 import lightning as L
-import torch
 
-from scaling.rng import step_key
-
-
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators of the CPU and of this device. torch.manual_seed would queue a call and a formatted stack for
-    every kind of device that is not in use: 1 ms of a step, and memory that is never given back."""
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
+from scaling.rng import seed_devices, seed_of
 
 
 class StepSeeder(L.Callback):
@@ -25,4 +16,4 @@ class StepSeeder(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        seed_generators(step_key(self.seed, trainer.global_step, trainer.global_rank), pl_module.device)
+        seed_devices(seed_of(self.seed, "step", trainer.global_step, trainer.global_rank), pl_module.device)

@@ -28,7 +28,7 @@ class ThroughputMonitor(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._window_images += len(batch.image_BCHW) * trainer.world_size
+        self._window_images += len(batch) * trainer.world_size
         step = self.state.step
         if step is None or not step.reported:
             return
