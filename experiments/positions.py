@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from analysis.report.output import until_closed
 from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py says how threads wait
 from scaling.recipe import Recipe
@@ -83,7 +81,7 @@ def main() -> int:
     p.add_argument("results", type=Path, help="folder of finished runs")
     p.add_argument("--images", type=int, default=0, help="test images, a fixed subset; 0: all")
     args = p.parse_args()
-    from scaling.engine.train import hush
+    from scaling.engine.trainer import hush
 
     hush()
     rows: dict[str, dict[int, dict[str, tuple[float, float]]]] = defaultdict(dict)

@@ -2,9 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any, NoReturn
 
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
@@ -60,9 +58,14 @@ def _run(recipe: Recipe, results: Path, settings: dict[str, Any], console: Conso
     outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
     if outcome.status == 2:
         raise ConfigError(outcome.text)
-    console.finish(recipe.run_id, outcome.status, outcome.text)
+    console.finish(recipe.run_id, outcome)
     return outcome.status
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-run."""
     cli.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -96,9 +96,8 @@ def toy_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("scaling.engine.train").engine.train.TASKS, "classify", Toy)
         patch.setitem(__import__("scaling.data.datamodule").data.datamodule.SOURCES, "classify", DotSource())
-        patch.setattr("scaling.engine.callbacks.keeper.REPORT_SECONDS", 0.0)
-        for where in ("scaling.runs.atomic_files", "scaling.engine.checkpoint_files"):  # a disk's time
-            patch.setattr(f"{where}.os.fsync", lambda handle: None)
+        patch.setattr("scaling.engine.callbacks.step.REPORT_SECONDS", 0.0)
+        patch.setattr("scaling.runs.atomic_files.os.fsync", lambda handle: None)  # a disk's time
         Toy.seen = []
         yield SimpleNamespace(seen=Toy.seen)
 

@@ -11,11 +11,11 @@ from PIL import Image
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from scaling.costs.hardware import usable_cores
 from scaling.data import generated_shapes
 from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
 from scaling.recipe import Recipe
-from scaling.runs.environment import usable_cores
 
 
 def generation() -> Table:

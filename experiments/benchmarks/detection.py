@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from experiments.benchmarks.speed_options import in_turn, peak_of
+from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.arguments import resolve
 from scaling.data.batch import InstanceTargets, normalise
 from scaling.data.datamodule import ImageDataModule
@@ -49,8 +49,8 @@ def detection() -> Table:
     for patch in PATCHES:
         recipe = resolve("shapes.det_nano", patch, {"batch": BATCH, "train_images": 64, "test_images": 8})[0]
         steps, looks = _ours_and_theirs(recipe, device)
-        step, look = (in_turn(calls, TURNS, WARM, device == "cuda") for calls in (steps, looks))
-        peak = {name: peak_of(call, device) for name, call in steps.items() if name != "backbone"}
+        step, look = (interleaved(calls, TURNS, WARM, device == "cuda") for calls in (steps, looks))
+        peak = {name: peak_of(call, device == "cuda") for name, call in steps.items() if name != "backbone"}
         table.add_row(
             str(patch), f"{1000 * step['ours']:.0f}", f"{step['ours'] / step['tv']:.2f}",
             f"{100 * (1 - step['backbone'] / step['ours']):.0f} %", f"{1000 * look['ours'] / BATCH:.1f}",

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scaling.config.step_shapes import StepShape
 from scaling.costs.conditions import workers_for
+from scaling.costs.hardware import usable_cores
 from scaling.data.batch import Batch
 from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
@@ -26,7 +27,6 @@ from scaling.data.segmentation import SegmentationSource
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.rng import SampleKey, seed_of, torch_generator
-from scaling.runs.environment import usable_cores
 
 SOURCES: dict[str, Source] = {
     "classify": ClassificationSource(),

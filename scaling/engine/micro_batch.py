@@ -14,13 +14,13 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from scaling import costs
 from scaling.costs.training_memory import SHARE
 from scaling.data.datamodule import ImageDataModule
+from scaling.engine.environment import conditions
 from scaling.engine.memory_key import memory_key
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.environment import conditions
 
 MEMORY = "micro_batch.json"  # in the results folder: what was found, by memory_key
 

@@ -12,18 +12,20 @@ from typing import Any, NamedTuple
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
-from scaling.data.datamodule import ImageDataModule
+from scaling.data.datamodule import ImageDataModule, default_workers
+from scaling.engine.environment import uses_cuda
+from scaling.engine.settings import Settings
+from scaling.engine.trainer import precision_of
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.events import Event
-from scaling.runs.record import WEIGHTS
+from scaling.runs.events import Event, Report
+from scaling.runs.record import WEIGHTS, RunRecord
 from scaling.tasks.visualize import write_pictures
 
 PREDICTIONS = "predictions"  # folder of pictures in a run's folder
 DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # files there, by COCO's kinds
-Report = Callable[[Event], None]
 
 
 class Place(NamedTuple):
@@ -33,6 +35,15 @@ class Place(NamedTuple):
     precision: str  # Lightning's: 32-true, or bf16-mixed
     images: int  # at a time
     workers: int  # processes that read and decode
+
+
+def place_of(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
+    """Where a finished run's model predicts: on the first device, as many images at a time as the run took."""
+    first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
+    device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
+    images = settings.micro_batch or int(record.machine.get("micro_batch", 1))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    return Place(device, precision_of(recipe.precision, settings.accelerator), images, workers)
 
 
 def draw_predictions(

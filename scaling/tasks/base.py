@@ -15,10 +15,10 @@ from torchmetrics import SumMetric
 from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_sample_keys
 from scaling.data.batch import Batch, normalise
-from scaling.engine.fsdp import keep_in_step
 from scaling.recipe import Recipe
 from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import adamw
+from scaling.tasks.sharded_passes import keep_in_step
 
 
 class TaskModule(L.LightningModule):

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from scaling.data.classification import OnDisk
-from scaling.engine.train import Settings, hush, train
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from tests.pictures import BAD_FILES, hollow, picture, prepared

@@ -137,5 +137,5 @@ def test_a_device_with_fewer_passes_makes_up_for_them_and_they_count_nowhere(rec
     own, wanted = evaluate()
     assert own == (0 if n == 0 else 3 if made is _segmented else 1)  # windows of 16 px 12 px apart in 40 px
     task.sharded = True
-    monkeypatch.setattr("scaling.engine.fsdp.distributed.all_reduce", lambda passes, op: passes.fill_(4))
+    monkeypatch.setattr("scaling.tasks.sharded_passes.distributed.all_reduce", lambda passes, op: passes.fill_(4))
     assert evaluate() == (4, wanted)

@@ -153,7 +153,7 @@ def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut
 def test_a_resumed_run_draws_the_regions_of_one_that_was_not_cut_off(det):
     def run(task, optimiser, steps):
         for step in steps:
-            torch.manual_seed(1000 + step)  # as the keeper does; nothing here may need it
+            torch.manual_seed(1000 + step)  # as StepSeeder does; nothing here may need it
             np.random.seed(step)  # noqa: NPY002
             optimiser.zero_grad()
             at(task, step).training_step(with_targets(objects((step, step + 1)), truth=()), 0).backward()
