@@ -37,8 +37,8 @@ class TaskModule(L.LightningModule):
         self.names = [str(name) for name in names] or [str(number) for number in range(recipe.classes)]
         self.backbone: Any = build_backbone(recipe)  # an nn.Module that satisfies Backbone
         self.channels_last = False
-        self.objectives: tuple[Objective, ...] = tuple(BUILDERS[o.kind](o, self) for o in recipe.objectives)
-        self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by name, without their weights
+        self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in recipe.objectives}
+        self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
         self._computed: dict[str, float] | None = None  # of the last evaluation
 
@@ -65,9 +65,9 @@ class TaskModule(L.LightningModule):
         set_sample_keys(self.backbone, batch.keys, self.recipe.seed, self.device)
         batch = self.training_batch(batch)
         features, outputs = self.training_outputs(batch)
-        losses = {each.name: each.loss(self, batch, features, outputs) for each in self.objectives}
-        self.objective_losses = {name: loss.detach() for name, loss in losses.items()}
-        total: Any = sum(each.weight * losses[each.name] for each in self.objectives)
+        losses = {kind: each.loss(self, batch, features, outputs) for kind, each in self.objectives.items()}
+        self.objective_losses = {kind: loss.detach() for kind, loss in losses.items()}
+        total: Any = sum(self.objectives[kind].weight * loss for kind, loss in losses.items())
         return total
 
     def training_batch(self, batch: Batch) -> Batch:
