@@ -218,7 +218,10 @@ WRONG = {
         lambda d: annotation(d, 3)["segmentation"].update(counts=[3, 4]),
         r"annotation 3 has a mask that cannot be read \(7 pixels, its image has 2400\)",
     ),
-    "negative": (lambda d: annotation(d, 3)["segmentation"].update(counts=[-1, 2401]), r"annotation 3 .* integers from 0"),
+    "negative": (
+        lambda d: annotation(d, 3)["segmentation"].update(counts=[-1, 2401]),
+        "annotation 3 .* integers from 0",
+    ),
     "text too short": (
         lambda d: annotation(d, 2)["segmentation"].update(counts="35="),
         r"annotation 2 has a mask that cannot be read \(21 pixels, its image has 2400\)",
