@@ -31,12 +31,10 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
 }
 NOT_YET = {  # arrows that are there and should not be
     ("scaling.recipe_identity", "scaling.recipe"),
-    ("scaling.runs.environment", "scaling.backbones.ssd.ssd_scan"),
     ("scaling.runs.identity", "scaling.data.file_index"),
     ("scaling.runs.identity", "scaling.data.dataset_files"),
     ("scaling.runs.identity", "scaling.backbones.hub"),
     ("scaling.data.hub_sets", "scaling.backbones.hub"),
-    ("scaling.backbones.adventurer", "scaling.tasks.optim"),
     ("scaling.tasks.classification", "scaling.engine.fsdp"),
     ("scaling.tasks.segmentation", "scaling.engine.fsdp"),
     ("scaling.tasks.detection", "scaling.engine.fsdp"),

@@ -53,7 +53,7 @@ def roads(family: str, device: str) -> list[str]:
     """The ways that a family has of its main operation on a device."""
     if family == "deit":
         return ["sdpa"]
-    return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
+    return ["mamba-ssm", "torch"] if backend(device).name == "mamba-ssm" else ["torch"]
 
 
 def row(name: str, image: int, patch: int, most: int, device: str, road: str, card: Card | None) -> dict[str, Any]:

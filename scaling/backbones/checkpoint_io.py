@@ -3,15 +3,12 @@
 import logging
 import re
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scaling.backbones import Backbone
+from scaling.backbones.base import Backbone
 from scaling.backbones.hub import fetched, forget, hub_or_cache
 from scaling.errors import ConfigError, first_line
 from scaling.runs.atomic_files import damage_of
@@ -20,26 +17,6 @@ from scaling.runs.record import WEIGHTS
 LOG = logging.getLogger(__name__)
 WRAPPERS = ("_orig_mod.", "module.")  # torch.compile's, and (Distributed)DataParallel's
 GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # as torch names what weights_only refuses
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of the CPU from seed inside, untouched outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-@torch.no_grad()
-def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, str], None]) -> None:
-    """Call rule(module, name) on every module, each under random numbers that depend on seed and name alone.
-
-    So a module draws the same weights whatever stands before it in the model: the blocks of a patch-1 and of a
-    patch-16 model start equal.
-    """
-    for name, module in model.named_modules():
-        with seeded(zlib.crc32(f"{seed}/{name}".encode())):
-            rule(module, name)
 
 
 def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:

@@ -13,54 +13,53 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from scaling.backbones import Features
-from scaling.backbones.checkpoint_io import initialise_by_name
+from scaling.backbones.base import Backbone, Features, TokenLayout
+from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import check_image
 from scaling.errors import ConfigError, first_line
 from scaling.pixels import Pixels, of_config
 
 
-class TimmViT(nn.Module):
+class TimmViT(Backbone):
     """timm's model NAME at an image and a patch size [px]; or `model`, one that was made already, as it is.
 
     Raises ConfigError where timm has no such model, or where it is no plain one: of one stride from end to end."""
 
-    net: Any
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
     def __init__(self, name: str = "", image: int = 224, patch: int = 16, model: nn.Module | None = None) -> None:
-        super().__init__()
         net: Any = _create(name, image, patch) if model is None else model
-        self.net = net
         cfg = getattr(net, "pretrained_cfg", None)
-        self.mean, self.std, _ = of_config(timm.models.PretrainedCfg(**cfg)) if cfg else Pixels()
         strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
         embed: Any = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
-            raise ConfigError(f"timm's {name or type(self.net).__name__} is no plain ViT of one stride from end to end")
+            raise ConfigError(f"timm's {name or type(net).__name__} is no plain ViT of one stride from end to end")
         patches = embed.patch_size
         sides = {patches} if isinstance(patches, int) else set(patches)
         if len(sides) != 1:
-            raise ConfigError(f"timm's {name or type(self.net).__name__} has patches that are not square")
-        self.dynamic_img_size = not getattr(embed, "strict_img_size", True)
-        self.width: int = net.num_features
-        self.stride: int = sides.pop()
-        self.depth: int = len(net.blocks)
+            raise ConfigError(f"timm's {name or type(net).__name__} has patches that are not square")
+        super().__init__(net.num_features, sides.pop(), len(net.blocks), not getattr(embed, "strict_img_size", True))
+        self.net: Any = net
+        self.mean, self.std, _ = of_config(timm.models.PretrainedCfg(**cfg)) if cfg else Pixels()
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
-        check_image(image_BCHW, self.stride)
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        if patch_size not in (None, self.stride):
+            raise ConfigError(f"patch {patch_size} differs from {self.stride}, the only patch size of timm's backbones")
+        layout = TokenLayout(self.stride, image_BCHW.device, check_image(image_BCHW, self.stride))
         wanted = sorted({*blocks, self.depth - 1})
         final_BTD, maps = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
-        of_block = {n: map_BDhw.contiguous() for n, map_BDhw in zip(wanted, maps, strict=True)}
+        of_block = {n: map_BDhw.flatten(2).transpose(1, 2) for n, map_BDhw in zip(wanted, maps, strict=True)}
         pooled_BD = self.net.forward_head(final_BTD, pre_logits=True)
-        return Features(of_block[self.depth - 1], pooled_BD, tuple(of_block[n] for n in blocks))
+        return Features(of_block[self.depth - 1], pooled_BD, layout, tuple(of_block[n] for n in blocks))
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
         """Draw matrices and kernels by their module's name: trunc_normal 0.02 and no biases, as ViTs are; what is not
         in a layer of torch's, such as positions, stays as timm's constructor drew it."""
         initialise_by_name(self.net, seed, _draw)
+
+    def no_weight_decay(self) -> set[str]:
+        """Also positions and class tokens of models that do not list them."""
+        own = {name for name, _ in self.net.named_parameters() if name.rsplit(".", 1)[-1] in ("pos_embed", "cls_token")}
+        return super().no_weight_decay() | own
 
     @property
     def checkpoint_module(self) -> nn.Module:

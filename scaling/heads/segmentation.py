@@ -11,8 +11,8 @@ for one image at a time, and batch statistics would then differ from patch to pa
 
 from torch import Tensor, nn
 
-from scaling.backbones import Features
-from scaling.backbones.checkpoint_io import initialise_by_name, seeded
+from scaling.backbones.base import Features
+from scaling.backbones.init import initialise_by_name, seeded
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
 from scaling.recipe import HEADS, check_name
@@ -32,7 +32,7 @@ class Linear(nn.Module):
         self.head = build("segmentation", {"type": "FCNHead", **convs, **_common(classes)})
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
-        return self.head([features.grid_BDhw.contiguous()])
+        return self.head([features.to_map()])
 
 
 class UperNet(nn.Module):
@@ -51,9 +51,10 @@ class UperNet(nn.Module):
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
         """size: the image's height and width [px]."""
-        if len(features.maps) != len(self.blocks):
-            raise ValueError(f"{len(features.maps)} maps for the blocks {self.blocks}; ask the backbone for these")
-        return self.head(self.pyramid([features.maps[n] for n in self.levels], size))
+        maps = features.hidden_maps()
+        if len(maps) != len(self.blocks):
+            raise ValueError(f"{len(maps)} maps for the blocks {self.blocks}; request these blocks of the backbone")
+        return self.head(self.pyramid([maps[n] for n in self.levels], size))
 
 
 def _common(classes: int) -> dict[str, object]:

@@ -66,15 +66,13 @@ def machine() -> dict[str, Any]:
 
 def conditions(trainer: Any, task: Any, recompute: bool, workers: int = 0, jobs: int = 1) -> Conditions:
     """How Lightning's trainer trains a task: what came of the settings, as far as trainer and task can say."""
-    from scaling.backbones.ssd.ssd_scan import backend
-
     device = trainer.strategy.root_device.type
     return Conditions(
         device=device,
         nodes=trainer.num_nodes,
         strategy=STRATEGIES.get(type(trainer.strategy).__name__, type(trainer.strategy).__name__),
         precision=str(trainer.precision),
-        scan=backend(device).road if "adventurer" in task.recipe.backbone else "",
+        scan=task.backbone.scan_backend(device),
         compile=task.backbone._compiled_call_impl is not None,
         recompute=recompute,
         channels_last=task.channels_last,

@@ -12,9 +12,9 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from scaling.backbones import build_backbone
-from scaling.backbones.checkpoint_io import seeded
 from scaling.backbones.drop_path import set_draws
+from scaling.backbones.init import seeded
+from scaling.backbones.registry import build_backbone
 from scaling.data.batch import Batch, normalise
 from scaling.engine.fsdp import keep_in_step
 from scaling.recipe import Recipe
@@ -58,7 +58,7 @@ class ClassificationTask(L.LightningModule):
     def _logits(self, image_BCHW: Tensor) -> Tensor:
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
-        return self.head(self.backbone(image_BCHW).pooled_BD)
+        return self.head(self.backbone(image_BCHW).pooled_ND)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         set_draws(self.backbone, batch.random_BS)

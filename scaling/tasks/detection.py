@@ -14,14 +14,14 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics import MeanMetric, SumMetric
 
-from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
+from scaling.backbones.registry import build_backbone
 from scaling.costs.token_limit import check_tokens, multiple
 from scaling.data.batch import Objects, normalise
 from scaling.engine.fsdp import keep_in_step
 from scaling.errors import ConfigError
 from scaling.heads.cascade_config import ROIS
-from scaling.heads.cascade_mask_rcnn import Instances, Sample, build_head
+from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
 from scaling.recipe import OBJECTS, Recipe
 from scaling.tasks import coco_metric
@@ -77,25 +77,24 @@ class DetectionTask(L.LightningModule):
     def forward(self, image_BCHW: Tensor) -> list[Found]:
         """uint8 images (B, 3, H, W) to what is found in each, as predict has it, at their size."""
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        return self._said(image_BCHW, [Sample(size, size)] * len(image_BCHW), detections=True)[1]
+        samples = [Sample(size, size)] * len(image_BCHW)
+        return self.head.detections(self._dense(image_BCHW, samples), samples)
 
-    def _said(
-        self, image_BCHW: Tensor, samples: list[Sample], *, losses: bool = False, detections: bool = False
-    ) -> tuple[dict[str, Tensor], list[Found]]:
-        """What the head says of uint8 images."""
+    def _dense(self, image_BCHW: Tensor, samples: list[Sample]) -> DenseOutputs:
+        """The head's dense outputs for uint8 images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
         image_BCHW = normalise(image_BCHW, self.backbone.mean, self.backbone.std)
         image_BCHW = padded(_blank(image_BCHW, samples), multiple(self.recipe))
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        features = self.backbone(image_BCHW, self.head.blocks)
-        return self.head(features, size, samples, losses, detections)
+        return self.head(self.backbone(image_BCHW, self.head.blocks), size)
 
     def training_step(self, batch: Objects, batch_idx: int) -> Tensor:
         set_draws(self.backbone, batch.random_BS)
         key = f"{self.recipe.seed}/{self.global_step}"
-        losses_B = self._said(batch.image_BCHW, self._samples(batch, key), losses=True)[0]
+        samples = self._samples(batch, key)
+        losses_B = self.head.losses(self._dense(batch.image_BCHW, samples), samples)
         return torch.stack(list(losses_B.values())).sum(0).mean()
 
     def _samples(self, batch: Objects, key: str = "") -> list[Sample]:
@@ -114,7 +113,9 @@ class DetectionTask(L.LightningModule):
         parts = list(alike(batch, multiple(self.recipe)))
         keep_in_step(self, len(parts))
         for part in parts:
-            losses_B, found = self._said(part.image_BCHW, self._samples(part), losses=True, detections=True)
+            samples = self._samples(part)
+            dense = self._dense(part.image_BCHW, samples)
+            losses_B, found = self.head.losses(dense, samples), self.head.detections(dense, samples)
             for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
                 of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
                 metric.update(torch.stack(of_kind).sum(0))
@@ -141,7 +142,8 @@ class DetectionTask(L.LightningModule):
         x0 y0 x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
         found: list[Found] = []
         for part in alike(batch, multiple(self.recipe)):
-            found += self._said(part.image_BCHW, self._samples(part), detections=True)[1]
+            samples = self._samples(part)
+            found += self.head.detections(self._dense(part.image_BCHW, samples), samples)
         return found
 
     def as_coco(self, batch: Objects, categories: Sequence[int]) -> dict[str, list[dict[str, Any]]]:

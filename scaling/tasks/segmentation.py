@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
+from scaling.backbones.registry import build_backbone
 from scaling.data.batch import UNLABELLED, Scenes, normalise
 from scaling.engine.fsdp import keep_in_step
 from scaling.errors import ConfigError

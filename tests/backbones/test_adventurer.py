@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from scaling.backbones import build_backbone
-from scaling.backbones.adventurer import Adventurer, AdventurerBackbone
+from scaling.backbones.adventurer import Adventurer
+from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.checkpoint_io import load_weights
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES, Size
 from scaling.recipe import Recipe
@@ -147,15 +148,16 @@ def test_features_are_the_tokens_as_a_map_and_the_class_token():
     torch.manual_seed(0)
     backbone = AdventurerBackbone(NANO, 16, 4).eval()
     model, image = backbone.net, torch.randn(2, 3, 16, 16)
-    tokens = model.tokens(image)
-    grid, summary, none = backbone(image)
+    tokens = model.forward_features(image)
+    features = backbone(image)
+    grid, summary = features.to_map(), features.pooled_ND
     assert tokens.shape == (2, 17, 64)
     assert grid.shape == (2, 64, 4, 4)
     assert grid.is_contiguous()
     assert torch.equal(grid[:, :, 1, 2], tokens[:, 6])
     assert torch.equal(summary, tokens[:, -1])
     assert torch.equal(model(image), summary)  # no classes: no head
-    assert none == ()
+    assert features.hidden == ()
     assert (model.width, model.stride) == (64, 4)
 
 

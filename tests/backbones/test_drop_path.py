@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import DropPath, set_draws
+from scaling.backbones.registry import build_backbone
 from scaling.data.batch import SampleKey
 from scaling.data.transforms import uniform
 from scaling.model_specs import SIZES
@@ -75,7 +75,7 @@ def test_what_an_image_loses_does_not_depend_on_the_batch_around_it(name, cut, s
 
     def summary(part):
         set_draws(model, draws_BS[part])
-        return model(images[part]).pooled_BD
+        return model(images[part]).pooled_ND
 
     whole = summary(slice(None))
     torch.testing.assert_close(torch.cat([summary(slice(cut)), summary(slice(cut, None))]), whole, rtol=1e-3, atol=1e-4)

@@ -8,8 +8,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from scaling.backbones import build_backbone
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError, first_line
 from scaling.recipe import Recipe
 

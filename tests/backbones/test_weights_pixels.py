@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
-from scaling.backbones import build_backbone
+from scaling.backbones.registry import build_backbone
 from scaling.data.batch import SampleKey
 from scaling.data.detection_transforms import View, together
 from scaling.data.segmentation_transforms import training_view

@@ -8,7 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
-from scaling.backbones import Features, build_backbone
+from scaling.backbones.base import Features
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
 from scaling.recipe import Recipe

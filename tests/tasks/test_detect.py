@@ -89,6 +89,10 @@ def objects(numbers=(0, 1), canvas=(64, 64), cut=(), full=1):
     return Objects(image_BCHW, torch.tensor(sizes), boxes, labels, masks, crowd, truth=tuple(truth))
 
 
+def losses_of(task, image_BCHW, samples):
+    return task.head.losses(task._dense(image_BCHW, samples), samples)
+
+
 def at(task, step):
     """The task at that step of a run."""
     task._trainer = SimpleNamespace(global_step=step)
@@ -109,7 +113,7 @@ def test_every_parameter_gets_a_gradient(det, backbone):
 
 def test_the_training_loss_is_the_mean_over_images_of_all_losses(det):
     task, batch = DetectionTask(det, 10), objects((0, 1, 2))
-    losses_B = task._said(batch.image_BCHW, task._samples(batch), losses=True)[0]
+    losses_B = losses_of(task, batch.image_BCHW, task._samples(batch))
     assert len(losses_B) == 11
     each = [sum(loss_B[n].item() for loss_B in losses_B.values()) for n in range(3)]
     trained = batch._replace(truth=())
@@ -118,7 +122,7 @@ def test_the_training_loss_is_the_mean_over_images_of_all_losses(det):
     assert got == pytest.approx(sum(each) / 3, rel=0.1)  # of other regions
     seeds = [s.seed for s in task._samples(trained, "0/0")]
     samples = [s._replace(seed=seed) for s, seed in zip(task._samples(batch), seeds, strict=True)]
-    losses_B = task._said(batch.image_BCHW, samples, losses=True)[0]
+    losses_B = losses_of(task, batch.image_BCHW, samples)
     assert got == pytest.approx(sum(losses_B.values()).mean().item(), rel=1e-5)
 
 
@@ -257,7 +261,7 @@ def test_results_are_losses_and_average_precisions_by_name_and_the_next_evaluati
     results = task.results()
     assert results["test_loss"] == results["test_box_loss"] + results["test_mask_loss"]
     samples = task._samples(batch)
-    losses_B = task._said(batch.image_BCHW, samples, losses=True)[0]
+    losses_B = losses_of(task, batch.image_BCHW, samples)
     mask = sum(losses_B[f"mask_{stage}"] for stage in range(3))
     box = sum(losses_B.values()) - mask
     assert results["test_mask_loss"] == pytest.approx(mask.mean().item(), rel=1e-4)

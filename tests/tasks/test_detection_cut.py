@@ -50,7 +50,7 @@ def said(task, batch, regions=None, of=None):
     samples = task._samples(batch, "0/3")
     samples = [sample._replace(regions=own) for sample, own in zip(samples, regions or [None] * 4, strict=False)]
     features, size = task.backbone(normalise(batch.image_BCHW).double()), tuple(batch.image_BCHW.shape[-2:])
-    return of(features, size, samples) if of else task.head(features, size, samples, losses=True, detections=False)[0]
+    return (of or task.head.losses)(task.head(features, size), samples)
 
 
 def gradients(task):

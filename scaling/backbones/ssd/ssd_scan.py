@@ -83,10 +83,10 @@ def scan(
 
 
 class Backend(NamedTuple):
-    """Which road `scan` takes, and why."""
+    """The implementation that `scan` uses, and the reason."""
 
-    road: str  # "mamba-ssm" | "torch"
-    why: str
+    name: str  # "mamba-ssm" or "torch"
+    reason: str
 
 
 def backend(device: str = "cuda") -> Backend:
