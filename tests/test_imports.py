@@ -97,8 +97,8 @@ def wrong(me: str, whom: str):
         yield "trains and does not analyse"
     if within(me, ("scaling.backbones", "scaling.heads")) and root == "lightning":
         yield "is a plain model"
-    if root == "mamba_ssm" and me != "scaling.backbones.ssd.ssd_scan":
-        yield "only ssd_scan.py knows kernels"
+    if root == "mamba_ssm" and me != "scaling.backbones.ssd.ssd_scan_cuda":
+        yield "only ssd_scan_cuda.py knows kernels"
     if root in {"mmdet", "mmseg", "mmcv", "mmengine"} and not me.startswith("scaling.heads"):
         yield "only heads know OpenMMLab"
     if root == "matplotlib" and (not within(me, DRAW) or whom == "matplotlib.pyplot"):
