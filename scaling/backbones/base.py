@@ -112,8 +112,9 @@ class Backbone(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names in checkpoint_module, or fnmatch patterns of names, of parameters that get no weight decay, beside all
         vectors: those that the module itself lists (timm's method of this name) and those of position encodings."""
-        listed: Any = getattr(self.checkpoint_module, "no_weight_decay", set)
-        return {*listed(), "positions.*"}
+        net: Any = self.checkpoint_module
+        listed = net.no_weight_decay() if net is not self and hasattr(net, "no_weight_decay") else ()
+        return {*listed, "positions.*"}
 
     def scan_backend(self, device: str) -> str:
         """Implementation of the scan on a kind of device ("cpu", "cuda"); empty for a backbone without a scan."""

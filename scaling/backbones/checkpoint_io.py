@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scaling.backbones.base import Backbone
-from scaling.backbones.hub import fetched, forget, hub_or_cache
+from scaling.downloads import fetched, forget, hub_or_cache
 from scaling.errors import ConfigError, first_line
 from scaling.runs.atomic_files import damage_of
 from scaling.runs.record import WEIGHTS

@@ -74,7 +74,7 @@ def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
     with a line each time. A folder is none of the hub's."""
     if os.path.exists(os.path.expanduser(name)):
         return contextlib.nullcontext()
-    from scaling.backbones.hub import hub_or_cache  # which needs torch
+    from scaling.downloads import hub_or_cache  # which needs torch
 
     return hub_or_cache()
 
