@@ -53,6 +53,10 @@ class PositionedBlock(Block):
 class PositionedViT(VisionTransformer):
     """timm's model as a container: Deit.forward runs its modules, with this project's embedding and positions."""
 
+    patch_embed: PatchEmbed
+    positions: PositionEncoding
+    cls_token: nn.Parameter
+
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """timm's groups; parameters of position encodings belong to the stem."""
         groups = super().group_matcher(coarse)
@@ -81,7 +85,7 @@ class Deit(Backbone):
         spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch))
         positions = build_position(position, spec)
         is_deit3 = size.family == "deit3"
-        self.vit: Any = PositionedViT(
+        self.vit = PositionedViT(
             img_size=image,
             patch_size=patch,
             embed_dim=size.width,
@@ -103,9 +107,8 @@ class Deit(Backbone):
         vit, hidden = self.vit, []
         patches_BLD, layout = vit.patch_embed(image_BCHW, patch_size)
         x_BTD, with_class = self._add_positions(patches_BLD, layout)
-        positions: PositionEncoding = vit.positions
-        bias = positions.bias(with_class)
-        rotate = functools.partial(positions.rotate, layout=with_class) if positions.rotates else None
+        bias = vit.positions.bias(with_class)
+        rotate = functools.partial(vit.positions.rotate, layout=with_class) if vit.positions.rotates else None
         for n, block in enumerate(vit.blocks):
             if vit.grad_checkpointing and torch.is_grad_enabled():
                 x_BTD = checkpoint(block, x_BTD, bias, False, rotate, use_reentrant=False)
@@ -128,11 +131,11 @@ class Deit(Backbone):
     def initialise(self, seed: int) -> None:
         """Draw every weight by its module's name: trunc_normal 0.02, biases 0, norms 1, as timm and DeiT do."""
         initialise_by_name(self.vit, seed, self._draw)
-        table_LD = self.vit.positions.fixed_table()
-        if table_LD is not None:
-            fixed_1TD = torch.zeros_like(self.vit.pos_embed)
+        table_LD, stored_1TD = self.vit.positions.fixed_table(), self.vit.pos_embed
+        if table_LD is not None and stored_1TD is not None:
+            fixed_1TD = torch.zeros_like(stored_1TD)
             fixed_1TD[0, -len(table_LD) :] = table_LD
-            self.vit.pos_embed.copy_(fixed_1TD).requires_grad_(False)
+            stored_1TD.copy_(fixed_1TD).requires_grad_(False)
 
     def _draw(self, module: nn.Module, name: str) -> None:
         if isinstance(module, nn.Linear):
@@ -141,7 +144,6 @@ class Deit(Backbone):
         elif isinstance(module, nn.Conv2d | nn.LayerNorm | PositionEncoding):
             module.reset_parameters()
         elif isinstance(module, PositionedViT):
-            assert module.cls_token is not None
             nn.init.normal_(module.cls_token, std=1e-6)
             if module.pos_embed is not None:
                 nn.init.trunc_normal_(module.pos_embed, std=0.02)
@@ -154,7 +156,7 @@ class Deit(Backbone):
     def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
         class token is first, as every code has it: compat makes no difference."""
-        positions: PositionEncoding = self.vit.positions
+        positions = self.vit.positions
         if "patch_embed.proj.weight" not in state or (positions.has_table and "pos_embed" not in state):
             raise ConfigError(
                 "these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed"
@@ -164,7 +166,7 @@ class Deit(Backbone):
             raise ConfigError(f"these weights are {width} channels wide; this backbone is {self.width}")
         if "dist_token" in state:
             state = _without_distillation(state)
-        if positions.fixed_table() is not None:
+        if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys

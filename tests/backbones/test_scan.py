@@ -1,5 +1,7 @@
 """The scan against its one-token-at-a-time twin."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.backbones.ssd import ssd_scan as scan_module
+from scaling.backbones.ssd import ssd_scan_cuda
 from scaling.backbones.ssd.rms_norm import rms_norm
 from scaling.backbones.ssd.scan_inputs import ScanInputs
 from scaling.backbones.ssd.ssd_scan import backend, scan
@@ -207,3 +210,24 @@ def test_the_norm_is_torchs_own_and_passes_gradcheck(shape):
     x, weight = (torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in (shape, (6,)))
     assert relative(rms_norm(x, weight, 1e-5).detach(), F.rms_norm(x, (6,), weight, 1e-5).detach()) < 1e-12
     assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, 1e-5), (x, weight))
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_mamba_ssms_kernel_is_given_one_group_and_its_result_is_returned(monkeypatch, segmented):
+    """The kernel itself runs on CUDA only: in its place the reference, with its arguments."""
+
+    def kernel(x, dt, A, B, C, chunk_size, D, initial_states, seq_idx, return_final_states):
+        assert (B.shape[2], C.shape[2]) == (1, 1)
+        assert seq_idx is None or seq_idx.dtype == torch.int32
+        given = ScanInputs(x, dt, A, B.squeeze(2), C.squeeze(2), D, seq_idx, initial_states)
+        return tuple(scan_ref(given)) if return_final_states else scan_ref(given).y_BLHP
+
+    module = SimpleNamespace(mamba_chunk_scan_combined=kernel)
+    monkeypatch.setattr(ssd_scan_cuda, "mamba_ssm", lambda: (module, "a stand-in"))
+    values = ScanInputs(*inputs(2, 9, 0.1, dtype=torch.float32), segments(2, 9, 0) if segmented else None)
+    y, state = ssd_scan_cuda.scan_cuda(values, return_state=True)
+    assert torch.equal(y, scan_ref(values).y_BLHP)
+    assert torch.equal(state, scan_ref(values).state_BHPN)
+    alone, none = ssd_scan_cuda.scan_cuda(values, return_state=False)
+    assert torch.equal(alone, y)
+    assert none is None
