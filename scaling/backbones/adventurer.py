@@ -24,7 +24,7 @@ from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position, resample_table
 from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError
-from scaling.model_specs import Size
+from scaling.model_specs import ModelSpec
 from scaling.recipe import COMPATS, check_name
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
@@ -39,7 +39,7 @@ class Adventurer(nn.Module):
 
     def __init__(
         self,
-        size: Size,
+        size: ModelSpec,
         image: int,
         patch: int,
         classes: int = 0,

@@ -10,7 +10,7 @@ from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import PatchEmbed
 from scaling.backbones.sincos import Reference
 from scaling.backbones.ssd.ssd_scan import backend
-from scaling.model_specs import Size
+from scaling.model_specs import ModelSpec
 
 
 class AdventurerBackbone(Backbone):
@@ -18,7 +18,7 @@ class AdventurerBackbone(Backbone):
 
     def __init__(
         self,
-        size: Size,
+        size: ModelSpec,
         image: int,
         patch: int,
         *,

@@ -23,7 +23,7 @@ from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position
 from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError, first_line
-from scaling.model_specs import Size
+from scaling.model_specs import ModelSpec
 
 LOG = logging.getLogger(__name__)
 Rotate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of queries and keys (B, H, T, P)
@@ -68,7 +68,7 @@ class Deit(Backbone):
 
     def __init__(
         self,
-        size: Size,
+        size: ModelSpec,
         image: int,
         patch: int,
         *,

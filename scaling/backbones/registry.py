@@ -1,7 +1,7 @@
 """Families of backbones by name, and how a recipe's backbone is built.
 
-FAMILIES is open: FAMILIES["mine"] = build, with SIZES["mine_tiny"] = Size("mine", ...) in scaling/model_specs.py, makes
-the backbone mine_tiny known to recipes.
+FAMILIES is open: FAMILIES["mine"] = build, with MODEL_SPECS["mine_tiny"] = ModelSpec("mine", ...) in
+scaling/model_specs.py, makes the backbone mine_tiny known to recipes.
 """
 
 from collections.abc import Callable
@@ -12,31 +12,31 @@ from scaling.backbones.checkpoint_io import load_weights
 from scaling.backbones.init import seeded
 from scaling.backbones.patch_embed import PatchEmbed, build_patch_embed
 from scaling.backbones.sincos import Reference
-from scaling.model_specs import SIZES, Size
+from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.pixels import pixels_of, run_before
 from scaling.recipe import TIMM, Recipe
 
 
-def _deit(size: Size, recipe: Recipe) -> Backbone:
+def _deit(size: ModelSpec, recipe: Recipe) -> Backbone:
     from scaling.backbones.deit import Deit
 
     return Deit(size, recipe.image, recipe.patch, **common_options(size, recipe))
 
 
-def _adventurer(size: Size, recipe: Recipe) -> Backbone:
+def _adventurer(size: ModelSpec, recipe: Recipe) -> Backbone:
     from scaling.backbones.adventurer_backbone import AdventurerBackbone
 
     return AdventurerBackbone(size, recipe.image, recipe.patch, flip=recipe.flip, **common_options(size, recipe))
 
 
-def _timm(size: Size, recipe: Recipe) -> Backbone:
+def _timm(size: ModelSpec, recipe: Recipe) -> Backbone:
     from scaling.backbones.timm_vit import TimmViT
 
     return TimmViT(recipe.backbone.removeprefix(TIMM), recipe.image, recipe.patch)
 
 
-FOREIGN = Size("timm", 0, 0, 0, 1)  # of every backbone that timm provides
-FAMILIES: dict[str, Callable[[Size, Recipe], Backbone]] = {
+FOREIGN = ModelSpec("timm", 0, 0, 0, 1)  # of every backbone that timm provides
+FAMILIES: dict[str, Callable[[ModelSpec, Recipe], Backbone]] = {
     "deit": _deit,
     "deit3": _deit,
     "adventurer": _adventurer,
@@ -50,7 +50,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
     module name), so that a larger patch embedding does not shift what the blocks draw. Raises ConfigError.
     """
-    size = SIZES.get(recipe.backbone, FOREIGN)
+    size = MODEL_SPECS.get(recipe.backbone, FOREIGN)
     with seeded(recipe.seed):
         backbone = FAMILIES[size.family](size, recipe)
     backbone.mean, backbone.std, _ = pixels_of(recipe)
@@ -60,7 +60,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     return backbone
 
 
-def common_options(size: Size, recipe: Recipe) -> dict[str, Any]:
+def common_options(size: ModelSpec, recipe: Recipe) -> dict[str, Any]:
     """Arguments that the families of this project share: drop_path, position, reference, patch_embed."""
     return {
         "drop_path": recipe.drop_path,
@@ -70,7 +70,7 @@ def common_options(size: Size, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _patch_embed(size: Size, recipe: Recipe) -> PatchEmbed:
+def _patch_embed(size: ModelSpec, recipe: Recipe) -> PatchEmbed:
     if recipe.extend:
         options = {"embed_patch_size": recipe.extend}
         return build_patch_embed("extended", 3, size.width, recipe.image, recipe.patch, **options)

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.checkpoint_io import check_fit, unwrapped
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES, Size
+from scaling.model_specs import MODEL_SPECS, ModelSpec
 
 __all__: list[str] = []  # timm's register_model fills it
 MODELS = {
-    f"adventurer_{name}_patch16_224": SIZES[f"adventurer_{name}"] for name in ("tiny", "small", "base", "large", "huge")
+    f"adventurer_{name}_patch16_224": MODEL_SPECS[f"adventurer_{name}"]
+    for name in ("tiny", "small", "base", "large", "huge")
 }
 default_cfgs = generate_default_cfgs(
     {
@@ -56,7 +57,7 @@ def _side(what: str, side: int | Sequence[int]) -> int:
 
 
 def _adventurer(
-    size: Size,
+    size: ModelSpec,
     *,
     img_size: int | Sequence[int] = 224,
     patch_size: int | Sequence[int] = 16,
@@ -99,7 +100,7 @@ def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, T
     return state
 
 
-def _register(name: str, size: Size) -> Callable[..., nn.Module]:
+def _register(name: str, size: ModelSpec) -> Callable[..., nn.Module]:
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         feature_cfg = {"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"}
         return build_model_with_cfg(

@@ -25,10 +25,9 @@ from torchvision.ops import roi_align
 
 from scaling.backbones.base import Features
 from scaling.backbones.init import initialise_by_name, seeded
-from scaling.heads.cascade_config import ROIS, STRIDES, WEIGHTS, build_roi, build_rpn, training_proposals
+from scaling.heads.cascade_config import WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.feature_pyramid import FeaturePyramid
-
-MULTIPLE = STRIDES[-1]  # of which the sides of images have to be: a cell is then a stride, as anchors suppose [px]
+from scaling.model_specs import FPN_COARSEST, FPN_STRIDES, MAX_ROIS
 
 
 class Instances(NamedTuple):
@@ -106,7 +105,7 @@ class Neck(nn.Module):
 
     def __init__(self, width: int, stride: int, channels: int) -> None:
         super().__init__()
-        self.pyramid = FeaturePyramid(width, stride, STRIDES)
+        self.pyramid = FeaturePyramid(width, stride, FPN_STRIDES)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(width, channels, 1, bias=False),
@@ -114,7 +113,7 @@ class Neck(nn.Module):
                 nn.Conv2d(channels, channels, 3, padding=1, bias=False),
                 LayerNorm2d(channels),
             )
-            for _ in STRIDES
+            for _ in FPN_STRIDES
         )
 
     def forward(self, map_BDhw: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -130,7 +129,7 @@ class CascadeMaskRCNN(nn.Module):
     blocks: tuple[int, ...] = ()  # indices of the backbone's blocks whose maps it reads: it reads the last map alone
     entry_points = ("losses", "detections", "regions")  # methods beside forward that use weights (for sharding)
 
-    def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = ROIS) -> None:
+    def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = MAX_ROIS) -> None:
         super().__init__()
         self.neck = Neck(width, stride, channels)
         self.rpn: Any = build_rpn(channels, rois)
@@ -139,9 +138,9 @@ class CascadeMaskRCNN(nn.Module):
 
     def forward(self, features: Features, size: tuple[int, int]) -> DenseOutputs:
         """Maps, and the region proposal network's outputs at their places. size: height and width of the batch [px].
-        Raises ValueError unless these are multiples of MULTIPLE."""
-        if size[0] % MULTIPLE or size[1] % MULTIPLE:
-            raise ValueError(f"images of {size[0]} x {size[1]} px: pad them to multiples of {MULTIPLE} px")
+        Raises ValueError unless these are multiples of FPN_COARSEST."""
+        if size[0] % FPN_COARSEST or size[1] % FPN_COARSEST:
+            raise ValueError(f"images of {size[0]} x {size[1]} px: pad them to multiples of {FPN_COARSEST} px")
         map_BDhw = features.to_map()
         with torch.autocast(map_BDhw.device.type, enabled=False):
             maps = self.neck(map_BDhw.to(torch.promote_types(map_BDhw.dtype, torch.float32)), size)
@@ -255,7 +254,7 @@ def draw(module: nn.Module, name: str) -> None:
         nn.init.zeros_(module.bias)
 
 
-def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = ROIS) -> nn.Module:
+def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = MAX_ROIS) -> nn.Module:
     """The head on maps of that width and stride [px], its weights drawn from the seed and the names of modules, so that
     they are equal at all patch sizes. channels: of the neck and the heads; rois: regions sampled from an image."""
     with seeded(seed):

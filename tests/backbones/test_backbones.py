@@ -8,10 +8,10 @@ from safetensors.torch import save_file
 from scaling.backbones import pos_embed
 from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 
-SMALL = [name for name in SIZES if name.endswith(("nano", "tiny"))]
+SMALL = [name for name in MODEL_SPECS if name.endswith(("nano", "tiny"))]
 IMAGE = torch.linspace(-2, 2, 2 * 3 * 32 * 32).view(2, 3, 32, 32).sin()
 
 
@@ -24,7 +24,7 @@ def test_every_backbone_keeps_the_contract_at_every_patch_size(name):
         with torch.no_grad():
             features = backbone(IMAGE)
         grid, summary = features.to_map(), features.pooled_ND
-        width, cells = SIZES[name].width, 32 // patch
+        width, cells = MODEL_SPECS[name].width, 32 // patch
         assert (backbone.width, backbone.stride) == (width, patch)
         assert grid.shape == (2, width, cells, cells), patch
         assert summary.shape == (2, width), patch
@@ -185,7 +185,7 @@ def test_images_of_other_sizes_are_taken_with_positions_resampled(name, position
 @pytest.mark.parametrize("name", SMALL)
 def test_maps_after_blocks_are_contiguous_and_the_last_one_is_the_grid(name):
     backbone = build_backbone(Recipe(backbone=name, image=32, patch=8)).eval()
-    last = SIZES[name].depth - 1
+    last = MODEL_SPECS[name].depth - 1
     with torch.no_grad():
         plain, asked = backbone(IMAGE), backbone(IMAGE, (0, last))
         backbone.checkpoint_module.set_grad_checkpointing(True)

@@ -8,7 +8,7 @@ from scaling.backbones.drop_path import DropPath, set_draws
 from scaling.backbones.registry import build_backbone
 from scaling.data.batch import SampleKey
 from scaling.data.transforms import uniform
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 
 
@@ -53,11 +53,11 @@ def backbone(name, rate=0.5):
 @pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
 def test_a_column_goes_to_every_branch_from_the_first_block_to_the_last(name):
     model = backbone(name)
-    draws_BS = torch.rand(6, 2 * SIZES[name].depth)
+    draws_BS = torch.rand(6, 2 * MODEL_SPECS[name].depth)
     set_draws(model, draws_BS)
     drops = [m for m in model.modules() if isinstance(m, DropPath)]
     assert torch.equal(torch.stack([d.draws_B for d in drops], 1), draws_BS)
-    assert [d.rate for d in drops] == pytest.approx(np.repeat(np.linspace(0, 0.5, SIZES[name].depth), 2))
+    assert [d.rate for d in drops] == pytest.approx(np.repeat(np.linspace(0, 0.5, MODEL_SPECS[name].depth), 2))
     set_draws(model, None)
     assert all(d.draws_B is None for d in drops)
 
@@ -70,7 +70,7 @@ def test_what_an_image_loses_does_not_depend_on_the_batch_around_it(name, cut, s
     numbers = torch.Generator().manual_seed(seed)
     images, draws_BS = (
         torch.randn(6, 3, 16, 16, generator=numbers),
-        torch.rand(6, 2 * SIZES[name].depth, generator=numbers),
+        torch.rand(6, 2 * MODEL_SPECS[name].depth, generator=numbers),
     )
 
     def summary(part):

@@ -12,7 +12,7 @@ from scaling.backbones.base import Backbone, Features
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import build_patch_embed
 from scaling.backbones.registry import FAMILIES, build_backbone
-from scaling.model_specs import SIZES, Size
+from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
@@ -20,7 +20,7 @@ from scaling.runs.record import RunRecord
 class Toy(Backbone):
     """Every token is mixed with the mean of its image by one linear layer per block."""
 
-    def __init__(self, size: Size, image: int, patch: int) -> None:
+    def __init__(self, size: ModelSpec, image: int, patch: int) -> None:
         super().__init__(size.width, patch, size.depth)
         self.patch_embed = build_patch_embed("conv", 3, size.width, image, patch)
         self.blocks = nn.ModuleList(nn.Linear(2 * size.width, size.width) for _ in range(size.depth))
@@ -48,7 +48,7 @@ class Toy(Backbone):
 
 @pytest.fixture
 def toy(monkeypatch) -> Recipe:
-    monkeypatch.setitem(SIZES, "toy_nano", Size("toy", 24, 2, 0, 24))
+    monkeypatch.setitem(MODEL_SPECS, "toy_nano", ModelSpec("toy", 24, 2, 0, 24))
     monkeypatch.setitem(FAMILIES, "toy", lambda size, recipe: Toy(size, recipe.image, recipe.patch))
     return Recipe(backbone="toy_nano", image=32, patch=8, epochs=1, batch=8, train_images=16, test_images=8)
 
@@ -78,5 +78,5 @@ def test_a_task_trains_it_and_its_weights_are_loaded_again(toy, trained, task):
 
 
 def test_the_registries_are_as_before_afterwards():
-    assert "toy_nano" not in SIZES
+    assert "toy_nano" not in MODEL_SPECS
     assert list(FAMILIES) == ["deit", "deit3", "adventurer", "timm"]

@@ -10,11 +10,11 @@ from scaling.backbones.base import TokenLayout
 from scaling.backbones.deit import Deit
 from scaling.backbones.patch_embed import PATCH_EMBEDS, PatchEmbed, build_patch_embed, check_image
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
-BACKBONES = [(Deit, SIZES["deit_pico"]), (AdventurerBackbone, SIZES["adventurer_pico"])]
+BACKBONES = [(Deit, MODEL_SPECS["deit_pico"]), (AdventurerBackbone, MODEL_SPECS["adventurer_pico"])]
 IMAGE = torch.linspace(-2, 2, 2 * 3 * 16 * 16).view(2, 3, 16, 16).sin()
 
 

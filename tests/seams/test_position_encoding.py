@@ -15,12 +15,12 @@ from scaling.backbones.deit import Deit
 from scaling.backbones.pos_embed import POSITION_ENCODINGS, PositionEncoding
 from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
-from scaling.model_specs import POS_EMBEDS, SIZES
+from scaling.model_specs import MODEL_SPECS, POS_EMBEDS
 from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
 
-PICO = SIZES["deit_pico"]
+PICO = MODEL_SPECS["deit_pico"]
 IMAGE = torch.linspace(-2, 2, 2 * 3 * 8 * 12, dtype=torch.float64).view(2, 3, 8, 12).sin()
 TURN = 5.0  # angle over one side of the image
 
@@ -153,7 +153,7 @@ def test_recomputed_blocks_give_equal_gradients_of_all_parameters(name):
 
 @pytest.mark.usefixtures("registered")
 def test_a_backbone_without_attention_takes_additive_encodings_alone():
-    size = SIZES["adventurer_pico"]
+    size = MODEL_SPECS["adventurer_pico"]
     for name in ("rotary", "distance"):
         with pytest.raises(
             ConfigError, match=rf"^position {name} acts on .* attention, which Adventurer does not have"

@@ -168,7 +168,7 @@ class Gradients:
 
 
 def _evenly(total: int, near: int) -> int:
-    """Size of equal parts of total, near `near`."""
+    """ModelSpec of equal parts of total, near `near`."""
     return -(-total // max(1, round(total / max(1, near))))
 
 
