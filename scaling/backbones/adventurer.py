@@ -63,7 +63,7 @@ class Adventurer(nn.Module):
         check_name("flip", flip, FLIPS)
         check_name("global pool", pool, POOLS)
         if size.family != "adventurer":
-            raise ConfigError(f"a size of family {size.family!r} is no Adventurer")
+            raise ConfigError(f"a model of family {size.family!r} is not an Adventurer")
         self.width, self.image, self.stride, self.grid = size.width, image, patch, image // patch
         self.dynamic_img_size = dynamic_img_size
         self.num_features = self.head_hidden_size = self.embed_dim = size.width
@@ -109,15 +109,7 @@ class Adventurer(nn.Module):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
             if isinstance(self.pos_embed, nn.Parameter):
                 nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        elif isinstance(module, Mixer):
-            module.A_log.uniform_(1, 16).log_()
-            module.D.fill_(1)
-            # softplus(dt_bias) is log-uniform in 0.001..0.1
-            dt_H = torch.empty_like(module.dt_bias).uniform_(math.log(1e-3), math.log(1e-1)).exp_()
-            module.dt_bias.copy_(dt_H + torch.log(-torch.expm1(-dt_H)))
-        elif isinstance(module, RMSNorm):
-            module.weight.fill_(1)
-        elif isinstance(module, PositionEncoding):
+        elif isinstance(module, Mixer | RMSNorm | PositionEncoding):
             module.reset_parameters()
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
             module.reset_parameters()
@@ -127,7 +119,7 @@ class Adventurer(nn.Module):
                 lecun_normal_(module.weight)
             elif module is self.head:
                 nn.init.trunc_normal_(module.weight, std=0.02)
-            elif name.endswith("out_proj"):  # Mamba's rule goes by this name: mlp.w3 is not scaled
+            elif name.endswith("out_proj"):  # as in Mamba; mlp.w3 is not scaled
                 module.weight.div_(math.sqrt(len(self.layers)))
 
     def _embedded(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:

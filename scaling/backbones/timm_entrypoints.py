@@ -3,11 +3,11 @@
     import timm, scaling.backbones.timm_entrypoints
     timm.create_model("adventurer_tiny_patch16_224", img_size=64, patch_size=4, num_classes=10)
 
-No public address of the released weights is known here, so pretrained=True needs a file of them:
-pretrained_cfg_overlay=dict(file=PATH) resamples positions and patch kernels to the model's image and patch and adapts
-the classes (by a new head unless the overlay's num_classes, 1000 where it says none, is the model's) and channels;
-checkpoint_path=PATH is timm's plain strict load into a model of the file's own shape.
-Both read with weights_only, and both take "model_ema" where a file has it beside "model", as timm does everywhere.
+No public address of the released weights is known, so pretrained=True needs a file:
+pretrained_cfg_overlay=dict(file=PATH) resamples positions and patch kernels to the model's image and patch size and
+adapts channels and classes (with a new head unless the overlay's num_classes, by default 1000, is the model's);
+checkpoint_path=PATH is timm's strict load into a model of the same shape.
+Both read with weights_only, and both use "model_ema" where a file has it beside "model", as timm always does.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def _adventurer(
     flip: str = "released",
     position: str = "learned",
 ) -> Adventurer:
-    """timm's words for ours."""
+    """Adventurer by timm's argument names."""
     return Adventurer(
         size,
         _side("img_size", img_size),
@@ -85,7 +85,7 @@ def _adventurer(
 
 
 def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, Tensor]:
-    """A checkpoint's tensors for this model. Classifier and input channels are left as they are: timm fits them next.
+    """A checkpoint's tensors for this model. Classifier and input channels are unchanged: timm adapts them next.
 
     Keys are checked here because timm loads without strictness as soon as the classes differ.
     """

@@ -1,16 +1,16 @@
 """Boxes and masks of objects: Cascade Mask R-CNN (arXiv 1906.09756) as in mmdet, on a plain backbone at any patch.
 
 The neck is ViTDet's (arXiv 2203.16527): from the last map alone, maps at strides 4 to 32, each by a 1 x 1 and a 3 x 3
-convolution to `channels`, a LayerNorm after both; and every other place of the last, at stride 64. What follows is
+convolution to `channels`, a LayerNorm after both; and every other place of the coarsest, at stride 64. The rest is
 mmdet's, with its settings (cascade_config.py). There is no batch norm.
 B batch, D width, C channels, h w of a map, H W of the images [px], n objects, N regions or detections.
 
-All of it is float32 at least, whatever precision the backbone has: RoIAlign has no gradient in bf16, and mmdet would
-round the corners of boxes to what the maps are in, in bf16 to several pixels.
+The head computes in float32 at least, whatever the precision of the backbone: RoIAlign has no gradient in bf16, and
+mmdet would round the corners of boxes to the dtype of the maps, in bf16 to several pixels.
 
-Departs: an image's losses are means over its own samples, and its samples are drawn by a seed of its own. mmdet takes
-the mean over all samples on a device, so that its numbers depend on how many images a device has room for, which at
-small patches are fewer.
+Departs: an image's losses are means over its own samples, which are drawn by a seed of its own. mmdet takes the mean
+over all samples on a device, so that its losses depend on the number of images that fit on a device, which is smaller
+at small patches.
 """
 
 import warnings

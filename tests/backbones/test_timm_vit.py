@@ -49,9 +49,9 @@ def test_a_model_that_was_made_elsewhere_is_a_backbone_as_it_is():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("vit_tiny_patch16_22", "timm has no model 'vit_tiny_patch16_22'; it has, among others: vit_"),
-        ("swin_tiny_patch4_window7_224", "no plain ViT of one stride"),
-        ("resnet18", "no plain ViT that can be made for 32 px and patch 8"),
+        ("vit_tiny_patch16_22", "timm has no model 'vit_tiny_patch16_22'; similar names: vit_"),
+        ("swin_tiny_patch4_window7_224", "not a plain ViT: its feature stride must be constant"),
+        ("resnet18", "not a plain ViT that can be built for 32 px and patch 8"),
     ],
 )
 def test_what_is_no_plain_vit_is_refused(name, said):

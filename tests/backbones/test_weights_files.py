@@ -24,7 +24,7 @@ def held_too(path, other):
         (b"", "the file is empty"),
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "a pointer of Git LFS"),
-        (b"not at all", "no file of torch's"),
+        (b"not at all", "not a torch file"),
     ],
 )
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
@@ -68,7 +68,7 @@ def test_a_wrappers_name_before_all_others_is_taken_off_and_said(tmp_path, caplo
     with caplog.at_level(logging.WARNING):
         found = read_state_dict(str(tmp_path / "w.pth"))
     assert found.keys() == own.keys()
-    assert f"every name begins with {wrapper}, which is taken off" in caplog.text
+    assert f"every name begins with {wrapper}, which is removed" in caplog.text
     caplog.clear()
     torch.save({"state_dict": {"module.a": torch.zeros(1), "b": torch.zeros(1)}}, tmp_path / "w.pth")
     assert read_state_dict(str(tmp_path / "w.pth")).keys() == {"module.a", "b"}
