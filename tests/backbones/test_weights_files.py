@@ -156,7 +156,7 @@ def test_without_a_network_a_hub_address_is_given_up_at_once(monkeypatch, tmp_pa
     monkeypatch.setattr("time.sleep", asked.append)
     monkeypatch.setattr(timm, "create_model", None)  # no model is made for weights that are not there
     for source in ("hf:owner/repository/model.safetensors", "timm:vit_tiny_patch16_224"):
-        with pytest.raises(ConfigError, match=r"cannot be fetched|timm cannot give them \(Local") as e:
+        with pytest.raises(ConfigError, match=r"cannot be fetched|timm cannot provide them \(Local") as e:
             read_state_dict(source)
         assert "\n" not in str(e.value)
     assert not asked  # the client itself would try six times, for 24 s, with a line for every try
