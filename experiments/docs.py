@@ -8,12 +8,9 @@ shows, and each picture their digest: so a stale one is found by numbers, not by
 """
 
 import json
-import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any, NoReturn
 
 from analysis.plots.drawn_numbers import agree, digest, numbers_of
 from analysis.plots.style import picture
@@ -93,5 +90,10 @@ def digest_of(path: Path) -> str:
         return str(image.info.get(DIGEST, ""))
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-docs."""
     arguments.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

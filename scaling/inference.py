@@ -15,11 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from scaling.data.batch import SampleKey
-from scaling.data.dataset import TEST
-from scaling.data.decoding import as_rgb, decode_rgb, naming_errors
+from scaling.data.batch import Split
+from scaling.data.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
 from scaling.data.detection_transforms import frame_of, seen_image
-from scaling.data.segmentation_folder import pixels
 from scaling.data.segmentation_transforms import scale_image, scaled, short_side
 from scaling.data.transforms import fit_image
 from scaling.engine.train import TASKS
@@ -48,11 +46,11 @@ class Trained(NamedTuple):
         if r.task == "classify":
             fitted = fit_image(rgb, r.image, r.crop, pixels_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]
-        image_CHW = pixels(rgb)
+        image_CHW = image_tensor(rgb)
         size = (rgb.height, rgb.width)
         if r.task == "segment":
             return scale_image(image_CHW, scaled(*size, short_side(r)))[None]
-        return seen_image(image_CHW, frame_of(size, r, TEST, SampleKey(0, 0)))[None]
+        return seen_image(image_CHW, frame_of(size, r, Split.VAL))[None]
 
 
 def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Trained:
@@ -70,7 +68,7 @@ def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Traine
     recipe = Recipe.from_dict(record.recipe)
     named = [name.strip() for name in recipe.class_names.split(",") if name.strip()]  # in records of before
     names = tuple(record.class_names or named)
-    TASKS[recipe.task].check(recipe)
+    TASKS[recipe.task].check_available(recipe)
     module = TASKS[recipe.task](recipe, 1, names)
     restore(module, recipe, folder)
     return Trained(module.to(device).eval().requires_grad_(False), recipe, names)

@@ -15,6 +15,8 @@ import typing
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from scaling.config.objectives import Supervised
+from scaling.config.step_shapes import FixedShape
 from scaling.errors import ConfigError
 from scaling.model_specs import POS_EMBEDS, SIZES
 
@@ -76,6 +78,9 @@ def _says(text: str, default: Any = dataclasses.MISSING, *, later: bool = False)
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All of what a run is. Frozen; a variant is dataclasses.replace(recipe, patch=4); checks itself."""
+
+    objectives: typing.ClassVar[tuple[Any, ...]] = (Supervised(),)
+    step_shapes: typing.ClassVar[Any] = FixedShape()
 
     task: str = _says("what is learned: " + ", ".join(TASKS), "classify")
     data: str = _says(

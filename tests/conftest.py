@@ -96,7 +96,8 @@ def unbanded(monkeypatch) -> None:
 def trained(tmp_path_factory):
     """trained(recipe) -> the results folder of a finished run of it, on one thread of the CPU: trained once a session.
     Whoever changes what is in it takes a copy."""
-    from scaling.engine.train import Settings, hush, train
+    from scaling.engine.train import Settings, train
+    from scaling.engine.trainer import hush
 
     done: dict[str, Path] = {}
 

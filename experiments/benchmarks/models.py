@@ -19,9 +19,11 @@ from torch import nn
 
 from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
+from scaling.costs.hardware import usable_cores
+from scaling.engine.environment import Memory, machine
 from scaling.errors import first_line
 from scaling.model_specs import SIZES
-from scaling.runs.environment import REPOSITORY, Memory, machine, usable_cores
+from scaling.runs.environment import REPOSITORY
 from scaling.tasks.classification import ClassificationTask
 
 LONG = (("adventurer_tiny", 3), ("adventurer_base", 8))  # and the most memory it may take [GiB]

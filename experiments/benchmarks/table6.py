@@ -27,9 +27,9 @@ from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
 from scaling.costs.hardware import CPU, Card, card_called, card_of
 from scaling.costs.training_memory import step_bytes
+from scaling.engine.environment import machine
 from scaling.model_specs import has_scan
 from scaling.recipe import Recipe
-from scaling.runs.environment import machine
 
 # image [px], sizes, patches [px], the most images in a step
 PLANS = {"cuda": (224, ("base", "tiny"), (16, 8, 4, 2, 1), 256), "cpu": (64, ("tiny",), (16, 8, 4, 2), 8)}

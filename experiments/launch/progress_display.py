@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
+from experiments.launch.outcome import Outcome
 from scaling.recipe import STAGES, TASK_HEADS, Recipe
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
@@ -94,11 +95,19 @@ class Console:
             self._said[name] = time.monotonic()
             self.line(f"  {self.name(name)} " + (_where(where) if event.kind == "train" else "evaluating"))
 
-    def finish(self, name: str, status: int, text: str) -> None:
-        """A run has ended; status as in child.Outcome."""
+    def finish(self, name: str, outcome: Outcome) -> None:
+        """A run has ended, or has been found ended."""
+        words = {0: "have" if outcome.found else "ok  ", 130: "stop"}
+        self._end(name, words.get(outcome.status, "FAIL"), outcome.text)
+
+    def postpone(self, name: str, text: str) -> None:
+        """A run that was begun is left to another process for now."""
+        self._end(name, "wait", text)
+
+    def _end(self, name: str, word: str, text: str) -> None:
         if name in self._runs:
             self.bars.remove_task(self._runs.pop(name))
-        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {self.name(name)}: {text}")
+        self.line(f"{word} {self.name(name)}: {text}")
 
 
 def _where(p: Where) -> str:

@@ -36,8 +36,11 @@ OUT = "results/plan"
 
 
 def asked(argv: Sequence[str]) -> bool:
-    """Whether a command line of plan.py has a budget option."""
-    return any(word.split("=")[0] in OPTIONS for word in argv)
+    """Whether a command line of plan.py asks for a budget."""
+    options = Parser("plan.py --help", add_help=False, allow_abbrev=False)
+    for option in OPTIONS:
+        options.add_argument(option, nargs="?", const="", dest="asked")
+    return options.parse_known_args(list(argv))[0].asked is not None
 
 
 def main(argv: Sequence[str]) -> int:

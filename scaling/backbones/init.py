@@ -1,19 +1,11 @@
 """Initial weights that depend on a seed and on the names of modules alone."""
 
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's CPU generator starts from seed; afterwards it is as it was before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+from scaling.rng import seed_of, seeded
 
 
 @torch.no_grad()
@@ -24,5 +16,5 @@ def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, s
     model start equal.
     """
     for name, module in model.named_modules():
-        with seeded(zlib.crc32(f"{seed}/{name}".encode())):
+        with seeded(seed_of(seed, "module", name)):
             rule(module, name)

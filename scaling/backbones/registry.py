@@ -9,12 +9,12 @@ from typing import Any
 
 from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import load_weights
-from scaling.backbones.init import seeded
 from scaling.backbones.patch_embed import PatchEmbed, build_patch_embed
 from scaling.backbones.sincos import Reference
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.pixels import pixels_of, run_before
 from scaling.recipe import TIMM, Recipe
+from scaling.rng import seeded
 
 
 def _deit(size: ModelSpec, recipe: Recipe) -> Backbone:

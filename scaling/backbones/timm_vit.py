@@ -49,8 +49,8 @@ class TimmViT(Backbone):
         wanted = sorted({*blocks, self.depth - 1})
         final_BTD, maps = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
         of_block = {n: map_BDhw.flatten(2).transpose(1, 2) for n, map_BDhw in zip(wanted, maps, strict=True)}
-        pooled_BD = self.net.forward_head(final_BTD, pre_logits=True)
-        return Features(of_block[self.depth - 1], pooled_BD, layout, tuple(of_block[n] for n in blocks))
+        pooled_ND = self.net.forward_head(final_BTD, pre_logits=True)
+        return Features(of_block[self.depth - 1], pooled_ND, layout, tuple(of_block[n] for n in blocks))
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.data.instance_store import InImage, coco_masks, run_ends
+from scaling.data.instance_store import ImageObjects, coco_masks, run_ends
 from scaling.errors import ConfigError
 
 ROUNDING = 1  # a box that leaves its image by less is as good as inside: COCO's own are rounded to 0.01 [px]
@@ -138,7 +138,7 @@ def _region(region: Any, size: tuple[int, int], where: str) -> Any:
     return [p for p in region if len(p) >= 6] or None  # pycocotools takes two points for a box
 
 
-def in_image(image_id: int, size: tuple[int, int], found: list[Annotation], file: Path) -> InImage:
+def image_objects(image_id: int, size: tuple[int, int], found: list[Annotation], file: Path) -> ImageObjects:
     """The annotations of an image in file, their masks as run lengths. Raises ConfigError for a mask that is none."""
     masks = coco_masks()
     counts = []
@@ -151,7 +151,7 @@ def in_image(image_id: int, size: tuple[int, int], found: list[Annotation], file
         masks.area({"size": list(size), "counts": text}) if a.area is None else a.area
         for a, text in zip(found, counts, strict=True)
     ]
-    return InImage(
+    return ImageObjects(
         image_id,
         size,
         np.array([a.box for a in found], np.float64).reshape(-1, 4),

@@ -1,14 +1,13 @@
 """The files that a recipe uses, whatever its task: what their number says before they are read, and their fingerprint,
 from what starts have read before."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scaling.data import image_folder, segmentation_folder
-from scaling.data.file_index import FOLDER, Examined, Say, fingerprint, known, look
+from scaling.data.data_root import find_root
+from scaling.data.file_facts import Selected
+from scaling.data.file_index import FOLDER, Say, fingerprint, known, look
 from scaling.data.held_out import parted
 from scaling.data.sampler import steps_per_epoch
 from scaling.errors import ConfigError
@@ -23,7 +22,7 @@ def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | Non
         return ""
     try:
         if not recipe.data.startswith("hfds/"):
-            image_folder.find_root(recipe.data_root)
+            find_root(recipe.data_root)
         used = _counted(recipe)
     except ConfigError:
         return ""  # a run says so when it opens them, unless it is done already
@@ -47,14 +46,13 @@ def image_counts(recipe: Recipe) -> tuple[int, int]:
     return _COUNTS[_key(recipe)]
 
 
-def _counted(recipe: Recipe) -> list[tuple[Examined, np.ndarray]]:
+def _counted(recipe: Recipe) -> tuple[Selected, Selected]:
     """The training and the test files, and which of them are used."""
-    used = list(_used(recipe))
-    (train, of_train), (_, of_test) = used
-    kept, _ = parted(train.file_names, of_train, recipe.val_split)
+    train, test = _used(recipe)
+    kept, _ = parted(train.files.file_names, train.indices, recipe.val_split)
     steps_per_epoch(len(kept), recipe.batch)
-    _COUNTS[_key(recipe)] = len(kept), len(of_test)
-    return used
+    _COUNTS[_key(recipe)] = len(kept), len(test.indices)
+    return train, test
 
 
 def _key(recipe: Recipe) -> tuple[Any, ...]:
@@ -65,11 +63,9 @@ def _key(recipe: Recipe) -> tuple[Any, ...]:
 _COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}
 
 
-def _used(recipe: Recipe) -> Iterator[tuple[Examined, np.ndarray]]:
+def _used(recipe: Recipe) -> tuple[Selected, Selected]:
     if recipe.task == "detect":
-        from scaling.data import coco_dataset
+        from scaling.data import coco_json
 
-        for coco in coco_dataset.used(recipe):
-            yield coco.files(), np.arange(len(coco))
-    else:
-        yield from segmentation_folder.used(recipe) if recipe.task == "segment" else image_folder.used(recipe)
+        return coco_json.used(recipe)
+    return segmentation_folder.used(recipe) if recipe.task == "segment" else image_folder.used(recipe)

@@ -10,6 +10,8 @@ import numpy as np
 from scaling.data import image_folder, segmentation_folder
 from scaling.data.batch import UNLABELLED
 from scaling.data.class_list_file import names_beside
+from scaling.data.data_root import find_root
+from scaling.data.parallel_reading import in_threads
 from scaling.errors import ConfigError
 from scaling.recipe import DATA_PREFIXES, Recipe
 
@@ -37,13 +39,13 @@ def survey(task: str, data: str, data_root: str, unlabelled: int = UNLABELLED, c
         return _classified(data, data_root, classes)
     if data.startswith(DATA_PREFIXES):
         raise ConfigError(f"{data} has one label an image: task {task} takes a folder with {LAYOUTS[task]}")
-    root = image_folder.find_root(data_root)
+    root = find_root(data_root)
     if task == "segment":
         _, names = names_beside(root)
         recipe = Recipe(task="segment", classes=UNLABELLED, unlabelled=unlabelled)
-        splits = [segmentation_folder.find_scenes(root, split, recipe) for split in ("train", "test")]
+        splits = [segmentation_folder.find_split(root, split, recipe) for split in ("train", "test")]
         return Found(classes or len(names) or _labelled(splits, unlabelled), len(splits[0]))
-    from scaling.data.coco_dataset import read_coco
+    from scaling.data.coco_json import read_coco
 
     coco = read_coco(root, "train")
     return Found(classes or len(coco.categories), len(coco.with_objects()))
@@ -62,18 +64,18 @@ def _classified(data: str, data_root: str, classes: int) -> Found:
     return Found(classes or len(known), len(train))
 
 
-def _labelled(splits: list[segmentation_folder.SceneFiles], unlabelled: int) -> int:
+def _labelled(splits: list[segmentation_folder.SegmentationFiles], unlabelled: int) -> int:
     """One more than the highest class in any label file."""
 
-    def highest(scenes: segmentation_folder.SceneFiles, i: int) -> int:
-        label_HW = scenes.label(i)
+    def highest(files: segmentation_folder.SegmentationFiles, i: int) -> int:
+        label_HW = files.label(i)
         class_n = label_HW[label_HW != UNLABELLED]
         return int(class_n.max()) if len(class_n) else -1
 
     found = [
         top
-        for scenes in splits
-        for top in image_folder.in_threads(lambda i, its=scenes: highest(its, i), np.arange(len(scenes)))  # type: ignore[misc]
+        for files in splits
+        for top in in_threads(lambda i, its=files: highest(its, i), np.arange(len(files)))  # type: ignore[misc]
         if not isinstance(top, OSError)  # that is said when the images are read
     ]
     if (classes := max(found, default=-1) + 1) < 2:

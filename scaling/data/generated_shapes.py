@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.counter import GOLDEN, Key, finalise
 from scaling.errors import ConfigError
 from scaling.recipe import check_name
+from scaling.rng import Word, splitmix64
 
 VERSION = 1
 MIN_SIZE, MAX_SIZE = 16, 224  # [px]
@@ -98,15 +98,15 @@ def render(
         np.empty((*shape, 3), np.uint8), np.empty(len(index), np.int64), np.empty(shape, np.int64), [], [], []
     )
     # Mixed twice, the index once: seed 1 of image 0 must not be seed 0 of image 1.
-    stream = _mix(_mix(np.array([2 * seed + (split == "test")], np.uint64)))
+    stream = splitmix64(splitmix64(np.array([2 * seed + (split == "test")], np.uint64)))
     step = max(1, _CHUNK // size**2)
     for start in range(0, len(index), step):
         part = slice(start, start + step)
-        _render_chunk(_mix(stream ^ _mix(index[part])), size, objects, part, batch, instances)
+        _render_chunk(splitmix64(stream ^ splitmix64(index[part])), size, objects, part, batch, instances)
     return batch
 
 
-def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, split: str) -> Key:
+def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, split: str) -> Word:
     check_name("split", split, ("train", "test"))
     for name, value, low, high in (
         ("image", size, MIN_SIZE, MAX_SIZE),
@@ -123,19 +123,14 @@ def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, spl
     return index.astype(np.uint64)
 
 
-def _mix(z: Key) -> Key:
-    with np.errstate(over="ignore"):
-        return finalise(z + GOLDEN)
-
-
-def _draw(key_B: Key, stream: int, low: int, high: int, count: int = 1) -> Whole:
+def _draw(key_B: Word, stream: int, low: int, high: int, count: int = 1) -> Whole:
     """(B, count) whole numbers in [low, high), the numbers stream ... stream + count - 1 of each image."""
     numbers = np.arange(stream, stream + count, dtype=np.uint64)
-    bits = _mix(key_B[:, None] + numbers * np.uint64(0xD1342543DE82EF95)) >> np.uint64(32)
+    bits = splitmix64(key_B[:, None] + numbers * np.uint64(0xD1342543DE82EF95)) >> np.uint64(32)
     return (low + (bits * np.uint64(high - low) >> np.uint64(32)).astype(np.int32)).astype(np.int32)
 
 
-def _render_chunk(key_B: Key, size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
+def _render_chunk(key_B: Word, size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
     """Draw some images into batch. What is drawn is kept in whole numbers, and so is exact on any machine."""
     canvas = _background(key_B, size)
     owner = np.full((len(key_B), size, size), -1, np.int8)  # number of the visible object, -1 background
@@ -144,7 +139,7 @@ def _render_chunk(key_B: Key, size: int, objects: int, part: slice, batch: Shape
     first = _draw(key_B, 2, 0, grid * grid)[:, 0]
     kind = np.zeros((len(key_B), objects), np.int64)
     for k in range(objects):
-        key_of_object_B = _mix(key_B ^ _mix(np.array([k], np.uint64)))
+        key_of_object_B = splitmix64(key_B ^ splitmix64(np.array([k], np.uint64)))
         frame = _frame(key_of_object_B, size, grid, (first + k) % (grid * grid))
         there = np.flatnonzero(count > k)
         kind[:, k] = _paint_object(key_of_object_B, frame, k, there, canvas, owner)
@@ -162,7 +157,7 @@ def _render_chunk(key_B: Key, size: int, objects: int, part: slice, batch: Shape
             _add_instances(owner[i], kind[i], batch)
 
 
-def _background(key_B: Key, size: int) -> NDArray[np.int16]:
+def _background(key_B: Word, size: int) -> NDArray[np.int16]:
     """(B, C, H, W) low-frequency colours: a smooth surface through _KNOTS x _KNOTS random ones.
     float32 holds these products exactly (8 + 8 + 8 bits), so the order of sums does not matter."""
     low, high = _GROUND
@@ -173,16 +168,16 @@ def _background(key_B: Key, size: int) -> NDArray[np.int16]:
     return ((weight @ knots) @ weight.T / 65536).astype(np.int16)
 
 
-def _noise(key_B: Key, size: int) -> NDArray[np.int16]:
+def _noise(key_B: Word, size: int) -> NDArray[np.int16]:
     """(B, C, H, W) independent noise; eight values from each 64-bit number."""
     count = -(-3 * size**2 // 8)
     numbers = np.arange(2**32, 2**32 + count, dtype=np.uint64)
-    eight = _mix(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : 3 * size**2]
+    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : 3 * size**2]
     return ((eight.astype(np.int16) - 128) * _NOISE >> 7).reshape(-1, 3, size, size)
 
 
 def _paint_object(
-    key_B: Key,
+    key_B: Word,
     frame: tuple[Whole, Whole],
     number: int,
     there: NDArray[np.intp],
@@ -208,11 +203,11 @@ def _paint_object(
     return kind
 
 
-def _weave(key_B: Key, texture: Whole, size: int) -> Inside:
+def _weave(key_B: Word, texture: Whole, size: int) -> Inside:
     """(B, H, W) is the pixel bright? Cells at random, on a grid that begins at a random pixel."""
     across = -(-size // _CELL) + 1
     numbers = np.arange(2**33, 2**33 + -(-(across**2) // 8), dtype=np.uint64)
-    eight = _mix(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : across**2]
+    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : across**2]
     way = (eight.astype(np.int16) * _WAYS >> 8).reshape(-1, across, across)
     woven = _CELLS[texture[:, None, None], way].swapaxes(2, 3).reshape(len(key_B), across * _CELL, across * _CELL)
     phase = _draw(key_B, 1, 0, _CELL, 2)
@@ -224,7 +219,7 @@ def _weave(key_B: Key, texture: Whole, size: int) -> Inside:
     return bright
 
 
-def _frame(key_B: Key, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole]:
+def _frame(key_B: Word, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole]:
     """Coordinates of the columns (B, W) and rows (B, H) in the object's own frame, where its half side is 1024.
     An only object (grid 1) lies anywhere in the image; of several, each lies about its cell of the grid."""
     whole = size * 256  # lengths in [1/256 px]

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from scaling.data.batch import UNLABELLED
+from scaling.data.data_root import SPLITS, find_root
 from scaling.data.decoding import (
     ColourLabel,
     Header,
@@ -22,13 +23,14 @@ from scaling.data.decoding import (
     decode_label,
     decode_rgb,
     digest_parts,
+    image_tensor,
     naming_errors,
     orientation_hint,
     read_header,
 )
-from scaling.data.file_index import Facts, digest, stamps
+from scaling.data.file_facts import Facts, Selected, digest, stamps
 from scaling.data.file_listing import ENDINGS, LOOKED_FOR, files_below
-from scaling.data.image_folder import SPLITS, find_root
+from scaling.data.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError, first_of
 from scaling.recipe import Recipe
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SceneFiles:
+class SegmentationFiles:
     """The images of one split ("train" or "test") and their labels. Reading is safe from threads and workers."""
 
     split: str
@@ -77,7 +79,7 @@ class SceneFiles:
             data = path.read_bytes()
             image = decode_rgb(data)
         self._check_size(i, (image.height, image.width), label_HW, data)
-        return pixels(image), torch.from_numpy(label_HW)
+        return image_tensor(image), torch.from_numpy(label_HW)
 
     def examine(self, i: int) -> Facts:
         """As load, but most images are checked without decoding them: cheaper."""
@@ -148,7 +150,7 @@ def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) 
     return class_HW
 
 
-def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
+def find_split(root: Path, split: str, recipe: Recipe) -> SegmentationFiles:
     """The images and labels of a split below root. Raises ConfigError unless each has the other."""
     there = [name for name in SPLITS[split] if (root / "images" / name).is_dir()]
     labelled = [name for name in there if (root / "annotations" / name).is_dir()]
@@ -157,23 +159,22 @@ def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
         pairs, lines = _pairs(images, root / "annotations" / name, split)
         if others := [other for other in there if other != name]:
             lines += (f"{images} is used for the {split} images; {', '.join(others)} beside it is not used",)
-        return SceneFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
+        return SegmentationFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
     raise ConfigError(
         f"{root} has no {split} images with labels: folders images/NAME and annotations/NAME are expected, "
         f"NAME being {' or '.join(SPLITS[split])}"
     )
 
 
-def used(recipe: Recipe) -> tuple[tuple[SceneFiles, np.ndarray], tuple[SceneFiles, np.ndarray]]:
-    """The training and the test images of a recipe, and which of them it takes. Raises ConfigError."""
+def used(recipe: Recipe) -> tuple[Selected, Selected]:
+    """The training and the test images of a recipe, and which of them it uses. Raises ConfigError."""
     root = find_root(recipe.data_root)
-    train, test = find_scenes(root, "train", recipe), find_scenes(root, "test", recipe)
-    return (train, subset(len(train), recipe.train_images, "train-images")), (
-        test,
-        subset(len(test), recipe.test_images, "test-images"),
-    )
+    train, test = find_split(root, "train", recipe), find_split(root, "test", recipe)
+    of_train = subset(len(train), recipe.train_images, "train-images")
+    return Selected(train, of_train), Selected(test, subset(len(test), recipe.test_images, "test-images"))
 
 
+@listing
 def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:
     """The pairs, and what there is to say of the folders."""
     (image_of, lines), (label_of, more) = _listed(images, ENDINGS), _listed(labels, (".png",))
@@ -203,10 +204,3 @@ def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], li
             raise ConfigError(f"{found[name]} and {path} have one name, so it is not clear which a label means")
         found[name] = path
     return found, lines
-
-
-def pixels(image: Image.Image) -> Tensor:
-    """(3, H, W) uint8, of an RGB image."""
-    import torch
-
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

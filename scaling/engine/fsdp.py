@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from scaling.errors import ConfigError
@@ -49,19 +49,6 @@ def shard_when_built(task: Any) -> None:
 def _blocks(net: Any) -> Any:
     """timm's ViT calls them blocks, Adventurer layers."""
     return net.blocks if hasattr(net, "blocks") else net.layers
-
-
-def keep_in_step(task: Any, passes: int) -> None:
-    """Before a device makes so many forward passes, none perhaps, in an evaluation: make up for those by which others
-    make more, with blank images that count nowhere. Sharded weights are gathered in each pass by all devices or by
-    none, and a batch's passes depend on what is in it: windows, sizes, images that cannot be read."""
-    if not getattr(task, "sharded", False):
-        return
-    most = torch.tensor(passes, device=task.device)
-    distributed.all_reduce(most, distributed.ReduceOp.MAX)
-    side = task.recipe.image
-    for _ in range(int(most) - passes):
-        task(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=task.device))
 
 
 def whole(t: Tensor) -> Tensor:

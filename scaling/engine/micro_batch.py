@@ -13,14 +13,14 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling import costs
 from scaling.costs.training_memory import SHARE
-from scaling.data.batch import SampleKey
 from scaling.data.datamodule import ImageDataModule
+from scaling.engine.environment import conditions
 from scaling.engine.memory_key import memory_key
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.environment import conditions
 
 MEMORY = "micro_batch.json"  # in the results folder: what was found, by memory_key
 
@@ -157,7 +157,7 @@ def _free(device: torch.device) -> int:
 def _fits(task: Any, data: ImageDataModule, images: int) -> bool:
     """Whether a step of so many images runs: of the first one, so often. Nothing is left of it."""
     device = task.device
-    batch = move_data_to_device(data.train_set.__getitems__([SampleKey(0, 0)] * images), device)
+    batch = move_data_to_device(data.train_set.get_batch([SampleKey(0, 0)] * images), device)
     try:
         with task.trainer.precision_plugin.train_step_context():
             task.training_step(batch, 0).backward()

@@ -12,18 +12,20 @@ from typing import Any, NamedTuple
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
-from scaling.data.datamodule import ImageDataModule
+from scaling.data.datamodule import ImageDataModule, default_workers
+from scaling.engine.environment import uses_cuda
+from scaling.engine.settings import Settings
+from scaling.engine.trainer import precision_of
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.events import Event
-from scaling.runs.record import WEIGHTS
+from scaling.runs.events import Event, Report
+from scaling.runs.record import WEIGHTS, RunRecord
 from scaling.tasks.visualize import write_pictures
 
 PREDICTIONS = "predictions"  # folder of pictures in a run's folder
 DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # files there, by COCO's kinds
-Report = Callable[[Event], None]
 
 
 class Place(NamedTuple):
@@ -35,6 +37,15 @@ class Place(NamedTuple):
     workers: int  # processes that read and decode
 
 
+def place_of(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
+    """Where a finished run's model predicts: on the first device, as many images at a time as the run took."""
+    first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
+    device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
+    images = settings.micro_batch or int(record.machine.get("micro_batch", 1))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    return Place(device, precision_of(recipe.precision, settings.accelerator), images, workers)
+
+
 def draw_predictions(
     recipe: Recipe, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
 ) -> None:
@@ -44,7 +55,7 @@ def draw_predictions(
     if there >= count:
         return
     data, module = _restored(recipe, folder, task, place)
-    pictures = chain.from_iterable(_said(module, "pictures", data, count, place))
+    pictures = chain.from_iterable(_said(module, "draw_predictions", data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
@@ -58,7 +69,7 @@ def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], pl
         return
     data, module = _restored(recipe, folder, task, place)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
-    for of_batch in _said(module, "as_coco", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
+    for of_batch in _said(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
         for kind, listed in of_batch.items():
             found[kind] += listed
     for kind, path in paths.items():
@@ -72,7 +83,7 @@ def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Pla
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
     data = ImageDataModule(recipe, place.workers, folder.parent)
-    data.prepare()
+    data.setup()
     module = task(recipe, data.total_steps, data.names)
     restore(module, recipe, folder)
     return data, module.to(place.device).eval()
@@ -82,8 +93,8 @@ def _said(module: Any, what: str, data: ImageDataModule, count: int, place: Plac
     """What this method of a task says of the first test images that can be read, batch by batch. Raises ConfigError
     where the device's memory does not hold as many."""
     mixed = place.precision == "bf16-mixed"
-    for batch in data.first_tested(count, place.images):
-        if not len(batch.image_BCHW):
+    for batch in data.first_test_images(count, place.images):
+        if not len(batch):
             continue
         try:
             with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):

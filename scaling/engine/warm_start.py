@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
-from scaling.engine.checkpoint_files import put, write
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
-from scaling.runs.atomic_files import damage_of
+from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
 from scaling.runs.record import RECORD, WEIGHTS
 
@@ -18,9 +18,8 @@ KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of 
 
 def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
     """Write folder/weights.pt: all of it or nothing. weights: by KEYS; timm and --weights read it as it is."""
-    temporary = folder / f".{WEIGHTS}.writing"
-    write(weights, temporary)
-    put(temporary, folder / WEIGHTS)
+    with atomic(folder / WEIGHTS) as file:
+        torch.save(weights, file)
 
 
 def start_from(task: Any, recipe: Recipe, results: Path) -> None:

@@ -24,10 +24,11 @@ from torch.nn.functional import max_pool2d
 from torchvision.ops import roi_align
 
 from scaling.backbones.base import Features
-from scaling.backbones.init import initialise_by_name, seeded
+from scaling.backbones.init import initialise_by_name
 from scaling.heads.cascade_config import WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.model_specs import FPN_COARSEST, FPN_STRIDES, MAX_ROIS
+from scaling.rng import seeded
 
 
 class Instances(NamedTuple):

@@ -12,11 +12,12 @@ for one image at a time, and batch statistics would then depend on the patch siz
 from torch import Tensor, nn
 
 from scaling.backbones.base import Features
-from scaling.backbones.init import initialise_by_name, seeded
+from scaling.backbones.init import initialise_by_name
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
 from scaling.model_specs import FPN_STRIDES, UPERNET_POOLS
 from scaling.recipe import HEADS, check_name
+from scaling.rng import seeded
 
 LEVELS = len(FPN_STRIDES)
 

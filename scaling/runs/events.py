@@ -1,5 +1,6 @@
 """What a run says while it works: small values that pass through a pipe, drawn elsewhere. Standard library only."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -21,3 +22,6 @@ class Event(NamedTuple):
     kind: str
     progress: Progress = Progress()
     text: str = ""
+
+
+Report = Callable[[Event], None]  # what a run calls with its events

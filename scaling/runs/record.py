@@ -15,6 +15,7 @@ from typing import Any
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
+from scaling.runs.evaluations import check_evaluations, of_old_record
 
 RECORD = "record.json"
 RECIPE = "recipe.json"
@@ -54,6 +55,9 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
+    # one row for each evaluation at the end (scaling/runs/evaluations.py), that of test_loss and metrics first; a
+    # record from before there were rows is given one when it is loaded
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, folder: Path) -> Path:
         """Write folder/record.json: all of it or nothing."""
@@ -75,6 +79,7 @@ class RunRecord:
                 raise ValueError(f"{name} is {value!r}, not a finite number")
         if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):  # type: ignore[operator]
             raise ValueError(f"a test loss of {self.test_loss!r} nats")
+        check_evaluations(self.evaluations)
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
@@ -86,9 +91,11 @@ class RunRecord:
             names = {f.name for f in dataclasses.fields(cls)}
             record = cls(**{name: value for name, value in dict(values).items() if name in names})
             newer = _unknown(record.recipe)
-            if not newer:
-                Recipe.from_dict(record.recipe)
+            recipe = None if newer else Recipe.from_dict(record.recipe)
             record._check()
+            if recipe and record.test_loss is not None and not record.evaluations:
+                rows = of_old_record(recipe, record.test_loss, record.metrics)
+                record = dataclasses.replace(record, evaluations=rows)
         except FileNotFoundError:
             raise
         except (ValueError, TypeError, AttributeError, OSError, RecursionError) as e:

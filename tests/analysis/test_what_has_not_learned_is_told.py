@@ -13,7 +13,7 @@ from analysis.records.run_set import load
 from analysis.report.sweep_table import print_sweep
 from experiments.cli.data_check import check_data
 from experiments.launch.progress_display import Console
-from experiments.sweep import with_others
+from experiments.sweep_report import with_others
 from scaling.engine import train as training
 from scaling.engine.loggers import make_loggers
 from scaling.engine.train import Settings, train

@@ -11,13 +11,13 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 from scaling.backbones.registry import build_backbone
-from scaling.data.batch import SampleKey
-from scaling.data.detection_transforms import View, together
+from scaling.data.detection_transforms import View, collate
 from scaling.data.segmentation_transforms import training_view
 from scaling.data.transforms import erase, fit_image
 from scaling.engine.counted_flops import counted_flops
 from scaling.pixels import MEAN, STD, Pixels, pixels_of
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -181,7 +181,7 @@ def test_what_fills_an_image_up_is_the_mean_colour_of_the_weights():
     image, _ = training_view(scene, label, replace(recipe, short_side=8), SampleKey(0, 0))
     assert (image[:, 8:] == 128).all()
     view = View(torch.zeros(3, 8, 8, dtype=torch.uint8), np.zeros((0, 4), np.float32), *[np.zeros(0, int)] * 2, [])
-    assert (together([view], 16, grey=pixels_of(recipe).grey)[0][..., 8:] == 128).all()
+    assert (collate([view], 16, grey=pixels_of(recipe).grey)[0][..., 8:] == 128).all()
 
 
 def test_noise_that_erases_is_drawn_about_the_mean_of_the_weights():

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 import torch
 
-from scaling.engine.callbacks.keeper import Keeper
+from scaling.engine.callbacks.checkpointer import Checkpointer
 from scaling.engine.train import Settings, train
 from scaling.errors import ConfigError
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
@@ -114,14 +114,14 @@ def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, recipe, stra
 def _killed_after(step):
     """In float64, and killed as by kill -9 once that many steps are done."""
     in_doubles()
-    real = Keeper.on_train_batch_end
+    real = Checkpointer.on_train_batch_end
 
     def watched(self, trainer, *rest):
         real(self, trainer, *rest)
         if trainer.global_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Keeper.on_train_batch_end = watched
+    Checkpointer.on_train_batch_end = watched
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])

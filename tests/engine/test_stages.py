@@ -17,7 +17,8 @@ from experiments.recipes import cifar10, imagenet, shapes
 from experiments.stages import linked, waits_for
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.registry import build_backbone
-from scaling.engine.train import Settings, hush, train
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
 from scaling.recipe import Recipe

@@ -5,8 +5,8 @@ import pytest
 from analysis.fit_laws import main, report
 from analysis.planning.throughput_records import measured_on
 from analysis.records.run_set import load
-from experiments import sweep
 from experiments.cli import arguments
+from experiments.launch.outcome import recorded
 from scaling.costs.hardware import CARDS
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
@@ -30,7 +30,7 @@ def test_every_reader_passes_a_damaged_record_over_or_says_it_in_a_line(damaged)
     assert len(str(said.value).splitlines()) == 1
     assert list(load(damaged.parent).attrs["corrupt"]) == [damaged.name]
     assert measured_on(CARDS["a100"], damaged.parent) == []
-    assert sweep.recorded(damaged) is None
+    assert recorded(damaged) is None
 
 
 def test_the_laws_of_a_folder_with_only_a_damaged_record_name_it(damaged, capsys):

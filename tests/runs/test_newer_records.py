@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.sweep import recorded as outcome
+from experiments.launch.outcome import recorded as outcome
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.runs.record import RECORD, RunRecord
 from tests.toy_task import run, toy_recipe, toy_runs

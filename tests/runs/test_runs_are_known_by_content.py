@@ -17,12 +17,14 @@ from experiments.cli import arguments
 from experiments.stages import linked
 from scaling.backbones.registry import build_backbone
 from scaling.engine import train as training
-from scaling.engine.train import Settings, hush, train
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.engine.warm_start import find_start
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.identity import folder_of, recipe_in, settled
 from scaling.runs.record import RECIPE, RECORD, WEIGHTS, RunRecord
+from scaling.runs.run_folder import open_run
 from tests.pictures import picture, write_classes
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
@@ -160,7 +162,7 @@ def test_a_finished_run_is_found_wherever_data_and_results_lie(tmp_path, recipe,
 def test_data_that_are_not_those_that_name_the_run_are_refused(tmp_path, recipe):
     named = identified(recipe, tmp_path / "results")
     (tmp_path / "pets" / "train" / "cat" / "0.jpg").write_bytes(picture(0, 99))
-    with pytest.raises(ConfigError, match="are others"):
+    with pytest.raises(ConfigError, match="are not those of this run"):
         train(named, tmp_path / "results", CPU)
 
 
@@ -312,7 +314,7 @@ def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):
 def test_what_print_recipe_shows_of_a_run_is_read_again_without_its_fingerprints(tmp_path, capsys):
     (recipe,) = arguments.resolve("ade20k.adventurer_tiny", 8, {})
     known = replace(recipe.predecessor, data_digest="0123456789abcdef")
-    folder = training.open_run(replace(recipe, data_digest="0123456789abcdef", start=known.canonical_json()), tmp_path)
+    folder = open_run(replace(recipe, data_digest="0123456789abcdef", start=known.canonical_json()), tmp_path)
     assert run.main([str(folder), "--print-recipe"]) == 0
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     again, _ = run.arguments(["ade20k.adventurer_tiny", f"--config={tmp_path / 'printed.yaml'}"])

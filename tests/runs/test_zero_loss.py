@@ -16,7 +16,7 @@ LOSSES = {16: 2.0, 8: 1.5, 4: 1.2, 2: 1.0, 1: 0.0}
 def test_a_loss_of_nothing_comes_back_as_it_was_saved(tmp_path):
     kept = record(Recipe(), 0.0)
     kept.save(tmp_path)
-    assert RunRecord.load(tmp_path) == kept
+    assert replace(RunRecord.load(tmp_path), evaluations=[]) == kept
 
 
 def test_a_law_is_fitted_without_it_and_says_so(tmp_path, capsys, unsaved):
