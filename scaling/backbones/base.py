@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scaling.pixels import MEAN, STD
+from scaling.preprocessing import MEAN, STD
 
 
 @dataclass(frozen=True, eq=False)

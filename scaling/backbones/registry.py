@@ -12,7 +12,7 @@ from scaling.backbones.checkpoint_io import load_weights
 from scaling.backbones.patch_embed import PatchEmbed, build_patch_embed
 from scaling.backbones.sincos import Reference
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-from scaling.pixels import pixels_of, run_before
+from scaling.preprocessing import initial_run, preprocessing_of
 from scaling.recipe import TIMM, Recipe
 from scaling.rng import seeded
 
@@ -53,7 +53,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     size = MODEL_SPECS.get(recipe.backbone, FOREIGN)
     with seeded(recipe.seed):
         backbone = FAMILIES[size.family](size, recipe)
-    backbone.mean, backbone.std, _ = pixels_of(recipe)
+    backbone.mean, backbone.std, _ = preprocessing_of(recipe)
     backbone.initialise(recipe.seed)
     if recipe.weights:
         load_weights(backbone, recipe.weights, recipe.compat)
@@ -80,7 +80,7 @@ def _patch_embed(size: ModelSpec, recipe: Recipe) -> PatchEmbed:
 def _first_grid(recipe: Recipe) -> tuple[int, int]:
     """Grid [tokens] and patch [px] in which the sincos coordinates of multi-stage training are measured: those of its
     first run with sincos."""
-    before = run_before(recipe)
+    before = initial_run(recipe)
     if before is not None and before.position == "sincos":
         return _first_grid(before)
     return recipe.image // recipe.patch, recipe.patch

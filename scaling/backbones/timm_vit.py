@@ -17,7 +17,7 @@ from scaling.backbones.base import Backbone, Features, TokenLayout
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import check_image
 from scaling.errors import ConfigError, first_line
-from scaling.pixels import Pixels, of_config
+from scaling.preprocessing import Preprocessing, from_timm_config
 
 
 class TimmViT(Backbone):
@@ -40,7 +40,7 @@ class TimmViT(Backbone):
             raise ConfigError(f"timm's {name or type(net).__name__} has patches that are not square")
         super().__init__(net.num_features, sides.pop(), len(net.blocks), not getattr(embed, "strict_img_size", True))
         self.net: Any = net
-        self.mean, self.std, _ = of_config(timm.models.PretrainedCfg(**cfg)) if cfg else Pixels()
+        self.mean, self.std, _ = from_timm_config(timm.models.PretrainedCfg(**cfg)) if cfg else Preprocessing()
 
     def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
         if patch_size not in (None, self.stride):
