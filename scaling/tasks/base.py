@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics import SumMetric
 
-from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_sample_keys
+from scaling.backbones.registry import build_backbone
 from scaling.data.batch import Batch, normalise
 from scaling.recipe import Recipe
 from scaling.tasks.objectives import BUILDERS, Objective

@@ -34,7 +34,7 @@ class ClassificationTask(TaskModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, C, H, W) to logits (B, K)."""
-        return self.head(self.features(self.normalised(image_BCHW)).pooled_BD)
+        return self.head(self.features(self.normalised(image_BCHW)).pooled_ND)
 
     def training_batch(self, batch: Batch) -> Batch:
         """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
@@ -49,7 +49,7 @@ class ClassificationTask(TaskModule):
 
     def training_outputs(self, batch: Batch) -> tuple[Any, Tensor]:
         features = self.features(batch.pixels, patch_size=batch.shape.patch_size)
-        return features, self.head(features.pooled_BD)
+        return features, self.head(features.pooled_ND)
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
         targets: Any = batch.targets
