@@ -1,9 +1,9 @@
-"""A sweep: every recipe at every patch size and seed, each run in a process of its own, then the laws. Or a study: the
-runs of one of the paper's ablations, then its table and figure.
+"""A sweep: train every recipe at every patch size and seed, then fit the laws. Or a study: the runs of one of the
+paper's ablations, then its table and figure.
 
 python experiments/sweep.py shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --results DIR [--dry-run]
 python experiments/sweep.py shapes.table5 --results DIR
-Finished runs are skipped and cut-off ones resumed, so the same command goes on after any interruption.
+Finished runs are skipped and interrupted ones resumed: after any interruption, run the same command again.
 """
 
 import math
@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
     for run in runs:
-        check_tokens(run)  # else the sweep would find it out at that run, and a dry run never
+        check_tokens(run)  # a sweep would find it out at that run only, a dry run never
         check_outputs(run, args.save_predictions, args.export_coco)
     if args.dry_run:
         for run in settled(runs, results, read=False).values():
@@ -127,9 +127,9 @@ def main(argv: list[str] | None = None) -> int:
     as_ctrl_c()
     ours = {run.run_id for run in runs}
     for run in runs:
-        if waits_for(run) not in ours:  # else it is made here; a run that starts from none passes
+        if waits_for(run) not in ours:  # else it is trained here; a run that starts from none passes
             check_start(run, results)
-    named = settled(runs, results, say=print)  # before the plan, which is of what is left: runs are found by content
+    named = settled(runs, results, say=print)  # before the plan, which leaves out runs that are found by their content
     runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
-    """Print what the runs without a record will take. Returns what each will train, by run_id [s]; nan: not known.
+    """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
 
     Raises ConfigError where all of it is above the limit, without --yes."""
     from experiments.planning import cost_estimate, plan_report

@@ -113,7 +113,7 @@ def test_a_dry_run_refuses_the_tokens_that_a_run_refuses(tmp_path):
     [
         ("shapes.deit_nano --export-coco", "task classify has no detections to export"),
         ("shapes.seg_nano --patch 8 --export-coco", "task segment has no detections to export"),
-        ("shapes.deit_nano --save-predictions 2", "no pictures of the predictions of task classify"),
+        ("shapes.deit_nano --save-predictions 2", "task classify has no pictures of predictions"),
     ],
 )
 def test_a_dry_run_refuses_what_a_task_cannot_leave(tmp_path, words, says):
