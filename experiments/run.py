@@ -9,6 +9,7 @@ from experiments.cli.data_check import check_data
 from experiments.launch.progress_display import Console, told_apart
 from experiments.launch.worker import run_quietly
 from scaling.costs.token_limit import check_tokens
+from scaling.data.listing_cache import listed_once
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
@@ -30,6 +31,7 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     return cli.resolve(args.recipe, given.get("patch", 16), given), args
 
 
+@listed_once()
 def main(argv: list[str] | None = None) -> int:
     stages, args = arguments(sys.argv[1:] if argv is None else argv)
     if args.print_recipe:

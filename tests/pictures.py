@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.dataset import model_shape
 from scaling.rng import SampleKey
 
 
@@ -42,8 +42,8 @@ def prepared(recipe, workers=0):
 
 def batch_of(recipe, pixels, targets, skipped=0):
     """A batch of these images, as if they were the first of the recipe's data."""
-    keys = [SampleKey(0, i) for i in range(len(pixels))]
-    return Batch(pixels, keys, model_shape(recipe), targets, skipped)
+    keys, shape = [SampleKey(0, i) for i in range(len(pixels))], StepShape(recipe.patch, recipe.image)
+    return Batch(pixels, keys, shape, targets, skipped)
 
 
 def with_targets(batch, **fields):

@@ -16,11 +16,13 @@ from scaling.data.coco_annotations import annotations, once, whole
 from scaling.data.coco_dataset import CocoFiles, Listed
 from scaling.data.data_root import SPLITS, find_root
 from scaling.data.file_facts import Selected, digest, stamps
+from scaling.data.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 
 
+@listing
 def read_coco(root: Path, split: str) -> CocoFiles:
     """A split's annotations below root. Raises ConfigError for what is wrong with them, or where an image is
     missing."""

@@ -21,6 +21,7 @@ from scaling.data.classification import ClassificationSource
 from scaling.data.dataset import ImageDataset, batches, deal, model_shape
 from scaling.data.detection import DetectionSource
 from scaling.data.file_index import Say
+from scaling.data.listing_cache import forget_listings
 from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
 from scaling.data.segmentation import SegmentationSource
@@ -71,6 +72,7 @@ class ImageDataModule(L.LightningDataModule):
             held, n = len(self.held_out), len(self.train_set) + len(self.held_out)
             self.lines += (f"val_split {recipe.val_split:g}: {held} of {n} training images are held out",)
         self.is_set_up = True
+        forget_listings()
 
     @property
     def total_steps(self) -> int:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from scaling.config.step_shapes import StepShape
+from scaling.costs.token_counts import size_multiple
 from scaling.data import generated_shapes
 from scaling.data.batch import Batch, Split
 from scaling.data.coco_dataset import CocoFiles
 from scaling.data.coco_json import used
 from scaling.data.coco_messages import remarks
 from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
-from scaling.data.detection_transforms import View, augmentation, collate, frame_of, multiple, rounded_up, view
+from scaling.data.detection_transforms import View, augmentation, collate, frame_of, rounded_up, view
 from scaling.data.embedded_set import rendered
 from scaling.data.file_facts import Selected
 from scaling.data.instance_store import ImageObjects, InstanceStore, coco_masks
@@ -69,7 +70,7 @@ class DetectionDataset:
         found = read_keys(read, keys, len(self), recipe, self.split)
         least = recipe.image if augmentation(recipe, self.split) in OBJECTS else 0
         views = [view for _, view in found.items]
-        pixels, targets = collate(views, multiple(recipe), least, pixels_of(recipe).grey)
+        pixels, targets = collate(views, size_multiple(recipe), least, pixels_of(recipe).grey)
         if self.split is Split.VAL:
             targets = targets._replace(truth=tuple(self.objects.truth(index) for index, _ in found.items))
         return Batch(pixels, found.keys, model_shape(recipe), targets, found.skipped)
@@ -122,7 +123,7 @@ class DetectionSource:
             recipe,
             split,
             tuple(number for number, _ in coco.categories),
-            sizes=[tuple(rounded_up(side, multiple(recipe)) for side in size) for size in views],
+            sizes=[tuple(rounded_up(side, size_multiple(recipe)) for side in size) for size in views],
             skipped=len(coco) - len(good),
             notes=coco.notes,
         )

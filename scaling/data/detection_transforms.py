@@ -24,7 +24,6 @@ from scaling.data.segmentation_transforms import GREY, scale_image, scaled, shor
 from scaling.recipe import OBJECTS, Recipe
 from scaling.rng import SampleKey, uniform
 
-STRIDE = 32  # of the coarsest pyramid map that must tile a batch [px]
 JITTER = (0.1, 2.0)  # scale of an image relative to the one that fits the crop
 
 
@@ -53,11 +52,6 @@ class View(NamedTuple):
     label_n: np.ndarray
     crowd_n: np.ndarray
     masks: list[Part]
-
-
-def multiple(recipe: Recipe) -> int:
-    """The sides of a batch are multiples of it [px]: patches tile them, and so does the coarsest pyramid map."""
-    return math.lcm(recipe.patch, STRIDE, recipe.extend or 1)
 
 
 def augmentation(recipe: Recipe, split: Split) -> str:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scaling.data.class_folders import natural_key
+from scaling.data.listing_cache import listing
 from scaling.errors import ConfigError, first_line, first_of
 
 IMAGES = ("image", "img")  # usual column names, if no column or several columns have the type Image
@@ -79,6 +80,7 @@ def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
     return hub_or_cache()
 
 
+@listing
 def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[str, ...] = ()) -> HubSet:
     """The first of the splits that has labels. kind: hfds/NAME; data_root: cache folder; names: as for HubSet. Raises
     ConfigError."""

@@ -30,6 +30,7 @@ from scaling.data.decoding import (
 )
 from scaling.data.file_facts import Facts, Selected, digest, stamps
 from scaling.data.file_listing import ENDINGS, LOOKED_FOR, files_below
+from scaling.data.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError, first_of
 from scaling.recipe import Recipe
@@ -173,6 +174,7 @@ def used(recipe: Recipe) -> tuple[Selected, Selected]:
     return Selected(train, of_train), Selected(test, subset(len(test), recipe.test_images, "test-images"))
 
 
+@listing
 def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:
     """The pairs, and what there is to say of the folders."""
     (image_of, lines), (label_of, more) = _listed(images, ENDINGS), _listed(labels, (".png",))

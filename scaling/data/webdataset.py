@@ -16,6 +16,7 @@ import numpy as np
 
 from scaling.data.file_facts import stamp
 from scaling.data.file_listing import ENDINGS
+from scaling.data.listing_cache import listing
 from scaling.errors import ConfigError, first_line
 
 IMAGES = tuple(ending[1:] for ending in ENDINGS)  # the first of them that a sample has is its image
@@ -101,6 +102,7 @@ class _Sample:
         self.text: list[bytes] = []
 
 
+@listing
 def _index(shard: int, path: Path, field: str) -> _Table:
     """Locations and names of the samples of one tar, and their invalid labels."""
     try:

@@ -17,6 +17,7 @@ import torch
 from scaling import costs
 from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule, default_workers
+from scaling.data.listing_cache import listed_once
 from scaling.engine import checkpoint_files, evaluation_steps
 from scaling.engine.callbacks.clock import utc_now
 from scaling.engine.callbacks.run_callbacks import RunCallbacks, run_callbacks
@@ -55,6 +56,7 @@ TASKS: dict[str, type[TaskModule]] = {
 }
 
 
+@listed_once()
 def train(
     recipe: Recipe,
     results: Path,

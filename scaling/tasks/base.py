@@ -37,8 +37,8 @@ class TaskModule(L.LightningModule):
         self.names = [str(name) for name in names] or [str(number) for number in range(recipe.classes)]
         self.backbone: Any = build_backbone(recipe)  # an nn.Module that satisfies Backbone
         self.channels_last = False
-        self.objectives: tuple[Objective, ...] = tuple(BUILDERS[o.kind](o, self) for o in recipe.objectives)
-        self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by name, without their weights
+        self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in recipe.objectives}
+        self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
         self._computed: dict[str, float] | None = None  # of the last evaluation
 
@@ -65,9 +65,9 @@ class TaskModule(L.LightningModule):
         set_sample_keys(self.backbone, batch.keys, self.recipe.seed, self.device)
         batch = self.training_batch(batch)
         features, outputs = self.training_outputs(batch)
-        losses = {each.name: each.loss(self, batch, features, outputs) for each in self.objectives}
-        self.objective_losses = {name: loss.detach() for name, loss in losses.items()}
-        total: Any = sum(each.weight * losses[each.name] for each in self.objectives)
+        losses = {kind: each.loss(self, batch, features, outputs) for kind, each in self.objectives.items()}
+        self.objective_losses = {kind: loss.detach() for kind, loss in losses.items()}
+        total: Any = sum(self.objectives[kind].weight * loss for kind, loss in losses.items())
         return total
 
     def training_batch(self, batch: Batch) -> Batch:
@@ -101,10 +101,7 @@ class TaskModule(L.LightningModule):
         yield self.skipped
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
-        if self._computed is not None:  # the first batch of another evaluation
-            for metric in self.resettable():
-                metric.reset()
-            self._computed = None
+        self._computed = None
         self.skipped.update(batch.skipped)
         keep_in_step(self, self.evaluation_passes(batch))
         if len(batch):  # this device may have none left, or the only image of a batch cannot be read
@@ -114,11 +111,13 @@ class TaskModule(L.LightningModule):
     test_step = _evaluate
 
     def compute_metrics(self) -> dict[str, float]:
-        """Of the last evaluation, over all devices, all of which have to call it."""
+        """Of the last evaluation, over all devices, all of which have to call it. The next one starts from nothing."""
         if self._computed is None:
             self._computed = self.metrics()
             if skipped := self.skipped.compute().item():
                 self._computed["skipped_test_later"] = skipped
+            for metric in self.resettable():
+                metric.reset()
         return dict(self._computed)
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from scaling.costs.token_limit import check_tokens, multiple
+from scaling.costs.token_counts import sampled_rois, size_multiple
+from scaling.costs.token_limit import check_tokens
 from scaling.data.batch import Batch, GroundTruth, InstanceTargets
 from scaling.data.detection_transforms import rounded_up
 from scaling.errors import ConfigError
-from scaling.heads.cascade_config import ROIS
 from scaling.heads.cascade_mask_rcnn import Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
-from scaling.recipe import OBJECTS, Recipe
+from scaling.recipe import Recipe
 from scaling.rng import seed_of
 from scaling.tasks import coco_metric
 from scaling.tasks.base import TaskModule
@@ -58,10 +58,8 @@ class DetectionTask(TaskModule):
             raise ConfigError(
                 f"{recipe.backbone} takes images of {recipe.image} px only, and detection has others as well"
             )
-        # As many regions as an image has pixels along its side, up to mmdet's 512: small images hold fewer.
-        rois = min(ROIS, recipe.image if recipe.augment in OBJECTS else recipe.short_side or recipe.image)
         maps = (self.backbone.width, self.backbone.stride)
-        self.head = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, rois)
+        self.head = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, sampled_rois(recipe))
         self.box_loss, self.mask_loss = MeanMetric(), MeanMetric()
         self.average_precision = coco_metric.AveragePrecision(self.names)
 
@@ -82,7 +80,7 @@ class DetectionTask(TaskModule):
     def _input(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadInput:
         """Of normalised images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
-        image_BCHW = padded(_blank(image_BCHW, samples), multiple(self.recipe))
+        image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.recipe))
         features = self.features(image_BCHW, self.head.blocks, patch_size)
         return HeadInput(features, (image_BCHW.shape[-2], image_BCHW.shape[-1]), samples)
 
@@ -115,7 +113,7 @@ class DetectionTask(TaskModule):
         return samples
 
     def _parts(self, batch: Batch) -> list[Batch]:
-        return list(same_size_parts(batch, multiple(self.recipe)))
+        return list(same_size_parts(batch, size_multiple(self.recipe)))
 
     def evaluation_passes(self, batch: Batch) -> int:
         return len(self._parts(batch))

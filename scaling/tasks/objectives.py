@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 class Objective(Protocol):
     """One term. A model of its own, such as a teacher, it keeps out of the task's parameters."""
 
-    name: str
     weight: float
 
     def loss(self, task: TaskModule, batch: Batch, features: Any, outputs: Any) -> Tensor:
@@ -31,7 +30,7 @@ class Objective(Protocol):
 class Supervised:
     """The loss of the task against its labels."""
 
-    name, weight = "supervised", 1.0
+    weight = 1.0
 
     def loss(self, task: TaskModule, batch: Batch, features: Any, outputs: Any) -> Tensor:
         return task.supervised_loss(batch, outputs)

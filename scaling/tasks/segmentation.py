@@ -3,7 +3,6 @@
 B batch, C channels, K classes, H W pixels of an image or of its label map.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import UNLABELLED, Batch, MaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
@@ -55,7 +55,7 @@ class SegmentationTask(TaskModule):
         image_BCHW, r = self.normalised(image_BCHW), self.recipe
         if r.slide:
             return slide(self._logits, image_BCHW, r.image, r.slide)
-        return whole(self._logits, image_BCHW, math.lcm(r.patch, r.extend or 1))
+        return whole(self._logits, image_BCHW, size_multiple(r))
 
     def _logits(self, image_BCHW: Tensor) -> Tensor:
         """Of normalised images whose sides the patch divides, at their size."""

@@ -266,7 +266,9 @@ def test_an_image_of_another_size_than_the_json_says_is_refused(root, recipe, mo
     with pytest.raises(ConfigError, match=match):
         prepared(replace(recipe, bad_images="skip"))
     Image.new("RGB", (60, 40)).save(root / "val2017" / "1.png", exif=exif)
-    with pytest.raises(ConfigError, match=r"40x60 px, \S* says 60x40 px \(stored as 60x40 px with an EXIF orientation"):
+    with pytest.raises(
+        ConfigError, match=r"40x60 px, \S* lists 60x40 px \(stored as 60x40 px with an EXIF orientation"
+    ):
         prepared(recipe)
 
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from scaling.costs.token_counts import size_multiple
 from scaling.data import detection, generated_shapes
 from scaling.data.batch import Batch, Split
-from scaling.data.detection_transforms import multiple
 from scaling.data.open_sets import open_sets
 from scaling.errors import ConfigError
 from scaling.recipe import OBJECTS
@@ -82,7 +82,7 @@ def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_ba
     ):
         assert all(same(ours, theirs) for theirs in others)
     assert whole.pixels.dtype == torch.uint8
-    assert all(side % multiple(r) == 0 for side in whole.pixels.shape[2:])
+    assert all(side % size_multiple(r) == 0 for side in whole.pixels.shape[2:])
     assert whole.targets.truth == ()
     many = [SampleKey(epoch, 1) for epoch in range(16)]
     other = open_sets(detection.DetectionSource(), replace(r, seed=4)).train.get_batch(many)

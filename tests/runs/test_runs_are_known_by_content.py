@@ -162,7 +162,7 @@ def test_a_finished_run_is_found_wherever_data_and_results_lie(tmp_path, recipe,
 def test_data_that_are_not_those_that_name_the_run_are_refused(tmp_path, recipe):
     named = identified(recipe, tmp_path / "results")
     (tmp_path / "pets" / "train" / "cat" / "0.jpg").write_bytes(picture(0, 99))
-    with pytest.raises(ConfigError, match="are others"):
+    with pytest.raises(ConfigError, match="are not those of this run"):
         train(named, tmp_path / "results", CPU)
 
 

@@ -137,13 +137,13 @@ def test_what_is_just_as_it_is_has_a_precision_of_100_and_a_crowd_is_not_held_ag
 
 def test_an_overlap_of_exactly_a_threshold_counts_as_in_coco():
     """torchmetrics' own thresholds are float32, and its 0.6 is above 0.6."""
-    truth = {**made(1)[0][1], "boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0])}
     mask = torch.zeros(1, 120, 150, dtype=torch.bool)
     mask[0, :10, :10] = True
     from pycocotools import mask as coco
 
-    truth |= {"crowd": torch.tensor([False]), "area": torch.tensor([100.0])}
-    truth.masks = [coco.encode(np.asfortranarray(mask[0].numpy(), np.uint8))]
+    runs = [coco.encode(np.asfortranarray(mask[0].numpy(), np.uint8))]
+    box, one = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0])
+    truth = GroundTruth(0, (120, 150), box, one, one.bool(), torch.tensor([100.0]), runs)
     half = mask.clone()
     half[0, 6:] = False
     box = torch.tensor([[0.0, 0, 10, 6]])
@@ -207,4 +207,4 @@ def test_faster_coco_eval_gives_the_same_numbers(monkeypatch):
 def test_without_pycocotools_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(coco_metric, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="EXTRAS=dev,dense"):
-        DetectionTask.check(Recipe())
+        DetectionTask.check_available(Recipe())

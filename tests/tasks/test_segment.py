@@ -265,7 +265,7 @@ def test_any_plain_vit_of_timms_works_with_these_heads(seg, name, head):
     recipe = replace(seg, backbone=f"timm:{name}", head=head, position="learned", patch=8)
     task = SegmentationTask(recipe, 10)
     assert task(torch.zeros(1, 3, 24, 40, dtype=torch.uint8)).shape == (1, 13, 24, 40)
-    loss = task.training_step(scenes(seg, 2), 0)
+    loss = task.training_step(scenes(recipe, 2), 0)
     loss.backward()
     assert math.isfinite(loss.item())
 

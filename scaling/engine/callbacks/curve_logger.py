@@ -26,24 +26,29 @@ class CurveLogger(L.Callback):
     def __init__(self, state: RunState) -> None:
         self.state = state
         self.loggers: Sequence[Any] = ()  # Lightning's
-        self.columns = (*COLUMNS, *(["val_loss"] if state.recipe.val_split else []))
+        # Of the terms of the training loss, where it has several, without their weights.
+        terms = [o.kind for o in state.recipe.objectives] if len(state.recipe.objectives) > 1 else []
+        self._terms: dict[str, list[Tensor | float]] = {kind: [] for kind in terms}  # since the last row
+        more = (["val_loss"] if state.recipe.val_split else []) + [f"train_loss_{kind}" for kind in terms]
+        self.columns = (*COLUMNS, *more)
         self.rows: list[list[Any]] = []
         self._row_losses: list[Tensor | float] = []  # since the last row
         self._written = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.state.row_loss = None
+        for kind, losses in self._terms.items():
+            losses.append(pl_module.objective_losses[kind])
         step = self.state.step
         if step is None:
             return
         self._row_losses.append(step.loss)
         if step.ends_epoch or step.number % max(1, self.state.data.total_steps // CURVE_ROWS) == 0:
-            losses = _numbers(self._row_losses)
-            self.state.row_loss = over_devices(trainer, sum(losses) / len(losses), "mean")
+            self.state.row_loss = over_devices(trainer, _mean(self._row_losses), "mean")
             self._row_losses = []
-            self._add_row(step.number, lr=step.lr, train_loss=self.state.row_loss)
+            terms = {f"train_loss_{k}": over_devices(trainer, _mean(each), "mean") for k, each in self._terms.items()}
+            self._terms = {kind: [] for kind in self._terms}
+            self._add_row(step.number, lr=step.lr, train_loss=self.state.row_loss, **terms)
             if step.ended - self._written > CURVE_SECONDS:
                 self.write()
 
@@ -95,10 +100,17 @@ class CurveLogger(L.Callback):
         return total / (data.total_steps - begins)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "row_losses": _numbers(self._row_losses)}
+        terms = {kind: _numbers(losses) for kind, losses in self._terms.items()}
+        return {"rows": self.rows, "row_losses": _numbers(self._row_losses), "row_terms": terms}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self._row_losses = state_dict["rows"], state_dict["row_losses"]
+        self._terms |= state_dict.get("row_terms", {})  # not in checkpoints of earlier versions
+
+
+def _mean(losses: Sequence[Tensor | float]) -> float:
+    numbers = _numbers(losses)
+    return sum(numbers) / len(numbers)
 
 
 def _numbers(losses: Sequence[Tensor | float]) -> list[float]:
