@@ -127,7 +127,7 @@ def test_a_finished_run_says_that_a_logger_gets_nothing(trained, tiny):
 
 
 def test_more_devices_than_cores_are_said(tmp_path, tiny, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise ConfigError("far enough")
 
     said = []
