@@ -38,6 +38,7 @@ from scaling.runs.stop_signals import as_ctrl_c
 PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 LISTS = ("patch", "seed")  # fields that a sweep has its own options for
+TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
 POLL_SECONDS = 1.0  # between two looks at jobs, where their launcher cannot tell that one has ended
 
 
@@ -121,8 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         for run in settled(runs, results, read=False).values():
             folder = folder_of(run, results)
             outcome = recorded(folder)
-            begun = "run" if outcome or state(folder) is State.NOT_BEGUN else "resume"
-            print(f"{outcome.text if outcome else begun:6} {run.run_id} {what_else(run)}".rstrip())
+            todo = outcome.text if outcome else TODO[state(folder)]
+            print(f"{todo:6} {run.run_id} {what_else(run)}".rstrip())
         return 0
     as_ctrl_c()
     ours = {run.run_id for run in runs}
