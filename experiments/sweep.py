@@ -119,18 +119,9 @@ def main(argv: list[str] | None = None) -> int:
         check_tokens(run)  # a sweep would find it out at that run only, a dry run never
         check_outputs(run, args.save_predictions, args.export_coco)
     if args.dry_run:
-        for run in settled(runs, results, read=False).values():
-            folder = folder_of(run, results)
-            outcome = recorded(folder)
-            todo = outcome.text if outcome else TODO[state(folder)]
-            print(f"{todo:6} {run.run_id} {what_else(run)}".rstrip())
-        return 0
+        return print_states(runs, results)
     as_ctrl_c()
-    ours = {run.run_id for run in runs}
-    for run in runs:
-        if waits_for(run) not in ours:  # else it is trained here; a run that starts from none passes
-            check_start(run, results)
-    named = settled(runs, results, say=print)  # before the plan, which leaves out runs that are found by their content
+    named = checked(runs, results)
     runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
@@ -146,6 +137,27 @@ def main(argv: list[str] | None = None) -> int:
     )
     report(ordinary, studies, results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
+
+
+def print_states(runs: list[Recipe], results: Path) -> int:
+    """The dry run: a line for each run, with its outcome or what would be done."""
+    for run in settled(runs, results, read=False).values():
+        folder = folder_of(run, results)
+        outcome = recorded(folder)
+        todo = outcome.text if outcome else TODO[state(folder)]
+        print(f"{todo:6} {run.run_id} {what_else(run)}".rstrip())
+    return 0
+
+
+def checked(runs: list[Recipe], results: Path) -> dict[str, Recipe]:
+    """The runs as they are to be trained, by the run_ids of the given ones: with fingerprints of their data and
+    weights, by which finished ones are found. Raises ConfigError where one starts from a run that is neither here nor
+    among them."""
+    ours = {run.run_id for run in runs}
+    for run in runs:
+        if waits_for(run) not in ours:
+            check_start(run, results)
+    return settled(runs, results, say=print)
 
 
 def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:

@@ -3,7 +3,6 @@
 H W pixels of an image or a label, C = 3 channels, n objects.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from scaling.data.batch import UNLABELLED
+from scaling.runs.atomic_files import atomic
 
 Pixels = NDArray[np.uint8]
 Entry = tuple[str, tuple[int, ...]]  # of a legend: a name and its colour
@@ -104,15 +104,9 @@ def write_pictures(pictures: Iterable[Image.Image], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, picture in enumerate(pictures):
-        path, temporary = folder / f"{number:03}.png", folder / f".{number:03}.{os.getpid()}"
-        try:
-            with open(temporary, "wb") as f:
-                picture.save(f, "PNG")
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        path = folder / f"{number:03}.png"
+        with atomic(path) as file:
+            picture.save(file, "PNG")
         paths.append(path)
     return paths
 
