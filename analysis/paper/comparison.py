@@ -22,7 +22,7 @@ from scaling.recipe_identity import says_what
 # Models with further stages beyond 64 px (Tables 9 and 10; Tiny's are Small's).
 LATER_STAGES = ("adventurer_tiny", "adventurer_small", "adventurer_base", "adventurer_large")
 UNNAMED = ("patch", "seed", "start", "data_digest", "weights_digest")  # fields that are not part of a label
-# Deterministic metrics -> their noise. Parameters are printed in whole millions, rounded or truncated (5.7 as 5), so that
+# Deterministic metrics -> their noise. Parameters are printed in whole millions, rounded or truncated (5.7 as 5), so
 # differences below one are not meaningful.
 EXACT = {"parameters": 1.0}
 FEW = 2  # largest number of recipe fields in a label

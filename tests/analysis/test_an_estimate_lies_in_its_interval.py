@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from scipy.stats import t as student
 
-from analysis.fitting.laws import ends_text, fit, fit2, joint
+from analysis.fitting.laws import fit, fit2
+from analysis.fitting.lineshapes import joint
 from analysis.records.published import load_published
 from analysis.records.seed_noise import seed_sentence
 from analysis.report.law_table import parameter_text
+from analysis.report.printfuncs import ends_text
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 CORNER = [1.0461, 0.8902, 0.9264, 0.8956, 0.8847]  # patch 16 alone is worse

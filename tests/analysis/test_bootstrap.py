@@ -6,7 +6,8 @@ from scipy.stats import bartlett
 from scipy.stats import t as student
 
 from analysis.fitting.bootstrap import KINDS, bootstrap, seed_error, uneven_seeds
-from analysis.fitting.laws import fit, fit2, general
+from analysis.fitting.laws import fit, fit2
+from analysis.fitting.lineshapes import general
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 

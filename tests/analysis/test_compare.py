@@ -26,7 +26,7 @@ def accuracies(results, found: dict[Recipe, float | None]) -> pd.DataFrame:
     """Runs of these accuracies [%]; None: failed."""
     for recipe, top1 in found.items():
         save(results, recipe, None if top1 is None else 1.0, metrics={} if top1 is None else {"top1": top1})
-    return load(results)
+    return load(results).frame
 
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:

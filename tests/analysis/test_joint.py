@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from analysis.fitting.joint import fit_joint, joint_frame, joint_lines
-from analysis.fitting.laws import fit2, joint
+from analysis.fitting.laws import fit2
+from analysis.fitting.lineshapes import joint
 from analysis.records.groups import Group, published_groups
 from analysis.records.published import load_published
 

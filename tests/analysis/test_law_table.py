@@ -131,12 +131,13 @@ def test_the_checklist_names_what_was_dropped_and_what_cannot_be_told():
 
 def test_hours_count_every_device():
     from analysis.records.groups import own_groups
-    from analysis.records.run_set import COLUMNS
+    from analysis.records.run_frame import COLUMNS
+    from analysis.records.run_set import RunSet
 
     row = dict.fromkeys(COLUMNS, "") | {"group": "g", "family": "g", "status": "finished", "classes": 10, "patch": 4}
     row |= {"task": "classify", "test_loss": 1.0, "wall_time": 7200.0, "machine_devices": 8, "backbone": "b", "crop": 1}
     frame = pd.DataFrame([row | {"image": 16, "tokens": 16, "flops_per_image": 1.0, "parameters": 1, "seed": 0}])
-    (one,), refused = own_groups(frame)
+    (one,), refused = own_groups(RunSet(frame))
     assert one.points["device_hours"].tolist() == [16.0]
     assert one.ceiling == pytest.approx(math.log(10))
     assert refused == {}

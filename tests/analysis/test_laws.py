@@ -11,7 +11,8 @@ from scipy.optimize import least_squares
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from analysis.fitting.laws import FORMS, HUBER_DELTA, fit
+from analysis.fitting.laws import HUBER_DELTA, fit
+from analysis.fitting.model import FORMS
 from analysis.records.published import load_published
 
 PATCH = np.array([16.0, 8, 4, 2, 1])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from analysis.fitting.laws import fit2, general, joint
+from analysis.fitting.laws import fit2
+from analysis.fitting.lineshapes import general, joint
 
 DELTA = 1e-3
 CHINCHILLA = {
