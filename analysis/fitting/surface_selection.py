@@ -74,7 +74,7 @@ def wins(
     draws: int = DRAWS,
 ) -> pd.DataFrame:
     """How often each configuration is the best of a budget among resampled laws: budget, model, patch, image [px],
-    share [1] (most often first within a budget). configured, cost: as for optimal.best."""
+    share [1] (most often first within a budget). configured, cost: as for allocation.best."""
     predicted = []
     for form, theta_SK in resampled_laws(surface, draws)[0].items():
         problem = law_of(surface.points, form).problem

@@ -3,7 +3,7 @@
 Each function takes the tidy frame of a PaperTable (analysis.paper.figure_data), a row per number with columns
 `published` and `own` (nan: missing), and returns a Figure; ValueError where no row has a number. Optional columns:
 data, and label, which distinguishes several own lines with one published line, whose numbers are then repeated.
-Published numbers are hollow and dashed, own ones filled. """
+Published numbers are hollow and dashed, own ones filled."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -229,7 +229,7 @@ def resolution_figure(backbone: str = "deit_base", image: int = 224, patch: int 
 
 def use_figure(model: str = "Adventurer-Base", image: int = 224, card: str = "a100") -> Figure:
     """The choice of a patch size: predicted error, hours of training and memory per image.
-    model: of Table 7, by an Adventurer's name.  image: of optimal.IMAGES [px].  Faint: extrapolation."""
+    model: of Table 7, by an Adventurer's name.  image: of allocation.IMAGES [px].  Faint: extrapolation."""
     table = on_card(card).query("model == @model and image == @image")
     figure, panels = grid(3, 3, (4.6, 3.9))
     known = table["beyond"] == ""

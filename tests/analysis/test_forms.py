@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.fitting.lineshapes import FORMS, bounded, broken, general, joint, m4, power, shifted, surface
+from analysis.fitting.lineshapes import bounded, broken, general, joint, m4, power, shifted, surface
+from analysis.fitting.model import FORMS
 from analysis.fitting.problem import with_slopes
 
 RANGES = {

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.paper.comparison import beside
+from analysis.paper.comparison import join_with_published
 from analysis.planning.pareto import training_flops
 from analysis.records.seed_noise import noise_of
 from experiments.planning.cost_estimate import Device, forecast
@@ -41,8 +41,8 @@ def test_a_published_number_is_judged_by_the_same_noise(share, monkeypatch):
     key = {"model": "m", "metric": "loss", "unit": "nats"}
     cells = pd.DataFrame({**key, "patch": [2, 1], "published": 1.0 - share * noise})
     own = own.assign(model="m", series="s", label="")
-    monkeypatch.setattr("analysis.paper.comparison.told_apart", lambda own, keys: [""] * len(own))
-    found = beside(cells, own, ["model"], {"test_loss": ("loss", "nats")})
+    monkeypatch.setattr("analysis.paper.comparison.series_labels", lambda own, keys: [""] * len(own))
+    found = join_with_published(cells, own, ["model"], {"test_loss": ("loss", "nats")})
     assert found["noise"].tolist() == pytest.approx([noise] * 2)
     assert set(found["mark"]) == {"*" if share > 1 else ""}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.fitting.surface_selection import forms_weighed, laws_again, released, wins
+from analysis.fitting.surface_selection import forms_weighed, released, resampled_laws, wins
 from analysis.planning.allocation import best, configurations, law_of, published_surface, row_misses
 from analysis.planning.measured_pareto import measured, steps
 from experiments import plan
@@ -78,7 +78,7 @@ def test_a_row_that_is_left_out_is_no_part_of_its_law(surface):
 
 
 def test_shares_of_resampled_laws_are_shares_and_every_draw_gives_a_law(surface, configured):
-    laws, none = laws_again(surface, DRAWS)
+    laws, none = resampled_laws(surface, DRAWS)
     assert sum(map(len, laws.values())) + none == DRAWS
     assert none == 0
     assert min(map(len, laws.values())) > DRAWS / 8  # both forms are chosen: the errors are as large as the floor

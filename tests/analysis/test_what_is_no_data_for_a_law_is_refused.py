@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.fitting.laws import fit, fit2
-from analysis.fitting.model_selection import weigh
+from analysis.fitting.model_selection import compare_forms
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 LOSS = np.array([1.1125, 0.9305, 0.8675, 0.8404, 0.8155])
@@ -84,7 +84,7 @@ def test_a_floor_of_losses_that_rise_towards_small_patches_is_said_to_be_at_the_
 
 def test_laws_of_other_errors_and_other_places_are_not_weighed():
     with pytest.raises(ValueError, match="errors of log L and some of L itself"):
-        weigh([fit(PATCH, LOSS), fit(PATCH, LOSS, space="linear")])
+        compare_forms([fit(PATCH, LOSS), fit(PATCH, LOSS, space="linear")])
     with pytest.raises(ValueError, match="different x"):
-        weigh([fit(PATCH, LOSS), fit(PATCH * 2, LOSS)])
-    assert weigh([fit(PATCH, LOSS, loss="huber")])["told"][0].startswith("undefined for Huber's loss")
+        compare_forms([fit(PATCH, LOSS), fit(PATCH * 2, LOSS)])
+    assert compare_forms([fit(PATCH, LOSS, loss="huber")])["told"][0].startswith("undefined for Huber's loss")

@@ -62,6 +62,6 @@ def test_what_the_larger_head_adds_is_what_is_said(patch, millions):
 def test_the_head_is_explained_where_it_is_shown(table):
     said = markdown(table)
     assert "13.0, 8.3, 5.9, 5.9 M more than linear in Adventurer-Base at patch 16, 8, 4, 2" in said
-    assert "the paper prints no width" in said
-    assert "positions of a 512 px crop is 0.8, 3.1, 12.6, 50.3 M" in said
+    assert "the paper gives none" in said
+    assert "position embeddings of a 512 px crop are 0.8, 3.1, 12.6, 50.3 M" in said
     assert not any("head_channels" in note for note in notes(table2()))  # nothing of one's own, nothing to explain
