@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run() -> None:
+def program() -> None:
     """The console script: exits with the status of main."""
     sys.exit(until_closed(main))
 
@@ -95,4 +95,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run()
+    program()

@@ -22,14 +22,14 @@ def written(tmp_path, text: str | bytes):
 
 @pytest.fixture
 def undrawn(monkeypatch, unsaved, unbanded):
-    monkeypatch.setattr("analysis.fit_laws._own_figures", lambda frame, forms: {})
+    monkeypatch.setattr("analysis.report.law_files._own_figures", lambda frame, forms: {})
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("patch,test_loss\n16,1.4,0.5\n8,1.2,0.5\n", "line 2: 3 cells, and the header has 2"),
-        ("patch,test_loss,seed\n16,1.4,0\n8,1.2\n", "line 3: 2 cells, and the header has 3"),
+        ("patch,test_loss\n16,1.4,0.5\n8,1.2,0.5\n", "line 2: 3 cells, but the header has 2"),
+        ("patch,test_loss,seed\n16,1.4,0\n8,1.2\n", "line 3: 2 cells, but the header has 3"),
         ("\n\npatch,test_loss\n\n16,1.4\n\n8,-1\n", "line 7: test_loss is -1"),
         ("patch,test_loss\n8,1\n\n\n4,1\n,\n", "line 6: patch is nothing"),
         ('patch,test_loss,note\n8,1,"two\nlines"\n4,x,\n', "line 4: test_loss is x"),

@@ -219,7 +219,7 @@ def test_ends_are_told_in_words_where_there_are_none():
     assert interval_text(0.5, 1.25) == "in [0.5, 1.25]"
     assert interval_text(0.5, math.inf) == "from 0.5, no upper end"
     assert interval_text(-math.inf, 0.5) == "to 0.5, no lower end"
-    assert interval_text(-math.inf, math.inf) == "without an end on either side"
+    assert interval_text(-math.inf, math.inf) == "no end on either side"
 
 
 def test_a_step_in_a_small_unit_keeps_its_digits():

@@ -39,7 +39,7 @@ def test_of_tokens_the_largest_number_is_left_out():
 @pytest.mark.parametrize(
     ("x", "y", "options", "says"),
     [
-        ([4, 2, 1], [3, 2, 1.5], {}, "2 different x are too few"),
+        ([4, 2, 1], [3, 2, 1.5], {}, "2 distinct x are too few"),
         ([4, 2], [3, 2, 1], {}, "two lists of equal length"),
         ([4, 2, 1], [3, 2, 1], {"end": "middle"}, "unknown end 'middle'"),
     ],
@@ -64,7 +64,7 @@ def test_five_points_cannot_weigh_a_floor_and_say_so():
     table = compare_forms([fit(PATCH, loss, form) for form in ("power", "shifted")]).set_index("form")
     assert math.isfinite(table.loc["power", "aicc"])
     assert math.isnan(table.loc["shifted", "aicc"])
-    assert table.loc["shifted", "told"] == "undefined at this n: 5 points, more than 5 are needed"
+    assert table.loc["shifted", "note"] == "undefined at this n: 5 points, more than 5 are needed"
     assert table["weight"].isna().all()
 
 

@@ -391,7 +391,7 @@ def test_a_record_survives_the_trip_into_a_frame(tmp_path):
 def test_the_console_script_exits_with_the_status_of_the_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["patch-laws", "--form", "cubic"])
     with pytest.raises(SystemExit) as stopped:
-        fit_laws.run()
+        fit_laws.program()
     assert stopped.value.code == 2
     message = capsys.readouterr().err
     assert all(form in message for form in ONE_VARIABLE)

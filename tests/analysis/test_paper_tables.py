@@ -311,11 +311,11 @@ def test_figure_4_holds_the_tokens_while_the_image_grows(tmp_path):
 def test_runs_that_failed_are_in_no_table(tmp_path, published_alone):
     save(tmp_path, imagenet.deit_base(8, 128), None)
     save(tmp_path, ade20k.adventurer_tiny(16), None)
-    frames = all_tables(load(tmp_path).frame)
-    assert list(frames) == [*(f"table{n}" for n in range(1, 8)), *(f"figure{n}" for n in range(1, 5))]
-    for name, frame in frames.items():
-        assert len(frame) == len(published_alone[name])
-        assert name == "table7" or frame["own"].isna().all()
+    tables = all_tables(load(tmp_path).frame)
+    assert list(tables) == [*(f"table{n}" for n in range(1, 8)), *(f"figure{n}" for n in range(1, 5))]
+    for name, table in tables.items():
+        assert len(table.frame) == len(published_alone[name].frame)
+        assert name == "table7" or table.frame["own"].isna().all()
 
 
 def test_tables_load_neither_torch_nor_matplotlib():

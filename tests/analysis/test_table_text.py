@@ -77,7 +77,7 @@ def test_a_side_that_is_missing_altogether_is_one_row_of_dashes(tables):
 
 def test_without_any_run_a_note_says_so_instead():
     assert set(wide(PUBLISHED["table1"])["patch [px]"]) == {"published"}
-    assert notes(PUBLISHED["table1"]) == ["published: arXiv 2502.03738, Table 1", "own: - (no run of one's own)"]
+    assert notes(PUBLISHED["table1"]) == ["published: arXiv 2502.03738, Table 1", "own: - (no own runs)"]
 
 
 def test_a_metric_stands_beside_its_rows_where_there_are_several(tables):
@@ -92,8 +92,8 @@ def test_a_metric_stands_beside_its_rows_where_there_are_several(tables):
 
 def test_marks_are_explained_only_where_they_are(tables):
     text = "\n".join(notes(tables["table1"]))
-    assert [mark in text for mark in ("* a difference", "? how far", "(n) a mean")] == [True, True, True]
-    assert notes(PUBLISHED["table7"])[1:] == ["* of parameters: a difference that rounding does not explain"]
+    assert [mark in text for mark in ("* exceeds", "? seed noise", "(n) mean")] == [True, True, True]
+    assert notes(PUBLISHED["table7"])[1:] == ["* for parameters: a difference larger than rounding"]
     assert not any(note.startswith("*") for note in notes(tables["table3"]))
 
 
