@@ -16,7 +16,7 @@ from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
 from experiments.cli import arguments
-from experiments.launch.progress_display import series_labels
+from experiments.launch.progress_display import told_apart
 from experiments.studies import STUDIES, last_stages, resolve
 from scaling import costs
 from scaling.errors import ConfigError
@@ -235,7 +235,7 @@ def test_a_sweep_takes_studies_recipes_and_seeds_together_and_each_run_once():
 
 def test_runs_that_share_a_short_name_are_told_apart_on_the_screen():
     runs, _ = sweep.arguments(["shapes.table5,shapes.figure4"])
-    names = series_labels(runs)
+    names = told_apart(runs)
     assert len(set(names.values())) == len(runs)
     assert {"deit_nano p2 s0", "deit_nano p2 s0 from 8 px", "deit_nano p8 s0 64 px"} <= set(names.values())
 
