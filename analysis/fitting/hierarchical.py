@@ -78,17 +78,17 @@ def gain(rows: Sequence[tuple[ArrayLike, ArrayLike]]) -> Gain:
     """fit_rows compared with a separate fit of each row. rows: as there, of four distinct x or more."""
     whole = [_profile(x, y) for x, y in rows]
     together = _together(whole)
-    missed, alone = [], []
+    errors, separate = [], []
     for r, (x, y) in enumerate(rows):
         xs, ys = np.asarray(x, float), np.asarray(y, float)
         seen = xs > xs.min()
         measured = float(np.exp(np.log(ys[~seen]).mean()))
         others = _together([*whole[:r], _profile(xs[seen], ys[seen]), *whole[r + 1 :]])
-        missed.append(abs(float(others.laws[r].predict(xs.min())[0]) / measured - 1))
-        alone.append(abs(float(fit(xs[seen], ys[seen], "shifted").predict(xs.min())[0]) / measured - 1))
+        errors.append(abs(float(others.laws[r].predict(xs.min())[0]) / measured - 1))
+        separate.append(abs(float(fit(xs[seen], ys[seen], "shifted").predict(xs.min())[0]) / measured - 1))
     widths = [law.interval[1] - law.interval[0] for law in together.laws]
     single = [np.ptp(fit(x, y, "shifted").intervals["alpha"]) for x, y in rows]
-    return Gain(float(np.mean(missed)), float(np.mean(alone)), float(np.median(widths)), float(np.median(single)))
+    return Gain(float(np.mean(errors)), float(np.mean(separate)), float(np.median(widths)), float(np.median(single)))
 
 
 @dataclass(frozen=True)

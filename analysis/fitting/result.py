@@ -69,10 +69,10 @@ class Fit:
         slope, floor = self.parameters.get("alpha"), self.parameters.get("L_inf")
         if slope is None or self.problem.shape.variables != 1:
             return ()
-        told = [] if slope >= 0 else ["the law falls as {x} grows"]
+        notes = [] if slope >= 0 else ["the law falls as {x} grows"]
         if floor is not None and slope < 0:
-            told = [f"{told[0]}: L_inf is the limit of large {{x}}, not of small"]
-        return tuple(told)
+            notes = [f"{notes[0]}: L_inf is the limit of large {{x}}, not of small"]
+        return tuple(notes)
 
     @property
     def k(self) -> int:

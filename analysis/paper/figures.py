@@ -27,18 +27,17 @@ DATA = {"imagenet": "ImageNet-1k", "ade20k": "ADE20K", "coco": "COCO"}
 def figure1(frame: pd.DataFrame) -> Figure:
     """Test loss by patch size as the paper draws it: nine panels on log(L - L_inf), L_inf that of the panel's axis.
 
-    frame: columns panel, task, model (or none), input or input_px, patch [px], axis_l_inf [nats], published, own
-    [nats].  Evenly spaced ticks name the loss.  The line is the law L_inf + A p^alpha with L_inf fixed to the axis's:
-    straight, because the axis has been chosen so.  The band is the 95 % profile interval of the law with L_inf free,
-    cut off at the edges: what the points say by themselves.  Losses of one's own that are not above the axis's L_inf
-    have no place on such an axis; the panel counts them."""
+    frame: columns panel, task, model (optional), input or input_px, patch [px], axis_l_inf [nats], published, own
+    [nats].  Ticks are labelled with the loss.  The line is the law L_inf + A p^alpha with L_inf fixed to the axis's,
+    which is straight on this axis.  The band is the 95 % profile interval of the law with L_inf fitted, clipped at the
+    edges.  Own losses not above the axis's L_inf cannot be drawn; the panel gives their number."""
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_as_published(axes, its)
     _label_outer(figure, rf"test loss [nats], $\log(L -$ {L_INF}$)$ scale")
     key = [
-        handle(f"{L_INF} that of the axis: a straight line"),
-        _band_key("95 % interval, with the law's own " + L_INF),
+        handle(f"{L_INF} of the axis: a straight line"),
+        _band_key(f"95 % interval with fitted {L_INF}"),
     ]
     _key(figure, frame, key)
     return figure
@@ -46,16 +45,16 @@ def figure1(frame: pd.DataFrame) -> Figure:
 
 def figure1_honest(frame: pd.DataFrame) -> Figure:
     """The panels of figure 1 log-log, on which a power law is straight: both laws, the 95 % profile interval of the
-    shifted one, R^2 of log L, and what the points say about L_inf.
+    shifted one, R^2 of log L and the interval of L_inf.
 
-    frame: as for figure1; axis_l_inf is not read."""
+    frame: as for figure1; axis_l_inf is not used."""
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_log_log(axes, its)
     _label_outer(figure, "test loss [nats], log scale")
     key = [handle(r"our power law $A\,p^{\alpha}$", ls=DASHES["power"])]
     key += [handle(rf"our shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"])]
-    key += [_band_key("its 95 % interval")]
+    key += [_band_key("95 % interval of the shifted law")]
     _key(figure, frame, key)
     return figure
 
@@ -196,7 +195,7 @@ def _of_one_patch(its: pd.DataFrame, source: str) -> list[pd.DataFrame]:
 
 
 def _patch_labels(its: pd.DataFrame, every: Iterable[Any]) -> list[Label]:
-    """p16, once for the models of each family at each patch size, beside the smallest one."""
+    """Labels "p16", one per family and patch size, next to the smallest model."""
     looks = styles(every)
     labels = []
     for source in SOURCES:

@@ -4,7 +4,7 @@ costs.
 A configuration is a model at a patch size on an image size; its cost is that of training. The law is a surface
 L(N, p, I) of analysis/fitting/laws.py, fitted by least squares of log error to Adventurer's rows of the paper's Tables
 1 and 4, with a floor in the model's term where AICc prefers it. analysis/planning/measured_pareto.py is independent of
-the law, and analysis/fitting/surface_selection.py validates it.
+the law, and analysis/planning/surface_selection.py validates it.
 """
 
 from collections.abc import Callable, Sequence

@@ -136,7 +136,7 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
             if held.low == held.low
             else f"{held.predicted:.4g}"
         )
-        last, half = (f"{100 * miss:+.2f} %" for miss in held.baselines)
+        last, half = (f"{100 * error:+.2f} %" for error in held.baselines)
         answers["smallest patch held out"] = (
             f"predicted {predicted}, measured {held.measured:.4g}: {100 * held.relative:+.2f} %"
         )

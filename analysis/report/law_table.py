@@ -122,7 +122,7 @@ def lines(laws: Sequence[GroupLaw]) -> list[str]:
         names = textwrap.wrap(its[0].group.name, NAME)
         cells = [_cells(found) for found in its]
         if held := next((found.held_out for found in its if found.held_out), None):
-            last, half = (f"{100 * miss:+.1f}" for miss in held.baselines)
+            last, half = (f"{100 * error:+.1f}" for error in held.baselines)
             cells.append(["naive", f"last value {last}", "+ half the last gain", "", half])
         for name, found in itertools.zip_longest(names, cells):
             table.append(_line(name or "", *(found or ())))
@@ -172,8 +172,8 @@ EXPLAINED = (
 def _cells(of: GroupLaw) -> list[str]:
     assert of.law is not None
     r2 = f"{of.law.r2:.3f}" if of.law.converged else "no end"
-    miss = f"{100 * of.held_out.relative:+.1f}" if of.held_out else "-"
-    return [of.form, *(parameter_text(of.law, name) for name in ("L_inf", "alpha")), r2, miss]
+    error = f"{100 * of.held_out.relative:+.1f}" if of.held_out else "-"
+    return [of.form, *(parameter_text(of.law, name) for name in ("L_inf", "alpha")), r2, error]
 
 
 def _line(*cells: str) -> str:

@@ -60,8 +60,8 @@ def print_gaps(found: pd.DataFrame, table: pd.DataFrame, title: str) -> None:
     losses = {PLAIN: f"{PLAIN} [nats]", DECODER: f"{DECODER} [nats]", "gap": "gap [nats]"}
     render_table(pd.concat([shown, _columns(found, "loss", 4, losses), scores], axis=1), title)
     if found[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
-        beside = pd.concat([shown[["backbone", "patch [px]"]], scores, _columns(found, "paper", 1, paper)], axis=1)
-        render_table(beside, f"{name}: own runs and Table 2 of arXiv 2502.03738")
+        both = pd.concat([shown[["backbone", "patch [px]"]], scores, _columns(found, "paper", 1, paper)], axis=1)
+        render_table(both, f"{name}: own runs and Table 2 of arXiv 2502.03738")
     print_wrapped(
         f"[nats]: test loss; [%]: {name}; gap: gain of {DECODER}, in loss [nats] and in points of {name} [pts]",
         indent=0,

@@ -124,7 +124,7 @@ def test_the_checklist_names_what_was_dropped_and_what_cannot_be_told():
     assert "lr 0.002, epochs 3; not tuned per patch size" in text
     assert "- broken: not fitted; 5 points of 5 patch sizes; the broken law needs 8" in text
     assert "none: 5 points at 5 different x" in text
-    assert "none: 5 points are too few to draw pairs from, 8 are needed" in text
+    assert "none: 5 points are too few to resample pairs, 8 are needed" in text
     assert "undefined at this n: more than 5 points are needed" in text
     assert "AICc cannot choose between these forms" in text
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.fitting.surface_selection import forms_weighed, released, resampled_laws, wins
 from analysis.planning.allocation import best, configurations, law_of, published_surface, row_misses
 from analysis.planning.measured_pareto import measured, steps
+from analysis.planning.surface_selection import forms_weighed, released, resampled_laws, wins
 from experiments import plan
 from experiments.planning.budget import training_flops
 

@@ -578,7 +578,7 @@ def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_
     assert {text.get_text() for text in below.texts} == {"adventurer_tiny", "adventurer_base"}
     assert hollow == {(16, 8, 4, 2), (16,)}
     assert above.get_xlim()[0] > above.get_xlim()[1]
-    assert [text.get_text() for text in above.get_legend().get_texts()] == ["hollow: as published, Table 2"]
+    assert [text.get_text() for text in above.get_legend().get_texts()] == ["hollow: published, Table 2"]
     styles = {(line.get_linestyle(), line.get_label().split()[-1]) for line in above.lines if line.get_label() in names}
     assert len(styles) == 2  # the heads differ in more than colour
     heights = sorted(text.get_position()[1] for text in below.texts)
