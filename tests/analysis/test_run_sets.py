@@ -13,6 +13,7 @@ from analysis.report.sweep_table import sweep_table
 from scaling.recipe import Recipe
 from scaling.runs.record import RECORD, RunRecord
 from tests.analysis.test_runs import save
+from tests.conftest import ROOT
 
 PATCHES, SEEDS = (8, 4, 2), (0, 1)
 
@@ -98,3 +99,4 @@ def test_a_selection_keeps_the_evaluations_of_its_runs_and_changes_nothing(runs)
 
 def test_no_frame_carries_hidden_attributes(runs):
     assert runs.frame.attrs == runs.evaluations.attrs == {}
+    assert not [path for path in (ROOT / "analysis").rglob("*.py") if ".attrs" in path.read_text()]
