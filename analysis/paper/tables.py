@@ -105,7 +105,7 @@ def table3(runs: pd.DataFrame | None = None) -> PaperTable:
 def table4(runs: pd.DataFrame | None = None) -> PaperTable:
     """ImageNet-1k top-1 [%] of Adventurer by model and patch size. Keys: input_px, model, data.
 
-    One's own runs of classification that Table 1 does not print are here too, on any data."""
+    Own classification runs that Table 1 does not print are included, on any data."""
     cells, keys = published.table4_cells(), ["input_px", "model", "data"]
     frame = join_with_published(cells, own_top1(runs, cells, published.table1_cells()), keys, TOP1)
     return PaperTable(
@@ -120,11 +120,11 @@ def table4(runs: pd.DataFrame | None = None) -> PaperTable:
 
 
 def table5(runs: pd.DataFrame | None = None) -> PaperTable:
-    """Longer sequences by extending (embedded at a coarser patch, the tokens interpolated) and by scaling (finer
-    patches), top-1 [%]. Keys: model, input_px, way, data; length [tokens] goes with patch.
+    """Longer sequences by extending (embedded at a larger patch size, tokens interpolated) and by scaling (smaller
+    patches), top-1 [%]. Keys: model, input_px, way, data; length [tokens] is a further fact.
 
-    One's own runs on any data are here where some were extended. At the patch that is extended from, both ways are one
-    run, which is in both rows."""
+    Own runs on any data are included where some were extended. At the patch size that is extended from, both ways are
+    the same run, which is in both rows."""
     cells, keys = published.table5_cells(), ["model", "input_px", "way", "data"]
     own = own_runs(runs, "classify", "extend")
     scaled, extended = own[own["extend"] == 0], own[own["extend"] > 0]
