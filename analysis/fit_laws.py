@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.fitting.model import DEFAULT, ONE_VARIABLE
+from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
 from analysis.report.output import Parser, until_closed
 from scaling.errors import ConfigError
 from scaling.recipe import check_name
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", metavar="DIR", help=of_runs)
     parser.add_argument("--out", metavar="DIR", help="folder for laws.csv, report.md, figures (default: DIR/analysis)")
     forms = f"laws to fit, separated by commas: {', '.join(ONE_VARIABLE)} (default: %(default)s)"
-    parser.add_argument("--form", metavar="FORMS", default=",".join(DEFAULT), help=forms)
+    parser.add_argument("--form", metavar="FORMS", default=",".join(DEFAULT_FORMS), help=forms)
     parser.add_argument(
         "--published",
         action="store_true",

@@ -237,4 +237,4 @@ FORMS = {
 }
 
 ONE_VARIABLE = [name for name, shape in FORMS.items() if shape.variables == 1]
-DEFAULT = ("power", "shifted")  # forms that are fitted by default
+DEFAULT_FORMS = ("power", "shifted")  # forms that are fitted by default

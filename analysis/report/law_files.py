@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.fitting.joint import JointLaw
-from analysis.fitting.model import DEFAULT
+from analysis.fitting.model import DEFAULT_FORMS
 from analysis.paper import figures
 from analysis.paper.layout import PaperTable
 from analysis.paper.tables import all_tables
@@ -31,7 +31,7 @@ def law_files(
         files["joint_laws.csv"] = joint_frame(joint).to_csv(index=False).encode()
     files["report.md"] = checklist(laws).encode()
     if runs is not None and not (frame := above_zero(runs.finished)).empty:
-        files |= _own_figures(frame, [form for form in forms if form in DEFAULT])
+        files |= _own_figures(frame, [form for form in forms if form in DEFAULT_FORMS])
     return files | _paper_files(runs, published)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.joint import fit_joint
-from analysis.fitting.model import DEFAULT
+from analysis.fitting.model import DEFAULT_FORMS
 from analysis.records.chance_level import chance_lines
 from analysis.records.groups import FEWEST_PATCHES, Group, own_groups, published_groups
 from analysis.records.run_set import LeftOut, RunSet
@@ -52,7 +52,7 @@ def check_some_law(inputs: LawInput) -> None:
     raise ConfigError(f"no law can be fitted: {'; '.join(filter(None, (reasons, more)))}{damaged}")
 
 
-def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT) -> list[Path]:
+def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT_FORMS) -> list[Path]:
     """Print the laws and write laws.csv, joint_laws.csv, report.md, figures and tables to out. Returns the paths that
     it wrote. Raises ConfigError where out cannot be written; then nothing is written."""
     laws = [*fit_groups(inputs.own, forms, list(AXES)), *fit_groups(inputs.published, forms)]
