@@ -75,12 +75,12 @@ def figure2_camvid() -> Figure:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "law_shapes_seeds.png": lambda: law_figure(shapes()),
-    "frontier_shapes.png": lambda: frontier_figure(shapes()),
+    "law_shapes_seeds.png": lambda: law_figure(shapes().frame),
+    "frontier_shapes.png": lambda: frontier_figure(shapes().frame),
     "law_cifar10.png": lambda: law_figure(cifar10_runs()),
     "frontier_cifar10.png": frontier_cifar10,
-    "figure1.png": lambda: figure1(figure1_numbers()),
-    "figure1_honest.png": lambda: figure1_honest(figure1_numbers()),
+    "figure1.png": lambda: figure1(figure1_numbers().frame),
+    "figure1_honest.png": lambda: figure1_honest(figure1_numbers().frame),
     "optimal.png": lambda: optimal_figure(published_surface(), configured(), points(), budget.CURVES),
     "crossing.png": lambda: crossing_figure(numbers("crossing")),
     "study_table5.png": study_table5,

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from analysis.fitting.joint import fit_joint, joint_lines
+from analysis.fitting.joint import fit_joint
 from analysis.fitting.laws import fit
 from analysis.records.groups import Group, own_groups, published_groups
 from analysis.records.seed_summaries import as_points
+from analysis.report.joint_table import joint_lines
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
 from experiments.documentation.data import cifar10_means, fenced, shapes, table
