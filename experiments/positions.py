@@ -1,4 +1,4 @@
-"""What sines should mean in dense tasks, measured on finished runs, without training.
+"""What sine-cosine positions should encode in dense tasks, measured on finished runs, without training.
 
 python experiments/positions.py RESULTS [--images N]: every finished run of segmentation and detection in RESULTS with
 position sincos is evaluated anew on whole images, with positions by place (stretched over the image) and by pixels (as
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.report.output import until_closed
-from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py says how threads wait
+from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py sets how threads wait
 from scaling.recipe import Recipe
 from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
-METRICS = {"segment": "miou", "detect": "box_ap"}  # beside the loss [%]
+METRICS = {"segment": "miou", "detect": "box_ap"}  # reported with the loss [%]
 
 
 def finished(results: Path) -> list[tuple[Recipe, Path]]:

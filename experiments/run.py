@@ -1,4 +1,4 @@
-"""One run: python experiments/run.py shapes.deit_nano --patch 4 [--epochs 1] [--results DIR] [any field]."""
+"""Train one run: python experiments/run.py shapes.deit_nano --patch 4 [--epochs 1] [--results DIR] [any field]."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
-from experiments.launch.progress_display import Console
+from experiments.launch.progress_display import Console, told_apart
 from experiments.launch.worker import run_quietly
 from scaling.costs.token_limit import check_tokens
 from scaling.data.listing_cache import listed_once
@@ -43,9 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     for recipe in stages:
         check_tokens(recipe)
         check_outputs(recipe, args.save_predictions, args.export_coco)
-    # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
+    # Of several processes that share a run, torchrun's or those that Lightning starts, only the first one prints.
     with Console(quiet=not is_first_process()) as console:
         runs = settled(stages, results, say=console.line).values()
+        console.names = told_apart(runs)
         for line in check_data(runs, results):
             console.line(line)
         for recipe in runs:

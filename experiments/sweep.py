@@ -1,9 +1,9 @@
-"""A sweep: every recipe at every patch size and seed, each run in a process of its own, then the laws. Or a study: the
-runs of one of the paper's ablations, then its table and figure.
+"""A sweep: train every recipe at every patch size and seed, then fit the laws. Or a study: the runs of one of the
+paper's ablations, then its table and figure.
 
 python experiments/sweep.py shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --results DIR [--dry-run]
 python experiments/sweep.py shapes.table5 --results DIR
-Finished runs are skipped and cut-off ones resumed, so the same command goes on after any interruption.
+Finished runs are skipped and interrupted ones resumed: after any interruption, run the same command again.
 """
 
 import math
@@ -38,6 +38,7 @@ from scaling.runs.stop_signals import as_ctrl_c
 PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 LISTS = ("patch", "seed")  # fields that a sweep has its own options for
+TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
 POLL_SECONDS = 1.0  # between two looks at jobs, where their launcher cannot tell that one has ended
 
 
@@ -115,21 +116,12 @@ def main(argv: list[str] | None = None) -> int:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
     for run in runs:
-        check_tokens(run)  # else the sweep would find it out at that run, and a dry run never
+        check_tokens(run)  # a sweep would find it out at that run only, a dry run never
         check_outputs(run, args.save_predictions, args.export_coco)
     if args.dry_run:
-        for run in settled(runs, results, read=False).values():
-            folder = folder_of(run, results)
-            outcome = recorded(folder)
-            begun = "run" if outcome or state(folder) is State.NOT_BEGUN else "resume"
-            print(f"{outcome.text if outcome else begun:6} {run.run_id} {what_else(run)}".rstrip())
-        return 0
+        return print_states(runs, results)
     as_ctrl_c()
-    ours = {run.run_id for run in runs}
-    for run in runs:
-        if waits_for(run) not in ours:  # else it is made here; a run that starts from none passes
-            check_start(run, results)
-    named = settled(runs, results, say=print)  # before the plan, which is of what is left: runs are found by content
+    named = checked(runs, results)
     runs = list({run.run_id: run for run in named.values()}.values())
     if any(recorded(folder_of(run, results)) is None for run in runs):
         cli.check_writable(results)
@@ -147,8 +139,29 @@ def main(argv: list[str] | None = None) -> int:
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
+def print_states(runs: list[Recipe], results: Path) -> int:
+    """The dry run: a line for each run, with its outcome or what would be done."""
+    for run in settled(runs, results, read=False).values():
+        folder = folder_of(run, results)
+        outcome = recorded(folder)
+        todo = outcome.text if outcome else TODO[state(folder)]
+        print(f"{todo:6} {run.run_id} {what_else(run)}".rstrip())
+    return 0
+
+
+def checked(runs: list[Recipe], results: Path) -> dict[str, Recipe]:
+    """The runs as they are to be trained, by the run_ids of the given ones: with fingerprints of their data and
+    weights, by which finished ones are found. Raises ConfigError where one starts from a run that is neither here nor
+    among them."""
+    ours = {run.run_id for run in runs}
+    for run in runs:
+        if waits_for(run) not in ours:
+            check_start(run, results)
+    return settled(runs, results, say=print)
+
+
 def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
-    """Print what the runs without a record will take. Returns what each will train, by run_id [s]; nan: not known.
+    """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
 
     Raises ConfigError where all of it is above the limit, without --yes."""
     from experiments.planning import cost_estimate, plan_report

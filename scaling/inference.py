@@ -1,5 +1,5 @@
-"""A finished run's model, for use: backbone and head as they were judged, how images go into it, and what classes are
-called.
+"""The model of a finished run, for use: backbone and head with the weights of the reported results, the preprocessing
+of images, and the names of the classes.
 
     from scaling.inference import load
     trained = load("results/classify-folder-deit_nano-64px-p8-s0-…")
@@ -54,8 +54,8 @@ class Trained(NamedTuple):
 
 
 def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Trained:
-    """The model that a run's folder holds, with the weights that it was judged by. Raises ConfigError where the run is
-    not finished or its weights are gone or damaged."""
+    """The model in a run's folder, with the reported weights. Raises ConfigError where the run is not finished or its
+    weights are gone or damaged."""
     folder = Path(run)
     try:
         record = RunRecord.load(folder)

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
+    # Programs run with this code, whichever checkout is installed in the environment.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         served.share_one_server()
 

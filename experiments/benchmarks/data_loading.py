@@ -1,4 +1,4 @@
-"""How fast images come: the embedded data set, and JPEG files beside a bare torchvision loop."""
+"""Data-loading throughput: the embedded data set, and JPEG files here and in a bare torchvision loop."""
 
 import statistics
 import tempfile

@@ -1,5 +1,5 @@
-"""Detection beside torchvision's Mask R-CNN on the same backbone and the same maps: time and memory of a training step
-and of looking at an image.
+"""Detection compared with torchvision's Mask R-CNN on the same backbone and the same maps: time and memory of a
+training step and of looking at an image.
 
 Ours is a cascade: three stages of boxes and masks where torchvision's has one, so the ratio to expect is above 1.
 Both learn from as many regions, and both take a step in turn, in one process.

@@ -1,4 +1,4 @@
-"""A Mamba-2 mixer, forward and backward, against what a user would otherwise take; all with the same weights.
+"""A Mamba-2 mixer, forward and backward, against other implementations with the same weights.
 
 Peers: transformers' Mamba2Mixer (chunks of 64, and its default of 256), ssd_minimal of the package mamba-ssm between
 plain torch's projections, convolution and norm, and this project's own reference, a token at a time. The first two come
@@ -126,7 +126,7 @@ def _reference(mixer: Mixer, x_BLD: Tensor) -> Tensor:
 
 
 def _transformers(mixer: Mixer, chunk: int) -> Contender:
-    logging.getLogger("transformers").setLevel(logging.ERROR)  # it says at length that it has no kernels
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # it warns at length that it has no kernels
     from transformers import Mamba2Config
     from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 

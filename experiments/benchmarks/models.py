@@ -1,6 +1,7 @@
 """Whole models, each in a process of its own: one long image, and where DeiT and Adventurer cross.
 
-Weights are random and images are noise: neither changes what a step costs. Patch sizes that do not fit are said so.
+Weights are random and images are noise: neither changes what a step costs. Patch sizes that do not fit are listed as
+such.
 """
 
 import json
@@ -91,8 +92,8 @@ def in_process(name: str, **options: Any) -> dict[str, Any]:
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        return {"failed": said[:60]}
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        return {"failed": reason[:60]}
 
 
 def measure(
@@ -107,7 +108,7 @@ def measure(
     optimise: bool = False,
 ) -> dict[str, Any]:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
-    them [bytes]. road is the environment's business."""
+    them [bytes]. road is set by the environment."""
     from scaling.recipe import Recipe
 
     torch.set_num_threads(usable_cores())

@@ -25,7 +25,7 @@ BLOCK = 16  # steps of which one ratio is made
 
 
 class InTurn(L.Callback):
-    """After every step of the harness one step of a bare loop, both timed: a machine that slows down slows both."""
+    """After every step of the framework a step of a bare loop, both timed: a machine that slows down slows both."""
 
     def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
         self._bare = bare_steps(recipe, data)

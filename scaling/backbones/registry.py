@@ -14,7 +14,7 @@ from scaling.backbones.sincos import Reference
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.preprocessing import initial_run, preprocessing_of
 from scaling.recipe import TIMM, Recipe
-from scaling.rng import seeded
+from scaling.rng import seed_of, seeded
 
 
 def _deit(size: ModelSpec, recipe: Recipe) -> Backbone:
@@ -51,7 +51,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     module name), so that a larger patch embedding does not shift what the blocks draw. Raises ConfigError.
     """
     size = MODEL_SPECS.get(recipe.backbone, FOREIGN)
-    with seeded(recipe.seed):
+    with seeded(seed_of(recipe.seed, "construction")):
         backbone = FAMILIES[size.family](size, recipe)
     backbone.mean, backbone.std, _ = preprocessing_of(recipe)
     backbone.initialise(recipe.seed)

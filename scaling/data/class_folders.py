@@ -33,7 +33,7 @@ def natural_key(text: str) -> list[str | int]:
 
 
 class NoImages(ValueError):
-    """There are no images in class folders."""
+    """No images in class folders."""
 
 
 class _Classes:
@@ -69,7 +69,7 @@ def _shared(where: Path, folders: set[tuple[str, str]]) -> list[str]:
 
 
 class ClassFolder(_Classes):
-    """The images below a folder; the folder that one lies in is its class. Raises NoImages where there is none."""
+    """The images below a folder; the class of an image is the folder that directly contains it. Raises NoImages."""
 
     def __init__(self, folder: Path) -> None:
         ordered, lines = _listed(folder)
@@ -106,8 +106,8 @@ class Member(NamedTuple):
 
 
 class ClassTar(_Classes):
-    """The images in a tar, or in tars that it holds. Nothing is held open, so threads and processes can share it.
-    Raises NoImages where there is none, and what tarfile raises where it is damaged."""
+    """The images in a tar, or in tars inside it. No file is kept open, so threads and processes can share it. Raises
+    NoImages, and for a damaged tar what tarfile raises."""
 
     def __init__(self, path: Path) -> None:
         found, lines = _listed_tar(path)

@@ -52,7 +52,7 @@ class InMemory:
 
 
 class OnDisk:
-    """Files that are decoded as they are asked for. indices: of the files that are used."""
+    """Files that are decoded when a batch needs them. indices: of the files that are used."""
 
     in_memory = False
     sizes: Sequence[Any] = ()

@@ -90,7 +90,7 @@ def _find(root: Path, split: str) -> Path:
     for name in SPLITS[split]:
         fitting = [f for f in files if re.fullmatch(rf"{name}([^a-z].*)?", f.stem.removeprefix("instances_"))]
         if len(fitting) > 1:
-            raise ConfigError(f"{fitting[0]} and {fitting[1].name} are both for {split}: move one of them away")
+            raise ConfigError(f"{fitting[0]} and {fitting[1].name} are both for {split}: remove one of them")
         if fitting:
             return fitting[0]
     raise ConfigError(
@@ -106,7 +106,7 @@ def _folders(root: Path, file: Path) -> tuple[Path, ...]:
 
 
 def _folder(root: Path, file: Path, names: list[str]) -> Path:
-    """The image folder: the first of these that contains a listed file. Absolute paths do not tell."""
+    """The image folder: the first of these that contains a listed file. Absolute paths are not considered."""
     some = [name for name in names[:9] if not os.path.isabs(name)]
     for folder in _folders(root, file):
         if any(os.path.isfile(_in(folder, name)) for name in some):  # also of names that no file can have
@@ -126,12 +126,12 @@ def _looked_in(root: Path, file: Path) -> str:
 
 
 def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
-    """What is in the file, and a digest of it."""
+    """The content of the file, and its digest."""
     try:
         text = file.read_bytes()
         data = json.loads(text)
     except (OSError, ValueError, RecursionError) as e:
-        raise ConfigError(f"{file} is no JSON ({str(e) or type(e).__name__}); is it all there?") from e
+        raise ConfigError(f"{file} is not valid JSON ({str(e) or type(e).__name__}): it may be incomplete") from e
     for key in ("images", "annotations", "categories"):
         part = data.get(key) if isinstance(data, dict) else None
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):

@@ -11,7 +11,7 @@ def remarks(coco: CocoFiles) -> tuple[str, ...]:
     split, notes = coco.split, {name: int(count) for name, count in coco.notes.items()}
     repeated = [path.name for path, count in Counter(image.path for image in coco.images).items() if count > 1]
     lost = _without(coco) if split == "train" else []
-    told = (
+    findings = (
         (coco.left_out, f"{split} images have no object and are left out (--empty-images keep uses them)"),
         (
             notes["boxes_clipped"],
@@ -22,7 +22,7 @@ def remarks(coco: CocoFiles) -> tuple[str, ...]:
         (len(repeated), f"{split} image files are listed more than once: {first_of(repeated)}"),
         (len(lost), f"of {len(coco.categories)} classes have no {split} object: {first_of(lost)}"),
     )
-    return tuple(f"{count} {what}" for count, what in told if count)
+    return tuple(f"{count} {what}" for count, what in findings if count)
 
 
 def _without(coco: CocoFiles) -> list[str]:

@@ -9,9 +9,9 @@ SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", 
 
 
 def find_root(data_root: str) -> Path:
-    """The folder that a recipe's data_root means: as it is, or below $SCALING_DATA, data/ or ../shared/data.
+    """The folder of a recipe's data_root: as given, or below $SCALING_DATA, data/ or ../shared/data.
 
-    So a recipe says "cifar10" and is the same recipe on every machine. Raises ConfigError where there is none.
+    So a recipe with data_root "cifar10" is the same on every machine. Raises ConfigError where there is no such folder.
     """
     if not data_root:
         raise ConfigError("this data set needs a folder: set data_root, as in --data-root /data/imagenet")

@@ -159,7 +159,7 @@ class ImageDataModule(L.LightningDataModule):
 
 
 class BatchReader(Dataset):
-    """A data set as torch's DataLoader asks it, for a whole batch at a time."""
+    """A data set with the interface of torch's DataLoader for whole batches."""
 
     def __init__(self, data: ImageDataset) -> None:
         self.data = data

@@ -1,5 +1,4 @@
-"""What the images of every task offer, and what is done alike for all tasks: reading a batch, shapes of steps, batches
-for evaluation."""
+"""The interface of data sets, and what they have in common: reading a batch, shapes of steps, evaluation batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept in memory [bytes]
-TRIES = 16  # images in a row of which a training batch takes the first that can be read
+TRIES = 16  # consecutive images of which a training batch uses the first that can be read
 T = TypeVar("T")
 
 
@@ -55,7 +54,7 @@ def _at_shape(recipe: Recipe, patch_size: int, img_size: int) -> Recipe:
 
 @dataclass
 class Readable(Generic[T]):
-    """What could be read of the images asked for."""
+    """Those of the requested images that could be read."""
 
     items: list[T]
     keys: list[SampleKey]  # of the items

@@ -1,5 +1,5 @@
-"""The files that a recipe uses, whatever its task: what their number says before they are read, and their fingerprint,
-from what starts have read before."""
+"""The files that a recipe uses, for any task: checks of their names and number, and their fingerprint, for which only
+new and changed files are read."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from scaling.runs.identity import USED
 
 
 def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | None = None) -> str:
-    """16 hex digits; empty where there are no such files here, or, without read, where one has not been read before.
-    Raises ConfigError, with read, for what is wrong with them."""
+    """16 hex digits; empty where the files are not on this machine, or, without read, where one is new or changed.
+    Raises ConfigError, with read, for invalid files."""
     if not read and not (Path(results) / FOLDER).is_dir():
         return ""
     try:
@@ -25,7 +25,7 @@ def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | Non
             find_root(recipe.data_root)
         used = _counted(recipe)
     except ConfigError:
-        return ""  # a run says so when it opens them, unless it is done already
+        return ""  # opening them reports it; a finished run does not need them
     if not read:
         seen = [(its, known(its, indices, results)) for its, indices in used]
         return fingerprint((its, found) for its, found in seen if found) if all(found for _, found in seen) else ""
@@ -33,14 +33,14 @@ def data_digest(recipe: Recipe, results: Path, read: bool = True, say: Say | Non
 
 
 def check_counts(recipe: Recipe) -> None:
-    """Raise ConfigError for what is wrong with the files that a recipe uses, as far as their names and numbers say it:
-    no image is read, and for a folder of class folders or of labels torch is not needed."""
+    """Raise ConfigError for what is wrong with the names and the number of the files that a recipe uses: no image is
+    read, and for class folders and label maps torch is not imported."""
     _counted(recipe)
 
 
 def image_counts(recipe: Recipe) -> tuple[int, int]:
-    """How many images a recipe trains on in an epoch, and is tested on, when its files were last listed in this
-    process, which as a rule was for their fingerprint. Raises ConfigError as check_counts."""
+    """Numbers of training images per epoch and of test images, as of the last listing in this process, which is usually
+    that for the fingerprint. Raises ConfigError as check_counts."""
     if _key(recipe) not in _COUNTS:
         _counted(recipe)
     return _COUNTS[_key(recipe)]
@@ -56,7 +56,7 @@ def _counted(recipe: Recipe) -> tuple[Selected, Selected]:
 
 
 def _key(recipe: Recipe) -> tuple[Any, ...]:
-    """All that decides which files are used, and whether they are enough."""
+    """The fields that decide which files are used, and whether they suffice."""
     return tuple(getattr(recipe, name) for name in (*USED, "batch", "val_split"))
 
 

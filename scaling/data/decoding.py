@@ -112,7 +112,7 @@ def decode_rgb(data: bytes) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """A loaded image as 8-bit RGB, upright. Raises OSError for values that do not say what white is."""
+    """A loaded image as 8-bit RGB, upright. Raises OSError for values without a defined white."""
     operation = TRANSPOSE.get(_orientation(image))
     rgb = (_to_8_bits(image) if image.mode in DEEP else image).convert("RGB")
     return rgb if operation is None else rgb.transpose(operation)

@@ -24,7 +24,7 @@ class Facts(NamedTuple):
     size: tuple[int, int] = (0, 0)  # height and width [px]; 0 where they are not needed
     bad: str = ""  # error message, with the name; empty for a valid file
     note: int = 0  # what decoding does to it: decoding.Note
-    present: bytes = b""  # the classes in its label, a bit each
+    present: bytes = b""  # the classes in its label map, one bit each
 
 
 class DataFiles(Protocol):
@@ -65,7 +65,7 @@ class Seen:
     digest_ND: np.ndarray  # uint8
     size_N2: np.ndarray  # [px]
     note_N: np.ndarray  # uint8
-    present_NB: np.ndarray  # uint8, the classes in a label, a bit each
+    present_NB: np.ndarray  # uint8, the classes in a label map, one bit each
     bad: dict[int, str]  # position -> error message
 
     def take(self, positions: np.ndarray) -> "Seen":

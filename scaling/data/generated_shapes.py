@@ -1,8 +1,7 @@
 """Shapes: an embedded, generated data set. An object's class is its outline (coarse) and its texture (fine).
 
-Source: none, it is ours. Everything follows from (seed, split, index) through a counter-based hash (splitmix64,
-Steele et al. 2014) and whole-number arithmetic, so an image is the same in any batch, on any machine. VERSION
-goes up whenever a pixel changes. numpy only.
+Source: this project. Every image is a function of (seed, split, index) by a counter-based hash (SplitMix64) and integer
+arithmetic, so it is the same in any batch, on any machine. VERSION is increased whenever a pixel changes. numpy only.
 B images, H W pixels, C = 3 channels, n objects.
 """
 
@@ -40,7 +39,7 @@ def _square(u: Whole, v: Whole) -> Inside:
 # name -> is the point (u, v) inside?  The object's half side is 1024; u grows to the right, v down.
 OUTLINES: dict[str, Callable[[Whole, Whole], Inside]] = {"cross": _cross, "disc": _disc, "square": _square}
 
-# name -> the cells [2 x 2 px, rows joined by /] that it is woven of: each place takes one of them at random.
+# name -> the cells [2 x 2 px, rows joined by /] that tile it: each position has a random one of them.
 TEXTURES: dict[str, tuple[str, ...]] = {
     "plain": ("##/##",),
     "dots": ("#./..", ".#/..", "../#.", "../.#"),  # a quarter of the pixels is bright
@@ -70,12 +69,12 @@ _CONTRAST = (80, 121)  # bright minus dark, in one channel [levels of 255]
 _MEAN = (116, 141)  # mean colour of an object [levels]
 _GROUND = (28, 229)  # colours of the background's knots [levels]
 _NOISE = 16  # pixel noise, uniform in +- this [levels]
-_KNOTS = 3  # the background is drawn through 3 x 3 random colours
+_KNOTS = 3  # the background interpolates 3 x 3 random colours
 _CHUNK = 32768  # pixels worked on at once: temporaries stay in the cache
 
 
 class Shapes(NamedTuple):
-    """A batch. The last three hold one item per image, objects back to front, and are empty unless asked for."""
+    """A batch. The last three hold one item per image, objects back to front, and are empty without `instances`."""
 
     image_BHWC: NDArray[np.uint8]
     label_B: NDArray[np.int64]  # class of the object with the most visible pixels
@@ -114,12 +113,12 @@ def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, spl
         ("seed", seed, 0, 2**32 - 1),
     ):
         if not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise ConfigError(f"{name} {value} cannot be drawn by shapes; a whole number from {low} to {high} can")
+            raise ConfigError(f"{name} {value} is not supported by shapes; use an integer from {low} to {high}")
     index = np.asarray(index)
     if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise ConfigError(f"index must be a line of whole numbers, not {index.dtype} of shape {index.shape}")
+        raise ConfigError(f"index must be one-dimensional and of integers, not {index.dtype} of shape {index.shape}")
     if index.size and index.min() < 0:
-        raise ConfigError(f"index {index.min()} is no image; they are numbered from 0")
+        raise ConfigError(f"index {index.min()} is negative; images are numbered from 0")
     return index.astype(np.uint64)
 
 
@@ -131,7 +130,7 @@ def _draw(key_B: Word, stream: int, low: int, high: int, count: int = 1) -> Whol
 
 
 def _render_chunk(key_B: Word, size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
-    """Draw some images into batch. What is drawn is kept in whole numbers, and so is exact on any machine."""
+    """Render some images into batch, in integer arithmetic, which is exact on any machine."""
     canvas = _background(key_B, size)
     owner = np.full((len(key_B), size, size), -1, np.int8)  # number of the visible object, -1 background
     count = _draw(key_B, 1, 1, objects + 1)[:, 0]
@@ -193,7 +192,8 @@ def _paint_object(
         of_it = there[outline[there] == o]
         inside[of_it] = shape(u[of_it][:, None, :], v[of_it][:, :, None])
     bright = _weave(key_B, texture, size)
-    # Mean colour and contrast are drawn alike for all textures: the mean of an object says nothing of its class.
+    # Mean colour and contrast have the same distribution for all textures: the mean of an object is independent of
+    # its class.
     mean = _draw(key_B, 3, *_MEAN, 3)
     contrast = _draw(key_B, 6, *_CONTRAST, 3)
     dark = (mean - (contrast * _DUTY[texture][:, None] >> 8)).astype(np.int16)
@@ -221,7 +221,7 @@ def _weave(key_B: Word, texture: Whole, size: int) -> Inside:
 
 def _frame(key_B: Word, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole]:
     """Coordinates of the columns (B, W) and rows (B, H) in the object's own frame, where its half side is 1024.
-    An only object (grid 1) lies anywhere in the image; of several, each lies about its cell of the grid."""
+    A single object (grid 1) lies anywhere in the image; of several, each lies near its cell of the grid."""
     whole = size * 256  # lengths in [1/256 px]
     side = whole // grid
     half = side * _draw(key_B, 9, *_SIDE)[:, 0] >> 9

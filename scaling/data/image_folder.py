@@ -1,6 +1,6 @@
-"""Image files with labels, through readers as timm's: class folders, a tar of them, a HF data set, WebDataset shards.
+"""Labelled image files of several layouts: class folders, a tar of them, Hugging Face data sets, WebDataset shards.
 
-Nothing that is read is ever executed.
+No content is ever executed.
 """
 
 import copy
@@ -86,8 +86,8 @@ class Files:
                 return file.read(), int(label)
 
     def load(self, i: int) -> tuple[Image.Image, int]:
-        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError where it is no image or a
-        truncated one."""
+        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError for an invalid or
+        truncated image."""
         data, label = self.read(i)
         with naming_errors(lambda: self.name(i)):
             return decode_rgb(data), label

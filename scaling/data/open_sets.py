@@ -65,8 +65,8 @@ class Source(Protocol):
 
 
 def open_sets(source: Source, recipe: Recipe, results: Path | None = None, say: Say | None = None) -> DataSplits:
-    """The images of a recipe. results: folder in which it is remembered what was read; None: nowhere. say: receives a
-    message before what takes long. Raises ConfigError for what is wrong with the data."""
+    """The images of a recipe. results: folder of the file index; None: no index. say: receives a message before
+    what takes long. Raises ConfigError for what is wrong with the data."""
     source.check(recipe)
     held_out = None
     if recipe.data == "shapes":

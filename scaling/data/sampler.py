@@ -49,7 +49,7 @@ def folded(n: int, shares: int) -> list[np.ndarray]:
 
 
 class Request(NamedTuple):
-    """What a data loader asks a data set for: the images of a micro-batch, at the shape of its step."""
+    """The images of a micro-batch, and the shape of its step."""
 
     keys: list[SampleKey]
     shape: StepShape | None = None  # None: the recipe's own

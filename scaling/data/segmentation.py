@@ -96,7 +96,7 @@ class SegmentationSource:
         return self._listed_names(recipe)
 
     def _listed_names(self, recipe: Recipe) -> tuple[str, ...]:
-        """Of the file beside the images that lists them. Raises ConfigError for another number of them."""
+        """Of the file that lists them. Raises ConfigError unless there are as many as the recipe has classes."""
         if recipe.class_names:
             return ()
         path, names = names_beside(find_root(recipe.data_root))

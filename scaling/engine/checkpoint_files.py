@@ -1,4 +1,5 @@
-"""Checkpoints of a run: the last two, each whole on the disk before it has its name, and read only if undamaged."""
+"""Checkpoint files of a run: the last two are kept; each is on the disk before it has its name, and read if
+undamaged."""
 
 import os
 from collections.abc import Callable
@@ -42,14 +43,14 @@ def newest(folder: Path, note: Callable[[str], None]) -> Path | None:
         for path in wrong:
             os.replace(path, path.with_suffix(".damaged"))
     if wrong:
-        said = "; ".join(f"{path.name}: {why}" for path, why in wrong.items())
-        then = "going on from the one before" if found else "starting anew"
-        note(f"checkpoint of {folder.name} cannot be used ({said}); {then}")
+        reasons = "; ".join(f"{path.name}: {why}" for path, why in wrong.items())
+        then = "resuming from the one before" if found else "starting anew"
+        note(f"checkpoint of {folder.name} cannot be used ({reasons}); {then}")
     return found
 
 
 def _wrong_with(path: Path, run_id: str) -> str:
-    """Why a checkpoint cannot be resumed from; empty: it can."""
+    """Why a run cannot be resumed from a checkpoint; empty: it can."""
     try:
         if damage := damage_of(path):
             return damage
@@ -57,7 +58,7 @@ def _wrong_with(path: Path, run_id: str) -> str:
         if missing := [name for name in HELD if name not in held]:
             return f"it has no {', '.join(missing)}"
     except Exception as e:  # a damaged file fails in as many ways as there are bytes
-        if isinstance(e, MemoryError) or "allocate memory" in str(e):  # which is not the file's fault
+        if isinstance(e, MemoryError) or "allocate memory" in str(e):  # not the file's fault
             raise
         return first_line(e)
     return "" if held["run_id"] == run_id else f"it belongs to {held['run_id']}"

@@ -14,9 +14,9 @@ from scaling.recipe import Recipe
 
 
 def sharded_strategy(recipe: Recipe, devices: str, nodes: int) -> ModelParallelStrategy:
-    """Lightning's strategy for it. devices, nodes: as in Settings. Raises ConfigError for what does not go with it."""
+    """Lightning's strategy for it. devices, nodes: as in Settings. Raises ConfigError for a recipe with EMA."""
     if recipe.ema:
-        raise ConfigError("strategy fsdp does not keep an average of the weights yet; take ddp, or --ema 0")
+        raise ConfigError("strategy fsdp does not support EMA; take ddp, or --ema 0")
     return ModelParallelStrategy(
         data_parallel_size=nodes * _count(devices), tensor_parallel_size=1, save_distributed_checkpoint=False
     )
@@ -29,7 +29,7 @@ def _count(devices: str) -> int:
 
 
 def shard_when_built(task: Any) -> None:
-    """Have Lightning shard a task once there is a process group."""
+    """Have Lightning shard a task as soon as there is a process group."""
 
     def configure_model(self: Any) -> None:
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method

@@ -1,6 +1,6 @@
-"""What a finished run says of test images, from the weights that it left, so at any time after it: pictures, and files
-of detections as COCO's tools read them. Images go through the model as in the run's evaluation: in its batches, on its
-kind of device, in its precision; so what is said is what was judged.
+"""Predictions of a finished run on test images, from the weights that it left: pictures, and detections as COCO
+results. Images pass through the model as in the run's evaluation: in its batches, on its kind of device, in its
+precision.
 """
 
 import json
@@ -29,7 +29,7 @@ DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # f
 
 
 class Place(NamedTuple):
-    """Where and how the model is asked."""
+    """Where and how the model predicts."""
 
     device: torch.device
     precision: str  # Lightning's: 32-true, or bf16-mixed
@@ -49,27 +49,28 @@ def place_of(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
 def draw_predictions(
     recipe: Recipe, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
 ) -> None:
-    """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and what the
-    judged weights say. Does nothing where they are there. Raises ConfigError where the weights are gone."""
+    """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and the
+    predictions of the reported weights. Does nothing where they exist. Raises ConfigError where the weights are
+    gone."""
     there = len(list((folder / PREDICTIONS).glob("*.png")))
     if there >= count:
         return
     data, module = _restored(recipe, folder, task, place)
-    pictures = chain.from_iterable(_said(module, "draw_predictions", data, count, place))
+    pictures = chain.from_iterable(_predicted(module, "draw_predictions", data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
 
 def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place, report: Report) -> None:
-    """Write folder/detections_bbox.json and detections_segm.json, COCO's results of boxes and of masks: what the judged
-    weights find in all test images, under the data's own numbers of images and categories. Does nothing where both are
-    there. Raises ConfigError as above."""
+    """Write folder/detections_bbox.json and detections_segm.json, COCO results of boxes and of masks: the detections
+    of the reported weights on all test images, with the data's own ids of images and categories. Does nothing where
+    both exist. Raises ConfigError where the weights are gone."""
     paths = {kind: folder / name for kind, name in DETECTIONS.items()}
     if all(path.exists() for path in paths.values()):
         return
     data, module = _restored(recipe, folder, task, place)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
-    for of_batch in _said(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
+    for of_batch in _predicted(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
         for kind, listed in of_batch.items():
             found[kind] += listed
     for kind, path in paths.items():
@@ -79,7 +80,7 @@ def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], pl
 
 
 def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place) -> tuple[ImageDataModule, Any]:
-    """The run's data, and its task with the weights that it was judged by."""
+    """The run's data, and its task with the reported weights."""
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
     data = ImageDataModule(recipe, place.workers, folder.parent)
@@ -89,19 +90,19 @@ def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Pla
     return data, module.to(place.device).eval()
 
 
-def _said(module: Any, what: str, data: ImageDataModule, count: int, place: Place, *more: Any) -> Iterator[Any]:
-    """What this method of a task says of the first test images that can be read, batch by batch. Raises ConfigError
-    where the device's memory does not hold as many."""
+def _predicted(module: Any, what: str, data: ImageDataModule, count: int, place: Place, *more: Any) -> Iterator[Any]:
+    """Results of a task's method on the first test images that can be read, batch by batch. Raises ConfigError where
+    the device's memory is too small."""
     mixed = place.precision == "bf16-mixed"
     for batch in data.first_test_images(count, place.images):
         if not len(batch):
             continue
         try:
             with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
-                said = getattr(module, what)(move_data_to_device(batch, place.device), *more)
+                found = getattr(module, what)(move_data_to_device(batch, place.device), *more)
         except torch.OutOfMemoryError as e:  # the run may have been made on another device
             fewer = f"fewer: --micro-batch {place.images // 2}" if place.images > 1 else "another: --accelerator cpu"
             raise ConfigError(
                 f"{place.images} image(s) at a time are too many for this device's memory; take {fewer}"
             ) from e
-        yield said
+        yield found

@@ -231,5 +231,5 @@ def _out_of_memory(micro_batch: MicroBatch) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as e:
         micro_batch.forget()
-        reason = f"out of memory on the device ({first_line(e)}); the same command goes on with half the micro-batch"
+        reason = f"out of memory on the device ({first_line(e)}); the same command resumes with half the micro-batch"
         raise MemoryError(reason) from e

@@ -28,7 +28,7 @@ from scaling.backbones.init import initialise_by_name
 from scaling.heads.cascade_config import WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.model_specs import FPN_COARSEST, FPN_STRIDES, MAX_ROIS
-from scaling.rng import seeded
+from scaling.rng import seed_of, seeded
 
 
 class Instances(NamedTuple):
@@ -258,7 +258,7 @@ def draw(module: nn.Module, name: str) -> None:
 def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = MAX_ROIS) -> nn.Module:
     """The head on maps of that width and stride [px], its weights drawn from the seed and the names of modules, so that
     they are equal at all patch sizes. channels: of the neck and the heads; rois: regions sampled from an image."""
-    with seeded(seed):
+    with seeded(seed_of(seed, "construction")):
         head = CascadeMaskRCNN(width, stride, classes, channels, rois)
     initialise_by_name(head, seed, draw)
     return head

@@ -17,7 +17,7 @@ from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
 from scaling.model_specs import FPN_STRIDES, UPERNET_POOLS
 from scaling.recipe import HEADS, check_name
-from scaling.rng import seeded
+from scaling.rng import seed_of, seeded
 
 LEVELS = len(FPN_STRIDES)
 
@@ -99,7 +99,7 @@ def build_head(name: str, width: int, stride: int, depth: int, classes: int, cha
     forward(features, size of the image [px]) returns logits (B, classes, h, w) at its own stride.
     """
     check_name("head", name, HEADS)
-    with seeded(seed):
+    with seeded(seed_of(seed, "construction")):
         head = Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
     initialise_by_name(head, seed, draw)
     return head

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from scaling.backbones.base import Features
 from scaling.data.batch import Batch, ClassTargets
 from scaling.recipe import Recipe
 from scaling.rng import seed_of, seeded, seeded_numpy
@@ -47,7 +48,7 @@ class ClassificationTask(TaskModule):
             image_BCHW, mixed_BK = self.mixing(batch.pixels, targets.label_B)
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
-    def training_outputs(self, batch: Batch) -> tuple[Any, Tensor]:
+    def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
         features = self.features(batch.pixels, patch_size=batch.shape.patch_size)
         return features, self.head(features.pooled_ND)
 

@@ -92,7 +92,7 @@ class DetectionTask(TaskModule):
     def _detections(self, outputs: HeadOutputs) -> list[Detections]:
         return self.head.detections(outputs.dense, outputs.samples)
 
-    def training_outputs(self, batch: Batch) -> tuple[Any, dict[str, Tensor]]:
+    def training_outputs(self, batch: Batch) -> tuple[Features, dict[str, Tensor]]:
         outputs = self._outputs(batch.pixels, self._samples(batch), batch.shape.patch_size)
         return outputs.features, self._losses(outputs)
 

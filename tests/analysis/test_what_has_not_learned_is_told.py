@@ -122,12 +122,12 @@ def test_a_finished_run_says_that_a_logger_gets_nothing(trained, tiny):
     done = train(tiny, trained(tiny), replace(CPU, logger="tensorboard"), lambda event: said.append(event.text))
     assert done == RunRecord.load(trained(tiny) / tiny.run_id)
     assert said == [
-        "a finished run is not trained again, so nothing is logged to tensorboard; its curve.csv has what would be"
+        "a finished run is not trained again, so nothing is logged to tensorboard; its losses are in curve.csv"
     ]
 
 
 def test_more_devices_than_cores_are_said(tmp_path, tiny, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise ConfigError("far enough")
 
     said = []

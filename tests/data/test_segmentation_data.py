@@ -128,7 +128,7 @@ def test_label_files_may_be_grey_of_any_depth_or_have_a_palette(root, recipe, ki
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA"])
 def test_a_label_in_colours_is_refused_and_what_to_do_is_said(root, recipe, kind):
     Image.fromarray(blocks(0).astype(np.uint8)).convert(kind).save(root / "annotations" / "training" / "a.png")
-    with pytest.raises(ConfigError, match=rf"training.a\.png has colours \({kind}\).*convert colours to numbers"):
+    with pytest.raises(ConfigError, match=rf"training.a\.png has colours \({kind}\).*convert colours to class indices"):
         prepared(recipe)
 
 
@@ -186,7 +186,7 @@ def test_an_image_without_a_label_and_a_label_without_an_image_are_named_and_cou
 
 def test_two_images_of_one_name_are_refused(root, recipe):
     write(root, "training", "a", blocks(0), ".jpg")
-    with pytest.raises(ConfigError, match=r"a\.(png|jpg) and \S*a\.(png|jpg) have one name"):
+    with pytest.raises(ConfigError, match=r"a\.(png|jpg) and \S*a\.(png|jpg) have the same name"):
         prepared(recipe)
 
 
@@ -386,7 +386,7 @@ def test_names_are_read_from_a_list_or_from_ade20ks_table(root, recipe):
         ("objectInfo150.txt", b"Idx\tName\n1\ta\n2\tb\n3\n", r"objectInfo150\.txt names 2 classes, the recipe has 4"),
         ("objectInfo150.txt", b"Idx,Ratio,Train,Val,Name\n", r"objectInfo150\.txt has no column Name"),
         ("objectInfo150.txt", b"", r"objectInfo150\.txt has no column Name"),
-        ("classes.txt", b"\xff\xfe\xff", r"classes\.txt is no list of names"),
+        ("classes.txt", b"\xff\xfe\xff", r"classes\.txt cannot be read as a list of class names"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused_unless_the_recipe_has_names(root, recipe, file, text, message):

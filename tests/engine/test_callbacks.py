@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
 from scaling.engine.callbacks.run_callbacks import run_callbacks
+from scaling.engine.callbacks.step import Step
 from scaling.engine.environment import Memory
+from scaling.errors import NonFiniteLossError
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS
 from tests.conftest import ROOT
 from tests.toy_task import run, toy_recipe, toy_runs
@@ -97,3 +101,51 @@ def test_every_shared_field_has_one_writer_before_its_readers(callbacks):
     behind = {"saving_seconds": 1}  # of a step's end: time that was lost before it, so the writer may be the last
     for name, places in written.items():
         assert name in behind or min(places) <= min(read.get(name, {99}))
+
+
+def step(number, loss=1.0, on_gpu=False, **changes):
+    held = SimpleNamespace(item=lambda: loss, is_cuda=on_gpu)  # a tensor on a device
+    facts = {"lr": 0.1, "ended": 0.0, "ends_epoch": False, "evaluated": False, "reported": False}
+    return Step(number=number, loss=held, **{**facts, **changes})
+
+
+ONE_DEVICE = SimpleNamespace(world_size=1)
+
+
+def test_images_per_second_leaves_out_checkpoints_and_evaluations(callbacks, monkeypatch):
+    monitor, state = callbacks.throughput, callbacks.throughput.state
+    now = iter([100.0, 150.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    monitor.on_train_start(ONE_DEVICE, None)  # at 100 s
+    for ended in (None, step(1, ended=104.0), step(2, ended=110.0, reported=True)):  # two micro-batches, two steps
+        state.step = ended
+        monitor.on_train_batch_end(ONE_DEVICE, None, None, range(4), 0)
+        state.saving_seconds += 1.0  # behind each of them a checkpoint, of which two lie in the window
+    assert monitor.images_per_second == pytest.approx(12 / 8)
+    monitor.on_validation_end(ONE_DEVICE, None)  # at 150 s
+    state.step = step(3, ended=152.0, reported=True)
+    monitor.on_train_batch_end(ONE_DEVICE, None, None, range(4), 0)
+    assert monitor.images_per_second == pytest.approx(16 / 10)
+    assert state.images_per_second == pytest.approx(0.8 * 12 / 8 + 0.2 * 4 / 2)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_loss_that_is_not_finite_is_found_in_its_step_or_on_a_gpu_one_step_later(callbacks, on_gpu):
+    (guard,) = (callback for callback in callbacks.ordered if isinstance(callback, NonFiniteGuard))
+
+    def after(number, loss):
+        guard.state.step = step(number, loss, on_gpu)
+        guard.on_train_batch_end(ONE_DEVICE, None, None, None, 0)
+
+    after(1, 0.5)
+    if on_gpu:
+        after(2, math.nan)
+    with pytest.raises(NonFiniteLossError) as caught:
+        after(3, 0.5) if on_gpu else after(2, math.nan)
+    assert caught.value.facts == {"reason": "training loss is nan", "step": 2, "lr": 0.1}
+    after(4, 0.5)
+    if on_gpu:
+        after(5, math.inf)  # the last step of the run
+        with pytest.raises(NonFiniteLossError, match="inf at step 5"):
+            guard.on_train_end(ONE_DEVICE, None)
+    guard.on_train_end(ONE_DEVICE, None)

@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_named_and_set_aside_and_the_one_before_taken(cu
     step, (note,) = resumed(cut)
     assert step == 2
     assert note.startswith(f"checkpoint of {RECIPE.run_id} cannot be used (last.ckpt: ")
-    assert note.endswith("going on from the one before")
+    assert note.endswith("resuming from the one before")
     assert "\n" not in note
     assert (cut / "last.damaged").exists()
     assert RunRecord.load(cut).test_loss == loss_of_one_that_was_not_cut(tmp_path)

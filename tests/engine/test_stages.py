@@ -288,7 +288,7 @@ def test_a_stage_whose_predecessor_is_missing_failed_or_without_weights_is_refus
     with pytest.raises(ConfigError, match=f"{first.run_id}, has no {WEIGHTS} any more"):
         train(second, tmp_path, CPU)
     replace(record, status="failed", test_loss=None, failure={"reason": "it burnt"}).save(tmp_path / first.run_id)
-    with pytest.raises(ConfigError, match=f"{first.run_id}, failed .it burnt.; mend"):
+    with pytest.raises(ConfigError, match=f"{first.run_id}, failed .it burnt.; fix"):
         train(second, tmp_path, CPU)
     assert [path.name for path in tmp_path.iterdir()] == [first.run_id]
 

@@ -24,10 +24,11 @@ from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.worker import run_quietly
 from experiments.planning import cost_estimate
 from experiments.stages import linked
-from experiments.sweep import arguments, print_plan
+from experiments.sweep import arguments, main, print_plan
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
+from scaling.runs.run_folder import hold, open_run
 from tests.analysis.test_cost_model import record
 from tests.conftest import ROOT
 
@@ -87,6 +88,16 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, tmp_path):
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", "run"]
     assert not (tmp_path / "r").exists()
+
+
+def test_a_dry_run_knows_runs_that_can_be_resumed_and_those_that_are_under_way(capsys, tmp_path):
+    words = ["shapes.deit_nano", "--patch", "8,4", "--results", str(tmp_path), "--dry-run"]
+    first, second = (open_run(run, tmp_path) for run in arguments(words)[0])
+    for folder in (first, second):
+        (folder / "last.ckpt").touch()
+    with hold(second):
+        assert main(words) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["resume", "running"]
 
 
 def test_a_run_that_dies_takes_nothing_with_it(call, tmp_path):

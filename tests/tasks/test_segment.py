@@ -228,7 +228,7 @@ def test_pictures_of_predictions_are_drawn_after_a_run_and_of_a_finished_one(seg
 
 
 def test_a_task_without_pictures_says_so_before_it_begins(tiny, tmp_path):
-    with pytest.raises(ConfigError, match="no pictures of the predictions of task classify"):
+    with pytest.raises(ConfigError, match="task classify has no pictures of predictions"):
         train(tiny, tmp_path, replace(CPU, save_predictions=1))
     with pytest.raises(ConfigError, match="classify has no detections to export"):
         train(tiny, tmp_path, replace(CPU, export_coco=True))
