@@ -47,7 +47,7 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
         seen = replace(recipe, slide=slide) if recipe.task == "segment" else recipe
         task: Any = TASKS[recipe.task](seen, data.total_steps, data.names)
         restore(task, recipe, folder)
-        task.backbone.checkpoint_module.sines.meaning = meaning
+        task.backbone.checkpoint_module.positions.sines.kind = meaning
         options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
         results = task.compute_metrics()

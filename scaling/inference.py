@@ -23,7 +23,7 @@ from scaling.data.transforms import fit_image
 from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
-from scaling.pixels import pixels_of
+from scaling.preprocessing import preprocessing_of
 from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS, RunRecord
 
@@ -44,7 +44,7 @@ class Trained(NamedTuple):
             rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
         r = self.recipe
         if r.task == "classify":
-            fitted = fit_image(rgb, r.image, r.crop, pixels_of(r).interpolation)
+            fitted = fit_image(rgb, r.image, r.crop, preprocessing_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]
         image_CHW = image_tensor(rgb)
         size = (rgb.height, rgb.width)

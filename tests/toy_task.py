@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from scaling.backbones.base import Backbone
 from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Batch, ClassTargets
 from scaling.engine.train import Settings, train
@@ -47,6 +48,10 @@ class DotSource:
         return Dots(len(indices))
 
 
+class EmptyBackbone(Backbone):
+    checkpoint_module = nn.Identity()
+
+
 class Toy(L.LightningModule):
     """seen: what was done, in order: ("evaluate", optimiser steps so far) or ("test", ...)."""
 
@@ -55,8 +60,7 @@ class Toy(L.LightningModule):
 
     def __init__(self, recipe, total_steps, names=()):
         super().__init__()
-        self.backbone, self.head = nn.Module(), nn.Linear(3, 1, dtype=torch.float64)
-        self.backbone.checkpoint_module = nn.Identity()
+        self.backbone, self.head = EmptyBackbone(3, 1, 0), nn.Linear(3, 1, dtype=torch.float64)
         self.recipe = recipe
         with torch.no_grad():
             self.head.weight.fill_(0.1)

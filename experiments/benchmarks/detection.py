@@ -37,7 +37,7 @@ class Maps(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> dict[str, Tensor]:
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        found = self.neck(self.backbone(image_BCHW).grid_BDhw, size)
+        found = self.neck(self.backbone(image_BCHW).to_map(), size)
         return {str(number): map_BChw for number, map_BChw in enumerate(found)}
 
 
@@ -89,7 +89,7 @@ def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
 
     def backbone() -> None:
         ours.zero_grad()
-        ours.backbone(normalise(image_BCHW)).grid_BDhw.sum().backward()
+        ours.backbone(normalise(image_BCHW)).to_map().sum().backward()
 
     def look() -> None:
         held.predict(test.to(device))

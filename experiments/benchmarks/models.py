@@ -139,7 +139,13 @@ def measure(
         _wait(device)
         if step >= warm:
             seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds, "batch": batch, "weights": weights, "peak": memory.peak(), "road": backend(device).why}
+    return {
+        "seconds": seconds,
+        "batch": batch,
+        "weights": weights,
+        "peak": memory.peak(),
+        "road": backend(device).reason,
+    }
 
 
 def _wait(device: str) -> None:

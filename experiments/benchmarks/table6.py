@@ -55,7 +55,7 @@ def roads(backbone: str, device: str) -> list[str]:
     """The implementations of a backbone's main operation on a device."""
     if not has_scan(backbone):
         return ["sdpa"]
-    return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
+    return ["mamba-ssm", "torch"] if backend(device).name == "mamba-ssm" else ["torch"]
 
 
 def row(name: str, image: int, patch: int, most: int, device: str, road: str, card: Card | None) -> dict[str, Any]:

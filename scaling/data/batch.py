@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scaling.config.step_shapes import StepShape
-from scaling.pixels import MEAN, STD
+from scaling.preprocessing import MEAN, STD
 from scaling.rng import SampleKey
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from scaling.data.image_folder import Files, used
 from scaling.data.open_sets import Examined
 from scaling.data.parallel_reading import read_all, without_bad
 from scaling.data.transforms import TORCHVISIONS, augment_batch, check_rand_augment, erase, fit_image, view
-from scaling.pixels import pixels_of
+from scaling.preprocessing import preprocessing_of
 from scaling.recipe import VIEWS, Recipe
 from scaling.rng import SampleKey
 
@@ -84,7 +84,7 @@ def makes_views(recipe: Recipe, split: Split) -> bool:
 
 def _fitted(image: Image.Image, recipe: Recipe) -> np.ndarray:
     """(3, H, W) uint8."""
-    return fit_image(image, recipe.image, recipe.crop, pixels_of(recipe).interpolation)
+    return fit_image(image, recipe.image, recipe.crop, preprocessing_of(recipe).interpolation)
 
 
 def _stack(images: list[np.ndarray], recipe: Recipe) -> Tensor:
@@ -99,13 +99,13 @@ def _batch(
     if split is Split.TRAIN:
         if not makes_views(recipe, split):
             image_BCHW = augment_batch(image_BCHW, keys, recipe.seed, recipe.augment)
-        image_BCHW = erase(_resized(image_BCHW, recipe), keys, recipe.seed, recipe.erasing, pixels_of(recipe))
+        image_BCHW = erase(_resized(image_BCHW, recipe), keys, recipe.seed, recipe.erasing, preprocessing_of(recipe))
     return Batch(image_BCHW, keys, model_shape(recipe), ClassTargets(label_B), skipped)
 
 
 def _resized(image_BCHW: Tensor, recipe: Recipe) -> Tensor:
     """Images in memory have the size of the model; that of a step may differ."""
-    size, by = [recipe.image, recipe.image], TORCHVISIONS[pixels_of(recipe).interpolation]
+    size, by = [recipe.image, recipe.image], TORCHVISIONS[preprocessing_of(recipe).interpolation]
     return image_BCHW if list(image_BCHW.shape[2:]) == size else F.resize_image(image_BCHW, size, by, antialias=True)
 
 

@@ -26,7 +26,7 @@ from scaling.data.instance_store import ImageObjects, InstanceStore, coco_masks
 from scaling.data.open_sets import Examined
 from scaling.data.parallel_reading import read_all, without_bad
 from scaling.errors import ConfigError
-from scaling.pixels import pixels_of
+from scaling.preprocessing import preprocessing_of
 from scaling.recipe import OBJECTS, Recipe
 from scaling.rng import SampleKey
 
@@ -70,7 +70,7 @@ class DetectionDataset:
         found = read_keys(read, keys, len(self), recipe, self.split)
         least = recipe.image if augmentation(recipe, self.split) in OBJECTS else 0
         views = [view for _, view in found.items]
-        pixels, targets = collate(views, size_multiple(recipe), least, pixels_of(recipe).grey)
+        pixels, targets = collate(views, size_multiple(recipe), least, preprocessing_of(recipe).grey)
         if self.split is Split.VAL:
             targets = targets._replace(truth=tuple(self.objects.truth(index) for index, _ in found.items))
         return Batch(pixels, found.keys, model_shape(recipe), targets, found.skipped)

@@ -75,7 +75,7 @@ def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
     message each time. A folder needs no hub."""
     if os.path.exists(os.path.expanduser(name)):
         return contextlib.nullcontext()
-    from scaling.backbones.hub import hub_or_cache  # which needs torch
+    from scaling.downloads import hub_or_cache  # which needs torch
 
     return hub_or_cache()
 

@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from scaling.data.batch import UNLABELLED
-from scaling.pixels import Pixels, pixels_of
+from scaling.preprocessing import Preprocessing, preprocessing_of
 from scaling.recipe import SCENES, Recipe
 from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
@@ -20,7 +20,7 @@ LONGEST = 4  # long side over short side, at most: mmsegmentation's (2048, 512)
 RATIOS = (0.5, 2.0)  # of random resizing
 DOMINANCE = 0.75  # share of a crop's labelled pixels that one class may not reach
 TRIES = 10  # crops that are tested for that; the next one is taken without a test, as in mmsegmentation
-GREY = Pixels().grey  # the mean colour of ImageNet's pixels
+GREY = Preprocessing().grey  # the mean colour of ImageNet's pixels
 
 # Brightness by 32 of 255 levels; hue by 18 of OpenCV's 180, a tenth of the circle; each for half of the images.
 # Departs: mmsegmentation adds to make brighter and multiplies for contrast; torchvision multiplies, and takes contrast
@@ -85,7 +85,7 @@ def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, key: Samp
     # Last, so that padding is neither distorted nor counted by choose_crop.
     gap = [0, 0, side - label.shape[1], side - label.shape[0]]
     if any(gap):
-        image, label = F.pad(image, gap, fill=list(pixels_of(recipe).grey)), F.pad(label, gap, fill=UNLABELLED)
+        image, label = F.pad(image, gap, fill=list(preprocessing_of(recipe).grey)), F.pad(label, gap, fill=UNLABELLED)
     return image, label
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from scaling.errors import ConfigError
-from scaling.pixels import Pixels, pixels_of
+from scaling.preprocessing import Preprocessing, preprocessing_of
 from scaling.recipe import Recipe
 from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
@@ -70,13 +70,13 @@ def view(image: Image.Image, recipe: Recipe, key: SampleKey) -> np.ndarray:
     """A training view of one image, by the recipe's augment (one of VIEWS) and rand_augment. uint8 (3, H, W)."""
     if recipe.augment == "three_augment_simple":
         image = _middle(image)
-    change = _view(recipe.augment, recipe.image, recipe.rand_augment, pixels_of(recipe))
+    change = _view(recipe.augment, recipe.image, recipe.rand_augment, preprocessing_of(recipe))
     with seeded_all(seed_of(recipe.seed, "view", key)):
         return np.asarray(change(image)).transpose(2, 0, 1)
 
 
 @functools.cache
-def _view(how: str, side: int, rand_augment: str, pixels: Pixels) -> Callable[[Image.Image], Image.Image]:
+def _view(how: str, side: int, rand_augment: str, pixels: Preprocessing) -> Callable[[Image.Image], Image.Image]:
     by = TORCHVISIONS[pixels.interpolation]
     steps: list[Any] = [v2.RandomResizedCrop(side, interpolation=by, antialias=True), v2.RandomHorizontalFlip()]
     if how == "three_augment_simple":  # as in DeiT III's code
@@ -94,7 +94,7 @@ def _blur(image: Image.Image) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
-def _rand_augment(words: str, side: int, pixels: Pixels = Pixels()) -> Any:  # noqa: B008  a tuple
+def _rand_augment(words: str, side: int, pixels: Preprocessing = Preprocessing()) -> Any:  # noqa: B008  a tuple
     """timm's RandAugment, with the settings of timm's own ImageNet transform."""
     from timm.data.auto_augment import posterize, rand_augment_transform
 
@@ -132,7 +132,7 @@ def erase(
     keys: list[SampleKey],
     seed: int,
     share: float,
-    pixels: Pixels = Pixels(),  # noqa: B008  a tuple
+    pixels: Preprocessing = Preprocessing(),  # noqa: B008  a tuple
 ) -> Tensor:
     """timm's random erasing (noise per pixel) of this share of the images, in place. Noise is clipped to uint8."""
     if not share:

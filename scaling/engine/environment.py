@@ -10,10 +10,8 @@ from typing import Any
 import psutil
 import torch
 
-from scaling.backbones.ssd.ssd_scan import backend
 from scaling.costs.conditions import SINGLE, Conditions
 from scaling.costs.hardware import processor_name, usable_cores
-from scaling.model_specs import has_scan
 
 STRATEGIES = {"SingleDeviceStrategy": SINGLE, "DDPStrategy": "ddp", "ModelParallelStrategy": "fsdp"}  # Lightning's
 
@@ -41,7 +39,7 @@ def conditions(trainer: Any, task: Any, recompute: bool, workers: int = 0, jobs:
         nodes=trainer.num_nodes,
         strategy=STRATEGIES.get(type(trainer.strategy).__name__, type(trainer.strategy).__name__),
         precision=str(trainer.precision),
-        scan=backend(device).road if has_scan(task.recipe.backbone) else "",
+        scan=task.backbone.scan_backend(device),
         compile=task.backbone._compiled_call_impl is not None,
         recompute=recompute,
         channels_last=task.channels_last,

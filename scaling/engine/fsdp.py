@@ -32,7 +32,7 @@ def shard_when_built(task: Any) -> None:
     """Have Lightning shard a task as soon as there is a process group."""
 
     def configure_model(self: Any) -> None:
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         if getattr(self, "sharded", False):  # Lightning asks again before an evaluation
             return
@@ -40,6 +40,8 @@ def shard_when_built(task: Any) -> None:
         # Modules gather their weights when they are called; the task itself never is, its training_step is.
         for module in (*_blocks(self.backbone.checkpoint_module), self.backbone, self.head):
             fully_shard(module, mesh=mesh)
+        for name in getattr(self.head, "entry_points", ()):  # methods that use weights, as forward does
+            register_fsdp_forward_method(self.head, name)
 
     task.configure_model = MethodType(configure_model, task)
 

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics import SumMetric
 
-from scaling.backbones import build_backbone
+from scaling.backbones.base import Features
 from scaling.backbones.drop_path import set_sample_keys
+from scaling.backbones.registry import build_backbone
 from scaling.data.batch import Batch, normalise
 from scaling.recipe import Recipe
 from scaling.tasks.objectives import BUILDERS, Objective
@@ -50,14 +51,12 @@ class TaskModule(L.LightningModule):
         """uint8 images as the backbone expects them."""
         return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
 
-    def features(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Any:
-        """The backbone's, of normalised images. blocks: those whose maps are wanted; patch_size [px]: None or the
-        backbone's stride, unless the backbone takes others."""
+    def features(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        """Of the backbone, for normalised images. blocks: those whose tokens are needed too; patch_size: of the step
+        [px], None: that of the backbone."""
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
-        if patch_size in (None, self.backbone.stride):
-            return self.backbone(image_BCHW, blocks)
-        return self.backbone(image_BCHW, blocks, patch_size=patch_size)
+        return self.backbone(image_BCHW, blocks, patch_size)
 
     # Training
 
@@ -74,7 +73,7 @@ class TaskModule(L.LightningModule):
         """The batch with normalised pixels."""
         return replace(batch, pixels=self.normalised(batch.pixels))
 
-    def training_outputs(self, batch: Batch) -> tuple[Any, Any]:
+    def training_outputs(self, batch: Batch) -> tuple[Features, Any]:
         """Features of the backbone, and whatever supervised_loss needs of the head."""
         raise NotImplementedError
 

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from scaling.backbones.base import Features
 from scaling.data.batch import Batch, ClassTargets
 from scaling.recipe import Recipe
 from scaling.rng import seed_of, seeded, seeded_numpy
@@ -34,7 +35,7 @@ class ClassificationTask(TaskModule):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, C, H, W) to logits (B, K)."""
-        return self.head(self.features(self.normalised(image_BCHW)).pooled_BD)
+        return self.head(self.features(self.normalised(image_BCHW)).pooled_ND)
 
     def training_batch(self, batch: Batch) -> Batch:
         """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
@@ -47,9 +48,9 @@ class ClassificationTask(TaskModule):
             image_BCHW, mixed_BK = self.mixing(batch.pixels, targets.label_B)
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
-    def training_outputs(self, batch: Batch) -> tuple[Any, Tensor]:
+    def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
         features = self.features(batch.pixels, patch_size=batch.shape.patch_size)
-        return features, self.head(features.pooled_BD)
+        return features, self.head(features.pooled_ND)
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
         targets: Any = batch.targets

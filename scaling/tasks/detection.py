@@ -13,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from scaling.backbones.base import Features
 from scaling.costs.token_counts import sampled_rois, size_multiple
 from scaling.costs.token_limit import check_tokens
 from scaling.data.batch import Batch, GroundTruth, InstanceTargets
 from scaling.data.detection_transforms import rounded_up
 from scaling.errors import ConfigError
-from scaling.heads.cascade_mask_rcnn import Instances, Sample, build_head
+from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
 from scaling.recipe import Recipe
 from scaling.rng import seed_of
@@ -30,11 +31,11 @@ from scaling.tasks.visualize import Drawn, objects_side_by_side
 Detections = dict[str, Tensor]  # of one image: boxes, scores, labels, masks
 
 
-class HeadInput(NamedTuple):
-    """What the head takes of a batch."""
+class HeadOutputs(NamedTuple):
+    """Of a batch, before regions are chosen."""
 
-    features: Any
-    size: tuple[int, int]  # of the batch, after padding [px]
+    features: Features
+    dense: DenseOutputs
     samples: list[Sample]
 
 
@@ -75,25 +76,25 @@ class DetectionTask(TaskModule):
         """uint8 images (B, C, H, W) to the detections in each, as predict returns them, at that size."""
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
         samples = [Sample(size, size)] * len(image_BCHW)
-        return self._detections(self._input(self.normalised(image_BCHW), samples))
+        return self._detections(self._outputs(self.normalised(image_BCHW), samples))
 
-    def _input(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadInput:
+    def _outputs(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadOutputs:
         """Of normalised images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
         image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.recipe))
         features = self.features(image_BCHW, self.head.blocks, patch_size)
-        return HeadInput(features, (image_BCHW.shape[-2], image_BCHW.shape[-1]), samples)
+        return HeadOutputs(features, self.head(features, (image_BCHW.shape[-2], image_BCHW.shape[-1])), samples)
 
-    def _losses(self, inputs: HeadInput) -> dict[str, Tensor]:
+    def _losses(self, outputs: HeadOutputs) -> dict[str, Tensor]:
         """By name, (B,)."""
-        return self.head(*inputs, True, False)[0]
+        return self.head.losses(outputs.dense, outputs.samples)
 
-    def _detections(self, inputs: HeadInput) -> list[Detections]:
-        return self.head(*inputs, False, True)[1]
+    def _detections(self, outputs: HeadOutputs) -> list[Detections]:
+        return self.head.detections(outputs.dense, outputs.samples)
 
-    def training_outputs(self, batch: Batch) -> tuple[Any, dict[str, Tensor]]:
-        inputs = self._input(batch.pixels, self._samples(batch), batch.shape.patch_size)
-        return inputs.features, self._losses(inputs)
+    def training_outputs(self, batch: Batch) -> tuple[Features, dict[str, Tensor]]:
+        outputs = self._outputs(batch.pixels, self._samples(batch), batch.shape.patch_size)
+        return outputs.features, self._losses(outputs)
 
     def supervised_loss(self, batch: Batch, outputs: dict[str, Tensor]) -> Tensor:
         return torch.stack(list(outputs.values())).sum(0).mean()
@@ -120,8 +121,8 @@ class DetectionTask(TaskModule):
 
     def update_metrics(self, batch: Batch) -> None:
         for part in self._parts(batch):
-            inputs = self._input(self.normalised(part.pixels), self._samples(part))
-            losses_B, found = self.head(*inputs, True, True)
+            outputs = self._outputs(self.normalised(part.pixels), self._samples(part))
+            losses_B, found = self._losses(outputs), self._detections(outputs)
             for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
                 of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
                 metric.update(torch.stack(of_kind).sum(0))
@@ -142,7 +143,7 @@ class DetectionTask(TaskModule):
         x0 y0 x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
         found: list[Detections] = []
         for part in self._parts(batch):
-            found += self._detections(self._input(self.normalised(part.pixels), self._samples(part)))
+            found += self._detections(self._outputs(self.normalised(part.pixels), self._samples(part)))
         return found
 
     def to_coco_results(self, batch: Batch, categories: Sequence[int]) -> dict[str, list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
+from scaling.backbones.base import Features
 from scaling.data.batch import Batch
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Objective(Protocol):
 
     weight: float
 
-    def loss(self, task: TaskModule, batch: Batch, features: Any, outputs: Any) -> Tensor:
+    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: Any) -> Tensor:
         """A scalar: a mean over the images of the micro-batch. batch: its pixels are normalised, and mixed where the
         recipe has Mixup or CutMix; features: of the backbone; outputs: of the head, as the task defines them."""
 
@@ -32,7 +33,7 @@ class Supervised:
 
     weight = 1.0
 
-    def loss(self, task: TaskModule, batch: Batch, features: Any, outputs: Any) -> Tensor:
+    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: Any) -> Tensor:
         return task.supervised_loss(batch, outputs)
 
 

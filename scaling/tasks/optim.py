@@ -12,12 +12,10 @@ from torch import nn
 
 from scaling.recipe import Recipe
 
-NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last part of the name; and all vectors
-
 
 def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
-    """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without,
-    and what else the backbone's own no_weight_decay() names (timm's: registers, tables of relative positions).
+    """Groups of AdamW: matrices and convolutions with weight decay; vectors (biases, norms) and what the backbone's
+    no_weight_decay() names (positions, class tokens, A, D, dt) without.
 
     layer_decay: of the learning rate from a layer to the one before it (arXiv 2106.08254). module: a task, with
     `backbone`; the embedding is layer 0, then a layer a block (as timm's group_matcher has them), what is not the
@@ -27,9 +25,9 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
     last = max(layers.values(), default=0) + 1
     spared = _spared(module)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
+    for parameter in module.parameters():
         if parameter.requires_grad:
-            plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY or id(parameter) in spared
+            plain = parameter.ndim <= 1 or id(parameter) in spared
             groups.setdefault((layers.get(id(parameter), last), plain), []).append(parameter)
     return [
         {
@@ -42,9 +40,8 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
 
 
 def _spared(module: Any) -> set[int]:
-    """Ids of the parameters that the backbone itself wants without weight decay; names may be patterns, as timm's."""
-    net = module.backbone.checkpoint_module
-    patterns = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    """Ids of the parameters that the backbone names as without weight decay; names may be patterns, as timm's."""
+    patterns, net = module.backbone.no_weight_decay(), module.backbone.checkpoint_module
     return {id(p) for name, p in net.named_parameters() if any(fnmatch(name, pattern) for pattern in patterns)}
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from scaling.backbones.base import Features
 from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import UNLABELLED, Batch, MaskTargets
 from scaling.errors import ConfigError
@@ -61,11 +62,11 @@ class SegmentationTask(TaskModule):
         """Of normalised images whose sides the patch divides, at their size."""
         return self._head(self.features(image_BCHW, self.head.blocks), image_BCHW)
 
-    def _head(self, features: Any, image_BCHW: Tensor) -> Tensor:
+    def _head(self, features: Features, image_BCHW: Tensor) -> Tensor:
         size = tuple(image_BCHW.shape[-2:])
         return _resized(self.head(features, size), size)
 
-    def training_outputs(self, batch: Batch) -> tuple[Any, Tensor]:
+    def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
         features = self.features(batch.pixels, self.head.blocks, batch.shape.patch_size)
         return features, self._head(features, batch.pixels)
 

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import DropPath, set_sample_keys
-from scaling.model_specs import SIZES
+from scaling.backbones.registry import build_backbone
+from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 from scaling.rng import SampleKey, uniform
 
@@ -54,9 +54,9 @@ def test_a_column_goes_to_every_branch_from_the_first_block_to_the_last(name):
     model, keys = backbone(name), [SampleKey(2, i, i % 2) for i in range(6)]
     set_sample_keys(model, keys, seed=5)
     drops = [m for m in model.modules() if isinstance(m, DropPath)]
-    wanted_BS = uniform(keys, 5, "drop_path", 2 * SIZES[name].depth)
+    wanted_BS = uniform(keys, 5, "drop_path", 2 * MODEL_SPECS[name].depth)
     assert np.array_equal(torch.stack([d.uniform_B for d in drops], 1), wanted_BS.astype(np.float32))
-    assert [d.rate for d in drops] == pytest.approx(np.repeat(np.linspace(0, 0.5, SIZES[name].depth), 2))
+    assert [d.rate for d in drops] == pytest.approx(np.repeat(np.linspace(0, 0.5, MODEL_SPECS[name].depth), 2))
 
 
 def test_a_model_that_drops_nothing_draws_nothing():
@@ -74,7 +74,7 @@ def test_what_an_image_loses_does_not_depend_on_the_batch_around_it(name, cut, s
 
     def summary(part, seed=seed):
         set_sample_keys(model, keys[part], seed)
-        return model(images[part]).pooled_BD
+        return model(images[part]).pooled_ND
 
     whole = summary(slice(None))
     torch.testing.assert_close(torch.cat([summary(slice(cut)), summary(slice(cut, None))]), whole, rtol=1e-3, atol=1e-4)

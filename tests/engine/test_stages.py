@@ -15,8 +15,8 @@ from experiments import run
 from experiments.cli import arguments
 from experiments.recipes import cifar10, imagenet, shapes
 from experiments.stages import linked, waits_for
-from scaling.backbones import build_backbone
 from scaling.backbones.adventurer import Adventurer
+from scaling.backbones.registry import build_backbone
 from scaling.engine.train import Settings, train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError

@@ -15,7 +15,7 @@ from analysis.records.run_set import load
 from experiments import run, studies, sweep
 from experiments.cli import arguments
 from experiments.stages import linked
-from scaling.backbones import build_backbone
+from scaling.backbones.registry import build_backbone
 from scaling.engine import train as training
 from scaling.engine.train import Settings, train
 from scaling.engine.trainer import hush

@@ -44,7 +44,7 @@ class Distill:
 
     def loss(self, task, batch, features, outputs):
         self.pixels.append(batch.pixels)
-        pooled = features.pooled_BD if hasattr(features, "pooled_BD") else features.pooled_ND
+        pooled = features.pooled_ND
         return nn.functional.mse_loss(pooled, self.models[0](batch.pixels.mean((2, 3))))
 
 

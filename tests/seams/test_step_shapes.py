@@ -100,7 +100,7 @@ class AnyPatch(nn.Module):
         self.seen.append((image_BCHW.shape[-1], patch_size or self.stride))
         tokens = nn.functional.avg_pool2d(image_BCHW, patch_size or self.stride).flatten(2).amax(2)
         pooled = self.scale * tokens
-        return type("Features", (), {"pooled_BD": pooled, "pooled_ND": pooled})
+        return type("Features", (), {"pooled_ND": pooled})
 
 
 def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, shapes, monkeypatch):

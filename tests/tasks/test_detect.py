@@ -94,7 +94,7 @@ def objects(numbers=(0, 1), canvas=(64, 64), cut=(), full=1, patch=8):
 
 
 def losses_of(task, batch, samples=None):
-    return task._losses(task._input(task.normalised(batch.pixels), samples or task._samples(batch)))
+    return task._losses(task._outputs(task.normalised(batch.pixels), samples or task._samples(batch)))
 
 
 def at(task, step):

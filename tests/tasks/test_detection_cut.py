@@ -54,7 +54,7 @@ def said(task, batch, regions=None, of=None):
     samples = at(task, 3)._samples(batch)
     samples = [sample._replace(regions=own) for sample, own in zip(samples, regions or [None] * 4, strict=False)]
     features, size = task.backbone(normalise(batch.pixels).double()), tuple(batch.pixels.shape[-2:])
-    return of(features, size, samples) if of else task.head(features, size, samples, losses=True, detections=False)[0]
+    return (of or task.head.losses)(task.head(features, size), samples)
 
 
 def gradients(task):

@@ -96,7 +96,7 @@ def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut
 def test_the_linear_head_is_a_linear_layer_a_token_and_a_bilinear_step(seg):
     task, batch = SegmentationTask(seg, 10).eval(), scenes(seg)
     (weight, bias) = task.head.parameters()
-    grid = task.backbone(normalise(batch.pixels)).grid_BDhw
+    grid = task.backbone(normalise(batch.pixels)).to_map()
     of_tokens = torch.einsum("bdhw,kd->bkhw", grid, weight.flatten(1)) + bias.view(1, -1, 1, 1)
     wanted = interpolate(of_tokens, (16, 16), mode="bilinear", align_corners=False)
     torch.testing.assert_close(task(batch.pixels), wanted)
