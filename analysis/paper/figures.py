@@ -60,9 +60,9 @@ def figure1_honest(frame: pd.DataFrame) -> Figure:
 
 
 def figure2(frame: pd.DataFrame) -> Figure:
-    """mIoU of a linear head and of UperNet by patch size, a panel a model: what is left for a decoder to do?
+    """mIoU of a linear head and of UperNet by patch size, a panel per model.
 
-    frame: columns model, decoder ("UperNet"; "None" or "linear"; other rows are left out), patch [px], published, own
+    frame: columns model, decoder ("UperNet"; "None" or "linear"; other rows are ignored), patch [px], published, own
     [%]."""
     frame = frame.assign(decoder=frame["decoder"].fillna("linear").replace("None", "linear"))
     frame = _numbers(frame[frame["decoder"].isin(["linear", "UperNet"])])
@@ -70,21 +70,21 @@ def figure2(frame: pd.DataFrame) -> Figure:
 
 
 def figure3(frame: pd.DataFrame) -> Figure:
-    """Top-1 against FLOPs, a panel an input, a line a model: from point to point the patch shrinks, along the thin grey
-    lines of one patch size the models of one family grow.
+    """Top-1 against FLOPs, a panel per image size, a line per model with decreasing patch size; thin grey lines connect
+    the models of one family at one patch size.
 
-    frame: columns input_px [px], model, patch [px], flops [FLOPs an image], published, own [%].  p16: patches of
-    16 px; a point whose label finds no place has none."""
+    frame: columns input_px [px], model, patch [px], flops [FLOPs per image], published, own [%].  Labels: p16 for
+    patches of 16 px, where there is room."""
     return _percent_figure(
         _numbers(frame[frame["flops"] > 0]), ["input_px"], "model", "flops", "top-1 [%]", alike=False
     )
 
 
 def figure4(frame: pd.DataFrame) -> Figure:
-    """Top-1 against the image's side at equal tokens, a panel a model, a line a number of tokens.
+    """Top-1 against image size at equal tokens, a panel per model, a line per number of tokens.
 
-    frame: columns model, input_px [px], patch [px], tokens [1], published, own [%].  A number of tokens that a model
-    has at one image size only has nothing to be compared with, and is left out."""
+    frame: columns model, input_px [px], patch [px], tokens [1], published, own [%].  Numbers of tokens that a model has
+    at one image size only are ignored."""
     frame = frame.dropna(subset=list(SOURCES), how="all").sort_values("tokens", kind="stable")
     sides = frame.groupby(["model", "tokens"])["input_px"].transform("nunique")
     frame = _numbers(frame[sides > 1], "a number of tokens at two image sizes")

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,14 +152,8 @@ def _digests(recipes: Sequence[Recipe], grouped: Sequence[str]) -> dict[str, dic
 
 
 def _evaluations(record: RunRecord) -> list[dict[str, Any]]:
-    """The evaluations of a record with metrics as columns. Records of before have the reported one only."""
-    several: Sequence[Mapping[str, Any]] = getattr(record, "evaluations", ())
-    if not several and record.status == "finished":
-        recipe = Recipe.from_dict(record.recipe)
-        weights = "raw" if recipe.judged == "raw" else "ema"
-        shape = {"patch_size": recipe.patch, "img_size": recipe.image, "weights": weights, "split": "val"}
-        several = [{**shape, "test_loss": record.test_loss, "metrics": record.metrics}]
-    return [{**its["metrics"], **{name: its[name] for name in EVALUATION[4:]}} for its in several]
+    """The evaluations of a record with metrics as columns."""
+    return [{**its["metrics"], **{name: its[name] for name in EVALUATION[4:]}} for its in record.evaluations]
 
 
 def _plain(recipe: Recipe) -> Recipe:

@@ -35,9 +35,14 @@ def numbers(name: str) -> pd.DataFrame:
 
 
 @functools.cache
-def shapes() -> RunSet:
+def shapes_runs() -> RunSet:
     """The 30 runs of notebooks/records."""
     return load(RECORDS)
+
+
+def shapes() -> pd.DataFrame:
+    """The same as a frame with a row per run."""
+    return shapes_runs().frame
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from analysis.plots.style import picture, round_ticks
 from analysis.records.groups import Group
 from analysis.report.checklist import checklist
 from analysis.report.law_table import fit_groups
-from scaling.tasks.visualize import FOUND
+from scaling.tasks.visualize import DETECTION_HEADINGS
 from tests.analysis.test_drawing import axes
 from tests.drawn import cut_off, overlapping, said
 
@@ -139,7 +139,7 @@ def test_a_pdf_has_truetype_letters():
 
 
 def test_a_panel_without_a_finding_says_from_which_score_on_it_shows_any():
-    assert "score 50 or more" in FOUND[-1]
+    assert "score 50 % or more" in DETECTION_HEADINGS[-1]
 
 
 def test_a_table_behind_a_list_is_a_table_in_markdown():
