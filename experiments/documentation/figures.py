@@ -75,8 +75,8 @@ def figure2_camvid() -> Figure:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "law_shapes_seeds.png": lambda: law_figure(shapes().frame),
-    "frontier_shapes.png": lambda: frontier_figure(shapes().frame),
+    "law_shapes_seeds.png": lambda: law_figure(shapes()),
+    "frontier_shapes.png": lambda: frontier_figure(shapes()),
     "law_cifar10.png": lambda: law_figure(cifar10_runs()),
     "frontier_cifar10.png": frontier_cifar10,
     "figure1.png": lambda: figure1(figure1_numbers().frame),

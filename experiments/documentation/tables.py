@@ -58,7 +58,7 @@ def _p(value: float) -> str:
 
 def shapes_table() -> list[str]:
     """The README's: what each patch size cost and gave, means over seeds."""
-    runs = shapes().frame
+    runs = shapes()
     rows = []
     for backbone in ("deit_nano", "adventurer_nano"):
         for patch, its in sorted(runs[runs["backbone"] == backbone].groupby("patch"), reverse=True):
@@ -149,8 +149,8 @@ def crossing() -> list[str]:
 TABLES: dict[str, Callable[[], list[str]]] = {
     **{name.replace("_", "-"): functools.partial(raw, name) for name in RAW.split()},
     "shapes-table": shapes_table,
-    "three-seeds": lambda: three_seeds(summary(shapes().frame)),
-    "steps-shapes": lambda: tested(shapes().frame),
+    "three-seeds": lambda: three_seeds(summary(shapes())),
+    "steps-shapes": lambda: tested(shapes()),
     "seed-study": seed_study,
     "laws-shapes": law_tables.laws_shapes,
     "cifar10-seeds": lambda: three_seeds(cifar10_means()),
