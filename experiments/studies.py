@@ -151,7 +151,7 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
     image = {"image": given.pop("image")} if sized and "image" in given else {}
     stage = given.pop("stage", "")
     if given.pop("start", ""):
-        raise ConfigError("start is what the stages of a study say themselves; for other weights there is --weights")
+        raise ConfigError("start is set by the stages of a study; --weights sets other weights")
     runs = last_stages(study(**image))
     choices = {"patch": list(patches)} if patches else {}
     for field in VARIED:
@@ -175,13 +175,13 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
 
 
 def last_stages(runs: list[Recipe]) -> list[Recipe]:
-    """Those that no other of the runs starts from."""
+    """The runs that no other one starts from."""
     earlier = {run.start for run in runs}
     return [run for run in runs if run.canonical_json() not in earlier]
 
 
 def _earlier(run: Recipe) -> Recipe | None:
-    """The stage before this one. A run of another task, on whose backbone it stands, is none."""
+    """The previous stage; None where there is none, or where it is a run of another task."""
     before = run.predecessor
     return before if before and before.task == run.task else None
 
@@ -193,7 +193,7 @@ def _stages(run: Recipe) -> list[Recipe]:
 
 
 def _changed(run: Recipe, given: dict[str, Any], weights: str | None) -> Recipe:
-    """The run with other fields in all of its stages. weights: what the first one starts from; None: as it says."""
+    """The run with other fields in all of its stages. weights: that the first one starts from; None: its own."""
     before, own = _earlier(run), {}
     if before:
         own = {"start": _changed(before, given, weights).canonical_json()}

@@ -39,7 +39,7 @@ PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 LISTS = ("patch", "seed")  # fields that a sweep has its own options for
 TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
-POLL_SECONDS = 1.0  # between two looks at jobs, where their launcher cannot tell that one has ended
+POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
@@ -48,9 +48,9 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
         "sweep.py",
         "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
     )
-    p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
     p.add_argument("--launcher", type=str, default="local", help=f"where runs are trained: {', '.join(LAUNCHERS)}")
-    p.add_argument("--yes", action="store_true", help="begin, however long the plan is")
+    p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
     p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
     args = p.parse_args(argv)
     check_name("launcher", args.launcher, LAUNCHERS)
@@ -58,20 +58,20 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
 
 
 def parser(program: str, what: str) -> cli.Parser:
-    """The options that say which runs a sweep has, for sweep.py and plan.py."""
+    """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
     p = cli.parser(
         program,
         what,
         f"recipes and studies, separated by commas. Recipes: {', '.join(cli.recipes())}. Studies, which are ablations "
-        f"of arXiv 2502.03738 (experiments/studies.py says which): {', '.join(STUDIES)}",
+        f"of arXiv 2502.03738 (experiments/studies.py describes them): {', '.join(STUDIES)}",
     )
     p.add_argument(
         "--patch",
         type=str,
         default=None,
-        help=f"patch sizes, separated by commas [px]; recipes: {PATCHES} unless said; studies: keep only these",
+        help=f"patch sizes, separated by commas [px]; recipes: {PATCHES} by default; studies: keep only these",
     )
-    p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
+    p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several: the spread between seeds")
     p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
     cli.add_fields(p, leave_out=LISTS)
     return p

@@ -108,7 +108,7 @@ def measure(
     optimise: bool = False,
 ) -> dict[str, Any]:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
-    them [bytes]. road is set by the environment."""
+    them [bytes]. implementation: of the scan, set in the environment."""
     from scaling.recipe import Recipe
 
     torch.set_num_threads(usable_cores())

@@ -28,7 +28,7 @@ from scaling.model_specs import ModelSpec
 from scaling.recipe import COMPATS, check_name
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
-# Its comment and the paper say every two blocks, which is "alternate".
+# Its comment and the paper state every two blocks, which is "alternate".
 FLIPS = {"released": lambda n: n // 2 == 1, "alternate": lambda n: n // 2 % 2 == 1}
 POOLS = ("token", "avg", "")  # what the head reads: the class token, the mean of the patches, or every token
 NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # last parts of names; vectors have no decay anyway

@@ -75,9 +75,12 @@ def test_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
+PATH = re.compile(r"(scaling|experiments|analysis|notebooks|tests|docs)/[\w./{},-]*")
+
+
 def exists(path):
-    """Whether a path of the repository, or every one of "a/{b,c}.py", exists."""
-    parts = [part.split(",") for part in re.split(r"[{}]", path)]
+    """Whether a path of the repository, or every one of "a/{b,c}.py", exists; of "a/NAME.py" the folder."""
+    parts = [part.split(",") for part in re.split(r"[{}]", re.sub(r"\b[A-Z]+\.py$", "", path))]
     return all((ROOT / "".join(one)).exists() for one in itertools.product(*parts))
 
 
@@ -85,9 +88,7 @@ def test_every_file_that_is_named_exists():
     wrong = []
     for name, text in pages().items():
         for _, code in code_of(text):
-            if re.fullmatch(r"(scaling|experiments|analysis|notebooks|tests|docs)/[\w./{},-]*", code) and not exists(
-                code
-            ):
+            if PATH.fullmatch(code) and not exists(code):
                 wrong.append(f"{name}: {code}")
     assert not wrong
 
