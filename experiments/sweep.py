@@ -71,7 +71,7 @@ def parser(program: str, what: str) -> cli.Parser:
         default=None,
         help=f"patch sizes, separated by commas [px]; recipes: {PATCHES} by default; studies: keep only these",
     )
-    p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several: the spread between seeds")
+    p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas")
     p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
     cli.add_fields(p, leave_out=LISTS)
     return p

@@ -229,7 +229,7 @@ class Adventurer(nn.Module):
         self.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that get no weight decay, beside all vectors."""
+        """Names of the parameters that get no weight decay, in addition to all vectors."""
         return {name for name, _ in self.named_parameters() if name.rsplit(".", 1)[-1] in NO_DECAY}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

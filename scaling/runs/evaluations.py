@@ -19,7 +19,7 @@ FIELDS: dict[str, Any] = {
     "metrics": dict,
 }
 NAMES = {"raw": "raw", "averaged": "ema"}  # of weights: in a recipe, and in an evaluation
-# How names of metrics of the test images begin: a record has others beside them, of training and of held-out images.
+# How names of metrics of the test images begin: a record also has others, of training and of held-out images.
 METRICS = (
     *("top1", "top5", "miou", "mean_accuracy", "pixel_accuracy", "iou_"),
     *("box_ap", "mask_ap", "test_", "skipped_test_later"),
