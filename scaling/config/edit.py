@@ -37,6 +37,19 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     return changed
 
 
+def value_of(config: ExperimentConfig, name: str) -> Any:
+    """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
+    parts: list[Any] = [config]
+    for part in parts:
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            if f.name == name:
+                return getattr(value, "kind", value)
+            if dataclasses.is_dataclass(value) and f.name != "config":
+                parts.append(value)
+    return None
+
+
 def fields_of(part: Any) -> Iterator[Any]:
     """The dataclass fields of a part or a class that are values, not further parts."""
     return (f for f in dataclasses.fields(part) if not _is_part(f))

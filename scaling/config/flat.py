@@ -110,23 +110,19 @@ def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
+    head = {"head": task.head.kind, "head_channels": task.head.head_channels, "augment": task.augment}
     if isinstance(task, Classification):
         return {
+            **head,
             "crop": task.crop_pct,
             "smoothing": task.smoothing,
-            "augment": task.augment,
             "rand_augment": task.auto_augment or "",
             "erasing": task.random_erasing_prob,
             "mixup": task.mixup,
             "cutmix": task.cutmix,
             "repeats": task.aug_repeats,
         }
-    values = {
-        "head": task.head.kind,
-        "head_channels": task.head.head_channels,
-        "augment": task.augment,
-        "short_side": task.resize_short or 0,
-    }
+    values = {**head, "short_side": task.resize_short or 0}
     if isinstance(task, Segmentation):
         slide = getattr(task.eval_mode, "slide_stride", 0)
         return {**values, "smoothing": task.smoothing, "slide": slide, "unlabelled": task.ignore_index}

@@ -1,7 +1,6 @@
 """Version 1, one flat dictionary per run: records, recipe.json, YAML files and option names of before are read here.
 
-from_flat reads a whole dictionary; apply_flat_options applies options of version 1 to a configuration. flat.py is the
-way back. Standard library only.
+from_flat reads a whole dictionary, translate reads single options. flat.py is the way back. Standard library only.
 """
 
 import functools
@@ -10,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling.config.data import DataConfig
-from scaling.config.edit import edit_where
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.flat import FIRST, LATER, VALUES
@@ -139,7 +137,9 @@ def _model(v: dict[str, Any]) -> ModelConfig:
 def _task(v: dict[str, Any]) -> Classification | Segmentation | Detection:
     channels = v["head_channels"]
     if v["task"] == "classify":
+        check_name("head", v["head"], ("linear",))
         return Classification(
+            head=LinearHead(head_channels=channels),
             crop_pct=v["crop"],
             smoothing=v["smoothing"],
             augment=v["augment"],
@@ -216,21 +216,18 @@ def _before(text: str) -> ExperimentConfig:
     return from_flat(values)
 
 
-def apply_flat_options(
-    config: ExperimentConfig, options: Mapping[str, Any], given: Mapping[str, Any]
-) -> ExperimentConfig:
-    """The configuration edited by options of version 1, and by given (names of now), which come first. An option of
-    version 1 that has its default is ignored where it does not apply: files of before list all fields. Raises
-    ConfigError."""
-    translated = {NAMES.get(name, name): _new(name, value) for name, value in options.items() if name not in _SPECIAL}
-    idle = {NAMES.get(name, name) for name, value in options.items() if name in DEFAULTS and value == DEFAULTS[name]}
-    if "class_names" in options:
-        translated["class_names"] = names_in_text(options["class_names"])
+def translate(options: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Options of version 1 under the names of now, and which of these are to be ignored where they do not apply: those
+    with version 1's default, as files of before list all fields. Raises ConfigError."""
+    given = {NAMES.get(name, name): _new(name, value) for name, value in options.items() if name not in _SPECIAL}
+    if options.get("class_names"):
+        given["class_names"] = names_in_text(options["class_names"])
     if "milestones" in options:
-        translated["milestones"] = _milestones(options["milestones"])
+        given["milestones"] = _milestones(options["milestones"])
     if "weights" in options:
-        translated |= _weights(options["weights"])
-    return edit_where(config, {**translated, **given}, idle - set(given))
+        given |= _weights(options["weights"])
+    idle = {NAMES.get(name, name) for name, value in options.items() if name in DEFAULTS and value == DEFAULTS[name]}
+    return given, idle
 
 
 _SPECIAL = ("weights", "start", "data_digest", "weights_digest")
