@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from scaling.config.initialization import FromFile, FromTimm, Scratch
-from scaling.config.model import TIMM, ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
+from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
 from scaling.config.objectives import Supervised
 from scaling.config.packing import NoPacking
 from scaling.config.step_shapes import FixedShape
@@ -136,7 +136,7 @@ def _init(config: "ExperimentConfig") -> dict[str, Any]:
     if isinstance(init, FromFile):
         found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
     elif isinstance(init, FromTimm):
-        found = {"weights": TIMM + init.pretrained}
+        found = {"weights": init.source}
     else:
         found = {"start": canonical_flat(init.config)}
     return {**found, "compat": init.pos_embed_resampling}

@@ -8,7 +8,10 @@ from typing import ClassVar
 
 from scaling.config.fields import Bounds, check, check_fields, config_field
 
-VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # classification: made one image at a time
+# augmentations that change the geometry of an image, made one image at a time
+VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # of classification
+RESIZED_CROPS = ("resize_crop", "resize_crop_photometric")  # of segmentation
+JITTERS = ("lsj",)  # of detection
 SHARE = Bounds(at_least=0, below=1)
 
 
@@ -148,7 +151,7 @@ class Segmentation:
         "training augmentation: none, flip, resize_crop (scaled by 0.5 to 2, cropped, flipped), "
         "resize_crop_photometric (and colours distorted)",
         "none",
-        choices=("none", "flip", "resize_crop", "resize_crop_photometric"),
+        choices=("none", "flip", *RESIZED_CROPS),
         common=True,
     )
     smoothing: float = config_field(
@@ -170,6 +173,11 @@ class Segmentation:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def slide_stride(self) -> int | None:
+        """Distance between windows in evaluation [px]; None: whole images."""
+        return getattr(self.eval_mode, "slide_stride", None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
@@ -181,7 +189,7 @@ class Detection:
         "training augmentation: none, flip, lsj (large-scale jitter, arXiv 2012.07177: scaled by 0.1 to 2, cropped, "
         "flipped)",
         "none",
-        choices=("none", "flip", "lsj"),
+        choices=("none", "flip", *JITTERS),
         common=True,
     )
     resize_short: int | None = config_field(
