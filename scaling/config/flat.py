@@ -87,7 +87,7 @@ def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
         "warmup_steps": schedule.warmup_steps or 0,
         "schedule": schedule.lr_schedule.kind,
         "min_lr": schedule.min_lr,
-        "milestones": ",".join(map(str, getattr(schedule.lr_schedule, "milestones", ()))),
+        "milestones": ",".join(map(str, schedule.milestones)),
         "batch": optim.global_batch_size,
         "lr": optim.lr,
         "lr_batch": optim.lr_base_size or 0,

@@ -32,6 +32,7 @@ class Scratch:
 
     kind: ClassVar[str] = "scratch"
     source: ClassVar[None] = None
+    pos_embed_resampling: ClassVar[str] = "aligned"  # of nothing
 
 
 @dataclass(frozen=True, kw_only=True)
