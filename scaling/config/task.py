@@ -139,7 +139,10 @@ class Segmentation:
 
     kind: ClassVar[str] = "segment"
     head: LinearHead | UperNetHead = config_field(
-        "linear (one layer per token) or upernet", LinearHead(), registry=SEGMENTATION_HEADS, common=True
+        "segmentation: linear (one layer per token) or upernet; the other tasks have one head",
+        LinearHead(),
+        registry=SEGMENTATION_HEADS,
+        common=True,
     )
     eval_mode: WholeImages | SlidingWindow = config_field(
         "evaluation: whole images at once, or slide (windows of img_size px)",
