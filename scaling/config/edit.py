@@ -6,6 +6,7 @@ that kind set to None switches back. Fields that both kinds have are carried ove
 """
 
 import dataclasses
+import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -48,6 +49,23 @@ def value_of(config: ExperimentConfig, name: str) -> Any:
             if dataclasses.is_dataclass(value) and f.name != "config":
                 parts.append(value)
     return None
+
+
+def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
+    """The values of all fields by their names alone; of a union its kind too."""
+    found: dict[str, Any] = {}
+    parts: list[Any] = [config]
+    for part in parts:
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            several = isinstance(value, tuple) and f.metadata.get("registry") is not None
+            if several or f.metadata.get("registry") is not None:
+                found[f.name] = [one.kind for one in value] if several else value.kind
+            elif not dataclasses.is_dataclass(value):
+                found[f.name] = value
+            if dataclasses.is_dataclass(value) and f.name != "config":
+                parts.append(value)
+    return found
 
 
 def fields_of(part: Any) -> Iterator[Any]:
@@ -171,11 +189,11 @@ def _unknown(name: str, config: ExperimentConfig) -> ConfigError:
             own = ", ".join(sorted(_own_names(config.task)))
             return ConfigError(f"{name} is not an option of the task {config.task.kind}, which has: {own}")
         return ConfigError(f"{name} does not apply to {_holder(name, config)}")
-    try:
-        check_name("configuration field", name, everywhere)
-    except ConfigError as e:
-        return e
-    raise AssertionError(name)
+    near = difflib.get_close_matches(name, everywhere, n=1)
+    return ConfigError(f"unknown configuration field {name!r}; " + (f"did you mean {near[0]}?" if near else ALL))
+
+
+ALL = "--help-all and docs/config.md list all fields"
 
 
 def _own_names(part: Any) -> set[str]:
