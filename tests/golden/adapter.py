@@ -1,0 +1,177 @@
+"""The only file of tests/golden that imports the code under test: when that is moved or renamed, this file follows and
+the expected values stay.
+
+A recipe is passed around as its flat mapping of field names to values (version 1 of recipe.json), which the golden
+files were taken with.
+"""
+
+import csv
+import inspect
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analysis.records.run_set import load
+from experiments import plan, sweep
+from experiments.cli import arguments as cli
+from experiments.run import arguments as run_command
+from experiments.stages import chain_of
+from experiments.studies import STUDIES
+from scaling.engine.train import Settings, hush, train
+from scaling.errors import ConfigError
+from scaling.heads.openmmlab import ready
+from scaling.model_specs import SIZES, Size
+from scaling.recipe import Recipe
+from scaling.runs.record import RunRecord
+
+Flat = dict[str, Any]
+CPU = Settings(accelerator="cpu", threads=1, workers=0)
+ADDED_SIZES = {"deit3_pico": Size("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
+DATA_ROOTS = {"cifar10": "golden_cifar10", "imagenet": "golden_imagenet", "ade20k": "golden_ade20k"}
+DATA_ROOTS |= {"camvid": "golden_camvid", "coco": "golden_coco", "nuclei": "golden_nuclei"}
+OWN_FOLDERS = {"classify": "golden_classes", "segment": "golden_scenes", "detect": "golden_objects"}
+CLASSES = {"classify": 3, "segment": 4, "detect": 3}
+IMAGES = {  # px: side in the shipped recipe -> in the small one
+    "classify": {16: 16, 32: 16, 64: 32, 128: 16, 224: 32},
+    "segment": {32: 32, 128: 32, 512: 32},
+    "detect": {64: 64, 224: 32, 256: 64, 1024: 64},
+}
+SIDES = {0: 0, 192: 48, 256: 64, 800: 64, 1024: 64, 1333: 96}  # px, the same of short_side and long_side
+
+
+class Outcome(NamedTuple):
+    """What a finished run left, under the names of this version."""
+
+    record: dict[str, Any]  # record.json
+    curve: list[dict[str, float]]  # rows of curve.csv, without the seconds
+    weights: dict[str, dict[str, Tensor]]  # weights.pt: "model" and, with an average, "model_ema"
+
+
+def recipe_names() -> list[str]:
+    """Every shipped recipe, such as "imagenet.deit_base"."""
+    return sorted(cli.recipes())
+
+
+def study_names() -> list[str]:
+    """Every study that sweep.py takes instead of a recipe, such as "table5"."""
+    return sorted(STUDIES)
+
+
+def takes_image(name: str) -> bool:
+    """Whether the recipe is a function of the image size too."""
+    return "image" in inspect.signature(cli.recipes()[name]).parameters
+
+
+def stages(name: str, patch: int, **image: int) -> list[Flat] | None:
+    """The stages of a shipped recipe at a patch size [px]; None where the patch does not fit its image."""
+    try:
+        return [stage.to_dict() for stage in chain_of(cli.recipes()[name](patch, **image))]
+    except ConfigError:
+        return None
+
+
+def identity(flat: Flat) -> tuple[str, str]:
+    """run_id and group."""
+    recipe = Recipe.from_dict(flat)
+    return recipe.run_id, recipe.group
+
+
+def from_json(text: str) -> Flat:
+    """What a recipe.json holds, all fields."""
+    return Recipe.from_dict(json.loads(text)).to_dict()
+
+
+def resolved(arguments: list[str]) -> list[Flat]:
+    """The stages that `python experiments/run.py ARGUMENTS` trains."""
+    return [stage.to_dict() for stage in run_command(arguments)[0]]
+
+
+def planned(program: str, arguments: list[str]) -> list[Flat]:
+    """The runs of `python experiments/PROGRAM.py ARGUMENTS`, sweep or plan."""
+    return [recipe.to_dict() for recipe in {"sweep": sweep, "plan": plan}[program].arguments(arguments)[0]]
+
+
+def record(folder: Path) -> Flat:
+    """What a run's record.json holds."""
+    return asdict(RunRecord.load(folder))
+
+
+def run_table(results: Path) -> pd.DataFrame:
+    """A row a run of a results folder: run_id, group, patch, status, test_loss ... Fails where one cannot be read."""
+    table = load(results)
+    assert not table.attrs["corrupt"]
+    assert not table.attrs["unfinished"]
+    return table
+
+
+def predecessor(flat: Flat) -> Flat | None:
+    """The recipe of the run that this one starts from."""
+    return from_json(flat["start"]) if flat["start"] else None
+
+
+def small(flat: Flat, **changed: Any) -> Flat:
+    """The recipe with all that makes it large made small: model, images, their number, batch, steps, classes. What else
+    tells recipes apart stays. changed: fields that replace the recipe's, in earlier stages of its task too."""
+    before, flat = predecessor(flat), {**flat, **changed}
+    task, batch = flat["task"], 4 if flat["task"] == "classify" else 2
+    timm = flat["backbone"] if flat["backbone"].startswith("timm:") else ""
+    embedded = flat["data"] == "shapes"
+    classes = flat["classes"] if embedded or flat["data"] == "nuclei" else CLASSES[task]
+    made = {
+        "data_root": "" if embedded else DATA_ROOTS.get(flat["data"], OWN_FOLDERS[task]),
+        "backbone": timm or flat["backbone"].partition("_")[0] + "_pico",
+        "head_channels": min(flat["head_channels"], 16),
+        "image": IMAGES[task][flat["image"]],
+        "short_side": SIDES[flat["short_side"]],
+        "long_side": SIDES[flat["long_side"]],
+        "classes": classes,
+        "class_names": ",".join(flat["class_names"].split(",")[:classes]),
+        "unlabelled": min(flat["unlabelled"], classes) if flat["unlabelled"] != 255 else 255,
+        "train_images": 2 * batch,
+        "test_images": batch,
+        "batch": batch,
+        "lr_batch": max(1, flat["lr_batch"] * batch // flat["batch"]) if flat["lr_batch"] else 0,
+        "epochs": 2,
+        "steps": 4 if flat["steps"] else 0,
+        "warmup_epochs": 0.5 if flat["warmup_epochs"] else 0.0,
+        "warmup_steps": min(flat["warmup_steps"], 1),
+        "milestones": "1" if flat["milestones"] else "",
+        "eval_every": min(flat["eval_every"], 1),
+    }
+    if before:
+        inherited = changed if before["task"] == task else {}
+        made["start"] = Recipe.from_dict(small(before, **inherited)).canonical_json()
+    return Recipe.from_dict({**flat, **made}).to_dict()
+
+
+def run(flat: Flat, results: Path) -> Outcome:
+    """Train, evaluate and record a recipe on one thread of the CPU."""
+    hush()
+    record = train(Recipe.from_dict(flat), results, CPU)
+    folder = results / record.run_id
+    with open(folder / "curve.csv", newline="") as f:
+        rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(f)]
+    curve = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    return Outcome(json.loads((folder / "record.json").read_text()), curve, weights)
+
+
+def run_again(flat: Flat, results: Path) -> Flat:
+    """The record that the same call gives for a run that lies finished in results."""
+    return asdict(train(Recipe.from_dict(flat), results, CPU))
+
+
+def load_dense_heads() -> None:
+    """Import OpenMMLab's libraries."""
+    ready()
+
+
+def add_sizes(monkeypatch: Any) -> None:
+    """Make the small models known that are not shipped."""
+    for name, size in ADDED_SIZES.items():
+        monkeypatch.setitem(SIZES, name, size)
