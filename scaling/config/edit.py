@@ -138,7 +138,8 @@ class _Edit:
         every = {name: f for fields in members.values() for name, f in fields.items()}
         mine = [name for name in self.given if name in every]
         refused = {name for name in mine if self.given[name] is None and not type_names(every[name].type)[1]}
-        wanted = [name for name in mine if name not in refused and name not in self.optional]
+        shared = set.intersection(*map(set, members.values()))
+        wanted = [name for name in mine if name not in refused and (name in shared or name not in self.optional)]
         self.used |= refused
         fit = [kind for kind, fields in members.items() if set(wanted) <= set(fields) and not refused & set(fields)]
         if not fit:
