@@ -195,7 +195,7 @@ def _init(v: dict[str, Any]) -> Scratch | FromFile | FromTimm | FromRun:
     if v["start"] and v["weights"]:
         raise ConfigError(f"weights {v['weights']} and the run that it starts from exclude each other")
     if v["start"]:
-        return FromRun(config=_before(v["start"]), pos_embed_resampling=v["compat"])
+        return FromRun(config=read_predecessor(v["start"]), pos_embed_resampling=v["compat"])
     if v["weights"].startswith(TIMM):
         return FromTimm(pretrained=v["weights"].removeprefix(TIMM), pos_embed_resampling=v["compat"])
     if v["weights"] or v["weights_digest"]:
@@ -205,7 +205,7 @@ def _init(v: dict[str, Any]) -> Scratch | FromFile | FromTimm | FromRun:
 
 
 @functools.lru_cache(maxsize=1024)
-def _before(text: str) -> ExperimentConfig:
+def read_predecessor(text: str) -> ExperimentConfig:
     """The configuration of a canonical JSON of version 1."""
     try:
         values = json.loads(text)
