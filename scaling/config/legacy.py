@@ -82,7 +82,7 @@ def from_flat(values: Mapping[str, Any]) -> ExperimentConfig:
             num_train=v["train_images"],
             num_val=v["test_images"],
             val_split=v["val_split"],
-            max_objects=v["objects"] if v["data"] == "shapes" else 1,
+            max_objects=v["objects"],
             on_bad_image=v["bad_images"],
         ),
         task=_task(v),
