@@ -1,8 +1,8 @@
-"""A plan: what runs will take, before they begin: tokens, FLOPs, memory, micro-batch, hours, GPU-hours and money.
+"""Plan of runs before they begin: tokens, FLOPs, memory, micro-batch, hours, GPU-hours and money.
 
 python experiments/plan.py imagenet.adventurer_base --patch 16,8,4,2,1 --gpu a100 [--devices 8] [--price 2.5]
-python experiments/plan.py --budget 1e20 | --budget-hours 100 [--gpu a100]      # what it buys:
-experiments/planning/budget.py Takes all options of sweep.py. Nothing is trained, and but for a budget nothing written.
+python experiments/plan.py --budget 1e20 | --budget-hours 100 [--gpu a100]      # best model, patch and image for it
+Takes all options of sweep.py. Nothing is trained; only a budget (experiments/planning/budget.py) writes files.
 """
 
 import sys
@@ -23,23 +23,23 @@ from scaling.runs.identity import folder_of
 from scaling.runs.record import RECORD
 
 LEGEND = (
-    "tokens of an image; FLOPs of an epoch, forward and backward; MB of an image in training; micro: images a device "
-    "takes at a time; accum: in how many turns it has its share of a batch; h or min: of all epochs"
+    "tokens: per image; FLOPs: per epoch, forward and backward; MB/image: training memory; micro: micro-batch per "
+    "device; accum: micro-batches per optimiser step; h or min: all epochs and evaluations"
 )
 
-OF_CORES = ", on one core; machine-h or -min: with a run on every core"
+OF_CORES = ", on one core; machine-h or -min: with one run per core"
 
 
 def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
-    """The recipes of all runs, and all options. Raises ConfigError."""
-    p = sweep.parser("plan.py", "Say what runs will take on a device, before they begin. Nothing is trained.")
+    """The recipes of all runs, and all options. Raises ConfigError for bad options."""
+    p = sweep.parser("plan.py", "Estimate memory, hours and cost of runs on a device. Nothing is trained.")
     cards = ", ".join([*CARDS, CPU])
-    p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards}; what this machine has unless said")
-    p.add_argument("--price", type=float, default=0.0, help="of an hour of one device, in any currency")
-    p.add_argument("--memory", type=float, default=0.0, help="of a device, instead of the data sheet's [GB]")
-    p.add_argument("--residuals", action="store_true", help="Table 6 beside what the model says, for any card")
+    p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards} (default: this machine's)")
+    p.add_argument("--price", type=float, default=0.0, help="price of one device-hour, in any currency")
+    p.add_argument("--memory", type=float, default=0.0, help="memory of a device, instead of the data sheet's [GB]")
+    p.add_argument("--residuals", action="store_true", help="print Table 6, published and predicted, for any card")
     p.add_argument(
-        "--measured", action="store_true", help="finished runs of this card beside what the plan says of them"
+        "--measured", action="store_true", help="print measured and predicted times of finished runs on this card"
     )
     args = p.parse_args(argv)
     for name in ("price", "memory"):
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.print_recipe:
         print("\n---\n".join(cli.as_yaml(run) for run in runs))
         return 0
-    # Of another machine's card only one thing is known: that a GPU is for one run.
+    # How many runs share a card of another machine is unknown; a GPU is planned for one run.
     accelerator = args.accelerator if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
     settings = {**cli.settings(args), "jobs": sweep.jobs(args.jobs, accelerator)}
     on = device_of(settings, Path(args.results), args.gpu)
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def show(runs: list[Recipe], on: Device, price: float) -> None:
-    """The tables of every backbone, the total, and what it rests on."""
+    """Print the tables of every backbone, the total and its assumptions. price: of one device-hour; 0: no cost."""
     found = chains(runs, on)
     by_title: dict[str, list[Chain]] = {}
     for chain in found:

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.costs import IMAGENET_IMAGES, activation_bytes, recipe_flops_by_part
+from scaling.costs import IMAGENET_IMAGES, MemoryPolicy, activation_bytes, recipe_step_flops
 from scaling.costs.hardware import CARDS, Card
 from scaling.costs.training_memory import step_bytes
-from scaling.recipe import SIZES, Recipe
+from scaling.model_specs import MODEL_SPECS
+from scaling.recipe import Recipe
 
 MIB = 2**20  # what Table 6 calls a MB, as torch's users do: of 1e6 bytes, its figures would be 5 to 9 % too small
 PASSES = 3  # over what a step keeps: written in the forward pass, read in the backward one, a gradient for it written
@@ -34,15 +35,15 @@ PASSES = 3  # over what a step keeps: written in the forward pass, read in the b
 class Efficiency(NamedTuple):
     """What training reaches of a card's rates."""
 
-    deit: float  # share of the rate of products, attention included [1]
-    adventurer: float  # the same, scan and convolution included [1]
+    attention: float  # share of the rate of products, in models with attention [1]
+    scan: float  # the same in models with a scan, scan and convolution included [1]
     traffic: float  # share of the rate of its memory [1]; inf: nothing waits for that
-    deit_call: float = 0.0  # a block in a step, however small [s]
-    adventurer_call: float = 0.0  # [s]
+    attention_call: float = 0.0  # per block and step, however small, in models with attention [s]
+    scan_call: float = 0.0  # the same in models with a scan [s]
 
 
 # As `calibrate` finds them, kept here so that a plan needs no scipy; a test holds them to it.
-TABLE6 = Efficiency(deit=0.351, adventurer=0.351, traffic=0.812)
+TABLE6 = Efficiency(attention=0.351, scan=0.351, traffic=0.812)
 # One core of a CPU in float32: fitted to the ten runs of `make sweep` in docs/results.md (2026-11-21), whose images/s
 # it gives within 7 %. 1.3 and 2.8 ms are Python's calls for a block: what an image of one token takes.
 CORE = Efficiency(0.370, 0.194, math.inf, 1.33e-3, 2.77e-3)
@@ -76,7 +77,8 @@ def number_bytes(recipe: Recipe, card: Card) -> int:
 
 def image_bytes(recipe: Recipe, micro_batch: int, number: int, recompute: bool = False, flash: bool = True) -> float:
     """Memory that one more image in a step takes, of micro_batch images at a time [bytes]; 0: not known."""
-    both = [step_bytes(recipe, n, recompute, flash, number) for n in (0, micro_batch)]
+    policy = MemoryPolicy(recompute, flash, number)
+    both = [step_bytes(recipe, n, policy) for n in (0, micro_batch)]
     return (both[1] - both[0]) / micro_batch
 
 
@@ -89,10 +91,9 @@ def image_seconds(
     work, traffic = _work(recipe, card)
     if not work:
         return math.nan
-    products, call = (
-        (e.adventurer, e.adventurer_call) if recipe.backbone.startswith("adventurer") else (e.deit, e.deit_call)
-    )
-    calls = call * SIZES[recipe.backbone].depth / micro_batch
+    spec = MODEL_SPECS[recipe.backbone]
+    products, call = (e.scan, e.scan_call) if spec.has_scan else (e.attention, e.attention_call)
+    calls = call * spec.depth / micro_batch
     return (work / products + traffic / e.traffic + calls) * (4 / 3 if recompute else 1)
 
 
@@ -100,7 +101,8 @@ def _work(recipe: Recipe, card: Card) -> tuple[float, float]:
     """Seconds of an image at the card's full rates: of products, of memory traffic."""
     number = number_bytes(recipe, card)
     rate = card.bf16 if number == 2 else card.float32
-    return recipe_flops_by_part(recipe).training / rate, PASSES * activation_bytes(recipe, number=number) / card.traffic
+    kept = activation_bytes(recipe, MemoryPolicy(number=number))
+    return recipe_step_flops(recipe) / rate, PASSES * kept / card.traffic
 
 
 def calibrate(leave_out: int = -1) -> Efficiency:

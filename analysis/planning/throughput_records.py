@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.planning.throughput_model import image_seconds
-from scaling.costs import recipe_tokens
+from scaling.costs import recipe_flops, recipe_tokens
 from scaling.costs.conditions import SINGLE, Conditions, conditions_of
 from scaling.costs.hardware import Card, card_of
 from scaling.errors import ConfigError
-from scaling.recipe import SIZES, Recipe
+from scaling.model_specs import MODEL_SPECS
+from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 SHORTEST = 1.0  # of training that a rate is taken from [s]: less is the first step's set-up
@@ -47,18 +48,18 @@ def _measured(card: Card, folder: Path) -> Measured | None:
     except (FileNotFoundError, ConfigError):
         return None
     recipe, machine = Recipe.from_dict(record.recipe), record.machine
-    usable = record.status == "finished" and record.images_per_second > 0 and recipe.backbone in SIZES
+    usable = record.status == "finished" and record.images_per_second > 0 and recipe_flops(recipe) > 0
     if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
     conditions = conditions_of(machine)
     devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", recipe.batch)
     at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
-    size = SIZES[recipe.backbone]
+    spec = MODEL_SPECS[recipe.backbone]
     predicted = image_seconds(recipe, card, micro_batch, conditions is not None and conditions.recompute)
     return Measured(
         record.run_id,
-        size.family,
-        size.width,
+        spec.family,
+        spec.width,
         recipe_tokens(recipe),
         recipe.task,
         devices,
@@ -99,13 +100,13 @@ def correction(recipe: Recipe, runs: Sequence[Measured], itself: bool = True) ->
     family of backbones; the median where several are as near. nan: there is none.
 
     runs: as `alike` gives them.  itself: whether a record of this very run may be among them."""
-    size = SIZES.get(recipe.backbone)
-    if size is None:
+    spec = MODEL_SPECS.get(recipe.backbone)
+    if spec is None:
         return math.nan
     near: dict[float, list[float]] = {}
     for run in runs:
-        if (run.task, run.family) == (recipe.task, size.family) and (itself or run.run_id != recipe.run_id):
-            distance = abs(math.log(run.tokens / recipe_tokens(recipe))) + 2 * abs(math.log(run.width / size.width))
+        if (run.task, run.family) == (recipe.task, spec.family) and (itself or run.run_id != recipe.run_id):
+            distance = abs(math.log(run.tokens / recipe_tokens(recipe))) + 2 * abs(math.log(run.width / spec.width))
             near.setdefault(round(distance, 6), []).append(math.log(run.ratio))
     if not near:
         return math.nan

@@ -18,7 +18,8 @@ from analysis.plots.style import COLOURS, INK, grid, image_axis, open_frame, pat
 from analysis.records.published import IMAGENET_CLASSES, backbone_of
 from scaling import costs
 from scaling.costs.training_memory import SHARE, step_bytes
-from scaling.recipe import SIZES, Recipe
+from scaling.model_specs import MODEL_SPECS
+from scaling.recipe import Recipe
 
 PATCHES = (64, 32, 16, 8, 4, 2, 1)  # that a calculator shows, where they divide the image [px]
 FACTORS = (0.5, 0.75, 1, 1.25, 1.5, 2, 3)  # by which a calculator changes the side of an image [ratio]
@@ -31,7 +32,7 @@ WAYS: dict[str, dict[str, bool]] = {
     "fused attention": {},
     "fused, blocks recomputed": {"recompute": True},
 }
-PARTS = {  # of costs.Flops, as a reader knows them
+PARTS = {  # of costs.flops_by_part, as a reader knows them; other parts go by their own names
     "embedding": "patch projection",
     "projections": "projections of the mixer",
     "attention": "attention's matrix",
@@ -58,7 +59,7 @@ def largest_batch(recipe: Recipe, card: str, **way: bool) -> int:
     low, high = 0, MANY  # low fits, high does not
     while high - low > 1:
         middle = (low + high) // 2
-        fits = step_bytes(recipe, middle, number=BF16, **way) <= room
+        fits = step_bytes(recipe, middle, costs.MemoryPolicy(number=BF16, **way)) <= room
         low, high = (middle, high) if fits else (low, middle)
     return low
 
@@ -67,20 +68,18 @@ def by_patch(backbone: str, image: int) -> pd.DataFrame:
     """What a classifier of 1,000 classes is made of at every patch size that divides the image, a row a patch.
 
     Columns: patch [px], tokens (without the class token), pairs (elements of attention's matrix of one head, with it),
-    projection, positions, parameters (all three: learned numbers), FLOPs of one image's forward pass by part (names of
-    costs.Flops) and forward, their sum."""
+    projection, positions, parameters (all three: learned numbers), FLOPs of one image's forward pass by part (names in
+    PARTS, 0 for a part that the model lacks, then others) and forward, their sum."""
     rows: list[dict[str, Any]] = []
     for patch in PATCHES:
         if image % patch or patch >= image:
             continue
-        tokens, width = costs.tokens(image, patch), SIZES[backbone].width
-        learned = costs.parameters(backbone, image, patch, IMAGENET_CLASSES)
-        fixed = costs.parameters(backbone, image, patch, IMAGENET_CLASSES, positions=False)
+        tokens = costs.tokens(image, patch)
+        learned = costs.parameters_by_part(backbone, image, patch, IMAGENET_CLASSES)
         flops = costs.flops_by_part(backbone, image, patch, IMAGENET_CLASSES)
-        projection = 3 * patch**2 * width + width
-        own = {"projection": projection, "positions": learned - fixed, "parameters": learned}
+        own = {"projection": learned["embedding"], "positions": learned["positions"], "parameters": learned.total}
         sequence = {"patch": patch, "tokens": tokens, "pairs": (tokens + 1) ** 2}
-        rows.append(sequence | own | flops._asdict() | {"forward": flops.forward})
+        rows.append(sequence | own | dict.fromkeys(PARTS, 0) | dict(flops.parts) | {"forward": flops.total})
     return pd.DataFrame(rows)
 
 
@@ -89,7 +88,7 @@ def memory_by_patch(backbone: str, image: int, card: str) -> pd.DataFrame:
     Columns: way, patch [px], memory of one image [bytes], batch: the most that the card takes at a time [images]."""
     rows = []
     for name, way in WAYS.items():
-        if SIZES[backbone].family == "adventurer" and not way.get("flash", True):
+        if MODEL_SPECS[backbone].has_scan and not way.get("flash", True):
             continue  # it has no attention
         for patch in by_patch(backbone, image)["patch"]:
             recipe = classifier(backbone, image, patch)
@@ -178,10 +177,12 @@ def parts_figure(backbone: str = "deit_base", image: int = 224) -> Figure:
     _draw(left, table, "forward", INK, "o", "")
     _patch_panel(left, table, "FLOPs of an image, forward, log scale", f"{backbone} at {image} px")
     below = pd.Series(0.0, index=table.index)
-    names = [part for part in PARTS if (table[part] / table["forward"]).max() > 0.001]
+    columns = list(table)
+    parts = columns[columns.index("parameters") + 1 : -1]  # between the sums of parameters and of FLOPs
+    names = [part for part in parts if (table[part] / table["forward"]).max() > 0.001]
     for part, (colour, _) in styles(names).items():
         share = 100 * table[part] / table["forward"]
-        right.bar(table["patch"].astype(str), share, bottom=below, color=colour, label=PARTS[part])
+        right.bar(table["patch"].astype(str), share, bottom=below, color=colour, label=PARTS.get(part, part))
         below = below + share
     open_frame(right)
     right.set(xlabel="patch side [px]", ylabel="share of FLOPs [%]", ylim=(0, 100))

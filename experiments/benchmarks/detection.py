@@ -16,7 +16,8 @@ from experiments.benchmarks.speed_options import in_turn, peak_of
 from experiments.cli.arguments import resolve
 from scaling.data.batch import SampleKey, normalise
 from scaling.data.datamodule import ImageDataModule
-from scaling.heads.cascade_mask_rcnn import STRIDES, Neck
+from scaling.heads.cascade_mask_rcnn import Neck
+from scaling.model_specs import ANCHOR_STRIDES, FPN_STRIDES
 from scaling.recipe import Recipe
 from scaling.tasks.detection import DetectionTask
 
@@ -111,8 +112,7 @@ def _torchvision(recipe: Recipe) -> Any:
     from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
     from torchvision.ops import MultiScaleRoIAlign
 
-    levels = [*STRIDES, 2 * STRIDES[-1]]
-    names = [str(number) for number in range(len(STRIDES))]
+    names = [str(number) for number in range(len(FPN_STRIDES))]
     rois, c = min(512, recipe.image), recipe.head_channels
     return MaskRCNN(
         Maps(recipe),
@@ -124,7 +124,9 @@ def _torchvision(recipe: Recipe) -> Any:
         max_size=recipe.image,
         image_mean=[0.0] * 3,
         image_std=[1.0] * 3,
-        rpn_anchor_generator=AnchorGenerator(tuple((8 * s,) for s in levels), ((0.5, 1.0, 2.0),) * len(levels)),
+        rpn_anchor_generator=AnchorGenerator(
+            tuple((8 * s,) for s in ANCHOR_STRIDES), ((0.5, 1.0, 2.0),) * len(ANCHOR_STRIDES)
+        ),
         box_roi_pool=MultiScaleRoIAlign(names, 7, 0),
         mask_roi_pool=MultiScaleRoIAlign(names, 14, 0),
         rpn_batch_size_per_image=rois // 2,

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from scaling.backbones.adventurer_block import EPS, TAPS, Mixer
+from scaling.backbones.adventurer_block import EPS, Mixer
 from scaling.backbones.ssd.mamba2_mixer import mix_ref
 from scaling.backbones.ssd.mixer_tiling import Weights
+from scaling.model_specs import CONV_TAPS
 from scaling.runs.environment import Memory, usable_cores
 
 WIDTH, HEAD, STATES = 256, 64, 64
@@ -151,8 +152,8 @@ def _transformers(mixer: Mixer, chunk: int) -> Contender:
 
     heads = 2 * WIDTH // HEAD
     config = Mamba2Config(
-        hidden_size=WIDTH, expand=2, state_size=STATES, conv_kernel=TAPS, head_dim=HEAD, num_heads=heads, n_groups=1,
-        chunk_size=chunk, layer_norm_epsilon=EPS,
+        hidden_size=WIDTH, expand=2, state_size=STATES, conv_kernel=CONV_TAPS, head_dim=HEAD, num_heads=heads,
+        n_groups=1, chunk_size=chunk, layer_norm_epsilon=EPS,
     )  # fmt: skip
     peer = Mamba2Mixer(config, 0)
     peer.load_state_dict(mixer.state_dict())
@@ -168,7 +169,9 @@ def _ssd_minimal(mixer: Mixer) -> Contender:
     def peer(x_BLD: Tensor) -> Tensor:
         w = _weights(mixer)
         z_BLI, xBC_BLC, dt_BLH = mixer.in_proj(x_BLD).split(w.splits, -1)
-        h_BCL = F.conv1d(F.pad(xBC_BLC.transpose(1, 2), (TAPS - 1, 0)), w.conv_C1K, w.conv_bias_C, groups=sum(w.parts))
+        h_BCL = F.conv1d(
+            F.pad(xBC_BLC.transpose(1, 2), (CONV_TAPS - 1, 0)), w.conv_C1K, w.conv_bias_C, groups=sum(w.parts)
+        )
         x_BLI, B_BLN, C_BLN = F.silu(h_BCL.transpose(1, 2)).split(w.parts, -1)
         x_BLHP, dt_BLH = x_BLI.unflatten(-1, (len(w.A_H), -1)), F.softplus(dt_BLH + w.dt_bias_H)
         B_BLHN, C_BLHN = (padded(t).unsqueeze(2).expand(-1, -1, len(w.A_H), -1) for t in (B_BLN, C_BLN))

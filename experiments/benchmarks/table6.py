@@ -27,6 +27,7 @@ from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
 from scaling.costs.hardware import CPU, Card, card_called, card_of
 from scaling.costs.training_memory import step_bytes
+from scaling.model_specs import has_scan
 from scaling.recipe import Recipe
 from scaling.runs.environment import machine
 
@@ -43,15 +44,16 @@ def table6() -> Table:
     card = card_of(" ".join(machine()["gpus"][:1])) if device == "cuda" else card_called(CPU)
     rows = []
     for size, patch, family in itertools.product(sizes, patches, ("deit", "adventurer")):
-        rows += [row(f"{family}_{size}", image, patch, most, device, road, card) for road in roads(family, device)]
+        name = f"{family}_{size}"
+        rows += [row(name, image, patch, most, device, road, card) for road in roads(name, device)]
     frame = pd.DataFrame(rows)
     write_files(RESULTS, {"table6.csv": frame.to_csv(index=False).encode()})
     return shown(frame, image, device)
 
 
-def roads(family: str, device: str) -> list[str]:
-    """The ways that a family has of its main operation on a device."""
-    if family == "deit":
+def roads(backbone: str, device: str) -> list[str]:
+    """The implementations of a backbone's main operation on a device."""
+    if not has_scan(backbone):
         return ["sdpa"]
     return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
 
@@ -76,7 +78,7 @@ def row(name: str, image: int, patch: int, most: int, device: str, road: str, ca
     hours = costs.IMAGENET_IMAGES / rate / 3600
     found |= {"images_per_second": rate, "hours": hours, "hours_predicted": said, "hours_paper": paper(recipe, "epoch")}
     found |= {"memory": memory, "memory_predicted": kept, "memory_paper": paper(recipe, "memory")}
-    return found | {"wants": float(step_bytes(recipe, 1, number=2 if device == "cuda" else 4))}
+    return found | {"wants": float(step_bytes(recipe, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
 
 
 def largest_batch(recipe: Recipe, most: int, device: str, road: str) -> dict[str, Any]:

@@ -1,12 +1,11 @@
-"""Budget: the model, patch and image that FLOPs or GPU-hours of training buy the least error with.
+"""Budget: model, patch size and image size with the lowest predicted error for a training budget.
 
 python experiments/plan.py --budget 1e20 [--gpu a100] [--out DIR]
 python experiments/plan.py --budget-hours 100,1000 --gpu h100
-First the frontier of what was measured, Adventurer's numbers in Tables 1 and 4 of arXiv 2502.03738, which needs no law;
-then what a law of these numbers picks (analysis/planning/allocation.py), how often each pick wins among laws that might
-have been fitted, and what the law misses of rows and released models that it has not seen
-(analysis/fitting/surface_selection.py). Costs are those of all stages of imagenet.adventurer_*. Prints, and writes
-tables and a figure to DIR.
+First the measured Pareto frontier, Adventurer in Tables 1 and 4 of arXiv 2502.03738, without any law; then the choice
+of a law fitted to these numbers (analysis/planning/allocation.py), the share of resampled laws that agree with it, and
+the law's error on held-out rows and released models (analysis/fitting/surface_selection.py). Costs are those of all
+stages of imagenet.adventurer_*. Prints, and writes tables and a figure to DIR.
 """
 
 import argparse
@@ -29,20 +28,20 @@ if TYPE_CHECKING:
     from analysis.planning.allocation import Surface
 
 OPTIONS = ("--budget", "--budget-hours")
-SPAN = (1e17, 1e22)  # of the frontier that is printed [FLOPs]
-CURVES = (1e19, 1e20, 1e21, 1e22)  # budgets that are drawn by patch size [FLOPs]
+SPAN = (1e17, 1e22)  # of the printed frontier [FLOPs]
+CURVES = (1e19, 1e20, 1e21, 1e22)  # budgets drawn over patch size in the figure [FLOPs]
 COARSEST = 16  # patch of the paper's usual models [px]
-DRAWS = 200  # resampled laws: a share of them is known to 7 points, twice its standard error, at most
+DRAWS = 200  # resampled laws; twice the standard error of a share of them is at most 7 points
 OUT = "results/plan"
 
 
 def asked(argv: Sequence[str]) -> bool:
-    """Whether a command line of plan.py asks for a budget."""
+    """Whether a command line of plan.py has a budget option."""
     return any(word.split("=")[0] in OPTIONS for word in argv)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what the budgets buy and the frontier, and write both. Raises ConfigError."""
+    """Print and write the best configurations and both frontiers. Raises ConfigError for bad options."""
     args = _parser().parse_args(argv)
     hours = args.budget_hours is not None
     budgets = _numbers(args.budget_hours if hours else args.budget, OPTIONS[hours])
@@ -62,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     bought, won = best(configured, budgets, cost), wins(surface, configured, budgets, cost, DRAWS)
     points = measured(training_flops)
     print("\n".join(measured_lines(points, steps(points))) + "\n")
-    print(f"What training buys, by a law of {surface.source}\n")
+    print(f"Predicted optimum per budget, by a law of {surface.source}\n")
     print("\n".join(_bought(bought, won, f"GPU-h on {on.card.name}" if hours else "FLOPs")) + "\n")
     found = frontier(configured)
     found = found[found["training_flops"].between(*SPAN)]
@@ -82,20 +81,23 @@ def main(argv: Sequence[str]) -> int:
 
 
 NOTES = (
-    "FLOPs: of all stages, forward and backward. error: top-1 error on ImageNet-1k with the 95 % interval of one "
-    "measurement there. wins: of laws refitted to errors that rows have in common, how many pick it; else: what most "
-    "of the others pick. beyond: extrapolated, in what; pair: model and image were each measured, never together."
+    "FLOPs: all stages, forward and backward. error: predicted top-1 error on ImageNet-1k with the 95 % prediction "
+    "interval. wins: share of laws refitted to resampled rows that choose this configuration; else: the most frequent "
+    "other choice. beyond: what is extrapolated; pair: model and image size were measured, but not together."
 )
 
 
 def measured_lines(points: "pd.DataFrame", gained: "pd.DataFrame") -> list[str]:
-    """The measured frontier, and what a step from patch 16 gained."""
+    """The measured Pareto frontier, and the error reduction of a step from patch 16."""
     on = points[points["frontier"]]
-    lines = ["What was measured: Adventurer in Tables 1 and 4, no cheaper one as good", ""]
+    lines = ["Measured Pareto frontier: Adventurer, Tables 1 and 4", ""]
     lines += [f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}{'error':>7}", "-" * 45]
     lines += [f"{_named(row)}{row['y']:>7.1f}" for row in on.to_dict("records")]
     below = int((on["patch"] < COARSEST).sum())
-    lines += ["", f"{below} of {len(on)} have patches below {COARSEST} px. Points of error an e-fold of FLOPs gained:"]
+    lines += [
+        "",
+        f"{below} of {len(on)} have patches below {COARSEST} px. Error reduction [points] per e-fold of FLOPs:",
+    ]
     lines += [f"{'from, at patch 16':<24}{'to patch 8':>11}{'to the next model':>19}"]
     for row in gained.to_dict("records"):
         name = f"{row['model']} {row['image']:g} px"
@@ -104,7 +106,7 @@ def measured_lines(points: "pd.DataFrame", gained: "pd.DataFrame") -> list[str]:
 
 
 def trust_lines(surface: "Surface") -> list[str]:
-    """What the law misses of what it has not seen."""
+    """AICc of the forms, and errors of the law on data that it was not fitted to."""
     from analysis.fitting.surface_selection import forms_weighed, released
     from analysis.planning.allocation import row_misses
 
@@ -114,31 +116,31 @@ def trust_lines(surface: "Surface") -> list[str]:
     forms = ", ".join(f"{row.form} {row.aicc:.1f}" for row in forms_weighed(surface).itertuples())
     return [
         f"AICc: {forms}",
-        f"rows (a model at an image size) that are left out are missed by {math.sqrt((misses**2).mean()):.1f} % rms, "
-        f"{worst:.1f} % at most; {len(of)} released models that are in no table by {of['off'].abs().max():.1f} % at "
-        f"most, {int(of['inside'].sum())} of them inside their intervals",
+        f"error on held-out rows (a model at an image size): {math.sqrt((misses**2).mean()):.1f} % rms, {worst:.1f} % "
+        f"at most; on {len(of)} released models that are in no table: {of['off'].abs().max():.1f} % at most, "
+        f"{int(of['inside'].sum())} of them inside their intervals",
     ]
 
 
 def stages(model: str, image: int, patch: int) -> list[Recipe]:
-    """The recipes that train a model of Table 7 on ImageNet-1k as the paper did."""
+    """Recipes of all stages that train a model of Table 7 on ImageNet-1k as in the paper. image, patch: sides [px]."""
     return resolve(f"imagenet.{model.lower().replace('-', '_')}", patch, {"image": image})
 
 
 def training_flops(model: str, image: int, patch: int) -> float:
-    """FLOPs of all stages."""
+    """FLOPs of all stages, forward and backward."""
     return sum(costs.recipe_training_flops(run, costs.IMAGENET_IMAGES) for run in stages(model, image, patch))
 
 
 def gpu_hours(row: dict[Any, Any], on: Device) -> float:
-    """Device-hours of all stages of a configuration; inf where it does not fit."""
+    """Device-hours of all stages of a configuration [h]; inf where it does not fit."""
     runs = stages(row["model"], int(row["image"]), int(row["patch"]))
     hours = sum(forecast(run, on).device_hours for run in runs)
     return math.inf if math.isnan(hours) else hours
 
 
 def _named(row: dict[Any, Any]) -> str:
-    """A configuration and its cost."""
+    """Cells of a configuration and its FLOPs."""
     flops = f"{row['training_flops']:.1e}".replace("e+", "e")
     return f"{row['model']:<17}{row['patch']:>6g}{row['image']:>6g}{flops:>9}"
 
@@ -148,20 +150,20 @@ def _error(row: dict[Any, Any]) -> str:
 
 
 def _bought(rows: "pd.DataFrame", won: "pd.DataFrame", budget: str) -> list[str]:
-    """What each budget buys, and how often; under it what else it might."""
+    """One line per budget; under it the most frequent other choice of resampled laws."""
     lines = [f"{budget:>13} {'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  {'error':<18} wins", "-" * 80]
     for row in rows.to_dict("records"):
-        its = won[won["budget"] == row["budget"]]
-        mine = (its["model"] == row["model"]) & (its["patch"] == row["patch"]) & (its["image"] == row["image"])
-        share = float(its.loc[mine, "share"].sum())
+        chosen = won[won["budget"] == row["budget"]]
+        same = (chosen[["model", "patch", "image"]] == [row[k] for k in ("model", "patch", "image")]).all(axis=1)
+        share = float(chosen.loc[same, "share"].sum())
         lines.append(f"{row['budget']:>13.3g} {_named(row)}  {_error(row):<18}{share:>5.0%}")
-        for other in its[~mine].head(1).itertuples():
+        for other in chosen[~same].head(1).itertuples():
             lines.append(f"{'else':>13} {other.model:<17}{other.patch:>6g}{other.image:>6g}{other.share:>34.0%}")
     return lines
 
 
 def _frontier(rows: "pd.DataFrame") -> list[str]:
-    """A configuration a line."""
+    """One line per configuration."""
     lines = [f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  {'error':<18} beyond", "-" * 80]
     lines += [f"{_named(row)}  {_error(row):<18} {row['beyond']}".rstrip() for row in rows.to_dict("records")]
     return lines
@@ -173,7 +175,9 @@ def _numbers(text: str, option: str) -> list[float]:
     except ValueError:
         found = []
     if not found or not all(0 < number < float("inf") for number in found):
-        raise ConfigError(f"{option} {text!r} is no budget; numbers above 0 are, separated by commas, as 1e20,1e21")
+        raise ConfigError(
+            f"{option} {text!r} must be one or more numbers above 0, separated by commas, such as 1e20,1e21"
+        )
     return found
 
 
@@ -181,10 +185,19 @@ def _parser() -> argparse.ArgumentParser:
     how = "plan.py --budget 1e20 --help"
     parser = Parser(how, prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     one = parser.add_mutually_exclusive_group(required=True)
-    one.add_argument("--budget", metavar="FLOPS", help="of training, forward and backward, with commas between several")
-    one.add_argument("--budget-hours", metavar="HOURS", help="of one device's time, with commas between several")
-    parser.add_argument("--gpu", default="a100", help=f"of the hours: {', '.join(CARDS)} (default: %(default)s)")
-    parser.add_argument("--devices", type=int, default=1, help="that share a run (default: %(default)s)")
-    parser.add_argument("--results", metavar="DIR", default="results", help="records that correct the hours")
-    parser.add_argument("--out", metavar="DIR", default=OUT, help="where it writes (default: %(default)s)")
+    one.add_argument(
+        "--budget", metavar="FLOPS", help="training FLOPs, forward and backward; several separated by commas"
+    )
+    one.add_argument("--budget-hours", metavar="HOURS", help="hours of one device; several separated by commas")
+    parser.add_argument(
+        "--gpu", default="a100", help=f"card that hours refer to: {', '.join(CARDS)} (default: %(default)s)"
+    )
+    parser.add_argument("--devices", type=int, default=1, help="devices that share a run (default: %(default)s)")
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        default="results",
+        help="folder of records that calibrate the hours (default: %(default)s)",
+    )
+    parser.add_argument("--out", metavar="DIR", default=OUT, help="output folder (default: %(default)s)")
     return parser

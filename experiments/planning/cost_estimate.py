@@ -1,8 +1,8 @@
-"""Forecast: what runs will take on a device, before they begin: memory, micro-batch, hours. The arithmetic of plan.py
-and of what a sweep says first; plan_report.py has the tables. No torch.
+"""Memory, micro-batch and hours of runs before they begin, for plan.py and for a sweep. No torch.
 
-A device is a card, of which there may be several. A processor counts as one device: its hours are those of one core, at
-which a sweep trains small runs, and its device-hours those over the number of cores.
+plan_report.py prints the estimates. A device is one card, or several that share a run. A processor counts as one
+device: its hours are those of one core, as a sweep trains one small run per core, and its device-hours are these
+divided by the number of cores.
 """
 
 import importlib.util
@@ -24,20 +24,29 @@ from scaling.costs.hardware import CPU, Card, card_called, card_of, gpus_here
 from scaling.costs.training_memory import SHARE, step_bytes
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
+from scaling.model_specs import has_scan
 from scaling.recipe import Recipe
 
-SHARED = ("nodes", "strategy", "compile", "channels_last", "threads", "workers", "jobs")  # settings that a Device has
+SHARED = (
+    "nodes",
+    "strategy",
+    "compile",
+    "channels_last",
+    "threads",
+    "workers",
+    "jobs",
+)  # settings that Device has as fields
 
 
 class Device(NamedTuple):
-    """What runs will be trained on."""
+    """The hardware and settings that runs are planned for."""
 
     card: Card
-    cards: int = 1  # that share a run
+    cards: int = 1  # devices that share a run
     recompute: bool = False
-    micro_batch: int = 0  # that was asked for; 0: what memory holds
-    where: str = ""  # folder that the records came from
-    records: tuple[Measured, ...] = ()  # of this card
+    micro_batch: int = 0  # images per device; 0: as many as memory holds
+    where: str = ""  # folder of the records
+    records: tuple[Measured, ...] = ()  # finished runs on this card
     # As scaling.engine.train.Settings has them.
     nodes: int = 1
     strategy: str = "auto"
@@ -49,31 +58,31 @@ class Device(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As "2 x a100"."""
+        """For example "2 x a100"."""
         if self.card.cores:
             return f"{self.card.cores} cores of this machine"
         return self.card.name if self.cards == 1 else f"{self.cards} x {self.card.name}"
 
 
 class Forecast(NamedTuple):
-    """What one run will take. nan: not known; micro_batch 0: it does not fit, or is not known (image_bytes 0)."""
+    """Estimated cost of one run. nan: unknown. micro_batch 0: it does not fit, or (image_bytes 0) is unknown."""
 
     run: Recipe
     tokens: int
     parameters: int
     epoch_flops: float  # forward and backward [FLOPs]
-    image_bytes: float  # in training, of an image [bytes]
-    wants: float  # with the fewest images that may be taken at a time, the model included [bytes]
+    image_bytes: float  # memory of one image in training [bytes]
+    least_bytes: float  # memory with the smallest possible micro-batch, model included [bytes]
     micro_batch: int
     accumulation: int
     epoch_hours: float
-    hours: float  # of all epochs, evaluation included
+    hours: float  # of the whole run, evaluation included
     device_hours: float
-    ratio: float  # by which records of the card have changed the hours; nan: none has
+    ratio: float  # factor on the hours from records of the card; nan: there is no suitable record
 
 
 class Chain(NamedTuple):
-    """The stages of one thing to train at one patch size, at all seeds."""
+    """The stages of one model at one patch size, for all seeds."""
 
     title: str
     patch: int
@@ -82,27 +91,28 @@ class Chain(NamedTuple):
 
 
 def device(gpu: str, count: int, results: Path, recompute: bool = False, micro_batch: int = 0) -> Device:
-    """gpu: a name of costs_cards; "": what this machine has. count: cards; 0: as many as there are, one of another
-    machine's. Raises ConfigError."""
+    """The device to plan for. gpu: a name as in scaling/costs/hardware.py; "": this machine's. count: cards; 0: all of
+    this machine, or one of another machine. Raises ConfigError for a negative count or an unknown card."""
     if count < 0:
         raise ConfigError(f"devices {count} must be 0 or more")
     here = [] if gpu else gpus_here()
     card = card_of(here[0]) if here else card_called(gpu or CPU)
     if card is None:
         raise ConfigError(
-            f"no rates are known of this machine's {here[0]}; plan.py --gpu takes: {', '.join(costs.CARDS)}"
+            f"no data sheet for this machine's {here[0]}; plan for another card with plan.py --gpu, one of: "
+            f"{', '.join(costs.CARDS)}"
         )
     count = 1 if card.cores else count or max(1, len(here))
     return Device(card, count, recompute, micro_batch, str(results), tuple(measured_on(card, results)))
 
 
 def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
-    """That which a sweep with these settings (cli.settings) trains on, or a card by name. Raises ConfigError."""
+    """The device that a sweep with these settings (cli.settings) trains on. gpu: a card instead. Raises ConfigError."""
     words = [word.strip() for word in settings["devices"].split(",") if word.strip()]
     if settings["devices"] == "auto":
         words = ["0"]
     if not words or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"devices {settings['devices']!r} is not auto, a number such as 2, or a list such as 0,1")
+        raise ConfigError(f"devices {settings['devices']!r} must be auto, a number such as 2, or a list such as 0,1")
     count = int(words[0]) if len(words) == 1 else len(words)
     name = gpu or (CPU if settings["accelerator"] == "cpu" else "")
     on = device(name, count, results, settings["recompute"], settings["micro_batch"])
@@ -111,14 +121,14 @@ def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
 
 
 def conditions(run: Recipe, on: Device) -> Conditions:
-    """Under which a run will be trained there, as costs_conditions.conditions_of has those of a record."""
+    """Conditions of a run on this device, in the form of scaling.costs.conditions.conditions_of."""
     cores = on.card.cores
     return Conditions(
         device="cpu" if cores else "cuda",
         nodes=on.nodes,
         strategy=strategy_for(on.strategy, on.cards),
         precision="bf16-mixed" if number_bytes(run, on.card) == 2 else "32-true",
-        scan=_road(on) if "adventurer" in run.backbone else "",
+        scan=_scan_backend(on) if has_scan(run.backbone) else "",
         compile=on.compile,
         recompute=on.recompute,
         channels_last=on.channels_last,
@@ -128,9 +138,9 @@ def conditions(run: Recipe, on: Device) -> Conditions:
     )
 
 
-def _road(on: Device) -> str:
-    """That of Adventurer's scan, without asking torch: of a card that is here what is installed and asked for, of
-    another mamba-ssm's where some record of it took that."""
+def _scan_backend(on: Device) -> str:
+    """Implementation of the scan, without importing torch: for a card of this machine what is installed and selected,
+    for another card mamba-ssm where a record of that card used it."""
     if on.card.cores:
         return "torch"
     if on.card.name in {card.name for name in gpus_here() if (card := card_of(name))}:
@@ -141,16 +151,17 @@ def _road(on: Device) -> str:
 
 
 def records_for(run: Recipe, on: Device) -> list[Measured]:
-    """The records of the card that may correct a run's hours: none that ran under other conditions."""
+    """The records that may calibrate a run's hours: those of the card under the same conditions."""
     return alike(on.records, conditions(run, on), on.cards)
 
 
 def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
-    """own: whether a record of this very run may correct its own hours. Raises ConfigError where the devices cannot
-    share the batch, or the micro-batch that was asked for does not cut it."""
-    card, number, possible = on.card, number_bytes(run, on.card), check_sizes(run, on.cards, on.micro_batch)
+    """Estimated cost of one run. own: whether a record of this same run may calibrate it. Raises ConfigError where the
+    batch cannot be divided among the devices, or among micro-batches of the requested size."""
+    card, possible = on.card, check_sizes(run, on.cards, on.micro_batch)
     possible = [on.micro_batch] if on.micro_batch else possible
-    steps = {n: step_bytes(run, n, on.recompute, number=number) for n in possible}
+    policy = costs.MemoryPolicy(on.recompute, number=number_bytes(run, card))
+    steps = {n: step_bytes(run, n, policy) for n in possible}
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.ema > 0)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
     ratio = correction(run, records_for(run, on), own)
@@ -161,27 +172,27 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     epoch, tested = images(run)
     trained = float(run.steps * run.batch) or epoch * run.epochs
     evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
-    held_out = epoch * run.val_split / (1 - run.val_split)  # is evaluated instead on the way, and at the end too
+    held_out = epoch * run.val_split / (1 - run.val_split)  # replaces the test set during training
     evaluated = evaluations * held_out + tested if run.val_split else evaluations * tested
-    hours = seconds * (trained + evaluated / 3) / 3600  # a forward pass is a third of a step
+    hours = seconds * (trained + evaluated / 3) / 3600  # evaluation is a forward pass, a third of a step
     return Forecast(
-        run,
-        costs.recipe_tokens(run),
-        costs.recipe_parameters(run),
-        costs.recipe_flops_by_part(run).training * epoch,
-        image_bytes(run, micro or possible[0], number, on.recompute),
-        float(state + steps[possible[0]]),
-        micro,
-        run.batch // on.cards // micro if micro else 0,
-        seconds * epoch / 3600,
-        hours,
-        hours / card.cores if card.cores else hours * on.cards,
-        ratio,
+        run=run,
+        tokens=costs.recipe_tokens(run),
+        parameters=costs.recipe_parameters(run),
+        epoch_flops=costs.recipe_step_flops(run) * epoch,
+        image_bytes=image_bytes(run, micro or possible[0], policy.number, on.recompute),
+        least_bytes=float(state + steps[possible[0]]),
+        micro_batch=micro,
+        accumulation=run.batch // on.cards // micro if micro else 0,
+        epoch_hours=seconds * epoch / 3600,
+        hours=hours,
+        device_hours=hours / card.cores if card.cores else hours * on.cards,
+        ratio=ratio,
     )
 
 
 def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:
-    """The runs as chains of stages, seeds together, in the order in which they come; each run is in one of them."""
+    """The runs grouped into chains of stages with all their seeds, in the order given; each run is in one chain."""
     left = {run.run_id: run for run in runs}
     found: dict[tuple[str, int], Chain] = {}
     for last in last_stages(list(runs)):
@@ -197,11 +208,11 @@ def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:
 
 
 def title(run: Recipe) -> str:
-    """What a table of patch sizes is of."""
+    """Title of the table of a run's patch sizes: backbone, data, task and whatever else differs from the default."""
     task = "" if run.task == "classify" else run.task
     return ", ".join(filter(None, (run.backbone, run.data, task, what_else(run))))
 
 
 def total(forecasts: Sequence[Forecast]) -> float:
-    """Device-hours of those that are known [h]."""
+    """Sum of the known device-hours [h]."""
     return sum(one.device_hours for one in forecasts if not math.isnan(one.device_hours))

@@ -1,4 +1,4 @@
-"""What plan.py and a sweep print of a forecast: tables of 80 columns and the sentences under them. No torch."""
+"""Text of the cost estimates that plan.py and a sweep print: tables of 80 columns and notes. No torch."""
 
 import math
 from collections.abc import Sequence
@@ -17,18 +17,22 @@ from scaling.recipe import Recipe
 from scaling.runs.identity import recorded_id
 
 Table = list[list[str]]
-STAGE_LETTERS = 8  # of a stage's name
-UNFIT = "none"  # in the place of a micro-batch
+STAGE_LETTERS = 8  # shown of a stage's name
+MEASURED = (
+    "predicted wall time in s, and predicted over measured; uncalibrated: by data sheet; leave-one-out: calibrated by "
+    "records of the other runs"
+)
+UNFIT = "none"  # shown as micro-batch of a run that does not fit
 
 
 def heading(chain: Chain, on: Device) -> str:
-    """Over the tables of one backbone."""
+    """Heading of the tables of one backbone."""
     batches = list(dict.fromkeys(one.run.batch for one in chain.stages))
     return f"{chain.title}: batch {', '.join(map(str, batches))} on {on.name}"
 
 
 def stage_table(chains: Sequence[Chain]) -> list[str]:
-    """A row for each patch size and stage."""
+    """Tokens, parameters, FLOPs, memory, micro-batch and hours; one row per patch size and stage."""
     its = [one for chain in chains for one in chain.stages]
     large, prefix = prefixed(max((one.epoch_flops for one in its if not math.isnan(one.epoch_flops)), default=1e15))
     scale, h = scaled(its)
@@ -42,15 +46,15 @@ def stage_table(chains: Sequence[Chain]) -> list[str]:
             parameters = f"{one.parameters / 1e6:.1f}M" if millions else f"{one.parameters / 1e3:.1f}k"
             costs = [number(one.epoch_flops / large), number(one.image_bytes / 1e6)]
             hours = [number(one.epoch_hours * scale), number(one.hours * scale)]
-            told = [str(chain.patch), stage, f"{one.tokens:,}", parameters]
-            rows.append([*told, *costs, micro, accumulation, *hours])
+            model = [str(chain.patch), stage, f"{one.tokens:,}", parameters]
+            rows.append([*model, *costs, micro, accumulation, *hours])
     return aligned(rows, left={1})
 
 
 def bill_table(chains: Sequence[Chain], on: Device, price: float) -> list[str]:
-    """A row for each patch size, all stages and seeds together."""
+    """Hours, device-hours and cost of all stages and seeds; one row per patch size."""
     scale, h = scaled([one for chain in chains for one in chain.runs])
-    rows = [["patch", "runs", f"{h} in all", unit_of(on, h), *(["cost"] if price else [])]]
+    rows = [["patch", "runs", f"total {h}", unit_of(on, h), *(["cost"] if price else [])]]
     for chain in chains:
         hours, device_hours = (sum(getattr(one, name) for one in chain.runs) for name in ("hours", "device_hours"))
         cost = [money(price * device_hours)] if price else []
@@ -61,73 +65,73 @@ def bill_table(chains: Sequence[Chain], on: Device, price: float) -> list[str]:
 
 
 def scaled(forecasts: Sequence[Forecast]) -> tuple[float, str]:
-    """A factor for hours, and what they are then: hours, or minutes where the longest run is shorter than one."""
+    """Factor for hours and unit: hours, or minutes where the longest run takes less than an hour."""
     longest = max((one.hours for one in forecasts if not math.isnan(one.hours)), default=1.0)
     return (60.0, "min") if longest < 1 else (1.0, "h")
 
 
 def prefixed(most: float) -> tuple[float, str]:
-    """P, or T or G where the most FLOPs are fewer."""
+    """Divisor of FLOPs and its prefix: P, T or G, by the largest value."""
     return (1e15, "P") if most >= 1e15 else (1e12, "T") if most >= 1e12 else (1e9, "G")
 
 
 def sweep_table(found: Sequence[Chain], on: Device) -> list[str]:
-    """Device-hours, a row for each backbone and a column for each patch size: a sweep's short form. Nothing where it
-    would be too wide."""
+    """Device-hours, one row per backbone and one column per patch size: the short form of a sweep. No lines where the
+    table would be wider than 80 columns."""
     scale, h = scaled([one for chain in found for one in chain.runs])
     patches = sorted({chain.patch for chain in found}, reverse=True)
-    rows = [[f"plan [{unit_of(on, h)}], patch", *map(str, patches), "all"]]
+    rows = [[f"plan [{unit_of(on, h)}], patch", *map(str, patches), "total"]]
     for name in dict.fromkeys(chain.title for chain in found):
         cells = [[one for c in found if (c.title, c.patch) == (name, patch) for one in c.runs] for patch in patches]
         hours = [sum(one.device_hours for one in its) for its in cells]
-        told = [number(scale * h) if its else "-" for its, h in zip(cells, hours, strict=True)]
-        rows.append([name, *told, number(scale * total([one for its in cells for one in its]))])
+        known = [number(scale * h) if its else "-" for its, h in zip(cells, hours, strict=True)]
+        rows.append([name, *known, number(scale * total([one for its in cells for one in its]))])
     lines = aligned(rows, left={0})
     return lines if len(lines[0]) <= WIDTH else []
 
 
-def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "in all") -> list[str]:
-    """The total, and what it rests on."""
+def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "total") -> list[str]:
+    """The total, and the assumptions behind it."""
     lines = [total_line(forecasts, on, price, what), *unfit_lines(forecasts, on)]
     rest = (rates_line(forecasts, on), extrapolated_line(forecasts, on), *assumed_lines(forecasts))
     return [*lines, *filter(None, rest)]
 
 
-def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "in all") -> str:
+def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "total") -> str:
+    """Number of runs, device-hours and cost. price: of one device-hour, in any currency; 0: no cost."""
     hours = total(forecasts)
-    cost = f", {money(price * hours)} at {price:g} an hour" if price else ""
+    rate = f"{price:.2f}" if round(price, 2) == price else f"{price:g}"
+    cost = f", {money(price * hours)} (at {rate} per {unit_of(on, 'hour')})" if price else ""
     unknown = sum(math.isnan(one.device_hours) for one in forecasts)
     if unknown == len(forecasts) > 0:
-        return f"{what}: {counted(unknown, 'run')}, whose hours are not known"
-    more = f"; {counted(unknown, 'run')} without hours not among them" if unknown else ""
+        return f"{what}: {counted(unknown, 'run')} without an estimate of hours"
+    more = f"; excludes {counted(unknown, 'run')} without an estimate" if unknown else ""
     scale, h = (60.0, "min") if hours < 1 else (1.0, "h")
     return f"{what}: {counted(len(forecasts), 'run')}, {number(hours * scale)} {unit_of(on, h)}{cost}{more}"
 
 
 def unit_of(on: Device, h: str = "h") -> str:
-    """Of device-hours, or of device-minutes."""
+    """Unit of device-hours, or of device-minutes."""
     return f"{'machine' if on.card.cores else 'GPU'}-{h}"
 
 
 def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
-    """A sentence for each run that memory does not hold, each image and patch size once."""
+    """Why runs have no estimate: one sentence per cause, image size and patch size."""
     lines = {}
     for one in forecasts:
         if refused := _refused(one.run):
             lines[refused] = refused
         elif not one.image_bytes:
-            lines[one.run.backbone] = f"{one.run.backbone}: the cost model does not know timm's backbones"
+            lines[one.run.backbone] = f"{one.run.backbone}: no cost model for this backbone"
         elif math.isnan(one.epoch_flops) and not one.run.steps:
-            lines[one.run.data] = (
-                f"{one.run.data}: how many training images there are is not known; --train-images says"
-            )
+            lines[one.run.data] = f"{one.run.data}: unknown number of training images; set --train-images"
         elif not one.micro_batch:
             lines[f"{one.run.backbone} {one.run.image} {one.run.patch}"] = _unfit(one, on)
     return list(lines.values())
 
 
 def _refused(run: Recipe) -> str:
-    """Why a run will not begin; "" where nothing is known against it."""
+    """Why a run would be refused at its start; "" where it would not."""
     try:
         check_tokens(run)
     except ConfigError as e:
@@ -138,21 +142,21 @@ def _refused(run: Recipe) -> str:
 def _unfit(one: Forecast, on: Device) -> str:
     run, room = one.run, on.card.memory
     text = (
-        f"patch {run.patch} at {run.image} px does not fit: the smallest step wants {gigabytes(one.wants)} of "
-        f"{gigabytes(room)} (planned with are {SHARE:.0%} of what the model leaves)"
+        f"patch {run.patch} at {run.image} px does not fit: the smallest step needs {gigabytes(one.least_bytes)} of "
+        f"{gigabytes(room)} (planned against {100 * SHARE:.0f} % of the memory left after the model)"
     )
     if on.recompute:
         return text
     again = forecast(run, on._replace(recompute=True))
     fits = f"fits, {again.micro_batch} at a time" if again.micro_batch else "does not fit either"
-    return f"{text}; with --recompute it wants {gigabytes(again.wants)} and {fits}"
+    return f"{text}; with --recompute it needs {gigabytes(again.least_bytes)} and {fits}"
 
 
 def residual_lines() -> list[str]:
-    """Table 6, published and predicted."""
+    """Table 6, published beside predicted."""
     found = residuals()
     columns = [("DeiT-Base", "epoch"), ("Adventurer-Base", "epoch"), ("ViT", "memory")]
-    rows = [["patch", "DeiT-Base h", "says", "", "Adventurer-Base h", "says", "", "ViT MiB", "says", ""]]
+    rows = [["patch", *(cell for name in ("DeiT", "Adventurer", "ViT") for cell in (name, "predicted", "error"))]]
     for patch in sorted({one.patch for one in found}, reverse=True):
         its = {(one.model, one.metric): one for one in found if one.patch == patch}
         cells = [[number(o.published), number(o.predicted), f"{o.miss:+.1%}"] for o in map(its.__getitem__, columns)]
@@ -161,41 +165,45 @@ def residual_lines() -> list[str]:
     seen, unseen = max(abs(o.miss) for o in hours), max(abs(o.unseen / o.published - 1) for o in hours)
     memory = max(abs(one.miss) for one in found if one.metric == "memory")
     text = (
-        f"2 efficiencies for 10 hours, missed by {seen:.1%} at most, by {unseen:.1%} where an hour is left out of the "
-        f"fit; memory is counted, not fitted, and missed by {memory:.1%} at most"
+        f"hours: 2 efficiencies fitted to 10 values, error at most {seen:.1%}, leave-one-out at most {unseen:.1%}; "
+        f"memory: computed, not fitted, error at most {memory:.1%}"
     )
-    head = "Table 6 of arXiv 2502.03738, an epoch on one A100 and memory of an image:"
+    head = "Table 6 of arXiv 2502.03738: epoch of Base models on one A100 [h], image [MiB]"
     return [head, *aligned(rows), text, shares_line()]
 
 
 def shares_line() -> str:
-    """The efficiencies of the data sheet's rates with their 95 % intervals; none is told that is not identified."""
+    """The fitted shares of the data sheet's rates with 95 % intervals; no point estimate where not identified."""
     parts = []
     for name, (low, high) in share_intervals().items():
         known = high < 1
-        value = f"{TABLE6.deit if name == 'products' else TABLE6.traffic:.2f} " if known else ""
-        parts.append(f"{name} {value}[{low:.2f}, {high:.2f}]{'' if known else ' ? (not identified: it reaches 1)'}")
-    return f"shares of the data sheet's rates, with 95 % intervals: {', '.join(parts)}"
+        value = f"{TABLE6.attention if name == 'products' else TABLE6.traffic:.2f} " if known else ""
+        parts.append(
+            f"{name} {value}[{low:.2f}, {high:.2f}]{'' if known else ' ? (not identified, the interval reaches 1)'}"
+        )
+    return f"shares of the data sheet's rates with 95 % intervals: {', '.join(parts)}"
 
 
 def measured_lines(runs: Sequence[Recipe], on: Device) -> list[str]:
-    """Predicted wall times of the finished runs beside theirs: without any record, and by the records of other runs."""
+    """Wall times of the finished runs, measured and predicted: uncalibrated, and calibrated by the other runs."""
     names, by_id = told_apart(list(runs)), {one.run_id: one for one in on.records}
-    rows = [["run", "measured s", "no record", "", "others' records", ""]]
+    rows = [["run", "measured s", "uncalibrated", "ratio", "leave-one-out", "ratio"]]
     for run in runs:
         if found := by_id.get(recorded_id(run, Path(on.where))):
             rough = forecast(run, on._replace(records=()))
             rows.append([names[run.run_id], *_beside(found, rough.hours, forecast(run, on, own=False).hours)])
-    return aligned(rows, left={0}) if len(rows) > 1 else [f"none of these runs is finished on this card in {on.where}"]
+    if len(rows) == 1:
+        return [f"none of these runs is finished on this card in {on.where}"]
+    return [*aligned(rows, left={0}), MEASURED]
 
 
 def _beside(found: Measured, rough: float, by_others: float) -> list[str]:
-    told = [[number(3600 * hours), f"x{3600 * hours / found.wall_time:.2f}"] for hours in (rough, by_others)]
-    return [number(found.wall_time), *told[0], *told[1]]
+    both = [[number(3600 * hours), f"x{3600 * hours / found.wall_time:.2f}"] for hours in (rough, by_others)]
+    return [number(found.wall_time), *both[0], *both[1]]
 
 
 def number(value: float) -> str:
-    """Three digits; "?" for what is not known."""
+    """Three significant digits; "?" for nan."""
     if math.isnan(value):
         return "?"
     if value >= 99.95:
@@ -206,7 +214,8 @@ def number(value: float) -> str:
 
 
 def money(value: float) -> str:
-    return "?" if math.isnan(value) else f"{value:,.2f}"
+    """Two decimals, none from 1,000 up; "?" for nan."""
+    return "?" if math.isnan(value) else f"{value:,.0f}" if value >= 999.995 else f"{value:.2f}"
 
 
 def gigabytes(value: float) -> str:
@@ -214,7 +223,7 @@ def gigabytes(value: float) -> str:
 
 
 def aligned(rows: Table, left: set[int] = frozenset()) -> list[str]:  # type: ignore[assignment]
-    """Columns a blank apart, to the right but for those in left, and a line under the head."""
+    """Rows as lines with one space between columns and a rule under the header. left: columns aligned to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         " ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -224,6 +233,6 @@ def aligned(rows: Table, left: set[int] = frozenset()) -> list[str]:  # type: ig
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Tables as they are, sentences wrapped."""
+    """Print tables as they are, and wrap longer sentences."""
     for line in lines:
         print_wrapped(line) if len(line) > WIDTH else print(line)

@@ -9,11 +9,9 @@ from scaling.backbones.ssd.mamba2_mixer import mix
 from scaling.backbones.ssd.mixer_tiling import Weights
 from scaling.backbones.ssd.rms_norm import rms_norm
 from scaling.errors import ConfigError
-from scaling.model_specs import Size
+from scaling.model_specs import CONV_TAPS, EXPAND, ModelSpec
 
 EPS = 1e-5
-EXPAND = 2
-TAPS = 4
 
 
 class RMSNorm(nn.Module):
@@ -40,7 +38,7 @@ class Mixer(nn.Module):
         self.A_log = nn.Parameter(torch.empty(heads))
         self.D = nn.Parameter(torch.ones(heads))
         self.in_proj = nn.Linear(width, 2 * inner + 2 * state + heads, bias=False)  # z, x, B, C, dt
-        self.conv1d = nn.Conv1d(inner + 2 * state, inner + 2 * state, TAPS, groups=inner + 2 * state)
+        self.conv1d = nn.Conv1d(inner + 2 * state, inner + 2 * state, CONV_TAPS, groups=inner + 2 * state)
         self.norm = RMSNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
 
@@ -68,7 +66,7 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Pre-norm: mixer over (heading average, tokens, class token), then SwiGLU."""
 
-    def __init__(self, size: Size, flip: bool, drop_path: float) -> None:
+    def __init__(self, size: ModelSpec, flip: bool, drop_path: float) -> None:
         super().__init__()
         self.flip = flip
         self.mixer = Mixer(size.width, size.head_dim, size.state)

@@ -1,38 +1,39 @@
-"""Conditions: what neither a run's recipe nor its hardware says, and its speed, its memory and the last bits of its
-numbers depend on. Records hold them, and a plan corrects its hours by runs under the same ones only. No torch.
+"""Conditions of a run: what speed, memory and the last bits of its numbers depend on beside recipe and hardware.
+
+Records store them, and a plan calibrates its hours only by runs under the same conditions. No torch.
 """
 
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from scaling.costs.flop_counts import recipe_flops
+from scaling.costs.whole_model import recipe_step_flops
 from scaling.recipe import Recipe
 
-FLOPS_PER_THREAD = 5e8  # of a training step, that make another CPU thread worth its while
-SINGLE = "single"  # the strategy of one device alone
+FLOPS_PER_THREAD = 5e8  # of a training step per CPU thread; with fewer, another thread does not pay
+SINGLE = "single"  # the strategy of a single device
 
 
 class Conditions(NamedTuple):
-    """How a run was trained; where it was cut off, in its last sitting."""
+    """How a run was trained; after a resume, in its last segment."""
 
-    device: str  # kind of what computed: cpu, cuda, mps
-    nodes: int  # machines that shared it [1]
-    strategy: str  # of several devices: ddp, fsdp; or SINGLE
-    precision: str  # what "auto" became: bf16-mixed, 32-true
-    scan: str  # road of Adventurer's scan that was taken: torch, mamba-ssm; "": the backbone has no scan
+    device: str  # type: cpu, cuda, mps
+    nodes: int  # machines of the run [1]
+    strategy: str  # ddp or fsdp for several devices, or SINGLE
+    precision: str  # resolved: bf16-mixed or 32-true
+    scan: str  # implementation of the scan: torch or mamba-ssm; "": the backbone has none
     compile: bool
     recompute: bool
     channels_last: bool
-    threads: int  # of a process, for arithmetic [1]
-    workers: int  # processes that read and decode [1]
-    jobs: int  # runs side by side on the machine [1]
+    threads: int  # per process, for arithmetic [1]
+    workers: int  # data-loading processes [1]
+    jobs: int  # runs at the same time on the machine [1]
 
 
 def conditions_of(machine: Mapping[str, Any]) -> Conditions | None:
-    """Those of a record's machine, to be compared; None where it does not say, as records before these did not.
+    """Conditions in a form that can be compared. machine: the entry of a record. None: an older record, without them.
 
-    workers are -1 where they are as many as the cores make them, and threads 0 where a GPU did the arithmetic."""
+    workers becomes -1 where it is the default for the number of cores, and threads 0 where a GPU did the arithmetic."""
     if not set(Conditions._fields) <= set(machine):
         return None
     found = Conditions(*(machine[name] for name in Conditions._fields))
@@ -44,22 +45,22 @@ def conditions_of(machine: Mapping[str, Any]) -> Conditions | None:
 
 
 def strategy_for(asked: str, devices: int) -> str:
-    """What a strategy, auto perhaps, comes to on so many devices."""
+    """The strategy in use. asked: "auto", or a strategy; devices: of the run [1]."""
     if asked != "auto":
         return asked
     return "ddp" if devices > 1 else SINGLE
 
 
 def workers_for(cores: int) -> int:
-    """Reading processes where nobody says: one a core but one, eight at most."""
+    """Default number of data-loading processes: one per core except one, at most eight."""
     return max(1, min(8, cores - 1))
 
 
 def threads_for(recipe: Recipe, cores: int, jobs: int = 1) -> int:
-    """CPU threads for a recipe: one a usable core, shared among jobs, but no more than its steps keep busy.
+    """CPU threads of a run: one per usable core, divided among jobs, but no more than its steps keep busy.
 
-    Measured on two cores, ms a step with one thread and with two: deit_nano 7.7 and 7.9 at patch 4 (0.3 GFLOPs), 26 and
-    18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
-    step = 3 * recipe.batch * recipe_flops(recipe)
+    Measured on two cores, ms per step of deit_nano with one thread and with two: 7.7 and 7.9 at patch 4 (0.3 GFLOPs),
+    26 and 18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
+    step = recipe.batch * recipe_step_flops(recipe)
     useful = math.ceil(step / FLOPS_PER_THREAD) if step else cores
     return max(1, min(cores // jobs, useful))

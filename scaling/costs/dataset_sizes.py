@@ -1,22 +1,22 @@
-"""Images of data sets that everybody has alike: how many an epoch trains on, and how many are tested. No torch."""
+"""Numbers of images of well-known data sets, for costs without reading the data."""
 
 import math
 
 from scaling.recipe import Recipe
 
 IMAGENET_IMAGES = 1_281_167  # ImageNet-1k's training images
-IMAGES = {  # training and test images, where a recipe takes all
-    "shapes": (2**20, 2**14),  # of the embedded set, which has no end, as many as scaling/data draws then
+IMAGES = {  # training and test images of a recipe that uses all of them
+    "shapes": (2**20, 2**14),  # the embedded set is generated: this many where a recipe sets no number
     "imagenet": (IMAGENET_IMAGES, 50_000),
     "cifar10": (50_000, 10_000),
     "ade20k": (20_210, 2_000),
-    "coco": (117_266, 5_000),  # those to train on that have an object in them
+    "coco": (117_266, 5_000),  # training images with at least one object
 }
-EMPTY = {"coco": 1_021}  # training images without an object, which a recipe may keep
+EMPTY = {"coco": 1_021}  # training images without an object, used with empty_images=keep
 
 
 def epoch_images(run: Recipe) -> tuple[float, float]:
-    """Training images of an epoch, and test images; nan: that is for the data to say."""
+    """Training images per epoch, and test images [1]; nan: unknown without the data."""
     train, test = IMAGES.get(run.data, (math.nan, 0))
     if run.empty_images == "keep":
         train += EMPTY.get(run.data, 0)

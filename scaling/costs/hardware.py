@@ -1,7 +1,7 @@
-"""Cards and processors: how fast they are and what they hold, by data sheet. No torch.
+"""Accelerators and processors: rates and memory by data sheet. No torch.
 
-Rates of matrix products are dense ones: data sheets print twice as much "with sparsity". Of a bf16 product the sum is
-in float32. Sources are NVIDIA's data sheets "A100 Tensor Core GPU" (SXM), "H100 Tensor Core GPU", "H200 Tensor Core
+Rates of matrix products are dense ones; data sheets print twice as much "with sparsity". A bf16 product accumulates in
+float32. Sources are NVIDIA's data sheets "A100 Tensor Core GPU" (SXM), "H100 Tensor Core GPU", "H200 Tensor Core
 GPU" (SXM), "L40S", and appendix A of the white paper "Ada GPU Architecture" (RTX 4090).
 """
 
@@ -13,25 +13,25 @@ from typing import NamedTuple
 
 from scaling.errors import ConfigError
 
-GHZ = 2.5  # of a processor that does not say how fast it is
-# float32 FLOPs of a core and cycle: two units of 16, 8 or 4 numbers, each a multiplication and an addition.
+GHZ = 2.5  # of a processor whose clock rate is not reported
+# float32 FLOPs per core and cycle: two units of 16, 8 or 4 numbers, each a multiplication and an addition.
 SIMD = {"avx512f": 64, "avx2": 32, "asimd": 16, "": 16}
-CORE_TRAFFIC = 10e9  # memory traffic of a core [bytes/s]: a round number, of servers with some GB/s a core
+CORE_TRAFFIC = 10e9  # memory traffic per core [bytes/s]: a round number; servers have several GB/s per core
 
 
 class Card(NamedTuple):
-    """What computes: a GPU, or one core of a processor."""
+    """One computing device: a GPU, or one core of a processor."""
 
     name: str  # on the command line
-    words: tuple[str, ...]  # all of which are in the name that the driver and torch give
+    words: tuple[str, ...]  # that the name reported by the driver and by torch contains, all of them
     bf16: float  # dense products of bf16 [FLOPs/s]
     float32: float  # arithmetic in float32, outside tensor cores [FLOPs/s]
     traffic: float  # to and from its memory [bytes/s]
     memory: float  # [bytes]
-    cores: int = 0  # of the processor, which one core is described of; 0: a GPU
+    cores: int = 0  # of the processor, whose one core is described here; 0: a GPU
 
 
-_CARDS = (  # where two would do for a name, the first one does
+_CARDS = (  # the first that matches a name is used
     Card("a100-40gb", ("A100", "40GB"), 312e12, 19.5e12, 1.555e12, 40e9),
     Card("a100", ("A100",), 312e12, 19.5e12, 2.039e12, 80e9),
     Card("h100-pcie", ("H100", "PCIe"), 756e12, 51e12, 2.0e12, 80e9),
@@ -45,39 +45,39 @@ CPU = "cpu"
 
 
 def card_of(device: str) -> Card | None:
-    """The card that a driver or torch calls so, as "NVIDIA A100-SXM4-80GB"; None: not in the table."""
+    """The card with a name as the driver and torch report it, "NVIDIA A100-SXM4-80GB"; None: not in the table."""
     return next((card for card in _CARDS if all(word in device for word in card.words)), None)
 
 
 def card_called(name: str) -> Card:
-    """The card that a user calls so: a100, A100, "RTX 4090", 4090; cpu is this machine's processor. Raises
-    ConfigError."""
+    """The card with a name as users write it: a100, A100, "RTX 4090", 4090; cpu is this machine's processor. Raises
+    ConfigError for an unknown name."""
     plain = re.sub(r"nvidia|geforce|[\s_]", "", name.lower())
     if plain == CPU:
         return processor()
     if plain.replace("rtx", "") == "4090":
         plain = "rtx4090"
     if plain not in CARDS:
-        raise ConfigError(f"unknown GPU {name!r}; there is: {', '.join([*CARDS, CPU])}")
+        raise ConfigError(f"unknown GPU {name!r}; known: {', '.join([*CARDS, CPU])}")
     return CARDS[plain]
 
 
 def peak_flops(device: str) -> float:
-    """Datasheet rate of a card's bf16 products [FLOPs/s], by the name that torch gives; 0: not in the table."""
+    """Data-sheet rate of a card's bf16 products [FLOPs/s]. device: name as torch reports it. 0: not in the table."""
     card = card_of(device)
     return card.bf16 if card else 0.0
 
 
 def gpus_here() -> list[str]:
-    """Names of this machine's GPUs, as NVIDIA's driver lists them in /proc; asking torch would cost its import."""
+    """Names of this machine's GPUs, as NVIDIA's driver lists them in /proc; torch would take seconds to import."""
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     lines = [line for path in found for line in path.read_text().splitlines()]
     return [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
 
 
 def processor() -> Card:
-    """This machine's processor, of which a device is one core: cycles times the width of its arithmetic. An assumption,
-    not a measurement: earlier records of the machine say how fast it really is."""
+    """This machine's processor, one core of which is a device: clock rate times SIMD width. An assumption, not a
+    measurement; records of earlier runs on the machine correct it."""
     facts = _cpu_facts()
     flags = facts.get("flags", facts.get("features", "")).split()
     width = next(flops for flag, flops in SIMD.items() if not flag or flag in flags)
@@ -87,12 +87,12 @@ def processor() -> Card:
 
 
 def processor_name() -> str:
-    """As scaling/runs/environment.py puts it into records."""
+    """Model name of this machine's processor, as records have it."""
     return _cpu_facts().get("model name", "") or platform.processor() or platform.machine()
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use [1]."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -105,7 +105,7 @@ def _memory() -> float:
 
 
 def _cpu_facts() -> dict[str, str]:
-    """What Linux says of the first core."""
+    """Entries of /proc/cpuinfo for the first core; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:

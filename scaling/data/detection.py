@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from scaling.costs.token_counts import size_multiple
 from scaling.data import classification, generated_shapes
 from scaling.data.batch import Objects, SampleKey
 from scaling.data.coco_dataset import CocoFile, used
 from scaling.data.coco_messages import remarks
 from scaling.data.dataset import TEST, Sets
 from scaling.data.decoding import note_lines
-from scaling.data.detection_transforms import View, frame_of, multiple, padded, together, view
+from scaling.data.detection_transforms import View, frame_of, padded, together, view
 from scaling.data.file_index import Say, Seen, fingerprint, look
 from scaling.data.held_out import parted
 from scaling.data.image_folder import read_all, without_bad
@@ -64,7 +65,7 @@ class ObjectSet(Dataset):
         recipe, n = self.recipe, len(self)
         found, good, skipped = classification.readable(self._view, draws, n, recipe, self.augment)
         least = recipe.image if self.augment in OBJECTS else 0
-        parts = together([view for _, view in found], multiple(recipe), least, pixels_of(recipe).grey)
+        parts = together([view for _, view in found], size_multiple(recipe), least, pixels_of(recipe).grey)
         if self.augment == TEST:
             return Objects(*parts, skipped, truth=tuple(self.objects.truth(i) for i, _ in found))
         return Objects(*parts, skipped, dropping(good, recipe))
@@ -138,7 +139,7 @@ def _read(coco: CocoFile, recipe: Recipe, augment: str, seen: Seen) -> ObjectSet
         recipe,
         augment,
         tuple(number for number, _ in coco.categories),
-        sizes=[tuple(padded(side, multiple(recipe)) for side in size) for size in sizes],
+        sizes=[tuple(padded(side, size_multiple(recipe)) for side in size) for size in sizes],
         skipped=len(coco) - len(good),
         notes=coco.notes,
     )

@@ -25,7 +25,6 @@ from scaling.data.segmentation_transforms import GREY, scale_image, scaled, shor
 from scaling.data.transforms import uniform
 from scaling.recipe import OBJECTS, Recipe
 
-STRIDE = 32  # of the pyramid's coarsest map that must tile a batch [px]
 JITTER = (0.1, 2.0)  # by which an image that fits the crop is scaled
 STREAM = 401  # of random numbers, beside those in transforms.py and segmentation_transforms.py
 
@@ -55,11 +54,6 @@ class View(NamedTuple):
     label_n: np.ndarray
     crowd_n: np.ndarray
     masks: list[Part]
-
-
-def multiple(recipe: Recipe) -> int:
-    """What the sides of a batch are multiples of [px]: patches tile it, and so does the pyramid's coarsest map."""
-    return math.lcm(recipe.patch, STRIDE, recipe.extend or 1)
 
 
 def frame_of(size: tuple[int, int], recipe: Recipe, augment: str, draw: SampleKey) -> Frame:

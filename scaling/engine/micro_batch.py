@@ -53,7 +53,7 @@ def needed(recipe: Recipe, images: int, recompute: bool) -> int:
     """What training with so many images at a time will take beside the weights and their average, which are there
     already [bytes]; 0: not known."""
     there = (2 if recipe.ema else 1) * 4 * costs.recipe_parameters(recipe)
-    return costs.memory_bytes(recipe, images, recompute) - there
+    return costs.memory_bytes(recipe, images, costs.MemoryPolicy(recompute)) - there
 
 
 class MicroBatch(L.Callback):

@@ -13,9 +13,19 @@ from typing import Any
 from torch import nn
 
 from scaling.heads.openmmlab import build, ready
+from scaling.model_specs import (
+    ANCHOR_RATIOS,
+    ANCHOR_SCALES,
+    ANCHOR_STRIDES,
+    BOX_SIDE,
+    CASCADE_STAGES,
+    FPN_STRIDES,
+    MASK_FRACTION,
+    MASK_SIDE,
+    MAX_DETECTIONS,
+    MAX_PROPOSALS,
+)
 
-STRIDES = (4, 8, 16, 32)  # of the maps that regions are cut from [px]; anchors have a fifth, twice as coarse
-ROIS = 512  # samples an image, of regions; half as many of anchors
 IOUS = (0.5, 0.6, 0.7)  # from which on a region is an object, stage by stage
 STDS = ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067))  # of what boxes are moved by
 WEIGHTS = (1.0, 0.5, 0.25)  # of the stages' losses
@@ -47,9 +57,9 @@ def rpn_settings(channels: int, rois: int) -> dict[str, Any]:
         "feat_channels": channels,
         "anchor_generator": {
             "type": "AnchorGenerator",
-            "scales": [8],
-            "ratios": [0.5, 1.0, 2.0],
-            "strides": [*STRIDES, 2 * STRIDES[-1]],
+            "scales": [*ANCHOR_SCALES],
+            "ratios": [*ANCHOR_RATIOS],
+            "strides": [*ANCHOR_STRIDES],
         },
         "bbox_coder": _coder([1.0] * 4),
         "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": True, "loss_weight": 1.0},
@@ -60,7 +70,7 @@ def rpn_settings(channels: int, rois: int) -> dict[str, Any]:
             "allowed_border": -1,
             "pos_weight": -1,
         },
-        "test_cfg": {"nms_pre": 1000, "max_per_img": 1000, **PROPOSALS},
+        "test_cfg": {"nms_pre": 1000, "max_per_img": MAX_PROPOSALS, **PROPOSALS},
     }
 
 
@@ -71,7 +81,7 @@ def roi_settings(classes: int, channels: int, rois: int) -> dict[str, Any]:
         "type": "Shared2FCBBoxHead",
         "in_channels": channels,
         "fc_out_channels": 4 * channels,
-        "roi_feat_size": 7,
+        "roi_feat_size": BOX_SIDE,
         "num_classes": classes,
         "reg_class_agnostic": True,
         "loss_cls": {**cross_entropy, "use_sigmoid": False},
@@ -88,8 +98,8 @@ def roi_settings(classes: int, channels: int, rois: int) -> dict[str, Any]:
     training = [
         {
             "assigner": _assigner(iou, iou, iou, low_quality=False),
-            "sampler": _sampler(rois, 0.25, add_objects=True),
-            "mask_size": 28,
+            "sampler": _sampler(rois, MASK_FRACTION, add_objects=True),
+            "mask_size": 2 * MASK_SIDE,
             "pos_weight": -1,
         }
         for iou in IOUS
@@ -97,16 +107,16 @@ def roi_settings(classes: int, channels: int, rois: int) -> dict[str, Any]:
     testing = {
         "score_thr": 0.05,
         "nms": {"type": "nms", "iou_threshold": 0.5},
-        "max_per_img": 100,
+        "max_per_img": MAX_DETECTIONS,
         "mask_thr_binary": 0.5,
     }
     return {
         "type": "CascadeRoIHead",
-        "num_stages": len(IOUS),
+        "num_stages": CASCADE_STAGES,
         "stage_loss_weights": list(WEIGHTS),
-        "bbox_roi_extractor": _extractor(7, channels),
+        "bbox_roi_extractor": _extractor(BOX_SIDE, channels),
         "bbox_head": [{**boxes, "bbox_coder": _coder(stds)} for stds in STDS],
-        "mask_roi_extractor": _extractor(14, channels),
+        "mask_roi_extractor": _extractor(MASK_SIDE, channels),
         "mask_head": masks,
         "train_cfg": training,
         "test_cfg": testing,
@@ -133,7 +143,12 @@ def _smooth_l1(beta: float) -> dict[str, Any]:
 
 def _extractor(side: int, channels: int) -> dict[str, Any]:
     layer = {"type": "RoIAlign", "output_size": side, "sampling_ratio": 0}
-    return {"type": "SingleRoIExtractor", "roi_layer": layer, "out_channels": channels, "featmap_strides": [*STRIDES]}
+    return {
+        "type": "SingleRoIExtractor",
+        "roi_layer": layer,
+        "out_channels": channels,
+        "featmap_strides": [*FPN_STRIDES],
+    }
 
 
 def _config(settings: dict[str, Any]) -> Any:

@@ -25,10 +25,9 @@ from torchvision.ops import roi_align
 
 from scaling.backbones import Features
 from scaling.backbones.checkpoint_io import initialise_by_name, seeded
-from scaling.heads.cascade_config import ROIS, STRIDES, WEIGHTS, build_roi, build_rpn, training_proposals
+from scaling.heads.cascade_config import WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.feature_pyramid import FeaturePyramid
-
-MULTIPLE = STRIDES[-1]  # of which the sides of images have to be: a cell is then a stride, as anchors suppose [px]
+from scaling.model_specs import FPN_COARSEST, FPN_STRIDES, MAX_ROIS
 
 
 class Instances(NamedTuple):
@@ -88,7 +87,7 @@ class Neck(nn.Module):
 
     def __init__(self, width: int, stride: int, channels: int) -> None:
         super().__init__()
-        self.pyramid = FeaturePyramid(width, stride, STRIDES)
+        self.pyramid = FeaturePyramid(width, stride, FPN_STRIDES)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(width, channels, 1, bias=False),
@@ -96,7 +95,7 @@ class Neck(nn.Module):
                 nn.Conv2d(channels, channels, 3, padding=1, bias=False),
                 LayerNorm2d(channels),
             )
-            for _ in STRIDES
+            for _ in FPN_STRIDES
         )
 
     def forward(self, map_BDhw: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -111,7 +110,7 @@ class CascadeMaskRCNN(nn.Module):
 
     blocks: tuple[int, ...] = ()  # of the backbone, whose maps it wants: none, the last one is enough
 
-    def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = ROIS) -> None:
+    def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = MAX_ROIS) -> None:
         super().__init__()
         self.neck = Neck(width, stride, channels)
         self.rpn: Any = build_rpn(channels, rois)
@@ -121,13 +120,13 @@ class CascadeMaskRCNN(nn.Module):
     def forward(
         self, features: Features, size: tuple[int, int], samples: Sequence[Sample], losses: bool, detections: bool
     ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-        """What is asked for of each image. size: height and width of the batch [px], multiples of MULTIPLE.
+        """What is asked for of each image. size: height and width of the batch [px], multiples of FPN_COARSEST.
 
         Losses by name, (B,): rpn_cls, rpn_box, then cls_0, box_0, mask_0 and so on of the stages, weighted as they are
         added up. Detections: boxes (N, 4), scores (N,), labels (N,) and masks (N, height, width) at the original size,
         best first, on the CPU. One method for both: sharded weights are gathered when a module is called."""
-        if size[0] % MULTIPLE or size[1] % MULTIPLE:
-            raise ValueError(f"images of {size[0]} x {size[1]} px: fill them up to multiples of {MULTIPLE} px")
+        if size[0] % FPN_COARSEST or size[1] % FPN_COARSEST:
+            raise ValueError(f"images of {size[0]} x {size[1]} px: fill them up to multiples of {FPN_COARSEST} px")
         with torch.autocast(features.grid_BDhw.device.type, enabled=False):
             lost, found = [], []
             for sample, *said in self._each(features, size, samples):
@@ -242,7 +241,7 @@ def draw(module: nn.Module, name: str) -> None:
         nn.init.zeros_(module.bias)
 
 
-def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = ROIS) -> nn.Module:
+def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = MAX_ROIS) -> nn.Module:
     """The head on maps of that width and stride [px], its weights drawn by module name from the seed, so that patches
     share what they have. channels: of the neck and the heads; rois: samples of an image that are learned from."""
     with seeded(seed):  # leaves the random numbers outside as they were

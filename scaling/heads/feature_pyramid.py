@@ -14,10 +14,7 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-
-def num_upsamples(stride: int, wanted: int) -> int:
-    """How often a map at `stride` [px] can be doubled without passing `wanted` [px]; 0 where it is as fine already."""
-    return max((stride // wanted).bit_length() - 1, 0)
+from scaling.model_specs import FPN_STRIDES, num_upsamples
 
 
 class FeaturePyramid(nn.Module):
@@ -31,7 +28,7 @@ class FeaturePyramid(nn.Module):
     less than the stride; pad the image first where that matters, as detection's anchors do.
     """
 
-    def __init__(self, width: int, stride: int, strides: Sequence[int] = (4, 8, 16, 32)) -> None:
+    def __init__(self, width: int, stride: int, strides: Sequence[int] = FPN_STRIDES) -> None:
         super().__init__()
         if min(width, stride, *strides) < 1 or not strides:
             raise ValueError(f"width {width}, stride {stride} and strides {tuple(strides)} must be 1 or more")

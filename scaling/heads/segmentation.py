@@ -15,10 +15,10 @@ from scaling.backbones import Features
 from scaling.backbones.checkpoint_io import initialise_by_name, seeded
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
+from scaling.model_specs import FPN_STRIDES, UPERNET_POOLS
 from scaling.recipe import HEADS, check_name
 
-LEVELS = 4
-POOLS = (1, 2, 3, 6)
+LEVELS = len(FPN_STRIDES)
 
 
 class Linear(nn.Module):
@@ -44,7 +44,7 @@ class UperNet(nn.Module):
         self.blocks: tuple[int, ...] = tuple(sorted(set(taken)))
         self.levels = [self.blocks.index(n) for n in taken]  # a shallow backbone's block serves two levels
         self.pyramid = FeaturePyramid(width, stride)
-        maps = {"in_channels": [width] * LEVELS, "in_index": list(range(LEVELS)), "pool_scales": POOLS}
+        maps = {"in_channels": [width] * LEVELS, "in_index": list(range(LEVELS)), "pool_scales": UPERNET_POOLS}
         norm = {"type": "GN", "num_groups": groups(channels)}
         config = {"type": "UPerHead", **maps, "channels": channels, "norm_cfg": norm, **_common(classes)}
         self.head = build("segmentation", config)

@@ -15,6 +15,7 @@ import torch
 
 from scaling.costs.conditions import SINGLE, Conditions
 from scaling.costs.hardware import processor_name, usable_cores
+from scaling.model_specs import has_scan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRATEGIES = {"SingleDeviceStrategy": SINGLE, "DDPStrategy": "ddp", "ModelParallelStrategy": "fsdp"}  # Lightning's
@@ -74,7 +75,7 @@ def conditions(trainer: Any, task: Any, recompute: bool, workers: int = 0, jobs:
         nodes=trainer.num_nodes,
         strategy=STRATEGIES.get(type(trainer.strategy).__name__, type(trainer.strategy).__name__),
         precision=str(trainer.precision),
-        scan=backend(device).road if "adventurer" in task.recipe.backbone else "",
+        scan=backend(device).road if has_scan(task.recipe.backbone) else "",
         compile=task.backbone._compiled_call_impl is not None,
         recompute=recompute,
         channels_last=task.channels_last,

@@ -16,14 +16,14 @@ from torchmetrics import MeanMetric, SumMetric
 
 from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
-from scaling.costs.token_limit import check_tokens, multiple
+from scaling.costs.token_counts import sampled_rois, size_multiple
+from scaling.costs.token_limit import check_tokens
 from scaling.data.batch import Objects, normalise
 from scaling.engine.fsdp import keep_in_step
 from scaling.errors import ConfigError
-from scaling.heads.cascade_config import ROIS
 from scaling.heads.cascade_mask_rcnn import Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
-from scaling.recipe import OBJECTS, Recipe
+from scaling.recipe import Recipe
 from scaling.tasks import coco_metric
 from scaling.tasks.optim import adamw
 from scaling.tasks.sliding_window import padded
@@ -58,10 +58,8 @@ class DetectionTask(L.LightningModule):
                 f"{recipe.backbone} takes images of {recipe.image} px only, and detection has others as well"
             )
         self.backbone = backbone
-        # As many samples as the side of an image has pixels, up to mmdet's 512: small images hold fewer that differ.
-        rois = min(ROIS, recipe.image if recipe.augment in OBJECTS else recipe.short_side or recipe.image)
         maps = (backbone.width, backbone.stride)
-        self.head: Any = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, rois)
+        self.head: Any = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, sampled_rois(recipe))
         self.channels_last = False
         self.box_loss, self.mask_loss, self.left_out = MeanMetric(), MeanMetric(), SumMetric()
         self.average_precision = coco_metric.AveragePrecision(self.names)
@@ -85,7 +83,7 @@ class DetectionTask(L.LightningModule):
         """What the head says of uint8 images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
         image_BCHW = normalise(image_BCHW, self.backbone.mean, self.backbone.std)
-        image_BCHW = padded(_blank(image_BCHW, samples), multiple(self.recipe))
+        image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.recipe))
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
@@ -111,7 +109,7 @@ class DetectionTask(L.LightningModule):
 
     def _evaluate(self, batch: Objects, batch_idx: int) -> None:
         self.left_out.update(batch.skipped)
-        parts = list(alike(batch, multiple(self.recipe)))
+        parts = list(alike(batch, size_multiple(self.recipe)))
         keep_in_step(self, len(parts))
         for part in parts:
             losses_B, found = self._said(part.image_BCHW, self._samples(part), losses=True, detections=True)
@@ -140,7 +138,7 @@ class DetectionTask(L.LightningModule):
         """What is found in each image of a batch, best first, on the CPU and at the image's own size: boxes (N, 4)
         x0 y0 x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
         found: list[Found] = []
-        for part in alike(batch, multiple(self.recipe)):
+        for part in alike(batch, size_multiple(self.recipe)):
             found += self._said(part.image_BCHW, self._samples(part), detections=True)[1]
         return found
 

@@ -3,7 +3,6 @@
 B batch, C channels, K classes, H W pixels of an image or of its label.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from scaling.backbones import build_backbone
 from scaling.backbones.drop_path import set_draws
+from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import UNLABELLED, Scenes, normalise
 from scaling.engine.fsdp import keep_in_step
 from scaling.errors import ConfigError
@@ -68,7 +68,7 @@ class SegmentationTask(L.LightningModule):
         image_BCHW, r = self._normalised(image_BCHW), self.recipe
         if r.slide:
             return slide(self._dense, image_BCHW, r.image, r.slide)
-        return whole(self._dense, image_BCHW, math.lcm(r.patch, r.extend or 1))
+        return whole(self._dense, image_BCHW, size_multiple(r))
 
     def _passes(self, batch: Scenes) -> int:
         """Of the model, that an evaluation of a batch takes."""

@@ -25,6 +25,7 @@ from analysis.plots.costs import (
     use_figure,
 )
 from scaling import costs
+from scaling.costs import MemoryPolicy
 from scaling.costs.training_memory import SHARE, step_bytes
 
 BACKBONES = ("deit_base", "adventurer_base")
@@ -104,7 +105,7 @@ def test_an_image_takes_what_a_step_of_one_more_takes_more_and_less_where_blocks
     table = memory_by_patch(backbone, 224, "a100").set_index(["way", "patch"])["memory"]
     for patch in (16, 4):
         recipe = classifier(backbone, 224, patch)
-        large, small = (step_bytes(recipe, batch, number=2) for batch in (512, 256))
+        large, small = (step_bytes(recipe, batch, MemoryPolicy(number=2)) for batch in (512, 256))
         assert table["fused attention", patch] == pytest.approx((large - small) / 256, rel=0.02)
         assert table["fused, blocks recomputed", patch] < 0.5 * table["fused attention", patch]
 
@@ -129,8 +130,8 @@ def test_the_largest_batch_fits_and_one_image_more_does_not(backbone, card):
     room = costs.CARDS[card].memory - costs.optimiser_bytes(costs.recipe_parameters(recipe))
     for way in ({}, {"recompute": True}):
         most = largest_batch(recipe, card, **way)
-        assert step_bytes(recipe, most, number=2, **way) <= SHARE * room
-        assert step_bytes(recipe, most + 1, number=2, **way) > SHARE * room
+        assert step_bytes(recipe, most, MemoryPolicy(number=2, **way)) <= SHARE * room
+        assert step_bytes(recipe, most + 1, MemoryPolicy(number=2, **way)) > SHARE * room
 
 
 def test_where_not_even_one_image_fits_the_batch_is_0():

@@ -65,15 +65,15 @@ def test_every_figure_of_table_6_comes_out(one):
 def test_the_efficiencies_that_are_kept_are_those_of_the_fit():
     """To less than they are known to: standard errors are 4 % of products and a third of traffic."""
     products, _, traffic, *_ = calibrate()
-    assert products == pytest.approx(TABLE6.deit, rel=0.01)
+    assert products == pytest.approx(TABLE6.attention, rel=0.01)
     assert traffic == pytest.approx(TABLE6.traffic, rel=0.08)
 
 
 @pytest.mark.parametrize("card", ["a100", "cpu"])
 def test_efficiencies_are_shares(card):
     e = efficiency_of(card_called(card))
-    assert 0 < e.deit <= 1
-    assert 0 < e.adventurer <= 1
+    assert 0 < e.attention <= 1
+    assert 0 < e.scan <= 1
     assert 0 < e.traffic <= 1 or math.isinf(e.traffic)
 
 
@@ -136,7 +136,7 @@ def test_a_card_is_called_as_people_do():
 
 
 def test_an_unknown_card_is_refused_with_all_that_are_known():
-    with pytest.raises(ConfigError, match=r"unknown GPU 'v100'; there is: a100-40gb, a100, h100-pcie, .*rtx4090, cpu"):
+    with pytest.raises(ConfigError, match=r"unknown GPU 'v100'; known: a100-40gb, a100, h100-pcie, .*rtx4090, cpu"):
         card_called("v100")
 
 

@@ -9,11 +9,9 @@ from experiments import run, sweep
 from experiments.documentation.recipe_table import REASONS, departures, reason_of, recipes_page
 from experiments.recipes import coco, imagenet
 from experiments.stages import chain_of
-from scaling.costs.token_counts import COARSEST
 from scaling.costs.token_limit import LIMIT, check_tokens
 from scaling.engine.train import TASKS
 from scaling.errors import ConfigError
-from scaling.heads.cascade_mask_rcnn import MULTIPLE
 from scaling.recipe import Recipe
 from scaling.runs.outputs import EXPORTED, PICTURED
 from scaling.tasks.classification import ClassificationTask
@@ -145,7 +143,3 @@ def test_a_limit_that_is_no_number_is_one_line(monkeypatch, text):
     monkeypatch.setenv(LIMIT, text)
     with pytest.raises(ConfigError, match=f"{LIMIT} is '{text}'"):
         check_tokens(coco.adventurer_tiny(16))
-
-
-def test_the_arithmetic_and_the_heads_fill_images_up_alike():
-    assert COARSEST == MULTIPLE

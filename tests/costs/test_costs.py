@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scaling import costs
 from scaling.backbones import Features, build_backbone
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MAX_DETECTIONS, MAX_PROPOSALS, MODEL_SPECS
 from scaling.recipe import Recipe
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -22,7 +22,7 @@ def test_parameter_counts_are_those_of_table_7():
     """In millions, as the paper rounds them. Huge Adventurer: its own dimensions give 718, the paper prints 759."""
     for row in csv.DictReader(TABLE7.open()):
         name = row["model"].lower().replace("-", "_")
-        size = SIZES[name]
+        size = MODEL_SPECS[name]
         assert (size.width, size.mlp, size.depth) == tuple(int(row[k]) for k in ("embed_dim", "mlp_dim", "blocks"))
         millions = costs.parameters(name, 224, 16, 1000) / 1e6
         wanted = 718 if name == "adventurer_huge" else int(row["params_m"])
@@ -31,7 +31,7 @@ def test_parameter_counts_are_those_of_table_7():
 
 def test_parameters_of_every_size_agree_with_the_model_that_is_built():
     """On the meta device, where a huge model costs nothing; how formulas follow the patch, on two models."""
-    for name, size in SIZES.items():
+    for name, size in MODEL_SPECS.items():
         small = name in ("deit_nano", "deit3_small", "adventurer_nano")
         for image, patch in ((32, 32), (32, 8), (16, 1)) if small else ((32, 8),):
             with torch.device("meta"):
@@ -61,36 +61,38 @@ def test_the_flops_of_a_deit_agree_with_torchs_counter(name):
 @pytest.mark.parametrize("name", ["adventurer_nano", "adventurer_tiny"])
 def test_the_products_of_an_adventurer_agree_with_torchs_counter(name, monkeypatch):
     """All but the mixer's inside, which has another test."""
-    inner = 2 * SIZES[name].width
+    inner = 2 * MODEL_SPECS[name].width
     monkeypatch.setattr("scaling.backbones.adventurer_block.mix", lambda zxBCdt, *_: zxBCdt[..., :inner])
     for image, patch in ((32, 8), (16, 1), (224, 16)):
         parts = costs.flops_by_part(name, image, patch, 0)
         found = counted(Recipe(backbone=name, image=image, patch=patch))
-        assert parts.embedding + parts.projections + parts.mlp == found, (image, patch)
+        assert parts["embedding"] + parts["projections"] + parts["mlp"] == found, (image, patch)
 
 
 @pytest.mark.parametrize("name", ["adventurer_nano", "adventurer_tiny"])
 def test_the_mixers_convolution_agrees_with_torchs_counter_and_its_scan_with_the_recurrence(name):
     """The scan is counted as its definition has it, a token, channel and state at a time: decay, input, read-out. Its
     products in chunks are other arithmetic, which the counter sees and the convention does not."""
-    size, recipe = SIZES[name], Recipe(backbone=name, image=32, patch=4)
+    size, recipe = MODEL_SPECS[name], Recipe(backbone=name, image=32, patch=4)
     backbone = build_backbone(recipe).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone(torch.zeros(1, 3, 32, 32))
     parts = costs.flops_by_part(name, 32, 4, 0)
     convolutions = counter.get_flop_counts()["Global"][torch.ops.aten.convolution]
-    assert parts.convolution + parts.embedding == convolutions
-    assert parts.scan == size.depth * (64 + 2) * 2 * size.width * size.state * 3 * 2
+    assert parts["convolution"] + parts["embedding"] == convolutions
+    assert parts["scan"] == size.depth * (64 + 2) * 2 * size.width * size.state * 3 * 2
 
 
 def test_parts_are_all_there_is_and_a_training_step_is_three_forward_passes():
     parts = costs.flops_by_part("adventurer_tiny", 64, 4, 12)
-    assert sum(parts) == parts.forward == costs.flops("adventurer_tiny", 64, 4, 12)
-    assert (parts.backward, parts.training) == (2 * parts.forward, 3 * parts.forward)
-    assert parts.attention == 0
-    assert parts.head == 2 * 256 * 12
-    assert costs.flops_by_part("deit_tiny", 64, 4, 12)[3:5] == (0, 0)  # neither scan nor convolution
-    assert costs.recipe_flops_by_part(Recipe(backbone="timm:vit_tiny_patch16_224")) == costs.Flops()
+    recipe = Recipe(backbone="adventurer_tiny", image=64, patch=4, classes=12)
+    assert sum(parts.parts.values()) == parts.total == costs.flops("adventurer_tiny", 64, 4, 12)
+    assert costs.recipe_step_flops(recipe) == 3 * parts.total == 3 * costs.recipe_flops(recipe)
+    assert parts["attention"] == 0
+    assert parts["head"] == 2 * 256 * 12
+    deit = costs.flops_by_part("deit_tiny", 64, 4, 12)
+    assert deit["scan"] == deit["convolution"] == 0
+    assert not costs.recipe_flops_by_part(Recipe(backbone="timm:vit_tiny_patch16_224")).parts
 
 
 @pytest.mark.parametrize("name", ["deit_nano", "deit3_small", "adventurer_nano"])
@@ -98,10 +100,10 @@ def test_a_sequence_that_is_extended_is_embedded_at_its_larger_patch(name):
     recipe = Recipe(backbone=name, image=32, patch=4, extend=16, position="sincos")
     backbone = build_backbone(recipe)
     learned = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
-    assert costs.recipe_parameters(recipe) == learned + SIZES[name].width * 12 + 12
+    assert costs.recipe_parameters(recipe) == learned + MODEL_SPECS[name].width * 12 + 12
     parts = costs.recipe_flops_by_part(recipe)
-    assert parts.embedding == 2 * 3 * 16 * 16 * SIZES[name].width * 4
-    assert parts.mlp == costs.flops_by_part(name, 32, 4, 12).mlp
+    assert parts["embedding"] == 2 * 3 * 16 * 16 * MODEL_SPECS[name].width * 4
+    assert parts["mlp"] == costs.flops_by_part(name, 32, 4, 12)["mlp"]
 
 
 @pytest.mark.parametrize(("task", "head"), [("segment", "linear"), ("segment", "upernet"), ("detect", "cascade")])
@@ -117,16 +119,16 @@ def test_parameters_of_whole_models_agree_with_those_that_are_built(task, head):
 
 @pytest.mark.parametrize("name", ["deit_nano", "deit3_small", "adventurer_nano"])
 def test_without_positions_no_parameter_grows_with_the_image(name):
-    own = [costs.parameters(name, image, 4, 12, positions=False) for image in (4, 64)]
-    assert own[0] == own[1]
+    small, large = (costs.parameters_by_part(name, image, 4, 12) for image in (4, 64))
+    assert {part for part in small.parts if small[part] != large[part]} == {"positions"}
     positions = build_backbone(Recipe(backbone=name, image=64, patch=4)).checkpoint_module.pos_embed.numel()
-    assert costs.parameters(name, 64, 4, 12) == own[0] + positions
+    assert large["positions"] == positions
 
 
 @pytest.mark.parametrize(("patch", "gmacs"), [(32, 4.41), (16, 17.58), (8, 78.22)])
 def test_vit_base_agrees_with_timms_published_gmacs(patch, gmacs):
     """timm's results tables count multiply-adds of ViT-B at 224 px."""
-    assert costs.vit_flops(224, patch, 768, 12, 1000) / 2e9 == pytest.approx(gmacs, rel=0.01)
+    assert costs.flops("deit_base", 224, patch, 1000) / 2e9 == pytest.approx(gmacs, rel=0.01)
 
 
 def test_timm_builds_the_same_deit():
@@ -173,8 +175,8 @@ def test_the_flops_of_cascade_mask_rcnn_agree_with_torchs_counter(patch):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         head.rpn(head.neck(torch.zeros(1, 48, side, side), (64, 64)))
         for box_head, mask_head in zip(head.roi.bbox_head, head.roi.mask_head, strict=True):
-            box_head(torch.zeros(costs.PROPOSALS, 16, 7, 7))
-            mask_head(torch.zeros(costs.DETECTIONS, 16, 14, 14))
-    assert costs.cascade_flops(48, (64, 64), patch, 7, 16) == pytest.approx(counter.get_total_flops(), rel=0.005)
-    backbone = costs.flops("deit_nano", 64, patch, 0)
-    assert costs.recipe_flops(recipe) == backbone + costs.cascade_flops(48, (64, 64), patch, 7, 16)
+            box_head(torch.zeros(MAX_PROPOSALS, 16, 7, 7))
+            mask_head(torch.zeros(MAX_DETECTIONS, 16, 14, 14))
+    parts = costs.recipe_flops_by_part(recipe)
+    assert parts["head"] == pytest.approx(counter.get_total_flops(), rel=0.005)
+    assert parts.total - parts["head"] == costs.flops("deit_nano", 64, patch, 0)

@@ -16,9 +16,11 @@ from torch.utils._pytree import tree_leaves
 
 from experiments.benchmarks import models
 from scaling import costs
-from scaling.costs.head_memory import cascade_bytes, head_bytes
+from scaling.costs.base import MemoryPolicy
+from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
+from scaling.costs.whole_model import whole_model
 from scaling.data.batch import Batch, Scenes
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
@@ -38,7 +40,9 @@ WHOLE_STEPS = [
 @pytest.fixture(autouse=True)
 def a_small_deit_three(monkeypatch):
     """There is none, and bf16 on a CPU without instructions for it takes minutes for the smallest one that there is."""
-    monkeypatch.setitem(SIZES, "deit3_micro", SIZES["deit3_small"]._replace(width=96, depth=3, mlp=384, head_dim=16))
+    monkeypatch.setitem(
+        MODEL_SPECS, "deit3_micro", MODEL_SPECS["deit3_small"]._replace(width=96, depth=3, mlp=384, head_dim=16)
+    )
 
 
 class Held(TorchDispatchMode):
@@ -98,9 +102,9 @@ def test_what_deit_keeps_is_what_torch_holds(name, flash, number):
     images, recipe = 2, Recipe(backbone=name, image=32, patch=2, batch=2)
     kept, most = held(ClassificationTask(recipe, 1), noise(recipe, images), flash=flash, number=number)
     weights = number * costs.recipe_parameters(recipe) if number == 2 else 0  # autocast's copies
-    said = costs.activation_bytes(recipe, flash=flash, number=number)
-    assert images * said + weights == pytest.approx(kept, rel=0.01)
-    assert costs.step_bytes(recipe, images, flash=flash, number=number) == pytest.approx(most, rel=0.04)
+    policy = MemoryPolicy(flash=flash, number=number)
+    assert images * costs.activation_bytes(recipe, policy) + weights == pytest.approx(kept, rel=0.01)
+    assert costs.step_bytes(recipe, images, policy) == pytest.approx(most, rel=0.04)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_what_deit_keeps_is_what_torch_holds(name, flash, number):
 def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images):
     recipe = Recipe(backbone=name, image=image, patch=patch, batch=images)
     kept, most = held(ClassificationTask(recipe, 1), noise(recipe, images))
-    assert images * costs.activation_bytes(recipe, at_once=images) == pytest.approx(kept, rel=0.01)
+    assert images * costs.activation_bytes(recipe, images=images) == pytest.approx(kept, rel=0.01)
     assert costs.step_bytes(recipe, images) == pytest.approx(most, rel=0.04)
 
 
@@ -133,8 +137,9 @@ def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image,
     images, recipe = 4, Recipe(backbone=name, image=image, patch=patch, batch=4)
     kept, most = held(ClassificationTask(recipe, 1), noise(recipe, images), recompute=True, number=number)
     rel = 0.05 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
-    assert costs.step_bytes(recipe, images, recompute=True, number=number) == pytest.approx(most, rel=rel)
-    assert kept < images * costs.activation_bytes(recipe, recompute=True, number=number, at_once=images) < most
+    policy = MemoryPolicy(recompute=True, number=number)
+    assert costs.step_bytes(recipe, images, policy) == pytest.approx(most, rel=rel)
+    assert kept < images * costs.activation_bytes(recipe, policy, images) < most
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
@@ -175,9 +180,9 @@ def test_what_detection_keeps_is_what_torch_holds(patch, channels):
     counted = count_rows(task.head.roi)
     kept, _ = held(task, objects((0, 1)))
     boxes, masks = (counted[kind] / 3 / images for kind in ("bbox_head", "mask_head"))
-    size = SIZES[recipe.backbone]
-    said = costs.activation_bytes(recipe, at_once=images) - head_bytes(recipe, size, 4)
-    assert images * (said + cascade_bytes(recipe, size, boxes, masks)) == pytest.approx(kept, rel=0.01)
+    head, x = CascadeMaskRCNNCosts(), whole_model(recipe).head_input
+    backbone = costs.activation_bytes(recipe, images=images) - head.activations(x, 4)
+    assert images * (backbone + head.kept(x, boxes, masks)) == pytest.approx(kept, rel=0.01)
     assert boxes == 64
     assert masks <= 16
 
@@ -237,7 +242,9 @@ def in_a_process(tmp_path):
 def test_a_step_needs_as_much_memory_as_is_said(in_a_process, name, image, patch, images, options):
     flash, recompute = options.get("flash", True), options.get("recompute", False)
     got = in_a_process(flash, name=name, image=image, patch=patch, batch=images, checkpointing=recompute)["peak"]
-    said = costs.step_bytes(Recipe(backbone=name, image=image, patch=patch, classes=1000), images, recompute, flash)
+    said = costs.step_bytes(
+        Recipe(backbone=name, image=image, patch=patch, classes=1000), images, MemoryPolicy(recompute, flash)
+    )
     print(f"| {name} | {image} | {patch} | {images} | {options} | {said / 2**20:.0f} | {got / 2**20:.0f} |")
     assert said == pytest.approx(got, rel=0.15)
 

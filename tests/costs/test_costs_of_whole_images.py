@@ -9,7 +9,7 @@ from experiments.planning import plan_report
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs
 from scaling.costs.hardware import CARDS
-from scaling.costs.token_counts import seen_sides
+from scaling.costs.token_counts import unpadded_sides
 from scaling.data import detection
 from scaling.data.batch import SampleKey
 from scaling.recipe import Recipe
@@ -90,7 +90,7 @@ def test_a_plan_says_what_sides_it_takes_images_to_have():
         return " ".join(plan_report.notes([forecast(recipe, Device(CARDS["a100"]))], Device(CARDS["a100"])))
 
     whole = replace(SHAPES, data="coco", image=224, short_side=800, long_side=1333, patch=16)
-    assert seen_sides(whole) == (800, 1067)
-    assert "images of coco are photographs of 800 x 1067 px" in said(whole)
+    assert unpadded_sides(whole) == (800, 1067)
+    assert "images of coco are 4:3 photographs, 800 x 1067 px in training" in said(whole)
     assert "assumed" not in said(replace(whole, augment="jitter_crop"))
     assert "assumed" not in said(SHAPES)

@@ -22,7 +22,7 @@ def test_attention_counts_as_much_as_in_the_cost_model():
     assert counted_flops.counted_flops(ClassificationTask(fine, 1)) == pytest.approx(
         costs.recipe_flops(fine), rel=0.005
     )
-    assert costs.recipe_flops_by_part(fine).attention > 0.1 * costs.recipe_flops(fine)
+    assert costs.recipe_flops_by_part(fine)["attention"] > 0.1 * costs.recipe_flops(fine)
 
 
 def test_with_numbers_and_without_the_count_is_one():

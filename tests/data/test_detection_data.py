@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from scaling.costs.token_counts import size_multiple
 from scaling.data import detection, generated_shapes
 from scaling.data.batch import SampleKey
 from scaling.data.dataset import TEST
-from scaling.data.detection_transforms import multiple
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
 from scaling.recipe import OBJECTS
@@ -81,7 +81,7 @@ def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_ba
     ):
         assert all(same(ours, theirs) for theirs in others)
     assert whole.image_BCHW.dtype == torch.uint8
-    assert all(side % multiple(r) == 0 for side in whole.image_BCHW.shape[2:])
+    assert all(side % size_multiple(r) == 0 for side in whole.image_BCHW.shape[2:])
     assert whole.truth == ()
     many = [SampleKey(epoch, 1) for epoch in range(16)]
     other = detection.open_sets(replace(r, seed=4)).train.__getitems__(many)

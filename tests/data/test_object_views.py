@@ -13,10 +13,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from scaling.costs.token_counts import size_multiple
 from scaling.data import detection_transforms
 from scaling.data.batch import SampleKey
 from scaling.data.dataset import TEST
-from scaling.data.detection_transforms import Part, frame_of, multiple, seen_masks, together, view
+from scaling.data.detection_transforms import Part, frame_of, seen_masks, together, view
 from scaling.data.instance_store import InImage, run_ends, strip
 from scaling.data.segmentation_transforms import GREY
 from scaling.recipe import OBJECTS, Recipe
@@ -256,7 +257,7 @@ def test_an_object_of_less_than_a_pixel_of_the_view_is_left_out():
 
 @pytest.mark.parametrize(("patch", "wanted"), [(1, 32), (2, 32), (16, 32), (32, 32), (12, 96), (14, 224), (64, 64)])
 def test_sides_of_batches_are_multiples_of_the_patch_and_of_the_coarsest_stride(patch, wanted):
-    assert multiple(Recipe(task="detect", head="cascade", image=patch * 4, patch=patch)) == wanted
+    assert size_multiple(Recipe(task="detect", head="cascade", image=patch * 4, patch=patch)) == wanted
     views = [
         view(torch.full((3, *size), 7, dtype=torch.uint8), objects_of(size, *boxes), RECIPE, TEST, SampleKey(0, 0))
         for size, boxes in (((40, 60), [(3, 4, 20, 9), (30, 20, 25, 20)]), ((32, 32), []), ((66, 33), [(0, 0, 33, 66)]))

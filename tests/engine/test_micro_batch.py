@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.costs import memory_bytes, recipe_parameters
+from scaling.costs import MemoryPolicy, memory_bytes, recipe_parameters
 from scaling.costs.training_memory import SHARE
 from scaling.engine.micro_batch import MicroBatch, _least, _recount, largest, needed
 from scaling.engine.micro_batch_sizes import sizes
@@ -122,7 +122,7 @@ def test_a_plan_leaves_out_what_is_there_already():
     weights = 4 * recipe_parameters(recipe)
     assert needed(recipe, 8, False) == memory_bytes(recipe, 8) - weights
     averaged = replace(recipe, ema=0.99)
-    assert needed(averaged, 8, True) == memory_bytes(averaged, 8, recompute=True) - 2 * weights
+    assert needed(averaged, 8, True) == memory_bytes(averaged, 8, MemoryPolicy(recompute=True)) - 2 * weights
 
 
 def room_for(recipe, images):

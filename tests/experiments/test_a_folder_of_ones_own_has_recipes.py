@@ -203,14 +203,14 @@ def test_a_plan_counts_the_images_that_are_here_and_says_no_hours_where_none_are
     on = cost_estimate.Device(CARDS["a100"])
     (found,) = cost_estimate.chains(plan.arguments([*words, "--data-root", str(pets)])[0], on)
     (one,) = found.runs
-    flops = costs.recipe_flops_by_part(one.run).training
+    flops = costs.recipe_step_flops(one.run)
     assert one.epoch_flops == 45 * flops
     (half,) = cost_estimate.chains(plan.arguments([*words, "--data-root", str(pets), "--val-split", "0.5"])[0], on)
     kept = len(prepared(half.runs[0].run).train_set)
     assert half.runs[0].epoch_flops == kept * flops < 45 * flops
     nowhere = replace(one.run, data_root=str(tmp_path / "nowhere"))
     said = plan_report.total_line([cost_estimate.forecast(nowhere, on)], on)
-    assert said == "in all: 1 run, whose hours are not known"
+    assert said == "total: 1 run without an estimate of hours"
 
 
 def test_the_recipes_of_a_folder_build_without_one():

@@ -58,9 +58,9 @@ def test_hours_are_those_of_the_card(tmp_path, capsys):
     [
         (["--budget", "1e16"], "below the smallest configuration: Adventurer-Tiny at patch 16 on 64 px takes 5.03e+17"),
         (["--budget-hours", "0.01"], "below the smallest configuration"),
-        (["--budget", "much"], "--budget 'much' is no budget"),
-        (["--budget", "-1"], "is no budget"),
-        (["--budget", "1e20", "--gpu", "z80"], "unknown GPU 'z80'; there is: a100"),
+        (["--budget", "much"], "--budget 'much' must be one or more numbers above 0"),
+        (["--budget", "-1"], "must be one or more numbers above 0"),
+        (["--budget", "1e20", "--gpu", "z80"], "unknown GPU 'z80'; known: a100"),
         (["--budget", "1e20", "--budget-hours", "3"], "not allowed with argument"),
         (["--budget", "1e20", "--patch", "4"], "unrecognized arguments: --patch 4"),
     ],
@@ -76,5 +76,5 @@ def test_a_budget_that_buys_nothing_is_refused_in_one_line(capsys, tmp_path, wor
 def test_the_script_ends_with_status_2_and_that_line(call, tmp_path):
     done = call("experiments/plan.py", "--budget", "much", "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: --budget 'much' is no budget")
+    assert done.stderr.startswith("error: --budget 'much' must be one or more numbers above 0")
     assert done.stderr.count("\n") == 1

@@ -76,8 +76,8 @@ def test_a_record_that_does_not_say_how_it_ran_loads_and_corrects_nothing(tmp_pa
     words = ["imagenet.deit_base", "--patch", "16", "--gpu", "a100", "--results", str(tmp_path)]
     assert plan.main(words) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "no such record of this card in" in said
-    assert "1 record left out: how they ran they do not say" in said
+    assert "no record of this card under these conditions in" in said
+    assert "1 record not used: conditions not recorded" in said
 
 
 def test_a_plan_says_how_many_records_it_left_out_and_in_what_they_differ(tmp_path, capsys):
@@ -88,10 +88,10 @@ def test_a_plan_says_how_many_records_it_left_out_and_in_what_they_differ(tmp_pa
     words = ["imagenet.deit_base", "--patch", "16", "--gpu", "a100", "--results", str(tmp_path)]
     assert plan.main(words) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "corrected by 1 record of this card, x1.50" in said
-    assert "2 records left out: other channels last and jobs, other compile" in said
+    assert "calibrated by 1 record of this card, x1.50" in said
+    assert "2 records not used: different channels last and jobs, different compile" in said
     assert plan.main([*words, "--compile"]) == 0
-    assert "corrected by 1 record of this card, x3.00" in " ".join(capsys.readouterr().out.split())
+    assert "calibrated by 1 record of this card, x3.00" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_record_that_says_nonsense_of_its_machine_stops_no_plan(tmp_path):
@@ -123,7 +123,7 @@ def test_of_several_devices_runs_on_as_many_count_and_else_those_of_one_alone(tm
     assert cost_estimate.forecast(BASE, eight).ratio == pytest.approx(1.5)
     words = ["imagenet.deit_base", "--patch", "16", "--gpu", "a100", "--devices", "8", "--results", str(tmp_path)]
     assert plan.main(words) == 0
-    assert "extrapolated: 8 devices as fast together as alone" in " ".join(capsys.readouterr().out.split())
+    assert "extrapolated: linear speed-up on 8 devices" in " ".join(capsys.readouterr().out.split())
     slow(replace(BASE, seed=1), tmp_path, 2.0 / 8, **GPU, devices=8)
     eight = eight._replace(records=tuple(measured_on(A100, tmp_path)))
     assert cost_estimate.forecast(BASE, eight).ratio == pytest.approx(2.0)

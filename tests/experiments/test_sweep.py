@@ -275,7 +275,7 @@ def test_finished_runs_do_not_count(capsys, tmp_path):
     (patch,) = {runs[1].patch}
     said = said_of(capsys, *words, "--yes")
     assert "left to do: 1 run," in said
-    assert f"patch {patch} all" in said
+    assert f"patch {patch} total" in said
     record(runs[1], tmp_path, 100.0)
     assert said_of(capsys, *words) == ""
 
@@ -283,7 +283,7 @@ def test_finished_runs_do_not_count(capsys, tmp_path):
 def test_a_card_without_rates_stops_no_sweep(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(cost_estimate, "gpus_here", lambda: ["NVIDIA GeForce GTX 1080"])
     said = said_of(capsys, "imagenet.deit_base", "--results", tmp_path)
-    assert said.startswith("no plan: no rates are known of this machine's NVIDIA GeForce GTX 1080")
+    assert said.startswith("no plan: no data sheet for this machine's NVIDIA GeForce GTX 1080")
 
 
 def test_a_sweep_on_a_gpu_is_planned_for_all_of_them(capsys, tmp_path, monkeypatch):

@@ -14,9 +14,10 @@ from torchvision.ops import batched_nms, box_iou, roi_align
 
 from scaling.backbones import Features
 from scaling.data import generated_shapes
-from scaling.heads.cascade_config import IOUS, STDS, STRIDES, WEIGHTS, roi_settings, rpn_settings, training_proposals
+from scaling.heads.cascade_config import IOUS, STDS, WEIGHTS, roi_settings, rpn_settings, training_proposals
 from scaling.heads.cascade_mask_rcnn import Instances, Masks, Neck, Sample, build_head
 from scaling.heads.openmmlab import ready
+from scaling.model_specs import FPN_STRIDES
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
 WIDTH, CLASSES, CHANNELS, ROIS = 24, 12, 16, 24
@@ -166,15 +167,15 @@ def test_of_boxes_that_overlap_the_best_is_kept_as_torchvisions_batched_nms_does
 def test_regions_are_cut_from_the_level_and_with_the_numbers_of_torchvisions_align():
     extractor = head().roi.bbox_roi_extractor[0]
     g = torch.Generator().manual_seed(0)
-    maps = [torch.randn(2, CHANNELS, 768 // s, 768 // s, generator=g) for s in STRIDES]
+    maps = [torch.randn(2, CHANNELS, 768 // s, 768 // s, generator=g) for s in FPN_STRIDES]
     boxes = torch.cat([random_boxes(20, 1, 300, 20), random_boxes(20, 2, 250, 225), random_boxes(9, 3, 200, 460)])
     number = torch.arange(len(boxes)) % 2
     regions = torch.cat([number[:, None].float(), boxes], 1)
     got, levels = extractor(maps, regions), extractor.map_roi_levels(regions, 4)
     assert set(levels.tolist()) == {0, 1, 2, 3}
     # torchvision has the first cell's centre at 0 there, where it has its corner here
-    moved = boxes - 0.5 * torch.tensor(STRIDES)[levels][:, None]
-    for level, stride in enumerate(STRIDES):
+    moved = boxes - 0.5 * torch.tensor(FPN_STRIDES)[levels][:, None]
+    for level, stride in enumerate(FPN_STRIDES):
         theirs = torchvision.ops.MultiScaleRoIAlign(["map"], 7, -1)
         of_it = [levels.eq(level) & number.eq(n) for n in (0, 1)]
         want = theirs({"map": maps[level]}, [moved[kept] for kept in of_it], [(768, 768)] * 2)
@@ -245,7 +246,7 @@ def reference(model, given, sample, size=64):
     scores, deltas = model.rpn(maps)
     flat = [torch.cat([m[0].permute(1, 2, 0).reshape(-1, k) for m in of]) for of, k in ((scores, 1), (deltas, 4))]
     anchors = []
-    for stride, map in zip((*STRIDES, 64), maps, strict=True):
+    for stride, map in zip((*FPN_STRIDES, 64), maps, strict=True):
         for y in range(map.shape[2]):
             for x in range(map.shape[3]):
                 for ratio in (0.5, 1.0, 2.0):
@@ -332,7 +333,7 @@ def test_anchors_in_the_padding_are_no_samples_and_what_is_in_it_changes_no_targ
     for before, after in zip(seen[:2], seen[2:], strict=True):
         for one, other in zip(before[:4], after[:4], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    for weight, stride in zip(seen[0][1], (*STRIDES, 64), strict=True):
+    for weight, stride in zip(seen[0][1], (*FPN_STRIDES, 64), strict=True):
         h, w = -(-96 // stride), -(-128 // stride)
         used = weight.view(h, w, 3) > 0
         inside = 64 // stride
@@ -433,7 +434,7 @@ def test_an_image_in_which_nothing_is_found_has_empty_detections():
 def test_the_neck_gives_five_contiguous_maps_to_any_stride(patch, format):
     neck = Neck(WIDTH, patch, CHANNELS).to(memory_format=format)
     maps = neck(features(patch, (64, 128)).grid_BDhw.contiguous(memory_format=format), (64, 128))
-    assert [tuple(m.shape[1:]) for m in maps] == [(CHANNELS, -(-64 // s), 128 // s) for s in (*STRIDES, 64)]
+    assert [tuple(m.shape[1:]) for m in maps] == [(CHANNELS, -(-64 // s), 128 // s) for s in (*FPN_STRIDES, 64)]
     assert all(m.is_contiguous() for m in maps)
     assert torch.equal(maps[4], maps[3][:, :, ::2, ::2])
     assert not [m for m in head().modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]

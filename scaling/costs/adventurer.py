@@ -1,0 +1,103 @@
+"""Costs of Adventurer (scaling/backbones/adventurer.py). Letters as in scaling/costs/__init__.py.
+
+Sources: Adventurer is arXiv 2410.07599, its Mamba-2 mixer arXiv 2405.21060. Each term of the memory names the tensor
+and the operation that keeps it in torch on a CPU; tests compare the sums with the bytes that torch holds.
+"""
+
+from dataclasses import dataclass
+
+from scaling.costs.base import (
+    FLOAT,
+    Activations,
+    Breakdown,
+    MemoryPolicy,
+    TokenCount,
+    equal_blocks,
+    stream_bytes,
+)
+from scaling.model_specs import CHUNKS, CONV_TAPS, EXPAND, KEPT, LEAST_CHUNKS, STRETCH, ModelSpec, chunk_length
+
+
+@dataclass(frozen=True)
+class AdventurerCosts:
+    """Mamba-2 mixer and SwiGLU MLP, with a class token; the mixer reads the heading average as one more token."""
+
+    extra_tokens: int = 1
+
+    def parameters(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
+        d, m, inner, heads = spec.width, spec.mlp, _inner(spec), _inner(spec) // spec.head_dim
+        mixer = d * _projected(spec)  # in_proj
+        mixer += (CONV_TAPS + 1) * (inner + 2 * spec.state)  # depth-wise convolution of x, B, C, with bias
+        mixer += 3 * heads + inner + inner * d  # A, D, dt bias; gated norm; out_proj
+        block = mixer + 3 * d * m + 2 * m + d + 2 * d  # SwiGLU with biases, two RMSNorms
+        positions = tokens.positions + tokens.extra if tokens.positions else 0
+        return Breakdown(
+            {
+                "positions": positions * d,
+                "class_token": tokens.extra * d,
+                "blocks": spec.depth * block,
+                "norm": d,
+            }
+        )
+
+    def flops(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
+        d, inner, mixed = spec.width, _inner(spec), tokens.total + 1
+        return Breakdown(
+            {
+                "projections": spec.depth * 2 * mixed * (d * _projected(spec) + inner * d),
+                "scan": spec.depth * 2 * mixed * 3 * inner * spec.state,
+                "convolution": spec.depth * 2 * mixed * CONV_TAPS * (inner + 2 * spec.state),
+                "mlp": spec.depth * 2 * tokens.total * 3 * d * spec.mlp,
+            }
+        )
+
+    def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
+        mixed, number = tokens.total + 1, policy.number
+        keeps = 0 < images * mixed * _inner(spec) <= KEPT  # the mixer keeps what it needs, and recomputes nothing
+        block, held = _block(spec, tokens.total, number, keeps), 0
+        if keeps:  # attributes of an autograd.Function, which torch's checkpointing cannot drop
+            held = _kept_mixer(spec, mixed, number) + number * mixed * _projected(spec)
+        # The gradients of the block's output, of w3's input (which is freed), and of the outputs of SiLU and w2.
+        backward = stream_bytes(spec, tokens) + number * tokens.total * 2 * spec.mlp
+        return equal_blocks(spec, tokens, policy, block=block, held=held, backward=backward)
+
+
+def _inner(spec: ModelSpec) -> int:
+    return EXPAND * spec.width
+
+
+def _projected(spec: ModelSpec) -> int:
+    """Channels that in_proj makes: z, x, B, C, dt."""
+    return 2 * _inner(spec) + 2 * spec.state + _inner(spec) // spec.head_dim
+
+
+def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
+    """What one block keeps [bytes]."""
+    d, m, inner, mixed = spec.width, spec.mlp, _inner(spec), t + 1
+    total = 2 * FLOAT * t * (d + 1)  # inputs of the two norms; their inverse root mean squares
+    total += number * mixed * d  # in_proj's input
+    total += number * mixed * _projected(spec)  # the mixer's input
+    total += number * mixed * inner  # the mixer's output, out_proj's input
+    total += FLOAT * t * d  # the second norm's output, input of w1 and w2: in bf16 each has a copy of its own
+    total += number * t * 4 * m  # outputs of w1, SiLU and w2; their product, w3's input
+    if keeps:
+        return total + _kept_mixer(spec, mixed, number)
+    tiles = -(-mixed // max(LEAST_CHUNKS * CHUNKS[0], STRETCH["cpu"] // inner))
+    return total + FLOAT * (tiles - 1) * spec.state * inner  # the state before every tile but the first
+
+
+def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
+    """What a mixer of few elements keeps beside its input and output, always float32 [bytes]."""
+    inner = _inner(spec)
+    channels, heads = inner + 2 * spec.state, inner // spec.head_dim
+    chunk = chunk_length(mixed)
+    filled = -(-mixed // chunk) * chunk
+    total = (mixed + CONV_TAPS - 1) * channels + 2 * mixed * channels  # x, B, C; convolved; after SiLU
+    total += 2 * filled * inner + mixed * inner  # inputs of the scan, scaled; its outputs without and with the skip
+    total += filled * chunk  # pairs of tokens of a chunk
+    total += mixed * 6 * heads  # step sizes and decays
+    if mixed > chunk:
+        total += (2 * filled // chunk + 1) * spec.state * inner  # states before chunks, as they were and as they enter
+    if number < FLOAT:
+        total += mixed * inner  # z, which in float32 is a view of the input
+    return FLOAT * total

@@ -1,0 +1,28 @@
+"""The cost models by name: of families of backbones, of patch embeddings, and of the heads of a task.
+
+All are open: COST_MODELS["mine"] = MyCosts() makes plans, micro-batch estimates and tables know the family of every
+ModelSpec("mine", ...). What has no cost model can be trained, but its cost is unknown.
+"""
+
+from scaling.costs.adventurer import AdventurerCosts
+from scaling.costs.base import CostModel, EmbedCosts, HeadCosts
+from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
+from scaling.costs.deit import DeitCosts
+from scaling.costs.linear_heads import ClassifierCosts, TokenClassifierCosts
+from scaling.costs.patch_embed import ConvEmbedCosts
+from scaling.costs.upernet import UpernetCosts
+
+COST_MODELS: dict[str, CostModel] = {
+    "deit": DeitCosts(),
+    "deit3": DeitCosts(layer_scale=True, class_position=False),
+    "adventurer": AdventurerCosts(),
+}
+
+EMBED_COSTS: dict[str, EmbedCosts] = {"conv": ConvEmbedCosts(), "extended": ConvEmbedCosts()}
+
+HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head
+    ("classify", "linear"): ClassifierCosts(),
+    ("segment", "linear"): TokenClassifierCosts(),
+    ("segment", "upernet"): UpernetCosts(),
+    ("detect", "cascade"): CascadeMaskRCNNCosts(),
+}

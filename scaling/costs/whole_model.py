@@ -1,0 +1,138 @@
+"""Parameters and FLOPs of a backbone with its head. Letters and FLOP convention as in scaling/costs/__init__.py.
+
+The cost of a backbone, a patch embedding or a head without a cost model, such as a backbone of timm's, is unknown: the
+functions return 0.
+"""
+
+from dataclasses import dataclass
+
+from scaling.costs.base import Breakdown, CostModel, EmbedCosts, EmbedInput, HeadCosts, HeadInput, TokenCount
+from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS
+from scaling.costs.token_counts import embed_input, recipe_sides, sampled_rois, token_count, tokens
+from scaling.model_specs import MODEL_SPECS, ModelSpec
+from scaling.recipe import Recipe
+
+STEP_PASSES = 3  # a training step in forward passes: backward makes the gradients of both factors of every product
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """A recipe's patch embedding, backbone and head with all that their cost models read."""
+
+    spec: ModelSpec
+    tokens: TokenCount
+    embed: EmbedCosts
+    embed_input: EmbedInput
+    backbone: CostModel
+    head: HeadCosts
+    head_input: HeadInput
+
+    @property
+    def parameters(self) -> Breakdown:
+        """Learned numbers [1]; parts: "embedding", those of the family, "head"."""
+        own = self.backbone.parameters(self.spec, self.tokens).parts
+        embedding, head = self.embed.parameters(self.embed_input), self.head.parameters(self.head_input)
+        return Breakdown({"embedding": embedding, **own, "head": head})
+
+    @property
+    def flops(self) -> Breakdown:
+        """Forward pass of one image [FLOPs]; parts as in `parameters`."""
+        own = self.backbone.flops(self.spec, self.tokens).parts
+        embedding, head = self.embed.flops(self.embed_input), self.head.flops(self.head_input)
+        return Breakdown({"embedding": embedding, **own, "head": head})
+
+
+def whole_model(recipe: Recipe) -> WholeModel | None:
+    """None: the family of the backbone, the patch embedding or the head has no cost model."""
+    spec = MODEL_SPECS.get(recipe.backbone)
+    embed, head = EMBED_COSTS.get("extended" if recipe.extend else "conv"), HEAD_COSTS.get((recipe.task, recipe.head))
+    if spec is None or embed is None or head is None or spec.family not in COST_MODELS:
+        return None
+    backbone = COST_MODELS[spec.family]
+    count = token_count(recipe, backbone.extra_tokens)
+    head_input = HeadInput(
+        spec=spec,
+        tokens=count,
+        patch=recipe.patch,
+        sides=recipe_sides(recipe),
+        classes=recipe.classes,
+        channels=recipe.head_channels,
+        rois=sampled_rois(recipe) if recipe.task == "detect" else 0,
+    )
+    return WholeModel(spec, count, embed, embed_input(recipe, spec.width), backbone, head, head_input)
+
+
+def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
+    """Learned numbers of a classifier with learned positions [1]. backbone: a name in MODEL_SPECS; image, patch: sides
+    [px]; classes 0: no head. Only the part "positions" grows with the image."""
+    return _classifier(backbone, image, patch, classes).parameters
+
+
+def parameters(backbone: str, image: int, patch: int, classes: int) -> int:
+    """Sum of parameters_by_part [1]."""
+    return parameters_by_part(backbone, image, patch, classes).total
+
+
+def flops_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
+    """FLOPs of one image's forward pass through a classifier. Arguments as in parameters_by_part."""
+    return _classifier(backbone, image, patch, classes).flops
+
+
+def flops(backbone: str, image: int, patch: int, classes: int) -> int:
+    """Sum of flops_by_part [FLOPs]."""
+    return flops_by_part(backbone, image, patch, classes).total
+
+
+def recipe_parameters_by_part(recipe: Recipe) -> Breakdown:
+    """Learned numbers of a recipe's model [1]; no parts: unknown."""
+    model = whole_model(recipe)
+    return model.parameters if model else Breakdown({})
+
+
+def recipe_parameters(recipe: Recipe) -> int:
+    """Learned numbers of a recipe's model [1]; fixed positions are not learned. 0: unknown."""
+    return recipe_parameters_by_part(recipe).total
+
+
+def position_parameters(recipe: Recipe) -> int:
+    """Those of the table of learned positions, which alone grows with the image [1]. 0: fixed positions, or unknown."""
+    return recipe_parameters_by_part(recipe)["positions"]
+
+
+def recipe_flops_by_part(recipe: Recipe) -> Breakdown:
+    """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
+    detections. No parts: unknown."""
+    model = whole_model(recipe)
+    return model.flops if model else Breakdown({})
+
+
+def recipe_flops(recipe: Recipe) -> int:
+    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. 0: unknown."""
+    return recipe_flops_by_part(recipe).total
+
+
+def recipe_step_flops(recipe: Recipe) -> int:
+    """Forward and backward pass of one image, without recomputing [FLOPs]. 0: unknown."""
+    return STEP_PASSES * recipe_flops(recipe)
+
+
+def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
+    """A whole training run with train_images per epoch, evaluation left out [FLOPs]. 0: unknown."""
+    images = recipe.steps * recipe.batch or train_images * recipe.epochs
+    return float(recipe_step_flops(recipe)) * images
+
+
+def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeModel:
+    """A classifier with learned positions. classes: 0: without a head."""
+    spec, length = MODEL_SPECS[backbone], tokens(image, patch)
+    family = COST_MODELS[spec.family]
+    count = TokenCount(image=length, extra=family.extra_tokens, positions=length)
+    return WholeModel(
+        spec=spec,
+        tokens=count,
+        embed=EMBED_COSTS["conv"],
+        embed_input=EmbedInput(spec.width, patch, length),
+        backbone=family,
+        head=HEAD_COSTS["classify", "linear"],
+        head_input=HeadInput(spec, count, patch, (image, image), classes, channels=0),
+    )

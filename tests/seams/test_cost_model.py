@@ -1,0 +1,161 @@
+"""A family's cost model is added from outside the library: plans, micro-batch estimates, tables and figures know it."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from analysis.planning.throughput_model import image_seconds
+from analysis.plots.costs import by_patch, memory_by_patch, parts_figure
+from experiments import plan
+from experiments.planning.cost_estimate import Device, forecast
+from scaling import costs
+from scaling.costs.base import (
+    Activations,
+    Breakdown,
+    EmbedInput,
+    MemoryPolicy,
+    TokenCount,
+    equal_blocks,
+)
+from scaling.costs.hardware import CARDS
+from scaling.costs.registry import COST_MODELS, EMBED_COSTS
+from scaling.costs.training_memory import PROGRAM
+from scaling.engine.micro_batch import needed
+from scaling.model_specs import MODEL_SPECS, ModelSpec
+from scaling.recipe import Recipe
+from tests.analysis.test_cost_model import record
+
+TOY = ModelSpec("toy", width=32, depth=2, mlp=64, head_dim=8)
+
+
+@dataclass(frozen=True)
+class ToyCosts:
+    """Tokens are mixed by their mean, without parameters; an MLP follows. No class token."""
+
+    extra_tokens: int = 0
+
+    def parameters(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
+        mlp = 2 * spec.width * spec.mlp + spec.mlp + spec.width
+        positions = tokens.positions * spec.width
+        blocks = spec.depth * mlp
+        return Breakdown({"positions": positions, "blocks": blocks})
+
+    def flops(self, spec: ModelSpec, tokens: TokenCount) -> Breakdown:
+        mean, mlp = tokens.total * spec.width, 4 * tokens.total * spec.width * spec.mlp
+        return Breakdown({"pooling": spec.depth * mean, "mlp": spec.depth * mlp})
+
+    def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
+        block = policy.number * tokens.total * (2 * spec.width + 2 * spec.mlp)
+        return equal_blocks(spec, tokens, policy, block=block, held=0, backward=4 * tokens.total * spec.width)
+
+
+@contextmanager
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODEL_SPECS, "toy_tiny", TOY)
+        patch.setitem(COST_MODELS, "toy", ToyCosts())
+        yield Recipe(backbone="toy_tiny", image=32, patch=8, epochs=2, batch=64)
+
+
+@pytest.fixture
+def toy():
+    with registered() as recipe:
+        yield recipe
+
+
+def test_the_registries_are_as_before_afterwards():
+    before = list(MODEL_SPECS), list(COST_MODELS)
+    with registered():
+        assert "toy" in COST_MODELS
+    assert (list(MODEL_SPECS), list(COST_MODELS)) == before
+
+
+def test_parameters_flops_and_memory_are_those_of_its_cost_model_and_the_head(toy):
+    mlp = 2 * 32 * 64 + 64 + 32
+    parameters = (3 * 8 * 8 * 32 + 32) + 16 * 32 + 2 * mlp + (32 * 12 + 12)
+    assert costs.recipe_parameters(toy) == costs.parameters("toy_tiny", 32, 8, 12) == parameters
+    assert costs.recipe_flops(toy) == 2 * 3 * 64 * 32 * 16 + 2 * (16 * 32 + 4 * 16 * 32 * 64) + 2 * 32 * 12
+    pixels, block, stream = 5 * 3 * 32 * 32, 4 * 16 * (2 * 32 + 2 * 64), 4 * 16 * 32
+    assert costs.activation_bytes(toy) == pixels + 2 * block + 2 * stream  # the last norm's input and output
+    recomputed = costs.activation_bytes(toy, MemoryPolicy(recompute=True))
+    assert recomputed == pixels + 2 * stream + 2 * stream + block - stream
+
+
+def test_a_micro_batch_is_estimated(toy):
+    weights = 4 * costs.recipe_parameters(toy)
+    assert needed(toy, 8, recompute=False) == costs.step_bytes(toy, 8) + 3 * weights + PROGRAM
+
+
+@pytest.mark.parametrize("head", ["linear", "upernet"])
+def test_it_stands_under_every_head(toy, head):
+    other = Recipe(task="segment", head=head, backbone="toy_tiny", image=32, patch=8, head_channels=16)
+    assert costs.recipe_flops(other) > costs.recipe_flops(toy) - 2 * 32 * 12
+    assert costs.step_bytes(other, 2) > 0
+
+
+def test_it_is_planned_and_calibrated_by_its_own_records(toy, tmp_path, capsys):
+    words = ["shapes.deit_nano", "--backbone", "toy_tiny", "--image", "32", "--patch", "8,4", "--gpu", "a100"]
+    assert plan.main([*words, "--results", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "toy_tiny, shapes" in text
+    assert "?" not in text.split("total:")[0]
+    assert "no cost model" not in text
+    plain = forecast(toy, Device(CARDS["a100"]))
+    assert (plain.tokens, plain.parameters) == (16, costs.recipe_parameters(toy))
+    rate = 1 / image_seconds(toy, CARDS["a100"], plain.micro_batch)
+    gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": plain.micro_batch}
+    record(toy, tmp_path, rate / 1.5, **gpu)
+    assert plan.main([*words, "--results", str(tmp_path)]) == 0
+    assert "hours of 2 runs calibrated by 1 record" in " ".join(capsys.readouterr().out.split())
+
+
+def test_tables_and_figures_have_its_own_parts(toy):
+    table = by_patch("toy_tiny", 32)
+    assert (table["pooling"] == 2 * 32 * table["tokens"]).all()
+    assert (table["attention"] == 0).all()
+    legend = parts_figure("toy_tiny", 32).axes[1].get_legend()
+    assert "pooling" in [text.get_text() for text in legend.get_texts()]
+    assert (memory_by_patch("toy_tiny", 32, "a100")["batch"] > 0).all()
+
+
+def test_a_family_without_a_cost_model_has_unknown_costs(toy, monkeypatch, tmp_path, capsys):
+    monkeypatch.delitem(COST_MODELS, "toy")
+    assert costs.recipe_parameters(toy) == costs.recipe_flops(toy) == costs.step_bytes(toy, 8) == 0
+    words = ["shapes.deit_nano", "--backbone", "toy_tiny", "--image", "32", "--patch", "8", "--gpu", "a100"]
+    assert plan.main([*words, "--results", str(tmp_path)]) == 0
+    assert "toy_tiny: no cost model for this backbone" in capsys.readouterr().out
+
+
+def test_a_token_count_carries_dropped_and_extra_tokens():
+    spec, deit = MODEL_SPECS["deit_nano"], COST_MODELS["deit"]
+    whole = TokenCount(image=64, extra=1, positions=64)
+    half, registers = whole._replace(image=32), whole._replace(extra=5)
+    full, kept = deit.flops(spec, whole), deit.flops(spec, half)
+    assert (kept["mlp"] * 65, kept["attention"] * 65**2) == (full["mlp"] * 33, full["attention"] * 33**2)
+    assert deit.parameters(spec, half) == deit.parameters(spec, whole)
+    assert deit.flops(spec, registers)["mlp"] * 65 == full["mlp"] * 69
+    more = deit.parameters(spec, registers).total - deit.parameters(spec, whole).total
+    assert more == 2 * 4 * spec.width  # the tokens and their positions
+
+
+class StemCosts:
+    """Two convolutions of half the patch each."""
+
+    def parameters(self, x: EmbedInput) -> int:
+        return 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2
+
+    def flops(self, x: EmbedInput) -> int:
+        return 2 * x.tokens * (4 * 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2)
+
+
+def test_another_patch_embedding_has_its_own_costs(monkeypatch):
+    recipe = Recipe(backbone="deit_nano", image=32, patch=8)
+    plain = costs.recipe_parameters(recipe), costs.recipe_flops(recipe)
+    monkeypatch.setitem(EMBED_COSTS, "conv", StemCosts())
+    stem = 3 * 4**2 * 48 + 4 * 48**2, 2 * 16 * (4 * 3 * 4**2 * 48 + 4 * 48**2)
+    conv = 3 * 8**2 * 48 + 48, 2 * 16 * 3 * 8**2 * 48
+    found = costs.recipe_parameters(recipe), costs.recipe_flops(recipe)
+    assert [f - p for f, p in zip(found, plain, strict=True)] == [s - c for s, c in zip(stem, conv, strict=True)]
+    monkeypatch.delitem(EMBED_COSTS, "conv")
+    assert costs.recipe_parameters(recipe) == costs.memory_bytes(recipe, 8) == 0  # unknown
