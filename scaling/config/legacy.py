@@ -41,7 +41,7 @@ from scaling.config.task import (
     UperNetHead,
     WholeImages,
 )
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, NewerRecordError
 
 # Names of version 1 and of now, where they differ.
 NAMES = {
@@ -65,9 +65,10 @@ _TO_NEW = {name: {old: new for new, old in values.items()} for name, values in V
 
 
 def from_flat(values: Mapping[str, Any]) -> ExperimentConfig:
-    """The configuration of a dictionary of version 1; what is missing has version 1's default. Raises ConfigError."""
-    for name in values:
-        check_name("recipe field", name, DEFAULTS)
+    """The configuration of a dictionary of version 1; what is missing has version 1's default. Raises
+    ConfigError, and NewerRecordError for a field that version 1 did not have."""
+    if unknown := sorted(set(values) - set(DEFAULTS)):
+        raise NewerRecordError(f"unknown field {unknown[0]} of a recipe: a newer version wrote it")
     v = {name: _new(name, value) for name, value in {**DEFAULTS, **values}.items()}
     check_name("task", v["task"], ("classify", "segment", "detect"))
     config = ExperimentConfig(

@@ -100,7 +100,7 @@ def test_what_version_1_did_not_have_has_the_hash_of_the_nested_form():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epoch": 3}, "did you mean epochs"),
+        ({"epoch": 3}, "unknown field epoch of a recipe"),
         ({"task": "segment", "head": "cascade"}, "unknown head"),
         ({"schedule": "step"}, "unknown schedule"),
         ({"schedule": "steps", "milestones": "8,x"}, "ascending, separated by commas"),
