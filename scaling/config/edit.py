@@ -24,7 +24,8 @@ def make_config(**given: Any) -> ExperimentConfig:
 
 def edit(config: ExperimentConfig, **given: Any) -> ExperimentConfig:
     """The configuration with other fields. given: a value for the name of a field, or a kind or a value for the name of
-    a union. Raises ConfigError for a field that does not exist, or not for this task."""
+    a union; None for a field that does not apply changes nothing. Raises ConfigError for a field that does not exist,
+    or not for this task."""
     return edit_where(config, given, frozenset())
 
 
@@ -33,7 +34,8 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     edit_of = _Edit(given, optional)
     changed: ExperimentConfig = edit_of.edited(config)
     for name in given:
-        if name not in edit_of.used and name not in optional:
+        idle = name in optional or (given[name] is None and name in names_in(ExperimentConfig))
+        if name not in edit_of.used and not idle:
             raise _unknown(name, changed)
     return changed
 
