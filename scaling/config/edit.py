@@ -127,7 +127,7 @@ class _Edit:
         if isinstance(asked, str):
             check_name(field.name, asked, registry)
             kind = asked
-        elif asked is None and field.metadata["by_leaf"]:
+        elif asked is None and field.metadata.get("by_leaf"):
             kind = self.kind_for(registry, kind)
         if kind == value.kind:
             return self.edited(value)
@@ -150,7 +150,7 @@ class _Edit:
             return present
 
         def uses(kind: str) -> int:
-            return sum(not members[kind][name].metadata["retained"] for name in wanted)
+            return sum(not members[kind][name].metadata.get("retained") for name in wanted)
 
         most = max(map(uses, fit))
         best = [kind for kind in fit if uses(kind) == most]

@@ -131,9 +131,10 @@ def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
 
 def _init(config: "ExperimentConfig") -> dict[str, Any]:
     init = config.init
+    found: dict[str, Any]
     if isinstance(init, Scratch):
-        return {}
-    if isinstance(init, FromFile):
+        found = {}
+    elif isinstance(init, FromFile):
         found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
     elif isinstance(init, FromTimm):
         found = {"weights": init.source}

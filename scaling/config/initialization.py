@@ -17,22 +17,27 @@ if TYPE_CHECKING:
 RESAMPLINGS = ("aligned", "released")
 
 
-def _resampling() -> Any:
+def _resampling(retained: bool = False) -> Any:
     return config_field(
         "resampling of the initial weights' position embedding to another grid: aligned, or released (as the released "
         "Adventurer code: the first token is taken for the class token, although that is the last)",
         "aligned",
         choices=RESAMPLINGS,
+        retained=retained,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scratch:
-    """Random initial weights, from the seed."""
+    """Random initial weights, from the seed. pos_embed_resampling has no effect here, and is part of the run IDs of
+    version 1."""
 
     kind: ClassVar[str] = "scratch"
     source: ClassVar[None] = None
-    pos_embed_resampling: ClassVar[str] = "aligned"  # of nothing
+    pos_embed_resampling: str = _resampling(retained=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,7 +202,7 @@ def _init(v: dict[str, Any]) -> Scratch | FromFile | FromTimm | FromRun:
     if v["weights"] or v["weights_digest"]:
         digest = v["weights_digest"]  # a canonical form with a fingerprint has no path
         return FromFile(initial_checkpoint=v["weights"] or "?", weights_digest=digest, pos_embed_resampling=v["compat"])
-    return Scratch()
+    return Scratch(pos_embed_resampling=v["compat"])
 
 
 @functools.lru_cache(maxsize=1024)

@@ -63,7 +63,7 @@ def flat_values(draw):
     task = draw(st.sampled_from(["classify", "segment", "detect"]))
     fields = {**CHOICES["common"], **CHOICES[task]}
     values = {name: draw(st.sampled_from(those)) for name, those in fields.items()}
-    if values["weights"] and draw(st.booleans()):
+    if draw(st.booleans()):
         values["compat"] = "official"
     values |= draw(
         st.sampled_from([{}, {"schedule": "poly", "min_lr": 1e-5}, {"schedule": "steps", "milestones": "3,5"}])
