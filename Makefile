@@ -64,7 +64,7 @@ lowest: $(STAMP) ## the test suite on the oldest versions that pyproject.toml al
 lint: $(STAMP) ## ruff (lint and format) and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-bench: $(STAMP) ## the harness's tax and the data road, measured
+bench: $(STAMP) ## framework overhead, data loading, scan kernels, speed options
 	@$(RUN) experiments/benchmark.py $(ARGS)
 
 lock: ## resolve requirements.lock again from pyproject.toml

@@ -1,28 +1,26 @@
-"""What things cost on this machine: python experiments/benchmark.py [NAME ...], or make bench for the quick ones.
+"""Benchmarks on this machine: python experiments/benchmark.py [NAME ...]; `make bench` runs the quick ones.
 
-tax       a training step through the harness (Lightning, checkpoints, curve, progress) over a bare PyTorch loop with
-          the same model, data and batch, a step of each in turn. Target: at most 1.03 over the main job.
-data      images/s of the embedded data set, and of JPEG files through the harness beside a bare torchvision loop.
-mixer     forward and backward of a Mamba-2 mixer against public plain-torch ones: time, memory, time per token.
-long      Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
-crossing  DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
-switches  bf16, torch.compile, recomputing, channels-last, fused AdamW and copies, each on and off: time and memory.
-detection a training step and an image of Cascade Mask R-CNN beside torchvision's Mask R-CNN on the same backbone.
-table6    Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted, published.
-          224 px on a GPU, 64 px elsewhere.
-laws      fits, intervals and bootstraps of laws beside scipy's least_squares in a loop.
-coverage  how often the intervals of laws hold the truth. Minutes.
-fuzz      intervals of 10,000 curves of any kind: what is wrong with how many. Minutes.
+overhead       a training step through the framework (Lightning, checkpoints, curve, progress) over a bare PyTorch loop
+               with the same model, data and batch, a step of each in turn. Target: at most 1.03 over the main job.
+data-loading   images/s of the embedded data set, and of JPEG files here and in a bare torchvision loop.
+mixer          forward and backward of a Mamba-2 mixer against public plain-torch ones: time, memory, time per token.
+long           Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
+crossing       DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
+speed-options  bf16, torch.compile, activation checkpointing, channels-last, fused AdamW and copies, each on and off:
+               time and memory.
+detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
+table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
+               published. 224 px on a GPU, 64 px elsewhere.
+laws           fits, intervals and bootstraps of laws beside scipy's least_squares in a loop.
+coverage       how often the intervals of laws hold the truth. Minutes.
+fuzz           intervals of 10,000 curves of any kind: what is wrong with how many. Minutes.
 """
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from experiments.cli import arguments  # before torch: experiments/__init__.py says how threads wait
+from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from scaling.recipe import check_name
 
 
@@ -40,12 +38,12 @@ def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
     )
 
     return {
-        "tax": [overhead.tax],
-        "data": [data_loading.generation, data_loading.decoding],
+        "overhead": [overhead.overhead],
+        "data-loading": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
         "long": [models.long],
         "crossing": [models.crossing],
-        "switches": [speed_options.switches],
+        "speed-options": [speed_options.speed_options],
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
@@ -54,21 +52,24 @@ def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
     }
 
 
-QUICK = ("tax", "data", "mixer", "switches", "detection")
+QUICK = ("overhead", "data-loading", "mixer", "speed-options", "detection")
+SLOW = ("long", "crossing", "table6", "laws", "coverage", "fuzz")
+OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(QUICK)
+    names = [OLD_NAMES.get(word, word) for word in sys.argv[1:]] or list(QUICK)
     if names[0] in ("-h", "--help"):
         print(__doc__)
         return 0
     for name in names:
-        check_name("benchmark", name, (*QUICK, "long", "crossing", "table6", "laws", "coverage", "fuzz"))
+        check_name("benchmark", name, (*QUICK, *SLOW))
     import torch
     from rich.console import Console
 
-    from scaling.engine.train import hush
-    from scaling.runs.environment import machine, usable_cores
+    from scaling.costs.hardware import usable_cores
+    from scaling.engine.environment import machine
+    from scaling.engine.trainer import hush
 
     torch.set_num_threads(usable_cores())
     hush()
@@ -82,5 +83,10 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-bench."""
     arguments.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -1,19 +1,16 @@
 """Every figure and table of README.md and docs/, made by one command from data that are in the repository.
 
 python experiments/docs.py           # writes them: what is between `<!-- made: NAME -->` and `<!-- end -->`, docs/*.png
-python experiments/docs.py --check   # says what is out of date, and writes nothing
+python experiments/docs.py --check   # lists what is out of date, and writes nothing
 Data: notebooks/records, analysis/measured, analysis/published. docs/figures.json keeps the numbers that each picture
 shows, and each picture their digest: so a stale one is found by numbers, not by pixels
 (tests/experiments/test_docs_are_made.py).
 """
 
 import json
-import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any, NoReturn
 
 from analysis.plots.drawn_numbers import agree, digest, numbers_of
 from analysis.plots.style import picture
@@ -33,7 +30,7 @@ DIGEST = "numbers"  # what a picture calls the digest that it carries
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="docs.py", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="say what is out of date, and write nothing")
+    parser.add_argument("--check", action="store_true", help="list what is out of date, and write nothing")
     args = parser.parse_args(argv)
     if args.check:
         found = out_of_date()
@@ -58,7 +55,8 @@ def made() -> dict[str, bytes]:
 
 
 def out_of_date(leave_out: Collection[str] = ()) -> list[str]:
-    """What the code would make otherwise today, a line each. leave_out: blocks and pictures that are not looked at."""
+    """Blocks and pictures that the code would make differently today, a line each. leave_out: names that are not
+    checked."""
     found = []
     tables = {name: make for name, make in TABLES.items() if name not in leave_out}
     for name in TEXTS:
@@ -93,5 +91,10 @@ def digest_of(path: Path) -> str:
         return str(image.info.get(DIGEST, ""))
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-docs."""
     arguments.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -7,12 +7,12 @@ Takes all options of sweep.py. Nothing is trained; only a budget (experiments/pl
 
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import NoReturn
 
 from analysis.report.output import print_wrapped
 from experiments import sweep
 from experiments.cli import arguments as cli
+from experiments.launch.local import parallel_runs
 from experiments.planning import budget, plan_report
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     # How many runs share a card of another machine is unknown; a GPU is planned for one run.
     accelerator = args.accelerator if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
-    settings = {**cli.settings(args), "jobs": sweep.jobs(args.jobs, accelerator)}
+    settings = {**cli.settings(args), "jobs": parallel_runs(args.jobs, accelerator)}
     on = device_of(settings, Path(args.results), args.gpu)
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))
@@ -93,5 +93,10 @@ def show(runs: list[Recipe], on: Device, price: float) -> None:
     print_wrapped(LEGEND + (OF_CORES if on.card.cores else ""), indent=0)
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-plan."""
     cli.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -1,4 +1,4 @@
-"""What sines should mean in dense tasks, measured on finished runs, without training.
+"""What sine-cosine positions should encode in dense tasks, measured on finished runs, without training.
 
 python experiments/positions.py RESULTS [--images N]: every finished run of segmentation and detection in RESULTS with
 position sincos is evaluated anew on whole images, with positions by place (stretched over the image) and by pixels (as
@@ -15,14 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from analysis.report.output import until_closed
-from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py says how threads wait
+from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py sets how threads wait
 from scaling.recipe import Recipe
 from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
-METRICS = {"segment": "miou", "detect": "box_ap"}  # beside the loss [%]
+METRICS = {"segment": "miou", "detect": "box_ap"}  # reported with the loss [%]
 
 
 def finished(results: Path) -> list[tuple[Recipe, Path]]:
@@ -42,17 +40,17 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
     from scaling.engine.warm_start import restore
 
     data = ImageDataModule(replace(recipe, test_images=images))
-    data.prepare()
+    data.setup()
     found = {}
     ways = [("place", 0), ("pixels", 0)] + ([("place", 2 * recipe.image // 3)] if recipe.task == "segment" else [])
     for meaning, slide in ways:
         seen = replace(recipe, slide=slide) if recipe.task == "segment" else recipe
         task: Any = TASKS[recipe.task](seen, data.total_steps, data.names)
         restore(task, recipe, folder)
-        task.backbone.checkpoint_module.sines.meaning = meaning
+        task.backbone.checkpoint_module.positions.sines.kind = meaning
         options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
-        results = task.results()
+        results = task.compute_metrics()
         found["windows" if slide else meaning] = results["test_loss"], results[METRICS[recipe.task]]
     return found
 
@@ -83,7 +81,7 @@ def main() -> int:
     p.add_argument("results", type=Path, help="folder of finished runs")
     p.add_argument("--images", type=int, default=0, help="test images, a fixed subset; 0: all")
     args = p.parse_args()
-    from scaling.engine.train import hush
+    from scaling.engine.trainer import hush
 
     hush()
     rows: dict[str, dict[int, dict[str, tuple[float, float]]]] = defaultdict(dict)

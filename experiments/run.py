@@ -1,16 +1,15 @@
-"""One run: python experiments/run.py shapes.deit_nano --patch 4 [--epochs 1] [--results DIR] [any field]."""
+"""Train one run: python experiments/run.py shapes.deit_nano --patch 4 [--epochs 1] [--results DIR] [any field]."""
 
 import sys
 from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any, NoReturn
 
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
-from experiments.launch.progress_display import Console
+from experiments.launch.progress_display import Console, told_apart
 from experiments.launch.worker import run_quietly
 from scaling.costs.token_limit import check_tokens
+from scaling.data.listing_cache import listed_once
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
@@ -32,6 +31,7 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     return cli.resolve(args.recipe, given.get("patch", 16), given), args
 
 
+@listed_once()
 def main(argv: list[str] | None = None) -> int:
     stages, args = arguments(sys.argv[1:] if argv is None else argv)
     if args.print_recipe:
@@ -43,9 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     for recipe in stages:
         check_tokens(recipe)
         check_outputs(recipe, args.save_predictions, args.export_coco)
-    # Of several processes that share a run, torchrun's or those that Lightning starts, the first one speaks.
+    # Of several processes that share a run, torchrun's or those that Lightning starts, only the first one prints.
     with Console(quiet=not is_first_process()) as console:
         runs = settled(stages, results, say=console.line).values()
+        console.names = told_apart(runs)
         for line in check_data(runs, results):
             console.line(line)
         for recipe in runs:
@@ -60,9 +61,14 @@ def _run(recipe: Recipe, results: Path, settings: dict[str, Any], console: Conso
     outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
     if outcome.status == 2:
         raise ConfigError(outcome.text)
-    console.finish(recipe.run_id, outcome.status, outcome.text)
+    console.finish(recipe.run_id, outcome)
     return outcome.status
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The console script patch-run."""
     cli.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -1,6 +1,6 @@
-"""Stages of training that begin with each other: a recipe function may give a list of recipes instead of one.
+"""Multi-stage training: a recipe function may return a list of recipes instead of one.
 
-Each is a run of its own with its own record; the next starts from the weights that it left.
+Each is a run with a record of its own; the next one starts from its weights.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def linked(stages: list[Recipe]) -> list[Recipe]:
         check_patch(stage.image, stage.patch)
         if chain:
             stage = replace(stage, start=chain[-1].canonical_json())
-        elif not (stage.weights or stage.start):  # nothing is transferred to it: one run, however the later ones are
+        elif not (stage.weights or stage.start):  # it starts from scratch: one run, whatever compat the later ones have
             stage = replace(stage, compat="fixed")
         chain.append(stage)
     return chain
@@ -30,13 +30,13 @@ def chain_of(found: Recipe | list[Recipe]) -> list[Recipe]:
 
 
 def only(chain: list[Recipe], stage: str) -> list[Recipe]:
-    """The one stage of a chain that is called so; all of them for "". Raises ConfigError."""
+    """The stage of a chain with this name; all of them for "". Raises ConfigError for an unknown name."""
     if not stage:
         return chain
     names = [recipe.stage for recipe in chain]
     if stage not in names:
         there = ", ".join(filter(None, names)) or "none, it is one run"
-        raise ConfigError(f"there is no stage {stage!r} in this recipe; its stages: {there}")
+        raise ConfigError(f"this recipe has no stage {stage!r}; its stages: {there}")
     return [chain[names.index(stage)]]
 
 

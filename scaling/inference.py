@@ -1,5 +1,5 @@
-"""A finished run's model, for use: backbone and head as they were judged, how images go into it, and what classes are
-called.
+"""The model of a finished run, for use: backbone and head with the weights of the reported results, the preprocessing
+of images, and the names of the classes.
 
     from scaling.inference import load
     trained = load("results/classify-folder-deit_nano-64px-p8-s0-…")
@@ -15,17 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from scaling.data.batch import SampleKey
-from scaling.data.dataset import TEST
-from scaling.data.decoding import as_rgb, decode_rgb, naming_errors
+from scaling.data.batch import Split
+from scaling.data.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
 from scaling.data.detection_transforms import frame_of, seen_image
-from scaling.data.segmentation_folder import pixels
 from scaling.data.segmentation_transforms import scale_image, scaled, short_side
 from scaling.data.transforms import fit_image
 from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
-from scaling.pixels import pixels_of
+from scaling.preprocessing import preprocessing_of
 from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS, RunRecord
 
@@ -46,18 +44,18 @@ class Trained(NamedTuple):
             rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
         r = self.recipe
         if r.task == "classify":
-            fitted = fit_image(rgb, r.image, r.crop, pixels_of(r).interpolation)
+            fitted = fit_image(rgb, r.image, r.crop, preprocessing_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]
-        image_CHW = pixels(rgb)
+        image_CHW = image_tensor(rgb)
         size = (rgb.height, rgb.width)
         if r.task == "segment":
             return scale_image(image_CHW, scaled(*size, short_side(r)))[None]
-        return seen_image(image_CHW, frame_of(size, r, TEST, SampleKey(0, 0)))[None]
+        return seen_image(image_CHW, frame_of(size, r, Split.VAL))[None]
 
 
 def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Trained:
-    """The model that a run's folder holds, with the weights that it was judged by. Raises ConfigError where the run is
-    not finished or its weights are gone or damaged."""
+    """The model in a run's folder, with the reported weights. Raises ConfigError where the run is not finished or its
+    weights are gone or damaged."""
     folder = Path(run)
     try:
         record = RunRecord.load(folder)
@@ -70,7 +68,7 @@ def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Traine
     recipe = Recipe.from_dict(record.recipe)
     named = [name.strip() for name in recipe.class_names.split(",") if name.strip()]  # in records of before
     names = tuple(record.class_names or named)
-    TASKS[recipe.task].check(recipe)
+    TASKS[recipe.task].check_available(recipe)
     module = TASKS[recipe.task](recipe, 1, names)
     restore(module, recipe, folder)
     return Trained(module.to(device).eval().requires_grad_(False), recipe, names)

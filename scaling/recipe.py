@@ -15,8 +15,10 @@ import typing
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from scaling.config.objectives import Supervised
+from scaling.config.step_shapes import FixedShape
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import POS_EMBEDS, SIZES
 
 TASKS = ("classify", "segment", "detect")
 DATA = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
@@ -76,6 +78,9 @@ def _says(text: str, default: Any = dataclasses.MISSING, *, later: bool = False)
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All of what a run is. Frozen; a variant is dataclasses.replace(recipe, patch=4); checks itself."""
+
+    objectives: typing.ClassVar[tuple[Any, ...]] = (Supervised(),)
+    step_shapes: typing.ClassVar[Any] = FixedShape()
 
     task: str = _says("what is learned: " + ", ".join(TASKS), "classify")
     data: str = _says(
@@ -282,7 +287,7 @@ class Recipe:
             check_name("backbone", self.backbone, SIZES)
         check_name("augment", self.augment, AUGMENTS)
         check_name("bad_images", self.bad_images, ("stop", "skip"))
-        check_name("position", self.position, ("learned", "sincos"))
+        check_name("position", self.position, POS_EMBEDS)
         check_name("flip", self.flip, ("released", "alternate"))
         family = SIZES[self.backbone].family if self.backbone in SIZES else "timm"
         _check(self.flip == "released" or family == "adventurer", "flip", self.flip, f"is for Adventurer, not {family}")

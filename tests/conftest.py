@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
+    # Programs run with this code, whichever checkout is installed in the environment.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         served.share_one_server()
 
@@ -96,7 +98,8 @@ def unbanded(monkeypatch) -> None:
 def trained(tmp_path_factory):
     """trained(recipe) -> the results folder of a finished run of it, on one thread of the CPU: trained once a session.
     Whoever changes what is in it takes a copy."""
-    from scaling.engine.train import Settings, hush, train
+    from scaling.engine.train import Settings, train
+    from scaling.engine.trainer import hush
 
     done: dict[str, Path] = {}
 

@@ -1,11 +1,15 @@
 """Small image files, whole and damaged, for the tests of what reads them."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
+from scaling.config.step_shapes import StepShape
+from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
+from scaling.rng import SampleKey
 
 
 def picture(label: int, number: int, kind: str = "JPEG") -> bytes:
@@ -32,8 +36,18 @@ def hollow() -> bytes:
 
 def prepared(recipe, workers=0):
     data = ImageDataModule(recipe, workers)
-    data.prepare()
+    data.setup()
     return data
+
+
+def batch_of(recipe, pixels, targets, skipped=0):
+    """A batch of these images, as if they were the first of the recipe's data."""
+    keys, shape = [SampleKey(0, i) for i in range(len(pixels))], StepShape(recipe.patch, recipe.image)
+    return Batch(pixels, keys, shape, targets, skipped)
+
+
+def with_targets(batch, **fields):
+    return replace(batch, targets=batch.targets._replace(**fields))
 
 
 def write_classes(folder, names, train, test):

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from scaling.data.batch import Batch
-from scaling.data.dataset import Sets
+from scaling.backbones.base import Backbone
+from scaling.config.step_shapes import StepShape
+from scaling.data.batch import Batch, ClassTargets
 from scaling.engine.train import Settings, train
 from scaling.errors import TrainingInterrupted
 from scaling.recipe import Recipe
@@ -29,9 +30,26 @@ class Dots:
     def __len__(self):
         return self.count
 
-    def __getitems__(self, draws):
-        image = torch.tensor([[d.image * 37 % 256, d.image * 101 % 256, d.epoch * 53 % 256] for d in draws])
-        return Batch(image.to(torch.uint8).view(-1, 3, 1, 1), image.sum(1) % 2)
+    def get_batch(self, keys, shape=None):
+        image = torch.tensor([[k.image * 37 % 256, k.image * 101 % 256, k.epoch * 53 % 256] for k in keys])
+        pixels = image.to(torch.uint8).view(-1, 3, 1, 1)
+        return Batch(pixels, keys, StepShape(1, 1), ClassTargets(image.sum(1) % 2))
+
+
+class DotSource:
+    """Methods as in open_sets.Source."""
+
+    names, channels = ("0", "1"), 3
+
+    def check(self, recipe):
+        pass
+
+    def generate(self, recipe, part, indices, split):
+        return Dots(len(indices))
+
+
+class EmptyBackbone(Backbone):
+    checkpoint_module = nn.Identity()
 
 
 class Toy(L.LightningModule):
@@ -42,19 +60,18 @@ class Toy(L.LightningModule):
 
     def __init__(self, recipe, total_steps, names=()):
         super().__init__()
-        self.backbone, self.head = nn.Module(), nn.Linear(3, 1, dtype=torch.float64)
-        self.backbone.checkpoint_module = nn.Identity()
+        self.backbone, self.head = EmptyBackbone(3, 1, 0), nn.Linear(3, 1, dtype=torch.float64)
         self.recipe = recipe
         with torch.no_grad():
             self.head.weight.fill_(0.1)
             self.head.bias.zero_()
 
     @staticmethod
-    def check(recipe):
+    def check_available(recipe):
         pass
 
     def loss(self, batch):
-        return ((self.head(batch.image_BCHW.flatten(1).double() / 255)[:, 0] - batch.label_B) ** 2).mean()
+        return ((self.head(batch.pixels.flatten(1).double() / 255)[:, 0] - batch.targets.label_B) ** 2).mean()
 
     def training_step(self, batch, batch_idx):
         return self.loss(batch)
@@ -70,7 +87,7 @@ class Toy(L.LightningModule):
     def on_test_start(self):
         self.seen.append(("test", self.trainer.global_step))
 
-    def results(self):
+    def compute_metrics(self):
         return {"test_loss": self.head.weight.square().sum().item()}
 
     def configure_optimizers(self):
@@ -82,11 +99,9 @@ def toy_runs():
     """Inside, task classify is Toy, and a run can be cut after any step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("scaling.engine.train").engine.train.TASKS, "classify", Toy)
-        sets = lambda recipe, *_: Sets(Dots(recipe.train_images), Dots(2))  # noqa: E731
-        patch.setitem(__import__("scaling.data.datamodule").data.datamodule.OPEN, "classify", sets)
-        patch.setattr("scaling.engine.callbacks.keeper.REPORT_SECONDS", 0.0)
-        for where in ("scaling.runs.atomic_files", "scaling.engine.checkpoint_files"):  # a disk's time
-            patch.setattr(f"{where}.os.fsync", lambda handle: None)
+        patch.setitem(__import__("scaling.data.datamodule").data.datamodule.SOURCES, "classify", DotSource())
+        patch.setattr("scaling.engine.callbacks.step.REPORT_SECONDS", 0.0)
+        patch.setattr("scaling.runs.atomic_files.os.fsync", lambda handle: None)  # a disk's time
         Toy.seen = []
         yield SimpleNamespace(seen=Toy.seen)
 

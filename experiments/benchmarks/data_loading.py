@@ -1,4 +1,4 @@
-"""How fast images come: the embedded data set, and JPEG files beside a bare torchvision loop."""
+"""Data-loading throughput: the embedded data set, and JPEG files here and in a bare torchvision loop."""
 
 import statistics
 import tempfile
@@ -11,11 +11,11 @@ from PIL import Image
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from scaling.costs.hardware import usable_cores
 from scaling.data import generated_shapes
 from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
 from scaling.recipe import Recipe
-from scaling.runs.environment import usable_cores
 
 
 def generation() -> Table:
@@ -44,7 +44,7 @@ def decoding() -> Table:
         rates: dict[str, list[float]] = {"harness": [], "torchvision": []}
         for _ in range(4):
             data = ImageDataModule(lazy, workers)
-            data.prepare()
+            data.setup()
             rates["harness"].append(_rate(data.train_dataloader()))
             rates["torchvision"].append(_rate(_torchvision_loader(folder, workers)))
     table = Table("loader", "images/s", "over torchvision", title=f"JPEG to random resized crops, {workers} worker(s)")
@@ -77,7 +77,7 @@ def _rate(loader: DataLoader) -> float:
         if began is None:
             began = time.perf_counter()
             continue
-        seen += len(batch.label_B if isinstance(batch, Batch) else batch[1])
+        seen += len(batch if isinstance(batch, Batch) else batch[1])
     assert began is not None
     return seen / (time.perf_counter() - began)
 

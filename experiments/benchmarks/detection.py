@@ -1,5 +1,5 @@
-"""Detection beside torchvision's Mask R-CNN on the same backbone and the same maps: time and memory of a training step
-and of looking at an image.
+"""Detection compared with torchvision's Mask R-CNN on the same backbone and the same maps: time and memory of a
+training step and of looking at an image.
 
 Ours is a cascade: three stages of boxes and masks where torchvision's has one, so the ratio to expect is above 1.
 Both learn from as many regions, and both take a step in turn, in one process.
@@ -12,13 +12,14 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from experiments.benchmarks.speed_options import in_turn, peak_of
+from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.arguments import resolve
-from scaling.data.batch import SampleKey, normalise
+from scaling.data.batch import InstanceTargets, normalise
 from scaling.data.datamodule import ImageDataModule
 from scaling.heads.cascade_mask_rcnn import Neck
 from scaling.model_specs import ANCHOR_STRIDES, FPN_STRIDES
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
 
 TURNS, WARM, BATCH = 5, 1, 8
@@ -36,7 +37,7 @@ class Maps(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> dict[str, Tensor]:
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        found = self.neck(self.backbone(image_BCHW).grid_BDhw, size)
+        found = self.neck(self.backbone(image_BCHW).to_map(), size)
         return {str(number): map_BChw for number, map_BChw in enumerate(found)}
 
 
@@ -49,8 +50,8 @@ def detection() -> Table:
     for patch in PATCHES:
         recipe = resolve("shapes.det_nano", patch, {"batch": BATCH, "train_images": 64, "test_images": 8})[0]
         steps, looks = _ours_and_theirs(recipe, device)
-        step, look = (in_turn(calls, TURNS, WARM, device == "cuda") for calls in (steps, looks))
-        peak = {name: peak_of(call, device) for name, call in steps.items() if name != "backbone"}
+        step, look = (interleaved(calls, TURNS, WARM, device == "cuda") for calls in (steps, looks))
+        peak = {name: peak_of(call, device == "cuda") for name, call in steps.items() if name != "backbone"}
         table.add_row(
             str(patch), f"{1000 * step['ours']:.0f}", f"{step['ours'] / step['tv']:.2f}",
             f"{100 * (1 - step['backbone'] / step['ours']):.0f} %", f"{1000 * look['ours'] / BATCH:.1f}",
@@ -64,21 +65,23 @@ Calls = dict[str, Callable[[], None]]
 
 def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
     data = ImageDataModule(recipe)
-    data.prepare()
-    train = data.train_set.__getitems__([SampleKey(0, n) for n in range(BATCH)])
-    test = data.test_set.__getitems__([SampleKey(0, n) for n in range(BATCH)])
+    data.setup()
+    train = data.train_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
+    test = data.test_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
     ours: Any = DetectionTask(recipe, 1).to(device).train()
     theirs, eyes = _torchvision(recipe).to(device).train(), _torchvision(recipe).to(device).eval()
-    image_BCHW = train.image_BCHW.to(device)
+    image_BCHW = train.pixels.to(device)
+    instances = train.targets
+    assert isinstance(instances, InstanceTargets)
     targets = [
         {"boxes": b.to(device), "labels": k.to(device) + 1, "masks": m.to(device)}
-        for b, k, m in zip(train.boxes, train.labels, train.masks, strict=True)
+        for b, k, m in zip(instances.boxes, instances.labels, instances.masks, strict=True)
     ]
     held: Any = DetectionTask(recipe, 1).to(device).eval()
 
     def step() -> None:
         ours.zero_grad()
-        ours.training_step(_moved(train, device), 0).backward()
+        ours.training_step(train.to(device), 0).backward()
 
     def their_step() -> None:
         theirs.zero_grad()
@@ -86,22 +89,16 @@ def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
 
     def backbone() -> None:
         ours.zero_grad()
-        ours.backbone(normalise(image_BCHW)).grid_BDhw.sum().backward()
+        ours.backbone(normalise(image_BCHW)).to_map().sum().backward()
 
     def look() -> None:
-        held.predict(_moved(test, device))
+        held.predict(test.to(device))
 
     @torch.no_grad()
     def their_look() -> None:
-        eyes(list(normalise(test.image_BCHW.to(device))))
+        eyes(list(normalise(test.pixels.to(device))))
 
     return {"ours": step, "tv": their_step, "backbone": backbone}, {"ours": look, "tv": their_look}
-
-
-def _moved(batch: Any, device: str) -> Any:
-    from lightning.fabric.utilities.apply_func import move_data_to_device
-
-    return move_data_to_device(batch, torch.device(device))
 
 
 def _torchvision(recipe: Recipe) -> Any:

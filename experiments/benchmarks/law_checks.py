@@ -12,7 +12,7 @@ from rich.table import Table
 
 from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.laws import fit
-from analysis.fitting.lineshapes import FORMS
+from analysis.fitting.model import FORMS
 from experiments.benchmarks.laws import PATCH
 
 SETS, DRAWS, CURVES = 250, 1000, 10_000
@@ -46,10 +46,10 @@ def coverage() -> Table:
                 found["bootstrap of seeds"] = bootstrap(law, "seeds", draws=DRAWS).intervals()
             for kind, its in found.items():
                 held.setdefault(kind, []).append([its[name][0] <= truth[name] <= its[name][1] for name in truth])
-        told = f"{100 * size[0]:g}" if size[0] == size[-1] else f"{100 * size[0]:g} to {100 * size[-1]:g}"
+        sizes = f"{100 * size[0]:g}" if size[0] == size[-1] else f"{100 * size[0]:g} to {100 * size[-1]:g}"
         for kind, hits in held.items():
             shares = dict(zip(truth, 100 * np.mean(hits, axis=0), strict=True))
-            table.add_row(form, str(seeds), told, kind, *(f"{shares[n]:.0f}" if n in shares else "-" for n in SHIFTED))
+            table.add_row(form, str(seeds), sizes, kind, *(f"{shares[n]:.0f}" if n in shares else "-" for n in SHIFTED))
     return table
 
 

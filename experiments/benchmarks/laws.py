@@ -1,4 +1,4 @@
-"""Fitting laws beside scipy: one fit, one with its intervals, a bootstrap, two variables.
+"""Fitting laws, compared with scipy: one fit, one with its intervals, a bootstrap, two variables.
 
 The peer is what one writes with scipy.optimize.least_squares: the same residuals with analytic slopes and the same
 starts, one after the other, and for a bootstrap one refit after the other from the law itself. Both take turns in one
@@ -17,7 +17,7 @@ from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.initial_guesses import FLOORS
 from analysis.fitting.laws import Fit, _law, fit, fit2
 from analysis.fitting.lineshapes import joint
-from experiments.benchmarks.speed_options import in_turn
+from experiments.benchmarks.timing import interleaved
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 DRAWS, PEER_DRAWS, TURNS = 4000, 100, 9
@@ -41,10 +41,10 @@ def laws() -> Table:
     }
     table = Table("laws", "ours [ms]", "scipy [ms]", "scipy / ours", title="fitting laws, one thread, in turn")
     for name, (ours, peer, scale) in rows.items():
-        took = in_turn({"ours": functools.partial(_anew, ours), "scipy": peer}, turns=TURNS, warm=1)
+        took = interleaved({"ours": functools.partial(_anew, ours), "scipy": peer}, turns=TURNS, warm=1)
         mine, theirs = 1000 * took["ours"], 1000 * scale * took["scipy"]
-        told = ("-", "-") if peer is _none else (f"{theirs:,.1f}", f"{theirs / mine:.1f}")
-        table.add_row(name, f"{mine:,.1f}", *told)
+        peer_cells = ("-", "-") if peer is _none else (f"{theirs:,.1f}", f"{theirs / mine:.1f}")
+        table.add_row(name, f"{mine:,.1f}", *peer_cells)
     return table
 
 

@@ -1,4 +1,4 @@
-"""A Mamba-2 mixer, forward and backward, against what a user would otherwise take; all with the same weights.
+"""A Mamba-2 mixer, forward and backward, against other implementations with the same weights.
 
 Peers: transformers' Mamba2Mixer (chunks of 64, and its default of 256), ssd_minimal of the package mamba-ssm between
 plain torch's projections, convolution and norm, and this project's own reference, a token at a time. The first two come
@@ -6,13 +6,10 @@ with the extra `bench`; of mamba-ssm only one file is read, so it need not be co
 MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-deps --no-build-isolation mamba-ssm
 """
 
-import ctypes
-import gc
 import importlib.util
 import logging
 import statistics
 import sys
-import time
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,11 +20,12 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
+from experiments.benchmarks.timing import interleaved, peak_of
 from scaling.backbones.adventurer_block import EPS, Mixer
 from scaling.backbones.ssd.mamba2_mixer import mix_ref
 from scaling.backbones.ssd.mixer_tiling import Weights
+from scaling.costs.hardware import usable_cores
 from scaling.model_specs import CONV_TAPS
-from scaling.runs.environment import Memory, usable_cores
 
 WIDTH, HEAD, STATES = 256, 64, 64
 SHAPES = ((16, 257), (4, 1025), (1, 4097), (1, 16385))  # images and tokens
@@ -46,11 +44,12 @@ def against_peers() -> Table:
             x_BLD = torch.randn(batch, length, WIDTH)
             taken = {"this project": ours, **peers}
             check_equal(taken, x_BLD)
-            seconds = in_turn(taken, x_BLD, 5 if length < 10_000 else 3)
+            calls = steps(taken, x_BLD)
+            seconds = interleaved(calls, 5 if length < 10_000 else 3)
             if length <= REFERENCE_TOKENS:
-                seconds["a token at a time"] = in_turn({"": reference}, x_BLD, 1)[""]
+                seconds["a token at a time"] = interleaved(steps({"": reference}, x_BLD), 1)[""]
             for name, took in seconds.items():
-                memory = f"{peak(taken[name], x_BLD) / 2**20:.0f}" if name in taken else ""
+                memory = f"{peak_of(calls[name]) / 2**20:.0f}" if name in calls else ""
                 ratio = f"{took / seconds['this project']:.2f}"
                 table.add_row(str(threads), f"{batch} x {length:,}", name, f"{1000 * took:.0f}", ratio, memory)
             table.add_section()
@@ -67,7 +66,7 @@ def by_length() -> Table:
         rates: dict[int, list[float]] = {length: [] for length in LENGTHS}
         for turn in range(4):  # the first warms up
             for length, x_BLD in inputs.items():
-                took = in_turn({"": ours}, x_BLD, max(1, 8192 // length), warm=turn == 0)[""]
+                took = interleaved(steps({"": ours}, x_BLD), max(1, 8192 // length), warm=int(turn == 0))[""]
                 if turn:
                     rates[length].append(1e6 * took / length)
         medians = {length: statistics.median(found) for length, found in rates.items()}
@@ -77,38 +76,19 @@ def by_length() -> Table:
     return table
 
 
-def in_turn(contenders: dict[str, Contender], x_BLD: Tensor, turns: int, warm: bool = True) -> dict[str, float]:
-    """Median seconds of forward and backward, one of each in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(turns + warm):
-        for name, contender in contenders.items():
-            took = step(contender, x_BLD)
-            if turn >= warm:
-                seconds[name].append(took)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+def steps(contenders: dict[str, Contender], x_BLD: Tensor) -> dict[str, Callable[[], None]]:
+    """A forward and a backward pass of each."""
 
+    def step(contender: Contender) -> Callable[[], None]:
+        leaf_BLD = x_BLD.clone().requires_grad_()
 
-def step(contender: Contender, x_BLD: Tensor) -> float:
-    """Seconds of a forward and a backward pass."""
-    leaf_BLD = x_BLD.clone().requires_grad_()
-    began = time.perf_counter()
-    contender(leaf_BLD).sum().backward()
-    return time.perf_counter() - began
+        def call() -> None:
+            leaf_BLD.grad = None
+            contender(leaf_BLD).sum().backward()
 
+        return call
 
-def peak(contender: Contender, x_BLD: Tensor) -> int:
-    """Most memory of a step above what was held before it [bytes]."""
-    trim()
-    memory = Memory(cuda=False)
-    step(contender, x_BLD)
-    return memory.peak()
-
-
-def trim() -> None:
-    """Give back what earlier steps freed, so that it counts for nobody (glibc)."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return {name: step(contender) for name, contender in contenders.items()}
 
 
 def check_equal(contenders: dict[str, Contender], x_BLD: Tensor) -> None:
@@ -146,7 +126,7 @@ def _reference(mixer: Mixer, x_BLD: Tensor) -> Tensor:
 
 
 def _transformers(mixer: Mixer, chunk: int) -> Contender:
-    logging.getLogger("transformers").setLevel(logging.ERROR)  # it says at length that it has no kernels
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # it warns at length that it has no kernels
     from transformers import Mamba2Config
     from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 

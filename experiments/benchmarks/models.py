@@ -1,6 +1,7 @@
 """Whole models, each in a process of its own: one long image, and where DeiT and Adventurer cross.
 
-Weights are random and images are noise: neither changes what a step costs. Patch sizes that do not fit are said so.
+Weights are random and images are noise: neither changes what a step costs. Patch sizes that do not fit are listed as
+such.
 """
 
 import json
@@ -19,9 +20,11 @@ from torch import nn
 
 from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
+from scaling.costs.hardware import usable_cores
+from scaling.engine.environment import Memory, machine
 from scaling.errors import first_line
 from scaling.model_specs import SIZES
-from scaling.runs.environment import REPOSITORY, Memory, machine, usable_cores
+from scaling.runs.environment import REPOSITORY
 from scaling.tasks.classification import ClassificationTask
 
 LONG = (("adventurer_tiny", 3), ("adventurer_base", 8))  # and the most memory it may take [GiB]
@@ -89,8 +92,8 @@ def in_process(name: str, **options: Any) -> dict[str, Any]:
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        return {"failed": said[:60]}
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        return {"failed": reason[:60]}
 
 
 def measure(
@@ -105,7 +108,7 @@ def measure(
     optimise: bool = False,
 ) -> dict[str, Any]:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
-    them [bytes]. road is the environment's business."""
+    them [bytes]. road is set by the environment."""
     from scaling.recipe import Recipe
 
     torch.set_num_threads(usable_cores())
@@ -136,7 +139,13 @@ def measure(
         _wait(device)
         if step >= warm:
             seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds, "batch": batch, "weights": weights, "peak": memory.peak(), "road": backend(device).why}
+    return {
+        "seconds": seconds,
+        "batch": batch,
+        "weights": weights,
+        "peak": memory.peak(),
+        "road": backend(device).reason,
+    }
 
 
 def _wait(device: str) -> None:

@@ -1,4 +1,4 @@
-"""The harness's tax: a step of it and a step of a bare PyTorch loop, in turn, in one process."""
+"""The overhead of the framework: a step of it and a step of a bare PyTorch loop, in turn, in one process."""
 
 import tempfile
 import time
@@ -13,18 +13,19 @@ from torch.nn.functional import cross_entropy
 
 from experiments.cli.arguments import resolve
 from scaling.data.datamodule import ImageDataModule
-from scaling.engine.callbacks.keeper import Keeper
-from scaling.engine.train import Settings, make_trainer
+from scaling.engine.callbacks.run_callbacks import run_callbacks
+from scaling.engine.environment import Memory
+from scaling.engine.train import Settings
+from scaling.engine.trainer import make_trainer
 from scaling.recipe import Recipe
-from scaling.runs.environment import Memory
 from scaling.tasks.classification import ClassificationTask
 
-TAXED = {16: 256, 8: 256, 4: 256, 2: 128, 1: 48}  # patch and steps, in two epochs so that checkpoints are in it
+STEPS = {16: 256, 8: 256, 4: 256, 2: 128, 1: 48}  # patch and steps, in two epochs so that checkpoints are in it
 BLOCK = 16  # steps of which one ratio is made
 
 
 class InTurn(L.Callback):
-    """After every step of the harness one step of a bare loop, both timed: a machine that slows down slows both."""
+    """After every step of the framework a step of a bare loop, both timed: a machine that slows down slows both."""
 
     def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
         self._bare = bare_steps(recipe, data)
@@ -52,7 +53,7 @@ def bare_steps(recipe: Recipe, data: ImageDataModule) -> Iterator[None]:
     module.train()
     data.trainer = None
     for batch in data.train_dataloader():
-        loss = cross_entropy(module(batch.image_BCHW), batch.label_B)
+        loss = cross_entropy(module(batch.pixels), batch.targets.label_B)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -61,13 +62,13 @@ def bare_steps(recipe: Recipe, data: ImageDataModule) -> Iterator[None]:
         yield
 
 
-def tax() -> Table:
+def overhead() -> Table:
     """The harness's time over the bare loop's at each step of the main job, one thread as there, and at all of them."""
-    table = Table("recipe", "patch", "bare [ms]", "harness [ms]", "ratio", "middle half", title="tax")
+    table = Table("recipe", "patch", "bare [ms]", "harness [ms]", "ratio", "middle half", title="overhead")
     torch.set_num_threads(1)
     total = np.zeros(2)
     for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
-        for patch, steps in TAXED.items():
+        for patch, steps in STEPS.items():
             recipe = resolve(name, patch, {"epochs": 2, "train_images": 16 * steps, "test_images": 64})[0]
             bare, harness = (np.array(seconds[BLOCK:]) for seconds in _in_turn(recipe))  # the first steps warm up
             ratios = harness.reshape(-1, BLOCK).sum(1) / bare.reshape(-1, BLOCK).sum(1)
@@ -84,10 +85,10 @@ def tax() -> Table:
 def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
     """Seconds of every step of the bare loop, and of the same steps through the harness with everything on."""
     data = ImageDataModule(recipe)
-    data.prepare()
+    data.setup()
     with tempfile.TemporaryDirectory() as folder:
         turns = InTurn(recipe, data)
-        keeper = Keeper(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
-        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [keeper, turns], data, Path(folder))
+        callbacks = run_callbacks(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
+        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [*callbacks.ordered, turns], data, Path(folder))
         trainer.fit(ClassificationTask(recipe, data.total_steps), datamodule=data)
     return turns.bare, turns.harness

@@ -1,13 +1,11 @@
-"""The switches of a training step, each on and off: time and memory. What wins is the default
-(scaling/engine/train.py).
+"""Speed options of a training step, each on and off: time and memory. The best ones are the defaults
+(scaling/engine/settings.py).
 
 All variants of a model are built in one process and take a step each in turn, after two that are not counted. Compiled
 code has an OpenMP runtime of its own beside torch's, which may slow all else in its process: it goes last, in turn with
 the plain step alone.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,12 +13,14 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from experiments.benchmarks.mixer import trim
+from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.arguments import resolve
-from scaling.data.batch import Batch
-from scaling.engine.train import Settings, prepare
+from scaling.data.batch import Batch, ClassTargets
+from scaling.data.dataset import model_shape
+from scaling.engine.train import Settings
+from scaling.engine.trainer import apply_speed_options
 from scaling.recipe import Recipe
-from scaling.runs.environment import Memory
+from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
 
@@ -32,10 +32,12 @@ MODELS = {
 }
 
 
-def switches() -> Table:
-    """Median time of a step and its peak memory, over those of a step with every switch off (AdamW fused)."""
+def speed_options() -> Table:
+    """Median time of a step and its peak memory, over those of a step with every option off (AdamW fused)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    table = Table("model", "px", "switch", "ms", "time", "memory", title=f"switches on {device}, over the plain step")
+    table = Table(
+        "model", "px", "option", "ms", "time", "memory", title=f"speed options on {device}, over the plain step"
+    )
     models = []
     for name, image, patch, batch in MODELS[device]:
         recipe = replace(
@@ -49,10 +51,13 @@ def switches() -> Table:
 
 
 def _compare(table: Table, name: str, sides: str, variants: dict[str, Callable[[], None]], device: str) -> None:
-    seconds, peaks = in_turn(variants), {switch: peak_of(step, device) for switch, step in variants.items()}
-    for switch, took in seconds.items():
-        ratio, memory = took / seconds["plain"], peaks[switch] / max(1, peaks["plain"])
-        table.add_row(name, sides, switch, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
+    seconds, peaks = (
+        interleaved(variants, TURNS, WARM),
+        {name: peak_of(step, device == "cuda") for name, step in variants.items()},
+    )
+    for option, took in seconds.items():
+        ratio, memory = took / seconds["plain"], peaks[option] / max(1, peaks["plain"])
+        table.add_row(name, sides, option, f"{1000 * took:.1f}", f"{ratio:.2f}", f"{memory:.2f}")
     table.add_section()
 
 
@@ -84,18 +89,19 @@ def _step(
     """One training step of a task of its own, images copied to the device included."""
     torch.manual_seed(0)
     task: Any = ClassificationTask(recipe, 100).to(device).train()
-    prepare(task, settings or Settings())
+    apply_speed_options(task, settings or Settings())
     optimiser = torch.optim.AdamW(parameter_groups(task, 0.05, 1e-4), lr=1e-4, fused=fused)
     images = torch.randint(0, 256, (recipe.batch, 3, recipe.image, recipe.image), dtype=torch.uint8)
     labels = torch.arange(recipe.batch) % recipe.classes
+    keys = [SampleKey(0, i) for i in range(recipe.batch)]
+    batch = Batch(images, keys, model_shape(recipe), ClassTargets(labels))
     if device == "cuda":
-        images, labels = images.pin_memory(), labels.pin_memory()
+        batch = batch.pin_memory()
 
     def step() -> None:
-        moved = [t.to(device, non_blocking=not blocking) for t in (images, labels)]
-        batch = Batch(moved[0], moved[1])
+        moved = batch.to(device, non_blocking=not blocking)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
-            loss = task.training_step(batch, 0)
+            loss = task.training_step(moved, 0)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -103,26 +109,3 @@ def _step(
             torch.cuda.synchronize()
 
     return step
-
-
-def in_turn(
-    variants: dict[str, Callable[[], None]], turns: int = TURNS, warm: int = WARM, cuda: bool = False
-) -> dict[str, float]:
-    """Median seconds of each, a call of each in turn; the first `warm` are not counted. cuda: wait for the device."""
-    seconds: dict[str, list[float]] = {switch: [] for switch in variants}
-    for turn in range(warm + turns):
-        for switch, step in variants.items():
-            began = time.perf_counter()
-            step()
-            if cuda:
-                torch.cuda.synchronize()
-            if turn >= warm:
-                seconds[switch].append(time.perf_counter() - began)
-    return {switch: statistics.median(took) for switch, took in seconds.items()}
-
-
-def peak_of(step: Callable[[], None], device: str) -> int:
-    trim()
-    memory = Memory(cuda=device == "cuda")
-    step()
-    return memory.peak()

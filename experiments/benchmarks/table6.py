@@ -2,8 +2,8 @@
 
 Whole training steps (forward, backward, AdamW; bf16 on a GPU, float32 on a CPU) of DeiT and Adventurer, each in a
 process of its own, at the largest batch of a power of two that fits; the median after steps that are not counted.
-Beside each what the paper prints for an A100 and what analysis/planning/throughput_model.py says of this card. A patch
-size that does not fit is said with the bytes that it wants. On a CPU the same at small images. Rows are kept in
+For each also the paper's value for an A100 and the prediction of analysis/planning/throughput_model.py for this card. A
+patch size that does not fit is listed with the bytes that it needs. On a CPU the same at small images. Rows are kept in
 results/table6.csv.
 """
 
@@ -27,9 +27,9 @@ from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
 from scaling.costs.hardware import CPU, Card, card_called, card_of
 from scaling.costs.training_memory import step_bytes
+from scaling.engine.environment import machine
 from scaling.model_specs import has_scan
 from scaling.recipe import Recipe
-from scaling.runs.environment import machine
 
 # image [px], sizes, patches [px], the most images in a step
 PLANS = {"cuda": (224, ("base", "tiny"), (16, 8, 4, 2, 1), 256), "cpu": (64, ("tiny",), (16, 8, 4, 2), 8)}
@@ -55,7 +55,7 @@ def roads(backbone: str, device: str) -> list[str]:
     """The implementations of a backbone's main operation on a device."""
     if not has_scan(backbone):
         return ["sdpa"]
-    return ["mamba-ssm", "torch"] if backend(device).road == "mamba-ssm" else ["torch"]
+    return ["mamba-ssm", "torch"] if backend(device).name == "mamba-ssm" else ["torch"]
 
 
 def row(name: str, image: int, patch: int, most: int, device: str, road: str, card: Card | None) -> dict[str, Any]:
@@ -70,13 +70,18 @@ def row(name: str, image: int, patch: int, most: int, device: str, road: str, ca
         moments = 8 * costs.recipe_parameters(recipe)  # AdamW's: made in the first step, and no image's
         rate = got["batch"] / float(np.median(got["seconds"]))
         memory = (got["peak"] - moments) / got["batch"] / MIB
-    said, kept = math.nan, math.nan
+    predicted, kept = math.nan, math.nan
     if card is not None:
         cores = max(1, card.cores)  # its seconds are one core's, and all of them work on a step
-        said = image_seconds(recipe, card, got.get("batch") or 1) / cores * costs.IMAGENET_IMAGES / 3600
+        predicted = image_seconds(recipe, card, got.get("batch") or 1) / cores * costs.IMAGENET_IMAGES / 3600
         kept = image_bytes(recipe, got.get("batch") or 1, number_bytes(recipe, card)) / MIB
     hours = costs.IMAGENET_IMAGES / rate / 3600
-    found |= {"images_per_second": rate, "hours": hours, "hours_predicted": said, "hours_paper": paper(recipe, "epoch")}
+    found |= {
+        "images_per_second": rate,
+        "hours": hours,
+        "hours_predicted": predicted,
+        "hours_paper": paper(recipe, "epoch"),
+    }
     found |= {"memory": memory, "memory_predicted": kept, "memory_paper": paper(recipe, "memory")}
     return found | {"wants": float(step_bytes(recipe, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
 
@@ -107,12 +112,12 @@ def paper(recipe: Recipe, metric: str) -> float:
 
 
 def shown(frame: pd.DataFrame, image: int, device: str) -> Table:
-    """Published, predicted and measured beside each other."""
-    heads = ("model", "px", "batch", "img/s", "h", "h says", "h paper", "MiB", "says", "paper")
+    """Published, predicted and measured values in one table."""
+    heads = ("model", "px", "batch", "img/s", "h", "h pred.", "h paper", "MiB", "pred.", "paper")
     table = Table(*heads, title=f"Table 6 here: training at {image} px on {device}", padding=(0, 0, 0, 0))
     table.columns[0].no_wrap = True
     table.caption = (
-        "h: an epoch of ImageNet-1k at this image size; MiB: memory of an image in training; says: by arithmetic and "
+        "h: an epoch of ImageNet-1k at this image size; MiB: memory per image in training; pred.: by arithmetic and "
         "two efficiencies (analysis/planning/throughput_model.py); paper: Table 6 of arXiv 2502.03738, on an A100"
     )
     for r in frame.to_dict("records"):

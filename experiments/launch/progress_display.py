@@ -1,8 +1,9 @@
-"""What the user sees of runs at work: live bars in a terminal, plain lines in pipes and CI. No torch."""
+"""Progress of runs on the screen: live bars in a terminal, plain lines in pipes and CI. No torch."""
 
 import math
 import sys
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
-from scaling.recipe import STAGES, TASK_HEADS, Recipe
+from experiments.launch.outcome import Outcome
+from scaling.recipe import TASK_HEADS, Recipe
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
 
@@ -18,10 +20,10 @@ PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
 
 class Console:
-    """The runs at work, and the sweep around them where there is one. Use as a context manager."""
+    """Progress of runs, and of the sweep that they belong to if there is one. Use as a context manager. names: what
+    runs are called, by run_id (`told_apart`)."""
 
     def __init__(self, quiet: bool = False, names: dict[str, str] | None = None) -> None:
-        """names: what to call runs, by run_id, where the short name does not tell them apart."""
         self.rich = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
         self.live = self.rich.is_terminal and not quiet
         self.bars = Progress(
@@ -32,10 +34,10 @@ class Console:
             refresh_per_second=5,
             transient=True,
         )
-        self._names = names or {}
+        self.names = names or {}
         self._runs: dict[str, Any] = {}  # run_id -> its bar
         self._sweep: Any = None
-        self._said: dict[str, float] = {}
+        self._printed: dict[str, float] = {}  # when a run's last plain line was
         self._noted: set[str] = set()
 
     def __enter__(self) -> "Console":
@@ -50,21 +52,21 @@ class Console:
             self.bars.stop()
 
     def name(self, run_id: str) -> str:
-        return self._names.get(run_id) or short(run_id)
+        return self.names.get(run_id, run_id)
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         self.rich.print(text, markup=False)
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """A line that is said once, however many runs have it to say."""
+        """Print a line once, however many runs report it."""
         if text not in self._noted:
             self._noted.add(text)
             self.line(text)
 
     def sweep(self, done: int, total: int, eta: float) -> None:
-        """Runs done of all, and the time that the rest will take [s]; nan: not known yet."""
+        """Show how many runs are done, and the time that the rest will take [s]; nan: not known yet."""
         text = f"{done} of {total} runs, ETA {_time(eta)}"
         if not self.live:
             if 0 < done < total:
@@ -75,8 +77,8 @@ class Console:
         self.bars.update(self._sweep, completed=done, text=text)
 
     def begin(self, name: str) -> None:
-        """A run starts; name: its run_id."""
-        self._said[name] = time.monotonic()
+        """A run starts. name: its run_id."""
+        self._printed[name] = time.monotonic()
         if self.live:
             self._runs[name] = self.bars.add_task(self.name(name), total=None, text="starting")
         else:
@@ -90,19 +92,27 @@ class Console:
         elif name in self._runs:
             text = _where(where) if event.kind == "train" else "evaluating"
             self.bars.update(self._runs[name], total=where.steps or None, completed=where.step, text=text)
-        elif time.monotonic() - self._said[name] > PLAIN_SECONDS:
-            self._said[name] = time.monotonic()
+        elif time.monotonic() - self._printed[name] > PLAIN_SECONDS:
+            self._printed[name] = time.monotonic()
             self.line(f"  {self.name(name)} " + (_where(where) if event.kind == "train" else "evaluating"))
 
-    def finish(self, name: str, status: int, text: str) -> None:
-        """A run has ended; status as in child.Outcome."""
+    def finish(self, name: str, outcome: Outcome) -> None:
+        """A run has ended, or has been found ended."""
+        words = {0: "have" if outcome.found else "ok  ", 130: "stop"}
+        self._end(name, words.get(outcome.status, "FAIL"), outcome.text)
+
+    def postpone(self, name: str, text: str) -> None:
+        """A run that was begun is left to another process for now."""
+        self._end(name, "wait", text)
+
+    def _end(self, name: str, word: str, text: str) -> None:
         if name in self._runs:
             self.bars.remove_task(self._runs.pop(name))
-        self.line(f"{'ok  ' if status == 0 else 'FAIL' if status != 130 else 'stop'} {self.name(name)}: {text}")
+        self.line(f"{word} {self.name(name)}: {text}")
 
 
 def _where(p: Where) -> str:
-    """Fits beside the bar on 80 columns."""
+    """Step, loss, speed and time left; with a bar it fits into 80 columns."""
     loss = f"{p.loss:.3f}" if not math.isnan(p.loss) else "-"
     return (
         f"epoch {p.epoch}/{p.epochs} step {p.step}/{p.steps} loss {loss} {p.images_per_second:.0f} img/s "
@@ -110,28 +120,29 @@ def _where(p: Where) -> str:
     )
 
 
-def short(run_id: str) -> str:
-    """The parts of a run_id that differ within a sweep: backbone, patch, seed, and the stage where it has one."""
-    *before, backbone, _, patch, seed, _ = run_id.split("-")
-    stage = before[-1] if before and before[-1] in STAGES else ""
-    return f"{backbone} {patch} {seed} {stage}".rstrip()
+def _short(run: Recipe) -> str:
+    """What differs within most sweeps: backbone, patch, seed, and the stage where there is one."""
+    return f"{run.backbone} p{run.patch} s{run.seed} {run.stage}".rstrip()
 
 
-def told_apart(runs: list[Recipe]) -> dict[str, str]:
-    """run_id -> its short name, with the image where runs of several sizes share one, and with what else it is."""
+def told_apart(runs: Iterable[Recipe]) -> dict[str, str]:
+    """Short names of runs, by run_id: with the image size where runs of several sizes share a name, and with
+    `what_else`."""
+    runs = list(runs)
     images: dict[str, set[int]] = {}
     for run in runs:
-        images.setdefault(short(run.run_id), set()).add(run.image)
+        images.setdefault(_short(run), set()).add(run.image)
     names = {}
     for run in runs:
-        name = short(run.run_id)
+        name = _short(run)
         size = f"{run.image} px" if len(images[name]) > 1 else ""
         names[run.run_id] = " ".join(filter(None, (name, size, what_else(run))))
     return names
 
 
 def what_else(run: Recipe) -> str:
-    """What a run_id does not say of a run, where it is not the usual: a larger head, what is extended."""
+    """What a run_id leaves out, where it is not the default: the head, and what an extended sequence is embedded
+    from."""
     head = run.head if run.head != TASK_HEADS[run.task][0] else ""
     return " ".join(filter(None, (head, f"from {run.extend} px" if run.extend else "")))
 

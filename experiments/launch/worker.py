@@ -1,4 +1,4 @@
-"""What happens in the process that trains: run one recipe, put everything said on the way into its log.txt."""
+"""The process that trains: one run, with everything that it and its libraries print in the run's log.txt."""
 
 import os
 import signal
@@ -8,37 +8,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from scaling.engine.callbacks.signals import as_ctrl_c
+from experiments.launch.outcome import Outcome, outcome_of
 from scaling.errors import ConfigError, first_line
 from scaling.recipe import Recipe
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
-from scaling.runs.record import HEADLINES, LOG, RunRecord
+from scaling.runs.record import LOG
+from scaling.runs.stop_signals import as_ctrl_c
 
-STOPPED = "stopped; the same command goes on from here"
+STOPPED = "stopped; the same command resumes it"
 RUN = Path(__file__).resolve().parents[1] / "run.py"
-
-
-class Outcome(NamedTuple):
-    """How a run ended. status: exit status of run.py for it: 0 finished, 1 failed, 2 bad input, 130 stopped."""
-
-    status: int
-    text: str  # one line
-    elsewhere: bool = False  # another process is training it
 
 
 def run_quietly(
     recipe: Recipe, results: Path, settings: dict[str, Any], report: Callable[[Event], None], wait: bool = False
 ) -> Outcome:
-    """Train in this process. Never raises: what went wrong is in the outcome, its traceback in log.txt.
+    """Train in this process. Never raises: errors are in the outcome, their tracebacks in log.txt.
 
-    wait: for another process that is training this run, instead of leaving it alone.
+    settings: keywords of scaling.engine.settings.Settings. wait: for another process that is training this run, instead
+    of leaving it alone.
     """
     folder = folder_of(recipe, results)
     try:  # by itself: the handlers below need what it imports
-        from scaling.engine.train import Settings, hush, train
+        from scaling.engine.train import Settings, train
+        from scaling.engine.trainer import hush
         from scaling.errors import RunLockedError, TrainingInterrupted
     except KeyboardInterrupt:
         return Outcome(130, STOPPED)
@@ -50,39 +45,29 @@ def run_quietly(
     except ConfigError as e:
         return Outcome(2, bad_input_line(e))
     except RunLockedError:
-        return Outcome(0, "another process is training it; looked at again at the end", elsewhere=True)
+        return Outcome(0, "running in another process; checked again at the end", elsewhere=True)
     except (TrainingInterrupted, KeyboardInterrupt):
         return Outcome(130, STOPPED)
     except OSError as e:
         _log(folder, traceback.format_exc())
         what = f"{e.strerror or e}" + (f": {e.filename}" if e.filename else "")
-        return Outcome(1, f"{what}; mend that and give the same command again")
+        return Outcome(1, f"{what}; the same command resumes the run once that is fixed")
     except Exception as e:
         _log(folder, traceback.format_exc())
-        return Outcome(1, f"{type(e).__name__}: {first_line(e, 300)} (all of it in {folder / LOG})")
-
-
-def outcome_of(record: RunRecord) -> Outcome:
-    """A record in one line."""
-    if record.status == "failed":
-        f = record.failure
-        return Outcome(1, f"{f['reason']} at step {f['step']}, learning rate {f['lr']:.3g}; delete its folder to retry")
-    metric, name = HEADLINES[record.recipe["task"]]
-    headline = f", {name} {record.metrics[metric]:.1f} %" if metric in record.metrics else ""
-    return Outcome(0, f"test loss {record.test_loss:.4f} nats{headline}, {record.wall_time:.0f} s")
+        return Outcome(1, f"{type(e).__name__}: {first_line(e, 300)} (traceback in {folder / LOG})")
 
 
 def bad_input_line(e: ConfigError) -> str:
-    """What a ConfigError says, also where a worker process of torch's loader has wrapped it in a traceback."""
+    """The message of a ConfigError, also where a worker process of torch's loader has wrapped it in a traceback."""
     lines = str(e).rpartition("ConfigError: ")[2].splitlines()  # more than one where a file's name has a line break
     return " ".join(line for line in lines if line.strip()) or "bad input"
 
 
 def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], wait: bool, pipe: Connection) -> None:
-    """Entry of a sweep's child process: events and at the end the outcome go through the pipe."""
-    # First of all, until the run has a folder of its own: a stop may come at once, and its traceback is for nobody.
+    """Entry of a process of `LocalPool`: events, and at the end the outcome, go through the pipe."""
+    # First of all, until the run has a folder of its own: a stop may come at once, and nobody wants its traceback.
     _output_into(Path(os.devnull))
-    as_ctrl_c()  # outside of training too, a stop is a clean one
+    as_ctrl_c()  # a stop is a clean one outside of training too
     value, folder = Recipe.from_dict(recipe), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
     options = [f"--{name}={setting}" for name, setting in settings.items() if name != "jobs"]

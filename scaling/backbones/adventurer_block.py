@@ -1,5 +1,7 @@
 """Adventurer's block: a Mamba-2 mixer and a SwiGLU MLP. Sources and letters as in adventurer.py."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +22,10 @@ class RMSNorm(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.weight.fill_(1)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         return rms_norm(x_BLD, self.weight, EPS)
@@ -42,8 +48,17 @@ class Mixer(nn.Module):
         self.norm = RMSNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw A_log, D and dt_bias as Mamba-2 does; the layers inside are drawn by their owner."""
+        self.A_log.uniform_(1, 16).log_()
+        self.D.fill_(1)
+        # softplus(dt_bias) is log-uniform in 0.001..0.1
+        dt_H = torch.empty_like(self.dt_bias).uniform_(math.log(1e-3), math.log(1e-1)).exp_()
+        self.dt_bias.copy_(dt_H + torch.log(-torch.expm1(-dt_H)))
+
     def forward(self, x_BLD: Tensor, segment_ids: Tensor | None = None) -> Tensor:
-        """Tokens to tokens; segment_ids as in mix.mix."""
+        """Tokens to tokens; segment_ids: ids of mamba2_mixer.mix."""
         assert self.conv1d.bias is not None
         A_H = -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
         w = Weights(self.conv1d.weight, self.conv1d.bias, self.dt_bias, A_H, self.D, self.norm.weight)
@@ -87,5 +102,5 @@ class Block(nn.Module):
 
 
 def _flipped(x_BLD: Tensor) -> list[Tensor]:
-    """All tokens but the last (the class token) in reverse, and the last, to be put together by the caller."""
+    """All tokens but the last (the class token) in reverse, and the last; the caller concatenates them."""
     return [x_BLD[:, :-1].flip(1), x_BLD[:, -1:]]

@@ -1,52 +1,30 @@
-"""Weights: drawn by name from a seed, or read from a file without ever running what is in it."""
+"""Weights from files, addresses and timm, read without running code in them, and loaded strictly by key."""
 
 import logging
 import re
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scaling.backbones import Backbone
-from scaling.backbones.hub import fetched, forget, hub_or_cache
+from scaling.backbones.base import Backbone
+from scaling.downloads import fetched, forget, hub_or_cache
 from scaling.errors import ConfigError, first_line
 from scaling.runs.atomic_files import damage_of
 from scaling.runs.record import WEIGHTS
 
 LOG = logging.getLogger(__name__)
 WRAPPERS = ("_orig_mod.", "module.")  # torch.compile's, and (Distributed)DataParallel's
-GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # as torch names what weights_only refuses
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of the CPU from seed inside, untouched outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-@torch.no_grad()
-def initialise_by_name(model: nn.Module, seed: int, rule: Callable[[nn.Module, str], None]) -> None:
-    """Call rule(module, name) on every module, each under random numbers that depend on seed and name alone.
-
-    So a module draws the same weights whatever stands before it in the model: the blocks of a patch-1 and of a
-    patch-16 model start equal.
-    """
-    for name, module in model.named_modules():
-        with seeded(zlib.crc32(f"{seed}/{name}".encode())):
-            rule(module, name)
+GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # what weights_only refuses, in the words of torch
 
 
 def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
     """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), the folder of a
-    finished run, timm:NAME, or a hub address, hf:OWNER/REPOSITORY/FILE or https://…, that such a file lies at.
+    finished run, timm:NAME, or the address of such a file, hf:OWNER/REPOSITORY/FILE or https://….
 
-    A torch file may hold them bare or under a key (as the DeiT and Adventurer releases do): the first of keys it has.
+    A torch file may hold them directly or under a key (as the DeiT and Adventurer releases do): the first of `keys` in
+    it. Raises ConfigError.
     """
     if source.startswith("timm:"):
         return _from_timm(source.removeprefix("timm:"))
@@ -66,41 +44,41 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
 
 
 def _read(path: Path, source: str) -> object:
-    """What a file holds, tensors and plain values alone. Raises ConfigError with what else it is."""
+    """Tensors and plain values of a file. Raises ConfigError with what the file is instead."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        if zipfile.is_zipfile(path) and (damage := damage_of(path)):  # which torch does not look for
+        if zipfile.is_zipfile(path) and (damage := damage_of(path)):  # torch does not check
             raise ValueError(damage)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # torch and safetensors raise many kinds, all of which mean the same to the user
+    except Exception as e:  # torch and safetensors raise many kinds
         reason = _no_weights(path, e)
         raise ConfigError(f"weights {source} cannot be read as tensors alone ({reason}); nothing else is loaded") from e
 
 
 def _no_weights(path: Path, e: Exception) -> str:
-    """Why a file is no file of weights, in the user's words where its beginning tells."""
+    """The reason why a file is not a file of weights."""
     with path.open("rb") as f:
         start = f.read(512).lstrip().lower()
     if not start:
         return "the file is empty"
     if start.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS, not the file: git lfs pull fetches that"
+        return "it is a pointer of Git LFS, not the file: run git lfs pull"
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it is a web page, not a file of weights: take the address of the file itself"
+        return "it is a web page, not a file of weights: give the address of the file itself"
     held = sorted(set(GLOBAL.findall(str(e))))
     if held:
         return f"it holds {', '.join(held)[:160]}, which is code: save the tensors alone, as by state_dict()"
     if (operand := re.search(r"Unsupported operand \d+", str(e))) is not None:
-        return f"it is no file of torch's: {operand[0].lower()}"
+        return f"it is not a torch file: {operand[0].lower()}"
     return first_line(e, 200)
 
 
 def unwrapped(checkpoint: object, source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """The tensors in a checkpoint, which may hold them bare or under one of the keys (the first that it has), and under
-    names that a wrapper has put its own before: that is taken off."""
+    """The tensors of a checkpoint, which may hold them directly or under one of `keys` (the first that it has). The
+    prefix that a wrapper adds to all names is removed."""
     state = checkpoint
     for key in keys:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -109,7 +87,7 @@ def unwrapped(checkpoint: object, source: str, keys: tuple[str, ...] = ("model",
         raise ConfigError(f"weights {source} holds no dictionary of tensors")
     for wrapper in WRAPPERS:
         if all(name.startswith(wrapper) for name in state):
-            LOG.warning("weights %s: every name begins with %s, which is taken off", source, wrapper)
+            LOG.warning("weights %s: every name begins with %s, which is removed", source, wrapper)
             state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
     return state
 
@@ -121,25 +99,25 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         with hub_or_cache() as online:
             cfg = timm.get_pretrained_cfg(name)
             if not online and cfg is not None and cfg.hf_hub_id:
-                timm.models.load_state_dict_from_hf(cfg.hf_hub_id)  # fails before a model is made, which takes a while
+                timm.models.load_state_dict_from_hf(cfg.hf_hub_id)  # fails before a model is built, which takes a while
             return timm.create_model(name, pretrained=True).state_dict()
     except Exception as e:
         raise ConfigError(
-            f"weights timm:{name}: timm cannot give them ({type(e).__name__}: {first_line(e, 200)})"
+            f"weights timm:{name}: timm cannot provide them ({type(e).__name__}: {first_line(e, 200)})"
         ) from e
 
 
 def load_weights(backbone: Backbone, source: str, compat: str = "fixed") -> None:
-    """Load source into a backbone, by key and strictly; the classifier's head in it is left out.
+    """Load source (as in read_state_dict) into a backbone, strictly by key, without the classifier's head.
 
-    The backbone resamples what depends on patch and image (its method `fit_state`, to which compat goes). Raises
+    Backbone.convert_state_dict resamples what depends on patch and image size; compat is passed to it. Raises
     ConfigError with the keys that do not fit.
     """
     load_state(backbone, read_state_dict(source), source, compat)
 
 
 def load_state(backbone: Backbone, state: dict[str, Tensor], source: str, compat: str = "fixed") -> None:
-    """load_weights, from tensors already read; source: how an error names them."""
+    """load_weights from tensors already read; source: their name in errors."""
     state = {
         k: v for k, v in backbone.convert_state_dict(state, compat).items() if not k.startswith(("head.", "head_dist."))
     }
@@ -148,8 +126,7 @@ def load_state(backbone: Backbone, state: dict[str, Tensor], source: str, compat
 
 
 def check_fit(state: dict[str, Tensor], own: dict[str, Tensor], source: str) -> None:
-    """Raise ConfigError with the keys that are missing, unexpected or of another shape than a model's own, if any
-    are."""
+    """Raise ConfigError with the keys that are missing, unexpected or of another shape than `own`."""
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"

@@ -1,122 +1,152 @@
 """DeiT (arXiv 2012.12877) and DeiT III (arXiv 2204.07118) at any image and patch size, on timm's VisionTransformer.
 
-Sizes: Table 7 of arXiv 2502.03738. B batch, L patches, D width, h w grid.
+Sizes: Table 7 of arXiv 2502.03738. B batch, L patches, T tokens (class token first), D width, H heads, P channels of a
+head.
 """
 
+import functools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+import torch.nn.functional as F
+from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from scaling.backbones import Features
-from scaling.backbones.checkpoint_io import initialise_by_name
+from scaling.backbones.base import Backbone, Features, TokenLayout
 from scaling.backbones.drop_path import DropPath
-from scaling.backbones.patch_embed import check_image, embedding
-from scaling.backbones.pos_embed import Reference, Sines
+from scaling.backbones.init import initialise_by_name
+from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
+from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position
+from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError, first_line
-from scaling.model_specs import Size
-from scaling.pixels import MEAN, STD
-from scaling.recipe import check_patch
+from scaling.model_specs import ModelSpec
 
 LOG = logging.getLogger(__name__)
+Rotate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of queries and keys (B, H, T, P)
 
 
-class _ViT(VisionTransformer):
-    """timm's, whose positions at other grids are evaluated where they are a function of coordinates."""
+class PositionedBlock(Block):
+    """timm's block, whose queries and keys may be rotated."""
 
-    sines: Sines | None = None
+    def forward(
+        self, x_BTD: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, rotate: Rotate | None = None
+    ) -> Tensor:
+        """attn_mask: what is added to attention's logits (B or 1, H, T, T)."""
+        if rotate is None:
+            return super().forward(x_BTD) if attn_mask is None else super().forward(x_BTD, attn_mask=attn_mask)
+        x_BTD = x_BTD + self.drop_path1(self.ls1(self._attention(self.norm1(x_BTD), attn_mask, rotate)))
+        return x_BTD + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BTD))))
 
-    def _pos_embed(self, x: Tensor) -> Tensor:
-        grid = (x.shape[1], x.shape[2])  # timm's map of tokens here is (B, h, w, D)
-        if self.sines is None or grid == tuple(self.patch_embed.grid_size):
-            return super()._pos_embed(x)
-        assert self.cls_token is not None
-        assert self.pos_embed is not None
-        patches_BLD = x.flatten(1, 2) + self.sines.like(grid, self.pos_embed)
-        return self.pos_drop(torch.cat([self.cls_token.expand(len(x), -1, -1), patches_BLD], 1))
+    def _attention(self, x_BTD: Tensor, attn_mask: Tensor | None, rotate: Rotate) -> Tensor:
+        """timm's Attention without its options that DeiT does not use."""
+        attn: Any = self.attn
+        q_BHTP, k_BHTP, v_BHTP = attn.qkv(x_BTD).unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q_BHTP, k_BHTP = rotate(q_BHTP, k_BHTP)
+        y_BHTP = F.scaled_dot_product_attention(q_BHTP, k_BHTP, v_BHTP, attn_mask=attn_mask)
+        return attn.proj(y_BHTP.transpose(1, 2).flatten(2))
 
 
-class Deit(nn.Module):
-    """A plain ViT with a class token. image, patch [px]; position: learned or sincos (fixed, class token at zero), with
-    reference and meaning as in pos_embed.py; no reference: this image and patch."""
+class PositionedViT(VisionTransformer):
+    """timm's model as a container: Deit.forward runs its modules, with this project's embedding and positions."""
 
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
+    patch_embed: PatchEmbed
+    positions: PositionEncoding
+    cls_token: nn.Parameter
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """timm's groups; parameters of position encodings belong to the stem."""
+        groups = super().group_matcher(coarse)
+        return {**groups, "stem": f"{groups['stem']}|positions"}
+
+
+class Deit(Backbone):
+    """A plain ViT with a class token, for images of `image` px in patches of `patch` px."""
 
     def __init__(
         self,
-        size: Size,
+        size: ModelSpec,
         image: int,
         patch: int,
         *,
         drop_path: float = 0.0,
         position: str = "learned",
-        extend: int = 0,
         reference: Reference | None = None,
-        meaning: str = "place",
+        patch_embed: PatchEmbed | None = None,
     ) -> None:
-        super().__init__()
-        check_patch(image, patch)
-        self.width, self.stride, self.depth, self.dynamic_img_size = size.width, patch, size.depth, True
+        """position: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
+        patch. patch_embed: None is a convolution. Raises ConfigError."""
+        super().__init__(size.width, patch, size.depth)
+        embed = patch_embed or ConvPatchEmbed(3, size.width, image, patch)
+        heads, grid = size.width // size.head_dim, image // patch
+        spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch))
+        positions = build_position(position, spec)
         is_deit3 = size.family == "deit3"
-        self.vit = _ViT(
+        self.vit = PositionedViT(
             img_size=image,
             patch_size=patch,
             embed_dim=size.width,
             depth=size.depth,
-            num_heads=size.width // size.head_dim,
+            num_heads=heads,
             mlp_ratio=size.mlp / size.width,
             num_classes=0,
             init_values=1e-6 if is_deit3 else None,
             no_embed_class=is_deit3,
-            dynamic_img_size=True,  # other sizes too: positions are resampled
+            pos_embed="learn" if positions.has_table else "none",
+            block_fn=PositionedBlock,
         )
-        if position == "sincos":
-            self.vit.sines = Sines(size.width, patch, reference or Reference(image // patch, patch), meaning)
-        if extend:
-            self.vit.patch_embed.proj = embedding(3, size.width, patch, extend)
-        for n, block in enumerate(self.vit.blocks):  # image by image; timm's has numbers of the batch's
+        self.vit.patch_embed, self.vit.positions = embed, positions
+        for n, block in enumerate(self.vit.blocks):  # by image; timm's DropPath draws for the batch
             rate = drop_path * n / max(size.depth - 1, 1)
             block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
-        grid, maps = check_image(image_BCHW, self.stride), []
-        if blocks:
-            vit: Any = self.vit  # timm's own annotation allows for more than it returns here
-            tokens_BLD, maps = vit.forward_intermediates(image_BCHW, list(blocks), norm=True)
-        else:
-            tokens_BLD = self.vit.forward_features(image_BCHW)
-        return Features(tokens_BLD[:, 1:].transpose(1, 2).unflatten(2, grid), tokens_BLD[:, 0], tuple(maps))
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        vit, hidden = self.vit, []
+        patches_BLD, layout = vit.patch_embed(image_BCHW, patch_size)
+        x_BTD, with_class = self._add_positions(patches_BLD, layout)
+        bias = vit.positions.bias(with_class)
+        rotate = functools.partial(vit.positions.rotate, layout=with_class) if vit.positions.rotates else None
+        for n, block in enumerate(vit.blocks):
+            if vit.grad_checkpointing and torch.is_grad_enabled():
+                x_BTD = checkpoint(block, x_BTD, bias, False, rotate, use_reentrant=False)
+            else:
+                x_BTD = block(x_BTD, bias, False, rotate)
+            if n in blocks:
+                hidden.append(vit.norm(x_BTD)[:, 1:])
+        x_BTD = vit.norm(x_BTD)
+        return Features(x_BTD[:, 1:], x_BTD[:, 0], layout, tuple(hidden))
+
+    def _add_positions(self, patches_BLD: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
+        """Tokens with their positions, the class token first. In DeiT III the class token has no position."""
+        vit, with_class = self.vit, layout.with_class_tokens(leading=1)
+        class_B1D = vit.cls_token.expand(len(patches_BLD), -1, -1)
+        if vit.no_embed_class:
+            return torch.cat([class_B1D, vit.positions.add(patches_BLD, layout, vit.pos_embed)], 1), with_class
+        return vit.positions.add(torch.cat([class_B1D, patches_BLD], 1), with_class, vit.pos_embed), with_class
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
         """Draw every weight by its module's name: trunc_normal 0.02, biases 0, norms 1, as timm and DeiT do."""
         initialise_by_name(self.vit, seed, self._draw)
-        if self.vit.sines is not None:
-            table_LD = self.vit.sines.table(self.vit.patch_embed.grid_size)
-            fixed_1LD = torch.zeros_like(self._positions)
-            fixed_1LD[0, -len(table_LD) :] = table_LD
-            self._positions.copy_(fixed_1LD).requires_grad_(False)
+        table_LD, stored_1TD = self.vit.positions.fixed_table(), self.vit.pos_embed
+        if table_LD is not None and stored_1TD is not None:
+            fixed_1TD = torch.zeros_like(stored_1TD)
+            fixed_1TD[0, -len(table_LD) :] = table_LD
+            stored_1TD.copy_(fixed_1TD).requires_grad_(False)
 
     def _draw(self, module: nn.Module, name: str) -> None:
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d | nn.LayerNorm):
+        elif isinstance(module, nn.Conv2d | nn.LayerNorm | PositionEncoding):
             module.reset_parameters()
-        elif module is self.vit:
-            assert self.vit.cls_token is not None
-            nn.init.normal_(self.vit.cls_token, std=1e-6)
-            nn.init.trunc_normal_(self._positions, std=0.02)
-
-    @property
-    def _positions(self) -> nn.Parameter:
-        assert self.vit.pos_embed is not None
-        return self.vit.pos_embed
+        elif isinstance(module, PositionedViT):
+            nn.init.normal_(module.cls_token, std=1e-6)
+            if module.pos_embed is not None:
+                nn.init.trunc_normal_(module.pos_embed, std=0.02)
 
     @property
     def checkpoint_module(self) -> nn.Module:
@@ -125,18 +155,19 @@ class Deit(nn.Module):
 
     def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
-        class token is first here, as every code has it: compat makes no difference."""
-        if "patch_embed.proj.weight" not in state or "pos_embed" not in state:
+        class token is first, as every code has it: compat makes no difference."""
+        positions = self.vit.positions
+        if "patch_embed.proj.weight" not in state or (positions.has_table and "pos_embed" not in state):
             raise ConfigError(
                 "these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed"
             )
-        width = state["pos_embed"].shape[-1]
+        width = state["patch_embed.proj.weight"].shape[0]
         if width != self.width:
             raise ConfigError(f"these weights are {width} channels wide; this backbone is {self.width}")
         if "dist_token" in state:
             state = _without_distillation(state)
-        if self.vit.sines is not None:  # a function, not learned
-            state = {**state, "pos_embed": self._positions.detach()}
+        if positions.fixed_table() is not None and self.vit.pos_embed is not None:
+            state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
@@ -146,11 +177,11 @@ class Deit(nn.Module):
 
 
 def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A distilled DeiT's, whose second token has no place in a plain one: that token and its position are left out."""
+    """A distilled DeiT's without its second token, which a plain one does not have, and without that one's position."""
     LOG.warning("these are weights of a distilled DeiT: its distillation token is left out, and that one's position")
     state = {name: tensor for name, tensor in state.items() if name != "dist_token"}
-    pos_1LD = state["pos_embed"]
-    patches = max(0, pos_1LD.shape[1] - 2)
+    pos_1TD = state["pos_embed"]
+    patches = max(0, pos_1TD.shape[1] - 2)
     if math.isqrt(patches) ** 2 == patches:  # the class token's, this one's, then theirs
-        state["pos_embed"] = torch.cat([pos_1LD[:, :1], pos_1LD[:, 2:]], 1)
+        state["pos_embed"] = torch.cat([pos_1TD[:, :1], pos_1TD[:, 2:]], 1)
     return state

@@ -1,28 +1,21 @@
-"""Patch embeddings: how pixels become tokens. A new embedding is a class here and a field of Recipe.
+"""Patch embeddings: pixels to tokens. A new embedding is a subclass of PatchEmbed and a line in PATCH_EMBEDS.
 
-scaling     a convolution whose kernel and stride are the patch: smaller patches, more tokens, all from pixels
-extending   the same at a larger patch, its tokens then interpolated: as many tokens, no new pixels (Table 5 of
-            arXiv 2502.03738 compares the two)
+conv      a convolution whose kernel and stride are the patch: smaller patches, more tokens, all from pixels
+extended  the same at a larger patch; its tokens are interpolated to as many as the patch gives, without new pixels
+          (Table 5 of arXiv 2502.03738 compares the two)
+
+B batch, C channels, H W pixels, L patches, D width.
 """
 
+from typing import Any
+
 import torch.nn.functional as F
+from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
+from scaling.backbones.base import TokenLayout
 from scaling.errors import ConfigError
-
-
-class ExtendedConv2d(nn.Conv2d):
-    """A convolution of patches of `extend` px whose map is interpolated (bicubic) to as many tokens as patches of
-    `patch` px would give. Keys are those of Conv2d."""
-
-    def __init__(self, channels: int, width: int, extend: int, patch: int) -> None:
-        super().__init__(channels, width, extend, extend)
-        self.patch = patch
-
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        grid = check_image(image_BCHW, self.patch)
-        check_image(image_BCHW, self.kernel_size[0])
-        return F.interpolate(super().forward(image_BCHW), grid, mode="bicubic", align_corners=False)
+from scaling.recipe import check_name, check_patch
 
 
 def check_image(image_BCHW: Tensor, patch: int) -> tuple[int, int]:
@@ -33,12 +26,77 @@ def check_image(image_BCHW: Tensor, patch: int) -> tuple[int, int]:
     return height // patch, width // patch
 
 
-def embedding(channels: int, width: int, patch: int, extend: int = 0) -> nn.Conv2d:
-    """Images to maps of a token a patch. extend: the larger patch to embed at [px]; 0: at patch itself."""
-    if not extend:
-        return nn.Conv2d(channels, width, patch, patch)
-    if extend < patch:
-        raise ConfigError(
-            f"extend {extend} is below patch {patch}: a sequence is extended from a larger patch, such as 16"
-        )
-    return ExtendedConv2d(channels, width, extend, patch)
+class PatchEmbed(nn.Module):
+    """Base of all patch embeddings, built for square images of `image` px in patches of patch_size px."""
+
+    def __init__(self, channels: int, width: int, image: int, patch_size: int) -> None:
+        """channels: of the image; width: D. Raises ConfigError where the patches do not tile the image."""
+        super().__init__()
+        check_patch(image, patch_size)
+        self.patch_size, self.grid_size = patch_size, (image // patch_size, image // patch_size)
+
+    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+        """Tokens (B, L, D) and where they lie. patch_size: of this call [px]; None: the one it is built for. Raises
+        ConfigError for a patch size that the embedding does not have."""
+        raise NotImplementedError
+
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are."""
+        return state
+
+
+class ConvPatchEmbed(PatchEmbed):
+    """A convolution whose kernel is its stride."""
+
+    def __init__(self, channels: int, width: int, image: int, patch_size: int, kernel: int = 0) -> None:
+        """kernel: side of the convolution's kernel and stride [px]; 0: patch_size."""
+        super().__init__(channels, width, image, patch_size)
+        self.proj = nn.Conv2d(channels, width, kernel or patch_size, kernel or patch_size)
+
+    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+        if patch_size not in (None, self.patch_size):
+            raise ConfigError(
+                f"patch {patch_size} differs from {self.patch_size}, the only patch size of this embedding: its kernel "
+                "is not resized between steps"
+            )
+        grid = check_image(image_BCHW, self.patch_size)
+        layout = TokenLayout(self.patch_size, image_BCHW.device, grid)
+        return self._map(image_BCHW, grid).flatten(2).transpose(1, 2), layout
+
+    def _map(self, image_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        return self.proj(image_BCHW)
+
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The kernel resampled by its pseudo-inverse (FlexiViT, arXiv 2212.08013, section 3.4), as timm does."""
+        key, own = "patch_embed.proj.weight", self.proj.weight.shape[-1]
+        kernel = state.get(key)
+        if kernel is None or kernel.ndim != 4 or kernel.shape[-1] == own:
+            return state
+        return {**state, key: resample_patch_embed(kernel, [own, own])}
+
+
+class ExtendedPatchEmbed(ConvPatchEmbed):
+    """A convolution at a larger patch, its map interpolated (bicubic) to as many tokens as patches of patch_size px
+    give."""
+
+    def __init__(self, channels: int, width: int, image: int, patch_size: int, embed_patch_size: int) -> None:
+        """embed_patch_size: the larger patch [px]. Raises ConfigError where it is smaller than patch_size."""
+        if embed_patch_size < patch_size:
+            raise ConfigError(
+                f"extend {embed_patch_size} is below patch {patch_size}: a sequence is extended from a larger patch, "
+                "such as 16"
+            )
+        super().__init__(channels, width, image, patch_size, embed_patch_size)
+
+    def _map(self, image_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        check_image(image_BCHW, self.proj.kernel_size[0])
+        return F.interpolate(self.proj(image_BCHW), grid, mode="bicubic", align_corners=False)
+
+
+PATCH_EMBEDS: dict[str, type[PatchEmbed]] = {"conv": ConvPatchEmbed, "extended": ExtendedPatchEmbed}
+
+
+def build_patch_embed(name: str, channels: int, width: int, image: int, patch_size: int, **options: Any) -> PatchEmbed:
+    """The patch embedding of that name in PATCH_EMBEDS; options: its own."""
+    check_name("patch embedding", name, PATCH_EMBEDS)
+    return PATCH_EMBEDS[name](channels, width, image, patch_size, **options)

@@ -1,93 +1,163 @@
-"""Position encodings: what tells a patch where it lies. A new encoding is a function here and a name in Recipe.
+"""Position encodings: how tokens know where in the image they lie. A new encoding is a subclass of PositionEncoding and
+a line in POSITION_ENCODINGS (and its name in scaling/model_specs.py, by which recipes are checked without torch).
 
-learned   a parameter a position, trunc_normal 0.02 (ViT, DeiT, Adventurer)
-sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix): a function of coordinates, evaluated
-          anew at every grid, never resampled
+learned   one parameter vector per token, trunc_normal 0.02 (ViT, DeiT, Adventurer); resampled at other grids
+sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix), evaluated at any grid
 
-Coordinates are in units of the tokens of the grid that was trained at first (Reference), by one of MEANINGS:
-place     where in the image a patch's centre lies: right where the image was resized or the patch is another
-pixels    how many pixels the centre lies from the corner: right where more of a scene is seen at the same scale. Then a
-          token's position does not depend on what its image was filled up to, so not on others in its batch
-index     the how manieth patch it is
+An encoding may act at three places: on tokens before the blocks (add), on queries and keys (rotate), on attention's
+logits (bias). B batch, T tokens (L patches and class tokens), D width, H heads, P channels of a head, h w grid.
 """
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
 
+from scaling.backbones.base import TokenLayout
+from scaling.backbones.sincos import Reference, Sines
 from scaling.errors import ConfigError
-from scaling.recipe import check_name
+from scaling.recipe import COMPATS, check_name
 
 
-def resample_as_released(pos_1LD: Tensor, grid: int) -> Tensor:
-    """Positions (1, n * n + 1, D) at grid x grid, as the code released with Adventurer does (DeiT's): the first is kept
-    as the class token's, the others are resampled (bicubic) as if they were the grid. Adventurer's class token is last,
-    so its position ends up in the grid and every patch's one place too far: kept as a choice, not mended."""
-    first_11D, rest_1LD = pos_1LD[:, :1], pos_1LD[:, 1:]
+class PositionSpec(NamedTuple):
+    """What an encoding is built for."""
+
+    width: int  # D
+    heads: int  # of attention; 0: the backbone has no attention
+    grid: int  # side of the training image's grid [tokens]
+    patch_px: int  # [px]
+    reference: Reference  # grid and patch that coordinates are measured in
+
+
+class PositionEncoding(nn.Module):
+    """Base of all encodings: every method here does nothing. Rows of tokens include class tokens: see
+    `TokenLayout.leading`, `trailing` and `padded`."""
+
+    has_table: ClassVar[bool] = False  # whether the backbone stores a vector per token, as `pos_embed` (1, T, D)
+
+    def __init__(self, spec: PositionSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def fixed_table(self) -> Tensor | None:
+        """Values of the stored table for the patches (L, D), float32 on the CPU; None: they are learned."""
+        return None
+
+    def reset_parameters(self) -> None:
+        """Draw the encoding's own parameters, if it has any."""
+
+    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
+        """Tokens with their positions added. table_1TD: what the backbone stores, None where there is no table."""
+        return x_BTD
+
+    def rotate(self, q_BHTP: Tensor, k_BHTP: Tensor, layout: TokenLayout) -> tuple[Tensor, Tensor]:
+        """Queries and keys of one block, before their product."""
+        return q_BHTP, k_BHTP
+
+    def bias(self, layout: TokenLayout) -> Tensor | None:
+        """What is added to attention's logits in all blocks (B or 1, H, T, T); None: nothing."""
+        return None
+
+    @property
+    def rotates(self) -> bool:
+        """Whether `rotate` is overridden."""
+        return type(self).rotate is not PositionEncoding.rotate
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the encoding acts inside attention, which not every backbone has."""
+        return self.rotates or type(self).bias is not PositionEncoding.bias
+
+
+class LearnedPositions(PositionEncoding):
+    """A parameter vector per token. At another grid those of the patches are resampled (bicubic, antialiased), those of
+    class tokens kept."""
+
+    has_table = True
+
+    def __init__(self, spec: PositionSpec) -> None:
+        super().__init__(spec)
+        self._resampled: tuple[tuple, Tensor] | None = None  # the table of the last other grid, and its key
+
+    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
+        assert table_1TD is not None
+        if layout.grid is None:
+            raise ConfigError("learned positions belong to the patches of a grid; rows of any patches have none")
+        if layout.grid == (self.spec.grid, self.spec.grid):
+            return x_BTD + table_1TD
+        return x_BTD + self._at(layout, layout.grid, table_1TD)
+
+    def _at(self, layout: TokenLayout, grid: tuple[int, int], table_1TD: Tensor) -> Tensor:
+        """The table at another grid, kept for the next images of that size unless gradients are needed."""
+        learning = table_1TD.requires_grad and torch.is_grad_enabled()
+        key = (grid, table_1TD._version, table_1TD.device, torch.is_inference_mode_enabled())
+        if not learning and self._resampled is not None and self._resampled[0] == key:
+            return self._resampled[1]
+        first, last = layout.leading, table_1TD.shape[1] - layout.trailing
+        patches_1LD = resample_abs_pos_embed(
+            table_1TD[:, first:last], list(grid), [self.spec.grid, self.spec.grid], num_prefix_tokens=0
+        )
+        found = torch.cat([table_1TD[:, :first], patches_1LD, table_1TD[:, last:]], 1)
+        self._resampled = None if learning else (key, found)
+        return found
+
+
+class SinCosPositions(PositionEncoding):
+    """Fixed sines and cosines; zero for class tokens. The stored table is that of the training grid."""
+
+    has_table = True
+
+    def __init__(self, spec: PositionSpec) -> None:
+        super().__init__(spec)
+        if spec.width % 4:
+            raise ConfigError(f"position sincos needs a width that 4 divides, not {spec.width}")
+        self.sines = Sines(spec.width, spec.patch_px, spec.reference)
+
+    def fixed_table(self) -> Tensor:
+        return self.sines.table((self.spec.grid, self.spec.grid))
+
+    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
+        assert table_1TD is not None
+        if layout.grid is None:
+            raise ConfigError("sincos positions are evaluated on a grid; rows of any patches have none")
+        if layout.grid == (self.spec.grid, self.spec.grid):
+            return x_BTD + table_1TD
+        return x_BTD + layout.padded(self.sines.like(layout.grid, table_1TD).unsqueeze(0))
+
+
+POSITION_ENCODINGS: dict[str, type[PositionEncoding]] = {"learned": LearnedPositions, "sincos": SinCosPositions}
+
+
+def build_position(name: str, spec: PositionSpec) -> PositionEncoding:
+    """The encoding of that name in POSITION_ENCODINGS."""
+    check_name("position", name, POSITION_ENCODINGS)
+    return POSITION_ENCODINGS[name](spec)
+
+
+def resample_table(pos_1TD: Tensor, grid: int, compat: str = "fixed") -> Tensor:
+    """A learned table whose class token is last (1, n * n + 1, D) at grid x grid. compat: fixed (bicubic, antialiased,
+    the class token's kept) or official (resample_as_released). Raises ConfigError where n * n is no square."""
+    check_name("compat", compat, COMPATS)
+    patches_1LD, class_11D = pos_1TD[:, :-1], pos_1TD[:, -1:]
+    if math.isqrt(patches_1LD.shape[1]) ** 2 != patches_1LD.shape[1]:
+        raise ConfigError(f"these weights have positions of {patches_1LD.shape[1]} patches, which is no square")
+    if compat == "official":
+        return resample_as_released(pos_1TD, grid)
+    return torch.cat([resample_abs_pos_embed(patches_1LD, [grid, grid], num_prefix_tokens=0), class_11D], 1)
+
+
+def resample_as_released(pos_1TD: Tensor, grid: int) -> Tensor:
+    """As the code released with Adventurer does (DeiT's): the first vector is kept as the class token's, the others are
+    resampled (bicubic) as if they were the grid.
+
+    Kept: Adventurer's class token is last, so its vector ends up in the grid, and every patch's one place too far."""
+    first_11D, rest_1LD = pos_1TD[:, :1], pos_1TD[:, 1:]
     side = math.isqrt(rest_1LD.shape[1])
     if side * side != rest_1LD.shape[1]:
         raise ConfigError(f"these weights have {rest_1LD.shape[1]} positions and a class token's; that is no square")
     map_1Dhw = rest_1LD.transpose(1, 2).unflatten(2, (side, side))
-    map_1Dhw = F.interpolate(map_1Dhw.float(), (grid, grid), mode="bicubic", align_corners=False).to(pos_1LD.dtype)
+    map_1Dhw = F.interpolate(map_1Dhw.float(), (grid, grid), mode="bicubic", align_corners=False).to(pos_1TD.dtype)
     return torch.cat([first_11D, map_1Dhw.flatten(2).transpose(1, 2)], 1)
-
-
-MEANINGS = ("place", "pixels", "index")
-KEPT = 4  # tables of other grids that are remembered: images of one size come after each other
-
-
-class Reference(NamedTuple):
-    """What positions are measured in: the grid (a side [tokens]) and the patch [px] of the first training."""
-
-    grid: int
-    patch: int
-
-
-def coordinates(n: int, n0: int, meaning: str = "place", scale: float = 1.0) -> Tensor:
-    """(n,) float64: where the patches along a side of n lie, in tokens of a grid of n0. At n = n0 and scale 1 they are
-    0, 1, 2 and so on, whatever the meaning. scale: the patch now over the patch then, for the meaning pixels."""
-    check_name("meaning of positions", meaning, MEANINGS)
-    index_n = torch.arange(n, dtype=torch.float64)
-    if meaning == "index":
-        return index_n
-    return (index_n + 0.5) * (n0 / n if meaning == "place" else scale) - 0.5
-
-
-def sincos_2d(y_h: Tensor, x_w: Tensor, channels: int, temperature: float = 10_000.0) -> Tensor:
-    """(h * w, channels) fixed encoding of rows at y_h and columns at x_w, row-major; channels divisible by 4 (sine and
-    cosine of x and of y). In float64, whatever autocast says; float32 at the end."""
-    if channels % 4:
-        raise ValueError(f"sincos needs channels divisible by 4, not {channels}")
-    frequency_F = temperature ** -(torch.arange(channels // 4, dtype=torch.float64) / (channels // 4))
-    angles = [u.double().view(-1, 1) * frequency_F for u in (x_w, y_h)]
-    x_wE, y_hE = (torch.cat([angle_nF.sin(), angle_nF.cos()], 1).float() for angle_nF in angles)
-    h, w = len(y_hE), len(x_wE)
-    return torch.cat([x_wE.expand(h, -1, -1), y_hE.view(h, 1, -1).expand(-1, w, -1)], 2).flatten(0, 1)
-
-
-class Sines:
-    """The sincos encoding of a backbone at any grid. meaning: one of MEANINGS."""
-
-    def __init__(self, channels: int, patch: int, reference: Reference, meaning: str = "place") -> None:
-        self.channels, self.patch, self.reference, self.meaning = channels, patch, reference, meaning
-        self._kept: dict[tuple, Tensor] = {}
-
-    def table(self, grid: tuple[int, int]) -> Tensor:
-        """(h * w, channels) float32 on the CPU."""
-        n0, scale = self.reference.grid, self.patch / self.reference.patch
-        with torch.device("cpu"):
-            y_h, x_w = (coordinates(n, n0, self.meaning, scale) for n in grid)
-            return sincos_2d(y_h, x_w, self.channels)
-
-    @torch.compiler.disable
-    def like(self, grid: tuple[int, int], own: Tensor) -> Tensor:
-        """The table where own is and of its dtype; remembered."""
-        key = (grid, self.meaning, own.device, own.dtype, torch.is_inference_mode_enabled())
-        if key not in self._kept:
-            if len(self._kept) >= KEPT:
-                del self._kept[next(iter(self._kept))]  # the oldest
-            self._kept[key] = self.table(grid).to(own.device, own.dtype)
-        return self._kept[key]

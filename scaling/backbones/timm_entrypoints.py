@@ -3,11 +3,11 @@
     import timm, scaling.backbones.timm_entrypoints
     timm.create_model("adventurer_tiny_patch16_224", img_size=64, patch_size=4, num_classes=10)
 
-No public address of the released weights is known here, so pretrained=True needs a file of them:
-pretrained_cfg_overlay=dict(file=PATH) resamples positions and patch kernels to the model's image and patch and adapts
-the classes (by a new head unless the overlay's num_classes, 1000 where it says none, is the model's) and channels;
-checkpoint_path=PATH is timm's plain strict load into a model of the file's own shape.
-Both read with weights_only, and both take "model_ema" where a file has it beside "model", as timm does everywhere.
+No public address of the released weights is known, so pretrained=True needs a file:
+pretrained_cfg_overlay=dict(file=PATH) resamples positions and patch kernels to the model's image and patch size and
+adapts channels and classes (with a new head unless the overlay's num_classes, by default 1000, is the model's);
+checkpoint_path=PATH is timm's strict load into a model of the same shape.
+Both read with weights_only, and both use "model_ema" where a file has it beside "model", as timm always does.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.checkpoint_io import check_fit, unwrapped
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES, Size
+from scaling.model_specs import MODEL_SPECS, ModelSpec
 
 __all__: list[str] = []  # timm's register_model fills it
 MODELS = {
-    f"adventurer_{name}_patch16_224": SIZES[f"adventurer_{name}"] for name in ("tiny", "small", "base", "large", "huge")
+    f"adventurer_{name}_patch16_224": MODEL_SPECS[f"adventurer_{name}"]
+    for name in ("tiny", "small", "base", "large", "huge")
 }
 default_cfgs = generate_default_cfgs(
     {
@@ -56,7 +57,7 @@ def _side(what: str, side: int | Sequence[int]) -> int:
 
 
 def _adventurer(
-    size: Size,
+    size: ModelSpec,
     *,
     img_size: int | Sequence[int] = 224,
     patch_size: int | Sequence[int] = 16,
@@ -68,7 +69,7 @@ def _adventurer(
     flip: str = "released",
     position: str = "learned",
 ) -> Adventurer:
-    """timm's words for ours."""
+    """Adventurer by timm's argument names."""
     return Adventurer(
         size,
         _side("img_size", img_size),
@@ -84,7 +85,7 @@ def _adventurer(
 
 
 def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, Tensor]:
-    """A checkpoint's tensors for this model. Classifier and input channels are left as they are: timm fits them next.
+    """A checkpoint's tensors for this model. Classifier and input channels are unchanged: timm adapts them next.
 
     Keys are checked here because timm loads without strictness as soon as the classes differ.
     """
@@ -99,7 +100,7 @@ def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, T
     return state
 
 
-def _register(name: str, size: Size) -> Callable[..., nn.Module]:
+def _register(name: str, size: ModelSpec) -> Callable[..., nn.Module]:
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         feature_cfg = {"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"}
         return build_model_with_cfg(

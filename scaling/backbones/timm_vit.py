@@ -1,7 +1,7 @@
-"""Any plain ViT of timm's as a backbone: --backbone timm:NAME, from scratch or with --weights.
+"""Any plain ViT of timm as a backbone: --backbone timm:NAME, from scratch or with --weights.
 
-timm's models are taken as they are, with their own position encodings, registers and norms; what a name stands for, its
-depth and width among it, is timm's to say, so the cost model (scaling/costs.py) does not know them.
+The models are used as they are, with their own patch embeddings, position encodings, registers and norms. Their sizes
+are known to timm alone, so there is no cost model for them.
 B batch, D width, h w grid, T tokens.
 """
 
@@ -13,54 +13,55 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from scaling.backbones import Features
-from scaling.backbones.checkpoint_io import initialise_by_name
+from scaling.backbones.base import Backbone, Features, TokenLayout
+from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import check_image
 from scaling.errors import ConfigError, first_line
-from scaling.pixels import Pixels, of_config
+from scaling.preprocessing import Preprocessing, from_timm_config
 
 
-class TimmViT(nn.Module):
-    """timm's model NAME at an image and a patch size [px]; or `model`, one that was made already, as it is.
+class TimmViT(Backbone):
+    """timm's model NAME at an image and a patch size [px]; or `model`, one that is built already.
 
-    Raises ConfigError where timm has no such model, or where it is no plain one: of one stride from end to end."""
-
-    net: Any
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    Raises ConfigError where timm has no such model, or where its feature stride is not constant."""
 
     def __init__(self, name: str = "", image: int = 224, patch: int = 16, model: nn.Module | None = None) -> None:
-        super().__init__()
         net: Any = _create(name, image, patch) if model is None else model
-        self.net = net
         cfg = getattr(net, "pretrained_cfg", None)
-        self.mean, self.std, _ = of_config(timm.models.PretrainedCfg(**cfg)) if cfg else Pixels()
         strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
         embed: Any = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
-            raise ConfigError(f"timm's {name or type(self.net).__name__} is no plain ViT of one stride from end to end")
+            raise ConfigError(
+                f"timm's {name or type(net).__name__} is not a plain ViT: its feature stride must be constant"
+            )
         patches = embed.patch_size
         sides = {patches} if isinstance(patches, int) else set(patches)
         if len(sides) != 1:
-            raise ConfigError(f"timm's {name or type(self.net).__name__} has patches that are not square")
-        self.dynamic_img_size = not getattr(embed, "strict_img_size", True)
-        self.width: int = net.num_features
-        self.stride: int = sides.pop()
-        self.depth: int = len(net.blocks)
+            raise ConfigError(f"timm's {name or type(net).__name__} has patches that are not square")
+        super().__init__(net.num_features, sides.pop(), len(net.blocks), not getattr(embed, "strict_img_size", True))
+        self.net: Any = net
+        self.mean, self.std, _ = from_timm_config(timm.models.PretrainedCfg(**cfg)) if cfg else Preprocessing()
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = ()) -> Features:
-        check_image(image_BCHW, self.stride)
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        if patch_size not in (None, self.stride):
+            raise ConfigError(f"patch {patch_size} differs from {self.stride}, the only patch size of timm's backbones")
+        layout = TokenLayout(self.stride, image_BCHW.device, check_image(image_BCHW, self.stride))
         wanted = sorted({*blocks, self.depth - 1})
         final_BTD, maps = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
-        of_block = {n: map_BDhw.contiguous() for n, map_BDhw in zip(wanted, maps, strict=True)}
-        pooled_BD = self.net.forward_head(final_BTD, pre_logits=True)
-        return Features(of_block[self.depth - 1], pooled_BD, tuple(of_block[n] for n in blocks))
+        of_block = {n: map_BDhw.flatten(2).transpose(1, 2) for n, map_BDhw in zip(wanted, maps, strict=True)}
+        pooled_ND = self.net.forward_head(final_BTD, pre_logits=True)
+        return Features(of_block[self.depth - 1], pooled_ND, layout, tuple(of_block[n] for n in blocks))
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Draw matrices and kernels by their module's name: trunc_normal 0.02 and no biases, as ViTs are; what is not
-        in a layer of torch's, such as positions, stays as timm's constructor drew it."""
+        """Draw matrices and kernels by their module's name: trunc_normal 0.02, biases 0, as for ViTs. Parameters that
+        are not in a torch layer, such as positions, remain as timm's constructor drew them."""
         initialise_by_name(self.net, seed, _draw)
+
+    def no_weight_decay(self) -> set[str]:
+        """Also positions and class tokens of models that do not list them."""
+        own = {name for name, _ in self.net.named_parameters() if name.rsplit(".", 1)[-1] in ("pos_embed", "cls_token")}
+        return super().no_weight_decay() | own
 
     @property
     def checkpoint_module(self) -> nn.Module:
@@ -68,8 +69,7 @@ class TimmViT(nn.Module):
         return self.net
 
     def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
-        """timm's keys for this patch and image, by the function that timm's own loading of this model takes, and with
-        the filter that it takes there."""
+        """timm's keys for this patch and image, by the function and the filter with which timm loads this model."""
         fit = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
         try:
             return fit(state, self.net, **_filter(self.net)) if fit else state
@@ -79,8 +79,8 @@ class TimmViT(nn.Module):
 
 
 def _filter(net: Any) -> dict[str, Any]:
-    """How timm resamples patch kernels and positions for this model, where not as others (bicubic, antialiased):
-    FlexiViT and RADIO were trained with bilinear, not antialiased (timm's _create_vision_transformer)."""
+    """How timm resamples patch kernels and positions of this model where that is not bicubic and antialiased: FlexiViT
+    and RADIO were trained with bilinear, not antialiased (timm's _create_vision_transformer)."""
     name = (getattr(net, "pretrained_cfg", None) or {}).get("architecture", "")
     if "flexi" not in name and "radio" not in name:
         return {}
@@ -92,12 +92,10 @@ def _filter(net: Any) -> dict[str, Any]:
 
 
 def _create(name: str, image: int, patch: int) -> Any:
-    """Without a classifier. Not every model of timm's takes images of several sizes: those that do will."""
+    """The model without a classifier; for images of several sizes where it can."""
     if not timm.is_model(name):
         near = timm.list_models(f"{name.split('_')[0]}_*patch*")[:5]
-        raise ConfigError(
-            f"timm has no model {name!r}; it has, among others: {', '.join(near) or 'none of that family'}"
-        )
+        raise ConfigError(f"timm has no model {name!r}; similar names: {', '.join(near) or 'none'}")
     options: dict[str, Any] = {"img_size": image, "patch_size": patch, "num_classes": 0}
     for dynamic_img_size in ({"dynamic_img_size": True}, {}):
         try:
@@ -105,8 +103,8 @@ def _create(name: str, image: int, patch: int) -> Any:
         except TypeError as e:
             reason = first_line(e)
         except (ValueError, RuntimeError, AssertionError) as e:
-            raise ConfigError(f"timm's {name} cannot be made for {image} px and patch {patch} ({e})") from e
-    raise ConfigError(f"timm's {name} is no plain ViT that can be made for {image} px and patch {patch} ({reason})")
+            raise ConfigError(f"timm's {name} cannot be built for {image} px and patch {patch} ({e})") from e
+    raise ConfigError(f"timm's {name} is not a plain ViT that can be built for {image} px and patch {patch} ({reason})")
 
 
 def _draw(module: nn.Module, name: str) -> None:

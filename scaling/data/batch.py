@@ -1,69 +1,107 @@
-"""What a loader hands to a task, and how pixels become numbers. B batch, C = 3 channels, H W pixels.
+"""Batch: what a data loader hands to a task, with the targets of its kind, and normalisation of pixels.
 
-torch is imported where numbers are made: what looks at a data folder before a run answers without it.
+B batch, C = 3 channels, H W pixels, n objects in an image. torch is imported where tensors are made: what checks a data
+folder before a run starts without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scaling.pixels import MEAN, STD
+from scaling.config.step_shapes import StepShape
+from scaling.preprocessing import MEAN, STD
+from scaling.rng import SampleKey
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-UNLABELLED = 255  # in a label: no class, neither learned nor counted; so classes are 0 to 254
+UNLABELLED = 255  # ignore index of label maps: neither trained on nor evaluated; so class indices are 0 to 254
 
 
-class Batch(NamedTuple):
-    """Images and their labels. Bytes, not floats, go to the device: a quarter of the traffic."""
+class Split(Enum):
+    """How images are prepared: TRAIN with the augmentation of the recipe, VAL (held-out and test images) without."""
 
-    image_BCHW: Tensor  # uint8
+    TRAIN = "train"
+    VAL = "val"
+
+
+class ClassTargets(NamedTuple):
+    """One class per image."""
+
     label_B: Tensor  # int64
-    skipped: int = 0  # images asked for that cannot be read: in training others took their places
-    # Numbers in [0, 1), a row an image and a column a branch that may be dropped: they follow from the draws, so that
-    # stochastic depth does not depend on how a batch is cut up. None: nothing is dropped.
-    random_BS: Tensor | None = None
+    mixed_BK: Tensor | None = None  # float32 class probabilities in place of label_B, after Mixup, CutMix, smoothing
 
 
-class Scenes(NamedTuple):
-    """Images and the class of each of their pixels. Images may be larger or smaller than their labels."""
+class MaskTargets(NamedTuple):
+    """One class per pixel. Images may be larger or smaller than their label maps."""
 
-    image_BCHW: Tensor  # uint8
-    label_BHW: Tensor  # uint8; UNLABELLED where there is none
-    skipped: int = 0  # these two as in Batch
-    random_BS: Tensor | None = None
+    label_BHW: Tensor  # uint8, UNLABELLED where there is no class
 
 
-class Objects(NamedTuple):
-    """Images and the objects in them. n objects in an image; classes from 0; boxes are x0 y0 x1 y1 [px]."""
+class GroundTruth(NamedTuple):
+    """The objects of an image as the data has them, in the image's own pixels, for evaluation."""
 
-    image_BCHW: Tensor  # uint8; each at the top left, filled up to the largest with the mean colour
-    size_B2: Tensor  # int64, height and width of each image in it [px]
-    boxes: list[Tensor]  # (n, 4) float32
+    image_id: int
+    size: tuple[int, int]  # height, width [px]
+    boxes_n4: Tensor  # float32, x0 y0 x1 y1 [px]
+    label_n: Tensor  # int64
+    crowd_n: Tensor  # bool
+    area_n: Tensor  # float32 [px^2]
+    masks: list[dict[str, Any]]  # COCO's run lengths: size and counts
+
+
+class InstanceTargets(NamedTuple):
+    """Boxes and masks. An image lies at the top left of its row; the rest of the row has the mean colour."""
+
+    size_B2: Tensor  # int64, height and width of each image in its row [px]
+    boxes: list[Tensor]  # (n, 4) float32, x0 y0 x1 y1 [px]
     labels: list[Tensor]  # (n,) int64
-    masks: list[Tensor]  # (n, H, W) uint8, H and W those of image_BCHW
-    crowd: list[Tensor]  # (n,) bool: a region, no single object: neither learned nor held against a detection
-    skipped: int = 0  # these two as in Batch
-    random_BS: Tensor | None = None
-    # For a test, the objects as the data has them, in the image's own pixels: image_id (int), size (height, width),
-    # boxes, labels, crowd, area (n,) float32 [px^2], masks as COCO's run lengths (n dicts of size and counts).
-    truth: tuple[dict[str, Any], ...] = ()
+    masks: list[Tensor]  # (n, H, W) uint8, H and W those of the batch
+    crowd: list[Tensor]  # (n,) bool: a region of many objects; neither trained on nor counted as a false positive
+    truth: tuple[GroundTruth, ...] = ()  # of VAL images; stays on the CPU
 
 
-class SampleKey(NamedTuple):
-    """One image of the training stream: which one, in which epoch, the how manieth of its copies there (repeated
-    augmentation). Augmentation depends on all three and on the seed."""
+@dataclass
+class Batch:
+    """Images and their targets. Bytes, not floats, are copied to the device: a quarter of the traffic."""
 
-    epoch: int
-    image: int
-    copy: int = 0
+    pixels: Tensor  # (B, C, H, W) uint8; float32 once they are normalised
+    keys: list[SampleKey]  # of the images, in order
+    shape: StepShape
+    targets: ClassTargets | MaskTargets | InstanceTargets
+    skipped: int = 0  # requested images that could not be read; in training others took their places
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def to(self, device: torch.device | str, **options: Any) -> Batch:
+        """On a device; as Lightning copies tensors, without waiting for a GPU."""
+        import torch
+
+        options.setdefault("non_blocking", torch.device(device).type not in ("cpu", "mps"))
+        return self._map(lambda t: t.to(device, **options))
+
+    def pin_memory(self) -> Batch:
+        """In page-locked memory; DataLoader calls it."""
+        return self._map(lambda t: t.pin_memory())
+
+    def _map(self, change: Any) -> Batch:
+        def changed(value: Any) -> Any:
+            if isinstance(value, list):
+                return [change(t) for t in value]
+            return change(value) if hasattr(value, "pin_memory") else value
+
+        targets = type(self.targets)(*map(changed, self.targets))
+        return replace(self, pixels=change(self.pixels), targets=targets)
 
 
 def normalise(image_BCHW: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
-    """uint8 pixels to float32 with about zero mean and unit variance, on the device where they are. mean, std: what the
-    backbone that they go to takes them for, `backbone.mean` and `backbone.std`."""
+    """uint8 pixels to float32 of about zero mean and unit variance, on their device. mean, std: of pixels in [0, 1] by
+    channel, as the backbone expects them."""
     import torch
 
     mean_1C11, std_1C11 = (

@@ -1,10 +1,10 @@
-"""Images in one folder a class, on disk or in a tar, as timm's readers find them: in their order, with their labels.
+"""Images in one folder per class, on disk or in a tar, in the order and with the labels of timm's readers.
 
-timm's own (ReaderImageFolder, ReaderImageInTar; timm 1.0) follow a link to a folder above it without end, and read a
-whole tar to list it. Here each real folder is visited once, and of a tar the headers alone are read.
+timm's own (ReaderImageFolder, ReaderImageInTar; timm 1.0) follow a link to a parent folder endlessly, and read a whole
+tar to list it. Here each real folder is visited once, and only the headers of a tar are read.
 Departs: timm takes hidden files, three endings only, and images outside of class folders as a class without a name.
 Both classes: names, of the images, below the folder; labels; class_to_idx; reader[i], an open file and its label;
-lines, messages for the user; hints, messages that may explain unexpected classes; stamps(indices) as in file_index.py.
+lines, messages for the user; hints, messages that may explain unexpected classes; stamps as in file_facts.DataFiles.
 """
 
 import io
@@ -13,27 +13,27 @@ import posixpath
 import re
 import tarfile
 from collections import Counter
-from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from scaling.data.file_index import stamp, stamps
+from scaling.data.file_facts import stamp, stamps
 from scaling.data.file_listing import ENDINGS, LOOKED_FOR, LeftOut, files_below
+from scaling.data.listing_cache import listing
 
 DIGITS = re.compile(r"(\d+)")
 
 
 def natural_key(text: str) -> list[str | int]:
-    """By which 2 comes before 10; timm.utils.misc.natural_key. Every second part is a number."""
+    """Sort key by which 2 precedes 10; timm.utils.misc.natural_key. Every second part is a number."""
     parts: list[str | int] = list(DIGITS.split(text.lower()))
     parts[1::2] = map(int, parts[1::2])
     return parts
 
 
 class NoImages(ValueError):
-    """There are no images in class folders."""
+    """No images in class folders."""
 
 
 class _Classes:
@@ -69,11 +69,10 @@ def _shared(where: Path, folders: set[tuple[str, str]]) -> list[str]:
 
 
 class ClassFolder(_Classes):
-    """The images below a folder; the folder that one lies in is its class. Raises NoImages where there is none."""
+    """The images below a folder; the class of an image is the folder that directly contains it. Raises NoImages."""
 
     def __init__(self, folder: Path) -> None:
-        files, lines = files_below(folder, ENDINGS)
-        ordered = _in_order(tuple(files))
+        ordered, lines = _listed(folder)
         super().__init__(folder, [(name, name.rpartition("/")[0].rpartition("/")[2]) for name in ordered])
         self.folder = str(folder)
         self.lines += lines
@@ -90,24 +89,32 @@ class ClassFolder(_Classes):
         return np.concatenate([found_N2, np.zeros_like(found_N2)], axis=1)
 
 
-@lru_cache(maxsize=4)
-def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Sorted as timm does. A run lists its files twice, for its name and to open them; sorting takes longest."""
-    return tuple(sorted(sorted(names), key=natural_key))
+@listing
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """Names in timm's order, and messages. Of many files, sorting takes longest."""
+    names, lines = files_below(folder, ENDINGS)
+    return sorted(sorted(names), key=natural_key), lines
+
+
+class Member(NamedTuple):
+    """An image in a tar."""
+
+    name: str
+    label: str  # class; empty outside of class folders
+    first: int  # byte
+    size: int  # [bytes]
 
 
 class ClassTar(_Classes):
-    """The images in a tar, or in tars that it holds. Nothing is held open, so threads and processes can share it.
-    Raises NoImages where there is none, and what tarfile raises where it is damaged."""
+    """The images in a tar, or in tars inside it. No file is kept open, so threads and processes can share it. Raises
+    NoImages, and for a damaged tar what tarfile raises."""
 
     def __init__(self, path: Path) -> None:
-        left_out = LeftOut()
-        with tarfile.open(path, "r:") as tar:
-            found = sorted(_members(tar, left_out), key=lambda member: natural_key(member[0]))
-        super().__init__(path, [(posixpath.normpath(name), label) for name, label, _, _ in found])
+        found, lines = _listed_tar(path)
+        super().__init__(path, [(posixpath.normpath(member.name), member.label) for member in found])
         self.path = str(path)
-        self.lines += left_out.lines(path)
-        places = [(first, size) for _, label, first, size in found if label]
+        self.lines += lines
+        places = [(member.first, member.size) for member in found if member.label]
         self._places = np.array(places, np.int64).reshape(-1, 2)
 
     def __getitem__(self, i: int) -> tuple[BinaryIO, int]:
@@ -117,18 +124,23 @@ class ClassTar(_Classes):
             return io.BytesIO(file.read(size)), int(self.labels[i])
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """The tar's, and where in it an image lies."""
+        """That of the tar, and the position of an image in it."""
         tar_N2 = np.tile(np.array(stamp(self.path), np.int64), (len(indices), 1))
         return np.concatenate([tar_N2, self._places[indices]], axis=1)
 
 
-def _members(
-    tar: tarfile.TarFile, left_out: LeftOut, path: str = "", first: int = 0
-) -> list[tuple[str, str, int, int]]:
-    """Name, class, and the first byte and the size [bytes] of the images in a tar, those of tars in it first.
+@listing
+def _listed_tar(path: Path) -> tuple[list[Member], list[str]]:
+    """Members in timm's order, and messages."""
+    left_out = LeftOut()
+    with tarfile.open(path, "r:") as tar:
+        found = sorted(_members(tar, left_out), key=lambda member: natural_key(member.name))
+    return found, left_out.lines(path)
 
-    path: of this tar in that which holds it, which is the class of images that have no folder. left_out: counts the
-    rest."""
+
+def _members(tar: tarfile.TarFile, left_out: LeftOut, path: str = "", first: int = 0) -> list[Member]:
+    """The images in a tar, those of tars in it first. path: of this tar in the one that contains it, which is the class
+    of images without a folder; first: byte at which it begins there; left_out: counts the other files."""
     inside, own = [], []
     for member in tar:
         folder, name = os.path.split(posixpath.normpath(member.path))
@@ -141,5 +153,5 @@ def _members(
                 left_out.endings["links"] += 1
                 continue
             label = os.path.join(path, folder).strip("/").rpartition("/")[2]
-            own.append((member.name, label, first + member.offset_data, member.size))
+            own.append(Member(member.name, label, first + member.offset_data, member.size))
     return inside + own

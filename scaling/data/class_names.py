@@ -32,3 +32,9 @@ def distinct(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _is_of_a_kind(name: str, count: Counter[str]) -> bool:
     """Whether a metric of this class would have the key of another metric for raw or averaged weights."""
     return name in KINDS or any(count[name.removesuffix(f"_{kind}")] for kind in KINDS if name.endswith(f"_{kind}"))
+
+
+def only_in_one(train: Sequence[str], test: Sequence[str]) -> str:
+    """The first names that only one of the splits has, for an error; empty if there are none."""
+    differences = (("train", set(train) - set(test)), ("test", set(test) - set(train)))
+    return "; ".join(f"only in {split}: {', '.join(sorted(rest)[:5])}" for split, rest in differences if rest)

@@ -1,214 +1,154 @@
-"""Images with a label each: embedded shapes, or files of any kind and size.
+"""Images with one class each: the embedded set, or files of any format and size (image_folder.py).
 
 What fits in memory is decoded once and served from there; the rest is read by worker processes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as F
 
+from scaling.config.step_shapes import StepShape
 from scaling.data import generated_shapes
-from scaling.data.batch import Batch, SampleKey
-from scaling.data.dataset import TEST, Sets
-from scaling.data.decoding import note_lines
-from scaling.data.file_index import Say, Seen, fingerprint, look
-from scaling.data.held_out import parted
-from scaling.data.image_folder import Files, read_all, used, without_bad
-from scaling.data.transforms import augment_batch, check_rand_augment, dropping, erase, fit_image, view
-from scaling.errors import ConfigError
-from scaling.pixels import pixels_of
+from scaling.data.batch import Batch, ClassTargets, Split
+from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
+from scaling.data.embedded_set import rendered
+from scaling.data.file_facts import Selected
+from scaling.data.image_folder import Files, used
+from scaling.data.open_sets import Examined
+from scaling.data.parallel_reading import read_all, without_bad
+from scaling.data.transforms import TORCHVISIONS, augment_batch, check_rand_augment, erase, fit_image, view
+from scaling.preprocessing import preprocessing_of
 from scaling.recipe import VIEWS, Recipe
-
-MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept [bytes]
-TRIES = 16  # images in a row of which a training batch takes the first that can be read
-SHAPES_TRAIN, SHAPES_TEST = 2**20, 2**14  # images of the embedded set where the recipe says "all"
-T = TypeVar("T")
+from scaling.rng import SampleKey
 
 
-class InMemory(Dataset):
-    """Decoded images. image_NCHW uint8, label_N int64; augment: that of the recipe, or TEST."""
+class InMemory:
+    """Decoded images. image_NCHW uint8, at the recipe's size; label_N int64."""
 
     in_memory = True
     sizes: Sequence[Any] = ()
 
-    def __init__(self, image_NCHW: Tensor, label_N: Tensor, recipe: Recipe, augment: str, skipped: int = 0) -> None:
+    def __init__(self, image_NCHW: Tensor, label_N: Tensor, recipe: Recipe, split: Split, skipped: int = 0) -> None:
         self.image_NCHW, self.label_N = image_NCHW, label_N
-        self.recipe, self.augment, self.skipped = recipe, augment, skipped
+        self.recipe, self.split, self.skipped = recipe, split, skipped
 
     def __len__(self) -> int:
         return len(self.label_N)
 
-    def __getitems__(self, draws: list[SampleKey]) -> Batch:
-        indices = torch.tensor([d.image for d in draws], dtype=torch.int64)  # of none, too
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+        recipe = at_shape(self.recipe, shape)
+        indices = torch.tensor([key.image for key in keys], dtype=torch.int64)  # of no keys, too
         images = self.image_NCHW[indices]
-        if self.augment in VIEWS:
-            pictures = [Image.fromarray(image_HWC) for image_HWC in images.permute(0, 2, 3, 1).numpy()]
-            images = _stack([view(p, self.recipe, d) for p, d in zip(pictures, draws, strict=True)], self.recipe)
-        return _batch(images, self.label_N[indices], draws, self.recipe, self.augment)
+        if makes_views(recipe, self.split):
+            images_HWC = images.permute(0, 2, 3, 1).numpy()
+            views = [view(Image.fromarray(image), recipe, key) for image, key in zip(images_HWC, keys, strict=True)]
+            images = _stack(views, recipe)
+        return _batch(images, self.label_N[indices], keys, recipe, self.split)
 
 
-class OnDisk(Dataset):
-    """Files that are decoded as they are asked for. indices: which of the files; augment: as for InMemory."""
+class OnDisk:
+    """Files that are decoded when a batch needs them. indices: of the files that are used."""
 
     in_memory = False
     sizes: Sequence[Any] = ()
 
-    def __init__(self, files: Files, indices: np.ndarray, recipe: Recipe, augment: str, skipped: int = 0) -> None:
-        self.files, self.indices, self.recipe, self.augment = files, indices, recipe, augment
+    def __init__(self, files: Files, indices: np.ndarray, recipe: Recipe, split: Split, skipped: int = 0) -> None:
+        self.files, self.indices, self.recipe, self.split = files, indices, recipe, split
         self.skipped = skipped
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, draws: list[SampleKey]) -> Batch:
-        found, good, skipped = readable(self._view, draws, len(self), self.recipe, self.augment)
-        labels_B = torch.tensor([label for _, label in found], dtype=torch.int64)
-        images = _stack([pixels for pixels, _ in found], self.recipe)
-        return _batch(images, labels_B, good, self.recipe, self.augment, skipped)
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+        recipe = at_shape(self.recipe, shape)
 
-    def _view(self, i: int, draw: SampleKey) -> tuple[np.ndarray, int]:
-        image, label = self.files.load(int(self.indices[i]))
-        if self.augment in VIEWS:
-            return view(image, self.recipe, draw), label
-        return fit_image(image, self.recipe.image, self.recipe.crop, pixels_of(self.recipe).interpolation), label
+        def read(index: int, key: SampleKey) -> tuple[np.ndarray, int]:
+            image, label = self.files.load(int(self.indices[index]))
+            return view(image, recipe, key) if makes_views(recipe, self.split) else _fitted(image, recipe), label
 
-
-def readable(
-    read: Callable[[int, SampleKey], T], draws: list[SampleKey], n: int, recipe: Recipe, augment: str
-) -> tuple[list[T], list[SampleKey], int]:
-    """read(image, draw) for the draws from n images, the draws of what could be read, and how many images could not.
-
-    In training, where batches are to stay whole, the next image that can be read takes the place of one that cannot.
-    """
-    found, good, skipped = [], [], 0
-    tries = 1 if augment == TEST else TRIES
-    for draw in draws:
-        for number in range(tries):
-            try:
-                found.append(read((draw.image + number) % n, draw))
-                good.append(draw)
-                break
-            except OSError as e:  # passed the check of its ends, yet cannot be decoded
-                if recipe.bad_images == "stop":
-                    raise ConfigError(f"unreadable image {e}; mend it or take --bad-images skip") from e
-                skipped += number == 0
-        else:
-            if tries > 1:
-                raise ConfigError(f"none of {tries} images in a row can be read; is the disk all right?")
-    if not found and len(draws) > 1:  # one may be all that a test set ends with
-        raise ConfigError(f"none of {len(draws)} images in a row can be read; is the disk all right?")
-    return found, good, skipped
+        found = read_keys(read, keys, len(self), recipe, self.split)
+        label_B = torch.tensor([label for _, label in found.items], dtype=torch.int64)
+        images = _stack([image_CHW for image_CHW, _ in found.items], recipe)
+        return _batch(images, label_B, found.keys, recipe, self.split, found.skipped)
 
 
-def _stack(views: list[np.ndarray], recipe: Recipe) -> Tensor:
+def makes_views(recipe: Recipe, split: Split) -> bool:
+    """Whether images are augmented one by one, before they have the size of the batch."""
+    return split is Split.TRAIN and recipe.augment in VIEWS
+
+
+def _fitted(image: Image.Image, recipe: Recipe) -> np.ndarray:
+    """(3, H, W) uint8."""
+    return fit_image(image, recipe.image, recipe.crop, preprocessing_of(recipe).interpolation)
+
+
+def _stack(images: list[np.ndarray], recipe: Recipe) -> Tensor:
     side = recipe.image
-    return torch.from_numpy(np.stack(views) if views else np.empty((0, 3, side, side), np.uint8))
+    return torch.from_numpy(np.stack(images) if images else np.empty((0, 3, side, side), np.uint8))
 
 
 def _batch(
-    image_BCHW: Tensor, label_B: Tensor, draws: list[SampleKey], recipe: Recipe, augment: str, skipped: int = 0
+    image_BCHW: Tensor, label_B: Tensor, keys: list[SampleKey], recipe: Recipe, split: Split, skipped: int = 0
 ) -> Batch:
-    """What is done to all images at once, and the numbers that the model will want."""
-    if augment not in VIEWS:
-        image_BCHW = augment_batch(image_BCHW, draws, recipe.seed, augment)
-    if augment == TEST:
-        return Batch(image_BCHW, label_B, skipped)
-    erased_BCHW = erase(image_BCHW, draws, recipe.seed, recipe.erasing, pixels_of(recipe))
-    return Batch(erased_BCHW, label_B, skipped, dropping(draws, recipe))
+    """The batch, after the augmentation that is done to all images at once."""
+    if split is Split.TRAIN:
+        if not makes_views(recipe, split):
+            image_BCHW = augment_batch(image_BCHW, keys, recipe.seed, recipe.augment)
+        image_BCHW = erase(_resized(image_BCHW, recipe), keys, recipe.seed, recipe.erasing, preprocessing_of(recipe))
+    return Batch(image_BCHW, keys, model_shape(recipe), ClassTargets(label_B), skipped)
 
 
-def open_sets(recipe: Recipe, results: Path | None = None, say: Say | None = None) -> Sets:
-    """The training and test images of a recipe. results: where it is remembered what was read. Raises ConfigError for
-    what can be wrong with them."""
-    r = recipe
-    if r.rand_augment:
-        check_rand_augment(r.rand_augment)
-    if r.data == "shapes":
-        kept, out, tested = shapes_of(r, len(generated_shapes.CLASSES), channels=3)
-        held: InMemory | OnDisk | None = _shapes(r, "train", out, TEST) if r.val_split else None
-        return Sets(
-            _shapes(r, "train", kept, r.augment),
-            _shapes(r, "test", tested, TEST),
-            generated_shapes.CLASSES,
-            held_out=held,
-        )
-    (train, of_train), (test, of_test) = used(r)
-    ours, theirs = look(train, of_train, results, say), look(test, of_test, results, say)
-    kept, out = parted(train.file_names, of_train, r.val_split)
-    train_set, test_set = (
-        _read(train, r, of_train[kept], r.augment, ours.take(kept)),
-        _read(test, r, of_test, TEST, theirs),
-    )
-    held = _read(train, r, of_train[out], TEST, ours.take(out)) if r.val_split else None
-    content = fingerprint(((train, ours), (test, theirs)))
-    lines = (*train.lines, *test.lines, *note_lines(ours.note_N, train.split), *note_lines(theirs.note_N, test.split))
-    return Sets(train_set, test_set, tuple(train.names), content, lines, held)
+def _resized(image_BCHW: Tensor, recipe: Recipe) -> Tensor:
+    """Images in memory have the size of the model; that of a step may differ."""
+    size, by = [recipe.image, recipe.image], TORCHVISIONS[preprocessing_of(recipe).interpolation]
+    return image_BCHW if list(image_BCHW.shape[2:]) == size else F.resize_image(image_BCHW, size, by, antialias=True)
 
 
-def _shapes(recipe: Recipe, split: str, numbers: np.ndarray, augment: str) -> InMemory:
-    n = len(numbers)
-    image_NCHW = np.empty((n, 3, recipe.image, recipe.image), np.uint8)
-    label_N = np.empty(n, np.int64)
-    for part, batch in drawn(recipe, split, numbers):
-        image_NCHW[part] = batch.image_BHWC.transpose(0, 3, 1, 2)
-        label_N[part] = batch.label_B
-    return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), recipe, augment)
+class ClassificationSource:
+    """Methods as in open_sets.Source."""
 
+    names, channels = generated_shapes.CLASSES, 3
 
-def check_shapes(recipe: Recipe, split: str, n: int, classes: int, channels: int) -> None:
-    """Raise ConfigError unless the embedded set has n such images, of so many classes, and they fit in memory with so
-    many channels [bytes/pixel]."""
-    if recipe.classes != classes:
-        raise ConfigError(f"shapes has {classes} classes, the recipe {recipe.classes}; set --classes {classes}")
-    if recipe.data_version != generated_shapes.VERSION:
-        raise ConfigError(
-            f"data_version {recipe.data_version} of shapes is asked for, this code makes {generated_shapes.VERSION}"
-        )
-    if n * channels * recipe.image**2 > MEMORY_LIMIT:
-        fits = MEMORY_LIMIT // (channels * recipe.image**2)
-        raise ConfigError(f"{n} shapes of {recipe.image} px need over 2 GiB; ask for at most {fits} ({split}_images)")
+    def check(self, recipe: Recipe) -> None:
+        if recipe.rand_augment:
+            check_rand_augment(recipe.rand_augment)
 
+    def generate(self, recipe: Recipe, part: str, indices: np.ndarray, split: Split) -> InMemory:
+        n = len(indices)
+        image_NCHW = np.empty((n, 3, recipe.image, recipe.image), np.uint8)
+        label_N = np.empty(n, np.int64)
+        for chunk, shapes in rendered(recipe, part, indices):
+            image_NCHW[chunk] = shapes.image_BHWC.transpose(0, 3, 1, 2)
+            label_N[chunk] = shapes.label_B
+        return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), recipe, split)
 
-def shapes_of(recipe: Recipe, classes: int, channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The numbers of the images of the embedded set that a recipe trains on, holds out and is tested on. classes,
-    channels: as for check_shapes. Raises ConfigError as that does."""
-    train, test = recipe.train_images or SHAPES_TRAIN, recipe.test_images or SHAPES_TEST
-    for split, n in (("train", train), ("test", test)):
-        check_shapes(recipe, split, n, classes, channels)
-    kept, out = parted([str(number) for number in range(train)], np.arange(train), recipe.val_split)
-    return kept, out, np.arange(test)
+    def select(self, recipe: Recipe) -> tuple[Selected, Selected]:
+        return used(recipe)
 
+    def class_names(self, train: Files, recipe: Recipe) -> tuple[str, ...]:
+        return tuple(train.names)
 
-def drawn(
-    recipe: Recipe, split: str, numbers: np.ndarray, instances: bool = False
-) -> Iterator[tuple[slice, generated_shapes.Shapes]]:
-    """Images of the embedded set by their numbers, some at a time, and which of them these are. instances: with
-    objects."""
-    n = len(numbers)
-    for start in range(0, n, 256):
-        part = slice(start, min(n, start + 256))
-        yield part, generated_shapes.render(0, numbers[part], recipe.image, recipe.objects, split, instances)
+    def remarks(self, train: Examined, test: Examined, recipe: Recipe, names: tuple[str, ...]) -> Iterable[str]:
+        return (*train.files.lines, *test.files.lines)
 
+    def read(self, part: Examined, recipe: Recipe, split: Split) -> InMemory | OnDisk:
+        files, indices, _ = part
+        if not makes_views(recipe, split) and fits_in_memory(len(indices) * 3 * recipe.image**2):
 
-def _read(files: Files, recipe: Recipe, indices: np.ndarray, augment: str, seen: Seen) -> InMemory | OnDisk:
-    """Decode all of it where it fits in memory; else go by what is known of every file, and read as we go."""
-    if augment not in VIEWS and len(indices) * 3 * recipe.image**2 <= MEMORY_LIMIT:
+            def decode(i: int) -> tuple[np.ndarray, int]:
+                image, label = files.load(i)
+                return _fitted(image, recipe), label
 
-        def decode(i: int) -> tuple[np.ndarray, int]:
-            image, label = files.load(i)
-            return fit_image(image, recipe.image, recipe.crop, pixels_of(recipe).interpolation), label
-
-        found = list(zip(indices.tolist(), read_all(decode, indices, seen), strict=True))
-        good = without_bad(found, recipe.bad_images, files.split)
-        image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
-        label_N = torch.tensor([label for _, (_, label) in good])
-        return InMemory(image_NCHW, label_N, recipe, augment, len(indices) - len(good))
-    ends = list(zip(indices.tolist(), seen.errors(), strict=True))
-    kept = np.array([i for i, _ in without_bad(ends, recipe.bad_images, files.split)])
-    return OnDisk(files, kept, recipe, augment, len(indices) - len(kept))
+            found = list(zip(indices.tolist(), read_all(decode, indices, part.seen), strict=True))
+            good = without_bad(found, recipe.bad_images, files.split)
+            image_NCHW = torch.from_numpy(np.stack([pixels for _, (pixels, _) in good]))
+            label_N = torch.tensor([label for _, (_, label) in good])
+            return InMemory(image_NCHW, label_N, recipe, split, len(indices) - len(good))
+        errors = list(zip(indices.tolist(), part.seen.errors(), strict=True))
+        kept = np.array([i for i, _ in without_bad(errors, recipe.bad_images, files.split)])
+        return OnDisk(files, kept, recipe, split, len(indices) - len(kept))

@@ -1,7 +1,7 @@
-"""Objects as COCO's JSON writes them: checked, clipped to their image, and their masks turned into run lengths.
+"""Annotations of COCO's JSON: validated, clipped to their image, and their masks converted to run lengths.
 
 Source of the format: cocodataset.org/#format-data. A mask is a list of polygons, or run lengths, either a list of
-numbers or pycocotools' text. h w sides of an image [px].
+numbers or pycocotools' compressed text. h w sides of an image [px].
 """
 
 from pathlib import Path
@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.data.instance_store import InImage, coco_masks, run_ends
+from scaling.data.instance_store import ImageObjects, coco_masks, run_ends
 from scaling.errors import ConfigError
 
-ROUNDING = 1  # a box that leaves its image by less is as good as inside: COCO's own are rounded to 0.01 [px]
+ROUNDING = 1  # a box that exceeds its image by less counts as inside: COCO's own are rounded to 0.01 [px]
 LARGEST = 2**53  # integers up to this are exact in the floats that other JSON readers use
 FURTHEST = 2**20  # coordinate of a polygon; far beyond that pycocotools runs out of memory [px]
 NOTES = ("boxes_clipped", "boxes_dropped", "masks_from_boxes")
 
 
 class Annotation(NamedTuple):
-    """One object as the file has it, its box in the image and its segmentation of a kind that is known."""
+    """One object of the file, with its box clipped to the image and a segmentation of a known kind."""
 
-    number: Any  # that the file gives it
+    number: Any  # its id in the file
     box: tuple[float, float, float, float]  # x0 y0 x1 y1 [px]
     label: int  # the category's number, from 0
     crowd: bool
@@ -35,8 +35,8 @@ def annotations(
     sizes: dict[int, tuple[int, int]],
     labels: dict[int, int],
 ) -> tuple[dict[int, list[Annotation]], dict[str, float]]:
-    """The annotations that file lists, by image id, and how many there are of what in NOTES. sizes: height and width by
-    image id; labels: by category id. Raises ConfigError for what is no annotation."""
+    """The annotations of a file, by image id, and the counts of NOTES. sizes: height and width by image id; labels: by
+    category id. Raises ConfigError for an invalid annotation."""
     for key, known in (("image_id", sizes), ("category_id", labels)):
         for number, a in enumerate(listed):
             if key in a and type(a[key]) is not int:
@@ -112,7 +112,7 @@ def _finite(values: list[Any]) -> bool:
 
 
 def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[tuple[float, float, float, float] | None, bool]:
-    """x0 y0 x1 y1 in the image, None where nothing of it is there; was it clipped?"""
+    """x0 y0 x1 y1 clipped to the image, None where they do not overlap; and whether it was clipped."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not _finite(bbox):
         raise ConfigError(f"{where} has the bbox {bbox!r}: four numbers are expected, x, y, width, height")
     (x, y, width, height), (h, w) = bbox, size
@@ -124,7 +124,7 @@ def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[tuple[float, flo
 
 
 def _region(region: Any, size: tuple[int, int], where: str) -> Any:
-    """A segmentation of a known kind and of its image's size; None for none."""
+    """A segmentation of a known kind and of the size of its image; None if it has none."""
     if isinstance(region, dict):
         if region.get("size") != list(size):
             raise ConfigError(f"{where} has a mask of the size {region.get('size')!r}, its image has {list(size)} px")
@@ -138,8 +138,8 @@ def _region(region: Any, size: tuple[int, int], where: str) -> Any:
     return [p for p in region if len(p) >= 6] or None  # pycocotools takes two points for a box
 
 
-def in_image(image_id: int, size: tuple[int, int], found: list[Annotation], file: Path) -> InImage:
-    """The annotations of an image in file, their masks as run lengths. Raises ConfigError for a mask that is none."""
+def image_objects(image_id: int, size: tuple[int, int], found: list[Annotation], file: Path) -> ImageObjects:
+    """The annotations of an image in file, their masks as run lengths. Raises ConfigError for an invalid mask."""
     masks = coco_masks()
     counts = []
     for a in found:
@@ -151,7 +151,7 @@ def in_image(image_id: int, size: tuple[int, int], found: list[Annotation], file
         masks.area({"size": list(size), "counts": text}) if a.area is None else a.area
         for a, text in zip(found, counts, strict=True)
     ]
-    return InImage(
+    return ImageObjects(
         image_id,
         size,
         np.array([a.box for a in found], np.float64).reshape(-1, 4),
@@ -163,7 +163,7 @@ def in_image(image_id: int, size: tuple[int, int], found: list[Annotation], file
 
 
 def _counts(a: Annotation, size: tuple[int, int], masks: Any) -> bytes:
-    """An annotation's mask as pycocotools writes run lengths. What is none raises as many kinds as it has flaws."""
+    """An annotation's mask as pycocotools' run lengths. An invalid one raises various exceptions."""
     h, w = size
     if a.region is None:
         x0, y0, x1, y1 = a.box
@@ -176,7 +176,7 @@ def _counts(a: Annotation, size: tuple[int, int], masks: Any) -> bytes:
     counts = a.region.get("counts")
     if isinstance(counts, list):
         if not all(isinstance(run, int) and run >= 0 for run in counts):
-            raise ValueError("run lengths must be whole numbers from 0 up")
+            raise ValueError("run lengths must be integers from 0")
         _check_total(sum(counts), h * w)
         return masks.frPyObjects({"size": [h, w], "counts": counts}, h, w)["counts"]
     counts = counts.encode() if isinstance(counts, str) else counts
@@ -185,6 +185,6 @@ def _counts(a: Annotation, size: tuple[int, int], masks: Any) -> bytes:
 
 
 def _check_total(total: int, wanted: int) -> None:
-    """pycocotools does not: of what is too short it gives whatever its memory holds, too long runs break that."""
+    """pycocotools does not check it: too short runs give uninitialised memory, too long ones overflow."""
     if total != wanted:
         raise ValueError(f"{total} pixels, its image has {wanted}")

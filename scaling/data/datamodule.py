@@ -1,68 +1,78 @@
-"""A recipe's images for Lightning, whatever the task: one endless stream to train on, and every test image once.
+"""The images of a recipe for Lightning, for any task: one endless training sequence, and every test image once.
 
-What a task's images are, a function says that opens them: a line in OPEN. What fits in memory is decoded once and
-served from there; the rest is read by worker processes.
+What fits in memory is decoded once and served from there; the rest is read by worker processes. Each task has a Source
+of images in SOURCES.
 """
 
-from collections.abc import Callable
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from scaling.config.step_shapes import StepShape
 from scaling.costs.conditions import workers_for
-from scaling.data import classification, detection, segmentation
-from scaling.data.batch import SampleKey
+from scaling.costs.hardware import usable_cores
+from scaling.data.batch import Batch
 from scaling.data.class_names import distinct
-from scaling.data.dataset import ImageSet, Sets, batches, deal
+from scaling.data.classification import ClassificationSource
+from scaling.data.dataset import ImageDataset, batches, deal, model_shape
+from scaling.data.detection import DetectionSource
 from scaling.data.file_index import Say
-from scaling.data.sampler import ResumableBatchSampler, steps_per_epoch
+from scaling.data.listing_cache import forget_listings
+from scaling.data.open_sets import Source, open_sets
+from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
+from scaling.data.segmentation import SegmentationSource
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
-from scaling.runs.environment import usable_cores
+from scaling.rng import SampleKey, seed_of, torch_generator
 
-OPEN: dict[str, Callable[[Recipe, Path | None, Say | None], Sets]] = {
-    "classify": classification.open_sets,
-    "segment": segmentation.open_sets,
-    "detect": detection.open_sets,
+SOURCES: dict[str, Source] = {
+    "classify": ClassificationSource(),
+    "segment": SegmentationSource(),
+    "detect": DetectionSource(),
 }
 
 
 class ImageDataModule(L.LightningDataModule):
-    """Training and test images of a recipe. workers: processes that read and decode (0: this one); results: folder in
-    which it is remembered what was read (file_index.py); None: nowhere."""
+    """Training and test images of a recipe. workers: processes that read and decode (0: this one). results: folder of
+    the file index (file_index.py); None: no index. say: receives a message before what takes long."""
 
-    def __init__(self, recipe: Recipe, workers: int = 0, results: Path | None = None) -> None:
+    def __init__(self, recipe: Recipe, workers: int = 0, results: Path | None = None, say: Say | None = None) -> None:
         super().__init__()
-        self.recipe, self.workers, self.results = recipe, workers, results
-        self.lines: tuple[str, ...] = ()  # what there is to say of the files
-        self.micro_batches = 1  # that a device's share of a step is cut into; the task's finder may raise it
-        self.train_set: ImageSet
-        self.test_set: ImageSet
-        self.held_out: ImageSet | None = None  # training images that are evaluated on the way, and not trained on
-        self.names: tuple[str, ...] = ()  # of the classes, where the data has any; no two are alike
+        self.recipe, self.workers, self.results, self.say = recipe, workers, results, say
+        self.lines: tuple[str, ...] = ()  # messages about the data
+        self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
+        self.train_set: ImageDataset
+        self.test_set: ImageDataset
+        self.held_out: ImageDataset | None = None  # training images that are evaluated on, and not trained on
+        self.names: tuple[str, ...] = ()  # of the classes, where the data has any; all different
+        self.is_set_up = False
 
-    def prepare(self, say: Say | None = None) -> None:
-        """Open, check and where it fits decode the data; everything that can be wrong with it is found here. say: is
-        told what takes long."""
+    def setup(self, stage: str | None = None) -> None:
+        """Open and check the data, and decode it where it fits in memory; once, as Lightning calls it before every
+        stage. Raises ConfigError for whatever is wrong with the data."""
+        if self.is_set_up:
+            return
         recipe = self.recipe
-        sets = OPEN[recipe.task](recipe, self.results, say)
-        self.train_set, self.test_set, names, digest, self.lines, self.held_out = sets
-        if digest and recipe.data_digest not in ("", digest):
+        sets = open_sets(SOURCES[recipe.task], recipe, self.results, self.say)
+        if sets.digest and recipe.data_digest not in ("", sets.digest):
             raise ConfigError(
-                f"the files in {recipe.data_root} are others ({digest}) than those that this run is named by "
-                f"({recipe.data_digest}): begin it anew by its recipe's name, or mend them"
+                f"the files in {recipe.data_root} ({sets.digest}) are not those of this run ({recipe.data_digest}): "
+                "start it again by the name of its recipe, or restore the files"
             )
-        own = [name for name in self.recipe.class_names.split(",") if name.strip()]
-        self.names, renamed = distinct(own or names)
+        self.train_set, self.test_set, self.held_out, self.lines = sets.train, sets.test, sets.held_out, sets.lines
+        own = [name for name in recipe.class_names.split(",") if name.strip()]
+        self.names, renamed = distinct(own or sets.names)
         self.lines = (*self.lines, *renamed)
-        self.steps_per_epoch = steps_per_epoch(len(self.train_set), self.recipe.batch)
+        self.steps_per_epoch = steps_per_epoch(len(self.train_set), recipe.batch)
         if self.held_out is not None:
             held, n = len(self.held_out), len(self.train_set) + len(self.held_out)
             self.lines += (f"val_split {recipe.val_split:g}: {held} of {n} training images are held out",)
+        self.is_set_up = True
+        forget_listings()
 
     @property
     def total_steps(self) -> int:
@@ -71,13 +81,13 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def epochs(self) -> int:
-        """Passes over the training images, the last of which may be a part of one."""
+        """Passes over the training images; the last one may be incomplete."""
         return -(-self.total_steps // self.steps_per_epoch)
 
     @property
     def skipped(self) -> dict[str, float]:
-        """Images left out before the run because they cannot be read, by split, and what else was mended in the data:
-        the notes of a set, where it has any."""
+        """Images left out before the run because they cannot be read, and corrections of the data (notes of a data set,
+        where it has any), by split."""
         counts = {
             f"{what}_{split}": float(count)
             for split, data in (("train", self.train_set), ("val", self.held_out), ("test", self.test_set))
@@ -86,8 +96,12 @@ class ImageDataModule(L.LightningDataModule):
         }
         return {name: count for name, count in counts.items() if count}
 
+    def shape_at(self, step: int) -> StepShape:
+        """Patch and image size of a training step."""
+        return self.recipe.step_shapes.at(self.recipe.seed, step, model_shape(self.recipe))
+
     def train_dataloader(self) -> DataLoader:
-        """From the step that the trainer is at to the end of the run, as one stream."""
+        """From the trainer's current step to the end of the run, as one sequence."""
         start = self.trainer.global_step if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
@@ -103,44 +117,58 @@ class ImageDataModule(L.LightningDataModule):
             world=world,
             micro_batches=self.micro_batches,
             repeats=self.recipe.repeats,
+            shape_at=self.shape_at,
         )
         return self._loader(self.train_set, batch_sampler=order)
 
     def test_dataloader(self) -> DataLoader:
-        """This device's share of the test images, each of which one device has, in as many batches as the others."""
+        """This device's share of the test images, in as many batches as every other device has. No image is in two."""
         return self._dealt(self.test_set)
 
     def val_dataloader(self) -> DataLoader:
-        """Of what is evaluated on the way in the same way: the images held out, or the test images."""
+        """The same for evaluations during training: of the held-out images, or else of the test images."""
         return self._dealt(self.test_set if self.held_out is None else self.held_out)
 
-    def _dealt(self, data: ImageSet) -> DataLoader:
+    def _dealt(self, data: ImageDataset) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        batch = max(1, self.recipe.batch // world // self.micro_batches)  # what the device's memory holds
-        return self._tested(data, deal(len(data), batch, data.sizes, world)[rank])
+        batch = max(1, self.recipe.batch // world // self.micro_batches)  # fits in memory, as training does
+        return self._evaluated(data, deal(len(data), batch, data.sizes, world)[rank])
 
-    def first_tested(self, count: int, batch: int) -> DataLoader:
-        """The first `count` test images, or all, in order, at most `batch` at a time: what one device evaluates."""
-        return self._tested(self.test_set, batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
+    def first_test_images(self, count: int, batch: int) -> DataLoader:
+        """The first `count` test images, or all, in order, at most `batch` at a time, for one device."""
+        return self._evaluated(self.test_set, batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
 
-    def _tested(self, data: ImageSet, numbers: list[list[int]]) -> DataLoader:
-        return self._loader(data, batch_sampler=[[SampleKey(0, i) for i in batch] for batch in numbers])
+    def _evaluated(self, data: ImageDataset, numbers: list[list[int]]) -> DataLoader:
+        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch]) for batch in numbers])
 
-    def _loader(self, data: ImageSet, **order: object) -> DataLoader:
+    def _loader(self, data: ImageDataset, **order: object) -> DataLoader:
         workers = 0 if data.in_memory else self.workers
         return DataLoader(
-            data,  # type: ignore[arg-type]
+            BatchReader(data),
             num_workers=workers,
-            # Forked, they share what is in memory. A sweep's runs would start them from a server else, which sends each
-            # a copy, and at most 256 tensors.
+            # Forked processes share memory. In a sweep they would else be started by a server, which sends each a copy,
+            # and at most 256 tensors.
             multiprocessing_context="fork" if workers and "fork" in get_all_start_methods() else None,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            generator=torch.Generator().manual_seed(self.recipe.seed),
+            generator=torch_generator(seed_of(self.recipe.seed, "loader")),
             **order,  # type: ignore[arg-type]
         )
+
+
+class BatchReader(Dataset):
+    """A data set with the interface of torch's DataLoader for whole batches."""
+
+    def __init__(self, data: ImageDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitems__(self, request: Request) -> Batch:
+        return self.data.get_batch(*request)
 
 
 def default_workers() -> int:
@@ -148,5 +176,5 @@ def default_workers() -> int:
     return workers_for(usable_cores())
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch

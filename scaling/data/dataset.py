@@ -1,47 +1,100 @@
-"""What a task's images have to offer, so that one module can serve them all."""
+"""The interface of data sets, and what they have in common: reading a batch, shapes of steps, evaluation batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from scaling.data.batch import SampleKey
+from scaling.config.step_shapes import StepShape
+from scaling.data.batch import Batch, Split
+from scaling.errors import ConfigError
+from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 
-TEST = ""  # instead of an augment: a test set's images, as they are
+MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept in memory [bytes]
+TRIES = 16  # consecutive images of which a training batch uses the first that can be read
+T = TypeVar("T")
 
 
-class ImageSet(Protocol):
-    """Images by number. A batch is a NamedTuple with at least image_BCHW (uint8), skipped and random_BS, as in
-    batch.py."""
+class ImageDataset(Protocol):
+    """Images by index."""
 
-    in_memory: bool  # decoded already and soon served: no processes are needed to read it
+    in_memory: bool  # decoded already and fast to serve: no worker processes are needed
     skipped: int  # images left out because they cannot be read
-    sizes: Sequence[Any]  # what tells images apart that cannot be in one batch; empty: all can
+    sizes: Sequence[Any]  # images of unequal entries cannot be in one batch; empty: all can
 
     def __len__(self) -> int: ...
 
-    def __getitems__(self, draws: list[SampleKey]) -> Any: ...
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+        """These images. shape: of the training step; None: the recipe's own."""
 
 
-class Sets(NamedTuple):
-    """The images of a recipe."""
+def fits_in_memory(size: int) -> bool:
+    """Whether decoded images of so many bytes are kept in memory."""
+    return size <= MEMORY_LIMIT
 
-    train: ImageSet
-    test: ImageSet
-    names: tuple[str, ...] = ()  # of the classes, where the data has any
-    digest: str = ""  # fingerprint of the files, where there are any (file_index.py)
-    lines: tuple[str, ...] = ()  # what there is to say of them
-    held_out: ImageSet | None = None  # training images that are not trained on (held_out.py); None: val_split is 0
+
+def model_shape(recipe: Recipe) -> StepShape:
+    """The shape that the model is built and evaluated for."""
+    return StepShape(recipe.patch, recipe.image)
+
+
+def at_shape(recipe: Recipe, shape: StepShape | None) -> Recipe:
+    """The recipe with the patch and image size of a step. Raises ConfigError for sizes that do not fit each other."""
+    if shape is None or shape == model_shape(recipe):
+        return recipe
+    return _at_shape(recipe, shape.patch_size, shape.img_size)
+
+
+@lru_cache(maxsize=256)
+def _at_shape(recipe: Recipe, patch_size: int, img_size: int) -> Recipe:
+    return replace(recipe, patch=patch_size, image=img_size)
+
+
+@dataclass
+class Readable(Generic[T]):
+    """Those of the requested images that could be read."""
+
+    items: list[T]
+    keys: list[SampleKey]  # of the items
+    skipped: int  # images that could not be read
+
+
+def read_keys(
+    read: Callable[[int, SampleKey], T], keys: list[SampleKey], n: int, recipe: Recipe, split: Split
+) -> Readable[T]:
+    """read(index, key) for the keys, of n images. In training, where batches have a fixed size, the next image that can
+    be read takes the place of one that cannot. Raises ConfigError where none can be read, or any may not be missing."""
+    found: Readable[T] = Readable([], [], 0)
+    tries = 1 if split is Split.VAL else TRIES
+    for key in keys:
+        for number in range(tries):
+            try:
+                found.items.append(read((key.image + number) % n, key))
+                found.keys.append(key)
+                break
+            except OSError as e:  # its header and end were valid, yet it cannot be decoded
+                if recipe.bad_images == "stop":
+                    raise ConfigError(f"unreadable image {e}; replace it, or use --bad-images skip") from e
+                found.skipped += number == 0
+        else:
+            if tries > 1:
+                raise ConfigError(f"none of {tries} images in a row can be read: check the disk")
+    if not found.items and len(keys) > 1:  # the last batch of a test set may be a single image
+        raise ConfigError(f"none of {len(keys)} images in a row can be read: check the disk")
+    return found
 
 
 def batches(n: int, largest: int, sizes: Sequence[Any]) -> list[list[int]]:
-    """Test images 0 .. n - 1 in batches, in order; only neighbours of one size (of ImageSet) are in a batch."""
+    """Test images 0 to n - 1 in batches, in order; only neighbours of equal `sizes` (of ImageDataset) share a batch."""
     runs = [list(run) for _, run in groupby(range(n), lambda i: sizes[i])] if len(sizes) else [list(range(n))]
     return [run[i : i + largest] for run in runs for i in range(0, len(run), largest)]
 
 
 def deal(n: int, largest: int, sizes: Sequence[Any], world: int) -> list[list[list[int]]]:
-    """The batches of all test images for each of `world` devices, dealt in turn. All have as many: where there is none
-    left for a device its last batch is empty, so that no device waits for one that is done."""
+    """The batches of all test images for each of `world` devices, dealt in turn. All devices have equally many: where
+    none is left for a device its last batch is empty, so that no device waits for one that has finished."""
     all_of_them = batches(n, largest, sizes)
     all_of_them += [[] for _ in range(-len(all_of_them) % world)]
     return [all_of_them[rank::world] for rank in range(world)]

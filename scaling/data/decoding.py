@@ -17,6 +17,8 @@ and boxes are drawn on the image as it is displayed. Pillow's getexif() finds it
 A label map holds one class number per pixel: values are never rescaled, palette colours are ignored. H W pixels.
 """
 
+from __future__ import annotations
+
 import contextlib
 import enum
 import functools
@@ -24,12 +26,15 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from scaling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Image.MAX_IMAGE_PIXELS = 2**28  # Pillow rejects images of more than twice as many pixels
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long comment or ICC profile is no defect
@@ -107,7 +112,7 @@ def decode_rgb(data: bytes) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """A loaded image as 8-bit RGB, upright. Raises OSError for values that do not say what white is."""
+    """A loaded image as 8-bit RGB, upright. Raises OSError for values without a defined white."""
     operation = TRANSPOSE.get(_orientation(image))
     rgb = (_to_8_bits(image) if image.mode in DEEP else image).convert("RGB")
     return rgb if operation is None else rgb.transpose(operation)
@@ -159,6 +164,13 @@ def orientation_hint(data: bytes) -> str:
                 "remove the orientation from the EXIF of all images"
             )
     return ""
+
+
+def image_tensor(image: Image.Image) -> Tensor:
+    """(3, H, W) uint8, of an RGB image."""
+    import torch
+
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def digest_parts(note: Note) -> tuple[bytes, ...]:

@@ -1,13 +1,13 @@
-"""Views of an image and the objects in it, and batches of such views: what is scaled, cut and flipped is so in all.
+"""Joint transforms of an image, its boxes and its masks, and batches of such views.
 
-To train, images are scaled by their short side, or cut out after large-scale jitter (arXiv 2012.07177) as detectron2
-does it. Random numbers come from the seed and the draw alone. h w sides of the stored image, H W of a view and of a
-batch [px], n objects, C = 3 channels; boxes are x0 y0 x1 y1 [px].
+Training images are resized by their short side, or cropped after large-scale jitter (arXiv 2012.07177) as in
+detectron2. Random numbers are functions of seed and sample key (rng.py). h w sides of the stored image, H W of a view
+and of a batch [px], n objects, C = 3 channels; boxes are x0 y0 x1 y1 [px].
 
-A mask is made from the stored one by taking the pixel at the nearest centre, as for labels in
-segmentation_transforms.py, and only where the object is: none of them is ever filled or scaled as a whole.
-torchvision's transforms would scale a stack of whole masks, before the crop, and by the nearest corner: half a pixel
-beside the image. So the same frame is put around image, boxes and masks here instead.
+A mask is resampled from the stored one by the nearest pixel centre, as label maps in segmentation_transforms.py, and
+only where the object is: no whole mask is ever decoded or resized. torchvision's transforms would resize a stack of
+whole masks before the crop, by the nearest corner, which is half a pixel beside the image. So one Frame is applied to
+image, boxes and masks here instead.
 """
 
 import math
@@ -18,19 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scaling.data.batch import SampleKey
-from scaling.data.dataset import TEST
-from scaling.data.instance_store import InImage, run_ends, strip
+from scaling.data.batch import InstanceTargets, Split
+from scaling.data.instance_store import ImageObjects, run_ends, strip
 from scaling.data.segmentation_transforms import GREY, scale_image, scaled, short_side
-from scaling.data.transforms import uniform
 from scaling.recipe import OBJECTS, Recipe
+from scaling.rng import SampleKey, uniform
 
-JITTER = (0.1, 2.0)  # by which an image that fits the crop is scaled
-STREAM = 401  # of random numbers, beside those in transforms.py and segmentation_transforms.py
+JITTER = (0.1, 2.0)  # scale of an image relative to the one that fits the crop
 
 
 class Frame(NamedTuple):
-    """The image is scaled to size, of that shape is cut out from the corner (top, left) on, and flipped left-right."""
+    """The image is resized to size, a crop of shape with its corner at (top, left) is taken, and flipped left-right."""
 
     size: tuple[int, int]
     corner: tuple[int, int]
@@ -39,7 +37,7 @@ class Frame(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A mask as far as it has pixels: pixels, uint8, with the upper left one at top, left."""
+    """The bounding rectangle of a mask: its pixels, uint8, and where the top left one is."""
 
     top: int
     left: int
@@ -56,14 +54,20 @@ class View(NamedTuple):
     masks: list[Part]
 
 
-def frame_of(size: tuple[int, int], recipe: Recipe, augment: str, draw: SampleKey) -> Frame:
-    """How an image of this height and width is seen. augment: none, flip, one of OBJECTS, or TEST: as none."""
-    flip = augment not in (TEST, "none") and bool(uniform([draw], recipe.seed, 1)[0, 0] < 0.5)
+def augmentation(recipe: Recipe, split: Split) -> str:
+    """none, flip or one of OBJECTS."""
+    return recipe.augment if split is Split.TRAIN else "none"
+
+
+def frame_of(size: tuple[int, int], recipe: Recipe, split: Split, key: SampleKey = SampleKey(0, 0)) -> Frame:  # noqa: B008  a tuple
+    """The frame of an image of this height and width [px]. In VAL it is the same for every key."""
+    augment = augmentation(recipe, split)
+    flip = augment != "none" and bool(uniform([key], recipe.seed, "flip")[0, 0] < 0.5)
     if augment not in OBJECTS:
         whole = scaled(*size, short_side(recipe), recipe.long_side or math.inf)
         return Frame(whole, (0, 0), whole, flip)
-    # Departs: detectron2 has one number say where the crop lies in height and in width.
-    ratio, *at = uniform([draw], recipe.seed, 3, STREAM)[0]
+    # Departs: detectron2 places the crop by one number in height and in width.
+    ratio, *at = uniform([key], recipe.seed, "detection_crop", 3)[0]
     long = (JITTER[0] + (JITTER[1] - JITTER[0]) * ratio) * recipe.image
     whole = scaled(*size, math.inf, long)
     height, width = (min(recipe.image, side) for side in whole)
@@ -71,12 +75,12 @@ def frame_of(size: tuple[int, int], recipe: Recipe, augment: str, draw: SampleKe
     return Frame(whole, (top, left), (height, width), flip)
 
 
-def view(image_CHW: Tensor, objects: InImage, recipe: Recipe, augment: str, draw: SampleKey) -> View:
-    """The view of an image that a draw asks for. Objects without a pixel in it are left out."""
-    frame = frame_of(objects.size, recipe, augment, draw)
+def view(image_CHW: Tensor, objects: ImageObjects, recipe: Recipe, split: Split, key: SampleKey) -> View:
+    """The view of an image. Objects without a pixel in it are left out."""
+    frame = frame_of(objects.size, recipe, split, key)
     box_n4 = seen_boxes(objects.box_n4, objects.size, frame)
     masks = seen_masks(objects.counts, objects.size, frame)
-    if augment in OBJECTS:  # what a box was around may lie outside by now
+    if augmentation(recipe, split) in OBJECTS:  # a part of an object may have been cropped away
         for box, part in zip(box_n4, masks, strict=True):
             if part is not None:
                 height, width = part.pixels.shape
@@ -140,13 +144,13 @@ def _seen(counts: bytes, height: int, rows: np.ndarray, columns: np.ndarray, fli
     return Part(int(top + down[0]), left, pixels)
 
 
-def together(
-    views: list[View], step: int, least: int = 0, grey: Sequence[int] = GREY
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    """The first six of batch.Objects: views at the upper left, filled up with grey to the largest, to `least` px at
-    least and to a multiple of step px."""
+def collate(
+    views: list[View], multiple: int, least: int = 0, grey: Sequence[int] = GREY
+) -> tuple[Tensor, InstanceTargets]:
+    """Pixels (B, 3, H, W) and targets: views at the top left, padded with grey to the largest one, to `least` px at
+    least, and to a multiple of `multiple` px."""
     size_B2 = torch.tensor([v.image_CHW.shape[1:] for v in views], dtype=torch.int64).reshape(-1, 2)
-    H, W = (padded(max([least, *sides]), step) for sides in (size_B2[:, 0].tolist(), size_B2[:, 1].tolist()))
+    H, W = (rounded_up(max([least, *sides]), multiple) for sides in (size_B2[:, 0].tolist(), size_B2[:, 1].tolist()))
     image_BCHW = torch.empty((len(views), 3, H, W), dtype=torch.uint8)
     image_BCHW[:] = torch.tensor(grey, dtype=torch.uint8).view(3, 1, 1)
     masks = []
@@ -157,9 +161,9 @@ def together(
             mask_HW[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
         masks.append(mask_nHW)
     boxes, labels, crowd = ([torch.from_numpy(v[part]) for v in views] for part in (1, 2, 3))
-    return image_BCHW, size_B2, boxes, labels, masks, crowd
+    return image_BCHW, InstanceTargets(size_B2, boxes, labels, masks, crowd)
 
 
-def padded(side: int, step: int) -> int:
-    """side, or the next multiple of step above it [px]."""
-    return max(1, -(-side // step)) * step
+def rounded_up(side: int, multiple: int) -> int:
+    """The least multiple that is not below side, and not 0 [px]."""
+    return max(1, -(-side // multiple)) * multiple

@@ -41,7 +41,7 @@ class LeftOut:
         return ending in endings
 
     def lines(self, where: object) -> list[str]:
-        """A message for the user, if anything was left out of `where`."""
+        """A message for the user if anything was left out of `where`."""
         parts = [f"{n} {ending}" for ending, n in self.endings.most_common()]
         parts += [f"{self.hidden} hidden"] if self.hidden else []
         return [f"{where}: files left out: {', '.join(parts)}"] if parts else []
@@ -73,7 +73,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[str], list
                 name = f"{below}{entry.name}"
                 if entry.is_dir():
                     (links if entry.is_symlink() else folders).append(f"{name}/")
-                elif not (entry.is_file() or entry.is_symlink()):  # a pipe would be waited for
+                elif not (entry.is_file() or entry.is_symlink()):  # reading a pipe would block
                     left_out.endings["no regular files"] += 1
                 elif left_out.takes(name, endings):
                     found.append(name)

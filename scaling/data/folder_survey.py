@@ -1,5 +1,5 @@
-"""What is in a data folder of one's own, before there is a recipe for it: how many classes and training images. No
-torch, and no image is decoded but labels of pixels, where no list names their classes.
+"""Survey of a user's data folder, before there is a recipe for it: numbers of classes and of training images. No
+torch, and no file is decoded but label maps whose classes are not listed.
 """
 
 from functools import lru_cache
@@ -10,6 +10,8 @@ import numpy as np
 from scaling.data import image_folder, segmentation_folder
 from scaling.data.batch import UNLABELLED
 from scaling.data.class_list_file import names_beside
+from scaling.data.data_root import find_root
+from scaling.data.parallel_reading import in_threads
 from scaling.errors import ConfigError
 from scaling.recipe import DATA_PREFIXES, Recipe
 
@@ -21,7 +23,7 @@ LAYOUTS = {  # what a folder holds, by task
 
 
 class Found(NamedTuple):
-    """Of the training images of a folder."""
+    """Numbers of the training images of a folder."""
 
     classes: int
     train_images: int
@@ -29,21 +31,21 @@ class Found(NamedTuple):
 
 @lru_cache(maxsize=16)
 def survey(task: str, data: str, data_root: str, unlabelled: int = UNLABELLED, classes: int = 0) -> Found:
-    """Count what is below data_root. classes: where they are known already and need not be counted; 0: count them.
-    Raises ConfigError where the folder is missing, or of another layout, or has too few classes."""
+    """Count classes and images below data_root. classes: their number if it is known; 0: count them. Raises ConfigError
+    for a missing folder, another layout, or fewer than two classes."""
     if not data_root and not data.startswith(DATA_PREFIXES):
-        raise ConfigError(f"name the folder of your images: --data-root DIR, with {LAYOUTS[task]} in it")
+        raise ConfigError(f"set the folder of your images: --data-root DIR, containing {LAYOUTS[task]}")
     if task == "classify":
         return _classified(data, data_root, classes)
     if data.startswith(DATA_PREFIXES):
-        raise ConfigError(f"{data} has one label an image: task {task} takes a folder with {LAYOUTS[task]}")
-    root = image_folder.find_root(data_root)
+        raise ConfigError(f"{data} has one label per image: task {task} needs a folder with {LAYOUTS[task]}")
+    root = find_root(data_root)
     if task == "segment":
         _, names = names_beside(root)
         recipe = Recipe(task="segment", classes=UNLABELLED, unlabelled=unlabelled)
-        splits = [segmentation_folder.find_scenes(root, split, recipe) for split in ("train", "test")]
+        splits = [segmentation_folder.find_split(root, split, recipe) for split in ("train", "test")]
         return Found(classes or len(names) or _labelled(splits, unlabelled), len(splits[0]))
-    from scaling.data.coco_dataset import read_coco
+    from scaling.data.coco_json import read_coco
 
     coco = read_coco(root, "train")
     return Found(classes or len(coco.categories), len(coco.with_objects()))
@@ -57,28 +59,28 @@ def _classified(data: str, data_root: str, classes: int) -> Found:
     if len(known) < 2 and not classes:
         where = f"{data_root or data} ({train.name(0)} is the first image)" if len(train) else data_root or data
         if not known:
-            raise ConfigError(f"{where} does not say how many classes it has; set --classes")
-        raise ConfigError(f"all training images in {where} are of one class: {LAYOUTS['classify']} are expected")
+            raise ConfigError(f"the number of classes in {where} is not known; set --classes")
+        raise ConfigError(f"all training images in {where} have one class: {LAYOUTS['classify']} are expected")
     return Found(classes or len(known), len(train))
 
 
-def _labelled(splits: list[segmentation_folder.SceneFiles], unlabelled: int) -> int:
+def _labelled(splits: list[segmentation_folder.SegmentationFiles], unlabelled: int) -> int:
     """One more than the highest class in any label file."""
 
-    def highest(scenes: segmentation_folder.SceneFiles, i: int) -> int:
-        label_HW = scenes.label(i)
+    def highest(files: segmentation_folder.SegmentationFiles, i: int) -> int:
+        label_HW = files.label(i)
         class_n = label_HW[label_HW != UNLABELLED]
         return int(class_n.max()) if len(class_n) else -1
 
     found = [
         top
-        for scenes in splits
-        for top in image_folder.in_threads(lambda i, its=scenes: highest(its, i), np.arange(len(scenes)))  # type: ignore[misc]
-        if not isinstance(top, OSError)  # that is said when the images are read
+        for files in splits
+        for top in in_threads(lambda i, its=files: highest(its, i), np.arange(len(files)))  # type: ignore[misc]
+        if not isinstance(top, OSError)  # reported when the images are read
     ]
     if (classes := max(found, default=-1) + 1) < 2:
         raise ConfigError(
-            f"the labels have {'one class, 0,' if classes else 'no class'} where {unlabelled} is none; two or more are "
-            "needed: set --unlabelled to a value that no class has"
+            f"the label maps have {'one class, 0,' if classes else 'no class'} where {unlabelled} is the ignore index; "
+            "two or more are needed: set --unlabelled to a value that no class has"
         )
     return classes

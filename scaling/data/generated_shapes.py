@@ -1,8 +1,7 @@
 """Shapes: an embedded, generated data set. An object's class is its outline (coarse) and its texture (fine).
 
-Source: none, it is ours. Everything follows from (seed, split, index) through a counter-based hash (splitmix64,
-Steele et al. 2014) and whole-number arithmetic, so an image is the same in any batch, on any machine. VERSION
-goes up whenever a pixel changes. numpy only.
+Source: this project. Every image is a function of (seed, split, index) by a counter-based hash (SplitMix64) and integer
+arithmetic, so it is the same in any batch, on any machine. VERSION is increased whenever a pixel changes. numpy only.
 B images, H W pixels, C = 3 channels, n objects.
 """
 
@@ -13,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.counter import GOLDEN, Key, finalise
 from scaling.errors import ConfigError
 from scaling.recipe import check_name
+from scaling.rng import Word, splitmix64
 
 VERSION = 1
 MIN_SIZE, MAX_SIZE = 16, 224  # [px]
@@ -40,7 +39,7 @@ def _square(u: Whole, v: Whole) -> Inside:
 # name -> is the point (u, v) inside?  The object's half side is 1024; u grows to the right, v down.
 OUTLINES: dict[str, Callable[[Whole, Whole], Inside]] = {"cross": _cross, "disc": _disc, "square": _square}
 
-# name -> the cells [2 x 2 px, rows joined by /] that it is woven of: each place takes one of them at random.
+# name -> the cells [2 x 2 px, rows joined by /] that tile it: each position has a random one of them.
 TEXTURES: dict[str, tuple[str, ...]] = {
     "plain": ("##/##",),
     "dots": ("#./..", ".#/..", "../#.", "../.#"),  # a quarter of the pixels is bright
@@ -70,12 +69,12 @@ _CONTRAST = (80, 121)  # bright minus dark, in one channel [levels of 255]
 _MEAN = (116, 141)  # mean colour of an object [levels]
 _GROUND = (28, 229)  # colours of the background's knots [levels]
 _NOISE = 16  # pixel noise, uniform in +- this [levels]
-_KNOTS = 3  # the background is drawn through 3 x 3 random colours
+_KNOTS = 3  # the background interpolates 3 x 3 random colours
 _CHUNK = 32768  # pixels worked on at once: temporaries stay in the cache
 
 
 class Shapes(NamedTuple):
-    """A batch. The last three hold one item per image, objects back to front, and are empty unless asked for."""
+    """A batch. The last three hold one item per image, objects back to front, and are empty without `instances`."""
 
     image_BHWC: NDArray[np.uint8]
     label_B: NDArray[np.int64]  # class of the object with the most visible pixels
@@ -98,15 +97,15 @@ def render(
         np.empty((*shape, 3), np.uint8), np.empty(len(index), np.int64), np.empty(shape, np.int64), [], [], []
     )
     # Mixed twice, the index once: seed 1 of image 0 must not be seed 0 of image 1.
-    stream = _mix(_mix(np.array([2 * seed + (split == "test")], np.uint64)))
+    stream = splitmix64(splitmix64(np.array([2 * seed + (split == "test")], np.uint64)))
     step = max(1, _CHUNK // size**2)
     for start in range(0, len(index), step):
         part = slice(start, start + step)
-        _render_chunk(_mix(stream ^ _mix(index[part])), size, objects, part, batch, instances)
+        _render_chunk(splitmix64(stream ^ splitmix64(index[part])), size, objects, part, batch, instances)
     return batch
 
 
-def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, split: str) -> Key:
+def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, split: str) -> Word:
     check_name("split", split, ("train", "test"))
     for name, value, low, high in (
         ("image", size, MIN_SIZE, MAX_SIZE),
@@ -114,29 +113,24 @@ def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, spl
         ("seed", seed, 0, 2**32 - 1),
     ):
         if not isinstance(value, int | np.integer) or not low <= value <= high:
-            raise ConfigError(f"{name} {value} cannot be drawn by shapes; a whole number from {low} to {high} can")
+            raise ConfigError(f"{name} {value} is not supported by shapes; use an integer from {low} to {high}")
     index = np.asarray(index)
     if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise ConfigError(f"index must be a line of whole numbers, not {index.dtype} of shape {index.shape}")
+        raise ConfigError(f"index must be one-dimensional and of integers, not {index.dtype} of shape {index.shape}")
     if index.size and index.min() < 0:
-        raise ConfigError(f"index {index.min()} is no image; they are numbered from 0")
+        raise ConfigError(f"index {index.min()} is negative; images are numbered from 0")
     return index.astype(np.uint64)
 
 
-def _mix(z: Key) -> Key:
-    with np.errstate(over="ignore"):
-        return finalise(z + GOLDEN)
-
-
-def _draw(key_B: Key, stream: int, low: int, high: int, count: int = 1) -> Whole:
+def _draw(key_B: Word, stream: int, low: int, high: int, count: int = 1) -> Whole:
     """(B, count) whole numbers in [low, high), the numbers stream ... stream + count - 1 of each image."""
     numbers = np.arange(stream, stream + count, dtype=np.uint64)
-    bits = _mix(key_B[:, None] + numbers * np.uint64(0xD1342543DE82EF95)) >> np.uint64(32)
+    bits = splitmix64(key_B[:, None] + numbers * np.uint64(0xD1342543DE82EF95)) >> np.uint64(32)
     return (low + (bits * np.uint64(high - low) >> np.uint64(32)).astype(np.int32)).astype(np.int32)
 
 
-def _render_chunk(key_B: Key, size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
-    """Draw some images into batch. What is drawn is kept in whole numbers, and so is exact on any machine."""
+def _render_chunk(key_B: Word, size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
+    """Render some images into batch, in integer arithmetic, which is exact on any machine."""
     canvas = _background(key_B, size)
     owner = np.full((len(key_B), size, size), -1, np.int8)  # number of the visible object, -1 background
     count = _draw(key_B, 1, 1, objects + 1)[:, 0]
@@ -144,7 +138,7 @@ def _render_chunk(key_B: Key, size: int, objects: int, part: slice, batch: Shape
     first = _draw(key_B, 2, 0, grid * grid)[:, 0]
     kind = np.zeros((len(key_B), objects), np.int64)
     for k in range(objects):
-        key_of_object_B = _mix(key_B ^ _mix(np.array([k], np.uint64)))
+        key_of_object_B = splitmix64(key_B ^ splitmix64(np.array([k], np.uint64)))
         frame = _frame(key_of_object_B, size, grid, (first + k) % (grid * grid))
         there = np.flatnonzero(count > k)
         kind[:, k] = _paint_object(key_of_object_B, frame, k, there, canvas, owner)
@@ -162,7 +156,7 @@ def _render_chunk(key_B: Key, size: int, objects: int, part: slice, batch: Shape
             _add_instances(owner[i], kind[i], batch)
 
 
-def _background(key_B: Key, size: int) -> NDArray[np.int16]:
+def _background(key_B: Word, size: int) -> NDArray[np.int16]:
     """(B, C, H, W) low-frequency colours: a smooth surface through _KNOTS x _KNOTS random ones.
     float32 holds these products exactly (8 + 8 + 8 bits), so the order of sums does not matter."""
     low, high = _GROUND
@@ -173,16 +167,16 @@ def _background(key_B: Key, size: int) -> NDArray[np.int16]:
     return ((weight @ knots) @ weight.T / 65536).astype(np.int16)
 
 
-def _noise(key_B: Key, size: int) -> NDArray[np.int16]:
+def _noise(key_B: Word, size: int) -> NDArray[np.int16]:
     """(B, C, H, W) independent noise; eight values from each 64-bit number."""
     count = -(-3 * size**2 // 8)
     numbers = np.arange(2**32, 2**32 + count, dtype=np.uint64)
-    eight = _mix(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : 3 * size**2]
+    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : 3 * size**2]
     return ((eight.astype(np.int16) - 128) * _NOISE >> 7).reshape(-1, 3, size, size)
 
 
 def _paint_object(
-    key_B: Key,
+    key_B: Word,
     frame: tuple[Whole, Whole],
     number: int,
     there: NDArray[np.intp],
@@ -198,7 +192,8 @@ def _paint_object(
         of_it = there[outline[there] == o]
         inside[of_it] = shape(u[of_it][:, None, :], v[of_it][:, :, None])
     bright = _weave(key_B, texture, size)
-    # Mean colour and contrast are drawn alike for all textures: the mean of an object says nothing of its class.
+    # Mean colour and contrast have the same distribution for all textures: the mean of an object is independent of
+    # its class.
     mean = _draw(key_B, 3, *_MEAN, 3)
     contrast = _draw(key_B, 6, *_CONTRAST, 3)
     dark = (mean - (contrast * _DUTY[texture][:, None] >> 8)).astype(np.int16)
@@ -208,11 +203,11 @@ def _paint_object(
     return kind
 
 
-def _weave(key_B: Key, texture: Whole, size: int) -> Inside:
+def _weave(key_B: Word, texture: Whole, size: int) -> Inside:
     """(B, H, W) is the pixel bright? Cells at random, on a grid that begins at a random pixel."""
     across = -(-size // _CELL) + 1
     numbers = np.arange(2**33, 2**33 + -(-(across**2) // 8), dtype=np.uint64)
-    eight = _mix(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : across**2]
+    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : across**2]
     way = (eight.astype(np.int16) * _WAYS >> 8).reshape(-1, across, across)
     woven = _CELLS[texture[:, None, None], way].swapaxes(2, 3).reshape(len(key_B), across * _CELL, across * _CELL)
     phase = _draw(key_B, 1, 0, _CELL, 2)
@@ -224,9 +219,9 @@ def _weave(key_B: Key, texture: Whole, size: int) -> Inside:
     return bright
 
 
-def _frame(key_B: Key, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole]:
+def _frame(key_B: Word, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole]:
     """Coordinates of the columns (B, W) and rows (B, H) in the object's own frame, where its half side is 1024.
-    An only object (grid 1) lies anywhere in the image; of several, each lies about its cell of the grid."""
+    A single object (grid 1) lies anywhere in the image; of several, each lies near its cell of the grid."""
     whole = size * 256  # lengths in [1/256 px]
     side = whole // grid
     half = side * _draw(key_B, 9, *_SIDE)[:, 0] >> 9

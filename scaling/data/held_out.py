@@ -1,10 +1,9 @@
-"""Which training images a recipe's val_split holds out of training: a function of an image's name alone.
+"""Which training images val_split holds out: a function of the name of an image alone.
 
-The name is hashed (BLAKE2b, 8 bytes), and the image is held out where the hash, as a number in [0, 1), is below
-val_split. So the same images are held out for every seed, patch size and machine; an image stays on its side when
-others are added or left out, and those of a smaller share are among those of a larger one. The number held out is
-val_split of all only about: of 100 images 10 +- 3 for a tenth. Images of the embedded set, and of
-Hugging Face sets that know no names, are named by their numbers.
+The name is hashed (BLAKE2b, 8 bytes), and the image is held out if the hash, as a number in [0, 1), is below val_split.
+So the same images are held out for every seed, patch size and machine; adding or removing images does not move others,
+and the images of a smaller share are among those of a larger one. The share is approximate: of 100 images, a tenth is
+10 +- 3. Images of the embedded set, and of Hugging Face data sets without file names, are named by their index.
 """
 
 import hashlib
@@ -14,7 +13,7 @@ import numpy as np
 
 from scaling.errors import ConfigError
 
-STREAM = b"val_split"  # so that it has nothing to do with other hashes of names
+STREAM = b"val_split"  # distinguishes it from other hashes of names
 
 
 def is_held_out(name: str, share: float) -> bool:
@@ -33,6 +32,6 @@ def parted(names: Sequence[str], indices: np.ndarray, share: float) -> tuple[np.
         which = "all" if len(out) and out.all() else "none"
         other = "smaller" if which == "all" else "larger"
         raise ConfigError(
-            f"val_split {share:g} holds out {which} of the {len(out)} training images; take a {other} share"
+            f"val_split {share:g} holds out {which} of the {len(out)} training images; use a {other} share"
         )
     return np.flatnonzero(~out), np.flatnonzero(out)

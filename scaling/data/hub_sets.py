@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from scaling.data.class_folders import natural_key
+from scaling.data.listing_cache import listing
 from scaling.errors import ConfigError, first_line, first_of
 
 IMAGES = ("image", "img")  # usual column names, if no column or several columns have the type Image
@@ -70,15 +71,16 @@ class HubSet:
 
 
 def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
-    """Inside, a hub that does not answer is not asked for a data set: the client would ask for half a minute per split,
-    with a line each time. A folder is none of the hub's."""
+    """Inside, a hub that does not answer is not contacted: the client would retry for half a minute per split, with a
+    message each time. A folder needs no hub."""
     if os.path.exists(os.path.expanduser(name)):
         return contextlib.nullcontext()
-    from scaling.backbones.hub import hub_or_cache  # which needs torch
+    from scaling.downloads import hub_or_cache  # which needs torch
 
     return hub_or_cache()
 
 
+@listing
 def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[str, ...] = ()) -> HubSet:
     """The first of the splits that has labels. kind: hfds/NAME; data_root: cache folder; names: as for HubSet. Raises
     ConfigError."""
@@ -88,7 +90,7 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
         raise ConfigError(f"{kind} needs the package datasets: pip install '.[hub]'") from e
     options: dict[str, Any] = {"cache_dir": data_root or None}
     if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
-        options["trust_remote_code"] = False  # before datasets 4: never run a data set's own code, nor ask whether to
+        options["trust_remote_code"] = False  # before datasets 4: never run code of a data set, nor prompt for it
     name, reasons, skipped = kind.removeprefix("hfds/"), [], []
     for split in splits:
         with contextlib.redirect_stdout(io.StringIO()), _asked(name):
@@ -144,7 +146,7 @@ def _listed(columns: list[str]) -> str:
 
 def _numbers(column: Any, what: str, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
     """A pyarrow column as labels (N,) int64 with NONE for missing ones, and the class names of text labels: the known
-    ones if they include all that occur, else sorted. Raises ConfigError for values that are no labels."""
+    ones if they include all that occur, else sorted. Raises ConfigError for invalid labels."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,50 +1,29 @@
-"""Image files with labels, through readers as timm's: class folders, a tar of them, a HF data set, WebDataset shards.
+"""Labelled image files of several layouts: class folders, a tar of them, Hugging Face data sets, WebDataset shards.
 
-Nothing that is read is ever executed.
+No content is ever executed.
 """
 
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
+from scaling.data.class_names import only_in_one
+from scaling.data.data_root import SPLITS, find_root
 from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, read_header
-from scaling.data.file_index import Facts, Seen, digest
+from scaling.data.file_facts import Facts, Selected, digest
 from scaling.data.held_out import parted
 from scaling.data.hub_sets import open_hub
 from scaling.data.sampler import subset
 from scaling.data.webdataset_index import open_shards
 from scaling.errors import ConfigError, first_line, first_of
 from scaling.recipe import Recipe
-
-SPLITS = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid")}
-T = TypeVar("T")
-
-
-def find_root(data_root: str) -> Path:
-    """The folder that a recipe's data_root means: as it is, or below $SCALING_DATA, data/ or ../shared/data.
-
-    So a recipe says "cifar10" and is the same recipe on every machine. Raises ConfigError where there is none.
-    """
-    if not data_root:
-        raise ConfigError("this data set needs a folder: set data_root, as in --data-root /data/imagenet")
-    repository = Path(__file__).resolve().parents[2]
-    homes = [Path.cwd(), repository / "data", repository.parent / "shared" / "data"]
-    if os.environ.get("SCALING_DATA"):
-        homes.insert(1, Path(os.environ["SCALING_DATA"]))
-    for home in homes:
-        path = home / Path(data_root).expanduser()
-        if path.is_dir():
-            return path.resolve()
-    looked = "" if Path(data_root).is_absolute() else f" (looked in {', '.join(map(str, homes))})"
-    raise ConfigError(f"no data folder {data_root}{looked}; set --data-root or $SCALING_DATA")
 
 
 class Files:
@@ -83,11 +62,11 @@ class Files:
 
     @property
     def file_names(self) -> Sequence[str]:
-        """As in file_index.py: below the folder of the split, or numbers where a HF data set knows none."""
+        """As in file_facts.DataFiles: below the folder of the split, or numbers where a HF data set knows none."""
         return getattr(self._fresh, "names", None) or [str(i) for i in range(len(self))]
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """As in file_index.py. A HF data set has a fingerprint of its own."""
+        """As in file_facts.DataFiles. A HF data set has a fingerprint of its own."""
         if not self._shared:
             return self._fresh.stamps(indices)
         own = digest(str(getattr(self._fresh.dataset, "_fingerprint", "")).encode())
@@ -107,8 +86,8 @@ class Files:
                 return file.read(), int(label)
 
     def load(self, i: int) -> tuple[Image.Image, int]:
-        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError where it is no image or a
-        truncated one."""
+        """The i-th image, decoded to RGB (decoding.py), and its label. Raises OSError for an invalid or
+        truncated image."""
         data, label = self.read(i)
         with naming_errors(lambda: self.name(i)):
             return decode_rgb(data), label
@@ -134,38 +113,27 @@ class Files:
             return f"{self.split} image {i}"
 
 
-def used(recipe: Recipe) -> tuple[tuple[Files, np.ndarray], tuple[Files, np.ndarray]]:
-    """The training and the test files of a recipe, and which of them it takes. Raises ConfigError."""
+def used(recipe: Recipe) -> tuple[Selected, Selected]:
+    """The training and the test files of a recipe, and which of them it uses. Raises ConfigError."""
     kind = recipe.data if "/" in recipe.data else ""
     train = Files(recipe.data_root, "train", kind)
     test = Files(recipe.data_root, "test", kind, like=train)
-    agree(train, test, recipe.classes)
+    check_classes(train, test, recipe.classes)
     of_train = subset(len(train), recipe.train_images, "train-images")
     of_test = subset(len(test), recipe.test_images, "test-images")
     labels = train.labels
     if labels is not None and len(labels) == len(train):  # those that are trained on
         labels = labels[of_train[parted(train.file_names, of_train, recipe.val_split)[0]]]
     train.lines += unlearned(labels, train.names, recipe.classes)
-    return (train, of_train), (test, of_test)
+    return Selected(train, of_train), Selected(test, of_test)
 
 
-def agree(train: Files, test: Files, classes: int) -> None:
-    """Raise ConfigError unless both splits have the same classes, `classes` of them; numbers below that without
-    names."""
+def check_classes(train: Files, test: Files, classes: int) -> None:
+    """Raise ConfigError unless both splits have the same `classes` classes; without names, indices below that."""
     hints = "".join(f" ({hint})" for hint in (*train.hints, *test.hints))
     if train.names != test.names:
-        only = [
-            f"only in {split}: {', '.join(sorted(rest)[:5])}"
-            for split, rest in (
-                ("train", set(train.names) - set(test.names)),
-                ("test", set(test.names) - set(train.names)),
-            )
-            if rest
-        ]
-        raise ConfigError(
-            f"train has {len(train.names)} classes and test {len(test.names)}; {'; '.join(only) or 'another order'}"
-            f"{hints}"
-        )
+        only = only_in_one(train.names, test.names) or "in another order"
+        raise ConfigError(f"train has {len(train.names)} classes and test {len(test.names)}; {only}{hints}")
     if len(train.names) == 1:
         raise ConfigError(f"the data has a single class, {train.names[0]}: at least two are needed{hints}")
     if train.names and len(train.names) != classes:
@@ -194,44 +162,6 @@ def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> 
     if len(there) == 1 < classes:
         raise ConfigError(f"all {len(labels)} training images have class {there[0]}: at least two classes are needed")
     return [f"{len(missing)} of {classes} classes have no training images: {first_of(missing)}"] if missing else []
-
-
-def in_threads(work: Callable[[int], T], indices: np.ndarray) -> Iterator[T | OSError]:
-    """work(i) for every index, in order, on all cores; an OSError is given in the place of its result."""
-
-    def safe(i: int) -> T | OSError:
-        try:
-            return work(int(i))
-        except OSError as e:
-            return e
-
-    with ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 1) + 2)) as pool:
-        yield from pool.map(safe, indices, chunksize=1)
-
-
-def read_all(load: Callable[[int], T], indices: np.ndarray, seen: Seen) -> list[T | OSError]:
-    """load(i) for every index, as in_threads; an OSError for files that failed the examination, even if they decode."""
-
-    def one(n: int) -> T:
-        if n in seen.bad:
-            raise OSError(seen.bad[n])
-        return load(int(indices[n]))
-
-    return list(in_threads(one, np.arange(len(indices))))
-
-
-def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str) -> list[tuple[int, T]]:
-    """What is left of (index, result or OSError) pairs. bad_images "stop": the first OSError is raised as
-    ConfigError."""
-    good = [(i, r) for i, r in found if not isinstance(r, OSError)]
-    bad = [r for _, r in found if isinstance(r, OSError)]
-    if bad and bad_images == "stop":
-        raise ConfigError(
-            f"{len(bad)} unreadable {what} image(s), the first {bad[0]}; mend it or take --bad-images skip"
-        )
-    if not good:
-        raise ConfigError(f"none of the {len(found)} {what} images can be read; the first: {bad[0]}")
-    return good
 
 
 def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaling.data.batch import UNLABELLED
-from scaling.data.file_index import Seen
+from scaling.data.file_facts import Seen
 from scaling.errors import ConfigError, first_of
 from scaling.recipe import Recipe
 

@@ -1,7 +1,7 @@
-"""Folders of images and of their labels, in ADE20K's own layout: images/NAME/… and annotations/NAME/….png.
+"""Folders of images and label maps in ADE20K's layout: images/NAME/… and annotations/NAME/….png.
 
-A label has a class number a pixel. An image and its label have one name but for the ending, also in folders below.
-H W pixels, C = 3 channels. torch is imported where tensors are made: names and counts are known without it.
+A label map has one class index per pixel. An image and its label map have the same name except for the ending, also in
+subfolders. H W pixels, C = 3 channels. torch is imported where tensors are made: names and counts are known without it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from scaling.data.batch import UNLABELLED
+from scaling.data.data_root import SPLITS, find_root
 from scaling.data.decoding import (
     ColourLabel,
     Header,
@@ -22,13 +23,14 @@ from scaling.data.decoding import (
     decode_label,
     decode_rgb,
     digest_parts,
+    image_tensor,
     naming_errors,
     orientation_hint,
     read_header,
 )
-from scaling.data.file_index import Facts, digest, stamps
+from scaling.data.file_facts import Facts, Selected, digest, stamps
 from scaling.data.file_listing import ENDINGS, LOOKED_FOR, files_below
-from scaling.data.image_folder import SPLITS, find_root
+from scaling.data.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError, first_of
 from scaling.recipe import Recipe
@@ -38,23 +40,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SceneFiles:
-    """The images of one split ("train" or "test") and their labels. Reading is safe from threads and workers."""
+class SegmentationFiles:
+    """The images of one split ("train" or "test") and their label maps. Methods as in file_facts.DataFiles; reading is
+    safe from threads and workers."""
 
     split: str
     pairs: tuple[tuple[Path, Path], ...]  # image, label
     classes: int
-    unlabelled: int  # the value of pixels without a class; values above it count one less
+    unlabelled: int  # ignore index; values above it are shifted down by one
     folder: Path = Path()  # of the images
-    lines: tuple[str, ...] = ()  # what there is to say of them
-    about, width = b"", 32  # a bit for each of the values of a byte
+    lines: tuple[str, ...] = ()  # messages for the user
+    about, width = b"", 32  # one bit per value of a byte
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @property
     def key(self) -> str:
-        """As in file_index.py: what is right in a label depends on the classes."""
+        """Which label values are valid depends on the classes."""
         return f"{self.folder} {self.split} {self.classes} {self.unlabelled}"
 
     @property
@@ -66,8 +69,8 @@ class SceneFiles:
         return stamps([str(path) for i in indices.tolist() for path in self.pairs[i]]).reshape(-1, 4)
 
     def load(self, i: int) -> tuple[Tensor, Tensor]:
-        """The i-th image (3, H, W) and its label (H, W), uint8. Raises OSError for what cannot be read, ConfigError for
-        a label that does not fit."""
+        """The i-th image (3, H, W) and its label map (H, W), uint8. Raises OSError for unreadable files, ConfigError
+        for an invalid label map."""
         import torch
 
         path, label = self.pairs[i]
@@ -77,10 +80,10 @@ class SceneFiles:
             data = path.read_bytes()
             image = decode_rgb(data)
         self._check_size(i, (image.height, image.width), label_HW, data)
-        return pixels(image), torch.from_numpy(label_HW)
+        return image_tensor(image), torch.from_numpy(label_HW)
 
     def examine(self, i: int) -> Facts:
-        """As load, but most images are checked without decoding them: cheaper."""
+        """As load, but most images are checked without decoding them, which is faster."""
         path, label = self.pairs[i]
         try:
             image_bytes, label_bytes = path.read_bytes(), label.read_bytes()
@@ -100,7 +103,7 @@ class SceneFiles:
         return Facts(content, header.size, note=header.note, present=np.packbits(has).tobytes())
 
     def label(self, i: int) -> np.ndarray:
-        """The label (H, W) of the i-th image alone. Raises as load."""
+        """Only the label map (H, W) of the i-th image. Raises as load."""
         path = self.pairs[i][1]
         with naming_errors(lambda: path):
             return self._label(i, path.read_bytes())
@@ -111,8 +114,8 @@ class SceneFiles:
             value_HW = decode_label(data)
         except ColourLabel as e:
             raise ConfigError(
-                f"label {path} has colours ({e}); a class number a pixel is expected, in a PNG that is grey or has a "
-                "palette: convert colours to numbers first"
+                f"label {path} has colours ({e}); one class index per pixel is expected, in a PNG that is grey or "
+                "has a palette: convert colours to class indices first"
             ) from e
         return as_classes(value_HW, self.classes, self.unlabelled, path)
 
@@ -124,8 +127,8 @@ class SceneFiles:
 
 
 def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) -> np.ndarray:
-    """A label file's values as classes 0 … classes - 1 and UNLABELLED, uint8. Where 255 is no class it is the value of
-    pixels without one too, as in mmsegmentation. Raises ConfigError for other values."""
+    """The values of a label map as classes 0 … classes - 1 and UNLABELLED, uint8. 255 is ignored too where it is not a
+    class, as in mmsegmentation. Raises ConfigError for other values."""
     if value_HW.dtype == bool:
         value_HW = value_HW.astype(np.uint8)
     highest = classes if unlabelled <= classes else classes - 1  # of the values that mean a class, or nothing
@@ -148,8 +151,8 @@ def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) 
     return class_HW
 
 
-def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
-    """The images and labels of a split below root. Raises ConfigError unless each has the other."""
+def find_split(root: Path, split: str, recipe: Recipe) -> SegmentationFiles:
+    """The images and label maps of a split below root. Raises ConfigError where one lacks the other."""
     there = [name for name in SPLITS[split] if (root / "images" / name).is_dir()]
     labelled = [name for name in there if (root / "annotations" / name).is_dir()]
     for name in labelled[:1]:
@@ -157,25 +160,24 @@ def find_scenes(root: Path, split: str, recipe: Recipe) -> SceneFiles:
         pairs, lines = _pairs(images, root / "annotations" / name, split)
         if others := [other for other in there if other != name]:
             lines += (f"{images} is used for the {split} images; {', '.join(others)} beside it is not used",)
-        return SceneFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
+        return SegmentationFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
     raise ConfigError(
         f"{root} has no {split} images with labels: folders images/NAME and annotations/NAME are expected, "
         f"NAME being {' or '.join(SPLITS[split])}"
     )
 
 
-def used(recipe: Recipe) -> tuple[tuple[SceneFiles, np.ndarray], tuple[SceneFiles, np.ndarray]]:
-    """The training and the test images of a recipe, and which of them it takes. Raises ConfigError."""
+def used(recipe: Recipe) -> tuple[Selected, Selected]:
+    """The training and the test images of a recipe, and which of them it uses. Raises ConfigError."""
     root = find_root(recipe.data_root)
-    train, test = find_scenes(root, "train", recipe), find_scenes(root, "test", recipe)
-    return (train, subset(len(train), recipe.train_images, "train-images")), (
-        test,
-        subset(len(test), recipe.test_images, "test-images"),
-    )
+    train, test = find_split(root, "train", recipe), find_split(root, "test", recipe)
+    of_train = subset(len(train), recipe.train_images, "train-images")
+    return Selected(train, of_train), Selected(test, subset(len(test), recipe.test_images, "test-images"))
 
 
+@listing
 def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Path], ...], tuple[str, ...]]:
-    """The pairs, and what there is to say of the folders."""
+    """The pairs, and messages about the folders."""
     (image_of, lines), (label_of, more) = _listed(images, ENDINGS), _listed(labels, (".png",))
     if not image_of:
         raise ConfigError(f"{images} has no images; looked for {LOOKED_FOR}")
@@ -193,20 +195,13 @@ def _pairs(images: Path, labels: Path, split: str) -> tuple[tuple[tuple[Path, Pa
 
 
 def _listed(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], list[str]]:
-    """Files with one of the endings by their names below the folder, without ending, and what there is to say."""
+    """Files with one of the endings by their names below the folder, without ending, and messages."""
     found: dict[str, Path] = {}
     names, lines = files_below(folder, endings)
     for file in names:
         path = folder / file
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
-            raise ConfigError(f"{found[name]} and {path} have one name, so it is not clear which a label means")
+            raise ConfigError(f"{found[name]} and {path} have the same name, so the image of a label map is ambiguous")
         found[name] = path
     return found, lines
-
-
-def pixels(image: Image.Image) -> Tensor:
-    """(3, H, W) uint8, of an RGB image."""
-    import torch
-
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

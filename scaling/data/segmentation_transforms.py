@@ -1,7 +1,8 @@
-"""Views of an image and the class of each of its pixels: what is scaled, cut and turned is so in both alike.
+"""Joint transforms of an image and its label map: both are resized, cropped and flipped alike.
 
-Training views are those of mmsegmentation's ADE20K pipeline, in its order: scaled by chance, cut, turned, colours
-distorted, filled up. Random numbers come from the seed and the draw alone. C = 3 channels, H W pixels; uint8.
+Training views are those of mmsegmentation's ADE20K pipeline, in its order: random resize, random crop, flip,
+photometric distortion, padding. Random numbers are functions of seed and sample key (rng.py). C = 3 channels,
+H W pixels; uint8.
 """
 
 import torch
@@ -10,17 +11,16 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from scaling.data.batch import UNLABELLED, SampleKey
-from scaling.data.transforms import seeded_by, uniform
-from scaling.pixels import Pixels, pixels_of
+from scaling.data.batch import UNLABELLED
+from scaling.preprocessing import Preprocessing, preprocessing_of
 from scaling.recipe import SCENES, Recipe
+from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
 LONGEST = 4  # long side over short side, at most: mmsegmentation's (2048, 512)
-RATIOS = (0.5, 2.0)  # by which a training image is scaled
-DOMINANCE = 0.75  # of a crop's labelled pixels, which one class may not reach
-TRIES = 10  # crops that are looked at for that; the one after them is taken unseen, as mmsegmentation does
-STREAM = 301  # of random numbers, beside those in transforms.py
-GREY = Pixels().grey  # the mean colour of ImageNet's pixels
+RATIOS = (0.5, 2.0)  # of random resizing
+DOMINANCE = 0.75  # share of a crop's labelled pixels that one class may not reach
+TRIES = 10  # crops that are tested for that; the next one is taken without a test, as in mmsegmentation
+GREY = Preprocessing().grey  # the mean colour of ImageNet's pixels
 
 # Brightness by 32 of 255 levels; hue by 18 of OpenCV's 180, a tenth of the circle; each for half of the images.
 # Departs: mmsegmentation adds to make brighter and multiplies for contrast; torchvision multiplies, and takes contrast
@@ -31,7 +31,7 @@ DISTORT = v2.RandomPhotometricDistort(
 
 
 def short_side(recipe: Recipe) -> int:
-    """What short sides of images are brought to [px]."""
+    """To which short sides of images are resized [px]."""
     return recipe.short_side or recipe.image
 
 
@@ -59,12 +59,12 @@ def scale_label(label_HW: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def evaluation_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """The image with its short side as the recipe wants it; the label as it is."""
+    """The image resized by its short side; the label map unchanged."""
     height, width = image_CHW.shape[1:]
     return scale_image(image_CHW, scaled(height, width, short_side(recipe))), label_HW
 
 
-def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, draw: SampleKey) -> tuple[Tensor, Tensor]:
+def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, key: SampleKey) -> tuple[Tensor, Tensor]:
     """A crop of recipe.image px by its augment: none, flip, or one of SCENES."""
     side, (height, width) = recipe.image, image_CHW.shape[1:]
     if recipe.augment not in SCENES:
@@ -72,7 +72,7 @@ def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, draw: Sam
         corner = max(0, size[0] - side) // 2, max(0, size[1] - side) // 2
         image, label = _cut(scale_image(image_CHW, size), scale_label(label_HW, size), corner, side)
     else:
-        with seeded_by(draw, recipe.seed, STREAM):
+        with seeded_all(seed_of(recipe.seed, "segmentation_view", key)):
             ratio = RATIOS[0] + (RATIOS[1] - RATIOS[0]) * float(torch.rand(()))
             size = scaled(height, width, ratio * short_side(recipe))
             large_HW = scale_label(label_HW, size)
@@ -80,17 +80,17 @@ def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, draw: Sam
             image, label = _cut(scale_image(image_CHW, size), large_HW, corner, side)
             if recipe.augment == "scale_crop_distort":
                 image = distort(image.contiguous())
-    if recipe.augment != "none" and uniform([draw], recipe.seed, 1)[0, 0] < 0.5:
+    if recipe.augment != "none" and uniform([key], recipe.seed, "flip")[0, 0] < 0.5:
         image, label = F.horizontal_flip(image), F.horizontal_flip(label)
-    # Last of all, so that what is filled in is neither distorted nor counted.
+    # Last, so that padding is neither distorted nor counted by choose_crop.
     gap = [0, 0, side - label.shape[1], side - label.shape[0]]
     if any(gap):
-        image, label = F.pad(image, gap, fill=list(pixels_of(recipe).grey)), F.pad(label, gap, fill=UNLABELLED)
+        image, label = F.pad(image, gap, fill=list(preprocessing_of(recipe).grey)), F.pad(label, gap, fill=UNLABELLED)
     return image, label
 
 
 def choose_crop(label_HW: Tensor, side: int) -> tuple[int, int]:
-    """Top and left of a random crop [px] in which no class has most of the labelled pixels, if one is soon found."""
+    """Top and left of a random crop [px] in which no class has DOMINANCE of the labelled pixels, if TRIES find one."""
     below, right = (max(0, length - side) for length in label_HW.shape)
     for number in range(TRIES + 1):
         top, left = int(torch.randint(below + 1, ())), int(torch.randint(right + 1, ()))
@@ -100,7 +100,7 @@ def choose_crop(label_HW: Tensor, side: int) -> tuple[int, int]:
 
 
 def _mixed(label_HW: Tensor) -> bool:
-    """Has it labelled pixels, and no class DOMINANCE of them?"""
+    """Whether there are labelled pixels and no class has DOMINANCE of them."""
     counts = torch.bincount(label_HW.flatten(), minlength=UNLABELLED + 1)[:UNLABELLED]
     return int(counts.max()) < DOMINANCE * int(counts.sum())
 
@@ -108,13 +108,13 @@ def _mixed(label_HW: Tensor) -> bool:
 def _cut(
     image_CHW: Tensor, label_HW: Tensor, corner: tuple[int, int], side: int
 ) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """side x side px, or as much as there is, from the corner (top, left) on."""
+    """A crop of at most side x side px with this corner (top, left)."""
     rows, columns = (slice(start, start + side) for start in corner)
     return tv_tensors.Image(image_CHW[:, rows, columns]), tv_tensors.Mask(label_HW[rows, columns])
 
 
 def distort(image: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue changed by chance, contrast before or after the other two.
+    """Random brightness, contrast, saturation and hue, contrast before or after the other two.
 
     torchvision's transform as it is would also permute the channels of half of the images, and has no switch for that.
     That is SSD's (arXiv 1512.02325), not mmsegmentation's: grass that is red is no grass.

@@ -1,8 +1,8 @@
-"""WebDataset shards as timm's readers are: an image by its number. A pass over the tars' headers finds where each lies.
+"""WebDataset shards with random access: one pass over the headers of the tars finds where each image is.
 
-So what is shuffled is numbers and not a buffer: order, resuming, subsets and bad images are those of files. Of a sample
-only the image and the label are ever decoded, and not by webdataset, whose decoders would unpickle a .pyd. Which shards
-there are, webdataset_index.py reads.
+So indices are shuffled, not a buffer: order, resuming, subsets and unreadable images are handled as for files. Only the
+image and the label of a sample are decoded, and not by webdataset, whose decoders would unpickle a .pyd. The shards of
+a split are listed by webdataset_index.py.
 """
 
 import io
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.data.file_index import stamp
+from scaling.data.file_facts import stamp
 from scaling.data.file_listing import ENDINGS
+from scaling.data.listing_cache import listing
 from scaling.errors import ConfigError, first_line
 
 IMAGES = tuple(ending[1:] for ending in ENDINGS)  # the first of them that a sample has is its image
@@ -51,7 +52,7 @@ class Shards:
         return len(self._places)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Shards":
-        return self  # nothing is held open, so threads and processes can share it
+        return self  # no file is kept open, so threads and processes can share it
 
     def __getitem__(self, i: int) -> tuple[io.BytesIO, int]:
         shard, offset, size, label = self._places[i].tolist()
@@ -77,7 +78,7 @@ class Shards:
         return self.names[i]
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """As in file_index.py: the shard's, and where in it an image lies; its label is elsewhere in the shard."""
+        """That of the shard, the position of an image in it, and its label, which is elsewhere in the shard."""
         places = self._places[indices]
         shard_S2 = np.array([stamp(path) for path in self._paths], np.int64).reshape(-1, 2)
         return np.column_stack([shard_S2[places["shard"]], places["offset"], places["label"]])
@@ -101,6 +102,7 @@ class _Sample:
         self.text: list[bytes] = []
 
 
+@listing
 def _index(shard: int, path: Path, field: str) -> _Table:
     """Locations and names of the samples of one tar, and their invalid labels."""
     try:
@@ -175,7 +177,7 @@ def _label(text: list[bytes], field: str) -> tuple[int, str]:
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise ReadError unless a block of zeros ended the tar: tarfile takes half a header, or none, for an end too."""
+    """Raise ReadError unless the tar ends with a block of zeros: tarfile accepts an incomplete header, or none, too."""
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

@@ -33,11 +33,11 @@ def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
             skipped.append(f"{kind}: split {split} is skipped ({why})")
             continue
         found.lines += [f"{line}; {split} is used" for line in skipped]
-        said = about.get("num_samples")
+        listed_samples = about.get("num_samples")
         if (
-            isinstance(said, int) and said != len(found) and not field
+            isinstance(listed_samples, int) and listed_samples != len(found) and not field
         ):  # with a field, samples with negative labels are left out
-            found.lines.append(f"{file} lists {said} samples in split {split}, the shards have {len(found)}")
+            found.lines.append(f"{file} lists {listed_samples} samples in split {split}, the shards have {len(found)}")
         return found
     raise ConfigError(
         f"{root} has no {splits[0]} shards with labels ({'; '.join(reasons)}); {file.name} must name them there"
@@ -54,7 +54,7 @@ def _listed(root: Path, split: str) -> tuple[Path, dict[str, Any]]:
     try:
         data = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as e:
-        raise ConfigError(f"{file} is no JSON ({str(e) or type(e).__name__})") from e
+        raise ConfigError(f"{file} is not valid JSON ({str(e) or type(e).__name__})") from e
     splits = data.get("splits") if isinstance(data, dict) else None
     if not isinstance(splits, dict):
         raise ConfigError(f'{file} has no splits: {{"splits": {{"{split}": {{"filenames": [...]}}}}}} is expected')

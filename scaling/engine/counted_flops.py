@@ -1,5 +1,5 @@
-"""FLOPs of a model that the cost model does not know, as torch counts them: before it is trained, so that a model which
-cannot be counted costs no run."""
+"""FLOPs of a model that the cost model does not know, counted by torch; before training, so that a failure costs no
+run."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def counted_flops(task: Any) -> int:
-    """Of a forward pass of one image [FLOPs], a multiplication and an addition two; 0 where they cannot be counted.
+    """FLOPs of a forward pass of one image, 2 per multiply-add; 0 where they cannot be counted.
 
-    A copy without numbers (on the meta device) is counted, which takes no time and no memory; the task itself, weights
-    and mode as they were, where an operation in it needs numbers. Attention is counted as products, as its definition
-    has it: torch 2.11's counter takes the CPU's fused kernel for nothing.
+    A copy on the meta device is counted, which takes no time and no memory; where an operation needs real numbers, the
+    task itself, whose weights and mode stay as they were. Attention is counted as matrix products, because torch 2.11's
+    counter does not count the CPU's fused kernel.
     """
     for model in (_without_numbers, lambda task: task):
         try:
@@ -28,7 +28,7 @@ def counted_flops(task: Any) -> int:
 
 
 def _without_numbers(task: Any) -> Any:
-    """The same task anew, on the meta device and from no weights."""
+    """The same task on the meta device, without initial weights from elsewhere."""
     with torch.device("meta"):
         return type(task)(replace(task.recipe, weights="", start="", stage=""), task.total_steps)
 
@@ -43,8 +43,8 @@ def _count(task: Any, side: int) -> int:
 
 @contextlib.contextmanager
 def _still(model: nn.Module) -> Iterator[None]:
-    """Inside, nothing in the model learns: no statistics, and no gradients: the counter hooks itself into them, and
-    stumbles where a parameter is a module's input (as in attention pooling)."""
+    """Evaluation mode without gradients inside: the counter hooks into gradients, and fails where a parameter is a
+    module's input (as in attention pooling)."""
     modes = {module: module.training for module in model.modules()}
     learning = [p for p in model.parameters() if p.requires_grad]
     try:

@@ -1,4 +1,5 @@
-"""An exponential moving average of the weights, kept by Lightning's WeightAveraging and evaluated beside them."""
+"""Exponential moving average (EMA) of the weights, by Lightning's WeightAveraging; evaluated as well as the raw
+ones."""
 
 from typing import Any
 
@@ -10,8 +11,8 @@ from scaling.engine.fsdp import whole
 
 
 class Averaged(EMAWeightAveraging):
-    """The average lives in the checkpoint and nowhere else until `load_average`: the run's own weights are what is
-    trained, evaluated on the way and evaluated first at the end."""
+    """The average is in checkpoints only until `load_average`: the raw weights are the ones that are trained, evaluated
+    during training, and evaluated first at the end."""
 
     def __init__(self, decay: float) -> None:
         super().__init__(decay=decay, use_buffers=False)
@@ -23,12 +24,12 @@ class Averaged(EMAWeightAveraging):
     on_train_end = on_validation_epoch_start
 
     def load_average(self, pl_module: Any) -> None:
-        """Put the average where the weights were."""
+        """Replace the weights by their average."""
         self._copy_average_to_current(pl_module)
 
 
 def weights_of(task: Any) -> dict[str, Tensor]:
-    """Copies of a task's weights on the CPU, by the keys of the public checkpoints: the backbone's, and head.*."""
+    """Copies of a task's weights on the CPU, with the keys of public checkpoints: the backbone's, and head.*"""
     state = {
         **task.backbone.checkpoint_module.state_dict(),
         **{f"head.{k}": v for k, v in task.head.state_dict().items()},

@@ -1,5 +1,5 @@
-"""When a run is evaluated on the way: at the ends of every eval_every-th epoch, and not at the end of the run, which
-has an evaluation of its own. On what: the images that val_split holds out, or the test images where it is 0."""
+"""Evaluation during training: at the end of every eval_every-th epoch, but not at the end of the run, which has an
+evaluation of its own; on the images that val_split holds out, or on the test images where it is 0."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from scaling.recipe import Recipe
 
 
 def steps_between(recipe: Recipe, data: ImageDataModule) -> int:
-    """Optimiser steps from one evaluation on the way to the next; 0: there is none."""
+    """Optimiser steps between two evaluations during training; 0: there is none."""
     every = recipe.eval_every * data.steps_per_epoch
     return every if every < data.total_steps else 0
 
@@ -22,14 +22,14 @@ def follows(step: int, recipe: Recipe, data: ImageDataModule) -> bool:
 
 
 def of_held_out(results: dict[str, float]) -> dict[str, float]:
-    """A task's results on the images that val_split holds out, under names of their own: val_loss, val_top1 …"""
+    """Rename results on the images that val_split holds out: val_loss, val_top1 …"""
     names = {"skipped_test_later": "skipped_val_later"}
     return {names.get(name, f"val_{name.removeprefix('test_')}"): value for name, value in results.items()}
 
 
 class Evaluations(L.Callback):
-    """Tells Lightning, which counts micro-batches where we count steps. Stands behind the callback that finds how many
-    micro-batches a step has."""
+    """Gives Lightning, which counts micro-batches, the interval of evaluations. Stands behind MicroBatch, which finds
+    how many micro-batches a step has."""
 
     def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
         self.recipe, self.data = recipe, data

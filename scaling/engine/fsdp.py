@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from scaling.errors import ConfigError
@@ -14,9 +14,9 @@ from scaling.recipe import Recipe
 
 
 def sharded_strategy(recipe: Recipe, devices: str, nodes: int) -> ModelParallelStrategy:
-    """Lightning's strategy for it. devices, nodes: as in Settings. Raises ConfigError for what does not go with it."""
+    """Lightning's strategy for it. devices, nodes: as in Settings. Raises ConfigError for a recipe with EMA."""
     if recipe.ema:
-        raise ConfigError("strategy fsdp does not keep an average of the weights yet; take ddp, or --ema 0")
+        raise ConfigError("strategy fsdp does not support EMA; take ddp, or --ema 0")
     return ModelParallelStrategy(
         data_parallel_size=nodes * _count(devices), tensor_parallel_size=1, save_distributed_checkpoint=False
     )
@@ -29,10 +29,10 @@ def _count(devices: str) -> int:
 
 
 def shard_when_built(task: Any) -> None:
-    """Have Lightning shard a task once there is a process group."""
+    """Have Lightning shard a task as soon as there is a process group."""
 
     def configure_model(self: Any) -> None:
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         if getattr(self, "sharded", False):  # Lightning asks again before an evaluation
             return
@@ -40,6 +40,8 @@ def shard_when_built(task: Any) -> None:
         # Modules gather their weights when they are called; the task itself never is, its training_step is.
         for module in (*_blocks(self.backbone.checkpoint_module), self.backbone, self.head):
             fully_shard(module, mesh=mesh)
+        for name in getattr(self.head, "entry_points", ()):  # methods that use weights, as forward does
+            register_fsdp_forward_method(self.head, name)
 
     task.configure_model = MethodType(configure_model, task)
 
@@ -47,19 +49,6 @@ def shard_when_built(task: Any) -> None:
 def _blocks(net: Any) -> Any:
     """timm's ViT calls them blocks, Adventurer layers."""
     return net.blocks if hasattr(net, "blocks") else net.layers
-
-
-def keep_in_step(task: Any, passes: int) -> None:
-    """Before a device makes so many forward passes, none perhaps, in an evaluation: make up for those by which others
-    make more, with blank images that count nowhere. Sharded weights are gathered in each pass by all devices or by
-    none, and a batch's passes depend on what is in it: windows, sizes, images that cannot be read."""
-    if not getattr(task, "sharded", False):
-        return
-    most = torch.tensor(passes, device=task.device)
-    distributed.all_reduce(most, distributed.ReduceOp.MAX)
-    side = task.recipe.image
-    for _ in range(int(most) - passes):
-        task(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=task.device))
 
 
 def whole(t: Tensor) -> Tensor:

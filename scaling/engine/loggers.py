@@ -1,4 +1,4 @@
-"""Lightning's loggers by name, for those who watch runs elsewhere. curve.csv is always written and needs none."""
+"""External loggers by name: tensorboard, wandb, mlflow. curve.csv is always written and needs none."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ NAMES = ("tensorboard", "wandb", "mlflow")
 
 
 def names_of(text: str) -> list[str]:
-    """From "tensorboard,wandb". Raises ConfigError for a name that there is not."""
+    """The names in "tensorboard,wandb". Raises ConfigError for an unknown one."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         check_name("logger", name, (*NAMES, "csv"))
@@ -28,8 +28,8 @@ def check_loggers(text: str) -> None:
 
 
 def logged_nothing(text: str) -> str:
-    """What to say where a run is finished already."""
-    return f"a finished run is not trained again, so nothing is logged to {text}; its curve.csv has what would be"
+    """The note for a run that is finished already."""
+    return f"a finished run is not trained again, so nothing is logged to {text}; its losses are in curve.csv"
 
 
 def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:

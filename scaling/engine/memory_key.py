@@ -1,4 +1,4 @@
-"""Memory key: by what a micro-batch that was found is remembered: all that a step's memory depends on."""
+"""Memory key: everything that the memory of a training step depends on; found micro-batches are remembered by it."""
 
 import hashlib
 import json
@@ -6,8 +6,8 @@ import json
 from scaling.costs.conditions import Conditions
 from scaling.recipe import Recipe
 
-# Fields of a recipe that memory does not depend on. A field that is not here is taken to matter: a search too many
-# costs seconds, a size that does not fit a crash.
+# Fields of a recipe that memory does not depend on. Any other field is taken to matter: a needless search costs
+# seconds, a size that does not fit costs a crash.
 IDLE = (
     *("seed", "data_version", "class_names", "unlabelled", "train_images", "test_images", "crop", "slide"),
     *("rand_augment", "erasing", "repeats", "epochs", "steps", "eval_every", "judged", "stage", "start", "weights"),
@@ -18,7 +18,7 @@ IDLE = (
 
 
 def memory_key(recipe: Recipe, ran: Conditions, device: str, world: int) -> str:
-    """Readable, and as fine as need be. device: its name; world: devices that share a run [1]."""
+    """A readable name and a hash. device: its name; world: devices that share a run [1]."""
     fields = {name: value for name, value in recipe.to_dict().items() if name not in IDLE}
     fields["ema"] = recipe.ema > 0  # a second set of weights, whatever its decay
     how = ran._replace(threads=0, workers=0, jobs=0)._asdict()

@@ -1,5 +1,5 @@
-"""How many images of a step a device takes at a time. The recipe's batch holds whatever this is: what a device cannot
-take at once, it takes in turns, and the gradients add up (accumulation)."""
+"""Micro-batch: how many images a device takes at a time. The recipe's batch is unchanged by it: where a device's share
+does not fit into memory, it is split into micro-batches whose gradients add up (gradient accumulation)."""
 
 import json
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling import costs
 from scaling.costs.training_memory import SHARE
-from scaling.data.batch import SampleKey
 from scaling.data.datamodule import ImageDataModule
+from scaling.engine.environment import conditions
 from scaling.engine.memory_key import memory_key
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.environment import conditions
 
-MEMORY = "micro_batch.json"  # in the results folder: what was found, by memory_key
+MEMORY = "micro_batch.json"  # in the results folder: micro-batches found so far, by memory_key
 
 
 def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
-    """The largest of sizes (ascending) that fits: begin at the planned number of images, double while it fits, back off
-    to halves while it does not, then bisect what is between. Raises ConfigError where not even the smallest fits."""
+    """The largest of sizes (ascending) that fits: start at the planned number of images, double while it fits or halve
+    while it does not, then bisect. Raises ConfigError where not even the smallest fits."""
     good, bad = -1, len(sizes)  # indices: fits for sure, does not fit for sure
     at = max([i for i, n in enumerate(sizes) if n <= planned], default=0)
     while bad - good > 1:
@@ -50,22 +50,23 @@ def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
 
 
 def needed(recipe: Recipe, images: int, recompute: bool) -> int:
-    """What training with so many images at a time will take beside the weights and their average, which are there
-    already [bytes]; 0: not known."""
+    """Memory that training with so many images at a time takes above the weights and their average, which exist already
+    [bytes]; 0: not known."""
     there = (2 if recipe.ema else 1) * 4 * costs.recipe_parameters(recipe)
     return costs.memory_bytes(recipe, images, costs.MemoryPolicy(recompute)) - there
 
 
 class MicroBatch(L.Callback):
-    """Finds the micro-batch when training begins, and cuts the stream and the steps accordingly.
+    """Finds the micro-batch when training begins, and has data and Lightning take it.
 
-    asked: by the user; 0: find it. On a CUDA device steps are tried; elsewhere the plan is all there is to go by."""
+    asked: by the user; 0: find it: by trying steps on a CUDA device, elsewhere by the memory that the cost model
+    predicts."""
 
     def __init__(self, recipe: Recipe, data: ImageDataModule, asked: int, results: Path, recompute: bool) -> None:
         self.recipe, self.data, self.asked, self.recompute = recipe, data, asked, recompute
         self.memory = results / MEMORY
         self.micro_batches = 1
-        self._key = ""  # by which its size is remembered, once it has been looked for
+        self._key = ""  # of MEMORY, once the size has been searched for
         self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -82,7 +83,8 @@ class MicroBatch(L.Callback):
         return self.recipe.batch // world // self.micro_batches
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
-        """The same on every rank: each has its own free memory, and the file of its machine."""
+        """The largest micro-batch that fits, the same on every rank: ranks differ in free memory and in what is
+        remembered."""
         device, world = task.device, trainer.world_size
         room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
         fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
@@ -90,14 +92,14 @@ class MicroBatch(L.Callback):
         if device.type != "cuda":
             return _least(planned, world, device)
         if not costs.recipe_parameters(self.recipe):
-            planned = 1  # a model that the cost model does not know is tried from one image up
+            planned = 1  # the cost model does not know this model: start at one image
         name = torch.cuda.get_device_name(device)
         self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, world)
         known = _least(self._known().get(self._key, 0), world, device)
         if known in possible:
             found = known
         elif world > 1 and getattr(task, "sharded", False):
-            # No trying: a rank that runs out of memory in mid-step leaves the others waiting for its share of weights.
+            # Not tried: a rank that runs out of memory in a step leaves the others waiting for its share of weights.
             found = max((n for n in possible if n <= planned), default=possible[0])
         else:
             found = largest(possible, planned, lambda n: _fits(task, self.data, n))
@@ -107,7 +109,7 @@ class MicroBatch(L.Callback):
         return found
 
     def forget(self) -> None:
-        """What was remembered has run out of memory after all: half of it next time."""
+        """Training ran out of memory with the remembered size: remember half of it."""
         if known := self._known().get(self._key):
             self._remember(max(1, known // 2))
 
@@ -121,16 +123,15 @@ class MicroBatch(L.Callback):
         except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return {}
 
-    # A run may go on with another micro-batch than it was cut off with: Lightning counts micro-batches.
+    # A run may be resumed with another micro-batch than before, and Lightning counts micro-batches.
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._loaded = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
 
 
 def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
-    """Lightning's counts of a checkpoint's batches, as if steps had always been cut like this. A checkpoint is of whole
-    steps; so is what becomes of one that was made in the middle of a step, as earlier versions did: the step is begun
-    again."""
+    """Rewrite Lightning's counts of batches in a checkpoint, as if all steps had had so many micro-batches. Checkpoints
+    are of whole steps; earlier versions also made some within a step, which is then begun again."""
     for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
         lag = {name: counts["ready"] - value for name, value in counts.items() if type(value) is int}  # 0 or 1
         for name, behind in lag.items():
@@ -138,7 +139,7 @@ def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
 
 
 def _free(device: torch.device) -> int:
-    """Bytes that may still be taken on a device."""
+    """Free memory of a device [bytes]."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
@@ -155,9 +156,9 @@ def _free(device: torch.device) -> int:
 
 
 def _fits(task: Any, data: ImageDataModule, images: int) -> bool:
-    """Whether a step of so many images runs: of the first one, so often. Nothing is left of it."""
+    """Whether a step of so many images (copies of the first one) fits into memory. Leaves no trace."""
     device = task.device
-    batch = move_data_to_device(data.train_set.__getitems__([SampleKey(0, 0)] * images), device)
+    batch = move_data_to_device(data.train_set.get_batch([SampleKey(0, 0)] * images), device)
     try:
         with task.trainer.precision_plugin.train_step_context():
             task.training_step(batch, 0).backward()
@@ -172,6 +173,7 @@ def _fits(task: Any, data: ImageDataModule, images: int) -> bool:
 
 
 def _least(found: int, world: int, device: torch.device) -> int:
+    """The smallest value of all ranks; all of them have to call."""
     if world == 1:
         return found
     value = torch.tensor(found, device=device)

@@ -1,13 +1,12 @@
-"""Batch cuts: the micro-batches that a recipe's batch can be cut into, so that devices take it in equal turns.
-
-No torch: a plan asks before there is any."""
+"""Micro-batches that divide a recipe's batch evenly among devices. No torch: plans use it too."""
 
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 
 
 def sizes(batch: int, world: int, even: bool) -> list[int]:
-    """The micro-batches that a batch can be cut into on so many devices, ascending. even: mixing needs pairs.
+    """Micro-batches that divide each device's share of a batch, ascending [images]. world: devices; even: mixing needs
+    pairs.
 
     Raises ConfigError where the devices cannot share the batch."""
     if batch % world:
@@ -26,10 +25,10 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
 
 
 def check_sizes(recipe: Recipe, world: int, asked: int = 0) -> list[int]:
-    """The micro-batches of a recipe on so many devices, among them the one asked for, if one is. Raises ConfigError."""
+    """Micro-batches of a recipe on so many devices. Raises ConfigError where there are none, or the asked one (0: any)
+    is not among them."""
     possible = sizes(recipe.batch, world, even=bool(recipe.mixup or recipe.cutmix))
     if asked and asked not in possible:
-        raise ConfigError(
-            f"micro_batch {asked} does not cut batch {recipe.batch} evenly; these do: {', '.join(map(str, possible))}"
-        )
+        listed = ", ".join(map(str, possible))
+        raise ConfigError(f"micro_batch {asked} does not divide batch {recipe.batch} evenly; these do: {listed}")
     return possible

@@ -1,6 +1,6 @@
-"""What a finished run says of test images, from the weights that it left, so at any time after it: pictures, and files
-of detections as COCO's tools read them. Images go through the model as in the run's evaluation: in its batches, on its
-kind of device, in its precision; so what is said is what was judged.
+"""Predictions of a finished run on test images, from the weights that it left: pictures, and detections as COCO
+results. Images pass through the model as in the run's evaluation: in its batches, on its kind of device, in its
+precision.
 """
 
 import json
@@ -12,22 +12,24 @@ from typing import Any, NamedTuple
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
-from scaling.data.datamodule import ImageDataModule
+from scaling.data.datamodule import ImageDataModule, default_workers
+from scaling.engine.environment import uses_cuda
+from scaling.engine.settings import Settings
+from scaling.engine.trainer import precision_of
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.events import Event
-from scaling.runs.record import WEIGHTS
+from scaling.runs.events import Event, Report
+from scaling.runs.record import WEIGHTS, RunRecord
 from scaling.tasks.visualize import write_pictures
 
 PREDICTIONS = "predictions"  # folder of pictures in a run's folder
 DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # files there, by COCO's kinds
-Report = Callable[[Event], None]
 
 
 class Place(NamedTuple):
-    """Where and how the model is asked."""
+    """Where and how the model predicts."""
 
     device: torch.device
     precision: str  # Lightning's: 32-true, or bf16-mixed
@@ -35,30 +37,40 @@ class Place(NamedTuple):
     workers: int  # processes that read and decode
 
 
+def place_of(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
+    """Where a finished run's model predicts: on the first device, as many images at a time as the run took."""
+    first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
+    device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
+    images = settings.micro_batch or int(record.machine.get("micro_batch", 1))
+    workers = settings.workers if settings.workers >= 0 else default_workers()
+    return Place(device, precision_of(recipe.precision, settings.accelerator), images, workers)
+
+
 def draw_predictions(
     recipe: Recipe, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
 ) -> None:
-    """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and what the
-    judged weights say. Does nothing where they are there. Raises ConfigError where the weights are gone."""
+    """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and the
+    predictions of the reported weights. Does nothing where they exist. Raises ConfigError where the weights are
+    gone."""
     there = len(list((folder / PREDICTIONS).glob("*.png")))
     if there >= count:
         return
     data, module = _restored(recipe, folder, task, place)
-    pictures = chain.from_iterable(_said(module, "pictures", data, count, place))
+    pictures = chain.from_iterable(_predicted(module, "draw_predictions", data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
 
 def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place, report: Report) -> None:
-    """Write folder/detections_bbox.json and detections_segm.json, COCO's results of boxes and of masks: what the judged
-    weights find in all test images, under the data's own numbers of images and categories. Does nothing where both are
-    there. Raises ConfigError as above."""
+    """Write folder/detections_bbox.json and detections_segm.json, COCO results of boxes and of masks: the detections
+    of the reported weights on all test images, with the data's own ids of images and categories. Does nothing where
+    both exist. Raises ConfigError where the weights are gone."""
     paths = {kind: folder / name for kind, name in DETECTIONS.items()}
     if all(path.exists() for path in paths.values()):
         return
     data, module = _restored(recipe, folder, task, place)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
-    for of_batch in _said(module, "as_coco", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
+    for of_batch in _predicted(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
         for kind, listed in of_batch.items():
             found[kind] += listed
     for kind, path in paths.items():
@@ -68,29 +80,29 @@ def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], pl
 
 
 def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place) -> tuple[ImageDataModule, Any]:
-    """The run's data, and its task with the weights that it was judged by."""
+    """The run's data, and its task with the reported weights."""
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
     data = ImageDataModule(recipe, place.workers, folder.parent)
-    data.prepare()
+    data.setup()
     module = task(recipe, data.total_steps, data.names)
     restore(module, recipe, folder)
     return data, module.to(place.device).eval()
 
 
-def _said(module: Any, what: str, data: ImageDataModule, count: int, place: Place, *more: Any) -> Iterator[Any]:
-    """What this method of a task says of the first test images that can be read, batch by batch. Raises ConfigError
-    where the device's memory does not hold as many."""
+def _predicted(module: Any, what: str, data: ImageDataModule, count: int, place: Place, *more: Any) -> Iterator[Any]:
+    """Results of a task's method on the first test images that can be read, batch by batch. Raises ConfigError where
+    the device's memory is too small."""
     mixed = place.precision == "bf16-mixed"
-    for batch in data.first_tested(count, place.images):
-        if not len(batch.image_BCHW):
+    for batch in data.first_test_images(count, place.images):
+        if not len(batch):
             continue
         try:
             with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
-                said = getattr(module, what)(move_data_to_device(batch, place.device), *more)
+                found = getattr(module, what)(move_data_to_device(batch, place.device), *more)
         except torch.OutOfMemoryError as e:  # the run may have been made on another device
             fewer = f"fewer: --micro-batch {place.images // 2}" if place.images > 1 else "another: --accelerator cpu"
             raise ConfigError(
                 f"{place.images} image(s) at a time are too many for this device's memory; take {fewer}"
             ) from e
-        yield said
+        yield found

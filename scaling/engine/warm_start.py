@@ -1,15 +1,15 @@
-"""From run to run: the weights that a finished run leaves, and how the next stage of a chain begins with them."""
+"""Weights that a finished run leaves, and how another run starts from them."""
 
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
-from scaling.engine.checkpoint_files import put, write
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
-from scaling.runs.atomic_files import damage_of
+from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
 from scaling.runs.record import RECORD, WEIGHTS
 
@@ -17,27 +17,27 @@ KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of 
 
 
 def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
-    """Write folder/weights.pt: all of it or nothing. weights: by KEYS; timm and --weights read it as it is."""
-    temporary = folder / f".{WEIGHTS}.writing"
-    write(weights, temporary)
-    put(temporary, folder / WEIGHTS)
+    """Write folder/weights.pt, all of it or nothing. weights: state dicts by KEYS; timm and --weights read the file."""
+    with atomic(folder / WEIGHTS) as file:
+        torch.save(weights, file)
 
 
 def start_from(task: Any, recipe: Recipe, results: Path) -> None:
-    """Give a task the weights of the run that it starts from: those that were judged there. Positions are resampled,
-    and the patch kernel where the patch is another; the head is taken as it is, unless it is another task's."""
+    """Load the reported weights of the run that a task starts from, if any. Positions are resampled, and the patch
+    kernel where the patch size differs; the head is loaded too where that run has the same task."""
     before, folder = recipe.predecessor, find_start(recipe, results)
     if before is not None and folder is not None:
         restore(task, before, folder, recipe.compat, head=before.task == recipe.task)
 
 
-def restore(task: Any, judged: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
-    """Give a task the weights that a run of the recipe `judged` was judged by. head: its head's too."""
+def restore(task: Any, trained: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
+    """Load the reported weights of a run, of the recipe `trained`, into a task. compat: how positions are resampled;
+    head: load the head too. Raises ConfigError where the file is damaged or does not fit."""
     source = folder / WEIGHTS
     if damage := damage_of(source):
-        again = f"delete {folder / RECORD}, and the run's command makes it again from its last checkpoint"
+        again = f"delete {folder / RECORD}, and the run's command writes it again from its last checkpoint"
         raise ConfigError(f"{source} is damaged ({damage}); {again}")
-    state = read_state_dict(str(source), (KEYS[judged.judged],))
+    state = read_state_dict(str(source), (KEYS[trained.judged],))
     load_state(task.backbone, state, str(source), compat)
     if head:
         own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}

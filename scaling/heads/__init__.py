@@ -1,6 +1,6 @@
-"""Heads: from what a backbone gives (Features, of a width and at a stride) to what a task needs.
+"""Heads: from a backbone's Features to the outputs of a task.
 
-feature_pyramid.py makes maps at fixed strides from a plain backbone at any patch; segmentation.py has the heads of
-mmseg; openmmlab.py lets mmseg and mmdet run without a compiled mmcv. Importing these loads no OpenMMLab package:
-building a head does.
+feature_pyramid.py makes maps at fixed strides from a plain backbone at any patch size; segmentation.py has the heads of
+mmseg, cascade_mask_rcnn.py that of mmdet; openmmlab.py lets both run without a compiled mmcv. Importing these files
+loads no OpenMMLab package: building a head does.
 """

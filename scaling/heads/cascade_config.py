@@ -3,8 +3,8 @@
 Source: configs/_base_/models/cascade-mask-rcnn_r50_fpn.py of mmdet 3.3; tests compare every setting. The hidden layers
 of the box heads are 4 x channels wide, which is its 1,024 at its 256 channels.
 
-Departs: anchors that cross the image's border are used, as in mmdet's Mask R-CNN and in ViTDet. Its cascade leaves them
-out, and stops where an image has no other, as many have that large-scale jitter made small.
+Departs: anchors that cross the image's border are used, as in mmdet's Mask R-CNN and in ViTDet. mmdet's cascade ignores
+them, and fails where an image has no others, as is often so after large-scale jitter.
 """
 
 from collections.abc import Sequence
@@ -26,31 +26,34 @@ from scaling.model_specs import (
     MAX_PROPOSALS,
 )
 
-IOUS = (0.5, 0.6, 0.7)  # from which on a region is an object, stage by stage
-STDS = ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067))  # of what boxes are moved by
+IOUS = (0.5, 0.6, 0.7)  # least overlap of a region with its object, per stage
+STDS = (
+    (0.1, 0.1, 0.2, 0.2),
+    (0.05, 0.05, 0.1, 0.1),
+    (0.033, 0.033, 0.067, 0.067),
+)  # standard deviations of the box regression targets, per stage
 WEIGHTS = (1.0, 0.5, 0.25)  # of the stages' losses
 PROPOSALS = {"nms": {"type": "nms", "iou_threshold": 0.7}, "min_bbox_size": 0}
 
 
 def training_proposals() -> Any:
-    """How many of the regions that the first head proposes go on, in training."""
+    """mmdet's settings for the proposals that are used in training."""
     return _config({"nms_pre": 2000, "max_per_img": 2000, **PROPOSALS})
 
 
 def build_rpn(channels: int, rois: int) -> nn.Module:
-    """The head that says where in the image there is anything. rois: as in build_roi."""
+    """Region proposal network (RPN). rois: as in build_roi."""
     settings = rpn_settings(channels, rois)
     return build("detection", _config(settings))
 
 
 def build_roi(classes: int, channels: int, rois: int) -> nn.Module:
-    """The three stages that say what it is, where exactly, and which pixels are its own. rois: samples of an image that
-    are learned from."""
+    """The three stages of box and mask heads. rois: regions sampled from an image in training."""
     return build("detection", _config(roi_settings(classes, channels, rois)))
 
 
 def rpn_settings(channels: int, rois: int) -> dict[str, Any]:
-    """Of build_rpn."""
+    """mmdet's settings of build_rpn."""
     return {
         "type": "RPNHead",
         "in_channels": channels,
@@ -75,7 +78,7 @@ def rpn_settings(channels: int, rois: int) -> dict[str, Any]:
 
 
 def roi_settings(classes: int, channels: int, rois: int) -> dict[str, Any]:
-    """Of build_roi."""
+    """mmdet's settings of build_roi."""
     cross_entropy = {"type": "CrossEntropyLoss", "loss_weight": 1.0}
     boxes = {
         "type": "Shared2FCBBoxHead",

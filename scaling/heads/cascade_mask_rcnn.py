@@ -1,20 +1,20 @@
-"""Boxes and masks of objects: Cascade Mask R-CNN (arXiv 1906.09756) as mmdet has it, on a plain backbone at any patch.
+"""Boxes and masks of objects: Cascade Mask R-CNN (arXiv 1906.09756) as in mmdet, on a plain backbone at any patch.
 
 The neck is ViTDet's (arXiv 2203.16527): from the last map alone, maps at strides 4 to 32, each by a 1 x 1 and a 3 x 3
-convolution to `channels`, a LayerNorm after both; and every other place of the last, at stride 64. What follows is
+convolution to `channels`, a LayerNorm after both; and every other place of the coarsest, at stride 64. The rest is
 mmdet's, with its settings (cascade_config.py). There is no batch norm.
 B batch, D width, C channels, h w of a map, H W of the images [px], n objects, N regions or detections.
 
-All of it is float32 at least, whatever precision the backbone has: RoIAlign has no gradient in bf16, and mmdet would
-round the corners of boxes to what the maps are in, in bf16 to several pixels.
+The head computes in float32 at least, whatever the precision of the backbone: RoIAlign has no gradient in bf16, and
+mmdet would round the corners of boxes to the dtype of the maps, in bf16 to several pixels.
 
-Departs: an image's losses are means over its own samples, and its samples are drawn by a seed of its own. mmdet takes
-the mean over all samples on a device, so that its numbers depend on how many images a device has room for, which at
-small patches are fewer.
+Departs: an image's losses are means over its own samples, which are drawn by a seed of its own. mmdet takes the mean
+over all samples on a device, so that its losses depend on the number of images that fit on a device, which is smaller
+at small patches.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,45 +23,64 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 from torchvision.ops import roi_align
 
-from scaling.backbones import Features
-from scaling.backbones.checkpoint_io import initialise_by_name, seeded
+from scaling.backbones.base import Features
+from scaling.backbones.init import initialise_by_name
 from scaling.heads.cascade_config import WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.model_specs import FPN_COARSEST, FPN_STRIDES, MAX_ROIS
+from scaling.rng import seed_of, seeded
 
 
 class Instances(NamedTuple):
-    """The objects in an image, as in Objects."""
+    """The objects in an image. n objects, H W pixels of the batch."""
 
     boxes_n4: Tensor  # x0 y0 x1 y1 [px]
     labels_n: Tensor
     masks_nHW: Tensor
-    crowd_n: Tensor  # these are not learned; by mmdet's settings regions there are background
+    crowd_n: Tensor  # bool: groups of objects, not learned; by mmdet's settings regions there are background
 
 
 class Regions(NamedTuple):
-    """What an image's losses are taken over: all that is chosen, of boxes that lie near each other by the last bit.
-
-    The samples of anchors are not among them: they follow from the image's objects and the seed alone."""
+    """The regions that an image's losses are taken over. Their choice among similar boxes may depend on rounding; the
+    choice of anchors does not, it follows from the image's objects and the seed alone."""
 
     proposals_R4: Tensor  # x0 y0 x1 y1 [px]
-    sampled: tuple[Any, ...]  # of each stage, mmdet's SamplingResult: boxes, and the objects that they are to become
+    sampled: tuple[Any, ...]  # of each stage, mmdet's SamplingResult: boxes and the objects assigned to them
 
 
 class Sample(NamedTuple):
     """One image of a batch."""
 
     size: tuple[int, int]  # height and width in the batch, at its top left [px]
-    original: tuple[int, int]  # height and width that detections are wanted at [px]
-    things: Instances | None = None  # needed for its losses
+    original: tuple[int, int]  # height and width that detections are scaled to [px]
+    instances: Instances | None = None  # needed for its losses
     seed: int = 0  # of the samples that are drawn
-    regions: Regions | None = None  # None: chosen by what the head says
+    regions: Regions | None = None  # None: chosen from the head's outputs
+
+
+class DenseOutputs(NamedTuple):
+    """Of a batch, at every place of five maps, the finest first."""
+
+    maps: tuple[Tensor, ...]  # (B, C, h, w), at strides 4 to 64
+    scores: tuple[Tensor, ...]  # (B, anchors, h, w), logits of the region proposal network
+    deltas: tuple[Tensor, ...]  # (B, 4 * anchors, h, w), how it moves and scales anchors
+
+    def of_image(self, n: int) -> tuple[list[Tensor], ...]:
+        """maps, scores and deltas of image n alone."""
+        return tuple([level[n : n + 1] for level in levels] for levels in self)
+
+
+class ImageLosses(NamedTuple):
+    """Of one image."""
+
+    losses: dict[str, Tensor]
+    regions: Regions
 
 
 class Masks:
-    """Masks of objects, cut out for regions as mmdet's BitmapMasks does, to the last bit.
+    """Masks of objects, cropped to regions as by mmdet's BitmapMasks, bit for bit.
 
-    That one holds them on the CPU and copies the whole mask once for each region: half a gigabyte an image of COCO."""
+    BitmapMasks holds them on the CPU and copies the whole mask for each region: half a gigabyte per image of COCO."""
 
     def __init__(self, masks_nHW: Tensor) -> None:
         self.masks_nHW = masks_nHW
@@ -71,14 +90,14 @@ class Masks:
         return len(self.masks_nHW)
 
     def crop_and_resize(self, boxes: Any, out_shape: Any, inds: Any, device: Any, binarize: bool = True) -> "Masks":
-        """boxes (N, 4) and inds (N,), which mask: numpy's, as mmdet gives them."""
+        """boxes (N, 4) and inds (N,), the index of the mask: numpy arrays, as mmdet gives them."""
         boxes_N4, inds_N = torch.from_numpy(boxes).to(device), torch.from_numpy(inds).to(device)
         regions_N5 = torch.cat([inds_N[:, None].to(boxes_N4.dtype), boxes_N4], 1)
-        cut_N1hw = roi_align(self.masks_nHW[:, None].to(boxes_N4.dtype), regions_N5, out_shape, aligned=True)
-        return Masks(cut_N1hw[:, 0] >= 0.5 if binarize else cut_N1hw[:, 0])
+        crop_N1hw = roi_align(self.masks_nHW[:, None].to(boxes_N4.dtype), regions_N5, out_shape, aligned=True)
+        return Masks(crop_N1hw[:, 0] >= 0.5 if binarize else crop_N1hw[:, 0])
 
     def to_ndarray(self) -> Any:
-        """As mmdet asks for it."""
+        """What mmdet calls."""
         return self.masks_nHW.cpu().numpy()
 
 
@@ -100,15 +119,16 @@ class Neck(nn.Module):
 
     def forward(self, map_BDhw: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
         """size: height and width of the images [px]."""
-        found = self.pyramid([map_BDhw.contiguous()], size)
+        found = self.pyramid([map_BDhw], size)
         maps = [level(map) for level, map in zip(self.levels, found, strict=True)]
         return tuple(map.contiguous() for map in (*maps, max_pool2d(maps[-1], 1, 2)))
 
 
 class CascadeMaskRCNN(nn.Module):
-    """Losses and detections of images from their features."""
+    """Losses and detections of images from their features: forward, then losses or detections or both."""
 
-    blocks: tuple[int, ...] = ()  # of the backbone, whose maps it wants: none, the last one is enough
+    blocks: tuple[int, ...] = ()  # indices of the backbone's blocks whose maps it reads: it reads the last map alone
+    entry_points = ("losses", "detections", "regions")  # methods beside forward that use weights (for sharding)
 
     def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = MAX_ROIS) -> None:
         super().__init__()
@@ -117,49 +137,43 @@ class CascadeMaskRCNN(nn.Module):
         self.roi: Any = build_roi(classes, channels, rois)
         self.proposals = training_proposals()
 
-    def forward(
-        self, features: Features, size: tuple[int, int], samples: Sequence[Sample], losses: bool, detections: bool
-    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-        """What is asked for of each image. size: height and width of the batch [px], multiples of FPN_COARSEST.
-
-        Losses by name, (B,): rpn_cls, rpn_box, then cls_0, box_0, mask_0 and so on of the stages, weighted as they are
-        added up. Detections: boxes (N, 4), scores (N,), labels (N,) and masks (N, height, width) at the original size,
-        best first, on the CPU. One method for both: sharded weights are gathered when a module is called."""
+    def forward(self, features: Features, size: tuple[int, int]) -> DenseOutputs:
+        """Maps, and the region proposal network's outputs at their places. size: height and width of the batch [px].
+        Raises ValueError unless these are multiples of FPN_COARSEST."""
         if size[0] % FPN_COARSEST or size[1] % FPN_COARSEST:
-            raise ValueError(f"images of {size[0]} x {size[1]} px: fill them up to multiples of {FPN_COARSEST} px")
-        with torch.autocast(features.grid_BDhw.device.type, enabled=False):
-            lost, found = [], []
-            for sample, *said in self._each(features, size, samples):
-                if losses:
-                    lost.append(self._losses(sample, *said)[0])
-                if detections:
-                    found.append(self._detections(sample, *said))
-        return {name: torch.stack([of_one[name] for of_one in lost]) for name in (lost[0] if lost else ())}, found
+            raise ValueError(f"images of {size[0]} x {size[1]} px: pad them to multiples of {FPN_COARSEST} px")
+        map_BDhw = features.to_map()
+        with torch.autocast(map_BDhw.device.type, enabled=False):
+            maps = self.neck(map_BDhw.to(torch.promote_types(map_BDhw.dtype, torch.float32)), size)
+            return DenseOutputs(maps, *self.rpn(maps))
+
+    def losses(self, dense: DenseOutputs, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Losses of each image by name (B,): rpn_cls, rpn_box, then cls_0, box_0, mask_0 and so on of the stages,
+        weighted as they are added up. samples: with their instances."""
+        with torch.autocast(dense.maps[0].device.type, enabled=False):
+            each = [self._losses(sample, *dense.of_image(n)).losses for n, sample in enumerate(samples)]
+        return {name: torch.stack([losses[name] for losses in each]) for name in each[0]}
+
+    def detections(self, dense: DenseOutputs, samples: Sequence[Sample]) -> list[dict[str, Tensor]]:
+        """Of each image: boxes (N, 4) x0 y0 x1 y1 [px], scores (N,), labels (N,) and masks (N, height, width) at the
+        original size, in descending order of scores, on the CPU."""
+        with torch.autocast(dense.maps[0].device.type, enabled=False):
+            return [self._detections(sample, *dense.of_image(n)) for n, sample in enumerate(samples)]
 
     @torch.no_grad()
-    def regions(self, features: Features, size: tuple[int, int], samples: Sequence[Sample]) -> list[Regions]:
-        """Those that the losses of each image are taken over. Given to the samples again, they fix all choices: losses
-        and gradients are then continuous, and the same however a batch is cut, but for rounding."""
-        with torch.autocast(features.grid_BDhw.device.type, enabled=False):
-            return [self._losses(sample, *said)[1] for sample, *said in self._each(features, size, samples)]
+    def regions(self, dense: DenseOutputs, samples: Sequence[Sample]) -> list[Regions]:
+        """The regions that the losses of each image are taken over. Given to the samples again, they fix all choices:
+        losses and gradients are then continuous, and do not depend on the batch but for rounding."""
+        with torch.autocast(dense.maps[0].device.type, enabled=False):
+            return [self._losses(sample, *dense.of_image(n)).regions for n, sample in enumerate(samples)]
 
-    def _each(self, features: Features, size: tuple[int, int], samples: Sequence[Sample]) -> Iterator[tuple[Any, ...]]:
-        """Each image's sample, its maps, and what the first head says of it: scores and moves of anchors."""
-        grid_BDhw = features.grid_BDhw
-        maps = self.neck(grid_BDhw.to(torch.promote_types(grid_BDhw.dtype, torch.float32)), size)
-        scores, deltas = self.rpn(maps)
-        for n, sample in enumerate(samples):
-            yield sample, *([level[n : n + 1] for level in of] for of in (maps, scores, deltas))
-
-    def _losses(
-        self, sample: Sample, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor]
-    ) -> tuple[dict[str, Tensor], Regions]:
-        """Of one image, whose objects are given; and the regions that they are taken over."""
+    def _losses(self, sample: Sample, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor]) -> ImageLosses:
+        """Losses of one image, and the regions that they are taken over."""
         from mmengine.structures import InstanceData
 
-        if sample.things is None:
+        if sample.instances is None:
             raise ValueError("an image without its objects has no losses")
-        boxes_n4, labels_n, masks_nHW, crowd_n = sample.things
+        boxes_n4, labels_n, masks_nHW, crowd_n = sample.instances
         meta, kept = _meta(sample), ~crowd_n
         objects = InstanceData(bboxes=boxes_n4[kept], labels=labels_n[kept], masks=Masks(masks_nHW[kept]))
         one_class = InstanceData(bboxes=objects.bboxes, labels=torch.zeros_like(objects.labels))
@@ -174,28 +188,28 @@ class CascadeMaskRCNN(nn.Module):
                     sampled.append(sample.regions.sampled[stage])
                 else:
                     sampled.append(self._sampled(stage, boxes, objects, ignored))
-                said = self.roi.bbox_loss(stage, maps, sampled[-1:])
+                box = self.roi.bbox_loss(stage, maps, sampled[-1:])
                 masks = self.roi.mask_loss(stage, maps, sampled[-1:], [objects])["loss_mask"]
-                lost = {"cls": said["loss_bbox"]["loss_cls"], "box": said["loss_bbox"]["loss_bbox"], **masks}
-                for ours, loss in lost.items():
+                losses = {"cls": box["loss_bbox"]["loss_cls"], "box": box["loss_bbox"]["loss_bbox"], **masks}
+                for ours, loss in losses.items():
                     found[f"{ours.removeprefix('loss_')}_{stage}"] = weight * loss.sum()  # of one number
                 if stage < len(WEIGHTS) - 1:
                     with torch.no_grad():
-                        (boxes,) = self.roi.bbox_head[stage].refine_bboxes(sampled[-1:], said, [meta])
-        return found, Regions(proposals_R4, tuple(sampled))
+                        (boxes,) = self.roi.bbox_head[stage].refine_bboxes(sampled[-1:], box, [meta])
+        return ImageLosses(found, Regions(proposals_R4, tuple(sampled)))
 
     def _proposals(self, scores: list[Tensor], deltas: list[Tensor], sample: Sample) -> Tensor:
-        """Boxes (R, 4) that the first head proposes in an image, in training."""
+        """Boxes (R, 4) of the region proposal network in an image, in training."""
         meta = _meta(sample)
         (found,) = self.rpn.predict_by_feat(scores, deltas, batch_img_metas=[meta], cfg=self.proposals)
         if len(found):
             return found.bboxes
-        # The heads have gradients of every image, as training on several devices needs.
+        # Training on several devices needs gradients of all weights from every image, so the whole image is a region.
         height, width = sample.size
         return found.bboxes.new_tensor([[0, 0, width, height]])
 
     def _sampled(self, stage: int, boxes: Any, objects: Any, ignored: Any) -> Any:
-        """The boxes that a stage learns from, by torch's generator of the CPU."""
+        """The boxes that a stage is trained on, drawn by torch's CPU generator."""
         boxes.priors = boxes.pop("bboxes")
         assigned = self.roi.bbox_assigner[stage].assign(boxes, objects, ignored)
         return self.roi.bbox_sampler[stage].sample(assigned, boxes, objects)
@@ -209,14 +223,14 @@ class CascadeMaskRCNN(nn.Module):
         meta = _meta(sample)
         proposals = self.rpn.predict_by_feat(scores, deltas, batch_img_metas=[meta])
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "To copy construct from a tensor")  # said by mmdet's mask head of itself
+            warnings.filterwarnings("ignore", "To copy construct from a tensor")  # by mmdet's mask head
             (found,) = self.roi.predict(maps, proposals, [DetDataSample(metainfo=meta)], rescale=True)
         named = {"boxes": found.bboxes, "scores": found.scores, "labels": found.labels, "masks": found.masks}
         return {name: value.cpu() for name, value in named.items()}  # masks of a batch are large
 
 
 def _meta(sample: Sample) -> dict[str, Any]:
-    """What mmdet asks of an image. pad_shape is its own size: an anchor whose cell is in the padding is no sample."""
+    """mmdet's metadata of an image. pad_shape is its own size, so that anchors in the padding are no samples."""
     (height, width), (full_height, full_width) = sample.size, sample.original
     shapes = dict.fromkeys(("img_shape", "pad_shape", "batch_input_shape"), (height, width))
     return {**shapes, "ori_shape": sample.original, "scale_factor": (width / full_width, height / full_height)}
@@ -242,9 +256,9 @@ def draw(module: nn.Module, name: str) -> None:
 
 
 def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = MAX_ROIS) -> nn.Module:
-    """The head on maps of that width and stride [px], its weights drawn by module name from the seed, so that patches
-    share what they have. channels: of the neck and the heads; rois: samples of an image that are learned from."""
-    with seeded(seed):  # leaves the random numbers outside as they were
+    """The head on maps of that width and stride [px], its weights drawn from the seed and the names of modules, so that
+    they are equal at all patch sizes. channels: of the neck and the heads; rois: regions sampled from an image."""
+    with seeded(seed_of(seed, "construction")):
         head = CascadeMaskRCNN(width, stride, classes, channels, rois)
     initialise_by_name(head, seed, draw)
     return head

@@ -22,7 +22,7 @@ class FeaturePyramid(nn.Module):
 
     To a finer stride: doubled by transposed convolutions, between two of them a LayerNorm over the channels and a GELU,
     then bilinearly to the exact size (patch 14 to stride 4: doubled once, then by 1.75). To a coarser one: average
-    pooling. Nothing larger than the map that is wanted is ever built.
+    pooling. No intermediate map is larger than the requested one.
 
     The maps and the image share their edges. Where a stride does not divide the image, a cell is therefore a little
     less than the stride; pad the image first where that matters, as detection's anchors do.
@@ -52,14 +52,14 @@ def _doubled(width: int, times: int) -> nn.Sequential:
     steps: list[nn.Module] = []
     for n in range(times):
         if n:
-            # Departs: mmseg has batch norm here, whose numbers would depend on how a batch is cut.
+            # Departs: mmseg has batch norm here, whose statistics would depend on the micro-batch.
             steps += [LayerNorm2d(width), nn.GELU()]
         steps.append(nn.ConvTranspose2d(width, width, kernel_size=2, stride=2))
     return nn.Sequential(*steps)
 
 
 def _resized(x_BDhw: Tensor, target: tuple[int, int]) -> Tensor:
-    """Up bilinearly, down by means, or as it is."""
+    """Enlarged bilinearly, reduced by means, or unchanged."""
     h, w = x_BDhw.shape[-2:]
     if (h, w) == target:
         return x_BDhw

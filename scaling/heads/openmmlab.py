@@ -1,8 +1,8 @@
-"""OpenMMLab without a compiler: mmseg 1.2 and mmdet 3.3 on mmcv-lite, torchvision's kernels in the place of mmcv's.
+"""OpenMMLab without compiled ops: mmseg 1.2 and mmdet 3.3 on mmcv-lite, with torchvision's kernels instead of mmcv's.
 
-Both import mmcv.ops, which asks the compiled module `mmcv._ext` for some hundred functions; no registry ships it for
-the torch of today. Here a module of that name answers: nms and roi_align run on torchvision's kernels, every other
-function says its name and stops, once it is called. Where mmcv was compiled, its own module is used.
+Both import mmcv.ops, which needs some hundred functions of the compiled module `mmcv._ext`; no registry has it for
+current versions of torch. Here a module of that name provides nms and roi_align by torchvision's kernels; any other
+function raises NotImplementedError with its name when called. A compiled mmcv is used where it is installed.
 
 Calling conventions: mmcv/ops/nms.py, mmcv/ops/roi_align.py and mmcv/ops/csrc/pytorch/pybind.cpp of mmcv 2.1.
 N boxes, K regions, B batch, C channels, H W and h w sides of the map and of a region's grid.
@@ -31,14 +31,14 @@ from scaling.errors import ConfigError, first_line
 from scaling.recipe import check_name
 
 SCOPES = {"segmentation": "mmseg", "detection": "mmdet"}  # the package whose registry builds what
-# mmseg reads ftfy and regex, and does not ask its installer for them.
+# mmseg imports ftfy and regex without declaring them as dependencies.
 PACKAGES = ("mmengine", "mmcv", "ftfy", "regex", "mmseg", "mmdet")
 INSTALL = "make setup EXTRAS=dev,dense, or pip install '.[dense]'"
 EXT = "mmcv._ext"
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Numbers of the boxes (N, 4) that no better one overlaps by more than iou_threshold, best first.
+    """Indices of the boxes (N, 4) that no box of a higher score overlaps by more than iou_threshold, best first.
 
     offset: 1 where x2, y2 are the last pixel inside, so that a side is x2 - x1 + 1 [px]; else 0.
     """
@@ -62,7 +62,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Write into output (K, C, h, w) the means of input (B, C, H, W) in the regions (K, 5): image, x1, y1, x2, y2."""
+    """Write into output (K, C, h, w) the means of input (B, C, H, W) over the regions (K, 5): image, x1, y1, x2, y2."""
     if pool_mode != 1:  # 0 is max, the only mode that has an argmax
         raise NotImplementedError("roi_align with pool_mode 'max' needs a compiled mmcv; torchvision's has 'avg' only")
     grid = (spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned)
@@ -82,17 +82,15 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Write into grad_input (B, C, H, W) what grad_output (K, C, h, w) is to the map."""
+    """Write the gradient of the map into grad_input (B, C, H, W), from grad_output (K, C, h, w)."""
     grid = (spatial_scale, aligned_height, aligned_width)
     rest = (*grad_input.shape, sampling_ratio, aligned)
     grad_input.copy_(torch.ops.torchvision._roi_align_backward(*_prepared(grad_output, rois), *grid, *rest))
 
 
 def _prepared(map: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float32 at least and in one block of memory.
-
-    There is no bf16 kernel; and compiled RoIAligns (mmcv's) read a strided view as if it were one block, silently.
-    """
+    """Both in float32 at least and contiguous: there is no bf16 kernel, and compiled RoIAligns read a strided view as
+    if it were contiguous."""
     dtype = torch.promote_types(map.dtype, torch.float32)
     return map.to(dtype).contiguous(), rois.to(dtype).contiguous()
 
@@ -101,11 +99,11 @@ SERVED: dict[str, Callable[..., Any]] = {f.__name__: f for f in (nms, roi_align_
 
 
 class StandIn(types.ModuleType):
-    """mmcv._ext as far as it is served; any other name is a function that raises when it is called."""
+    """mmcv._ext with the functions of SERVED; any other name is a function that raises when it is called."""
 
     def __init__(self) -> None:
         super().__init__(EXT, "torchvision's kernels under the names of mmcv's")
-        self.__spec__ = ModuleSpec(EXT, None)  # importlib asks modules for it
+        self.__spec__ = ModuleSpec(EXT, None)  # importlib needs it
         self.__dict__.update(SERVED)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -125,7 +123,7 @@ class _Nowhere(io.StringIO):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Nothing is printed, logged or warned of inside, and what a package changes for everyone is put back.
+    """Inside, nothing is printed, logged or warned of; global settings that a package changes are restored.
 
     At import cv2 sets LD_LIBRARY_PATH and QT_*, mmseg sets TOKENIZERS_PARALLELISM, others add filters of warnings.
     """
@@ -146,7 +144,7 @@ def _quietly() -> Iterator[None]:
                 del os.environ[name]
             elif os.environ.get(name) != environment[name]:
                 os.environ[name] = environment[name]
-        for logger in list(root.manager.loggerDict.values()):  # packages that met their first import here
+        for logger in list(root.manager.loggerDict.values()):  # of packages that are first imported here
             for handler in getattr(logger, "handlers", ()):
                 if isinstance(handler, logging.StreamHandler) and handler.stream is nowhere:
                     handler.setStream(sys.stderr)
@@ -160,7 +158,7 @@ def ready() -> None:
     """
     try:
         with _quietly():
-            for name in PACKAGES:  # all of them before any fills a registry, which cannot be done twice
+            for name in PACKAGES:  # all before any fills a registry, which cannot be filled twice
                 importlib.import_module(name)
             if importlib.util.find_spec(EXT) is None:
                 sys.modules[EXT] = StandIn()
@@ -168,20 +166,20 @@ def ready() -> None:
                 importlib.import_module(f"{scope}.models")
     except ModuleNotFoundError as e:
         raise ConfigError(f"there is no module {e.name}: the head needs OpenMMLab: {INSTALL}") from e
-    except (ImportError, AssertionError, AttributeError, KeyError) as e:  # a refused version, or one without a name
+    except (ImportError, AssertionError, AttributeError, KeyError) as e:  # a rejected version, or one without a name
         reason = first_line(e, 200)
         raise ConfigError(f"OpenMMLab's versions do not fit ({reason}): the head needs OpenMMLab: {INSTALL}") from e
 
 
 def build(registry: str, config: dict[str, Any]) -> nn.Module:
-    """The module that a config (`type` and its arguments) names; registry: segmentation (mmseg) or detection (mmdet).
+    """The module of a config (`type` and its arguments); registry: segmentation (mmseg) or detection (mmdet).
 
-    Its weights are as its constructor left them: the caller draws them by name.
+    Its weights are those of its constructor: the caller initialises them by name.
     """
     check_name("registry", registry, SCOPES)
     ready()
     scope = SCOPES[registry]
     models = importlib.import_module(f"{scope}.registry").MODELS
     with _quietly():
-        # _scope_: in this package's registry, whatever default scope was set last. A copy: constructors pop from it.
+        # _scope_: this package's registry, whatever default scope was set last. A copy, as constructors pop from it.
         return models.build({**copy.deepcopy(config), "_scope_": scope})

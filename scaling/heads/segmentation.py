@@ -1,22 +1,23 @@
-"""Heads that label every pixel, as mmseg has them: one linear layer a token, or UperNet (arXiv 1807.10221).
+"""Heads for semantic segmentation, built by mmseg: one linear layer per token, or UperNet (arXiv 1807.10221).
 
-Table 2 of arXiv 2502.03738 compares the two on ADE20K. Which blocks UperNet reads and how wide it is are not printed:
-blocks as mmseg's configs for plain ViTs have them (at a quarter, half, three quarters and all of the depth); width as
-the recipe says, see head_channels there.
+Table 2 of arXiv 2502.03738 compares the two on ADE20K. It does not print which blocks UperNet reads and how wide it is:
+blocks are those of mmseg's configs for plain ViTs (at a quarter, half, three quarters and all of the depth); the width
+is an option.
 B batch, D width, h w of a map, K classes, H W of the image [px].
 
-Departs: group norm in the place of mmseg's synchronised batch norm, and no dropout. At small patches a device has room
-for one image at a time, and batch statistics would then differ from patch to patch. No auxiliary head.
+Departs: group norm instead of mmseg's synchronised batch norm, and no dropout. At small patches a device has room
+for one image at a time, and batch statistics would then depend on the patch size. No auxiliary head.
 """
 
 from torch import Tensor, nn
 
-from scaling.backbones import Features
-from scaling.backbones.checkpoint_io import initialise_by_name, seeded
+from scaling.backbones.base import Features
+from scaling.backbones.init import initialise_by_name
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
 from scaling.model_specs import FPN_STRIDES, UPERNET_POOLS
 from scaling.recipe import HEADS, check_name
+from scaling.rng import seed_of, seeded
 
 LEVELS = len(FPN_STRIDES)
 
@@ -32,7 +33,7 @@ class Linear(nn.Module):
         self.head = build("segmentation", {"type": "FCNHead", **convs, **_common(classes)})
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
-        return self.head([features.grid_BDhw.contiguous()])
+        return self.head([features.to_map()])
 
 
 class UperNet(nn.Module):
@@ -51,9 +52,10 @@ class UperNet(nn.Module):
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
         """size: the image's height and width [px]."""
-        if len(features.maps) != len(self.blocks):
-            raise ValueError(f"{len(features.maps)} maps for the blocks {self.blocks}; ask the backbone for these")
-        return self.head(self.pyramid([features.maps[n] for n in self.levels], size))
+        maps = features.hidden_maps()
+        if len(maps) != len(self.blocks):
+            raise ValueError(f"{len(maps)} maps for the blocks {self.blocks}; request these blocks of the backbone")
+        return self.head(self.pyramid([maps[n] for n in self.levels], size))
 
 
 def _common(classes: int) -> dict[str, object]:
@@ -76,7 +78,7 @@ def groups(channels: int) -> int:
 
 
 def draw(module: nn.Module, name: str) -> None:
-    """Initialise the own parameters of one module, as mmcv and mmseg do."""
+    """Initialise the parameters of one module as mmcv and mmseg do."""
     if isinstance(module, nn.Conv2d):
         if name.endswith("conv_seg"):
             nn.init.normal_(module.weight, std=0.01)
@@ -89,14 +91,15 @@ def draw(module: nn.Module, name: str) -> None:
 
 
 def build_head(name: str, width: int, stride: int, depth: int, classes: int, channels: int, seed: int) -> nn.Module:
-    """The head of that name, its weights drawn by module name from the seed, so that patches share what they have.
+    """The head of that name, its weights drawn from the seed and the names of modules, so that they are equal at all
+    patch sizes.
 
-    width, stride [px], depth [blocks]: the backbone's; channels: UperNet's hidden ones. It has `blocks`, the numbers
-    (from 0) of the backbone's blocks after which it wants maps, none for linear, which reads the grid; and
-    forward(features, size of the image [px]) gives logits (B, classes, h, w) at its own stride.
+    width, stride [px], depth [blocks]: the backbone's; channels: hidden channels of UperNet. The head has `blocks`, the
+    indices (from 0) of the backbone's blocks whose maps it reads, none for linear, which reads the last map; and
+    forward(features, size of the image [px]) returns logits (B, classes, h, w) at its own stride.
     """
     check_name("head", name, HEADS)
-    with seeded(seed):  # leaves the random numbers outside as they were
+    with seeded(seed_of(seed, "construction")):
         head = Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
     initialise_by_name(head, seed, draw)
     return head

@@ -1,35 +1,65 @@
-"""Files that outlast a crash or a power cut: written whole, on the disk before they have their name, and told from
+"""Files that outlast a crash or a power cut: written whole, on the disk before they have their name; and the check for
 damaged ones. Standard library only."""
 
+import contextlib
 import errno
+import io
 import os
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from scaling.errors import first_line
 
 
-def write_atomically(path: Path, content: str | bytes) -> Path:
-    """Write content to path so that a reader, or a crash, sees the old file or the new one and nothing between. Raises
-    OSError that names path."""
+class _Remembering(io.BufferedWriter):
+    """A file that remembers the OSError of its disk: libraries such as torch raise one of their own instead."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as e:
+            self.refused = e
+            raise
+
+
+@contextlib.contextmanager
+def atomic(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write into, which becomes `path` when the block ends: a reader, or a crash, sees the old file or the
+    new one and nothing between. Where the block fails, nothing is left of it. keep: the name that the old file gets.
+
+    Raises OSError that names path."""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
         raise naming(e, path) from e
+    file = _Remembering(io.FileIO(handle, "wb"))
     try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(content.encode() if isinstance(content, str) else content)
-            f.flush()
-            os.fsync(f.fileno())
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        if keep is not None and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as e:
         Path(temporary).unlink(missing_ok=True)
-        if isinstance(e, OSError):
-            raise naming(e, path) from e
+        refused = e if isinstance(e, OSError) else file.refused
+        if refused is not None:
+            raise naming(refused, path) from e
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Write content to path as `atomic` does. Raises OSError that names path."""
+    with atomic(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
     return path
 
 
@@ -48,7 +78,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def naming(e: OSError, path: Path) -> OSError:
-    """The same error with the file that it is about: what a write raises says none."""
+    """The same error with the name of its file, which the error of a write lacks."""
     return OSError(e.errno, e.strerror or str(e), str(path))
 
 
@@ -66,8 +96,8 @@ def damage_of(path: Path) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that died while they wrote have left in a run's folder, which the caller holds: all but
-    recipe.json is written by its holder alone."""
-    for pattern in (".record.json.*", ".curve.csv.*", ".weights.pt.*", "*.writing"):
+    """Remove the temporary files of processes that died while they wrote into a run's folder. The caller holds the
+    folder: all files but recipe.json are written by the holder alone."""
+    for pattern in (".record.json.*", ".curve.csv.*", ".weights.pt.*", ".last.ckpt.*", "*.writing"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
-"""What a run says while it works: small values that pass through a pipe, drawn elsewhere. Standard library only."""
+"""Events of a run at work: small values that pass through pipes and are shown elsewhere. Standard library only."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -16,8 +17,13 @@ class Progress(NamedTuple):
 
 
 class Event(NamedTuple):
-    """kind: "open", the run's folder is there; "train" and "evaluate" carry progress; "note" a line for the user."""
+    """kind: "open": the run's folder exists; "train", "evaluate": progress is set; "note": text is a line for the user.
+    A launcher adds "begin": the run's process starts, and "elsewhere": another process trains the run, text is the
+    line."""
 
     kind: str
     progress: Progress = Progress()
     text: str = ""
+
+
+Report = Callable[[Event], None]  # what a run calls with its events

@@ -76,7 +76,7 @@ def _weights_digest(recipe: Recipe, known: Known, read: bool) -> str:
     if is_address(source):
         if not read:
             return ""
-        from scaling.backbones.hub import fetched
+        from scaling.downloads import fetched
 
         source = str(fetched(source))
     path = Path(source) / WEIGHTS if os.path.isdir(source) else Path(source)

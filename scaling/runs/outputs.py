@@ -1,19 +1,15 @@
-"""What a run can leave beside its record, by its task: known before a run begins, without torch."""
+"""Optional outputs of a run, by its task: checked before a run begins, without torch."""
 
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 
-PICTURED, EXPORTED = (
-    ("segment", "detect"),
-    ("detect",),
-)  # tasks whose predictions can be drawn, or given to COCO's tools
+PICTURED = ("segment", "detect")  # tasks whose predictions can be drawn
+EXPORTED = ("detect",)  # tasks whose predictions can be written as COCO results
 
 
 def check_outputs(recipe: Recipe, save_predictions: int, export_coco: bool) -> None:
-    """Raise ConfigError where pictures or detections are asked for of a task that has none."""
+    """Raise ConfigError where an output is asked for that the task does not have. save_predictions: images [1]."""
     if save_predictions and recipe.task not in PICTURED:
-        raise ConfigError(
-            f"there are no pictures of the predictions of task {recipe.task}; leave out --save-predictions"
-        )
+        raise ConfigError(f"task {recipe.task} has no pictures of predictions; leave out --save-predictions")
     if export_coco and recipe.task not in EXPORTED:
         raise ConfigError(f"task {recipe.task} has no detections to export; leave out --export-coco")

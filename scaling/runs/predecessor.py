@@ -1,4 +1,4 @@
-"""The run that another one starts from, found in a results folder. Standard library only."""
+"""The run whose weights another run starts from, found in a results folder. No torch."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
 
 def find_start(recipe: Recipe, results: Path) -> Path | None:
-    """The folder of the finished run that this one starts from, wherever its data lie now (scaling/runs/identity.py);
-    None where it starts from none. Raises ConfigError where there is none that has left its weights, or several."""
+    """The folder of the finished run that this one starts from, wherever its data are now (scaling/runs/identity.py);
+    None where it starts from none. Raises ConfigError where no such run has left its weights, or several have."""
     before = recipe.predecessor
     if before is None:
         return None
@@ -22,17 +22,20 @@ def find_start(recipe: Recipe, results: Path) -> Path | None:
         record = RunRecord.load(folder)
     except FileNotFoundError as e:
         other = ", or name other weights: --weights FILE (or '' for none)" if before.task != recipe.task else ""
-        raise ConfigError(f"{name}, run {before.run_id}, is not finished in {results}; do that run first{other}") from e
+        raise ConfigError(f"{name}, run {before.run_id}, is not finished in {results}; run it first{other}") from e
     if record.status != "finished":
-        raise ConfigError(f"{name}, run {folder.name}, failed ({record.failure.get('reason')}); mend and redo it first")
+        reason = record.failure.get("reason")
+        raise ConfigError(
+            f"{name}, run {folder.name}, failed ({reason}); fix the cause, delete its folder, run it again"
+        )
     if not (folder / WEIGHTS).is_file():
-        raise ConfigError(f"{name}, run {folder.name}, has no {WEIGHTS} any more; delete its folder and do it again")
+        raise ConfigError(f"{name}, run {folder.name}, has no {WEIGHTS} any more; delete its folder and run it again")
     return folder
 
 
 def check_start(recipe: Recipe, results: Path) -> None:
-    """find_start, before the recipe's own data is read. Raises ConfigError where the run is still to be done and no run
-    in results, whatever its data, can be the one that it starts from."""
+    """The check of `find_start` before the recipe's own data are read. Raises ConfigError where the run has no record
+    yet and no run in results, whatever its data, can be the one that it starts from."""
     before = recipe.predecessor
     if before is None or (folder_of(recipe, results) / RECORD).is_file():
         return

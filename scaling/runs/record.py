@@ -1,8 +1,8 @@
-"""RunRecord: one finished run as a row of facts. Training writes it, analysis reads it: they meet nowhere else.
+"""RunRecord: the results of one finished run. Training writes it, and analysis reads nothing else.
 
-A results folder holds one folder a run, named by its run_id:
+A results folder holds one folder per run, named by its run_id:
     recipe.json  record.json  curve.csv  last.ckpt  previous.ckpt  weights.pt  log.txt
-Standard library only.
+No torch.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
+from scaling.runs.evaluations import check_evaluations, of_old_record
 
 RECORD = "record.json"
 RECIPE = "recipe.json"
@@ -29,7 +30,7 @@ NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """The facts of one run that ended. status is "finished" or "failed"; a failed one says why in `failure`."""
+    """One run that ended. status is "finished" or "failed"; `failure` has the reason of a failed one."""
 
     run_id: str
     group: str  # runs of one group differ in patch and seed only
@@ -40,12 +41,12 @@ class RunRecord:
     # same of the images that val_split holds out; skipped_*: unreadable images [1]
     metrics: dict[str, float]
     tokens: int  # patches per image
-    parameters: int  # learned; a fixed position table is none
-    flops_per_image: float  # forward, one image, 2 FLOPs a multiply-add (scaling/costs.py) [FLOPs]
+    parameters: int  # that are trained; a fixed position table is not
+    flops_per_image: float  # forward, one image, 2 FLOPs per multiply-add (scaling/costs.py) [FLOPs]
     peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]
-    wall_time: float  # all of it, over all sittings [s]
-    curve: str = CURVE  # file beside the record: step, epoch, lr, train_loss, test_loss, seconds, val_loss (val_split)
+    wall_time: float  # over all processes of a resumed run [s]
+    curve: str = CURVE  # file in the same folder: step, epoch, lr, train_loss, test_loss, seconds, val_loss (val_split)
     class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
     failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
     versions: dict[str, str] = field(default_factory=dict)
@@ -54,6 +55,9 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
+    # one row for each evaluation at the end (scaling/runs/evaluations.py), that of test_loss and metrics first; a
+    # record from before there were rows is given one when it is loaded
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, folder: Path) -> Path:
         """Write folder/record.json: all of it or nothing."""
@@ -75,10 +79,11 @@ class RunRecord:
                 raise ValueError(f"{name} is {value!r}, not a finite number")
         if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):  # type: ignore[operator]
             raise ValueError(f"a test loss of {self.test_loss!r} nats")
+        check_evaluations(self.evaluations)
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
-        """Read folder/record.json; what a newer version has added to records is passed over. Raises FileNotFoundError,
+        """Read folder/record.json; fields that a newer version has added are ignored. Raises FileNotFoundError,
         NewerRecordError where a newer version has added to recipes, or ConfigError where it is not a record."""
         path = Path(folder) / RECORD
         try:
@@ -86,13 +91,15 @@ class RunRecord:
             names = {f.name for f in dataclasses.fields(cls)}
             record = cls(**{name: value for name, value in dict(values).items() if name in names})
             newer = _unknown(record.recipe)
-            if not newer:
-                Recipe.from_dict(record.recipe)
+            recipe = None if newer else Recipe.from_dict(record.recipe)
             record._check()
+            if recipe and record.test_loss is not None and not record.evaluations:
+                rows = of_old_record(recipe, record.test_loss, record.metrics)
+                record = dataclasses.replace(record, evaluations=rows)
         except FileNotFoundError:
             raise
         except (ValueError, TypeError, AttributeError, OSError, RecursionError) as e:
-            raise ConfigError(f"{path} is no run record ({_short(e)}); the same command does the run again") from e
+            raise ConfigError(f"{path} is no run record ({_short(e)}); the same command trains the run again") from e
         if newer:
             raise NewerRecordError(
                 f"{path} was written by a newer version, whose recipe has {', '.join(newer)}; update this one"

@@ -1,117 +1,81 @@
-"""Classification: one label an image, cross-entropy [nats]. No files, no schedule of evaluations here."""
+"""Classification: one class per image, cross-entropy [nats]. B batch, K classes, C = 3 channels, H W pixels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import lightning as L
-import numpy as np
-import torch
 from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics import MeanMetric, SumMetric
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from scaling.backbones import build_backbone
-from scaling.backbones.checkpoint_io import seeded
-from scaling.backbones.drop_path import set_draws
-from scaling.data.batch import Batch, normalise
-from scaling.engine.fsdp import keep_in_step
+from scaling.backbones.base import Features
+from scaling.data.batch import Batch, ClassTargets
 from scaling.recipe import Recipe
-from scaling.rng import numpy_key
-from scaling.tasks.optim import adamw
+from scaling.rng import seed_of, seeded, seeded_numpy
+from scaling.tasks.base import TaskModule
+
+Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class ClassificationTask(L.LightningModule):
-    """A backbone and a linear classifier on its summary. total_steps: optimiser steps of the whole run; names: of the
-    classes, which nothing here says.
-
-    After an evaluation, `results()` gives test_loss [nats], top1 and top5 [%], each a mean over images, and
-    skipped_test_later, the images that only this evaluation found unreadable, where there are any.
-    """
+class ClassificationTask(TaskModule):
+    """A backbone and a linear classifier on its pooled features. Metrics: top1 and top5 [%]."""
 
     def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.recipe, self.total_steps = recipe, total_steps
-        self.backbone: Any = build_backbone(recipe)  # an nn.Module under the contract
+        super().__init__(recipe, total_steps, names)
         self.head = nn.Linear(self.backbone.width, recipe.classes)
-        with seeded(recipe.seed):
+        with seeded(seed_of(recipe.seed, "construction")):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
-        self.mixing, self.channels_last = _mixing(recipe), False
+        self.mixing = _mixing(recipe)
         self.test_loss = MeanMetric()
         self.top1 = MulticlassAccuracy(recipe.classes, top_k=1, average="micro")
         self.top5 = MulticlassAccuracy(recipe.classes, top_k=min(5, recipe.classes), average="micro")
-        self.left_out = SumMetric()
-
-    @staticmethod
-    def check(recipe: Recipe) -> None:
-        """All that this task needs is there wherever the project is installed."""
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        """uint8 images (B, 3, H, W) to logits (B, classes)."""
-        return self._logits(self._normalised(image_BCHW))
+        """uint8 images (B, C, H, W) to logits (B, K)."""
+        return self.head(self.features(self.normalised(image_BCHW)).pooled_ND)
 
-    def _normalised(self, image_BCHW: Tensor) -> Tensor:
-        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
-
-    def _logits(self, image_BCHW: Tensor) -> Tensor:
-        if self.channels_last:
-            image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
-        return self.head(self.backbone(image_BCHW).pooled_BD)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        set_draws(self.backbone, batch.random_BS)
+    def training_batch(self, batch: Batch) -> Batch:
+        """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
+        micro-batches of a step are mixed alike, and data/sampler.py keeps partners in one micro-batch."""
+        batch = super().training_batch(batch)
         if self.mixing is None:
-            return cross_entropy(self(batch.image_BCHW), batch.label_B, label_smoothing=self.recipe.smoothing)
-        image_BCHW, target_BK = self._mixed(self._normalised(batch.image_BCHW), batch.label_B)
-        return cross_entropy(self._logits(image_BCHW), target_BK)
+            return batch
+        targets: Any = batch.targets
+        with seeded_numpy(seed_of(self.recipe.seed, "mixup", self.global_step)):
+            image_BCHW, mixed_BK = self.mixing(batch.pixels, targets.label_B)
+        return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
-    def _mixed(self, image_BCHW: Tensor, label_B: Tensor) -> tuple[Tensor, Tensor]:
-        """timm's mixing of a batch with its reverse, by random numbers that follow from seed and step: all shares
-        of a step mix alike, and data/order.py deals them so that partners are together."""
-        assert self.mixing is not None
-        before = np.random.get_state()  # noqa: NPY002  timm's Mixup uses it
-        np.random.seed(numpy_key(self.recipe.seed, self.trainer.global_step))  # noqa: NPY002
-        try:
-            image_BCHW, target_BK = self.mixing(image_BCHW, label_B)
-        finally:
-            np.random.set_state(before)  # noqa: NPY002
-        return image_BCHW, target_BK
+    def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
+        features = self.features(batch.pixels, patch_size=batch.shape.patch_size)
+        return features, self.head(features.pooled_ND)
 
-    def _evaluate(self, batch: Batch, batch_idx: int) -> None:
-        self.left_out.update(batch.skipped)
-        keep_in_step(self, min(1, len(batch.label_B)))
-        if not len(batch.label_B):  # none is left for this device, or a batch of one image that cannot be decoded
-            return
-        logits_BK = self(batch.image_BCHW).float()
-        # Weighted by image: the last batch is smaller, and unreadable images may be missing anywhere.
-        self.test_loss.update(cross_entropy(logits_BK, batch.label_B, reduction="none"))
-        self.top1.update(logits_BK, batch.label_B)
-        self.top5.update(logits_BK, batch.label_B)
+    def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
+        targets: Any = batch.targets
+        if targets.mixed_BK is not None:
+            return cross_entropy(outputs, targets.mixed_BK)
+        return cross_entropy(outputs, targets.label_B, label_smoothing=self.recipe.smoothing)
 
-    validation_step = _evaluate
-    test_step = _evaluate
+    def update_metrics(self, batch: Batch) -> None:
+        logits_BK, targets = self(batch.pixels).float(), batch.targets
+        assert isinstance(targets, ClassTargets)
+        # Per image: the last batch is smaller, and unreadable images may be missing anywhere.
+        self.test_loss.update(cross_entropy(logits_BK, targets.label_B, reduction="none"))
+        self.top1.update(logits_BK, targets.label_B)
+        self.top5.update(logits_BK, targets.label_B)
 
-    def results(self) -> dict[str, float]:
-        """What the evaluation just done gave, as the class says; starts the next one afresh."""
-        values = {
-            "test_loss": self.test_loss.compute().item(),
-            "top1": 100 * self.top1.compute().item(),
-            "top5": 100 * self.top5.compute().item(),
-        }
-        if left_out := self.left_out.compute().item():
-            values["skipped_test_later"] = left_out
-        for metric in (self.test_loss, self.top1, self.top5, self.left_out):
-            metric.reset()
-        return values
+    def metrics(self) -> dict[str, float]:
+        shares = {name: 100 * metric.compute().item() for name, metric in (("top1", self.top1), ("top5", self.top5))}
+        return {"test_loss": self.test_loss.compute().item(), **shares}
 
-    def configure_optimizers(self) -> Any:
-        return adamw(self, self.recipe, self.total_steps)
+    def resettable(self) -> Iterator[Any]:
+        yield from (*super().resettable(), self.test_loss, self.top1, self.top5)
 
 
-def _mixing(recipe: Recipe) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """timm's mixup and CutMix, smoothing included; None where the recipe has neither."""
+def _mixing(recipe: Recipe) -> Mixing | None:
+    """timm's Mixup and CutMix, with label smoothing; None where the recipe has neither."""
     if not (recipe.mixup or recipe.cutmix):
         return None
     return Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=recipe.classes)

@@ -1,10 +1,10 @@
-"""COCO's average precision of boxes and of masks: what detections are worth, over a whole test set.
+"""COCO's average precision of boxes and of masks over a whole test set.
 
-Source: the metric of COCO (arXiv 1405.0312; cocodataset.org, detection evaluation), by torchmetrics on pycocotools. All
-in the images' own pixels, by at most 100 detections an image. N detections, n objects, H W of the image [px].
+Source: the metric of COCO (arXiv 1405.0312; cocodataset.org, detection evaluation), by torchmetrics on pycocotools. In
+the images' own pixels, of at most 100 detections per image. N detections, n objects, H W of the image [px].
 
-Where faster-coco-eval is installed it does the counting: the same numbers in a third of the time (1,000 images of 100
-detections in 12 s instead of 33 s). pycocotools writes masks as run lengths in any case, which it does faster.
+Where faster-coco-eval is installed it computes the metric: the same numbers in a third of the time (1,000 images of 100
+detections in 12 s instead of 33 s). pycocotools encodes masks in any case, which it does faster.
 """
 
 import pickle
@@ -18,60 +18,60 @@ import torch
 from torch import Tensor, distributed
 from torchmetrics.detection import MeanAveragePrecision
 
+from scaling.data.batch import GroundTruth
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import INSTALL
 
 COCO, FASTER = "pycocotools", "faster_coco_eval"
 KINDS = {"box": "bbox", "mask": "segm"}  # ours and COCO's names
-# Ends of our names (detectron2's APs, APm and APl), none of which begins as that of a class does, with _; and
-# torchmetrics' names.
+# Suffixes of our names (detectron2's APs, APm and APl; those of classes begin with _), and torchmetrics' names.
 SUMMARIES = {"50": "map_50", "75": "map_75", "s": "map_small", "m": "map_medium", "l": "map_large"}
 IOUS = np.linspace(0.5, 0.95, 10).tolist()  # torchmetrics' own are rounded to float32: an IoU of 0.6 is below its 0.6
 RECALLS = np.linspace(0, 1, 101).tolist()
 
 
-def check() -> None:
+def check_available() -> None:
     """Raise ConfigError where COCO's metric is not installed."""
     if not find_spec(COCO):
         raise ConfigError(f"average precision needs {COCO}: {INSTALL}")
 
 
 class AveragePrecision:
-    """Takes image by image, in a temporary file; several processes' images are put together, however many each has.
+    """Accumulates images in a temporary file, and gathers those of several processes, however many each has.
 
-    A file, because small things that are kept while large masks come and go would hold the masks' memory too (with
-    glibc and pycocotools 28 MB for every image of 640 x 480 px). Put together here, because torchmetrics waits for ever
-    where one process has an image more than another."""
+    A file, because small objects that are kept between allocations of large masks would keep the masks' memory from
+    being freed (with glibc and pycocotools 28 MB per image of 640 x 480 px). Gathered here, because torchmetrics
+    deadlocks where processes have unequal numbers of images."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
         self.images: IO[bytes] | None = None
 
-    def update(self, found: Mapping[str, Tensor], truth: Mapping[str, Any]) -> None:
-        """One image. found: boxes (N, 4), scores (N,), labels (N,), masks (N, H, W) bool; truth: as in Objects."""
+    def update(self, found: Mapping[str, Tensor], truth: GroundTruth) -> None:
+        """Add an image. found: boxes (N, 4), scores (N,), labels (N,), masks (N, H, W) bool."""
         target = {
-            "boxes": torch.as_tensor(truth["boxes"]).cpu().float().view(-1, 4),
-            "labels": torch.as_tensor(truth["labels"]).cpu().long(),
-            "masks": decoded(truth["masks"], truth["size"]),
-            "iscrowd": torch.as_tensor(truth["crowd"]).cpu().long(),
-            "area": torch.as_tensor(truth["area"]).cpu().float(),
+            "boxes": truth.boxes_n4.float(),
+            "labels": truth.label_n.long(),
+            "masks": decoded(truth.masks, truth.size),
+            "iscrowd": truth.crowd_n.long(),
+            "area": truth.area_n.float(),
         }
-        said = {name: found[name].detach().cpu() for name in ("boxes", "scores", "labels")}
+        columns = {name: found[name].detach().cpu() for name in ("boxes", "scores", "labels")}
         metric = _metric(COCO)
-        metric.update([{**said, "masks": found["masks"].cpu().view(torch.uint8)}], [target])
+        metric.update([{**columns, "masks": found["masks"].cpu().view(torch.uint8)}], [target])
         states = {name: of_it for name, (of_it,) in metric.metric_state.items()}
         if self.images is None:
             self.images = tempfile.TemporaryFile()  # noqa: SIM115  reset closes it
-        pickle.dump((int(truth["image_id"]), states), self.images)
+        pickle.dump((truth.image_id, states), self.images)
 
     def compute(self) -> dict[str, float]:
-        """box_ap, box_ap50, box_ap75, box_aps, box_apm and box_apl of small, medium and large objects, mask_ap and so
-        on, and box_ap_CLASS and mask_ap_CLASS of classes that are there [%]. What has no object to be found has no
-        precision, and no name here. Every process is given the numbers of all images."""
+        """box_ap, box_ap50, box_ap75, box_aps, box_apm and box_apl (of small, medium and large objects), the same for
+        mask_ap, and box_ap_CLASS and mask_ap_CLASS [%]. Sizes and classes without an object are left out. Every process
+        returns the values of all images."""
         own = self._kept()
         if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
             return self._of(own)
-        # One of them counts: for COCO that takes minutes, and gigabytes.
+        # One of them computes: for COCO that takes minutes, and gigabytes.
         first = distributed.get_rank() == 0
         parts: list[Any] = [None] * distributed.get_world_size()
         distributed.gather_object(own, parts if first else None)
@@ -89,22 +89,22 @@ class AveragePrecision:
         return kept
 
     def _of(self, images: list[tuple[int, dict[str, Any]]]) -> dict[str, float]:
-        """The scores of images, in the order of their numbers: of equally sure detections COCO takes the first."""
+        """The values of images, in the order of their ids: of detections with equal scores COCO takes the first."""
         if not images:
             return {}
         metric = _metric(FASTER if find_spec(FASTER) else COCO)
-        metric.update([], [])  # else it warns of being asked before it was told
+        metric.update([], [])  # else it warns that it was not updated
         for _, states in sorted(images, key=lambda image: image[0]):
             for name, state in states.items():
                 getattr(metric, name).append(state)
-        said = metric.compute()
+        computed = metric.compute()
         values: dict[str, float] = {}
-        classes = said["classes"].view(-1).tolist()
+        classes = computed["classes"].view(-1).tolist()
         for ours, theirs in KINDS.items():
             # (IoUs, recalls, classes, areas, numbers of detections): any area, most detections; -1: no object
-            precision_TRK = said[f"{theirs}_precision"][:, :, :, 0, -1].double()
+            precision_TRK = computed[f"{theirs}_precision"][:, :, :, 0, -1].double()
             of_class = {f"_{self.names[k]}": precision_TRK[:, :, i].mean().item() for i, k in enumerate(classes)}
-            summaries = {key: said[f"{theirs}_{name}"].item() for key, name in {"": "map", **SUMMARIES}.items()}
+            summaries = {key: computed[f"{theirs}_{name}"].item() for key, name in {"": "map", **SUMMARIES}.items()}
             values |= {f"{ours}_ap{key}": 100 * v for key, v in {**of_class, **summaries}.items() if v >= 0}
         return values
 
@@ -121,7 +121,7 @@ def _metric(backend: Any) -> MeanAveragePrecision:
 
 
 def decoded(runs: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Tensor:
-    """Run lengths as COCO writes them, compressed or not, to masks (n, H, W) uint8. size: height and width."""
+    """COCO's run lengths, compressed or not, as masks (n, H, W) uint8. size: height and width."""
     from pycocotools import mask as coco
 
     height, width = (int(side) for side in size)
@@ -130,12 +130,13 @@ def decoded(runs: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Tensor:
     return torch.stack(masks) if masks else torch.zeros((0, height, width), dtype=torch.uint8)
 
 
-def as_coco(found: Mapping[str, Tensor], image_id: int, categories: Sequence[int], kind: str) -> list[dict[str, Any]]:
-    """Detections in an image as COCO has them in a file of results. found: as in update; categories: COCO's number of
-    each class; kind: bbox, boxes, or segm, masks.
+def to_coco_results(
+    found: Mapping[str, Tensor], image_id: int, categories: Sequence[int], kind: str
+) -> list[dict[str, Any]]:
+    """Detections in an image as COCO's result files list them. found: as in update; categories: COCO's id of each
+    class; kind: bbox, boxes, or segm, masks.
 
-    One kind a file: where a result has a box, COCO's tools take its area for that of the mask, and count it among small
-    and large objects by it."""
+    One kind per file: where a result has a box, COCO's tools use the area of the box for that of the mask."""
     from pycocotools import mask as coco
 
     results = []

@@ -1,204 +1,209 @@
 """Detection: boxes and masks of objects. Table 3 and Figures 1e, 1f of arXiv 2502.03738.
 
-B batch, H W pixels, n objects, N detections.
+B batch, C channels, H W pixels, n objects, N detections.
 """
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-import lightning as L
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchmetrics import MeanMetric, SumMetric
+from torchmetrics import MeanMetric
 
-from scaling.backbones import build_backbone
-from scaling.backbones.drop_path import set_draws
+from scaling.backbones.base import Features
 from scaling.costs.token_counts import sampled_rois, size_multiple
 from scaling.costs.token_limit import check_tokens
-from scaling.data.batch import Objects, normalise
-from scaling.engine.fsdp import keep_in_step
+from scaling.data.batch import Batch, GroundTruth, InstanceTargets
+from scaling.data.detection_transforms import rounded_up
 from scaling.errors import ConfigError
-from scaling.heads.cascade_mask_rcnn import Instances, Sample, build_head
+from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
 from scaling.recipe import Recipe
+from scaling.rng import seed_of
 from scaling.tasks import coco_metric
-from scaling.tasks.optim import adamw
+from scaling.tasks.base import TaskModule
 from scaling.tasks.sliding_window import padded
 from scaling.tasks.visualize import Drawn, objects_side_by_side
 
-Found = dict[str, Tensor]
+Detections = dict[str, Tensor]  # of one image: boxes, scores, labels, masks
 
 
-class DetectionTask(L.LightningModule):
-    """A backbone and Cascade Mask R-CNN on its last map. total_steps: optimiser steps of the whole run; names: of the
-    classes, by which their AP goes into the record; none: numbers.
+class HeadOutputs(NamedTuple):
+    """Of a batch, before regions are chosen."""
 
-    The training loss is a mean over images of the sum of all of an image's losses. Which regions it is taken over
-    is drawn by chance that follows from seed, step and the image's boxes: neither from how a batch is cut, nor from
-    where a run was cut off.
+    features: Features
+    dense: DenseOutputs
+    samples: list[Sample]
 
-    After an evaluation, `results()` gives test_box_loss, the losses of the region proposals and of the boxes of all
-    stages; test_mask_loss, those of the masks of all stages; and test_loss, their sum [nats]: weighted as in training,
-    means over images, and over the same regions in every evaluation. Only the cross-entropies in them are nats
-    strictly; how far boxes are off is added as smooth absolute differences. Then average precisions as detection_scores
-    has them [%], and skipped_test_later as Classify has it.
+
+class DetectionTask(TaskModule):
+    """A backbone and Cascade Mask R-CNN on its last map.
+
+    The training loss is the mean over images of the sum of all losses of an image. The regions that it is taken over
+    are sampled by random numbers that follow from seed, step and the boxes of the image: so it depends neither on how a
+    batch is divided nor on where a run was interrupted.
+
+    Metrics: test_box_loss, the losses of the region proposals and of the boxes of all stages; test_mask_loss, those of
+    the masks of all stages; test_loss is their sum, weighted as in training: means over images, over the same regions
+    in every evaluation. (Only the cross-entropies in them are nats strictly; smooth absolute differences of boxes are
+    added.) Average precision as in coco_metric.py [%].
     """
 
     def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
-        super().__init__()
         check_tokens(recipe)
-        self.recipe, self.total_steps = recipe, total_steps
-        self.names = [str(name) for name in names] or [str(number) for number in range(recipe.classes)]
-        backbone: Any = build_backbone(recipe)
-        if not backbone.dynamic_img_size:
+        super().__init__(recipe, total_steps, names)
+        if not self.backbone.dynamic_img_size:
             raise ConfigError(
                 f"{recipe.backbone} takes images of {recipe.image} px only, and detection has others as well"
             )
-        self.backbone = backbone
-        maps = (backbone.width, backbone.stride)
-        self.head: Any = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, sampled_rois(recipe))
-        self.channels_last = False
-        self.box_loss, self.mask_loss, self.left_out = MeanMetric(), MeanMetric(), SumMetric()
+        maps = (self.backbone.width, self.backbone.stride)
+        self.head = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, sampled_rois(recipe))
+        self.box_loss, self.mask_loss = MeanMetric(), MeanMetric()
         self.average_precision = coco_metric.AveragePrecision(self.names)
 
     @staticmethod
-    def check(recipe: Recipe) -> None:
+    def check_available(recipe: Recipe) -> None:
         """Raise ConfigError where OpenMMLab's heads or COCO's metric are not installed, or images have too many
         tokens."""
         ready()
-        coco_metric.check()
+        coco_metric.check_available()
         check_tokens(recipe)
 
-    def forward(self, image_BCHW: Tensor) -> list[Found]:
-        """uint8 images (B, 3, H, W) to what is found in each, as predict has it, at their size."""
+    def forward(self, image_BCHW: Tensor) -> list[Detections]:
+        """uint8 images (B, C, H, W) to the detections in each, as predict returns them, at that size."""
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        return self._said(image_BCHW, [Sample(size, size)] * len(image_BCHW), detections=True)[1]
+        samples = [Sample(size, size)] * len(image_BCHW)
+        return self._detections(self._outputs(self.normalised(image_BCHW), samples))
 
-    def _said(
-        self, image_BCHW: Tensor, samples: list[Sample], *, losses: bool = False, detections: bool = False
-    ) -> tuple[dict[str, Tensor], list[Found]]:
-        """What the head says of uint8 images."""
+    def _outputs(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadOutputs:
+        """Of normalised images."""
         check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
-        image_BCHW = normalise(image_BCHW, self.backbone.mean, self.backbone.std)
         image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.recipe))
-        if self.channels_last:
-            image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
-        size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        features = self.backbone(image_BCHW, self.head.blocks)
-        return self.head(features, size, samples, losses, detections)
+        features = self.features(image_BCHW, self.head.blocks, patch_size)
+        return HeadOutputs(features, self.head(features, (image_BCHW.shape[-2], image_BCHW.shape[-1])), samples)
 
-    def training_step(self, batch: Objects, batch_idx: int) -> Tensor:
-        set_draws(self.backbone, batch.random_BS)
-        key = f"{self.recipe.seed}/{self.global_step}"
-        losses_B = self._said(batch.image_BCHW, self._samples(batch, key), losses=True)[0]
-        return torch.stack(list(losses_B.values())).sum(0).mean()
+    def _losses(self, outputs: HeadOutputs) -> dict[str, Tensor]:
+        """By name, (B,)."""
+        return self.head.losses(outputs.dense, outputs.samples)
 
-    def _samples(self, batch: Objects, key: str = "") -> list[Sample]:
-        """The images of a batch. key: what the choice of regions follows from, beside the image."""
-        samples = []
-        for n, (height, width) in enumerate(batch.size_B2.tolist()):
-            truth = batch.truth[n] if batch.truth else {"size": (height, width)}
-            original = (int(truth["size"][0]), int(truth["size"][1]))
-            own = str(truth["image_id"]).encode() if batch.truth else _bytes(batch.boxes[n][~batch.crowd[n]])
-            things = Instances(batch.boxes[n], batch.labels[n], batch.masks[n], batch.crowd[n])
-            samples.append(Sample((height, width), original, things, zlib.crc32(own, zlib.crc32(key.encode()))))
+    def _detections(self, outputs: HeadOutputs) -> list[Detections]:
+        return self.head.detections(outputs.dense, outputs.samples)
+
+    def training_outputs(self, batch: Batch) -> tuple[Features, dict[str, Tensor]]:
+        outputs = self._outputs(batch.pixels, self._samples(batch), batch.shape.patch_size)
+        return outputs.features, self._losses(outputs)
+
+    def supervised_loss(self, batch: Batch, outputs: dict[str, Tensor]) -> Tensor:
+        return torch.stack(list(outputs.values())).sum(0).mean()
+
+    def _samples(self, batch: Batch) -> list[Sample]:
+        """The images of a batch for the head, with the seeds of their regions."""
+        samples, targets = [], _instances(batch)
+        for n, (height, width) in enumerate(targets.size_B2.tolist()):
+            objects = Instances(targets.boxes[n], targets.labels[n], targets.masks[n], targets.crowd[n])
+            if targets.truth:
+                original = targets.truth[n].size
+                seed = seed_of(self.recipe.seed, "evaluation_regions", targets.truth[n].image_id)
+            else:
+                original, boxes_n4 = (height, width), objects.boxes_n4[~objects.crowd_n]
+                seed = seed_of(self.recipe.seed, "regions", self.global_step, boxes_n4.cpu().numpy().tobytes())
+            samples.append(Sample((height, width), original, objects, seed))
         return samples
 
-    def _evaluate(self, batch: Objects, batch_idx: int) -> None:
-        self.left_out.update(batch.skipped)
-        parts = list(alike(batch, size_multiple(self.recipe)))
-        keep_in_step(self, len(parts))
-        for part in parts:
-            losses_B, found = self._said(part.image_BCHW, self._samples(part), losses=True, detections=True)
+    def _parts(self, batch: Batch) -> list[Batch]:
+        return list(same_size_parts(batch, size_multiple(self.recipe)))
+
+    def evaluation_passes(self, batch: Batch) -> int:
+        return len(self._parts(batch))
+
+    def update_metrics(self, batch: Batch) -> None:
+        for part in self._parts(batch):
+            outputs = self._outputs(self.normalised(part.pixels), self._samples(part))
+            losses_B, found = self._losses(outputs), self._detections(outputs)
             for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
                 of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
                 metric.update(torch.stack(of_kind).sum(0))
-            for said, truth in zip(found, part.truth, strict=True):
-                self.average_precision.update(said, truth)
+            for detections, truth in zip(found, _instances(part).truth, strict=True):
+                self.average_precision.update(detections, truth)
 
-    validation_step = _evaluate
-    test_step = _evaluate
-
-    def results(self) -> dict[str, float]:
-        """What the evaluation just done gave, as the class says; starts the next one afresh."""
+    def metrics(self) -> dict[str, float]:
         box, mask = self.box_loss.compute().item(), self.mask_loss.compute().item()
-        values = {"test_loss": box + mask, "test_box_loss": box, "test_mask_loss": mask}
-        values |= self.average_precision.compute()
-        if left_out := self.left_out.compute().item():
-            values["skipped_test_later"] = left_out
-        for metric in (self.box_loss, self.mask_loss, self.left_out, self.average_precision):
-            metric.reset()
-        return values
+        losses = {"test_loss": box + mask, "test_box_loss": box, "test_mask_loss": mask}
+        return {**losses, **self.average_precision.compute()}
+
+    def resettable(self) -> Iterator[Any]:
+        yield from (*super().resettable(), self.box_loss, self.mask_loss, self.average_precision)
 
     @torch.no_grad()
-    def predict(self, batch: Objects) -> list[Found]:
-        """What is found in each image of a batch, best first, on the CPU and at the image's own size: boxes (N, 4)
+    def predict(self, batch: Batch) -> list[Detections]:
+        """The detections in each image of a batch, best first, on the CPU and at the image's own size: boxes (N, 4)
         x0 y0 x1 y1 [px], scores (N,), labels (N,), masks (N, H, W) bool."""
-        found: list[Found] = []
-        for part in alike(batch, size_multiple(self.recipe)):
-            found += self._said(part.image_BCHW, self._samples(part), detections=True)[1]
+        found: list[Detections] = []
+        for part in self._parts(batch):
+            found += self._detections(self._outputs(self.normalised(part.pixels), self._samples(part)))
         return found
 
-    def as_coco(self, batch: Objects, categories: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
-        """What is found in test images, as COCO has it in files of results: bbox, boxes, and segm, masks. categories:
-        its number of each class."""
+    def to_coco_results(self, batch: Batch, categories: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+        """The detections in test images as COCO's result files list them: bbox, boxes, and segm, masks. categories:
+        COCO's id of each class."""
         kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in coco_metric.KINDS.values()}
-        for said, truth in zip(self.predict(batch), batch.truth, strict=True):
-            for kind, listed in kinds.items():
-                listed += coco_metric.as_coco(said, truth["image_id"], categories, kind)
+        for detections, truth in zip(self.predict(batch), _instances(batch).truth, strict=True):
+            for kind, results in kinds.items():
+                results += coco_metric.to_coco_results(detections, truth.image_id, categories, kind)
         return kinds
 
-    def pictures(self, batch: Objects) -> list[Image.Image]:
-        """Each image of a batch, on whatever device, what is in it and what is found."""
-        each = zip(batch.image_BCHW.cpu(), batch.size_B2.tolist(), batch.truth, self.predict(batch), strict=True)
-        return [self._picture(image_CHW[:, :height, :width], *said) for image_CHW, (height, width), *said in each]
+    def draw_predictions(self, batch: Batch) -> list[Image.Image]:
+        targets = _instances(batch)
+        images = [
+            image_CHW[:, :height, :width]
+            for image_CHW, (height, width) in zip(batch.pixels.cpu(), targets.size_B2.tolist(), strict=True)
+        ]
+        return [self._drawn(*each) for each in zip(images, targets.truth, self.predict(batch), strict=True)]
 
-    def _picture(self, image_CHW: Tensor, truth: Mapping[str, Any], said: Found) -> Image.Image:
+    def _drawn(self, image_CHW: Tensor, truth: GroundTruth, found: Detections) -> Image.Image:
         image = Image.fromarray(image_CHW.permute(1, 2, 0).contiguous().numpy())
-        own = (int(truth["size"][1]), int(truth["size"][0]))
-        if image.size != own:
+        if image.size != (own := truth.size[::-1]):
             image = image.resize(own, Image.Resampling.BILINEAR)
-        masks_nHW = coco_metric.decoded(truth["masks"], truth["size"]).bool().numpy()
-        boxes_n4, labels_n = (torch.as_tensor(truth[name]).cpu().numpy() for name in ("boxes", "labels"))
-        there = Drawn(boxes_n4.reshape(-1, 4), labels_n, masks_nHW)
-        found = (said[name].numpy() for name in ("boxes", "labels", "masks", "scores"))
-        return objects_side_by_side(np.asarray(image), there, Drawn(*found), self.names)
-
-    def configure_optimizers(self) -> Any:
-        return adamw(self, self.recipe, self.total_steps)
+        masks_nHW = coco_metric.decoded(truth.masks, truth.size).bool().numpy()
+        objects = Drawn(truth.boxes_n4.numpy(), truth.label_n.numpy(), masks_nHW)
+        detections = (found[name].numpy() for name in ("boxes", "labels", "masks", "scores"))
+        return objects_side_by_side(np.asarray(image), objects, Drawn(*detections), self.names)
 
 
-def alike(batch: Objects, step: int) -> Iterator[Objects]:
-    """Neighbours that fill the same multiples of step px, without what fills them up to others: so what is said of an
-    image does not depend on which others are in its batch."""
-    sizes = [tuple(-(-side // step) * step for side in size) for size in batch.size_B2.tolist()]
+def _instances(batch: Batch) -> InstanceTargets:
+    assert isinstance(batch.targets, InstanceTargets)
+    return batch.targets
+
+
+def same_size_parts(batch: Batch, multiple: int) -> Iterator[Batch]:
+    """Runs of images whose sides round up to the same multiples, without the padding to larger ones: so the outputs for
+    an image do not depend on the other images of its batch."""
+    targets = _instances(batch)
+    sizes = [tuple(rounded_up(side, multiple) for side in size) for size in targets.size_B2.tolist()]
     start = 0
     for end in range(1, len(sizes) + 1):
         if end < len(sizes) and sizes[end] == sizes[start]:
             continue
         (height, width), part = sizes[start], slice(start, end)
-        yield Objects(
-            batch.image_BCHW[part, :, :height, :width],
-            batch.size_B2[part],
-            batch.boxes[part],
-            batch.labels[part],
-            [masks_nHW[:, :height, :width] for masks_nHW in batch.masks[part]],
-            batch.crowd[part],
-            truth=batch.truth[part],
+        of_part = InstanceTargets(
+            targets.size_B2[part],
+            targets.boxes[part],
+            targets.labels[part],
+            [masks_nHW[:, :height, :width] for masks_nHW in targets.masks[part]],
+            targets.crowd[part],
+            targets.truth[part],
         )
+        pixels = batch.pixels[part, :, :height, :width]
+        yield replace(batch, pixels=pixels, keys=batch.keys[part], targets=of_part)
         start = end
 
 
 def _blank(image_BCHW: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """Normalised images with zeros, which are the mean colour unrounded, where they are filled up."""
+    """Normalised images with zeros, which are the unrounded mean colour, in their padding."""
     for image_CHW, sample in zip(image_BCHW, samples, strict=True):
         image_CHW[:, sample.size[0] :] = 0
         image_CHW[:, :, sample.size[1] :] = 0
     return image_BCHW
-
-
-def _bytes(boxes_n4: Tensor) -> bytes:
-    return boxes_n4.cpu().numpy().tobytes()

@@ -1,4 +1,4 @@
-"""AdamW, its parameter groups and the learning rate: linear warm-up, then down to its least (min_lr).
+"""AdamW, its parameter groups, and learning-rate schedules: linear warm-up, then decay to min_lr.
 
 Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 2012.12877).
 """
@@ -12,12 +12,10 @@ from torch import nn
 
 from scaling.recipe import Recipe
 
-NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # by the last part of the name; and all vectors
-
 
 def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
-    """Groups of AdamW: matrices and convolutions with weight decay; biases, norms, positions, tokens, A, D, dt without,
-    and what else the backbone's own no_weight_decay() names (timm's: registers, tables of relative positions).
+    """Groups of AdamW: matrices and convolutions with weight decay; vectors (biases, norms) and what the backbone's
+    no_weight_decay() names (positions, class tokens, A, D, dt) without.
 
     layer_decay: of the learning rate from a layer to the one before it (arXiv 2106.08254). module: a task, with
     `backbone`; the embedding is layer 0, then a layer a block (as timm's group_matcher has them), what is not the
@@ -27,9 +25,9 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
     last = max(layers.values(), default=0) + 1
     spared = _spared(module)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
+    for parameter in module.parameters():
         if parameter.requires_grad:
-            plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in NO_DECAY or id(parameter) in spared
+            plain = parameter.ndim <= 1 or id(parameter) in spared
             groups.setdefault((layers.get(id(parameter), last), plain), []).append(parameter)
     return [
         {
@@ -42,9 +40,8 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
 
 
 def _spared(module: Any) -> set[int]:
-    """Ids of the parameters that the backbone itself wants without weight decay; names may be patterns, as timm's."""
-    net = module.backbone.checkpoint_module
-    patterns = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    """Ids of the parameters that the backbone names as without weight decay; names may be patterns, as timm's."""
+    patterns, net = module.backbone.no_weight_decay(), module.backbone.checkpoint_module
     return {id(p) for name, p in net.named_parameters() if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
@@ -58,19 +55,19 @@ def _layers(module: Any) -> dict[int, int]:
 
 
 def adamw(task: Any, recipe: Recipe, total_steps: int) -> dict[str, Any]:
-    """The optimiser of a task, with the learning rate's way over a run of total_steps, as Lightning wants them."""
+    """The optimiser of a task and its learning-rate schedule over total_steps, as Lightning expects them."""
     lr = recipe.peak_lr
     groups = parameter_groups(task, recipe.weight_decay, lr, recipe.layer_decay)
     optimiser = torch.optim.AdamW(groups, lr=lr, betas=(recipe.beta1, recipe.beta2), fused=True)
-    # Lightning's mixed precision clips no gradients that an optimiser would unscale itself. Nothing is scaled here:
-    # that is for float16, and ours is bfloat16.
+    # Lightning does not clip gradients in mixed precision if the optimiser unscales them itself. bfloat16 needs no
+    # scaling, so nothing is unscaled here.
     optimiser._step_supports_amp_scaling = False  # type: ignore[attr-defined]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_share(recipe, step, total_steps))
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def lr_share(recipe: Recipe, step: int, total_steps: int) -> float:
-    """Share of the peak learning rate that step number `step` (from 0) of a run of total_steps is made with."""
+    """Learning rate of step number `step` (from 0) of a run of total_steps, as a share of the peak."""
     warmup = warmup_steps(recipe, total_steps)
     if recipe.schedule == "steps":
         epoch = step * recipe.epochs / total_steps
@@ -80,16 +77,15 @@ def lr_share(recipe: Recipe, step: int, total_steps: int) -> float:
 
 
 def warmup_steps(recipe: Recipe, total_steps: int) -> float:
-    """Steps of linear warm-up in a run of total_steps; a part of one is allowed."""
+    """Steps of linear warm-up in a run of total_steps; may be fractional."""
     if recipe.steps or recipe.warmup_steps:
         return recipe.warmup_steps
     return recipe.warmup_epochs * total_steps / recipe.epochs
 
 
 def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine", least: float = 0.0) -> float:
-    """Share of the peak learning rate at a step (0-based): rises to 1 over warmup steps, then falls to `least` by half
-    a cosine, or by a straight line (poly: mmsegmentation's polynomial at power 1, which its transformers are trained
-    with)."""
+    """Learning rate at a step (from 0) as a share of the peak: rises to 1 over warmup steps, then falls to `least` by
+    half a cosine, or linearly (poly: mmsegmentation's polynomial with power 1, as it trains transformers)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1.0, total_steps - warmup)

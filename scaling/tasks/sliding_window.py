@@ -1,7 +1,7 @@
-"""Dense predictions for images of any size: whole, or in windows that overlap.
+"""Dense prediction for images of any size: whole, or in overlapping windows.
 
-Sliding windows are mmsegmentation's slide inference: the last window of a row or column is moved back into the image,
-and where windows overlap their logits are averaged.
+Sliding windows are mmsegmentation's slide inference: the last window of a row or column is shifted back into the image,
+and the logits of overlapping windows are averaged.
 B batch, C channels, K classes, H W pixels.
 """
 
@@ -14,20 +14,20 @@ Dense = Callable[[Tensor], Tensor]  # normalised images (B, C, H, W) to logits (
 
 
 def padded(image_BCHW: Tensor, multiple: int, least: int = 0) -> Tensor:
-    """Images with zeros, which are the mean colour, below and to the right: sides that `multiple` divides, and of
-    `least` px or more."""
+    """Images padded with zeros, which are the mean colour, at the bottom and right: to sides that `multiple` divides,
+    of at least `least` px."""
     height, width = (-(-max(side, least) // multiple) * multiple for side in image_BCHW.shape[-2:])
     return pad(image_BCHW, (0, width - image_BCHW.shape[-1], 0, height - image_BCHW.shape[-2]))
 
 
 def whole(dense: Dense, image_BCHW: Tensor, multiple: int) -> Tensor:
-    """Logits of images at once, at their own size."""
+    """Logits of whole images, at their own size."""
     height, width = image_BCHW.shape[-2:]
     return dense(padded(image_BCHW, multiple))[..., :height, :width]
 
 
 def slide(dense: Dense, image_BCHW: Tensor, window: int, stride: int) -> Tensor:
-    """Logits of images, seen in windows of `window` px that lie `stride` px apart."""
+    """Logits of images, averaged over windows of `window` px at a distance of `stride` px."""
     height, width = image_BCHW.shape[-2:]
     image_BCHW = padded(image_BCHW, 1, window)
     total_BKHW, count_HW = None, image_BCHW.new_zeros(image_BCHW.shape[-2:])
@@ -44,11 +44,11 @@ def slide(dense: Dense, image_BCHW: Tensor, window: int, stride: int) -> Tensor:
 
 
 def windows(height: int, width: int, window: int, stride: int) -> int:
-    """How many windows slide looks through."""
+    """The number of windows of slide."""
     down, across = (len(starts(max(side, window), window, stride)) for side in (height, width))
     return down * across
 
 
 def starts(side: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along a side, which is `window` or more: all of it is covered."""
+    """Positions of windows along a side of at least `window` px, which they cover."""
     return [min(at, side - window) for at in range(0, side - window + stride, stride)]

@@ -1,9 +1,8 @@
-"""Pictures of predictions: an image, its label and what was predicted, side by side. PIL alone.
+"""Predictions side by side with the image and its label. PIL only.
 
 H W pixels of an image or a label, C = 3 channels, n objects.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from scaling.data.batch import UNLABELLED
+from scaling.runs.atomic_files import atomic
 
 Pixels = NDArray[np.uint8]
 Entry = tuple[str, tuple[int, ...]]  # of a legend: a name and its colour
@@ -21,25 +21,25 @@ Entry = tuple[str, tuple[int, ...]]  # of a legend: a name and its colour
 SMALLEST, LARGEST = 240, 640  # long side of a panel [px]
 GAP, LINE, SWATCH = 8, 20, 12  # between panels, a line of text, a colour in the legend [px]
 COLOUR = 0.65  # of a class over the grey image
-FIRST = (64, 128, 224)  # the colour of class 0, which is the sky, the ground or the wall
-STEPS = 9  # of each channel, whose mixtures are the colours to choose from
-LIGHT, VIVID = 0.48, 0.07  # the least lightness of a colour (white is 1), and its least distance from grey
+FIRST = (64, 128, 224)  # colour of class 0, often sky, ground or wall
+STEPS = 9  # levels of each channel of the candidate colours
+LIGHT, VIVID = 0.48, 0.07  # minimum lightness of a colour (white is 1) and minimum distance from grey
 HEADINGS = ("image", "label", "prediction")
-LEAST = 0.5  # score of an object that is drawn
-FOUND = ("image", "truth", f"found (score {100 * LEAST:.0f} or more)")  # of pictures of objects
+LEAST = 0.5  # minimum score of a detection that is drawn
+DETECTION_HEADINGS = ("image", "ground truth", f"detections (score {100 * LEAST:.0f} % or more)")
 
 
 def palette(classes: int) -> Pixels:
-    """(classes, 3), at most 255 colours: a class has the same in every picture, whatever the number of classes."""
+    """(classes, 3), at most 255 colours: a class has the same colour in every picture, for any number of classes."""
     return _colours()[:classes].copy()
 
 
 def side_by_side(image_HWC: Pixels, label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> Image.Image:
-    """The image, its label and the prediction, and under them the classes that occur. UNLABELLED pixels are black.
+    """The image, its label map and the prediction, with a legend. UNLABELLED pixels are black.
 
-    All uint8; names: of the classes. The image may be of another size than the two: it is shown at theirs."""
+    All uint8; names: of the classes. An image of another size is resized to that of the label map."""
     if label_HW.shape != prediction_HW.shape:
-        raise ValueError(f"the label is of shape {label_HW.shape}, the prediction of {prediction_HW.shape}")
+        raise ValueError(f"the label map has shape {label_HW.shape}, the prediction {prediction_HW.shape}")
     classes = occurring(label_HW, prediction_HW, names)
     image = Image.fromarray(image_HWC)
     if image.size != label_HW.shape[::-1]:
@@ -52,37 +52,39 @@ def side_by_side(image_HWC: Pixels, label_HW: Pixels, prediction_HW: Pixels, nam
 
 
 def occurring(label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> list[tuple[int, str]]:
-    """Numbers and names of the classes that are labelled or predicted."""
+    """Indices and names of the classes that are labelled or predicted."""
     numbers = [int(n) for n in np.union1d(label_HW, prediction_HW) if n != UNLABELLED]
     for number in numbers[-1:]:
         if number >= len(names):
-            raise ValueError(f"there is a class {number}, but names for 0 to {len(names) - 1} only")
+            raise ValueError(f"class {number} occurs, but there are names for 0 to {len(names) - 1} only")
     return [(number, names[number]) for number in numbers]
 
 
 class Drawn(NamedTuple):
-    """Objects as they are drawn, in the pixels of an image."""
+    """Objects to draw, in the pixels of an image."""
 
     boxes_n4: NDArray[np.float32]  # x0 y0 x1 y1 [px]
     classes_n: NDArray[np.int64]
     masks_nHW: NDArray[np.bool_]
-    scores_n: NDArray[np.float32] | None = None  # None: the truth
+    scores_n: NDArray[np.float32] | None = None  # None: ground truth
 
 
 def objects_side_by_side(image_HWC: Pixels, truth: Drawn, found: Drawn, names: Sequence[str]) -> Image.Image:
-    """The image, its objects and those that were found with a score of LEAST or more: masks, boxes, and of the latter
-    the scores [%]. Under them the classes that occur."""
+    """The image, its objects and the detections with a score of LEAST or more: masks, boxes and scores [%], with a
+    legend of the classes that occur."""
     image = Image.fromarray(image_HWC)
     assert found.scores_n is not None
     sure_n = found.scores_n >= LEAST
     found = Drawn(found.boxes_n4[sure_n], found.classes_n[sure_n], found.masks_nHW[sure_n], found.scores_n[sure_n])
     panels = [_scaled(image), _with_objects(image, truth), _with_objects(image, found)]
     occur = sorted({*truth.classes_n.tolist(), *found.classes_n.tolist()})
-    return _sheet(panels, FOUND, [(names[number], tuple(palette(number + 1)[number].tolist())) for number in occur])
+    return _sheet(
+        panels, DETECTION_HEADINGS, [(names[number], tuple(palette(number + 1)[number].tolist())) for number in occur]
+    )
 
 
 def _with_objects(image: Image.Image, drawn: Drawn) -> Image.Image:
-    """Masks over the image; then, at the size that is shown, boxes and scores."""
+    """Masks over the image; then, at the size of the panel, boxes and scores."""
     shown = np.asarray(image).copy()
     for mask_HW, number in zip(drawn.masks_nHW, drawn.classes_n, strict=True):
         colour = palette(int(number) + 1)[number]
@@ -100,27 +102,20 @@ def _with_objects(image: Image.Image, drawn: Drawn) -> Image.Image:
 
 
 def write_pictures(pictures: Iterable[Image.Image], folder: Path) -> list[Path]:
-    """Write folder/000.png, 001.png and on, each whole or not at all."""
+    """Write folder/000.png, 001.png …, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, picture in enumerate(pictures):
-        path, temporary = folder / f"{number:03}.png", folder / f".{number:03}.{os.getpid()}"
-        try:
-            with open(temporary, "wb") as f:
-                picture.save(f, "PNG")
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic(path := folder / f"{number:03}.png") as f:
+            picture.save(f, "PNG")
         paths.append(path)
     return paths
 
 
 @cache
 def _colours() -> Pixels:
-    """(255, 3), each the farthest from all before it, to the eye: by Oklab (Ottosson 2020). Neither dark nor grey, as
-    pixels without a class and the image are."""
+    """(255, 3), each with the largest perceptual distance to all before it, by Oklab (Ottosson 2020). Neither dark nor
+    grey, as unlabelled pixels and the image are."""
     steps = np.round(np.linspace(0, 255, STEPS))
     mixed_N3 = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     seen_N3 = _oklab(mixed_N3)
@@ -135,7 +130,7 @@ def _colours() -> Pixels:
 
 
 def _oklab(rgb_N3: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB levels as lightness and two colour axes, in which equal distances look equal."""
+    """sRGB levels as lightness and two colour axes; equal distances are perceptually equal."""
     linear_N3 = (rgb_N3 / 255) ** 2.2
     cones_33 = [[0.4122, 0.5363, 0.0515], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
     axes_33 = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
@@ -153,7 +148,7 @@ def _painted(image: Image.Image, class_HW: Pixels, classes: int) -> Image.Image:
 
 
 def _scaled(panel: Image.Image) -> Image.Image:
-    """Small panels enlarged by a whole factor, pixels as they are; large ones made smaller."""
+    """Small panels enlarged by an integer factor, without interpolation; large ones reduced."""
     longest = max(panel.size)
     if longest > LARGEST:
         return panel.resize([max(1, round(side * LARGEST / longest)) for side in panel.size], Image.Resampling.BILINEAR)
@@ -162,7 +157,7 @@ def _scaled(panel: Image.Image) -> Image.Image:
 
 
 def _sheet(panels: Sequence[Image.Image], headings: Sequence[str], entries: Sequence[Entry]) -> Image.Image:
-    """Panels of one size beside each other, each under its heading, and a legend under them."""
+    """Panels of equal size side by side, with headings and a legend."""
     each = max(panels[0].width, *(_length(heading) for heading in headings))
     room = len(panels) * (each + GAP) - GAP
     rows = _rows([(_shortened(name, room - SWATCH - 4), colour) for name, colour in entries], room)
@@ -183,7 +178,7 @@ def _sheet(panels: Sequence[Image.Image], headings: Sequence[str], entries: Sequ
 
 
 def _rows(entries: Sequence[Entry], room: int) -> list[list[Entry]]:
-    """The legend's entries in rows no wider than room [px]."""
+    """The entries of the legend in rows of at most room [px]."""
     rows: list[list[Entry]] = []
     left = room + 1
     for entry in entries:
@@ -196,12 +191,12 @@ def _rows(entries: Sequence[Entry], room: int) -> list[list[Entry]]:
 
 
 def _width(name: str) -> int:
-    """Of a legend's entry, with the room behind it [px]."""
+    """Of an entry of the legend, with its right margin [px]."""
     return SWATCH + 4 + _length(name) + 2 * GAP
 
 
 def _shortened(name: str, room: int) -> str:
-    """A name that is too long loses its end."""
+    """The name, truncated if it is too long."""
     if _length(name) <= room:
         return name
     kept = next((n for n in range(len(name), 0, -1) if _length(name[:n] + "...") <= room), 0)

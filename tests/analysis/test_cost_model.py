@@ -6,8 +6,8 @@ import pytest
 from analysis.planning import throughput_model
 from analysis.planning.throughput_model import TABLE6, calibrate, efficiency_of, image_bytes, image_seconds, residuals
 from analysis.planning.throughput_records import correction, measured_on
+from experiments.launch.local import parallel_runs
 from experiments.planning.cost_estimate import Device, conditions, forecast
-from experiments.sweep import jobs
 from scaling import costs
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import CARDS, card_called, card_of, processor, usable_cores
@@ -23,7 +23,7 @@ def record(recipe: Recipe, results, images_per_second: float, **machine) -> RunR
     """A finished run with this rate, in a folder of its own, that ran as a plan expects unless machine says else."""
     gpus, devices = machine.get("gpus", []), machine.get("devices", 1)
     card = card_of(gpus[0]) if gpus else processor()
-    on = Device(card, devices, jobs=1 if gpus else jobs(0, "cpu"))
+    on = Device(card, devices, jobs=1 if gpus else parallel_runs(0, "cpu"))
     cores = {"cores": usable_cores(), "workers": workers_for(usable_cores())}
     machine = {**conditions(recipe, on)._asdict(), **cores, **machine}
     made = RunRecord(

@@ -25,7 +25,7 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_hub_is_asked_only_if_it_answers(asked, monkeypatch, answers):
-    monkeypatch.setattr("scaling.backbones.hub._answers", lambda address: answers)
+    monkeypatch.setattr("scaling.downloads._answers", lambda address: answers)
     with pytest.raises(ConfigError, match=r"hfds/pets has no train images with labels \(train: no pets") as caught:
         open_hub("hfds/pets", "", ("train", "training"))
     assert "\n" not in str(caught.value)
@@ -37,7 +37,7 @@ def test_a_folder_is_none_of_the_hubs(asked, monkeypatch, tmp_path):
     def never(address):
         raise AssertionError("it was asked")
 
-    monkeypatch.setattr("scaling.backbones.hub._answers", never)
+    monkeypatch.setattr("scaling.downloads._answers", never)
     with pytest.raises(ConfigError, match="has no train images"):
         open_hub(f"hfds/{tmp_path}", "", ("train",))
     assert asked == [False]

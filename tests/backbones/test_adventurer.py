@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from scaling.backbones import build_backbone
-from scaling.backbones.adventurer import Adventurer, AdventurerBackbone
+from scaling.backbones.adventurer import Adventurer
+from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.checkpoint_io import load_weights
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES, Size
+from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.recipe import Recipe
 
-NANO = Size("adventurer", 64, 4, 160, 32, 16)  # small, and not what any recipe has: those may change
+NANO = ModelSpec("adventurer", 64, 4, 160, 32, 16)  # small, and not what any recipe has: those may change
 # What the released code gives for weights filled by the rule below: an excerpt (16 of 1000 logits, three blocks).
 EXPECTED = json.loads((Path(__file__).parents[1] / "fixtures/adventurer/expected_excerpt.json").read_text())
 
@@ -43,7 +44,7 @@ def fill_(model):
 
 
 def filled_case(case, dtype):
-    model = Adventurer(SIZES[case["model"]], case["img_size"], case["patch_size"], case["num_classes"])
+    model = Adventurer(MODEL_SPECS[case["model"]], case["img_size"], case["patch_size"], case["num_classes"])
     side = case["img_size"]
     image = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1234), dtype=torch.float64)
     return fill_(model.to(dtype)), image.to(dtype)
@@ -112,7 +113,7 @@ def shapes(model):
 
 def test_keys_and_shapes_are_those_of_the_released_tiny_checkpoint():
     with torch.device("meta"):
-        model = Adventurer(SIZES["adventurer_tiny"], 224, 16, 1000)
+        model = Adventurer(MODEL_SPECS["adventurer_tiny"], 224, 16, 1000)
     assert shapes(model) == released_keys(256, 8, 640, 640, 12, 16, 197, 1000)
 
 
@@ -126,7 +127,7 @@ def test_sizes_have_the_parameters_of_table_7():
         ("adventurer_base", 1, 136.5),
     ):
         with torch.device("meta"):
-            model = Adventurer(SIZES[size], 224, patch, 1000)
+            model = Adventurer(MODEL_SPECS[size], 224, patch, 1000)
         assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions, (size, patch)
 
 
@@ -147,15 +148,16 @@ def test_features_are_the_tokens_as_a_map_and_the_class_token():
     torch.manual_seed(0)
     backbone = AdventurerBackbone(NANO, 16, 4).eval()
     model, image = backbone.net, torch.randn(2, 3, 16, 16)
-    tokens = model.tokens(image)
-    grid, summary, none = backbone(image)
+    tokens = model.forward_features(image)
+    features = backbone(image)
+    grid, summary = features.to_map(), features.pooled_ND
     assert tokens.shape == (2, 17, 64)
     assert grid.shape == (2, 64, 4, 4)
     assert grid.is_contiguous()
     assert torch.equal(grid[:, :, 1, 2], tokens[:, 6])
     assert torch.equal(summary, tokens[:, -1])
     assert torch.equal(model(image), summary)  # no classes: no head
-    assert none == ()
+    assert features.hidden == ()
     assert (model.width, model.stride) == (64, 4)
 
 
@@ -216,7 +218,7 @@ def test_a_flip_of_all_blocks_and_of_the_image_changes_nothing_but_the_order():
 
 def test_the_initialisation_is_mambas_and_vits():
     torch.manual_seed(0)
-    size = SIZES["adventurer_tiny"]._replace(depth=4)
+    size = MODEL_SPECS["adventurer_tiny"]._replace(depth=4)
     model = Adventurer(size, 64, 8, 10)
     for name, p in model.state_dict().items():
         leaf = name.rsplit(".", 1)[-1]
@@ -308,7 +310,7 @@ def test_bad_input_is_refused_with_the_numbers():
     with pytest.raises(ConfigError, match="rotary"):
         Adventurer(NANO, 16, 4, position="rotary")
     with pytest.raises(ConfigError, match="deit"):
-        Adventurer(SIZES["deit_nano"], 16, 4)
+        Adventurer(MODEL_SPECS["deit_nano"], 16, 4)
     with pytest.raises(ConfigError, match="48 channels"):
         Adventurer(NANO._replace(head_dim=48), 16, 4)
     model = Adventurer(NANO, 16, 4)

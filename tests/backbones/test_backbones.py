@@ -5,12 +5,13 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from scaling.backbones import build_backbone
+from scaling.backbones import pos_embed
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 
-SMALL = [name for name in SIZES if name.endswith(("nano", "tiny"))]
+SMALL = [name for name in MODEL_SPECS if name.endswith(("nano", "tiny"))]
 IMAGE = torch.linspace(-2, 2, 2 * 3 * 32 * 32).view(2, 3, 32, 32).sin()
 
 
@@ -21,8 +22,9 @@ def test_every_backbone_keeps_the_contract_at_every_patch_size(name):
             continue  # the tiny ones take a second there, and have the same code
         backbone = build_backbone(Recipe(backbone=name, image=32, patch=patch))
         with torch.no_grad():
-            grid, summary, _ = backbone(IMAGE)
-        width, cells = SIZES[name].width, 32 // patch
+            features = backbone(IMAGE)
+        grid, summary = features.to_map(), features.pooled_ND
+        width, cells = MODEL_SPECS[name].width, 32 // patch
         assert (backbone.width, backbone.stride) == (width, patch)
         assert grid.shape == (2, width, cells, cells), patch
         assert summary.shape == (2, width), patch
@@ -34,7 +36,8 @@ def test_every_backbone_keeps_the_contract_at_every_patch_size(name):
 @pytest.mark.parametrize("position", ["learned", "sincos"])
 def test_every_parameter_gets_a_gradient(name, position):
     backbone = build_backbone(Recipe(backbone=name, image=32, patch=8, position=position))
-    grid, summary, _ = backbone(IMAGE)
+    features = backbone(IMAGE)
+    grid, summary = features.to_map(), features.pooled_ND
     (grid.square().mean() + summary.square().mean()).backward()
     for key, parameter in backbone.named_parameters():
         if parameter.requires_grad:
@@ -50,7 +53,7 @@ def test_the_grid_lies_as_the_image_does(name):
     changed = IMAGE.clone()
     changed[:, :, 8:16, 24:32] += 3.0  # row 1, column 3
     with torch.no_grad():
-        moved = (backbone(changed).grid_BDhw - backbone(IMAGE).grid_BDhw).norm(dim=1)
+        moved = (backbone(changed).to_map() - backbone(IMAGE).to_map()).norm(dim=1)
     assert (moved.flatten(1).argmax(1) == 1 * 4 + 3).all()
 
 
@@ -102,9 +105,9 @@ def test_timms_weights_load_by_key_and_give_timms_features(tmp_path, ours, their
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         tokens = model.double().forward_features(image)
-        grid, summary, _ = backbone(image)
-    torch.testing.assert_close(summary, tokens[:, 0], rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(grid.flatten(2).transpose(1, 2), tokens[:, 1:], rtol=1e-10, atol=1e-10)
+        features = backbone(image)
+    torch.testing.assert_close(features.pooled_ND, tokens[:, 0], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(features.tokens_BLD, tokens[:, 1:], rtol=1e-10, atol=1e-10)
 
 
 def test_weights_load_at_another_patch_and_image_size(tmp_path):
@@ -163,8 +166,8 @@ def test_images_of_other_sizes_are_taken_with_positions_resampled(name, position
     wide = torch.cat([IMAGE, IMAGE.flip(3)], 3)[:, :, :24]
     with torch.no_grad():
         features = backbone(wide)
-    assert features.grid_BDhw.shape == (2, backbone.width, 3, 8)
-    assert torch.isfinite(features.grid_BDhw).all()
+    assert features.to_map().shape == (2, backbone.width, 3, 8)
+    assert torch.isfinite(features.to_map()).all()
     # What a model for that size, with its positions resampled by timm's own function, gives: square ones only.
     large = build_backbone(Recipe(backbone=name, image=64, patch=8))
     state = {**backbone.checkpoint_module.state_dict()}
@@ -173,8 +176,8 @@ def test_images_of_other_sizes_are_taken_with_positions_resampled(name, position
         bigger = IMAGE.repeat(1, 1, 2, 2)
         with torch.no_grad():
             wanted, found = large.eval()(bigger), backbone(bigger)
-        torch.testing.assert_close(found.grid_BDhw, wanted.grid_BDhw, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(found.pooled_BD, wanted.pooled_BD, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found.to_map(), wanted.to_map(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found.pooled_ND, wanted.pooled_ND, rtol=1e-3, atol=1e-4)
     with pytest.raises(ConfigError, match="patches of 8 px do not tile images of 30 x 32 px"):
         backbone(IMAGE[:, :, :30])
 
@@ -182,44 +185,43 @@ def test_images_of_other_sizes_are_taken_with_positions_resampled(name, position
 @pytest.mark.parametrize("name", SMALL)
 def test_maps_after_blocks_are_contiguous_and_the_last_one_is_the_grid(name):
     backbone = build_backbone(Recipe(backbone=name, image=32, patch=8)).eval()
-    last = SIZES[name].depth - 1
+    last = MODEL_SPECS[name].depth - 1
     with torch.no_grad():
         plain, asked = backbone(IMAGE), backbone(IMAGE, (0, last))
         backbone.checkpoint_module.set_grad_checkpointing(True)
-    assert plain.maps == ()
-    assert [m.shape for m in asked.maps] == [plain.grid_BDhw.shape] * 2
-    assert all(m.is_contiguous() for m in asked.maps)
-    assert torch.equal(asked.maps[1], plain.grid_BDhw)
-    assert torch.equal(asked.grid_BDhw, plain.grid_BDhw)
-    assert not torch.allclose(asked.maps[0], asked.maps[1])
+    assert plain.hidden == ()
+    maps = asked.hidden_maps()
+    assert [m.shape for m in maps] == [plain.to_map().shape] * 2
+    assert all(m.is_contiguous() for m in maps)
+    assert torch.equal(maps[1], plain.to_map())
+    assert torch.equal(asked.to_map(), plain.to_map())
+    assert not torch.allclose(maps[0], maps[1])
     recomputed = backbone.train()(IMAGE, (0, last))
-    recomputed.maps[0].sum().backward()
-    torch.testing.assert_close(recomputed.maps[1], asked.maps[1], rtol=1e-3, atol=1e-4)  # attention's other kernels
+    recomputed.hidden_maps()[0].sum().backward()
+    torch.testing.assert_close(recomputed.hidden_maps()[1], maps[1], rtol=1e-3, atol=1e-4)  # attention's other kernels
 
 
 def test_an_extended_embedding_takes_other_sizes_too():
     backbone = build_backbone(Recipe(backbone="adventurer_nano", image=32, patch=4, extend=16))
-    assert backbone(torch.zeros(1, 3, 48, 32)).grid_BDhw.shape == (1, 48, 12, 8)
+    assert backbone(torch.zeros(1, 3, 48, 32)).to_map().shape == (1, 48, 12, 8)
     with pytest.raises(ConfigError, match="patches of 16 px do not tile images of 40 x 32 px"):
         backbone(torch.zeros(1, 3, 40, 32))
 
 
 def test_resampled_positions_are_kept_for_the_next_image_of_that_size_and_not_beyond_a_step(monkeypatch):
-    from scaling.backbones import adventurer
-
-    calls, resample = [], adventurer.resample_abs_pos_embed
-    monkeypatch.setattr(adventurer, "resample_abs_pos_embed", lambda *a, **k: calls.append(1) or resample(*a, **k))
+    calls, resample = [], pos_embed.resample_abs_pos_embed
+    monkeypatch.setattr(pos_embed, "resample_abs_pos_embed", lambda *a, **k: calls.append(1) or resample(*a, **k))
     backbone = build_backbone(Recipe(backbone="adventurer_nano", image=32, patch=8))
     wide = IMAGE[:, :, :24]
     with torch.no_grad():
         first, again = backbone(wide), backbone(wide)
-        assert torch.equal(first.grid_BDhw, again.grid_BDhw)
+        assert torch.equal(first.to_map(), again.to_map())
         assert len(calls) == 1
         backbone(IMAGE[:, :, :16])
         backbone(wide)
         assert len(calls) == 3
-    backbone(wide).grid_BDhw.sum().backward()
+    backbone(wide).to_map().sum().backward()
     assert backbone.net.pos_embed.grad.abs().sum() > 0
     with torch.no_grad():
         backbone.net.pos_embed.add_(1)
-        assert not torch.allclose(backbone(wide).grid_BDhw, first.grid_BDhw)
+        assert not torch.allclose(backbone(wide).to_map(), first.to_map())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scaling.backbones.ssd import mamba2_mixer as mix_module
 from scaling.backbones.ssd import mixer_tiling
 from scaling.backbones.ssd.mamba2_mixer import mix, mix_ref
-from scaling.backbones.ssd.mixer_tiling import Walk, Weights
+from scaling.backbones.ssd.mixer_tiling import Tiling, Weights
 from scaling.backbones.ssd.ssd_scan import plan_heads
 from scaling.errors import ConfigError
 
@@ -70,17 +70,17 @@ def referred(length, decay, segmented):
     return x, w, ids, with_gradients(mix_ref, x, w, ids)
 
 
-@pytest.fixture(params=["kept", "one stretch", "short stretches"])
-def stretches(request, monkeypatch):
-    """Sequences of these tests with all kept for backward; recomputed, in one stretch; and in many, a chunk each."""
+@pytest.fixture(params=["kept", "one tile", "short tiles"])
+def tiles(request, monkeypatch):
+    """Sequences of these tests with all kept for backward; recomputed, in one tile; and in many, a chunk each."""
     if request.param != "kept":
-        monkeypatch.setattr(mix_module, "KEPT", 0)
-    if request.param == "short stretches":
-        monkeypatch.setitem(mixer_tiling.STRETCH, "cpu", 1)
-        monkeypatch.setattr(mixer_tiling, "LEAST_CHUNKS", 1)
+        monkeypatch.setattr(mix_module, "MAX_KEPT_ELEMENTS", 0)
+    if request.param == "short tiles":
+        monkeypatch.setitem(mixer_tiling.TILE_ELEMENTS, "cpu", 1)
+        monkeypatch.setattr(mixer_tiling, "MIN_TILE_CHUNKS", 1)
 
 
-@pytest.mark.usefixtures("stretches")
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("decay", DECAYS)
 def test_outputs_and_gradients_are_those_of_the_reference(decay):
     """Lengths around the convolution's four taps and around chunks of 64."""
@@ -100,17 +100,17 @@ def test_outputs_and_gradients_are_those_of_the_reference(decay):
     kept=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_whatever_the_shapes_the_segments_and_the_stretches(batch, length, decay, rate, chunks, kept, seed):
+def test_whatever_the_shapes_the_segments_and_the_tiles(batch, length, decay, rate, chunks, kept, seed):
     x, w = inputs(batch, length, decay, seed)
     ids = segments(batch, length, seed, rate) if rate else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixer_tiling, "LEAST_CHUNKS", chunks)
-        patch.setattr(mix_module, "KEPT", mix_module.KEPT if kept else 0)
-        patch.setitem(mixer_tiling.STRETCH, "cpu", 1)
+        patch.setattr(mixer_tiling, "MIN_TILE_CHUNKS", chunks)
+        patch.setattr(mix_module, "MAX_KEPT_ELEMENTS", mix_module.MAX_KEPT_ELEMENTS if kept else 0)
+        patch.setitem(mixer_tiling.TILE_ELEMENTS, "cpu", 1)
         assert_as_reference(x, w, ids, 1e-8 * (1 + decay))
 
 
-@pytest.mark.usefixtures("stretches")
+@pytest.mark.usefixtures("tiles")
 def test_float32_is_as_near_the_reference_as_float32_can_be():
     """Of the reference in float64. Gradients by single decays are sums that cancel."""
     for decay in DECAYS:
@@ -135,12 +135,12 @@ def test_a_head_that_forgets_fast_goes_its_own_way(drops, chunk, mild):
     assert (size, factors_H.tolist()) == (chunk, mild)
 
 
-@pytest.mark.usefixtures("stretches")
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("segmented", [False, True])
 def test_mild_and_strong_heads_side_by_side_give_the_reference(segmented):
     x, w = inputs(2, 150, 0.05)
     w = w._replace(A_H=torch.tensor([-1.0, -1e5, -2.0], dtype=torch.float64))
-    assert [mild for mild, _ in Walk(x, *w, EPS, None).groups] == [True, False]
+    assert [mild for mild, _ in Tiling(x, w, EPS, None).groups] == [True, False]
     assert_as_reference(x, w, segments(2, 150, 3) if segmented else None, 1e-8)
 
 
@@ -154,7 +154,7 @@ def test_gradcheck_holds_in_float64(length, decay, segmented):
     assert torch.autograd.gradcheck(lambda x, *w: mix(x, Weights(*w), EPS, ids), leaves, fast_mode=True)
 
 
-@pytest.mark.usefixtures("stretches")
+@pytest.mark.usefixtures("tiles")
 def test_packed_images_give_what_separate_calls_give():
     lengths = (5, 70, 1, 64, 130)
     x, w = inputs(2, sum(lengths), 0.3)
@@ -209,7 +209,7 @@ def test_under_torch_compile_it_is_a_call_between_graphs():
     assert torch.equal(compiled(x), 2 * mix(3 * x, w, EPS))
 
 
-@pytest.mark.usefixtures("stretches")
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("decay", [0.1, 1000.0])
 def test_a_graph_that_is_retained_gives_its_gradients_twice(decay):
     x, w = inputs(2, 70, decay)

@@ -1,12 +1,12 @@
-"""Sines are a function of where a patch lies: one meaning, whatever the road by which a model came to a grid."""
+"""Sines are a function of where a patch lies: the same by whichever way a model came to a grid."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from scaling.backbones import build_backbone
-from scaling.backbones.pos_embed import MEANINGS, Reference, Sines, coordinates
+from scaling.backbones.registry import build_backbone
+from scaling.backbones.sincos import COORDINATES, Reference, Sines, coordinates
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 
@@ -20,16 +20,19 @@ def positions(backbone, image):
     """(h * w, D): what is added to the patches of a blank image of that height and width."""
     net = backbone.checkpoint_module
     with torch.no_grad():
-        if hasattr(net, "_positions"):  # Adventurer's, the class token last
-            return net._positions((image[0] // backbone.stride, image[1] // backbone.stride))[0, :-1]
-        tokens_1hwD = net.patch_embed(torch.zeros(1, 3, *image))
-        return net._pos_embed(tokens_1hwD)[0, 1:] - tokens_1hwD.flatten(1, 2)[0]
+        patches_1LD, layout = net.patch_embed(torch.zeros(1, 3, *image))
+        table = net.pos_embed[:, :-1] if hasattr(net, "layers") else net.pos_embed[:, -(backbone_grid(net) ** 2) :]
+        return net.positions.add(torch.zeros_like(patches_1LD), layout, table)[0]
+
+
+def backbone_grid(net):
+    return net.positions.spec.grid
 
 
 def test_on_the_grid_trained_at_coordinates_are_the_numbers_of_the_patches():
     for n in SIDES:
-        for meaning in MEANINGS:
-            assert torch.equal(coordinates(n, n, meaning), torch.arange(n, dtype=torch.float64))
+        for kind in COORDINATES:
+            assert torch.equal(coordinates(n, n, kind), torch.arange(n, dtype=torch.float64))
 
 
 @every_pair
@@ -53,7 +56,7 @@ def test_at_another_patch_of_the_same_image_place_and_pixels_are_one():
             torch.testing.assert_close(coordinates(n0 * finer, n0), by_pixels)
 
 
-def test_an_unknown_meaning_is_refused():
+def test_an_unknown_kind_of_coordinates_is_refused():
     with pytest.raises(ConfigError, match="did you mean place"):
         coordinates(4, 4, "palce")
 
@@ -121,7 +124,7 @@ def test_positions_are_the_same_under_autocast():
 
 def test_by_pixels_alone_a_position_does_not_depend_on_what_its_image_is_filled_up_to():
     """Detection fills a training batch up to its largest image."""
-    for meaning, alike in (("place", False), ("pixels", True)):
-        sines = Sines(8, 4, Reference(4, 4), meaning)
+    for kind, alike in (("place", False), ("pixels", True)):
+        sines = Sines(8, 4, Reference(4, 4), kind)
         small, filled = (sines.table(grid).view(*grid, -1) for grid in ((4, 4), (6, 8)))
         assert torch.equal(small, filled[:4, :4]) == alike

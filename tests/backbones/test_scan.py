@@ -1,5 +1,7 @@
 """The scan against its one-token-at-a-time twin."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.backbones.ssd import ssd_scan as scan_module
+from scaling.backbones.ssd import ssd_scan_cuda
 from scaling.backbones.ssd.rms_norm import rms_norm
-from scaling.backbones.ssd.ssd_scan import backend, chunk_length, scan, scan_ref
+from scaling.backbones.ssd.scan_inputs import ScanInputs
+from scaling.backbones.ssd.ssd_scan import backend, scan
+from scaling.backbones.ssd.ssd_scan_reference import scan_ref
 from scaling.errors import ConfigError
+from scaling.model_specs import chunk_length
 
 HEADS, CHANNELS, STATES = 3, 4, 5
 LENGTHS = (1, 2, 3, 16, 63, 64, 65, 96, 97, 129, 258, 300)
@@ -64,20 +70,21 @@ def test_scan_gives_the_reference_outputs_and_final_state(batch, length, decay, 
     ids = segments(batch, length, seed) if segmented else None
     state = initial(batch, seed) if started else None
     values = inputs(batch, length, decay, seed)
-    y, final = scan(*values, segment_ids=ids, initial_state=state, return_state=True)
-    want, want_final = scan_ref(*values, segment_ids=ids, initial_state=state, return_state=True)
+    given = ScanInputs(*values, ids, state)
+    y, final = scan(given, return_state=True)
+    want, want_final = scan_ref(given)
     assert y.shape == want.shape
     assert relative(y, want) < 1e-12
     assert relative(final, want_final) < 1e-12
-    assert relative(scan(*values, segment_ids=ids, initial_state=state), y) < 1e-12
+    assert relative(scan(given).y_BLHP, y) < 1e-12
 
 
 def test_float32_is_as_near_the_reference_as_float32_can_be():
     for decay in DECAYS:
         for length in (1, 65, 258):
             values = inputs(2, length, decay, dtype=torch.float32)
-            wanted = scan_ref(*(v.double() for v in values))
-            assert relative(scan(*values), wanted) < 2e-6, (length, decay)  # measured: up to 1.7e-7
+            wanted = scan_ref(ScanInputs(*values)).y_BLHP
+            assert relative(scan(ScanInputs(*values)).y_BLHP, wanted) < 2e-6, (length, decay)  # measured: up to 1.7e-7
 
 
 @pytest.mark.parametrize("segmented", [False, True])
@@ -88,7 +95,7 @@ def test_gradients_in_float32_are_finite_and_those_of_the_reference(segmented):
         grads = []
         for function, dtype in ((scan, torch.float32), (scan_ref, torch.float64)):
             values = [v.to(dtype).requires_grad_() for v in inputs(2, length, decay, dtype=torch.float32)]
-            (function(*values, segment_ids=ids) * weight).sum().backward()
+            (function(ScanInputs(*values, ids)).y_BLHP * weight).sum().backward()
             grads.append([v.grad for v in values])
         for name, got, want in zip(["x", "dt", "A", "B", "C", "D"], *grads, strict=True):
             assert got.isfinite().all(), (name, decay)
@@ -104,7 +111,7 @@ def test_gradcheck_holds_in_float64_for_both_ways_through_a_chunk(length, decay,
     state = torch.randn(1, 2, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     values = [v.requires_grad_() for v in (*values, state)]
     assert torch.autograd.gradcheck(
-        lambda *v: scan(*v[:6], segment_ids=ids, initial_state=v[6], return_state=True), values, fast_mode=length > 7
+        lambda *v: tuple(scan(ScanInputs(*v[:6], ids, v[6]), return_state=True)), values, fast_mode=length > 7
     )
 
 
@@ -118,10 +125,10 @@ def test_packed_segments_give_what_separate_calls_give():
     lengths = (5, 70, 1, 64, 130)
     values = inputs(2, sum(lengths), 0.3)
     ids = torch.cat([torch.full((2, n), i) for i, n in enumerate(lengths)], 1)
-    packed, final = scan(*values, segment_ids=ids, return_state=True)
+    packed, final = scan(ScanInputs(*values, ids), return_state=True)
     x, dt, A, B, C, D = values
     parts = [
-        scan(x_, dt_, A, B_, C_, D, return_state=True)
+        scan(ScanInputs(x_, dt_, A, B_, C_, D), return_state=True)
         for x_, dt_, B_, C_ in zip(*(t.split(lengths, 1) for t in (x, dt, B, C)), strict=True)
     ]
     assert relative(packed, torch.cat([y for y, _ in parts], 1)) < 1e-12
@@ -131,9 +138,10 @@ def test_packed_segments_give_what_separate_calls_give():
 @pytest.mark.parametrize("cut", [1, 64, 100, 199])
 def test_a_state_carried_over_a_cut_continues_the_sequence(cut):
     x, dt, A, B, C, D = inputs(2, 200, 0.05)
-    whole, final = scan(x, dt, A, B, C, D, return_state=True)
-    y1, state = scan(x[:, :cut], dt[:, :cut], A, B[:, :cut], C[:, :cut], D, return_state=True)
-    y2, last = scan(x[:, cut:], dt[:, cut:], A, B[:, cut:], C[:, cut:], D, initial_state=state, return_state=True)
+    whole, final = scan(ScanInputs(x, dt, A, B, C, D), return_state=True)
+    y1, state = scan(ScanInputs(x[:, :cut], dt[:, :cut], A, B[:, :cut], C[:, :cut], D), return_state=True)
+    rest = ScanInputs(x[:, cut:], dt[:, cut:], A, B[:, cut:], C[:, cut:], D, initial_state=state)
+    y2, last = scan(rest, return_state=True)
     assert relative(torch.cat([y1, y2], 1), whole) < 1e-12
     assert relative(last, final) < 1e-12
 
@@ -142,7 +150,7 @@ def test_the_scan_is_deterministic():
     results = []
     for _ in range(2):
         values = [v.requires_grad_() for v in inputs(3, 258, 0.3, dtype=torch.float32)]
-        y = scan(*values)
+        y = scan(ScanInputs(*values)).y_BLHP
         y.square().sum().backward()
         results.append([y, *(v.grad for v in values)])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -152,15 +160,19 @@ def test_bfloat16_inputs_under_autocast_are_scanned_in_float32():
     values = inputs(2, 130, 0.1, dtype=torch.float32)
     half = [v.bfloat16() if i in (0, 3, 4) else v for i, v in enumerate(values)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = scan(*half)
+        y = scan(ScanInputs(*half)).y_BLHP
     assert y.dtype == torch.bfloat16
-    assert relative(y, scan_ref(*half)) < 2**-8  # one rounding, at the end
+    assert relative(y, scan_ref(ScanInputs(*half)).y_BLHP) < 2**-8  # one rounding, at the end
 
 
 def test_torch_func_grad_and_autograd_agree():
     values = inputs(1, 40, 0.1)
-    want = torch.autograd.grad(scan(values[0].requires_grad_(), *values[1:]).square().sum(), values[0])[0]
-    got = torch.func.grad(lambda x: scan(x, *values[1:]).square().sum())(values[0].detach())
+
+    def loss(x):
+        return scan(ScanInputs(x, *values[1:])).y_BLHP.square().sum()
+
+    want = torch.autograd.grad(loss(values[0].requires_grad_()), values[0])[0]
+    got = torch.func.grad(loss)(values[0].detach())
     assert relative(got, want) < 1e-12
 
 
@@ -172,24 +184,24 @@ def test_chunks_are_near_64_tokens_and_divide_common_lengths():
     assert all(32 <= chunk_length(n) <= 96 for n in range(97, 2000))
 
 
-def test_the_torch_road_is_taken_on_a_cpu_and_says_why():
-    road, why = backend("cpu")
-    assert road == "torch"
-    assert "cpu" in why
+def test_on_a_cpu_the_pytorch_implementation_is_used_with_the_reason():
+    name, reason = backend("cpu")
+    assert name == "torch"
+    assert "cpu" in reason
 
 
 def test_what_cannot_be_scanned_is_refused():
     values = inputs(1, 4, 0.1, dtype=torch.float32)
     with pytest.raises(ConfigError, match="0 tokens"):
-        scan(*inputs(1, 0, 0.1))
+        scan(ScanInputs(*inputs(1, 0, 0.1)))
     with pytest.raises(ConfigError, match="float16"):
-        scan(values[0].half(), *values[1:])
+        scan(ScanInputs(values[0].half(), *values[1:]))
     with pytest.raises(ConfigError, match="back from 2 to 1 at row 0, token 3"):
-        scan(*values, segment_ids=torch.tensor([[0, 0, 2, 1]]))
+        scan(ScanInputs(*values, torch.tensor([[0, 0, 2, 1]])))
     with pytest.raises(ConfigError, match=r"\(1, 3\).*\(1, 4\)"):
-        scan(*values, segment_ids=torch.tensor([[0, 0, 2]]))
+        scan(ScanInputs(*values, torch.tensor([[0, 0, 2]])))
     with pytest.raises(ConfigError, match="integers"):
-        scan(*values, segment_ids=torch.zeros(1, 4))
+        scan(ScanInputs(*values, torch.zeros(1, 4)))
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 6), (1, 1, 6)])
@@ -198,3 +210,24 @@ def test_the_norm_is_torchs_own_and_passes_gradcheck(shape):
     x, weight = (torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in (shape, (6,)))
     assert relative(rms_norm(x, weight, 1e-5).detach(), F.rms_norm(x, (6,), weight, 1e-5).detach()) < 1e-12
     assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, 1e-5), (x, weight))
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_mamba_ssms_kernel_is_given_one_group_and_its_result_is_returned(monkeypatch, segmented):
+    """The kernel itself runs on CUDA only: in its place the reference, with its arguments."""
+
+    def kernel(x, dt, A, B, C, chunk_size, D, initial_states, seq_idx, return_final_states):
+        assert (B.shape[2], C.shape[2]) == (1, 1)
+        assert seq_idx is None or seq_idx.dtype == torch.int32
+        given = ScanInputs(x, dt, A, B.squeeze(2), C.squeeze(2), D, seq_idx, initial_states)
+        return tuple(scan_ref(given)) if return_final_states else scan_ref(given).y_BLHP
+
+    module = SimpleNamespace(mamba_chunk_scan_combined=kernel)
+    monkeypatch.setattr(ssd_scan_cuda, "mamba_ssm", lambda: (module, "a stand-in"))
+    values = ScanInputs(*inputs(2, 9, 0.1, dtype=torch.float32), segments(2, 9, 0) if segmented else None)
+    y, state = ssd_scan_cuda.scan_cuda(values, return_state=True)
+    assert torch.equal(y, scan_ref(values).y_BLHP)
+    assert torch.equal(state, scan_ref(values).state_BHPN)
+    alone, none = ssd_scan_cuda.scan_cuda(values, return_state=False)
+    assert torch.equal(alone, y)
+    assert none is None

@@ -11,7 +11,7 @@ from timm.optim import create_optimizer_v2, param_groups_layer_decay
 import scaling.backbones.timm_entrypoints as ours
 from scaling.backbones.adventurer import Adventurer
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 
 TINY = "adventurer_tiny_patch16_224"
 NAMES = [f"adventurer_{size}_patch16_224" for size in ("tiny", "small", "base", "large", "huge")]
@@ -53,7 +53,7 @@ def test_timm_lists_the_five_sizes():
 def test_a_name_without_arguments_is_the_table_s_model_for_224_px_in_patches_of_16(name):
     with torch.device("meta"):
         model = timm.create_model(name)
-        own = Adventurer(SIZES[name.removesuffix("_patch16_224")], 224, 16, 1000)
+        own = Adventurer(MODEL_SPECS[name.removesuffix("_patch16_224")], 224, 16, 1000)
     assert isinstance(model, Adventurer)
     assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in own.state_dict().items()}
 
@@ -75,7 +75,7 @@ def test_default_cfg_names_modules_that_are_there(name):
 
 def test_logits_are_those_of_adventurer_with_the_same_weights():
     model = timm.create_model(TINY, img_size=64, patch_size=4, num_classes=10).eval()
-    own = Adventurer(SIZES["adventurer_tiny"], 64, 4, 10).eval()
+    own = Adventurer(MODEL_SPECS["adventurer_tiny"], 64, 4, 10).eval()
     own.load_state_dict(model.state_dict())
     with torch.no_grad():
         logits = model(images(1, side=64))
@@ -178,7 +178,7 @@ def test_intermediates_are_the_maps_of_the_blocks():
         for (patches, class_token), n in zip(pairs, (2, 7), strict=True):
             assert torch.equal(torch.cat([patches, class_token], 1), model.norm_f(seen[n]))
         last = model.forward_intermediates(image, 1, norm=True, intermediates_only=True)
-        assert torch.equal(last[0], model.as_map(model.tokens(image), tuple(last[0].shape[2:])))
+        assert torch.equal(last[0].flatten(2).transpose(1, 2), model.forward_features(image)[:, :-1])
         model.set_grad_checkpointing()
     final, _ = model.forward_intermediates(image)
     torch.testing.assert_close(final, model.forward_features(image), rtol=1e-4, atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from scaling.backbones import build_backbone
+from scaling.backbones.registry import build_backbone
 from scaling.backbones.timm_vit import TimmViT
 from scaling.engine.train import Settings, train
 from scaling.errors import ConfigError
@@ -29,10 +29,10 @@ def test_weights_at_another_image_and_patch_give_timms_own_features(name, tmp_pa
     with torch.no_grad():
         features = backbone(IMAGE, (0, backbone.depth - 1))
         final = wanted.forward_features(IMAGE)
-        torch.testing.assert_close(features.pooled_BD, wanted.forward_head(final, pre_logits=True))
+        torch.testing.assert_close(features.pooled_ND, wanted.forward_head(final, pre_logits=True))
     prefix = wanted.num_prefix_tokens
-    torch.testing.assert_close(features.grid_BDhw.flatten(2).transpose(1, 2), final[:, prefix:])
-    assert torch.equal(features.maps[1], features.grid_BDhw)
+    torch.testing.assert_close(features.tokens_BLD, final[:, prefix:])
+    assert torch.equal(features.hidden[1], features.tokens_BLD)
     key = "blocks.1.mlp.fc2.weight" if "eva02" not in name else "blocks.1.mlp.fc1_g.weight"
     source = pretrained.state_dict()
     if key in source:
@@ -43,15 +43,15 @@ def test_a_model_that_was_made_elsewhere_is_a_backbone_as_it_is():
     model = timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True).eval()
     backbone = TimmViT(model=model)
     assert (backbone.width, backbone.stride, backbone.depth, backbone.dynamic_img_size) == (192, 16, 12, True)
-    assert backbone(torch.zeros(1, 3, 32, 48)).grid_BDhw.shape == (1, 192, 2, 3)
+    assert backbone(torch.zeros(1, 3, 32, 48)).to_map().shape == (1, 192, 2, 3)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("vit_tiny_patch16_22", "timm has no model 'vit_tiny_patch16_22'; it has, among others: vit_"),
-        ("swin_tiny_patch4_window7_224", "no plain ViT of one stride"),
-        ("resnet18", "no plain ViT that can be made for 32 px and patch 8"),
+        ("vit_tiny_patch16_22", "timm has no model 'vit_tiny_patch16_22'; similar names: vit_"),
+        ("swin_tiny_patch4_window7_224", "not a plain ViT: its feature stride must be constant"),
+        ("resnet18", "not a plain ViT that can be built for 32 px and patch 8"),
     ],
 )
 def test_what_is_no_plain_vit_is_refused(name, said):

@@ -8,8 +8,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from scaling.backbones import build_backbone
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError, first_line
 from scaling.recipe import Recipe
 
@@ -24,7 +24,7 @@ def held_too(path, other):
         (b"", "the file is empty"),
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "a pointer of Git LFS"),
-        (b"not at all", "no file of torch's"),
+        (b"not at all", "not a torch file"),
     ],
 )
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
@@ -68,7 +68,7 @@ def test_a_wrappers_name_before_all_others_is_taken_off_and_said(tmp_path, caplo
     with caplog.at_level(logging.WARNING):
         found = read_state_dict(str(tmp_path / "w.pth"))
     assert found.keys() == own.keys()
-    assert f"every name begins with {wrapper}, which is taken off" in caplog.text
+    assert f"every name begins with {wrapper}, which is removed" in caplog.text
     caplog.clear()
     torch.save({"state_dict": {"module.a": torch.zeros(1), "b": torch.zeros(1)}}, tmp_path / "w.pth")
     assert read_state_dict(str(tmp_path / "w.pth")).keys() == {"module.a", "b"}
@@ -156,7 +156,7 @@ def test_without_a_network_a_hub_address_is_given_up_at_once(monkeypatch, tmp_pa
     monkeypatch.setattr("time.sleep", asked.append)
     monkeypatch.setattr(timm, "create_model", None)  # no model is made for weights that are not there
     for source in ("hf:owner/repository/model.safetensors", "timm:vit_tiny_patch16_224"):
-        with pytest.raises(ConfigError, match=r"cannot be fetched|timm cannot give them \(Local") as e:
+        with pytest.raises(ConfigError, match=r"cannot be fetched|timm cannot provide them \(Local") as e:
             read_state_dict(source)
         assert "\n" not in str(e.value)
     assert not asked  # the client itself would try six times, for 24 s, with a line for every try

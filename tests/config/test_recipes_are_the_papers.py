@@ -14,6 +14,7 @@ from scaling.engine.train import TASKS
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.outputs import EXPORTED, PICTURED
+from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import lr_factor, lr_share
 from tests.conftest import ROOT
@@ -111,7 +112,7 @@ def test_a_dry_run_refuses_the_tokens_that_a_run_refuses(tmp_path):
     [
         ("shapes.deit_nano --export-coco", "task classify has no detections to export"),
         ("shapes.seg_nano --patch 8 --export-coco", "task segment has no detections to export"),
-        ("shapes.deit_nano --save-predictions 2", "no pictures of the predictions of task classify"),
+        ("shapes.deit_nano --save-predictions 2", "task classify has no pictures of predictions"),
     ],
 )
 def test_a_dry_run_refuses_what_a_task_cannot_leave(tmp_path, words, says):
@@ -122,8 +123,9 @@ def test_a_dry_run_refuses_what_a_task_cannot_leave(tmp_path, words, says):
 
 
 def test_outputs_are_those_that_the_tasks_can_make():
-    assert {task for task, its in TASKS.items() if hasattr(its, "pictures")} == set(PICTURED)
-    assert {task for task, its in TASKS.items() if hasattr(its, "as_coco")} == set(EXPORTED)
+    base = TaskModule.draw_predictions
+    assert {task for task, its in TASKS.items() if its.draw_predictions is not base} == set(PICTURED)
+    assert {task for task, its in TASKS.items() if hasattr(its, "to_coco_results")} == set(EXPORTED)
 
 
 def test_a_plan_says_what_will_be_refused_and_a_higher_limit_allows_it(capsys, tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ import torch
 
 from scaling.costs.conditions import Conditions, conditions_of, strategy_for, threads_for, workers_for
 from scaling.data.datamodule import default_workers
+from scaling.engine.environment import machine
 from scaling.engine.memory_key import IDLE, memory_key
-from scaling.engine.train import Settings, train, useful_threads
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import useful_threads
 from scaling.recipe import Recipe
-from scaling.runs.environment import machine
 
 PLAIN = Conditions("cuda", 1, "single", "bf16-mixed", "", False, False, False, 4, 3, 1)
 WHOLE = Recipe(task="detect", head="cascade", data="coco", image=224, patch=16, short_side=800, long_side=1333)
@@ -62,7 +63,7 @@ def test_conditions_are_compared_as_far_as_they_decide():
 
 def test_a_plan_and_a_run_count_threads_and_workers_alike(tiny, monkeypatch):
     for cores in (1, 2, 16):
-        monkeypatch.setattr("scaling.engine.train.usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("scaling.engine.trainer.usable_cores", lambda cores=cores: cores)
         monkeypatch.setattr("scaling.data.datamodule.usable_cores", lambda cores=cores: cores)
         assert useful_threads(replace(tiny, patch=1), 2) == threads_for(replace(tiny, patch=1), cores, 2)
         assert default_workers() == workers_for(cores)

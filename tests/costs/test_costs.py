@@ -8,7 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling import costs
-from scaling.backbones import Features, build_backbone
+from scaling.backbones.base import Features, TokenLayout
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
 from scaling.model_specs import MAX_DETECTIONS, MAX_PROPOSALS, MODEL_SPECS
 from scaling.recipe import Recipe
@@ -157,8 +158,8 @@ def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image,
     )
     task = SegmentationTask(recipe, 1).eval()
     side = image // patch
-    map_BDhw = torch.zeros(1, 48, side, side)
-    features = Features(map_BDhw, torch.zeros(1, 48), (map_BDhw,) * len(task.head.blocks))
+    tokens_BLD, layout = torch.zeros(1, side**2, 48), TokenLayout(patch, torch.device("cpu"), (side, side))
+    features = Features(tokens_BLD, torch.zeros(1, 48), layout, (tokens_BLD,) * len(task.head.blocks))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         task.head(features, (image, image))
     head = costs.recipe_flops(recipe) - costs.flops("deit_nano", image, patch, 0)

@@ -19,12 +19,13 @@ from scaling import costs
 from scaling.costs.base import MemoryPolicy
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.whole_model import whole_model
-from scaling.data.batch import Batch, Scenes
+from scaling.data.batch import ClassTargets, MaskTargets
 from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
+from tests.pictures import batch_of
 from tests.served import context
 from tests.tasks.test_detect import at, objects
 
@@ -83,7 +84,7 @@ def held(task, batch, flash=True, recompute=False, number=4):
             loss = task.training_step(batch, 0)
         kept, watch.most = watch.now, 0
         loss.backward()
-    pixels = batch.image_BCHW.numel()
+    pixels = batch.pixels.numel()
     return kept + pixels, watch.most + pixels
 
 
@@ -91,8 +92,9 @@ def noise(recipe, images):
     sides = (images, 3, recipe.image, recipe.image)
     image_BCHW = torch.randint(0, 256, sides, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     if recipe.task == "segment":
-        return Scenes(image_BCHW, torch.zeros(images, recipe.image, recipe.image, dtype=torch.uint8))
-    return Batch(image_BCHW, torch.zeros(images, dtype=torch.long))
+        label_BHW = torch.zeros(images, recipe.image, recipe.image, dtype=torch.uint8)
+        return batch_of(recipe, image_BCHW, MaskTargets(label_BHW))
+    return batch_of(recipe, image_BCHW, ClassTargets(torch.zeros(images, dtype=torch.long)))
 
 
 @pytest.mark.parametrize("number", [4, 2])
@@ -178,7 +180,7 @@ def test_what_detection_keeps_is_what_torch_holds(patch, channels):
     recipe = Recipe(task="detect", head="cascade", backbone="adventurer_nano", position="sincos", **shape)
     task, images = at(DetectionTask(recipe, 1), 0), 2
     counted = count_rows(task.head.roi)
-    kept, _ = held(task, objects((0, 1)))
+    kept, _ = held(task, objects((0, 1), patch=patch))
     boxes, masks = (counted[kind] / 3 / images for kind in ("bbox_head", "mask_head"))
     head, x = CascadeMaskRCNNCosts(), whole_model(recipe).head_input
     backbone = costs.activation_bytes(recipe, images=images) - head.activations(x, 4)

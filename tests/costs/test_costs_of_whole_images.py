@@ -11,8 +11,9 @@ from scaling import costs
 from scaling.costs.hardware import CARDS
 from scaling.costs.token_counts import unpadded_sides
 from scaling.data import detection
-from scaling.data.batch import SampleKey
+from scaling.data.open_sets import open_sets
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
 from tests.coco_folder import recipe_of, write_split
 
@@ -51,8 +52,8 @@ def photographs(tmp_path_factory):
 
 def sides(recipe: Recipe) -> tuple[int, ...]:
     """Height and width of a training batch of two images."""
-    batch = detection.open_sets(recipe).train.__getitems__([SampleKey(0, 0), SampleKey(0, 1)])
-    return tuple(batch.image_BCHW.shape[2:])
+    batch = open_sets(detection.DetectionSource(), recipe).train.get_batch([SampleKey(0, 0), SampleKey(0, 1)])
+    return tuple(batch.pixels.shape[2:])
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=str)
@@ -73,7 +74,7 @@ def test_the_model_sees_images_of_those_sides(photographs):
     task, seen = DetectionTask(recipe, 1), []
     task.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
     with torch.no_grad():
-        task.training_step(detection.open_sets(recipe).train.__getitems__([SampleKey(0, 0)]), 0)
+        task.training_step(open_sets(detection.DetectionSource(), recipe).train.get_batch([SampleKey(0, 0)]), 0)
     assert seen == [costs.recipe_sides(recipe)] == [(64, 96)]
 
 

@@ -14,10 +14,10 @@ from analysis.paper.comparison import paper_model
 from experiments.planning import cost_estimate
 from experiments.recipes import imagenet
 from scaling.costs.hardware import CARDS
-from scaling.data.batch import SampleKey
 from scaling.data.held_out import is_held_out, parted
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.runs.record import RunRecord
 from tests.coco_folder import CATEGORIES, write_split
 from tests.data.test_segmentation_data import blocks, write
@@ -98,8 +98,8 @@ def roads(tmp_path):
 
 def seen(data, of):
     """The pixels of all images of a set, as they are evaluated or, without augmentation, trained on."""
-    batches = [data.__getitems__([SampleKey(0, i)]) for i in range(len(of))]
-    return [batch.image_BCHW.numpy().tobytes() for batch in batches]
+    batches = [data.get_batch([SampleKey(0, i)]) for i in range(len(of))]
+    return [batch.pixels.numpy().tobytes() for batch in batches]
 
 
 def test_what_is_held_out_is_not_trained_on_and_evaluated_on_the_way_whatever_the_road(roads):
@@ -110,9 +110,9 @@ def test_what_is_held_out_is_not_trained_on_and_evaluated_on_the_way_whatever_th
         assert 0 < len(data.held_out) < n, road
         assert len(data.train_set) + len(data.held_out) == n, road
         assert f"{len(data.held_out)} of {n} training images are held out" in data.lines[-1], road
-        on_the_way = [image for batch in data.val_dataloader() for image in batch.image_BCHW.numpy()]
+        on_the_way = [image for batch in data.val_dataloader() for image in batch.pixels.numpy()]
         assert len(on_the_way) == len(data.held_out), road
-        tested = sum(len(batch.image_BCHW) for batch in data.test_dataloader())
+        tested = sum(len(batch.pixels) for batch in data.test_dataloader())
         assert tested == len(whole.test_set) == len(data.test_set), road
         if recipe.augment == "none" and recipe.task != "detect":
             parts = seen(data.train_set, data.train_set), seen(data.held_out, data.held_out)

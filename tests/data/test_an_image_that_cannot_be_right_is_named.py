@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from scaling.data import decoding
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.decoding import Note, decode_rgb, read_header
-from scaling.data.file_index import digest
+from scaling.data.file_facts import digest
 from scaling.data.image_folder import Files
 from scaling.data.transforms import fit_image
 from scaling.errors import ConfigError
@@ -98,7 +98,7 @@ def task(request, tmp_path):
 
 def prepared(recipe, results=None):
     images = ImageDataModule(recipe, 0, results)
-    images.prepare()
+    images.setup()
     return images
 
 
@@ -106,7 +106,7 @@ def prepared(recipe, results=None):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_it_stops_the_run_before_it_begins_or_is_left_out_and_counted(task, kind, disk, monkeypatch, tmp_path):
     if disk:
-        monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 0)
+        monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
     (recipe, put), (make, reason) = task, REFUSED[kind]
     put(make())
     for _ in range(2):  # the second time from what is remembered

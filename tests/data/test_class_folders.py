@@ -13,7 +13,7 @@ from timm.utils.misc import natural_key as timms_key
 
 from scaling.data.class_folders import ClassFolder, ClassTar, natural_key
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.segmentation_folder import find_scenes
+from scaling.data.segmentation_folder import find_split
 from scaling.recipe import Recipe
 from tests.pictures import picture, write_classes
 
@@ -85,7 +85,7 @@ def test_a_link_to_a_folder_above_is_not_followed_and_named(tmp_path, up):
     assert line.startswith(f"link {data / 'train' / 'cat' / 'up'} is not followed")
     recipe = Recipe(data="folder", data_root=str(data), classes=2, batch=2, image=16, patch=8)
     images = ImageDataModule(recipe)
-    images.prepare()
+    images.setup()
     assert images.lines == (line,)
 
 
@@ -113,6 +113,6 @@ def test_folders_of_scenes_have_no_loop_either(tmp_path):
     write(tmp_path / "annotations" / "train", ["a/1.png"])
     for kind in ("images", "annotations"):
         os.symlink("..", tmp_path / kind / "train" / "a" / "up")
-    scenes = find_scenes(tmp_path, "train", Recipe(task="segment", data="folder", data_root=str(tmp_path), image=16))
+    scenes = find_split(tmp_path, "train", Recipe(task="segment", data="folder", data_root=str(tmp_path), image=16))
     assert scenes.file_names == ["a/1.jpg"]
     assert len(scenes.lines) == 2

@@ -13,9 +13,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from scaling.data import detection
-from scaling.data.batch import SampleKey
+from scaling.data.open_sets import open_sets
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError
+from scaling.rng import SampleKey
 from tests.coco_folder import (
     TESTED,
     changing,
@@ -47,23 +48,23 @@ def change(root):
 
 
 def truths(recipe):
-    return [t for batch in prepared(recipe).test_dataloader() for t in batch.truth]
+    return [t for batch in prepared(recipe).test_dataloader() for t in batch.targets.truth]
 
 
 def test_the_truth_is_what_pycocotools_reads_of_the_same_file(root, recipe):
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = COCO(str(json_path(root, "val2017")))
     found = truths(recipe)
-    assert [t["image_id"] for t in found] == [100, 103, 106]
+    assert [t.image_id for t in found] == [100, 103, 106]
     for t, size in zip(found, TESTED, strict=True):
-        wanted = theirs.loadAnns(theirs.getAnnIds(t["image_id"]))
-        assert t["size"] == size
-        assert len(t["masks"]) == len(wanted) == (0 if t["image_id"] == 103 else 4)
-        assert t["boxes"].shape == (len(wanted), 4)
-        assert t["area"].tolist() == [a["area"] for a in wanted]
-        assert t["labels"].tolist() == [[2, 7, 90].index(a["category_id"]) for a in wanted]
-        assert t["crowd"].tolist() == [bool(a["iscrowd"]) for a in wanted]
-        for box, mask, a in zip(t["boxes"].tolist(), t["masks"], wanted, strict=True):
+        wanted = theirs.loadAnns(theirs.getAnnIds(t.image_id))
+        assert t.size == size
+        assert len(t.masks) == len(wanted) == (0 if t.image_id == 103 else 4)
+        assert t.boxes_n4.shape == (len(wanted), 4)
+        assert t.area_n.tolist() == [a["area"] for a in wanted]
+        assert t.label_n.tolist() == [[2, 7, 90].index(a["category_id"]) for a in wanted]
+        assert t.crowd_n.tolist() == [bool(a["iscrowd"]) for a in wanted]
+        for box, mask, a in zip(t.boxes_n4.tolist(), t.masks, wanted, strict=True):
             x, y, width, height = a["bbox"]
             assert box == pytest.approx([x, y, x + width, y + height], abs=1e-5)
             rle = theirs.annToRLE(a)
@@ -75,12 +76,12 @@ def test_the_truth_is_what_pycocotools_reads_of_the_same_file(root, recipe):
 
 def test_changing_a_batchs_truth_changes_nothing_that_comes_later(recipe):
     test = prepared(recipe).test_set
-    first = test.__getitems__([SampleKey(0, 0)]).truth[0]
-    kept = {name: value.clone() for name, value in first.items() if isinstance(value, torch.Tensor)}
+    first = test.get_batch([SampleKey(0, 0)]).targets.truth[0]
+    kept = {name: value.clone() for name, value in first._asdict().items() if isinstance(value, torch.Tensor)}
     for name in kept:
-        first[name].zero_()
-    second = test.__getitems__([SampleKey(0, 0)]).truth[0]
-    assert all(torch.equal(second[name], value) for name, value in kept.items())
+        getattr(first, name).zero_()
+    second = test.get_batch([SampleKey(0, 0)]).targets.truth[0]
+    assert all(torch.equal(getattr(second, name), value) for name, value in kept.items())
 
 
 def test_ids_with_gaps_become_classes_in_their_order_and_are_kept_for_export(recipe):
@@ -116,7 +117,7 @@ def test_a_file_name_may_hold_folders(root, recipe, change):
 def test_missing_annotations_are_named_with_what_is_expected_and_two_of_a_kind_are_too_many(root, recipe):
     with pytest.raises(ConfigError, match="set data_root"):
         prepared(replace(recipe, data_root=""))
-    with pytest.raises(ConfigError, match="hfds/cats has no boxes: take COCO's layout, --data folder"):
+    with pytest.raises(ConfigError, match="hfds/cats has no boxes: use COCO's layout, --data folder"):
         prepared(replace(recipe, data="hfds/cats"))
     json_path(root, "val2017").rename(json_path(root, "value"))
     with pytest.raises(
@@ -132,10 +133,10 @@ def test_missing_annotations_are_named_with_what_is_expected_and_two_of_a_kind_a
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"images": [{"id": 1', r"val2017\.json is no JSON \(.*\); is it all there\?"),
-        ("", r"val2017\.json is no JSON"),
-        ("\xff\xfe", r"val2017\.json is no JSON"),
-        ("[" * 100000, r"val2017\.json is no JSON \(.+\)"),
+        ('{"images": [{"id": 1', r"val2017\.json is not valid JSON \(.*\): it may be incomplete"),
+        ("", r"val2017\.json is not valid JSON"),
+        ("\xff\xfe", r"val2017\.json is not valid JSON"),
+        ("[" * 100000, r"val2017\.json is not valid JSON \(.+\)"),
         ("[]", r"val2017\.json has no list of images"),
         ('{"images": [], "annotations": {}}', r"val2017\.json has no list of annotations"),
         ('{"images": [], "annotations": [], "categories": [3]}', r"val2017\.json has no list of categories"),
@@ -150,7 +151,7 @@ def test_a_damaged_json_is_refused(root, recipe, text, message):
 
 
 def test_train_and_test_have_the_same_categories_and_the_recipe_as_many_classes(recipe, change):
-    with pytest.raises(ConfigError, match=r"train2017\.json has 3 categories, the recipe 80; set --classes"):
+    with pytest.raises(ConfigError, match=r"train2017\.json has 3 categories, the recipe 80 classes; set --classes"):
         prepared(replace(recipe, classes=80))
     change(lambda d: d["categories"][0].update(name="ox"))
     with pytest.raises(ConfigError, match=r"different categories; only in train: 7 cow; only in test: 7 ox$"):
@@ -217,14 +218,17 @@ WRONG = {
         lambda d: annotation(d, 3)["segmentation"].update(counts=[3, 4]),
         r"annotation 3 has a mask that cannot be read \(7 pixels, its image has 2400\)",
     ),
-    "negative": (lambda d: annotation(d, 3)["segmentation"].update(counts=[-1, 2401]), r"annotation 3 .* from 0 up"),
+    "negative": (
+        lambda d: annotation(d, 3)["segmentation"].update(counts=[-1, 2401]),
+        "annotation 3 .* integers from 0",
+    ),
     "text too short": (
         lambda d: annotation(d, 2)["segmentation"].update(counts="35="),
         r"annotation 2 has a mask that cannot be read \(21 pixels, its image has 2400\)",
     ),
     "text that is none": (
         lambda d: annotation(d, 2)["segmentation"].update(counts="zä"),
-        r"annotation 2 has a mask that cannot be read \(run lengths that are none\)",
+        r"annotation 2 has a mask that cannot be read \(invalid run lengths\)",
     ),
     "no run lengths": (
         lambda d: annotation(d, 2)["segmentation"].pop("counts"),
@@ -257,15 +261,17 @@ def test_images_that_are_listed_and_not_there_are_counted_and_the_first_is_named
 @pytest.mark.parametrize("disk", [False, True])
 def test_an_image_of_another_size_than_the_json_says_is_refused(root, recipe, monkeypatch, disk):
     if disk:
-        monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1000)
+        monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1000)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 60)).save(root / "val2017" / "1.png")
-    match = r"image \S*val2017.1\.png has 40x60 px, \S*instances_val2017\.json says 60x40 px$"
+    match = r"image \S*val2017.1\.png has 40x60 px, \S*instances_val2017\.json lists 60x40 px$"
     with pytest.raises(ConfigError, match=match):
         prepared(replace(recipe, bad_images="skip"))
     Image.new("RGB", (60, 40)).save(root / "val2017" / "1.png", exif=exif)
-    with pytest.raises(ConfigError, match=r"40x60 px, \S* says 60x40 px \(stored as 60x40 px with an EXIF orientation"):
+    with pytest.raises(
+        ConfigError, match=r"40x60 px, \S* lists 60x40 px \(stored as 60x40 px with an EXIF orientation"
+    ):
         prepared(recipe)
 
 
@@ -286,10 +292,10 @@ def test_boxes_outside_are_clipped_or_dropped_and_counted_in_the_record(recipe, 
         "boxes_clipped_test": 1.0,
         "boxes_dropped_test": 2.0,
     }
-    truth = data.test_set.__getitems__([SampleKey(0, 0)]).truth[0]
+    truth = data.test_set.get_batch([SampleKey(0, 0)]).targets.truth[0]
     # Less than a pixel outside is rounding: counted as nothing, and evaluated as it is.
-    assert torch.allclose(truth["boxes"], torch.tensor([[0, 3, 5, 13], [50, 30, 60.4, 40.4]]))
-    assert data.train_set.__getitems__([SampleKey(0, 0)]).boxes[0].max() <= 48
+    assert torch.allclose(truth.boxes_n4, torch.tensor([[0, 3, 5, 13], [50, 30, 60.4, 40.4]]))
+    assert data.train_set.get_batch([SampleKey(0, 0)]).targets.boxes[0].max() <= 48
 
 
 @pytest.mark.parametrize("region", [None, [], [[]], [[1, 2, 3, 4]], "absent"])
@@ -304,23 +310,23 @@ def test_an_object_without_a_mask_has_that_of_its_box_and_is_counted(recipe, cha
     change(spoil)
     data = prepared(recipe)
     assert data.skipped == {"masks_from_boxes_test": 1.0}
-    truth = data.test_set.__getitems__([SampleKey(0, 0)]).truth[0]
-    assert np.array_equal(coco_mask.decode(truth["masks"][0]), filled((40, 60), 10, 20, 7, 5))
-    assert truth["area"][0] == 35
+    truth = data.test_set.get_batch([SampleKey(0, 0)]).targets.truth[0]
+    assert np.array_equal(coco_mask.decode(truth.masks[0]), filled((40, 60), 10, 20, 7, 5))
+    assert truth.area_n[0] == 35
 
 
 @pytest.mark.parametrize("area", ["absent", None, float("nan"), "big"])
 def test_an_area_that_is_not_given_is_that_of_the_mask(recipe, change, area):
     change(lambda d: annotation(d).pop("area") if area == "absent" else annotation(d).update(area=area))
     wanted = objects((40, 60), 1)[0]["area"]
-    assert truths(recipe)[0]["area"][0] == wanted
+    assert truths(recipe)[0].area_n[0] == wanted
 
 
 def test_a_polygon_of_two_points_beside_others_is_no_box(recipe, change):
     """pycocotools takes a first polygon of four numbers, and all that follow, for boxes."""
     change(lambda d: annotation(d).update(segmentation=[[30, 30, 40, 35], rectangle(5, 6, 7, 8)]))
     truth = truths(recipe)[0]
-    assert np.array_equal(coco_mask.decode(truth["masks"][0]), filled((40, 60), 5, 6, 7, 8))
+    assert np.array_equal(coco_mask.decode(truth.masks[0]), filled((40, 60), 5, 6, 7, 8))
 
 
 def test_training_images_without_an_object_to_learn_are_dropped_or_kept_and_test_images_kept(root, recipe, change):
@@ -332,9 +338,9 @@ def test_training_images_without_an_object_to_learn_are_dropped_or_kept_and_test
     assert (len(drop.train_set), len(drop.test_set)) == (4, 3)
     assert (len(keep.train_set), len(keep.test_set)) == (6, 3)
     assert drop.train_set.objects.image_id_I.tolist() == [103, 106, 109, 115]
-    batch = keep.train_set.__getitems__([SampleKey(0, 4), SampleKey(0, 0)])
-    assert [len(boxes) for boxes in batch.boxes] == [0, 1]
-    assert batch.crowd[1].all()
+    batch = keep.train_set.get_batch([SampleKey(0, 4), SampleKey(0, 0)])
+    assert [len(boxes) for boxes in batch.targets.boxes] == [0, 1]
+    assert batch.targets.crowd[1].all()
     change(lambda d: d["annotations"].clear(), "train2017")
     with pytest.raises(ConfigError, match=r"train2017\.json has no object in any of its 6 images$"):
         prepared(recipe)
@@ -343,7 +349,7 @@ def test_training_images_without_an_object_to_learn_are_dropped_or_kept_and_test
 def test_a_json_of_run_lengths_that_wrap_and_start_at_the_corner_is_read(recipe, change):
     mask = filled((40, 60), 0, 0, 60, 40)
     change(lambda d: annotation(d).update(segmentation=run_lengths(mask, text=False)))
-    assert np.array_equal(coco_mask.decode(truths(recipe)[0]["masks"][0]), mask)
+    assert np.array_equal(coco_mask.decode(truths(recipe)[0].masks[0]), mask)
 
 
 def test_without_pycocotools_what_to_install_is_said_before_anything_is_read(recipe, monkeypatch):
@@ -352,7 +358,7 @@ def test_without_pycocotools_what_to_install_is_said_before_anything_is_read(rec
         with pytest.raises(
             ConfigError, match=r"needs pycocotools .*: make setup EXTRAS=dev,dense, or pip install '\.\[dense\]'"
         ):
-            detection.open_sets(r)
+            open_sets(detection.DetectionSource(), r)
 
 
 def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(root, recipe):
@@ -361,5 +367,5 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(ro
     data = prepared(replace(recipe, train_images=3, test_images=2))
     assert (len(data.train_set), len(data.test_set)) == (3, 2)
     assert data.test_set.objects.image_id_I.tolist() == [100 + 3 * i for i in range(3) if i != left_out]
-    with pytest.raises(ConfigError, match="6 images asked for, 5 there"):  # one of six has no object
+    with pytest.raises(ConfigError, match="6 images requested, 5 available"):  # one of six has no object
         prepared(replace(recipe, train_images=6))

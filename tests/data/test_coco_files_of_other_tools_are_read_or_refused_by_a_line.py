@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scaling.data.coco_annotations import annotations, in_image
+from scaling.data.coco_annotations import annotations, image_objects
 from scaling.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(find_spec("pycocotools") is None, reason="needs the extra dense")
 if find_spec("pycocotools") is not None:
-    from scaling.data.coco_dataset import used
+    from scaling.data.coco_json import used
     from tests.coco_folder import changing, json_path, read_json, recipe_of, run_lengths, write_folder
     from tests.pictures import prepared
 
@@ -53,7 +53,7 @@ def annotation(data, number=1):
 
 
 def crowds(root):
-    return [a.crowd for image in used(recipe_of(root))[1].images for a in image.annotations]
+    return [a.crowd for image in used(recipe_of(root))[1].files.images for a in image.annotations]
 
 
 @pytest.mark.parametrize(("no", "yes"), [(0, 1), (False, True), (None, 1), ("absent", True)])
@@ -96,20 +96,20 @@ def test_ids_of_images_and_categories_may_be_any_whole_numbers(root, change):
 
     for name in ("train2017", "val2017"):
         change(renumber, name)
-    assert [c for c, _ in used(recipe_of(root))[0].categories] == [-3, 0, 2**31]
+    assert [c for c, _ in used(recipe_of(root))[0].files.categories] == [-3, 0, 2**31]
 
 
 def test_an_annotation_that_is_listed_twice_is_refused_and_one_without_a_number_is_not(root, change):
     change(lambda d: d["annotations"].append(d["annotations"][0]))
     assert "lists annotation" in refused(root)
     change(lambda d: [a.update(id=None) for a in d["annotations"]])
-    assert len(used(recipe_of(root))[1]) == 3
+    assert len(used(recipe_of(root))[1].files) == 3
     change(lambda d: [a.update(id=[1]) for a in d["annotations"]])
     assert "annotation has the id [1]: an integer is expected" in refused(root)
 
 
 def test_what_coco_lists_beside_objects_may_be_absent(root, change):
-    before = used(recipe_of(root))[1]
+    before = used(recipe_of(root))[1].files
 
     def bare(data):
         data.pop("info", None)
@@ -118,16 +118,16 @@ def test_what_coco_lists_beside_objects_may_be_absent(root, change):
             a.pop("id")
 
     change(bare)
-    after = used(recipe_of(root))[1]
-    assert (after.table().area_N == before.table().area_N).all()
+    after = used(recipe_of(root))[1].files
+    assert (after.instances().area_N == before.instances().area_N).all()
     assert after.notes == before.notes
 
 
 @pytest.mark.parametrize("area", [-1, -0.5, float("inf"), 10**400, True, "12"])
 def test_an_area_that_cannot_be_is_that_of_the_mask(root, change, area):
-    before = used(recipe_of(root))[1].table().area_N
+    before = used(recipe_of(root))[1].files.instances().area_N
     change(lambda d: annotation(d).update(area=area))
-    assert (used(recipe_of(root))[1].table().area_N == before).all()
+    assert (used(recipe_of(root))[1].files.instances().area_N == before).all()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_box_that_is_no_four_numbers_is_refused(root, change, box):
 @pytest.mark.parametrize("box", [[1, 2, -3, 4], [1, 2, 0, 4], [900, 2, 3, 4], [-9, -9, 3, 3]])
 def test_a_box_with_nothing_of_the_image_in_it_is_left_out_and_counted(root, change, box):
     change(lambda d: annotation(d).update(bbox=box))
-    test = used(recipe_of(root))[1]
+    test = used(recipe_of(root))[1].files
     assert test.notes["boxes_dropped"] == 1
     assert len(test.images[0].annotations) == 3
 
@@ -172,16 +172,16 @@ def test_run_lengths_are_a_text_or_a_list(root, change, text):
 
     mask_hw = filled((40, 60), 3, 4, 9, 7)
     change(lambda d: annotation(d).update(segmentation=run_lengths(mask_hw, text), area=None))
-    assert used(recipe_of(root))[1].table().area_N[0] == 63
+    assert used(recipe_of(root))[1].files.instances().area_N[0] == 63
 
 
 def test_names_of_images_may_hold_folders_either_slash_or_a_whole_path(root, written, change):
-    wanted = [image.path.resolve() for image in used(recipe_of(root))[1].images]
+    wanted = [image.path.resolve() for image in used(recipe_of(root))[1].files.images]
     (root / "here").mkdir()
     (root / "here" / "deep").symlink_to(written / "val2017")
     names = {0: "here/deep/0.png", 1: "here\\deep\\1.png", 2: str(written / "val2017" / "2.png")}
     change(lambda d: [i.update(file_name=names[n]) for n, i in enumerate(d["images"])])
-    assert [image.path.resolve() for image in used(recipe_of(root))[1].images] == wanted
+    assert [image.path.resolve() for image in used(recipe_of(root))[1].files.images] == wanted
     assert len(prepared(recipe_of(root)).test_set) == 3
 
 
@@ -191,7 +191,7 @@ def test_a_name_with_a_backslash_of_its_own_is_taken_as_it_is(root, change):
     for name in ("a\\0.png", "a\\1.png", "a\\2.png"):
         Image.new("RGB", (60, 40)).save(root / "val2017" / name)
     change(lambda d: [i.update(file_name=f"a\\{n}.png") for n, i in enumerate(d["images"])])
-    assert used(recipe_of(root))[1].images[1].path.name == "a\\1.png"
+    assert used(recipe_of(root))[1].files.images[1].path.name == "a\\1.png"
 
 
 @pytest.mark.parametrize("name", ["", "a" * 300 + ".png", "nul\0.png", "../..", "."])
@@ -267,7 +267,7 @@ def test_a_json_may_begin_with_a_mark_of_its_encoding(root, encoding):
     data = read_json(root, "val2017")
     data["info"] = {"description": "Füße"}
     json_path(root, "val2017").write_text(json.dumps(data, ensure_ascii=False), encoding)
-    assert len(used(recipe_of(root))[1]) == 3
+    assert len(used(recipe_of(root))[1].files) == 3
 
 
 ANYTHING = st.recursive(
@@ -290,5 +290,5 @@ def test_an_annotation_of_anything_is_read_or_refused(changes):
 def read_one(changes):
     a = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "segmentation": [[1, 1, 6, 1, 6, 6]]}
     found, _ = annotations([{**a, **changes}], Path("a.json"), {1: (9, 9)}, {1: 0})
-    read = in_image(1, (9, 9), found[1], Path("a.json"))
+    read = image_objects(1, (9, 9), found[1], Path("a.json"))
     assert (read.area_n >= 0).all()

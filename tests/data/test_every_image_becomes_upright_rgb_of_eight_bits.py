@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from scaling.data.coco_dataset import read_coco
+from scaling.data.coco_json import read_coco
 from scaling.data.decoding import Note, decode_rgb, read_header
 from scaling.data.image_folder import Files
-from scaling.data.segmentation_folder import find_scenes
+from scaling.data.segmentation_folder import find_split
 from scaling.recipe import Recipe
 from tests.image_bytes import TURNED, by_pillow, png, tiff
 
@@ -156,8 +156,8 @@ def roads(tmp_path_factory):
     readers = {
         "folder": Files(str(root / "images"), "train"),
         "tar": Files(str(root / "tar"), "train"),
-        "scenes": find_scenes(root, "train", Recipe(task="segment", data="folder", data_root=str(root), image=16)),
-        "boxes": read_coco(root, "train").files(),
+        "scenes": find_split(root, "train", Recipe(task="segment", data="folder", data_root=str(root), image=16)),
+        "boxes": read_coco(root, "train"),
     }
     return {road: (reader, {n: i for i, n in enumerate(reader.file_names)}) for road, reader in readers.items()}
 

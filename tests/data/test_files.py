@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from scaling.data.classification import InMemory, OnDisk
-from scaling.data.image_folder import Files, find_root, in_threads
+from scaling.data.data_root import find_root
+from scaling.data.image_folder import Files
+from scaling.data.parallel_reading import in_threads
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from tests.pictures import BAD_FILES, picture, prepared, write_classes
@@ -63,7 +65,8 @@ def test_worker_processes_read_a_tar_without_disturbing_each_other(folder, recip
     lazy = replace(recipe, augment="resized_crop", batch=2, epochs=4)
     data = prepared(lazy, workers=2)
     assert isinstance(data.train_set, OnDisk)
-    seen = [(int(i[0].median()), int(label)) for b in data.train_dataloader() for i, label in zip(*b[:2], strict=True)]
+    pairs = [pair for b in data.train_dataloader() for pair in zip(b.pixels, b.targets.label_B, strict=True)]
+    seen = [(int(image[0].median()), int(label)) for image, label in pairs]
     assert len(seen) == 24 * 4
     assert all(abs(value - (60 + 60 * label)) < 4 for value, label in seen)
 
@@ -88,7 +91,7 @@ def test_threads_read_a_tar_without_disturbing_each_other(folder, monkeypatch):
 
 def test_workers_change_nothing(recipe):
     lazy = replace(recipe, augment="resized_crop")
-    alone, helped = ([b.image_BCHW for b in prepared(lazy, workers).train_dataloader()] for workers in (0, 2))
+    alone, helped = ([b.pixels for b in prepared(lazy, workers).train_dataloader()] for workers in (0, 2))
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
 
 
@@ -99,7 +102,7 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one(recipe):
 
 
 def test_evaluation_sees_every_image_once(recipe):
-    labels = torch.cat([b.label_B for b in prepared(recipe).test_dataloader()])
+    labels = torch.cat([b.targets.label_B for b in prepared(recipe).test_dataloader()])
     assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
@@ -114,7 +117,7 @@ def test_an_unreadable_file_stops_the_run_before_it_begins_or_is_skipped_and_cou
     data = prepared(replace(stop, bad_images="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
     assert (len(data.train_set), len(data.test_set)) == (23, 11)
-    assert sum(len(b.label_B) for b in data.train_dataloader()) == data.total_steps * recipe.batch
+    assert sum(len(b.targets.label_B) for b in data.train_dataloader()) == data.total_steps * recipe.batch
 
 
 def test_a_file_that_passes_the_check_and_fails_later_is_counted_in_its_batch(folder, recipe):
@@ -122,7 +125,7 @@ def test_a_file_that_passes_the_check_and_fails_later_is_counted_in_its_batch(fo
     (folder / "train" / "cat" / "0.jpg").write_bytes(b"overwritten after the check")
     (batch,) = list(data.train_dataloader())
     assert batch.skipped == 1
-    assert len(batch.label_B) == 24  # the next image has taken its place
+    assert len(batch.targets.label_B) == 24  # the next image has taken its place
 
 
 def test_when_no_file_can_be_read_there_is_nothing_to_skip_to(folder, recipe):
@@ -178,7 +181,7 @@ def test_a_pickle_beside_a_tar_is_never_opened(folder, monkeypatch):
 
 
 def test_large_sets_stay_on_disk(recipe, monkeypatch):
-    monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1000)
+    monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1000)
     assert isinstance(prepared(recipe).train_set, OnDisk)
     monkeypatch.undo()
     assert isinstance(prepared(recipe).train_set, InMemory)
@@ -186,9 +189,9 @@ def test_large_sets_stay_on_disk(recipe, monkeypatch):
 
 def test_on_disk_and_in_memory_give_the_same_batches(recipe, monkeypatch):
     flipped = replace(recipe, augment="pad_crop_flip")
-    memory = [b.image_BCHW for b in prepared(flipped).train_dataloader()]
-    monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1000)
-    disk = [b.image_BCHW for b in prepared(flipped).train_dataloader()]
+    memory = [b.pixels for b in prepared(flipped).train_dataloader()]
+    monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1000)
+    disk = [b.pixels for b in prepared(flipped).train_dataloader()]
     assert all(torch.equal(a, b) for a, b in zip(memory, disk, strict=True))
 
 

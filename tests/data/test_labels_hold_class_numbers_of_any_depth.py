@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from scaling.data.decoding import decode_label
-from scaling.data.segmentation_folder import find_scenes
+from scaling.data.segmentation_folder import find_split
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from tests.image_bytes import TURNED, by_pillow, png
@@ -34,7 +34,7 @@ def write(root, image, label):
         (root / folder / "train").mkdir(parents=True, exist_ok=True)
         (root / folder / "train" / name).write_bytes(data)
     recipe = Recipe(task="segment", data="folder", data_root=str(root), classes=4, image=16)
-    return find_scenes(root, "train", recipe)
+    return find_split(root, "train", recipe)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 16])

@@ -12,6 +12,7 @@ from PIL import Image
 from scaling.data import segmentation
 from scaling.data.batch import UNLABELLED
 from scaling.data.dataset_files import data_digest
+from scaling.data.open_sets import open_sets
 from scaling.data.segmentation_folder import as_classes
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
@@ -46,7 +47,7 @@ def refused(recipe):
 @pytest.mark.parametrize("disk", [False, True])
 def test_a_mask_of_0_and_255_has_one_class_and_nothing_to_tell_it_from(tmp_path, monkeypatch, disk):
     if disk:
-        monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1)
+        monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1)
     said = refused(replace(write(tmp_path, lambda i: [0, 255]), classes=2))
     assert said.startswith("class 0 is the only class in the 12 training labels, class 1 missing; 255 is ignored")
     assert said.endswith("write objects as their class index, such as 1")
@@ -62,11 +63,14 @@ def test_classes_that_no_training_label_has_are_named_also_from_what_was_remembe
     r, results = replace(r, classes=5), tmp_path / "results"
     wanted = "3 of 5 classes do not occur in training labels: 1 (road), 2 (car), 4 (sign); 255 is ignored"
     for _ in range(2):
-        assert segmentation.open_sets(r, results).lines == (wanted,)
+        assert open_sets(segmentation.SegmentationSource(), r, results).lines == (wanted,)
     Image.new("L", (8, 8), 4).save(tmp_path / "data" / "annotations" / "val" / "0000.png")
-    assert "training labels (1 of them in test labels): 1 (road)" in segmentation.open_sets(r, results).lines[0]
+    assert (
+        "training labels (1 of them in test labels): 1 (road)"
+        in open_sets(segmentation.SegmentationSource(), r, results).lines[0]
+    )
     Image.new("L", (8, 8), 4).save(tmp_path / "data" / "annotations" / "train" / "0000.png")
-    assert "2 of 5 classes" in segmentation.open_sets(r, results).lines[0]
+    assert "2 of 5 classes" in open_sets(segmentation.SegmentationSource(), r, results).lines[0]
 
 
 def test_of_the_training_labels_only_those_count_that_are_used_and_can_be_read(tmp_path):
@@ -157,9 +161,9 @@ def test_colours_are_refused_by_the_files_name(tmp_path, mode, said):
 
 def test_a_palette_of_few_bits_and_one_of_a_byte_have_the_same_classes(tmp_path):
     r = write(tmp_path, lambda i: [0, 1, 2])
-    wanted = segmentation.open_sets(r).train.read(0)[1]
+    wanted = open_sets(segmentation.SegmentationSource(), r).train.read(0)[1]
     label = Image.fromarray(np.asarray(wanted))
     label.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     for bits in (2, 4, 8):
         label.save(tmp_path / "annotations" / "train" / "0000.png", bits=bits, transparency=0)
-        assert np.array_equal(segmentation.open_sets(r).train.read(0)[1], wanted)
+        assert np.array_equal(open_sets(segmentation.SegmentationSource(), r).train.read(0)[1], wanted)

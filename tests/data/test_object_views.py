@@ -15,12 +15,12 @@ from torchvision.transforms.v2 import functional as F
 
 from scaling.costs.token_counts import size_multiple
 from scaling.data import detection_transforms
-from scaling.data.batch import SampleKey
-from scaling.data.dataset import TEST
-from scaling.data.detection_transforms import Part, frame_of, seen_masks, together, view
-from scaling.data.instance_store import InImage, run_ends, strip
+from scaling.data.batch import Split
+from scaling.data.detection_transforms import Part, collate, frame_of, seen_masks, view
+from scaling.data.instance_store import ImageObjects, run_ends, strip
 from scaling.data.segmentation_transforms import GREY
 from scaling.recipe import OBJECTS, Recipe
+from scaling.rng import SampleKey
 from tests.coco_folder import filled
 
 AUGMENTS = ("none", "flip", *OBJECTS)
@@ -36,7 +36,7 @@ def objects_of(size, *rectangles):
     n = len(rectangles)
     corners = np.array(rectangles, np.float32).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
-    return InImage(
+    return ImageObjects(
         1,
         size,
         corners,
@@ -110,8 +110,8 @@ def test_image_box_and_mask_move_together_into_every_view(size, corner, sides, s
     image[1, y : y + height] = 255
     r = replace(RECIPE, augment=augment, short_side=short, seed=seed)
     draw = SampleKey(0, 5)
-    found = view(image, objects_of(size, (x, y, width, height)), r, augment, draw)
-    frame = frame_of(size, r, augment, draw)
+    found = view(image, objects_of(size, (x, y, width, height)), r, Split.TRAIN, draw)
+    frame = frame_of(size, r, Split.TRAIN, draw)
     H, W = found.image_CHW.shape[1:]
     assert frame.shape == (H, W)
     if not found.masks:
@@ -149,8 +149,8 @@ def test_a_view_is_what_torchvisions_plain_functions_give(augment):
     stack = torch.from_numpy(np.stack([coco_mask.decode({"size": size, "counts": c}) for c in objects.counts]))
     for i in range(25):
         r, draw = replace(RECIPE, augment=augment, seed=i), SampleKey(0, i)
-        found = view(image, objects, r, augment, draw)
-        frame = frame_of(size, r, augment, draw)
+        found = view(image, objects, r, Split.TRAIN, draw)
+        frame = frame_of(size, r, Split.TRAIN, draw)
         boxes = tv_tensors.BoundingBoxes(torch.from_numpy(objects.box_n4), format="XYXY", canvas_size=size)
         pictures = F.resize(tv_tensors.Image(image), list(frame.size), antialias=True)
         masks = F.resize(stack, list(frame.size), interpolation=InterpolationMode.NEAREST_EXACT)
@@ -181,14 +181,14 @@ def test_a_view_is_what_torchvisions_plain_functions_give(augment):
 )
 def test_the_short_side_is_as_asked_for_unless_the_long_one_gets_too_long(size, short, long, wanted):
     r = replace(RECIPE, short_side=short, long_side=long)
-    for augment in ("none", "flip", TEST):
-        frame = frame_of(size, r, augment, SampleKey(0, 0))
+    for augment, split in (("none", Split.TRAIN), ("flip", Split.TRAIN), ("flip", Split.VAL)):
+        frame = frame_of(size, replace(r, augment=augment), split, SampleKey(0, 0))
         assert (frame.size, frame.corner, frame.shape) == (wanted, (0, 0), wanted)
 
 
 def test_jitter_scales_by_a_tenth_to_two_and_cuts_anywhere():
     r = replace(RECIPE, image=64, augment="jitter_crop")
-    frames = [frame_of((60, 90), r, "jitter_crop", SampleKey(0, i)) for i in range(800)]
+    frames = [frame_of((60, 90), r, Split.TRAIN, SampleKey(0, i)) for i in range(800)]
     scales = np.array([f.size[1] / 64 for f in frames])
     assert scales.min() >= 0.09
     assert scales.max() <= 2.01
@@ -205,14 +205,14 @@ def test_jitter_scales_by_a_tenth_to_two_and_cuts_anywhere():
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_half_of_the_images_are_flipped_others_in_every_epoch_and_never_a_test_image(augment):
-    flips = [[frame_of((40, 40), RECIPE, augment, SampleKey(epoch, i)).flip for i in range(400)] for epoch in (0, 1)]
+    r = replace(RECIPE, augment=augment)
+    flips = [[frame_of((40, 40), r, Split.TRAIN, SampleKey(epoch, i)).flip for i in range(400)] for epoch in (0, 1)]
     if augment == "none":
         assert not any(map(any, flips))
     else:
         assert all(0.4 < np.mean(f) < 0.6 for f in flips)
         assert flips[0] != flips[1]
-    r = replace(RECIPE, augment=augment)
-    assert not any(frame_of((40, 40), r, TEST, SampleKey(0, i)).flip for i in range(50))
+    assert not any(frame_of((40, 40), r, Split.VAL, SampleKey(0, i)).flip for i in range(50))
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
@@ -220,7 +220,13 @@ def test_half_of_the_images_are_flipped_others_in_every_epoch_and_never_a_test_i
 def test_any_size_of_image_gives_a_view(augment, size):
     for i in range(8):
         image = torch.zeros(3, *size, dtype=torch.uint8)
-        found = view(image, objects_of(size, (0, 0, size[1], size[0])), RECIPE, augment, SampleKey(0, i))
+        found = view(
+            image,
+            objects_of(size, (0, 0, size[1], size[0])),
+            replace(RECIPE, augment=augment),
+            Split.TRAIN,
+            SampleKey(0, i),
+        )
         assert len(found.masks) == 1
         H, W = found.image_CHW.shape[1:]
         assert whole(found.masks[0], (H, W)).all()
@@ -236,7 +242,13 @@ def test_after_a_crop_a_box_is_around_what_is_left_of_the_mask_and_objects_outsi
     corner[16:20, 20:44] = 1
     objects = objects_of(size, (20, 2, 24, 18), (10, 4, 22, 9), (1, 1, 4, 4), (60, 28, 4, 4))
     objects.counts[0] = encoded(corner)
-    found = view(torch.zeros(3, *size, dtype=torch.uint8), objects, RECIPE, "jitter_crop", SampleKey(0, 0))
+    found = view(
+        torch.zeros(3, *size, dtype=torch.uint8),
+        objects,
+        replace(RECIPE, augment="jitter_crop"),
+        Split.TRAIN,
+        SampleKey(0, 0),
+    )
     assert found.label_n.tolist() == [0, 3]
     assert found.crowd_n.tolist() == [False, True]
     assert found.box_n4.tolist() == [[0, 4, 24, 40], [56, 56, 64, 64]]
@@ -247,10 +259,10 @@ def test_an_object_of_less_than_a_pixel_of_the_view_is_left_out():
     size = (64, 64)
     objects = objects_of(size, (10, 10, 1, 1), (20, 20, 30, 30))
     found = view(
-        torch.zeros(3, *size, dtype=torch.uint8), objects, replace(RECIPE, short_side=8), "none", SampleKey(0, 0)
+        torch.zeros(3, *size, dtype=torch.uint8), objects, replace(RECIPE, short_side=8), Split.VAL, SampleKey(0, 0)
     )
     assert found.label_n.tolist() == [1]
-    frame = frame_of(size, replace(RECIPE, short_side=8), "none", SampleKey(0, 0))
+    frame = frame_of(size, replace(RECIPE, short_side=8), Split.VAL, SampleKey(0, 0))
     assert seen_masks(objects.counts, size, frame)[0] is None
     assert seen_masks([encoded(np.zeros(size))], size, frame) == [None]
 
@@ -259,10 +271,10 @@ def test_an_object_of_less_than_a_pixel_of_the_view_is_left_out():
 def test_sides_of_batches_are_multiples_of_the_patch_and_of_the_coarsest_stride(patch, wanted):
     assert size_multiple(Recipe(task="detect", head="cascade", image=patch * 4, patch=patch)) == wanted
     views = [
-        view(torch.full((3, *size), 7, dtype=torch.uint8), objects_of(size, *boxes), RECIPE, TEST, SampleKey(0, 0))
+        view(torch.full((3, *size), 7, dtype=torch.uint8), objects_of(size, *boxes), RECIPE, Split.VAL, SampleKey(0, 0))
         for size, boxes in (((40, 60), [(3, 4, 20, 9), (30, 20, 25, 20)]), ((32, 32), []), ((66, 33), [(0, 0, 33, 66)]))
     ]
-    image_BCHW, size_B2, boxes, labels, masks, crowd = together(views, wanted)
+    image_BCHW, (size_B2, boxes, labels, masks, crowd, _) = collate(views, wanted)
     assert size_B2.tolist() == [[32, 48], [32, 32], [64, 32]]
     H, W = (math.ceil(side / wanted) * wanted for side in (64, 48))
     assert image_BCHW.shape == (3, 3, H, W)
@@ -281,4 +293,4 @@ def test_sides_of_batches_are_multiples_of_the_patch_and_of_the_coarsest_stride(
         beyond[:height, :width] = False
         assert (image_BCHW[i][:, beyond] == torch.tensor(GREY)[:, None]).all()
         assert not masks[i][:, beyond].any()
-    assert together(views[1:2], wanted, least=wanted + 1)[0].shape == (1, 3, 2 * wanted, 2 * wanted)
+    assert collate(views[1:2], wanted, least=wanted + 1)[0].shape == (1, 3, 2 * wanted, 2 * wanted)

@@ -9,8 +9,8 @@ from timm.data import Mixup
 from timm.data.distributed_sampler import RepeatAugSampler
 
 from scaling.data.sampler import ResumableBatchSampler, folded, subset
-from scaling.data.transforms import uniform
 from scaling.errors import ConfigError
+from scaling.rng import uniform
 
 small = st.integers(1, 60)
 
@@ -32,7 +32,7 @@ def test_an_epoch_shows_no_image_twice(n, batch, seed, epochs):
     per_epoch = n // batch
     steps = list(ResumableBatchSampler(n, batch, seed, 0, per_epoch * epochs))
     for epoch in range(epochs):
-        shown = [d for step in steps[epoch * per_epoch : (epoch + 1) * per_epoch] for d in step]
+        shown = [d for step in steps[epoch * per_epoch : (epoch + 1) * per_epoch] for d in step.keys]
         assert {d.epoch for d in shown} == {epoch}
         assert len({d.image for d in shown}) == len(shown) == per_epoch * batch
 
@@ -63,8 +63,8 @@ def test_ranks_and_micro_batches_share_every_batch_out(cut, seed, repeats, more)
     ]
     for step, wanted in enumerate(alone):
         parts = [part for share in shares for part in share[step * micro_batches : (step + 1) * micro_batches]]
-        assert {len(part) for part in parts} == {batch // (world * micro_batches)}
-        assert sorted(draw for part in parts for draw in part) == sorted(wanted)
+        assert {len(part.keys) for part in parts} == {batch // (world * micro_batches)}
+        assert sorted(key for part in parts for key in part.keys) == sorted(wanted.keys)
 
 
 @given(cut=cuts())
@@ -99,27 +99,29 @@ def test_mixing_the_shares_is_mixing_the_batch(alphas, half, shares, seed):
 @settings(deadline=None, derandomize=True)
 def test_an_epoch_repeats_its_images_until_it_is_as_long_as_without(batch, more, repeats, seed):
     n = batch + more
-    shown = [d for step in ResumableBatchSampler(n, batch, seed, 0, n // batch, repeats=repeats) for d in step]
+    shown = [d for step in ResumableBatchSampler(n, batch, seed, 0, n // batch, repeats=repeats) for d in step.keys]
     assert len(shown) == n // batch * batch
     copies = {image: [d.copy for d in shown if d.image == image] for image in dict.fromkeys(d.image for d in shown)}
     *others, last = copies.values()
     assert all(c == list(range(repeats)) for c in others)
     assert last == list(range((len(shown) - 1) % repeats + 1))
-    assert len(np.unique(uniform(shown, seed, 1))) == len(shown)  # every copy is augmented in its own way
+    assert len(np.unique(uniform(shown, seed, "flip"))) == len(shown)  # every copy is augmented in its own way
 
 
 def test_repeats_are_those_of_timms_sampler():
     """Over the ranks in turn each of its images comes three times in a row, and an epoch is as long."""
     ranks = [RepeatAugSampler(range(48), num_replicas=4, rank=r, num_repeats=3, selected_round=0) for r in range(4)]
     theirs = [image for step in zip(*ranks, strict=True) for image in step]
-    ours = [d.image for step in ResumableBatchSampler(48, 12, 0, 0, 4, repeats=3) for d in step]
+    ours = [d.image for step in ResumableBatchSampler(48, 12, 0, 0, 4, repeats=3) for d in step.keys]
     for shown in (ours, theirs):
         assert np.array_equal(shown, np.repeat(shown[::3], 3))
         assert Counter(Counter(shown).values()) == {3: 16}
 
 
 def test_seeds_and_epochs_give_different_orders():
-    orders = [tuple(d.image for d in batch) for seed in (0, 1) for batch in ResumableBatchSampler(64, 64, seed, 0, 3)]
+    orders = [
+        tuple(d.image for d in batch.keys) for seed in (0, 1) for batch in ResumableBatchSampler(64, 64, seed, 0, 3)
+    ]
     assert len(set(orders)) == len(orders)
 
 

@@ -12,10 +12,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from scaling.data import segmentation_transforms
-from scaling.data.batch import UNLABELLED, SampleKey
-from scaling.data.segmentation_transforms import GREY, STREAM, choose_crop, distort, scaled, training_view
-from scaling.data.transforms import seeded_by
+from scaling.data.batch import UNLABELLED
+from scaling.data.segmentation_transforms import GREY, choose_crop, distort, scaled, training_view
 from scaling.recipe import SCENES, Recipe
+from scaling.rng import SampleKey, seed_of, seeded_all
 
 AUGMENTS = ("none", "flip", *SCENES)
 
@@ -184,7 +184,7 @@ def test_a_view_is_what_torchvisions_plain_functions_give():
     r = Recipe(task="segment", image=24, patch=8, augment="scale_crop", short_side=32, seed=2)
     for i in range(8):
         ours = training_view(image, label, r, SampleKey(0, i))
-        with seeded_by(SampleKey(0, i), 2, STREAM):
+        with seeded_all(seed_of(2, "segmentation_view", SampleKey(0, i))):
             short = (0.5 + 1.5 * float(torch.rand(()))) * 32
             size = [round(short), round(short / 45 * 60)]
             top, left = (int(torch.randint(max(0, s - 24) + 1, ())) for s in size)

@@ -11,14 +11,14 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from scaling.data import generated_shapes, segmentation
-from scaling.data.batch import SampleKey
-from scaling.data.dataset import TEST
+from scaling.data.batch import Split
+from scaling.data.open_sets import open_sets
 from scaling.data.sampler import subset
 from scaling.data.segmentation_folder import as_classes
 from scaling.data.segmentation_transforms import evaluation_view
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
 from scaling.recipe import SCENES, Recipe
+from scaling.rng import SampleKey
 from tests.pictures import BAD_FILES, prepared
 
 AUGMENTS = ("none", "flip", *SCENES)
@@ -64,7 +64,7 @@ def recipe(root):
 
 @pytest.fixture
 def on_disk(monkeypatch):
-    return lambda: monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 1000)
+    return lambda: monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1000)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_label_files_may_be_grey_of_any_depth_or_have_a_palette(root, recipe, ki
     else:
         label = Image.fromarray(value_HW.astype(np.uint8 if kind == "L" else np.uint16))
     label.save(root / "annotations" / "validation" / "x.png")
-    batch = segmentation.open_sets(recipe).test.__getitems__([SampleKey(0, 0)])
-    assert np.array_equal(batch.label_BHW[0], value_HW)
+    batch = open_sets(segmentation.SegmentationSource(), recipe).test.get_batch([SampleKey(0, 0)])
+    assert np.array_equal(batch.targets.label_BHW[0], value_HW)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA"])
 def test_a_label_in_colours_is_refused_and_what_to_do_is_said(root, recipe, kind):
     Image.fromarray(blocks(0).astype(np.uint8)).convert(kind).save(root / "annotations" / "training" / "a.png")
-    with pytest.raises(ConfigError, match=rf"training.a\.png has colours \({kind}\).*convert colours to numbers"):
+    with pytest.raises(ConfigError, match=rf"training.a\.png has colours \({kind}\).*convert colours to class indices"):
         prepared(recipe)
 
 
@@ -137,7 +137,7 @@ def test_an_image_and_its_label_find_each_other_by_name_whatever_the_ending_and_
     write(root, "training", "h", blocks(7), ".webp")
     (root / "images" / "training" / "notes.txt").write_text("no image")
     (root / "images" / "training" / "._a.png").write_bytes(b"what a Mac leaves behind")
-    train = segmentation.open_sets(recipe).train
+    train = open_sets(segmentation.SegmentationSource(), recipe).train
     assert len(train) == 8
     for i, number in enumerate((0, 1, 2, 6, 3, 4, 5, 7)):  # a b deep/er/c deep/g e f g h
         image_CHW, label_HW = train.read(i)
@@ -157,16 +157,16 @@ def test_an_image_and_its_label_find_each_other_by_name_whatever_the_ending_and_
 def test_the_splits_have_ade20ks_names_or_the_usual_ones(tmp_path, recipe, names, taken):
     for name in names:
         write(tmp_path / "other", name, name, blocks(0))
-    sets = segmentation.open_sets(replace(recipe, data_root=str(tmp_path / "other"), batch=1))
+    sets = open_sets(segmentation.SegmentationSource(), replace(recipe, data_root=str(tmp_path / "other"), batch=1))
     assert (len(sets.train), len(sets.test)) == (1, 1)
     (tmp_path / "other" / "annotations" / taken / f"{taken}.png").unlink()
     with pytest.raises(ConfigError, match=rf"{taken}.{taken}\.png is expected"):
-        segmentation.open_sets(replace(recipe, data_root=str(tmp_path / "other"), batch=1))
+        open_sets(segmentation.SegmentationSource(), replace(recipe, data_root=str(tmp_path / "other"), batch=1))
 
 
 def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them(root, recipe):
     (root / "images" / "test").mkdir()
-    assert len(segmentation.open_sets(recipe).test) == 3
+    assert len(open_sets(segmentation.SegmentationSource(), recipe).test) == 3
 
 
 def test_an_image_without_a_label_and_a_label_without_an_image_are_named_and_counted(root, recipe):
@@ -186,7 +186,7 @@ def test_an_image_without_a_label_and_a_label_without_an_image_are_named_and_cou
 
 def test_two_images_of_one_name_are_refused(root, recipe):
     write(root, "training", "a", blocks(0), ".jpg")
-    with pytest.raises(ConfigError, match=r"a\.(png|jpg) and \S*a\.(png|jpg) have one name"):
+    with pytest.raises(ConfigError, match=r"a\.(png|jpg) and \S*a\.(png|jpg) have the same name"):
         prepared(recipe)
 
 
@@ -204,7 +204,7 @@ def test_missing_and_empty_folders_are_named_with_what_is_expected(root, recipe)
 
 
 def test_data_of_other_libraries_has_no_labels_a_pixel(recipe):
-    with pytest.raises(ConfigError, match="hfds/cats has no class for each pixel: take a folder"):
+    with pytest.raises(ConfigError, match="hfds/cats has no label maps: use a folder"):
         prepared(replace(recipe, data="hfds/cats"))
 
 
@@ -246,8 +246,8 @@ def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, recip
     data = prepared(replace(recipe, bad_images="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
     assert data.train_set.in_memory is not disk
-    assert [len(b.label_BHW) for b in data.train_dataloader()] == [4] * data.total_steps
-    shapes_of_labels = [tuple(b.label_BHW.shape) for b in data.test_dataloader()]
+    assert [len(b.targets.label_BHW) for b in data.train_dataloader()] == [4] * data.total_steps
+    shapes_of_labels = [tuple(b.targets.label_BHW.shape) for b in data.test_dataloader()]
     assert shapes_of_labels == [(1, 24, 40), (1, 40, 40)]
 
 
@@ -265,14 +265,16 @@ def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_an
         path = root / "images" / f"{name}.png"
         path.write_bytes(hollow(Image.open(path)))
     draws = [SampleKey(0, i) for i in range(3)]
-    batch = data.train_set.__getitems__(draws)
-    assert (batch.skipped, len(batch.label_BHW)) == (2, 3)
-    fourth = data.train_set.__getitems__([SampleKey(0, 3)])
-    assert all(torch.equal(label, fourth.label_BHW[0]) for label in batch.label_BHW[1:])  # the next that can be read
-    alone = data.test_set.__getitems__([SampleKey(0, 1)])
-    assert (alone.skipped, alone.image_BCHW.shape, alone.label_BHW.shape) == (1, (0, 3, 16, 16), (0, 16, 16))
+    batch = data.train_set.get_batch(draws)
+    assert (batch.skipped, len(batch.targets.label_BHW)) == (2, 3)
+    fourth = data.train_set.get_batch([SampleKey(0, 3)])
+    assert all(
+        torch.equal(label, fourth.targets.label_BHW[0]) for label in batch.targets.label_BHW[1:]
+    )  # the next that can be read
+    alone = data.test_set.get_batch([SampleKey(0, 1)])
+    assert (alone.skipped, alone.pixels.shape, alone.targets.label_BHW.shape) == (1, (0, 3, 16, 16), (0, 16, 16))
     with pytest.raises(ConfigError, match=r"unreadable image \S*b\.png"):
-        segmentation.SceneSet(data.train_set.read, 6, recipe, "none").__getitems__(draws)
+        segmentation.SegmentationDataset(data.train_set.read, 6, recipe, "none").get_batch(draws)
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
@@ -288,44 +290,44 @@ def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(recipe, on_disk, a
         assert len(seen[0]) == (6 if name == "train_dataloader" else 3)
         for ours, *others in zip(*seen, strict=True):
             for theirs in others:
-                assert torch.equal(ours.image_BCHW, theirs.image_BCHW)
-                assert torch.equal(ours.label_BHW, theirs.label_BHW)
-                assert (ours.random_BS is None) == (name == "test_dataloader") == (theirs.random_BS is None)
+                assert torch.equal(ours.pixels, theirs.pixels)
+                assert torch.equal(ours.targets.label_BHW, theirs.targets.label_BHW)
+                assert ours.keys == theirs.keys
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_batch(recipe, augment):
     r = replace(recipe, augment=augment, drop_path=0.1, seed=3)
-    train = segmentation.open_sets(r).train
+    train = open_sets(segmentation.SegmentationSource(), r).train
     draws = [SampleKey(epoch, i) for i in (5, 2, 0) for epoch in (0, 1)]
-    whole, parts = train.__getitems__(draws), [train.__getitems__(draws[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
-    back = train.__getitems__(draws[::-1])
-    for name in ("image_BCHW", "label_BHW", "random_BS"):
-        assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
-        assert torch.equal(getattr(whole, name), getattr(back, name).flip(0))
-    assert (type(whole.image_BCHW), whole.image_BCHW.dtype, whole.image_BCHW.shape) == (
+    whole, parts = train.get_batch(draws), [train.get_batch(draws[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
+    back = train.get_batch(draws[::-1])
+    for get in (lambda batch: batch.pixels, lambda batch: batch.targets.label_BHW):
+        assert torch.equal(get(whole), torch.cat([get(part) for part in parts]))
+        assert torch.equal(get(whole), get(back).flip(0))
+    assert (type(whole.pixels), whole.pixels.dtype, whole.pixels.shape) == (
         torch.Tensor,
         torch.uint8,
         (6, 3, 16, 16),
     )
-    assert (type(whole.label_BHW), whole.label_BHW.dtype, whole.label_BHW.shape) == (
+    assert (type(whole.targets.label_BHW), whole.targets.label_BHW.dtype, whole.targets.label_BHW.shape) == (
         torch.Tensor,
         torch.uint8,
         (6, 16, 16),
     )
-    assert whole.random_BS.shape == (6, 2 * SIZES[r.backbone].depth)
+    assert whole.keys == draws
     many = [SampleKey(epoch, 1) for epoch in range(16)]
-    other = segmentation.open_sets(replace(r, seed=4)).train.__getitems__(many)
-    assert torch.equal(train.__getitems__(many).image_BCHW, other.image_BCHW) == (augment == "none")
+    other = open_sets(segmentation.SegmentationSource(), replace(r, seed=4)).train.get_batch(many)
+    assert torch.equal(train.get_batch(many).pixels, other.pixels) == (augment == "none")
 
 
 @pytest.mark.parametrize("augment", SCENES)
 def test_views_leave_everybody_elses_random_numbers_alone(recipe, augment):
-    train = segmentation.open_sets(replace(recipe, augment=augment)).train
+    train = open_sets(segmentation.SegmentationSource(), replace(recipe, augment=augment)).train
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    train.__getitems__([SampleKey(0, 0)])
+    train.get_batch([SampleKey(0, 0)])
     assert torch.equal(torch.rand(3), wanted)
 
 
@@ -333,9 +335,9 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(ro
     (left_out,) = set(range(6)) - set(subset(6, 5).tolist())
     (root / "annotations" / "training" / f"{TRAIN[left_out]}.png").write_bytes(b"no")
     r = replace(recipe, train_images=5, test_images=2)
-    memory = segmentation.open_sets(r)
+    memory = open_sets(segmentation.SegmentationSource(), r)
     on_disk()
-    for sets in (memory, segmentation.open_sets(r)):
+    for sets in (memory, open_sets(segmentation.SegmentationSource(), r)):
         assert (len(sets.train), len(sets.test)) == (5, 2)
         for i, number in enumerate(sorted(set(range(6)) - {left_out})):
             assert np.array_equal(sets.train.read(i)[1], blocks(number))
@@ -343,26 +345,26 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(ro
 
 def test_shapes_are_labelled_with_what_is_drawn(recipe):
     r = replace(recipe, data="shapes", data_root="", classes=13, objects=3, train_images=300, test_images=5, image=32)
-    sets = segmentation.open_sets(r)
+    sets = open_sets(segmentation.SegmentationSource(), r)
     assert sets.names == ("background", *generated_shapes.CLASSES)
     for data, split, n in ((sets.train, "train", 300), (sets.test, "test", 5)):
         assert (len(data), data.in_memory, len(data.sizes)) == (n, True, 0)
         wanted = generated_shapes.render(0, np.arange(n), 32, objects=3, split=split)
-        batch = data.__getitems__([SampleKey(0, i) for i in range(n)])
-        assert np.array_equal(batch.label_BHW, wanted.mask_BHW)
-        assert np.array_equal(batch.image_BCHW.permute(0, 2, 3, 1), wanted.image_BHWC)
-    larger = segmentation.open_sets(replace(r, short_side=48)).test.__getitems__([SampleKey(0, 0)])
-    assert (larger.image_BCHW.shape, larger.label_BHW.shape) == ((1, 3, 48, 48), (1, 32, 32))
+        batch = data.get_batch([SampleKey(0, i) for i in range(n)])
+        assert np.array_equal(batch.targets.label_BHW, wanted.mask_BHW)
+        assert np.array_equal(batch.pixels.permute(0, 2, 3, 1), wanted.image_BHWC)
+    larger = open_sets(segmentation.SegmentationSource(), replace(r, short_side=48)).test.get_batch([SampleKey(0, 0)])
+    assert (larger.pixels.shape, larger.targets.label_BHW.shape) == ((1, 3, 48, 48), (1, 32, 32))
 
 
 def test_shapes_that_cannot_be_are_refused(recipe):
     r = replace(recipe, data="shapes", data_root="", classes=13)
     with pytest.raises(ConfigError, match="shapes has 13 classes, the recipe 12"):
-        segmentation.open_sets(replace(r, classes=12))
-    with pytest.raises(ConfigError, match=r"need over 2 GiB; ask for at most 2097152 \(train_images\)"):
-        segmentation.open_sets(replace(r, train_images=2**21 + 1))
+        open_sets(segmentation.SegmentationSource(), replace(r, classes=12))
+    with pytest.raises(ConfigError, match=r"need more than 2 GiB; use at most 2097152 \(train_images\)"):
+        open_sets(segmentation.SegmentationSource(), replace(r, train_images=2**21 + 1))
     with pytest.raises(ConfigError, match="data_version 2 of shapes"):
-        segmentation.open_sets(replace(r, data_version=2))
+        open_sets(segmentation.SegmentationSource(), replace(r, data_version=2))
 
 
 def test_names_are_read_from_a_list_or_from_ade20ks_table(root, recipe):
@@ -384,7 +386,7 @@ def test_names_are_read_from_a_list_or_from_ade20ks_table(root, recipe):
         ("objectInfo150.txt", b"Idx\tName\n1\ta\n2\tb\n3\n", r"objectInfo150\.txt names 2 classes, the recipe has 4"),
         ("objectInfo150.txt", b"Idx,Ratio,Train,Val,Name\n", r"objectInfo150\.txt has no column Name"),
         ("objectInfo150.txt", b"", r"objectInfo150\.txt has no column Name"),
-        ("classes.txt", b"\xff\xfe\xff", r"classes\.txt is no list of names"),
+        ("classes.txt", b"\xff\xfe\xff", r"classes\.txt cannot be read as a list of class names"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused_unless_the_recipe_has_names(root, recipe, file, text, message):
@@ -396,16 +398,16 @@ def test_a_list_that_does_not_fit_is_refused_unless_the_recipe_has_names(root, r
 
 def test_a_test_image_keeps_its_aspect_ratio_and_its_label_is_not_touched(root, recipe):
     r = replace(recipe, short_side=48)
-    test = segmentation.open_sets(r).test
+    test = open_sets(segmentation.SegmentationSource(), r).test
     assert test.sizes == [((48, 80), (24, 40)), ((48, 60), (32, 40)), ((48, 48), (40, 40))]
     for i in range(3):
-        batch = test.__getitems__([SampleKey(0, i)])
-        assert np.array_equal(batch.label_BHW[0], blocks(10 + i, 24 + 8 * i, 40))
-        assert (batch.image_BCHW.shape[2:], batch.label_BHW.shape[1:]) == test.sizes[i]
+        batch = test.get_batch([SampleKey(0, i)])
+        assert np.array_equal(batch.targets.label_BHW[0], blocks(10 + i, 24 + 8 * i, 40))
+        assert (batch.pixels.shape[2:], batch.targets.label_BHW.shape[1:]) == test.sizes[i]
         stored, _ = test.read(i)
-        assert torch.equal(batch.image_BCHW[0], F.resize(stored, batch.image_BCHW.shape[2:], antialias=True))
+        assert torch.equal(batch.pixels[0], F.resize(stored, batch.pixels.shape[2:], antialias=True))
     write(root, "validation", "long", blocks(0, 16, 200))
-    assert segmentation.open_sets(r).test.sizes[0] == ((15, 192), (16, 200))
+    assert open_sets(segmentation.SegmentationSource(), r).test.sizes[0] == ((15, 192), (16, 200))
     image, label = evaluation_view(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.ones(9, 9), replace(r, short_side=0))
     assert (image.shape, label.shape) == ((3, 16, 16), (9, 9))
 
@@ -413,5 +415,5 @@ def test_a_test_image_keeps_its_aspect_ratio_and_its_label_is_not_touched(root, 
 def test_test_images_of_one_size_share_a_batch(root, recipe):
     write(root, "validation", "w", blocks(0, 24, 40))
     data = prepared(recipe)
-    assert [len(b.label_BHW) for b in data.test_dataloader()] == [2, 1, 1]
-    assert data.test_set.augment == TEST
+    assert [len(b.targets.label_BHW) for b in data.test_dataloader()] == [2, 1, 1]
+    assert data.test_set.split is Split.VAL

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from scaling.data.classification import OnDisk
-from scaling.engine.train import Settings, hush, train
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from tests.pictures import BAD_FILES, hollow, picture, prepared
@@ -65,7 +66,7 @@ def shards(tmp_path):
 @pytest.fixture
 def on_disk(monkeypatch):
     """Test images too are decoded as they are asked for."""
-    monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
 
 
 class At:
@@ -82,23 +83,23 @@ def test_labels_go_with_their_pixels(shards):
     assert isinstance(data.train_set, OnDisk)
     assert data.total_steps == 12
     for batch in data.train_dataloader():
-        for image, label in zip(batch.image_BCHW, batch.label_B, strict=True):
+        for image, label in zip(batch.pixels, batch.targets.label_B, strict=True):
             assert abs(int(image[0, 8, 8]) - (60 + 60 * int(label))) < 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_shards_can_be_taken_up_at_any_step_with_any_number_of_workers(shards, workers):
-    whole = [b.image_BCHW for b in prepared(shards).train_dataloader()]
+    whole = [b.pixels for b in prepared(shards).train_dataloader()]
     for step in (0, 1, 5):
         data = prepared(shards, workers)
         data.trainer = At(step)
-        rest = [b.image_BCHW for b in data.train_dataloader()]
+        rest = [b.pixels for b in data.train_dataloader()]
         assert all(torch.equal(a, b) for a, b in zip(rest, whole[step:], strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_test_image_is_seen_once(shards, workers, on_disk):
-    labels = torch.cat([b.label_B for b in prepared(shards, workers).test_dataloader()])
+    labels = torch.cat([b.targets.label_B for b in prepared(shards, workers).test_dataloader()])
     assert labels.tolist() == [0, 1, 2] * 3
 
 
@@ -122,7 +123,7 @@ def test_an_unreadable_image_stops_the_run_before_it_begins_or_is_skipped_and_co
     data = prepared(replace(stop, bad_images="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
     assert (len(data.train_set), len(data.test_set)) == (23, 8)
-    assert sum(len(b.label_B) for b in data.train_dataloader()) == data.total_steps * shards.batch
+    assert sum(len(b.targets.label_B) for b in data.train_dataloader()) == data.total_steps * shards.batch
 
 
 @pytest.mark.parametrize(

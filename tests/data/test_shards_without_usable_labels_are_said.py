@@ -161,8 +161,8 @@ def test_dots_in_folders_are_no_part_of_a_name(shards):
     ("text", "said"),
     [
         (None, r"has no train shards: _info\.json is expected there"),
-        ("{", r"_info\.json is no JSON \("),
-        ("[" * 100_000, r"_info\.json is no JSON \("),
+        ("{", r"_info\.json is not valid JSON \("),
+        ("[" * 100_000, r"_info\.json is not valid JSON \("),
         ("[1]", r"_info\.json has no splits"),
         ('{"splits": ["train"]}', r"_info\.json has no splits"),
         ('{"splits": {"train": 3}}', r"has no train shards with labels \(split train has no samples"),

@@ -15,7 +15,7 @@ from scaling.data.datamodule import ImageDataModule
 from scaling.data.decoding import EXCLUDED_FORMATS
 from scaling.data.file_listing import ENDINGS, LeftOut
 from scaling.data.image_folder import Files
-from scaling.data.segmentation_folder import find_scenes
+from scaling.data.segmentation_folder import find_split
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from tests.pictures import picture, write_classes
@@ -31,7 +31,7 @@ def write(folder, *names):
 
 def prepared(root, **fields):
     images = ImageDataModule(Recipe(**{**RECIPE.to_dict(), "data_root": str(root), **fields}))
-    images.prepare()
+    images.setup()
     return images
 
 
@@ -164,7 +164,7 @@ def test_scenes_say_what_they_leave_out_and_which_folder_they_take(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (20, 16)).save(path)
     recipe = Recipe(task="segment", data="folder", data_root=str(tmp_path), image=16)
-    train, test = find_scenes(tmp_path, "train", recipe), find_scenes(tmp_path, "test", recipe)
+    train, test = find_split(tmp_path, "train", recipe), find_split(tmp_path, "test", recipe)
     assert train.lines == (
         f"{tmp_path / 'images' / 'train'}: files left out: 1 .heic, 2 hidden",
         f"{tmp_path / 'annotations' / 'train'}: files left out: 1 .tif",
@@ -174,7 +174,7 @@ def test_scenes_say_what_they_leave_out_and_which_folder_they_take(tmp_path):
 
 
 def test_a_name_that_no_file_can_have_is_a_missing_image(tmp_path):
-    from scaling.data.coco_dataset import read_coco
+    from scaling.data.coco_json import read_coco
 
     (tmp_path / "annotations").mkdir()
     for name in ("x" * 5000 + ".jpg", "a\0b.jpg"):

@@ -41,7 +41,7 @@ def recipe(data):
 def examined(monkeypatch):
     """The files that were read, by name, whatever the road."""
     found = []
-    for kind in (image_folder.Files, segmentation_folder.SceneFiles, coco_dataset.ImageFiles):
+    for kind in (image_folder.Files, segmentation_folder.SegmentationFiles, coco_dataset.CocoFiles):
 
         def counted(self, i, real=kind.examine):
             found.append(self.file_names[i])
@@ -53,7 +53,7 @@ def examined(monkeypatch):
 
 def start(recipe, results):
     images = ImageDataModule(recipe, 0, results)
-    images.prepare()
+    images.setup()
     return images
 
 
@@ -95,7 +95,7 @@ ROADS = {
 
 @pytest.mark.parametrize("road", ROADS)
 def test_the_second_start_reads_no_file(tmp_path, data, recipe, examined, road, monkeypatch):
-    monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
     make, fields = ROADS[road]
     make(data)
     recipe = replace(recipe, **fields)
@@ -159,7 +159,7 @@ def test_shards_are_read_once(tmp_path, data, recipe, examined):
 
 def test_of_a_folder_of_thousands_nothing_is_opened_at_the_second_start(tmp_path, data, recipe, examined, monkeypatch):
     """200,000 files in small."""
-    monkeypatch.setattr("scaling.data.classification.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
     for number in range(2000):
         os.link(data / "train" / "cat" / "0.jpg", data / "train" / "cat" / f"again{number}.jpg")
     start(recipe, tmp_path / "results")

@@ -94,4 +94,4 @@ def test_what_a_loader_saw_is_what_one_image_is(run):
     data = prepared(replace(model.recipe, data_root=str(root)))
     (batch, *_) = list(data.test_dataloader())
     first = sorted((root / "test" / "ant").glob("*.jpg"))[0]
-    assert torch.equal(batch.image_BCHW[:1], model.image(first))
+    assert torch.equal(batch.pixels[:1], model.image(first))

@@ -12,6 +12,7 @@ from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.runs import atomic_files
 from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS, RunRecord
+from scaling.runs.run_folder import PREVIOUS
 from tests.toy_task import Toy, run, toy_recipe, toy_runs
 
 RECIPE = toy_recipe(epochs=6, steps_per_epoch=1, eval_every=0)
@@ -77,7 +78,7 @@ def test_a_damaged_checkpoint_is_named_and_set_aside_and_the_one_before_taken(cu
     step, (note,) = resumed(cut)
     assert step == 2
     assert note.startswith(f"checkpoint of {RECIPE.run_id} cannot be used (last.ckpt: ")
-    assert note.endswith("going on from the one before")
+    assert note.endswith("resuming from the one before")
     assert "\n" not in note
     assert (cut / "last.damaged").exists()
     assert RunRecord.load(cut).test_loss == loss_of_one_that_was_not_cut(tmp_path)
@@ -94,7 +95,7 @@ def test_a_checkpoint_that_is_not_the_runs_own_is_not_taken(cut, tmp_path, held)
 
 
 def test_where_both_are_damaged_the_run_starts_anew_and_says_so_in_one_line(cut, tmp_path):
-    for name in (CHECKPOINT, checkpoint_files.PREVIOUS):
+    for name in (CHECKPOINT, PREVIOUS):
         (cut / name).write_bytes(b"")
     step, (note,) = resumed(cut)
     assert step == 0
@@ -103,7 +104,7 @@ def test_where_both_are_damaged_the_run_starts_anew_and_says_so_in_one_line(cut,
 
 
 def test_a_power_cut_between_the_two_renamings_loses_one_checkpoint_and_no_more(cut, tmp_path):
-    os.replace(cut / CHECKPOINT, cut / checkpoint_files.PREVIOUS)
+    os.replace(cut / CHECKPOINT, cut / PREVIOUS)
     assert resumed(cut) == (3, [])
 
 
@@ -156,15 +157,16 @@ def calls_of(monkeypatch):
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_is_after(tmp_path, monkeypatch):
     (tmp_path / CHECKPOINT).write_bytes(b"old")
     done = calls_of(monkeypatch)
-    checkpoint_files.write({"a": 1}, tmp_path / "last.writing")
-    checkpoint_files.keep(tmp_path / "last.writing", tmp_path)
+    checkpoint_files.CheckpointFiles().save_checkpoint({"a": 1}, tmp_path / CHECKPOINT)
+    temporary = done[0][1]
+    assert temporary.startswith(".last.ckpt.")
     assert done == [
-        ("fsync", "last.writing"),
-        ("replace", checkpoint_files.PREVIOUS),
+        ("fsync", temporary),
+        ("replace", PREVIOUS),
         ("replace", CHECKPOINT),
         ("fsync", tmp_path.name),
     ]
-    assert (tmp_path / checkpoint_files.PREVIOUS).read_bytes() == b"old"
+    assert (tmp_path / PREVIOUS).read_bytes() == b"old"
     done.clear()
     atomic_files.write_atomically(tmp_path / "record.json", "{}")
     temporary = done[0][1]
@@ -179,16 +181,20 @@ def test_all_that_is_written_is_written_in_the_runs_folder(toy, tmp_path, monkey
     assert run(RECIPE, tmp_path).status == "finished"
     names = {path.name for path in (tmp_path / RECIPE.run_id).iterdir()}
     assert names == {
-        ".lock", "recipe.json", RECORD, "curve.csv", CHECKPOINT, checkpoint_files.PREVIOUS, WEIGHTS, "log.txt"
+        ".lock", "recipe.json", RECORD, "curve.csv", CHECKPOINT, PREVIOUS, WEIGHTS, "log.txt"
     }  # fmt: skip
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is Linux's to imitate")
-def test_a_full_disk_is_named_with_the_file_and_nothing_half_written_is_left(tmp_path):
-    (tmp_path / "last.writing").symlink_to("/dev/full")
+def test_a_full_disk_is_named_with_the_file_and_nothing_half_written_is_left(tmp_path, monkeypatch):
+    """torch makes a RuntimeError of its own of the disk's."""
+    temporary = tmp_path / ".last.ckpt.full"
+    temporary.symlink_to("/dev/full")
+    made = lambda **_: (os.open(temporary, os.O_WRONLY), str(temporary))  # noqa: E731
+    monkeypatch.setattr(atomic_files.tempfile, "mkstemp", made)
     with pytest.raises(OSError, match="No space left on device") as caught:
-        checkpoint_files.write({"a": torch.zeros(10**6)}, tmp_path / "last.writing")
-    assert caught.value.filename == str(tmp_path / "last.writing")
+        checkpoint_files.CheckpointFiles().save_checkpoint({"a": torch.zeros(10**6)}, tmp_path / CHECKPOINT)
+    assert caught.value.filename == str(tmp_path / CHECKPOINT)
     assert not list(tmp_path.iterdir())
 
 
@@ -214,7 +220,14 @@ def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(cut, mo
 
 
 def test_what_dead_processes_have_left_is_removed_at_the_next_start(cut):
-    left = [".weights.pt.4711", ".curve.csv.abc", ".record.json.xyz", "last.writing", ".weights.pt.writing"]
+    left = [
+        ".weights.pt.4711",
+        ".curve.csv.abc",
+        ".record.json.xyz",
+        ".last.ckpt.0",
+        "last.writing",
+        ".weights.pt.writing",
+    ]
     for name in left:
         (cut / name).touch()
     resumed(cut)

@@ -13,9 +13,10 @@ import torch
 from pycocotools import mask as coco_mask
 
 from scaling.data import detection
-from scaling.data.batch import SampleKey
+from scaling.data.open_sets import open_sets
 from scaling.engine import predict as predictions
 from scaling.engine.predict import Place, export_detections
+from scaling.rng import SampleKey
 from scaling.runs.record import WEIGHTS
 from scaling.tasks.coco_metric import AveragePrecision, decoded
 from scaling.tasks.detection import DetectionTask
@@ -59,10 +60,10 @@ def write(root):
 
 def guess(truth):
     """The objects of an image, moved by a pixel or some, with others of no object, in no order of certainty."""
-    rng, size = np.random.default_rng(truth["image_id"]), tuple(truth["size"])
+    rng, size = np.random.default_rng(truth.image_id), tuple(truth.size)
     moved = [
         np.roll(mask_HW, rng.integers(-4, 5, 2), (0, 1)) if rng.random() < 0.8 else mask_HW
-        for mask_HW in decoded(truth["masks"], size).numpy()
+        for mask_HW in decoded(truth.masks, size).numpy()
     ]
     masks = np.concatenate([np.stack(moved), crosses(rng, size, 4)])
     boxes = [coco_mask.toBbox(coco_mask.encode(np.asfortranarray(mask_HW))) for mask_HW in masks]
@@ -71,14 +72,14 @@ def guess(truth):
     return {
         "boxes": torch.tensor(boxes_N4, dtype=torch.float32),
         "scores": torch.tensor(rng.integers(1, 20, len(masks)) / 20, dtype=torch.float32),  # some are equal
-        "labels": torch.tensor(np.concatenate([truth["labels"], rng.integers(0, 3, 4)])),
+        "labels": torch.tensor(np.concatenate([truth.label_n, rng.integers(0, 3, 4)])),
         "masks": torch.from_numpy(masks).bool(),
     }
 
 
 class Guess(DetectionTask):
     def predict(self, batch):
-        return [guess(truth) for truth in batch.truth]
+        return [guess(truth) for truth in batch.targets.truth]
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +91,10 @@ def exported(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictions, "restore", lambda *given: None)
         export_detections(recipe, run, Guess, PLACE, lambda event: None)
-    sets = detection.open_sets(recipe)
+    sets = open_sets(detection.DetectionSource(), recipe)
     metric = AveragePrecision(sets.names)
     for number in range(len(sets.test)):
-        (truth,) = sets.test.__getitems__([SampleKey(0, number)]).truth
+        (truth,) = sets.test.get_batch([SampleKey(0, number)]).targets.truth
         metric.update(guess(truth), truth)
     return root, run, metric.compute()
 

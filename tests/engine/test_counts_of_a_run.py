@@ -5,29 +5,29 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from scaling.engine.callbacks.keeper import Keeper
-from scaling.runs.environment import Memory
+from scaling.engine.callbacks.run_callbacks import run_callbacks
+from scaling.engine.environment import Memory
 from tests.toy_task import toy_recipe
 
 
 @pytest.fixture
-def keeper(tmp_path):
+def callbacks(tmp_path):
     data = SimpleNamespace(total_steps=20, steps_per_epoch=10, epochs=2, micro_batches=1)
     recipe = toy_recipe(epochs=2, steps_per_epoch=10, eval_every=0)
-    return Keeper(recipe, tmp_path, data, 10.0, lambda event: None, Memory(cuda=False))
+    return run_callbacks(recipe, tmp_path, data, 10.0, lambda event: None, Memory(cuda=False))
 
 
 def row(step, train_loss="", test_loss=""):
     return [step, step / 10, "", train_loss, test_loss, 0.0]
 
 
-def test_the_training_loss_is_the_mean_over_the_steps_of_the_last_epoch_whatever_rows_hold(keeper):
+def test_the_training_loss_is_the_mean_over_the_steps_of_the_last_epoch_whatever_rows_hold(callbacks):
     losses = [float(n * n) for n in range(1, 21)]  # of steps 1 to 20
     ends = [3, 6, 9, 10, 13, 16, 19, 20]  # a row every third step, and at the ends of epochs
     for begin, end in zip([0, *ends], ends, strict=False):
-        keeper.rows.append(row(end, sum(losses[begin:end]) / (end - begin)))
-    keeper.rows.insert(4, row(10, test_loss=9e9))
-    assert keeper.train_loss == pytest.approx(sum(losses[10:]) / 10, rel=1e-12)
+        callbacks.curve.rows.append(row(end, sum(losses[begin:end]) / (end - begin)))
+    callbacks.curve.rows.insert(4, row(10, test_loss=9e9))
+    assert callbacks.curve.train_loss == pytest.approx(sum(losses[10:]) / 10, rel=1e-12)
 
 
 def shared(*others):
@@ -41,19 +41,27 @@ def shared(*others):
     return SimpleNamespace(world_size=1 + len(others), strategy=strategy)
 
 
-def test_skipped_images_are_those_of_all_devices_before_and_after_a_cut(keeper, tmp_path):
-    keeper._skipped_here = 2
-    keeper._count_skipped(shared(3))
-    assert keeper.skipped == {"skipped_later": 5.0}
-    keeper._count_skipped(shared(0))  # nothing new
-    saved = keeper.state_dict()
-    keeper.skipped, keeper._skipped_here = {}, 0
-    keeper.load_state_dict(saved)  # as every device does, from the file that the first one wrote
-    keeper._skipped_here = 1
-    keeper._count_skipped(shared(1))
-    assert keeper.skipped == {"skipped_later": 7.0}
+def saved(skipped, trainer):
+    """What a checkpoint holds of the skipped images."""
+    checkpoint = {}
+    skipped.on_save_checkpoint(trainer, None, checkpoint)
+    return checkpoint
 
 
-def test_where_nothing_was_skipped_nothing_is_said(keeper):
-    keeper._count_skipped(shared(0))
-    assert keeper.skipped == {}
+def test_skipped_images_are_those_of_all_devices_before_and_after_an_interruption(callbacks):
+    skipped, batch = callbacks.skipped, SimpleNamespace(skipped=1)
+    for _ in range(2):
+        skipped.on_train_batch_end(None, None, None, batch, 0)
+    saved(skipped, shared(3))
+    assert skipped.counts == {"skipped_later": 5.0}
+    checkpoint = saved(skipped, shared(0))  # nothing new
+    resumed = type(skipped)()
+    resumed.on_load_checkpoint(None, None, checkpoint)  # as every device does, from the file that the first one wrote
+    resumed.on_train_batch_end(None, None, None, batch, 0)
+    saved(resumed, shared(1))
+    assert resumed.counts == {"skipped_later": 7.0}
+
+
+def test_where_nothing_was_skipped_nothing_is_counted(callbacks):
+    assert saved(callbacks.skipped, shared(0)) == {"skipped_images": {}}
+    assert callbacks.skipped.counts == {}

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 import torch
 
-from scaling.engine.callbacks.keeper import Keeper
+from scaling.engine.callbacks.checkpointer import Checkpointer
 from scaling.engine.train import Settings, train
 from scaling.errors import ConfigError
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
@@ -102,6 +102,7 @@ def alone(run_py, known):
         ("shapes.seg_nano", "fsdp", [], ["--micro-batch", "4"]),
         # 7 test images: 4 for one, 3 for the other
         ("shapes.det_nano", "ddp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
+        ("shapes.det_nano", "fsdp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
     ],
 )
 def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, recipe, strategy, its, more):
@@ -113,14 +114,14 @@ def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, recipe, stra
 def _killed_after(step):
     """In float64, and killed as by kill -9 once that many steps are done."""
     in_doubles()
-    real = Keeper.on_train_batch_end
+    real = Checkpointer.on_train_batch_end
 
     def watched(self, trainer, *rest):
         real(self, trainer, *rest)
         if trainer.global_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Keeper.on_train_batch_end = watched
+    Checkpointer.on_train_batch_end = watched
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])

@@ -5,7 +5,7 @@ from scaling.data.datamodule import ImageDataModule
 
 def test_a_batch_of_no_images_is_served_from_memory(tiny):
     data = ImageDataModule(tiny)
-    data.prepare()
+    data.setup()
     for images in (data.train_set, data.test_set):
-        batch = images.__getitems__([])
-        assert (batch.image_BCHW.shape, batch.label_B.shape) == ((0, 3, 16, 16), (0,))
+        batch = images.get_batch([])
+        assert (batch.pixels.shape, batch.targets.label_B.shape) == ((0, 3, 16, 16), (0,))

@@ -3,7 +3,8 @@
 import pytest
 
 from scaling.engine.loggers import make_loggers, names_of
-from scaling.engine.train import Settings, hush, train
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 
 hush()

@@ -163,7 +163,10 @@ def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr("scaling.engine.micro_batch._free", lambda device: room_for(tiny, 4))
     cuda = SimpleNamespace(type="cuda")
     task = SimpleNamespace(
-        device=cuda, recipe=tiny, backbone=SimpleNamespace(_compiled_call_impl=None), channels_last=False
+        device=cuda,
+        recipe=tiny,
+        backbone=SimpleNamespace(_compiled_call_impl=None, scan_backend=lambda device: ""),
+        channels_last=False,
     )
     strategy = SimpleNamespace(root_device=cuda)
     trainer = SimpleNamespace(world_size=1, is_global_zero=True, num_nodes=1, precision="bf16-mixed", strategy=strategy)

@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 from scaling.engine import predict
-from scaling.engine import train as train_module
-from scaling.engine.predict import Place, draw_predictions, export_detections
-from scaling.engine.train import Settings, _place
+from scaling.engine.predict import Place, draw_predictions, export_detections, place_of
+from scaling.engine.train import Settings
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS
@@ -104,13 +103,13 @@ class Asked(torch.nn.Linear):
     def __init__(self, *given):
         super().__init__(2, 2)
 
-    def pictures(self, batch):
-        assert self.weight.device == batch.image_BCHW.device == torch.device("meta")
+    def draw_predictions(self, batch):
+        assert self.weight.device == batch.pixels.device == torch.device("meta")
         assert not torch.is_grad_enabled()
         assert not self.training
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16
         assert torch.is_autocast_enabled("cpu")
-        return [Image.new("RGB", (8, 8))] * len(batch.image_BCHW)
+        return [Image.new("RGB", (8, 8))] * len(batch.pixels)
 
 
 class RunLockedError(torch.autocast):
@@ -133,7 +132,7 @@ def test_too_many_images_for_the_memory_are_told_with_what_would_do(run, tiny, m
     def full(self, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Asked, "pictures", full)
+    monkeypatch.setattr(Asked, "draw_predictions", full)
     with pytest.raises(ConfigError, match=rf"{images} image\(s\) at a time are too many .* {wanted}$"):
         draw_predictions(tiny, run, 6, Asked, place(images), lambda event: None)
 
@@ -141,9 +140,10 @@ def test_too_many_images_for_the_memory_are_told_with_what_would_do(run, tiny, m
 def test_the_place_is_the_runs_first_device_its_precision_and_its_micro_batch(tiny, monkeypatch):
     record = SimpleNamespace(machine={"micro_batch": 12})
     here = Settings(accelerator="cpu", workers=3)
-    assert _place(tiny, here, record) == (torch.device("cpu"), "32-true", 12, 3)
-    assert _place(tiny, replace(here, micro_batch=2), record).images == 2
-    monkeypatch.setattr(train_module, "uses_cuda", lambda accelerator: True)
+    assert place_of(tiny, here, record) == (torch.device("cpu"), "32-true", 12, 3)
+    assert place_of(tiny, replace(here, micro_batch=2), record).images == 2
+    monkeypatch.setattr("scaling.engine.predict.uses_cuda", lambda accelerator: True)
+    monkeypatch.setattr("scaling.engine.trainer.uses_cuda", lambda accelerator: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
-    assert _place(tiny, replace(here, devices="2,3"), record)[:2] == (torch.device("cuda", 2), "bf16-mixed")
-    assert _place(tiny, replace(here, devices="4"), record).device == torch.device("cuda", 0)
+    assert place_of(tiny, replace(here, devices="2,3"), record)[:2] == (torch.device("cuda", 2), "bf16-mixed")
+    assert place_of(tiny, replace(here, devices="4"), record).device == torch.device("cuda", 0)

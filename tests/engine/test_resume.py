@@ -18,6 +18,7 @@ from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.identity import folder_of
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
+from tests.conftest import TINY
 from tests.engine.test_train import CPU, at_step, every_step  # noqa: F401  a fixture
 from tests.pictures import write_classes
 from tests.served import context
@@ -113,19 +114,30 @@ def test_a_run_goes_on_with_another_micro_batch(tmp_path, full, every_step, doub
     assert_same_in_doubles(tmp_path, whole_in_doubles(full), full)
 
 
-@pytest.mark.parametrize("step", [1, 6])
-def test_cut_in_an_epoch_with_workers_repeats_and_an_average_it_ends_the_same(tmp_path, full, every_step, step):  # noqa: F811
-    write_classes(tmp_path / "data", ["bird", "cat", "dog"], train=20, test=6)
+WITH_A_WORKER = replace(CPU, workers=1)
+
+
+@pytest.fixture(scope="module")
+def of_files(tmp_path_factory):
+    """A recipe like full on files of images, and the results folder of its run in one go."""
+    folder = tmp_path_factory.mktemp("of_files")
+    write_classes(folder / "data", ["bird", "cat", "dog"], train=20, test=6)
     recipe = replace(
-        full, data="folder", data_root=str(tmp_path / "data"), classes=3, batch=16, train_images=0, test_images=0,
-        augment="three_augment", image=16,
+        TINY, mixup=0.8, cutmix=1.0, erasing=0.25, repeats=2, ema=0.8, smoothing=0.1, layer_decay=0.9, data="folder",
+        data_root=str(folder / "data"), classes=3, batch=16, train_images=0, test_images=0, augment="three_augment",
+        image=16,
     )  # fmt: skip
-    settings = replace(CPU, workers=1)
-    train(recipe, tmp_path / "whole", settings)
+    train(recipe, folder / "whole", WITH_A_WORKER)
+    return recipe, folder / "whole"
+
+
+@pytest.mark.parametrize("step", [1, 6])
+def test_cut_in_an_epoch_with_workers_repeats_and_an_average_it_ends_the_same(tmp_path, of_files, every_step, step):  # noqa: F811
+    recipe, whole = of_files
     with pytest.raises(TrainingInterrupted):
-        train(recipe, tmp_path / "cut", settings, at_step(step, lambda: signal.raise_signal(signal.SIGTERM)))
-    train(recipe, tmp_path / "cut", settings)
-    assert_same(left(tmp_path / "cut", recipe), left(tmp_path / "whole", recipe), atol=0, rtol=0)
+        train(recipe, tmp_path, WITH_A_WORKER, at_step(step, lambda: signal.raise_signal(signal.SIGTERM)))
+    train(recipe, tmp_path, WITH_A_WORKER)
+    assert_same(left(tmp_path, recipe), left(whole, recipe), atol=0, rtol=0)
 
 
 def _train_until(recipe, results, calls):

@@ -12,13 +12,14 @@ from PIL import Image
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 
-from scaling.data.batch import Batch, Objects, Scenes
+from scaling.data.batch import ClassTargets, GroundTruth, InstanceTargets, MaskTargets
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.fsdp import shard_when_built
 from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
+from tests.pictures import batch_of
 from tests.served import context
 
 SIZES = [(16, 16), (16, 40), (16, 40), (40, 40)] + [(24, 16)] * 6 + [(16, 16), (40, 16), (16, 16)]  # height, width
@@ -44,7 +45,7 @@ def evaluated(recipe, rank=0, world=1):
     """The results of an evaluation, by this rank of a world that shares the weights."""
     data = ImageDataModule(recipe)
     data.trainer = SimpleNamespace(world_size=world, global_rank=rank)
-    data.prepare()
+    data.setup()
     read = data.test_set.read
 
     def lost(number):
@@ -61,7 +62,7 @@ def evaluated(recipe, rank=0, world=1):
     with torch.no_grad():
         for number, batch in enumerate(data.test_dataloader()):
             task.test_step(batch, number)
-    return task.results()
+    return task.compute_metrics()
 
 
 def _take_part(recipe, rank, meet, pipe):
@@ -97,23 +98,24 @@ def _images(n, height=16, width=16):
 
 
 def _classified(recipe, n):
-    return ClassificationTask(replace(recipe, task="classify", slide=0), 1), Batch(
-        _images(n), torch.zeros(n, dtype=torch.int64)
-    )
+    recipe = replace(recipe, task="classify", slide=0)
+    return ClassificationTask(recipe, 1), batch_of(recipe, _images(n), ClassTargets(torch.zeros(n, dtype=torch.int64)))
 
 
 def _segmented(recipe, n):
     label_BHW = torch.zeros(n, 16, 40, dtype=torch.uint8)
-    return SegmentationTask(recipe, 1), Scenes(_images(n, 16, 40), label_BHW)
+    return SegmentationTask(recipe, 1), batch_of(recipe, _images(n, 16, 40), MaskTargets(label_BHW))
 
 
 def _detected(recipe, n):
     detect = replace(recipe, task="detect", head="cascade", head_channels=8, image=64, patch=16, slide=0)
-    there = {"image_id": 0, "size": (64, 64), "masks": [], "boxes": [], "labels": [], "crowd": [], "area": []}
+    nothing = torch.zeros(0)
+    there = GroundTruth(0, (64, 64), nothing.view(0, 4), nothing.long(), nothing.bool(), nothing, [])
     boxes = [torch.zeros(0, 4)] * n
     none, masks = [torch.zeros(0, dtype=torch.int64)] * n, [torch.zeros(0, 64, 64, dtype=torch.uint8)] * n
     size_B2, crowd = torch.full((n, 2), 64), [torch.zeros(0, dtype=torch.bool)] * n
-    return DetectionTask(detect, 1), Objects(_images(n, 64, 64), size_B2, boxes, none, masks, crowd, truth=(there,) * n)
+    targets = InstanceTargets(size_B2, boxes, none, masks, crowd, (there,) * n)
+    return DetectionTask(detect, 1), batch_of(detect, _images(n, 64, 64), targets)
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -130,10 +132,10 @@ def test_a_device_with_fewer_passes_makes_up_for_them_and_they_count_nowhere(rec
         passes.clear()
         with torch.no_grad():
             task.test_step(batch, 0)
-        return len(passes), {k: v for k, v in task.results().items() if v == v}  # nan: of no image
+        return len(passes), {k: v for k, v in task.compute_metrics().items() if v == v}  # nan: of no image
 
     own, wanted = evaluate()
     assert own == (0 if n == 0 else 3 if made is _segmented else 1)  # windows of 16 px 12 px apart in 40 px
     task.sharded = True
-    monkeypatch.setattr("scaling.engine.fsdp.distributed.all_reduce", lambda passes, op: passes.fill_(4))
+    monkeypatch.setattr("scaling.tasks.sharded_passes.distributed.all_reduce", lambda passes, op: passes.fill_(4))
     assert evaluate() == (4, wanted)

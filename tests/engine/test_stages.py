@@ -15,9 +15,10 @@ from experiments import run
 from experiments.cli import arguments
 from experiments.recipes import cifar10, imagenet, shapes
 from experiments.stages import linked, waits_for
-from scaling.backbones import build_backbone
 from scaling.backbones.adventurer import Adventurer
-from scaling.engine.train import Settings, hush, train
+from scaling.backbones.registry import build_backbone
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
 from scaling.recipe import Recipe
@@ -172,7 +173,7 @@ def test_one_stage_can_be_asked_for_and_is_the_one_of_the_chain():
     [
         (
             "imagenet.adventurer_base --stage finetun",
-            "no stage 'finetun' in this recipe; its stages: pretrain, intermediate",
+            "this recipe has no stage 'finetun'; its stages: pretrain, intermediate",
         ),
         ("imagenet.adventurer_base --image 128 --stage intermediate", "its stages: pretrain, finetune"),
         ("shapes.deit_nano --patch 4 --stage pretrain", "none, it is one run"),
@@ -287,7 +288,7 @@ def test_a_stage_whose_predecessor_is_missing_failed_or_without_weights_is_refus
     with pytest.raises(ConfigError, match=f"{first.run_id}, has no {WEIGHTS} any more"):
         train(second, tmp_path, CPU)
     replace(record, status="failed", test_loss=None, failure={"reason": "it burnt"}).save(tmp_path / first.run_id)
-    with pytest.raises(ConfigError, match=f"{first.run_id}, failed .it burnt.; mend"):
+    with pytest.raises(ConfigError, match=f"{first.run_id}, failed .it burnt.; fix"):
         train(second, tmp_path, CPU)
     assert [path.name for path in tmp_path.iterdir()] == [first.run_id]
 

@@ -8,11 +8,11 @@ import threading
 import pytest
 import torch
 
-from scaling.engine.callbacks import signals
-from scaling.engine.callbacks.signals import SIGNALS
-from scaling.engine.train import hush
+from scaling.engine.trainer import hush
 from scaling.errors import TrainingInterrupted
+from scaling.runs import stop_signals as signals
 from scaling.runs.record import CHECKPOINT, LOG, WEIGHTS
+from scaling.runs.stop_signals import SIGNALS
 from tests.toy_task import run, toy_recipe, toy_runs
 
 RECIPE = toy_recipe(epochs=2, steps_per_epoch=3, eval_every=1)

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scaling.engine.train import Settings, hold, hush, train, useful_threads
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush, useful_threads
 from scaling.errors import RunLockedError as HeldElsewhere
 from scaling.errors import TrainingInterrupted
 from scaling.runs.record import CHECKPOINT, RunRecord
+from scaling.runs.run_folder import hold
 from tests.conftest import TINY
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
@@ -44,7 +46,7 @@ hush()
 @pytest.fixture
 def every_step(monkeypatch):
     """Every step is reported, so that a run can be cut at any of them."""
-    monkeypatch.setattr("scaling.engine.callbacks.keeper.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("scaling.engine.callbacks.step.REPORT_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_another_seed_gives_another_run(tmp_path, tiny, whole):
 
 def test_a_row_of_the_curve_is_the_mean_of_the_steps_since_the_row_before(tmp_path, tiny, whole, monkeypatch):
     monkeypatch.setattr(
-        "scaling.engine.callbacks.keeper.CURVE_ROWS", 4
+        "scaling.engine.callbacks.curve_logger.CURVE_ROWS", 4
     )  # a row every third step, and at the ends of epochs
     train(tiny, tmp_path / "coarse", CPU)
     fine, coarse = (
@@ -116,7 +118,7 @@ def test_the_test_loss_is_the_mean_over_images_not_over_batches(tiny, whole):
     from scaling.tasks.classification import ClassificationTask
 
     data = ImageDataModule(other)
-    data.prepare()
+    data.setup()
     module = ClassificationTask(other, data.total_steps).eval()
     module.load_state_dict(weights(whole, tiny)[0])
     with torch.no_grad():
@@ -273,7 +275,7 @@ def test_the_callers_signals_are_as_they_were(tmp_path, tiny):
 
 
 def test_small_steps_take_one_thread_and_large_ones_all_cores(tiny, monkeypatch):
-    monkeypatch.setattr("scaling.engine.train.usable_cores", lambda: 8)
+    monkeypatch.setattr("scaling.engine.trainer.usable_cores", lambda: 8)
     assert useful_threads(replace(tiny, patch=16)) == 1
     assert useful_threads(replace(tiny, patch=1, batch=64)) == 8
     assert 1 < useful_threads(replace(tiny, patch=2, batch=32)) < 8

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from scaling.backbones import build_backbone
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.checkpoint_io import load_weights, read_state_dict
-from scaling.backbones.patch_embed import ExtendedConv2d, embedding
+from scaling.backbones.patch_embed import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.backbones.pos_embed import resample_as_released
+from scaling.backbones.registry import build_backbone
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
 from scaling.recipe import Recipe
@@ -148,27 +148,27 @@ def test_a_recipes_compat_reaches_the_weights(tmp_path):
 # extend: longer sequences without new pixels
 
 
-def maps(convolution, image_BCHW):
+def tokens(embed, image_BCHW):
     with torch.no_grad():
-        return convolution(image_BCHW)
+        return embed(image_BCHW)[0]
 
 
 def test_extended_at_the_patch_itself_nothing_changes():
     image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    plain, extended = embedding(3, 5, 4), embedding(3, 5, 4, extend=4)
-    assert isinstance(extended, ExtendedConv2d)
+    plain, extended = ConvPatchEmbed(3, 5, 16, 4), ExtendedPatchEmbed(3, 5, 16, 4, embed_patch_size=4)
     extended.load_state_dict(plain.state_dict())
-    torch.testing.assert_close(maps(extended, image), maps(plain, image))
+    torch.testing.assert_close(tokens(extended, image), tokens(plain, image))
 
 
 @given(st.sampled_from([(16, 8, 4), (16, 8, 2), (32, 16, 1), (24, 12, 8), (24, 6, 4)]), st.integers(0, 2**16))
 def test_extended_tokens_are_the_coarse_ones_interpolated(sizes, seed):
     side, coarse, patch = sizes
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
-    plain, extended = embedding(3, 4, coarse), embedding(3, 4, patch, extend=coarse)
+    plain, extended = ConvPatchEmbed(3, 4, side, coarse), ExtendedPatchEmbed(3, 4, side, patch, embed_patch_size=coarse)
     extended.load_state_dict(plain.state_dict())
-    wanted = F.interpolate(maps(plain, image), (side // patch, side // patch), mode="bicubic")
-    torch.testing.assert_close(maps(extended, image), wanted)
+    coarse_map = tokens(plain, image).transpose(1, 2).unflatten(2, (side // coarse, side // coarse))
+    wanted = F.interpolate(coarse_map, (side // patch, side // patch), mode="bicubic")
+    torch.testing.assert_close(tokens(extended, image), wanted.flatten(2).transpose(1, 2))
 
 
 @pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
@@ -185,10 +185,8 @@ def test_an_extended_model_is_the_coarse_one_but_for_its_positions(tmp_path, nam
     assert torch.equal(backbone.checkpoint_module.patch_embed.proj.weight, a["patch_embed.proj.weight"])
     image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert backbone(image).grid_BDhw.shape == (2, WIDTH, 4, 4)
-        tokens_BLD = backbone.checkpoint_module.patch_embed(image).reshape(
-            2, -1, WIDTH
-        )  # timm's as a map, ours as a row
+        assert backbone(image).to_map().shape == (2, WIDTH, 4, 4)
+    tokens_BLD = tokens(backbone.checkpoint_module.patch_embed, image)
     assert tokens_BLD.shape == (2, 4 * 4, WIDTH)
     # No more than the 2 x 2 coarse ones say:
     assert torch.linalg.matrix_rank(tokens_BLD, rtol=1e-4).tolist() == [2 * 2, 2 * 2]
@@ -198,7 +196,7 @@ def test_extending_from_a_smaller_patch_is_refused():
     with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
         Recipe(patch=4, extend=2)
     with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
-        embedding(3, 5, 4, extend=2)
+        ExtendedPatchEmbed(3, 5, 16, 4, embed_patch_size=2)
 
 
 # Where weights come from

@@ -93,7 +93,7 @@ def test_classes_of_pixels_are_those_of_the_list_or_of_all_labels(tmp_path):
 def test_labels_with_one_class_are_refused_with_what_would_do(tmp_path):
     for n, part in enumerate(("train", "test")):
         write(tmp_path, part, "a", np.where(blocks(n) > 1, 255, 0))
-    with pytest.raises(ConfigError, match=r"one class, 0, where 255 is none; .* --unlabelled"):
+    with pytest.raises(ConfigError, match=r"one class, 0, where 255 is the ignore index; .* --unlabelled"):
         resolved("folder.seg_nano --patch 8", tmp_path)
 
 
@@ -111,9 +111,9 @@ def test_categories_of_coco_are_counted_and_images_without_an_object_are_not(tmp
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("deit_nano", "--data-root DIR, with train/CLASS/ and test/CLASS/ in it"),
-        ("seg_nano", "--data-root DIR, with images/train/, annotations/train/"),
-        ("det_nano", "--data-root DIR, with annotations/instances_train.json"),
+        ("deit_nano", "--data-root DIR, containing train/CLASS/ and test/CLASS/"),
+        ("seg_nano", "--data-root DIR, containing images/train/, annotations/train/"),
+        ("det_nano", "--data-root DIR, containing annotations/instances_train.json"),
     ],
 )
 def test_without_a_folder_it_is_said_what_it_should_hold(name, said):
@@ -125,7 +125,7 @@ def test_without_a_folder_it_is_said_what_it_should_hold(name, said):
 def test_one_class_is_no_task(pets, tmp_path):
     write_classes(tmp_path / "one", ("ant",), train=3, test=1)
     with pytest.raises(
-        ConfigError, match=r"all training images in .*one \(ant/0.jpg is the first image\) are of one class"
+        ConfigError, match=r"all training images in .*one \(ant/0.jpg is the first image\) have one class"
     ):
         resolved("folder.deit_nano --patch 8", tmp_path / "one")
 
@@ -137,7 +137,7 @@ def test_hugging_face_sets_are_counted_too(hub):  # noqa: F811
         (recipe,), _ = run.arguments(["folder.deit_nano", "--patch", "8", "--data", "hfds/pets"])
         data = prepared(recipe)
         assert (recipe.classes, recipe.batch, len(data.train_set)) == (3, 4, 40)
-    with pytest.raises(ConfigError, match=r"hfds/pets has one label an image: task segment takes a folder"):
+    with pytest.raises(ConfigError, match=r"hfds/pets has one label per image: task segment needs a folder"):
         run.arguments(["folder.seg_nano", "--patch", "8", "--data", "hfds/pets"])
 
 
@@ -174,8 +174,8 @@ def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
     small = "--data folder --image 64 --patch 8"
     words = {
         f"shapes.deit_nano {small} --classes 37": "the data has 3 classes, the recipe 37; set --classes 3",
-        f"shapes.deit_nano {small} --classes 3": "8192 images asked for, 45 there; --train-images 45 or fewer",
-        f"shapes.deit_nano {small} --classes 3 --train-images 0": "2048 images asked for, 15 there; --test-images 15",
+        f"shapes.deit_nano {small} --classes 3": "8192 images requested, 45 available; --train-images 45 or fewer",
+        f"shapes.deit_nano {small} --classes 3 --train-images 0": "2048 images requested, 15 available; --test",
         f"folder.deit_nano {small} --batch 64": "batch 64 is larger than the 45 training images; --batch 45",
         f"folder.deit_nano {small} --val-split 1e-9": "val_split 1e-09 holds out none of the 45",
     }

@@ -1,6 +1,7 @@
 """The benchmarks measure what they say: contenders are equals, and the numbers behind the tables are right."""
 
 import math
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 from analysis.plots.studies import crossing_figure
 from experiments import benchmark
 from experiments.benchmarks import mixer, models, table6
+from experiments.benchmarks.timing import interleaved
 from experiments.cli import arguments
 from scaling import costs
 from scaling.costs import hardware
@@ -25,10 +27,7 @@ def test_all_contenders_of_the_mixer_give_the_same():
 def test_contenders_take_turns_and_each_is_timed():
     order = []
 
-    def contender(name):
-        return lambda x: (order.append(name), x.sum())[1]
-
-    seconds = mixer.in_turn({"a": contender("a"), "b": contender("b")}, torch.ones(1, 2, 3), turns=2)
+    seconds = interleaved({name: partial(order.append, name) for name in ("a", "b")}, turns=2)
     assert order == ["a", "b"] * 3  # the first turn warms up
     assert all(took > 0 for took in seconds.values())
 

@@ -9,9 +9,9 @@ import yaml
 from experiments import run, sweep
 from experiments.cli import arguments
 from experiments.stages import chain_of
-from scaling.engine.train import open_run
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
+from scaling.runs.run_folder import open_run
 from tests.conftest import ROOT
 
 

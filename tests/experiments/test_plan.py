@@ -100,7 +100,7 @@ def test_accumulation_times_micro_batch_times_devices_is_the_batch():
 def test_devices_that_cannot_share_a_batch_and_cuts_that_do_not_go_up_are_refused_as_a_run_refuses_them():
     with pytest.raises(ConfigError, match="batch 1024 cannot be divided among 3 devices; nearest that can: 1023, 1026"):
         cost_estimate.forecast(BASE, A100._replace(cards=3))
-    with pytest.raises(ConfigError, match="micro_batch 5 does not cut batch 1024 evenly; these do: 1, 2, 4"):
+    with pytest.raises(ConfigError, match="micro_batch 5 does not divide batch 1024 evenly; these do: 1, 2, 4"):
         cost_estimate.forecast(BASE, A100._replace(micro_batch=5))
     assert cost_estimate.forecast(BASE, A100._replace(micro_batch=32)).micro_batch == 32
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +14,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis import fit_laws
 from analysis.records.run_set import load
+from analysis.report import law_report
 from experiments.cli.arguments import settings
 from experiments.launch.eta import Clock, weight
-from experiments.launch.worker import Outcome, run_quietly
+from experiments.launch.launcher import Job, submit_all
+from experiments.launch.local import LocalPool
+from experiments.launch.outcome import Outcome, recorded
+from experiments.launch.worker import run_quietly
 from experiments.planning import cost_estimate
 from experiments.stages import linked
-from experiments.sweep import arguments, orphaned, ready, recorded, say_plan
+from experiments.sweep import arguments, main, print_plan
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
+from scaling.runs.run_folder import hold, open_run
 from tests.analysis.test_cost_model import record
 from tests.conftest import ROOT
 
@@ -34,7 +37,7 @@ SMALL = ["--epochs", "2", "--train-images", "128", "--test-images", "32", "--thr
 
 def without_laws():
     """Before a sweep whose subject is its runs: nothing is fitted or drawn of them."""
-    fit_laws.report = lambda *_: None
+    law_report.report = lambda *_: None
 
 
 def folders(results):
@@ -48,7 +51,7 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
     assert len(folders(tmp_path)) == 3
     for folder in folders(tmp_path):
         assert {p.name for p in folder.iterdir()} >= {"recipe.json", "record.json", "curve.csv", "last.ckpt", "log.txt"}
-    frame = load(tmp_path)
+    frame = load(tmp_path).frame
     assert frame.patch.tolist() == [16, 8, 4]
     assert frame.group.nunique() == 1
     assert "left to do: 3 runs" in done.stdout
@@ -85,6 +88,16 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, tmp_path):
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", "run"]
     assert not (tmp_path / "r").exists()
+
+
+def test_a_dry_run_knows_runs_that_can_be_resumed_and_those_that_are_under_way(capsys, tmp_path):
+    words = ["shapes.deit_nano", "--patch", "8,4", "--results", str(tmp_path), "--dry-run"]
+    first, second = (open_run(run, tmp_path) for run in arguments(words)[0])
+    for folder in (first, second):
+        (folder / "last.ckpt").touch()
+    with hold(second):
+        assert main(words) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["resume", "running"]
 
 
 def test_a_run_that_dies_takes_nothing_with_it(call, tmp_path):
@@ -146,7 +159,7 @@ def test_two_sweeps_over_one_folder_train_no_run_twice(start, tmp_path):
     done = [command.wait(150) for command in (a, b)]
     said = [one.stdout for one in done]
     assert [one.returncode for one in done] == [0, 0], done
-    assert any("another process is training it; looked at again at the end" in text for text in said), said
+    assert any("running in another process; checked again at the end" in text for text in said), said
     assert len(folders(tmp_path)) == 2
     for folder in folders(tmp_path):  # a curve with each step once is of a run that was trained once
         steps = [int(r.split(",")[0]) for r in (folder / "curve.csv").read_text().splitlines()[1:]]
@@ -207,21 +220,43 @@ def test_the_clock_learns_start_up_and_speed_of_each_backbone():
     assert clock.eta([runs[name][3] for name in seconds]) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_a_stage_waits_until_the_one_before_it_has_ended(tiny):
+class Instant:
+    """A pool whose jobs end when they are told to. begun: run_ids in order."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.begun, self.tmp_path = [], tmp_path
+        monkeypatch.setattr(LocalPool, "_start", lambda pool, job: self.begun.append(job))
+        self.pool = LocalPool(2, lambda job, event: None)
+
+    def submit(self, *runs):
+        return list(submit_all(self.pool, [Job(run, self.tmp_path, {}) for run in runs]).values())
+
+    def wait(self):
+        self.pool.wait(0.0)
+        return [job.job.run for job in self.begun]
+
+
+def test_a_stage_waits_until_the_one_before_it_has_ended(tiny, monkeypatch, tmp_path):
     first, second = linked([replace(tiny, stage="pretrain"), replace(tiny, stage="finetune")])
-    other, ours = replace(tiny, seed=1), {first.run_id, second.run_id}
-    waiting, done = deque([(second, False), (other, False)]), Outcome(0, "done")
-    # The first is being trained: it is neither waiting nor done.
-    assert ready(waiting, {}, ours) == (other, False)
-    assert ready(waiting, {}, ours) is None
-    assert orphaned(second, {first.run_id: done}) is None
-    assert (
-        orphaned(second, {first.run_id: Outcome(1, "no")}).text
-        == f"not begun: its earlier stage, {first.run_id}, failed"
-    )
-    assert ready(waiting, {first.run_id: done}, ours) == (second, False)
-    # One that is not of this sweep is for the run itself to find.
-    assert ready(deque([(second, False)]), {}, {second.run_id}) == (second, False)
+    other, instant = replace(tiny, seed=1), Instant(monkeypatch, tmp_path)
+    before, after, third = instant.submit(second, first, other)  # the order of handles is that of submission
+    assert [job.job.run for job in (before, after, third)] == [first, second, other]
+    assert instant.wait() == [first, other]
+    before.outcome = Outcome(0, "done")
+    assert instant.wait() == [first, other, second]
+
+
+def test_a_stage_whose_earlier_one_failed_is_not_begun(tiny, monkeypatch, tmp_path):
+    first, second = linked([replace(tiny, stage="pretrain"), replace(tiny, stage="finetune")])
+    instant = Instant(monkeypatch, tmp_path)
+    before, after = instant.submit(first, second)
+    instant.wait()
+    before.outcome = Outcome(1, "no")
+    assert instant.wait() == [first]
+    assert instant.pool.outcome(after)[:2] == (1, f"not begun: its earlier stage, {first.run_id}, failed")
+    # One whose earlier stage is not of this sweep is begun: the run finds out by itself.
+    instant.submit(replace(second, seed=2))
+    assert len(instant.wait()) == 2
 
 
 def test_a_stop_during_the_imports_is_a_stop(tmp_path, tiny, monkeypatch):
@@ -234,12 +269,12 @@ def test_a_stop_during_the_imports_is_a_stop(tmp_path, tiny, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", interrupted)
     outcome = run_quietly(tiny, tmp_path, {}, lambda event: None)
-    assert (outcome.status, outcome.text) == (130, "stopped; the same command goes on from here")
+    assert (outcome.status, outcome.text) == (130, "stopped; the same command resumes it")
 
 
 def said_of(capsys, *words) -> str:
     runs, args = arguments([*map(str, words)])
-    say_plan(runs, args, settings(args))
+    print_plan(runs, args, settings(args))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -298,7 +333,7 @@ def test_the_plan_of_a_sweep_needs_no_torch(tmp_path):
         "import sys\n"
         "from experiments import sweep\nfrom experiments.cli import arguments as cli\n"
         f"runs, args = sweep.arguments(['shapes.deit_nano,shapes.adventurer_nano', '--results', {str(tmp_path)!r}])\n"
-        "sweep.say_plan(runs, args, cli.settings(args))\n"
+        "sweep.print_plan(runs, args, cli.settings(args))\n"
         "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

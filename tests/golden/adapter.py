@@ -22,7 +22,8 @@ from experiments.cli import arguments as cli
 from experiments.run import arguments as run_command
 from experiments.stages import chain_of
 from experiments.studies import STUDIES
-from scaling.engine.train import Settings, hush, train
+from scaling.engine.train import Settings, train
+from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.model_specs import SIZES, Size
@@ -98,15 +99,15 @@ def planned(program: str, arguments: list[str]) -> list[Flat]:
 
 def record(folder: Path) -> Flat:
     """What a run's record.json holds."""
-    return asdict(RunRecord.load(folder))
+    return _first_fields(RunRecord.load(folder))
 
 
 def run_table(results: Path) -> pd.DataFrame:
     """A row a run of a results folder: run_id, group, patch, status, test_loss ... Fails where one cannot be read."""
-    table = load(results)
-    assert not table.attrs["corrupt"]
-    assert not table.attrs["unfinished"]
-    return table
+    runs = load(results)
+    assert not runs.corrupt
+    assert not runs.unfinished
+    return runs.frame
 
 
 def predecessor(flat: Flat) -> Flat | None:
@@ -163,7 +164,12 @@ def run(flat: Flat, results: Path) -> Outcome:
 
 def run_again(flat: Flat, results: Path) -> Flat:
     """The record that the same call gives for a run that lies finished in results."""
-    return asdict(train(Recipe.from_dict(flat), results, CPU))
+    return _first_fields(train(Recipe.from_dict(flat), results, CPU))
+
+
+def _first_fields(record: RunRecord) -> Flat:
+    """The fields that records had when the fixtures were made; evaluations came later."""
+    return {name: value for name, value in asdict(record).items() if name != "evaluations"}
 
 
 def load_dense_heads() -> None:

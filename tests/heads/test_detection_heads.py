@@ -12,7 +12,7 @@ from torchvision.models.detection import _utils
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms, box_iou, roi_align
 
-from scaling.backbones import Features
+from scaling.backbones.base import Features, TokenLayout
 from scaling.data import generated_shapes
 from scaling.heads.cascade_config import IOUS, STDS, WEIGHTS, roi_settings, rpn_settings, training_proposals
 from scaling.heads.cascade_mask_rcnn import Instances, Masks, Neck, Sample, build_head
@@ -31,8 +31,8 @@ def head(patch=8, seed=0, classes=CLASSES, channels=CHANNELS, rois=ROIS):
 def features(patch, size=(64, 64), batch=2, seed=0):
     """What a backbone would give, as a strided view of its tokens."""
     g, (h, w) = torch.Generator().manual_seed(seed), (side // patch for side in size)
-    grid_BDhw = torch.randn(batch, h * w, WIDTH, generator=g).transpose(1, 2).unflatten(-1, (h, w))
-    return Features(grid_BDhw, torch.zeros(batch, WIDTH))
+    tokens_BLD = torch.randn(batch, h * w, WIDTH, generator=g)
+    return Features(tokens_BLD, torch.zeros(batch, WIDTH), TokenLayout(patch, torch.device("cpu"), (h, w)))
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def decided(model):
 
 def of(features, n):
     """The features of one image alone."""
-    return Features(features.grid_BDhw[[n]], features.pooled_BD[[n]])
+    return features._replace(tokens_BLD=features.tokens_BLD[[n]], pooled_ND=features.pooled_ND[[n]])
 
 
 def things(number=0, size=64, canvas=None, objects=4):
@@ -76,7 +76,11 @@ def nothing(size):
 
 
 def losses_of(model, given, said, size=(64, 64)):
-    return model(given, size, said, losses=True, detections=False)[0]
+    return model.losses(model(given, size), said)
+
+
+def detections_of(model, given, size, said):
+    return model.detections(model(given, size), said)
 
 
 def random_boxes(n, seed, side=200.0, least=4.0):
@@ -241,8 +245,8 @@ def test_every_weight_gets_a_gradient_at_every_patch(patch, size):
 
 def reference(model, given, sample, size=64):
     """All losses of one image, where no sample is left out: on torchvision's parts, and the heads' own layers."""
-    maps = model.neck(given.grid_BDhw.float(), (size, size))
-    boxes, labels, masks, _ = sample.things
+    maps = model.neck(given.to_map(), (size, size))
+    boxes, labels, masks, _ = sample.instances
     scores, deltas = model.rpn(maps)
     flat = [torch.cat([m[0].permute(1, 2, 0).reshape(-1, k) for m in of]) for of, k in ((scores, 1), (deltas, 4))]
     anchors = []
@@ -328,7 +332,8 @@ def test_anchors_in_the_padding_are_no_samples_and_what_is_in_it_changes_no_targ
     monkeypatch.setattr(model.rpn, "get_targets", lambda *a, **k: seen.append(targets(*a, **k)) or seen[-1])
     given = features(8, canvas)
     losses_of(model, given, said, canvas)
-    given.grid_BDhw[:, :, 8:], given.grid_BDhw[:, :, :, 8:] = 9.0, -9.0
+    map_BhwD = given.tokens_BLD.unflatten(1, given.layout.grid)
+    map_BhwD[:, 8:], map_BhwD[:, :, 8:] = 9.0, -9.0
     losses_of(model, given, said, canvas)
     for before, after in zip(seen[:2], seen[2:], strict=True):
         for one, other in zip(before[:4], after[:4], strict=True):
@@ -344,18 +349,18 @@ def test_anchors_in_the_padding_are_no_samples_and_what_is_in_it_changes_no_targ
 
 def test_a_crowd_is_not_learned():
     model, given, (first, second) = head(), features(8), samples()
-    boxes, labels, masks, crowd = second.things
+    boxes, labels, masks, crowd = second.instances
     more = Instances(
         torch.cat([boxes, torch.tensor([[2.0, 3, 50, 40]])]),
         torch.cat([labels, torch.tensor([5])]),
         torch.cat([masks, torch.ones_like(masks[:1])]),
         torch.cat([crowd, torch.tensor([True])]),
     )
-    with_it = losses_of(model, given, [first, second._replace(things=more)])
+    with_it = losses_of(model, given, [first, second._replace(instances=more)])
     without = losses_of(model, given, [first, second])
     assert all(torch.equal(with_it[name], without[name]) for name in NAMES)
     learned = losses_of(
-        model, given, [first, second._replace(things=more._replace(crowd_n=torch.zeros(len(crowd) + 1) > 0))]
+        model, given, [first, second._replace(instances=more._replace(crowd_n=torch.zeros(len(crowd) + 1) > 0))]
     )
     assert learned["rpn_cls"][1] != without["rpn_cls"][1]
 
@@ -378,14 +383,13 @@ def test_without_its_objects_an_image_has_detections_but_no_losses():
     model, said = head(), [Sample((64, 64), (64, 64))]
     with pytest.raises(ValueError, match="without its objects"):
         losses_of(model, features(8, batch=1), said)
-    losses, (found,) = model(features(8, batch=1), (64, 64), said, losses=False, detections=True)
-    assert losses == {}
+    (found,) = detections_of(model, features(8, batch=1), (64, 64), said)
     assert len(found["boxes"]) == 100
 
 
 def test_sides_that_anchors_do_not_tile_are_refused():
-    with pytest.raises(ValueError, match="72 x 64 px: fill them up to multiples of 32"):
-        head()(features(8, (72, 64)), (72, 64), samples(), losses=True, detections=False)
+    with pytest.raises(ValueError, match="72 x 64 px: pad them to multiples of 32"):
+        head()(features(8, (72, 64)), (72, 64))
 
 
 @torch.no_grad()
@@ -394,8 +398,7 @@ def test_detections_are_given_at_the_original_size_best_first_and_alike_in_any_b
     given = features(8, canvas)
     at = [Sample((48, 80), (48, 80)), Sample((64, 64), (64, 64))]
     larger = [Sample((48, 80), (72, 160)), Sample((64, 64), (32, 16))]
-    _, small = model(given, canvas, at, losses=False, detections=True)
-    _, large = model(given, canvas, larger, losses=False, detections=True)
+    small, large = (detections_of(model, given, canvas, which) for which in (at, larger))
     for n, (one, other) in enumerate(zip(small, large, strict=True)):
         (h, w), (height, width) = larger[n].size, larger[n].original
         scale = torch.tensor([width / w, height / h] * 2)
@@ -408,7 +411,7 @@ def test_detections_are_given_at_the_original_size_best_first_and_alike_in_any_b
         assert (one["scores"].diff() <= 0).all()
         assert (other["boxes"] >= 0).all()
         assert (other["boxes"].amax(0) <= torch.tensor([width, height] * 2) + 1e-3).all()
-        _, (alone,) = model(of(given, n), canvas, [at[n]], losses=False, detections=True)
+        (alone,) = detections_of(model, of(given, n), canvas, [at[n]])
         torch.testing.assert_close(alone["boxes"], one["boxes"], rtol=1e-4, atol=1e-3)
 
 
@@ -417,7 +420,7 @@ def test_an_image_in_which_nothing_is_found_has_empty_detections():
     model = head()
     for box_head in model.roi.bbox_head:
         box_head.fc_cls.bias[-1] = 50.0  # surely background
-    _, (found,) = model(features(8, batch=1), (64, 64), [Sample((64, 64), (40, 50))], losses=False, detections=True)
+    (found,) = detections_of(model, features(8, batch=1), (64, 64), [Sample((64, 64), (40, 50))])
     assert {name: tuple(value.shape) for name, value in found.items()} == {
         "boxes": (0, 4),
         "scores": (0,),
@@ -433,7 +436,7 @@ def test_an_image_in_which_nothing_is_found_has_empty_detections():
 @pytest.mark.parametrize("patch", [64, 16, 4, 1])
 def test_the_neck_gives_five_contiguous_maps_to_any_stride(patch, format):
     neck = Neck(WIDTH, patch, CHANNELS).to(memory_format=format)
-    maps = neck(features(patch, (64, 128)).grid_BDhw.contiguous(memory_format=format), (64, 128))
+    maps = neck(features(patch, (64, 128)).to_map().contiguous(memory_format=format), (64, 128))
     assert [tuple(m.shape[1:]) for m in maps] == [(CHANNELS, -(-64 // s), 128 // s) for s in (*FPN_STRIDES, 64)]
     assert all(m.is_contiguous() for m in maps)
     assert torch.equal(maps[4], maps[3][:, :, ::2, ::2])
@@ -444,7 +447,7 @@ def test_the_neck_gives_five_contiguous_maps_to_any_stride(patch, format):
 def test_in_bf16_the_head_is_still_float32(patch):
     model, given = head(patch), features(patch)
     want = losses_of(model, given, samples())
-    rounded = Features(given.grid_BDhw.bfloat16(), given.pooled_BD)
+    rounded = given._replace(tokens_BLD=given.tokens_BLD.bfloat16())
     with torch.autocast("cpu", torch.bfloat16):
         got = losses_of(model, rounded, samples())
     assert all(loss.dtype == torch.float32 for loss in got.values())

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from scaling.backbones import Features
+from scaling.backbones.base import Features, TokenLayout
 from scaling.errors import ConfigError
 from scaling.heads.segmentation import build_head, groups, taken_blocks
 from scaling.recipe import HEADS, Recipe
@@ -20,18 +20,17 @@ def head(name="upernet", patch=16, width=WIDTH, depth=4, classes=CLASSES, channe
 
 
 def features(model, patch, size=(32, 32), batch=2, seed=0, width=WIDTH):
-    """What a backbone would give, as strided views of its tokens."""
+    """What a backbone would give."""
     g, (h, w) = torch.Generator().manual_seed(seed), (side // patch for side in size)
 
-    def grid():
-        return torch.randn(batch, h * w, width, generator=g).transpose(1, 2).unflatten(-1, (h, w))
-
-    return Features(grid(), torch.zeros(batch, width), tuple(grid() for _ in model.blocks))
+    tokens, *hidden = (torch.randn(batch, h * w, width, generator=g) for _ in (0, *model.blocks))
+    return Features(tokens, torch.zeros(batch, width), TokenLayout(patch, torch.device("cpu"), (h, w)), tuple(hidden))
 
 
 def of(features, n):
     """The features of one image alone."""
-    return Features(features.grid_BDhw[n : n + 1], features.pooled_BD[n : n + 1], tuple(m[[n]] for m in features.maps))
+    parts = {"tokens_BLD": features.tokens_BLD[[n]], "pooled_ND": features.pooled_ND[[n]]}
+    return features._replace(**parts, hidden=tuple(tokens[[n]] for tokens in features.hidden))
 
 
 # linear
@@ -39,10 +38,10 @@ def of(features, n):
 
 def test_the_linear_head_is_one_linear_layer_a_token():
     model = head("linear")
-    grid_BDhw = features(model, 16, (64, 96)).grid_BDhw
+    given = features(model, 16, (64, 96))
     weight, bias = (p.detach() for p in model.parameters())
-    want = torch.einsum("bdhw,kd->bkhw", grid_BDhw, weight.view(CLASSES, WIDTH)) + bias.view(-1, 1, 1)
-    got = model(Features(grid_BDhw, grid_BDhw.mean((2, 3))), (64, 96))
+    want = torch.einsum("bdhw,kd->bkhw", given.to_map(), weight.view(CLASSES, WIDTH)) + bias.view(-1, 1, 1)
+    got = model(given, (64, 96))
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
     assert got.shape == (2, CLASSES, 4, 6)
     assert model.blocks == ()
@@ -89,16 +88,17 @@ def test_each_level_has_its_own_map_where_there_are_enough_blocks(depth):
     model.pyramid.register_forward_pre_hook(lambda _, args: seen.extend(args[0]))
     model(given, (32, 32))
     assert len(seen) == 4
-    assert seen[0] is given.maps[0]
-    assert seen[-1] is given.maps[-1]
-    assert {id(m) for m in seen} == {id(m) for m in given.maps}
+    maps = given.hidden_maps()
+    assert torch.equal(seen[0], maps[0])
+    assert torch.equal(seen[-1], maps[-1])
+    assert all(any(torch.equal(own, one) for one in seen) for own in maps)
 
 
 def test_maps_for_other_blocks_are_refused():
     model = head(depth=12)
     grids = features(model, 16)
     with pytest.raises(ValueError, match="3 maps for the blocks"):
-        model(grids._replace(maps=grids.maps[:3]), (32, 32))
+        model(grids._replace(hidden=grids.hidden[:3]), (32, 32))
 
 
 # both
@@ -112,7 +112,6 @@ def test_they_are_mmsegs_heads_and_get_contiguous_maps():
         seen = []
         model.head.register_forward_pre_hook(lambda _, args, seen=seen: seen.extend(args[0]))
         given = features(model, 16)
-        assert not given.grid_BDhw.is_contiguous()
         model(given, (32, 32))
         assert len(seen) == (1 if name == "linear" else 4)
         assert all(m.is_contiguous() for m in seen)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.sweep import recorded as outcome
+from experiments.launch.outcome import recorded as outcome
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.runs.record import RECORD, RunRecord
 from tests.toy_task import run, toy_recipe, toy_runs
@@ -62,5 +62,5 @@ def test_a_damaged_record_is_said_in_a_line_and_the_run_done_again(path, tmp_pat
     assert RunRecord.load(path.parent) == done
     (note,) = notes
     assert note.startswith(f"{path} is no run record (")
-    assert note.endswith("); the same command does the run again")
+    assert note.endswith("); the same command trains the run again")
     assert "\n" not in note

@@ -7,6 +7,7 @@ import pytest
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
+from scaling.runs.evaluations import evaluation
 from scaling.runs.record import RunRecord
 
 
@@ -25,6 +26,7 @@ def a_record(**changes) -> RunRecord:
         "peak_memory": 10**8,
         "images_per_second": 100.0,
         "wall_time": 3.5,
+        "evaluations": [evaluation(recipe.patch, recipe.image, "raw", {"test_loss": 1.25, "top1": 50.0})],
     }
     return RunRecord(**{**values, **changes})
 
@@ -34,6 +36,30 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path):
     record.save(tmp_path)
     assert RunRecord.load(tmp_path) == record
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_record_from_before_there_were_evaluations_is_given_the_one_that_it_reports(tmp_path):
+    metrics = {
+        "top1": 50.0, "top5": 80.0, "train_loss": 0.5, "skipped_train": 2.0, "skipped_test_later": 1.0, "val_loss": 1.5,
+        "val_top1": 48.0, "test_loss_raw": 1.25, "test_loss_averaged": 1.3, "top1_raw": 50.0, "top1_averaged": 49.0,
+    }  # fmt: skip
+    a_record(evaluations=[], metrics=metrics).save(tmp_path)
+    recipe, record = Recipe(), RunRecord.load(tmp_path)
+    results = {"test_loss": 1.25, "top1": 50.0, "top5": 80.0, "skipped_test_later": 1.0}
+    assert record.evaluations == [evaluation(recipe.patch, recipe.image, "raw", results)]
+    assert record.metrics == metrics
+    a_record(evaluations=[], status="failed", test_loss=None, metrics={}).save(tmp_path)
+    assert RunRecord.load(tmp_path).evaluations == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, [{}], [{"weights": "both"}], [{"test_loss": "low"}], [{"metrics": {"top1": None}}]]
+)
+def test_evaluations_that_are_none_make_no_record(tmp_path, wrong):
+    row = evaluation(4, 32, "raw", {"test_loss": 1.25})
+    a_record(evaluations=[row | wrong[0]] if wrong and wrong[0] else wrong or {}).save(tmp_path)
+    with pytest.raises(ConfigError, match=r"record\.json is no run record"):
+        RunRecord.load(tmp_path)
 
 
 def test_a_failed_run_has_no_loss_and_says_why(tmp_path):

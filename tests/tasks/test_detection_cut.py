@@ -3,15 +3,19 @@
 Which of two boxes that lie almost alike goes on hangs on the last bit of a sum, and sums depend on the cut. So the
 regions are chosen once, of the whole batch, and given to each cut. In float64 nothing is left but rounding."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 import torch
 
 from scaling.data import detection
-from scaling.data.batch import Objects, SampleKey, normalise
+from scaling.data.batch import InstanceTargets, normalise
+from scaling.data.open_sets import open_sets
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
+from tests.tasks.test_detect import at
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
 CUTS = ([2, 2], [1, 1, 1, 1], [3, 1])
@@ -23,9 +27,9 @@ def step(request):
     shapes = {"data": "shapes", "objects": 4, "classes": 12, "train_images": 4, "test_images": 1, "batch": 4}
     model = {"backbone": request.param, "image": 64, "patch": 8, "head_channels": 8, "position": "sincos"}
     recipe = Recipe(task="detect", head="cascade", augment="jitter_crop", epochs=1, **shapes, **model)
-    batch = detection.open_sets(recipe).train.__getitems__([SampleKey(0, i) for i in range(4)])
-    assert len({tuple(size) for size in batch.size_B2.tolist()}) > 1
-    batch.crowd[0][0] = True
+    batch = open_sets(detection.DetectionSource(), recipe).train.get_batch([SampleKey(0, i) for i in range(4)])
+    assert len({tuple(size) for size in batch.targets.size_B2.tolist()}) > 1
+    batch.targets.crowd[0][0] = True
     return DetectionTask(recipe, 10).double(), batch
 
 
@@ -41,16 +45,16 @@ def labels_in_float64(monkeypatch):
 
 
 def part_of(batch, start, stop):
-    listed = (batch.image_BCHW, batch.size_B2, batch.boxes, batch.labels, batch.masks, batch.crowd)
-    return Objects(*(part[start:stop] for part in listed))
+    targets = InstanceTargets(*(part[start:stop] for part in batch.targets))
+    return replace(batch, pixels=batch.pixels[start:stop], keys=batch.keys[start:stop], targets=targets)
 
 
 def said(task, batch, regions=None, of=None):
     """Losses (images) by name, of the regions that are given; or what another method of the head says."""
-    samples = task._samples(batch, "0/3")
+    samples = at(task, 3)._samples(batch)
     samples = [sample._replace(regions=own) for sample, own in zip(samples, regions or [None] * 4, strict=False)]
-    features, size = task.backbone(normalise(batch.image_BCHW).double()), tuple(batch.image_BCHW.shape[-2:])
-    return of(features, size, samples) if of else task.head(features, size, samples, losses=True, detections=False)[0]
+    features, size = task.backbone(normalise(batch.pixels).double()), tuple(batch.pixels.shape[-2:])
+    return (of or task.head.losses)(task.head(features, size), samples)
 
 
 def gradients(task):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import distributed
 
+from scaling.data.batch import GroundTruth
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.tasks import coco_metric
@@ -40,15 +41,15 @@ def made(images=12, seed=0, ids=None):
         said = np.concatenate([moved, boxes(5)]).clip(0, 120)
         guess = np.concatenate([labels, rng.integers(0, 4, 5)])
         own_masks, said_masks = masks(own), masks(said)
-        truth = {
-            "image_id": number if ids is None else ids[number],
-            "size": (120, 150),
-            "boxes": torch.tensor(own, dtype=torch.float32).view(-1, 4),
-            "labels": torch.tensor(labels),
-            "crowd": torch.tensor(rng.random(n) < 0.15),
-            "area": torch.tensor([float(m.sum()) for m in own_masks]),
-            "masks": [coco.encode(np.asfortranarray(m, np.uint8)) for m in own_masks],
-        }
+        truth = GroundTruth(
+            image_id=number if ids is None else ids[number],
+            size=(120, 150),
+            boxes_n4=torch.tensor(own, dtype=torch.float32).view(-1, 4),
+            label_n=torch.tensor(labels),
+            crowd_n=torch.tensor(rng.random(n) < 0.15),
+            area_n=torch.tensor([float(m.sum()) for m in own_masks]),
+            masks=[coco.encode(np.asfortranarray(m, np.uint8)) for m in own_masks],
+        )
         found = {
             "boxes": torch.tensor(said, dtype=torch.float32),
             "scores": torch.tensor(rng.integers(1, 20, len(said)) / 20, dtype=torch.float32),  # some are equal
@@ -78,21 +79,21 @@ def by_pycocotools(sets, kind):
     data = {"images": [], "annotations": [], "categories": [{"id": k + 1} for k in range(4)], "info": {}}
     results = []
     for found, truth in sets:
-        data["images"].append({"id": truth["image_id"] + 1, "height": 120, "width": 150})
-        for n, (x0, y0, x1, y1) in enumerate(truth["boxes"].tolist()):
+        data["images"].append({"id": truth.image_id + 1, "height": 120, "width": 150})
+        for n, (x0, y0, x1, y1) in enumerate(truth.boxes_n4.tolist()):
             data["annotations"].append(
                 {
                     "id": len(data["annotations"]) + 1,
-                    "image_id": truth["image_id"] + 1,
-                    "category_id": int(truth["labels"][n]) + 1,
+                    "image_id": truth.image_id + 1,
+                    "category_id": int(truth.label_n[n]) + 1,
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": float(truth["area"][n]),
-                    "iscrowd": int(truth["crowd"][n]),
-                    "segmentation": truth["masks"][n],
+                    "area": float(truth.area_n[n]),
+                    "iscrowd": int(truth.crowd_n[n]),
+                    "segmentation": truth.masks[n],
                 }
             )
         for n, (x0, y0, x1, y1) in enumerate(found["boxes"].tolist()):
-            one = {"image_id": truth["image_id"] + 1, "category_id": int(found["labels"][n]) + 1}
+            one = {"image_id": truth.image_id + 1, "category_id": int(found["labels"][n]) + 1}
             run = coco.encode(np.asfortranarray(found["masks"][n].numpy(), np.uint8))
             box = {"bbox": [x0, y0, x1 - x0, y1 - y0]} if kind == "bbox" else {"segmentation": run}
             results.append({**one, **box, "score": found["scores"][n].item()})
@@ -117,16 +118,16 @@ def test_average_precisions_are_those_of_pycocotools_on_cocos_own_files(seed, ca
         got = {name.removeprefix(f"{kind}_ap"): value for name, value in values.items() if name.startswith(kind)}
         assert got == pytest.approx({name: 100 * ap for name, ap in wanted.items() if ap >= 0}, abs=1e-4)
         assert 10 < got[""] < 95
-    assert any(truth["crowd"].any() for _, truth in sets)
+    assert any(truth.crowd_n.any() for _, truth in sets)
 
 
 def test_what_is_just_as_it_is_has_a_precision_of_100_and_a_crowd_is_not_held_against_it():
     sets = made()
     perfect = []
     for _, truth in sets:
-        masks = coco_metric.decoded(truth["masks"], truth["size"]).bool()
-        kept = ~truth["crowd"]
-        found = {"boxes": truth["boxes"][kept], "labels": truth["labels"][kept], "masks": masks[kept]}
+        masks = coco_metric.decoded(truth.masks, truth.size).bool()
+        kept = ~truth.crowd_n
+        found = {"boxes": truth.boxes_n4[kept], "labels": truth.label_n[kept], "masks": masks[kept]}
         perfect.append(({**found, "scores": torch.ones(int(kept.sum()))}, truth))
     values = counted(perfect)
     assert {round(value, 4) for value in values.values()} == {100.0}
@@ -136,13 +137,13 @@ def test_what_is_just_as_it_is_has_a_precision_of_100_and_a_crowd_is_not_held_ag
 
 def test_an_overlap_of_exactly_a_threshold_counts_as_in_coco():
     """torchmetrics' own thresholds are float32, and its 0.6 is above 0.6."""
-    truth = {**made(1)[0][1], "boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0])}
     mask = torch.zeros(1, 120, 150, dtype=torch.bool)
     mask[0, :10, :10] = True
     from pycocotools import mask as coco
 
-    truth |= {"crowd": torch.tensor([False]), "area": torch.tensor([100.0])}
-    truth["masks"] = [coco.encode(np.asfortranarray(mask[0].numpy(), np.uint8))]
+    runs = [coco.encode(np.asfortranarray(mask[0].numpy(), np.uint8))]
+    box, one = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0])
+    truth = GroundTruth(0, (120, 150), box, one, one.bool(), torch.tensor([100.0]), runs)
     half = mask.clone()
     half[0, 6:] = False
     box = torch.tensor([[0.0, 0, 10, 6]])
@@ -206,4 +207,4 @@ def test_faster_coco_eval_gives_the_same_numbers(monkeypatch):
 def test_without_pycocotools_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(coco_metric, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="EXTRAS=dev,dense"):
-        DetectionTask.check(Recipe())
+        DetectionTask.check_available(Recipe())

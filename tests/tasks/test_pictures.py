@@ -127,9 +127,9 @@ def test_one_class_and_no_label_at_all_have_pictures_too():
 
 def test_what_cannot_be_drawn_is_refused_with_the_numbers():
     image, label, prediction = scene()
-    with pytest.raises(ValueError, match="there is a class 1, but names for 0 to 0 only"):
+    with pytest.raises(ValueError, match="class 1 occurs, but there are names for 0 to 0 only"):
         side_by_side(image, label, prediction, ["sky"])
-    with pytest.raises(ValueError, match=r"shape \(32, 32\), the prediction of \(16, 32\)"):
+    with pytest.raises(ValueError, match=r"shape \(32, 32\), the prediction \(16, 32\)"):
         side_by_side(image, label, prediction[:16], NAMES)
 
 

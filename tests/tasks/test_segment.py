@@ -15,13 +15,14 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from scaling import costs
-from scaling.data.batch import UNLABELLED, Scenes, normalise
+from scaling.data.batch import UNLABELLED, Batch, MaskTargets, normalise
 from scaling.engine.train import Settings, train
 from scaling.errors import ConfigError
 from scaling.heads import openmmlab
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 from scaling.tasks.segmentation import SegmentationTask, scores
+from tests.pictures import batch_of
 
 CPU = Settings(accelerator="cpu", threads=1, workers=0)
 
@@ -47,12 +48,13 @@ def seg() -> Recipe:
     )
 
 
-def scenes(recipe: Recipe, images: int = 4, size: int = 0, label: int = 0) -> Scenes:
+def scenes(recipe: Recipe, images: int = 4, size: int = 0, label: int = 0) -> Batch:
     torch.manual_seed(0)
     size, label = size or recipe.image, label or size or recipe.image
     label_BHW = torch.randint(0, recipe.classes, (images, label, label), dtype=torch.uint8)
     label_BHW[:, :3] = UNLABELLED
-    return Scenes(torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8), label_BHW)
+    pixels = torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8)
+    return batch_of(recipe, pixels, MaskTargets(label_BHW))
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
@@ -60,8 +62,8 @@ def scenes(recipe: Recipe, images: int = 4, size: int = 0, label: int = 0) -> Sc
 @pytest.mark.parametrize("patch", [1, 4, 16])
 def test_every_head_on_every_backbone_gives_logits_a_pixel_and_every_parameter_a_gradient(seg, head, backbone, patch):
     task = SegmentationTask(replace(seg, head=head, backbone=backbone, patch=patch, position="learned"), 10)
-    batch = scenes(seg, 2)
-    assert task(batch.image_BCHW).shape == (2, 13, 16, 16)
+    batch = scenes(task.recipe, 2)
+    assert task(batch.pixels).shape == (2, 13, 16, 16)
     task.training_step(batch, 0).backward()
     without = [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()]
     # Of three blocks, the last one of Adventurer reads forwards: the class token, last, is seen by itself alone there.
@@ -70,12 +72,12 @@ def test_every_head_on_every_backbone_gives_logits_a_pixel_and_every_parameter_a
 
 def test_the_training_loss_is_the_sum_over_labelled_pixels_over_all_pixels(seg):
     task, batch = SegmentationTask(seg, 10), scenes(seg)
-    logits = task(batch.image_BCHW)
+    logits = task(batch.pixels)
     total = 0.0
-    for b, y, x in np.ndindex(*batch.label_BHW.shape):
-        if (label := int(batch.label_BHW[b, y, x])) != UNLABELLED:
+    for b, y, x in np.ndindex(*batch.targets.label_BHW.shape):
+        if (label := int(batch.targets.label_BHW[b, y, x])) != UNLABELLED:
             total -= logits[b, :, y, x].log_softmax(0)[label].item()
-    assert task.training_step(batch, 0).item() == pytest.approx(total / batch.label_BHW.numel(), rel=1e-5)
+    assert task.training_step(batch, 0).item() == pytest.approx(total / batch.targets.label_BHW.numel(), rel=1e-5)
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
@@ -85,7 +87,7 @@ def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut
     whole = {name: p.grad.clone() for name, p in task.named_parameters()}
     task.zero_grad()
     for part in range(4):
-        of_it = Scenes(batch.image_BCHW[part : part + 1], batch.label_BHW[part : part + 1])
+        of_it = batch_of(seg, batch.pixels[part : part + 1], MaskTargets(batch.targets.label_BHW[part : part + 1]))
         (task.training_step(of_it, 0) / 4).backward()
     for name, p in task.named_parameters():
         torch.testing.assert_close(p.grad, whole[name], rtol=1e-9, atol=1e-12)
@@ -94,10 +96,10 @@ def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut
 def test_the_linear_head_is_a_linear_layer_a_token_and_a_bilinear_step(seg):
     task, batch = SegmentationTask(seg, 10).eval(), scenes(seg)
     (weight, bias) = task.head.parameters()
-    grid = task.backbone(normalise(batch.image_BCHW)).grid_BDhw
+    grid = task.backbone(normalise(batch.pixels)).to_map()
     of_tokens = torch.einsum("bdhw,kd->bkhw", grid, weight.flatten(1)) + bias.view(1, -1, 1, 1)
     wanted = interpolate(of_tokens, (16, 16), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(task(batch.image_BCHW), wanted)
+    torch.testing.assert_close(task(batch.pixels), wanted)
 
 
 @pytest.mark.parametrize("sides", [(16, 24), (20, 16), (17, 31)])
@@ -111,7 +113,7 @@ def test_images_of_any_size_are_taken_whole_and_logits_are_of_their_size(seg, si
 def test_windows_of_the_image_size_on_such_an_image_are_the_image(seg):
     batch = scenes(seg)
     of_whole, of_windows = (SegmentationTask(replace(seg, slide=slide), 10).eval() for slide in (0, 8))
-    torch.testing.assert_close(of_whole(batch.image_BCHW), of_windows(batch.image_BCHW))
+    torch.testing.assert_close(of_whole(batch.pixels), of_windows(batch.pixels))
     assert of_windows(torch.zeros(1, 3, 21, 40, dtype=torch.uint8)).shape == (1, 13, 21, 40)
 
 
@@ -139,19 +141,18 @@ def test_scores_are_torchmetrics_of_the_whole_set_and_absent_classes_are_left_ou
 def test_the_test_loss_is_the_mean_over_labelled_pixels_of_the_set_at_the_labels_own_size(seg):
     task = SegmentationTask(seg, 10).eval()
     parts = [scenes(seg, 3), scenes(seg, 1, size=16, label=24)]
-    parts[1].label_BHW[:, :20] = UNLABELLED  # fewer pixels, less weight
+    parts[1].targets.label_BHW[:, :20] = UNLABELLED  # fewer pixels, less weight
     total, pixels = 0.0, 0
     for part in parts:
         task.test_step(part, 0)
-        logits = interpolate(task(part.image_BCHW), part.label_BHW.shape[1:], mode="bilinear", align_corners=False)
-        total += cross_entropy(logits, part.label_BHW.long(), ignore_index=UNLABELLED, reduction="sum").item()
-        pixels += int((part.label_BHW != UNLABELLED).sum())
-    assert task.results()["test_loss"] == pytest.approx(total / pixels, rel=1e-5)
-    task.test_step(
-        Scenes(torch.zeros(0, 3, 16, 16, dtype=torch.uint8), torch.zeros(0, 16, 16, dtype=torch.uint8), 1), 0
-    )
+        logits = interpolate(task(part.pixels), part.targets.label_BHW.shape[1:], mode="bilinear", align_corners=False)
+        total += cross_entropy(logits, part.targets.label_BHW.long(), ignore_index=UNLABELLED, reduction="sum").item()
+        pixels += int((part.targets.label_BHW != UNLABELLED).sum())
+    assert task.compute_metrics()["test_loss"] == pytest.approx(total / pixels, rel=1e-5)
+    nothing = torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
+    task.test_step(batch_of(seg, nothing, MaskTargets(nothing[:, 0]), skipped=1), 0)
     task.test_step(parts[0], 0)
-    assert task.results()["skipped_test_later"] == 1
+    assert task.compute_metrics()["skipped_test_later"] == 1
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
@@ -227,7 +228,7 @@ def test_pictures_of_predictions_are_drawn_after_a_run_and_of_a_finished_one(seg
 
 
 def test_a_task_without_pictures_says_so_before_it_begins(tiny, tmp_path):
-    with pytest.raises(ConfigError, match="no pictures of the predictions of task classify"):
+    with pytest.raises(ConfigError, match="task classify has no pictures of predictions"):
         train(tiny, tmp_path, replace(CPU, save_predictions=1))
     with pytest.raises(ConfigError, match="classify has no detections to export"):
         train(tiny, tmp_path, replace(CPU, export_coco=True))
@@ -264,7 +265,7 @@ def test_any_plain_vit_of_timms_works_with_these_heads(seg, name, head):
     recipe = replace(seg, backbone=f"timm:{name}", head=head, position="learned", patch=8)
     task = SegmentationTask(recipe, 10)
     assert task(torch.zeros(1, 3, 24, 40, dtype=torch.uint8)).shape == (1, 13, 24, 40)
-    loss = task.training_step(scenes(seg, 2), 0)
+    loss = task.training_step(scenes(recipe, 2), 0)
     loss.backward()
     assert math.isfinite(loss.item())
 

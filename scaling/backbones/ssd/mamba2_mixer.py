@@ -1,27 +1,28 @@
-"""What a Mamba-2 mixer does between its two projections, in one call: convolution, SiLU, scan, gate and norm.
+"""A Mamba-2 mixer between its two projections, in one call: convolution, SiLU, scan, gate and norm.
 
-Source: Mamba-2, arXiv 2405.21060; the scan is that of ssd_scan.py, whose letters these are. On CUDA with mamba-ssm it
-is one kernel of theirs. Else one autograd.Function walks over stretches of tokens that stay in cache (mixer_tile.py),
-keeps the state before each and recomputes the rest in its backward; small inputs keep what backward needs.
+Source: Mamba-2, arXiv 2405.21060; the scan is that of ssd_scan.py, whose letters are used. On CUDA with mamba-ssm it is
+one of its kernels. Otherwise one autograd.Function processes tiles of tokens that stay in cache (mixer_tile.py), keeps
+the state before each and recomputes the rest in the backward pass; for small inputs all of it is kept.
 
 B batch, L tokens, I = H * P inner channels, N state size, C = I + 2 N channels of (x, B, C), K taps of the convolution,
 X = I + C + H channels of (z, x, B, C, dt).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scaling.backbones.ssd.mixer_tile import Stretch
-from scaling.backbones.ssd.mixer_tiling import Gradients, Place, Walk, Weights
-from scaling.backbones.ssd.rms_norm import rate_of
-from scaling.backbones.ssd.ssd_scan import check_scan, mamba_ssm, mamba_ssm_mix, scan_ref
+from scaling.backbones.ssd.mixer_tile import Tile
+from scaling.backbones.ssd.mixer_tiling import Gradients, TilePlace, Tiling, Weights
+from scaling.backbones.ssd.scan_inputs import ScanInputs, check_scan
+from scaling.backbones.ssd.ssd_scan_cuda import mamba_ssm, mamba_ssm_mix
+from scaling.backbones.ssd.ssd_scan_reference import scan_ref
 from scaling.errors import ConfigError
-from scaling.model_specs import KEPT
+from scaling.model_specs import MAX_KEPT_ELEMENTS
 
 
 def mix_ref(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -> Tensor:
@@ -36,16 +37,17 @@ def mix_ref(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = Non
         h_BLC = h_BLC + past_BLC * w.conv_C1K[:, 0, taps - 1 - back]
     x_BLI, B_BLN, C_BLN = F.silu(h_BLC).split(w.parts, -1)
     dt_BLH = F.softplus(dt_BLH + w.dt_bias_H)
-    y_BLHP = scan_ref(x_BLI.unflatten(-1, (len(w.A_H), -1)), dt_BLH, w.A_H, B_BLN, C_BLN, w.D_H, ids)
+    x_BLHP = x_BLI.unflatten(-1, (len(w.A_H), -1))
+    y_BLHP = scan_ref(ScanInputs(x_BLHP, dt_BLH, w.A_H, B_BLN, C_BLN, w.D_H, ids)).y_BLHP
     return F.rms_norm(y_BLHP.flatten(2) * F.silu(z_BLI), w.norm_I.shape, w.norm_I, eps)
 
 
-@torch.compiler.disable  # under torch.compile this is one call between two graphs
+@torch.compiler.disable  # torch.compile makes one call between two graphs of it
 def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -> Tensor:
     """norm(scan(silu(conv(xBC))) * silu(z)) (B, L, I), in the dtype of its input: (z, x, B, C, dt) side by side as the
-    projection in front gives them, dt before its bias and softplus.
+    input projection gives them, dt before its bias and softplus.
 
-    ids (B, L), integers that never decrease along a row: state and convolution start anew where the id changes.
+    ids (B, L), integers that never decrease along a row: state and convolution are reset where the id changes.
     Arithmetic is float32 also under autocast and for half precision inputs; float64 stays float64. Raises
     ConfigError."""
     check_scan(zxBCdt_BLX, ids)
@@ -56,68 +58,77 @@ def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -
         )
     if zxBCdt_BLX.is_cuda and mamba_ssm()[0] is not None:
         return mamba_ssm_mix(zxBCdt_BLX, *w, eps, ids)
-    small = zxBCdt_BLX.shape[:2].numel() * len(w.norm_I) <= KEPT
+    small = zxBCdt_BLX.shape[:2].numel() * len(w.norm_I) <= MAX_KEPT_ELEMENTS
     if small and not torch._C._are_functorch_transforms_active():
         return _MixKept.apply(zxBCdt_BLX, *w, eps, ids)
     return _Mix.apply(zxBCdt_BLX, *w, eps, ids)[0]
 
 
-def _forward(walk: Walk, keep: bool) -> tuple[Tensor, Tensor, list[Stretch]]:
-    """Output, the state that came to every stretch but the first ones, and with keep the stretches."""
-    inner, states, _ = walk.w.parts
-    out_BLI = walk.w.A_H.new_empty(walk.batch, walk.length, inner)
-    came_BSNI = walk.w.A_H.new_empty(walk.batch, walk.count - 1, states, inner)
-    kept: list[Stretch] = []
-    after_gNI: Tensor | None = None
-    for at in walk.places():
+class _Forward(NamedTuple):
+    """Output, the state before each tile but the first of an image, and with keep the tiles."""
+
+    out_BLI: Tensor
+    states_BSNI: Tensor
+    tiles: list[Tile]
+
+
+def _forward(tiling: Tiling, keep: bool) -> _Forward:
+    inner, states, _ = tiling.w.parts
+    out_BLI = tiling.w.A_H.new_empty(tiling.batch, tiling.length, inner)
+    states_BSNI = tiling.w.A_H.new_empty(tiling.batch, tiling.count - 1, states, inner)
+    tiles: list[Tile] = []
+    state_gNI: Tensor | None = None
+    for at in tiling.places():
         if at.number == 0:
-            after_gNI = None
-        elif after_gNI is not None:
-            came_BSNI[at.rows, at.number - 1] = after_gNI
-        stretch = Stretch(walk, at, after_gNI, keep)
-        after_gNI = stretch.after_gNI
-        u_gSI = F.silu(stretch.z_gSI).mul_(stretch.y_gSI)
-        u_gSI.mul_(rate_of(u_gSI, walk.eps))
-        torch.mul(u_gSI, walk.w.norm_I, out=out_BLI[at.rows, at.tokens])
+            state_gNI = None
+        elif state_gNI is not None:
+            states_BSNI[at.rows, at.number - 1] = state_gNI
+        tile = Tile(tiling, at, state_gNI, keep)
+        state_gNI = tile.after_gNI
+        tile.write_output(out_BLI[at.rows, at.tokens])
         if keep:
-            kept.append(stretch)
-    return out_BLI, came_BSNI, kept
+            tiles.append(tile)
+    return _Forward(out_BLI, states_BSNI, tiles)
 
 
-def _backward(walk: Walk, g_BLI: Tensor, stretch_at: Callable[[int, Place], Stretch], dtypes: list[torch.dtype]) -> Any:
-    """Gradients of the inputs; stretch_at gives a stretch that has kept what it needs, by number in all and place."""
-    grads = Gradients(walk)
-    for i, at in reversed(list(enumerate(walk.places()))):
-        stretch_at(i, at).backward(g_BLI[at.rows, at.tokens].to(walk.work), grads)
+def _backward(
+    tiling: Tiling, g_BLI: Tensor, tile_at: Callable[[int, TilePlace], Tile], dtypes: list[torch.dtype]
+) -> tuple[Tensor, ...]:
+    """Gradients of the inputs. tile_at: a tile that has kept what it needs, from its index among all and its place."""
+    grads = Gradients(tiling)
+    for i, at in reversed(list(enumerate(tiling.places()))):
+        tile_at(i, at).backward(g_BLI[at.rows, at.tokens].to(tiling.work), grads)
     return tuple(grads.as_inputs(dtypes))
 
 
 class _MixKept(torch.autograd.Function):
-    """For inputs so small that what backward needs may stay: only the gate and its norm are computed twice."""
+    """For small inputs, for which all that backward needs is kept: only the gate and its norm are computed twice."""
 
     @staticmethod
     def forward(ctx: Any, zxBCdt: Tensor, *rest: Any) -> Tensor:
+        *w, eps, ids = rest
         with torch.autocast(zxBCdt.device.type, enabled=False):
-            ctx.walk = Walk(zxBCdt, *rest)
-            out_BLI, _, ctx.stretches = _forward(ctx.walk, keep=any(ctx.needs_input_grad))
-        ctx.dtypes = [t.dtype for t in (zxBCdt, *rest[:6])]
+            ctx.tiling = Tiling(zxBCdt, w, eps, ids)
+            out_BLI, _, ctx.tiles = _forward(ctx.tiling, keep=any(ctx.needs_input_grad))
+        ctx.dtypes = [t.dtype for t in (zxBCdt, *w)]
         return out_BLI.to(zxBCdt.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g_BLI: Tensor) -> Any:
         with torch.autocast(g_BLI.device.type, enabled=False):
-            return *_backward(ctx.walk, g_BLI, lambda i, at: ctx.stretches[i], ctx.dtypes), None, None
+            return *_backward(ctx.tiling, g_BLI, lambda i, at: ctx.tiles[i], ctx.dtypes), None, None
 
 
 class _Mix(torch.autograd.Function):
-    """Gives the output, and the state before every stretch, from which backward recomputes it."""
+    """Returns the output, and the state before every tile, from which backward recomputes the tile."""
 
     @staticmethod
     def forward(zxBCdt: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        *w, eps, ids = rest
         with torch.autocast(zxBCdt.device.type, enabled=False):
-            out_BLI, came_BSNI, _ = _forward(Walk(zxBCdt, *rest), keep=False)
-        return out_BLI.to(zxBCdt.dtype), came_BSNI
+            out_BLI, states_BSNI, _ = _forward(Tiling(zxBCdt, w, eps, ids), keep=False)
+        return out_BLI.to(zxBCdt.dtype), states_BSNI
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -139,18 +150,18 @@ class _Mix(torch.autograd.Function):
 
 
 class _MixBackward(torch.autograd.Function):
-    """A Function of its own for torch.func's sake: what vmap is to do with it can be said."""
+    """A Function of its own, so that it can have a vmap of its own for torch.func."""
 
     @staticmethod
     def forward(g_BLI: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        *inputs, came_BSNI, ids, eps = rest
+        zxBCdt, *w, states_BSNI, ids, eps = rest
         with torch.autocast(g_BLI.device.type, enabled=False):
-            walk = Walk(*inputs, eps, ids)
+            tiling = Tiling(zxBCdt, w, eps, ids)
 
-            def again(i: int, at: Place) -> Stretch:
-                return Stretch(walk, at, came_BSNI[at.rows, at.number - 1] if at.number else None, keep=True)
+            def recomputed(i: int, at: TilePlace) -> Tile:
+                return Tile(tiling, at, states_BSNI[at.rows, at.number - 1] if at.number else None, keep=True)
 
-            return _backward(walk, g_BLI, again, [t.dtype for t in inputs])
+            return _backward(tiling, g_BLI, recomputed, [t.dtype for t in (zxBCdt, *w)])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -162,7 +173,7 @@ class _MixBackward(torch.autograd.Function):
 
 
 def _one_by_one(function: Any, info: Any, in_dims: Any, inputs: Any) -> Any:
-    """vmap as a loop: how long chunks may be depends on the numbers."""
+    """vmap as a loop: the length of chunks depends on the values."""
     results = [
         function.apply(*(t if d is None else t.select(d, i) for t, d in zip(inputs, in_dims, strict=True)))
         for i in range(info.batch_size)

@@ -1,24 +1,25 @@
-"""How the input of mamba2_mixer.py is cut into stretches and chunks, and where their gradients are gathered.
+"""How the input of mamba2_mixer.py is split into tiles and chunks, and where the gradients of tiles are gathered.
 
-Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a stretch, T tokens of a chunk.
+Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a tile, T tokens of a chunk.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scaling.backbones.ssd.ssd_scan import plan_heads, work_dtype
+from scaling.backbones.ssd.scan_inputs import work_dtype
+from scaling.backbones.ssd.ssd_scan import plan_heads
 from scaling.backbones.ssd.ssd_scan_grad import Decays
-from scaling.model_specs import LEAST_CHUNKS, STRETCH
+from scaling.model_specs import MIN_TILE_CHUNKS, TILE_ELEMENTS
 
-ROWS = 64  # of the sums that the convolution's weight gradient is made in
+ROWS = 64  # number of partial sums of the convolution's weight gradient
 
 
 class Weights(NamedTuple):
-    """What a mixer has learned, projections aside."""
+    """Weights of a mixer without its projections."""
 
     conv_C1K: Tensor
     conv_bias_C: Tensor
@@ -39,23 +40,23 @@ class Weights(NamedTuple):
         return [len(self.norm_I), len(self.conv_C1K), len(self.A_H)]
 
 
-class Place(NamedTuple):
-    """Where a stretch lies: which images, which of their tokens, the how manieth of theirs it is, and which of all
-    images' chunks."""
+class TilePlace(NamedTuple):
+    """Where a tile lies."""
 
-    rows: slice
+    rows: slice  # of the batch
     tokens: slice
-    number: int
-    chunks: slice
+    number: int  # index of the tile among those of its images
+    chunks: slice  # of the chunks of all images
 
 
-class Walk:
-    """The inputs of `mix`, and how they are cut into stretches and chunks."""
+class Tiling:
+    """The inputs of `mix`, and how they are split into tiles and chunks."""
 
-    def __init__(self, zxBCdt: Tensor, *rest: Any) -> None:
-        self.eps, self.ids = rest[6:]
+    def __init__(self, zxBCdt: Tensor, w: Sequence[Tensor], eps: float, ids: Tensor | None) -> None:
+        """w: as in Weights."""
+        self.eps, self.ids = eps, ids
         self.work = work_dtype(zxBCdt.dtype)
-        self.w = Weights(*(t.to(self.work) for t in rest[:6]))
+        self.w = Weights(*(t.to(self.work) for t in w))
         self.z, self.xBC, dt_BLH = zxBCdt.split(self.w.splits, -1)
         self.raw_dt_BLH = dt_BLH.to(self.work) + self.w.dt_bias_H
         self.dt_BLH = F.softplus(self.raw_dt_BLH)
@@ -65,29 +66,31 @@ class Walk:
         self.chunk, mild_H = plan_heads(self.dt_BLH, self.w.A_H)
         groups = (True, mild_H.nonzero().flatten()), (False, (~mild_H).nonzero().flatten())
         self.groups = [(mild, index_H) for mild, index_H in groups if len(index_H)]
-        # Of every group's heads.
+        # Per group of heads:
         self.A_H = [self.some_heads(self.w.A_H, index_H) for _, index_H in self.groups]
         self.decays = [
             Decays.of(self.some_heads(self.dt_BLH, index_H), A_H, self.chunk) if mild else None
             for (mild, index_H), A_H in zip(self.groups, self.A_H, strict=True)
         ]
         chunks = -(-self.length // self.chunk)  # of an image
-        numbers = STRETCH["cpu"] * torch.get_num_threads() if zxBCdt.device.type == "cpu" else STRETCH["other"]
-        room = max(LEAST_CHUNKS, numbers // (self.inner * self.chunk))
-        # Evenly, up to half as long again: lengths are a power of two and a token or two, often enough.
+        numbers = (
+            TILE_ELEMENTS["cpu"] * torch.get_num_threads() if zxBCdt.device.type == "cpu" else TILE_ELEMENTS["other"]
+        )
+        room = max(MIN_TILE_CHUNKS, numbers // (self.inner * self.chunk))
+        # Equal parts, up to half as long again: lengths are often a power of two and one or two tokens more.
         self.images = _evenly(self.batch, room // chunks)
         self.tokens = _evenly(chunks, room) * self.chunk if self.images == 1 else self.length
-        self.count = -(-self.length // self.tokens)  # stretches of an image
+        self.count = -(-self.length // self.tokens)  # tiles of an image
         self.same_KBL1 = None if self.ids is None else _same_segment(self.ids, self.taps)
 
-    def no_state(self, at: Place) -> Tensor | None:
-        """The state before the first stretch (g, N, I); None where images are single chunks: no state passes."""
+    def no_state(self, at: TilePlace) -> Tensor | None:
+        """The state before the first tile (g, N, I); None where an image is a single chunk: no state is passed on."""
         if self.length <= self.chunk:
             return None
         return self.dt_BLH.new_zeros(at.rows.stop - at.rows.start, self.w.parts[1], self.inner)
 
     def some_heads(self, x_XH: Tensor, index_H: Tensor) -> Tensor:
-        """From numbers a head, or from channels: those of some heads."""
+        """Of numbers per head or of channels: those of some heads."""
         if len(index_H) == self.heads:
             return x_XH
         return x_XH.unflatten(-1, (self.heads, -1)).index_select(-2, index_H).flatten(-2)
@@ -100,79 +103,79 @@ class Walk:
         order_H = torch.cat([index_H for _, index_H in self.groups])
         return torch.cat(heads, -2).index_select(-2, order_H.argsort()).flatten(-2)
 
-    def places(self) -> Iterator[Place]:
-        """In the order in which states are handed on."""
+    def places(self) -> Iterator[TilePlace]:
+        """In the order in which states are passed on."""
         of_image = -(-self.length // self.chunk)  # chunks
         for row in range(0, self.batch, self.images):
             rows = slice(row, min(row + self.images, self.batch))
             for number in range(self.count):
                 tokens = slice(number * self.tokens, min((number + 1) * self.tokens, self.length))
-                # Several images are taken whole.
+                # A tile of several images has all of their tokens.
                 chunks = slice(
                     rows.start * of_image + tokens.start // self.chunk,
                     (rows.stop - 1) * of_image - (-tokens.stop // self.chunk),
                 )
-                yield Place(rows, tokens, number, chunks)
+                yield TilePlace(rows, tokens, number, chunks)
 
 
 class Gradients:
-    """Of the inputs of `mix`, filled in stretch by stretch, the last first."""
+    """Gradients of the inputs of `mix`, filled in tile by tile, the last tile first."""
 
-    def __init__(self, walk: Walk) -> None:
-        self.walk, w = walk, walk.w
-        self.zxBCdt = walk.z.new_empty(walk.batch, walk.length, sum(w.splits), dtype=walk.work)
+    def __init__(self, tiling: Tiling) -> None:
+        self.tiling, w = tiling, tiling.w
+        self.zxBCdt = tiling.z.new_empty(tiling.batch, tiling.length, sum(w.splits), dtype=tiling.work)
         self.z, self.xBC, self.dt = self.zxBCdt.split(w.splits, -1)
-        if walk.ids is not None:  # there the convolution's gradient is added tap by tap
+        if tiling.ids is not None:  # the convolution's gradient is then added tap by tap
             self.xBC.zero_()
-        self.bias_C, self.D_I, self.norm_I = (torch.zeros_like(t) for t in (w.conv_bias_C, walk.D_I, w.norm_I))
-        self.conv_KRC = w.conv_C1K.new_zeros(walk.taps, ROWS, len(w.conv_C1K))  # R: to be summed
-        # Of dt, for every group of heads: two parts that Decays.backward takes, or the gradient itself and A's.
+        self.bias_C, self.D_I, self.norm_I = (torch.zeros_like(t) for t in (w.conv_bias_C, tiling.D_I, w.norm_I))
+        self.conv_KRC = w.conv_C1K.new_zeros(tiling.taps, ROWS, len(w.conv_C1K))  # R: partial sums
+        # Per group of heads: the two arguments of Decays.backward, or the gradients of dt and of A.
         self.decays = [
-            (walk.dt_BLH.new_empty(walk.batch, walk.length, len(A_H)), torch.zeros_like(A_H))
+            (tiling.dt_BLH.new_empty(tiling.batch, tiling.length, len(A_H)), torch.zeros_like(A_H))
             if decays is None
             else (torch.empty_like(decays.dt_nTH), torch.empty_like(decays.dt_nTH))
-            for decays, A_H in zip(walk.decays, walk.A_H, strict=True)
+            for decays, A_H in zip(tiling.decays, tiling.A_H, strict=True)
         ]
-        self.state_gNI: Tensor | None = None  # of the state that the stretch at hand hands on
-        self.dh_gKC: Tensor | None = None  # of the convolution's output at the first tokens after the stretch at hand
+        self.state_gNI: Tensor | None = None  # of the state after the current tile
+        self.dh_gKC: Tensor | None = None  # of the convolution's output at the first tokens after the tile
 
-    def state_after(self, at: Place) -> Tensor | None:
-        """Of the state after a stretch."""
-        return self.walk.no_state(at) if at.number == self.walk.count - 1 else self.state_gNI
+    def state_after(self, at: TilePlace) -> Tensor | None:
+        """Gradient of the state after a tile."""
+        return self.tiling.no_state(at) if at.number == self.tiling.count - 1 else self.state_gNI
 
-    def of_decays(self, group: int, at: Place) -> tuple[Tensor, Tensor]:
-        """What the scan of a group of heads fills in at a stretch."""
+    def of_decays(self, group: int, at: TilePlace) -> tuple[Tensor, Tensor]:
+        """Where the scan of a group of heads writes the gradients of a tile."""
         first, second = self.decays[group]
-        if self.walk.decays[group] is None:
+        if self.tiling.decays[group] is None:
             return first[at.rows, at.tokens], second
         return first[at.chunks], second[at.chunks]
 
     def as_inputs(self, dtypes: list[torch.dtype]) -> list[Tensor]:
-        """In the order and the shapes of the inputs, and in their dtypes."""
-        walk, ddt, dA = self.walk, [], []
-        for decays, A_H, parts in zip(walk.decays, walk.A_H, self.decays, strict=True):
-            ddt_BLH, dA_H = parts if decays is None else decays.backward(A_H, *parts, walk.batch)
-            ddt.append(ddt_BLH[:, : walk.length])
+        """In the order, shapes and dtypes of the inputs."""
+        tiling, ddt, dA = self.tiling, [], []
+        for decays, A_H, parts in zip(tiling.decays, tiling.A_H, self.decays, strict=True):
+            ddt_BLH, dA_H = parts if decays is None else decays.backward(A_H, *parts, tiling.batch)
+            ddt.append(ddt_BLH[:, : tiling.length])
             dA.append(dA_H)
-        torch.mul(walk.all_heads(ddt), torch.sigmoid(walk.raw_dt_BLH), out=self.dt)
+        torch.mul(tiling.all_heads(ddt), torch.sigmoid(tiling.raw_dt_BLH), out=self.dt)
         weights = Weights(
             self.conv_KRC.sum(1).t().unsqueeze(1),
             self.bias_C,
             self.dt.sum((0, 1)),
-            walk.all_heads(dA),
-            self.D_I.view(walk.heads, -1).sum(1),
+            tiling.all_heads(dA),
+            self.D_I.view(tiling.heads, -1).sum(1),
             self.norm_I,
         )
         return [g.to(dtype) for g, dtype in zip((self.zxBCdt, *weights), dtypes, strict=True)]
 
 
 def _evenly(total: int, near: int) -> int:
-    """The size of equal parts of total, near this."""
+    """ModelSpec of equal parts of total, near `near`."""
     return -(-total // max(1, round(total / max(1, near))))
 
 
 def _same_segment(ids_BL: Tensor, taps: int) -> Tensor:
-    """(K, B, L, 1): whether the token so many places back is of the same segment."""
+    """(K, B, L, 1): whether the token k places back is of the same segment."""
     length = ids_BL.shape[1]
     before = [F.pad(ids_BL, (back, 0))[:, :length] == ids_BL for back in range(taps)]
     for back, same_BL in enumerate(before):

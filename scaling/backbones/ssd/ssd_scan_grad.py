@@ -1,12 +1,11 @@
-"""The scan of some heads over a stretch of tokens, forward and backward, in two ways with one face.
+"""The scan of some heads over a tile of tokens, forward and backward: two classes with one interface.
 
 FactoredScan   decays factored around the middle of every chunk, exp(s_i - s_j) = rise_i * fall_j, so that all heads
                share one product; backward by hand
-AnyDecayScan   whatever the decays, by scan.chunked and autograd
+AnyDecayScan   for any decays, by ssd_scan.chunked and autograd
 
-Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a stretch, cut into n = g * c chunks of T
-tokens, I = H * P the channels of these heads; d before a name: the gradient of it. D is not
-in it: the skip is added outside.
+Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a tile, split into n = g * c chunks of T tokens,
+I = H * P the channels of these heads; d before a name: its gradient. Without D: the caller adds the skip connection.
 """
 
 from typing import NamedTuple
@@ -15,21 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scaling.backbones.ssd.ssd_scan import Link, chunked, decay_sums, scale_heads, wide_dtype
+from scaling.backbones.ssd.chunk_links import Link
+from scaling.backbones.ssd.scan_inputs import ScanInputs
+from scaling.backbones.ssd.ssd_scan import chunked, decay_sums, scale_heads, wide_dtype
 
 
 class Inputs(NamedTuple):
-    """Of a scan, decays aside, or their gradients."""
+    """Inputs of a scan without its decays, or their gradients."""
 
     x_gSI: Tensor
     B_gSN: Tensor
     C_gSN: Tensor
-    state_gNI: Tensor | None  # before the stretch; None: images are single chunks, and no state passes
+    state_gNI: Tensor | None  # before the tile; None: an image is a single chunk, and no state is passed on
 
 
 class Decays(NamedTuple):
-    """What steps dt and A make of tokens and chunks, of all images or of a stretch. H numbers a token cost nothing, but
-    an operation upon them takes as long as one upon all channels of a short stretch: so once for all stretches."""
+    """Factors of tokens and chunks that follow from dt and A, of all images or of a tile. H numbers per token need
+    little arithmetic, but an operation on them takes as long as one on all channels of a short tile: so once for all
+    tiles."""
 
     dt_nTH: Tensor
     rise_nTH: Tensor  # exp(s - mid)
@@ -54,11 +56,11 @@ class Decays(NamedTuple):
         return Decays(*(t[chunks] for t in self))
 
     def backward(self, A_H: Tensor, ds_nTH: Tensor, q_nTH: Tensor, images: int) -> tuple[Tensor, Tensor]:
-        """Gradients of dt (B, c * T, H) and of A from those that FactoredScan.backward found, which are used up.
+        """Gradients of dt (B, c * T, H) and of A from those of FactoredScan.backward, which are overwritten.
 
         y is made of products x_j * exp(s_i - s_j) with s summed from the image's first token on, whatever the chunks:
-        s_i has as gradient what it multiplies in y_i less what it divides in x_i, and a_t has all of those from t on.
-        Summed in float64, as these cancel."""
+        the gradient of s_i is that of its factor in y_i minus that of its factor in x_i, and that of a_t is the sum of
+        those from t on, in float64, as they cancel."""
         ds_nTH.addcmul_(q_nTH, self.fed_nTH, value=-1)
         dt_BLH, ds_BLH, ddt_BLH = (
             t.view(images, -1, len(A_H)) for t in (self.dt_nTH, ds_nTH, q_nTH.mul_(self.fall_nTH))
@@ -68,7 +70,7 @@ class Decays(NamedTuple):
 
 
 class AnyDecayScan:
-    """y_gSI and after_gNI, the state after the stretch; differentiable: also `backward`."""
+    """y_gSI and after_gNI, the state after the tile. differentiable: whether `backward` can be called."""
 
     def __init__(
         self, inputs: Inputs, dt_gSH: Tensor, A_H: Tensor, ids_gS: Tensor | None, differentiable: bool
@@ -80,7 +82,8 @@ class AnyDecayScan:
             by_heads = (len(A_H), -1)
             start_gHPN = state[0].unflatten(-1, by_heads).permute(0, 2, 3, 1) if state else None
             x_gSHP, no_skip_H = x_gSI.unflatten(-1, by_heads), torch.zeros_like(A_H)
-            y_gSHP, end_gHPN = chunked(x_gSHP, dt_gSH, A_H, B_gSN, C_gSN, no_skip_H, ids_gS, start_gHPN, bool(state))
+            scanned = ScanInputs(x_gSHP, dt_gSH, A_H, B_gSN, C_gSN, no_skip_H, ids_gS, start_gHPN)
+            y_gSHP, end_gHPN = chunked(scanned, bool(state))
             self._results = [y_gSHP.flatten(2)]
             if state and end_gHPN is not None:
                 self._results.append(end_gHPN.permute(0, 3, 1, 2).flatten(2))
@@ -90,7 +93,7 @@ class AnyDecayScan:
     def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ddt_gSH: Tensor, dA_H: Tensor) -> Inputs:
         """Gradients, from those of y and of the state after. That of dt goes into ddt, that of A is added to dA."""
         given = [t for t in (dy_gSI, dafter_gNI) if t is not None]
-        # The graph stays until this object goes: whoever keeps it may ask twice.
+        # The graph is kept as long as this object: gradients may be requested twice.
         dt, dA, dx, dB, dC, *dstate = torch.autograd.grad(self._results, self._leaves, given, retain_graph=True)
         ddt_gSH.copy_(dt)
         dA_H.add_(dA)
@@ -98,7 +101,7 @@ class AnyDecayScan:
 
 
 class FactoredScan:
-    """y_gSI and after_gNI, the state after the stretch, and `backward`. decays: of the chunks of this stretch."""
+    """y_gSI and after_gNI, the state after the tile. decays: of the chunks of this tile."""
 
     def __init__(self, inputs: Inputs, decays: Decays, ids_gS: Tensor | None) -> None:
         _, self.chunk, self.heads = decays.dt_nTH.shape
@@ -121,7 +124,7 @@ class FactoredScan:
 
     def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ds_nTH: Tensor, q_nTH: Tensor) -> Inputs:
         """Gradients, from those of y and of the state after. Into ds goes dy * y, into q the gradient of dt * fall, by
-        head: Decays.backward makes those of dt and A of them, for all stretches."""
+        head: from them Decays.backward computes those of dt and A, for all tiles."""
         link, dy_nTI = self.link, self._chunks_of(dy_gSI)
         room_nTI = dy_nTI * self.y_nTI
         torch.sum(self._by_heads(room_nTI), -1, out=ds_nTH)
@@ -148,8 +151,8 @@ class FactoredScan:
         return Inputs(dx_gSI, dB_gSN, dC_gSN, dstate_gNI)
 
     def _states(self, state_gNI: Tensor, add_nNI: Tensor) -> Tensor:
-        """The state before every chunk, and after the last (g, c + 1, N, H, P). add: what a chunk brings, as at its
-        middle. One operation a chunk, the rest for all at once."""
+        """The state before every chunk, and after the last (g, c + 1, N, H, P). add: inflow of a chunk, as at its
+        middle. One operation per chunk, the rest for all at once."""
         add_gcNHP = self._by_chunk(add_nNI)
         images, count, *shape = add_gcNHP.shape
         state_gxNHP = add_nNI.new_empty(images, count + 1, *shape)
@@ -171,24 +174,24 @@ class FactoredScan:
         return dstate_gxNHP
 
     def _tokens_of(self, x_nTX: Tensor) -> Tensor:
-        """Chunks to tokens (g, S, X), those that fill the last chunk up left out."""
+        """Chunks to tokens (g, S, X), without the padding of the last chunk."""
         return x_nTX.view(self.images, -1, x_nTX.shape[-1])[:, : self.tokens]
 
     def _chunks_of(self, x_gSX: Tensor) -> Tensor:
         return _chunks_of(x_gSX, self.chunk).flatten(0, 1)
 
     def _by_heads(self, x_nXI: Tensor) -> Tensor:
-        """(n, X, H, P), from channels or, (n, X, H, 1), from numbers a head."""
+        """(n, X, H, P), from channels; (n, X, H, 1) from numbers per head."""
         return x_nXI.unflatten(-1, (self.heads, -1))
 
     def _by_chunk(self, x_nXI: Tensor) -> Tensor:
-        """(g, c, X, H, P), or (g, c, X, H, 1) from numbers a head, or (g, c, X, 1, 1) from one number a chunk."""
+        """(g, c, X, H, P), or (g, c, X, H, 1) from numbers per head, or (g, c, X, 1, 1) from one number per chunk."""
         heads = self.heads if x_nXI.shape[-1] > 1 else 1
         return x_nXI.view(self.images, -1, x_nXI.shape[1], heads, x_nXI.shape[-1] // heads)
 
 
 def _chunks_of(x_gSX: Tensor, chunk: int) -> Tensor:
-    """Tokens to chunks (g, c, T, X), the last one filled up with zeros: dt = 0 neither decays nor feeds a state."""
+    """Tokens to chunks (g, c, T, X), the last one padded with zeros: dt = 0 neither decays nor feeds a state."""
     pad = -x_gSX.shape[1] % chunk
     x_gSX = F.pad(x_gSX, (0, 0, 0, pad)) if pad else x_gSX
     return x_gSX.unflatten(1, (-1, chunk))

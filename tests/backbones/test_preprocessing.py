@@ -1,4 +1,4 @@
-"""Weights are fed with pixels as they were trained on: their mean, standard deviation and filter, on every road."""
+"""Weights get pixels with the mean, standard deviation and filter that they were trained with, in every task."""
 
 import functools
 from dataclasses import replace
@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
-from scaling.backbones import build_backbone
-from scaling.data.batch import SampleKey
-from scaling.data.detection_transforms import View, together
+from scaling.backbones.registry import build_backbone
+from scaling.data.detection_transforms import View, collate
 from scaling.data.segmentation_transforms import training_view
 from scaling.data.transforms import erase, fit_image
 from scaling.engine.counted_flops import counted_flops
-from scaling.pixels import MEAN, STD, Pixels, pixels_of
+from scaling.preprocessing import MEAN, STD, Preprocessing, preprocessing_of
 from scaling.recipe import Recipe
+from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -107,7 +107,7 @@ def test_the_evaluation_view_is_made_by_the_filter_of_the_weights():
     image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 60, 3), np.uint8))
     for name, how in (("vit_tiny_patch16_224", "bicubic"), ("vit_base_patch16_224_miil.in21k", "bilinear")):
         recipe = Recipe(backbone=f"timm:{name.split('.')[0]}", image=32, patch=8, weights=f"timm:{name}")
-        assert pixels_of(recipe).interpolation == how
+        assert preprocessing_of(recipe).interpolation == how
         cfg = timm.get_pretrained_cfg(name)
         steps = create_transform(32, mean=(0, 0, 0), std=(1, 1, 1), crop_pct=1.0, interpolation=cfg.interpolation)
         wanted = (steps(image) * 255).round().to(torch.uint8).numpy()
@@ -120,28 +120,28 @@ def test_the_evaluation_view_is_made_by_the_filter_of_the_weights():
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [
-        ({}, Pixels()),
-        ({"weights": "somewhere.pth"}, Pixels()),
-        ({"weights": "timm:deit_tiny_patch16_224"}, Pixels()),
-        ({"weights": "timm:vit_tiny_patch16_224"}, Pixels(HALF, HALF)),
-        ({"weights": "hf:timm/vit_tiny_patch16_224.augreg_in21k/model.safetensors"}, Pixels(HALF, HALF)),
-        ({"backbone": "timm:flexivit_small"}, Pixels(HALF, HALF)),
-        ({"backbone": "timm:vit_base_patch16_224", "weights": "timm:vit_base_patch16_224.dino"}, Pixels()),
-        ({"backbone": "timm:no_such_model"}, Pixels()),
-        ({"weights": "timm:vit_tiny_patch16_224.no_such_tag"}, Pixels()),
+        ({}, Preprocessing()),
+        ({"weights": "somewhere.pth"}, Preprocessing()),
+        ({"weights": "timm:deit_tiny_patch16_224"}, Preprocessing()),
+        ({"weights": "timm:vit_tiny_patch16_224"}, Preprocessing(HALF, HALF)),
+        ({"weights": "hf:timm/vit_tiny_patch16_224.augreg_in21k/model.safetensors"}, Preprocessing(HALF, HALF)),
+        ({"backbone": "timm:flexivit_small"}, Preprocessing(HALF, HALF)),
+        ({"backbone": "timm:vit_base_patch16_224", "weights": "timm:vit_base_patch16_224.dino"}, Preprocessing()),
+        ({"backbone": "timm:no_such_model"}, Preprocessing()),
+        ({"weights": "timm:vit_tiny_patch16_224.no_such_tag"}, Preprocessing()),
     ],
 )
 def test_pixels_are_those_of_the_weights_else_of_the_backbone_else_imagenets(changed, wanted):
-    assert pixels_of(Recipe(**changed)) == wanted
-    assert Pixels().mean == MEAN
-    assert Pixels().std == STD
+    assert preprocessing_of(Recipe(**changed)) == wanted
+    assert Preprocessing().mean == MEAN
+    assert Preprocessing().std == STD
 
 
 def test_a_run_takes_pixels_as_the_run_did_whose_weights_it_starts_from(tmp_path):
     first = Recipe(weights="timm:vit_tiny_patch16_224")
     (tmp_path / "recipe.json").write_text(first.canonical_json())
-    assert pixels_of(Recipe(start=first.canonical_json())).mean == HALF
-    assert pixels_of(Recipe(weights=str(tmp_path))).mean == HALF
+    assert preprocessing_of(Recipe(start=first.canonical_json())).mean == HALF
+    assert preprocessing_of(Recipe(weights=str(tmp_path))).mean == HALF
 
 
 # Every road
@@ -181,11 +181,11 @@ def test_what_fills_an_image_up_is_the_mean_colour_of_the_weights():
     image, _ = training_view(scene, label, replace(recipe, short_side=8), SampleKey(0, 0))
     assert (image[:, 8:] == 128).all()
     view = View(torch.zeros(3, 8, 8, dtype=torch.uint8), np.zeros((0, 4), np.float32), *[np.zeros(0, int)] * 2, [])
-    assert (together([view], 16, grey=pixels_of(recipe).grey)[0][..., 8:] == 128).all()
+    assert (collate([view], 16, grey=preprocessing_of(recipe).grey)[0][..., 8:] == 128).all()
 
 
 def test_noise_that_erases_is_drawn_about_the_mean_of_the_weights():
     blank = torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
     draws = [SampleKey(0, i) for i in range(64)]
-    dark = erase(blank.clone(), draws, 0, 1.0, Pixels((0.1, 0.1, 0.1), (0.01, 0.01, 0.01)))
+    dark = erase(blank.clone(), draws, 0, 1.0, Preprocessing((0.1, 0.1, 0.1), (0.01, 0.01, 0.01)))
     assert abs(dark[dark > 0].float().mean() / 255 - 0.1) < 0.01

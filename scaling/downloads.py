@@ -1,5 +1,5 @@
-"""Files of weights that lie at an address: fetched once, kept by the whole address, and soon given up where there is no
-network."""
+"""Files of weights at an address: fetched once and cached by the whole address. Without a network, attempts end after a
+few seconds."""
 
 import contextlib
 import hashlib
@@ -14,12 +14,11 @@ import torch
 
 from scaling.errors import ConfigError, first_line
 
-PATIENCE = 4.0  # for an answer [s]
+TIMEOUT = 4.0  # for an answer [s]
 
 
 def fetched(address: str) -> Path:
-    """The file at hf:OWNER/REPOSITORY/FILE or https://…, from the cache where it is there already. Raises
-    ConfigError."""
+    """Path of the file at hf:OWNER/REPOSITORY/FILE or https://…, downloaded unless it is cached. Raises ConfigError."""
     try:
         return _from_web(address) if address.startswith("https://") else _from_hub(address.removeprefix("hf:"))
     except Exception as e:  # many kinds: no network, no such file, no right to it
@@ -29,29 +28,29 @@ def fetched(address: str) -> Path:
 
 
 def forget(address: str) -> None:
-    """Delete what was fetched from a web address, as it is no file of weights: a page that says sorry, for instance."""
+    """Delete the cached file of a web address that is not a file of weights: an error page, for instance."""
     if address.startswith("https://"):
-        _place(address).unlink(missing_ok=True)
+        _cached(address).unlink(missing_ok=True)
 
 
-def _place(address: str) -> Path:
-    """Where the file at a web address is kept. Half of all weights are called model.safetensors: the address counts."""
+def _cached(address: str) -> Path:
+    """Where the file at a web address is cached: by the whole address, as many files are called model.safetensors."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{digest}-{address.rsplit('/', 1)[-1].split('?')[0]}"
 
 
 def _from_web(address: str) -> Path:
-    path = _place(address)
+    path = _cached(address)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{os.getpid()}-{path.name}")
-        patience = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(PATIENCE)  # torch asks without a limit
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(TIMEOUT)  # torch sets no limit
         try:
             torch.hub.download_url_to_file(address, str(temporary), progress=False)
             os.replace(temporary, path)
         finally:
-            socket.setdefaulttimeout(patience)
+            socket.setdefaulttimeout(before)
             temporary.unlink(missing_ok=True)
     return path
 
@@ -68,8 +67,8 @@ def _from_hub(name: str) -> Path:
 
 @contextlib.contextmanager
 def hub_or_cache() -> Iterator[bool]:
-    """Inside, Hugging Face's client looks in its cache alone if the hub does not answer: it would ask again and again,
-    for half a minute, with a line each time. Gives whether the hub is asked."""
+    """Inside, Hugging Face's client uses only its cache if the hub does not answer: it would retry for half a minute,
+    with a line each time. Yields whether the hub is used."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -82,8 +81,8 @@ def hub_or_cache() -> Iterator[bool]:
 
 def _answers(address: str) -> bool:
     try:
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=PATIENCE).close()
-    except urllib.error.HTTPError:  # an answer, though not the best
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:  # an answer as well
         return True
     except (OSError, ValueError):
         return False

@@ -1,0 +1,45 @@
+"""Timing of alternatives on a machine whose speed drifts: a call of each in turn, so that a slow minute slows all; and
+the memory that a call takes."""
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import torch
+
+from scaling.engine.environment import Memory
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], turns: int, warm: int = 1, cuda: bool = False
+) -> dict[str, float]:
+    """Median seconds of each call, one of each in turn; the first `warm` turns are not counted. cuda: wait for the
+    device after each call."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(warm + turns):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if cuda:
+                torch.cuda.synchronize()
+            if turn >= warm:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+def peak_of(call: Callable[[], object], cuda: bool = False) -> int:
+    """Most memory of a call above what was held before it [bytes]."""
+    _trim()
+    memory = Memory(cuda)
+    call()
+    return memory.peak()
+
+
+def _trim() -> None:
+    """Give back what earlier calls freed, so that it counts for nobody (glibc)."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

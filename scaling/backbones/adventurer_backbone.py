@@ -1,0 +1,63 @@
+"""Adventurer as a backbone: Features instead of logits. Letters as in adventurer.py."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from scaling.backbones.adventurer import Adventurer
+from scaling.backbones.base import Backbone, Features
+from scaling.backbones.init import initialise_by_name
+from scaling.backbones.patch_embed import PatchEmbed
+from scaling.backbones.sincos import Reference
+from scaling.backbones.ssd.ssd_scan import backend
+from scaling.model_specs import ModelSpec
+
+
+class AdventurerBackbone(Backbone):
+    """Adventurer without a classifier; images may have any sides that the patch divides."""
+
+    def __init__(
+        self,
+        size: ModelSpec,
+        image: int,
+        patch: int,
+        *,
+        flip: str = "released",
+        drop_path: float = 0.0,
+        position: str = "learned",
+        reference: Reference | None = None,
+        patch_embed: PatchEmbed | None = None,
+    ) -> None:
+        """Arguments as Adventurer's. Raises ConfigError."""
+        super().__init__(size.width, patch, size.depth)
+        self.net = Adventurer(
+            size,
+            image,
+            patch,
+            flip=flip,
+            drop_path=drop_path,
+            position=position,
+            reference=reference,
+            patch_embed=patch_embed,
+            dynamic_img_size=True,
+        )
+
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        x_BTD, hidden, layout = self.net.encode(image_BCHW, blocks, patch_size=patch_size)
+        x_BTD = self.net.norm_f(x_BTD)
+        return Features(x_BTD[:, :-1], x_BTD[:, -1], layout, tuple(y_BTD[:, :-1] for y_BTD in hidden))
+
+    def initialise(self, seed: int) -> None:
+        """Draw every weight from the seed and the name of its module."""
+        initialise_by_name(self.net, seed, self.net.draw)
+
+    @property
+    def checkpoint_module(self) -> nn.Module:
+        """The module whose keys are those of the released checkpoints."""
+        return self.net
+
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+        return self.net.convert_state_dict(state, compat)
+
+    def scan_backend(self, device: str) -> str:
+        return backend(device).name

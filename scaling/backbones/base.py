@@ -1,0 +1,121 @@
+"""The contract between backbones and tasks: an image in, Features out.
+
+A task reads Features and the attributes of Backbone, never a backbone's type. To add a family: a row in
+scaling/model_specs.py, a file here with a subclass of Backbone, a line in FAMILIES (registry.py), a cost model in
+scaling/costs/.
+B batch, L patches, T tokens (patches and class tokens), N images, D width, C channels, H W pixels, h w grid.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scaling.preprocessing import MEAN, STD
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLayout:
+    """Where the patches of a batch lie in their images, and which tokens of a row are no patches.
+
+    Either every row is one image whose patches form a grid, row by row (`grid`), or rows hold any patches, perhaps of
+    several images, and `centres_BL2` and `image_ids_BL` describe them."""
+
+    patch_px: int  # side of a patch [px]
+    device: torch.device
+    grid: tuple[int, int] | None = None  # rows and columns of patches; None: rows of any patches
+    centres_BL2: Tensor | None = None  # coords_BL2 of rows of any patches
+    image_ids_BL: Tensor | None = None  # image of each patch, int64, never decreasing along a row; None: one per row
+    leading: int = 0  # tokens before the patches that are no patches, such as a class token
+    trailing: int = 0  # tokens after the patches that are no patches
+
+    @functools.cached_property
+    def coords_BL2(self) -> Tensor:
+        """Row and column of the centre of each patch, as shares of its image's height and width, in [0, 1] (B or 1, L,
+        2), float32."""
+        if self.centres_BL2 is not None:
+            return self.centres_BL2
+        assert self.grid is not None
+        axes = [(torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n for n in self.grid]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(1, -1, 2)
+
+    def with_class_tokens(self, leading: int = 0, trailing: int = 0) -> "TokenLayout":
+        """The layout of rows to which tokens that are no patches have been joined."""
+        return replace(self, leading=leading, trailing=trailing)
+
+    def padded(self, x_BLX: Tensor) -> Tensor:
+        """(B, T, X) from values of the patches (B, L, X): zeros for tokens that are no patches."""
+        return F.pad(x_BLX, (0, 0, self.leading, self.trailing))
+
+
+class Features(NamedTuple):
+    """Output of a backbone."""
+
+    tokens_BLD: Tensor  # of the patches, after the final norm
+    pooled_ND: Tensor  # one feature vector per image
+    layout: TokenLayout
+    hidden: tuple[Tensor, ...] = ()  # tokens (B, L, D) after the requested blocks, with the final norm
+
+    def to_map(self) -> Tensor:
+        """The tokens as a map (B, D, h, w), contiguous. Raises ValueError where a row is not one grid."""
+        return self._map(self.tokens_BLD)
+
+    def hidden_maps(self) -> list[Tensor]:
+        """`hidden` as maps (B, D, h, w), contiguous. Raises ValueError where a row is not one grid."""
+        return [self._map(tokens_BLD) for tokens_BLD in self.hidden]
+
+    def _map(self, tokens_BLD: Tensor) -> Tensor:
+        if self.layout.grid is None:
+            raise ValueError("packed tokens have no map: their rows hold patches of several images")
+        return tokens_BLD.transpose(1, 2).unflatten(2, self.layout.grid).contiguous()
+
+
+class Backbone(nn.Module):
+    """Base of all backbones.
+
+    mean, std: of pixels in [0, 1], by channel, that images are normalised with before they are given to forward
+    (build_backbone sets them)."""
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+
+    def __init__(self, width: int, stride: int, depth: int, dynamic_img_size: bool = True) -> None:
+        """width: D. stride: patch size, distance between neighbouring tokens [px]. depth: number of blocks.
+        dynamic_img_size: whether images may have any sides that the patch divides, not only those it is built for."""
+        super().__init__()
+        self.width, self.stride, self.depth, self.dynamic_img_size = width, stride, depth, dynamic_img_size
+
+    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        """blocks: indices (from 0, ascending) of the blocks whose output `Features.hidden` has. patch_size: of this
+        call [px]; None: `stride`. Raises ConfigError where patches do not tile the images, and for a patch size that
+        the embedding does not have."""
+        raise NotImplementedError
+
+    def initialise(self, seed: int) -> None:
+        """Draw every weight from the seed and the name of its module."""
+        raise NotImplementedError
+
+    @property
+    def checkpoint_module(self) -> nn.Module:
+        """The module whose state-dict keys are those of public checkpoints."""
+        raise NotImplementedError
+
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+        """A public checkpoint's tensors, resampled to this patch and image size; compat: as in Recipe. Raises
+        ConfigError for weights of another architecture."""
+        return state
+
+    def no_weight_decay(self) -> set[str]:
+        """Names in checkpoint_module, or fnmatch patterns of names, of parameters that get no weight decay, beside all
+        vectors: those that the module itself lists (timm's method of this name) and those of position encodings."""
+        net: Any = self.checkpoint_module
+        listed = net.no_weight_decay() if net is not self and hasattr(net, "no_weight_decay") else ()
+        return {*listed, "positions.*"}
+
+    def scan_backend(self, device: str) -> str:
+        """Implementation of the scan on a kind of device ("cpu", "cuda"); empty for a backbone without a scan."""
+        return ""

@@ -1,0 +1,91 @@
+"""Opening the data of a recipe, alike for every task: which images are trained on, held out and tested on, the checks
+of their files, and what is reported about them. What differs between tasks is a Source."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from scaling.data.batch import Split
+from scaling.data.dataset import ImageDataset
+from scaling.data.decoding import note_lines
+from scaling.data.embedded_set import embedded_indices
+from scaling.data.file_facts import Seen, Selected
+from scaling.data.file_index import Say, fingerprint, look
+from scaling.data.held_out import parted
+from scaling.recipe import Recipe
+
+
+class DataSplits(NamedTuple):
+    """The images of a recipe."""
+
+    train: ImageDataset
+    test: ImageDataset
+    names: tuple[str, ...] = ()  # of the classes, where the data has any
+    digest: str = ""  # fingerprint of the files, where there are any (file_index.py)
+    lines: tuple[str, ...] = ()  # messages for the user
+    held_out: ImageDataset | None = None  # training images that are not trained on (held_out.py); None: val_split is 0
+
+
+class Examined(NamedTuple):
+    """The used files of a split, and what is known of each."""
+
+    files: Any  # file_facts.DataFiles, of the class that the source selects
+    indices: np.ndarray
+    seen: Seen
+
+    def take(self, positions: np.ndarray) -> "Examined":
+        return Examined(self.files, self.indices[positions], self.seen.take(positions))
+
+
+class Source(Protocol):
+    """Where a task's images come from. Methods raise ConfigError for what is wrong with the data."""
+
+    names: tuple[str, ...]  # class names of the embedded set
+    channels: int  # of the embedded set in memory [bytes per pixel]
+
+    def check(self, recipe: Recipe) -> None:
+        """Whatever can be checked before the data is read."""
+
+    def generate(self, recipe: Recipe, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
+        """Images of the embedded set; part: "train" or "test"."""
+
+    def select(self, recipe: Recipe) -> tuple[Selected, Selected]:
+        """The training and the test files, and which of them are used."""
+
+    def class_names(self, train: Any, recipe: Recipe) -> tuple[str, ...]:
+        """Empty where the data has none."""
+
+    def read(self, part: Examined, recipe: Recipe, split: Split) -> ImageDataset:
+        """The images, decoded where they fit in memory."""
+
+    def remarks(self, train: Examined, test: Examined, recipe: Recipe, names: tuple[str, ...]) -> Iterable[str]:
+        """Messages about the files. train: those that are trained on."""
+
+
+def open_sets(source: Source, recipe: Recipe, results: Path | None = None, say: Say | None = None) -> DataSplits:
+    """The images of a recipe. results: folder of the file index; None: no index. say: receives a message before
+    what takes long. Raises ConfigError for what is wrong with the data."""
+    source.check(recipe)
+    held_out = None
+    if recipe.data == "shapes":
+        indices = embedded_indices(recipe, len(source.names), source.channels)
+        if recipe.val_split:
+            held_out = source.generate(recipe, "train", indices.held_out, Split.VAL)
+        train_set = source.generate(recipe, "train", indices.train, Split.TRAIN)
+        test_set = source.generate(recipe, "test", indices.test, Split.VAL)
+        return DataSplits(train_set, test_set, source.names, held_out=held_out)
+    train, test = (
+        Examined(chosen.files, chosen.indices, look(chosen.files, chosen.indices, results, say))
+        for chosen in source.select(recipe)
+    )
+    names = source.class_names(train.files, recipe)
+    kept, out = parted(train.files.file_names, train.indices, recipe.val_split)
+    lines = source.remarks(train.take(kept), test, recipe, names)
+    notes = [line for part in (train, test) for line in note_lines(part.seen.note_N, part.files.split)]
+    train_set, test_set = source.read(train.take(kept), recipe, Split.TRAIN), source.read(test, recipe, Split.VAL)
+    if recipe.val_split:
+        held_out = source.read(train.take(out), recipe, Split.VAL)
+    digest = fingerprint((part.files, part.seen) for part in (train, test))
+    return DataSplits(train_set, test_set, names, digest, (*lines, *notes), held_out)

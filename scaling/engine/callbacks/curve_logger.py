@@ -1,0 +1,117 @@
+"""The curve of a run: training and test losses by step, in curve.csv and in external loggers."""
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from scaling.engine.callbacks.step import RunState
+from scaling.engine.distributed import is_first_process, over_devices
+from scaling.runs.atomic_files import write_atomically
+from scaling.runs.record import CURVE
+
+COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
+CURVE_SECONDS = 5.0  # between two writings of curve.csv
+CURVE_ROWS = 200  # of training loss, about, in a whole run
+
+
+class CurveLogger(L.Callback):
+    """A row for every so many steps, for every end of an epoch, and for every evaluation. A resumed run has the same
+    rows, to the last bit but for their seconds."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self.loggers: Sequence[Any] = ()  # Lightning's
+        # Of the terms of the training loss, where it has several, without their weights.
+        terms = [o.kind for o in state.recipe.objectives] if len(state.recipe.objectives) > 1 else []
+        self._terms: dict[str, list[Tensor | float]] = {kind: [] for kind in terms}  # since the last row
+        more = (["val_loss"] if state.recipe.val_split else []) + [f"train_loss_{kind}" for kind in terms]
+        self.columns = (*COLUMNS, *more)
+        self.rows: list[list[Any]] = []
+        self._row_losses: list[Tensor | float] = []  # since the last row
+        self._written = time.monotonic()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.state.row_loss = None
+        for kind, losses in self._terms.items():
+            losses.append(pl_module.objective_losses[kind])
+        step = self.state.step
+        if step is None:
+            return
+        self._row_losses.append(step.loss)
+        if step.ends_epoch or step.number % max(1, self.state.data.total_steps // CURVE_ROWS) == 0:
+            self.state.row_loss = over_devices(trainer, _mean(self._row_losses), "mean")
+            self._row_losses = []
+            terms = {f"train_loss_{k}": over_devices(trainer, _mean(each), "mean") for k, each in self._terms.items()}
+            self._terms = {kind: [] for kind in self._terms}
+            self._add_row(step.number, lr=step.lr, train_loss=self.state.row_loss, **terms)
+            if step.ended - self._written > CURVE_SECONDS:
+                self.write()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.state.row_loss = pl_module.compute_metrics()["test_loss"]
+        column = "val_loss" if self.state.recipe.val_split else "test_loss"
+        self._add_row(trainer.global_step, **{column: self.state.row_loss})
+        self.write()
+
+    def finish(self, results: dict[str, float]) -> None:
+        """The last row, from the evaluation at the end; empty results: there was none."""
+        steps = self.state.data.total_steps
+        if results:
+            self._add_row(steps, test_loss=results["test_loss"], val_loss=results.get("val_loss", ""))
+        self.write()
+        for logger in self.loggers:
+            logger.log_metrics({f"final_{name}": value for name, value in results.items()}, steps)
+            logger.finalize("success" if results else "failed")
+
+    def _add_row(self, step: int, **cells: float | str) -> None:
+        """cells: by their columns; others stay empty."""
+        epoch = round(step / self.state.data.steps_per_epoch, 4)
+        cells |= {"step": step, "epoch": epoch, "seconds": round(self.state.clock.wall_time(), 3)}
+        self.rows.append([cells.get(name, "") for name in self.columns])
+        for logger in self.loggers:
+            values = dict(zip(self.columns[1:], self.rows[-1][1:], strict=True))
+            logger.log_metrics({name: value for name, value in values.items() if value != ""}, step)
+
+    def write(self) -> None:
+        """Write curve.csv, all of it or nothing."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(self.rows)
+        self._written = time.monotonic()
+        if is_first_process():
+            write_atomically(self.state.folder / CURVE, text.getvalue())
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over the steps of the last epoch, from the rows, which have unequal numbers of steps [nats]."""
+        data = self.state.data
+        begins = max(0, data.total_steps - data.steps_per_epoch)
+        total, before = 0.0, 0
+        for step, _, _, loss, *_ in self.rows:
+            if loss != "":
+                total += loss * max(0, step - max(before, begins))
+                before = step
+        return total / (data.total_steps - begins)
+
+    def state_dict(self) -> dict[str, Any]:
+        terms = {kind: _numbers(losses) for kind, losses in self._terms.items()}
+        return {"rows": self.rows, "row_losses": _numbers(self._row_losses), "row_terms": terms}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self._row_losses = state_dict["rows"], state_dict["row_losses"]
+        self._terms |= state_dict.get("row_terms", {})  # not in checkpoints of earlier versions
+
+
+def _mean(losses: Sequence[Tensor | float]) -> float:
+    numbers = _numbers(losses)
+    return sum(numbers) / len(numbers)
+
+
+def _numbers(losses: Sequence[Tensor | float]) -> list[float]:
+    return [loss.item() if isinstance(loss, Tensor) else loss for loss in losses]

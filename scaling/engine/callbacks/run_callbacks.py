@@ -1,0 +1,68 @@
+"""All callbacks of a run, in the order in which Lightning calls them at every hook."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine.callbacks.checkpointer import Checkpointer
+from scaling.engine.callbacks.clock import RunClock
+from scaling.engine.callbacks.curve_logger import CurveLogger
+from scaling.engine.callbacks.keeper_state import KeeperState
+from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
+from scaling.engine.callbacks.progress import ProgressReporter
+from scaling.engine.callbacks.run_log import RunLog
+from scaling.engine.callbacks.signals import SignalHandler
+from scaling.engine.callbacks.skipped_images import SkippedImages
+from scaling.engine.callbacks.step import RunState, StepTracker
+from scaling.engine.callbacks.step_seeder import StepSeeder
+from scaling.engine.callbacks.throughput import ThroughputMonitor
+from scaling.engine.environment import Memory
+from scaling.recipe import Recipe
+from scaling.runs.events import Report
+
+
+@dataclass(frozen=True)
+class RunCallbacks:
+    """Those that a record is made from by name, and all of them in order.
+
+    Order matters, and every callback only reads what others before it have written (RunState):
+    KeeperState splits an old checkpoint before others load their states; StepSeeder seeds before anything draws;
+    SignalHandler is ready before the first event is reported; StepTracker finds the step that the others are about;
+    NonFiniteGuard ends the run before the step leaves a trace; ThroughputMonitor measures what ProgressReporter and
+    RunLog show; CurveLogger adds the row whose loss RunLog shows; Checkpointer is the last: its checkpoints hold what
+    all others did in the step, and it ends the run where a signal asked for it.
+    """
+
+    clock: RunClock
+    throughput: ThroughputMonitor
+    progress: ProgressReporter
+    curve: CurveLogger
+    skipped: SkippedImages
+    ordered: tuple[L.Callback, ...]
+
+
+def run_callbacks(
+    recipe: Recipe, folder: Path, data: ImageDataModule, checkpoint_minutes: float, report: Report, memory: Memory
+) -> RunCallbacks:
+    """The callbacks that keep a run's folder up to date. memory: made before the model was."""
+    clock = RunClock()
+    state = RunState(recipe, folder, data, report, clock)
+    throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
+    curve, skipped = CurveLogger(state), SkippedImages()
+    ordered = (
+        KeeperState(),
+        clock,
+        StepSeeder(recipe.seed),
+        SignalHandler(state),
+        StepTracker(state),
+        NonFiniteGuard(state),
+        throughput,
+        progress,
+        curve,
+        RunLog(state),
+        skipped,
+        Checkpointer(state, checkpoint_minutes),
+    )
+    return RunCallbacks(clock, throughput, progress, curve, skipped, ordered)

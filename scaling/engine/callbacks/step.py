@@ -1,0 +1,94 @@
+"""The optimiser step that has just ended, as the callbacks of a run see it, and what else they share.
+
+Lightning calls them after every micro-batch, while everything here is counted in optimiser steps: `StepTracker` stands
+before the others and finds out which micro-batch ended a step.
+"""
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine import evaluation_steps
+from scaling.engine.callbacks.clock import RunClock
+from scaling.recipe import Recipe
+from scaling.runs.events import Report
+from scaling.tasks.optim import lr_share
+
+REPORT_SECONDS = 0.2  # between two "train" events
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step that has ended."""
+
+    number: int  # from 1
+    loss: Tensor  # training loss on this device, mean over the step's micro-batches [nats]
+    lr: float  # learning rate that it was made with
+    ended: float  # time.monotonic() [s]
+    ends_epoch: bool
+    evaluated: bool  # an evaluation follows it
+    reported: bool  # a "train" event is due
+
+
+@dataclass
+class RunState:
+    """What the callbacks of a run share. Below the first five, which are fixed, each field has one writer, named beside
+    it; callbacks behind the writer read it."""
+
+    recipe: Recipe
+    folder: Path
+    data: ImageDataModule
+    report: Report
+    clock: RunClock
+    step: Step | None = None  # StepTracker: the step that this micro-batch ended; None inside a step
+    stop: signal.Signals | None = None  # SignalHandler: the signal that asked the run to stop
+    images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
+    row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
+    saving_seconds: float = 0.0  # Checkpointer: spent on checkpoints so far [s]
+
+
+class StepTracker(L.Callback):
+    """Writes state.step after every micro-batch."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self._loss, self._micro_batches = torch.tensor(0.0), 0  # of the step at hand, so far
+        self._reported = time.monotonic()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._reported = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Lightning has divided each micro-batch's loss by their number.
+        self._loss = outputs["loss"].detach() + (self._loss if self._micro_batches else 0)
+        self._micro_batches += 1
+        if self._micro_batches < self.state.data.micro_batches:
+            self.state.step = None
+            return
+        self._micro_batches = 0
+        self.state.step = self._ended(trainer.global_step)
+
+    def _ended(self, number: int) -> Step:
+        recipe, data, now = self.state.recipe, self.state.data, time.monotonic()
+        ends_epoch = number % data.steps_per_epoch == 0 or number == data.total_steps
+        reported = self.state.stop is not None or ends_epoch or now - self._reported > REPORT_SECONDS
+        if reported:
+            self._reported = now
+        return Step(
+            number=number,
+            loss=self._loss,
+            lr=recipe.peak_lr * lr_share(recipe, number - 1, data.total_steps),
+            ended=now,
+            ends_epoch=ends_epoch,
+            evaluated=evaluation_steps.follows(number, recipe, data),
+            reported=reported,
+        )

@@ -1,0 +1,46 @@
+"""The evaluation at the end of a run: of its raw weights, and of their average where it kept one."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine import evaluation_steps
+from scaling.engine.ema import Averaged, weights_of
+from scaling.engine.warm_start import KEYS, save_weights
+from scaling.recipe import Recipe
+from scaling.runs.evaluations import NAMES, evaluation
+
+
+class Evaluated(NamedTuple):
+    """results: test_loss and metrics of the weights that the recipe reports; of a run with an average also those of
+    both kinds of weights, as test_loss_raw, test_loss_averaged ... rows: RunRecord.evaluations, the reported first."""
+
+    results: dict[str, float]
+    rows: list[dict[str, Any]]
+
+
+def evaluate(
+    recipe: Recipe, folder: Path, trainer: L.Trainer, module: Any, data: ImageDataModule, averaged: Averaged | None
+) -> Evaluated:
+    """Evaluate on the test images, and on those that val_split holds out; leave the weights in folder/weights.pt."""
+    found, held_out, weights = {}, dict[str, dict[str, float]](), {}
+    for kind in ("raw", "averaged") if averaged else ("raw",):
+        if kind == "averaged" and averaged:
+            averaged.load_average(module)
+        trainer.test(module, datamodule=data, verbose=False)
+        found[kind], weights[KEYS[kind]] = module.compute_metrics(), weights_of(module)
+        held_out[kind] = {}
+        if data.held_out is not None:
+            trainer.test(module, dataloaders=data.val_dataloader(), verbose=False)
+            held_out[kind] = evaluation_steps.of_held_out(module.compute_metrics())
+    if trainer.is_global_zero:
+        save_weights(weights, folder)
+    rows = [
+        evaluation(recipe.patch, recipe.image, NAMES[kind], found[kind])
+        for kind in sorted(found, key=lambda kind: kind != recipe.judged)
+    ]
+    whole = {kind: found[kind] | held_out[kind] for kind in found}
+    named = {f"{name}_{kind}": value for kind, results in whole.items() for name, value in results.items()}
+    return Evaluated({**whole[recipe.judged], **(named if averaged else {})}, rows)

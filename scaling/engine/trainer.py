@@ -1,0 +1,106 @@
+"""Lightning's Trainer for a run, and what else depends on the machine alone: threads, precision, speed options."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+from scaling.costs.conditions import threads_for
+from scaling.costs.hardware import usable_cores
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine import evaluation_steps
+from scaling.engine.checkpoint_files import CheckpointFiles
+from scaling.engine.environment import uses_cuda
+from scaling.engine.fsdp import shard_when_built, sharded_strategy
+from scaling.engine.settings import Settings
+from scaling.errors import ConfigError, first_line
+from scaling.recipe import Recipe
+
+
+def make_trainer(
+    recipe: Recipe, settings: Settings, callbacks: Sequence[L.Callback], data: ImageDataModule, folder: Path
+) -> L.Trainer:
+    """Lightning's Trainer as every run has it. Raises ConfigError where there is no such accelerator or device."""
+    every = evaluation_steps.steps_between(recipe, data)
+    try:
+        return L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices if not settings.devices.isdigit() else int(settings.devices),
+            precision=precision_of(recipe.precision, settings.accelerator),
+            max_epochs=-1,
+            max_steps=data.total_steps,
+            num_nodes=settings.nodes,
+            strategy=sharded_strategy(recipe, settings.devices, settings.nodes)
+            if settings.strategy == "fsdp"
+            else settings.strategy,
+            gradient_clip_val=recipe.clip or None,
+            val_check_interval=every or None,  # in micro-batches, once it is known how many a step has
+            check_val_every_n_epoch=None,
+            limit_val_batches=1.0 if every else 0,
+            num_sanity_val_steps=0,
+            callbacks=list(callbacks),
+            plugins=[CheckpointFiles(), *_slurm()],
+            # Under SLURM Lightning resumes from any hpc_ckpt_*.ckpt there. This folder is never made: runs are resumed
+            # from their own folders alone.
+            default_root_dir=folder / "lightning",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (ValueError, RuntimeError, L.fabric.utilities.exceptions.MisconfigurationException) as e:
+        raise ConfigError(f"accelerator {settings.accelerator}, devices {settings.devices}: {first_line(e)}") from e
+
+
+def _slurm() -> list[SLURMEnvironment]:
+    """Lightning's way to work under srun, where that started this process, without a checkpoint and a requeueing of its
+    own at SIGUSR1. torchrun comes first: it may have been started by srun itself."""
+    wanted = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if wanted else []
+
+
+def precision_of(wanted: str, accelerator: str) -> Any:
+    """Lightning's name of a recipe's precision; "auto": bf16 where the GPU has it."""
+    gpu = uses_cuda(accelerator)
+    if wanted == "auto":
+        return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return {"32": "32-true"}.get(wanted, wanted)
+
+
+def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
+    """CPU threads for a recipe on this machine."""
+    return threads_for(recipe, usable_cores(), jobs)
+
+
+def apply_speed_options(module: Any, settings: Settings) -> None:
+    """Options that make steps faster or smaller, and change a step's numbers in their last bits only."""
+    if settings.recompute:
+        module.backbone.checkpoint_module.set_grad_checkpointing(True)
+    if settings.channels_last:
+        module.to(memory_format=torch.channels_last)
+        module.channels_last = True
+    if settings.strategy == "fsdp":
+        shard_when_built(module)
+    if settings.compile:
+        module.backbone.compile()
+
+
+def hush() -> None:
+    """For programs: keep Lightning's advice on loaders, loggers and accelerators off the user's terminal."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "does not have many workers",
+        "treespec",
+        "`IterableDataset` has `__len__`",
+        "is not resumable",
+        "returned a view tensor",
+        "The `srun` command is available",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")

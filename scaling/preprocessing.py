@@ -1,0 +1,68 @@
+"""Preprocessing that weights were trained with: mean and standard deviation of pixels, and the interpolation filter.
+
+timm knows it for its own weights; all others were trained with ImageNet's. It follows from the recipe alone, so that
+data (scaling/data) and backbones agree without importing each other. No torch; timm where a recipe names it.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scaling.recipe import TIMM, Recipe
+from scaling.runs.identity import recipe_in
+
+# Of ImageNet's pixels, used for all data sets.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+FILTERS = ("bicubic", "bilinear")
+HUB = "hf:timm/"  # hf:timm/NAME/FILE: the hub's copy of timm:NAME
+
+
+class Preprocessing(NamedTuple):
+    """mean, std: of pixels in [0, 1], by channel. interpolation: one of FILTERS, for resizing images in classification
+    (segmentation and detection resize as mmsegmentation and detectron2 do, whatever the weights)."""
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+    interpolation: str = "bicubic"
+
+    @property
+    def grey(self) -> tuple[int, ...]:
+        """The mean as a colour in 0 to 255: about 0 after normalisation."""
+        return tuple(round(255 * m) for m in self.mean)
+
+
+@functools.cache
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """Of the weights that the recipe starts from, possibly through other runs; otherwise of the backbone."""
+    if (before := initial_run(recipe)) is not None:
+        return preprocessing_of(before)
+    for source in (recipe.weights, recipe.backbone):
+        if source.startswith(HUB):
+            source = TIMM + source.removeprefix(HUB).split("/")[0]
+        if source.startswith(TIMM) and (cfg := _timm_config(source.removeprefix(TIMM))) is not None:
+            return from_timm_config(cfg)
+    return Preprocessing()
+
+
+def from_timm_config(cfg: Any) -> Preprocessing:
+    """From timm's pretrained_cfg of a model's weights. A filter that is not in FILTERS becomes bicubic."""
+    found = cfg.interpolation if cfg.interpolation in FILTERS else "bicubic"
+    return Preprocessing(tuple(map(float, cfg.mean)), tuple(map(float, cfg.std)), found)
+
+
+def _timm_config(name: str) -> Any:
+    """timm's pretrained_cfg of a model; None where there is none, which loading the model or weights reports."""
+    from timm.models import get_pretrained_cfg
+
+    try:
+        return get_pretrained_cfg(name)
+    except RuntimeError:  # no such tag
+        return None
+
+
+def initial_run(recipe: Recipe) -> Recipe | None:
+    """The recipe of the run whose weights this one starts from: by `start`, or where `weights` is a run's folder."""
+    if recipe.start:
+        return recipe.predecessor
+    return recipe_in(Path(recipe.weights)) if recipe.weights else None

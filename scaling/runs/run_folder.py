@@ -1,0 +1,95 @@
+"""The folder of a run: who holds it, what is in it, and what state the run is in. No torch: launchers, sweeps, plans
+and analysis ask this."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from scaling.errors import ConfigError, NewerRecordError, RunLockedError
+from scaling.recipe import Recipe
+from scaling.runs.atomic_files import write_atomically
+from scaling.runs.record import CHECKPOINT, RECIPE, RunRecord
+
+LOCK = ".lock"
+PREVIOUS = "previous.ckpt"  # the checkpoint before CHECKPOINT
+PROBE_SECONDS = 0.3  # a holder waits so long at least: `state` holds a folder for an instant to see whether it can
+
+
+class State(Enum):
+    """What a run's folder says of the run."""
+
+    NOT_BEGUN = "not begun"  # no checkpoint: it starts from its first step
+    RUNNING = "running"  # a process holds the folder
+    INTERRUPTED = "interrupted"  # a checkpoint and no record: it can be resumed
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+def state(folder: Path) -> State:
+    """The state of the run in a folder, which need not exist. A damaged record counts as none: the run is done again.
+    Raises NewerRecordError where a newer version of this code wrote the record."""
+    record = read_record(folder)
+    if record is not None:
+        return State(record.status)
+    if _is_held(folder):
+        return State.RUNNING
+    begun = any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
+    return State.INTERRUPTED if begun else State.NOT_BEGUN
+
+
+def read_record(folder: Path, note: Callable[[str], None] = lambda text: None) -> RunRecord | None:
+    """The folder's record; None where there is none, or a damaged one, which is noted in a line. Raises
+    NewerRecordError where a newer version of this code wrote it."""
+    try:
+        return RunRecord.load(folder)
+    except FileNotFoundError:
+        return None
+    except NewerRecordError:
+        raise
+    except ConfigError as e:
+        note(str(e))
+        return None
+
+
+def _is_held(folder: Path) -> bool:
+    lock = folder / LOCK
+    if not (lock.is_file() and os.access(lock, os.W_OK)):
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+@contextlib.contextmanager
+def hold(folder: Path, wait: float = 0) -> Iterator[None]:
+    """Hold a run's folder against every other process, for as long as this one lives. Raises RunLockedError.
+
+    wait: seconds to wait for another holder; -1: without end.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=wait if wait < 0 else max(wait, PROBE_SECONDS))
+    except Timeout as e:
+        raise RunLockedError(folder.name) from e
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_run(recipe: Recipe, results: Path) -> Path:
+    """The run's folder, made where it is missing, with its recipe.json. Raises ConfigError where it cannot be
+    written."""
+    folder = Path(results) / recipe.run_id
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / RECIPE, recipe.complete_json() + "\n")
+    except OSError as e:
+        raise ConfigError(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
+    return folder

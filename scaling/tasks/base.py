@@ -1,0 +1,127 @@
+"""TaskModule: what all tasks have in common. A backbone and a head, the training loss as a sum of objectives,
+evaluation, and the optimiser. A subclass adds the head, its loss and its metrics.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+from torchmetrics import SumMetric
+
+from scaling.backbones.base import Features
+from scaling.backbones.drop_path import set_sample_keys
+from scaling.backbones.registry import build_backbone
+from scaling.data.batch import Batch, normalise
+from scaling.recipe import Recipe
+from scaling.tasks.objectives import BUILDERS, Objective
+from scaling.tasks.optim import adamw
+from scaling.tasks.sharded_passes import keep_in_step
+
+
+class TaskModule(L.LightningModule):
+    """total_steps: optimiser steps of the whole run. names: of the classes; empty: their indices.
+
+    batch.shape is the shape of a training step. After an evaluation `compute_metrics` returns test_loss [nats] and the
+    metrics of the task, over all images and devices; and skipped_test_later, the number of images that could not be
+    read, where there are any.
+    """
+
+    head: Any  # an nn.Module; set by the subclass, after the backbone
+
+    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.recipe, self.total_steps = recipe, total_steps
+        self.names = [str(name) for name in names] or [str(number) for number in range(recipe.classes)]
+        self.backbone: Any = build_backbone(recipe)  # an nn.Module that satisfies Backbone
+        self.channels_last = False
+        self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in recipe.objectives}
+        self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
+        self.skipped = SumMetric()
+        self._computed: dict[str, float] | None = None  # of the last evaluation
+
+    @staticmethod
+    def check_available(recipe: Recipe) -> None:
+        """Raise ConfigError where the task needs a package that is not installed, or the recipe cannot be built."""
+
+    def normalised(self, image_BCHW: Tensor) -> Tensor:
+        """uint8 images as the backbone expects them."""
+        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
+
+    def features(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+        """Of the backbone, for normalised images. blocks: those whose tokens are needed too; patch_size: of the step
+        [px], None: that of the backbone."""
+        if self.channels_last:
+            image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
+        return self.backbone(image_BCHW, blocks, patch_size)
+
+    # Training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        set_sample_keys(self.backbone, batch.keys, self.recipe.seed, self.device)
+        batch = self.training_batch(batch)
+        features, outputs = self.training_outputs(batch)
+        losses = {kind: each.loss(self, batch, features, outputs) for kind, each in self.objectives.items()}
+        self.objective_losses = {kind: loss.detach() for kind, loss in losses.items()}
+        total: Any = sum(self.objectives[kind].weight * loss for kind, loss in losses.items())
+        return total
+
+    def training_batch(self, batch: Batch) -> Batch:
+        """The batch with normalised pixels."""
+        return replace(batch, pixels=self.normalised(batch.pixels))
+
+    def training_outputs(self, batch: Batch) -> tuple[Features, Any]:
+        """Features of the backbone, and whatever supervised_loss needs of the head."""
+        raise NotImplementedError
+
+    def supervised_loss(self, batch: Batch, outputs: Any) -> Tensor:
+        """The training loss against the labels: a scalar [nats]."""
+        raise NotImplementedError
+
+    # Evaluation
+
+    def evaluation_passes(self, batch: Batch) -> int:
+        """Forward passes that the evaluation of a batch takes."""
+        return min(1, len(batch))
+
+    def update_metrics(self, batch: Batch) -> None:
+        """Evaluate a batch of one image or more."""
+        raise NotImplementedError
+
+    def metrics(self) -> dict[str, float]:
+        """test_loss and the metrics of the images since the last reset."""
+        raise NotImplementedError
+
+    def resettable(self) -> Iterator[Any]:
+        """Everything that accumulates over an evaluation."""
+        yield self.skipped
+
+    def _evaluate(self, batch: Batch, batch_idx: int) -> None:
+        self._computed = None
+        self.skipped.update(batch.skipped)
+        keep_in_step(self, self.evaluation_passes(batch))
+        if len(batch):  # this device may have none left, or the only image of a batch cannot be read
+            self.update_metrics(batch)
+
+    validation_step = _evaluate
+    test_step = _evaluate
+
+    def compute_metrics(self) -> dict[str, float]:
+        """Of the last evaluation, over all devices, all of which have to call it. The next one starts from nothing."""
+        if self._computed is None:
+            self._computed = self.metrics()
+            if skipped := self.skipped.compute().item():
+                self._computed["skipped_test_later"] = skipped
+            for metric in self.resettable():
+                metric.reset()
+        return dict(self._computed)
+
+    def draw_predictions(self, batch: Batch) -> list[Image.Image]:
+        """For each image of a test batch: the image, its label and the prediction, side by side."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> Any:
+        return adamw(self, self.recipe, self.total_steps)

@@ -1,0 +1,40 @@
+"""Objectives: the terms that a training loss is the weighted sum of.
+
+To add one: a dataclass with `kind` in OBJECTIVES of scaling/config/objectives.py, and under the same kind in BUILDERS a
+function that makes an Objective of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
+
+from scaling.backbones.base import Features
+from scaling.data.batch import Batch
+
+if TYPE_CHECKING:
+    from scaling.tasks.base import TaskModule
+
+
+class Objective(Protocol):
+    """One term. A model of its own, such as a teacher, it keeps out of the task's parameters."""
+
+    weight: float
+
+    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: Any) -> Tensor:
+        """A scalar: a mean over the images of the micro-batch. batch: its pixels are normalised, and mixed where the
+        recipe has Mixup or CutMix; features: of the backbone; outputs: of the head, as the task defines them."""
+
+
+class Supervised:
+    """The loss of the task against its labels."""
+
+    weight = 1.0
+
+    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: Any) -> Tensor:
+        return task.supervised_loss(batch, outputs)
+
+
+BUILDERS: dict[str, Callable[[Any, TaskModule], Objective]] = {"supervised": lambda config, task: Supervised()}

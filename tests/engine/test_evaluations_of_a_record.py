@@ -1,0 +1,47 @@
+"""A record lists the evaluations at the end of a run, the reported one first."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from scaling.runs.evaluations import evaluation
+from scaling.runs.record import RECORD, RunRecord
+
+
+def record_of(results, recipe):
+    return RunRecord.load(results / recipe.run_id)
+
+
+def results_of(record, suffix=""):
+    """test_loss, top1 and top5 of a record, of one kind of weights."""
+    facts = {"test_loss": record.test_loss, **record.metrics}
+    return {name: facts[name + suffix] for name in ("test_loss", "top1", "top5")}
+
+
+def test_a_run_without_an_average_has_one(trained, tiny):
+    record = record_of(trained(tiny), tiny)
+    assert record.evaluations == [evaluation(tiny.patch, tiny.image, "raw", results_of(record))]
+
+
+@pytest.mark.parametrize("judged", ["raw", "averaged"])
+def test_a_run_with_an_average_has_one_of_each_kind_of_weights(trained, tiny, judged):
+    recipe = replace(tiny, ema=0.9, judged=judged, val_split=0.25)
+    record = record_of(trained(recipe), recipe)
+    raw, ema = (
+        evaluation(tiny.patch, tiny.image, name, results_of(record, suffix))
+        for name, suffix in (("raw", "_raw"), ("ema", "_averaged"))
+    )
+    assert raw["test_loss"] != ema["test_loss"]
+    assert record.evaluations == ([raw, ema] if judged == "raw" else [ema, raw])
+    assert results_of(record) == results_of(record, f"_{judged}")
+    assert "val_loss" in record.metrics  # of other images: no evaluation of the test images
+
+
+def test_the_keys_of_a_record_keep_their_order(trained, tiny):
+    keys = list(json.loads((trained(tiny) / tiny.run_id / RECORD).read_text()))
+    assert keys == [
+        "run_id", "group", "recipe", "status", "test_loss", "metrics", "tokens", "parameters", "flops_per_image",
+        "peak_memory", "images_per_second", "wall_time", "curve", "class_names", "failure", "versions", "git_commit",
+        "machine", "started", "ended", "evaluations",
+    ]  # fmt: skip

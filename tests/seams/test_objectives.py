@@ -1,0 +1,114 @@
+"""An objective that this file adds: a distillation loss. Nothing in the library is edited."""
+
+import csv
+import signal
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from scaling.config.objectives import OBJECTIVES, Supervised
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine.train import TASKS, Settings, train
+from scaling.errors import TrainingInterrupted
+from scaling.recipe import Recipe
+from scaling.rng import seed_of, seeded
+from scaling.tasks.objectives import BUILDERS
+
+CPU = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=8)
+DENSE = {"smoothing": 0.0, "drop_path": 0.0, "position": "sincos"}
+KINDS = {
+    "classify": {"mixup": 0.8, "cutmix": 1.0},
+    "segment": {"task": "segment", "classes": 13, **DENSE},
+    "detect": {"task": "detect", "head": "cascade", "head_channels": 8, "image": 64, "augment": "flip", **DENSE},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    kind: ClassVar[str] = "distillation"
+    weight: float = 0.25
+
+
+class Distill:
+    """The pooled features are to be those of a fixed linear teacher of the very pixels that the backbone was given."""
+
+    def __init__(self, config, task):
+        self.weight = config.weight
+        with seeded(seed_of(task.recipe.seed, "teacher")):
+            teacher = nn.Linear(3, task.backbone.width).requires_grad_(False)
+        self.models = (teacher,)  # a tuple: no submodule of the task
+        self.pixels = []
+
+    def loss(self, task, batch, features, outputs):
+        self.pixels.append(batch.pixels)
+        pooled = features.pooled_ND
+        return nn.functional.mse_loss(pooled, self.models[0](batch.pixels.mean((2, 3))))
+
+
+@pytest.fixture
+def distilled(monkeypatch):
+    """Every recipe has both objectives."""
+    monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
+    monkeypatch.setitem(BUILDERS, Distillation.kind, Distill)
+    monkeypatch.setattr(Recipe, "objectives", (Supervised(), Distillation()))
+
+
+def batch_of(recipe):
+    data = ImageDataModule(recipe)
+    data.setup()
+    return next(iter(data.train_dataloader()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_training_loss_is_the_weighted_sum_and_the_terms_are_kept(tiny, monkeypatch, kind):
+    if kind != "classify":
+        pytest.importorskip("mmseg")
+    recipe = replace(tiny, train_images=4, batch=4, test_images=2, **KINDS[kind])
+    batch = batch_of(recipe)
+    alone = TASKS[recipe.task](recipe, 10).training_step(batch, 0)
+    monkeypatch.setitem(BUILDERS, Distillation.kind, Distill)
+    monkeypatch.setattr(Recipe, "objectives", (Supervised(), Distillation()))
+    task = TASKS[recipe.task](recipe, 10)
+    loss = task.training_step(batch, 0)
+    terms = task.objective_losses
+    assert list(terms) == ["supervised", "distillation"]
+    assert torch.equal(terms["supervised"], alone)
+    assert loss.item() == pytest.approx(alone.item() + 0.25 * terms["distillation"].item(), rel=1e-6)
+    assert terms["distillation"] > 0
+    (seen,) = task.objectives["distillation"].pixels
+    assert seen.dtype == torch.float32  # normalised, and mixed where the recipe mixes
+    assert torch.equal(seen, task.normalised(batch.pixels)) == (kind != "classify")
+    loss.backward()
+    names = {name for name, _ in task.named_parameters()}
+    assert not any("teacher" in name or "models" in name for name in names)
+
+
+def rows(results, recipe):
+    with open(results / recipe.run_id / "curve.csv") as f:
+        return [row for row in csv.DictReader(f) if row["train_loss"]]
+
+
+def test_a_run_with_two_objectives_logs_each_and_resumes_exactly(tiny, distilled, tmp_path):
+    recipe = replace(tiny, train_images=32, epochs=2)
+    record = train(recipe, tmp_path / "whole", CPU)
+    assert record.status == "finished"
+    logged = rows(tmp_path / "whole", recipe)
+    for row in logged:
+        terms = float(row["train_loss_supervised"]), float(row["train_loss_distillation"])
+        assert float(row["train_loss"]) == pytest.approx(terms[0] + 0.25 * terms[1], rel=1e-5)
+    assert len(logged) == 4
+
+    def interrupt(event):
+        if event.kind == "train" and event.progress.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted):
+        train(recipe, tmp_path / "cut", CPU, interrupt)
+    assert train(recipe, tmp_path / "cut", CPU).test_loss == record.test_loss
+
+
+def test_with_one_objective_nothing_is_logged_beside_the_loss(tiny, trained):
+    assert not [name for name in rows(trained(tiny), tiny)[0] if name.startswith("train_loss_")]

@@ -1,0 +1,127 @@
+"""Kinds of step shapes that this file adds: every other step has larger images, or smaller patches. Nothing in the
+library is edited."""
+
+import signal
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from scaling.config.step_shapes import STEP_SHAPES, StepShape
+from scaling.data.datamodule import ImageDataModule
+from scaling.engine.train import Settings, train
+from scaling.errors import ConfigError, TrainingInterrupted
+from scaling.recipe import Recipe
+from scaling.tasks.classification import ClassificationTask
+
+CPU = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternating:
+    """Steps 0, 2 … have the shape of the model; steps 1, 3 … have larger images and smaller patches."""
+
+    kind: ClassVar[str] = "alternating"
+    img_factor: int = 2
+    patch_divisor: int = 1
+
+    def at(self, seed: int, step: int, model: StepShape) -> StepShape:
+        if step % 2 == 0:
+            return model
+        return StepShape(model.patch_size // self.patch_divisor, model.img_size * self.img_factor)
+
+
+@pytest.fixture
+def shapes(monkeypatch):
+    """shapes(kind): every recipe has step shapes of this kind."""
+    monkeypatch.setitem(STEP_SHAPES, Alternating.kind, Alternating)
+    return lambda kind: monkeypatch.setattr(Recipe, "step_shapes", kind)
+
+
+@pytest.fixture
+def short(tiny):
+    """Four steps of 16 images."""
+    return replace(tiny, train_images=32, epochs=2, test_images=8)
+
+
+DENSE = {"smoothing": 0.0, "drop_path": 0.0, "position": "sincos"}
+KINDS = {
+    "classify, in memory": {"augment": "flip"},
+    "classify, by views": {"augment": "resized_crop"},
+    "segment": {"task": "segment", "classes": 13, "augment": "scale_crop", **DENSE},
+    "detect": {"task": "detect", "head": "cascade", "image": 32, "augment": "jitter_crop", **DENSE},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of_the_model(short, shapes, kind):
+    if kind == "detect":
+        pytest.importorskip("pycocotools")
+    shapes(Alternating())
+    data = ImageDataModule(replace(short, **KINDS[kind]))
+    data.setup()
+    data.micro_batches = 2
+    side, batches = data.recipe.image, list(data.train_dataloader())
+    assert [batch.shape.img_size for batch in batches] == 2 * [side, side, 2 * side, 2 * side]
+    assert [tuple(batch.pixels.shape[2:]) for batch in batches] == [(b.shape.img_size,) * 2 for b in batches]
+    assert {tuple(batch.pixels.shape[2:]) for batch in data.test_dataloader()} == {(side, side)}
+
+
+def test_a_run_of_two_image_sizes_trains_and_an_interrupted_one_ends_with_the_same_weights(short, shapes, tmp_path):
+    plain = train(short, tmp_path / "plain", CPU)
+    shapes(Alternating())
+    whole = train(short, tmp_path / "whole", CPU)
+    assert whole.test_loss != plain.test_loss
+
+    def interrupt(event):
+        if event.kind == "train" and event.progress.step == 2:  # an end of an epoch
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted):
+        train(short, tmp_path / "cut", CPU, interrupt)
+    assert train(short, tmp_path / "cut", CPU).test_loss == whole.test_loss
+    ours, theirs = (torch.load(tmp_path / name / short.run_id / "weights.pt") for name in ("whole", "cut"))
+    assert all(torch.equal(ours["model"][name], theirs["model"][name]) for name in ours["model"])
+
+
+class AnyPatch(nn.Module):
+    """A backbone of averaged patches, at any patch size."""
+
+    width, stride, depth, dynamic_img_size = 3, 8, 1, True
+    mean = std = (0.5, 0.5, 0.5)
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.seen = nn.Parameter(torch.ones(())), []
+
+    def forward(self, image_BCHW, blocks=(), patch_size=None):
+        self.seen.append((image_BCHW.shape[-1], patch_size or self.stride))
+        tokens = nn.functional.avg_pool2d(image_BCHW, patch_size or self.stride).flatten(2).amax(2)
+        pooled = self.scale * tokens
+        return type("Features", (), {"pooled_ND": pooled})
+
+
+def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, shapes, monkeypatch):
+    shapes(Alternating(img_factor=1, patch_divisor=4))
+    monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda recipe: AnyPatch())
+    data = ImageDataModule(short)
+    data.setup()
+    task = ClassificationTask(short, data.total_steps)
+    for batch in data.train_dataloader():
+        task.training_step(batch, 0).backward()
+    assert task.backbone.seen == 2 * [(16, 8), (16, 2)]
+
+
+def test_sizes_that_do_not_fit_each_other_are_refused_when_their_step_comes(short, shapes):
+    @dataclass(frozen=True)
+    class Odd:
+        def at(self, seed, step, model):
+            return model._replace(patch_size=5)
+
+    shapes(Odd())
+    data = ImageDataModule(short)
+    data.setup()
+    with pytest.raises(ConfigError, match="patch 5 does not divide a 16 px image"):
+        next(iter(data.train_dataloader()))
