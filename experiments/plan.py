@@ -16,9 +16,9 @@ from experiments.launch.local import parallel_runs
 from experiments.planning import budget, plan_report
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.hardware import CARDS, CPU
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.identity import folder_of
 from scaling.runs.record import RECORD
 
@@ -30,7 +30,7 @@ LEGEND = (
 OF_CORES = ", on one core; machine-h or -min: with one run per core"
 
 
-def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], cli.Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError for bad options."""
     p = sweep.parser("plan.py", "Estimate memory, hours and cost of runs on a device. Nothing is trained.")
     cards = ", ".join([*CARDS, CPU])
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def show(runs: list[Recipe], on: Device, price: float) -> None:
+def show(runs: list[ExperimentConfig], on: Device, price: float) -> None:
     """Print the tables of every backbone, the total and its assumptions. price: of one device-hour; 0: no cost."""
     found = chains(runs, on)
     by_title: dict[str, list[Chain]] = {}

@@ -8,17 +8,17 @@ from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
 from experiments.launch.progress_display import Console, told_apart
 from experiments.launch.worker import run_quietly
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.data.listing_cache import listed_once
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.identity import settled
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 
 
-def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], cli.Namespace]:
     """The resolved recipe, stage by stage, and all options. Raises ConfigError."""
     p = cli.parser(
         "run.py",
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _run(recipe: Recipe, results: Path, settings: dict[str, Any], console: Console) -> int:
+def _run(recipe: ExperimentConfig, results: Path, settings: dict[str, Any], console: Console) -> int:
     console.begin(recipe.run_id)
     outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
     if outcome.status == 2:

@@ -24,10 +24,11 @@ from experiments.stages import waits_for
 from experiments.studies import STUDIES
 from experiments.studies import resolve as resolve_study
 from experiments.sweep_report import report, report_failures
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import check_name
 from scaling.costs.token_limit import check_tokens
 from scaling.engine.loggers import logged_nothing, names_of
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe, check_name
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of, settled
 from scaling.runs.outputs import check_outputs
@@ -42,7 +43,7 @@ TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "re
 POLL_SECONDS = 1.0  # between two looks at jobs, where their launcher cannot tell that one has ended
 
 
-def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], cli.Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
@@ -72,19 +73,24 @@ def parser(program: str, what: str) -> cli.Parser:
         help=f"patch sizes, separated by commas [px]; recipes: {PATCHES} unless said; studies: keep only these",
     )
     p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas; several give the seed spread")
-    p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
+    p.add_argument(
+        "--max-parallel-runs",
+        type=int,
+        default=0,
+        help="runs at a time; 0: two on a CPU of two cores or more, else one",
+    )
     cli.add_fields(p, leave_out=LISTS)
     return p
 
 
-def runs_of(args: cli.Namespace) -> list[Recipe]:
+def runs_of(args: cli.Namespace) -> list[ExperimentConfig]:
     """The recipes of all runs that the options name, each once. Raises ConfigError."""
     ordinary, studies = planned(args)
     runs = [*ordinary, *(run for its in studies.values() for run in its)]
     return list({run.run_id: run for run in runs}.values())
 
 
-def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]:
+def planned(args: cli.Namespace) -> tuple[list[ExperimentConfig], dict[str, list[ExperimentConfig]]]:
     """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
     given = cli.overrides(args, leave_out=LISTS)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
@@ -139,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
-def print_states(runs: list[Recipe], results: Path) -> int:
+def print_states(runs: list[ExperimentConfig], results: Path) -> int:
     """The dry run: a line for each run, with its outcome or what would be done."""
     for run in settled(runs, results, read=False).values():
         folder = folder_of(run, results)
@@ -149,7 +155,7 @@ def print_states(runs: list[Recipe], results: Path) -> int:
     return 0
 
 
-def checked(runs: list[Recipe], results: Path) -> dict[str, Recipe]:
+def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, ExperimentConfig]:
     """The runs as they are to be trained, by the run_ids of the given ones: with fingerprints of their data and
     weights, by which finished ones are found. Raises ConfigError where one starts from a run that is neither here nor
     among them."""
@@ -160,7 +166,7 @@ def checked(runs: list[Recipe], results: Path) -> dict[str, Recipe]:
     return settled(runs, results, say=print)
 
 
-def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
+def print_plan(runs: list[ExperimentConfig], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
     """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
 
     Raises ConfigError where all of it is above the limit, without --yes."""
@@ -188,7 +194,7 @@ def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]
 
 
 def train_all(
-    runs: list[Recipe],
+    runs: list[ExperimentConfig],
     results: Path,
     settings: dict[str, Any],
     console: Console,
@@ -212,7 +218,7 @@ def train_all(
         else:
             console.show(job.run.run_id, event)
 
-    def end(run: Recipe, outcome: Outcome) -> None:
+    def end(run: ExperimentConfig, outcome: Outcome) -> None:
         if outcome.status == 2 and not outcomes:
             raise ConfigError(outcome.text)
         console.finish(run.run_id, outcome)

@@ -4,10 +4,10 @@ import dataclasses
 
 import pandas as pd
 
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 from scaling.runs.record import HEADLINES
 
-FIELDS = [f.name for f in dataclasses.fields(Recipe)]
+FIELDS = [f.name for f in dataclasses.fields(ExperimentConfig)]
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.records.published import load_published
 from experiments.recipes import imagenet
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 
 SIZES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
 STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # and the image side of each on the way to 224 px
@@ -71,9 +71,9 @@ def reason_of(stage: str, field: str) -> str:
 
 
 @cache
-def _ours(stage: str, size: str) -> Recipe:
+def _ours(stage: str, size: str) -> ExperimentConfig:
     chain = getattr(imagenet, f"adventurer_{size}")(16, 224)
-    return next(recipe for recipe in chain if recipe.stage == stage)
+    return next(recipe for recipe in chain if (recipe.stage or "") == stage)
 
 
 @cache

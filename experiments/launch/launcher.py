@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from experiments.launch.outcome import Outcome
 from experiments.stages import waits_for
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 from scaling.runs.events import Event
 from scaling.runs.run_folder import State
 
@@ -25,7 +25,7 @@ Handle = Hashable  # a launcher's own name of a job
 class Job:
     """One run to be trained. settings: keywords of scaling.engine.settings.Settings."""
 
-    run: Recipe
+    run: ExperimentConfig
     results: Path
     settings: Mapping[str, Any]
 

@@ -104,7 +104,7 @@ class Backbone(nn.Module):
         """The module whose state-dict keys are those of public checkpoints."""
         raise NotImplementedError
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
         """A public checkpoint's tensors, resampled to this patch and image size; compat: as in Recipe. Raises
         ConfigError for weights of another architecture."""
         return state

@@ -14,8 +14,9 @@ from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
+from scaling.config.fields import check_name
+from scaling.config.model import check_patch
 from scaling.errors import ConfigError
-from scaling.recipe import check_name, check_patch
 
 
 def check_image(image_BCHW: Tensor, patch: int) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.conditions import Conditions
-from scaling.recipe import Recipe
 
 # Fields of a recipe that memory does not depend on. Any other field is taken to matter: a needless search costs
 # seconds, a size that does not fit costs a crash.
@@ -17,11 +17,11 @@ IDLE = (
 )
 
 
-def memory_key(recipe: Recipe, ran: Conditions, device: str, world: int) -> str:
+def memory_key(config: ExperimentConfig, ran: Conditions, device: str, world: int) -> str:
     """A readable name and a hash. device: its name; world: devices that share a run [1]."""
-    fields = {name: value for name, value in recipe.to_dict().items() if name not in IDLE}
-    fields["ema"] = recipe.ema > 0  # a second set of weights, whatever its decay
+    fields = {name: value for name, value in config.to_dict().items() if name not in IDLE}
+    fields["ema"] = config.optim.model_ema_decay is not None  # a second set of weights, whatever its decay
     how = ran._replace(threads=0, workers=0, jobs=0)._asdict()
     text = json.dumps([fields, how, world], sort_keys=True)
-    model = f"{recipe.task} {recipe.head} {recipe.backbone} {recipe.image}/{recipe.patch} {ran.precision}"
+    model = f"{config.task.kind} {config.task.head.kind} {config.model.backbone} {config.model.img_size}/{config.model.patch_size} {ran.precision}"
     return f"{device}, {model}, {hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from scaling.config.runtime import RuntimeConfig
+
 
 @dataclass(frozen=True)
-class Settings:
+class RuntimeConfig:
     """What the machine decides and the numbers do not depend on (to the last bit: threads and accelerator do)."""
 
     accelerator: str = "auto"  # Lightning's: auto, cpu, gpu

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 
 FIELDS: dict[str, Any] = {
     "patch_size": int,
@@ -39,11 +39,18 @@ def evaluation(patch_size: int, img_size: int, weights: str, results: Mapping[st
     }
 
 
-def of_old_record(recipe: Recipe, test_loss: float, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
+def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
     """The row of a finished run's record from before there were rows."""
     both = ("_raw", "_averaged") if "test_loss_raw" in metrics else ()  # of a run that kept an average of its weights
     results = {name: x for name, x in metrics.items() if name.startswith(METRICS) and not name.endswith(both)}
-    return [evaluation(recipe.patch, recipe.image, NAMES[recipe.judged], {"test_loss": test_loss, **results})]
+    return [
+        evaluation(
+            config.model.patch_size,
+            config.model.img_size,
+            NAMES[config.evaluation.eval_weights],
+            {"test_loss": test_loss, **results},
+        )
+    ]
 
 
 def check_evaluations(rows: Any) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError
-from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.evaluations import check_evaluations, of_old_record
 
@@ -34,7 +34,7 @@ class RunRecord:
 
     run_id: str
     group: str  # runs of one group differ in patch and seed only
-    recipe: dict[str, Any]
+    config: dict[str, Any]
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
     # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
@@ -90,11 +90,11 @@ class RunRecord:
             values = json.loads(path.read_text())
             names = {f.name for f in dataclasses.fields(cls)}
             record = cls(**{name: value for name, value in dict(values).items() if name in names})
-            newer = _unknown(record.recipe)
-            recipe = None if newer else Recipe.from_dict(record.recipe)
+            newer = _unknown(record.config)
+            config = None if newer else record.experiment()
             record._check()
-            if recipe and record.test_loss is not None and not record.evaluations:
-                rows = of_old_record(recipe, record.test_loss, record.metrics)
+            if config and record.test_loss is not None and not record.evaluations:
+                rows = of_old_record(config, record.test_loss, record.metrics)
                 record = dataclasses.replace(record, evaluations=rows)
         except FileNotFoundError:
             raise
@@ -107,11 +107,11 @@ class RunRecord:
         return record
 
 
-def _unknown(recipe: dict[str, Any]) -> list[str]:
+def _unknown(config: dict[str, Any]) -> list[str]:
     """Fields of a recipe, and of those that it starts from, that this version does not have."""
-    names = {f.name for f in dataclasses.fields(Recipe)}
-    start = json.loads(recipe.get("start") or "{}")
-    return sorted({name for name in recipe if name not in names} | set(_unknown(start) if start else ()))
+    names = {f.name for f in dataclasses.fields(ExperimentConfig)}
+    start = json.loads(config.get("start") or "{}")
+    return sorted({name for name in config if name not in names} | set(_unknown(start) if start else ()))
 
 
 def _short(e: BaseException) -> str:

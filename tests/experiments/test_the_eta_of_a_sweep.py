@@ -1,15 +1,14 @@
 """A sweep says how long it takes from its first run on: what was planned, and the start-up that the first showed."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
 from experiments.launch.eta import Clock
 from experiments.sweep import arguments, print_plan
-from scaling.recipe import Recipe
+from scaling.config.edit import edit, make_config
 
-RUNS = [Recipe(patch=patch, train_images=4096) for patch in (16, 8, 4)]
+RUNS = [make_config(patch_size=patch, num_train=4096) for patch in (16, 8, 4)]
 PLANNED = {run.run_id: seconds for run, seconds in zip(RUNS, (2.0, 3.0, 7.0), strict=True)}
 
 
@@ -22,7 +21,7 @@ def test_after_the_first_run_it_is_the_plan_and_the_first_ones_start_up():
 
 
 def test_a_start_up_is_that_of_any_backbone_and_the_plan_one_of_each():
-    other = Recipe(backbone="adventurer_nano", patch=16, train_images=4096)
+    other = make_config(backbone="adventurer_nano", patch_size=16, num_train=4096)
     clock = Clock({**PLANNED, other.run_id: 5.0})
     clock.add(RUNS[0], 12.0)
     assert clock.eta([other]) == pytest.approx(15.0)
@@ -35,7 +34,7 @@ def test_what_nobody_planned_stays_unknown():
     clock.add(RUNS[1], 4.0)
     assert math.isnan(clock.eta([RUNS[0]]))
     clock.add(RUNS[0], 4.0)
-    assert math.isnan(clock.eta([replace(RUNS[0], seed=1, backbone="adventurer_nano")]))
+    assert math.isnan(clock.eta([edit(RUNS[0], seed=1, backbone="adventurer_nano")]))
 
 
 def test_the_plan_that_a_sweep_prints_is_what_its_clock_goes_by(tmp_path, capsys):

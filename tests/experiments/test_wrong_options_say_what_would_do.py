@@ -46,7 +46,7 @@ def test_a_config_file_may_name_its_recipe(tmp_path):
     (tmp_path / "c.yaml").write_text("recipe: shapes.adventurer_nano\nepochs: 3\n")
     for program in (run, sweep):
         recipes, _ = program.arguments(["--config", str(tmp_path / "c.yaml")])
-        assert {(recipe.backbone, recipe.epochs) for recipe in recipes} == {("adventurer_nano", 3)}
+        assert {(config.model.backbone, config.schedule.epochs) for config in recipes} == {("adventurer_nano", 3)}
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_numbers_in_a_config_file_are_numbers_however_they_are_written(tmp_path)
     """YAML 1.1 reads 1e-3 as text (yacs #46, LLaMA-Factory #4014)."""
     for n, lr in enumerate(("1e-3", "1.0e-3", "0.001", ".001")):
         (tmp_path / "c.yaml").write_text(f"\ufeffrecipe: shapes.deit_nano\r\nlr: {lr}\r\n", "utf-8")
-        (recipe,), _ = run.arguments(["--config", str(tmp_path / "c.yaml")])
-        assert recipe.lr == 1e-3, n
+        (config,), _ = run.arguments(["--config", str(tmp_path / "c.yaml")])
+        assert config.optim.lr == 1e-3, n
 
 
 def test_a_home_is_found_where_no_shell_puts_it(monkeypatch, tmp_path):
@@ -85,7 +85,7 @@ def test_a_home_is_found_where_no_shell_puts_it(monkeypatch, tmp_path):
     for program in (run, sweep):
         recipes, args = program.arguments(["shapes.deit_nano", "--results=~/runs", "--weights=~/w.pth"])
         assert args.results == str(tmp_path / "runs")
-        assert {recipe.weights for recipe in recipes} == {str(tmp_path / "w.pth")}
+        assert {(config.init.source or "") for config in recipes} == {str(tmp_path / "w.pth")}
     assert fit_laws.main(["--results=~/runs"]) == 2
     assert not (tmp_path / "runs").exists()
 

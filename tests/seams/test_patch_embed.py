@@ -9,9 +9,9 @@ from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.deit import Deit
 from scaling.backbones.patch_embed import PATCH_EMBEDS, PatchEmbed, build_patch_embed, check_image
+from scaling.config.edit import make_config
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 BACKBONES = [(Deit, MODEL_SPECS["deit_pico"]), (AdventurerBackbone, MODEL_SPECS["adventurer_pico"])]
@@ -62,8 +62,10 @@ def test_a_convolution_has_one_patch_size(family, size):
 def test_a_run_trains_it(trained, monkeypatch):
     """Until recipes name embeddings: in the place of the convolution."""
     monkeypatch.setitem(PATCH_EMBEDS, "conv", ResizedKernel)
-    recipe = Recipe(backbone="deit_pico", image=16, patch=8, epochs=1, batch=8, train_images=16, test_images=8, seed=7)
-    record = RunRecord.load(trained(recipe) / recipe.run_id)
+    config = make_config(
+        backbone="deit_pico", img_size=16, patch_size=8, epochs=1, global_batch_size=8, num_train=16, num_val=8, seed=7
+    )
+    record = RunRecord.load(trained(config) / config.run_id)
     assert record.status == "finished"
 
 

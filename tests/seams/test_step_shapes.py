@@ -2,21 +2,23 @@
 library is edited."""
 
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.config.step_shapes import STEP_SHAPES, StepShape
 from scaling.data.datamodule import ImageDataModule
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
-from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=8)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +39,21 @@ class Alternating:
 def shapes(monkeypatch):
     """shapes(kind): every recipe has step shapes of this kind."""
     monkeypatch.setitem(STEP_SHAPES, Alternating.kind, Alternating)
-    return lambda kind: monkeypatch.setattr(Recipe, "step_shapes", kind)
+    return lambda kind: monkeypatch.setattr(ExperimentConfig, "step_shapes", kind)
 
 
 @pytest.fixture
 def short(tiny):
     """Four steps of 16 images."""
-    return replace(tiny, train_images=32, epochs=2, test_images=8)
+    return edit(tiny, num_train=32, epochs=2, num_val=8)
 
 
-DENSE = {"smoothing": 0.0, "drop_path": 0.0, "position": "sincos"}
+DENSE = {"smoothing": 0.0, "drop_path": 0.0, "pos_embed": "sincos"}
 KINDS = {
     "classify, in memory": {"augment": "flip"},
     "classify, by views": {"augment": "resized_crop"},
-    "segment": {"task": "segment", "classes": 13, "augment": "scale_crop", **DENSE},
-    "detect": {"task": "detect", "head": "cascade", "image": 32, "augment": "jitter_crop", **DENSE},
+    "segment": {"task": "segment", "num_classes": 13, "augment": "resize_crop", **DENSE},
+    "detect": {"task": "detect", "head": "cascade_mask_rcnn", "img_size": 32, "augment": "lsj", **DENSE},
 }
 
 
@@ -60,10 +62,10 @@ def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of
     if kind == "detect":
         pytest.importorskip("pycocotools")
     shapes(Alternating())
-    data = ImageDataModule(replace(short, **KINDS[kind]))
+    data = ImageDataModule(edit(short, **KINDS[kind]))
     data.setup()
     data.micro_batches = 2
-    side, batches = data.recipe.image, list(data.train_dataloader())
+    side, batches = data.config.model.img_size, list(data.train_dataloader())
     assert [batch.shape.img_size for batch in batches] == 2 * [side, side, 2 * side, 2 * side]
     assert [tuple(batch.pixels.shape[2:]) for batch in batches] == [(b.shape.img_size,) * 2 for b in batches]
     assert {tuple(batch.pixels.shape[2:]) for batch in data.test_dataloader()} == {(side, side)}
@@ -105,7 +107,7 @@ class AnyPatch(nn.Module):
 
 def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, shapes, monkeypatch):
     shapes(Alternating(img_factor=1, patch_divisor=4))
-    monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda recipe: AnyPatch())
+    monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda config: AnyPatch())
     data = ImageDataModule(short)
     data.setup()
     task = ClassificationTask(short, data.total_steps)
