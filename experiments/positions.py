@@ -90,7 +90,9 @@ def main() -> int:
     for config, folder in finished(args.results):
         found = evaluated(config, folder, args.images)
         print(folder.name, *(f"{way} {loss:.4f} {metric:.2f}" for way, (loss, metric) in found.items()), flush=True)
-        name = f"{config.data.dataset} {config.model.backbone} {config.model.img_size} px {config.task.head.kind}, {config.schedule.epochs} epochs, p{config.model.patch_size}"
+        data, model = config.data.dataset, config.model
+        name = f"{data} {model.backbone} {model.img_size} px {config.task.head.kind}"
+        name += f", {config.schedule.epochs} epochs, p{model.patch_size}"
         rows[name][config.seed] = found
     print(f"\nTest loss [nats] and mIoU or box AP [%]; in brackets the standard deviation over seeds.\n\n{table(rows)}")
     return 0

@@ -20,11 +20,8 @@ def linked(stages: list[ExperimentConfig]) -> list[ExperimentConfig]:
     for stage in stages:
         check_patch(stage.model.img_size, stage.model.patch_size)
         if chain:
-            stage = edit(stage, init=FromRun(config=chain[-1]))
-        elif not (
-            stage.init.source or stage.predecessor
-        ):  # it starts from scratch: one run, whatever compat the later ones have
-            stage = edit(stage, pos_embed_resampling="aligned")
+            init = FromRun(config=chain[-1], pos_embed_resampling=stage.init.pos_embed_resampling)
+            stage = edit(stage, init=init)
         chain.append(stage)
     return chain
 
@@ -33,11 +30,11 @@ def chain_of(found: ExperimentConfig | list[ExperimentConfig]) -> list[Experimen
     return found if isinstance(found, list) else [found]
 
 
-def only(chain: list[ExperimentConfig], stage: str) -> list[ExperimentConfig]:
-    """The stage of a chain with this name; all of them for "". Raises ConfigError for an unknown name."""
+def only(chain: list[ExperimentConfig], stage: str | None) -> list[ExperimentConfig]:
+    """The stage of a chain with this name; all of them for None. Raises ConfigError for an unknown name."""
     if not stage:
         return chain
-    names = [(config.stage or "") for config in chain]
+    names = [config.stage or "" for config in chain]
     if stage not in names:
         there = ", ".join(filter(None, names)) or "none, it is one run"
         raise ConfigError(f"this recipe has no stage {stage!r}; its stages: {there}")

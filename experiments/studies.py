@@ -9,19 +9,25 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from experiments.cli.resolve import INIT, resampled
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
-from scaling.config.edit import edit
+from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.legacy import from_flat
+from scaling.config.initialization import FromRun
 from scaling.config.task import SEGMENTATION_HEADS
 from scaling.errors import ConfigError
 
 Study = Callable[..., list[ExperimentConfig]]
-VARIED = ("backbone", "image", "extend", "head")  # fields that an option chooses among, where a study has several
+VARIED = (
+    "backbone",
+    "img_size",
+    "embed_patch_size",
+    "head",
+)  # fields that an option chooses among, where a study has several
 
 
 def table5() -> list[ExperimentConfig]:
@@ -142,7 +148,9 @@ STUDIES: dict[str, Study] = {  # by name on the command line
 }
 
 
-def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[ExperimentConfig]:
+def resolve(
+    name: str, patches: Sequence[int], given: Mapping[str, Any], idle: Collection[str] = frozenset()
+) -> list[ExperimentConfig]:
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
@@ -150,36 +158,36 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Ex
     ConfigError."""
     study, given = STUDIES[name], dict(given)
     sized = "image" in inspect.signature(study).parameters
-    image = {"image": given.pop("image")} if sized and "image" in given else {}
-    stage = given.pop("stage", "")
-    if given.pop("start", ""):
-        raise ConfigError("start is what the stages of a study say themselves; for other weights there is --weights")
+    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
+    stage = given.pop("stage", None)
     runs = last_stages(study(**image))
-    choices = {"patch": list(patches)} if patches else {}
+    choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
-        if field in given and len({getattr(run, field) for run in runs}) > 1:
+        if field in given and len({value_of(run, field) for run in runs}) > 1:
             choices[field] = [given.pop(field)]
     for field, wanted in choices.items():
-        there = dict.fromkeys(str(getattr(run, field)) for run in runs)
-        runs = [run for run in runs if getattr(run, field) in wanted]
+        there = dict.fromkeys(str(value_of(run, field)) for run in runs)
+        runs = [run for run in runs if value_of(run, field) in wanted]
         if not runs:
             asked = ", ".join(map(str, wanted))
             raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
-    weights = given.pop("weights", None)
-    stages = [before for run in runs for before in _stages(_changed(run, given, None if stage else weights))]
-    kept = [run for run in stages if stage in ("", run.stage or "")]
+    first = {name: given.pop(name) for name in INIT if name in given}
+    resampling = given.pop("pos_embed_resampling", None)
+    stages = [before for run in runs for before in _stages(_changed(run, given, idle, {} if stage else first))]
+    kept = [run for run in stages if stage in (None, run.stage)]
     if not kept:
-        known = ", ".join(sorted({(run.stage or "") for run in stages} - {""})) or "none"
+        known = ", ".join(sorted({run.stage or "" for run in stages} - {""})) or "none"
         raise ConfigError(f"there is no stage {stage!r} in study {name}; its stages: {known}")
-    if stage and weights:  # instead of those of the earlier stage
-        kept = [edit(run, init="scratch", initial_checkpoint=weights) for run in kept]
+    if stage and first:  # instead of those of the earlier stage
+        kept = [edit(edit(run, init="scratch"), **first) for run in kept]
+    kept = resampled(kept, resampling, required="pos_embed_resampling" not in idle)
     return list({run.run_id: run for run in kept}.values())
 
 
 def last_stages(runs: list[ExperimentConfig]) -> list[ExperimentConfig]:
     """Those that no other of the runs starts from."""
     earlier = {run.predecessor for run in runs}
-    return [run for run in runs if run.canonical_json() not in earlier]
+    return [run for run in runs if run not in earlier]
 
 
 def _earlier(run: ExperimentConfig) -> ExperimentConfig | None:
@@ -194,23 +202,24 @@ def _stages(run: ExperimentConfig) -> list[ExperimentConfig]:
     return [*(_stages(before) if before else []), run]
 
 
-def _changed(run: ExperimentConfig, given: dict[str, Any], weights: str | None) -> ExperimentConfig:
-    """The run with other fields in all of its stages. weights: what the first one starts from; None: as it says."""
-    before, own = _earlier(run), {}
-    if before:
-        own = {"start": _changed(before, given, weights).canonical_json()}
-    elif weights is not None:
-        own = {"start": "", "weights": weights}
-    return from_flat({**run.to_dict(), **given, **own})
+def _changed(
+    run: ExperimentConfig, given: dict[str, Any], idle: Collection[str], first: dict[str, Any]
+) -> ExperimentConfig:
+    """The run with other fields in all of its stages. first: the initial weights of the first one, where set."""
+    before = _earlier(run)
+    changed = edit_where(edit(run, init="scratch"), given, idle)
+    if before is not None:
+        return edit(changed, init=FromRun(config=_changed(before, given, idle, first)))
+    return edit(changed, **first) if first else edit(changed, init=run.init)
 
 
 def _lengths(recipe: Function, patches: Sequence[int], extend: int) -> list[ExperimentConfig]:
     """The recipe at each patch by scaling and by extending from patch `extend`, at which both are the same."""
-    ways = [(patch, way) for patch in patches for way in ((0, extend) if patch < extend else (0,))]
+    ways = [(patch, way) for patch in patches for way in ((None, extend) if patch < extend else (None,))]
     return [
         stage
         for patch, way in ways
-        for stage in linked([edit(s, embed_patch_size=way, init="scratch") for s in chain_of(recipe(patch))])
+        for stage in linked([edit(edit(s, init="scratch"), embed_patch_size=way) for s in chain_of(recipe(patch))])
     ]
 
 

@@ -66,8 +66,7 @@ def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Traine
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"{folder} has no {WEIGHTS} any more; its command makes it again once its folder is deleted")
     config = record.experiment()
-    named = [name.strip() for name in config.data.class_names.split(",") if name.strip()]  # in records of before
-    names = tuple(record.class_names or named)
+    names = tuple(record.class_names or config.data.class_names or ())  # records of before have none
     TASKS[config.task.kind].check_available(config)
     module = TASKS[config.task.kind](config, 1, names)
     restore(module, config, folder)

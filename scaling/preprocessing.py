@@ -33,12 +33,16 @@ class Preprocessing(NamedTuple):
         return tuple(round(255 * m) for m in self.mean)
 
 
-@functools.cache
 def preprocessing_of(config: ExperimentConfig) -> Preprocessing:
     """Of the weights that the recipe starts from, possibly through other runs; otherwise of the backbone."""
     if (before := initial_run(config)) is not None:
         return preprocessing_of(before)
-    for source in (config.init.source, config.model.backbone):
+    return _of_sources(config.init.source or "", config.model.backbone)
+
+
+@functools.cache
+def _of_sources(weights: str, backbone: str) -> Preprocessing:
+    for source in (weights, backbone):
         if source.startswith(HUB):
             source = TIMM + source.removeprefix(HUB).split("/")[0]
         if source.startswith(TIMM) and (cfg := _timm_config(source.removeprefix(TIMM))) is not None:
@@ -64,6 +68,6 @@ def _timm_config(name: str) -> Any:
 
 def initial_run(config: ExperimentConfig) -> ExperimentConfig | None:
     """The recipe of the run whose weights this one starts from: by `start`, or where `weights` is a run's folder."""
-    if config.predecessor:
+    if config.predecessor is not None:
         return config.predecessor
     return config_in(Path(config.init.source)) if config.init.source else None

@@ -109,9 +109,18 @@ def toy_runs():
 
 def toy_recipe(*, epochs, steps_per_epoch, eval_every, batch=4, **changes):
     return make_config(
-        img_size=1, patch_size=1, num_classes=2, epochs=epochs, val_interval=eval_every or None, global_batch_size=batch, warmup_epochs=0.0, max_grad_norm=None,
-        num_train=batch * steps_per_epoch or None, num_val=2, **changes,
-    )  # fmt: skip
+        img_size=1,
+        patch_size=1,
+        num_classes=2,
+        epochs=epochs,
+        val_interval=eval_every or None,
+        global_batch_size=batch,
+        warmup_epochs=0.0,
+        max_grad_norm=None,
+        num_train=batch * steps_per_epoch,
+        num_val=2,
+        **changes,
+    )
 
 
 def run(config, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda event: None, **settings):
@@ -122,7 +131,9 @@ def run(config, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda e
         if event.kind == "train" and cut and event.progress.step == cut:
             signal.raise_signal(by)
 
-    wanted = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=micro_batch, **settings)
+    wanted = RuntimeConfig(
+        accelerator="cpu", threads=1, num_workers=0, micro_batch_size=micro_batch or None, **settings
+    )
     with suppress(TrainingInterrupted):
         return train(config, results, wanted, cutting)
     return None

@@ -88,9 +88,10 @@ def _parameter_remarks() -> tuple[str, ...]:
     more = ", ".join(f"{(heads[patch] - recipe_parameters(run)) / 1e6:.1f}" for patch, run in sizes.items())
     of = f"in {model_of(linear.model.backbone)} at patch {', '.join(map(str, sizes))}"
     return (
-        f"parameters: learned position embeddings of a {linear.model.img_size} px crop are {table} M {of}; {BARE}: without them",
-        f"UperNet: width head_channels (default {linear.task.head.head_channels}; the paper gives none) and more upsampling for "
-        f"coarser patches: {more} M more than linear {of}",
+        f"parameters: learned position embeddings of a {linear.model.img_size} px crop are {table} M {of}; "
+        f"{BARE}: without them",
+        f"UperNet: width head_channels (default {linear.task.head.head_channels}; the paper gives none) and more "
+        f"upsampling for coarser patches: {more} M more than linear {of}",
     )
 
 

@@ -71,7 +71,8 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
         _label_lines(axes, apart)
     above.set_xlabel("")
     above.set_ylabel(f"{name} [%]")
-    below.set_ylabel(f"{SEGMENTATION_HEADS[1]} minus {SEGMENTATION_HEADS[0]}\n[points of {name}]")
+    plain, decoder = SEGMENTATION_HEADS
+    below.set_ylabel(f"{decoder} minus {plain}\n[points of {name}]")
     if gaps[f"gap_{metric}"].isna().all():
         below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center")
         below.set_yticks([0])

@@ -1,7 +1,6 @@
 """Run sets: the runs of a results folder as tidy frames. Never raises for a run that is in progress or damaged."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +10,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.records.group_labels import labels
-from analysis.records.run_frame import COLUMNS, FACTS, METRICS, TRAPS, finished
+from analysis.records.run_frame import COLUMNS, FACTS, METRICS, finished
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
 from scaling.config.identity import groups, is_open
-from scaling.config.legacy import from_flat
+from scaling.config.task import Classification
 from scaling.errors import ConfigError
-from scaling.runs.record import RECIPE, RECORD, RunRecord
+from scaling.runs.config_file import config_path, read_config
+from scaling.runs.record import RECORD, RunRecord
 
 OWN = "own"
 EVALUATION = ["run_id", "group", "patch", "seed", "patch_size", "img_size", "weights", "split", "test_loss"]
@@ -86,7 +87,7 @@ def load(results: str | Path) -> RunSet:
     [FLOPs], test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
     images_per_second, peak_memory [bytes], wall_time [s], failure (reason, "" for finished runs), folder, then the
     other metrics, version_* and machine_*.
-    Runs without fingerprints of their data have the group of the same runs with them (scaling/recipe_identity.py). A
+    Runs without fingerprints of their data have the group of the same runs with them (scaling/config/identity.py). A
     renamed folder counts, a copy does not.
     Raises ConfigError where there is no such folder, or no run in it."""
     folder = Path(results)
@@ -98,7 +99,7 @@ def load(results: str | Path) -> RunSet:
     found = _read(folder)
     if not (found.records or found.unfinished or found.corrupt):
         raise ConfigError(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
-    others = {name: _recipe(folder / name) for name in (*found.unfinished, *found.corrupt)}
+    others = {name: _config(folder / name) for name in (*found.unfinished, *found.corrupt)}
     known = {name: config for name, config in others.items() if config is not None}
     recipes = [*(record.experiment() for record in found.records.values()), *known.values()]
     grouped, families = groups(recipes), groups([_plain(config) for config in recipes])
@@ -133,7 +134,7 @@ def _read(folder: Path) -> Folders:
         try:
             found.records[run] = RunRecord.load(run)
         except FileNotFoundError:
-            if (run / RECIPE).exists():
+            if config_path(run) is not None:
                 found.unfinished.append(run.name)
         except ConfigError as e:
             found.corrupt[run.name] = str(e)
@@ -147,7 +148,7 @@ def _read(folder: Path) -> Folders:
 def _digests(recipes: Sequence[ExperimentConfig], grouped: Sequence[str]) -> dict[str, dict[str, str]]:
     """The fingerprints of data and weights by group, where some run of the group has them."""
     return {
-        group: {"data_digest": config.data.data_digest or "", "weights_digest": config.weights_digest}
+        group: {"data_digest": config.data.data_digest or "", "weights_digest": config.weights_digest or ""}
         for config, group in zip(recipes, grouped, strict=True)
         if not is_open(config)
     }
@@ -160,16 +161,15 @@ def _evaluations(record: RunRecord) -> list[dict[str, Any]]:
 
 def _plain(config: ExperimentConfig) -> ExperimentConfig:
     """The recipe with TRAPS at their defaults, whose group is the family."""
-    plain: dict[str, Any] = {
-        field.name: field.default for field in dataclasses.fields(ExperimentConfig) if field.name in TRAPS
-    }
-    return edit(config, **plain)
+    plain = edit(config, data_version=1)
+    return edit(plain, crop_pct=1.0) if isinstance(plain.task, Classification) else plain
 
 
-def _recipe(run: Path) -> ExperimentConfig | None:
-    """The recipe in a folder's recipe.json; None where it cannot be read."""
+def _config(run: Path) -> ExperimentConfig | None:
+    """The configuration in a folder that has no record; None where it cannot be read."""
+    path = config_path(run)
     try:
-        return from_flat(json.loads((run / RECIPE).read_text()))
+        return read_config(path) if path is not None else None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -196,7 +196,7 @@ def row(record: RunRecord, run: Path) -> dict[str, Any]:
         "group": record.group,
         "family": _plain(record.experiment()).group,
         "status": record.status,
-        **record.experiment().to_dict(),
+        **to_flat(record.experiment()),
         **{name: math.nan if value is None else value for name, value in facts.items()},
         "failure": "" if record.status == "finished" else str(record.failure.get("reason", "no reason recorded")),
         "started": record.started,

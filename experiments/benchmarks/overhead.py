@@ -1,5 +1,6 @@
 """The overhead of the framework: a step of it and a step of a bare PyTorch loop, in turn, in one process."""
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def bare_steps(config: ExperimentConfig, data: ImageDataModule) -> Iterator[None
         loss = cross_entropy(module(batch.pixels), batch.targets.label_B)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm or math.inf)
         optimiser.step()
         schedule.step()
         yield

@@ -42,7 +42,8 @@ def few_steps(run: ExperimentConfig) -> str:
     steps = (
         "1 step" if epoch // run.optim.global_batch_size == 1 else f"{epoch // run.optim.global_batch_size:.0f} steps"
     )
-    return f"{epoch:.0f} training images are {steps} an epoch at batch {run.optim.global_batch_size}: a smaller --batch makes more"
+    batch = run.optim.global_batch_size
+    return f"{epoch:.0f} training images are {steps} an epoch at batch {batch}: a smaller --batch makes more"
 
 
 def images(run: ExperimentConfig) -> tuple[float, float]:

@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling.runs.config_file import config_path, read_config
-
 from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
 from scaling.config.edit import edit, edit_where, value_of
@@ -17,6 +15,7 @@ from scaling.config.fields import check_name
 from scaling.config.identity import bare
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
 from scaling.errors import ConfigError
+from scaling.runs.config_file import config_path, read_config
 
 LISTED = "`python experiments/run.py --help`"  # where all recipes are
 INIT = ("init", "initial_checkpoint", "pretrained")  # fields of the first stage alone

@@ -12,6 +12,8 @@ import pandas as pd
 from analysis.records.published import load_published
 from experiments.recipes import imagenet
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
+from scaling.config.legacy import NAMES
 
 SIZES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
 STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # and the image side of each on the way to 224 px
@@ -59,7 +61,7 @@ def departures() -> list[tuple[str, str, str, str, str]]:
             for field in FIELDS:
                 wanted = _printed(stage, letter, field)
                 wanted = _released(stage, field) if wanted is None and letter in "TSB" else wanted
-                ours = _text(getattr(_ours(stage, size), field))
+                ours = _text(to_flat(_ours(stage, size))[field])
                 if wanted is not None and wanted != ours:
                     found.append((stage, size, field, wanted, ours))
     return found
@@ -127,7 +129,7 @@ def _head() -> Iterator[str]:
     yield "- Released: the commands for Base in the READMEs of github.com/wangf3014/Adventurer and …/Patch_Scaling, and"
     yield "  the defaults of their `main.py` (in parentheses) where a command is silent."
     yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: not as printed; if not printed, not as released."
-    yield "- lr is the rate at `lr_batch` images; the run's peak is lr x batch / lr_batch, or lr where lr_batch is 0."
+    yield "- lr is the rate at `lr_base_size` images: the peak is lr x global_batch_size / lr_base_size; 0: it is lr."
 
 
 def _stage(stage: str) -> Iterator[str]:
@@ -146,9 +148,9 @@ def _stage(stage: str) -> Iterator[str]:
         large = list(dict.fromkeys(filter(None, (_printed(stage, x, field) for x in letters[3:]))))
         ours = []
         for size in SIZES.values():
-            value = _text(getattr(_ours(stage, size), field)) or "none"
+            value = _text(to_flat(_ours(stage, size))[field]) or "none"
             ours.append(f"**{value}**" if (size, field) in marked else value)
-        cells = [field, " / ".join(small), " / ".join(large), _told(stage, field), *ours]
+        cells = [NAMES.get(field, field), " / ".join(small), " / ".join(large), _told(stage, field), *ours]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -163,7 +165,9 @@ def _told(stage: str, field: str) -> str:
 
 def _small() -> Iterator[str]:
     """64 px are a stage of their own, in one respect."""
-    epochs = ", ".join(f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].epochs}" for s in SIZES.values())
+    epochs = ", ".join(
+        f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].schedule.epochs}" for s in SIZES.values()
+    )
     yield "\n## At 64 px\n"
     yield f"One stage, pretrain at 64 px, all else as above. Epochs: {epochs}."
     yield "The appendix says in its text 300 epochs for all sizes at 64 px; its Table 8 prints 200 for Large and Huge"
@@ -177,8 +181,8 @@ def _deit() -> Iterator[str]:
     recipe = imagenet.deit_base(16)
     for field in FIELDS:
         if (value := _released("deit", field)) is not None:
-            ours = _text(getattr(recipe, field)) or "none"
-            yield f"| {field} | {value} | {ours if ours == value else f'**{ours}**'} |"
+            ours = _text(to_flat(recipe)[field]) or "none"
+            yield f"| {NAMES.get(field, field)} | {value} | {ours if ours == value else f'**{ours}**'} |"
     yield "\nLarge and Huge follow the supervised recipe of MAE (arXiv 2111.06377, appendix)."
 
 
@@ -188,8 +192,9 @@ def _reasons() -> Iterator[str]:
     for stage, size, field, wanted, ours in departures():
         told.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {wanted}")
     for (field, reason), where in told.items():
-        yield f"- `{field}`: {reason}. {'; '.join(where) if len(where) < 4 else 'In every stage and size.'}"
+        places = "; ".join(where) if len(where) < 4 else "In every stage and size."
+        yield f"- `{NAMES.get(field, field)}`: {reason}. {places}"
     yield "- Tiny: Tables 9 and 10 have no column for it; its later stages are Small's."
     yield "- Huge: Tables 9 and 10 have no column for it; its later stages are Large's."
     yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6 and goes by epochs."
-    yield "- `lr_batch` 0 is the release's `--unscale-lr` in finetuning."
+    yield "- `lr_base_size` 0 is the release's `--unscale-lr` in finetuning."

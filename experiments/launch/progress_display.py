@@ -143,7 +143,7 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 def what_else(run: ExperimentConfig) -> str:
     """What a run_id leaves out, where it is not the default: the head, and what an extended sequence is embedded
     from."""
-    head = run.task.head.kind if run.task.head.kind != TASK_HEADS[run.task.kind][0] else ""
+    head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
     return " ".join(filter(None, (head, f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else "")))
 
 

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from analysis.planning.throughput_model import image_bytes, image_seconds, number_bytes
 from analysis.planning.throughput_records import Measured, alike, correction, measured_on
@@ -20,22 +20,13 @@ from experiments.stages import waits_for
 from experiments.studies import last_stages
 from scaling import costs
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import Conditions, strategy_for, threads_for, workers_for
 from scaling.costs.hardware import CPU, Card, card_called, card_of, gpus_here
 from scaling.costs.training_memory import SHARE, step_bytes
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.model_specs import has_scan
-
-SHARED = (
-    "nodes",
-    "strategy",
-    "compile",
-    "channels_last",
-    "threads",
-    "workers",
-    "jobs",
-)  # settings that Device has as fields
 
 
 class Device(NamedTuple):
@@ -47,7 +38,7 @@ class Device(NamedTuple):
     micro_batch: int = 0  # images per device; 0: as many as memory holds
     where: str = ""  # folder of the records
     records: tuple[Measured, ...] = ()  # finished runs on this card
-    # As scaling.engine.train.Settings has them.
+    # As RuntimeConfig has them; threads 0 and workers -1: chosen automatically.
     nodes: int = 1
     strategy: str = "auto"
     compile: bool = False
@@ -106,17 +97,25 @@ def device(gpu: str, count: int, results: Path, recompute: bool = False, micro_b
     return Device(card, count, recompute, micro_batch, str(results), tuple(measured_on(card, results)))
 
 
-def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
-    """The device that a sweep with these settings (cli.settings) trains on. gpu: a card instead. Raises ConfigError."""
-    words = [word.strip() for word in settings["devices"].split(",") if word.strip()]
-    if settings["devices"] == "auto":
+def device_of(settings: RuntimeConfig, results: Path, gpu: str = "") -> Device:
+    """The device that a sweep with these settings trains on. gpu: a card instead. Raises ConfigError."""
+    words = [word.strip() for word in settings.devices.split(",") if word.strip()]
+    if settings.devices == "auto":
         words = ["0"]
     if not words or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"devices {settings['devices']!r} must be auto, a number such as 2, or a list such as 0,1")
+        raise ConfigError(f"devices {settings.devices!r} must be auto, a number such as 2, or a list such as 0,1")
     count = int(words[0]) if len(words) == 1 else len(words)
-    name = gpu or (CPU if settings["accelerator"] == "cpu" else "")
-    on = device(name, count, results, settings["recompute"], settings["micro_batch"])
-    on = on._replace(**{name: settings[name] for name in SHARED if name in settings})
+    name = gpu or (CPU if settings.accelerator == "cpu" else "")
+    on = device(name, count, results, settings.grad_checkpointing, settings.micro_batch_size or 0)
+    on = on._replace(
+        nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        compile=settings.compile,
+        channels_last=settings.channels_last,
+        threads=settings.threads or 0,
+        workers=-1 if settings.num_workers is None else settings.num_workers,
+        jobs=settings.max_parallel_runs or 1,
+    )
     return on._replace(cards=on.cards * on.nodes)
 
 
@@ -171,9 +170,7 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
         seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
     epoch, tested = images(run)
     trained = float((run.schedule.max_steps or 0) * run.optim.global_batch_size) or epoch * run.schedule.epochs
-    evaluations = (
-        math.ceil(run.schedule.epochs / (run.evaluation.val_interval or 0)) if run.evaluation.val_interval else 1
-    )
+    evaluations = math.ceil(run.schedule.epochs / run.evaluation.val_interval) if run.evaluation.val_interval else 1
     held_out = epoch * run.data.val_split / (1 - run.data.val_split)  # replaces the test set during training
     evaluated = evaluations * held_out + tested if run.data.val_split else evaluations * tested
     hours = seconds * (trained + evaluated / 3) / 3600  # evaluation is a forward pass, a third of a step
@@ -204,7 +201,9 @@ def chains(runs: Sequence[ExperimentConfig], on: Device) -> list[Chain]:
             run = left.pop(at)
             stages.insert(0, forecast(run, on))
             at = waits_for(run)
-        chain = found.setdefault((last.group, last.model.patch_size), Chain(title(last), last.patch, stages, []))
+        chain = found.setdefault(
+            (last.group, last.model.patch_size), Chain(title(last), last.model.patch_size, stages, [])
+        )
         chain.runs.extend(stages)
     return list(found.values())
 

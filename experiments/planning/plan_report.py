@@ -142,7 +142,8 @@ def _refused(run: ExperimentConfig) -> str:
 def _unfit(one: Forecast, on: Device) -> str:
     run, room = one.run, on.card.memory
     text = (
-        f"patch {run.model.patch_size} at {run.model.img_size} px does not fit: the smallest step needs {gigabytes(one.least_bytes)} of "
+        f"patch {run.model.patch_size} at {run.model.img_size} px does not fit: the smallest step needs "
+        f"{gigabytes(one.least_bytes)} of "
         f"{gigabytes(room)} (planned against {100 * SHARE:.0f} % of the memory left after the model)"
     )
     if on.recompute:

@@ -81,7 +81,7 @@ def assumed_lines(forecasts: Sequence[Forecast]) -> list[str]:
     for run in (one.run for one in forecasts if assumes_photographs(one.run)):
         height, width = unpadded_sides(run)
         lines[run.data.dataset, height, width] = (
-            f"assumed: images of {run.data.dataset} are 4:3 photographs, {height} x {width} px in training; the files are not "
-            "read, and costs are proportional to the pixels"
+            f"assumed: images of {run.data.dataset} are 4:3 photographs, {height} x {width} px in training; the files "
+            "are not read, and costs are proportional to the pixels"
         )
     return list(lines.values())

@@ -76,4 +76,4 @@ def _length(train_images: int, most: int) -> dict[str, Any]:
         batch //= 2
     batch = max(1, min(batch, train_images))
     epochs = max(EPOCHS, -(-STEPS // max(1, train_images // batch)))
-    return {"batch": batch, "epochs": epochs, "warmup_epochs": epochs / 10}
+    return {"global_batch_size": batch, "epochs": epochs, "warmup_epochs": epochs / 10}

@@ -73,7 +73,8 @@ def deit_base(patch: int, image: int = 224) -> ExperimentConfig:
     """DeiT-Base, all else as deit_tiny (Table 1 of arXiv 2502.03738). Expected at 64 px: 68.2, 76.9, 80.1, 80.8, 81.3;
     at 128 px: 78.1, 81.0, 82.3, 82.9 (to patch 2); at 224 px: 81.8 at patch 16 (arXiv 2012.12877), 83.5 at patch 8
     (section 1 of arXiv 2502.03738). GPU-hours: 108, 558,
-    2,937, 24,018, 290,397. Run: python experiments/run.py imagenet.deit_base --img-size 128 --patch 8 --data-root DIR."""
+    2,937, 24,018, 290,397.
+    Run: python experiments/run.py imagenet.deit_base --img-size 128 --patch 8 --data-root DIR."""
     return edit(deit_tiny(patch, image), backbone="deit_base")
 
 

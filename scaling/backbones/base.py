@@ -105,7 +105,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
-        """A public checkpoint's tensors, resampled to this patch and image size; compat: as in Recipe. Raises
+        """A public checkpoint's tensors, resampled to this patch and image size; compat: aligned or released, as in FromFile. Raises
         ConfigError for weights of another architecture."""
         return state
 

@@ -1,4 +1,5 @@
-"""Patch embeddings: pixels to tokens. A new embedding is a subclass of PatchEmbed and a line in PATCH_EMBEDS.
+"""Patch embeddings: pixels to tokens. A new embedding is a subclass of PatchEmbed and a line in PATCH_EMBEDS; its
+fields are a part of the same kind in scaling/config/model.py.
 
 conv      a convolution whose kernel and stride are the patch: smaller patches, more tokens, all from pixels
 extended  the same at a larger patch; its tokens are interpolated to as many as the patch gives, without new pixels

@@ -1,5 +1,5 @@
 """Position encodings: how tokens know where in the image they lie. A new encoding is a subclass of PositionEncoding and
-a line in POSITION_ENCODINGS (and its name in scaling/model_specs.py, by which recipes are checked without torch).
+a line in POSITION_ENCODINGS; its fields are a part of the same kind in scaling/config/model.py.
 
 learned   one parameter vector per token, trunc_normal 0.02 (ViT, DeiT, Adventurer); resampled at other grids
 sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix), evaluated at any grid

@@ -4,6 +4,7 @@ FAMILIES is open: FAMILIES["mine"] = build, with MODEL_SPECS["mine_tiny"] = Mode
 scaling/model_specs.py, makes the backbone mine_tiny known to recipes.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,7 @@ FAMILIES: dict[str, Callable[[ModelSpec, ExperimentConfig], Backbone]] = {
 
 
 def build_backbone(config: ExperimentConfig) -> Backbone:
-    """The recipe's backbone, initialised from its seed, or with recipe.weights where it names any.
+    """The recipe's backbone, initialised from its seed, or with the initial weights where it names any.
 
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
     module name), so that a larger patch embedding does not shift what the blocks draw. Raises ConfigError.
@@ -78,10 +79,9 @@ def common_options(size: ModelSpec, config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _patch_embed(size: ModelSpec, config: ExperimentConfig) -> PatchEmbed:
-    if config.model.embed_patch_size:
-        options = {"embed_patch_size": config.model.embed_patch_size}
-        return build_patch_embed("extended", 3, size.width, config.model.img_size, config.model.patch_size, **options)
-    return build_patch_embed("conv", 3, size.width, config.model.img_size, config.model.patch_size)
+    part = config.model.patch_embed
+    options = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return build_patch_embed(part.kind, 3, size.width, config.model.img_size, **options)
 
 
 def _first_grid(config: ExperimentConfig) -> tuple[int, int]:

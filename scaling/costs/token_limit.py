@@ -24,8 +24,8 @@ def check_tokens(config: ExperimentConfig, size: tuple[int, int] | None = None) 
     most, found = _most(), _tokens(config, size)
     if found > most:
         raise ConfigError(
-            f"patch {config.model.patch_size} makes {found:,} tokens of an image of {size[0]} x {size[1]} px, more than {most:,}: "
-            f"use a larger patch or smaller images, or set {LIMIT}"
+            f"patch {config.model.patch_size} makes {found:,} tokens of an image of {size[0]} x {size[1]} px, more "
+            f"than {most:,}: use a larger patch or smaller images, or set {LIMIT}"
         )
 
 

@@ -58,7 +58,7 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     check_categories(train, test, config.data.num_classes)
     learned = train.with_objects()
     test.with_objects()
-    if config.detection.filter_empty_gt == True:
+    if config.detection.filter_empty_gt:
         train = learned
     train = train.take(subset(len(train), config.data.num_train or 0, "train-images"))
     test = test.take(subset(len(test), config.data.num_val or 0, "test-images"))

@@ -60,14 +60,13 @@ class ImageDataModule(L.LightningDataModule):
             return
         config = self.config
         sets = open_sets(SOURCES[config.task.kind], config, self.results, self.say)
-        if sets.digest and (config.data.data_digest or "") not in ("", sets.digest):
+        if sets.digest and config.data.data_digest not in (None, sets.digest):
             raise ConfigError(
-                f"the files in {(config.data.data_root or '')} ({sets.digest}) are not those of this run ({(config.data.data_digest or '')}): "
-                "start it again by the name of its recipe, or restore the files"
+                f"the files in {config.data.data_root} ({sets.digest}) are not those of this run "
+                f"({config.data.data_digest}): start it again by the name of its recipe, or restore the files"
             )
         self.train_set, self.test_set, self.held_out, self.lines = sets.train, sets.test, sets.held_out, sets.lines
-        own = [name for name in config.data.class_names.split(",") if name.strip()]
-        self.names, renamed = distinct(own or sets.names)
+        self.names, renamed = distinct(config.data.class_names or sets.names)
         self.lines = (*self.lines, *renamed)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), config.optim.global_batch_size)
         if self.held_out is not None:
@@ -118,7 +117,7 @@ class ImageDataModule(L.LightningDataModule):
             rank=rank,
             world=world,
             micro_batches=self.micro_batches,
-            repeats=self.config.classification.aug_repeats,
+            repeats=getattr(self.config.task, "aug_repeats", 1),
             shape_at=self.shape_at,
         )
         return self._loader(self.train_set, batch_sampler=order)

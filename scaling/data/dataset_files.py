@@ -12,7 +12,7 @@ from scaling.data.file_index import FOLDER, Say, fingerprint, known, look
 from scaling.data.held_out import parted
 from scaling.data.sampler import steps_per_epoch
 from scaling.errors import ConfigError
-from scaling.runs.identity import USED
+from scaling.runs.identity import files_key
 
 
 def data_digest(config: ExperimentConfig, results: Path, read: bool = True, say: Say | None = None) -> str:
@@ -57,7 +57,7 @@ def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
 
 def _key(config: ExperimentConfig) -> tuple[Any, ...]:
     """The fields that decide which files are used, and whether they suffice."""
-    return tuple(getattr(config, name) for name in (*USED, "batch", "val_split"))
+    return files_key(config)
 
 
 _COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}

@@ -144,7 +144,8 @@ def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) 
         known = " and ".join(f"{low} to {high}" if low < high else f"{low}" for low, high in ranges if low <= high)
         none = f"{' and '.join(map(str, nothing))} {'are' if len(nothing) > 1 else 'is'} no class"
         raise ConfigError(
-            f"label {path} has the value {some}; {classes} classes are {known}, {none}: set --num-classes or --ignore-index"
+            f"label {path} has the value {some}; {classes} classes are {known}, {none}: set --num-classes or "
+            "--ignore-index"
         )
     class_HW = (value_HW - (value_HW > unlabelled)).astype(np.uint8)
     class_HW[without] = UNLABELLED

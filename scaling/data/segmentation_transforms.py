@@ -33,7 +33,7 @@ DISTORT = v2.RandomPhotometricDistort(
 
 def short_side(config: ExperimentConfig) -> int:
     """To which short sides of images are resized [px]."""
-    return config.segmentation.resize_short or config.model.img_size
+    return getattr(config.task, "resize_short", None) or config.model.img_size
 
 
 def scaled(height: int, width: int, short: float, long: float | None = None) -> tuple[int, int]:

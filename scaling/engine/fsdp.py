@@ -14,7 +14,7 @@ from scaling.errors import ConfigError
 
 
 def sharded_strategy(config: ExperimentConfig, devices: str, nodes: int) -> ModelParallelStrategy:
-    """Lightning's strategy for it. devices, nodes: as in Settings. Raises ConfigError for a recipe with EMA."""
+    """Lightning's strategy for it. devices, nodes: as in RuntimeConfig. Raises ConfigError for a recipe with EMA."""
     if config.optim.model_ema_decay:
         raise ConfigError("strategy fsdp does not support EMA; take ddp, or --model-ema-decay 0")
     return ModelParallelStrategy(

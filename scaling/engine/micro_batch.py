@@ -44,7 +44,8 @@ def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
         at = min(max(at, 0), len(sizes) - 1)
     if good < 0:
         raise ConfigError(
-            f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --grad-checkpointing, or a larger patch"
+            f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --grad-checkpointing "
+            "or a larger patch"
         )
     return sizes[good]
 

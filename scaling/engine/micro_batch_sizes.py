@@ -27,12 +27,12 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
 def check_sizes(config: ExperimentConfig, world: int, asked: int = 0) -> list[int]:
     """Micro-batches of a recipe on so many devices. Raises ConfigError where there are none, or the asked one (0: any)
     is not among them."""
-    possible = sizes(
-        config.optim.global_batch_size, world, even=bool(config.classification.mixup or config.classification.cutmix)
-    )
+    mixes = bool(getattr(config.task, "mixup", 0) or getattr(config.task, "cutmix", 0))
+    possible = sizes(config.optim.global_batch_size, world, even=mixes)
     if asked and asked not in possible:
         listed = ", ".join(map(str, possible))
         raise ConfigError(
-            f"micro_batch {asked} does not divide batch {config.optim.global_batch_size} evenly; these do: {listed}"
+            f"micro_batch_size {asked} does not divide global_batch_size {config.optim.global_batch_size} evenly; "
+            f"these do: {listed}"
         )
     return possible

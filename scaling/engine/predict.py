@@ -42,7 +42,7 @@ def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecor
     first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
     device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
     images = settings.micro_batch_size or int(record.machine.get("micro_batch", 1))
-    workers = settings.num_workers if settings.num_workers >= 0 else default_workers()
+    workers = default_workers() if settings.num_workers is None else settings.num_workers
     return Place(device, precision_of(config.precision, settings.accelerator), images, workers)
 
 

@@ -96,7 +96,7 @@ def train(
 def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, report: Report, wait: float) -> RunRecord:
     """Check and build everything that can be wrong; then train in a folder that is held against other processes."""
     data = _open_data(config, results, settings, report)
-    torch.set_num_threads(settings.threads or useful_threads(config, settings.max_parallel_runs))
+    torch.set_num_threads(settings.threads or useful_threads(config, settings.max_parallel_runs or 1))
     parts = _build(config, results, settings, data, report)
     folder = open_run(config, results)
     report(Event("open"))
@@ -120,13 +120,13 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
     check_loggers(settings.logger)
     # Only Lightning knows how many devices "auto" is; one is enough to find most of what can be wrong.
     world = int(settings.devices) * settings.num_nodes if settings.devices.isdigit() else 1
-    check_sizes(config, world, settings.micro_batch_size)
+    check_sizes(config, world, settings.micro_batch_size or 0)
     here, cores = world // settings.num_nodes, usable_cores()
     if here > cores and not uses_cuda(settings.accelerator):
         report(
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
-    workers = settings.num_workers if settings.num_workers >= 0 else default_workers()
+    workers = default_workers() if settings.num_workers is None else settings.num_workers
     data = ImageDataModule(config, workers, results, say=lambda text: report(Event("note", text=text)))
     data.setup()
     for line in (*data.lines, *renamed(config, results)):
@@ -157,7 +157,7 @@ def _build(
     apply_speed_options(module, settings)
     folder = results / config.run_id
     callbacks = run_callbacks(config, folder, data, settings.checkpoint_minutes, report, memory)
-    micro_batch = MicroBatch(config, data, settings.micro_batch_size, results, settings.grad_checkpointing)
+    micro_batch = MicroBatch(config, data, settings.micro_batch_size or 0, results, settings.grad_checkpointing)
     averaged = Averaged(config.optim.model_ema_decay or 0.0) if config.optim.model_ema_decay else None
     # The micro-batch is found before anything counts in it; the average is in the checkpoints that the last one writes.
     before = [micro_batch, evaluation_steps.Evaluations(config, data), *([averaged] if averaged else [])]
@@ -219,7 +219,7 @@ def _record(config: ExperimentConfig, settings: RuntimeConfig, parts: Parts, out
         machine={
             **machine(),
             **conditions(
-                trainer, module, settings.grad_checkpointing, data.workers, settings.max_parallel_runs
+                trainer, module, settings.grad_checkpointing, data.workers, settings.max_parallel_runs or 1
             )._asdict(),
             "devices": trainer.world_size,
             "micro_batch": parts.micro_batch.size(trainer.world_size),

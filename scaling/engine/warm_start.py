@@ -13,7 +13,8 @@ from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
 from scaling.runs.record import RECORD, WEIGHTS
 
-KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of the released checkpoints
+SUFFIXES = {"raw": "raw", "ema": "averaged"}  # of metrics, where a run has both kinds of weights
+KEYS = {"raw": "model", "ema": "model_ema"}  # in a weights file: those of the released checkpoints
 
 
 def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:

@@ -18,7 +18,7 @@ FIELDS: dict[str, Any] = {
     "test_loss": (int, float),
     "metrics": dict,
 }
-NAMES = {"raw": "raw", "averaged": "ema"}  # of weights: in a recipe, and in an evaluation
+WEIGHTS = ("raw", "ema")  # kinds of weights, as in EvaluationConfig.eval_weights
 # How names of metrics of the test images begin: a record has others beside them, of training and of held-out images.
 METRICS = (
     *("top1", "top5", "miou", "mean_accuracy", "pixel_accuracy", "iou_"),
@@ -47,7 +47,7 @@ def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[s
         evaluation(
             config.model.patch_size,
             config.model.img_size,
-            NAMES[config.evaluation.eval_weights],
+            config.evaluation.eval_weights,
             {"test_loss": test_loss, **results},
         )
     ]
@@ -59,7 +59,7 @@ def check_evaluations(rows: Any) -> None:
         raise ValueError(f"evaluations is {rows!r}, not a list")
     for row in rows:
         wrong = [name for name, kind in FIELDS.items() if not isinstance(row.get(name), kind)]
-        if wrong or row["weights"] not in NAMES.values():
+        if wrong or row["weights"] not in WEIGHTS:
             raise ValueError(f"an evaluation has no usable {', '.join(wrong) or 'weights'}")
         if not all(math.isfinite(value) for value in (row["test_loss"], *row["metrics"].values())):
             raise ValueError("an evaluation holds a number that is not finite")

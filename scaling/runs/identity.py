@@ -11,21 +11,27 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.config.edit import edit
+from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.identity import bare, is_address, is_file, is_public, last_name
+from scaling.config.identity import bare, is_address, is_public, last_name
+from scaling.config.initialization import FromFile, FromRun
 from scaling.errors import ConfigError
-from scaling.runs.record import CHECKPOINT, RECIPE, RECORD, WEIGHTS
+from scaling.runs.config_file import config_of, config_path, read_config
+from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
     from scaling.data.file_index import Say
 
-# of a recipe, what decides which files it uses
-USED = ("task", "data", "data_root", "classes", "train_images", "test_images", "unlabelled", "empty_images")
+# fields that decide which files a run uses, and whether they are enough
+FILE_FIELDS = (
+    *("task", "dataset", "data_root", "num_classes", "num_train", "num_val", "ignore_index", "filter_empty_gt"),
+    *("global_batch_size", "val_split"),
+)
 Known = dict[tuple[Any, ...], str]
 
 
@@ -42,21 +48,22 @@ def settled(
 
 
 def _settled(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> ExperimentConfig:
-    start, before = config.predecessor, config.predecessor
-    if before is not None:
-        if before.data.dataset == config.data.dataset and (before.data.data_root or "") in (
-            "",
-            config.data.data_root or "",
-        ):
-            before = _settled(edit(before, data_root=config.data.data_root or ""), results, known, read, say)
+    init = config.init
+    if isinstance(init, FromRun):
+        before, root = init.config, config.data.data_root
+        if before.data.dataset == config.data.dataset and before.data.data_root in (None, root):
+            there = replace(before, data=replace(before.data, data_root=root))
+            before = _settled(there, results, known, read, say)
         else:  # on other data, which need not be here
             before = config_in(folder_of(before, results)) or before
-        start = before.canonical_json()
-    data = config.data.data_digest or _data_digest(config, results, known, read, say)
-    weights = config.weights_digest or _weights_digest(config, known, read)
-    found = edit(config, init=start, data_digest=data, weights_digest=weights)
+        init = replace(init, config=before)
+    elif isinstance(init, FromFile):
+        digest = init.weights_digest or _weights_digest(init.source, known, read) or None
+        init = replace(init, weights_digest=digest)
+    digest = config.data.data_digest or _data_digest(config, results, known, read, say) or None
+    found = replace(config, init=init, data=replace(config.data, data_digest=digest))
     earlier = results / config.run_id
-    begun = os.path.isfile(earlier / RECIPE) and not os.path.isfile(earlier / RECORD)
+    begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
     return config if begun and not os.path.isdir(results / found.run_id) else found
 
 
@@ -64,7 +71,7 @@ def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bo
     """The fingerprint of the files that a recipe uses; empty where it is not known."""
     if config.data.dataset == "shapes":
         return ""
-    key = tuple(getattr(config, name) for name in (*USED, "batch", "val_split"))  # by which they are checked, too
+    key = files_key(config)
     if key not in known:
         from scaling.data.dataset_files import data_digest
 
@@ -72,12 +79,13 @@ def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bo
     return known[key]
 
 
-def _weights_digest(config: ExperimentConfig, known: Known, read: bool) -> str:
-    """The fingerprint of the file of weights, fetched where it is an address; empty for those of timm, which have a
-    name, and for none."""
-    source = config.init.source
-    if not is_file(source):
-        return ""
+def files_key(config: ExperimentConfig) -> tuple[Any, ...]:
+    """All that decides which files a run uses, and whether they are enough."""
+    return tuple(value_of(config, name) for name in FILE_FIELDS)
+
+
+def _weights_digest(source: str, known: Known, read: bool) -> str:
+    """The fingerprint of the file of weights, fetched where source is an address; empty where it is not known."""
     if is_address(source):
         if not read:
             return ""
@@ -105,15 +113,22 @@ def _digest_of(path: Path) -> str:
 def folder_of(config: ExperimentConfig, results: Path) -> Path:
     """The folder of a recipe's run: results/run_id, or else one with a record of the same run (`same_run`)."""
     exact = Path(results) / config.run_id
-    if any(os.path.isfile(exact / name) for name in (RECIPE, RECORD)):
+    if config_path(exact) is not None or os.path.isfile(exact / RECORD):
         return exact
     return next((folder for folder in alike(config, results) if (folder / RECORD).is_file()), exact)
 
 
 def recorded_id(config: ExperimentConfig, results: Path) -> str:
     """The run_id by which a recipe's run is recorded: code from before there were fingerprints gave it another."""
-    there = config_in(folder_of(config, results))
-    return there.run_id if there is not None else config.run_id
+    return _stored_id(folder_of(config, results)) or config.run_id
+
+
+def _stored_id(folder: Path) -> str:
+    """The run_id in a folder's record; empty where there is none."""
+    try:
+        return str(json.loads((folder / RECORD).read_text())["run_id"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
 
 
 def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
@@ -135,13 +150,13 @@ def renamed(config: ExperimentConfig, results: Path) -> list[str]:
 
 
 def config_in(folder: Path) -> ExperimentConfig | None:
-    """The recipe of a run's folder, by recipe.json or its record; None where neither can be read."""
-    for name in (RECIPE, RECORD):
+    """The configuration of a run's folder, by its own file or its record; None where neither can be read."""
+    for path in filter(None, (config_path(folder), folder / RECORD)):
         try:
-            changed = os.stat(folder / name).st_mtime_ns
+            changed = os.stat(path).st_mtime_ns
         except OSError:
             continue
-        if (config := _read(folder / name, changed)) is not None:
+        if (config := _read(path, changed)) is not None:
             return config
     return None
 
@@ -149,9 +164,8 @@ def config_in(folder: Path) -> ExperimentConfig | None:
 @lru_cache(maxsize=100_000)
 def _read(path: Path, changed: int) -> ExperimentConfig | None:
     try:
-        values = json.loads(path.read_text())
-        return ExperimentConfig.from_dict(values["recipe"] if path.name == RECORD else values)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return config_of(json.loads(path.read_text())) if path.name == RECORD else read_config(path)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -168,15 +182,15 @@ def same_run(wanted: ExperimentConfig, there: ExperimentConfig) -> bool:
         there.model.backbone,
     ):
         return False
-    return wanted == there or (_bare(wanted) == _bare(there) and _same_content(wanted, there, first=True))
+    return _bare(wanted) == _bare(there) and _same_content(wanted, there, first=True)
 
 
 def _same_content(a: ExperimentConfig, b: ExperimentConfig, first: bool) -> bool:
     before, other = a.predecessor, b.predecessor
     data = is_public(a.data.dataset) or not first or _same_place(a.data.data_root or "", b.data.data_root or "")
-    weights = not first or _same_place(a.init.source, b.init.source)
+    weights = not first or _same_place(a.init.source or "", b.init.source or "")
     if a.data.data_digest and b.data.data_digest:
-        data = (a.data.data_digest or "") == (b.data.data_digest or "")
+        data = a.data.data_digest == b.data.data_digest
     if a.weights_digest and b.weights_digest:
         weights = a.weights_digest == b.weights_digest
     chain = before is None or other is None or _same_content(before, other, first=False)

@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError, RunLockedError
-from scaling.runs.atomic_files import write_atomically
-from scaling.runs.record import CHECKPOINT, RECIPE, RunRecord
+from scaling.runs.config_file import write_config
+from scaling.runs.record import CHECKPOINT, RunRecord
 
 LOCK = ".lock"
 PREVIOUS = "previous.ckpt"  # the checkpoint before CHECKPOINT
@@ -89,7 +89,7 @@ def open_run(config: ExperimentConfig, results: Path) -> Path:
     folder = Path(results) / config.run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RECIPE, config.complete_json() + "\n")
+        write_config(config, folder)
     except OSError as e:
         raise ConfigError(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
     return folder

@@ -57,7 +57,7 @@ class DetectionTask(TaskModule):
         super().__init__(config, total_steps, names)
         if not self.backbone.dynamic_img_size:
             raise ConfigError(
-                f"{config.model.backbone} takes images of {config.model.img_size} px only, and detection has others as well"
+                f"{config.model.backbone} takes images of {config.model.img_size} px only, detection has others as well"
             )
         maps = (self.backbone.width, self.backbone.stride)
         self.head = build_head(

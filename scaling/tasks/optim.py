@@ -71,7 +71,7 @@ def lr_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
     warmup = warmup_steps(config, total_steps)
     if config.schedule.lr_schedule.kind == "multistep":
         epoch = step * config.schedule.epochs / total_steps
-        passed = sum(epoch >= int(end) for end in config.schedule.milestones.split(","))
+        passed = sum(epoch >= end for end in config.schedule.milestones)
         return min(1.0, (step + 1) / (warmup + 1)) * 0.1**passed
     return lr_factor(
         step, warmup, total_steps, config.schedule.lr_schedule.kind, config.schedule.min_lr / config.optim.peak_lr
@@ -87,10 +87,10 @@ def warmup_steps(config: ExperimentConfig, total_steps: int) -> float:
 
 def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine", least: float = 0.0) -> float:
     """Learning rate at a step (from 0) as a share of the peak: rises to 1 over warmup steps, then falls to `least` by
-    half a cosine, or linearly (poly: mmsegmentation's polynomial with power 1, as it trains transformers)."""
+    half a cosine, or linearly (linear: mmsegmentation's polynomial with power 1, as it trains transformers)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1.0, total_steps - warmup)
     done = min(1.0, done)
-    share = 1.0 - done if schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))
+    share = 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return least + (1.0 - least) * share

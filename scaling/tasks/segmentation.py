@@ -39,7 +39,7 @@ class SegmentationTask(TaskModule):
         backbone = self.backbone
         if not (backbone.dynamic_img_size or config.segmentation.slide_stride):
             raise ConfigError(
-                f"{config.model.backbone} takes images of {config.model.img_size} px only: evaluate in windows, as by --slide-stride "
+                f"{config.model.backbone} takes images of {config.model.img_size} px only: set --slide-stride "
                 f"{2 * config.model.img_size // 3}"
             )
         maps = (backbone.width, backbone.stride, backbone.depth)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scaling.runs.config_file import write_config
 
 from analysis import fit_laws
 from analysis.fit_laws import main
@@ -21,6 +20,7 @@ from analysis.report.law_report import law_input, report
 from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
+from scaling.runs.config_file import write_config
 from scaling.runs.record import RECORD, RunRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -6,14 +6,15 @@ import math
 
 import pandas as pd
 import pytest
-from scaling.runs.config_file import write_config
 
 from analysis.records.group_labels import labels
 from analysis.records.run_frame import COLUMNS, finished, headlines
 from analysis.records.run_set import LeftOut, load
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
 from scaling.errors import ConfigError
+from scaling.runs.config_file import write_config
 from scaling.runs.record import RECORD, RunRecord
 
 
@@ -55,7 +56,7 @@ def test_a_row_holds_the_recipe_the_facts_and_the_metrics(tmp_path):
     frame = load(tmp_path).frame
     (row,) = frame.to_dict("records")
     assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
-    assert {name: row[name] for name in config.to_dict()} == config.to_dict()
+    assert {name: row[name] for name in to_flat(config)} == to_flat(config)
     assert (row["run_id"], row["group"], row["status"]) == (config.run_id, config.group, "finished")
     assert (row["test_loss"], row["top1"], row["train_loss"], row["tokens"]) == (1.5, 40.0, 1.4, 16)
     assert (row["version_torch"], row["machine_cpu"], row["failure"]) == ("2.15.0", "two cores", "")
@@ -166,8 +167,11 @@ def test_a_torn_record_is_named_and_the_others_are_loaded(tmp_path, text, says):
         ({"metrics": {"top1": "high"}}, "top1 is 'high', not a finite number"),
         ({"tokens": [1]}, r"tokens is [1], not a finite number"),
         ({"machine": "mine"}, "machine is 'mine', not a mapping"),
-        ({"recipe": {"patch_size": 3, "img_size": 16}}, "patch 3 does not divide"),
-        ({"recipe": {"pitch": 3}}, "was written by a newer version, whose recipe has pitch"),
+        (
+            {"config": {"model": {"img_size": 16, "patch_embed": {"kind": "conv", "patch_size": 3}}}},
+            "patch 3 does not divide",
+        ),
+        ({"config": {"pitch": 3}}, "was written by a newer version (unknown field pitch"),
         ({"run_id": "another"}, "is the record of another"),
     ],
 )

@@ -8,6 +8,7 @@ from scaling.backbones.sincos import COORDINATES, Reference, Sines, coordinates
 from scaling.config.edit import edit, make_config
 from scaling.config.initialization import FromRun
 from scaling.errors import ConfigError
+from scaling.runs.config_file import write_config
 
 NAMES = ("deit_nano", "deit3_small", "adventurer_nano")
 SMALL = make_config(pos_embed="sincos", img_size=16, patch_size=4)
@@ -89,7 +90,7 @@ def test_a_chain_and_a_larger_image_give_equal_tables(name):
 
 def test_weights_of_a_runs_folder_bring_its_places_along(tmp_path):
     first = edit(SMALL, backbone="adventurer_nano")
-    (tmp_path / "recipe.json").write_text(first.canonical_json())
+    write_config(first, tmp_path)
     torch.save({"model": build_backbone(first).checkpoint_module.state_dict()}, tmp_path / "weights.pt")
     by_chain = build_backbone(edit(first, img_size=32, initial_checkpoint=str(tmp_path)))
     torch.testing.assert_close(positions(by_chain, (32, 32)), positions(build_backbone(first), (32, 32)))

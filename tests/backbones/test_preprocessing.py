@@ -18,6 +18,7 @@ from scaling.data.transforms import erase, fit_image
 from scaling.engine.counted_flops import counted_flops
 from scaling.preprocessing import MEAN, STD, Preprocessing, preprocessing_of
 from scaling.rng import SampleKey
+from scaling.runs.config_file import write_config
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -144,7 +145,7 @@ def test_pixels_are_those_of_the_weights_else_of_the_backbone_else_imagenets(cha
 
 def test_a_run_takes_pixels_as_the_run_did_whose_weights_it_starts_from(tmp_path):
     first = make_config(pretrained="vit_tiny_patch16_224")
-    (tmp_path / "recipe.json").write_text(first.canonical_json())
+    write_config(first, tmp_path)
     assert preprocessing_of(make_config(init=FromRun(config=first))).mean == HALF
     assert preprocessing_of(make_config(initial_checkpoint=str(tmp_path))).mean == HALF
 

@@ -22,5 +22,5 @@ def test_the_error_names_the_options_that_make_it_a_recipe():
 
 
 def test_the_option_is_spelled_as_on_the_command_line():
-    with pytest.raises(ConfigError, match=r"position sincos is not for timm's backbones.* add --position learned$"):
+    with pytest.raises(ConfigError, match=r"pos_embed sincos is not for timm's backbones.* add --pos-embed learned$"):
         resolve("shapes.deit_nano", 8, {"backbone": "timm:vit_tiny_patch16_224", "drop_path": 0.0})

@@ -14,6 +14,7 @@ from experiments.planning import cost_estimate
 from experiments.recipes import imagenet
 from scaling.config.edit import edit, make_config
 from scaling.config.flat import to_flat
+from scaling.config.identity import canonical
 from scaling.costs.hardware import CARDS
 from scaling.data.held_out import is_held_out, parted
 from scaling.errors import ConfigError
@@ -206,7 +207,7 @@ def test_a_run_is_judged_on_the_way_by_what_is_held_out_and_at_the_end_by_the_te
 
 
 def test_without_it_runs_have_the_names_and_the_curves_that_they_had(trained, tiny):
-    assert "val_split" not in tiny.canonical_json()
+    assert "val_split" not in canonical(tiny)
     assert edit(tiny, val_split=0.1).run_id != tiny.run_id
     header = (trained(tiny) / tiny.run_id / "curve.csv").read_text().splitlines()[0]
     assert header == "step,epoch,lr,train_loss,test_loss,seconds"
@@ -218,7 +219,7 @@ def test_without_it_runs_have_the_names_and_the_curves_that_they_had(trained, ti
 def test_a_run_on_a_part_of_imagenet_stands_beside_no_published_number():
     whole = imagenet.deit_base(8, 128)
     assert paper_model({**to_flat(whole), "metrics": {}}) == "DeiT-Base"
-    assert paper_model(edit(whole, val_split=0.05).to_dict()) == ""
+    assert paper_model(to_flat(edit(whole, val_split=0.05))) == ""
 
 
 def test_a_plan_counts_the_images_that_are_evaluated_on_the_way(tiny):

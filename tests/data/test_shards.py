@@ -29,7 +29,7 @@ def write(path, files):
             tar.addfile(member, io.BytesIO(data))
 
 
-def edit(path, **changes):
+def rewrite(path, **changes):
     """Replace members of a tar, take out those that become None, add new ones at the end."""
     with tarfile.open(path) as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar}
@@ -113,8 +113,8 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one(shards):
 def test_an_unreadable_image_stops_the_run_before_it_begins_or_is_skipped_and_counted(
     tmp_path, shards, damage, augment
 ):
-    edit(tmp_path / LAST, s001_2__jpg=BAD_FILES[damage]())
-    edit(tmp_path / "test-0000.tar", s000_4__jpg=BAD_FILES[damage]())
+    rewrite(tmp_path / LAST, s001_2__jpg=BAD_FILES[damage]())
+    rewrite(tmp_path / "test-0000.tar", s000_4__jpg=BAD_FILES[damage]())
     stop = edit(shards, augment=augment)
     with pytest.raises(
         ConfigError, match=r"^1 unreadable train image.* train-0001.tar/s001_2\.jpg: .*--bad-images skip$"
@@ -138,7 +138,7 @@ def test_an_unreadable_image_stops_the_run_before_it_begins_or_is_skipped_and_co
     ],
 )
 def test_a_sample_without_its_image_or_its_label_counts_as_unreadable(tmp_path, shards, change, said):
-    edit(tmp_path / LAST, **change)
+    rewrite(tmp_path / LAST, **change)
     with pytest.raises(ConfigError, match=said):
         prepared(shards)
     assert prepared(edit(shards, on_bad_image="skip")).skipped == {"skipped_train": 1.0}
@@ -152,21 +152,21 @@ def counted(config, results):
 
 def test_what_is_left_out_is_counted_in_the_record_of_a_run(tmp_path, shards, on_disk):
     """In either split one image that the check finds and one that only decoding finds: in each of two epochs."""
-    edit(tmp_path / LAST, s001_2__jpg=b"text", s001_5__jpg=hollow())
-    edit(tmp_path / "test-0000.tar", s000_4__jpg=b"text", s000_7__jpg=hollow())
+    rewrite(tmp_path / LAST, s001_2__jpg=b"text", s001_5__jpg=hollow())
+    rewrite(tmp_path / "test-0000.tar", s000_4__jpg=b"text", s000_7__jpg=hollow())
     found = counted(edit(shards, on_bad_image="skip", global_batch_size=23), tmp_path / "results")
     assert found == {"skipped_train": 1, "skipped_test": 1, "skipped_later": 2, "skipped_test_later": 1}
 
 
 def test_a_last_test_batch_may_be_one_image_that_cannot_be_decoded(tmp_path, shards, on_disk):
-    edit(tmp_path / "test-0000.tar", s000_8__jpg=hollow())
+    rewrite(tmp_path / "test-0000.tar", s000_8__jpg=hollow())
     assert counted(edit(shards, on_bad_image="skip", global_batch_size=8), tmp_path / "results") == {
         "skipped_test_later": 1
     }
 
 
 def test_an_image_that_only_decoding_finds_stops_the_run_with_its_name(tmp_path, shards):
-    edit(tmp_path / LAST, s001_5__jpg=hollow())
+    rewrite(tmp_path / LAST, s001_5__jpg=hollow())
     with pytest.raises(ConfigError, match=r"unreadable image train-0001.tar/s001_5\.jpg: .*--bad-images skip"):
         list(prepared(shards).train_dataloader())
 
@@ -210,7 +210,7 @@ def test_a_folder_without_shards_is_named(tmp_path, shards):
 
 @pytest.mark.parametrize("label", ["3", "-1"])
 def test_a_label_that_the_recipe_has_no_class_for_is_refused(tmp_path, shards, label):
-    edit(tmp_path / LAST, s001_2__cls=label.encode())
+    rewrite(tmp_path / LAST, s001_2__cls=label.encode())
     with pytest.raises(ConfigError, match=f"train has a label {label}, the recipe 3 classes .*; set --classes"):
         prepared(shards)
 
@@ -219,7 +219,7 @@ def test_labels_may_stand_in_json_and_a_negative_one_is_none_of_this_set(tmp_pat
     info = json.loads((tmp_path / "_info.json").read_text())
     info["splits"]["test"]["alt_label"] = "coarse"
     (tmp_path / "_info.json").write_text(json.dumps(info))
-    edit(tmp_path / "test-0000.tar", **{f"s000_{i}__json": b'{"coarse": %d}' % (i - 7) for i in range(9)})
+    rewrite(tmp_path / "test-0000.tar", **{f"s000_{i}__json": b'{"coarse": %d}' % (i - 7) for i in range(9)})
     data = prepared(shards)
     assert data.test_set.label_N.tolist() == [0, 1]
     assert data.skipped == {}
@@ -228,7 +228,9 @@ def test_labels_may_stand_in_json_and_a_negative_one_is_none_of_this_set(tmp_pat
 def test_nothing_in_a_shard_is_ever_unpickled(tmp_path, shards, monkeypatch):
     """webdataset's own decoders take .pyd, .pickle and .pth for pickles, which can run code as they are read."""
     bomb = b"cos\nsystem\n(S'touch %s'\ntR." % str(tmp_path / "ran").encode()
-    edit(tmp_path / FIRST, s000_0__pyd=bomb, s000_0__pickle=bomb, s000_0__pth=bomb, s000_1__jpg=bomb, s000_2__cls=bomb)
+    rewrite(
+        tmp_path / FIRST, s000_0__pyd=bomb, s000_0__pickle=bomb, s000_0__pth=bomb, s000_1__jpg=bomb, s000_2__cls=bomb
+    )
 
     def opened(*_, **__):
         raise AssertionError("a pickle was opened")

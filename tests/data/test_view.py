@@ -22,7 +22,7 @@ WAYS = [*((how, "") for how in VIEWS), ("resized_crop", RAND)]
 
 
 def config(how, rand_augment="", **others):
-    return make_config(img_size=32, augment=how, auto_augment=rand_augment, **others)
+    return make_config(img_size=32, augment=how, auto_augment=rand_augment or None, **others)
 
 
 def noise(side=32, below=256):

@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scaling.config.edit import make_config
-from scaling.config.flat import to_flat
-from scaling.config.legacy import from_flat
+from scaling.config.edit import edit, make_config
 from scaling.data.class_folders import ClassFolder, ClassTar
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.decoding import EXCLUDED_FORMATS
@@ -32,7 +30,7 @@ def write(folder, *names):
 
 
 def prepared(root, **fields):
-    images = ImageDataModule(from_flat({**to_flat(RECIPE), "data_root": str(root), **fields}))
+    images = ImageDataModule(edit(RECIPE, data_root=str(root), **fields))
     images.setup()
     return images
 

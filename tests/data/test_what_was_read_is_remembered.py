@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from scaling.config.edit import edit, make_config
+from scaling.config.identity import canonical
 from scaling.data import coco_dataset, file_index, image_folder, segmentation_folder
 from scaling.data.datamodule import ImageDataModule
 from scaling.errors import ConfigError
@@ -140,7 +141,7 @@ def test_a_hugging_face_data_set_is_read_once_and_known_wherever_it_lies(tmp_pat
         start(found[-1], results)
         assert examined == []
     assert found[0].run_id == found[1].run_id
-    assert str(tmp_path) not in found[0].canonical_json()
+    assert str(tmp_path) not in canonical(found[0])
 
 
 def test_shards_are_read_once(tmp_path, data, config, examined):

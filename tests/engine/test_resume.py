@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scaling.engine.optim.model_ema_decay import Averaged
 
 from scaling.config.edit import edit
-from scaling.engine.ema import Averaged
 from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.identity import folder_of
@@ -29,9 +29,18 @@ from tests.served import context
 def full(tiny):
     """tiny with everything that has random numbers or a memory of its own."""
     return edit(
-        tiny, global_batch_size=32, num_train=128, mixup=0.8, cutmix=1.0, random_erasing_prob=0.25, aug_repeats=2, model_ema_decay=0.8, smoothing=0.1,
-        augment="three_augment_simple", layer_decay=0.9,
-    )  # fmt: skip
+        tiny,
+        global_batch_size=32,
+        num_train=128,
+        mixup=0.8,
+        cutmix=1.0,
+        random_erasing_prob=0.25,
+        aug_repeats=2,
+        model_ema_decay=0.8,
+        smoothing=0.1,
+        augment="three_augment_simple",
+        layer_decay=0.9,
+    )
 
 
 def losses(results, config):
@@ -124,10 +133,23 @@ def of_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("of_files")
     write_classes(folder / "data", ["bird", "cat", "dog"], train=20, test=6)
     config = edit(
-        TINY, mixup=0.8, cutmix=1.0, random_erasing_prob=0.25, aug_repeats=2, model_ema_decay=0.8, smoothing=0.1, layer_decay=0.9, dataset="folder",
-        data_root=str(folder / "data"), num_classes=3, global_batch_size=16, num_train=None, num_val=None, augment="three_augment",
+        TINY,
+        mixup=0.8,
+        cutmix=1.0,
+        random_erasing_prob=0.25,
+        aug_repeats=2,
+        model_ema_decay=0.8,
+        smoothing=0.1,
+        layer_decay=0.9,
+        dataset="folder",
+        data_root=str(folder / "data"),
+        num_classes=3,
+        global_batch_size=16,
+        num_train=None,
+        num_val=None,
+        augment="three_augment",
         img_size=16,
-    )  # fmt: skip
+    )
     train(config, folder / "whole", WITH_A_WORKER)
     return config, folder / "whole"
 

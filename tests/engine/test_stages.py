@@ -104,7 +104,7 @@ def test_a_stage_starts_from_the_canonical_recipe_of_the_one_before(image):
     assert stages[0].predecessor is None
     assert stages[0].predecessor is None
     for before, after in itertools.pairwise(stages):
-        assert (after.predecessor or None) == before.canonical_json()
+        assert after.predecessor == before
         assert after.predecessor == before
         assert waits_for(after) == before.run_id
     assert ExperimentConfig.from_dict(stages[-1].to_dict()) == stages[-1]
@@ -252,7 +252,7 @@ def test_a_stage_starts_from_the_very_weights_that_were_judged(tmp_path, tiny, b
     torch.testing.assert_close(new[:, token], old[:, token], rtol=0, atol=1e-20)
     # At the same size nothing is resampled: what was judged before is judged again.
     assert train(same_size, tmp_path, CPU).test_loss == pytest.approx(before.test_loss, rel=1e-6)
-    assert after.config["start"] == first.canonical_json()
+    assert after.experiment().predecessor == first
 
 
 def test_a_record_has_the_results_of_both_weights_and_is_judged_by_one(tmp_path, trained, tiny):

@@ -11,6 +11,7 @@ from scaling.engine.train import train
 from scaling.engine.trainer import hush, useful_threads
 from scaling.errors import RunLockedError as HeldElsewhere
 from scaling.errors import TrainingInterrupted
+from scaling.runs.config_file import read_config
 from scaling.runs.record import CHECKPOINT, RunRecord
 from scaling.runs.run_folder import hold
 from tests.conftest import TINY
@@ -84,7 +85,7 @@ def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
     assert rows[0] == "step,epoch,lr,train_loss,test_loss,seconds"
     assert len(rows) == 1 + 12 + 1
     assert float(rows[-1].split(",")[4]) == record.test_loss
-    assert (folder / "recipe.json").read_text().strip() == tiny.canonical_json()
+    assert read_config(folder / "config.json") == tiny
 
 
 def test_the_same_recipe_gives_the_same_run(tmp_path, tiny, whole):

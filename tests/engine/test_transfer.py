@@ -111,8 +111,8 @@ def test_what_cannot_be_resampled_is_refused():
     for compat in ("aligned", "released"):
         with pytest.raises(ConfigError, match=r"no square|is no square"):
             model.convert_state_dict({**state, "pos_embed": torch.zeros(1, 8, WIDTH)}, compat)
-    with pytest.raises(ConfigError, match="did you mean official"):
-        model.convert_state_dict(state, "offical")
+    with pytest.raises(ConfigError, match="did you mean released"):
+        model.convert_state_dict(state, "relesed")
     with pytest.raises(ConfigError, match="no square"):
         resample_as_released(torch.zeros(1, 8, 3), 4)
 
@@ -195,7 +195,7 @@ def test_an_extended_model_is_the_coarse_one_but_for_its_positions(tmp_path, nam
 
 
 def test_extending_from_a_smaller_patch_is_refused():
-    with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
+    with pytest.raises(ConfigError, match="embed_patch_size 2 is below patch_size 4"):
         make_config(patch_size=4, embed_patch_size=2)
     with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
         ExtendedPatchEmbed(3, 5, 16, 4, embed_patch_size=2)

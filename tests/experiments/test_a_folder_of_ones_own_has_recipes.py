@@ -187,7 +187,7 @@ def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
     code = (
         "import json, sys\n"
         "from experiments import run, sweep\n"
-        "from scaling.recipe import ConfigError\n"
+        "from scaling.errors import ConfigError\n"
         "for words, said in json.loads(sys.argv[1]).items():\n"
         "    for program in (run, sweep):\n"
         "        try:\n"

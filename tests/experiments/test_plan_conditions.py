@@ -10,6 +10,7 @@ from analysis.planning.throughput_records import measured_on
 from experiments import plan
 from experiments.planning import cost_estimate
 from scaling.config.edit import edit, make_config
+from scaling.config.runtime import OLD_NAMES, RuntimeConfig
 from scaling.costs.conditions import Conditions
 from scaling.costs.hardware import CARDS, processor
 from tests.analysis.test_cost_model import BASE, record
@@ -133,7 +134,8 @@ def test_of_several_devices_runs_on_as_many_count_and_else_those_of_one_alone(tm
 def test_a_plan_names_every_condition_that_a_record_has(tmp_path):
     assert set(cost_estimate.conditions(BASE, on(tmp_path))._fields) == set(Conditions._fields)
     asked = {"nodes": 2, "strategy": "ddp", "compile": True, "channels_last": True, "workers": 3, "jobs": 4}
-    settings = {**asked, "devices": "1", "accelerator": "auto", "recompute": True, "micro_batch": 0, "threads": 5}
+    asked_of = {OLD_NAMES.get(name, name): value for name, value in asked.items()}
+    settings = RuntimeConfig(**asked_of, devices="1", grad_checkpointing=True, threads=5)
     said = cost_estimate.conditions(BASE, cost_estimate.device_of(settings, tmp_path, "a100"))._asdict()
     assert {name: said[name] for name in asked} == asked
     assert (said["recompute"], said["precision"], said["threads"]) == (True, "bf16-mixed", 0)

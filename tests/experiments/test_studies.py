@@ -15,7 +15,6 @@ from analysis.studies.ablations import figure, report, spending
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
-from experiments.cli.resolve import resolve
 from experiments.launch.progress_display import told_apart
 from experiments.studies import STUDIES, last_stages, resolve
 from scaling import costs
@@ -230,11 +229,10 @@ def test_weights_are_what_the_first_stage_starts_from_or_the_one_that_is_asked_f
         ("shapes.tabel5", "did you mean shapes.table5?"),
         ("figure33", "did you mean figure3?"),
         ("shapes.table5,shapes.deit_nan", "did you mean shapes.deit_nano?"),
-        ("shapes.table5 --patch 3", "no run of patch 3; there is: 8, 4, 2"),
+        ("shapes.table5 --patch 3", "no run of patch_size 3; there is: 8, 4, 2"),
         ("shapes.table5 --backbone deit_tiny", "there is: deit_nano, adventurer_nano"),
         ("shapes.table5 --stage finetune", "no stage 'finetune'"),
         ("shapes.table5 --image 20", "nearest that do"),
-        ("table5 --start x", "--weights"),
     ],
 )
 def test_what_no_study_has_is_refused_in_one_line(words, says):

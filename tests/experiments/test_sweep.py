@@ -15,7 +15,7 @@ import pytest
 
 from analysis.records.run_set import load
 from analysis.report import law_report
-from experiments.cli.arguments import settings
+from experiments.cli.arguments import runtime
 from experiments.launch.eta import Clock, weight
 from experiments.launch.launcher import Job, submit_all
 from experiments.launch.local import LocalPool
@@ -273,7 +273,7 @@ def test_a_stop_during_the_imports_is_a_stop(tmp_path, tiny, monkeypatch):
 
 def said_of(capsys, *words) -> str:
     runs, args = arguments([*map(str, words)])
-    print_plan(runs, args, settings(args))
+    print_plan(runs, args, runtime(args))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -332,7 +332,7 @@ def test_the_plan_of_a_sweep_needs_no_torch(tmp_path):
         "import sys\n"
         "from experiments import sweep\nfrom experiments.cli import arguments as cli\n"
         f"runs, args = sweep.arguments(['shapes.deit_nano,shapes.adventurer_nano', '--results', {str(tmp_path)!r}])\n"
-        "sweep.print_plan(runs, args, cli.settings(args))\n"
+        "sweep.print_plan(runs, args, cli.runtime(args))\n"
         "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -11,7 +11,8 @@ from experiments.launch.outcome import recorded
 from scaling.config.edit import make_config
 from scaling.costs.hardware import CARDS
 from scaling.errors import ConfigError
-from scaling.runs.record import RECIPE, RECORD, RunRecord
+from scaling.runs.config_file import RECIPE
+from scaling.runs.record import RECORD, RunRecord
 from tests.analysis.test_fit_laws import save
 
 DAMAGE = {"brackets": "[" * 200_000, "half": '{"run_id": "x', "empty": "", "number": "1"}
@@ -62,5 +63,5 @@ def test_a_frame_of_damaged_records_has_no_report(damaged, tmp_path):
 
 def test_a_run_whose_recipe_is_brackets_is_one_line(tmp_path):
     (tmp_path / RECIPE).write_text("[" * 200_000)
-    with pytest.raises(ConfigError, match="cannot be read as a recipe"):
+    with pytest.raises(ConfigError, match="cannot be read as a configuration"):
         resolve(str(tmp_path), 4, {})

@@ -81,7 +81,7 @@ def test_a_failed_run_has_no_loss_and_says_why(tmp_path):
         lambda text: text.replace("1.25", "NaN"),
         lambda text: text.replace("1.25", "-1.25"),
         lambda text: text.replace("1.25", "true"),
-        lambda text: text.replace('"patch": 4', '"patch": 5'),
+        lambda text: text.replace('"patch_size": 4', '"patch_size": 5'),
         lambda text: "\x00" * 100,
     ],
 )

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 import torch
-from scaling.runs.config_file import write_config
 
 from analysis.paper.comparison import series
 from analysis.records.groups import own_groups
@@ -18,15 +17,19 @@ from experiments.stages import linked
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
+from scaling.config.identity import canonical
 from scaling.config.initialization import FromRun
+from scaling.config.legacy import from_flat
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine import train as training
 from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.engine.warm_start import find_start
 from scaling.errors import ConfigError
+from scaling.runs.config_file import RECIPE, write_config
 from scaling.runs.identity import config_in, folder_of, settled
-from scaling.runs.record import RECORD, WEIGHTS, RunRecord
+from scaling.runs.record import RECORD, WEIGHTS
 from scaling.runs.run_folder import open_run
 from tests.pictures import picture, write_classes
 
@@ -94,10 +97,10 @@ def test_a_moved_or_copied_or_touched_data_folder_is_the_same_run(tmp_path, conf
     for name in ("copy", "moved"):
         again = identified(at(config, tmp_path / name), results)
         assert (again.run_id, again.group) == (first.run_id, first.group)
-        assert again.canonical_json() == first.canonical_json()
-    assert str(tmp_path) not in first.canonical_json()
-    assert ExperimentConfig.from_dict(json.loads(first.canonical_json())).run_id == first.run_id
-    assert ExperimentConfig.from_dict(json.loads(first.complete_json())) == first
+        assert canonical(again) == canonical(first)
+    assert str(tmp_path) not in canonical(first)
+    assert from_flat(json.loads(canonical(first))).run_id == first.run_id
+    assert ExperimentConfig.from_dict(first.to_dict()) == first
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_files_that_a_subset_leaves_out_are_not_asked(tmp_path, config):
     for path in sorted((tmp_path / "pets" / "train").rglob("*.jpg")):
         before = path.read_bytes()
         path.write_bytes(before + b" ")
-        changed += identified(few, tmp_path / "results").data_digest != (first.data.data_digest or "")
+        changed += identified(few, tmp_path / "results").data.data_digest != first.data.data_digest
         path.write_bytes(before)
     assert changed == 4
 
@@ -147,8 +150,8 @@ def test_weights_are_known_by_content(tmp_path, tiny):
     a, b = (edit(tiny, initial_checkpoint=str(tmp_path / name)) for name in ("w.pth", "elsewhere/v.pth"))
     first = identified(a, tmp_path)
     assert first.run_id == identified(b, tmp_path).run_id != identified(tiny, tmp_path).run_id
-    assert str(tmp_path) not in first.canonical_json()
-    assert first.weights == a.weights
+    assert str(tmp_path) not in canonical(first)
+    assert first.init.source == a.init.source
     torch.save({name: tensor + 1 for name, tensor in model.state_dict().items()}, tmp_path / "w.pth")
     assert identified(a, tmp_path).run_id != first.run_id
     named = edit(tiny, pretrained="some_vit")
@@ -157,7 +160,7 @@ def test_weights_are_known_by_content(tmp_path, tiny):
 
 def test_a_finished_run_is_found_wherever_data_and_results_lie(tmp_path, config, monkeypatch):
     record = train(config, tmp_path / "results", CPU)
-    assert record.config["data_root"] == (config.data.data_root or "")
+    assert record.experiment().data.data_root == config.data.data_root
     assert record.run_id == identified(config, tmp_path / "results").run_id
     (tmp_path / "pets").rename(tmp_path / "animals")
     (tmp_path / "results").rename(tmp_path / "kept")
@@ -183,20 +186,21 @@ def as_before(config, results, loss=1.5):
     """The folder of a run that such code has finished."""
     folder = results / config.run_id
     folder.mkdir(parents=True)
-    old = {name: value for name, value in config.to_dict().items() if not name.endswith("_digest")}
-    write_config(config, folder)
+    old = {name: value for name, value in to_flat(config).items() if not name.endswith("_digest")}
+    (folder / RECIPE).write_text(json.dumps(old))
     torch.save({"model": {}}, folder / WEIGHTS)
     facts = {"tokens": 4, "parameters": 1, "flops_per_image": 1.0, "peak_memory": 1, "images_per_second": 1.0}
-    RunRecord(
+    record = {
         **facts,
-        run_id=config.run_id,
-        group=config.group,
-        config=old,
-        status="finished",
-        test_loss=loss,
-        metrics={"top1": 40.0},
-        wall_time=1.0,
-    ).save(folder)
+        "run_id": config.run_id,
+        "group": config.group,
+        "recipe": old,
+        "status": "finished",
+        "test_loss": loss,
+        "metrics": {"top1": 40.0},
+        "wall_time": 1.0,
+    }
+    (folder / RECORD).write_text(json.dumps(record))
     return folder
 
 
@@ -228,14 +232,14 @@ def test_a_set_that_everybody_has_alike_is_taken_by_its_name(tmp_path, config):
     results = tmp_path / "results"
     folder = as_before(edit(config, dataset="cifar10", data_root="/data/old/cifar10"), results)
     new = identified(edit(config, dataset="cifar10"), results)
-    assert new.data_digest
+    assert new.data.data_digest
     assert folder_of(new, results) == folder
 
 
 def test_a_run_from_before_that_was_cut_off_goes_on_under_its_name(tmp_path, config):
     results = tmp_path / "results"
     (results / config.run_id).mkdir(parents=True)
-    write_config(config, results / config.run_id)
+    (results / config.run_id / RECIPE).write_text(canonical(config))
     assert identified(config, results) == config
     assert train(config, results, CPU).run_id == config.run_id
     assert identified(config, results) != config  # from now on it is found by its record
@@ -270,8 +274,8 @@ def test_the_next_stage_finds_the_run_before_it_by_content(tmp_path, config):
     results = tmp_path / "results"
     chain = linked([edit(config, stage="pretrain"), edit(config, stage="finetune", lr=1e-4)])
     first, second = settled(chain, results).values()
-    assert (second.predecessor or None) == first.canonical_json()
-    assert str(tmp_path) not in second.canonical_json()
+    assert second.predecessor == first
+    assert str(tmp_path) not in canonical(second)
     train(first, results, CPU)
     assert find_start(second, results) == results / first.run_id
     (tmp_path / "pets").rename(tmp_path / "moved")
@@ -289,7 +293,7 @@ def test_a_run_on_other_data_finds_the_one_that_it_starts_from(tmp_path, config)
     )
     found = identified(after, results)
     assert find_start(found, results) == results / identified(before, results).run_id
-    assert found.predecessor.data_digest == identified(before, results).data_digest
+    assert found.predecessor.data.data_digest == identified(before, results).data.data_digest
     with pytest.raises(ConfigError, match="is not finished"):
         find_start(edit(after, init=FromRun(config=edit(before, data_root="imagenet", lr=1.0))), results)
 

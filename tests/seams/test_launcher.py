@@ -49,7 +49,7 @@ class OneByOne:
     def _train(self, job):
         self.begun.append(job.run.run_id)
         self.watch(job, Event("begin"))
-        return run_quietly(job.run, job.results, dict(job.settings), lambda event: self.watch(job, event))
+        return run_quietly(job.run, job.results, job.settings, lambda event: self.watch(job, event))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 reference does it, a run trains them, and a backbone without attention refuses those that need it."""
 
 import math
+from dataclasses import make_dataclass
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from scaling.backbones.deit import Deit
 from scaling.backbones.pos_embed import POSITION_ENCODINGS, PositionEncoding
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
+from scaling.config.model import POS_EMBEDS
 from scaling.errors import ConfigError
-from scaling.model_specs import MODEL_SPECS, POS_EMBEDS
+from scaling.model_specs import MODEL_SPECS
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
 
@@ -74,7 +76,8 @@ TOYS = {"rotary": Rotary, "distance": Distance, "ramp": Ramp}
 def registered(monkeypatch):
     for name, toy in TOYS.items():
         monkeypatch.setitem(POSITION_ENCODINGS, name, toy)
-        monkeypatch.setitem(POS_EMBEDS, name, toy.__doc__)
+        part = make_dataclass(name, [], namespace={"kind": name}, frozen=True)
+        monkeypatch.setitem(POS_EMBEDS, name, part)
 
 
 def deit(position):

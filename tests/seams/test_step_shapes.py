@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from scaling.config.edit import edit
-from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.config.step_shapes import STEP_SHAPES, StepShape
 from scaling.data.datamodule import ImageDataModule
@@ -35,11 +34,9 @@ class Alternating:
         return StepShape(model.patch_size // self.patch_divisor, model.img_size * self.img_factor)
 
 
-@pytest.fixture
-def shapes(monkeypatch):
-    """shapes(kind): every recipe has step shapes of this kind."""
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
     monkeypatch.setitem(STEP_SHAPES, Alternating.kind, Alternating)
-    return lambda kind: monkeypatch.setattr(ExperimentConfig, "step_shapes", kind)
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def short(tiny):
     return edit(tiny, num_train=32, epochs=2, num_val=8)
 
 
-DENSE = {"smoothing": 0.0, "drop_path": 0.0, "pos_embed": "sincos"}
+DENSE = {"drop_path": 0.0, "pos_embed": "sincos"}
 KINDS = {
     "classify, in memory": {"augment": "flip"},
     "classify, by views": {"augment": "resized_crop"},
@@ -58,11 +55,10 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of_the_model(short, shapes, kind):
+def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of_the_model(short, kind):
     if kind == "detect":
         pytest.importorskip("pycocotools")
-    shapes(Alternating())
-    data = ImageDataModule(edit(short, **KINDS[kind]))
+    data = ImageDataModule(edit(short, step_shapes=Alternating(), **KINDS[kind]))
     data.setup()
     data.micro_batches = 2
     side, batches = data.config.model.img_size, list(data.train_dataloader())
@@ -71,9 +67,9 @@ def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of
     assert {tuple(batch.pixels.shape[2:]) for batch in data.test_dataloader()} == {(side, side)}
 
 
-def test_a_run_of_two_image_sizes_trains_and_an_interrupted_one_ends_with_the_same_weights(short, shapes, tmp_path):
+def test_a_run_of_two_image_sizes_trains_and_an_interrupted_one_ends_with_the_same_weights(short, tmp_path):
     plain = train(short, tmp_path / "plain", CPU)
-    shapes(Alternating())
+    short = edit(short, step_shapes=Alternating())
     whole = train(short, tmp_path / "whole", CPU)
     assert whole.test_loss != plain.test_loss
 
@@ -105,8 +101,8 @@ class AnyPatch(nn.Module):
         return type("Features", (), {"pooled_ND": pooled})
 
 
-def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, shapes, monkeypatch):
-    shapes(Alternating(img_factor=1, patch_divisor=4))
+def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, monkeypatch):
+    short = edit(short, step_shapes=Alternating(img_factor=1, patch_divisor=4))
     monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda config: AnyPatch())
     data = ImageDataModule(short)
     data.setup()
@@ -116,14 +112,16 @@ def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(shor
     assert task.backbone.seen == 2 * [(16, 8), (16, 2)]
 
 
-def test_sizes_that_do_not_fit_each_other_are_refused_when_their_step_comes(short, shapes):
+def test_sizes_that_do_not_fit_each_other_are_refused_when_their_step_comes(short, monkeypatch):
     @dataclass(frozen=True)
     class Odd:
+        kind: ClassVar[str] = "odd"
+
         def at(self, seed, step, model):
             return model._replace(patch_size=5)
 
-    shapes(Odd())
-    data = ImageDataModule(short)
+    monkeypatch.setitem(STEP_SHAPES, Odd.kind, Odd)
+    data = ImageDataModule(edit(short, step_shapes=Odd()))
     data.setup()
     with pytest.raises(ConfigError, match="patch 5 does not divide a 16 px image"):
         next(iter(data.train_dataloader()))
