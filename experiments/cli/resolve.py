@@ -97,7 +97,7 @@ def resampled(stages: list[ExperimentConfig], resampling: str | None, required: 
     where none does, if that is required."""
     if resampling is None:
         return stages
-    if required and all(isinstance(stage.init, Scratch) for stage in stages):
+    if required and resampling != "aligned" and all(isinstance(stage.init, Scratch) for stage in stages):
         raise ConfigError("pos_embed_resampling needs initial weights: set --initial-checkpoint or --pretrained")
     return [_resampled(stage, resampling) for stage in stages]
 

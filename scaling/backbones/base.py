@@ -105,8 +105,8 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
-        """A public checkpoint's tensors, resampled to this patch and image size; compat: aligned or released, as in FromFile. Raises
-        ConfigError for weights of another architecture."""
+        """A public checkpoint's tensors, resampled to this patch and image size. compat: aligned or released, as in
+        FromFile.pos_embed_resampling. Raises ConfigError for weights of another architecture."""
         return state
 
     def no_weight_decay(self) -> set[str]:
