@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
 from analysis.report.output import Parser, until_closed
+from scaling.config.fields import check_name
 from scaling.errors import ConfigError
-from scaling.recipe import check_name
 
 if TYPE_CHECKING:
     from analysis.records.run_set import RunSet

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
-from scaling.recipe import check_name
+from scaling.config.fields import check_name
 
 
 def _benchmarks() -> dict[str, list[Callable[[], Any]]]:

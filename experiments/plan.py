@@ -6,19 +6,19 @@ Takes all options of sweep.py. Nothing is trained; only a budget (experiments/pl
 """
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import NoReturn
 
 from analysis.report.output import print_wrapped
 from experiments import sweep
 from experiments.cli import arguments as cli
-from experiments.launch.local import parallel_runs
 from experiments.planning import budget, plan_report
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.hardware import CARDS, CPU
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.identity import folder_of
 from scaling.runs.record import RECORD
 
@@ -30,7 +30,7 @@ LEGEND = (
 OF_CORES = ", on one core; machine-h or -min: with one run per core"
 
 
-def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError for bad options."""
     p = sweep.parser("plan.py", "Estimate memory, hours and cost of runs on a device. Nothing is trained.")
     cards = ", ".join([*CARDS, CPU])
@@ -43,8 +43,8 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
     )
     args = p.parse_args(argv)
     for name in ("price", "memory"):
-        if not 0 <= args[name] < float("inf"):
-            raise ConfigError(f"{name} {args[name]} must be 0 or more")
+        if not 0 <= getattr(args, name) < float("inf"):
+            raise ConfigError(f"{name} {getattr(args, name)} must be 0 or more")
     return sweep.runs_of(args), args
 
 
@@ -53,12 +53,12 @@ def main(argv: list[str] | None = None) -> int:
     if budget.asked(words):
         return budget.main(words)
     runs, args = arguments(words)
-    if args.print_recipe:
-        print("\n---\n".join(cli.as_yaml(run) for run in runs))
+    if args.print_config:
+        cli.print_configs(runs)
         return 0
     # How many runs share a card of another machine is unknown; a GPU is planned for one run.
-    accelerator = args.accelerator if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
-    settings = {**cli.settings(args), "jobs": parallel_runs(args.jobs, accelerator)}
+    accelerator = "" if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
+    settings = sweep.with_parallel_runs(cli.runtime(args), accelerator)
     on = device_of(settings, Path(args.results), args.gpu)
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def show(runs: list[Recipe], on: Device, price: float) -> None:
+def show(runs: list[ExperimentConfig], on: Device, price: float) -> None:
     """Print the tables of every backbone, the total and its assumptions. price: of one device-hour; 0: no cost."""
     found = chains(runs, on)
     by_title: dict[str, list[Chain]] = {}

@@ -11,27 +11,27 @@ import argparse
 import statistics
 import sys
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis.report.output import until_closed
 from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py sets how threads wait
-from scaling.recipe import Recipe
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
 from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
 METRICS = {"segment": "miou", "detect": "box_ap"}  # reported with the loss [%]
 
 
-def finished(results: Path) -> list[tuple[Recipe, Path]]:
+def finished(results: Path) -> list[tuple[ExperimentConfig, Path]]:
     """The dense runs with sines that are finished, and their folders."""
     records = [(RunRecord.load(path.parent), path.parent) for path in sorted(results.glob(f"*/{RECORD}"))]
-    recipes = [(Recipe.from_dict(record.recipe), folder) for record, folder in records if record.status == "finished"]
-    dense = [(r, folder) for r, folder in recipes if r.task in METRICS and r.position == "sincos"]
+    recipes = [(record.experiment(), folder) for record, folder in records if record.status == "finished"]
+    dense = [(r, folder) for r, folder in recipes if r.task.kind in METRICS and r.model.pos_embed.kind == "sincos"]
     return [(r, folder) for r, folder in dense if (folder / WEIGHTS).is_file()]
 
 
-def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[float, float]]:
+def evaluated(config: ExperimentConfig, folder: Path, images: int) -> dict[str, tuple[float, float]]:
     """Test loss [nats] and metric [%] by how the run's weights see the test images."""
     import lightning as L
 
@@ -39,19 +39,21 @@ def evaluated(recipe: Recipe, folder: Path, images: int) -> dict[str, tuple[floa
     from scaling.engine.train import TASKS
     from scaling.engine.warm_start import restore
 
-    data = ImageDataModule(replace(recipe, test_images=images))
+    data = ImageDataModule(edit(config, num_val=images))
     data.setup()
     found = {}
-    ways = [("place", 0), ("pixels", 0)] + ([("place", 2 * recipe.image // 3)] if recipe.task == "segment" else [])
+    ways = [("place", 0), ("pixels", 0)] + (
+        [("place", 2 * config.model.img_size // 3)] if config.task.kind == "segment" else []
+    )
     for meaning, slide in ways:
-        seen = replace(recipe, slide=slide) if recipe.task == "segment" else recipe
-        task: Any = TASKS[recipe.task](seen, data.total_steps, data.names)
-        restore(task, recipe, folder)
+        seen = edit(config, slide_stride=slide) if config.task.kind == "segment" else config
+        task: Any = TASKS[config.task.kind](seen, data.total_steps, data.names)
+        restore(task, config, folder)
         task.backbone.checkpoint_module.positions.sines.kind = meaning
         options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
         results = task.compute_metrics()
-        found["windows" if slide else meaning] = results["test_loss"], results[METRICS[recipe.task]]
+        found["windows" if slide else meaning] = results["test_loss"], results[METRICS[config.task.kind]]
     return found
 
 
@@ -85,13 +87,13 @@ def main() -> int:
 
     hush()
     rows: dict[str, dict[int, dict[str, tuple[float, float]]]] = defaultdict(dict)
-    for recipe, folder in finished(args.results):
-        found = evaluated(recipe, folder, args.images)
+    for config, folder in finished(args.results):
+        found = evaluated(config, folder, args.images)
         print(folder.name, *(f"{way} {loss:.4f} {metric:.2f}" for way, (loss, metric) in found.items()), flush=True)
-        name = (
-            f"{recipe.data} {recipe.backbone} {recipe.image} px {recipe.head}, {recipe.epochs} epochs, p{recipe.patch}"
-        )
-        rows[name][recipe.seed] = found
+        data, model = config.data.dataset, config.model
+        name = f"{data} {model.backbone} {model.img_size} px {config.task.head.kind}"
+        name += f", {config.schedule.epochs} epochs, p{model.patch_size}"
+        rows[name][config.seed] = found
     print(f"\nTest loss [nats] and mIoU or box AP [%]; in brackets the standard deviation over seeds.\n\n{table(rows)}")
     return 0
 

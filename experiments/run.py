@@ -1,48 +1,45 @@
 """Train one run: python experiments/run.py shapes.deit_nano --patch 4 [--epochs 1] [--results DIR] [any field]."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
+from experiments.cli.resolve import resolve
 from experiments.launch.progress_display import Console, told_apart
 from experiments.launch.worker import run_quietly
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.data.listing_cache import listed_once
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.identity import settled
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 
 
-def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The resolved recipe, stage by stage, and all options. Raises ConfigError."""
-    p = cli.parser(
-        "run.py",
-        "Train, evaluate and record one run.",
-        "what to train, the folder of a run or one of: " + ", ".join(cli.recipes()),
-    )
-    cli.add_fields(p)
-    args = p.parse_args(argv)
-    given = cli.overrides(args)
-    return cli.resolve(args.recipe, given.get("patch", 16), given), args
+    args = cli.parser("run.py", "Train, evaluate and record one run.").parse_args(argv)
+    given, idle = cli.fields(args)
+    return resolve(args.recipe, given.get("patch_size", 16), given, idle, args.before), args
 
 
 @listed_once()
 def main(argv: list[str] | None = None) -> int:
     stages, args = arguments(sys.argv[1:] if argv is None else argv)
-    if args.print_recipe:
-        print("\n---\n".join(cli.as_yaml(recipe) for recipe in stages))
+    if args.print_config:
+        cli.print_configs(stages)
         return 0
-    settings, results = cli.settings(args), Path(args.results)
+    settings, results = cli.runtime(args), Path(args.results)
     cli.check_writable(results)
     check_start(stages[0], results)
     for recipe in stages:
         check_tokens(recipe)
-        check_outputs(recipe, args.save_predictions, args.export_coco)
+        check_outputs(recipe, settings.save_predictions, settings.export_coco)
     # Of several processes that share a run, torchrun's or those that Lightning starts, only the first one prints.
     with Console(quiet=not is_first_process()) as console:
         runs = settled(stages, results, say=console.line).values()
@@ -56,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _run(recipe: Recipe, results: Path, settings: dict[str, Any], console: Console) -> int:
+def _run(recipe: ExperimentConfig, results: Path, settings: RuntimeConfig, console: Console) -> int:
     console.begin(recipe.run_id)
     outcome = run_quietly(recipe, results, settings, lambda event: console.show(recipe.run_id, event))
     if outcome.status == 2:

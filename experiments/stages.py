@@ -4,43 +4,44 @@ Each is a run with a record of its own; the next one starts from its weights.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromRun
+from scaling.config.model import check_patch
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe, check_patch
 
-Function = Callable[..., Recipe | list[Recipe]]
+Function = Callable[..., ExperimentConfig | list[ExperimentConfig]]
 
 
-def linked(stages: list[Recipe]) -> list[Recipe]:
+def linked(stages: list[ExperimentConfig]) -> list[ExperimentConfig]:
     """The stages, each starting from the one before it."""
-    chain: list[Recipe] = []
+    chain: list[ExperimentConfig] = []
     for stage in stages:
-        check_patch(stage.image, stage.patch)
+        check_patch(stage.model.img_size, stage.model.patch_size)
         if chain:
-            stage = replace(stage, start=chain[-1].canonical_json())
-        elif not (stage.weights or stage.start):  # it starts from scratch: one run, whatever compat the later ones have
-            stage = replace(stage, compat="fixed")
+            init = FromRun(config=chain[-1], pos_embed_resampling=stage.init.pos_embed_resampling)
+            stage = edit(stage, init=init)
         chain.append(stage)
     return chain
 
 
-def chain_of(found: Recipe | list[Recipe]) -> list[Recipe]:
+def chain_of(found: ExperimentConfig | list[ExperimentConfig]) -> list[ExperimentConfig]:
     return found if isinstance(found, list) else [found]
 
 
-def only(chain: list[Recipe], stage: str) -> list[Recipe]:
-    """The stage of a chain with this name; all of them for "". Raises ConfigError for an unknown name."""
+def only(chain: list[ExperimentConfig], stage: str | None) -> list[ExperimentConfig]:
+    """The stage of a chain with this name; all of them for None. Raises ConfigError for an unknown name."""
     if not stage:
         return chain
-    names = [recipe.stage for recipe in chain]
+    names = [config.stage or "" for config in chain]
     if stage not in names:
         there = ", ".join(filter(None, names)) or "none, it is one run"
         raise ConfigError(f"this recipe has no stage {stage!r}; its stages: {there}")
     return [chain[names.index(stage)]]
 
 
-def waits_for(recipe: Recipe) -> str:
+def waits_for(config: ExperimentConfig) -> str:
     """The run_id of the run that must be finished before this one; empty: none."""
-    before = recipe.predecessor
+    before = config.predecessor
     return before.run_id if before else ""

@@ -9,20 +9,28 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from experiments.cli.resolve import INIT, resampled
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
+from scaling.config.edit import edit, edit_where, value_of
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromRun
+from scaling.config.task import SEGMENTATION_HEADS
 from scaling.errors import ConfigError
-from scaling.recipe import HEADS, Recipe
 
-Study = Callable[..., list[Recipe]]
-VARIED = ("backbone", "image", "extend", "head")  # fields that an option chooses among, where a study has several
+Study = Callable[..., list[ExperimentConfig]]
+VARIED = (
+    "backbone",
+    "img_size",
+    "embed_patch_size",
+    "head",
+)  # fields that an option chooses among, where a study has several
 
 
-def table5() -> list[Recipe]:
+def table5() -> list[ExperimentConfig]:
     """Is it the longer sequence that helps, or the pixels in it? Table 5: DeiT-Base at 128 px with 64, 256 and 1024
     tokens and Adventurer-Base at 224 px with 196 to 12,544, by scaling (smaller patches) and by extending (embedded at
     16 px, the tokens interpolated to as many). At patch 16 both are one run. In chains every stage is extended.
@@ -35,19 +43,19 @@ def table5() -> list[Recipe]:
     ]
 
 
-def shapes_table5() -> list[Recipe]:
+def shapes_table5() -> list[ExperimentConfig]:
     """table5 in small: both nano backbones on shapes of 16 px, patches 8, 4, 2; extended from 8 px.
     Run: python experiments/sweep.py shapes.table5. 10 runs, about 3 minutes."""
     return _both(shapes, lambda recipe: _lengths(recipe, (8, 4, 2), extend=8))
 
 
-def cifar10_table5() -> list[Recipe]:
+def cifar10_table5() -> list[ExperimentConfig]:
     """table5 in small: both nano backbones on CIFAR-10, patches 16, 8, 4; extended from 16 px.
     Run: python experiments/sweep.py cifar10.table5 --data-root /data/cifar10. 10 runs, about 5 minutes."""
     return _both(cifar10, lambda recipe: _lengths(recipe, (16, 8, 4), extend=16))
 
 
-def figure2() -> list[Recipe]:
+def figure2() -> list[ExperimentConfig]:
     """Does a decoder still help where patches are small? Figure 2 and Table 2, the vanishing decoder: Adventurer-Tiny
     and Base on ADE20K with UperNet and with a linear head, patches 16, 8, 4, 2. Each begins with the weights of its
     backbone's run imagenet.NAME at 224 px and the same patch, which is no run of this study: do it first, or name other
@@ -59,22 +67,22 @@ def figure2() -> list[Recipe]:
     return _heads((ade20k.adventurer_tiny, ade20k.adventurer_base), (16, 8, 4, 2))
 
 
-def shapes_figure2() -> list[Recipe]:
+def shapes_figure2() -> list[ExperimentConfig]:
     """figure2 in small: Adventurer-nano with both heads on shapes of 32 px, patches 16, 8, 4, 2, from scratch.
     Run: python experiments/sweep.py shapes.figure2. 8 runs, about 7 minutes."""
     return _heads((shapes.seg_nano,), (16, 8, 4, 2))
 
 
-def camvid_figure2() -> list[Recipe]:
+def camvid_figure2() -> list[ExperimentConfig]:
     """figure2 in small: Adventurer-nano with both heads on CamVid, patches 16, 8, 4, from scratch.
     Run: python experiments/sweep.py camvid.figure2 --data-root /data/camvid. 6 runs, more than an hour."""
     return _heads((camvid.adventurer_nano,), (16, 8, 4))
 
 
-def figure3(image: int = 128) -> list[Recipe]:
+def figure3(image: int = 128) -> list[ExperimentConfig]:
     """Grow the model or shrink the patch? Figure 3, of the runs of Table 4: Adventurer-Tiny, Small, Base and Large at
     128 px, patches 16, 8, 4, 2, 1, test loss against FLOPs. Half the patch is four times the FLOPs, about as much as
-    from one size to the next. --image 224 has Table 4's lower half, and Large, which it leaves out.
+    from one size to the next. --img-size 224 has Table 4's lower half, and Large, which it leaves out.
     Run: python experiments/sweep.py figure3 --data-root /data/imagenet. Expected top-1 [%] at these patches: Tiny 72.6,
     78.5, 80.4, 80.6, 80.7; Small 77.6, 80.5, 80.9, 81.2, 81.4; Base 79.0, 81.5, 81.8, 82.2, 82.4; Large 79.8, 82.2,
     82.6, 82.9, 83.1 (Table 4). About 68,000 GPU-hours; --patch 16,8,4 is 4,100 of them."""
@@ -82,19 +90,19 @@ def figure3(image: int = 128) -> list[Recipe]:
     return [stage for patch in (16, 8, 4, 2, 1) for recipe in sizes for stage in recipe(patch, image)]
 
 
-def shapes_figure3() -> list[Recipe]:
+def shapes_figure3() -> list[ExperimentConfig]:
     """figure3 in small: pico, nano and micro of both backbones on shapes of 16 px, patches 16, 8, 4, and 2 for pico.
     Run: python experiments/sweep.py shapes.figure3. 20 runs, about 4 minutes."""
     return _both(shapes, _sizes)
 
 
-def cifar10_figure3() -> list[Recipe]:
+def cifar10_figure3() -> list[ExperimentConfig]:
     """figure3 in small: pico, nano and micro of both backbones on CIFAR-10, patches 16, 8, 4, and 2 for pico.
     Run: python experiments/sweep.py cifar10.figure3 --data-root /data/cifar10. 20 runs, about 10 minutes."""
     return _both(cifar10, _sizes)
 
 
-def figure4() -> list[Recipe]:
+def figure4() -> list[ExperimentConfig]:
     """Does a larger image help where the number of tokens stays? Figure 4: image over patch is held, so a patch holds
     more pixels as the image grows. DeiT-Base and Adventurer-Base with 256 tokens (64 px at patch 4, 128 at 8, 224 at
     14) and with 1024 (64 at 2, 128 at 4, 224 at 7).
@@ -106,18 +114,18 @@ def figure4() -> list[Recipe]:
     at 128 px, which patches of 14 and 7 px do not tile, and a line whose points went through one, two and three stages
     would show the stages. So its runs at 128 px are not those of Table 1."""
     sides = ((64, 4), (128, 8), (224, 14), (64, 2), (128, 4), (224, 7))
-    pretrained = [replace(imagenet.adventurer_base(16, 64)[0], image=image, patch=patch) for image, patch in sides]
+    pretrained = [edit(imagenet.adventurer_base(16, 64)[0], img_size=image, patch_size=patch) for image, patch in sides]
     return [*(imagenet.deit_base(patch, image) for image, patch in sides), *pretrained]
 
 
-def shapes_figure4() -> list[Recipe]:
+def shapes_figure4() -> list[ExperimentConfig]:
     """figure4 in small: both nano backbones on shapes of 16, 32 and 64 px, 16 and 64 tokens. 16 px are the smallest
     that shapes are drawn at. Outlines grow with the image, the cells of a texture stay 2 px: there are more of them.
     Run: python experiments/sweep.py shapes.figure4. 12 runs, about 4 minutes."""
     return _both(shapes, lambda recipe: [*_enlarged(recipe, (16, 32, 64), 4), *_enlarged(recipe, (16, 32, 64), 8)])
 
 
-def cifar10_figure4() -> list[Recipe]:
+def cifar10_figure4() -> list[ExperimentConfig]:
     """figure4 in small: both nano backbones on CIFAR-10 at 16, 32 and 64 px, 64 tokens. Its images have 32 px: at 16
     some of them are lost, at 64 none are gained.
     Run: python experiments/sweep.py cifar10.figure4 --data-root /data/cifar10. 6 runs, about 5 minutes."""
@@ -140,7 +148,9 @@ STUDIES: dict[str, Study] = {  # by name on the command line
 }
 
 
-def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Recipe]:
+def resolve(
+    name: str, patches: Sequence[int], given: Mapping[str, Any], idle: Collection[str] = frozenset()
+) -> list[ExperimentConfig]:
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
@@ -148,96 +158,97 @@ def resolve(name: str, patches: Sequence[int], given: dict[str, Any]) -> list[Re
     ConfigError."""
     study, given = STUDIES[name], dict(given)
     sized = "image" in inspect.signature(study).parameters
-    image = {"image": given.pop("image")} if sized and "image" in given else {}
-    stage = given.pop("stage", "")
-    if given.pop("start", ""):
-        raise ConfigError("start is set by the stages of a study; --weights sets other weights")
+    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
+    stage = given.pop("stage", None)
     runs = last_stages(study(**image))
-    choices = {"patch": list(patches)} if patches else {}
+    choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
-        if field in given and len({getattr(run, field) for run in runs}) > 1:
+        if field in given and len({value_of(run, field) for run in runs}) > 1:
             choices[field] = [given.pop(field)]
     for field, wanted in choices.items():
-        there = dict.fromkeys(str(getattr(run, field)) for run in runs)
-        runs = [run for run in runs if getattr(run, field) in wanted]
+        there = dict.fromkeys(str(value_of(run, field)) for run in runs)
+        runs = [run for run in runs if value_of(run, field) in wanted]
         if not runs:
             asked = ", ".join(map(str, wanted))
             raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
-    weights = given.pop("weights", None)
-    stages = [before for run in runs for before in _stages(_changed(run, given, None if stage else weights))]
-    kept = [run for run in stages if stage in ("", run.stage)]
+    first = {name: given.pop(name) for name in INIT if name in given}
+    resampling = given.pop("pos_embed_resampling", None)
+    stages = [before for run in runs for before in _stages(_changed(run, given, idle, {} if stage else first))]
+    kept = [run for run in stages if stage in (None, run.stage)]
     if not kept:
-        known = ", ".join(sorted({run.stage for run in stages} - {""})) or "none"
+        known = ", ".join(sorted({run.stage or "" for run in stages} - {""})) or "none"
         raise ConfigError(f"there is no stage {stage!r} in study {name}; its stages: {known}")
-    if stage and weights:  # instead of those of the earlier stage
-        kept = [replace(run, start="", weights=weights) for run in kept]
+    if stage and first:  # instead of those of the earlier stage
+        kept = [edit(edit(run, init="scratch"), **first) for run in kept]
+    kept = resampled(kept, resampling, required="pos_embed_resampling" not in idle)
     return list({run.run_id: run for run in kept}.values())
 
 
-def last_stages(runs: list[Recipe]) -> list[Recipe]:
-    """The runs that no other one starts from."""
-    earlier = {run.start for run in runs}
-    return [run for run in runs if run.canonical_json() not in earlier]
+def last_stages(runs: list[ExperimentConfig]) -> list[ExperimentConfig]:
+    """Those that no other of the runs starts from."""
+    earlier = {run.predecessor for run in runs}
+    return [run for run in runs if run not in earlier]
 
 
-def _earlier(run: Recipe) -> Recipe | None:
-    """The previous stage; None where there is none, or where it is a run of another task."""
+def _earlier(run: ExperimentConfig) -> ExperimentConfig | None:
+    """The stage before this one. A run of another task, on whose backbone it stands, is none."""
     before = run.predecessor
-    return before if before and before.task == run.task else None
+    return before if before and before.task.kind == run.task.kind else None
 
 
-def _stages(run: Recipe) -> list[Recipe]:
+def _stages(run: ExperimentConfig) -> list[ExperimentConfig]:
     """A run and all stages before it, the first one first."""
     before = _earlier(run)
     return [*(_stages(before) if before else []), run]
 
 
-def _changed(run: Recipe, given: dict[str, Any], weights: str | None) -> Recipe:
-    """The run with other fields in all of its stages. weights: that the first one starts from; None: its own."""
-    before, own = _earlier(run), {}
-    if before:
-        own = {"start": _changed(before, given, weights).canonical_json()}
-    elif weights is not None:
-        own = {"start": "", "weights": weights}
-    return Recipe(**{**run.to_dict(), **given, **own})
+def _changed(
+    run: ExperimentConfig, given: dict[str, Any], idle: Collection[str], first: dict[str, Any]
+) -> ExperimentConfig:
+    """The run with other fields in all of its stages. first: the initial weights of the first one, where set."""
+    before = _earlier(run)
+    changed = edit_where(edit(run, init="scratch"), given, idle)
+    if before is not None:
+        return edit(changed, init=FromRun(config=_changed(before, given, idle, first)))
+    return edit(changed, **first) if first else edit(changed, init=run.init)
 
 
-def _lengths(recipe: Function, patches: Sequence[int], extend: int) -> list[Recipe]:
+def _lengths(recipe: Function, patches: Sequence[int], extend: int) -> list[ExperimentConfig]:
     """The recipe at each patch by scaling and by extending from patch `extend`, at which both are the same."""
-    ways = [(patch, way) for patch in patches for way in ((0, extend) if patch < extend else (0,))]
+    ways = [(patch, way) for patch in patches for way in ((None, extend) if patch < extend else (None,))]
     return [
         stage
         for patch, way in ways
-        for stage in linked([replace(s, extend=way, start="") for s in chain_of(recipe(patch))])
+        for stage in linked([edit(edit(s, init="scratch"), embed_patch_size=way) for s in chain_of(recipe(patch))])
     ]
 
 
-def _heads(recipes: Sequence[Function], patches: Sequence[int]) -> list[Recipe]:
+def _heads(recipes: Sequence[Function], patches: Sequence[int]) -> list[ExperimentConfig]:
     """The recipes with each head at each patch."""
     return [
-        replace(run, head=head)
+        edit(run, head=head)
         for recipe in recipes
         for patch in patches
-        for head in HEADS
+        for head in SEGMENTATION_HEADS
         for run in chain_of(recipe(patch))
     ]
 
 
-def _sizes(recipe: Function) -> list[Recipe]:
+def _sizes(recipe: Function) -> list[ExperimentConfig]:
     """A nano recipe as pico, nano and micro at patches 16, 8, 4, and pico at 2."""
     runs = []
     for size, patches in (("pico", (16, 8, 4, 2)), ("nano", (16, 8, 4)), ("micro", (16, 8, 4))):
         nanos = [run for patch in patches for run in chain_of(recipe(patch))]
-        runs += [replace(run, backbone=run.backbone.replace("nano", size)) for run in nanos]
-    return sorted(runs, key=lambda run: -run.patch)
+        runs += [edit(run, backbone=run.model.backbone.replace("nano", size)) for run in nanos]
+    return sorted(runs, key=lambda run: -run.model.patch_size)
 
 
-def _enlarged(recipe: Function, images: Sequence[int], ratio: int) -> list[Recipe]:
+def _enlarged(recipe: Function, images: Sequence[int], ratio: int) -> list[ExperimentConfig]:
     """The recipe at these image sizes [px], with ratio x ratio tokens in all of them."""
     (run,) = chain_of(recipe(1))
-    return [replace(run, image=image, patch=image // ratio) for image in images]
+    return [edit(run, img_size=image, patch_size=image // ratio) for image in images]
 
 
-def _both(data: Any, study: Callable[[Function], list[Recipe]]) -> list[Recipe]:
+def _both(data: Any, study: Callable[[Function], list[ExperimentConfig]]) -> list[ExperimentConfig]:
     """A study of both nano backbones. data: the module with their recipes."""
     return [*study(data.deit_nano), *study(data.adventurer_nano)]

@@ -8,12 +8,16 @@ Finished runs are skipped and interrupted ones resumed: after any interruption, 
 
 import math
 import sys
+import textwrap
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
+from experiments.cli.resolve import LISTED, recipes, resolve
 from experiments.launch.eta import Clock
 from experiments.launch.launcher import Job, stop, submit_all
 from experiments.launch.local import parallel_runs
@@ -24,10 +28,12 @@ from experiments.stages import waits_for
 from experiments.studies import STUDIES
 from experiments.studies import resolve as resolve_study
 from experiments.sweep_report import report, report_failures
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import check_name
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.engine.loggers import logged_nothing, names_of
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe, check_name
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of, settled
 from scaling.runs.outputs import check_outputs
@@ -37,12 +43,12 @@ from scaling.runs.stop_signals import as_ctrl_c
 
 PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
-LISTS = ("patch", "seed")  # fields that a sweep has its own options for
+LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
 TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
 POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
 
-def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
+def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
@@ -58,38 +64,37 @@ def arguments(argv: list[str]) -> tuple[list[Recipe], cli.Namespace]:
 
 
 def parser(program: str, what: str) -> cli.Parser:
-    """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
-    p = cli.parser(
-        program,
-        what,
-        f"recipes and studies, separated by commas. Recipes: {', '.join(cli.recipes())}. Studies, which are ablations "
-        f"of arXiv 2502.03738 (experiments/studies.py describes them): {', '.join(STUDIES)}",
-    )
+    """The options that say which runs a sweep has, for sweep.py and plan.py."""
+    studies = textwrap.fill(", ".join(STUDIES), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    several = "RECIPE may be several recipes and studies, separated by commas."
+    also = f"studies, ablations of arXiv 2502.03738 (experiments/studies.py):\n{studies}\n\n{several}"
+    p = cli.parser(program, what, also, leave_out=LISTS)
     p.add_argument(
         "--patch",
-        type=str,
-        default=None,
-        help=f"patch sizes, separated by commas [px]; recipes: {PATCHES} by default; studies: keep only these",
+        "--patch-size",
+        dest="patch",
+        metavar="PX,PX",
+        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs",
     )
-    p.add_argument("--seeds", type=str, default="0", help="seeds, separated by commas")
-    p.add_argument("--jobs", type=int, default=0, help="runs at a time; 0: two on a CPU of two cores or more, else one")
-    cli.add_fields(p, leave_out=LISTS)
+    p.add_argument(
+        "--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give the seed spread"
+    )
     return p
 
 
-def runs_of(args: cli.Namespace) -> list[Recipe]:
+def runs_of(args: Namespace) -> list[ExperimentConfig]:
     """The recipes of all runs that the options name, each once. Raises ConfigError."""
     ordinary, studies = planned(args)
     runs = [*ordinary, *(run for its in studies.values() for run in its)]
     return list({run.run_id: run for run in runs}.values())
 
 
-def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]:
+def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[ExperimentConfig]]]:
     """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
-    given = cli.overrides(args, leave_out=LISTS)
+    given, idle = cli.fields(args)
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     for name in names:
-        check_name("recipe or study", name, {**cli.recipes(), **STUDIES}, cli.LISTED.replace("run.py", "sweep.py"))
+        check_name("recipe or study", name, {**recipes(), **STUDIES}, LISTED.replace("run.py", "sweep.py"))
     kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
     seeds = cli.numbers(args.seeds, "seeds")
     ordinary = [
@@ -98,10 +103,10 @@ def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]
         for patch in sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
         for name in names
         if name not in STUDIES
-        for run in cli.resolve(name, patch, {**given, "seed": seed})
+        for run in resolve(name, patch, {**given, "seed": seed}, idle)
     ]
     studies = {
-        name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed})]
+        name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed}, idle)]
         for name in names
         if name in STUDIES
     }
@@ -111,13 +116,13 @@ def planned(args: cli.Namespace) -> tuple[list[Recipe], dict[str, list[Recipe]]]
 def main(argv: list[str] | None = None) -> int:
     runs, args = arguments(sys.argv[1:] if argv is None else argv)
     results = Path(args.results)
-    settings = {**cli.settings(args), "jobs": parallel_runs(args.jobs, args.accelerator)}
-    if args.print_recipe:
-        print("\n---\n".join(cli.as_yaml(run) for run in runs))
+    settings = with_parallel_runs(cli.runtime(args))
+    if args.print_config:
+        cli.print_configs(runs)
         return 0
     for run in runs:
         check_tokens(run)  # a sweep would find it out at that run only, a dry run never
-        check_outputs(run, args.save_predictions, args.export_coco)
+        check_outputs(run, settings.save_predictions, settings.export_coco)
     if args.dry_run:
         return print_states(runs, results)
     as_ctrl_c()
@@ -139,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
-def print_states(runs: list[Recipe], results: Path) -> int:
+def print_states(runs: list[ExperimentConfig], results: Path) -> int:
     """The dry run: a line for each run, with its outcome or what would be done."""
     for run in settled(runs, results, read=False).values():
         folder = folder_of(run, results)
@@ -149,7 +154,7 @@ def print_states(runs: list[Recipe], results: Path) -> int:
     return 0
 
 
-def checked(runs: list[Recipe], results: Path) -> dict[str, Recipe]:
+def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, ExperimentConfig]:
     """The runs as they are to be trained, by the run_ids of the given ones: with fingerprints of their data and
     weights, by which finished ones are found. Raises ConfigError where one starts from a run that is neither here nor
     among them."""
@@ -160,7 +165,13 @@ def checked(runs: list[Recipe], results: Path) -> dict[str, Recipe]:
     return settled(runs, results, say=print)
 
 
-def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]) -> dict[str, float]:
+def with_parallel_runs(settings: RuntimeConfig, accelerator: str = "") -> RuntimeConfig:
+    """The settings with a number of runs at a time, where none is set. accelerator: of another machine."""
+    chosen = parallel_runs(settings.max_parallel_runs or 0, accelerator or settings.accelerator)
+    return replace(settings, max_parallel_runs=chosen)
+
+
+def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig) -> dict[str, float]:
     """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
 
     Raises ConfigError where all of it is above the limit, without --yes."""
@@ -188,9 +199,9 @@ def print_plan(runs: list[Recipe], args: cli.Namespace, settings: dict[str, Any]
 
 
 def train_all(
-    runs: list[Recipe],
+    runs: list[ExperimentConfig],
     results: Path,
-    settings: dict[str, Any],
+    settings: RuntimeConfig,
     console: Console,
     expected: dict[str, float],
     launcher: str,
@@ -200,7 +211,8 @@ def train_all(
 
     Raises ConfigError where the first run cannot begin: then nothing has been written.
     """
-    clock = Clock({run_id: seconds / settings["jobs"] for run_id, seconds in expected.items()})
+    at_once = settings.max_parallel_runs or 1
+    clock = Clock({run_id: seconds / at_once for run_id, seconds in expected.items()})
     outcomes: dict[str, Outcome] = {}
 
     def watch(job: Job, event: Event) -> None:
@@ -212,19 +224,19 @@ def train_all(
         else:
             console.show(job.run.run_id, event)
 
-    def end(run: Recipe, outcome: Outcome) -> None:
+    def end(run: ExperimentConfig, outcome: Outcome) -> None:
         if outcome.status == 2 and not outcomes:
             raise ConfigError(outcome.text)
         console.finish(run.run_id, outcome)
-        if outcome.found and outcome.status == 0 and names_of(settings["logger"]):
-            console.note(logged_nothing(settings["logger"]))
+        if outcome.found and outcome.status == 0 and names_of(settings.logger):
+            console.note(logged_nothing(settings.logger))
         if outcome.status == 0 and not math.isnan(outcome.seconds):
-            clock.add(run, outcome.seconds / settings["jobs"])
+            clock.add(run, outcome.seconds / at_once)
         outcomes[run.run_id] = outcome
         if outcome.status == 130:
             raise KeyboardInterrupt
 
-    pool = LAUNCHERS[launcher](settings["jobs"], watch)
+    pool = LAUNCHERS[launcher](at_once, watch)
     handles = submit_all(pool, [Job(run, results, settings) for run in runs])
     try:
         while len(outcomes) < len(runs):

@@ -7,7 +7,7 @@ from analysis.report.output import print_wrapped
 from experiments.launch.outcome import Outcome
 from experiments.launch.progress_display import Console
 from experiments.studies import last_stages
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 from scaling.runs.identity import recorded_id
 from scaling.runs.record import LOG
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from analysis.records.run_set import RunSet
 
 
-def report(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path, done: set[str]) -> None:
+def report(
+    ordinary: list[ExperimentConfig], studies: dict[str, list[ExperimentConfig]], results: Path, done: set[str]
+) -> None:
     """Print and write the table, laws and plot of the recipes' runs, and each study's table and figure, where any runs
     are done. Where nothing can be written, as in an archive, they are printed all the same, with a note.
     done: run_ids."""
@@ -44,7 +46,7 @@ def report(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Pa
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
     for name, last in wanted.items():
         if done.intersection(run.run_id for run in last):
-            planned = [StudyRun(called[run.run_id], run.backbone, run.patch) for run in last]
+            planned = [StudyRun(called[run.run_id], run.model.backbone, run.model.patch_size) for run in last]
             try:
                 report_study(loaded, name, planned, results / "analysis")
             except NotWritten as e:

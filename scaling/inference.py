@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Split
 from scaling.data.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
 from scaling.data.detection_transforms import frame_of, seen_image
@@ -24,7 +25,6 @@ from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
-from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS, RunRecord
 
 
@@ -34,7 +34,7 @@ class Trained(NamedTuple):
     classes, by number; empty where neither the data nor the recipe named them."""
 
     module: Any
-    recipe: Recipe
+    config: ExperimentConfig
     names: tuple[str, ...]
 
     def image(self, file: str | PathLike[str] | Image.Image) -> Tensor:
@@ -42,13 +42,13 @@ class Trained(NamedTuple):
         all of it at the recipe's short side. Raises OSError for a file that is no image."""
         with naming_errors(lambda: file):
             rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
-        r = self.recipe
-        if r.task == "classify":
-            fitted = fit_image(rgb, r.image, r.crop, preprocessing_of(r).interpolation)
+        r = self.config
+        if r.task.kind == "classify":
+            fitted = fit_image(rgb, r.model.img_size, r.classification.crop_pct, preprocessing_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]
         image_CHW = image_tensor(rgb)
         size = (rgb.height, rgb.width)
-        if r.task == "segment":
+        if r.task.kind == "segment":
             return scale_image(image_CHW, scaled(*size, short_side(r)))[None]
         return seen_image(image_CHW, frame_of(size, r, Split.VAL))[None]
 
@@ -65,10 +65,9 @@ def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Traine
         raise ConfigError(f"{folder} failed ({record.failure.get('reason')}): it has no model to use")
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"{folder} has no {WEIGHTS} any more; its command makes it again once its folder is deleted")
-    recipe = Recipe.from_dict(record.recipe)
-    named = [name.strip() for name in recipe.class_names.split(",") if name.strip()]  # in records of before
-    names = tuple(record.class_names or named)
-    TASKS[recipe.task].check_available(recipe)
-    module = TASKS[recipe.task](recipe, 1, names)
-    restore(module, recipe, folder)
-    return Trained(module.to(device).eval().requires_grad_(False), recipe, names)
+    config = record.experiment()
+    names = tuple(record.class_names or config.data.class_names or ())  # records of before have none
+    TASKS[config.task.kind].check_available(config)
+    module = TASKS[config.task.kind](config, 1, names)
+    restore(module, config, folder)
+    return Trained(module.to(device).eval().requires_grad_(False), config, names)

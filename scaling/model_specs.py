@@ -107,11 +107,5 @@ def chunk_length(length: int, best: int = CHUNKS[0]) -> int:
     return -(-length // -(-length // best))
 
 
-# Position encodings by name, for checks without torch; scaling/backbones/pos_embed.py has the module of each.
-POS_EMBEDS = {
-    "learned": "one parameter vector per token, initialised at 0.02",
-    "sincos": "fixed two-dimensional sines and cosines (arXiv 2104.02057)",
-}
-
 SIZES = MODEL_SPECS
 Size = ModelSpec

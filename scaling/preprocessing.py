@@ -8,8 +8,9 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scaling.recipe import TIMM, Recipe
-from scaling.runs.identity import recipe_in
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.model import TIMM
+from scaling.runs.identity import config_in
 
 # Of ImageNet's pixels, used for all data sets.
 MEAN = (0.485, 0.456, 0.406)
@@ -32,12 +33,16 @@ class Preprocessing(NamedTuple):
         return tuple(round(255 * m) for m in self.mean)
 
 
-@functools.cache
-def preprocessing_of(recipe: Recipe) -> Preprocessing:
+def preprocessing_of(config: ExperimentConfig) -> Preprocessing:
     """Of the weights that the recipe starts from, possibly through other runs; otherwise of the backbone."""
-    if (before := initial_run(recipe)) is not None:
+    if (before := initial_run(config)) is not None:
         return preprocessing_of(before)
-    for source in (recipe.weights, recipe.backbone):
+    return _of_sources(config.init.source or "", config.model.backbone)
+
+
+@functools.cache
+def _of_sources(weights: str, backbone: str) -> Preprocessing:
+    for source in (weights, backbone):
         if source.startswith(HUB):
             source = TIMM + source.removeprefix(HUB).split("/")[0]
         if source.startswith(TIMM) and (cfg := _timm_config(source.removeprefix(TIMM))) is not None:
@@ -61,8 +66,8 @@ def _timm_config(name: str) -> Any:
         return None
 
 
-def initial_run(recipe: Recipe) -> Recipe | None:
+def initial_run(config: ExperimentConfig) -> ExperimentConfig | None:
     """The recipe of the run whose weights this one starts from: by `start`, or where `weights` is a run's folder."""
-    if recipe.start:
-        return recipe.predecessor
-    return recipe_in(Path(recipe.weights)) if recipe.weights else None
+    if config.predecessor is not None:
+        return config.predecessor
+    return config_in(Path(config.init.source)) if config.init.source else None

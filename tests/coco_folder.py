@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
 
 CATEGORIES = [{"id": 7, "name": "cow"}, {"id": 2, "name": "cat"}, {"id": 90, "name": "brush"}]  # in no order, with gaps
 SIZES = ((40, 60), (60, 40), (40, 60), (48, 48), (40, 60), (30, 80))  # height, width of the training images
@@ -94,18 +95,18 @@ def write_folder(root: Path) -> Path:
     return root
 
 
-def recipe_of(root: Path) -> Recipe:
-    return Recipe(
+def recipe_of(root: Path) -> ExperimentConfig:
+    return make_config(
         task="detect",
-        head="cascade",
-        data="folder",
+        head="cascade_mask_rcnn",
+        dataset="folder",
         data_root=str(root),
-        image=32,
-        patch=8,
-        classes=3,
-        batch=3,
+        img_size=32,
+        patch_size=8,
+        num_classes=3,
+        global_batch_size=3,
         epochs=2,
-        steps=4,
+        max_steps=4,
     )
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from tests import served
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,23 +49,23 @@ def one_thread():
         sys.modules["torch"].set_num_threads(1)
 
 
-TINY = Recipe(
-    data="shapes",
+TINY = make_config(
+    dataset="shapes",
     backbone="deit_nano",
-    image=16,
-    patch=8,
-    classes=12,
+    img_size=16,
+    patch_size=8,
+    num_classes=12,
     epochs=3,
-    batch=16,
-    train_images=64,
-    test_images=40,
+    global_batch_size=16,
+    num_train=64,
+    num_val=40,
     drop_path=0.2,
     lr=1e-3,
 )
 
 
 @pytest.fixture
-def tiny() -> Recipe:
+def tiny() -> ExperimentConfig:
     """A run of 12 steps that takes a second: three epochs of 4."""
     return TINY
 
@@ -98,18 +100,18 @@ def unbanded(monkeypatch) -> None:
 def trained(tmp_path_factory):
     """trained(recipe) -> the results folder of a finished run of it, on one thread of the CPU: trained once a session.
     Whoever changes what is in it takes a copy."""
-    from scaling.engine.train import Settings, train
+    from scaling.engine.train import train
     from scaling.engine.trainer import hush
 
     done: dict[str, Path] = {}
 
-    def results_of(recipe: Recipe) -> Path:
-        if recipe.run_id not in done:
+    def results_of(config: ExperimentConfig) -> Path:
+        if config.run_id not in done:
             hush()
             results = tmp_path_factory.mktemp("trained")
-            train(recipe, results, Settings(accelerator="cpu", threads=1, workers=0))
-            done[recipe.run_id] = results
-        return done[recipe.run_id]
+            train(config, results, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
+            done[config.run_id] = results
+        return done[config.run_id]
 
     return results_of
 

@@ -34,15 +34,18 @@ def hollow() -> bytes:
     return picture(0, 0).replace(b"\xff\xdb", b"\xff\xfe")
 
 
-def prepared(recipe, workers=0):
-    data = ImageDataModule(recipe, workers)
+def prepared(config, workers=0):
+    data = ImageDataModule(config, workers)
     data.setup()
     return data
 
 
-def batch_of(recipe, pixels, targets, skipped=0):
+def batch_of(config, pixels, targets, skipped=0):
     """A batch of these images, as if they were the first of the recipe's data."""
-    keys, shape = [SampleKey(0, i) for i in range(len(pixels))], StepShape(recipe.patch, recipe.image)
+    keys, shape = (
+        [SampleKey(0, i) for i in range(len(pixels))],
+        StepShape(config.model.patch_size, config.model.img_size),
+    )
     return Batch(pixels, keys, shape, targets, skipped)
 
 

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from scaling.backbones.base import Backbone
+from scaling.config.edit import make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Batch, ClassTargets
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
-from scaling.recipe import Recipe
 
 
 class Dots:
@@ -41,10 +42,10 @@ class DotSource:
 
     names, channels = ("0", "1"), 3
 
-    def check(self, recipe):
+    def check(self, config):
         pass
 
-    def generate(self, recipe, part, indices, split):
+    def generate(self, config, part, indices, split):
         return Dots(len(indices))
 
 
@@ -58,16 +59,16 @@ class Toy(L.LightningModule):
     seen: ClassVar[list] = []
     channels_last = False
 
-    def __init__(self, recipe, total_steps, names=()):
+    def __init__(self, config, total_steps, names=()):
         super().__init__()
         self.backbone, self.head = EmptyBackbone(3, 1, 0), nn.Linear(3, 1, dtype=torch.float64)
-        self.recipe = recipe
+        self.config = config
         with torch.no_grad():
             self.head.weight.fill_(0.1)
             self.head.bias.zero_()
 
     @staticmethod
-    def check_available(recipe):
+    def check_available(config):
         pass
 
     def loss(self, batch):
@@ -107,13 +108,22 @@ def toy_runs():
 
 
 def toy_recipe(*, epochs, steps_per_epoch, eval_every, batch=4, **changes):
-    return Recipe(
-        image=1, patch=1, classes=2, epochs=epochs, eval_every=eval_every, batch=batch, warmup_epochs=0.0, clip=0.0,
-        train_images=batch * steps_per_epoch, test_images=2, **changes,
-    )  # fmt: skip
+    return make_config(
+        img_size=1,
+        patch_size=1,
+        num_classes=2,
+        epochs=epochs,
+        val_interval=eval_every or None,
+        global_batch_size=batch,
+        warmup_epochs=0.0,
+        max_grad_norm=None,
+        num_train=batch * steps_per_epoch,
+        num_val=2,
+        **changes,
+    )
 
 
-def run(recipe, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda event: None, **settings):
+def run(config, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda event: None, **settings):
     """Train; cut: the optimiser step after which the signal `by` comes. Returns the record, None if it was stopped."""
 
     def cutting(event):
@@ -121,7 +131,9 @@ def run(recipe, results, micro_batch=0, cut=0, by=signal.SIGINT, report=lambda e
         if event.kind == "train" and cut and event.progress.step == cut:
             signal.raise_signal(by)
 
-    wanted = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=micro_batch, **settings)
+    wanted = RuntimeConfig(
+        accelerator="cpu", threads=1, num_workers=0, micro_batch_size=micro_batch or None, **settings
+    )
     with suppress(TrainingInterrupted):
-        return train(recipe, results, wanted, cutting)
+        return train(config, results, wanted, cutting)
     return None

@@ -17,7 +17,7 @@ from analysis.records.group_labels import labels
 from analysis.records.published import CROP, DECODERS, LONG_SIDE, SHORT_SIDE, model_of
 from analysis.records.run_frame import COLUMNS, FIELDS, finished
 from analysis.records.seed_noise import exceeds_noise, noise_of, seed_spread
-from scaling.recipe_identity import says_what
+from scaling.config.identity import is_public
 
 # Models with further stages beyond 64 px (Tables 9 and 10; Tiny's are Small's).
 LATER_STAGES = ("adventurer_tiny", "adventurer_small", "adventurer_base", "adventurer_large")
@@ -99,9 +99,9 @@ def series(run: Mapping[Any, Any], *ignoring: str) -> str:
     return json.dumps(_without({name: run[name] for name in FIELDS}, {"patch", "seed", *ignoring}), sort_keys=True)
 
 
-def _without(recipe: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    kept = {name: value for name, value in recipe.items() if name not in names}
-    if says_what(kept["data"]) or kept.get("data_digest"):
+def _without(config: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    kept = {name: value for name, value in config.items() if name not in names}
+    if is_public(kept["data"]) or kept.get("data_digest"):
         kept["data_root"] = ""
     if kept.get("weights_digest"):
         kept["weights"] = ""

@@ -6,7 +6,6 @@ difference, noise, mark, group) and how analysis/report/text_tables.py prints it
 analysis/paper/figure_data.py, and here under the same names.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from analysis.paper.layout import TOP1, PaperTable, TableSpec, after_patch
 from analysis.records import published
 from analysis.records.published import AP_METRICS, CARD, DECODERS, IMAGENET_CLASSES, backbone_of, model_of
 from analysis.records.run_frame import FIELDS
+from scaling.config.edit import edit, make_config
+from scaling.config.legacy import from_flat
 from scaling.costs import IMAGENET_IMAGES, parameters, position_parameters, recipe_parameters
-from scaling.recipe import Recipe
 
 BARE = "less positions"  # name of the parameters without learned position embeddings
 CARD_WORDS = ("A100", "80GB")  # in torch's name of Table 6's card, such as NVIDIA A100-SXM4-80GB
@@ -69,23 +69,29 @@ def table2(runs: pd.DataFrame | None = None) -> PaperTable:
 
 def _positions(run: dict[Any, Any]) -> int:
     """Learned position embeddings of an own run [1]."""
-    return position_parameters(Recipe.from_dict({name: run[name] for name in FIELDS}))
+    return position_parameters(from_flat({name: run[name] for name in FIELDS}))
 
 
 def _parameter_remarks() -> tuple[str, ...]:
     """Why own parameter counts differ from the paper's, with the numbers of Adventurer-Base on the paper's crops."""
-    linear = Recipe(
-        task="segment", data="ade20k", backbone="adventurer_base", image=published.CROP, patch=16, classes=150
+    linear = make_config(
+        task="segment",
+        dataset="ade20k",
+        backbone="adventurer_base",
+        img_size=published.CROP,
+        patch_size=16,
+        num_classes=150,
     )
-    sizes = {patch: replace(linear, patch=patch) for patch in (16, 8, 4, 2)}
+    sizes = {patch: edit(linear, patch_size=patch) for patch in (16, 8, 4, 2)}
     table = ", ".join(f"{position_parameters(run) / 1e6:.1f}" for run in sizes.values())
-    heads = {patch: recipe_parameters(replace(run, head="upernet")) for patch, run in sizes.items()}
+    heads = {patch: recipe_parameters(edit(run, head="upernet")) for patch, run in sizes.items()}
     more = ", ".join(f"{(heads[patch] - recipe_parameters(run)) / 1e6:.1f}" for patch, run in sizes.items())
-    of = f"in {model_of(linear.backbone)} at patch {', '.join(map(str, sizes))}"
+    of = f"in {model_of(linear.model.backbone)} at patch {', '.join(map(str, sizes))}"
     return (
-        f"parameters: learned position embeddings of a {linear.image} px crop are {table} M {of}; {BARE}: without them",
-        f"UperNet: width head_channels (default {linear.head_channels}; the paper gives none) and more upsampling for "
-        f"coarser patches: {more} M more than linear {of}",
+        f"parameters: learned position embeddings of a {linear.model.img_size} px crop are {table} M {of}; "
+        f"{BARE}: without them",
+        f"UperNet: width head_channels (default {linear.task.head.head_channels}; the paper gives none) and more "
+        f"upsampling for coarser patches: {more} M more than linear {of}",
     )
 
 

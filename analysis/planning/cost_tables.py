@@ -13,9 +13,10 @@ from analysis.planning.allocation import EPOCHS, configurations, published_surfa
 from analysis.planning.throughput_model import image_bytes, image_seconds
 from analysis.records.published import IMAGENET_CLASSES, backbone_of
 from scaling import costs
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.training_memory import SHARE, step_bytes
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 
 PATCHES = (64, 32, 16, 8, 4, 2, 1)  # that are shown where they divide the image [px]
 FACTORS = (0.5, 0.75, 1, 1.25, 1.5, 2, 3)  # by which a calculator changes the image size [ratio]
@@ -38,23 +39,30 @@ PARTS = {  # of costs.flops_by_part: labels; other parts have their own names
 }
 
 
-def classifier(backbone: str, image: int, patch: int) -> Recipe:
+def classifier(backbone: str, image: int, patch: int) -> ExperimentConfig:
     """A training run on ImageNet-1k. image, patch: sizes [px]."""
-    return Recipe(data="imagenet", backbone=backbone, image=image, patch=patch, classes=IMAGENET_CLASSES, batch=1024)
+    return make_config(
+        dataset="imagenet",
+        backbone=backbone,
+        img_size=image,
+        patch_size=patch,
+        num_classes=IMAGENET_CLASSES,
+        global_batch_size=1024,
+    )
 
 
-def image_memory(recipe: Recipe, **way: bool) -> float:
+def image_memory(config: ExperimentConfig, **way: bool) -> float:
     """Memory per additional image in a step [bytes]. way: of WAYS."""
-    return image_bytes(recipe, recipe.batch, BF16, **way)
+    return image_bytes(config, config.optim.global_batch_size, BF16, **way)
 
 
-def largest_batch(recipe: Recipe, card: str, **way: bool) -> int:
+def largest_batch(config: ExperimentConfig, card: str, **way: bool) -> int:
     """Largest batch that fits a card [images]; 0: not even one image. card: of costs.CARDS."""
-    room = SHARE * (costs.CARDS[card].memory - costs.optimiser_bytes(costs.recipe_parameters(recipe)))
+    room = SHARE * (costs.CARDS[card].memory - costs.optimiser_bytes(costs.recipe_parameters(config)))
     low, high = 0, MANY  # low fits, high does not
     while high - low > 1:
         middle = (low + high) // 2
-        fits = step_bytes(recipe, middle, costs.MemoryPolicy(number=BF16, **way)) <= room
+        fits = step_bytes(config, middle, costs.MemoryPolicy(number=BF16, **way)) <= room
         low, high = (middle, high) if fits else (low, middle)
     return low
 
@@ -87,8 +95,8 @@ def memory_by_patch(backbone: str, image: int, card: str) -> pd.DataFrame:
         if MODEL_SPECS[backbone].has_scan and not way.get("flash", True):
             continue  # it has no attention
         for patch in by_patch(backbone, image)["patch"]:
-            recipe = classifier(backbone, image, patch)
-            rows.append((name, patch, image_memory(recipe, **way), largest_batch(recipe, card, **way)))
+            config = classifier(backbone, image, patch)
+            rows.append((name, patch, image_memory(config, **way), largest_batch(config, card, **way)))
     return pd.DataFrame(rows, columns=["way", "patch", "memory", "batch"])
 
 
@@ -107,8 +115,8 @@ def resized(backbone: str, image: int, patch: int) -> pd.DataFrame:
             grown = to // new
             positions = "kept" if grown == side else f"{side}x{side} to {grown}x{grown}"
             kernel = "kept" if new == patch else f"{patch} to {new} px"
-            recipe = classifier(backbone, to, new)
-            cost = costs.recipe_flops(recipe), image_memory(recipe)
+            config = classifier(backbone, to, new)
+            cost = costs.recipe_flops(config), image_memory(config)
             rows.append((held, to, new, grown**2, positions, kernel, *cost))
     columns = ["held", "image", "patch", "tokens", "positions", "kernel", "forward", "memory"]
     return pd.DataFrame(rows, columns=columns)
@@ -126,8 +134,8 @@ def on_card(card: str) -> pd.DataFrame:
     frame = _configured().copy()
     names = frame[["model", "image", "patch"]].to_numpy()
     recipes = [classifier(backbone_of(model), int(image), int(patch)) for model, image, patch in names]
-    seconds = [image_seconds(recipe, costs.CARDS[card], recipe.batch) for recipe in recipes]
+    seconds = [image_seconds(config, costs.CARDS[card], config.optim.global_batch_size) for config in recipes]
     frame["hours"] = [one * costs.IMAGENET_IMAGES * EPOCHS / 3600 for one in seconds]
-    frame["memory"] = [image_memory(recipe) for recipe in recipes]
-    frame["batch"] = [largest_batch(recipe, card) for recipe in recipes]
+    frame["memory"] = [image_memory(config) for config in recipes]
+    frame["batch"] = [largest_batch(config, card) for config in recipes]
     return frame

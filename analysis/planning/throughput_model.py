@@ -16,17 +16,17 @@ Another accelerator has other rates and the same efficiencies, an extrapolation 
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs import IMAGENET_IMAGES, MemoryPolicy, activation_bytes, recipe_step_flops
 from scaling.costs.hardware import CARDS, Card
 from scaling.costs.training_memory import step_bytes
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 
 MIB = 2**20  # Table 6's MB, as in torch: with 1e6 bytes its values would be 5 to 9 % too small
 PASSES = 3  # over stored activations: written in the forward pass, read in the backward pass, gradient written
@@ -69,40 +69,46 @@ def efficiency_of(card: Card) -> Efficiency:
     return CORE if card.cores else TABLE6
 
 
-def number_bytes(recipe: Recipe, card: Card) -> int:
+def number_bytes(config: ExperimentConfig, card: Card) -> int:
     """Bytes per number: of bf16, which every GPU of the table supports, or of float32."""
-    bf16 = recipe.precision == "bf16-mixed" or (recipe.precision == "auto" and not card.cores)
+    bf16 = config.precision == "bf16-mixed" or (config.precision == "auto" and not card.cores)
     return 2 if bf16 else 4
 
 
-def image_bytes(recipe: Recipe, micro_batch: int, number: int, recompute: bool = False, flash: bool = True) -> float:
+def image_bytes(
+    config: ExperimentConfig, micro_batch: int, number: int, recompute: bool = False, flash: bool = True
+) -> float:
     """Memory per additional image in a step with this micro-batch [bytes]; 0: unknown."""
     policy = MemoryPolicy(recompute, flash, number)
-    both = [step_bytes(recipe, n, policy) for n in (0, micro_batch)]
+    both = [step_bytes(config, n, policy) for n in (0, micro_batch)]
     return (both[1] - both[0]) / micro_batch
 
 
 def image_seconds(
-    recipe: Recipe, card: Card, micro_batch: int, recompute: bool = False, efficiency: Efficiency | None = None
+    config: ExperimentConfig,
+    card: Card,
+    micro_batch: int,
+    recompute: bool = False,
+    efficiency: Efficiency | None = None,
 ) -> float:
     """Seconds of training per image on one accelerator with this micro-batch; nan: unknown, for timm models.
     recompute: with activation recomputation, that is, two forward passes."""
     e = efficiency or efficiency_of(card)
-    work, traffic = _work(recipe, card)
+    work, traffic = _work(config, card)
     if not work:
         return math.nan
-    spec = MODEL_SPECS[recipe.backbone]
+    spec = MODEL_SPECS[config.model.backbone]
     products, call = (e.scan, e.scan_call) if spec.has_scan else (e.attention, e.attention_call)
     calls = call * spec.depth / micro_batch
     return (work / products + traffic / e.traffic + calls) * (4 / 3 if recompute else 1)
 
 
-def _work(recipe: Recipe, card: Card) -> tuple[float, float]:
+def _work(config: ExperimentConfig, card: Card) -> tuple[float, float]:
     """Seconds per image at the full rates: of matrix products, of memory traffic."""
-    number = number_bytes(recipe, card)
+    number = number_bytes(config, card)
     rate = card.bf16 if number == 2 else card.float32
-    kept = activation_bytes(recipe, MemoryPolicy(number=number))
-    return recipe_step_flops(recipe) / rate, PASSES * kept / card.traffic
+    kept = activation_bytes(config, MemoryPolicy(number=number))
+    return recipe_step_flops(config) / rate, PASSES * kept / card.traffic
 
 
 def calibrate(leave_out: int = -1) -> Efficiency:
@@ -142,35 +148,35 @@ def share_intervals(confidence: float = 0.95) -> dict[str, tuple[float, float]]:
 
 def _misses(leave_out: int = -1) -> Callable[[Any], Any]:
     """log of predicted over published hours as a function of the logs of products and traffic."""
-    hours = [(recipe, h) for row, (_, recipe, what, h) in enumerate(_table6()) if what == "epoch" and row != leave_out]
+    hours = [(config, h) for row, (_, config, what, h) in enumerate(_table6()) if what == "epoch" and row != leave_out]
     seconds = np.array([h * 3600 / IMAGENET_IMAGES for _, h in hours])
-    work = np.array([_work(recipe, CARDS["a100"]) for recipe, _ in hours])
+    work = np.array([_work(config, CARDS["a100"]) for config, _ in hours])
     return lambda log_shares: np.log(work @ np.exp(-log_shares)) - np.log(seconds)
 
 
 def residuals() -> list[Residual]:
     """Every value of Table 6, ten hours and five memories, with the model's. Memory is computed, not fitted."""
     found = []
-    for row, (model, recipe, metric, value) in enumerate(_table6()):
+    for row, (model, config, metric, value) in enumerate(_table6()):
         if metric == "memory":
-            counted = image_bytes(recipe, recipe.batch, number=2) / MIB
-            found.append(Residual(model, recipe.patch, metric, value, counted, counted))
+            counted = image_bytes(config, config.optim.global_batch_size, number=2) / MIB
+            found.append(Residual(model, config.model.patch_size, metric, value, counted, counted))
         else:
-            both = (_epoch(recipe, e) for e in (TABLE6, calibrate(leave_out=row)))
-            found.append(Residual(model, recipe.patch, metric, value, *both))
+            both = (_epoch(config, e) for e in (TABLE6, calibrate(leave_out=row)))
+            found.append(Residual(model, config.model.patch_size, metric, value, *both))
     return found
 
 
-def _epoch(recipe: Recipe, efficiency: Efficiency) -> float:
+def _epoch(config: ExperimentConfig, efficiency: Efficiency) -> float:
     """Hours of an ImageNet-1k epoch on an A100."""
-    return IMAGENET_IMAGES * image_seconds(recipe, CARDS["a100"], 1, efficiency=efficiency) / 3600
+    return IMAGENET_IMAGES * image_seconds(config, CARDS["a100"], 1, efficiency=efficiency) / 3600
 
 
 class Cell(NamedTuple):
     """A value of Table 6."""
 
     model: str
-    recipe: Recipe
+    config: ExperimentConfig
     metric: str  # "epoch" [h] or "memory" [MiB/image]
     value: float
 
@@ -179,10 +185,10 @@ def _table6() -> list[Cell]:
     """The values of Table 6. Its "ViT" is taken to be DeiT-Base."""
     from analysis.records.published import backbone_of, table6_cells
 
-    plain = Recipe(data="imagenet", image=224, patch=16, classes=1000, batch=1024)
+    plain = make_config(dataset="imagenet", img_size=224, patch_size=16, num_classes=1000, global_batch_size=1024)
     found = []
     for cell in table6_cells().to_dict("records"):
         backbone = backbone_of(cell["model"]) if cell["model"] != "ViT" else "deit_base"
-        recipe = replace(plain, backbone=backbone, image=int(cell["input_px"]), patch=int(cell["patch"]))
-        found.append(Cell(cell["model"], recipe, cell["metric"], float(cell["published"])))
+        config = edit(plain, backbone=backbone, img_size=int(cell["input_px"]), patch_size=int(cell["patch"]))
+        found.append(Cell(cell["model"], config, cell["metric"], float(cell["published"])))
     return found

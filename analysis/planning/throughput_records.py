@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.planning.throughput_model import image_seconds
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs import recipe_flops, recipe_tokens
 from scaling.costs.conditions import SINGLE, Conditions, conditions_of
 from scaling.costs.hardware import Card, card_of
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 SHORTEST = 1.0  # shortest training time that a rate is taken from [s]; less is dominated by set-up
@@ -47,21 +47,21 @@ def _measured(card: Card, folder: Path) -> Measured | None:
         record = RunRecord.load(folder)
     except (FileNotFoundError, ConfigError):
         return None
-    recipe, machine = Recipe.from_dict(record.recipe), record.machine
-    usable = record.status == "finished" and record.images_per_second > 0 and recipe_flops(recipe) > 0
+    config, machine = record.experiment(), record.machine
+    usable = record.status == "finished" and record.images_per_second > 0 and recipe_flops(config) > 0
     if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
     conditions = conditions_of(machine)
-    devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", recipe.batch)
+    devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", config.optim.global_batch_size)
     at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
-    spec = MODEL_SPECS[recipe.backbone]
-    predicted = image_seconds(recipe, card, micro_batch, conditions is not None and conditions.recompute)
+    spec = MODEL_SPECS[config.model.backbone]
+    predicted = image_seconds(config, card, micro_batch, conditions is not None and conditions.recompute)
     return Measured(
         record.run_id,
         spec.family,
         spec.width,
-        recipe_tokens(recipe),
-        recipe.task,
+        recipe_tokens(config),
+        config.task.kind,
         devices,
         conditions,
         at_work / record.images_per_second / predicted,
@@ -95,18 +95,18 @@ def alike(runs: Sequence[Measured], under: Conditions, devices: int) -> list[Mea
     return alike(runs, under._replace(strategy=SINGLE, nodes=1), 1)
 
 
-def correction(recipe: Recipe, runs: Sequence[Measured], itself: bool = True) -> float:
+def correction(config: ExperimentConfig, runs: Sequence[Measured], itself: bool = True) -> float:
     """The factor for predicted seconds: the ratio of the runs nearest in tokens and width, of the same task and family
     of backbones; the median of several equally near ones. nan: there is none.
 
     runs: of `alike`.  itself: whether records of the same run are used."""
-    spec = MODEL_SPECS.get(recipe.backbone)
+    spec = MODEL_SPECS.get(config.model.backbone)
     if spec is None:
         return math.nan
     near: dict[float, list[float]] = {}
     for run in runs:
-        if (run.task, run.family) == (recipe.task, spec.family) and (itself or run.run_id != recipe.run_id):
-            distance = abs(math.log(run.tokens / recipe_tokens(recipe))) + 2 * abs(math.log(run.width / spec.width))
+        if (run.task, run.family) == (config.task.kind, spec.family) and (itself or run.run_id != config.run_id):
+            distance = abs(math.log(run.tokens / recipe_tokens(config))) + 2 * abs(math.log(run.width / spec.width))
             near.setdefault(round(distance, 6), []).append(math.log(run.ratio))
     if not near:
         return math.nan

@@ -21,7 +21,7 @@ from analysis.plots.labels import Label, label_ends, label_points, room_for
 from analysis.plots.style import DASHES, FEW, INK, cost_axis, draw_band, grid, handle, loss_axis, open_frame, patch_axis
 from analysis.records.group_labels import labels
 from analysis.records.groups import FEWEST_PATCHES
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
 from scaling.runs.record import HEADLINES
 
 WIDE = 3.9  # approximate width of a panel's axes [inches]
@@ -80,10 +80,10 @@ def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
         raise ValueError(f"no run that finished has {needed}")
     if "data" not in runs:
         return {"": runs}
-    runs = runs if "task" in runs else runs.assign(task=Recipe().task)
+    runs = runs if "task" in runs else runs.assign(task=make_config().task.kind)
     panels: dict[str, pd.DataFrame] = {}
     for (task, data), its in runs.groupby(["task", "data"], sort=False):
-        words = [str(task)] if runs["task"].nunique() > 1 or task != Recipe().task else []
+        words = [str(task)] if runs["task"].nunique() > 1 or task != make_config().task.kind else []
         images = its["image"].unique()
         panels[" ".join([*words, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
     return panels

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends
 from analysis.plots.style import DASHES, handle, loss_axis, open_frame, patch_axis, round_ticks
-from scaling.recipe import HEADS
+from scaling.config.task import SEGMENTATION_HEADS
 
 
 def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) -> Figure:
@@ -57,7 +57,7 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
     looks = styles(by_backbone)
     for number, (backbone, its) in enumerate(by_backbone.items()):
         colour, of = looks[backbone][0], f"{backbone} " if len(by_backbone) > 1 else ""
-        for head, marker, dash in zip(HEADS, ("o", "s"), DASHES.values(), strict=True):
+        for head, marker, dash in zip(SEGMENTATION_HEADS, ("o", "s"), DASHES.values(), strict=True):
             seeds = runs[(runs["backbone"] == backbone) & (runs["head"] == head)].set_index("patch")[metric]
             style = {"marker": marker, "linestyle": dash, "color": colour, "label": of + head}
             _draw_means(above, its[f"{metric}_{head}"], seeds, its[f"paper_{head}"], style)
@@ -71,11 +71,12 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
         _label_lines(axes, apart)
     above.set_xlabel("")
     above.set_ylabel(f"{name} [%]")
-    below.set_ylabel(f"{HEADS[1]} minus {HEADS[0]}\n[points of {name}]")
+    plain, decoder = SEGMENTATION_HEADS
+    below.set_ylabel(f"{decoder} minus {plain}\n[points of {name}]")
     if gaps[f"gap_{metric}"].isna().all():
         below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center")
         below.set_yticks([0])
-    if gaps[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
+    if gaps[[f"paper_{head}" for head in SEGMENTATION_HEADS]].notna().any(axis=None):
         hollow = handle("hollow: published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
         above.legend(handles=[hollow], frameon=False, fontsize=8.5, loc="lower right")
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)

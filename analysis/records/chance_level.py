@@ -32,6 +32,6 @@ def chance_lines(frame: pd.DataFrame) -> list[str]:
         lines.append(
             f"{name} has not learned{where}: test loss {loss} nats, guessing among {classes} classes gives "
             f"{math.log(classes):.3f}; a law of such runs has no meaning. Train longer (--epochs) or in smaller "
-            "batches (--batch)"
+            "batches (--global-batch-size)"
         )
     return lines

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scaling.recipe import check_name
+from scaling.config.fields import check_name
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 FAMILIES = {"deit": "DeiT", "adventurer": "Adventurer"}

@@ -1,13 +1,11 @@
 """Run frame: the columns of a frame with one row per run, and selections of its rows."""
 
-import dataclasses
-
 import pandas as pd
 
-from scaling.recipe import Recipe
+from scaling.config.flat import FIRST, LATER
 from scaling.runs.record import HEADLINES
 
-FIELDS = [f.name for f in dataclasses.fields(Recipe)]
+FIELDS = [*FIRST, *LATER]  # the names that version 1 had
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]

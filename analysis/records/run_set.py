@@ -1,7 +1,6 @@
 """Run sets: the runs of a results folder as tidy frames. Never raises for a run that is in progress or damaged."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.records.group_labels import labels
-from analysis.records.run_frame import COLUMNS, FACTS, METRICS, TRAPS, finished
+from analysis.records.run_frame import COLUMNS, FACTS, METRICS, finished
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
+from scaling.config.identity import groups, is_open
+from scaling.config.task import Classification
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.recipe_identity import groups, is_open
-from scaling.runs.record import RECIPE, RECORD, RunRecord
+from scaling.runs.config_file import config_path, read_config
+from scaling.runs.record import RECORD, RunRecord
 
 OWN = "own"
 EVALUATION = ["run_id", "group", "patch", "seed", "patch_size", "img_size", "weights", "split", "test_loss"]
@@ -84,7 +87,7 @@ def load(results: str | Path) -> RunSet:
     [FLOPs], test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
     images_per_second, peak_memory [bytes], wall_time [s], failure (reason, "" for finished runs), folder, then the
     other metrics, version_* and machine_*.
-    Runs without fingerprints of their data have the group of the same runs with them (scaling/recipe_identity.py). A
+    Runs without fingerprints of their data have the group of the same runs with them (scaling/config/identity.py). A
     renamed folder counts, a copy does not.
     Raises ConfigError where there is no such folder, or no run in it."""
     folder = Path(results)
@@ -96,10 +99,10 @@ def load(results: str | Path) -> RunSet:
     found = _read(folder)
     if not (found.records or found.unfinished or found.corrupt):
         raise ConfigError(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
-    others = {name: _recipe(folder / name) for name in (*found.unfinished, *found.corrupt)}
-    known = {name: recipe for name, recipe in others.items() if recipe is not None}
-    recipes = [*(Recipe.from_dict(record.recipe) for record in found.records.values()), *known.values()]
-    grouped, families = groups(recipes), groups([_plain(recipe) for recipe in recipes])
+    others = {name: _config(folder / name) for name in (*found.unfinished, *found.corrupt)}
+    known = {name: config for name, config in others.items() if config is not None}
+    recipes = [*(record.experiment() for record in found.records.values()), *known.values()]
+    grouped, families = groups(recipes), groups([_plain(config) for config in recipes])
     digests = _digests(recipes, grouped)
     rows, evaluations = [], []
     for (run, record), group, family in zip(found.records.items(), grouped, families, strict=False):
@@ -131,7 +134,7 @@ def _read(folder: Path) -> Folders:
         try:
             found.records[run] = RunRecord.load(run)
         except FileNotFoundError:
-            if (run / RECIPE).exists():
+            if config_path(run) is not None:
                 found.unfinished.append(run.name)
         except ConfigError as e:
             found.corrupt[run.name] = str(e)
@@ -142,12 +145,12 @@ def _read(folder: Path) -> Folders:
     return found
 
 
-def _digests(recipes: Sequence[Recipe], grouped: Sequence[str]) -> dict[str, dict[str, str]]:
+def _digests(recipes: Sequence[ExperimentConfig], grouped: Sequence[str]) -> dict[str, dict[str, str]]:
     """The fingerprints of data and weights by group, where some run of the group has them."""
     return {
-        group: {"data_digest": recipe.data_digest, "weights_digest": recipe.weights_digest}
-        for recipe, group in zip(recipes, grouped, strict=True)
-        if not is_open(recipe)
+        group: {"data_digest": config.data.data_digest or "", "weights_digest": config.weights_digest or ""}
+        for config, group in zip(recipes, grouped, strict=True)
+        if not is_open(config)
     }
 
 
@@ -156,16 +159,17 @@ def _evaluations(record: RunRecord) -> list[dict[str, Any]]:
     return [{**its["metrics"], **{name: its[name] for name in EVALUATION[4:]}} for its in record.evaluations]
 
 
-def _plain(recipe: Recipe) -> Recipe:
+def _plain(config: ExperimentConfig) -> ExperimentConfig:
     """The recipe with TRAPS at their defaults, whose group is the family."""
-    plain: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in TRAPS}
-    return dataclasses.replace(recipe, **plain)
+    plain = edit(config, data_version=1)
+    return edit(plain, crop_pct=1.0) if isinstance(plain.task, Classification) else plain
 
 
-def _recipe(run: Path) -> Recipe | None:
-    """The recipe in a folder's recipe.json; None where it cannot be read."""
+def _config(run: Path) -> ExperimentConfig | None:
+    """The configuration in a folder that has no record; None where it cannot be read."""
+    path = config_path(run)
     try:
-        return Recipe.from_dict(json.loads((run / RECIPE).read_text()))
+        return read_config(path) if path is not None else None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -179,7 +183,7 @@ def _misplaced(run: Path, records: dict[Path, RunRecord]) -> str:
     if own in records or run != twins[0]:  # counted twice in a fit
         original = own if own in records else twins[0]
         return f"{run / RECORD} is the record of {record.run_id}, a copy of that in {original.name}: left out"
-    if Recipe.from_dict(record.recipe).run_id != record.run_id:
+    if record.experiment().run_id != record.run_id:
         return f"{run / RECORD} is the record of {record.run_id}, and its recipe is another's: left out"
     return ""
 
@@ -190,9 +194,9 @@ def row(record: RunRecord, run: Path) -> dict[str, Any]:
     known = {
         "run_id": record.run_id,
         "group": record.group,
-        "family": _plain(Recipe.from_dict(record.recipe)).group,
+        "family": _plain(record.experiment()).group,
         "status": record.status,
-        **Recipe.from_dict(record.recipe).to_dict(),
+        **to_flat(record.experiment()),
         **{name: math.nan if value is None else value for name, value in facts.items()},
         "failure": "" if record.status == "finished" else str(record.failure.get("reason", "no reason recorded")),
         "started": record.started,

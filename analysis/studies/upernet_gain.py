@@ -13,10 +13,10 @@ from analysis.records.seed_noise import seed_spread
 from analysis.report.output import counted, print_wrapped
 from analysis.report.sweep_table import render_table
 from analysis.studies.study_table import StudyRun
-from scaling.recipe import HEADS
+from scaling.config.task import SEGMENTATION_HEADS
 from scaling.runs.record import HEADLINES
 
-PLAIN, DECODER = HEADS
+PLAIN, DECODER = SEGMENTATION_HEADS
 
 
 def metric_of(table: pd.DataFrame) -> tuple[str, str]:
@@ -38,7 +38,7 @@ def gaps(table: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
     rows = []
     for backbone, patch in sorted(asked, key=lambda of: (order.index(of[0]), -of[1])):
         its = table[(table["backbone"] == backbone) & (table["patch"] == patch)]
-        of = {head: its[its["head"] == head] for head in HEADS}
+        of = {head: its[its["head"] == head] for head in SEGMENTATION_HEADS}
         row: dict[str, Any] = {"backbone": backbone, "patch": patch}
         row |= {f"seeds_{head}": len(runs) for head, runs in of.items()}
         for name, column in sources.items():
@@ -52,14 +52,14 @@ def print_gaps(found: pd.DataFrame, table: pd.DataFrame, title: str) -> None:
     """Print the gaps, next to those of the paper where it has some, and the spread between seeds."""
     metric, name = metric_of(table)
     shown = found[["backbone"]].assign(**{"patch [px]": found["patch"]})
-    seeds = found[[f"seeds_{head}" for head in HEADS]]
+    seeds = found[[f"seeds_{head}" for head in SEGMENTATION_HEADS]]
     if (seeds > 1).any(axis=None):
         shown["runs"] = ["/".join(dict.fromkeys(map(str, its))) for its in seeds.itertuples(index=False)]
     scores = _columns(found, metric, 1, {PLAIN: f"{PLAIN} [%]", DECODER: f"{DECODER} [%]", "gap": "gap [pts]"})
     paper = {PLAIN: f"paper\n{PLAIN} [%]", DECODER: f"paper\n{DECODER} [%]", "gap": "paper\ngap [pts]"}
     losses = {PLAIN: f"{PLAIN} [nats]", DECODER: f"{DECODER} [nats]", "gap": "gap [nats]"}
     render_table(pd.concat([shown, _columns(found, "loss", 4, losses), scores], axis=1), title)
-    if found[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
+    if found[[f"paper_{head}" for head in SEGMENTATION_HEADS]].notna().any(axis=None):
         both = pd.concat([shown[["backbone", "patch [px]"]], scores, _columns(found, "paper", 1, paper)], axis=1)
         render_table(both, f"{name}: own runs and Table 2 of arXiv 2502.03738")
     print_wrapped(

@@ -3,7 +3,6 @@
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,11 @@ from PIL import Image
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from scaling.config.edit import edit, make_config
 from scaling.costs.hardware import usable_cores
 from scaling.data import generated_shapes
 from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
-from scaling.recipe import Recipe
 
 
 def generation() -> Table:
@@ -37,10 +36,17 @@ def decoding() -> Table:
     workers = max(1, usable_cores() - 1)
     with tempfile.TemporaryDirectory() as folder:
         _write_jpegs(Path(folder), 384)
-        recipe = Recipe(
-            data="folder", data_root=folder, image=224, patch=16, classes=2, batch=32, epochs=1, backbone="deit_tiny"
+        config = make_config(
+            dataset="folder",
+            data_root=folder,
+            img_size=224,
+            patch_size=16,
+            num_classes=2,
+            global_batch_size=32,
+            epochs=1,
+            backbone="deit_tiny",
         )
-        lazy = replace(recipe, augment="resized_crop")
+        lazy = edit(config, augment="resized_crop")
         rates: dict[str, list[float]] = {"harness": [], "torchvision": []}
         for _ in range(4):
             data = ImageDataModule(lazy, workers)

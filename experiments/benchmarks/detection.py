@@ -13,12 +13,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from experiments.benchmarks.timing import interleaved, peak_of
-from experiments.cli.arguments import resolve
+from experiments.cli.resolve import resolve
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import InstanceTargets, normalise
 from scaling.data.datamodule import ImageDataModule
 from scaling.heads.cascade_mask_rcnn import Neck
 from scaling.model_specs import ANCHOR_STRIDES, FPN_STRIDES
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
 
@@ -29,10 +29,10 @@ PATCHES = (16, 8, 4)
 class Maps(nn.Module):
     """A backbone and the neck of our head, as torchvision wants them: maps by name."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, config: ExperimentConfig) -> None:
         super().__init__()
-        task = DetectionTask(recipe, 1)
-        self.backbone, self.neck, self.out_channels = task.backbone, task.head.neck, recipe.head_channels
+        task = DetectionTask(config, 1)
+        self.backbone, self.neck, self.out_channels = task.backbone, task.head.neck, config.task.head.head_channels
         assert isinstance(self.neck, Neck)
 
     def forward(self, image_BCHW: Tensor) -> dict[str, Tensor]:
@@ -48,8 +48,8 @@ def detection() -> Table:
     heads = ("patch", "step [ms]", "over tv", "outside", "image [ms]", "over tv", "step [MB]", "over tv")
     table = Table(*heads, title=f"shapes.det_nano, batch {BATCH}, {device}; tv: torchvision's Mask R-CNN")
     for patch in PATCHES:
-        recipe = resolve("shapes.det_nano", patch, {"batch": BATCH, "train_images": 64, "test_images": 8})[0]
-        steps, looks = _ours_and_theirs(recipe, device)
+        config = resolve("shapes.det_nano", patch, {"global_batch_size": BATCH, "num_train": 64, "num_val": 8})[0]
+        steps, looks = _ours_and_theirs(config, device)
         step, look = (interleaved(calls, TURNS, WARM, device == "cuda") for calls in (steps, looks))
         peak = {name: peak_of(call, device == "cuda") for name, call in steps.items() if name != "backbone"}
         table.add_row(
@@ -63,13 +63,13 @@ def detection() -> Table:
 Calls = dict[str, Callable[[], None]]
 
 
-def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
-    data = ImageDataModule(recipe)
+def _ours_and_theirs(config: ExperimentConfig, device: str) -> tuple[Calls, Calls]:
+    data = ImageDataModule(config)
     data.setup()
     train = data.train_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
     test = data.test_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
-    ours: Any = DetectionTask(recipe, 1).to(device).train()
-    theirs, eyes = _torchvision(recipe).to(device).train(), _torchvision(recipe).to(device).eval()
+    ours: Any = DetectionTask(config, 1).to(device).train()
+    theirs, eyes = _torchvision(config).to(device).train(), _torchvision(config).to(device).eval()
     image_BCHW = train.pixels.to(device)
     instances = train.targets
     assert isinstance(instances, InstanceTargets)
@@ -77,7 +77,7 @@ def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
         {"boxes": b.to(device), "labels": k.to(device) + 1, "masks": m.to(device)}
         for b, k, m in zip(instances.boxes, instances.labels, instances.masks, strict=True)
     ]
-    held: Any = DetectionTask(recipe, 1).to(device).eval()
+    held: Any = DetectionTask(config, 1).to(device).eval()
 
     def step() -> None:
         ours.zero_grad()
@@ -101,7 +101,7 @@ def _ours_and_theirs(recipe: Recipe, device: str) -> tuple[Calls, Calls]:
     return {"ours": step, "tv": their_step, "backbone": backbone}, {"ours": look, "tv": their_look}
 
 
-def _torchvision(recipe: Recipe) -> Any:
+def _torchvision(config: ExperimentConfig) -> Any:
     """Mask R-CNN with anchors, regions and widths as ours has them."""
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -110,15 +110,15 @@ def _torchvision(recipe: Recipe) -> Any:
     from torchvision.ops import MultiScaleRoIAlign
 
     names = [str(number) for number in range(len(FPN_STRIDES))]
-    rois, c = min(512, recipe.image), recipe.head_channels
+    rois, c = min(512, config.model.img_size), config.task.head.head_channels
     return MaskRCNN(
-        Maps(recipe),
+        Maps(config),
         box_head=TwoMLPHead(49 * c, 4 * c),
-        box_predictor=FastRCNNPredictor(4 * c, recipe.classes + 1),
+        box_predictor=FastRCNNPredictor(4 * c, config.data.num_classes + 1),
         mask_head=MaskRCNNHeads(c, (c,) * 4, 1),
-        mask_predictor=MaskRCNNPredictor(c, c, recipe.classes + 1),
-        min_size=recipe.image,
-        max_size=recipe.image,
+        mask_predictor=MaskRCNNPredictor(c, c, config.data.num_classes + 1),
+        min_size=config.model.img_size,
+        max_size=config.model.img_size,
         image_mean=[0.0] * 3,
         image_std=[1.0] * 3,
         rpn_anchor_generator=AnchorGenerator(

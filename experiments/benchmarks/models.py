@@ -20,6 +20,7 @@ from torch import nn
 
 from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
+from scaling.config.edit import make_config
 from scaling.costs.hardware import usable_cores
 from scaling.engine.environment import Memory, machine
 from scaling.errors import first_line
@@ -108,13 +109,15 @@ def measure(
     optimise: bool = False,
 ) -> dict[str, Any]:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
-    them [bytes]. implementation: of the scan, set in the environment."""
-    from scaling.recipe import Recipe
+    them [bytes]. road is set by the environment."""
 
     torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
     task = ClassificationTask(
-        Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=batch, data="folder"), 1000
+        make_config(
+            backbone=name, img_size=image, patch_size=patch, num_classes=1000, global_batch_size=batch, dataset="folder"
+        ),
+        1000,
     )
     model: nn.Module = task.to(device).train()
     task.backbone.checkpoint_module.set_grad_checkpointing(checkpointing)

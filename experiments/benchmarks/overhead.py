@@ -1,5 +1,6 @@
 """The overhead of the framework: a step of it and a step of a bare PyTorch loop, in turn, in one process."""
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,13 +12,13 @@ import torch
 from rich.table import Table
 from torch.nn.functional import cross_entropy
 
-from experiments.cli.arguments import resolve
+from experiments.cli.resolve import resolve
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.callbacks.run_callbacks import run_callbacks
 from scaling.engine.environment import Memory
-from scaling.engine.train import Settings
 from scaling.engine.trainer import make_trainer
-from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 
 STEPS = {16: 256, 8: 256, 4: 256, 2: 128, 1: 48}  # patch and steps, in two epochs so that checkpoints are in it
@@ -27,8 +28,8 @@ BLOCK = 16  # steps of which one ratio is made
 class InTurn(L.Callback):
     """After every step of the framework a step of a bare loop, both timed: a machine that slows down slows both."""
 
-    def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
-        self._bare = bare_steps(recipe, data)
+    def __init__(self, config: ExperimentConfig, data: ImageDataModule) -> None:
+        self._bare = bare_steps(config, data)
         self.harness: list[float] = []  # seconds a step, from the end of one to the end of the next
         self.bare: list[float] = []
 
@@ -44,9 +45,9 @@ class InTurn(L.Callback):
         self._resumed = time.perf_counter()
 
 
-def bare_steps(recipe: Recipe, data: ImageDataModule) -> Iterator[None]:
+def bare_steps(config: ExperimentConfig, data: ImageDataModule) -> Iterator[None]:
     """The recipe's training in the plainest loop that makes the same steps; stops after each."""
-    module = ClassificationTask(recipe, data.total_steps)
+    module = ClassificationTask(config, data.total_steps)
     chosen = module.configure_optimizers()
     optimiser, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     parameters = list(module.parameters())
@@ -56,7 +57,7 @@ def bare_steps(recipe: Recipe, data: ImageDataModule) -> Iterator[None]:
         loss = cross_entropy(module(batch.pixels), batch.targets.label_B)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm or math.inf)
         optimiser.step()
         schedule.step()
         yield
@@ -69,8 +70,8 @@ def overhead() -> Table:
     total = np.zeros(2)
     for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
         for patch, steps in STEPS.items():
-            recipe = resolve(name, patch, {"epochs": 2, "train_images": 16 * steps, "test_images": 64})[0]
-            bare, harness = (np.array(seconds[BLOCK:]) for seconds in _in_turn(recipe))  # the first steps warm up
+            config = resolve(name, patch, {"epochs": 2, "num_train": 16 * steps, "num_val": 64})[0]
+            bare, harness = (np.array(seconds[BLOCK:]) for seconds in _in_turn(config))  # the first steps warm up
             ratios = harness.reshape(-1, BLOCK).sum(1) / bare.reshape(-1, BLOCK).sum(1)
             low, high = np.quantile(ratios, (0.25, 0.75))
             table.add_row(
@@ -82,13 +83,15 @@ def overhead() -> Table:
     return table
 
 
-def _in_turn(recipe: Recipe) -> tuple[list[float], list[float]]:
+def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     """Seconds of every step of the bare loop, and of the same steps through the harness with everything on."""
-    data = ImageDataModule(recipe)
+    data = ImageDataModule(config)
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
-        turns = InTurn(recipe, data)
-        callbacks = run_callbacks(recipe, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
-        trainer = make_trainer(recipe, Settings(accelerator="cpu"), [*callbacks.ordered, turns], data, Path(folder))
-        trainer.fit(ClassificationTask(recipe, data.total_steps), datamodule=data)
+        turns = InTurn(config, data)
+        callbacks = run_callbacks(config, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
+        trainer = make_trainer(
+            config, RuntimeConfig(accelerator="cpu"), [*callbacks.ordered, turns], data, Path(folder)
+        )
+        trainer.fit(ClassificationTask(config, data.total_steps), datamodule=data)
     return turns.bare, turns.harness

@@ -7,19 +7,19 @@ the plain step alone.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from rich.table import Table
 
 from experiments.benchmarks.timing import interleaved, peak_of
-from experiments.cli.arguments import resolve
+from experiments.cli.resolve import resolve
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.data.batch import Batch, ClassTargets
 from scaling.data.dataset import model_shape
-from scaling.engine.train import Settings
 from scaling.engine.trainer import apply_speed_options
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
@@ -40,13 +40,16 @@ def speed_options() -> Table:
     )
     models = []
     for name, image, patch, batch in MODELS[device]:
-        recipe = replace(
-            resolve("shapes.deit_nano", patch, {"image": image})[0], backbone=name, batch=batch, position="learned"
+        config = edit(
+            resolve("shapes.deit_nano", patch, {"img_size": image})[0],
+            backbone=name,
+            global_batch_size=batch,
+            pos_embed="learned",
         )
-        models.append((name, f"{image}/{patch}", recipe))
+        models.append((name, f"{image}/{patch}", config))
     for compiled in (False, True):
-        for name, sides, recipe in models:
-            _compare(table, name, sides, _compiled(recipe, device) if compiled else _variants(recipe, device), device)
+        for name, sides, config in models:
+            _compare(table, name, sides, _compiled(config, device) if compiled else _variants(config, device), device)
     return table
 
 
@@ -61,40 +64,42 @@ def _compare(table: Table, name: str, sides: str, variants: dict[str, Callable[[
     table.add_section()
 
 
-def _compiled(recipe: Recipe, device: str) -> dict[str, Callable[[], None]]:
-    return {"plain": _step(recipe, device), "torch.compile": _step(recipe, device, Settings(compile=True))}
+def _compiled(config: ExperimentConfig, device: str) -> dict[str, Callable[[], None]]:
+    return {"plain": _step(config, device), "torch.compile": _step(config, device, RuntimeConfig(compile=True))}
 
 
-def _variants(recipe: Recipe, device: str) -> dict[str, Callable[[], None]]:
+def _variants(config: ExperimentConfig, device: str) -> dict[str, Callable[[], None]]:
     steps = {
-        "plain": _step(recipe, device),
-        "bf16-mixed": _step(recipe, device, bf16=True),
-        "recompute": _step(recipe, device, Settings(recompute=True)),
-        "channels-last": _step(recipe, device, Settings(channels_last=True)),
-        "AdamW not fused": _step(recipe, device, fused=False),
+        "plain": _step(config, device),
+        "bf16-mixed": _step(config, device, bf16=True),
+        "recompute": _step(config, device, RuntimeConfig(grad_checkpointing=True)),
+        "channels-last": _step(config, device, RuntimeConfig(channels_last=True)),
+        "AdamW not fused": _step(config, device, fused=False),
     }
     if device == "cuda":
-        steps["copies that block"] = _step(recipe, device, blocking=True)
+        steps["copies that block"] = _step(config, device, blocking=True)
     return steps
 
 
 def _step(
-    recipe: Recipe,
+    config: ExperimentConfig,
     device: str,
-    settings: Settings | None = None,
+    settings: RuntimeConfig | None = None,
     bf16: bool = False,
     fused: bool = True,
     blocking: bool = False,
 ) -> Callable[[], None]:
     """One training step of a task of its own, images copied to the device included."""
     torch.manual_seed(0)
-    task: Any = ClassificationTask(recipe, 100).to(device).train()
-    apply_speed_options(task, settings or Settings())
+    task: Any = ClassificationTask(config, 100).to(device).train()
+    apply_speed_options(task, settings or RuntimeConfig())
     optimiser = torch.optim.AdamW(parameter_groups(task, 0.05, 1e-4), lr=1e-4, fused=fused)
-    images = torch.randint(0, 256, (recipe.batch, 3, recipe.image, recipe.image), dtype=torch.uint8)
-    labels = torch.arange(recipe.batch) % recipe.classes
-    keys = [SampleKey(0, i) for i in range(recipe.batch)]
-    batch = Batch(images, keys, model_shape(recipe), ClassTargets(labels))
+    images = torch.randint(
+        0, 256, (config.optim.global_batch_size, 3, config.model.img_size, config.model.img_size), dtype=torch.uint8
+    )
+    labels = torch.arange(config.optim.global_batch_size) % config.data.num_classes
+    keys = [SampleKey(0, i) for i in range(config.optim.global_batch_size)]
+    batch = Batch(images, keys, model_shape(config), ClassTargets(labels))
     if device == "cuda":
         batch = batch.pin_memory()
 

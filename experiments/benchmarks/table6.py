@@ -25,11 +25,12 @@ from experiments.benchmarks.models import in_process, where
 from experiments.planning.plan_report import number
 from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.hardware import CPU, Card, card_called, card_of
 from scaling.costs.training_memory import step_bytes
 from scaling.engine.environment import machine
 from scaling.model_specs import has_scan
-from scaling.recipe import Recipe
 
 # image [px], sizes, patches [px], the most images in a step
 PLANS = {"cuda": (224, ("base", "tiny"), (16, 8, 4, 2, 1), 256), "cpu": (64, ("tiny",), (16, 8, 4, 2), 8)}
@@ -61,39 +62,41 @@ def roads(backbone: str, device: str) -> list[str]:
 def row(name: str, image: int, patch: int, most: int, device: str, road: str, card: Card | None) -> dict[str, Any]:
     """One model at one patch size: measured, predicted (nan where the card is not known), published (nan: another size
     or image). hours of an epoch of ImageNet-1k at this image size; memory of an image [MiB]."""
-    recipe = Recipe(data="imagenet", backbone=name, image=image, patch=patch, classes=1000, batch=most)
-    got = largest_batch(recipe, most, device, road)
+    config = make_config(
+        dataset="imagenet", backbone=name, img_size=image, patch_size=patch, num_classes=1000, global_batch_size=most
+    )
+    got = largest_batch(config, most, device, road)
     found = {"model": name, "image": image, "patch": patch, "road": road, "batch": got.get("batch", 0)}
     found |= {"measured": time.strftime("%Y-%m-%d"), "machine": where(), "failed": got.get("failed", "")}
     rate, memory = math.nan, math.nan
     if "failed" not in got:
-        moments = 8 * costs.recipe_parameters(recipe)  # AdamW's: made in the first step, and no image's
+        moments = 8 * costs.recipe_parameters(config)  # AdamW's: made in the first step, and no image's
         rate = got["batch"] / float(np.median(got["seconds"]))
         memory = (got["peak"] - moments) / got["batch"] / MIB
     predicted, kept = math.nan, math.nan
     if card is not None:
         cores = max(1, card.cores)  # its seconds are one core's, and all of them work on a step
-        predicted = image_seconds(recipe, card, got.get("batch") or 1) / cores * costs.IMAGENET_IMAGES / 3600
-        kept = image_bytes(recipe, got.get("batch") or 1, number_bytes(recipe, card)) / MIB
+        predicted = image_seconds(config, card, got.get("batch") or 1) / cores * costs.IMAGENET_IMAGES / 3600
+        kept = image_bytes(config, got.get("batch") or 1, number_bytes(config, card)) / MIB
     hours = costs.IMAGENET_IMAGES / rate / 3600
     found |= {
         "images_per_second": rate,
         "hours": hours,
         "hours_predicted": predicted,
-        "hours_paper": paper(recipe, "epoch"),
+        "hours_paper": paper(config, "epoch"),
     }
-    found |= {"memory": memory, "memory_predicted": kept, "memory_paper": paper(recipe, "memory")}
-    return found | {"wants": float(step_bytes(recipe, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
+    found |= {"memory": memory, "memory_predicted": kept, "memory_paper": paper(config, "memory")}
+    return found | {"wants": float(step_bytes(config, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
 
 
-def largest_batch(recipe: Recipe, most: int, device: str, road: str) -> dict[str, Any]:
+def largest_batch(config: ExperimentConfig, most: int, device: str, road: str) -> dict[str, Any]:
     """The measurement at the largest batch of a power of two that fits; {"failed": ...} where not one image does."""
     got: dict[str, Any] = {}
     batch = most
     while batch:
-        sides = {"image": recipe.image, "patch": recipe.patch}
+        sides = {"image": config.model.img_size, "patch": config.model.patch_size}
         got = in_process(
-            recipe.backbone, **sides, batch=batch, steps=TIMED[device], device=device, road=road, optimise=True
+            config.model.backbone, **sides, batch=batch, steps=TIMED[device], device=device, road=road, optimise=True
         )
         if "failed" not in got:
             return got
@@ -101,14 +104,14 @@ def largest_batch(recipe: Recipe, most: int, device: str, road: str) -> dict[str
     return got
 
 
-def paper(recipe: Recipe, metric: str) -> float:
+def paper(config: ExperimentConfig, metric: str) -> float:
     """What Table 6 prints [h or MB]; its memory is of a ViT, by arithmetic Base."""
     cells = table6_cells()
-    model = {"deit_base": "DeiT-Base", "adventurer_base": "Adventurer-Base"}.get(recipe.backbone, "")
+    model = {"deit_base": "DeiT-Base", "adventurer_base": "Adventurer-Base"}.get(config.model.backbone, "")
     if metric == "memory":
-        model = "ViT" if recipe.backbone == "deit_base" else ""
-    its = cells[(cells["model"] == model) & (cells["metric"] == metric) & (cells["patch"] == recipe.patch)]
-    return float(its["published"].iloc[0]) if len(its) and recipe.image == 224 else math.nan
+        model = "ViT" if config.model.backbone == "deit_base" else ""
+    its = cells[(cells["model"] == model) & (cells["metric"] == metric) & (cells["patch"] == config.model.patch_size)]
+    return float(its["published"].iloc[0]) if len(its) and config.model.img_size == 224 else math.nan
 
 
 def shown(frame: pd.DataFrame, image: int, device: str) -> Table:

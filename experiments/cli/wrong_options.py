@@ -1,9 +1,9 @@
-"""What jsonargparse says of a wrong option, as one line that says what would do."""
+"""Messages for wrong options and unreadable YAML files: one line each, with what to do."""
 
 import difflib
-import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,60 +19,69 @@ RESUMING = (
     "ckpt",
     "ckpt_path",
 )
-LISTS = ("patch", "seed", "seeds")  # what a sweep takes lists of
-KINDS = {"int": "a whole number", "float": "a number", "str": "text"}
+LISTS = {
+    "patch": "patch",
+    "patch_size": "patch-size",
+    "seed": "seeds",
+    "seeds": "seeds",
+}  # what sweep.py takes lists of
+KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+NO_RECIPE = "no recipe is named: name one, such as shapes.deit_nano, or in --config's file, in a line `recipe: NAME`"
 
 
-def in_one_line(message: str, names: Iterable[str]) -> str:
-    """names: of all options, with _ where the command line has -."""
-    text = " ".join(line.strip() for line in str(message).splitlines() if line.strip())
-    for word in ("unrecognized arguments: ", "Option '"):
-        if word in text:
-            return _unknown(text.split(word, 1)[1].split()[0].strip("'").split("=")[0], names)
-    text = text.replace("Parser key ", "option ").replace("<class '", "").replace("'>", "").replace(":  ", ": ")
-    if found := re.search(r'option "(\w+)": Expected an? (int|float|str)\. Got value: (.*)', text):
-        return _no_value(*found.groups())
-    if found := re.search(r"argument --(\S+?)/\S+: invalid \S*bool\S* value: (.*)", text):
-        return f"--{found[1]} {found[2]} is neither true nor false"
-    if text.startswith("Unexpected config:"):
-        return "the file of --config is empty, or holds something else than lines `option: value`"
-    if text.endswith("arguments are required: recipe"):
-        return "no recipe is named: name one, such as shapes.deit_nano, or in --config's file, in a line `recipe: NAME`"
+def unknown_option(option: str, names: Iterable[str]) -> str:
+    """names: of all options, with _ for -."""
+    given = option.lstrip("-").partition("=")[0].replace("-", "_")
+    shown = f"--{given.replace('_', '-')}" if option.startswith("-") else option
+    if given in RESUMING:
+        return f"unknown option {shown}; resuming is automatic: repeat the command that was cut off"
+    near = difflib.get_close_matches(given, list(names), n=1)
+    hint = f"did you mean --{near[0].replace('_', '-')}?" if near else "--help-all lists all options"
+    return f"unknown option {shown}; {hint}"
+
+
+def not_a_value(name: str, kind: str, text: str) -> str:
+    """text is not a value of the option called name."""
+    option = f"--{name.replace('_', '-')}"
+    if "," not in text or kind == "bool":
+        return f"{option} {text} is not {KINDS[kind]}"
+    if name in LISTS:
+        return f"{option} {text} is not one number; sweep.py takes several: --{LISTS[name]} {text}"
+    return (
+        f"{option} {text} is not one number, and a sweep takes lists of --patch and --seeds alone; give the command "
+        f"once for each, with the same --results: its laws and tables list them by {name}"
+    )
+
+
+def of_argparse(message: str, names: Iterable[str]) -> str:
+    """A message of argparse in these words."""
+    text = " ".join(message.split())
+    if "unrecognized arguments: " in text:
+        return unknown_option(text.split("unrecognized arguments: ", 1)[1].split()[0], names)
+    if text.startswith("argument --") and ": invalid " in text:
+        option, _, rest = text.removeprefix("argument ").partition(": invalid ")
+        kind, _, value = rest.partition(" value: ")
+        return not_a_value(option.split("/")[0].lstrip("-"), kind if kind in KINDS else "str", value.strip("'"))
     return text
 
 
-def check_once(file: str) -> None:
-    """Raise ConfigError where a YAML file says an option twice: YAML would take the last, without a word. What else is
-    wrong with the file is for the parser to say."""
+def in_yaml(file: str) -> dict[str, Any]:
+    """What a YAML file holds. Raises ConfigError where it cannot be read, is no mapping, or has an option twice: YAML
+    would take the last one."""
     try:
-        held = yaml.compose(Path(file).read_text("utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return
+        text = Path(file).expanduser().read_text("utf-8-sig")
+        held = yaml.compose(text)
+        values = yaml.safe_load(text)
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"--config {file}: {getattr(e, 'strerror', None) or e}") from e
+    except yaml.YAMLError as e:
+        raise ConfigError(f"--config {file} is not YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(values, dict):
+        raise ConfigError(f"the file of --config, {file}, is empty, or holds something else than lines `option: value`")
     lines: dict[str, int] = {}
     for key, _ in held.value if isinstance(held, yaml.MappingNode) else ():
         name, line = str(key.value).replace("-", "_"), key.start_mark.line + 1
         if name in lines:
-            raise ConfigError(f"{file} says {key.value} twice, in lines {lines[name]} and {line}: take one of them out")
+            raise ConfigError(f"{file} has {key.value} twice, in lines {lines[name]} and {line}: remove one of them")
         lines[name] = line
-
-
-def _unknown(option: str, names: Iterable[str]) -> str:
-    given = option.lstrip("-").replace("-", "_")
-    if given in RESUMING:
-        return f"unknown option {option}; resuming is automatic: repeat the command that was cut off"
-    near = difflib.get_close_matches(given, list(names), n=1)
-    hint = f"did you mean --{near[0].replace('_', '-')}?" if near else "--help lists the options"
-    return f"unknown option {option}; {hint}"
-
-
-def _no_value(name: str, kind: str, value: str) -> str:
-    option = f"--{name.replace('_', '-')}"
-    if "," not in value:
-        return f"{option} {value} is not {KINDS[kind]}"
-    if name in LISTS:
-        lists = "seeds" if name == "seed" else name
-        return f"{option} {value} is not one number; sweep.py takes several: --{lists} {value}"
-    return (
-        f"{option} {value} is not one number, and a sweep takes lists of --patch and --seeds alone; give the command "
-        f"once for each, with the same --results: its laws and tables tell them apart by {name}"
-    )
+    return {str(key): value for key, value in values.items()}

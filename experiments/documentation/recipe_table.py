@@ -11,7 +11,9 @@ import pandas as pd
 
 from analysis.records.published import load_published
 from experiments.recipes import imagenet
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
+from scaling.config.legacy import NAMES
 
 SIZES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
 STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # image size [px] of each stage of a run at 224 px
@@ -58,11 +60,11 @@ def departures() -> list[tuple[str, str, str, str, str]]:
     for stage in STAGES:
         for letter, size in SIZES.items():
             for field in FIELDS:
-                expected = _printed(stage, letter, field)
-                expected = _released(stage, field) if expected is None and letter in "TSB" else expected
-                ours = _text(getattr(_ours(stage, size), field))
-                if expected is not None and expected != ours:
-                    found.append((stage, size, field, expected, ours))
+                wanted = _printed(stage, letter, field)
+                wanted = _released(stage, field) if wanted is None and letter in "TSB" else wanted
+                ours = _text(to_flat(_ours(stage, size))[field])
+                if wanted is not None and wanted != ours:
+                    found.append((stage, size, field, wanted, ours))
     return found
 
 
@@ -72,9 +74,9 @@ def reason_of(stage: str, field: str) -> str:
 
 
 @cache
-def _ours(stage: str, size: str) -> Recipe:
+def _ours(stage: str, size: str) -> ExperimentConfig:
     chain = getattr(imagenet, f"adventurer_{size}")(16, 224)
-    return next(recipe for recipe in chain if recipe.stage == stage)
+    return next(recipe for recipe in chain if (recipe.stage or "") == stage)
 
 
 @cache
@@ -126,10 +128,9 @@ def _head() -> Iterator[str]:
     yield ""
     yield "- Printed: Tables 8 to 10 of arXiv 2502.03738; empty cells are not printed."
     yield "- Released: the commands for Base in the READMEs of github.com/wangf3014/Adventurer and …/Patch_Scaling, and"
-    yield "  the defaults of their `main.py` (in parentheses) where a command does not set a value."
-    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: differs from the printed value"
-    yield "  or, where nothing is printed, from the released one."
-    yield "- The peak learning rate of a run is lr x batch / lr_batch, or lr where lr_batch is 0."
+    yield "  the defaults of their `main.py` (in parentheses) where a command is silent."
+    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: not as printed; if not printed, not as released."
+    yield "- lr is the rate at `lr_base_size` images: the peak is lr x global_batch_size / lr_base_size; 0: it is lr."
 
 
 def _stage(stage: str) -> Iterator[str]:
@@ -148,9 +149,9 @@ def _stage(stage: str) -> Iterator[str]:
         large = list(dict.fromkeys(filter(None, (_printed(stage, x, field) for x in letters[3:]))))
         ours = []
         for size in SIZES.values():
-            value = _text(getattr(_ours(stage, size), field)) or "none"
+            value = _text(to_flat(_ours(stage, size))[field]) or "none"
             ours.append(f"**{value}**" if (size, field) in marked else value)
-        cells = [field, " / ".join(small), " / ".join(large), _released_cell(stage, field), *ours]
+        cells = [NAMES.get(field, field), " / ".join(small), " / ".join(large), _told(stage, field), *ours]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -164,8 +165,10 @@ def _released_cell(stage: str, field: str) -> str:
 
 
 def _small() -> Iterator[str]:
-    """Runs at 64 px, which differ in their number of epochs."""
-    epochs = ", ".join(f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].epochs}" for s in SIZES.values())
+    """64 px are a stage of their own, in one respect."""
+    epochs = ", ".join(
+        f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].schedule.epochs}" for s in SIZES.values()
+    )
     yield "\n## At 64 px\n"
     yield f"One stage, pretrain at 64 px, all else as above. Epochs: {epochs}."
     yield "The text of the appendix states 300 epochs for all sizes at 64 px; its Table 8 prints 200 for Large and Huge"
@@ -179,18 +182,20 @@ def _deit() -> Iterator[str]:
     recipe = imagenet.deit_base(16)
     for field in FIELDS:
         if (value := _released("deit", field)) is not None:
-            ours = _text(getattr(recipe, field)) or "none"
-            yield f"| {field} | {value} | {ours if ours == value else f'**{ours}**'} |"
+            ours = _text(to_flat(recipe)[field]) or "none"
+            yield f"| {NAMES.get(field, field)} | {value} | {ours if ours == value else f'**{ours}**'} |"
     yield "\nLarge and Huge follow the supervised recipe of MAE (arXiv 2111.06377, appendix)."
 
 
 def _reasons() -> Iterator[str]:
     yield "\n## Departures\n"
-    places: dict[tuple[str, str], list[str]] = {}
-    for stage, size, field, expected, ours in departures():
-        places.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {expected}")
-    for (field, reason), where in places.items():
-        yield f"- `{field}`: {reason}. {'; '.join(where) if len(where) < 4 else 'In every stage and size.'}"
-    yield "- Tiny and Huge have no column in Tables 9 and 10: their later stages are those of Small and Large."
-    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6, changes per epoch."
-    yield "- `lr_batch` 0 is the release's `--unscale-lr` in finetuning."
+    told: dict[tuple[str, str], list[str]] = {}
+    for stage, size, field, wanted, ours in departures():
+        told.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {wanted}")
+    for (field, reason), where in told.items():
+        places = "; ".join(where) if len(where) < 4 else "In every stage and size."
+        yield f"- `{NAMES.get(field, field)}`: {reason}. {places}"
+    yield "- Tiny: Tables 9 and 10 have no column for it; its later stages are Small's."
+    yield "- Huge: Tables 9 and 10 have no column for it; its later stages are Large's."
+    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6 and goes by epochs."
+    yield "- `lr_base_size` 0 is the release's `--unscale-lr` in finetuning."

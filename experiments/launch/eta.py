@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from scaling import costs
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 
 
 class Clock:
@@ -17,18 +17,18 @@ class Clock:
         self.done: dict[str, list[tuple[float, float]]] = {}  # backbone -> FLOPs and seconds of its runs
         self.start_ups: list[float] = []  # time of each run above its planned time [s]
 
-    def add(self, run: Recipe, seconds: float) -> None:
-        self.done.setdefault(run.backbone, []).append((weight(run), seconds))
+    def add(self, run: ExperimentConfig, seconds: float) -> None:
+        self.done.setdefault(run.model.backbone, []).append((weight(run), seconds))
         if run.run_id in self.planned:
             self.start_ups.append(max(0.0, seconds - self.planned[run.run_id]))
 
-    def eta(self, left: list[Recipe]) -> float:
+    def eta(self, left: list[ExperimentConfig]) -> float:
         """For the remaining runs [s]; nan while too little is known."""
         return sum(self._seconds(run) for run in left)
 
-    def _seconds(self, run: Recipe) -> float:
+    def _seconds(self, run: ExperimentConfig) -> float:
         """By least squares; by the plan where FLOPs of the finished runs are too similar for that [s]."""
-        x, y = np.array(self.done.get(run.backbone, [(0.0, 0.0)])).T
+        x, y = np.array(self.done.get(run.model.backbone, [(0.0, 0.0)])).T
         if x.max() < 1.5 * x.min() or not x.all():
             start_up = float(np.median(self.start_ups)) if self.start_ups else math.nan
             return start_up + self.planned.get(run.run_id, math.nan)
@@ -36,6 +36,6 @@ class Clock:
         return max(0.0, float(y.mean() - slope * x.mean())) + slope * weight(run)
 
 
-def weight(run: Recipe) -> float:
+def weight(run: ExperimentConfig) -> float:
     """FLOPs of a run's training; per training image where the recipe leaves their number to the data."""
-    return costs.recipe_training_flops(run, run.train_images or 1)
+    return costs.recipe_training_flops(run, run.data.num_train or 1)

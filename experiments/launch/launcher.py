@@ -6,14 +6,15 @@ processes, resumes what is in it and leaves the record. So a launcher may start 
 """
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from experiments.launch.outcome import Outcome
 from experiments.stages import waits_for
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.runs.events import Event
 from scaling.runs.run_folder import State
 
@@ -23,11 +24,11 @@ Handle = Hashable  # a launcher's own name of a job
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be trained. settings: keywords of scaling.engine.settings.Settings."""
+    """One run to be trained, and how it uses the machine."""
 
-    run: Recipe
+    run: ExperimentConfig
     results: Path
-    settings: Mapping[str, Any]
+    settings: RuntimeConfig
 
 
 # Called with a job's events, where the launcher sees them: "begin", "elsewhere", and those of training.

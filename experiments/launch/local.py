@@ -94,7 +94,7 @@ class LocalPool:
 
     def _start(self, job: LocalJob) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
-        arguments = (job.job.run.to_dict(), str(job.job.results), dict(job.job.settings), job.last, theirs)
+        arguments = (job.job.run.to_dict(), str(job.job.results), job.job.settings, job.last, theirs)
         job.process, job.began = self._context.Process(target=child_main, args=arguments), time.monotonic()
         job.process.start()
         theirs.close()

@@ -24,7 +24,7 @@ def outcome_of(record: RunRecord) -> Outcome:
     if record.status == "failed":
         f = record.failure
         return Outcome(1, f"{f['reason']} at step {f['step']}, learning rate {f['lr']:.3g}; delete its folder to retry")
-    metric, name = HEADLINES[record.recipe["task"]]
+    metric, name = HEADLINES[record.experiment().task.kind]
     headline = f", {name} {record.metrics[metric]:.1f} %" if metric in record.metrics else ""
     return Outcome(0, f"test loss {record.test_loss:.4f} nats{headline}, {record.wall_time:.0f} s")
 

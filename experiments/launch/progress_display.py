@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
 from experiments.launch.outcome import Outcome
-from scaling.recipe import TASK_HEADS, Recipe
+from scaling.config.experiment import ExperimentConfig
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
 
@@ -120,31 +120,31 @@ def _where(p: Where) -> str:
     )
 
 
-def _short(run: Recipe) -> str:
+def _short(run: ExperimentConfig) -> str:
     """What differs within most sweeps: backbone, patch, seed, and the stage where there is one."""
-    return f"{run.backbone} p{run.patch} s{run.seed} {run.stage}".rstrip()
+    return f"{run.model.backbone} p{run.model.patch_size} s{run.seed} {(run.stage or '')}".rstrip()
 
 
-def told_apart(runs: Iterable[Recipe]) -> dict[str, str]:
+def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
     """Short names of runs, by run_id: with the image size where runs of several sizes share a name, and with
     `what_else`."""
     runs = list(runs)
     images: dict[str, set[int]] = {}
     for run in runs:
-        images.setdefault(_short(run), set()).add(run.image)
+        images.setdefault(_short(run), set()).add(run.model.img_size)
     names = {}
     for run in runs:
         name = _short(run)
-        size = f"{run.image} px" if len(images[name]) > 1 else ""
+        size = f"{run.model.img_size} px" if len(images[name]) > 1 else ""
         names[run.run_id] = " ".join(filter(None, (name, size, what_else(run))))
     return names
 
 
-def what_else(run: Recipe) -> str:
+def what_else(run: ExperimentConfig) -> str:
     """What a run_id leaves out, where it is not the default: the head, and what an extended sequence is embedded
     from."""
-    head = run.head if run.head != TASK_HEADS[run.task][0] else ""
-    return " ".join(filter(None, (head, f"from {run.extend} px" if run.extend else "")))
+    head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
+    return " ".join(filter(None, (head, f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else "")))
 
 
 def _time(seconds: float) -> str:

@@ -6,13 +6,15 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from experiments.launch.outcome import Outcome, outcome_of
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError, first_line
-from scaling.recipe import Recipe
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
 from scaling.runs.record import LOG
@@ -23,16 +25,20 @@ RUN = Path(__file__).resolve().parents[1] / "run.py"
 
 
 def run_quietly(
-    recipe: Recipe, results: Path, settings: dict[str, Any], report: Callable[[Event], None], wait: bool = False
+    config: ExperimentConfig,
+    results: Path,
+    settings: RuntimeConfig,
+    report: Callable[[Event], None],
+    wait: bool = False,
 ) -> Outcome:
     """Train in this process. Never raises: errors are in the outcome, their tracebacks in log.txt.
 
-    settings: keywords of scaling.engine.settings.Settings. wait: for another process that is training this run, instead
+    wait: for another process that is training this run, instead
     of leaving it alone.
     """
-    folder = folder_of(recipe, results)
+    folder = folder_of(config, results)
     try:  # by itself: the handlers below need what it imports
-        from scaling.engine.train import Settings, train
+        from scaling.engine.train import train
         from scaling.engine.trainer import hush
         from scaling.errors import RunLockedError, TrainingInterrupted
     except KeyboardInterrupt:
@@ -41,7 +47,7 @@ def run_quietly(
         return Outcome(1, f"torch and lightning cannot be loaded ({first_line(e)}); is there memory for them?")
     try:
         hush()
-        return outcome_of(train(recipe, results, Settings(**settings), report, wait=-1 if wait else 0))
+        return outcome_of(train(config, results, settings, report, wait=-1 if wait else 0))
     except ConfigError as e:
         return Outcome(2, bad_input_line(e))
     except RunLockedError:
@@ -63,14 +69,15 @@ def bad_input_line(e: ConfigError) -> str:
     return " ".join(line for line in lines if line.strip()) or "bad input"
 
 
-def child_main(recipe: dict[str, Any], results: str, settings: dict[str, Any], wait: bool, pipe: Connection) -> None:
+def child_main(config: dict[str, Any], results: str, settings: RuntimeConfig, wait: bool, pipe: Connection) -> None:
     """Entry of a process of `LocalPool`: events, and at the end the outcome, go through the pipe."""
     # First of all, until the run has a folder of its own: a stop may come at once, and nobody wants its traceback.
     _output_into(Path(os.devnull))
     as_ctrl_c()  # a stop is a clean one outside of training too
-    value, folder = Recipe.from_dict(recipe), Path(results)
+    value, folder = ExperimentConfig.from_dict(config), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
-    options = [f"--{name}={setting}" for name, setting in settings.items() if name != "jobs"]
+    given = {name: value for name, value in asdict(settings).items() if value is not None}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "max_parallel_runs"]
     sys.argv = [str(RUN), str(folder / value.run_id), f"--results={results}", *options]
 
     def send(item: Event | Outcome) -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.report.output import Parser, print_wrapped, write_files
-from experiments.cli.arguments import resolve
+from experiments.cli.resolve import resolve
 from experiments.planning.cost_estimate import Device, device, forecast
 from scaling import costs
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.hardware import CARDS
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,9 +125,9 @@ def trust_lines(surface: "Surface") -> list[str]:
     ]
 
 
-def stages(model: str, image: int, patch: int) -> list[Recipe]:
+def stages(model: str, image: int, patch: int) -> list[ExperimentConfig]:
     """Recipes of all stages that train a model of Table 7 on ImageNet-1k as in the paper. image, patch: sides [px]."""
-    return resolve(f"imagenet.{model.lower().replace('-', '_')}", patch, {"image": image})
+    return resolve(f"imagenet.{model.lower().replace('-', '_')}", patch, {"img_size": image})
 
 
 def training_flops(model: str, image: int, patch: int) -> float:

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from analysis.planning.throughput_model import image_bytes, image_seconds, number_bytes
 from analysis.planning.throughput_records import Measured, alike, correction, measured_on
@@ -19,23 +19,14 @@ from experiments.launch.progress_display import what_else
 from experiments.stages import waits_for
 from experiments.studies import last_stages
 from scaling import costs
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import Conditions, strategy_for, threads_for, workers_for
 from scaling.costs.hardware import CPU, Card, card_called, card_of, gpus_here
 from scaling.costs.training_memory import SHARE, step_bytes
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.model_specs import has_scan
-from scaling.recipe import Recipe
-
-SHARED = (
-    "nodes",
-    "strategy",
-    "compile",
-    "channels_last",
-    "threads",
-    "workers",
-    "jobs",
-)  # settings that Device has as fields
 
 
 class Device(NamedTuple):
@@ -47,7 +38,7 @@ class Device(NamedTuple):
     micro_batch: int = 0  # images per device; 0: as many as memory holds
     where: str = ""  # folder of the records
     records: tuple[Measured, ...] = ()  # finished runs on this card
-    # As scaling.engine.train.Settings has them.
+    # As RuntimeConfig has them; threads 0 and workers -1: chosen automatically.
     nodes: int = 1
     strategy: str = "auto"
     compile: bool = False
@@ -67,7 +58,7 @@ class Device(NamedTuple):
 class Forecast(NamedTuple):
     """Estimated cost of one run. nan: unknown. micro_batch 0: it does not fit, or (image_bytes 0) is unknown."""
 
-    run: Recipe
+    run: ExperimentConfig
     tokens: int
     parameters: int
     epoch_flops: float  # forward and backward [FLOPs]
@@ -106,21 +97,29 @@ def device(gpu: str, count: int, results: Path, recompute: bool = False, micro_b
     return Device(card, count, recompute, micro_batch, str(results), tuple(measured_on(card, results)))
 
 
-def device_of(settings: dict[str, Any], results: Path, gpu: str = "") -> Device:
-    """The device that a sweep with these settings (cli.settings) trains on. gpu: a card instead. Raises ConfigError."""
-    words = [word.strip() for word in settings["devices"].split(",") if word.strip()]
-    if settings["devices"] == "auto":
+def device_of(settings: RuntimeConfig, results: Path, gpu: str = "") -> Device:
+    """The device that a sweep with these settings trains on. gpu: a card instead. Raises ConfigError."""
+    words = [word.strip() for word in settings.devices.split(",") if word.strip()]
+    if settings.devices == "auto":
         words = ["0"]
     if not words or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"devices {settings['devices']!r} must be auto, a number such as 2, or a list such as 0,1")
+        raise ConfigError(f"devices {settings.devices!r} must be auto, a number such as 2, or a list such as 0,1")
     count = int(words[0]) if len(words) == 1 else len(words)
-    name = gpu or (CPU if settings["accelerator"] == "cpu" else "")
-    on = device(name, count, results, settings["recompute"], settings["micro_batch"])
-    on = on._replace(**{name: settings[name] for name in SHARED if name in settings})
+    name = gpu or (CPU if settings.accelerator == "cpu" else "")
+    on = device(name, count, results, settings.grad_checkpointing, settings.micro_batch_size or 0)
+    on = on._replace(
+        nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        compile=settings.compile,
+        channels_last=settings.channels_last,
+        threads=settings.threads or 0,
+        workers=-1 if settings.num_workers is None else settings.num_workers,
+        jobs=settings.max_parallel_runs or 1,
+    )
     return on._replace(cards=on.cards * on.nodes)
 
 
-def conditions(run: Recipe, on: Device) -> Conditions:
+def conditions(run: ExperimentConfig, on: Device) -> Conditions:
     """Conditions of a run on this device, in the form of scaling.costs.conditions.conditions_of."""
     cores = on.card.cores
     return Conditions(
@@ -128,7 +127,7 @@ def conditions(run: Recipe, on: Device) -> Conditions:
         nodes=on.nodes,
         strategy=strategy_for(on.strategy, on.cards),
         precision="bf16-mixed" if number_bytes(run, on.card) == 2 else "32-true",
-        scan=_scan_backend(on) if has_scan(run.backbone) else "",
+        scan=_scan_backend(on) if has_scan(run.model.backbone) else "",
         compile=on.compile,
         recompute=on.recompute,
         channels_last=on.channels_last,
@@ -150,19 +149,19 @@ def _scan_backend(on: Device) -> str:
     return "mamba-ssm" if there else "torch"
 
 
-def records_for(run: Recipe, on: Device) -> list[Measured]:
+def records_for(run: ExperimentConfig, on: Device) -> list[Measured]:
     """The records that may calibrate a run's hours: those of the card under the same conditions."""
     return alike(on.records, conditions(run, on), on.cards)
 
 
-def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
+def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     """Estimated cost of one run. own: whether a record of this same run may calibrate it. Raises ConfigError where the
     batch cannot be divided among the devices, or among micro-batches of the requested size."""
     card, possible = on.card, check_sizes(run, on.cards, on.micro_batch)
     possible = [on.micro_batch] if on.micro_batch else possible
     policy = costs.MemoryPolicy(on.recompute, number=number_bytes(run, card))
     steps = {n: step_bytes(run, n, policy) for n in possible}
-    state = costs.optimiser_bytes(costs.recipe_parameters(run), run.ema > 0)
+    state = costs.optimiser_bytes(costs.recipe_parameters(run), run.optim.model_ema_decay is not None)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
     ratio = correction(run, records_for(run, on), own)
     seconds = math.nan
@@ -170,10 +169,10 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         known = 1.0 if math.isnan(ratio) else ratio
         seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
     epoch, tested = images(run)
-    trained = float(run.steps * run.batch) or epoch * run.epochs
-    evaluations = math.ceil(run.epochs / run.eval_every) if run.eval_every else 1
-    held_out = epoch * run.val_split / (1 - run.val_split)  # replaces the test set during training
-    evaluated = evaluations * held_out + tested if run.val_split else evaluations * tested
+    trained = float((run.schedule.max_steps or 0) * run.optim.global_batch_size) or epoch * run.schedule.epochs
+    evaluations = math.ceil(run.schedule.epochs / run.evaluation.val_interval) if run.evaluation.val_interval else 1
+    held_out = epoch * run.data.val_split / (1 - run.data.val_split)  # replaces the test set during training
+    evaluated = evaluations * held_out + tested if run.data.val_split else evaluations * tested
     hours = seconds * (trained + evaluated / 3) / 3600  # evaluation is a forward pass, a third of a step
     return Forecast(
         run=run,
@@ -183,7 +182,7 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
         image_bytes=image_bytes(run, micro or possible[0], policy.number, on.recompute),
         least_bytes=float(state + steps[possible[0]]),
         micro_batch=micro,
-        accumulation=run.batch // on.cards // micro if micro else 0,
+        accumulation=run.optim.global_batch_size // on.cards // micro if micro else 0,
         epoch_hours=seconds * epoch / 3600,
         hours=hours,
         device_hours=hours / card.cores if card.cores else hours * on.cards,
@@ -191,7 +190,7 @@ def forecast(run: Recipe, on: Device, own: bool = True) -> Forecast:
     )
 
 
-def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:
+def chains(runs: Sequence[ExperimentConfig], on: Device) -> list[Chain]:
     """The runs grouped into chains of stages with all their seeds, in the order given; each run is in one chain."""
     left = {run.run_id: run for run in runs}
     found: dict[tuple[str, int], Chain] = {}
@@ -202,15 +201,17 @@ def chains(runs: Sequence[Recipe], on: Device) -> list[Chain]:
             run = left.pop(at)
             stages.insert(0, forecast(run, on))
             at = waits_for(run)
-        chain = found.setdefault((last.group, last.patch), Chain(title(last), last.patch, stages, []))
+        chain = found.setdefault(
+            (last.group, last.model.patch_size), Chain(title(last), last.model.patch_size, stages, [])
+        )
         chain.runs.extend(stages)
     return list(found.values())
 
 
-def title(run: Recipe) -> str:
+def title(run: ExperimentConfig) -> str:
     """Title of the table of a run's patch sizes: backbone, data, task and whatever else differs from the default."""
-    task = "" if run.task == "classify" else run.task
-    return ", ".join(filter(None, (run.backbone, run.data, task, what_else(run))))
+    task = "" if run.task.kind == "classify" else run.task.kind
+    return ", ".join(filter(None, (run.model.backbone, run.data.dataset, task, what_else(run))))
 
 
 def total(forecasts: Sequence[Forecast]) -> float:

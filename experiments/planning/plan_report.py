@@ -10,10 +10,10 @@ from analysis.report.output import WIDTH, counted, print_wrapped
 from experiments.launch.progress_display import told_apart
 from experiments.planning.cost_estimate import Chain, Device, Forecast, forecast, total
 from experiments.planning.rate_notes import assumed_lines, extrapolated_line, rates_line
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.costs.training_memory import SHARE
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.identity import recorded_id
 
 Table = list[list[str]]
@@ -27,7 +27,7 @@ UNFIT = "none"  # shown as micro-batch of a run that does not fit
 
 def heading(chain: Chain, on: Device) -> str:
     """Heading of the tables of one backbone."""
-    batches = list(dict.fromkeys(one.run.batch for one in chain.stages))
+    batches = list(dict.fromkeys(one.run.optim.global_batch_size for one in chain.stages))
     return f"{chain.title}: batch {', '.join(map(str, batches))} on {on.name}"
 
 
@@ -39,7 +39,7 @@ def stage_table(chains: Sequence[Chain]) -> list[str]:
     rows = [["patch", "stage", "tokens", "params", f"{prefix}FLOPs", "MB/image", "micro", "accum", f"{h}/epoch", h]]
     for chain in chains:
         for one in chain.stages:
-            stage = f"{one.run.stage[:STAGE_LETTERS]} {one.run.image} px".strip()
+            stage = f"{(one.run.stage or '')[:STAGE_LETTERS]} {one.run.model.img_size} px".strip()
             micro = str(one.micro_batch) if one.micro_batch else UNFIT if one.image_bytes else "?"
             accumulation = str(one.accumulation) if one.accumulation else "-"
             millions = one.parameters >= 1e6
@@ -122,15 +122,15 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
         if refused := _refused(one.run):
             lines[refused] = refused
         elif not one.image_bytes:
-            lines[one.run.backbone] = f"{one.run.backbone}: no cost model for this backbone"
-        elif math.isnan(one.epoch_flops) and not one.run.steps:
-            lines[one.run.data] = f"{one.run.data}: unknown number of training images; set --train-images"
+            lines[one.run.model.backbone] = f"{one.run.model.backbone}: no cost model for this backbone"
+        elif math.isnan(one.epoch_flops) and not one.run.schedule.max_steps:
+            lines[one.run.data.dataset] = f"{one.run.data.dataset}: unknown number of training images; set --num-train"
         elif not one.micro_batch:
-            lines[f"{one.run.backbone} {one.run.image} {one.run.patch}"] = _unfit(one, on)
+            lines[f"{one.run.model.backbone} {one.run.model.img_size} {one.run.model.patch_size}"] = _unfit(one, on)
     return list(lines.values())
 
 
-def _refused(run: Recipe) -> str:
+def _refused(run: ExperimentConfig) -> str:
     """Why a run would be refused at its start; "" where it would not."""
     try:
         check_tokens(run)
@@ -142,14 +142,15 @@ def _refused(run: Recipe) -> str:
 def _unfit(one: Forecast, on: Device) -> str:
     run, room = one.run, on.card.memory
     text = (
-        f"patch {run.patch} at {run.image} px does not fit: the smallest step needs {gigabytes(one.least_bytes)} of "
+        f"patch {run.model.patch_size} at {run.model.img_size} px does not fit: the smallest step needs "
+        f"{gigabytes(one.least_bytes)} of "
         f"{gigabytes(room)} (planned against {100 * SHARE:.0f} % of the memory left after the model)"
     )
     if on.recompute:
         return text
     again = forecast(run, on._replace(recompute=True))
     fits = f"fits, {again.micro_batch} at a time" if again.micro_batch else "does not fit either"
-    return f"{text}; with --recompute it needs {gigabytes(again.least_bytes)} and {fits}"
+    return f"{text}; with --grad-checkpointing it needs {gigabytes(again.least_bytes)} and {fits}"
 
 
 def residual_lines() -> list[str]:
@@ -184,7 +185,7 @@ def shares_line() -> str:
     return f"shares of the data sheet's rates with 95 % intervals: {', '.join(parts)}"
 
 
-def measured_lines(runs: Sequence[Recipe], on: Device) -> list[str]:
+def measured_lines(runs: Sequence[ExperimentConfig], on: Device) -> list[str]:
     """Wall times of the finished runs, measured and predicted: uncalibrated, and calibrated by the other runs."""
     names, by_id = told_apart(list(runs)), {one.run_id: one for one in on.records}
     rows = [["run", "measured s", "uncalibrated", "ratio", "leave-one-out", "ratio"]]

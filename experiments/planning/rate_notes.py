@@ -65,12 +65,12 @@ def extrapolated_line(forecasts: Sequence[Forecast], on: Device) -> str:
     if not plain:
         return f"extrapolated: {'; '.join(together)}"
     beyond = [f"from the A100 to {on.card.name} by data sheet"] if not on.card.name.startswith("a100") else []
-    others = {one.run.backbone for one in plain} - set(TABLE6_BACKBONES)
+    others = {one.run.model.backbone for one in plain} - set(TABLE6_BACKBONES)
     beyond += [f"models other than Base ({', '.join(sorted(others))})"] if others else []
     fewest, most = TABLE6_TOKENS
     beyond += [f"fewer than {fewest:,} tokens"] if any(one.tokens < fewest for one in plain) else []
     beyond += [f"more than {most:,} tokens"] if any(one.tokens > most for one in plain) else []
-    beyond += ["tasks other than classification"] if any(one.run.task != "classify" for one in plain) else []
+    beyond += ["tasks other than classification"] if any(one.run.task.kind != "classify" for one in plain) else []
     beyond += together
     return f"extrapolated: {'; '.join(beyond)}" if beyond else ""
 
@@ -80,8 +80,8 @@ def assumed_lines(forecasts: Sequence[Forecast]) -> list[str]:
     lines = {}
     for run in (one.run for one in forecasts if assumes_photographs(one.run)):
         height, width = unpadded_sides(run)
-        lines[run.data, height, width] = (
-            f"assumed: images of {run.data} are 4:3 photographs, {height} x {width} px in training; the files are not "
-            "read, and costs are proportional to the pixels"
+        lines[run.data.dataset, height, width] = (
+            f"assumed: images of {run.data.dataset} are 4:3 photographs, {height} x {width} px in training; the files "
+            "are not read, and costs are proportional to the pixels"
         )
     return list(lines.values())

@@ -15,42 +15,44 @@ Departs: UperNet with group norm, without dropout and without an auxiliary head 
 
 from experiments.recipes import imagenet
 from experiments.stages import chain_of
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromRun
 
 
-def adventurer_tiny(patch: int, image: int = 512) -> Recipe:
+def adventurer_tiny(patch: int, image: int = 512) -> ExperimentConfig:
     """Adventurer-Tiny. Expected: --head linear 40.0, 41.6, 42.1, 42.5; --head upernet 41.3 at patch 16.
     Run: python experiments/run.py ade20k.adventurer_tiny --patch 16 --head linear --data-root DIR."""
     return _segment(chain_of(imagenet.adventurer_tiny(patch))[-1], image)
 
 
-def adventurer_base(patch: int, image: int = 512) -> Recipe:
+def adventurer_base(patch: int, image: int = 512) -> ExperimentConfig:
     """Adventurer-Base. Expected: --head linear 44.0, 45.5, 46.3, 46.8; --head upernet 45.7 at patch 16.
     Run: python experiments/run.py ade20k.adventurer_base --patch 8 --head linear --data-root DIR."""
     return _segment(chain_of(imagenet.adventurer_base(patch))[-1], image)
 
 
-def _segment(classifier: Recipe, image: int) -> Recipe:
-    """classifier: run that the backbone starts from.  image: side of a crop [px]."""
-    return Recipe(
+def _segment(classifier: ExperimentConfig, image: int) -> ExperimentConfig:
+    """classifier: the run whose backbone it starts from; image: side of a crop [px]."""
+    return make_config(
         task="segment",
-        data="ade20k",
+        dataset="ade20k",
         data_root="ADEChallengeData2016",
-        backbone=classifier.backbone,
-        image=image,
-        patch=classifier.patch,
-        classes=150,
-        unlabelled=0,
-        epochs=127,  # of 20,210 images in 160,000 iterations; the number of steps decides
-        steps=160_000,
-        batch=16,
-        augment="scale_crop_distort",
+        backbone=classifier.model.backbone,
+        img_size=image,
+        patch_size=classifier.model.patch_size,
+        num_classes=150,
+        ignore_index=0,
+        epochs=127,  # what 160,000 iterations come to; steps decide
+        max_steps=160_000,
+        global_batch_size=16,
+        augment="resize_crop_photometric",
         lr=5e-5,
         weight_decay=0.01,
         warmup_steps=1500,
-        schedule="poly",
-        drop_path=classifier.drop_path,
-        clip=0.0,
-        eval_every=13,
-        start=classifier.canonical_json(),
+        lr_schedule="linear",
+        drop_path=classifier.model.drop_path,
+        max_grad_norm=None,
+        val_interval=13,
+        init=FromRun(config=classifier),
     )

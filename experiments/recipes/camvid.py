@@ -3,30 +3,42 @@
 Layout: images/{train,test}/*.jpg, annotations/{train,test}/*.png.
 """
 
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
 
 
-def adventurer_nano(patch: int) -> Recipe:
-    """Adventurer of width 48, 3 blocks, from scratch on crops of 128 px of images resized to a short side of 192 px.
-    Run: python experiments/run.py camvid.adventurer_nano --patch 8 --head linear --data-root /data/camvid.
-    Expected mIoU at patch 16, 8, 4: 26.5, 29.7, 32.0 %; --head upernet: 31.8, 37.4, 40.7 %."""
-    return Recipe(
+def adventurer_nano(patch: int) -> ExperimentConfig:
+    """Adventurer of width 48, 3 blocks, from scratch on crops of 128 px of images brought to a short side of 192 px.
+    Run: python experiments/run.py camvid.adventurer_nano --patch 8 --head linear --data-root /data/camvid."""
+    return make_config(
         task="segment",
-        data="camvid",
+        dataset="camvid",
         data_root="camvid",
         backbone="adventurer_nano",
-        image=128,
-        short_side=192,
-        patch=patch,
-        classes=11,
-        unlabelled=11,
-        class_names="sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,bicyclist",
+        img_size=128,
+        resize_short=192,
+        patch_size=patch,
+        num_classes=11,
+        ignore_index=11,
+        class_names=(
+            "sky",
+            "building",
+            "pole",
+            "road",
+            "pavement",
+            "tree",
+            "sign",
+            "fence",
+            "car",
+            "pedestrian",
+            "bicyclist",
+        ),
         epochs=60,
-        batch=16,
-        augment="scale_crop_distort",
+        global_batch_size=16,
+        augment="resize_crop_photometric",
         lr=2e-3,
         warmup_epochs=3.0,
-        schedule="poly",
-        position="sincos",
+        lr_schedule="linear",
+        pos_embed="sincos",
         head_channels=48,
     )

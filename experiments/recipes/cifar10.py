@@ -1,75 +1,71 @@
 """Recipes on CIFAR-10 (Krizhevsky 2009): real images of 32 px, as train.tar and test.tar or as class folders."""
 
-from dataclasses import replace
-
 from experiments.stages import linked
-from scaling.recipe import Recipe
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
 
 
-def deit_nano(patch: int) -> Recipe:
-    """DeiT of width 48, 3 blocks, 32 px: three epochs over 10,000 images of CIFAR-10, tested on 2,000.
+def deit_nano(patch: int) -> ExperimentConfig:
+    """DeiT of width 48, 3 blocks, 32 px: three passes over 10,000 images of CIFAR-10, tested on 2,000.
     Run: python experiments/run.py cifar10.deit_nano --patch 4 --data-root /data/cifar10.
-    Expected test loss [nats] at patch 16, 8, 4, 2, 1: 1.79, 1.72, 1.62, 1.53, 1.64. All five patch sizes of both
-    backbones take about half an hour on two cores (docs/results/cifar10.md)."""
-    return Recipe(
-        data="cifar10",
+    All five patches of both backbones take about half an hour on two cores (docs/results.md)."""
+    return make_config(
+        dataset="cifar10",
         data_root="cifar10",
         backbone="deit_nano",
-        image=32,
-        patch=patch,
-        classes=10,
+        img_size=32,
+        patch_size=patch,
+        num_classes=10,
         epochs=3,
-        batch=32,
-        train_images=10_000,
-        test_images=2_000,
+        global_batch_size=32,
+        num_train=10_000,
+        num_val=2_000,
         augment="flip",
         lr=2e-3,
         warmup_epochs=0.5,
-        position="sincos",
+        pos_embed="sincos",
     )
 
 
-def adventurer_nano(patch: int) -> Recipe:
+def adventurer_nano(patch: int) -> ExperimentConfig:
     """Adventurer of width 48, 3 blocks; all else as deit_nano.
-    Run: python experiments/run.py cifar10.adventurer_nano --patch 4 --data-root /data/cifar10.
-    Expected test loss [nats] at patch 16, 8, 4, 2, 1: 1.53, 1.57, 1.50, 1.45, 1.51."""
-    return replace(deit_nano(patch), backbone="adventurer_nano")
+    Run: python experiments/run.py cifar10.adventurer_nano --patch 4 --data-root /data/cifar10."""
+    return edit(deit_nano(patch), backbone="adventurer_nano")
 
 
-def adventurer_stages(patch: int, image: int = 64) -> list[Recipe]:
+def adventurer_stages(patch: int, image: int = 64) -> list[ExperimentConfig]:
     """The three stages of imagenet.adventurer_base in small: adventurer_nano, pretrained at half the image size, then
     trained and finetuned at the full size (32 px enlarged to 64), with learned positions that are resampled in between.
     Run: python experiments/run.py cifar10.adventurer_stages --patch 8 --data-root /data/cifar10.
-    Expected test loss [nats] at patch 8 and 4: 1.73 and 1.63. Both take about a quarter of an hour on two cores
-    (docs/results/cifar10.md)."""
-    first = replace(
+    Both patches 8 and 4 take about a quarter of an hour on two cores (docs/results.md)."""
+    first = edit(
         adventurer_nano(patch),
         stage="pretrain",
-        image=image // 2,
-        position="learned",
+        img_size=image // 2,
+        pos_embed="learned",
         augment="three_augment_simple",
         epochs=6,
-        batch=64,
+        global_batch_size=64,
         lr=2e-3,
-        lr_batch=64,
+        lr_base_size=64,
         warmup_epochs=1.0,
         drop_path=0.05,
-        repeats=2,
+        aug_repeats=2,
         mixup=0.2,
-        ema=0.995,
+        model_ema_decay=0.995,
     )
-    middle = replace(first, stage="intermediate", image=image, epochs=2, lr=1e-3, warmup_epochs=0.2, layer_decay=0.9)
-    last = replace(
+    middle = edit(first, stage="intermediate", img_size=image, epochs=2, lr=1e-3, warmup_epochs=0.2, layer_decay=0.9)
+    last = edit(
         middle,
         stage="finetune",
         augment="resized_crop",
-        rand_augment="rand-m5-mstd0.5-inc1",
+        auto_augment="rand-m5-mstd0.5-inc1",
         mixup=0.0,
-        repeats=1,
+        aug_repeats=1,
         smoothing=0.1,
         epochs=1,
         lr=1e-4,
-        lr_batch=0,
+        lr_base_size=None,
         layer_decay=0.95,
     )
     return linked([first, middle, last])

@@ -13,43 +13,43 @@ Expected AP [%] is that of Table 3, box / mask. A run at patch 64 is in a group,
 Departs: no batch norm; feature maps as in scaling/heads/cascade_mask_rcnn.py. The paper does not specify its neck.
 """
 
-from dataclasses import replace
-
 from experiments.recipes import imagenet
 from experiments.stages import chain_of
-from scaling.recipe import Recipe
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromRun
 
 
-def adventurer_tiny(patch: int) -> Recipe:
+def adventurer_tiny(patch: int) -> ExperimentConfig:
     """Adventurer-Tiny. Expected at 32, 16, 8, 4, 2: 44.7 / 38.4, 46.5 / 40.3, 48.0 / 41.7, 48.5 / 42.2, 48.7 / 42.4.
     Patch 2 gives 268,800 tokens per image, above the default limit: SCALING_MOST_TOKENS=268800 allows it.
     Run: python experiments/run.py coco.adventurer_tiny --patch 16 --data-root /data/coco."""
     return _detect(chain_of(imagenet.adventurer_tiny(patch, _side(patch)))[-1])
 
 
-def adventurer_base(patch: int) -> Recipe:
+def adventurer_base(patch: int) -> ExperimentConfig:
     """Adventurer-Base. Expected at 64, 32, 16, 8, 4: 44.1 / 38.3, 46.4 / 40.6, 48.4 / 42.0, 49.5 / 42.9, 50.3 / 43.4.
     Run: python experiments/run.py coco.adventurer_base --patch 16 --data-root /data/coco."""
     return _detect(chain_of(imagenet.adventurer_base(patch, _side(patch)))[-1])
 
 
-def adventurer_base_lsj(patch: int) -> Recipe:
-    """Adventurer-Base by the usual recipe for detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
+def adventurer_base_lsj(patch: int) -> ExperimentConfig:
+    """Adventurer-Base by the recipe of today's detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
     px under large-scale jitter, 100 epochs, batch 64, layer-wise decay 0.7, drop path 0.1, weight decay 0.1. ViTDet's
     Cascade ViT-B has 54.0 / 46.7 at patch 16 (from MAE); nothing is published for Adventurer.
     Run: python experiments/run.py coco.adventurer_base_lsj --patch 16 --data-root /data/coco."""
-    return replace(
+    return edit(
         adventurer_base(patch),
-        image=1024,
-        short_side=1024,
-        long_side=1024,
-        augment="jitter_crop",
+        img_size=1024,
+        resize_short=1024,
+        max_long=1024,
+        augment="lsj",
         epochs=100,
-        batch=64,
+        global_batch_size=64,
         weight_decay=0.1,
         layer_decay=0.7,
         drop_path=0.1,
-        milestones="89,96",
+        milestones=(89, 96),
         warmup_steps=250,
     )
 
@@ -58,30 +58,30 @@ def _side(patch: int) -> int:
     return 256 if 224 % patch else 224
 
 
-def _detect(classifier: Recipe) -> Recipe:
-    """classifier: run that the backbone starts from, with its grid of positions."""
-    return Recipe(
+def _detect(classifier: ExperimentConfig) -> ExperimentConfig:
+    """classifier: the run whose backbone it starts from, and whose grid of positions it keeps."""
+    return make_config(
         task="detect",
-        head="cascade",
+        head="cascade_mask_rcnn",
         head_channels=256,
-        data="coco",
+        dataset="coco",
         data_root="coco",
-        backbone=classifier.backbone,
-        image=classifier.image,
-        short_side=800,
-        long_side=1333,
-        patch=classifier.patch,
-        classes=80,
+        backbone=classifier.model.backbone,
+        img_size=classifier.model.img_size,
+        resize_short=800,
+        max_long=1333,
+        patch_size=classifier.model.patch_size,
+        num_classes=80,
         epochs=12,
-        batch=16,
+        global_batch_size=16,
         augment="flip",
-        bad_images="skip",
+        on_bad_image="skip",
         lr=1e-4,
         weight_decay=0.05,
         warmup_steps=500,
-        schedule="steps",
-        milestones="8,11",
-        clip=0.0,
-        drop_path=classifier.drop_path,
-        start=classifier.canonical_json(),
+        lr_schedule="multistep",
+        milestones=(8, 11),
+        max_grad_norm=None,
+        drop_path=classifier.model.drop_path,
+        init=FromRun(config=classifier),
     )

@@ -1,69 +1,66 @@
 """Recipes on shapes, the generated data set: scaling laws on a laptop, in minutes."""
 
-from dataclasses import replace
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
 
-from scaling.recipe import Recipe
 
-
-def deit_nano(patch: int) -> Recipe:
-    """DeiT of width 48, 3 blocks, on shapes of 16 px: two epochs over 8,192 images.
+def deit_nano(patch: int) -> ExperimentConfig:
+    """DeiT of width 48, 3 blocks, on 16 px shapes: two passes over 8,192 images.
     Run: python experiments/run.py shapes.deit_nano --patch 4.
     Expected test loss [nats] at patch 16, 8, 4, 2, 1, mean of three seeds: 2.02, 1.30, 0.86, 0.45, 0.43.
 
-    Departs: fixed sine-cosine positions, where the paper learns them. 512 steps are too few to learn the 256 positions
-    of patch 1, and a sweep would measure how fast positions are learned instead of the effect of the patch size."""
-    return Recipe(
-        data="shapes",
+    Departs: fixed sine-cosine positions, where the paper learns them: 256 learned positions (patch 1) are not found in
+    512 steps, and a sweep would then measure how fast positions are learned instead of what patches give."""
+    return make_config(
+        dataset="shapes",
         backbone="deit_nano",
-        image=16,
-        patch=patch,
-        classes=12,
+        img_size=16,
+        patch_size=patch,
+        num_classes=12,
         epochs=2,
-        batch=32,
-        train_images=8192,
-        test_images=2048,
+        global_batch_size=32,
+        num_train=8192,
+        num_val=2048,
         lr=2e-3,
         warmup_epochs=0.5,
-        position="sincos",
+        pos_embed="sincos",
     )
 
 
-def adventurer_nano(patch: int) -> Recipe:
-    """Adventurer of width 48, 3 blocks, on shapes of 16 px; all else as deit_nano.
-    Run: python experiments/run.py shapes.adventurer_nano --patch 4.
-    Expected test loss [nats] at patch 16, 8, 4, 2, 1, mean of three seeds: 1.55, 1.21, 1.00, 0.21, 0.20."""
-    return replace(deit_nano(patch), backbone="adventurer_nano")
+def adventurer_nano(patch: int) -> ExperimentConfig:
+    """Adventurer of width 48, 3 blocks, on 16 px shapes; all else as deit_nano.
+    Run: python experiments/run.py shapes.adventurer_nano --patch 4."""
+    return edit(deit_nano(patch), backbone="adventurer_nano")
 
 
-def seg_nano(patch: int) -> Recipe:
-    """Segmentation of up to four objects in 32 px by Adventurer of width 48 and one linear layer per token (--head
-    upernet: a larger head).
-    Run: python experiments/run.py shapes.seg_nano --patch 4.
-    Expected mIoU at patch 16, 8, 4, 2: 15.1, 19.1, 51.8, 75.7 %, in 3 minutes on two cores."""
-    return replace(
+def seg_nano(patch: int) -> ExperimentConfig:
+    """Segmentation: up to four objects in 32 px, a class for every pixel, by Adventurer of width 48. --head upernet has
+    the larger head. make sweep RECIPE=shapes.seg_nano PATCH=16,8,4,2 ARGS="--head linear" takes minutes on two cores.
+    Run: python experiments/run.py shapes.seg_nano --patch 4."""
+    return edit(
         adventurer_nano(patch),
         task="segment",
-        image=32,
-        classes=13,
-        objects=4,
+        img_size=32,
+        num_classes=13,
+        max_objects=4,
         head_channels=48,
     )
 
 
-def det_nano(patch: int) -> Recipe:
-    """Detection of up to four objects in 64 px by Cascade Mask R-CNN on Adventurer of width 48.
-    Run: python experiments/run.py shapes.det_nano --patch 4.
-    Expected box AP at patch 16, 8, 4: 11.2, 20.5, 37.7 %, in 8 minutes on two cores."""
-    return replace(
+def det_nano(patch: int) -> ExperimentConfig:
+    """Detection: up to four objects in 64 px, Cascade Mask R-CNN on Adventurer of width 48.
+    make sweep RECIPE=shapes.det_nano PATCH=16,8,4 takes minutes on two cores.
+    Run: python experiments/run.py shapes.det_nano --patch 4."""
+    return edit(
         adventurer_nano(patch),
         task="detect",
-        head="cascade",
+        head="cascade_mask_rcnn",
         head_channels=32,
-        image=64,
-        objects=4,
-        batch=8,
+        img_size=64,
+        max_objects=4,
+        global_batch_size=8,
         epochs=1,
-        train_images=2048,
-        test_images=256,
+        num_train=2048,
+        num_val=256,
         lr=1e-3,
     )

@@ -23,9 +23,10 @@ from scaling.backbones.base import TokenLayout
 from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position, resample_table
 from scaling.backbones.sincos import Reference
+from scaling.config.fields import check_name
+from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
 from scaling.model_specs import ModelSpec
-from scaling.recipe import COMPATS, check_name
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
 # Its comment and the paper state every two blocks, which is "alternate".
@@ -240,7 +241,7 @@ class Adventurer(nn.Module):
             "blocks": [(r"^layers\.(\d+)", None), (r"^norm_f", (99999,))],  # timm's number for "the group before"
         }
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
         """Released keys for this patch and image: positions (class token last) and patch kernels resampled as timm
         does; compat: as resample_table's. Raises ConfigError for weights of another architecture or depth."""
         depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
@@ -248,7 +249,7 @@ class Adventurer(nn.Module):
             raise ConfigError("these are not weights of an Adventurer: no patch_embed.proj.weight or no layers.N")
         if depth != len(self.layers):
             raise ConfigError(f"these are weights of {depth} blocks; this Adventurer has {len(self.layers)}")
-        check_name("compat", compat, COMPATS)
+        check_name("compat", compat, RESAMPLINGS)
         state = dict(self.patch_embed.convert_state_dict(state))
         if not isinstance(self.pos_embed, nn.Parameter):
             state.pop("pos_embed", None)

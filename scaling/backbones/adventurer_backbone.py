@@ -56,7 +56,7 @@ class AdventurerBackbone(Backbone):
         """The module whose keys are those of the released checkpoints."""
         return self.net
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
         return self.net.convert_state_dict(state, compat)
 
     def scan_backend(self, device: str) -> str:

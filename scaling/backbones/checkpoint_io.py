@@ -107,7 +107,7 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         ) from e
 
 
-def load_weights(backbone: Backbone, source: str, compat: str = "fixed") -> None:
+def load_weights(backbone: Backbone, source: str, compat: str = "aligned") -> None:
     """Load source (as in read_state_dict) into a backbone, strictly by key, without the classifier's head.
 
     Backbone.convert_state_dict resamples what depends on patch and image size; compat is passed to it. Raises
@@ -116,7 +116,7 @@ def load_weights(backbone: Backbone, source: str, compat: str = "fixed") -> None
     load_state(backbone, read_state_dict(source), source, compat)
 
 
-def load_state(backbone: Backbone, state: dict[str, Tensor], source: str, compat: str = "fixed") -> None:
+def load_state(backbone: Backbone, state: dict[str, Tensor], source: str, compat: str = "aligned") -> None:
     """load_weights from tensors already read; source: their name in errors."""
     state = {
         k: v for k, v in backbone.convert_state_dict(state, compat).items() if not k.startswith(("head.", "head_dist."))

@@ -153,7 +153,7 @@ class Deit(Backbone):
         """The module whose keys are those of timm's checkpoints."""
         return self.vit
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "fixed") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
         class token is first, as every code has it: compat makes no difference."""
         positions = self.vit.positions

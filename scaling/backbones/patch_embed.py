@@ -1,4 +1,5 @@
-"""Patch embeddings: pixels to tokens. A new embedding is a subclass of PatchEmbed and a line in PATCH_EMBEDS.
+"""Patch embeddings: pixels to tokens. A new embedding is a subclass of PatchEmbed and a line in PATCH_EMBEDS; its
+fields are a part of the same kind in scaling/config/model.py.
 
 conv      a convolution whose kernel and stride are the patch: smaller patches, more tokens, all from pixels
 extended  the same at a larger patch; its tokens are interpolated to as many as the patch gives, without new pixels
@@ -14,8 +15,9 @@ from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
+from scaling.config.fields import check_name
+from scaling.config.model import check_patch
 from scaling.errors import ConfigError
-from scaling.recipe import check_name, check_patch
 
 
 def check_image(image_BCHW: Tensor, patch: int) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 """Position encodings: how tokens know where in the image they lie. A new encoding is a subclass of PositionEncoding and
-a line in POSITION_ENCODINGS (and its name in scaling/model_specs.py, by which recipes are checked without torch).
+a line in POSITION_ENCODINGS; its fields are a part of the same kind in scaling/config/model.py.
 
 learned   one parameter vector per token, trunc_normal 0.02 (ViT, DeiT, Adventurer); resampled at other grids
 sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix), evaluated at any grid
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.sincos import Reference, Sines
+from scaling.config.fields import check_name
+from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
-from scaling.recipe import COMPATS, check_name
 
 
 class PositionSpec(NamedTuple):
@@ -137,14 +138,14 @@ def build_position(name: str, spec: PositionSpec) -> PositionEncoding:
     return POSITION_ENCODINGS[name](spec)
 
 
-def resample_table(pos_1TD: Tensor, grid: int, compat: str = "fixed") -> Tensor:
+def resample_table(pos_1TD: Tensor, grid: int, compat: str = "aligned") -> Tensor:
     """A learned table whose class token is last (1, n * n + 1, D) at grid x grid. compat: fixed (bicubic, antialiased,
     the class token's kept) or official (resample_as_released). Raises ConfigError where n * n is no square."""
-    check_name("compat", compat, COMPATS)
+    check_name("compat", compat, RESAMPLINGS)
     patches_1LD, class_11D = pos_1TD[:, :-1], pos_1TD[:, -1:]
     if math.isqrt(patches_1LD.shape[1]) ** 2 != patches_1LD.shape[1]:
         raise ConfigError(f"these weights have positions of {patches_1LD.shape[1]} patches, which is no square")
-    if compat == "official":
+    if compat == "released":
         return resample_as_released(pos_1TD, grid)
     return torch.cat([resample_abs_pos_embed(patches_1LD, [grid, grid], num_prefix_tokens=0), class_11D], 1)
 

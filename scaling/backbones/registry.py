@@ -4,6 +4,7 @@ FAMILIES is open: FAMILIES["mine"] = build, with MODEL_SPECS["mine_tiny"] = Mode
 scaling/model_specs.py, makes the backbone mine_tiny known to recipes.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,32 +12,39 @@ from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import load_weights
 from scaling.backbones.patch_embed import PatchEmbed, build_patch_embed
 from scaling.backbones.sincos import Reference
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.model import TIMM
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.preprocessing import initial_run, preprocessing_of
-from scaling.recipe import TIMM, Recipe
 from scaling.rng import seed_of, seeded
 
 
-def _deit(size: ModelSpec, recipe: Recipe) -> Backbone:
+def _deit(size: ModelSpec, config: ExperimentConfig) -> Backbone:
     from scaling.backbones.deit import Deit
 
-    return Deit(size, recipe.image, recipe.patch, **common_options(size, recipe))
+    return Deit(size, config.model.img_size, config.model.patch_size, **common_options(size, config))
 
 
-def _adventurer(size: ModelSpec, recipe: Recipe) -> Backbone:
+def _adventurer(size: ModelSpec, config: ExperimentConfig) -> Backbone:
     from scaling.backbones.adventurer_backbone import AdventurerBackbone
 
-    return AdventurerBackbone(size, recipe.image, recipe.patch, flip=recipe.flip, **common_options(size, recipe))
+    return AdventurerBackbone(
+        size,
+        config.model.img_size,
+        config.model.patch_size,
+        flip=config.model.scan_direction,
+        **common_options(size, config),
+    )
 
 
-def _timm(size: ModelSpec, recipe: Recipe) -> Backbone:
+def _timm(size: ModelSpec, config: ExperimentConfig) -> Backbone:
     from scaling.backbones.timm_vit import TimmViT
 
-    return TimmViT(recipe.backbone.removeprefix(TIMM), recipe.image, recipe.patch)
+    return TimmViT(config.model.backbone.removeprefix(TIMM), config.model.img_size, config.model.patch_size)
 
 
 FOREIGN = ModelSpec("timm", 0, 0, 0, 1)  # of every backbone that timm provides
-FAMILIES: dict[str, Callable[[ModelSpec, Recipe], Backbone]] = {
+FAMILIES: dict[str, Callable[[ModelSpec, ExperimentConfig], Backbone]] = {
     "deit": _deit,
     "deit3": _deit,
     "adventurer": _adventurer,
@@ -44,43 +52,42 @@ FAMILIES: dict[str, Callable[[ModelSpec, Recipe], Backbone]] = {
 }
 
 
-def build_backbone(recipe: Recipe) -> Backbone:
-    """The recipe's backbone, initialised from its seed, or with recipe.weights where it names any.
+def build_backbone(config: ExperimentConfig) -> Backbone:
+    """The recipe's backbone, initialised from its seed, or with the initial weights where it names any.
 
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
     module name), so that a larger patch embedding does not shift what the blocks draw. Raises ConfigError.
     """
-    size = MODEL_SPECS.get(recipe.backbone, FOREIGN)
-    with seeded(seed_of(recipe.seed, "construction")):
-        backbone = FAMILIES[size.family](size, recipe)
-    backbone.mean, backbone.std, _ = preprocessing_of(recipe)
-    backbone.initialise(recipe.seed)
-    if recipe.weights:
-        load_weights(backbone, recipe.weights, recipe.compat)
+    size = MODEL_SPECS.get(config.model.backbone, FOREIGN)
+    with seeded(seed_of(config.seed, "construction")):
+        backbone = FAMILIES[size.family](size, config)
+    backbone.mean, backbone.std, _ = preprocessing_of(config)
+    backbone.initialise(config.seed)
+    if config.init.source:
+        load_weights(backbone, config.init.source, config.init.pos_embed_resampling)
     return backbone
 
 
-def common_options(size: ModelSpec, recipe: Recipe) -> dict[str, Any]:
+def common_options(size: ModelSpec, config: ExperimentConfig) -> dict[str, Any]:
     """Arguments that the families of this project share: drop_path, position, reference, patch_embed."""
     return {
-        "drop_path": recipe.drop_path,
-        "position": recipe.position,
-        "reference": Reference(*_first_grid(recipe)),
-        "patch_embed": _patch_embed(size, recipe),
+        "drop_path": config.model.drop_path,
+        "position": config.model.pos_embed.kind,
+        "reference": Reference(*_first_grid(config)),
+        "patch_embed": _patch_embed(size, config),
     }
 
 
-def _patch_embed(size: ModelSpec, recipe: Recipe) -> PatchEmbed:
-    if recipe.extend:
-        options = {"embed_patch_size": recipe.extend}
-        return build_patch_embed("extended", 3, size.width, recipe.image, recipe.patch, **options)
-    return build_patch_embed("conv", 3, size.width, recipe.image, recipe.patch)
+def _patch_embed(size: ModelSpec, config: ExperimentConfig) -> PatchEmbed:
+    part = config.model.patch_embed
+    options = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return build_patch_embed(part.kind, 3, size.width, config.model.img_size, **options)
 
 
-def _first_grid(recipe: Recipe) -> tuple[int, int]:
+def _first_grid(config: ExperimentConfig) -> tuple[int, int]:
     """Grid [tokens] and patch [px] in which the sincos coordinates of multi-stage training are measured: those of its
     first run with sincos."""
-    before = initial_run(recipe)
-    if before is not None and before.position == "sincos":
+    before = initial_run(config)
+    if before is not None and before.model.pos_embed.kind == "sincos":
         return _first_grid(before)
-    return recipe.image // recipe.patch, recipe.patch
+    return config.model.img_size // config.model.patch_size, config.model.patch_size

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scaling.recipe import check_name
+from scaling.config.fields import check_name
 
 COORDINATES = ("place", "pixels", "index")
 CACHED = 4  # tables of other grids that are kept: images of one size follow each other

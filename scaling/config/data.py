@@ -76,8 +76,6 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         check_digest("data_digest", self.data_digest)
-        rule = "is for the data set shapes; the number of objects in files is not limited"
-        check(self.max_objects == 1 or self.dataset == "shapes", "max_objects", self.max_objects, rule)
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ConfigError(
                 f"class_names has {len(self.class_names)} names, num_classes is {self.num_classes}; set --num-classes"

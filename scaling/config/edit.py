@@ -6,6 +6,7 @@ that kind set to None switches back. Fields that both kinds have are carried ove
 """
 
 import dataclasses
+import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -23,7 +24,8 @@ def make_config(**given: Any) -> ExperimentConfig:
 
 def edit(config: ExperimentConfig, **given: Any) -> ExperimentConfig:
     """The configuration with other fields. given: a value for the name of a field, or a kind or a value for the name of
-    a union. Raises ConfigError for a field that does not exist, or not for this task."""
+    a union; None for a field that does not apply changes nothing. Raises ConfigError for a field that does not exist,
+    or not for this task."""
     return edit_where(config, given, frozenset())
 
 
@@ -32,9 +34,40 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     edit_of = _Edit(given, optional)
     changed: ExperimentConfig = edit_of.edited(config)
     for name in given:
-        if name not in edit_of.used and name not in optional:
+        idle = name in optional or (given[name] is None and name in names_in(ExperimentConfig))
+        if name not in edit_of.used and not idle:
             raise _unknown(name, changed)
     return changed
+
+
+def value_of(config: ExperimentConfig, name: str) -> Any:
+    """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
+    parts: list[Any] = [config]
+    for part in parts:
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            if f.name == name:
+                return getattr(value, "kind", value)
+            if dataclasses.is_dataclass(value) and f.name != "config":
+                parts.append(value)
+    return None
+
+
+def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
+    """The values of all fields by their names alone; of a union its kind too."""
+    found: dict[str, Any] = {}
+    parts: list[Any] = [config]
+    for part in parts:
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            several = isinstance(value, tuple) and f.metadata.get("registry") is not None
+            if several or f.metadata.get("registry") is not None:
+                found[f.name] = [one.kind for one in value] if several else value.kind
+            elif not dataclasses.is_dataclass(value):
+                found[f.name] = value
+            if dataclasses.is_dataclass(value) and f.name != "config":
+                parts.append(value)
+    return found
 
 
 def fields_of(part: Any) -> Iterator[Any]:
@@ -94,7 +127,7 @@ class _Edit:
         if isinstance(asked, str):
             check_name(field.name, asked, registry)
             kind = asked
-        elif asked is None and field.metadata["by_leaf"]:
+        elif asked is None and field.metadata.get("by_leaf"):
             kind = self.kind_for(registry, kind)
         if kind == value.kind:
             return self.edited(value)
@@ -107,7 +140,8 @@ class _Edit:
         every = {name: f for fields in members.values() for name, f in fields.items()}
         mine = [name for name in self.given if name in every]
         refused = {name for name in mine if self.given[name] is None and not type_names(every[name].type)[1]}
-        wanted = [name for name in mine if name not in refused and name not in self.optional]
+        shared = set.intersection(*map(set, members.values()))
+        wanted = [name for name in mine if name not in refused and (name in shared or name not in self.optional)]
         self.used |= refused
         fit = [kind for kind, fields in members.items() if set(wanted) <= set(fields) and not refused & set(fields)]
         if not fit:
@@ -116,7 +150,7 @@ class _Edit:
             return present
 
         def uses(kind: str) -> int:
-            return sum(not members[kind][name].metadata["retained"] for name in wanted)
+            return sum(not members[kind][name].metadata.get("retained") for name in wanted)
 
         most = max(map(uses, fit))
         best = [kind for kind in fit if uses(kind) == most]
@@ -158,11 +192,11 @@ def _unknown(name: str, config: ExperimentConfig) -> ConfigError:
             own = ", ".join(sorted(_own_names(config.task)))
             return ConfigError(f"{name} is not an option of the task {config.task.kind}, which has: {own}")
         return ConfigError(f"{name} does not apply to {_holder(name, config)}")
-    try:
-        check_name("configuration field", name, everywhere)
-    except ConfigError as e:
-        return e
-    raise AssertionError(name)
+    near = difflib.get_close_matches(name, everywhere, n=1)
+    return ConfigError(f"unknown configuration field {name!r}; " + (f"did you mean {near[0]}?" if near else ALL))
+
+
+ALL = "--help-all and docs/config.md list all fields"
 
 
 def _own_names(part: Any) -> set[str]:

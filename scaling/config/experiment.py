@@ -91,6 +91,11 @@ class ExperimentConfig:
         return self.init.config if isinstance(self.init, FromRun) else None
 
     @property
+    def weights_digest(self) -> str | None:
+        """Fingerprint of the file of initial weights, where there is one and it is known."""
+        return self.init.weights_digest if isinstance(self.init, FromFile) else None
+
+    @property
     def classification(self) -> Classification:
         """The task. Raises ConfigError where it is another one; so do segmentation and detection."""
         return _of_kind(self.task, Classification)

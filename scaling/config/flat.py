@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from scaling.config.initialization import FromFile, FromTimm, Scratch
-from scaling.config.model import TIMM, ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
+from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
 from scaling.config.objectives import Supervised
 from scaling.config.packing import NoPacking
 from scaling.config.step_shapes import FixedShape
@@ -87,7 +87,7 @@ def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
         "warmup_steps": schedule.warmup_steps or 0,
         "schedule": schedule.lr_schedule.kind,
         "min_lr": schedule.min_lr,
-        "milestones": ",".join(map(str, getattr(schedule.lr_schedule, "milestones", ()))),
+        "milestones": ",".join(map(str, schedule.milestones)),
         "batch": optim.global_batch_size,
         "lr": optim.lr,
         "lr_batch": optim.lr_base_size or 0,
@@ -110,23 +110,19 @@ def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
+    head = {"head": task.head.kind, "head_channels": task.head.head_channels, "augment": task.augment}
     if isinstance(task, Classification):
         return {
+            **head,
             "crop": task.crop_pct,
             "smoothing": task.smoothing,
-            "augment": task.augment,
             "rand_augment": task.auto_augment or "",
             "erasing": task.random_erasing_prob,
             "mixup": task.mixup,
             "cutmix": task.cutmix,
             "repeats": task.aug_repeats,
         }
-    values = {
-        "head": task.head.kind,
-        "head_channels": task.head.head_channels,
-        "augment": task.augment,
-        "short_side": task.resize_short or 0,
-    }
+    values = {**head, "short_side": task.resize_short or 0}
     if isinstance(task, Segmentation):
         slide = getattr(task.eval_mode, "slide_stride", 0)
         return {**values, "smoothing": task.smoothing, "slide": slide, "unlabelled": task.ignore_index}
@@ -135,12 +131,13 @@ def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
 
 def _init(config: "ExperimentConfig") -> dict[str, Any]:
     init = config.init
+    found: dict[str, Any]
     if isinstance(init, Scratch):
-        return {}
-    if isinstance(init, FromFile):
+        found = {}
+    elif isinstance(init, FromFile):
         found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
     elif isinstance(init, FromTimm):
-        found = {"weights": TIMM + init.pretrained}
+        found = {"weights": init.source}
     else:
         found = {"start": canonical_flat(init.config)}
     return {**found, "compat": init.pos_embed_resampling}

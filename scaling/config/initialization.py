@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaling.config.data import check_digest
 from scaling.config.fields import check, check_fields, config_field
+from scaling.config.model import TIMM
 
 if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
@@ -16,20 +17,27 @@ if TYPE_CHECKING:
 RESAMPLINGS = ("aligned", "released")
 
 
-def _resampling() -> Any:
+def _resampling(retained: bool = False) -> Any:
     return config_field(
         "resampling of the initial weights' position embedding to another grid: aligned, or released (as the released "
         "Adventurer code: the first token is taken for the class token, although that is the last)",
         "aligned",
         choices=RESAMPLINGS,
+        retained=retained,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scratch:
-    """Random initial weights, from the seed."""
+    """Random initial weights, from the seed. pos_embed_resampling has no effect here, and is part of the run IDs of
+    version 1."""
 
     kind: ClassVar[str] = "scratch"
+    source: ClassVar[None] = None
+    pos_embed_resampling: str = _resampling(retained=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,11 @@ class FromFile:
         check(bool(self.initial_checkpoint), "initial_checkpoint", repr(self.initial_checkpoint), "is empty")
         check_digest("weights_digest", self.weights_digest)
 
+    @property
+    def source(self) -> str:
+        """What loads the weights: a path or an address, or timm:NAME; None for the other kinds."""
+        return self.initial_checkpoint
+
 
 @dataclass(frozen=True, kw_only=True)
 class FromTimm:
@@ -65,12 +78,17 @@ class FromTimm:
         check_fields(self)
         check(bool(self.pretrained), "pretrained", repr(self.pretrained), "is empty")
 
+    @property
+    def source(self) -> str:
+        return TIMM + self.pretrained
+
 
 @dataclass(frozen=True, kw_only=True)
 class FromRun:
     """The weights that a finished run reported: all of them, or, for another task, those of the backbone."""
 
     kind: ClassVar[str] = "run"
+    source: ClassVar[None] = None
     config: "ExperimentConfig" = config_field("configuration of the run that is finished first", found=True)
     pos_embed_resampling: str = _resampling()
 

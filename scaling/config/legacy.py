@@ -1,7 +1,6 @@
 """Version 1, one flat dictionary per run: records, recipe.json, YAML files and option names of before are read here.
 
-from_flat reads a whole dictionary; apply_flat_options applies options of version 1 to a configuration. flat.py is the
-way back. Standard library only.
+from_flat reads a whole dictionary, translate reads single options. flat.py is the way back. Standard library only.
 """
 
 import functools
@@ -10,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling.config.data import DataConfig
-from scaling.config.edit import edit_where
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.flat import FIRST, LATER, VALUES
@@ -43,7 +41,7 @@ from scaling.config.task import (
     UperNetHead,
     WholeImages,
 )
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, NewerRecordError
 
 # Names of version 1 and of now, where they differ.
 NAMES = {
@@ -67,9 +65,10 @@ _TO_NEW = {name: {old: new for new, old in values.items()} for name, values in V
 
 
 def from_flat(values: Mapping[str, Any]) -> ExperimentConfig:
-    """The configuration of a dictionary of version 1; what is missing has version 1's default. Raises ConfigError."""
-    for name in values:
-        check_name("recipe field", name, DEFAULTS)
+    """The configuration of a dictionary of version 1; what is missing has version 1's default. Raises
+    ConfigError, and NewerRecordError for a field that version 1 did not have."""
+    if unknown := sorted(set(values) - set(DEFAULTS)):
+        raise NewerRecordError(f"unknown field {unknown[0]} of a recipe: a newer version wrote it")
     v = {name: _new(name, value) for name, value in {**DEFAULTS, **values}.items()}
     check_name("task", v["task"], ("classify", "segment", "detect"))
     config = ExperimentConfig(
@@ -84,7 +83,7 @@ def from_flat(values: Mapping[str, Any]) -> ExperimentConfig:
             num_train=v["train_images"],
             num_val=v["test_images"],
             val_split=v["val_split"],
-            max_objects=v["objects"] if v["data"] == "shapes" else 1,
+            max_objects=v["objects"],
             on_bad_image=v["bad_images"],
         ),
         task=_task(v),
@@ -139,7 +138,9 @@ def _model(v: dict[str, Any]) -> ModelConfig:
 def _task(v: dict[str, Any]) -> Classification | Segmentation | Detection:
     channels = v["head_channels"]
     if v["task"] == "classify":
+        check_name("head", v["head"], ("linear",))
         return Classification(
+            head=LinearHead(head_channels=channels),
             crop_pct=v["crop"],
             smoothing=v["smoothing"],
             augment=v["augment"],
@@ -195,17 +196,17 @@ def _init(v: dict[str, Any]) -> Scratch | FromFile | FromTimm | FromRun:
     if v["start"] and v["weights"]:
         raise ConfigError(f"weights {v['weights']} and the run that it starts from exclude each other")
     if v["start"]:
-        return FromRun(config=_before(v["start"]), pos_embed_resampling=v["compat"])
+        return FromRun(config=read_predecessor(v["start"]), pos_embed_resampling=v["compat"])
     if v["weights"].startswith(TIMM):
         return FromTimm(pretrained=v["weights"].removeprefix(TIMM), pos_embed_resampling=v["compat"])
     if v["weights"] or v["weights_digest"]:
         digest = v["weights_digest"]  # a canonical form with a fingerprint has no path
         return FromFile(initial_checkpoint=v["weights"] or "?", weights_digest=digest, pos_embed_resampling=v["compat"])
-    return Scratch()
+    return Scratch(pos_embed_resampling=v["compat"])
 
 
 @functools.lru_cache(maxsize=1024)
-def _before(text: str) -> ExperimentConfig:
+def read_predecessor(text: str) -> ExperimentConfig:
     """The configuration of a canonical JSON of version 1."""
     try:
         values = json.loads(text)
@@ -216,21 +217,18 @@ def _before(text: str) -> ExperimentConfig:
     return from_flat(values)
 
 
-def apply_flat_options(
-    config: ExperimentConfig, options: Mapping[str, Any], given: Mapping[str, Any]
-) -> ExperimentConfig:
-    """The configuration edited by options of version 1, and by given (names of now), which come first. An option of
-    version 1 that has its default is ignored where it does not apply: files of before list all fields. Raises
-    ConfigError."""
-    translated = {NAMES.get(name, name): _new(name, value) for name, value in options.items() if name not in _SPECIAL}
-    idle = {NAMES.get(name, name) for name, value in options.items() if name in DEFAULTS and value == DEFAULTS[name]}
-    if "class_names" in options:
-        translated["class_names"] = names_in_text(options["class_names"])
+def translate(options: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Options of version 1 under the names of now, and which of these are to be ignored where they do not apply: those
+    with version 1's default, as files of before list all fields. Raises ConfigError."""
+    given = {NAMES.get(name, name): _new(name, value) for name, value in options.items() if name not in _SPECIAL}
+    if options.get("class_names"):
+        given["class_names"] = names_in_text(options["class_names"])
     if "milestones" in options:
-        translated["milestones"] = _milestones(options["milestones"])
+        given["milestones"] = _milestones(options["milestones"])
     if "weights" in options:
-        translated |= _weights(options["weights"])
-    return edit_where(config, {**translated, **given}, idle - set(given))
+        given |= _weights(options["weights"])
+    idle = {NAMES.get(name, name) for name, value in options.items() if name in DEFAULTS and value == DEFAULTS[name]}
+    return given, idle
 
 
 _SPECIAL = ("weights", "start", "data_digest", "weights_digest")

@@ -167,6 +167,11 @@ class ScheduleConfig:
         """The learning rate at the end [1/step]; 0 for multistep."""
         return getattr(self.lr_schedule, "min_lr", 0.0)
 
+    @property
+    def milestones(self) -> tuple[int, ...]:
+        """Epochs after which the learning rate is a tenth; none but for multistep."""
+        return getattr(self.lr_schedule, "milestones", ())
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:

@@ -70,7 +70,7 @@ def _rows(cls: type[Any], value: Any, path: str, of: str) -> Iterator[Row]:
             yield from _rows(f.type, default, name + ".", of)  # type: ignore[arg-type]
         else:
             kind, optional = type_names(f.type)
-            choices = f.metadata["choices"]
+            choices = f.metadata.get("choices", ())
             yield _row(f, name, kind, optional, default, () if callable(choices) else tuple(choices), of)
 
 
@@ -78,5 +78,15 @@ def _row(f: Any, name: str, kind: str, optional: bool, default: Any, choices: tu
     about = f.metadata
     flag = "--" + f.name.replace("_", "-")
     return Row(
-        name, flag, kind, optional, about["unit"], default, choices, about["help"], of, about["common"], about["found"]
+        name=name,
+        flag=flag,
+        type=kind,
+        optional=optional,
+        unit=about.get("unit", ""),
+        default=default,
+        choices=choices,
+        help=about.get("help", ""),
+        of=of,
+        common=about.get("common", False),
+        found=about.get("found", False),
     )

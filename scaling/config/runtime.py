@@ -61,9 +61,7 @@ class RuntimeConfig:
         bounds=Bounds(at_least=0),
     )
     export_coco: bool = config_field("detection: write detections on the test images as COCO results", False)
-    logger: tuple[str, ...] = config_field(
-        "tensorboard, wandb, mlflow, separated by commas; curve.csv is always written", ()
-    )
+    logger: str = config_field("tensorboard, wandb, mlflow, separated by commas; curve.csv is always written", "")
 
     def __post_init__(self) -> None:
         check_fields(self)

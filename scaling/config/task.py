@@ -8,64 +8,17 @@ from typing import ClassVar
 
 from scaling.config.fields import Bounds, check, check_fields, config_field
 
-VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # classification: made one image at a time
+# augmentations that change the geometry of an image, made one image at a time
+VIEWS = ("resized_crop", "three_augment", "three_augment_simple")  # of classification
+RESIZED_CROPS = ("resize_crop", "resize_crop_photometric")  # of segmentation
+JITTERS = ("lsj",)  # of detection
 SHARE = Bounds(at_least=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification:
-    """One label per image. Loss: cross-entropy [nats]."""
-
-    kind: ClassVar[str] = "classify"
-    crop_pct: float = config_field(
-        "share of the test image's side kept by the centre crop; one value for a whole sweep (the released code takes "
-        "0.875 at patch 16 and 1.0 below)",
-        1.0,
-        bounds=Bounds(above=0, at_most=1),
-    )
-    smoothing: float = config_field(
-        "label smoothing (arXiv 1512.00567) in the training loss; never in the test loss", 0.0, bounds=SHARE
-    )
-    augment: str = config_field(
-        "training augmentation; classification: none, flip, pad_crop_flip (shift by up to 1/8 of the side), "
-        "resized_crop (random resized crop and flip; arXiv 1409.4842), three_augment (arXiv 2204.07118), "
-        "three_augment_simple (the same on a simple random crop); segmentation: none, flip, resize_crop (scaled by 0.5 "
-        "to 2, cropped, flipped), resize_crop_photometric (and colours distorted); detection: none, flip, lsj "
-        "(large-scale jitter, arXiv 2012.07177)",
-        "none",
-        choices=("none", "flip", "pad_crop_flip", *VIEWS),
-        common=True,
-    )
-    auto_augment: str | None = config_field(
-        "RandAugment (arXiv 1909.13719) after the crop, in timm's notation, as rand-m9-mstd0.5-inc1", None
-    )
-    random_erasing_prob: float = config_field(
-        "share of training images with a random rectangle erased (arXiv 1708.04896)",
-        0.0,
-        bounds=Bounds(at_least=0, at_most=1),
-    )
-    mixup: float = config_field(
-        "mixup (arXiv 1710.09412): alpha of the Beta distribution; 0: none", 0.0, bounds=Bounds(at_least=0)
-    )
-    cutmix: float = config_field(
-        "CutMix (arXiv 1905.04899): alpha of the Beta distribution; 0: none", 0.0, bounds=Bounds(at_least=0)
-    )
-    aug_repeats: int = config_field(
-        "repeated augmentation (arXiv 1901.09335): copies of an image in a batch; the length of an epoch is unchanged",
-        1,
-        bounds=Bounds(at_least=1, at_most=16),
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        rule = f"needs augment to be one of {', '.join(VIEWS)}"
-        check(self.auto_augment is None or self.augment in VIEWS, "auto_augment", self.auto_augment, rule)
-
-
-@dataclass(frozen=True, kw_only=True)
 class LinearHead:
-    """One linear layer per token. head_channels is the width that a switch to another head starts from; it has no
-    effect here, and is part of version-1 run IDs."""
+    """One linear layer, on the pooled feature or on each token. head_channels is the width that a switch to another one
+    starts from; it has no effect here, and is part of the run IDs of version 1."""
 
     kind: ClassVar[str] = "linear"
     head_channels: int = config_field(
@@ -123,9 +76,61 @@ class SlidingWindow:
         check_fields(self)
 
 
+CLASSIFICATION_HEADS: dict[str, type] = {c.kind: c for c in (LinearHead,)}
 SEGMENTATION_HEADS: dict[str, type] = {c.kind: c for c in (LinearHead, UperNetHead)}
 DETECTION_HEADS: dict[str, type] = {c.kind: c for c in (CascadeMaskRCNN,)}
 EVAL_MODES: dict[str, type] = {c.kind: c for c in (WholeImages, SlidingWindow)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """One label per image. Loss: cross-entropy [nats]."""
+
+    kind: ClassVar[str] = "classify"
+    head: LinearHead = config_field("linear", LinearHead(), registry=CLASSIFICATION_HEADS)
+    crop_pct: float = config_field(
+        "share of the test image's side kept by the centre crop; one value for a whole sweep (the released code takes "
+        "0.875 at patch 16 and 1.0 below)",
+        1.0,
+        bounds=Bounds(above=0, at_most=1),
+    )
+    smoothing: float = config_field(
+        "label smoothing (arXiv 1512.00567) in the training loss; never in the test loss", 0.0, bounds=SHARE
+    )
+    augment: str = config_field(
+        "training augmentation; classification: none, flip, pad_crop_flip (shift by up to 1/8 of the side), "
+        "resized_crop (random resized crop and flip; arXiv 1409.4842), three_augment (arXiv 2204.07118), "
+        "three_augment_simple (the same on a simple random crop); segmentation: none, flip, resize_crop (scaled by 0.5 "
+        "to 2, cropped, flipped), resize_crop_photometric (and colours distorted); detection: none, flip, lsj "
+        "(large-scale jitter, arXiv 2012.07177)",
+        "none",
+        choices=("none", "flip", "pad_crop_flip", *VIEWS),
+        common=True,
+    )
+    auto_augment: str | None = config_field(
+        "RandAugment (arXiv 1909.13719) after the crop, in timm's notation, as rand-m9-mstd0.5-inc1", None
+    )
+    random_erasing_prob: float = config_field(
+        "share of training images with a random rectangle erased (arXiv 1708.04896)",
+        0.0,
+        bounds=Bounds(at_least=0, at_most=1),
+    )
+    mixup: float = config_field(
+        "mixup (arXiv 1710.09412): alpha of the Beta distribution; 0: none", 0.0, bounds=Bounds(at_least=0)
+    )
+    cutmix: float = config_field(
+        "CutMix (arXiv 1905.04899): alpha of the Beta distribution; 0: none", 0.0, bounds=Bounds(at_least=0)
+    )
+    aug_repeats: int = config_field(
+        "repeated augmentation (arXiv 1901.09335): copies of an image in a batch; the length of an epoch is unchanged",
+        1,
+        bounds=Bounds(at_least=1, at_most=16),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        rule = f"needs augment to be one of {', '.join(VIEWS)}"
+        check(self.auto_augment is None or self.augment in VIEWS, "auto_augment", self.auto_augment, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +139,10 @@ class Segmentation:
 
     kind: ClassVar[str] = "segment"
     head: LinearHead | UperNetHead = config_field(
-        "linear (one layer per token) or upernet", LinearHead(), registry=SEGMENTATION_HEADS, common=True
+        "segmentation: linear (one layer per token) or upernet; the other tasks have one head",
+        LinearHead(),
+        registry=SEGMENTATION_HEADS,
+        common=True,
     )
     eval_mode: WholeImages | SlidingWindow = config_field(
         "evaluation: whole images at once, or slide (windows of img_size px)",
@@ -146,7 +154,7 @@ class Segmentation:
         "training augmentation: none, flip, resize_crop (scaled by 0.5 to 2, cropped, flipped), "
         "resize_crop_photometric (and colours distorted)",
         "none",
-        choices=("none", "flip", "resize_crop", "resize_crop_photometric"),
+        choices=("none", "flip", *RESIZED_CROPS),
         common=True,
     )
     smoothing: float = config_field(
@@ -168,6 +176,11 @@ class Segmentation:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def slide_stride(self) -> int | None:
+        """Distance between windows in evaluation [px]; None: whole images."""
+        return getattr(self.eval_mode, "slide_stride", None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
@@ -179,7 +192,7 @@ class Detection:
         "training augmentation: none, flip, lsj (large-scale jitter, arXiv 2012.07177: scaled by 0.1 to 2, cropped, "
         "flipped)",
         "none",
-        choices=("none", "flip", "lsj"),
+        choices=("none", "flip", *JITTERS),
         common=True,
     )
     resize_short: int | None = config_field(

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.whole_model import recipe_step_flops
-from scaling.recipe import Recipe
 
 FLOPS_PER_THREAD = 5e8  # of a training step per CPU thread; with fewer, another thread does not pay
 SINGLE = "single"  # the strategy of a single device
@@ -56,11 +56,11 @@ def workers_for(cores: int) -> int:
     return max(1, min(8, cores - 1))
 
 
-def threads_for(recipe: Recipe, cores: int, jobs: int = 1) -> int:
+def threads_for(config: ExperimentConfig, cores: int, jobs: int = 1) -> int:
     """CPU threads of a run: one per usable core, divided among jobs, but no more than its steps keep busy.
 
     Measured on two cores, ms per step of deit_nano with one thread and with two: 7.7 and 7.9 at patch 4 (0.3 GFLOPs),
     26 and 18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
-    step = recipe.batch * recipe_step_flops(recipe)
+    step = config.optim.global_batch_size * recipe_step_flops(config)
     useful = math.ceil(step / FLOPS_PER_THREAD) if step else cores
     return max(1, min(cores // jobs, useful))

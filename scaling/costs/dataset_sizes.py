@@ -2,7 +2,8 @@
 
 import math
 
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.task import Detection
 
 IMAGENET_IMAGES = 1_281_167  # ImageNet-1k's training images
 IMAGES = {  # training and test images of a recipe that uses all of them
@@ -15,9 +16,9 @@ IMAGES = {  # training and test images of a recipe that uses all of them
 EMPTY = {"coco": 1_021}  # training images without an object, used with empty_images=keep
 
 
-def epoch_images(run: Recipe) -> tuple[float, float]:
+def epoch_images(run: ExperimentConfig) -> tuple[float, float]:
     """Training images per epoch, and test images [1]; nan: unknown without the data."""
-    train, test = IMAGES.get(run.data, (math.nan, 0))
-    if run.empty_images == "keep":
-        train += EMPTY.get(run.data, 0)
-    return float(run.train_images or train) * (1 - run.val_split), float(run.test_images or test)
+    train, test = IMAGES.get(run.data.dataset, (math.nan, 0))
+    if isinstance(run.task, Detection) and not run.task.filter_empty_gt:
+        train += EMPTY.get(run.data.dataset, 0)
+    return float(run.data.num_train or train) * (1 - run.data.val_split), float(run.data.num_val or test)

@@ -24,5 +24,5 @@ HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head
     ("classify", "linear"): ClassifierCosts(),
     ("segment", "linear"): TokenClassifierCosts(),
     ("segment", "upernet"): UpernetCosts(),
-    ("detect", "cascade"): CascadeMaskRCNNCosts(),
+    ("detect", "cascade_mask_rcnn"): CascadeMaskRCNNCosts(),
 }

@@ -2,34 +2,37 @@
 
 import os
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import padded_size
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 
 MOST_TOKENS = 2**18  # per image, unless the environment variable sets another number
 LIMIT = "SCALING_MOST_TOKENS"
 
 
-def check_tokens(recipe: Recipe, size: tuple[int, int] | None = None) -> None:
+def check_tokens(config: ExperimentConfig, size: tuple[int, int] | None = None) -> None:
     """Raise ConfigError where an image has more tokens than the limit: before it is made, not when memory runs out.
     size: height and width before padding [px]; None: the largest that a recipe of detection allows."""
-    if recipe.task != "detect":
+    if config.task.kind != "detect":
         return
     if size is None:
-        short = recipe.short_side or recipe.image
-        size = max(((recipe.image,) * 2, (short, recipe.long_side or short)), key=lambda s: _tokens(recipe, s))
-    most, found = _most(), _tokens(recipe, size)
+        short = config.detection.resize_short or config.model.img_size
+        size = max(
+            ((config.model.img_size,) * 2, (short, config.detection.max_long or short)),
+            key=lambda s: _tokens(config, s),
+        )
+    most, found = _most(), _tokens(config, size)
     if found > most:
         raise ConfigError(
-            f"patch {recipe.patch} makes {found:,} tokens of an image of {size[0]} x {size[1]} px, more than {most:,}: "
-            f"use a larger patch or smaller images, or set {LIMIT}"
+            f"patch {config.model.patch_size} makes {found:,} tokens of an image of {size[0]} x {size[1]} px, more "
+            f"than {most:,}: use a larger patch or smaller images, or set {LIMIT}"
         )
 
 
-def _tokens(recipe: Recipe, size: tuple[int, int]) -> int:
+def _tokens(config: ExperimentConfig, size: tuple[int, int]) -> int:
     """Of a padded image of that height and width [tokens]."""
-    height, width = padded_size(recipe, size)
-    return height * width // recipe.patch**2
+    height, width = padded_size(config, size)
+    return height * width // config.model.patch_size**2
 
 
 def _most() -> int:

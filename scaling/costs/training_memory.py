@@ -3,9 +3,9 @@
 Letters as in scaling/costs/__init__.py. The memory of a model with a component that has no cost model is unknown: 0.
 """
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.base import FLOAT, MemoryPolicy, stream_bytes
 from scaling.costs.whole_model import WholeModel, recipe_parameters, whole_model
-from scaling.recipe import Recipe
 
 # Fixed overhead of a process after its first step, even of one small image: code of kernels, threads, and memory that
 # glibc does not give back. Measured on two CPU cores: 20 MiB where glibc gives all of it back (MALLOC_MMAP_THRESHOLD_),
@@ -15,20 +15,20 @@ SHARE = 0.8  # of the memory that is free, or that a model leaves, which a plan 
 DEFAULT = MemoryPolicy()
 
 
-def activation_bytes(recipe: Recipe, policy: MemoryPolicy = DEFAULT, images: int = 0) -> int:
+def activation_bytes(config: ExperimentConfig, policy: MemoryPolicy = DEFAULT, images: int = 0) -> int:
     """What a training step keeps of one image until its gradient comes; with gradient checkpointing the most at a time:
     the input of every block, and one block whole [bytes].
 
     images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many."""
-    if (m := whole_model(recipe)) is None:
+    if (m := whole_model(config)) is None:
         return 0
     return _kept(m, policy, images) + m.backbone.activations(m.spec, m.tokens, policy, images).recomputed
 
 
-def step_bytes(recipe: Recipe, images: int, policy: MemoryPolicy = DEFAULT) -> int:
+def step_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = DEFAULT) -> int:
     """Peak of a training step of one micro-batch, gradients of activations included; without weights, their gradients
     and the optimiser state [bytes]. images: in the micro-batch."""
-    if (m := whole_model(recipe)) is None:
+    if (m := whole_model(config)) is None:
         return 0
     blocks = m.backbone.activations(m.spec, m.tokens, policy, images)
     at_loss = _kept(m, policy, images) + m.head.loss_backward(m.head_input)
@@ -45,17 +45,17 @@ def optimiser_bytes(parameters: int, ema: bool = False) -> int:
     return (5 if ema else 4) * FLOAT * parameters
 
 
-def memory_bytes(recipe: Recipe, images: int, policy: MemoryPolicy = DEFAULT) -> int:
+def memory_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = DEFAULT) -> int:
     """Peak of all that training adds to a process on one device [bytes]: optimiser_bytes, step_bytes and PROGRAM.
     images: in a micro-batch. Where a step is one micro-batch, gradients of weights are made as activations are freed,
     and the larger of the two counts. 0: unknown."""
-    parameters = recipe_parameters(recipe)
+    parameters = recipe_parameters(config)
     if not parameters:
         return 0
-    step = step_bytes(recipe, images, policy)
-    if images >= recipe.batch:
+    step = step_bytes(config, images, policy)
+    if images >= config.optim.global_batch_size:
         step = max(step - FLOAT * parameters, 0)
-    return optimiser_bytes(parameters, recipe.ema > 0) + step + PROGRAM
+    return optimiser_bytes(parameters, config.optim.model_ema_decay is not None) + step + PROGRAM
 
 
 def _input(m: WholeModel, policy: MemoryPolicy) -> int:

@@ -6,11 +6,11 @@ functions return 0.
 
 from dataclasses import dataclass
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.base import Breakdown, CostModel, EmbedCosts, EmbedInput, HeadCosts, HeadInput, TokenCount
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS
 from scaling.costs.token_counts import embed_input, recipe_sides, sampled_rois, token_count, tokens
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-from scaling.recipe import Recipe
 
 STEP_PASSES = 3  # a training step in forward passes: backward makes the gradients of both factors of every product
 
@@ -42,24 +42,27 @@ class WholeModel:
         return Breakdown({"embedding": embedding, **own, "head": head})
 
 
-def whole_model(recipe: Recipe) -> WholeModel | None:
+def whole_model(config: ExperimentConfig) -> WholeModel | None:
     """None: the family of the backbone, the patch embedding or the head has no cost model."""
-    spec = MODEL_SPECS.get(recipe.backbone)
-    embed, head = EMBED_COSTS.get("extended" if recipe.extend else "conv"), HEAD_COSTS.get((recipe.task, recipe.head))
+    spec = MODEL_SPECS.get(config.model.backbone)
+    embed, head = (
+        EMBED_COSTS.get("extended" if config.model.embed_patch_size else "conv"),
+        HEAD_COSTS.get((config.task.kind, config.task.head.kind)),
+    )
     if spec is None or embed is None or head is None or spec.family not in COST_MODELS:
         return None
     backbone = COST_MODELS[spec.family]
-    count = token_count(recipe, backbone.extra_tokens)
+    count = token_count(config, backbone.extra_tokens)
     head_input = HeadInput(
         spec=spec,
         tokens=count,
-        patch=recipe.patch,
-        sides=recipe_sides(recipe),
-        classes=recipe.classes,
-        channels=recipe.head_channels,
-        rois=sampled_rois(recipe) if recipe.task == "detect" else 0,
+        patch=config.model.patch_size,
+        sides=recipe_sides(config),
+        classes=config.data.num_classes,
+        channels=config.task.head.head_channels,
+        rois=sampled_rois(config) if config.task.kind == "detect" else 0,
     )
-    return WholeModel(spec, count, embed, embed_input(recipe, spec.width), backbone, head, head_input)
+    return WholeModel(spec, count, embed, embed_input(config, spec.width), backbone, head, head_input)
 
 
 def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
@@ -83,43 +86,43 @@ def flops(backbone: str, image: int, patch: int, classes: int) -> int:
     return flops_by_part(backbone, image, patch, classes).total
 
 
-def recipe_parameters_by_part(recipe: Recipe) -> Breakdown:
+def recipe_parameters_by_part(config: ExperimentConfig) -> Breakdown:
     """Learned numbers of a recipe's model [1]; no parts: unknown."""
-    model = whole_model(recipe)
+    model = whole_model(config)
     return model.parameters if model else Breakdown({})
 
 
-def recipe_parameters(recipe: Recipe) -> int:
+def recipe_parameters(config: ExperimentConfig) -> int:
     """Learned numbers of a recipe's model [1]; fixed positions are not learned. 0: unknown."""
-    return recipe_parameters_by_part(recipe).total
+    return recipe_parameters_by_part(config).total
 
 
-def position_parameters(recipe: Recipe) -> int:
+def position_parameters(config: ExperimentConfig) -> int:
     """Those of the table of learned positions, which alone grows with the image [1]. 0: fixed positions, or unknown."""
-    return recipe_parameters_by_part(recipe)["positions"]
+    return recipe_parameters_by_part(config)["positions"]
 
 
-def recipe_flops_by_part(recipe: Recipe) -> Breakdown:
+def recipe_flops_by_part(config: ExperimentConfig) -> Breakdown:
     """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
     detections. No parts: unknown."""
-    model = whole_model(recipe)
+    model = whole_model(config)
     return model.flops if model else Breakdown({})
 
 
-def recipe_flops(recipe: Recipe) -> int:
+def recipe_flops(config: ExperimentConfig) -> int:
     """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. 0: unknown."""
-    return recipe_flops_by_part(recipe).total
+    return recipe_flops_by_part(config).total
 
 
-def recipe_step_flops(recipe: Recipe) -> int:
+def recipe_step_flops(config: ExperimentConfig) -> int:
     """Forward and backward pass of one image, without recomputing [FLOPs]. 0: unknown."""
-    return STEP_PASSES * recipe_flops(recipe)
+    return STEP_PASSES * recipe_flops(config)
 
 
-def recipe_training_flops(recipe: Recipe, train_images: int) -> float:
+def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:
     """A whole training run with train_images per epoch, evaluation left out [FLOPs]. 0: unknown."""
-    images = recipe.steps * recipe.batch or train_images * recipe.epochs
-    return float(recipe_step_flops(recipe)) * images
+    images = (config.schedule.max_steps or 0) * config.optim.global_batch_size or train_images * config.schedule.epochs
+    return float(recipe_step_flops(config)) * images
 
 
 def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeModel:

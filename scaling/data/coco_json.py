@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.class_names import only_in_one
 from scaling.data.coco_annotations import annotations, once, whole
 from scaling.data.coco_dataset import CocoFiles, Listed
@@ -19,7 +20,6 @@ from scaling.data.file_facts import Selected, digest, stamps
 from scaling.data.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 
 
 @listing
@@ -50,18 +50,18 @@ def read_coco(root: Path, split: str) -> CocoFiles:
     return CocoFiles(split, file, images, tuple(categories), notes, folder, about)
 
 
-def used(recipe: Recipe) -> tuple[Selected, Selected]:
+def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     """The training and the test images of a recipe, and which of them it uses: all of those that are returned. Raises
     ConfigError."""
-    root = find_root(recipe.data_root)
+    root = find_root(config.data.data_root or "")
     train, test = read_coco(root, "train"), read_coco(root, "test")
-    check_categories(train, test, recipe.classes)
+    check_categories(train, test, config.data.num_classes)
     learned = train.with_objects()
     test.with_objects()
-    if recipe.empty_images == "drop":
+    if config.detection.filter_empty_gt:
         train = learned
-    train = train.take(subset(len(train), recipe.train_images, "train-images"))
-    test = test.take(subset(len(test), recipe.test_images, "test-images"))
+    train = train.take(subset(len(train), config.data.num_train or 0, "train-images"))
+    test = test.take(subset(len(test), config.data.num_val or 0, "test-images"))
     return Selected(train, np.arange(len(train))), Selected(test, np.arange(len(test)))
 
 
@@ -81,7 +81,7 @@ def check_categories(train: CocoFiles, test: CocoFiles, classes: int) -> None:
         raise ConfigError(f"{train.file} and {test.file} have different categories; {only_in_one(ours, theirs)}")
     if len(train.categories) != classes:
         n = len(train.categories)
-        raise ConfigError(f"{train.file} has {n} categories, the recipe {classes} classes; set --classes {n}")
+        raise ConfigError(f"{train.file} has {n} categories, the recipe {classes} classes; set --num-classes {n}")
 
 
 def _find(root: Path, split: str) -> Path:

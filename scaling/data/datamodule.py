@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import usable_cores
@@ -26,7 +27,6 @@ from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
 from scaling.data.segmentation import SegmentationSource
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey, seed_of, torch_generator
 
 SOURCES: dict[str, Source] = {
@@ -40,9 +40,11 @@ class ImageDataModule(L.LightningDataModule):
     """Training and test images of a recipe. workers: processes that read and decode (0: this one). results: folder of
     the file index (file_index.py); None: no index. say: receives a message before what takes long."""
 
-    def __init__(self, recipe: Recipe, workers: int = 0, results: Path | None = None, say: Say | None = None) -> None:
+    def __init__(
+        self, config: ExperimentConfig, workers: int = 0, results: Path | None = None, say: Say | None = None
+    ) -> None:
         super().__init__()
-        self.recipe, self.workers, self.results, self.say = recipe, workers, results, say
+        self.config, self.workers, self.results, self.say = config, workers, results, say
         self.lines: tuple[str, ...] = ()  # messages about the data
         self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
         self.train_set: ImageDataset
@@ -56,28 +58,27 @@ class ImageDataModule(L.LightningDataModule):
         stage. Raises ConfigError for whatever is wrong with the data."""
         if self.is_set_up:
             return
-        recipe = self.recipe
-        sets = open_sets(SOURCES[recipe.task], recipe, self.results, self.say)
-        if sets.digest and recipe.data_digest not in ("", sets.digest):
+        config = self.config
+        sets = open_sets(SOURCES[config.task.kind], config, self.results, self.say)
+        if sets.digest and config.data.data_digest not in (None, sets.digest):
             raise ConfigError(
-                f"the files in {recipe.data_root} ({sets.digest}) are not those of this run ({recipe.data_digest}): "
-                "start it again by the name of its recipe, or restore the files"
+                f"the files in {config.data.data_root} ({sets.digest}) are not those of this run "
+                f"({config.data.data_digest}): start it again by the name of its recipe, or restore the files"
             )
         self.train_set, self.test_set, self.held_out, self.lines = sets.train, sets.test, sets.held_out, sets.lines
-        own = [name for name in recipe.class_names.split(",") if name.strip()]
-        self.names, renamed = distinct(own or sets.names)
+        self.names, renamed = distinct(config.data.class_names or sets.names)
         self.lines = (*self.lines, *renamed)
-        self.steps_per_epoch = steps_per_epoch(len(self.train_set), recipe.batch)
+        self.steps_per_epoch = steps_per_epoch(len(self.train_set), config.optim.global_batch_size)
         if self.held_out is not None:
             held, n = len(self.held_out), len(self.train_set) + len(self.held_out)
-            self.lines += (f"val_split {recipe.val_split:g}: {held} of {n} training images are held out",)
+            self.lines += (f"val_split {config.data.val_split:g}: {held} of {n} training images are held out",)
         self.is_set_up = True
         forget_listings()
 
     @property
     def total_steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return self.recipe.steps or self.steps_per_epoch * self.recipe.epochs
+        return self.config.schedule.max_steps or self.steps_per_epoch * self.config.schedule.epochs
 
     @property
     def epochs(self) -> int:
@@ -98,25 +99,25 @@ class ImageDataModule(L.LightningDataModule):
 
     def shape_at(self, step: int) -> StepShape:
         """Patch and image size of a training step."""
-        return self.recipe.step_shapes.at(self.recipe.seed, step, model_shape(self.recipe))
+        return self.config.step_shapes.at(self.config.seed, step, model_shape(self.config))
 
     def train_dataloader(self) -> DataLoader:
         """From the trainer's current step to the end of the run, as one sequence."""
         start = self.trainer.global_step if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        if self.recipe.batch % world:
-            raise ConfigError(f"batch {self.recipe.batch} cannot be divided among {world} devices")
+        if self.config.optim.global_batch_size % world:
+            raise ConfigError(f"batch {self.config.optim.global_batch_size} cannot be divided among {world} devices")
         order = ResumableBatchSampler(
             len(self.train_set),
-            self.recipe.batch,
-            self.recipe.seed,
+            self.config.optim.global_batch_size,
+            self.config.seed,
             start,
             self.total_steps,
             rank=rank,
             world=world,
             micro_batches=self.micro_batches,
-            repeats=self.recipe.repeats,
+            repeats=getattr(self.config.task, "aug_repeats", 1),
             shape_at=self.shape_at,
         )
         return self._loader(self.train_set, batch_sampler=order)
@@ -132,7 +133,9 @@ class ImageDataModule(L.LightningDataModule):
     def _dealt(self, data: ImageDataset) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        batch = max(1, self.recipe.batch // world // self.micro_batches)  # fits in memory, as training does
+        batch = max(
+            1, self.config.optim.global_batch_size // world // self.micro_batches
+        )  # fits in memory, as training does
         return self._evaluated(data, deal(len(data), batch, data.sizes, world)[rank])
 
     def first_test_images(self, count: int, batch: int) -> DataLoader:
@@ -153,7 +156,7 @@ class ImageDataModule(L.LightningDataModule):
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            generator=torch_generator(seed_of(self.recipe.seed, "loader")),
+            generator=torch_generator(seed_of(self.config.seed, "loader")),
             **order,  # type: ignore[arg-type]
         )
 

@@ -1,15 +1,16 @@
 """The interface of data sets, and what they have in common: reading a batch, shapes of steps, evaluation batches."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Generic, Protocol, TypeVar
 
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Batch, Split
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 
 MEMORY_LIMIT = 2 * 2**30  # decoded images up to this are kept in memory [bytes]
@@ -35,21 +36,21 @@ def fits_in_memory(size: int) -> bool:
     return size <= MEMORY_LIMIT
 
 
-def model_shape(recipe: Recipe) -> StepShape:
+def model_shape(config: ExperimentConfig) -> StepShape:
     """The shape that the model is built and evaluated for."""
-    return StepShape(recipe.patch, recipe.image)
+    return StepShape(config.model.patch_size, config.model.img_size)
 
 
-def at_shape(recipe: Recipe, shape: StepShape | None) -> Recipe:
+def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
     """The recipe with the patch and image size of a step. Raises ConfigError for sizes that do not fit each other."""
-    if shape is None or shape == model_shape(recipe):
-        return recipe
-    return _at_shape(recipe, shape.patch_size, shape.img_size)
+    if shape is None or shape == model_shape(config):
+        return config
+    return _at_shape(config, shape.patch_size, shape.img_size)
 
 
 @lru_cache(maxsize=256)
-def _at_shape(recipe: Recipe, patch_size: int, img_size: int) -> Recipe:
-    return replace(recipe, patch=patch_size, image=img_size)
+def _at_shape(config: ExperimentConfig, patch_size: int, img_size: int) -> ExperimentConfig:
+    return edit(config, patch_size=patch_size, img_size=img_size)
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Readable(Generic[T]):
 
 
 def read_keys(
-    read: Callable[[int, SampleKey], T], keys: list[SampleKey], n: int, recipe: Recipe, split: Split
+    read: Callable[[int, SampleKey], T], keys: list[SampleKey], n: int, config: ExperimentConfig, split: Split
 ) -> Readable[T]:
     """read(index, key) for the keys, of n images. In training, where batches have a fixed size, the next image that can
     be read takes the place of one that cannot. Raises ConfigError where none can be read, or any may not be missing."""
@@ -75,8 +76,8 @@ def read_keys(
                 found.keys.append(key)
                 break
             except OSError as e:  # its header and end were valid, yet it cannot be decoded
-                if recipe.bad_images == "stop":
-                    raise ConfigError(f"unreadable image {e}; replace it, or use --bad-images skip") from e
+                if config.data.on_bad_image == "stop":
+                    raise ConfigError(f"unreadable image {e}; replace it, or use --on-bad-image skip") from e
                 found.skipped += number == 0
         else:
             if tries > 1:

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
+from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
 from scaling.data import generated_shapes
 from scaling.data.batch import Batch, Split
@@ -27,7 +29,6 @@ from scaling.data.open_sets import Examined
 from scaling.data.parallel_reading import read_all, without_bad
 from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
-from scaling.recipe import OBJECTS, Recipe
 from scaling.rng import SampleKey
 
 
@@ -42,7 +43,7 @@ class DetectionDataset:
         self,
         read: Callable[[int], Tensor],
         objects: InstanceStore,
-        recipe: Recipe,
+        config: ExperimentConfig,
         split: Split,
         categories: tuple[int, ...],
         *,
@@ -51,10 +52,10 @@ class DetectionDataset:
         skipped: int = 0,
         notes: Mapping[str, float] | None = None,
     ) -> None:
-        self.read, self.objects, self.recipe, self.split = read, objects, recipe, split
+        self.read, self.objects, self.config, self.split = read, objects, config, split
         self.categories = categories
         # Resizing takes milliseconds per image: in worker processes, even of images in memory.
-        self.in_memory = in_memory and augmentation(recipe, split) not in OBJECTS
+        self.in_memory = in_memory and augmentation(config, split) not in JITTERS
         self.sizes, self.skipped = sizes, skipped
         self.notes = notes or {}
 
@@ -62,18 +63,18 @@ class DetectionDataset:
         return len(self.objects)
 
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
-        recipe = at_shape(self.recipe, shape)
+        config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[int, View]:
-            return index, view(self.read(index), self.objects[index], recipe, self.split, key)
+            return index, view(self.read(index), self.objects[index], config, self.split, key)
 
-        found = read_keys(read, keys, len(self), recipe, self.split)
-        least = recipe.image if augmentation(recipe, self.split) in OBJECTS else 0
+        found = read_keys(read, keys, len(self), config, self.split)
+        least = config.model.img_size if augmentation(config, self.split) in JITTERS else 0
         views = [view for _, view in found.items]
-        pixels, targets = collate(views, size_multiple(recipe), least, preprocessing_of(recipe).grey)
+        pixels, targets = collate(views, size_multiple(config), least, preprocessing_of(config).grey)
         if self.split is Split.VAL:
             targets = targets._replace(truth=tuple(self.objects.truth(index) for index, _ in found.items))
-        return Batch(pixels, found.keys, model_shape(recipe), targets, found.skipped)
+        return Batch(pixels, found.keys, model_shape(config), targets, found.skipped)
 
 
 class DetectionSource:
@@ -81,49 +82,53 @@ class DetectionSource:
 
     names, channels = generated_shapes.CLASSES, 4
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, config: ExperimentConfig) -> None:
         coco_masks()
-        if "/" in recipe.data:
-            raise ConfigError(f"{recipe.data} has no boxes: use COCO's layout, --data folder --data-root DIR")
+        if "/" in config.data.dataset:
+            raise ConfigError(
+                f"{config.data.dataset} has no boxes: use COCO's layout, --dataset folder --data-root DIR"
+            )
 
-    def generate(self, recipe: Recipe, part: str, indices: np.ndarray, split: Split) -> DetectionDataset:
-        image_NHWC = np.empty((len(indices), recipe.image, recipe.image, 3), np.uint8)
+    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> DetectionDataset:
+        image_NHWC = np.empty((len(indices), config.model.img_size, config.model.img_size, 3), np.uint8)
 
         def render() -> Iterator[ImageObjects]:
-            for chunk, shapes in rendered(recipe, part, indices, instances=True):
+            for chunk, shapes in rendered(config, part, indices, instances=True):
                 image_NHWC[chunk] = shapes.image_BHWC
                 parts = shapes.boxes, shapes.instance_masks, shapes.instance_classes
                 for i, *objects in zip(indices[chunk].tolist(), *parts, strict=True):
-                    yield _generated(i, recipe.image, *objects)
+                    yield _generated(i, config.model.img_size, *objects)
 
         objects = InstanceStore.build(render())
         image_NCHW = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2)
         categories = tuple(range(1, len(self.names) + 1))  # COCO's ids begin at 1
-        return DetectionDataset(image_NCHW.__getitem__, objects, recipe, split, categories, in_memory=True)
+        return DetectionDataset(image_NCHW.__getitem__, objects, config, split, categories, in_memory=True)
 
-    def select(self, recipe: Recipe) -> tuple[Selected, Selected]:
-        return used(recipe)
+    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
+        return used(config)
 
-    def class_names(self, train: CocoFiles, recipe: Recipe) -> tuple[str, ...]:
+    def class_names(self, train: CocoFiles, config: ExperimentConfig) -> tuple[str, ...]:
         return tuple(name for _, name in train.categories)
 
-    def remarks(self, train: Examined, test: Examined, recipe: Recipe, names: tuple[str, ...]) -> Iterable[str]:
+    def remarks(
+        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+    ) -> Iterable[str]:
         return (*remarks(train.files), *remarks(test.files))
 
-    def read(self, part: Examined, recipe: Recipe, split: Split) -> DetectionDataset:
+    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> DetectionDataset:
         coco, seen = part.files.take(part.indices.tolist()), part.seen
         fits = fits_in_memory(sum(3 * height * width for height, width in coco.sizes))
         found: list[Any] = read_all(coco.load, np.arange(len(coco)), seen) if fits else seen.errors()
-        good = without_bad(list(enumerate(found)), recipe.bad_images, coco.split)
+        good = without_bad(list(enumerate(found)), config.data.on_bad_image, coco.split)
         kept, images = coco.take(i for i, _ in good), [image for _, image in good]
-        views = [frame_of(size, recipe, split).size for size in kept.sizes] if split is Split.VAL else []
+        views = [frame_of(size, config, split).size for size in kept.sizes] if split is Split.VAL else []
         return DetectionDataset(
             images.__getitem__ if fits else kept.load,
             kept.instances(),
-            recipe,
+            config,
             split,
             tuple(number for number, _ in coco.categories),
-            sizes=[tuple(rounded_up(side, size_multiple(recipe)) for side in size) for size in views],
+            sizes=[tuple(rounded_up(side, size_multiple(config)) for side in size) for size in views],
             skipped=len(coco) - len(good),
             notes=coco.notes,
         )

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.task import JITTERS
 from scaling.data.batch import InstanceTargets, Split
 from scaling.data.instance_store import ImageObjects, run_ends, strip
 from scaling.data.segmentation_transforms import GREY, scale_image, scaled, short_side
-from scaling.recipe import OBJECTS, Recipe
 from scaling.rng import SampleKey, uniform
 
 JITTER = (0.1, 2.0)  # scale of an image relative to the one that fits the crop
@@ -54,33 +55,33 @@ class View(NamedTuple):
     masks: list[Part]
 
 
-def augmentation(recipe: Recipe, split: Split) -> str:
+def augmentation(config: ExperimentConfig, split: Split) -> str:
     """none, flip or one of OBJECTS."""
-    return recipe.augment if split is Split.TRAIN else "none"
+    return config.task.augment if split is Split.TRAIN else "none"
 
 
-def frame_of(size: tuple[int, int], recipe: Recipe, split: Split, key: SampleKey = SampleKey(0, 0)) -> Frame:  # noqa: B008  a tuple
+def frame_of(size: tuple[int, int], config: ExperimentConfig, split: Split, key: SampleKey = SampleKey(0, 0)) -> Frame:  # noqa: B008  a tuple
     """The frame of an image of this height and width [px]. In VAL it is the same for every key."""
-    augment = augmentation(recipe, split)
-    flip = augment != "none" and bool(uniform([key], recipe.seed, "flip")[0, 0] < 0.5)
-    if augment not in OBJECTS:
-        whole = scaled(*size, short_side(recipe), recipe.long_side or math.inf)
+    augment = augmentation(config, split)
+    flip = augment != "none" and bool(uniform([key], config.seed, "flip")[0, 0] < 0.5)
+    if augment not in JITTERS:
+        whole = scaled(*size, short_side(config), config.detection.max_long or math.inf)
         return Frame(whole, (0, 0), whole, flip)
     # Departs: detectron2 places the crop by one number in height and in width.
-    ratio, *at = uniform([key], recipe.seed, "detection_crop", 3)[0]
-    long = (JITTER[0] + (JITTER[1] - JITTER[0]) * ratio) * recipe.image
+    ratio, *at = uniform([key], config.seed, "detection_crop", 3)[0]
+    long = (JITTER[0] + (JITTER[1] - JITTER[0]) * ratio) * config.model.img_size
     whole = scaled(*size, math.inf, long)
-    height, width = (min(recipe.image, side) for side in whole)
+    height, width = (min(config.model.img_size, side) for side in whole)
     top, left = (int((side - seen + 1) * u) for side, seen, u in zip(whole, (height, width), at, strict=True))
     return Frame(whole, (top, left), (height, width), flip)
 
 
-def view(image_CHW: Tensor, objects: ImageObjects, recipe: Recipe, split: Split, key: SampleKey) -> View:
+def view(image_CHW: Tensor, objects: ImageObjects, config: ExperimentConfig, split: Split, key: SampleKey) -> View:
     """The view of an image. Objects without a pixel in it are left out."""
-    frame = frame_of(objects.size, recipe, split, key)
+    frame = frame_of(objects.size, config, split, key)
     box_n4 = seen_boxes(objects.box_n4, objects.size, frame)
     masks = seen_masks(objects.counts, objects.size, frame)
-    if augmentation(recipe, split) in OBJECTS:  # a part of an object may have been cropped away
+    if augmentation(config, split) in JITTERS:  # a part of an object may have been cropped away
         for box, part in zip(box_n4, masks, strict=True):
             if part is not None:
                 height, width = part.pixels.shape

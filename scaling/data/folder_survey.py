@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scaling.config.data import DATASET_PREFIXES
+from scaling.config.edit import make_config
 from scaling.data import image_folder, segmentation_folder
 from scaling.data.batch import UNLABELLED
 from scaling.data.class_list_file import names_beside
 from scaling.data.data_root import find_root
 from scaling.data.parallel_reading import in_threads
 from scaling.errors import ConfigError
-from scaling.recipe import DATA_PREFIXES, Recipe
 
 LAYOUTS = {  # what a folder holds, by task
     "classify": "train/CLASS/ and test/CLASS/",
@@ -33,17 +34,17 @@ class Found(NamedTuple):
 def survey(task: str, data: str, data_root: str, unlabelled: int = UNLABELLED, classes: int = 0) -> Found:
     """Count classes and images below data_root. classes: their number if it is known; 0: count them. Raises ConfigError
     for a missing folder, another layout, or fewer than two classes."""
-    if not data_root and not data.startswith(DATA_PREFIXES):
+    if not data_root and not data.startswith(DATASET_PREFIXES):
         raise ConfigError(f"set the folder of your images: --data-root DIR, containing {LAYOUTS[task]}")
     if task == "classify":
         return _classified(data, data_root, classes)
-    if data.startswith(DATA_PREFIXES):
+    if data.startswith(DATASET_PREFIXES):
         raise ConfigError(f"{data} has one label per image: task {task} needs a folder with {LAYOUTS[task]}")
     root = find_root(data_root)
     if task == "segment":
         _, names = names_beside(root)
-        recipe = Recipe(task="segment", classes=UNLABELLED, unlabelled=unlabelled)
-        splits = [segmentation_folder.find_split(root, split, recipe) for split in ("train", "test")]
+        config = make_config(task="segment", num_classes=UNLABELLED, ignore_index=unlabelled)
+        splits = [segmentation_folder.find_split(root, split, config) for split in ("train", "test")]
         return Found(classes or len(names) or _labelled(splits, unlabelled), len(splits[0]))
     from scaling.data.coco_json import read_coco
 
@@ -59,7 +60,7 @@ def _classified(data: str, data_root: str, classes: int) -> Found:
     if len(known) < 2 and not classes:
         where = f"{data_root or data} ({train.name(0)} is the first image)" if len(train) else data_root or data
         if not known:
-            raise ConfigError(f"the number of classes in {where} is not known; set --classes")
+            raise ConfigError(f"the number of classes in {where} is not known; set --num-classes")
         raise ConfigError(f"all training images in {where} have one class: {LAYOUTS['classify']} are expected")
     return Found(classes or len(known), len(train))
 
@@ -81,6 +82,6 @@ def _labelled(splits: list[segmentation_folder.SegmentationFiles], unlabelled: i
     if (classes := max(found, default=-1) + 1) < 2:
         raise ConfigError(
             f"the label maps have {'one class, 0,' if classes else 'no class'} where {unlabelled} is the ignore index; "
-            "two or more are needed: set --unlabelled to a value that no class has"
+            "two or more are needed: set --ignore-index to a value that no class has"
         )
     return classes

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.config.fields import check_name
 from scaling.errors import ConfigError
-from scaling.recipe import check_name
 from scaling.rng import Word, splitmix64
 
 VERSION = 1

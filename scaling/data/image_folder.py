@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
 from scaling.data.class_names import only_in_one
 from scaling.data.data_root import SPLITS, find_root
@@ -23,7 +24,6 @@ from scaling.data.hub_sets import open_hub
 from scaling.data.sampler import subset
 from scaling.data.webdataset_index import open_shards
 from scaling.errors import ConfigError, first_line, first_of
-from scaling.recipe import Recipe
 
 
 class Files:
@@ -113,18 +113,18 @@ class Files:
             return f"{self.split} image {i}"
 
 
-def used(recipe: Recipe) -> tuple[Selected, Selected]:
+def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     """The training and the test files of a recipe, and which of them it uses. Raises ConfigError."""
-    kind = recipe.data if "/" in recipe.data else ""
-    train = Files(recipe.data_root, "train", kind)
-    test = Files(recipe.data_root, "test", kind, like=train)
-    check_classes(train, test, recipe.classes)
-    of_train = subset(len(train), recipe.train_images, "train-images")
-    of_test = subset(len(test), recipe.test_images, "test-images")
+    kind = config.data.dataset if "/" in config.data.dataset else ""
+    train = Files(config.data.data_root or "", "train", kind)
+    test = Files(config.data.data_root or "", "test", kind, like=train)
+    check_classes(train, test, config.data.num_classes)
+    of_train = subset(len(train), config.data.num_train or 0, "train-images")
+    of_test = subset(len(test), config.data.num_val or 0, "test-images")
     labels = train.labels
     if labels is not None and len(labels) == len(train):  # those that are trained on
-        labels = labels[of_train[parted(train.file_names, of_train, recipe.val_split)[0]]]
-    train.lines += unlearned(labels, train.names, recipe.classes)
+        labels = labels[of_train[parted(train.file_names, of_train, config.data.val_split)[0]]]
+    train.lines += unlearned(labels, train.names, config.data.num_classes)
     return Selected(train, of_train), Selected(test, of_test)
 
 
@@ -138,15 +138,15 @@ def check_classes(train: Files, test: Files, classes: int) -> None:
         raise ConfigError(f"the data has a single class, {train.names[0]}: at least two are needed{hints}")
     if train.names and len(train.names) != classes:
         n = len(train.names)
-        raise ConfigError(f"the data has {n} classes, the recipe {classes}; set --classes {n}{hints}")
+        raise ConfigError(f"the data has {n} classes, the recipe {classes}; set --num-classes {n}{hints}")
     for files in (train, test):
         if files.labels is not None and len(strange := files.labels[(files.labels < 0) | (files.labels >= classes)]):
             column = f" in column {files.column}" if files.column else ""
             from_one = files.labels.min() == 1 and files.labels.max() == classes
             hint = (
-                f"labels start at 1: renumber them from 0, or set --classes {classes + 1}"
+                f"labels start at 1: renumber them from 0, or set --num-classes {classes + 1}"
                 if from_one
-                else "set --classes"
+                else "set --num-classes"
             )
             known = f"the recipe {classes} classes (0 to {classes - 1})"
             raise ConfigError(f"{files.split} has a label {strange.max()}{column}, {known}; {hint}")

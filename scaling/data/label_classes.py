@@ -7,22 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import UNLABELLED
 from scaling.data.file_facts import Seen
 from scaling.errors import ConfigError, first_of
-from scaling.recipe import Recipe
 
 
-def check_classes(train: Seen, test: Seen, recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
+def check_classes(train: Seen, test: Seen, config: ExperimentConfig, names: Sequence[str]) -> tuple[str, ...]:
     """A line if classes are missing from the training labels. Raises ConfigError if those have no class or a single
     one, or if the test labels have none. names: class names, or empty."""
     learned, nothing = _in(train)
     found, _ = _in(test)
-    ignored = f"{recipe.unlabelled} and 255 are" if recipe.unlabelled != UNLABELLED else f"{UNLABELLED} is"
+    ignored = (
+        f"{config.segmentation.ignore_index} and 255 are"
+        if config.segmentation.ignore_index != UNLABELLED
+        else f"{UNLABELLED} is"
+    )
     for split, classes, seen in (("training", learned, train), ("test", found, test)):
         if not classes and len(seen.bad) < len(seen.names):  # else reading them reports why
             raise ConfigError(f"all pixels of the {len(seen.names)} {split} labels are unlabelled ({ignored} ignored)")
-    missing = [k for k in range(recipe.classes) if k not in learned]
+    missing = [k for k in range(config.data.num_classes) if k not in learned]
     if not missing:
         return ()
     lost = first_of(f"{k}{f' ({names[k]})' if names else ''}" for k in missing)
@@ -35,7 +39,7 @@ def check_classes(train: Seen, test: Seen, recipe: Recipe, names: Sequence[str])
     tested = sum(k in found for k in missing)
     also = f" ({tested} of them in test labels)" if tested else ""
     hint = f"; {ignored} ignored" if nothing else ""
-    return (f"{len(missing)} of {recipe.classes} classes do not occur in training labels{also}: {lost}{hint}",)
+    return (f"{len(missing)} of {config.data.num_classes} classes do not occur in training labels{also}: {lost}{hint}",)
 
 
 def _in(seen: Seen) -> tuple[set[int], bool]:

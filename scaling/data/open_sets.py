@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Split
 from scaling.data.dataset import ImageDataset
 from scaling.data.decoding import note_lines
@@ -14,7 +15,6 @@ from scaling.data.embedded_set import embedded_indices
 from scaling.data.file_facts import Seen, Selected
 from scaling.data.file_index import Say, fingerprint, look
 from scaling.data.held_out import parted
-from scaling.recipe import Recipe
 
 
 class DataSplits(NamedTuple):
@@ -45,47 +45,51 @@ class Source(Protocol):
     names: tuple[str, ...]  # class names of the embedded set
     channels: int  # of the embedded set in memory [bytes per pixel]
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, config: ExperimentConfig) -> None:
         """Whatever can be checked before the data is read."""
 
-    def generate(self, recipe: Recipe, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
+    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
         """Images of the embedded set; part: "train" or "test"."""
 
-    def select(self, recipe: Recipe) -> tuple[Selected, Selected]:
+    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
         """The training and the test files, and which of them are used."""
 
-    def class_names(self, train: Any, recipe: Recipe) -> tuple[str, ...]:
+    def class_names(self, train: Any, config: ExperimentConfig) -> tuple[str, ...]:
         """Empty where the data has none."""
 
-    def read(self, part: Examined, recipe: Recipe, split: Split) -> ImageDataset:
+    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> ImageDataset:
         """The images, decoded where they fit in memory."""
 
-    def remarks(self, train: Examined, test: Examined, recipe: Recipe, names: tuple[str, ...]) -> Iterable[str]:
+    def remarks(
+        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+    ) -> Iterable[str]:
         """Messages about the files. train: those that are trained on."""
 
 
-def open_sets(source: Source, recipe: Recipe, results: Path | None = None, say: Say | None = None) -> DataSplits:
+def open_sets(
+    source: Source, config: ExperimentConfig, results: Path | None = None, say: Say | None = None
+) -> DataSplits:
     """The images of a recipe. results: folder of the file index; None: no index. say: receives a message before
     what takes long. Raises ConfigError for what is wrong with the data."""
-    source.check(recipe)
+    source.check(config)
     held_out = None
-    if recipe.data == "shapes":
-        indices = embedded_indices(recipe, len(source.names), source.channels)
-        if recipe.val_split:
-            held_out = source.generate(recipe, "train", indices.held_out, Split.VAL)
-        train_set = source.generate(recipe, "train", indices.train, Split.TRAIN)
-        test_set = source.generate(recipe, "test", indices.test, Split.VAL)
+    if config.data.dataset == "shapes":
+        indices = embedded_indices(config, len(source.names), source.channels)
+        if config.data.val_split:
+            held_out = source.generate(config, "train", indices.held_out, Split.VAL)
+        train_set = source.generate(config, "train", indices.train, Split.TRAIN)
+        test_set = source.generate(config, "test", indices.test, Split.VAL)
         return DataSplits(train_set, test_set, source.names, held_out=held_out)
     train, test = (
         Examined(chosen.files, chosen.indices, look(chosen.files, chosen.indices, results, say))
-        for chosen in source.select(recipe)
+        for chosen in source.select(config)
     )
-    names = source.class_names(train.files, recipe)
-    kept, out = parted(train.files.file_names, train.indices, recipe.val_split)
-    lines = source.remarks(train.take(kept), test, recipe, names)
+    names = source.class_names(train.files, config)
+    kept, out = parted(train.files.file_names, train.indices, config.data.val_split)
+    lines = source.remarks(train.take(kept), test, config, names)
     notes = [line for part in (train, test) for line in note_lines(part.seen.note_N, part.files.split)]
-    train_set, test_set = source.read(train.take(kept), recipe, Split.TRAIN), source.read(test, recipe, Split.VAL)
-    if recipe.val_split:
-        held_out = source.read(train.take(out), recipe, Split.VAL)
+    train_set, test_set = source.read(train.take(kept), config, Split.TRAIN), source.read(test, config, Split.VAL)
+    if config.data.val_split:
+        held_out = source.read(train.take(out), config, Split.VAL)
     digest = fingerprint((part.files, part.seen) for part in (train, test))
     return DataSplits(train_set, test_set, names, digest, (*lines, *notes), held_out)

@@ -44,7 +44,7 @@ def without_bad(found: list[tuple[int, T | OSError]], bad_images: str, what: str
     bad = [r for _, r in found if isinstance(r, OSError)]
     if bad and bad_images == "stop":
         raise ConfigError(
-            f"{len(bad)} unreadable {what} image(s), the first {bad[0]}; replace it, or use --bad-images skip"
+            f"{len(bad)} unreadable {what} image(s), the first {bad[0]}; replace it, or use --on-bad-image skip"
         )
     if not good:
         raise ConfigError(f"none of the {len(found)} {what} images can be read; the first: {bad[0]}")

@@ -33,7 +33,7 @@ def subset(n: int, kept: int, option: str = "") -> np.ndarray:
 def steps_per_epoch(n: int, batch: int) -> int:
     """Full batches in n images; the remainder is left out of the epoch."""
     if n < batch:
-        raise ConfigError(f"batch {batch} is larger than the {n} training images; --batch {n} or smaller")
+        raise ConfigError(f"batch {batch} is larger than the {n} training images; --global-batch-size {n} or smaller")
     return n // batch
 
 

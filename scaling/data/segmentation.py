@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
+from scaling.config.task import RESIZED_CROPS
 from scaling.data import generated_shapes
 from scaling.data.batch import Batch, MaskTargets, Split
 from scaling.data.class_list_file import names_beside
@@ -26,7 +28,6 @@ from scaling.data.parallel_reading import read_all, without_bad
 from scaling.data.segmentation_folder import SegmentationFiles, used
 from scaling.data.segmentation_transforms import evaluation_view, scaled, short_side, training_view
 from scaling.errors import ConfigError
-from scaling.recipe import SCENES, Recipe
 from scaling.rng import SampleKey
 
 
@@ -37,37 +38,37 @@ class SegmentationDataset:
         self,
         read: Callable[[int], tuple[Tensor, Tensor]],
         n: int,
-        recipe: Recipe,
+        config: ExperimentConfig,
         split: Split,
         *,
         in_memory: bool = True,
         sizes: Sequence[Any] = (),
         skipped: int = 0,
     ) -> None:
-        self.read, self.n, self.recipe, self.split = read, n, recipe, split
+        self.read, self.n, self.config, self.split = read, n, config, split
         # Resizing and distorting take milliseconds per image: in worker processes, even of images in memory.
-        self.in_memory = in_memory and not (split is Split.TRAIN and recipe.augment in SCENES)
+        self.in_memory = in_memory and not (split is Split.TRAIN and config.task.augment in RESIZED_CROPS)
         self.sizes, self.skipped = sizes, skipped
 
     def __len__(self) -> int:
         return self.n
 
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
-        recipe = at_shape(self.recipe, shape)
+        config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[Tensor, Tensor]:
             image_CHW, label_HW = self.read(index)
             if self.split is Split.VAL:
-                return evaluation_view(image_CHW, label_HW, recipe)
-            return training_view(image_CHW, label_HW, recipe, key)
+                return evaluation_view(image_CHW, label_HW, config)
+            return training_view(image_CHW, label_HW, config, key)
 
-        found = read_keys(read, keys, self.n, recipe, self.split)
+        found = read_keys(read, keys, self.n, config, self.split)
         if found.items:
             image_BCHW, label_BHW = (torch.stack(parts) for parts in zip(*found.items, strict=True))
         else:
-            label_BHW = torch.empty((0, recipe.image, recipe.image), dtype=torch.uint8)
-            image_BCHW = label_BHW[:, None].expand(0, 3, recipe.image, recipe.image)
-        return Batch(image_BCHW, found.keys, model_shape(recipe), MaskTargets(label_BHW), found.skipped)
+            label_BHW = torch.empty((0, config.model.img_size, config.model.img_size), dtype=torch.uint8)
+            image_BCHW = label_BHW[:, None].expand(0, 3, config.model.img_size, config.model.img_size)
+        return Batch(image_BCHW, found.keys, model_shape(config), MaskTargets(label_BHW), found.skipped)
 
 
 class SegmentationSource:
@@ -75,52 +76,56 @@ class SegmentationSource:
 
     names, channels = ("background", *generated_shapes.CLASSES), 4
 
-    def check(self, recipe: Recipe) -> None:
-        if "/" in recipe.data:
-            raise ConfigError(f"{recipe.data} has no label maps: use a folder, --data folder --data-root DIR")
+    def check(self, config: ExperimentConfig) -> None:
+        if "/" in config.data.dataset:
+            raise ConfigError(
+                f"{config.data.dataset} has no label maps: use a folder, --dataset folder --data-root DIR"
+            )
 
-    def generate(self, recipe: Recipe, part: str, indices: np.ndarray, split: Split) -> SegmentationDataset:
+    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> SegmentationDataset:
         n = len(indices)
-        image_NHWC = np.empty((n, recipe.image, recipe.image, 3), np.uint8)
-        label_NHW = np.empty((n, recipe.image, recipe.image), np.uint8)
-        for chunk, shapes in rendered(recipe, part, indices):
+        image_NHWC = np.empty((n, config.model.img_size, config.model.img_size, 3), np.uint8)
+        label_NHW = np.empty((n, config.model.img_size, config.model.img_size), np.uint8)
+        for chunk, shapes in rendered(config, part, indices):
             image_NHWC[chunk], label_NHW[chunk] = shapes.image_BHWC, shapes.mask_BHW
         image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
-        return SegmentationDataset(lambda i: (image_NCHW[i], label[i]), n, recipe, split)
+        return SegmentationDataset(lambda i: (image_NCHW[i], label[i]), n, config, split)
 
-    def select(self, recipe: Recipe) -> tuple[Selected, Selected]:
-        self._listed_names(recipe)  # before the label files are read
-        return used(recipe)
+    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
+        self._listed_names(config)  # before the label files are read
+        return used(config)
 
-    def class_names(self, train: SegmentationFiles, recipe: Recipe) -> tuple[str, ...]:
-        return self._listed_names(recipe)
+    def class_names(self, train: SegmentationFiles, config: ExperimentConfig) -> tuple[str, ...]:
+        return self._listed_names(config)
 
-    def _listed_names(self, recipe: Recipe) -> tuple[str, ...]:
+    def _listed_names(self, config: ExperimentConfig) -> tuple[str, ...]:
         """Of the file that lists them. Raises ConfigError unless there are as many as the recipe has classes."""
-        if recipe.class_names:
+        if config.data.class_names:
             return ()
-        path, names = names_beside(find_root(recipe.data_root))
-        if path is not None and len(names) != recipe.classes:
-            hint = f"set --classes {len(names)}, or correct the list"
-            raise ConfigError(f"{path} names {len(names)} classes, the recipe has {recipe.classes}; {hint}")
+        path, names = names_beside(find_root(config.data.data_root or ""))
+        if path is not None and len(names) != config.data.num_classes:
+            hint = f"set --num-classes {len(names)}, or correct the list"
+            raise ConfigError(f"{path} names {len(names)} classes, the recipe has {config.data.num_classes}; {hint}")
         return names
 
-    def remarks(self, train: Examined, test: Examined, recipe: Recipe, names: tuple[str, ...]) -> Iterable[str]:
-        return (*train.files.lines, *test.files.lines, *check_classes(train.seen, test.seen, recipe, names))
+    def remarks(
+        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+    ) -> Iterable[str]:
+        return (*train.files.lines, *test.files.lines, *check_classes(train.seen, test.seen, config, names))
 
-    def read(self, part: Examined, recipe: Recipe, split: Split) -> SegmentationDataset:
+    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> SegmentationDataset:
         files, indices, seen = part
         sizes = [(height, width) for height, width in seen.size_N2.tolist()]
         fits = fits_in_memory(sum(4 * height * width for height, width in sizes))
         found: list[Any] = read_all(files.load, indices, seen) if fits else seen.errors()
-        good = without_bad(list(enumerate(found)), recipe.bad_images, files.split)
+        good = without_bad(list(enumerate(found)), config.data.on_bad_image, files.split)
         kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
         images = [image_and_label for _, image_and_label in good]
-        views = [(scaled(*sizes[i], short_side(recipe)), sizes[i]) for i, _ in good] if split is Split.VAL else []
+        views = [(scaled(*sizes[i], short_side(config)), sizes[i]) for i, _ in good] if split is Split.VAL else []
         return SegmentationDataset(
             images.__getitem__ if fits else kept.load,
             len(good),
-            recipe,
+            config,
             split,
             in_memory=fits,
             sizes=views,

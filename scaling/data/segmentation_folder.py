@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import UNLABELLED
 from scaling.data.data_root import SPLITS, find_root
 from scaling.data.decoding import (
@@ -33,7 +34,6 @@ from scaling.data.file_listing import ENDINGS, LOOKED_FOR, files_below
 from scaling.data.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError, first_of
-from scaling.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,14 +144,15 @@ def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) 
         known = " and ".join(f"{low} to {high}" if low < high else f"{low}" for low, high in ranges if low <= high)
         none = f"{' and '.join(map(str, nothing))} {'are' if len(nothing) > 1 else 'is'} no class"
         raise ConfigError(
-            f"label {path} has the value {some}; {classes} classes are {known}, {none}: set --classes or --unlabelled"
+            f"label {path} has the value {some}; {classes} classes are {known}, {none}: set --num-classes or "
+            "--ignore-index"
         )
     class_HW = (value_HW - (value_HW > unlabelled)).astype(np.uint8)
     class_HW[without] = UNLABELLED
     return class_HW
 
 
-def find_split(root: Path, split: str, recipe: Recipe) -> SegmentationFiles:
+def find_split(root: Path, split: str, config: ExperimentConfig) -> SegmentationFiles:
     """The images and label maps of a split below root. Raises ConfigError where one lacks the other."""
     there = [name for name in SPLITS[split] if (root / "images" / name).is_dir()]
     labelled = [name for name in there if (root / "annotations" / name).is_dir()]
@@ -160,19 +161,19 @@ def find_split(root: Path, split: str, recipe: Recipe) -> SegmentationFiles:
         pairs, lines = _pairs(images, root / "annotations" / name, split)
         if others := [other for other in there if other != name]:
             lines += (f"{images} is used for the {split} images; {', '.join(others)} beside it is not used",)
-        return SegmentationFiles(split, pairs, recipe.classes, recipe.unlabelled, images, lines)
+        return SegmentationFiles(split, pairs, config.data.num_classes, config.segmentation.ignore_index, images, lines)
     raise ConfigError(
         f"{root} has no {split} images with labels: folders images/NAME and annotations/NAME are expected, "
         f"NAME being {' or '.join(SPLITS[split])}"
     )
 
 
-def used(recipe: Recipe) -> tuple[Selected, Selected]:
+def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     """The training and the test images of a recipe, and which of them it uses. Raises ConfigError."""
-    root = find_root(recipe.data_root)
-    train, test = find_split(root, "train", recipe), find_split(root, "test", recipe)
-    of_train = subset(len(train), recipe.train_images, "train-images")
-    return Selected(train, of_train), Selected(test, subset(len(test), recipe.test_images, "test-images"))
+    root = find_root(config.data.data_root or "")
+    train, test = find_split(root, "train", config), find_split(root, "test", config)
+    of_train = subset(len(train), config.data.num_train or 0, "train-images")
+    return Selected(train, of_train), Selected(test, subset(len(test), config.data.num_val or 0, "test-images"))
 
 
 @listing

@@ -11,9 +11,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.task import RESIZED_CROPS
 from scaling.data.batch import UNLABELLED
 from scaling.preprocessing import Preprocessing, preprocessing_of
-from scaling.recipe import SCENES, Recipe
 from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
 LONGEST = 4  # long side over short side, at most: mmsegmentation's (2048, 512)
@@ -30,9 +31,9 @@ DISTORT = v2.RandomPhotometricDistort(
 )
 
 
-def short_side(recipe: Recipe) -> int:
+def short_side(config: ExperimentConfig) -> int:
     """To which short sides of images are resized [px]."""
-    return recipe.short_side or recipe.image
+    return getattr(config.task, "resize_short", None) or config.model.img_size
 
 
 def scaled(height: int, width: int, short: float, long: float | None = None) -> tuple[int, int]:
@@ -58,34 +59,36 @@ def scale_label(label_HW: Tensor, size: tuple[int, int]) -> Tensor:
     return F.resize_image(label_HW[None], list(size), interpolation=InterpolationMode.NEAREST_EXACT)[0]
 
 
-def evaluation_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def evaluation_view(image_CHW: Tensor, label_HW: Tensor, config: ExperimentConfig) -> tuple[Tensor, Tensor]:
     """The image resized by its short side; the label map unchanged."""
     height, width = image_CHW.shape[1:]
-    return scale_image(image_CHW, scaled(height, width, short_side(recipe))), label_HW
+    return scale_image(image_CHW, scaled(height, width, short_side(config))), label_HW
 
 
-def training_view(image_CHW: Tensor, label_HW: Tensor, recipe: Recipe, key: SampleKey) -> tuple[Tensor, Tensor]:
+def training_view(
+    image_CHW: Tensor, label_HW: Tensor, config: ExperimentConfig, key: SampleKey
+) -> tuple[Tensor, Tensor]:
     """A crop of recipe.image px by its augment: none, flip, or one of SCENES."""
-    side, (height, width) = recipe.image, image_CHW.shape[1:]
-    if recipe.augment not in SCENES:
-        size = scaled(height, width, short_side(recipe))
+    side, (height, width) = config.model.img_size, image_CHW.shape[1:]
+    if config.task.augment not in RESIZED_CROPS:
+        size = scaled(height, width, short_side(config))
         corner = max(0, size[0] - side) // 2, max(0, size[1] - side) // 2
         image, label = _cut(scale_image(image_CHW, size), scale_label(label_HW, size), corner, side)
     else:
-        with seeded_all(seed_of(recipe.seed, "segmentation_view", key)):
+        with seeded_all(seed_of(config.seed, "segmentation_view", key)):
             ratio = RATIOS[0] + (RATIOS[1] - RATIOS[0]) * float(torch.rand(()))
-            size = scaled(height, width, ratio * short_side(recipe))
+            size = scaled(height, width, ratio * short_side(config))
             large_HW = scale_label(label_HW, size)
             corner = choose_crop(large_HW, side)
             image, label = _cut(scale_image(image_CHW, size), large_HW, corner, side)
-            if recipe.augment == "scale_crop_distort":
+            if config.task.augment == "resize_crop_photometric":
                 image = distort(image.contiguous())
-    if recipe.augment != "none" and uniform([key], recipe.seed, "flip")[0, 0] < 0.5:
+    if config.task.augment != "none" and uniform([key], config.seed, "flip")[0, 0] < 0.5:
         image, label = F.horizontal_flip(image), F.horizontal_flip(label)
     # Last, so that padding is neither distorted nor counted by choose_crop.
     gap = [0, 0, side - label.shape[1], side - label.shape[0]]
     if any(gap):
-        image, label = F.pad(image, gap, fill=list(preprocessing_of(recipe).grey)), F.pad(label, gap, fill=UNLABELLED)
+        image, label = F.pad(image, gap, fill=list(preprocessing_of(config).grey)), F.pad(label, gap, fill=UNLABELLED)
     return image, label
 
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
 from scaling.preprocessing import Preprocessing, preprocessing_of
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
 PILS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -66,12 +66,14 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, image.width - left, image.height - top))
 
 
-def view(image: Image.Image, recipe: Recipe, key: SampleKey) -> np.ndarray:
+def view(image: Image.Image, config: ExperimentConfig, key: SampleKey) -> np.ndarray:
     """A training view of one image, by the recipe's augment (one of VIEWS) and rand_augment. uint8 (3, H, W)."""
-    if recipe.augment == "three_augment_simple":
+    if config.task.augment == "three_augment_simple":
         image = _middle(image)
-    change = _view(recipe.augment, recipe.image, recipe.rand_augment, preprocessing_of(recipe))
-    with seeded_all(seed_of(recipe.seed, "view", key)):
+    change = _view(
+        config.task.augment, config.model.img_size, config.classification.auto_augment or "", preprocessing_of(config)
+    )
+    with seeded_all(seed_of(config.seed, "view", key)):
         return np.asarray(change(image)).transpose(2, 0, 1)
 
 

@@ -3,13 +3,14 @@ run."""
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from scaling.config.edit import edit
 
 
 def counted_flops(task: Any) -> int:
@@ -21,7 +22,7 @@ def counted_flops(task: Any) -> int:
     """
     for model in (_without_numbers, lambda task: task):
         try:
-            return _count(model(task), task.recipe.image)
+            return _count(model(task), task.config.model.img_size)
         except Exception:
             continue
     return 0
@@ -30,7 +31,7 @@ def counted_flops(task: Any) -> int:
 def _without_numbers(task: Any) -> Any:
     """The same task on the meta device, without initial weights from elsewhere."""
     with torch.device("meta"):
-        return type(task)(replace(task.recipe, weights="", start="", stage=""), task.total_steps)
+        return type(task)(edit(task.config, init="scratch", stage=None), task.total_steps)
 
 
 def _count(task: Any, side: int) -> int:

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import lightning as L
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.ema import Averaged, weights_of
-from scaling.engine.warm_start import KEYS, save_weights
-from scaling.recipe import Recipe
-from scaling.runs.evaluations import NAMES, evaluation
+from scaling.engine.warm_start import KEYS, SUFFIXES, save_weights
+from scaling.runs.evaluations import evaluation
 
 
 class Evaluated(NamedTuple):
@@ -22,12 +22,17 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    recipe: Recipe, folder: Path, trainer: L.Trainer, module: Any, data: ImageDataModule, averaged: Averaged | None
+    config: ExperimentConfig,
+    folder: Path,
+    trainer: L.Trainer,
+    module: Any,
+    data: ImageDataModule,
+    averaged: Averaged | None,
 ) -> Evaluated:
     """Evaluate on the test images, and on those that val_split holds out; leave the weights in folder/weights.pt."""
     found, held_out, weights = {}, dict[str, dict[str, float]](), {}
-    for kind in ("raw", "averaged") if averaged else ("raw",):
-        if kind == "averaged" and averaged:
+    for kind in ("raw", "ema") if averaged else ("raw",):
+        if kind == "ema" and averaged:
             averaged.load_average(module)
         trainer.test(module, datamodule=data, verbose=False)
         found[kind], weights[KEYS[kind]] = module.compute_metrics(), weights_of(module)
@@ -38,9 +43,9 @@ def evaluate(
     if trainer.is_global_zero:
         save_weights(weights, folder)
     rows = [
-        evaluation(recipe.patch, recipe.image, NAMES[kind], found[kind])
-        for kind in sorted(found, key=lambda kind: kind != recipe.judged)
+        evaluation(config.model.patch_size, config.model.img_size, kind, found[kind])
+        for kind in sorted(found, key=lambda kind: kind != config.evaluation.eval_weights)
     ]
     whole = {kind: found[kind] | held_out[kind] for kind in found}
-    named = {f"{name}_{kind}": value for kind, results in whole.items() for name, value in results.items()}
-    return Evaluated({**whole[recipe.judged], **(named if averaged else {})}, rows)
+    named = {f"{name}_{SUFFIXES[kind]}": value for kind, results in whole.items() for name, value in results.items()}
+    return Evaluated({**whole[config.evaluation.eval_weights], **(named if averaged else {})}, rows)

@@ -5,19 +5,19 @@ from typing import Any
 
 import lightning as L
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.datamodule import ImageDataModule
-from scaling.recipe import Recipe
 
 
-def steps_between(recipe: Recipe, data: ImageDataModule) -> int:
+def steps_between(config: ExperimentConfig, data: ImageDataModule) -> int:
     """Optimiser steps between two evaluations during training; 0: there is none."""
-    every = recipe.eval_every * data.steps_per_epoch
+    every = (config.evaluation.val_interval or 0) * data.steps_per_epoch
     return every if every < data.total_steps else 0
 
 
-def follows(step: int, recipe: Recipe, data: ImageDataModule) -> bool:
+def follows(step: int, config: ExperimentConfig, data: ImageDataModule) -> bool:
     """Whether an evaluation comes after optimiser step number `step` (from 1)."""
-    every = steps_between(recipe, data)
+    every = steps_between(config, data)
     return every > 0 and step % every == 0 and step < data.total_steps
 
 
@@ -31,11 +31,11 @@ class Evaluations(L.Callback):
     """Gives Lightning, which counts micro-batches, the interval of evaluations. Stands behind MicroBatch, which finds
     how many micro-batches a step has."""
 
-    def __init__(self, recipe: Recipe, data: ImageDataModule) -> None:
-        self.recipe, self.data = recipe, data
+    def __init__(self, config: ExperimentConfig, data: ImageDataModule) -> None:
+        self.config, self.data = config, data
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if every := steps_between(self.recipe, self.data):
+        if every := steps_between(self.config, self.data):
             trainer.val_check_interval = every * self.data.micro_batches
 
     def on_train_batch_end(

@@ -9,14 +9,14 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 
 
-def sharded_strategy(recipe: Recipe, devices: str, nodes: int) -> ModelParallelStrategy:
-    """Lightning's strategy for it. devices, nodes: as in Settings. Raises ConfigError for a recipe with EMA."""
-    if recipe.ema:
-        raise ConfigError("strategy fsdp does not support EMA; take ddp, or --ema 0")
+def sharded_strategy(config: ExperimentConfig, devices: str, nodes: int) -> ModelParallelStrategy:
+    """Lightning's strategy for it. devices, nodes: as in RuntimeConfig. Raises ConfigError for a recipe with EMA."""
+    if config.optim.model_ema_decay:
+        raise ConfigError("strategy fsdp does not support EMA; take ddp, or --model-ema-decay 0")
     return ModelParallelStrategy(
         data_parallel_size=nodes * _count(devices), tensor_parallel_size=1, save_distributed_checkpoint=False
     )

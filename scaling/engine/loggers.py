@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import check_name
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe, check_name
 
 NAMES = ("tensorboard", "wandb", "mlflow")
 
@@ -32,7 +33,7 @@ def logged_nothing(text: str) -> str:
     return f"a finished run is not trained again, so nothing is logged to {text}; its losses are in curve.csv"
 
 
-def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
+def make_loggers(text: str, config: ExperimentConfig, folder: Path) -> list[Any]:
     """The loggers of a run, all of whose files are in its folder. Raises ConfigError where a package is missing."""
     from lightning.pytorch import loggers  # here, so that a name can be checked without torch
 
@@ -46,22 +47,22 @@ def make_loggers(text: str, recipe: Recipe, folder: Path) -> list[Any]:
                 )
             elif name == "wandb":
                 logger = loggers.WandbLogger(
-                    name=recipe.run_id,
-                    id=recipe.run_id,
-                    group=recipe.group,
+                    name=config.run_id,
+                    id=config.run_id,
+                    group=config.group,
                     save_dir=str(folder),
                     project="patch-scaling",
                 )
             else:
                 server = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').absolute()}")
                 logger = loggers.MLFlowLogger(
-                    experiment_name=recipe.group,
-                    run_name=recipe.run_id,
+                    experiment_name=config.group,
+                    run_name=config.run_id,
                     tracking_uri=server,
                     artifact_location=str((folder / "mlflow").absolute()),
                 )
         except ModuleNotFoundError as e:
             raise ConfigError(f"logger {name} needs a package that is not installed: pip install {name}") from e
-        logger.log_hyperparams(recipe.to_dict())
+        logger.log_hyperparams(config.to_dict())
         made.append(logger)
     return made

@@ -12,13 +12,13 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling import costs
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.training_memory import SHARE
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.environment import conditions
 from scaling.engine.memory_key import memory_key
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.runs.atomic_files import write_atomically
 
@@ -44,16 +44,17 @@ def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
         at = min(max(at, 0), len(sizes) - 1)
     if good < 0:
         raise ConfigError(
-            f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --recompute, or a larger patch"
+            f"not even a micro-batch of {sizes[0]} fits in this device's memory; try --grad-checkpointing "
+            "or a larger patch"
         )
     return sizes[good]
 
 
-def needed(recipe: Recipe, images: int, recompute: bool) -> int:
+def needed(config: ExperimentConfig, images: int, recompute: bool) -> int:
     """Memory that training with so many images at a time takes above the weights and their average, which exist already
     [bytes]; 0: not known."""
-    there = (2 if recipe.ema else 1) * 4 * costs.recipe_parameters(recipe)
-    return costs.memory_bytes(recipe, images, costs.MemoryPolicy(recompute)) - there
+    there = (2 if config.optim.model_ema_decay else 1) * 4 * costs.recipe_parameters(config)
+    return costs.memory_bytes(config, images, costs.MemoryPolicy(recompute)) - there
 
 
 class MicroBatch(L.Callback):
@@ -62,39 +63,41 @@ class MicroBatch(L.Callback):
     asked: by the user; 0: find it: by trying steps on a CUDA device, elsewhere by the memory that the cost model
     predicts."""
 
-    def __init__(self, recipe: Recipe, data: ImageDataModule, asked: int, results: Path, recompute: bool) -> None:
-        self.recipe, self.data, self.asked, self.recompute = recipe, data, asked, recompute
+    def __init__(
+        self, config: ExperimentConfig, data: ImageDataModule, asked: int, results: Path, recompute: bool
+    ) -> None:
+        self.config, self.data, self.asked, self.recompute = config, data, asked, recompute
         self.memory = results / MEMORY
         self.micro_batches = 1
         self._key = ""  # of MEMORY, once the size has been searched for
         self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        r, world = self.recipe, trainer.world_size
+        r, world = self.config, trainer.world_size
         possible = check_sizes(r, world, self.asked)
         found = self.asked or self._found(possible, trainer, pl_module)
-        self.micro_batches = r.batch // world // found
+        self.micro_batches = r.optim.global_batch_size // world // found
         self.data.micro_batches = trainer.accumulate_grad_batches = self.micro_batches
         if self._loaded is not None:
             _recount(*self._loaded, self.micro_batches)
 
     def size(self, world: int) -> int:
         """Images that each of `world` devices takes at a time."""
-        return self.recipe.batch // world // self.micro_batches
+        return self.config.optim.global_batch_size // world // self.micro_batches
 
     def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
         """The largest micro-batch that fits, the same on every rank: ranks differ in free memory and in what is
         remembered."""
         device, world = task.device, trainer.world_size
         room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
-        fitting = [n for n in possible if needed(self.recipe, n, self.recompute) <= room]
+        fitting = [n for n in possible if needed(self.config, n, self.recompute) <= room]
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
             return _least(planned, world, device)
-        if not costs.recipe_parameters(self.recipe):
+        if not costs.recipe_parameters(self.config):
             planned = 1  # the cost model does not know this model: start at one image
         name = torch.cuda.get_device_name(device)
-        self._key = memory_key(self.recipe, conditions(trainer, task, self.recompute), name, world)
+        self._key = memory_key(self.config, conditions(trainer, task, self.recompute), name, world)
         known = _least(self._known().get(self._key, 0), world, device)
         if known in possible:
             found = known

@@ -1,7 +1,7 @@
 """Micro-batches that divide a recipe's batch evenly among devices. No torch: plans use it too."""
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 
 
 def sizes(batch: int, world: int, even: bool) -> list[int]:
@@ -24,11 +24,15 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
     return found
 
 
-def check_sizes(recipe: Recipe, world: int, asked: int = 0) -> list[int]:
+def check_sizes(config: ExperimentConfig, world: int, asked: int = 0) -> list[int]:
     """Micro-batches of a recipe on so many devices. Raises ConfigError where there are none, or the asked one (0: any)
     is not among them."""
-    possible = sizes(recipe.batch, world, even=bool(recipe.mixup or recipe.cutmix))
+    mixes = bool(getattr(config.task, "mixup", 0) or getattr(config.task, "cutmix", 0))
+    possible = sizes(config.optim.global_batch_size, world, even=mixes)
     if asked and asked not in possible:
         listed = ", ".join(map(str, possible))
-        raise ConfigError(f"micro_batch {asked} does not divide batch {recipe.batch} evenly; these do: {listed}")
+        raise ConfigError(
+            f"micro_batch_size {asked} does not divide global_batch_size {config.optim.global_batch_size} evenly; "
+            f"these do: {listed}"
+        )
     return possible

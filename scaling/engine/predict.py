@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.data.datamodule import ImageDataModule, default_workers
 from scaling.engine.environment import uses_cuda
-from scaling.engine.settings import Settings
 from scaling.engine.trainer import precision_of
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.events import Event, Report
 from scaling.runs.record import WEIGHTS, RunRecord
@@ -37,17 +37,17 @@ class Place(NamedTuple):
     workers: int  # processes that read and decode
 
 
-def place_of(recipe: Recipe, settings: Settings, record: RunRecord) -> Place:
+def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecord) -> Place:
     """Where a finished run's model predicts: on the first device, as many images at a time as the run took."""
     first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
     device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
-    images = settings.micro_batch or int(record.machine.get("micro_batch", 1))
-    workers = settings.workers if settings.workers >= 0 else default_workers()
-    return Place(device, precision_of(recipe.precision, settings.accelerator), images, workers)
+    images = settings.micro_batch_size or int(record.machine.get("micro_batch", 1))
+    workers = default_workers() if settings.num_workers is None else settings.num_workers
+    return Place(device, precision_of(config.precision, settings.accelerator), images, workers)
 
 
 def draw_predictions(
-    recipe: Recipe, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
+    config: ExperimentConfig, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
 ) -> None:
     """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and the
     predictions of the reported weights. Does nothing where they exist. Raises ConfigError where the weights are
@@ -55,20 +55,22 @@ def draw_predictions(
     there = len(list((folder / PREDICTIONS).glob("*.png")))
     if there >= count:
         return
-    data, module = _restored(recipe, folder, task, place)
+    data, module = _restored(config, folder, task, place)
     pictures = chain.from_iterable(_predicted(module, "draw_predictions", data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
 
-def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place, report: Report) -> None:
+def export_detections(
+    config: ExperimentConfig, folder: Path, task: Callable[..., Any], place: Place, report: Report
+) -> None:
     """Write folder/detections_bbox.json and detections_segm.json, COCO results of boxes and of masks: the detections
     of the reported weights on all test images, with the data's own ids of images and categories. Does nothing where
     both exist. Raises ConfigError where the weights are gone."""
     paths = {kind: folder / name for kind, name in DETECTIONS.items()}
     if all(path.exists() for path in paths.values()):
         return
-    data, module = _restored(recipe, folder, task, place)
+    data, module = _restored(config, folder, task, place)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
     for of_batch in _predicted(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
         for kind, listed in of_batch.items():
@@ -79,14 +81,16 @@ def export_detections(recipe: Recipe, folder: Path, task: Callable[..., Any], pl
     report(Event("note", text=f"{len(found['bbox'])} detections of {folder.name}: {there}"))
 
 
-def _restored(recipe: Recipe, folder: Path, task: Callable[..., Any], place: Place) -> tuple[ImageDataModule, Any]:
+def _restored(
+    config: ExperimentConfig, folder: Path, task: Callable[..., Any], place: Place
+) -> tuple[ImageDataModule, Any]:
     """The run's data, and its task with the reported weights."""
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
-    data = ImageDataModule(recipe, place.workers, folder.parent)
+    data = ImageDataModule(config, place.workers, folder.parent)
     data.setup()
-    module = task(recipe, data.total_steps, data.names)
-    restore(module, recipe, folder)
+    module = task(config, data.total_steps, data.names)
+    restore(module, config, folder)
     return data, module.to(place.device).eval()
 
 
@@ -101,7 +105,9 @@ def _predicted(module: Any, what: str, data: ImageDataModule, count: int, place:
             with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
                 found = getattr(module, what)(move_data_to_device(batch, place.device), *more)
         except torch.OutOfMemoryError as e:  # the run may have been made on another device
-            fewer = f"fewer: --micro-batch {place.images // 2}" if place.images > 1 else "another: --accelerator cpu"
+            fewer = (
+                f"fewer: --micro-batch-size {place.images // 2}" if place.images > 1 else "another: --accelerator cpu"
+            )
             raise ConfigError(
                 f"{place.images} image(s) at a time are too many for this device's memory; take {fewer}"
             ) from e

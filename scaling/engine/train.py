@@ -15,6 +15,8 @@ import lightning as L
 import torch
 
 from scaling import costs
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule, default_workers
 from scaling.data.listing_cache import listed_once
@@ -30,11 +32,9 @@ from scaling.engine.loggers import check_loggers, logged_nothing, make_loggers, 
 from scaling.engine.micro_batch import MicroBatch
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.engine.predict import draw_predictions, export_detections, place_of
-from scaling.engine.settings import Settings
 from scaling.engine.trainer import apply_speed_options, make_trainer, useful_threads
 from scaling.engine.warm_start import start_from
 from scaling.errors import NonFiniteLossError, first_line
-from scaling.recipe import Recipe
 from scaling.runs.atomic_files import remove_leftovers
 from scaling.runs.environment import git_commit, versions
 from scaling.runs.events import Event, Report
@@ -58,9 +58,9 @@ TASKS: dict[str, type[TaskModule]] = {
 
 @listed_once()
 def train(
-    recipe: Recipe,
+    config: ExperimentConfig,
     results: Path,
-    settings: Settings | None = None,
+    settings: RuntimeConfig | None = None,
     report: Report = lambda event: None,
     wait: float = 0,
 ) -> RunRecord:
@@ -71,34 +71,34 @@ def train(
     written), RunLockedError, TrainingInterrupted (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1; the run can be resumed). A loss
     that is not finite ends the run with a record whose status is "failed".
     """
-    settings, results = settings or Settings(), Path(results)
-    task = TASKS[recipe.task]
-    task.check_available(recipe)
-    check_outputs(recipe, settings.save_predictions, settings.export_coco)
-    check_start(recipe, results)
-    recipe = settled([recipe], results, say=lambda text: report(Event("note", text=text)))[recipe.run_id]
-    folder = folder_of(recipe, results)
+    settings, results = settings or RuntimeConfig(), Path(results)
+    task = TASKS[config.task.kind]
+    task.check_available(config)
+    check_outputs(config, settings.save_predictions, settings.export_coco)
+    check_start(config, results)
+    config = settled([config], results, say=lambda text: report(Event("note", text=text)))[config.run_id]
+    folder = folder_of(config, results)
     record = read_record(folder)
     if record is None:
         with at_once():
-            record, folder = _train(recipe, results, settings, report, wait), results / recipe.run_id
+            record, folder = _train(config, results, settings, report, wait), results / config.run_id
     elif names_of(settings.logger):
         report(Event("note", text=logged_nothing(settings.logger)))
     if record.status == "finished" and is_first_process():
-        place = place_of(recipe, settings, record)
+        place = place_of(config, settings, record)
         if settings.save_predictions:
-            draw_predictions(recipe, folder, settings.save_predictions, task, place, report)
+            draw_predictions(config, folder, settings.save_predictions, task, place, report)
         if settings.export_coco:
-            export_detections(recipe, folder, task, place, report)
+            export_detections(config, folder, task, place, report)
     return record
 
 
-def _train(recipe: Recipe, results: Path, settings: Settings, report: Report, wait: float) -> RunRecord:
+def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, report: Report, wait: float) -> RunRecord:
     """Check and build everything that can be wrong; then train in a folder that is held against other processes."""
-    data = _open_data(recipe, results, settings, report)
-    torch.set_num_threads(settings.threads or useful_threads(recipe, settings.jobs))
-    parts = _build(recipe, results, settings, data, report)
-    folder = open_run(recipe, results)
+    data = _open_data(config, results, settings, report)
+    torch.set_num_threads(settings.threads or useful_threads(config, settings.max_parallel_runs or 1))
+    parts = _build(config, results, settings, data, report)
+    folder = open_run(config, results)
     report(Event("open"))
     with hold(folder, wait) if is_first_process() else contextlib.nullcontext():
         # The process that we waited for may have finished the run.
@@ -106,30 +106,30 @@ def _train(recipe: Recipe, results: Path, settings: Settings, report: Report, wa
         if record is None:
             if is_first_process():
                 remove_leftovers(folder)
-            outcome = _fit_and_evaluate(recipe, folder, settings, parts, report)
-            record = _record(recipe, settings, parts, outcome)
+            outcome = _fit_and_evaluate(config, folder, settings, parts, report)
+            record = _record(config, settings, parts, outcome)
             if parts.trainer.is_global_zero:
                 record.save(folder)
             parts.trainer.strategy.barrier()  # the next stage starts from what this one wrote
         return record
 
 
-def _open_data(recipe: Recipe, results: Path, settings: Settings, report: Report) -> ImageDataModule:
+def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig, report: Report) -> ImageDataModule:
     """The run's data, once all that can be checked before they are read is right. Raises ConfigError."""
-    find_start(recipe, results)
+    find_start(config, results)
     check_loggers(settings.logger)
     # Only Lightning knows how many devices "auto" is; one is enough to find most of what can be wrong.
-    world = int(settings.devices) * settings.nodes if settings.devices.isdigit() else 1
-    check_sizes(recipe, world, settings.micro_batch)
-    here, cores = world // settings.nodes, usable_cores()
+    world = int(settings.devices) * settings.num_nodes if settings.devices.isdigit() else 1
+    check_sizes(config, world, settings.micro_batch_size or 0)
+    here, cores = world // settings.num_nodes, usable_cores()
     if here > cores and not uses_cuda(settings.accelerator):
         report(
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
-    workers = settings.workers if settings.workers >= 0 else default_workers()
-    data = ImageDataModule(recipe, workers, results, say=lambda text: report(Event("note", text=text)))
+    workers = default_workers() if settings.num_workers is None else settings.num_workers
+    data = ImageDataModule(config, workers, results, say=lambda text: report(Event("note", text=text)))
     data.setup()
-    for line in (*data.lines, *renamed(recipe, results)):
+    for line in (*data.lines, *renamed(config, results)):
         report(Event("note", text=line))
     return data
 
@@ -146,20 +146,22 @@ class Parts(NamedTuple):
     flops: float  # of an image's forward pass [FLOPs]
 
 
-def _build(recipe: Recipe, results: Path, settings: Settings, data: ImageDataModule, report: Report) -> Parts:
+def _build(
+    config: ExperimentConfig, results: Path, settings: RuntimeConfig, data: ImageDataModule, report: Report
+) -> Parts:
     """The model with its initial weights, and its trainer. Writes nothing. Raises ConfigError."""
     memory = Memory(uses_cuda(settings.accelerator))
-    module = TASKS[recipe.task](recipe, data.total_steps, data.names)
-    start_from(module, recipe, results)
-    flops = float(costs.recipe_flops(recipe) or counted_flops(module))  # before training: it may fail
+    module = TASKS[config.task.kind](config, data.total_steps, data.names)
+    start_from(module, config, results)
+    flops = float(costs.recipe_flops(config) or counted_flops(module))  # before training: it may fail
     apply_speed_options(module, settings)
-    folder = results / recipe.run_id
-    callbacks = run_callbacks(recipe, folder, data, settings.checkpoint_minutes, report, memory)
-    micro_batch = MicroBatch(recipe, data, settings.micro_batch, results, settings.recompute)
-    averaged = Averaged(recipe.ema) if recipe.ema else None
+    folder = results / config.run_id
+    callbacks = run_callbacks(config, folder, data, settings.checkpoint_minutes, report, memory)
+    micro_batch = MicroBatch(config, data, settings.micro_batch_size or 0, results, settings.grad_checkpointing)
+    averaged = Averaged(config.optim.model_ema_decay or 0.0) if config.optim.model_ema_decay else None
     # The micro-batch is found before anything counts in it; the average is in the checkpoints that the last one writes.
-    before = [micro_batch, evaluation_steps.Evaluations(recipe, data), *([averaged] if averaged else [])]
-    trainer = make_trainer(recipe, settings, [*before, *callbacks.ordered], data, folder)
+    before = [micro_batch, evaluation_steps.Evaluations(config, data), *([averaged] if averaged else [])]
+    trainer = make_trainer(config, settings, [*before, *callbacks.ordered], data, folder)
     return Parts(module, data, callbacks, micro_batch, averaged, trainer, flops)
 
 
@@ -170,17 +172,19 @@ class Outcome(NamedTuple):
     failure: dict[str, Any]
 
 
-def _fit_and_evaluate(recipe: Recipe, folder: Path, settings: Settings, parts: Parts, report: Report) -> Outcome:
+def _fit_and_evaluate(
+    config: ExperimentConfig, folder: Path, settings: RuntimeConfig, parts: Parts, report: Report
+) -> Outcome:
     callbacks, trainer = parts.callbacks, parts.trainer
     callbacks.clock.start()
-    callbacks.curve.loggers = make_loggers(settings.logger, recipe, folder) if is_first_process() else []
+    callbacks.curve.loggers = make_loggers(settings.logger, config, folder) if is_first_process() else []
     checkpoint = checkpoint_files.newest(folder, lambda text: report(Event("note", text=text)))
     evaluated, failure = Evaluated({}, []), {}
     try:
         with _out_of_memory(parts.micro_batch):
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
         report(Event("evaluate", callbacks.progress.progress(trainer)))
-        evaluated = evaluate(recipe, folder, trainer, parts.module, parts.data, parts.averaged)
+        evaluated = evaluate(config, folder, trainer, parts.module, parts.data, parts.averaged)
         if not all(map(math.isfinite, evaluated.results.values())):
             failure = {"reason": "test loss is not finite", "step": trainer.global_step, "lr": 0.0}
     except NonFiniteLossError as e:
@@ -189,20 +193,20 @@ def _fit_and_evaluate(recipe: Recipe, folder: Path, settings: Settings, parts: P
     return Outcome(evaluated, failure)
 
 
-def _record(recipe: Recipe, settings: Settings, parts: Parts, outcome: Outcome) -> RunRecord:
+def _record(config: ExperimentConfig, settings: RuntimeConfig, parts: Parts, outcome: Outcome) -> RunRecord:
     """The record of a run that has ended, on every process that shares it."""
     module, data, callbacks, trainer = parts.module, parts.data, parts.callbacks, parts.trainer
     metrics, failed = dict(outcome.evaluated.results), bool(outcome.failure)
     loss = metrics.pop("test_loss", None)
     metrics |= {"train_loss": callbacks.curve.train_loss, **data.skipped, **callbacks.skipped.counts}
     return RunRecord(
-        run_id=recipe.run_id,
-        group=recipe.group,
-        recipe=recipe.to_dict(),
+        run_id=config.run_id,
+        group=config.group,
+        config=config.to_dict(),
         status="failed" if failed else "finished",
         test_loss=None if failed else loss,
         metrics={} if failed else metrics,
-        tokens=costs.recipe_tokens(recipe),
+        tokens=costs.recipe_tokens(config),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         flops_per_image=parts.flops,
         peak_memory=callbacks.throughput.peak_memory,
@@ -214,7 +218,9 @@ def _record(recipe: Recipe, settings: Settings, parts: Parts, outcome: Outcome) 
         git_commit=git_commit(),
         machine={
             **machine(),
-            **conditions(trainer, module, settings.recompute, data.workers, settings.jobs)._asdict(),
+            **conditions(
+                trainer, module, settings.grad_checkpointing, data.workers, settings.max_parallel_runs or 1
+            )._asdict(),
             "devices": trainer.world_size,
             "micro_batch": parts.micro_batch.size(trainer.world_size),
         },

@@ -10,6 +10,8 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import threads_for
 from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule
@@ -17,28 +19,30 @@ from scaling.engine import evaluation_steps
 from scaling.engine.checkpoint_files import CheckpointFiles
 from scaling.engine.environment import uses_cuda
 from scaling.engine.fsdp import shard_when_built, sharded_strategy
-from scaling.engine.settings import Settings
 from scaling.errors import ConfigError, first_line
-from scaling.recipe import Recipe
 
 
 def make_trainer(
-    recipe: Recipe, settings: Settings, callbacks: Sequence[L.Callback], data: ImageDataModule, folder: Path
+    config: ExperimentConfig,
+    settings: RuntimeConfig,
+    callbacks: Sequence[L.Callback],
+    data: ImageDataModule,
+    folder: Path,
 ) -> L.Trainer:
     """Lightning's Trainer as every run has it. Raises ConfigError where there is no such accelerator or device."""
-    every = evaluation_steps.steps_between(recipe, data)
+    every = evaluation_steps.steps_between(config, data)
     try:
         return L.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices if not settings.devices.isdigit() else int(settings.devices),
-            precision=precision_of(recipe.precision, settings.accelerator),
+            precision=precision_of(config.precision, settings.accelerator),
             max_epochs=-1,
             max_steps=data.total_steps,
-            num_nodes=settings.nodes,
-            strategy=sharded_strategy(recipe, settings.devices, settings.nodes)
+            num_nodes=settings.num_nodes,
+            strategy=sharded_strategy(config, settings.devices, settings.num_nodes)
             if settings.strategy == "fsdp"
             else settings.strategy,
-            gradient_clip_val=recipe.clip or None,
+            gradient_clip_val=config.optim.max_grad_norm or None,
             val_check_interval=every or None,  # in micro-batches, once it is known how many a step has
             check_val_every_n_epoch=None,
             limit_val_batches=1.0 if every else 0,
@@ -73,14 +77,14 @@ def precision_of(wanted: str, accelerator: str) -> Any:
     return {"32": "32-true"}.get(wanted, wanted)
 
 
-def useful_threads(recipe: Recipe, jobs: int = 1) -> int:
+def useful_threads(config: ExperimentConfig, jobs: int = 1) -> int:
     """CPU threads for a recipe on this machine."""
-    return threads_for(recipe, usable_cores(), jobs)
+    return threads_for(config, usable_cores(), jobs)
 
 
-def apply_speed_options(module: Any, settings: Settings) -> None:
+def apply_speed_options(module: Any, settings: RuntimeConfig) -> None:
     """Options that make steps faster or smaller, and change a step's numbers in their last bits only."""
-    if settings.recompute:
+    if settings.grad_checkpointing:
         module.backbone.checkpoint_module.set_grad_checkpointing(True)
     if settings.channels_last:
         module.to(memory_format=torch.channels_last)

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
 from scaling.runs.record import RECORD, WEIGHTS
 
-KEYS = {"raw": "model", "averaged": "model_ema"}  # in a weights file: those of the released checkpoints
+SUFFIXES = {"raw": "raw", "ema": "averaged"}  # of metrics, where a run has both kinds of weights
+KEYS = {"raw": "model", "ema": "model_ema"}  # in a weights file: those of the released checkpoints
 
 
 def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
@@ -22,22 +23,22 @@ def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
         torch.save(weights, file)
 
 
-def start_from(task: Any, recipe: Recipe, results: Path) -> None:
+def start_from(task: Any, config: ExperimentConfig, results: Path) -> None:
     """Load the reported weights of the run that a task starts from, if any. Positions are resampled, and the patch
     kernel where the patch size differs; the head is loaded too where that run has the same task."""
-    before, folder = recipe.predecessor, find_start(recipe, results)
+    before, folder = config.predecessor, find_start(config, results)
     if before is not None and folder is not None:
-        restore(task, before, folder, recipe.compat, head=before.task == recipe.task)
+        restore(task, before, folder, config.init.pos_embed_resampling, head=before.task.kind == config.task.kind)
 
 
-def restore(task: Any, trained: Recipe, folder: Path, compat: str = "fixed", head: bool = True) -> None:
+def restore(task: Any, trained: ExperimentConfig, folder: Path, compat: str = "aligned", head: bool = True) -> None:
     """Load the reported weights of a run, of the recipe `trained`, into a task. compat: how positions are resampled;
     head: load the head too. Raises ConfigError where the file is damaged or does not fit."""
     source = folder / WEIGHTS
     if damage := damage_of(source):
         again = f"delete {folder / RECORD}, and the run's command writes it again from its last checkpoint"
         raise ConfigError(f"{source} is damaged ({damage}); {again}")
-    state = read_state_dict(str(source), (KEYS[trained.judged],))
+    state = read_state_dict(str(source), (KEYS[trained.evaluation.eval_weights],))
     load_state(task.backbone, state, str(source), compat)
     if head:
         own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}

@@ -27,8 +27,8 @@ import torch
 import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor, nn
 
+from scaling.config.fields import check_name
 from scaling.errors import ConfigError, first_line
-from scaling.recipe import check_name
 
 SCOPES = {"segmentation": "mmseg", "detection": "mmdet"}  # the package whose registry builds what
 # mmseg imports ftfy and regex without declaring them as dependencies.

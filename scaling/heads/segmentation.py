@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from scaling.backbones.base import Features
 from scaling.backbones.init import initialise_by_name
+from scaling.config.fields import check_name
+from scaling.config.task import SEGMENTATION_HEADS
 from scaling.heads.feature_pyramid import FeaturePyramid
 from scaling.heads.openmmlab import build
 from scaling.model_specs import FPN_STRIDES, UPERNET_POOLS
-from scaling.recipe import HEADS, check_name
 from scaling.rng import seed_of, seeded
 
 LEVELS = len(FPN_STRIDES)
@@ -98,7 +99,7 @@ def build_head(name: str, width: int, stride: int, depth: int, classes: int, cha
     indices (from 0) of the backbone's blocks whose maps it reads, none for linear, which reads the last map; and
     forward(features, size of the image [px]) returns logits (B, classes, h, w) at its own stride.
     """
-    check_name("head", name, HEADS)
+    check_name("head", name, SEGMENTATION_HEADS)
     with seeded(seed_of(seed, "construction")):
         head = Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
     initialise_by_name(head, seed, draw)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 
 FIELDS: dict[str, Any] = {
     "patch_size": int,
@@ -18,8 +18,8 @@ FIELDS: dict[str, Any] = {
     "test_loss": (int, float),
     "metrics": dict,
 }
-NAMES = {"raw": "raw", "averaged": "ema"}  # of weights: in a recipe, and in an evaluation
-# How names of metrics of the test images begin: a record also has others, of training and of held-out images.
+WEIGHTS = ("raw", "ema")  # kinds of weights, as in EvaluationConfig.eval_weights
+# How names of metrics of the test images begin: a record has others beside them, of training and of held-out images.
 METRICS = (
     *("top1", "top5", "miou", "mean_accuracy", "pixel_accuracy", "iou_"),
     *("box_ap", "mask_ap", "test_", "skipped_test_later"),
@@ -39,11 +39,18 @@ def evaluation(patch_size: int, img_size: int, weights: str, results: Mapping[st
     }
 
 
-def of_old_record(recipe: Recipe, test_loss: float, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
+def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
     """The row of a finished run's record from before there were rows."""
     both = ("_raw", "_averaged") if "test_loss_raw" in metrics else ()  # of a run that kept an average of its weights
     results = {name: x for name, x in metrics.items() if name.startswith(METRICS) and not name.endswith(both)}
-    return [evaluation(recipe.patch, recipe.image, NAMES[recipe.judged], {"test_loss": test_loss, **results})]
+    return [
+        evaluation(
+            config.model.patch_size,
+            config.model.img_size,
+            config.evaluation.eval_weights,
+            {"test_loss": test_loss, **results},
+        )
+    ]
 
 
 def check_evaluations(rows: Any) -> None:
@@ -52,7 +59,7 @@ def check_evaluations(rows: Any) -> None:
         raise ValueError(f"evaluations is {rows!r}, not a list")
     for row in rows:
         wrong = [name for name, kind in FIELDS.items() if not isinstance(row.get(name), kind)]
-        if wrong or row["weights"] not in NAMES.values():
+        if wrong or row["weights"] not in WEIGHTS:
             raise ValueError(f"an evaluation has no usable {', '.join(wrong) or 'weights'}")
         if not all(math.isfinite(value) for value in (row["test_loss"], *row["metrics"].values())):
             raise ValueError("an evaluation holds a number that is not finite")

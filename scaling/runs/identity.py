@@ -16,63 +16,76 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.config.edit import value_of
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.identity import bare, is_address, is_public, last_name
+from scaling.config.initialization import FromFile, FromRun
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.recipe_identity import bare, is_address, is_file, last_name, says_what
-from scaling.runs.record import CHECKPOINT, RECIPE, RECORD, WEIGHTS
+from scaling.runs.config_file import config_of, config_path, read_config
+from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
     from scaling.data.file_index import Say
 
-# of a recipe, what decides which files it uses
-USED = ("task", "data", "data_root", "classes", "train_images", "test_images", "unlabelled", "empty_images")
+# fields that decide which files a run uses, and whether they are enough
+FILE_FIELDS = (
+    *("task", "dataset", "data_root", "num_classes", "num_train", "num_val", "ignore_index", "filter_empty_gt"),
+    *("global_batch_size", "val_split"),
+)
 Known = dict[tuple[Any, ...], str]
 
 
-def settled(recipes: Sequence[Recipe], results: Path, read: bool = True, say: "Say | None" = None) -> dict[str, Recipe]:
+def settled(
+    recipes: Sequence[ExperimentConfig], results: Path, read: bool = True, say: "Say | None" = None
+) -> dict[str, ExperimentConfig]:
     """Each recipe by its run_id, as it is to be run: with fingerprints of its data and weights, and of those before it.
 
     read: files that no start has read before; without, and where the data or weights are not on this machine, recipes
     stay as they are, and `folder_of` goes by what is recorded. A run that code from before there were fingerprints has
     begun here goes on under its own name. Raises ConfigError for data or weights that cannot be used."""
     known: Known = {}
-    return {recipe.run_id: _settled(recipe, Path(results), known, read, say) for recipe in recipes}
+    return {config.run_id: _settled(config, Path(results), known, read, say) for config in recipes}
 
 
-def _settled(recipe: Recipe, results: Path, known: Known, read: bool, say: "Say | None") -> Recipe:
-    start, before = recipe.start, recipe.predecessor
-    if before is not None:
-        if before.data == recipe.data and before.data_root in ("", recipe.data_root):
-            before = _settled(replace(before, data_root=recipe.data_root), results, known, read, say)
+def _settled(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> ExperimentConfig:
+    init = config.init
+    if isinstance(init, FromRun):
+        before, root = init.config, config.data.data_root
+        if before.data.dataset == config.data.dataset and before.data.data_root in (None, root):
+            there = replace(before, data=replace(before.data, data_root=root))
+            before = _settled(there, results, known, read, say)
         else:  # on other data, which need not be here
-            before = recipe_in(folder_of(before, results)) or before
-        start = before.canonical_json()
-    data = recipe.data_digest or _data_digest(recipe, results, known, read, say)
-    weights = recipe.weights_digest or _weights_digest(recipe, known, read)
-    found = replace(recipe, start=start, data_digest=data, weights_digest=weights)
-    earlier = results / recipe.run_id
-    begun = os.path.isfile(earlier / RECIPE) and not os.path.isfile(earlier / RECORD)
-    return recipe if begun and not os.path.isdir(results / found.run_id) else found
+            before = config_in(folder_of(before, results)) or before
+        init = replace(init, config=before)
+    elif isinstance(init, FromFile):
+        digest = init.weights_digest or _weights_digest(init.source, known, read) or None
+        init = replace(init, weights_digest=digest)
+    digest = config.data.data_digest or _data_digest(config, results, known, read, say) or None
+    found = replace(config, init=init, data=replace(config.data, data_digest=digest))
+    earlier = results / config.run_id
+    begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
+    return config if begun and not os.path.isdir(results / found.run_id) else found
 
 
-def _data_digest(recipe: Recipe, results: Path, known: Known, read: bool, say: "Say | None") -> str:
+def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> str:
     """The fingerprint of the files that a recipe uses; empty where it is not known."""
-    if recipe.data == "shapes":
+    if config.data.dataset == "shapes":
         return ""
-    key = tuple(getattr(recipe, name) for name in (*USED, "batch", "val_split"))  # by which they are checked, too
+    key = files_key(config)
     if key not in known:
         from scaling.data.dataset_files import data_digest
 
-        known[key] = data_digest(recipe, results, read, say)
+        known[key] = data_digest(config, results, read, say)
     return known[key]
 
 
-def _weights_digest(recipe: Recipe, known: Known, read: bool) -> str:
-    """The fingerprint of the file of weights, fetched where it is an address; empty for those of timm, which have a
-    name, and for none."""
-    source = recipe.weights
-    if not is_file(source):
-        return ""
+def files_key(config: ExperimentConfig) -> tuple[Any, ...]:
+    """All that decides which files a run uses, and whether they are enough."""
+    return tuple(value_of(config, name) for name in FILE_FIELDS)
+
+
+def _weights_digest(source: str, known: Known, read: bool) -> str:
+    """The fingerprint of the file of weights, fetched where source is an address; empty where it is not known."""
     if is_address(source):
         if not read:
             return ""
@@ -97,77 +110,87 @@ def _digest_of(path: Path) -> str:
     return found.hexdigest()
 
 
-def folder_of(recipe: Recipe, results: Path) -> Path:
+def folder_of(config: ExperimentConfig, results: Path) -> Path:
     """The folder of a recipe's run: results/run_id, or else one with a record of the same run (`same_run`)."""
-    exact = Path(results) / recipe.run_id
-    if any(os.path.isfile(exact / name) for name in (RECIPE, RECORD)):
+    exact = Path(results) / config.run_id
+    if config_path(exact) is not None or os.path.isfile(exact / RECORD):
         return exact
-    return next((folder for folder in alike(recipe, results) if (folder / RECORD).is_file()), exact)
+    return next((folder for folder in alike(config, results) if (folder / RECORD).is_file()), exact)
 
 
-def recorded_id(recipe: Recipe, results: Path) -> str:
+def recorded_id(config: ExperimentConfig, results: Path) -> str:
     """The run_id by which a recipe's run is recorded: code from before there were fingerprints gave it another."""
-    there = recipe_in(folder_of(recipe, results))
-    return there.run_id if there is not None else recipe.run_id
+    return _stored_id(folder_of(config, results)) or config.run_id
 
 
-def alike(recipe: Recipe, results: Path) -> Iterator[Path]:
+def _stored_id(folder: Path) -> str:
+    """The run_id in a folder's record; empty where there is none."""
+    try:
+        return str(json.loads((folder / RECORD).read_text())["run_id"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
     """The folders of a results folder that hold this run."""
     try:
         folders = sorted(Path(results).iterdir())
     except OSError:
         return
     for folder in folders:
-        there = recipe_in(folder)
-        if there is not None and same_run(recipe, there):
+        there = config_in(folder)
+        if there is not None and same_run(config, there):
             yield folder
 
 
-def renamed(recipe: Recipe, results: Path) -> list[str]:
+def renamed(config: ExperimentConfig, results: Path) -> list[str]:
     """A line for each folder in which this run was begun, and whose name is another now: it is left alone."""
-    held = [f for f in alike(recipe, results) if f.name != recipe.run_id and (f / CHECKPOINT).is_file()]
-    return [f"{f} holds this run, cut off, under another name; to go on with it, call it {recipe.run_id}" for f in held]
+    held = [f for f in alike(config, results) if f.name != config.run_id and (f / CHECKPOINT).is_file()]
+    return [f"{f} holds this run, cut off, under another name; to go on with it, call it {config.run_id}" for f in held]
 
 
-def recipe_in(folder: Path) -> Recipe | None:
-    """The recipe of a run's folder, by recipe.json or its record; None where neither can be read."""
-    for name in (RECIPE, RECORD):
+def config_in(folder: Path) -> ExperimentConfig | None:
+    """The configuration of a run's folder, by its own file or its record; None where neither can be read."""
+    for path in filter(None, (config_path(folder), folder / RECORD)):
         try:
-            changed = os.stat(folder / name).st_mtime_ns
+            changed = os.stat(path).st_mtime_ns
         except OSError:
             continue
-        if (recipe := _read(folder / name, changed)) is not None:
-            return recipe
+        if (config := _read(path, changed)) is not None:
+            return config
     return None
 
 
 @lru_cache(maxsize=100_000)
-def _read(path: Path, changed: int) -> Recipe | None:
+def _read(path: Path, changed: int) -> ExperimentConfig | None:
     try:
-        values = json.loads(path.read_text())
-        return Recipe.from_dict(values["recipe"] if path.name == RECORD else values)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return config_of(json.loads(path.read_text())) if path.name == RECORD else read_config(path)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
 _bare = lru_cache(maxsize=100_000)(bare)
 
 
-def same_run(wanted: Recipe, there: Recipe) -> bool:
+def same_run(wanted: ExperimentConfig, there: ExperimentConfig) -> bool:
     """Whether two recipes are one run: equal, but for where data and weights lie. By fingerprints where both have them;
     else the data must be a set that everybody has alike, at the same place, or moved: under the same name, with nothing
     left at the old place."""
-    if (wanted.patch, wanted.seed, wanted.backbone) != (there.patch, there.seed, there.backbone):
+    if (wanted.model.patch_size, wanted.seed, wanted.model.backbone) != (
+        there.model.patch_size,
+        there.seed,
+        there.model.backbone,
+    ):
         return False
-    return wanted == there or (_bare(wanted) == _bare(there) and _same_content(wanted, there, first=True))
+    return _bare(wanted) == _bare(there) and _same_content(wanted, there, first=True)
 
 
-def _same_content(a: Recipe, b: Recipe, first: bool) -> bool:
+def _same_content(a: ExperimentConfig, b: ExperimentConfig, first: bool) -> bool:
     before, other = a.predecessor, b.predecessor
-    data = says_what(a.data) or not first or _same_place(a.data_root, b.data_root)
-    weights = not first or _same_place(a.weights, b.weights)
-    if a.data_digest and b.data_digest:
-        data = a.data_digest == b.data_digest
+    data = is_public(a.data.dataset) or not first or _same_place(a.data.data_root or "", b.data.data_root or "")
+    weights = not first or _same_place(a.init.source or "", b.init.source or "")
+    if a.data.data_digest and b.data.data_digest:
+        data = a.data.data_digest == b.data.data_digest
     if a.weights_digest and b.weights_digest:
         weights = a.weights_digest == b.weights_digest
     chain = before is None or other is None or _same_content(before, other, first=False)
@@ -180,9 +203,13 @@ def _same_place(a: str, b: str) -> bool:
     return last_name(a) == last_name(b) and not (os.path.exists(a) and os.path.exists(b))
 
 
-def check_one(recipe: Recipe, found: Sequence[Path]) -> None:
+def check_one(config: ExperimentConfig, found: Sequence[Path]) -> None:
     """Raise ConfigError where runs that are alike but for their data are several: it is not clear which is meant."""
-    digests = {there.data_digest for folder in found if (there := recipe_in(folder)) is not None and there.data_digest}
-    if len(digests) > 1 and not recipe.data_digest:
+    digests = {
+        (there.data.data_digest or "")
+        for folder in found
+        if (there := config_in(folder)) is not None and (there.data.data_digest or "")
+    }
+    if len(digests) > 1 and not config.data.data_digest:
         names = ", ".join(folder.name for folder in found)
         raise ConfigError(f"{names} are runs of one recipe on different data: move all but one of them away")

@@ -2,26 +2,28 @@
 
 from pathlib import Path
 
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.identity import bare
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.recipe_identity import bare
-from scaling.runs.identity import alike, check_one, folder_of, recipe_in
+from scaling.runs.identity import alike, check_one, config_in, folder_of
 from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
 
-def find_start(recipe: Recipe, results: Path) -> Path | None:
+def find_start(config: ExperimentConfig, results: Path) -> Path | None:
     """The folder of the finished run that this one starts from, wherever its data are now (scaling/runs/identity.py);
     None where it starts from none. Raises ConfigError where no such run has left its weights, or several have."""
-    before = recipe.predecessor
+    before = config.predecessor
     if before is None:
         return None
-    name = f"stage {before.stage}" if before.stage else "its start"
+    name = f"stage {(before.stage or '')}" if before.stage else "its start"
     check_one(before, [f for f in alike(before, results) if (f / RECORD).is_file()])
     folder = folder_of(before, results)
     try:
         record = RunRecord.load(folder)
     except FileNotFoundError as e:
-        other = ", or name other weights: --weights FILE (or '' for none)" if before.task != recipe.task else ""
+        other = (
+            ", or name other weights: --weights FILE (or '' for none)" if before.task.kind != config.task.kind else ""
+        )
         raise ConfigError(f"{name}, run {before.run_id}, is not finished in {results}; run it first{other}") from e
     if record.status != "finished":
         reason = record.failure.get("reason")
@@ -33,12 +35,12 @@ def find_start(recipe: Recipe, results: Path) -> Path | None:
     return folder
 
 
-def check_start(recipe: Recipe, results: Path) -> None:
+def check_start(config: ExperimentConfig, results: Path) -> None:
     """The check of `find_start` before the recipe's own data are read. Raises ConfigError where the run has no record
     yet and no run in results, whatever its data, can be the one that it starts from."""
-    before = recipe.predecessor
-    if before is None or (folder_of(recipe, results) / RECORD).is_file():
+    before = config.predecessor
+    if before is None or (folder_of(config, results) / RECORD).is_file():
         return
-    held = (recipe_in(folder) for folder in sorted(results.glob("*")) if (folder / RECORD).is_file())
+    held = (config_in(folder) for folder in sorted(results.glob("*")) if (folder / RECORD).is_file())
     if not any(there is not None and bare(there) == bare(before) for there in held):
-        find_start(recipe, results)
+        find_start(config, results)

@@ -1,7 +1,7 @@
 """RunRecord: the results of one finished run. Training writes it, and analysis reads nothing else.
 
 A results folder holds one folder per run, named by its run_id:
-    recipe.json  record.json  curve.csv  last.ckpt  previous.ckpt  weights.pt  log.txt
+    config.json  record.json  curve.csv  last.ckpt  previous.ckpt  weights.pt  log.txt
 No torch.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError
-from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
+from scaling.runs.config_file import config_of
 from scaling.runs.evaluations import check_evaluations, of_old_record
 
 RECORD = "record.json"
-RECIPE = "recipe.json"
 CURVE = "curve.csv"
 CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.pt"
@@ -34,7 +34,7 @@ class RunRecord:
 
     run_id: str
     group: str  # runs of one group differ in patch and seed only
-    recipe: dict[str, Any]
+    config: dict[str, Any]  # the whole configuration, nested (ExperimentConfig.to_dict), with its schema version
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
     # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
@@ -84,34 +84,29 @@ class RunRecord:
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
         """Read folder/record.json; fields that a newer version has added are ignored. Raises FileNotFoundError,
-        NewerRecordError where a newer version has added to recipes, or ConfigError where it is not a record."""
+        NewerRecordError where a newer version has added to configurations, or ConfigError where it is not a record."""
         path = Path(folder) / RECORD
         try:
             values = json.loads(path.read_text())
             names = {f.name for f in dataclasses.fields(cls)}
-            record = cls(**{name: value for name, value in dict(values).items() if name in names})
-            newer = _unknown(record.recipe)
-            recipe = None if newer else Recipe.from_dict(record.recipe)
+            config = config_of(dict(values))  # of version 1 too
+            given = {name: value for name, value in dict(values).items() if name in names}
+            record = cls(**{**given, "config": config.to_dict()})
             record._check()
-            if recipe and record.test_loss is not None and not record.evaluations:
-                rows = of_old_record(recipe, record.test_loss, record.metrics)
+            if record.test_loss is not None and not record.evaluations:
+                rows = of_old_record(config, record.test_loss, record.metrics)
                 record = dataclasses.replace(record, evaluations=rows)
         except FileNotFoundError:
             raise
+        except NewerRecordError as e:
+            raise NewerRecordError(f"{path} was written by a newer version ({e}); update this one") from e
         except (ValueError, TypeError, AttributeError, OSError, RecursionError) as e:
             raise ConfigError(f"{path} is no run record ({_short(e)}); the same command trains the run again") from e
-        if newer:
-            raise NewerRecordError(
-                f"{path} was written by a newer version, whose recipe has {', '.join(newer)}; update this one"
-            )
         return record
 
-
-def _unknown(recipe: dict[str, Any]) -> list[str]:
-    """Fields of a recipe, and of those that it starts from, that this version does not have."""
-    names = {f.name for f in dataclasses.fields(Recipe)}
-    start = json.loads(recipe.get("start") or "{}")
-    return sorted({name for name in recipe if name not in names} | set(_unknown(start) if start else ()))
+    def experiment(self) -> ExperimentConfig:
+        """The configuration of the run."""
+        return ExperimentConfig.from_dict(self.config)
 
 
 def _short(e: BaseException) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError, RunLockedError
-from scaling.recipe import Recipe
-from scaling.runs.atomic_files import write_atomically
-from scaling.runs.record import CHECKPOINT, RECIPE, RunRecord
+from scaling.runs.config_file import write_config
+from scaling.runs.record import CHECKPOINT, RunRecord
 
 LOCK = ".lock"
 PREVIOUS = "previous.ckpt"  # the checkpoint before CHECKPOINT
@@ -83,13 +83,13 @@ def hold(folder: Path, wait: float = 0) -> Iterator[None]:
         lock.release()
 
 
-def open_run(recipe: Recipe, results: Path) -> Path:
+def open_run(config: ExperimentConfig, results: Path) -> Path:
     """The run's folder, made where it is missing, with its recipe.json. Raises ConfigError where it cannot be
     written."""
-    folder = Path(results) / recipe.run_id
+    folder = Path(results) / config.run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RECIPE, recipe.complete_json() + "\n")
+        write_config(config, folder)
     except OSError as e:
         raise ConfigError(f"results folder {results} cannot be written ({e.strerror}); name another: --results") from e
     return folder

@@ -15,8 +15,8 @@ from torchmetrics import SumMetric
 from scaling.backbones.base import Features
 from scaling.backbones.drop_path import set_sample_keys
 from scaling.backbones.registry import build_backbone
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
-from scaling.recipe import Recipe
 from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import adamw
 from scaling.tasks.sharded_passes import keep_in_step
@@ -32,19 +32,19 @@ class TaskModule(L.LightningModule):
 
     head: Any  # an nn.Module; set by the subclass, after the backbone
 
-    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
+    def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
         super().__init__()
-        self.recipe, self.total_steps = recipe, total_steps
-        self.names = [str(name) for name in names] or [str(number) for number in range(recipe.classes)]
-        self.backbone: Any = build_backbone(recipe)  # an nn.Module that satisfies Backbone
+        self.config, self.total_steps = config, total_steps
+        self.names = [str(name) for name in names] or [str(number) for number in range(config.data.num_classes)]
+        self.backbone: Any = build_backbone(config)  # an nn.Module that satisfies Backbone
         self.channels_last = False
-        self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in recipe.objectives}
+        self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in config.objectives}
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
         self._computed: dict[str, float] | None = None  # of the last evaluation
 
     @staticmethod
-    def check_available(recipe: Recipe) -> None:
+    def check_available(config: ExperimentConfig) -> None:
         """Raise ConfigError where the task needs a package that is not installed, or the recipe cannot be built."""
 
     def normalised(self, image_BCHW: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class TaskModule(L.LightningModule):
     # Training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        set_sample_keys(self.backbone, batch.keys, self.recipe.seed, self.device)
+        set_sample_keys(self.backbone, batch.keys, self.config.seed, self.device)
         batch = self.training_batch(batch)
         features, outputs = self.training_outputs(batch)
         losses = {kind: each.loss(self, batch, features, outputs) for kind, each in self.objectives.items()}
@@ -124,4 +124,4 @@ class TaskModule(L.LightningModule):
         raise NotImplementedError
 
     def configure_optimizers(self) -> Any:
-        return adamw(self, self.recipe, self.total_steps)
+        return adamw(self, self.config, self.total_steps)

@@ -11,8 +11,8 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from scaling.backbones.base import Features
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
-from scaling.recipe import Recipe
 from scaling.rng import seed_of, seeded, seeded_numpy
 from scaling.tasks.base import TaskModule
 
@@ -22,16 +22,16 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class ClassificationTask(TaskModule):
     """A backbone and a linear classifier on its pooled features. Metrics: top1 and top5 [%]."""
 
-    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
-        super().__init__(recipe, total_steps, names)
-        self.head = nn.Linear(self.backbone.width, recipe.classes)
-        with seeded(seed_of(recipe.seed, "construction")):
+    def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
+        super().__init__(config, total_steps, names)
+        self.head = nn.Linear(self.backbone.width, config.data.num_classes)
+        with seeded(seed_of(config.seed, "construction")):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
-        self.mixing = _mixing(recipe)
+        self.mixing = _mixing(config)
         self.test_loss = MeanMetric()
-        self.top1 = MulticlassAccuracy(recipe.classes, top_k=1, average="micro")
-        self.top5 = MulticlassAccuracy(recipe.classes, top_k=min(5, recipe.classes), average="micro")
+        self.top1 = MulticlassAccuracy(config.data.num_classes, top_k=1, average="micro")
+        self.top5 = MulticlassAccuracy(config.data.num_classes, top_k=min(5, config.data.num_classes), average="micro")
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, C, H, W) to logits (B, K)."""
@@ -44,7 +44,7 @@ class ClassificationTask(TaskModule):
         if self.mixing is None:
             return batch
         targets: Any = batch.targets
-        with seeded_numpy(seed_of(self.recipe.seed, "mixup", self.global_step)):
+        with seeded_numpy(seed_of(self.config.seed, "mixup", self.global_step)):
             image_BCHW, mixed_BK = self.mixing(batch.pixels, targets.label_B)
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
@@ -56,7 +56,7 @@ class ClassificationTask(TaskModule):
         targets: Any = batch.targets
         if targets.mixed_BK is not None:
             return cross_entropy(outputs, targets.mixed_BK)
-        return cross_entropy(outputs, targets.label_B, label_smoothing=self.recipe.smoothing)
+        return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
     def update_metrics(self, batch: Batch) -> None:
         logits_BK, targets = self(batch.pixels).float(), batch.targets
@@ -74,8 +74,13 @@ class ClassificationTask(TaskModule):
         yield from (*super().resettable(), self.test_loss, self.top1, self.top5)
 
 
-def _mixing(recipe: Recipe) -> Mixing | None:
+def _mixing(config: ExperimentConfig) -> Mixing | None:
     """timm's Mixup and CutMix, with label smoothing; None where the recipe has neither."""
-    if not (recipe.mixup or recipe.cutmix):
+    if not (config.classification.mixup or config.classification.cutmix):
         return None
-    return Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=recipe.classes)
+    return Mixup(
+        config.classification.mixup,
+        config.classification.cutmix,
+        label_smoothing=config.classification.smoothing,
+        num_classes=config.data.num_classes,
+    )

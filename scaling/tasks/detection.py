@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from scaling.backbones.base import Features
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import sampled_rois, size_multiple
 from scaling.costs.token_limit import check_tokens
 from scaling.data.batch import Batch, GroundTruth, InstanceTargets
@@ -21,7 +22,6 @@ from scaling.data.detection_transforms import rounded_up
 from scaling.errors import ConfigError
 from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
-from scaling.recipe import Recipe
 from scaling.rng import seed_of
 from scaling.tasks import coco_metric
 from scaling.tasks.base import TaskModule
@@ -52,25 +52,27 @@ class DetectionTask(TaskModule):
     added.) Average precision as in coco_metric.py [%].
     """
 
-    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
-        check_tokens(recipe)
-        super().__init__(recipe, total_steps, names)
+    def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
+        check_tokens(config)
+        super().__init__(config, total_steps, names)
         if not self.backbone.dynamic_img_size:
             raise ConfigError(
-                f"{recipe.backbone} takes images of {recipe.image} px only, and detection has others as well"
+                f"{config.model.backbone} takes images of {config.model.img_size} px only, detection has others as well"
             )
         maps = (self.backbone.width, self.backbone.stride)
-        self.head = build_head(*maps, recipe.classes, recipe.head_channels, recipe.seed, sampled_rois(recipe))
+        self.head = build_head(
+            *maps, config.data.num_classes, config.task.head.head_channels, config.seed, sampled_rois(config)
+        )
         self.box_loss, self.mask_loss = MeanMetric(), MeanMetric()
         self.average_precision = coco_metric.AveragePrecision(self.names)
 
     @staticmethod
-    def check_available(recipe: Recipe) -> None:
+    def check_available(config: ExperimentConfig) -> None:
         """Raise ConfigError where OpenMMLab's heads or COCO's metric are not installed, or images have too many
         tokens."""
         ready()
         coco_metric.check_available()
-        check_tokens(recipe)
+        check_tokens(config)
 
     def forward(self, image_BCHW: Tensor) -> list[Detections]:
         """uint8 images (B, C, H, W) to the detections in each, as predict returns them, at that size."""
@@ -80,8 +82,8 @@ class DetectionTask(TaskModule):
 
     def _outputs(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadOutputs:
         """Of normalised images."""
-        check_tokens(self.recipe, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
-        image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.recipe))
+        check_tokens(self.config, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
+        image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.config))
         features = self.features(image_BCHW, self.head.blocks, patch_size)
         return HeadOutputs(features, self.head(features, (image_BCHW.shape[-2], image_BCHW.shape[-1])), samples)
 
@@ -106,15 +108,15 @@ class DetectionTask(TaskModule):
             objects = Instances(targets.boxes[n], targets.labels[n], targets.masks[n], targets.crowd[n])
             if targets.truth:
                 original = targets.truth[n].size
-                seed = seed_of(self.recipe.seed, "evaluation_regions", targets.truth[n].image_id)
+                seed = seed_of(self.config.seed, "evaluation_regions", targets.truth[n].image_id)
             else:
                 original, boxes_n4 = (height, width), objects.boxes_n4[~objects.crowd_n]
-                seed = seed_of(self.recipe.seed, "regions", self.global_step, boxes_n4.cpu().numpy().tobytes())
+                seed = seed_of(self.config.seed, "regions", self.global_step, boxes_n4.cpu().numpy().tobytes())
             samples.append(Sample((height, width), original, objects, seed))
         return samples
 
     def _parts(self, batch: Batch) -> list[Batch]:
-        return list(same_size_parts(batch, size_multiple(self.recipe)))
+        return list(same_size_parts(batch, size_multiple(self.config)))
 
     def evaluation_passes(self, batch: Batch) -> int:
         return len(self._parts(batch))

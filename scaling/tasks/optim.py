@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scaling.recipe import Recipe
+from scaling.config.experiment import ExperimentConfig
 
 
 def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
@@ -54,41 +54,43 @@ def _layers(module: Any) -> dict[int, int]:
     return {id(parameter): found[name] for name, parameter in net.named_parameters()}
 
 
-def adamw(task: Any, recipe: Recipe, total_steps: int) -> dict[str, Any]:
+def adamw(task: Any, config: ExperimentConfig, total_steps: int) -> dict[str, Any]:
     """The optimiser of a task and its learning-rate schedule over total_steps, as Lightning expects them."""
-    lr = recipe.peak_lr
-    groups = parameter_groups(task, recipe.weight_decay, lr, recipe.layer_decay)
-    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(recipe.beta1, recipe.beta2), fused=True)
+    lr = config.optim.peak_lr
+    groups = parameter_groups(task, config.optim.weight_decay, lr, config.optim.layer_decay)
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(config.optim.beta1, config.optim.beta2), fused=True)
     # Lightning does not clip gradients in mixed precision if the optimiser unscales them itself. bfloat16 needs no
     # scaling, so nothing is unscaled here.
     optimiser._step_supports_amp_scaling = False  # type: ignore[attr-defined]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_share(recipe, step, total_steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_share(config, step, total_steps))
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def lr_share(recipe: Recipe, step: int, total_steps: int) -> float:
+def lr_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
     """Learning rate of step number `step` (from 0) of a run of total_steps, as a share of the peak."""
-    warmup = warmup_steps(recipe, total_steps)
-    if recipe.schedule == "steps":
-        epoch = step * recipe.epochs / total_steps
-        passed = sum(epoch >= int(end) for end in recipe.milestones.split(","))
+    warmup = warmup_steps(config, total_steps)
+    if config.schedule.lr_schedule.kind == "multistep":
+        epoch = step * config.schedule.epochs / total_steps
+        passed = sum(epoch >= end for end in config.schedule.milestones)
         return min(1.0, (step + 1) / (warmup + 1)) * 0.1**passed
-    return lr_factor(step, warmup, total_steps, recipe.schedule, recipe.min_lr / recipe.peak_lr)
+    return lr_factor(
+        step, warmup, total_steps, config.schedule.lr_schedule.kind, config.schedule.min_lr / config.optim.peak_lr
+    )
 
 
-def warmup_steps(recipe: Recipe, total_steps: int) -> float:
+def warmup_steps(config: ExperimentConfig, total_steps: int) -> float:
     """Steps of linear warm-up in a run of total_steps; may be fractional."""
-    if recipe.steps or recipe.warmup_steps:
-        return recipe.warmup_steps
-    return recipe.warmup_epochs * total_steps / recipe.epochs
+    if config.schedule.max_steps or config.schedule.warmup_steps:
+        return config.schedule.warmup_steps or 0
+    return config.schedule.warmup_epochs * total_steps / config.schedule.epochs
 
 
 def lr_factor(step: int, warmup: float, total_steps: int, schedule: str = "cosine", least: float = 0.0) -> float:
     """Learning rate at a step (from 0) as a share of the peak: rises to 1 over warmup steps, then falls to `least` by
-    half a cosine, or linearly (poly: mmsegmentation's polynomial with power 1, as it trains transformers)."""
+    half a cosine, or linearly (linear: mmsegmentation's polynomial with power 1, as it trains transformers)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1.0, total_steps - warmup)
     done = min(1.0, done)
-    share = 1.0 - done if schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))
+    share = 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return least + (1.0 - least) * share

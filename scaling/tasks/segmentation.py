@@ -14,12 +14,12 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from scaling.backbones.base import Features
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import UNLABELLED, Batch, MaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.heads.segmentation import build_head
-from scaling.recipe import Recipe
 from scaling.tasks.base import TaskModule
 from scaling.tasks.sliding_window import slide, whole, windows
 from scaling.tasks.visualize import side_by_side
@@ -34,28 +34,30 @@ class SegmentationTask(TaskModule):
     iou_CLASS [%] of each class that is labelled or predicted.
     """
 
-    def __init__(self, recipe: Recipe, total_steps: int, names: Sequence[str] = ()) -> None:
-        super().__init__(recipe, total_steps, names)
+    def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
+        super().__init__(config, total_steps, names)
         backbone = self.backbone
-        if not (backbone.dynamic_img_size or recipe.slide):
+        if not (backbone.dynamic_img_size or config.segmentation.slide_stride):
             raise ConfigError(
-                f"{recipe.backbone} takes images of {recipe.image} px only: evaluate in windows, as by --slide "
-                f"{2 * recipe.image // 3}"
+                f"{config.model.backbone} takes images of {config.model.img_size} px only: set --slide-stride "
+                f"{2 * config.model.img_size // 3}"
             )
         maps = (backbone.width, backbone.stride, backbone.depth)
-        self.head = build_head(recipe.head, *maps, recipe.classes, recipe.head_channels, recipe.seed)
+        self.head = build_head(
+            config.task.head.kind, *maps, config.data.num_classes, config.task.head.head_channels, config.seed
+        )
         self.test_loss = MeanMetric()
-        self.confusion = MulticlassConfusionMatrix(recipe.classes, ignore_index=UNLABELLED)
+        self.confusion = MulticlassConfusionMatrix(config.data.num_classes, ignore_index=UNLABELLED)
 
     @staticmethod
-    def check_available(recipe: Recipe) -> None:
+    def check_available(config: ExperimentConfig) -> None:
         ready()
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """uint8 images (B, C, H, W) of any size to logits (B, K, H, W), whole or in windows of the recipe's size."""
-        image_BCHW, r = self.normalised(image_BCHW), self.recipe
-        if r.slide:
-            return slide(self._logits, image_BCHW, r.image, r.slide)
+        image_BCHW, r = self.normalised(image_BCHW), self.config
+        if r.segmentation.slide_stride:
+            return slide(self._logits, image_BCHW, r.model.img_size, r.segmentation.slide_stride or 0)
         return whole(self._logits, image_BCHW, size_multiple(r))
 
     def _logits(self, image_BCHW: Tensor) -> Tensor:
@@ -72,13 +74,13 @@ class SegmentationTask(TaskModule):
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
         label_BHW = _labels(batch)
-        return _summed_loss(outputs, label_BHW, self.recipe.smoothing) / label_BHW.numel()
+        return _summed_loss(outputs, label_BHW, self.config.segmentation.smoothing) / label_BHW.numel()
 
     def evaluation_passes(self, batch: Batch) -> int:
-        if not len(batch) or not self.recipe.slide:
+        if not len(batch) or not self.config.segmentation.slide_stride:
             return min(1, len(batch))
         height, width = batch.pixels.shape[-2:]
-        return windows(height, width, self.recipe.image, self.recipe.slide)
+        return windows(height, width, self.config.model.img_size, self.config.segmentation.slide_stride or 0)
 
     def _at_label_size(self, batch: Batch) -> Tensor:
         """Logits of a test batch."""

@@ -14,6 +14,6 @@ def keep_in_step(task: Any, passes: int) -> None:
         return
     most = torch.tensor(passes, device=task.device)
     distributed.all_reduce(most, distributed.ReduceOp.MAX)
-    side = task.recipe.image
+    side = task.config.model.img_size
     for _ in range(int(most) - passes):
         task(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=task.device))

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.plots import style
 from experiments import sweep
-from experiments.cli.arguments import resolve
+from experiments.cli.resolve import resolve
 from scaling.errors import ConfigError
 from tests.analysis.test_fit_laws import save
 

@@ -1,7 +1,6 @@
 """One's own runs find the published numbers that are of the same thing, and only these."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,21 +10,23 @@ from analysis.paper.comparison import join_with_published, own_runs, paper_model
 from analysis.records.published import table1_cells
 from analysis.records.run_set import load
 from experiments.recipes import ade20k, coco, imagenet
-from scaling.recipe import Recipe
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
 from tests.analysis.test_runs import save
 
 TOP1 = {"top1": ("top-1", "%")}
 KEYS = ["model", "input_px", "data"]
 
 
-def row(recipe: Recipe, **fields) -> dict:
-    return {**recipe.to_dict(), **fields}
+def row(config: ExperimentConfig, **fields) -> dict:
+    return {**to_flat(config), **fields}
 
 
-def accuracies(results, found: dict[Recipe, float | None]) -> pd.DataFrame:
+def accuracies(results, found: dict[ExperimentConfig, float | None]) -> pd.DataFrame:
     """Runs of these accuracies [%]; None: failed."""
-    for recipe, top1 in found.items():
-        save(results, recipe, None if top1 is None else 1.0, metrics={} if top1 is None else {"top1": top1})
+    for config, top1 in found.items():
+        save(results, config, None if top1 is None else 1.0, metrics={} if top1 is None else {"top1": top1})
     return load(results).frame
 
 
@@ -44,16 +45,16 @@ def at(frame: pd.DataFrame, model: str, image: int, patch: int) -> pd.DataFrame:
         (imagenet.adventurer_base(4, 64)[-1], 80.0),
         (imagenet.adventurer_base(4, 224)[-1], 84.3),
         (imagenet.adventurer_tiny(1, 224)[-1], 81.9),
-        (replace(ade20k.adventurer_tiny(16), head="upernet"), 41.3),
+        (edit(ade20k.adventurer_tiny(16), head="upernet"), 41.3),
         (ade20k.adventurer_base(2), 46.8),
         (coco.adventurer_tiny(32), 44.7),
         (coco.adventurer_base(64), 44.1),
     ],
-    ids=lambda value: value.run_id if isinstance(value, Recipe) else "",
+    ids=lambda value: value.run_id if isinstance(value, ExperimentConfig) else "",
 )
 def test_a_recipe_of_the_paper_finds_its_number(run, number):
     assert published(row(run)) == number
-    assert published(row(replace(run, lr=3e-4, seed=7))) == number  # settings are one's own affair
+    assert published(row(edit(run, lr=3e-4, seed=7))) == number  # settings are one's own affair
 
 
 @pytest.mark.parametrize(
@@ -62,20 +63,20 @@ def test_a_recipe_of_the_paper_finds_its_number(run, number):
         imagenet.adventurer_base(4, 128)[0],  # a pretraining alone
         imagenet.adventurer_base(4, 224)[1],  # an intermediate stage
         imagenet.deit_base(1, 128),  # an empty cell
-        replace(imagenet.deit_base(8, 128), train_images=1000),
-        replace(imagenet.deit_base(8, 128), test_images=1000),
-        replace(imagenet.deit_base(8, 128), data="folder"),
-        replace(imagenet.deit_base(8, 128), weights="other.pth"),  # does not begin from scratch
-        replace(imagenet.deit_base(8, 128), extend=32),
-        replace(imagenet.deit_base(8, 128), backbone="deit_nano"),
-        replace(imagenet.deit_base(8, 128), backbone="timm:vit_base", drop_path=0.0),
-        replace(ade20k.adventurer_tiny(16), image=256),
-        replace(ade20k.adventurer_tiny(16), start=""),
-        replace(ade20k.adventurer_tiny(16), data="camvid"),
+        edit(imagenet.deit_base(8, 128), num_train=1000),
+        edit(imagenet.deit_base(8, 128), num_val=1000),
+        edit(imagenet.deit_base(8, 128), dataset="folder"),
+        edit(imagenet.deit_base(8, 128), initial_checkpoint="other.pth"),  # does not begin from scratch
+        edit(imagenet.deit_base(8, 128), embed_patch_size=32),
+        edit(imagenet.deit_base(8, 128), backbone="deit_nano"),
+        edit(imagenet.deit_base(8, 128), backbone="timm:vit_base", drop_path=0.0),
+        edit(ade20k.adventurer_tiny(16), img_size=256),
+        edit(ade20k.adventurer_tiny(16), init="scratch"),
+        edit(ade20k.adventurer_tiny(16), dataset="camvid"),
         coco.adventurer_base_lsj(16),
-        replace(coco.adventurer_tiny(16), start=""),
-        replace(coco.adventurer_tiny(16), long_side=0),
-        replace(coco.adventurer_tiny(16), data="nuclei"),
+        edit(coco.adventurer_tiny(16), init="scratch"),
+        edit(coco.adventurer_tiny(16), max_long=None),
+        edit(coco.adventurer_tiny(16), dataset="nuclei"),
     ],
     ids=lambda run: run.run_id,
 )
@@ -94,7 +95,7 @@ def test_a_run_that_the_paper_did_at_other_sizes_only_keeps_the_models_name():
 
 
 def test_the_mean_over_seeds_stands_beside_the_published_number(tmp_path):
-    runs = {replace(imagenet.deit_base(8, 128), seed=seed): top1 for seed, top1 in enumerate((80.0, 81.0, 82.5))}
+    runs = {edit(imagenet.deit_base(8, 128), seed=seed): top1 for seed, top1 in enumerate((80.0, 81.0, 82.5))}
     (found,) = at(compared(accuracies(tmp_path, runs)), "DeiT-Base", 128, 8).to_dict("records")
     assert (found["published"], found["seeds"], found["group"]) == (81.0, 3, next(iter(runs)).group)
     assert found["own"] == pytest.approx(243.5 / 3)
@@ -104,7 +105,7 @@ def test_the_mean_over_seeds_stands_beside_the_published_number(tmp_path):
 def test_noise_is_students_interval_of_one_run_less_a_mean(tmp_path):
     scores = {16: (78.0, 78.2), 8: (80.0, 81.0, 82.0)}
     runs = {
-        replace(imagenet.deit_base(patch, 128), seed=seed): top1
+        edit(imagenet.deit_base(patch, 128), seed=seed): top1
         for patch, its in scores.items()
         for seed, top1 in enumerate(its)
     }
@@ -126,7 +127,7 @@ def test_noise_is_students_interval_of_one_run_less_a_mean(tmp_path):
     ],
 )
 def test_a_difference_beyond_the_noise_is_marked(tmp_path, scores, mark):
-    runs = {replace(imagenet.deit_base(8, 128), seed=seed): top1 for seed, top1 in enumerate(scores)}
+    runs = {edit(imagenet.deit_base(8, 128), seed=seed): top1 for seed, top1 in enumerate(scores)}
     found = at(compared(accuracies(tmp_path, runs)), "DeiT-Base", 128, 8).iloc[0]
     assert found["mark"] == mark
 
@@ -135,7 +136,7 @@ def test_what_is_missing_is_missing_on_both_sides(tmp_path):
     runs = {
         imagenet.deit_base(32, 128): 70.0,
         imagenet.deit_base(16, 128): None,
-        replace(imagenet.deit_base(4, 128), data="folder"): 60.0,
+        edit(imagenet.deit_base(4, 128), dataset="folder"): 60.0,
     }
     found = compared(accuracies(tmp_path, runs))
     assert len(found) == 24 + 2
@@ -159,7 +160,7 @@ def test_without_runs_there_are_the_published_numbers_alone():
 
 def test_several_groups_on_one_published_row_are_rows_of_their_own_and_told_apart(tmp_path):
     plain = [imagenet.deit_base(patch, 128) for patch in (16, 8)]
-    runs = {**dict.fromkeys(plain, 80.0), **{replace(run, lr=1e-3): 79.0 for run in plain}}
+    runs = {**dict.fromkeys(plain, 80.0), **{edit(run, lr=1e-3): 79.0 for run in plain}}
     found = at(compared(accuracies(tmp_path, runs)), "DeiT-Base", 128, 8)
     assert sorted(found["label"]) == ["lr 0.0005", "lr 0.001"]
     assert found["published"].tolist() == [81.0, 81.0]
@@ -169,7 +170,11 @@ def test_several_groups_on_one_published_row_are_rows_of_their_own_and_told_apar
 
 def test_groups_that_differ_in_much_have_a_label_all_the_same(tmp_path):
     run = imagenet.deit_base(8, 128)
-    runs = {run: 80.0, replace(run, lr=1e-3, epochs=5, batch=64, crop=0.875): 79.0, replace(run, epochs=9): 78.0}
+    runs = {
+        run: 80.0,
+        edit(run, lr=1e-3, epochs=5, global_batch_size=64, crop_pct=0.875): 79.0,
+        edit(run, epochs=9): 78.0,
+    }
     names = series_labels(own_runs(accuracies(tmp_path, runs), "classify"), KEYS)
     assert len(set(names)) == 3
     assert all(names)

@@ -106,8 +106,8 @@ def test_ratios_that_common_texts_get_wrong_come_out_of_the_arithmetic():
 def test_an_image_takes_what_a_step_of_one_more_takes_more_and_less_where_blocks_are_recomputed(backbone):
     table = memory_by_patch(backbone, 224, "a100").set_index(["way", "patch"])["memory"]
     for patch in (16, 4):
-        recipe = classifier(backbone, 224, patch)
-        large, small = (step_bytes(recipe, batch, MemoryPolicy(number=2)) for batch in (512, 256))
+        config = classifier(backbone, 224, patch)
+        large, small = (step_bytes(config, batch, MemoryPolicy(number=2)) for batch in (512, 256))
         assert table["fused attention", patch] == pytest.approx((large - small) / 256, rel=0.02)
         assert table["fused, blocks recomputed", patch] < 0.5 * table["fused attention", patch]
 
@@ -128,12 +128,12 @@ def test_a_model_without_attention_has_no_matrices_to_keep():
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("card", ["a100", "rtx4090"])
 def test_the_largest_batch_fits_and_one_image_more_does_not(backbone, card):
-    recipe = classifier(backbone, 224, 8)
-    room = costs.CARDS[card].memory - costs.optimiser_bytes(costs.recipe_parameters(recipe))
+    config = classifier(backbone, 224, 8)
+    room = costs.CARDS[card].memory - costs.optimiser_bytes(costs.recipe_parameters(config))
     for way in ({}, {"recompute": True}):
-        most = largest_batch(recipe, card, **way)
-        assert step_bytes(recipe, most, MemoryPolicy(number=2, **way)) <= SHARE * room
-        assert step_bytes(recipe, most + 1, MemoryPolicy(number=2, **way)) > SHARE * room
+        most = largest_batch(config, card, **way)
+        assert step_bytes(config, most, MemoryPolicy(number=2, **way)) <= SHARE * room
+        assert step_bytes(config, most + 1, MemoryPolicy(number=2, **way)) > SHARE * room
 
 
 def test_where_not_even_one_image_fits_the_batch_is_0():
@@ -164,11 +164,11 @@ def test_what_is_resampled_is_told():
 
 def test_hours_on_a_card_are_those_of_the_cost_model(configured):
     row = configured.query("model == 'Adventurer-Base' and patch == 4 and image == 224").iloc[0]
-    recipe = classifier("adventurer_base", 224, 4)
+    config = classifier("adventurer_base", 224, 4)
     images = 300 * costs.IMAGENET_IMAGES
-    assert row["hours"] == pytest.approx(images * image_seconds(recipe, costs.CARDS["a100"], 1024) / 3600)
-    assert row["batch"] == largest_batch(recipe, "a100")
-    assert row["memory"] == image_memory(recipe)
+    assert row["hours"] == pytest.approx(images * image_seconds(config, costs.CARDS["a100"], 1024) / 3600)
+    assert row["batch"] == largest_batch(config, "a100")
+    assert row["memory"] == image_memory(config)
 
 
 def test_a_budget_of_hours_buys_no_more_than_it_pays_for(configured):

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -9,31 +8,34 @@ from analysis.planning.throughput_records import correction, measured_on
 from experiments.launch.local import parallel_runs
 from experiments.planning.cost_estimate import Device, conditions, forecast
 from scaling import costs
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import CARDS, card_called, card_of, processor, usable_cores
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 FIGURES = residuals()
-BASE = Recipe(data="imagenet", backbone="deit_base", image=224, patch=16, classes=1000, batch=1024)
+BASE = make_config(
+    dataset="imagenet", backbone="deit_base", img_size=224, patch_size=16, num_classes=1000, global_batch_size=1024
+)
 
 
-def record(recipe: Recipe, results, images_per_second: float, **machine) -> RunRecord:
+def record(config: ExperimentConfig, results, images_per_second: float, **machine) -> RunRecord:
     """A finished run with this rate, in a folder of its own, that ran as a plan expects unless machine says else."""
     gpus, devices = machine.get("gpus", []), machine.get("devices", 1)
     card = card_of(gpus[0]) if gpus else processor()
     on = Device(card, devices, jobs=1 if gpus else parallel_runs(0, "cpu"))
     cores = {"cores": usable_cores(), "workers": workers_for(usable_cores())}
-    machine = {**conditions(recipe, on)._asdict(), **cores, **machine}
+    machine = {**conditions(config, on)._asdict(), **cores, **machine}
     made = RunRecord(
-        run_id=recipe.run_id,
-        group=recipe.group,
-        recipe=recipe.to_dict(),
+        run_id=config.run_id,
+        group=config.group,
+        config=config.to_dict(),
         status="finished",
         test_loss=1.0,
         metrics={"top1": 50.0},
-        tokens=costs.recipe_tokens(recipe),
+        tokens=costs.recipe_tokens(config),
         parameters=1,
         flops_per_image=1.0,
         peak_memory=1,
@@ -41,7 +43,7 @@ def record(recipe: Recipe, results, images_per_second: float, **machine) -> RunR
         wall_time=3600.0,
         machine=machine,
     )
-    folder = results / recipe.run_id
+    folder = results / config.run_id
     folder.mkdir(parents=True)
     made.save(folder)
     return made
@@ -85,7 +87,7 @@ def test_a_core_trains_as_fast_as_it_was_measured(backbone, rates):
     """Images/s of one core of a 2.5 GHz Xeon with AVX-512 in docs/results.md (2026-11-21)."""
     core = processor()._replace(float32=160e9, cores=2)
     for patch, rate in zip((16, 8, 4, 2, 1), rates, strict=True):
-        seconds = image_seconds(Recipe(backbone=backbone, image=16, patch=patch), core, 32)
+        seconds = image_seconds(make_config(backbone=backbone, img_size=16, patch_size=patch), core, 32)
         assert 1 / seconds == pytest.approx(rate, rel=0.12)
 
 
@@ -96,7 +98,7 @@ def test_a_faster_card_is_faster_and_recomputing_takes_a_third_more():
 
 
 def test_bf16_is_what_a_gpu_trains_in_unless_the_recipe_says_otherwise():
-    exact = replace(BASE, precision="32")
+    exact = edit(BASE, precision="32")
     assert throughput_model.number_bytes(BASE, CARDS["a100"]) == 2
     assert throughput_model.number_bytes(exact, CARDS["a100"]) == 4
     assert throughput_model.number_bytes(BASE, processor()) == 4
@@ -105,7 +107,7 @@ def test_bf16_is_what_a_gpu_trains_in_unless_the_recipe_says_otherwise():
 
 
 def test_a_backbone_of_timms_is_not_known():
-    assert math.isnan(image_seconds(replace(BASE, backbone="timm:vit_tiny_patch16_224"), CARDS["a100"], 1))
+    assert math.isnan(image_seconds(edit(BASE, backbone="timm:vit_tiny_patch16_224"), CARDS["a100"], 1))
 
 
 @pytest.mark.parametrize(
@@ -145,18 +147,18 @@ def test_records_of_a_card_correct_what_is_said_of_it(tmp_path):
     rate = 1 / image_seconds(BASE, a100, 256)
     gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"] * 2, "devices": 2, "micro_batch": 256, "processor": "x"}
     record(BASE, tmp_path, rate, **gpu)  # two devices: half the rate of one that the model says
-    record(replace(BASE, patch=8), tmp_path, rate, **{**gpu, "gpus": ["NVIDIA H200"]})
-    record(replace(BASE, patch=4), tmp_path, rate, gpus=[], processor="some processor")
+    record(edit(BASE, patch_size=8), tmp_path, rate, **{**gpu, "gpus": ["NVIDIA H200"]})
+    record(edit(BASE, patch_size=4), tmp_path, rate, gpus=[], processor="some processor")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "record.json").write_text("{")
     found = measured_on(a100, tmp_path)
     assert [one.run_id for one in found] == [BASE.run_id]
     assert found[0].ratio == pytest.approx(2)
-    assert correction(replace(BASE, patch=1), found) == pytest.approx(2)
-    assert math.isnan(correction(replace(BASE, backbone="adventurer_base"), found))  # another family
+    assert correction(edit(BASE, patch_size=1), found) == pytest.approx(2)
+    assert math.isnan(correction(edit(BASE, backbone="adventurer_base"), found))  # another family
     on = Device(a100, 2, records=tuple(found))
     assert forecast(BASE, on).ratio == pytest.approx(2)
-    assert math.isnan(forecast(replace(BASE, precision="32"), on).ratio)
+    assert math.isnan(forecast(edit(BASE, precision="32"), on).ratio)
     assert math.isnan(correction(BASE, found, itself=False))
     assert measured_on(a100, tmp_path / "nowhere") == []
 
@@ -164,19 +166,19 @@ def test_records_of_a_card_correct_what_is_said_of_it(tmp_path):
 def test_the_record_nearest_in_tokens_and_width_counts_and_of_seeds_the_median(tmp_path):
     a100 = CARDS["a100"]
     for patch, seed, slower in ((16, 0, 1.0), (4, 0, 1.2), (4, 1, 1.3), (4, 2, 9.0)):
-        run = replace(BASE, patch=patch, seed=seed)
+        run = edit(BASE, patch_size=patch, seed=seed)
         gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": 8}
         record(run, tmp_path, 1 / image_seconds(run, a100, 8) / slower, **gpu)
     found = measured_on(a100, tmp_path)
-    assert correction(replace(BASE, patch=2), found) == pytest.approx(1.3)
-    assert correction(replace(BASE, patch=14), found) == pytest.approx(1.0)
+    assert correction(edit(BASE, patch_size=2), found) == pytest.approx(1.3)
+    assert correction(edit(BASE, patch_size=14), found) == pytest.approx(1.0)
 
 
 def test_records_of_a_processor_are_of_its_name_and_of_a_core(tmp_path):
     here = processor()
-    run = Recipe(patch=4)
-    rate = 1 / image_seconds(run, here, run.batch)
+    run = make_config(patch_size=4)
+    rate = 1 / image_seconds(run, here, run.optim.global_batch_size)
     record(run, tmp_path, rate, gpus=[], processor=here.words[0], threads=2)
-    record(replace(run, seed=1), tmp_path, rate, gpus=[], processor="another processor", threads=1)
+    record(edit(run, seed=1), tmp_path, rate, gpus=[], processor="another processor", threads=1)
     (found,) = measured_on(here, tmp_path)
     assert found.ratio == pytest.approx(2)

@@ -17,41 +17,43 @@ from analysis.fitting.model import ONE_VARIABLE
 from analysis.paper import figures
 from analysis.records.run_set import load
 from analysis.report.law_report import law_input, report
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.runs.record import RECIPE, RECORD, RunRecord
+from scaling.runs.config_file import write_config
+from scaling.runs.record import RECORD, RunRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEMS = ["law", "law_tokens", "law_flops", "frontier"]
 FILES = sorted(["laws.csv", "report.md", *(f"{stem}.{ending}" for stem in STEMS for ending in ("png", "pdf"))])
 
 
-def metrics(recipe: Recipe, test_loss: float) -> dict[str, float]:
+def metrics(config: ExperimentConfig, test_loss: float) -> dict[str, float]:
     """What a run of the recipe has in its record [%]."""
     share = 100 * float(np.exp(-test_loss))
-    if recipe.task == "segment":
+    if config.task.kind == "segment":
         return {"miou": share, "mean_accuracy": 60.0, "pixel_accuracy": 90.0, "iou_sky": 50.0}
     return {"top1": share, "top5": 95.0}
 
 
-def save(results: Path, recipe: Recipe, test_loss: float | None) -> Path:
+def save(results: Path, config: ExperimentConfig, test_loss: float | None) -> Path:
     """Write the folder of a finished run, or of a failed one where test_loss is None."""
-    folder = results / recipe.run_id
+    folder = results / config.run_id
     folder.mkdir(parents=True)
-    (folder / RECIPE).write_text(recipe.canonical_json())
+    write_config(config, folder)
     RunRecord(
-        run_id=recipe.run_id,
-        group=recipe.group,
-        recipe=recipe.to_dict(),
+        run_id=config.run_id,
+        group=config.group,
+        config=config.to_dict(),
         status="failed" if test_loss is None else "finished",
         test_loss=test_loss,
-        metrics={} if test_loss is None else metrics(recipe, test_loss),
-        tokens=(recipe.image // recipe.patch) ** 2,
+        metrics={} if test_loss is None else metrics(config, test_loss),
+        tokens=(config.model.img_size // config.model.patch_size) ** 2,
         parameters=200_000,
-        flops_per_image=4e5 * (recipe.image // recipe.patch) ** 2,
+        flops_per_image=4e5 * (config.model.img_size // config.model.patch_size) ** 2,
         peak_memory=500_000_000,
-        images_per_second=1000.0 * recipe.patch,
-        wall_time=100.0 / recipe.patch,
+        images_per_second=1000.0 * config.model.patch_size,
+        wall_time=100.0 / config.model.patch_size,
         failure={"reason": "loss is nan"} if test_loss is None else {},
     ).save(folder)
     return folder
@@ -64,7 +66,7 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
         for patch in patches:
             for seed in seeds:
                 loss = (0.4 + 0.3 * patch**0.6) * float(np.exp(0.01 * rng.normal()))
-                save(results, Recipe(backbone=backbone, patch=patch, seed=seed), loss)
+                save(results, make_config(backbone=backbone, patch_size=patch, seed=seed), loss)
     return results
 
 
@@ -132,7 +134,7 @@ def test_what_is_not_identified_has_no_value_in_any_file(tmp_path, undrawn):
     """Two points short of a floor: L = 0.3 p^0.4 with 2 % of noise."""
     rng = np.random.default_rng(3)
     for patch in (16, 8, 4, 2, 1):
-        save(tmp_path / "results", Recipe(patch=patch), 0.3 * patch**0.4 * float(np.exp(0.02 * rng.normal())))
+        save(tmp_path / "results", make_config(patch_size=patch), 0.3 * patch**0.4 * float(np.exp(0.02 * rng.normal())))
     assert main(["--results", str(tmp_path / "results")]) == 0
     with open(tmp_path / "results" / "analysis" / "laws.csv") as f:
         shifted = next(row for row in csv.DictReader(f) if row["form"] == "shifted")
@@ -188,7 +190,7 @@ def test_a_folder_without_results_is_one_line_and_status_2(tmp_path, capsys, wha
     elif what == "a file":
         folder.write_text("")
     elif what == "nothing finished":
-        save(folder, Recipe(patch=4), None)
+        save(folder, make_config(patch_size=4), None)
     before = sorted(tmp_path.rglob("*"))
     assert main(["--results", str(folder), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
@@ -209,11 +211,11 @@ def test_a_place_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsy
 
 def test_runs_that_are_left_out_are_named_with_the_reason(tmp_path, capsys, undrawn):
     results = sweep(tmp_path / "results", patches=(16, 8, 4), backbones=("deit_nano",))
-    failed = save(results, Recipe(patch=2), None)
-    running = results / Recipe(patch=1).run_id
+    failed = save(results, make_config(patch_size=2), None)
+    running = results / make_config(patch_size=1).run_id
     running.mkdir()
-    (running / RECIPE).write_text(Recipe(patch=1).canonical_json())
-    torn = save(results, Recipe(patch=1, seed=1), 0.7)
+    write_config(make_config(patch_size=1), running)
+    torn = save(results, make_config(patch_size=1, seed=1), 0.7)
     (torn / RECORD).write_text("{")
     assert main(["--results", str(results)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -257,7 +259,7 @@ def test_a_group_with_two_patch_sizes_is_left_out_beside_one_with_five(tmp_path,
 def mixed_crops(results: Path) -> Path:
     """What the released code does: 0.875 of the test image at patch 16, all of it below."""
     for patch in (16, 8, 4, 2, 1):
-        save(results, Recipe(patch=patch, crop=0.875 if patch == 16 else 1.0), 0.4 + 0.3 * patch**0.6)
+        save(results, make_config(patch_size=patch, crop_pct=0.875 if patch == 16 else 1.0), 0.4 + 0.3 * patch**0.6)
     return results
 
 
@@ -285,7 +287,11 @@ def test_mixed_crops_are_fitted_together_or_apart_where_that_is_asked_for(tmp_pa
 def test_another_group_is_fitted_beside_one_of_mixed_data_versions(tmp_path, capsys, undrawn):
     results = sweep(tmp_path / "results", backbones=("deit_nano",))
     for patch in (16, 8, 4, 2):
-        save(results, Recipe(backbone="adventurer_nano", patch=patch, data_version=1 + (patch < 8)), 0.3 * patch**0.6)
+        save(
+            results,
+            make_config(backbone="adventurer_nano", patch_size=patch, data_version=1 + (patch < 8)),
+            0.3 * patch**0.6,
+        )
     assert main(["--results", str(results)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "refused, its runs mix data_version 1 (patch 16, 8) and 2 (patch 4, 2)" in said
@@ -296,10 +302,16 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     results = sweep(tmp_path / "results", backbones=("adventurer_nano",))
     for head, floor in (("linear", 0.2), ("upernet", 0.1)):
         for patch in (16, 8, 4, 2):
-            recipe = Recipe(
-                task="segment", backbone="adventurer_nano", image=32, patch=patch, classes=13, objects=4, head=head
+            config = make_config(
+                task="segment",
+                backbone="adventurer_nano",
+                img_size=32,
+                patch_size=patch,
+                num_classes=13,
+                max_objects=4,
+                head=head,
             )
-            save(results, recipe, floor + 0.3 * patch**0.6)
+            save(results, config, floor + 0.3 * patch**0.6)
     assert main(["--results", str(results)]) == 0
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80
@@ -350,7 +362,7 @@ def test_published_does_not_hide_that_named_results_are_missing(tmp_path, capsys
 
 
 def test_report_refuses_a_frame_without_a_finished_run(tmp_path):
-    save(tmp_path / "results", Recipe(patch=4), None)
+    save(tmp_path / "results", make_config(patch_size=4), None)
     with pytest.raises(ConfigError, match="none of 1 run has finished"):
         report(law_input(load(tmp_path / "results")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -381,7 +393,7 @@ def test_the_command_line_is_frozen():
 
 
 def test_a_record_survives_the_trip_into_a_frame(tmp_path):
-    folder = save(tmp_path, Recipe(patch=4, seed=2), 1.25)
+    folder = save(tmp_path, make_config(patch_size=4, seed=2), 1.25)
     row = load(tmp_path).frame.iloc[0]
     for name, value in asdict(RunRecord.load(folder)).items():
         if isinstance(value, int | float | str) and name not in ("curve",):

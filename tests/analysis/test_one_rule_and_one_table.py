@@ -1,7 +1,6 @@
 """What a difference is held against, and how many images a data set has, are each said in one place."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,11 @@ from analysis.planning.pareto import training_flops
 from analysis.records.seed_noise import difference, exceeds_noise, noise_of
 from experiments.planning.cost_estimate import Device, forecast
 from experiments.recipes import coco
+from scaling.config.edit import edit, make_config
+from scaling.config.flat import to_flat
 from scaling.costs import epoch_images, recipe_flops
 from scaling.costs.dataset_sizes import EMPTY, IMAGES
 from scaling.costs.hardware import CARDS
-from scaling.recipe import Recipe
 
 T4 = 2.7764451051977987  # Student's t of 4 degrees of freedom, 97.5 %
 
@@ -51,18 +51,18 @@ def test_a_published_number_is_judged_by_the_same_noise(share, monkeypatch):
 
 @pytest.mark.parametrize("data", sorted(IMAGES))
 def test_a_plan_and_a_frontier_count_the_same_images(data):
-    recipe = replace(Recipe(image=224, patch=16, epochs=5), data=data)
-    frame = pd.DataFrame([{**recipe.to_dict(), "flops_per_image": 7.0}])
+    config = edit(make_config(img_size=224, patch_size=16, epochs=5), dataset=data)
+    frame = pd.DataFrame([{**to_flat(config), "flops_per_image": 7.0}])
     assert training_flops(frame).tolist() == [3 * 7.0 * 5 * IMAGES[data][0]]
-    planned = forecast(recipe, Device(CARDS["a100"]))
-    assert planned.epoch_flops == pytest.approx(3 * recipe_flops(recipe) * IMAGES[data][0])
-    assert epoch_images(replace(recipe, train_images=10, test_images=3)) == (10, 3)
+    planned = forecast(config, Device(CARDS["a100"]))
+    assert planned.epoch_flops == pytest.approx(3 * recipe_flops(config) * IMAGES[data][0])
+    assert epoch_images(edit(config, num_train=10, num_val=3)) == (10, 3)
 
 
 def test_images_without_an_object_count_where_they_are_kept():
-    kept = replace(coco.adventurer_tiny(16), empty_images="keep")
+    kept = edit(coco.adventurer_tiny(16), filter_empty_gt=False)
     assert epoch_images(kept)[0] == IMAGES["coco"][0] + EMPTY["coco"] == 118_287
-    rows = [{**recipe.to_dict(), "flops_per_image": 1.0} for recipe in (kept, replace(kept, empty_images="drop"))]
+    rows = [{**to_flat(config), "flops_per_image": 1.0} for config in (kept, edit(kept, filter_empty_gt=True))]
     assert training_flops(pd.DataFrame(rows)).tolist() == [3 * 12 * 118_287, 3 * 12 * 117_266]
 
 

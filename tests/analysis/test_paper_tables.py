@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -29,6 +28,7 @@ from analysis.records.run_set import load
 from experiments.recipes import ade20k, cifar10, coco, imagenet, shapes
 from experiments.studies import last_stages, resolve
 from scaling import costs
+from scaling.config.edit import edit
 from scaling.errors import ConfigError
 from tests.analysis.test_runs import save
 from tests.conftest import ROOT
@@ -58,8 +58,8 @@ def published_alone() -> dict[str, PaperTable]:
 
 def saved(results, *runs, **facts) -> pd.DataFrame:
     """Runs that finished: pairs of recipe and metrics."""
-    for recipe, metrics in runs:
-        save(results, recipe, metrics.get("test_loss", 0.9), metrics=metrics, **facts)
+    for config, metrics in runs:
+        save(results, config, metrics.get("test_loss", 0.9), metrics=metrics, **facts)
     return load(results).frame
 
 
@@ -141,7 +141,7 @@ def test_runs_of_any_data_are_in_table_1_but_not_those_of_table_4(tmp_path):
     runs = saved(tmp_path, *((run, {"top1": 70.0}) for run in (imagenet.deit_base(8, 128), small, mine)))
     assert rows(with_own(table1(runs).frame), "model", "data", "input_px", "published") == [
         ["DeiT-Base", "imagenet", 128, 81.0],
-        ["deit_nano", "cifar10", mine.image, pytest.approx(float("nan"), nan_ok=True)],
+        ["deit_nano", "cifar10", mine.model.img_size, pytest.approx(float("nan"), nan_ok=True)],
     ]
     assert rows(with_own(table4(runs).frame), "model", "data") == [
         ["Adventurer-Small", "imagenet"],
@@ -150,7 +150,7 @@ def test_runs_of_any_data_are_in_table_1_but_not_those_of_table_4(tmp_path):
 
 
 def test_segmentation_stands_by_model_and_decoder_with_its_parameters(tmp_path):
-    paper, other = replace(ade20k.adventurer_tiny(16), head="upernet"), shapes.seg_nano(8)
+    paper, other = edit(ade20k.adventurer_tiny(16), head="upernet"), shapes.seg_nano(8)
     runs = saved(tmp_path, (paper, {"miou": 40.3}), (other, {"miou": 60.0}), parameters=17_400_000)
     found = with_own(table2(runs).frame)
     assert rows(found.fillna({"published": 0}), "model", "decoder", "metric", "published", "own") == [
@@ -180,7 +180,12 @@ def test_detection_is_one_series_down_from_patch_64_and_another_recipe_stays_apa
 
 def test_the_runs_of_table_5_fill_both_ways_and_share_the_first(tmp_path):
     runs = last_stages(resolve("table5", [], {}))
-    found = table5(saved(tmp_path, *((run, {"top1": 50 + run.patch + run.extend / 100}) for run in runs))).frame
+    found = table5(
+        saved(
+            tmp_path,
+            *((run, {"top1": 50 + run.model.patch_size + (run.model.embed_patch_size or 0) / 100}) for run in runs),
+        )
+    ).frame
     assert found["own"].notna().all()
     assert set(found["label"]) == {""}
     for row in found.itertuples():
@@ -241,7 +246,7 @@ def test_losses_are_in_the_panels_of_figure_1_that_they_are_of(tmp_path):
         (imagenet.adventurer_large(16, 128)[-1], {"top1": 79.0, "test_loss": 0.95}),
         (imagenet.adventurer_large(16, 128)[0], {"top1": 77.0, "test_loss": 0.99}),
         (ade20k.adventurer_base(16), {"miou": 44.0, "test_loss": 0.34}),
-        (replace(ade20k.adventurer_base(16), image=256), {"miou": 44.0, "test_loss": 0.35}),
+        (edit(ade20k.adventurer_base(16), img_size=256), {"miou": 44.0, "test_loss": 0.35}),
         (coco.adventurer_tiny(16), detected),
         (shapes.deit_nano(4), {"top1": 80.0}),
     )
@@ -260,7 +265,7 @@ def test_losses_are_in_the_panels_of_figure_1_that_they_are_of(tmp_path):
 def test_figure_2_is_table_2_and_the_gap_between_its_heads(tmp_path):
     scores = {"linear": (40.0, 40.2), "upernet": (41.0, 41.4)}
     runs = [
-        (replace(ade20k.adventurer_tiny(16), head=head, seed=seed), {"miou": miou})
+        (edit(ade20k.adventurer_tiny(16), head=head, seed=seed), {"miou": miou})
         for head, its in scores.items()
         for seed, miou in enumerate(its)
     ]

@@ -10,7 +10,7 @@ from analysis.records.groups import own_groups
 from analysis.records.run_set import EVALUATION, RunSet, load
 from analysis.records.seed_noise import seed_spread
 from analysis.report.sweep_table import sweep_table
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
 from scaling.runs.record import RECORD, RunRecord
 from tests.analysis.test_runs import save
 from tests.conftest import ROOT
@@ -39,7 +39,7 @@ def runs(tmp_path, monkeypatch) -> RunSet:
     for patch in PATCHES:
         for seed in SEEDS:
             loss = 1.0 + 0.1 * patch + 0.01 * seed
-            folder = tmp_path / save(tmp_path, Recipe(patch=patch, seed=seed), loss)
+            folder = tmp_path / save(tmp_path, make_config(patch_size=patch, seed=seed), loss)
             record = json.loads((folder / RECORD).read_text()) | {"evaluations": evaluations(loss, patch)}
             (folder / RECORD).write_text(json.dumps(record))
     plain = RunRecord.load
@@ -82,8 +82,8 @@ def test_a_frame_with_a_run_twice_is_refused(runs):
 
 
 def test_records_without_evaluations_have_the_reported_one(tmp_path):
-    save(tmp_path, Recipe(patch=4), 1.25)
-    save(tmp_path, Recipe(patch=2), None)
+    save(tmp_path, make_config(patch_size=4), 1.25)
+    save(tmp_path, make_config(patch_size=2), None)
     (row,) = load(tmp_path).evaluations.to_dict("records")
     assert (row["patch_size"], row["img_size"], row["weights"], row["split"]) == (4, 16, "raw", "val")
     assert (row["test_loss"], row["top1"]) == (1.25, 40.0)

@@ -10,22 +10,25 @@ import pytest
 from analysis.records.group_labels import labels
 from analysis.records.run_frame import COLUMNS, finished, headlines
 from analysis.records.run_set import LeftOut, load
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.runs.record import RECIPE, RECORD, RunRecord
+from scaling.runs.config_file import write_config
+from scaling.runs.record import RECORD, RunRecord
 
 
-def record(recipe: Recipe, test_loss: float | None = 1.5, **facts) -> RunRecord:
+def record(config: ExperimentConfig, test_loss: float | None = 1.5, **facts) -> RunRecord:
     """A finished run of recipe, or a failed one where test_loss is None."""
     return RunRecord(
         **{
-            "run_id": recipe.run_id,
-            "group": recipe.group,
-            "recipe": recipe.to_dict(),
+            "run_id": config.run_id,
+            "group": config.group,
+            "config": config.to_dict(),
             "status": "failed" if test_loss is None else "finished",
             "test_loss": test_loss,
             "metrics": {} if test_loss is None else {"top1": 40.0, "top5": 90.0, "train_loss": 1.4},
-            "tokens": (recipe.image // recipe.patch) ** 2,
+            "tokens": (config.model.img_size // config.model.patch_size) ** 2,
             "parameters": 200_000,
             "flops_per_image": 4e6,
             "peak_memory": 500_000_000,
@@ -38,23 +41,23 @@ def record(recipe: Recipe, test_loss: float | None = 1.5, **facts) -> RunRecord:
     )
 
 
-def save(results, recipe: Recipe, *args, **facts) -> str:
+def save(results, config: ExperimentConfig, *args, **facts) -> str:
     """Write a run's folder; returns its name."""
-    folder = results / recipe.run_id
+    folder = results / config.run_id
     folder.mkdir(parents=True)
-    (folder / RECIPE).write_text(recipe.canonical_json())
-    record(recipe, *args, **facts).save(folder)
+    write_config(config, folder)
+    record(config, *args, **facts).save(folder)
     return folder.name
 
 
 def test_a_row_holds_the_recipe_the_facts_and_the_metrics(tmp_path):
-    recipe = Recipe(patch=4, seed=3, crop=0.875)
-    save(tmp_path, recipe)
+    config = make_config(patch_size=4, seed=3, crop_pct=0.875)
+    save(tmp_path, config)
     frame = load(tmp_path).frame
     (row,) = frame.to_dict("records")
     assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
-    assert {name: row[name] for name in recipe.to_dict()} == recipe.to_dict()
-    assert (row["run_id"], row["group"], row["status"]) == (recipe.run_id, recipe.group, "finished")
+    assert {name: row[name] for name in to_flat(config)} == to_flat(config)
+    assert (row["run_id"], row["group"], row["status"]) == (config.run_id, config.group, "finished")
     assert (row["test_loss"], row["top1"], row["train_loss"], row["tokens"]) == (1.5, 40.0, 1.4, 16)
     assert (row["version_torch"], row["machine_cpu"], row["failure"]) == ("2.15.0", "two cores", "")
 
@@ -63,7 +66,7 @@ def test_rows_are_sorted_by_group_then_from_coarse_to_fine_then_by_seed(tmp_path
     for backbone in ("deit_nano", "adventurer_nano"):
         for patch in (1, 16, 4):
             for seed in (1, 0):
-                save(tmp_path, Recipe(backbone=backbone, patch=patch, seed=seed))
+                save(tmp_path, make_config(backbone=backbone, patch_size=patch, seed=seed))
     frame = load(tmp_path).frame
     assert list(frame["backbone"].unique()) == ["adventurer_nano", "deit_nano"]
     its = frame[frame["backbone"] == "deit_nano"]
@@ -71,13 +74,15 @@ def test_rows_are_sorted_by_group_then_from_coarse_to_fine_then_by_seed(tmp_path
     assert its["group"].nunique() == 1
 
 
-def segmented(**fields) -> Recipe:
+def segmented(**fields) -> ExperimentConfig:
     """A small recipe of another task."""
-    return Recipe(**{"task": "segment", "backbone": "adventurer_nano", "image": 32, "classes": 13, **fields})
+    return make_config(
+        **{"task": "segment", "backbone": "adventurer_nano", "img_size": 32, "num_classes": 13, **fields}
+    )
 
 
 def test_a_run_of_any_task_is_a_row_of_the_same_frame(tmp_path):
-    save(tmp_path, Recipe(patch=4))
+    save(tmp_path, make_config(patch_size=4))
     save(tmp_path, segmented(), metrics={"miou": 40.0, "pixel_accuracy": 80.0, "iou_sky": 60.0})
     frame = load(tmp_path).frame
     assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
@@ -88,8 +93,8 @@ def test_a_run_of_any_task_is_a_row_of_the_same_frame(tmp_path):
 
 
 def test_headlines_are_those_that_some_run_has(tmp_path):
-    save(tmp_path, Recipe(patch=4))
-    save(tmp_path, segmented(patch=8), None)
+    save(tmp_path, make_config(patch_size=4))
+    save(tmp_path, segmented(patch_size=8), None)
     assert headlines(load(tmp_path).frame) == {"top1": "top-1"}
     save(tmp_path, segmented(), metrics={"miou": 40.0})
     assert headlines(load(tmp_path).frame) == {"top1": "top-1", "miou": "mIoU"}
@@ -98,22 +103,22 @@ def test_headlines_are_those_that_some_run_has(tmp_path):
 
 
 def test_a_run_without_a_record_is_unfinished_and_no_row(tmp_path):
-    save(tmp_path, Recipe(patch=4))
-    running = tmp_path / Recipe(patch=2).run_id
+    save(tmp_path, make_config(patch_size=4))
+    running = tmp_path / make_config(patch_size=2).run_id
     running.mkdir()
-    (running / RECIPE).write_text(Recipe(patch=2).canonical_json())
+    write_config(make_config(patch_size=2), running)
     (tmp_path / "analysis").mkdir()
     (tmp_path / "notes.txt").write_text("not a run")
     runs = load(tmp_path)
     assert list(runs.frame["patch"]) == [4]
-    assert runs.unfinished == (LeftOut(running.name, Recipe().group, ""),)
+    assert runs.unfinished == (LeftOut(running.name, make_config().group, ""),)
     assert runs.corrupt == ()
 
 
 def test_a_folder_where_nothing_has_ended_yet_gives_an_empty_frame(tmp_path):
-    running = tmp_path / Recipe().run_id
+    running = tmp_path / make_config().run_id
     running.mkdir()
-    (running / RECIPE).write_text(Recipe().canonical_json())
+    write_config(make_config(), running)
     runs = load(tmp_path)
     assert len(runs.frame) == len(runs.evaluations) == 0
     assert list(runs.frame.columns) == COLUMNS
@@ -121,8 +126,8 @@ def test_a_folder_where_nothing_has_ended_yet_gives_an_empty_frame(tmp_path):
 
 
 def test_a_failed_run_is_a_row_with_its_reason_and_no_loss(tmp_path):
-    save(tmp_path, Recipe(patch=4))
-    save(tmp_path, Recipe(patch=2), None, failure={"reason": "loss is nan", "step": 40, "lr": 0.002})
+    save(tmp_path, make_config(patch_size=4))
+    save(tmp_path, make_config(patch_size=2), None, failure={"reason": "loss is nan", "step": 40, "lr": 0.002})
     frame = load(tmp_path).frame
     failed = frame[frame["status"] == "failed"].iloc[0]
     assert failed["patch"] == 2
@@ -141,8 +146,8 @@ def test_a_failed_run_is_a_row_with_its_reason_and_no_loss(tmp_path):
     ],
 )
 def test_a_torn_record_is_named_and_the_others_are_loaded(tmp_path, text, says):
-    save(tmp_path, Recipe(patch=4))
-    torn = save(tmp_path, Recipe(patch=2))
+    save(tmp_path, make_config(patch_size=4))
+    torn = save(tmp_path, make_config(patch_size=2))
     (tmp_path / torn / RECORD).write_text(text, encoding="latin-1")
     runs = load(tmp_path)
     assert list(runs.frame["patch"]) == [4]
@@ -162,14 +167,17 @@ def test_a_torn_record_is_named_and_the_others_are_loaded(tmp_path, text, says):
         ({"metrics": {"top1": "high"}}, "top1 is 'high', not a finite number"),
         ({"tokens": [1]}, r"tokens is [1], not a finite number"),
         ({"machine": "mine"}, "machine is 'mine', not a mapping"),
-        ({"recipe": {"patch": 3, "image": 16}}, "patch 3 does not divide"),
-        ({"recipe": {"pitch": 3}}, "was written by a newer version, whose recipe has pitch"),
+        (
+            {"config": {"model": {"img_size": 16, "patch_embed": {"kind": "conv", "patch_size": 3}}}},
+            "patch 3 does not divide",
+        ),
+        ({"config": {"pitch": 3}}, "was written by a newer version (unknown field pitch"),
         ({"run_id": "another"}, "is the record of another"),
     ],
 )
 def test_a_record_that_cannot_be_is_named_and_left_out(tmp_path, wrong, says):
-    save(tmp_path, Recipe(patch=4))
-    folder = tmp_path / save(tmp_path, Recipe(patch=2))
+    save(tmp_path, make_config(patch_size=4))
+    folder = tmp_path / save(tmp_path, make_config(patch_size=2))
     values = dataclasses.asdict(RunRecord.load(folder)) | wrong
     (folder / RECORD).write_text(json.dumps(values))
     runs = load(tmp_path)
@@ -179,7 +187,7 @@ def test_a_record_that_cannot_be_is_named_and_left_out(tmp_path, wrong, says):
 
 
 def test_a_copied_run_does_not_count_twice(tmp_path):
-    folder = tmp_path / save(tmp_path, Recipe(patch=4))
+    folder = tmp_path / save(tmp_path, make_config(patch_size=4))
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / RECORD).write_text((folder / RECORD).read_text())
     runs = load(tmp_path)
@@ -198,12 +206,12 @@ def test_a_folder_without_runs_is_refused_with_the_way_to_make_one(tmp_path):
 
 
 def test_labels_say_no_more_than_it_takes_to_tell_groups_apart(tmp_path):
-    recipe = Recipe(patch=4)
-    save(tmp_path, recipe)
+    config = make_config(patch_size=4)
+    save(tmp_path, config)
     assert list(load(tmp_path).labels().values()) == ["deit_nano"]
-    save(tmp_path, dataclasses.replace(recipe, image=32))
+    save(tmp_path, edit(config, img_size=32))
     assert set(load(tmp_path).labels().values()) == {"deit_nano shapes 16 px", "deit_nano shapes 32 px"}
-    other = dataclasses.replace(recipe, lr=1e-3)
+    other = edit(config, lr=1e-3)
     save(tmp_path, other)
     named = load(tmp_path).labels()
     assert set(named.values()) == {
@@ -218,19 +226,19 @@ def test_heads_and_tasks_are_named_where_there_are_several(tmp_path):
         return sorted(load(tmp_path).labels().values())
 
     linear, upernet = (segmented(head=head) for head in ("linear", "upernet"))
-    for recipe in (linear, upernet):
-        save(tmp_path, recipe)
+    for config in (linear, upernet):
+        save(tmp_path, config)
     assert names() == ["adventurer_nano linear", "adventurer_nano upernet"]
-    save(tmp_path, Recipe(backbone="deit_nano"))
+    save(tmp_path, make_config(backbone="deit_nano"))
     assert names() == ["adventurer_nano segment linear", "adventurer_nano segment upernet", "deit_nano classify"]
-    save(tmp_path, dataclasses.replace(linear, image=64))
+    save(tmp_path, edit(linear, img_size=64))
     assert names() == [
         "adventurer_nano segment linear shapes 32 px",
         "adventurer_nano segment linear shapes 64 px",
         "adventurer_nano segment upernet shapes 32 px",
         "deit_nano classify shapes 16 px",
     ]
-    save(tmp_path, dataclasses.replace(linear, lr=1e-4))
+    save(tmp_path, edit(linear, lr=1e-4))
     named = load(tmp_path).labels()
     assert len(set(named.values())) == 5
     assert named[linear.group] == "adventurer_nano segment linear shapes 32 px lr 0.002"
@@ -238,7 +246,7 @@ def test_heads_and_tasks_are_named_where_there_are_several(tmp_path):
 
 def test_data_alone_tell_groups_apart_without_a_word_of_the_head_that_all_have(tmp_path):
     save(tmp_path, segmented())
-    save(tmp_path, segmented(data="camvid", classes=11, image=128, patch=8))
+    save(tmp_path, segmented(dataset="camvid", num_classes=11, img_size=128, patch_size=8))
     assert set(load(tmp_path).labels().values()) == {"adventurer_nano shapes 32 px", "adventurer_nano camvid 128 px"}
 
 

@@ -55,7 +55,7 @@ def test_single_seeds_are_held_against_the_shipped_seed_study_of_the_very_same_r
 
 
 def test_the_shipped_seed_study_is_of_the_recipes_that_are_shipped():
-    from experiments.cli.arguments import resolve
+    from experiments.cli.resolve import resolve
 
     for name in ("shapes.deit_nano", "shapes.adventurer_nano"):
         study = seed_study(resolve(name, 1, {})[0].group)

@@ -15,6 +15,7 @@ from analysis.report.text_tables import csv, latex, markdown, show
 from analysis.report.wide_table import heading, notes, wide
 from experiments.recipes import ade20k, coco, imagenet, shapes
 from experiments.studies import resolve
+from scaling.config.edit import edit
 from tests.analysis.test_runs import save
 
 PUBLISHED = all_tables()
@@ -25,13 +26,13 @@ NAMES = list(PUBLISHED)
 def runs(tmp_path_factory) -> pd.DataFrame:
     """A few runs of every task, of the paper and not."""
     folder = tmp_path_factory.mktemp("runs")
-    seeded = [replace(imagenet.deit_base(patch, 128), seed=seed) for patch in (16, 8) for seed in (0, 1, 2)]
+    seeded = [edit(imagenet.deit_base(patch, 128), seed=seed) for patch in (16, 8) for seed in (0, 1, 2)]
     chains = [run for patch in (16, 8) for run in imagenet.adventurer_base(patch, 224)]
     others = resolve("shapes.table5", [], {}) + resolve("shapes.figure4", [], {})
     for run in {run.run_id: run for run in [*seeded, *chains, *others]}.values():
         save(folder, run, 0.9, metrics={"top1": 79.0 + 0.3 * run.seed})
     for head in ("linear", "upernet"):
-        save(folder, replace(ade20k.adventurer_tiny(16), head=head), 0.34, metrics={"miou": 40.5})
+        save(folder, edit(ade20k.adventurer_tiny(16), head=head), 0.34, metrics={"miou": 40.5})
     save(folder, shapes.seg_nano(8), 0.5, metrics={"miou": 60.0})
     found = {"box_ap": 45.0, "mask_ap": 40.0, "test_box_loss": 0.2, "test_mask_loss": 0.2}
     for patch in (64, 32):

@@ -14,24 +14,25 @@ from analysis.report.sweep_table import print_sweep
 from experiments.cli.data_check import check_data
 from experiments.launch.progress_display import Console
 from experiments.sweep_report import with_others
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.engine import train as training
 from scaling.engine.loggers import make_loggers
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.events import Event
 from scaling.runs.record import RunRecord
 from tests.analysis.test_cost_model import record
 from tests.pictures import write_classes
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 LN3 = math.log(3)
 
 
 def saved(results, losses, **fields):
     """Finished runs with these losses by patch."""
     for patch, loss in losses.items():
-        run = Recipe(data="folder", data_root="pets", image=64, patch=patch, classes=3, **fields)
+        run = make_config(dataset="folder", data_root="pets", img_size=64, patch_size=patch, num_classes=3, **fields)
         replace(record(run, results, 1.0), test_loss=loss).save(results / run.run_id)
     return load(results)
 
@@ -46,7 +47,7 @@ def test_losses_at_chance_are_known_by_the_number_of_classes(tmp_path):
 
 
 def test_losses_of_objects_and_of_unknown_classes_are_never_at_chance(tmp_path):
-    frame = saved(tmp_path, {16: 5.0, 8: 4.0}, task="detect", head="cascade").frame
+    frame = saved(tmp_path, {16: 5.0, 8: 4.0}, task="detect", head="cascade_mask_rcnn").frame
     assert not at_chance(frame).any()
     frame["task"], frame["classes"] = "classify", math.nan
     assert not at_chance(frame).any()
@@ -96,17 +97,23 @@ def test_laws_are_of_all_groups_in_the_folder_that_have_patches_enough(tmp_path)
 
 
 def test_few_steps_an_epoch_are_said_and_enough_are_not(tmp_path, tiny):
-    few = replace(tiny, train_images=20)
+    few = edit(tiny, num_train=20)
     said = "20 training images are 1 step an epoch at batch 16: a smaller --batch makes more"
-    assert check_data([few, replace(few, patch=4), tiny], tmp_path) == [said]
-    assert check_data([replace(few, steps=500)], tmp_path) == []
+    assert check_data([few, edit(few, patch_size=4), tiny], tmp_path) == [said]
+    assert check_data([edit(few, max_steps=500)], tmp_path) == []
     write_classes(tmp_path / "pets", ("ant", "bee"), train=5, test=2)
-    pets = replace(
-        few, data="folder", data_root=str(tmp_path / "pets"), classes=2, train_images=0, test_images=0, batch=4
+    pets = edit(
+        few,
+        dataset="folder",
+        data_root=str(tmp_path / "pets"),
+        num_classes=2,
+        num_train=None,
+        num_val=None,
+        global_batch_size=4,
     )
     (line,) = check_data([pets], tmp_path)
     assert line.startswith("10 training images are 2 steps an epoch at batch 4")
-    assert check_data([replace(pets, batch=2)], tmp_path) == []
+    assert check_data([edit(pets, global_batch_size=2)], tmp_path) == []
 
 
 def test_a_note_is_said_once_however_many_runs_have_it(capsys):

@@ -11,9 +11,9 @@ from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.checkpoint_io import load_weights
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import make_config
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-from scaling.recipe import Recipe
 
 NANO = ModelSpec("adventurer", 64, 4, 160, 32, 16)  # small, and not what any recipe has: those may change
 # What the released code gives for weights filled by the rule below: an excerpt (16 of 1000 logits, three blocks).
@@ -172,7 +172,9 @@ def test_released_and_alternate_flips_differ_from_block_6_on():
 
 def test_a_recipe_says_which_blocks_flip():
     deep = [
-        build_backbone(Recipe(backbone="adventurer_tiny", image=32, patch=16, flip=flip)).checkpoint_module.layers
+        build_backbone(
+            make_config(backbone="adventurer_tiny", img_size=32, patch_size=16, scan_direction=flip)
+        ).checkpoint_module.layers
         for flip in ("released", "alternate")
     ]
     assert [[n for n, layer in enumerate(layers) if layer.flip] for layers in deep] == [[2, 3], [2, 3, 6, 7, 10, 11]]

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from scaling.backbones.drop_path import DropPath, set_sample_keys
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import make_config
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey, uniform
 
 
@@ -46,7 +46,7 @@ def test_nothing_is_dropped_in_evaluation_or_at_rate_zero():
 
 
 def backbone(name, rate=0.5):
-    return build_backbone(Recipe(backbone=name, image=16, patch=8, drop_path=rate))
+    return build_backbone(make_config(backbone=name, img_size=16, patch_size=8, drop_path=rate))
 
 
 @pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])

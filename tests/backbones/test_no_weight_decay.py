@@ -5,7 +5,7 @@ import functools
 import pytest
 import timm
 
-from scaling.recipe import Recipe
+from scaling.config.edit import make_config
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
 
@@ -21,7 +21,7 @@ from scaling.tasks.optim import parameter_groups
 )
 def test_names_of_no_weight_decay_have_none(monkeypatch, name, wanted):
     monkeypatch.setattr(timm, "create_model", functools.partial(timm.create_model, depth=1))
-    task = ClassificationTask(Recipe(backbone=f"timm:{name}", image=32, patch=8), 1)
+    task = ClassificationTask(make_config(backbone=f"timm:{name}", img_size=32, patch_size=8), 1)
     parameter = dict(task.backbone.net.named_parameters())[wanted]
     assert parameter.ndim > 1
     (decay,) = {

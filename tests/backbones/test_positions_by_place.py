@@ -1,17 +1,17 @@
 """Sines are a function of where a patch lies: the same by whichever way a model came to a grid."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from scaling.backbones.registry import build_backbone
 from scaling.backbones.sincos import COORDINATES, Reference, Sines, coordinates
+from scaling.config.edit import edit, make_config
+from scaling.config.initialization import FromRun
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
+from scaling.runs.config_file import write_config
 
 NAMES = ("deit_nano", "deit3_small", "adventurer_nano")
-SMALL = Recipe(position="sincos", image=16, patch=4)
+SMALL = make_config(pos_embed="sincos", img_size=16, patch_size=4)
 SIDES = (1, 2, 3, 4, 7, 8, 14, 16, 33)
 every_pair = pytest.mark.parametrize(("n", "n0"), [(1, 1), (1, 4), (4, 1), (7, 3), (8, 12), (33, 14), (14, 33)])
 
@@ -64,7 +64,7 @@ def test_an_unknown_kind_of_coordinates_is_refused():
 @pytest.mark.parametrize("name", NAMES)
 def test_at_the_grid_trained_at_the_table_is_the_one_of_arxiv_2104_02057(name):
     """Bit for bit, so that no run at its own size has other numbers than it had."""
-    backbone = build_backbone(replace(SMALL, backbone=name))
+    backbone = build_backbone(edit(SMALL, backbone=name))
     channels = backbone.width
     frequency_F = 10_000.0 ** -(torch.arange(channels // 4, dtype=torch.float64) / (channels // 4))
     y, x = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
@@ -77,28 +77,28 @@ def test_at_the_grid_trained_at_the_table_is_the_one_of_arxiv_2104_02057(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_chain_and_a_larger_image_give_equal_tables(name):
-    first = replace(SMALL, backbone=name)
-    second = replace(first, image=32, start=first.canonical_json())
-    third = replace(first, image=48, start=second.canonical_json())
+    first = edit(SMALL, backbone=name)
+    second = edit(first, img_size=32, init=FromRun(config=first))
+    third = edit(first, img_size=48, init=FromRun(config=second))
     for chained in (second, third):
-        side = chained.image
+        side = chained.model.img_size
         by_chain = positions(build_backbone(chained), (side, side))
         by_forward = positions(build_backbone(first), (side, side))
         torch.testing.assert_close(by_chain, by_forward, atol=1e-6, rtol=0)
-    assert not torch.allclose(by_chain, positions(build_backbone(replace(first, image=48)), (48, 48)), atol=0.1)
+    assert not torch.allclose(by_chain, positions(build_backbone(edit(first, img_size=48)), (48, 48)), atol=0.1)
 
 
 def test_weights_of_a_runs_folder_bring_its_places_along(tmp_path):
-    first = replace(SMALL, backbone="adventurer_nano")
-    (tmp_path / "recipe.json").write_text(first.canonical_json())
+    first = edit(SMALL, backbone="adventurer_nano")
+    write_config(first, tmp_path)
     torch.save({"model": build_backbone(first).checkpoint_module.state_dict()}, tmp_path / "weights.pt")
-    by_chain = build_backbone(replace(first, image=32, weights=str(tmp_path)))
+    by_chain = build_backbone(edit(first, img_size=32, initial_checkpoint=str(tmp_path)))
     torch.testing.assert_close(positions(by_chain, (32, 32)), positions(build_backbone(first), (32, 32)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_and_columns_change_places_with_height_and_width(name):
-    backbone = build_backbone(replace(SMALL, backbone=name))
+    backbone = build_backbone(edit(SMALL, backbone=name))
     high, wide = positions(backbone, (32, 16)), positions(backbone, (16, 32))
     half = backbone.width // 2  # first the column's sines, then the row's
     turned = wide.view(4, 8, -1).transpose(0, 1).flatten(0, 1).roll(half, 1)
@@ -115,9 +115,9 @@ def test_tables_are_remembered_by_both_sides_and_by_dtype():
 
 
 def test_positions_are_the_same_under_autocast():
-    backbone = build_backbone(replace(SMALL, backbone="adventurer_nano"))
+    backbone = build_backbone(edit(SMALL, backbone="adventurer_nano"))
     wanted = positions(backbone, (64, 64))
-    fresh = build_backbone(replace(SMALL, backbone="adventurer_nano"))
+    fresh = build_backbone(edit(SMALL, backbone="adventurer_nano"))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(positions(fresh, (64, 64)), wanted)
 

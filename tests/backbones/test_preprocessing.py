@@ -1,7 +1,6 @@
 """Weights get pixels with the mean, standard deviation and filter that they were trained with, in every task."""
 
 import functools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +10,15 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import edit, make_config
+from scaling.config.initialization import FromRun
 from scaling.data.detection_transforms import View, collate
 from scaling.data.segmentation_transforms import training_view
 from scaling.data.transforms import erase, fit_image
 from scaling.engine.counted_flops import counted_flops
 from scaling.preprocessing import MEAN, STD, Preprocessing, preprocessing_of
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
+from scaling.runs.config_file import write_config
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -75,7 +76,7 @@ def shallow(monkeypatch):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_logits_of_every_family_are_timms_own_on_the_same_pixels_and_its_flops_are_counted(shallow, name):
-    task = ClassificationTask(Recipe(backbone=f"timm:{name}", image=32, patch=8, classes=5), 1).eval()
+    task = ClassificationTask(make_config(backbone=f"timm:{name}", img_size=32, patch_size=8, num_classes=5), 1).eval()
     theirs = shallow(name, img_size=32, patch_size=8, num_classes=5).eval()
     classifier = "head.fc" if name.startswith("samvit") else "head"
     head = {f"{classifier}.{part}": value for part, value in task.head.state_dict().items()}
@@ -94,7 +95,9 @@ def test_kernels_and_positions_are_resampled_as_timms_own_loading_does_it(shallo
     torch.manual_seed(0)
     state = shallow(name, img_size=48, num_classes=7).state_dict()
     torch.save(state, tmp_path / "w.pth")
-    ours = build_backbone(Recipe(backbone=f"timm:{name}", image=32, patch=8, weights=str(tmp_path / "w.pth")))
+    ours = build_backbone(
+        make_config(backbone=f"timm:{name}", img_size=32, patch_size=8, initial_checkpoint=str(tmp_path / "w.pth"))
+    )
     overlay = {"file": str(tmp_path / "w.pth"), "custom_load": False}
     theirs = shallow(
         name, pretrained=True, img_size=32, patch_size=8, num_classes=0, pretrained_cfg_overlay=overlay
@@ -106,8 +109,8 @@ def test_kernels_and_positions_are_resampled_as_timms_own_loading_does_it(shallo
 def test_the_evaluation_view_is_made_by_the_filter_of_the_weights():
     image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 60, 3), np.uint8))
     for name, how in (("vit_tiny_patch16_224", "bicubic"), ("vit_base_patch16_224_miil.in21k", "bilinear")):
-        recipe = Recipe(backbone=f"timm:{name.split('.')[0]}", image=32, patch=8, weights=f"timm:{name}")
-        assert preprocessing_of(recipe).interpolation == how
+        config = make_config(backbone=f"timm:{name.split('.')[0]}", img_size=32, patch_size=8, pretrained=f"{name}")
+        assert preprocessing_of(config).interpolation == how
         cfg = timm.get_pretrained_cfg(name)
         steps = create_transform(32, mean=(0, 0, 0), std=(1, 1, 1), crop_pct=1.0, interpolation=cfg.interpolation)
         wanted = (steps(image) * 255).round().to(torch.uint8).numpy()
@@ -121,27 +124,30 @@ def test_the_evaluation_view_is_made_by_the_filter_of_the_weights():
     ("changed", "wanted"),
     [
         ({}, Preprocessing()),
-        ({"weights": "somewhere.pth"}, Preprocessing()),
-        ({"weights": "timm:deit_tiny_patch16_224"}, Preprocessing()),
-        ({"weights": "timm:vit_tiny_patch16_224"}, Preprocessing(HALF, HALF)),
-        ({"weights": "hf:timm/vit_tiny_patch16_224.augreg_in21k/model.safetensors"}, Preprocessing(HALF, HALF)),
+        ({"initial_checkpoint": "somewhere.pth"}, Preprocessing()),
+        ({"pretrained": "deit_tiny_patch16_224"}, Preprocessing()),
+        ({"pretrained": "vit_tiny_patch16_224"}, Preprocessing(HALF, HALF)),
+        (
+            {"initial_checkpoint": "hf:timm/vit_tiny_patch16_224.augreg_in21k/model.safetensors"},
+            Preprocessing(HALF, HALF),
+        ),
         ({"backbone": "timm:flexivit_small"}, Preprocessing(HALF, HALF)),
-        ({"backbone": "timm:vit_base_patch16_224", "weights": "timm:vit_base_patch16_224.dino"}, Preprocessing()),
+        ({"backbone": "timm:vit_base_patch16_224", "pretrained": "vit_base_patch16_224.dino"}, Preprocessing()),
         ({"backbone": "timm:no_such_model"}, Preprocessing()),
-        ({"weights": "timm:vit_tiny_patch16_224.no_such_tag"}, Preprocessing()),
+        ({"pretrained": "vit_tiny_patch16_224.no_such_tag"}, Preprocessing()),
     ],
 )
 def test_pixels_are_those_of_the_weights_else_of_the_backbone_else_imagenets(changed, wanted):
-    assert preprocessing_of(Recipe(**changed)) == wanted
+    assert preprocessing_of(make_config(**changed)) == wanted
     assert Preprocessing().mean == MEAN
     assert Preprocessing().std == STD
 
 
 def test_a_run_takes_pixels_as_the_run_did_whose_weights_it_starts_from(tmp_path):
-    first = Recipe(weights="timm:vit_tiny_patch16_224")
-    (tmp_path / "recipe.json").write_text(first.canonical_json())
-    assert preprocessing_of(Recipe(start=first.canonical_json())).mean == HALF
-    assert preprocessing_of(Recipe(weights=str(tmp_path))).mean == HALF
+    first = make_config(pretrained="vit_tiny_patch16_224")
+    write_config(first, tmp_path)
+    assert preprocessing_of(make_config(init=FromRun(config=first))).mean == HALF
+    assert preprocessing_of(make_config(initial_checkpoint=str(tmp_path))).mean == HALF
 
 
 # Every road
@@ -150,15 +156,17 @@ def test_a_run_takes_pixels_as_the_run_did_whose_weights_it_starts_from(tmp_path
 ROADS = {
     "classify": (ClassificationTask, {}),
     "segment": (SegmentationTask, {}),
-    "segment in windows": (SegmentationTask, {"slide": 8}),
-    "detect": (DetectionTask, {"head": "cascade", "head_channels": 16}),
+    "segment in windows": (SegmentationTask, {"slide_stride": 8}),
+    "detect": (DetectionTask, {"head": "cascade_mask_rcnn", "head_channels": 16}),
 }
 
 
 @pytest.mark.parametrize("road", ROADS)
 def test_a_backbone_sees_pixels_as_it_says_and_its_mean_where_there_are_none(road):
     kind, fields = ROADS[road]
-    task = kind(Recipe(backbone="deit_nano", task=road.split()[0], image=16, patch=8, classes=3, **fields), 1).eval()
+    task = kind(
+        make_config(backbone="deit_nano", task=road.split()[0], img_size=16, patch_size=8, num_classes=3, **fields), 1
+    ).eval()
     task.backbone.mean, task.backbone.std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     seen = []
     task.backbone.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
@@ -176,12 +184,12 @@ def test_a_backbone_sees_pixels_as_it_says_and_its_mean_where_there_are_none(roa
 
 
 def test_what_fills_an_image_up_is_the_mean_colour_of_the_weights():
-    recipe = Recipe(task="segment", image=16, patch=8, weights="timm:vit_tiny_patch16_224")
+    config = make_config(task="segment", img_size=16, patch_size=8, pretrained="vit_tiny_patch16_224")
     scene, label = torch.zeros(3, 8, 32, dtype=torch.uint8), torch.zeros(8, 32, dtype=torch.uint8)
-    image, _ = training_view(scene, label, replace(recipe, short_side=8), SampleKey(0, 0))
+    image, _ = training_view(scene, label, edit(config, resize_short=8), SampleKey(0, 0))
     assert (image[:, 8:] == 128).all()
     view = View(torch.zeros(3, 8, 8, dtype=torch.uint8), np.zeros((0, 4), np.float32), *[np.zeros(0, int)] * 2, [])
-    assert (collate([view], 16, grey=preprocessing_of(recipe).grey)[0][..., 8:] == 128).all()
+    assert (collate([view], 16, grey=preprocessing_of(config).grey)[0][..., 8:] == 128).all()
 
 
 def test_noise_that_erases_is_drawn_about_the_mean_of_the_weights():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from experiments.cli.arguments import resolve
+from experiments.cli.resolve import resolve
 from scaling.errors import ConfigError
 
 
@@ -12,15 +12,15 @@ def test_the_error_names_the_options_that_make_it_a_recipe():
     given = {"backbone": "timm:vit_tiny_patch16_224"}
     for _ in range(3):
         try:
-            (recipe,) = resolve("shapes.deit_nano", 8, given)
+            (config,) = resolve("shapes.deit_nano", 8, given)
             break
         except ConfigError as e:
             name, value = re.search(r"add --(\S+) (\S+)$", str(e)).groups()
             given[name.replace("-", "_")] = float(value) if name == "drop-path" else value
-    assert recipe.position == "learned"
-    assert recipe.backbone == "timm:vit_tiny_patch16_224"
+    assert config.model.pos_embed.kind == "learned"
+    assert config.model.backbone == "timm:vit_tiny_patch16_224"
 
 
 def test_the_option_is_spelled_as_on_the_command_line():
-    with pytest.raises(ConfigError, match=r"position sincos is not for timm's backbones.* add --position learned$"):
+    with pytest.raises(ConfigError, match=r"pos_embed sincos is not for timm's backbones.* add --pos-embed learned$"):
         resolve("shapes.deit_nano", 8, {"backbone": "timm:vit_tiny_patch16_224", "drop_path": 0.0})

@@ -1,16 +1,15 @@
 """Plain ViTs of timm's as backbones: features are timm's own, weights load by timm's own function."""
 
-from dataclasses import replace
-
 import pytest
 import timm
 import torch
 
 from scaling.backbones.registry import build_backbone
 from scaling.backbones.timm_vit import TimmViT
-from scaling.engine.train import Settings, train
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
+from scaling.engine.train import train
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 
 NAMES = ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3", "eva02_tiny_patch14_224"]
 IMAGE = torch.linspace(-2, 2, 2 * 3 * 32 * 32).view(2, 3, 32, 32).sin()
@@ -22,7 +21,9 @@ def test_weights_at_another_image_and_patch_give_timms_own_features(name, tmp_pa
     pretrained = timm.create_model(name, pretrained=False, img_size=56, num_classes=5)
     torch.save(pretrained.state_dict(), tmp_path / "weights.pth")
     backbone = build_backbone(
-        Recipe(backbone=f"timm:{name}", image=32, patch=8, weights=str(tmp_path / "weights.pth"))
+        make_config(
+            backbone=f"timm:{name}", img_size=32, patch_size=8, initial_checkpoint=str(tmp_path / "weights.pth")
+        )
     ).eval()
     wanted = timm.create_model(name, num_classes=0, img_size=32, patch_size=8).eval()
     wanted.load_state_dict(backbone.checkpoint_module.state_dict())
@@ -56,26 +57,31 @@ def test_a_model_that_was_made_elsewhere_is_a_backbone_as_it_is():
 )
 def test_what_is_no_plain_vit_is_refused(name, said):
     with pytest.raises(ConfigError, match=said):
-        build_backbone(Recipe(backbone=f"timm:{name}", image=32, patch=8))
+        build_backbone(make_config(backbone=f"timm:{name}", img_size=32, patch_size=8))
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
     torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "w.pth")
     with pytest.raises(ConfigError, match="do not fit"):
         build_backbone(
-            Recipe(backbone="timm:vit_small_patch16_dinov3", image=32, patch=8, weights=str(tmp_path / "w.pth"))
+            make_config(
+                backbone="timm:vit_small_patch16_dinov3",
+                img_size=32,
+                patch_size=8,
+                initial_checkpoint=str(tmp_path / "w.pth"),
+            )
         )
 
 
-@pytest.mark.parametrize("field", ["position", "drop_path", "extend"])
+@pytest.mark.parametrize("field", ["pos_embed", "drop_path", "embed_patch_size"])
 def test_fields_that_are_not_for_timms_backbones_are_refused(field):
-    value = {"position": "sincos", "drop_path": 0.1, "extend": 16}[field]
-    with pytest.raises(ConfigError, match=f"{field} .* is not for timm's backbones"):
-        Recipe(backbone="timm:vit_tiny_patch16_224", image=32, patch=8, **{field: value})
+    value = {"pos_embed": "sincos", "drop_path": 0.1, "embed_patch_size": 16}[field]
+    with pytest.raises(ConfigError, match="is not for timm's backbones"):
+        make_config(backbone="timm:vit_tiny_patch16_224", img_size=32, patch_size=8, **{field: value})
 
 
 def test_it_classifies_too(tiny, tmp_path):
-    recipe = replace(tiny, backbone="timm:vit_tiny_patch16_224", drop_path=0.0, train_images=16, epochs=1)
-    record = train(recipe, tmp_path, Settings(accelerator="cpu", threads=1, workers=0))
+    config = edit(tiny, backbone="timm:vit_tiny_patch16_224", drop_path=0.0, num_train=16, epochs=1)
+    record = train(config, tmp_path, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
     assert record.status == "finished"
     assert record.run_id.startswith("classify-shapes-timm_vit_tiny_patch16_224-16px-p8-s0")

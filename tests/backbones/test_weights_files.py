@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import make_config
 from scaling.errors import ConfigError, first_line
-from scaling.recipe import Recipe
 
 
 def held_too(path, other):
@@ -62,8 +62,8 @@ def test_an_empty_weights_file_of_a_run_is_named(tmp_path):
 
 @pytest.mark.parametrize("wrapper", ["module.", "_orig_mod."])
 def test_a_wrappers_name_before_all_others_is_taken_off_and_said(tmp_path, caplog, wrapper):
-    recipe = Recipe(image=16, patch=8)
-    own = build_backbone(recipe).checkpoint_module.state_dict()
+    config = make_config(img_size=16, patch_size=8)
+    own = build_backbone(config).checkpoint_module.state_dict()
     torch.save({"state_dict": {wrapper + name: tensor for name, tensor in own.items()}}, tmp_path / "w.pth")
     with caplog.at_level(logging.WARNING):
         found = read_state_dict(str(tmp_path / "w.pth"))
@@ -78,7 +78,7 @@ def test_a_wrappers_name_before_all_others_is_taken_off_and_said(tmp_path, caplo
 @pytest.mark.parametrize(("image", "patch"), [(32, 8), (32, 16)])
 def test_a_distilled_deit_fits_a_plain_one_at_any_size_without_its_token(caplog, image, patch):
     state = timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=12).state_dict()
-    backbone = build_backbone(Recipe(backbone="deit_tiny", image=image, patch=patch))
+    backbone = build_backbone(make_config(backbone="deit_tiny", img_size=image, patch_size=patch))
     with caplog.at_level(logging.WARNING):
         load_state(backbone, state, "distilled.pth")
     assert "distillation token is left out" in caplog.text
@@ -88,16 +88,16 @@ def test_a_distilled_deit_fits_a_plain_one_at_any_size_without_its_token(caplog,
     plain = timm.create_model("deit_tiny_patch16_224", img_size=64).state_dict()
     plain |= {name: tensor for name, tensor in state.items() if name in plain}
     plain["pos_embed"] = torch.cat([state["pos_embed"][:, :1], state["pos_embed"][:, 2:]], 1)
-    wanted = build_backbone(Recipe(backbone="deit_tiny", image=image, patch=patch))
+    wanted = build_backbone(make_config(backbone="deit_tiny", img_size=image, patch_size=patch))
     load_state(wanted, plain, "plain.pth")
     assert all(torch.equal(t, wanted.checkpoint_module.state_dict()[name]) for name, t in net.state_dict().items())
 
 
 def test_positions_that_are_no_square_are_refused_in_one_line():
-    state = build_backbone(Recipe(image=16, patch=8)).checkpoint_module.state_dict()
+    state = build_backbone(make_config(img_size=16, patch_size=8)).checkpoint_module.state_dict()
     state["pos_embed"] = torch.zeros(1, 8, state["pos_embed"].shape[-1])
     with pytest.raises(ConfigError, match=r"^[^\n]*(do not|cannot be made to) fit[^\n]*$"):
-        load_state(build_backbone(Recipe(image=32, patch=8)), state, "w.pth")
+        load_state(build_backbone(make_config(img_size=32, patch_size=8)), state, "w.pth")
 
 
 # From an address

@@ -1,6 +1,6 @@
 import pytest
 
-from scaling.config.edit import edit, make_config
+from scaling.config.edit import edit, make_config, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.optim import Epochs, MultiStep, Steps
@@ -47,7 +47,10 @@ def test_epochs_and_steps_are_two_lengths_of_a_run():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"resize_short": 3}, "resize_short is not an option of the task classify, which has: aug_repeats, augment"),
+        (
+            {"resize_short": 3},
+            "resize_short is not an option of the task classify, which has: aug_repeats, augment, auto_augment",
+        ),
         ({"task": "segment", "mixup": 0.1}, "mixup is not an option of the task segment, which has: augment"),
         ({"milestones": (8,)}, "milestones does not apply to lr_schedule cosine; choose --lr-schedule multistep"),
         ({"pos_embed_resampling": "released"}, "set --initial-checkpoint"),
@@ -70,3 +73,9 @@ def test_multistep_takes_its_milestones():
     config = edit(BASE, lr_schedule="multistep", milestones=(8, 11))
     assert config.schedule.lr_schedule == MultiStep(milestones=(8, 11))
     assert edit(config, objectives="supervised").objectives == BASE.objectives
+
+
+def test_a_value_is_found_by_its_name():
+    config = make_config(task="segment", head="upernet", patch_size=2)
+    names = ("patch_size", "head", "task", "lr", "mixup", "img_size", "resize_short")
+    assert [value_of(config, name) for name in names] == [2, "upernet", "segment", 2e-3, None, 16, None]

@@ -75,7 +75,6 @@ def test_a_group_leaves_out_patch_size_and_seed_and_nothing_else():
         ({"class_names": ("cat", "dog")}, "class_names has 2 names, num_classes is 12"),
         ({"scan_direction": "alternate"}, "scan_direction alternate is for Adventurer, not deit"),
         ({"backbone": "timm:vit", "pos_embed": "sincos"}, "add --pos-embed learned"),
-        ({"dataset": "coco", "max_objects": 2}, "max_objects 2 is for the data set shapes"),
         ({"auto_augment": "rand-m9"}, "needs augment to be one of"),
         ({"eval_weights": "ema"}, "set model_ema_decay"),
         ({"min_lr": 0.1}, "above the peak learning rate"),

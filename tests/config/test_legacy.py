@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.config.edit import edit, make_config
+from scaling.config.edit import edit, edit_where, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.flat import FIRST, LATER, is_flat, to_flat
-from scaling.config.legacy import DEFAULTS, NAMES, apply_flat_options, from_flat
+from scaling.config.legacy import DEFAULTS, NAMES, from_flat, translate
 from scaling.config.reference import by_leaf, rows
 from scaling.errors import ConfigError
 
@@ -38,7 +38,6 @@ CHOICES = {
         "warmup_steps": [0, 3],
         "eval_every": [0, 2],
         "lr_batch": [0, 32],
-        "num": [0],
         "train_images": [0, 64],
         "class_names": ["", ",".join("abcdefghijkl")],
         "data_root": ["", "/data"],
@@ -47,7 +46,13 @@ CHOICES = {
         "val_split": [0.0, 0.1],
         "stage": ["", "finetune"],
     },
-    "classify": {"mixup": [0.0, 0.8], "repeats": [1, 3], "crop": [1.0, 0.9], "erasing": [0.0, 0.25]},
+    "classify": {
+        "head_channels": [192, 48],
+        "mixup": [0.0, 0.8],
+        "repeats": [1, 3],
+        "crop": [1.0, 0.9],
+        "erasing": [0.0, 0.25],
+    },
     "segment": {"head": ["linear", "upernet"], "head_channels": [192, 48], "slide": [0, 8], "unlabelled": [255, 0]},
     "detect": {"head": ["cascade"], "long_side": [0, 32], "empty_images": ["drop", "keep"]},
 }
@@ -56,9 +61,9 @@ CHOICES = {
 @st.composite
 def flat_values(draw):
     task = draw(st.sampled_from(["classify", "segment", "detect"]))
-    fields = {name: values for name, values in {**CHOICES["common"], **CHOICES[task]}.items() if name != "num"}
+    fields = {**CHOICES["common"], **CHOICES[task]}
     values = {name: draw(st.sampled_from(those)) for name, those in fields.items()}
-    if values["weights"] and draw(st.booleans()):
+    if draw(st.booleans()):
         values["compat"] = "official"
     values |= draw(
         st.sampled_from([{}, {"schedule": "poly", "min_lr": 1e-5}, {"schedule": "steps", "milestones": "3,5"}])
@@ -95,7 +100,7 @@ def test_what_version_1_did_not_have_has_the_hash_of_the_nested_form():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epoch": 3}, "did you mean epochs"),
+        ({"epoch": 3}, "unknown field epoch of a recipe"),
         ({"task": "segment", "head": "cascade"}, "unknown head"),
         ({"schedule": "step"}, "unknown schedule"),
         ({"schedule": "steps", "milestones": "8,x"}, "ascending, separated by commas"),
@@ -109,20 +114,25 @@ def test_a_damaged_dictionary_is_refused(values, message):
         from_flat(values)
 
 
+def applied(config, options, given):
+    translated, idle = translate(options)
+    return edit_where(config, {**translated, **given}, idle - set(given))
+
+
 def test_a_file_that_lists_all_fields_of_version_1_is_applied():
     """As --print-recipe printed it: idle fields of other tasks are in it."""
     wanted = from_flat({"task": "segment", "image": 32, "head": "upernet", "slide": 8, "steps": 9, "schedule": "poly"})
-    assert apply_flat_options(make_config(), to_flat(wanted), {}) == wanted
-    back = apply_flat_options(wanted, to_flat(make_config()), {})
+    assert applied(make_config(), to_flat(wanted), {}) == wanted
+    back = applied(wanted, to_flat(make_config()), {})
     assert back == make_config()
 
 
 def test_an_option_of_version_1_that_does_not_apply_is_refused_unless_it_has_its_default():
     with pytest.raises(ConfigError, match="slide_stride is not an option of the task classify"):
-        apply_flat_options(make_config(), {"slide": 8}, {})
-    assert apply_flat_options(make_config(), {"slide": 0, "min_lr": 0.0, "weights": ""}, {}) == make_config()
-    assert apply_flat_options(make_config(), {"patch": 2}, {"patch_size": 8}).model.patch_size == 8
-    assert apply_flat_options(make_config(), {"weights": "timm:vit"}, {}).init.pretrained == "vit"
+        applied(make_config(), {"slide": 8}, {})
+    assert applied(make_config(), {"slide": 0, "min_lr": 0.0, "weights": ""}, {}) == make_config()
+    assert applied(make_config(), {"patch": 2}, {"patch_size": 8}).model.patch_size == 8
+    assert applied(make_config(), {"weights": "timm:vit"}, {}).init.pretrained == "vit"
 
 
 def test_every_name_of_version_1_has_a_name_of_now():

@@ -9,10 +9,11 @@ from experiments import run, sweep
 from experiments.documentation.recipe_table import REASONS, departures, reason_of, recipes_page
 from experiments.recipes import coco, imagenet
 from experiments.stages import chain_of
+from scaling.config.edit import make_config
+from scaling.config.identity import canonical
 from scaling.costs.token_limit import LIMIT, check_tokens
 from scaling.engine.train import TASKS
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.outputs import EXPORTED, PICTURED
 from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
@@ -39,22 +40,24 @@ def test_finetuning_of_small_and_base_ends_at_a_constant_rate_and_larges_at_half
     for size, ends in (("small", 1.0), ("base", 1.0), ("large", 0.5), ("huge", 0.5)):
         last = getattr(imagenet, f"adventurer_{size}")(16)[-1]
         assert lr_share(last, 999, 1000) == pytest.approx(ends, rel=1e-4)
-        assert last.min_lr == 1e-5
+        assert last.schedule.min_lr == 1e-5
 
 
 def test_a_rate_falls_to_min_lr_by_every_schedule_that_falls_to_a_rate():
     base = imagenet.deit_base(16)
-    for recipe in (base, chain_of(imagenet.adventurer_base(16, 64))[0]):
-        shares = [lr_share(recipe, step, 3000) for step in range(3000)]
+    for config in (base, chain_of(imagenet.adventurer_base(16, 64))[0]):
+        shares = [lr_share(config, step, 3000) for step in range(3000)]
         assert max(shares) == pytest.approx(1, abs=1e-3)
-        assert shares[-1] * recipe.peak_lr == pytest.approx(1e-5, rel=1e-3)
+        assert shares[-1] * config.optim.peak_lr == pytest.approx(1e-5, rel=1e-3)
         assert shares[100:] == sorted(shares[100:], reverse=True)
 
 
 def test_a_lower_layer_ends_at_its_own_share_of_the_least_rate():
     """timm #2532, facebookresearch/deit #144: layer-wise decay scales the least rate, the batch size does not."""
-    fields = {"epochs": 10, "warmup_epochs": 2.0, "layer_decay": 0.5, "lr": 1e-3, "lr_batch": 32, "min_lr": 1e-4}
-    task = ClassificationTask(Recipe(backbone="adventurer_nano", image=16, patch=4, batch=64, **fields), 400)
+    fields = {"epochs": 10, "warmup_epochs": 2.0, "layer_decay": 0.5, "lr": 1e-3, "lr_base_size": 32, "min_lr": 1e-4}
+    task = ClassificationTask(
+        make_config(backbone="adventurer_nano", img_size=16, patch_size=4, global_batch_size=64, **fields), 400
+    )
     found = task.configure_optimizers()
     optimiser, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
     for _ in range(399):
@@ -73,7 +76,9 @@ def test_a_cosine_with_a_least_rate_is_never_flat():
 @pytest.mark.parametrize(("mixup", "cutmix", "smoothing"), [(0.8, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.1)])
 def test_mixed_labels_have_the_recipes_smoothing_and_no_other(mixup, cutmix, smoothing):
     """deit #91, nvSubquadratic #141: CutMix alone mixes labels, and timm's own smoothing of 0.1 is not taken."""
-    task = ClassificationTask(Recipe(image=16, patch=4, mixup=mixup, cutmix=cutmix, smoothing=smoothing), 10)
+    task = ClassificationTask(
+        make_config(img_size=16, patch_size=4, mixup=mixup, cutmix=cutmix, smoothing=smoothing), 10
+    )
     assert task.mixing is not None
     _, target_BK = task.mixing(torch.zeros(4, 3, 16, 16), torch.arange(4))
     assert target_BK.sum(1).tolist() == pytest.approx([1.0] * 4)
@@ -85,7 +90,7 @@ def test_mixed_labels_have_the_recipes_smoothing_and_no_other(mixup, cutmix, smo
     [
         ("--min-lr 1", "min_lr 1.0 is above the peak learning rate, 0.002"),
         ("--min-lr -1", "min_lr -1.0 must be 0 or more"),
-        ("--min-lr 1e-5 --schedule steps --milestones 1", "min_lr 1e-05 is where cosine and poly end"),
+        ("--min-lr 1e-5 --schedule steps --milestones 1", "min_lr does not apply to lr_schedule multistep"),
     ],
 )
 def test_a_least_rate_that_cannot_be_is_refused(words, says):
@@ -96,7 +101,7 @@ def test_a_least_rate_that_cannot_be_is_refused(words, says):
 
 
 def test_recipes_without_a_least_rate_keep_their_names():
-    assert "min_lr" not in imagenet.deit_large(16).canonical_json()
+    assert "min_lr" not in canonical(imagenet.deit_large(16))
 
 
 def test_a_dry_run_refuses_the_tokens_that_a_run_refuses(tmp_path):

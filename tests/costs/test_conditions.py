@@ -1,27 +1,38 @@
 """A record says how its run was trained, and a micro-batch is remembered by all that its memory depends on."""
 
-import dataclasses
 from dataclasses import replace
 
 import pytest
 import torch
 
+from scaling.config.edit import edit, make_config
+from scaling.config.reference import by_leaf, rows
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import Conditions, conditions_of, strategy_for, threads_for, workers_for
 from scaling.data.datamodule import default_workers
 from scaling.engine.environment import machine
 from scaling.engine.memory_key import IDLE, memory_key
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.engine.trainer import useful_threads
-from scaling.recipe import Recipe
 
 PLAIN = Conditions("cuda", 1, "single", "bf16-mixed", "", False, False, False, 4, 3, 1)
-WHOLE = Recipe(task="detect", head="cascade", data="coco", image=224, patch=16, short_side=800, long_side=1333)
+WHOLE = make_config(
+    task="detect",
+    head="cascade_mask_rcnn",
+    dataset="coco",
+    img_size=224,
+    patch_size=16,
+    resize_short=800,
+    max_long=1333,
+)
 
 
 def test_a_record_says_all_that_decides_numbers_and_speed_beside_recipe_and_hardware(tmp_path, tiny):
-    recipe = replace(tiny, backbone="adventurer_nano", epochs=1, precision="auto")
-    settings = Settings(accelerator="cpu", threads=1, workers=0, jobs=2, recompute=True, channels_last=True)
-    said = train(recipe, tmp_path, settings).machine
+    config = edit(tiny, backbone="adventurer_nano", epochs=1, precision="auto")
+    settings = RuntimeConfig(
+        accelerator="cpu", threads=1, num_workers=0, max_parallel_runs=2, grad_checkpointing=True, channels_last=True
+    )
+    said = train(config, tmp_path, settings).machine
     how = {name: said[name] for name in Conditions._fields}
     assert how == {
         "device": "cpu",
@@ -37,7 +48,9 @@ def test_a_record_says_all_that_decides_numbers_and_speed_beside_recipe_and_hard
         "jobs": 2,
     }
     assert said["devices"] == 1
-    plain = train(replace(tiny, epochs=1), tmp_path, replace(settings, recompute=False, channels_last=False)).machine
+    plain = train(
+        edit(tiny, epochs=1), tmp_path, replace(settings, grad_checkpointing=False, channels_last=False)
+    ).machine
     assert (plain["scan"], plain["recompute"], plain["channels_last"]) == ("", False, False)
 
 
@@ -65,35 +78,35 @@ def test_a_plan_and_a_run_count_threads_and_workers_alike(tiny, monkeypatch):
     for cores in (1, 2, 16):
         monkeypatch.setattr("scaling.engine.trainer.usable_cores", lambda cores=cores: cores)
         monkeypatch.setattr("scaling.data.datamodule.usable_cores", lambda cores=cores: cores)
-        assert useful_threads(replace(tiny, patch=1), 2) == threads_for(replace(tiny, patch=1), cores, 2)
+        assert useful_threads(edit(tiny, patch_size=1), 2) == threads_for(edit(tiny, patch_size=1), cores, 2)
         assert default_workers() == workers_for(cores)
 
 
 OTHERS = {
-    "task": {"task": "segment", "head": "linear", "long_side": 0},
-    "head": {"task": "segment", "head": "upernet", "long_side": 0},
+    "task": {"task": "segment", "head": "linear"},
+    "head": {"task": "segment", "head": "upernet"},
     "head_channels": {"head_channels": 64},
-    "data": {"data": "nuclei"},  # images of other sizes
+    "dataset": {"dataset": "nuclei"},  # images of other sizes
     "data_digest": {"data_digest": "0123456789abcdef"},  # other images, wherever they lie
     "backbone": {"backbone": "deit_tiny"},
-    "image": {"image": 256},
-    "patch": {"patch": 8},
-    "classes": {"classes": 80},
-    "batch": {"batch": 32},
-    "short_side": {"short_side": 400},
-    "long_side": {"long_side": 900},
-    "augment": {"augment": "jitter_crop"},
-    "objects": {"objects": 3},
-    "ema": {"ema": 0.99},
-    "extend": {"extend": 32},
-    "position": {"position": "sincos"},
+    "img_size": {"img_size": 256},
+    "patch_size": {"patch_size": 8},
+    "num_classes": {"num_classes": 80},
+    "global_batch_size": {"global_batch_size": 32},
+    "resize_short": {"resize_short": 400},
+    "max_long": {"max_long": 900},
+    "augment": {"augment": "lsj"},
+    "max_objects": {"max_objects": 3},
+    "model_ema_decay": {"model_ema_decay": 0.99},
+    "embed_patch_size": {"embed_patch_size": 32},
+    "pos_embed": {"pos_embed": "sincos"},
     "precision": {"precision": "32"},
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_micro_batch_is_not_remembered_for_a_recipe_that_takes_another_memory(name):
-    before, after = (memory_key(recipe, PLAIN, "a card", 1) for recipe in (WHOLE, replace(WHOLE, **OTHERS[name])))
+    before, after = (memory_key(config, PLAIN, "a card", 1) for config in (WHOLE, edit(WHOLE, **OTHERS[name])))
     assert before != after
 
 
@@ -106,9 +119,11 @@ def test_a_micro_batch_is_not_remembered_across_conditions(name):
 
 def test_a_micro_batch_is_remembered_whatever_does_not_take_memory():
     key = memory_key(WHOLE, PLAIN, "a card", 1)
-    same = replace(WHOLE, seed=5, lr=1e-4, epochs=3, train_images=100, weight_decay=0.1)
+    same = edit(WHOLE, seed=5, lr=1e-4, epochs=3, num_train=100, weight_decay=0.1)
     assert memory_key(same, PLAIN._replace(threads=1, workers=0, jobs=2), "a card", 1) == key
     assert memory_key(WHOLE, PLAIN, "a card", 2) != key
     assert memory_key(WHOLE, PLAIN, "another", 1) != key
-    assert memory_key(replace(WHOLE, ema=0.9), PLAIN, "", 1) == memory_key(replace(WHOLE, ema=0.99), PLAIN, "", 1)
-    assert set(IDLE) <= {field.name for field in dataclasses.fields(Recipe)}
+    assert memory_key(edit(WHOLE, model_ema_decay=0.9), PLAIN, "", 1) == memory_key(
+        edit(WHOLE, model_ema_decay=0.99), PLAIN, "", 1
+    )
+    assert set(IDLE) <= set(by_leaf(rows()))

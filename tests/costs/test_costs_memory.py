@@ -5,7 +5,6 @@ import json
 import weakref
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from experiments.benchmarks import models
 from scaling import costs
+from scaling.config.edit import edit, make_config
 from scaling.costs.base import MemoryPolicy
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.whole_model import whole_model
 from scaling.data.batch import ClassTargets, MaskTargets
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -88,25 +87,25 @@ def held(task, batch, flash=True, recompute=False, number=4):
     return kept + pixels, watch.most + pixels
 
 
-def noise(recipe, images):
-    sides = (images, 3, recipe.image, recipe.image)
+def noise(config, images):
+    sides = (images, 3, config.model.img_size, config.model.img_size)
     image_BCHW = torch.randint(0, 256, sides, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    if recipe.task == "segment":
-        label_BHW = torch.zeros(images, recipe.image, recipe.image, dtype=torch.uint8)
-        return batch_of(recipe, image_BCHW, MaskTargets(label_BHW))
-    return batch_of(recipe, image_BCHW, ClassTargets(torch.zeros(images, dtype=torch.long)))
+    if config.task.kind == "segment":
+        label_BHW = torch.zeros(images, config.model.img_size, config.model.img_size, dtype=torch.uint8)
+        return batch_of(config, image_BCHW, MaskTargets(label_BHW))
+    return batch_of(config, image_BCHW, ClassTargets(torch.zeros(images, dtype=torch.long)))
 
 
 @pytest.mark.parametrize("number", [4, 2])
 @pytest.mark.parametrize("flash", [True, False])
 @pytest.mark.parametrize("name", ["deit_micro", "deit3_micro"])
 def test_what_deit_keeps_is_what_torch_holds(name, flash, number):
-    images, recipe = 2, Recipe(backbone=name, image=32, patch=2, batch=2)
-    kept, most = held(ClassificationTask(recipe, 1), noise(recipe, images), flash=flash, number=number)
-    weights = number * costs.recipe_parameters(recipe) if number == 2 else 0  # autocast's copies
+    images, config = 2, make_config(backbone=name, img_size=32, patch_size=2, global_batch_size=2)
+    kept, most = held(ClassificationTask(config, 1), noise(config, images), flash=flash, number=number)
+    weights = number * costs.recipe_parameters(config) if number == 2 else 0  # autocast's copies
     policy = MemoryPolicy(flash=flash, number=number)
-    assert images * costs.activation_bytes(recipe, policy) + weights == pytest.approx(kept, rel=0.01)
-    assert costs.step_bytes(recipe, images, policy) == pytest.approx(most, rel=0.04)
+    assert images * costs.activation_bytes(config, policy) + weights == pytest.approx(kept, rel=0.01)
+    assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=0.04)
 
 
 @pytest.mark.parametrize(
@@ -118,10 +117,10 @@ def test_what_deit_keeps_is_what_torch_holds(name, flash, number):
     ],
 )
 def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images):
-    recipe = Recipe(backbone=name, image=image, patch=patch, batch=images)
-    kept, most = held(ClassificationTask(recipe, 1), noise(recipe, images))
-    assert images * costs.activation_bytes(recipe, images=images) == pytest.approx(kept, rel=0.01)
-    assert costs.step_bytes(recipe, images) == pytest.approx(most, rel=0.04)
+    config = make_config(backbone=name, img_size=image, patch_size=patch, global_batch_size=images)
+    kept, most = held(ClassificationTask(config, 1), noise(config, images))
+    assert images * costs.activation_bytes(config, images=images) == pytest.approx(kept, rel=0.01)
+    assert costs.step_bytes(config, images) == pytest.approx(most, rel=0.04)
 
 
 @pytest.mark.parametrize(
@@ -136,24 +135,30 @@ def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images):
     ],
 )
 def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image, patch, number):
-    images, recipe = 4, Recipe(backbone=name, image=image, patch=patch, batch=4)
-    kept, most = held(ClassificationTask(recipe, 1), noise(recipe, images), recompute=True, number=number)
+    images, config = 4, make_config(backbone=name, img_size=image, patch_size=patch, global_batch_size=4)
+    kept, most = held(ClassificationTask(config, 1), noise(config, images), recompute=True, number=number)
     rel = 0.05 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
     policy = MemoryPolicy(recompute=True, number=number)
-    assert costs.step_bytes(recipe, images, policy) == pytest.approx(most, rel=rel)
-    assert kept < images * costs.activation_bytes(recipe, policy, images) < most
+    assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=rel)
+    assert kept < images * costs.activation_bytes(config, policy, images) < most
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
 @pytest.mark.parametrize(("image", "patch"), [(64, 4), (64, 16), (32, 1), (96, 6), (96, 32), (60, 20)])
 def test_what_segmentation_keeps_is_what_torch_holds(head, image, patch):
     images = 2
-    recipe = Recipe(
-        task="segment", head=head, backbone="deit_micro", image=image, patch=patch, classes=20, head_channels=48
+    config = make_config(
+        task="segment",
+        head=head,
+        backbone="deit_micro",
+        img_size=image,
+        patch_size=patch,
+        num_classes=20,
+        head_channels=48,
     )
-    kept, most = held(SegmentationTask(recipe, 1), noise(recipe, images))
-    assert images * costs.activation_bytes(recipe) == pytest.approx(kept, rel=0.01)
-    assert costs.step_bytes(recipe, images) == pytest.approx(most, rel=0.05)
+    kept, most = held(SegmentationTask(config, 1), noise(config, images))
+    assert images * costs.activation_bytes(config) == pytest.approx(kept, rel=0.01)
+    assert costs.step_bytes(config, images) == pytest.approx(most, rel=0.05)
 
 
 def count_rows(roi):
@@ -176,14 +181,16 @@ def count_rows(roi):
 @pytest.mark.parametrize(("patch", "channels"), [(16, 16), (4, 16), (2, 64), (32, 16)])
 def test_what_detection_keeps_is_what_torch_holds(patch, channels):
     """Of as many samples and masks as this batch has; a plan counts the most that there may be."""
-    shape = {"image": 64, "patch": patch, "classes": 12, "objects": 4, "head_channels": channels}
-    recipe = Recipe(task="detect", head="cascade", backbone="adventurer_nano", position="sincos", **shape)
-    task, images = at(DetectionTask(recipe, 1), 0), 2
+    shape = {"img_size": 64, "patch_size": patch, "num_classes": 12, "max_objects": 4, "head_channels": channels}
+    config = make_config(
+        task="detect", head="cascade_mask_rcnn", backbone="adventurer_nano", pos_embed="sincos", **shape
+    )
+    task, images = at(DetectionTask(config, 1), 0), 2
     counted = count_rows(task.head.roi)
     kept, _ = held(task, objects((0, 1), patch=patch))
     boxes, masks = (counted[kind] / 3 / images for kind in ("bbox_head", "mask_head"))
-    head, x = CascadeMaskRCNNCosts(), whole_model(recipe).head_input
-    backbone = costs.activation_bytes(recipe, images=images) - head.activations(x, 4)
+    head, x = CascadeMaskRCNNCosts(), whole_model(config).head_input
+    backbone = costs.activation_bytes(config, images=images) - head.activations(x, 4)
     assert images * (backbone + head.kept(x, boxes, masks)) == pytest.approx(kept, rel=0.01)
     assert boxes == 64
     assert masks <= 16
@@ -201,18 +208,18 @@ def test_the_optimiser_has_weights_gradients_and_two_moments():
 
 
 def test_where_a_step_is_one_micro_batch_gradients_come_as_activations_go():
-    recipe = Recipe(backbone="deit_tiny", image=64, patch=4, batch=8)
-    gradients = 4 * costs.recipe_parameters(recipe)
-    step = costs.step_bytes(recipe, 8)
-    in_turns = costs.memory_bytes(replace(recipe, batch=16), 8)
+    config = make_config(backbone="deit_tiny", img_size=64, patch_size=4, global_batch_size=8)
+    gradients = 4 * costs.recipe_parameters(config)
+    step = costs.step_bytes(config, 8)
+    in_turns = costs.memory_bytes(edit(config, global_batch_size=16), 8)
     assert step > gradients
-    assert in_turns - costs.memory_bytes(recipe, 8) == gradients
-    assert in_turns - costs.optimiser_bytes(costs.recipe_parameters(recipe)) > step
+    assert in_turns - costs.memory_bytes(config, 8) == gradients
+    assert in_turns - costs.optimiser_bytes(costs.recipe_parameters(config)) > step
 
 
 def test_of_timms_backbones_nothing_is_known():
-    recipe = Recipe(backbone="timm:vit_tiny_patch16_224")
-    assert costs.activation_bytes(recipe) == costs.step_bytes(recipe, 1) == costs.memory_bytes(recipe, 1) == 0
+    config = make_config(backbone="timm:vit_tiny_patch16_224")
+    assert costs.activation_bytes(config) == costs.step_bytes(config, 1) == costs.memory_bytes(config, 1) == 0
 
 
 def _measure(flash, asked, path):
@@ -245,7 +252,9 @@ def test_a_step_needs_as_much_memory_as_is_said(in_a_process, name, image, patch
     flash, recompute = options.get("flash", True), options.get("recompute", False)
     got = in_a_process(flash, name=name, image=image, patch=patch, batch=images, checkpointing=recompute)["peak"]
     said = costs.step_bytes(
-        Recipe(backbone=name, image=image, patch=patch, classes=1000), images, MemoryPolicy(recompute, flash)
+        make_config(backbone=name, img_size=image, patch_size=patch, num_classes=1000),
+        images,
+        MemoryPolicy(recompute, flash),
     )
     print(f"| {name} | {image} | {patch} | {images} | {options} | {said / 2**20:.0f} | {got / 2**20:.0f} |")
     assert said == pytest.approx(got, rel=0.15)
@@ -257,7 +266,9 @@ def test_training_needs_as_much_memory_as_is_said(in_a_process):
     to a step goes by the number of weights alone, whatever the backbone."""
     name, image, patch, images = "deit_small", 128, 8, 4
     got = in_a_process(True, name=name, image=image, patch=patch, batch=images, steps=2, optimise=True)
-    said = costs.memory_bytes(Recipe(backbone=name, image=image, patch=patch, classes=1000, batch=64), images)
+    said = costs.memory_bytes(
+        make_config(backbone=name, img_size=image, patch_size=patch, num_classes=1000, global_batch_size=64), images
+    )
     found = got["weights"] + got["peak"]
     print(f"| {name} | {image} | {patch} | {images} | all | {said / 2**20:.0f} | {found / 2**20:.0f} |")
     assert said == pytest.approx(found, rel=0.15)

@@ -1,7 +1,6 @@
 """FLOPs as torch counts them, of models that the cost model does not know: before training, whatever is in them."""
 
 import functools
-from dataclasses import replace
 
 import pytest
 import timm
@@ -9,16 +8,16 @@ import torch
 from torch import nn
 
 from scaling import costs
+from scaling.config.edit import edit, make_config
 from scaling.engine import counted_flops, train
-from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 
-SMALL = Recipe(backbone="deit_nano", image=32, patch=8)
+SMALL = make_config(backbone="deit_nano", img_size=32, patch_size=8)
 
 
 def test_attention_counts_as_much_as_in_the_cost_model():
     """It is a tenth of this model, and nothing where a counter does not know the CPU's fused kernel."""
-    fine = replace(SMALL, patch=2)
+    fine = edit(SMALL, patch_size=2)
     assert counted_flops.counted_flops(ClassificationTask(fine, 1)) == pytest.approx(
         costs.recipe_flops(fine), rel=0.005
     )
@@ -49,7 +48,7 @@ def test_a_task_is_left_as_it_was(monkeypatch):
 
 def test_a_model_that_cannot_be_counted_counts_nothing():
     class Odd(nn.Module):
-        recipe, total_steps = SMALL, 1
+        config, total_steps = SMALL, 1
 
         def forward(self, image):
             raise RuntimeError("no")
@@ -61,7 +60,7 @@ def test_a_run_with_attention_pooling_is_finished_and_has_its_flops(tiny, tmp_pa
     """There a parameter is a module's input, which torch's counter stumbled over once the training was done."""
     monkeypatch.setattr(timm, "create_model", functools.partial(timm.create_model, depth=1))
     name = "timm:vit_base_patch16_siglip_224"
-    recipe = replace(tiny, backbone=name, drop_path=0.0, train_images=16, test_images=4, epochs=1)
-    record = train.train(recipe, tmp_path, train.Settings(accelerator="cpu", threads=1, workers=0))
+    config = edit(tiny, backbone=name, drop_path=0.0, num_train=16, num_val=4, epochs=1)
+    record = train.train(config, tmp_path, train.RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
     assert record.status == "finished"
     assert record.flops_per_image > 0

@@ -1,7 +1,5 @@
 """Parameters stand beside Table 2 with and without the table of learned positions, and what a head adds is said."""
 
-from dataclasses import replace
-
 import pytest
 
 from analysis.paper.tables import BARE, table2
@@ -9,6 +7,7 @@ from analysis.records.run_set import load
 from analysis.report.text_tables import markdown
 from analysis.report.wide_table import notes
 from experiments.recipes import ade20k, shapes
+from scaling.config.edit import edit
 from scaling.costs import position_parameters, recipe_parameters
 from tests.analysis.test_runs import save
 
@@ -49,13 +48,13 @@ def test_fixed_positions_are_no_parameters(table):
     own = table.frame[table.frame["model"] == "adventurer_nano"].set_index("metric")["own"]
     assert own["parameters"] == own[BARE] > 0
     assert position_parameters(shapes.seg_nano(4)) == 0
-    assert position_parameters(replace(ade20k.adventurer_tiny(16), image=512)) == 1025 * 256
+    assert position_parameters(edit(ade20k.adventurer_tiny(16), img_size=512)) == 1025 * 256
 
 
 @pytest.mark.parametrize(("patch", "millions"), UPERNET.items())
 def test_what_the_larger_head_adds_is_what_is_said(patch, millions):
     linear = ade20k.adventurer_base(patch)
-    more = recipe_parameters(replace(linear, head="upernet")) - recipe_parameters(linear)
+    more = recipe_parameters(edit(linear, head="upernet")) - recipe_parameters(linear)
     assert more / 1e6 == pytest.approx(millions, abs=0.05)
 
 

@@ -3,44 +3,58 @@
 import pytest
 
 from scaling import costs
+from scaling.config.edit import make_config
 from scaling.costs import MemoryPolicy
-from scaling.recipe import Recipe
 
 MATRIX, RECOMPUTED = MemoryPolicy(flash=False), MemoryPolicy(recompute=True, number=2)
-COCO = {"task": "detect", "head": "cascade", "data": "coco", "short_side": 80, "long_side": 133, "head_channels": 64}
+COCO = {
+    "task": "detect",
+    "head": "cascade_mask_rcnn",
+    "dataset": "coco",
+    "resize_short": 80,
+    "max_long": 133,
+    "head_channels": 64,
+}
 # Recipe; parameters, positions, FLOPs; activations plain, with matrix, recomputed in bf16; step; memory [bytes].
 ROWS = [
     (
-        {"backbone": "deit_nano", "image": 32, "patch": 4},
+        {"backbone": "deit_nano", "img_size": 32, "patch_size": 4},
         (91020, 3120, 13512384, 644820, 794580, 160796, 1401384, 1436976, 87708048),
     ),
     (
-        {"backbone": "deit_base", "image": 224, "patch": 16, "classes": 1000},
+        {"backbone": "deit_base", "img_size": 224, "patch_size": 16, "num_classes": 1000},
         (86567656, 151296, 35127656448, 118309632, 140550144, 13173056, 249687552, 384396752, 2403750624),
     ),
     (
-        {"backbone": "deit3_small", "image": 64, "patch": 8, "position": "sincos"},
+        {"backbone": "deit3_small", "img_size": 64, "patch_size": 8, "pos_embed": "sincos"},
         (21382668, 0, 2847697920, 21857760, 23055840, 2235944, 46673856, 75811800, 547410576),
     ),
     (
-        {"backbone": "adventurer_nano", "image": 32, "patch": 4, "ema": 0.9},
+        {"backbone": "adventurer_nano", "img_size": 32, "patch_size": 4, "model_ema_decay": 0.9},
         (107895, 3120, 15202368, 822432, 1425792, 1191736, 2974464, 2599398, 155908976),
     ),
     (
-        {"backbone": "adventurer_base", "image": 224, "patch": 8, "classes": 1000, "extend": 16},
+        {"backbone": "adventurer_base", "img_size": 224, "patch_size": 8, "num_classes": 1000, "embed_patch_size": 16},
         (99109192, 602880, 158224404480, 604564320, 604564320, 58557928, 1234319040, 921934928, 7128826208),
     ),
     (
-        {"task": "segment", "backbone": "adventurer_tiny", "image": 128, "patch": 8, "classes": 150},
+        {"task": "segment", "backbone": "adventurer_tiny", "img_size": 128, "patch_size": 8, "num_classes": 150},
         (11258294, 65792, 6351446016, 75687776, 140153216, 100389536, 319628032, 276393984, 2349495432),
     ),
     (
-        {"task": "segment", "head": "upernet", "backbone": "deit_tiny", "image": 96, "patch": 6, "classes": 20}
+        {
+            "task": "segment",
+            "head": "upernet",
+            "backbone": "deit_tiny",
+            "img_size": 96,
+            "patch_size": 6,
+            "num_classes": 20,
+        }
         | {"head_channels": 48},
         (5786900, 49344, 3493702656, 41778928, 51252976, 6842556, 86506976, 82780408, 625476848),
     ),
     (
-        {**COCO, "backbone": "adventurer_nano", "image": 64, "patch": 8},
+        {**COCO, "backbone": "adventurer_nano", "img_size": 64, "patch_size": 8},
         (3436673, 3120, 25075102656, 35323040, 37219712, 36542968, 74439424, 72763576, 2228073996),
     ),
 ]
@@ -48,16 +62,16 @@ ROWS = [
 
 @pytest.mark.parametrize(("fields", "expected"), ROWS)
 def test_no_cost_has_changed(fields, expected):
-    recipe = Recipe(**fields)
+    config = make_config(**fields)
     found = (
-        costs.recipe_parameters(recipe),
-        costs.position_parameters(recipe),
-        costs.recipe_flops(recipe),
-        costs.activation_bytes(recipe),
-        costs.activation_bytes(recipe, MATRIX, 2),
-        costs.activation_bytes(recipe, RECOMPUTED, 2),
-        costs.step_bytes(recipe, 2),
-        costs.step_bytes(recipe, 2, MATRIX._replace(number=2)),
-        costs.memory_bytes(recipe, 64, MemoryPolicy(recompute=True)),
+        costs.recipe_parameters(config),
+        costs.position_parameters(config),
+        costs.recipe_flops(config),
+        costs.activation_bytes(config),
+        costs.activation_bytes(config, MATRIX, 2),
+        costs.activation_bytes(config, RECOMPUTED, 2),
+        costs.step_bytes(config, 2),
+        costs.step_bytes(config, 2, MATRIX._replace(number=2)),
+        costs.memory_bytes(config, 64, MemoryPolicy(recompute=True)),
     )
     assert found == expected

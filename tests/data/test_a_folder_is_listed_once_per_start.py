@@ -1,23 +1,24 @@
 """A start lists its data once; what comes after it sees every change."""
 
-from dataclasses import replace
-
 import pytest
 from PIL import Image
 
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.data import class_folders, coco_json, segmentation_folder
 from scaling.data.listing_cache import forget_listings, listed_once, listing
-from scaling.engine.train import Settings, train
-from scaling.recipe import Recipe
+from scaling.engine.train import train
 from tests.coco_folder import recipe_of, write_folder
 from tests.pictures import write_classes
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 
 
 def classes(root):
     write_classes(root, ("cat", "dog"), train=4, test=2)
-    return Recipe(data="folder", data_root=str(root), image=16, patch=8, classes=2, batch=4, epochs=1)
+    return make_config(
+        dataset="folder", data_root=str(root), img_size=16, patch_size=8, num_classes=2, global_batch_size=4, epochs=1
+    )
 
 
 def scenes(root):
@@ -28,12 +29,21 @@ def scenes(root):
                 Image.new(value, (8, 8), k % 2 if value == "L" else (9 * k, 0, 0)).save(
                     root / part / folder / f"{k}.png"
                 )
-    r = Recipe(task="segment", data="folder", data_root=str(root), image=8, patch=8, classes=2, batch=4, epochs=1)
-    return replace(r, augment="none", position="sincos")
+    r = make_config(
+        task="segment",
+        dataset="folder",
+        data_root=str(root),
+        img_size=8,
+        patch_size=8,
+        num_classes=2,
+        global_batch_size=4,
+        epochs=1,
+    )
+    return edit(r, augment="none", pos_embed="sincos")
 
 
 def objects(root):
-    return replace(recipe_of(write_folder(root)), epochs=1, head_channels=8)
+    return edit(recipe_of(write_folder(root)), epochs=1, head_channels=8)
 
 
 CASES = {
@@ -48,13 +58,13 @@ def test_a_run_lists_each_folder_once(tmp_path, monkeypatch, kind):
     write, module, name, folders = CASES[kind]
     if kind != "classes":
         pytest.importorskip("mmseg")
-    recipe, made = write(tmp_path / "data"), []
+    config, made = write(tmp_path / "data"), []
     call = getattr(module, name)
     monkeypatch.setattr(module, name, lambda *given: made.append(given) or call(*given))
     monkeypatch.setattr("scaling.engine.train._build", lambda *_: pytest.fail("opened"))  # nothing is trained
     for number in (1, 2):  # another start lists again
         with pytest.raises(pytest.fail.Exception, match="opened"):
-            train(recipe, tmp_path / "results", CPU)
+            train(config, tmp_path / "results", CPU)
         assert len(made) == number * folders
 
 

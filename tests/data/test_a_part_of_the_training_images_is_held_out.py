@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,18 +12,26 @@ from PIL import Image
 from analysis.paper.comparison import paper_model
 from experiments.planning import cost_estimate
 from experiments.recipes import imagenet
+from scaling.config.edit import edit, make_config
+from scaling.config.flat import to_flat
+from scaling.config.identity import canonical
 from scaling.costs.hardware import CARDS
 from scaling.data.held_out import is_held_out, parted
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.runs.record import RunRecord
 from tests.coco_folder import CATEGORIES, write_split
 from tests.data.test_segmentation_data import blocks, write
 from tests.pictures import prepared
 
-SEGMENT = {"task": "segment", "image": 16, "batch": 2, "backbone": "adventurer_nano"}
-DETECT = {"task": "detect", "head": "cascade", "image": 32, "batch": 1, "backbone": "adventurer_nano"}
+SEGMENT = {"task": "segment", "img_size": 16, "global_batch_size": 2, "backbone": "adventurer_nano"}
+DETECT = {
+    "task": "detect",
+    "head": "cascade_mask_rcnn",
+    "img_size": 32,
+    "global_batch_size": 1,
+    "backbone": "adventurer_nano",
+}
 
 
 @settings(max_examples=30, deadline=None)
@@ -79,20 +86,40 @@ def roads(tmp_path):
     write(tmp_path / "scenes", "test", "t", blocks(99))
     write_split(tmp_path / "boxes", "train", ((40, 60),) * 12)
     write_split(tmp_path / "boxes", "val", ((40, 60),))
-    pets = Recipe(data="folder", data_root=str(tmp_path / "pets"), image=16, patch=8, classes=2, batch=4, val_split=0.3)
-    embedded = {"data": "shapes", "train_images": 24, "test_images": 3, "classes": 12, "val_split": 0.3, "patch": 8}
+    pets = make_config(
+        dataset="folder",
+        data_root=str(tmp_path / "pets"),
+        img_size=16,
+        patch_size=8,
+        num_classes=2,
+        global_batch_size=4,
+        val_split=0.3,
+    )
+    embedded = {
+        "dataset": "shapes",
+        "num_train": 24,
+        "num_val": 3,
+        "num_classes": 12,
+        "val_split": 0.3,
+        "patch_size": 8,
+    }
     return {
         "files": pets,
-        "files on disk": replace(pets, augment="resized_crop"),
-        "scenes": Recipe(
-            **SEGMENT, data="folder", data_root=str(tmp_path / "scenes"), patch=8, classes=4, val_split=0.3
+        "files on disk": edit(pets, augment="resized_crop"),
+        "scenes": make_config(
+            **SEGMENT, dataset="folder", data_root=str(tmp_path / "scenes"), patch_size=8, num_classes=4, val_split=0.3
         ),
-        "objects": Recipe(
-            **DETECT, data="folder", data_root=str(tmp_path / "boxes"), patch=8, classes=len(CATEGORIES), val_split=0.3
+        "objects": make_config(
+            **DETECT,
+            dataset="folder",
+            data_root=str(tmp_path / "boxes"),
+            patch_size=8,
+            num_classes=len(CATEGORIES),
+            val_split=0.3,
         ),
-        "shapes": Recipe(**embedded, image=16, batch=4),
-        "shapes segmented": Recipe(**{**embedded, **SEGMENT, "classes": 13}),
-        "shapes detected": Recipe(**{**embedded, **DETECT}),
+        "shapes": make_config(**embedded, img_size=16, global_batch_size=4),
+        "shapes segmented": make_config(**{**embedded, **SEGMENT, "num_classes": 13}),
+        "shapes detected": make_config(**{**embedded, **DETECT}),
     }
 
 
@@ -103,8 +130,8 @@ def seen(data, of):
 
 
 def test_what_is_held_out_is_not_trained_on_and_evaluated_on_the_way_whatever_the_road(roads):
-    for road, recipe in roads.items():
-        data, whole = prepared(recipe), prepared(replace(recipe, val_split=0.0))
+    for road, config in roads.items():
+        data, whole = prepared(config), prepared(edit(config, val_split=0.0))
         assert whole.held_out is None, road
         n = len(whole.train_set)
         assert 0 < len(data.held_out) < n, road
@@ -114,29 +141,29 @@ def test_what_is_held_out_is_not_trained_on_and_evaluated_on_the_way_whatever_th
         assert len(on_the_way) == len(data.held_out), road
         tested = sum(len(batch.pixels) for batch in data.test_dataloader())
         assert tested == len(whole.test_set) == len(data.test_set), road
-        if recipe.augment == "none" and recipe.task != "detect":
+        if config.task.augment == "none" and config.task.kind != "detect":
             parts = seen(data.train_set, data.train_set), seen(data.held_out, data.held_out)
             assert not set(parts[0]) & set(parts[1]), road
-            if recipe.task == "classify":
+            if config.task.kind == "classify":
                 assert sorted([*parts[0], *parts[1]]) == sorted(seen(whole.train_set, whole.train_set)), road
 
 
 def test_the_same_images_are_held_out_for_every_patch_and_seed_and_when_others_are_added(roads, tmp_path):
-    recipe = roads["files"]
-    held = seen((data := prepared(recipe)).held_out, data.held_out)
-    other = prepared(replace(recipe, patch=4, seed=7))
+    config = roads["files"]
+    held = seen((data := prepared(config)).held_out, data.held_out)
+    other = prepared(edit(config, patch_size=4, seed=7))
     assert seen(other.held_out, other.held_out) == held
     for n in range(30, 36):
         (tmp_path / "pets" / "train" / "cat" / f"{n}.png").write_bytes(noise(str(n)))
-    more = prepared(recipe)
+    more = prepared(config)
     assert set(held) <= set(seen(more.held_out, more.held_out))
 
 
 def test_unreadable_images_that_are_held_out_are_counted_apart(roads, tmp_path):
-    recipe = replace(roads["files"], bad_images="skip")
+    config = edit(roads["files"], on_bad_image="skip")
     bad = next(name for n in range(12) if is_held_out(name := f"cat/{n}.png", 0.3))
     (tmp_path / "pets" / "train" / bad).write_bytes(b"no image")
-    assert prepared(recipe).skipped == {"skipped_val": 1.0}
+    assert prepared(config).skipped == {"skipped_val": 1.0}
 
 
 def test_a_class_that_is_held_out_altogether_is_named(roads, tmp_path):
@@ -147,27 +174,27 @@ def test_a_class_that_is_held_out_altogether_is_named(roads, tmp_path):
     (tmp_path / "pets" / "test" / "owl" / "0.png").write_bytes(noise("owl"))
     out = next(n for n in range(99) if is_held_out(f"owl/{n}.png", 0.3))
     (train / "owl" / f"{out}.png").write_bytes(noise("owl too"))
-    recipe = replace(roads["files"], classes=3)
+    config = edit(roads["files"], num_classes=3)
     named = "1 of 3 classes have no training images: 2 (owl)"
-    assert named in prepared(recipe).lines
-    assert named not in prepared(replace(recipe, val_split=0.0)).lines
+    assert named in prepared(config).lines
+    assert named not in prepared(edit(config, val_split=0.0)).lines
     kept = next(n for n in range(99) if not is_held_out(f"owl/{n}.png", 0.3))
     (train / "owl" / f"{kept}.png").write_bytes(noise("owl three"))
-    assert named not in prepared(recipe).lines
+    assert named not in prepared(config).lines
 
 
 def test_a_class_of_pixels_that_is_held_out_altogether_is_named(roads, tmp_path):
-    recipe = roads["scenes"]
+    config = roads["scenes"]
     out = [n for n in range(12) if is_held_out(f"n{n}.png", 0.3)]
     for n in range(12):
         write(tmp_path / "scenes", "train", f"n{n}", blocks(n) if n in out else np.minimum(blocks(n), 2))
-    assert any(line.startswith("1 of 4 classes ") for line in prepared(recipe).lines)
-    assert not any(line.startswith("1 of 4 classes ") for line in prepared(replace(recipe, val_split=0.0)).lines)
+    assert any(line.startswith("1 of 4 classes ") for line in prepared(config).lines)
+    assert not any(line.startswith("1 of 4 classes ") for line in prepared(edit(config, val_split=0.0)).lines)
 
 
 def test_a_run_is_judged_on_the_way_by_what_is_held_out_and_at_the_end_by_the_test_images(trained, tiny):
-    recipe = replace(tiny, val_split=0.3, eval_every=1)
-    folder = trained(recipe) / recipe.run_id
+    config = edit(tiny, val_split=0.3, val_interval=1)
+    folder = trained(config) / config.run_id
     record = RunRecord.load(folder)
     rows = list(csv.DictReader((folder / "curve.csv").read_text().splitlines()))
     on_the_way = [row for row in rows if row["val_loss"]]
@@ -180,32 +207,30 @@ def test_a_run_is_judged_on_the_way_by_what_is_held_out_and_at_the_end_by_the_te
 
 
 def test_without_it_runs_have_the_names_and_the_curves_that_they_had(trained, tiny):
-    assert "val_split" not in tiny.canonical_json()
-    assert replace(tiny, val_split=0.1).run_id != tiny.run_id
+    assert "val_split" not in canonical(tiny)
+    assert edit(tiny, val_split=0.1).run_id != tiny.run_id
     header = (trained(tiny) / tiny.run_id / "curve.csv").read_text().splitlines()[0]
     assert header == "step,epoch,lr,train_loss,test_loss,seconds"
     for wrong in (-0.1, 1.0):
         with pytest.raises(ConfigError, match="val_split"):
-            replace(tiny, val_split=wrong)
+            edit(tiny, val_split=wrong)
 
 
 def test_a_run_on_a_part_of_imagenet_stands_beside_no_published_number():
     whole = imagenet.deit_base(8, 128)
-    assert paper_model({**whole.to_dict(), "metrics": {}}) == "DeiT-Base"
-    assert paper_model(replace(whole, val_split=0.05).to_dict()) == ""
+    assert paper_model({**to_flat(whole), "metrics": {}}) == "DeiT-Base"
+    assert paper_model(to_flat(edit(whole, val_split=0.05))) == ""
 
 
 def test_a_plan_counts_the_images_that_are_evaluated_on_the_way(tiny):
     on = cost_estimate.Device(CARDS["a100"])
-    plain, held = (replace(tiny, epochs=10, train_images=1000, val_split=share) for share in (0.0, 0.2))
+    plain, held = (edit(tiny, epochs=10, num_train=1000, val_split=share) for share in (0.0, 0.2))
     hours = {}
     for every in (0, 1):
         for run in (plain, held):
-            hours[every, run.val_split] = cost_estimate.forecast(replace(run, eval_every=every), on).hours
+            hours[every, run.data.val_split] = cost_estimate.forecast(edit(run, val_interval=every or None), on).hours
     # of an image, forward and backward
-    a_pass = (
-        cost_estimate.forecast(replace(plain, epochs=1, test_images=3), on).hours / 1001
-    )  # of an image, forward and back
+    a_pass = cost_estimate.forecast(edit(plain, epochs=1, num_val=3), on).hours / 1001  # of an image, forward and back
     assert hours[0, 0.0] - hours[0, 0.2] == pytest.approx(a_pass * (10 * 200 - 200 / 3), rel=1e-6)
     assert hours[1, 0.2] - hours[0, 0.2] == pytest.approx(a_pass * 9 * 200 / 3, rel=1e-6)
-    assert hours[1, 0.0] - hours[0, 0.0] == pytest.approx(a_pass * 9 * tiny.test_images / 3, rel=1e-6)
+    assert hours[1, 0.0] - hours[0, 0.0] == pytest.approx(a_pass * 9 * (tiny.data.num_val or 0) / 3, rel=1e-6)

@@ -3,7 +3,6 @@
 import io
 import json
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from scaling.config.edit import edit, make_config
 from scaling.data import decoding
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.decoding import Note, decode_rgb, read_header
@@ -18,7 +18,6 @@ from scaling.data.file_facts import digest
 from scaling.data.image_folder import Files
 from scaling.data.transforms import fit_image
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.image_bytes import by_pillow, chunk, png, tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning", "ignore::UserWarning:PIL")
@@ -90,14 +89,14 @@ def task(request, tmp_path):
         found = {"images": listed, "annotations": objects, "categories": kinds}
         (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(found))
     root = tmp_path / "images" if request.param == "classify" else tmp_path
-    head = "cascade" if request.param == "detect" else "linear"
+    head = "cascade_mask_rcnn" if request.param == "detect" else "linear"
     fields = {"task": request.param, "data_root": str(root), "head": head}
-    recipe = Recipe(data="folder", classes=2, batch=1, image=16, patch=8, **fields)
-    return recipe, (tmp_path / "images" / "train" / "a" / "1.png").write_bytes
+    config = make_config(dataset="folder", num_classes=2, global_batch_size=1, img_size=16, patch_size=8, **fields)
+    return config, (tmp_path / "images" / "train" / "a" / "1.png").write_bytes
 
 
-def prepared(recipe, results=None):
-    images = ImageDataModule(recipe, 0, results)
+def prepared(config, results=None):
+    images = ImageDataModule(config, 0, results)
     images.setup()
     return images
 
@@ -107,13 +106,13 @@ def prepared(recipe, results=None):
 def test_it_stops_the_run_before_it_begins_or_is_left_out_and_counted(task, kind, disk, monkeypatch, tmp_path):
     if disk:
         monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
-    (recipe, put), (make, reason) = task, REFUSED[kind]
+    (config, put), (make, reason) = task, REFUSED[kind]
     put(make())
     for _ in range(2):  # the second time from what is remembered
         with pytest.raises(ConfigError, match=rf"^1 unreadable train image.* \S*a.1\.png: .*{reason}.*skip$") as e:
-            prepared(recipe, tmp_path / "results")
+            prepared(config, tmp_path / "results")
         assert "\n" not in str(e.value)
-    images = prepared(replace(recipe, bad_images="skip"), tmp_path / "results")
+    images = prepared(edit(config, on_bad_image="skip"), tmp_path / "results")
     assert images.skipped == {"skipped_train": 1.0}
     assert len(images.train_set) == 3
 
@@ -131,12 +130,12 @@ NOTED = {
 
 @pytest.mark.parametrize("note", NOTED)
 def test_what_is_done_to_an_image_is_told_at_every_start(task, note, tmp_path):
-    recipe, put = task
-    plain = prepared(recipe, tmp_path / "results")
+    config, put = task
+    plain = prepared(config, tmp_path / "results")
     assert plain.lines == ()
     put(NOTED[note]())
     for _ in range(2):
-        lines = prepared(recipe, tmp_path / "results").lines
+        lines = prepared(config, tmp_path / "results").lines
         assert [line.partition(" images ")[0] for line in lines] == ["1 of 4 train"] * len(list(note))
         assert [line.partition(" images ")[2] for line in lines] == [decoding.MESSAGES[n] for n in note]
 

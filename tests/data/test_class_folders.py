@@ -11,10 +11,10 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from timm.utils.misc import natural_key as timms_key
 
+from scaling.config.edit import make_config
 from scaling.data.class_folders import ClassFolder, ClassTar, natural_key
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.segmentation_folder import find_split
-from scaling.recipe import Recipe
 from tests.pictures import picture, write_classes
 
 NAMES = ["10/2.jpg", "10/10.png", "9/a1.JPEG", "9/sub/x.jpg", "9/A2.jpg", "b-c/1.jpg", "b/1.jpg", "b/01x.jpg"]
@@ -83,8 +83,10 @@ def test_a_link_to_a_folder_above_is_not_followed_and_named(tmp_path, up):
     assert found.class_to_idx == {"cat": 0, "dog": 1}
     (line,) = found.lines
     assert line.startswith(f"link {data / 'train' / 'cat' / 'up'} is not followed")
-    recipe = Recipe(data="folder", data_root=str(data), classes=2, batch=2, image=16, patch=8)
-    images = ImageDataModule(recipe)
+    config = make_config(
+        dataset="folder", data_root=str(data), num_classes=2, global_batch_size=2, img_size=16, patch_size=8
+    )
+    images = ImageDataModule(config)
     images.setup()
     assert images.lines == (line,)
 
@@ -113,6 +115,8 @@ def test_folders_of_scenes_have_no_loop_either(tmp_path):
     write(tmp_path / "annotations" / "train", ["a/1.png"])
     for kind in ("images", "annotations"):
         os.symlink("..", tmp_path / kind / "train" / "a" / "up")
-    scenes = find_split(tmp_path, "train", Recipe(task="segment", data="folder", data_root=str(tmp_path), image=16))
+    scenes = find_split(
+        tmp_path, "train", make_config(task="segment", dataset="folder", data_root=str(tmp_path), img_size=16)
+    )
     assert scenes.file_names == ["a/1.jpg"]
     assert len(scenes.lines) == 2

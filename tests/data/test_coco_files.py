@@ -3,7 +3,6 @@
 import contextlib
 import io
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from scaling.config.edit import edit
 from scaling.data import detection
 from scaling.data.open_sets import open_sets
 from scaling.data.sampler import subset
@@ -38,7 +38,7 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def recipe(root):
+def config(root):
     return recipe_of(root)
 
 
@@ -47,14 +47,14 @@ def change(root):
     return changing(root)
 
 
-def truths(recipe):
-    return [t for batch in prepared(recipe).test_dataloader() for t in batch.targets.truth]
+def truths(config):
+    return [t for batch in prepared(config).test_dataloader() for t in batch.targets.truth]
 
 
-def test_the_truth_is_what_pycocotools_reads_of_the_same_file(root, recipe):
+def test_the_truth_is_what_pycocotools_reads_of_the_same_file(root, config):
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = COCO(str(json_path(root, "val2017")))
-    found = truths(recipe)
+    found = truths(config)
     assert [t.image_id for t in found] == [100, 103, 106]
     for t, size in zip(found, TESTED, strict=True):
         wanted = theirs.loadAnns(theirs.getAnnIds(t.image_id))
@@ -74,8 +74,8 @@ def test_the_truth_is_what_pycocotools_reads_of_the_same_file(root, recipe):
             assert np.array_equal(coco_mask.decode(mask), theirs.annToMask(a))
 
 
-def test_changing_a_batchs_truth_changes_nothing_that_comes_later(recipe):
-    test = prepared(recipe).test_set
+def test_changing_a_batchs_truth_changes_nothing_that_comes_later(config):
+    test = prepared(config).test_set
     first = test.get_batch([SampleKey(0, 0)]).targets.truth[0]
     kept = {name: value.clone() for name, value in first._asdict().items() if isinstance(value, torch.Tensor)}
     for name in kept:
@@ -84,11 +84,11 @@ def test_changing_a_batchs_truth_changes_nothing_that_comes_later(recipe):
     assert all(torch.equal(getattr(second, name), value) for name, value in kept.items())
 
 
-def test_ids_with_gaps_become_classes_in_their_order_and_are_kept_for_export(recipe):
-    data = prepared(recipe)
+def test_ids_with_gaps_become_classes_in_their_order_and_are_kept_for_export(config):
+    data = prepared(config)
     assert data.names == ("cat", "cow", "brush")
     assert data.train_set.categories == data.test_set.categories == (2, 7, 90)
-    assert prepared(replace(recipe, class_names="a,b,c")).names == ("a", "b", "c")
+    assert prepared(edit(config, class_names=("a", "b", "c"))).names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize(
@@ -104,30 +104,30 @@ def test_ids_with_gaps_become_classes_in_their_order_and_are_kept_for_export(rec
 def test_images_lie_in_the_folder_that_the_json_is_called_after_or_at_their_names(tmp_path, names, folders, taken):
     for name, folder in zip(names, folders, strict=True):
         write_split(tmp_path, name, ((20, 30),) * (2 if name == taken else 3), folder=folder)
-    data = prepared(replace(recipe_of(tmp_path), batch=1))
+    data = prepared(edit(recipe_of(tmp_path), global_batch_size=1))
     assert (len(data.train_set), len(data.test_set)) == (3, 2)
 
 
-def test_a_file_name_may_hold_folders(root, recipe, change):
+def test_a_file_name_may_hold_folders(root, config, change):
     (root / "val2017").rename(root / "pictures")
     change(lambda d: [i.update(file_name=f"pictures/{i['file_name']}") for i in d["images"]])
-    assert len(prepared(recipe).test_set) == 3
+    assert len(prepared(config).test_set) == 3
 
 
-def test_missing_annotations_are_named_with_what_is_expected_and_two_of_a_kind_are_too_many(root, recipe):
+def test_missing_annotations_are_named_with_what_is_expected_and_two_of_a_kind_are_too_many(root, config):
     with pytest.raises(ConfigError, match="set data_root"):
-        prepared(replace(recipe, data_root=""))
+        prepared(edit(config, data_root=None))
     with pytest.raises(ConfigError, match="hfds/cats has no boxes: use COCO's layout, --data folder"):
-        prepared(replace(recipe, data="hfds/cats"))
+        prepared(edit(config, dataset="hfds/cats"))
     json_path(root, "val2017").rename(json_path(root, "value"))
     with pytest.raises(
         ConfigError, match=r"no test annotations: annotations/instances_NAME\.json .* test or val or valid"
     ):
-        prepared(recipe)
+        prepared(config)
     for name in ("val2014", "val2017"):
         json_path(root, name).write_text("{}")
     with pytest.raises(ConfigError, match=r"instances_val2014\.json and instances_val2017\.json are both for test"):
-        prepared(recipe)
+        prepared(config)
 
 
 @pytest.mark.parametrize(
@@ -143,22 +143,22 @@ def test_missing_annotations_are_named_with_what_is_expected_and_two_of_a_kind_a
         ('{"images": [], "annotations": [], "categories": []}', r"val2017\.json lists no images"),
     ],
 )
-def test_a_damaged_json_is_refused(root, recipe, text, message):
+def test_a_damaged_json_is_refused(root, config, text, message):
     json_path(root, "val2017").write_text(text, "latin-1")
     with pytest.raises(ConfigError, match=message) as e:
-        prepared(recipe)
+        prepared(config)
     assert "\n" not in str(e.value)
 
 
-def test_train_and_test_have_the_same_categories_and_the_recipe_as_many_classes(recipe, change):
+def test_train_and_test_have_the_same_categories_and_the_recipe_as_many_classes(config, change):
     with pytest.raises(ConfigError, match=r"train2017\.json has 3 categories, the recipe 80 classes; set --classes"):
-        prepared(replace(recipe, classes=80))
+        prepared(edit(config, num_classes=80))
     change(lambda d: d["categories"][0].update(name="ox"))
     with pytest.raises(ConfigError, match=r"different categories; only in train: 7 cow; only in test: 7 ox$"):
-        prepared(recipe)
+        prepared(config)
     change(lambda d: d["categories"].append({"id": 1, "name": "new"}), "train2017")
     with pytest.raises(ConfigError, match=r"only in train: 1 new, 7 cow; only in test: 7 ox"):
-        prepared(recipe)
+        prepared(config)
 
 
 def annotation(data, number=1):
@@ -238,28 +238,28 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_wrong_with_annotations_stops_a_run_before_it_begins(recipe, change, what):
+def test_what_is_wrong_with_annotations_stops_a_run_before_it_begins(config, change, what):
     how, message = WRONG[what]
     change(how)
     with pytest.raises(ConfigError, match=message) as e:
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
     assert "\n" not in str(e.value)
     assert "val2017.json" in str(e.value)
 
 
-def test_images_that_are_listed_and_not_there_are_counted_and_the_first_is_named(root, recipe):
+def test_images_that_are_listed_and_not_there_are_counted_and_the_first_is_named(root, config):
     for name in ("1.png", "2.png"):
         (root / "val2017" / name).unlink()
     match = r"val2017\.json lists 3 images, 2 of which are not there, the first 103: \S*val2017.1\.png is expected"
     with pytest.raises(ConfigError, match=match):
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
     (root / "val2017" / "0.png").unlink()
     with pytest.raises(ConfigError, match=r"3 of which are not there, the first 100: \S*val2017.0\.png is expected"):
-        prepared(recipe)
+        prepared(config)
 
 
 @pytest.mark.parametrize("disk", [False, True])
-def test_an_image_of_another_size_than_the_json_says_is_refused(root, recipe, monkeypatch, disk):
+def test_an_image_of_another_size_than_the_json_says_is_refused(root, config, monkeypatch, disk):
     if disk:
         monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1000)
     exif = Image.Exif()
@@ -267,15 +267,15 @@ def test_an_image_of_another_size_than_the_json_says_is_refused(root, recipe, mo
     Image.new("RGB", (40, 60)).save(root / "val2017" / "1.png")
     match = r"image \S*val2017.1\.png has 40x60 px, \S*instances_val2017\.json lists 60x40 px$"
     with pytest.raises(ConfigError, match=match):
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
     Image.new("RGB", (60, 40)).save(root / "val2017" / "1.png", exif=exif)
     with pytest.raises(
         ConfigError, match=r"40x60 px, \S* lists 60x40 px \(stored as 60x40 px with an EXIF orientation"
     ):
-        prepared(recipe)
+        prepared(config)
 
 
-def test_boxes_outside_are_clipped_or_dropped_and_counted_in_the_record(recipe, change):
+def test_boxes_outside_are_clipped_or_dropped_and_counted_in_the_record(config, change):
     boxes = {1: [-5, 3, 10, 10], 2: [50, 30, 10.4, 10.4], 3: [70, 3, 5, 5], 4: [3, 3, 0, 5]}
 
     def spoil(data):
@@ -283,9 +283,9 @@ def test_boxes_outside_are_clipped_or_dropped_and_counted_in_the_record(recipe, 
             annotation(data, number).update(bbox=box)
 
     change(spoil)
-    assert prepared(recipe).skipped == {"boxes_clipped_test": 1.0, "boxes_dropped_test": 2.0}
+    assert prepared(config).skipped == {"boxes_clipped_test": 1.0, "boxes_dropped_test": 2.0}
     change(spoil, "train2017")
-    data = prepared(recipe)
+    data = prepared(config)
     assert data.skipped == {
         "boxes_clipped_train": 1.0,
         "boxes_dropped_train": 2.0,
@@ -299,7 +299,7 @@ def test_boxes_outside_are_clipped_or_dropped_and_counted_in_the_record(recipe, 
 
 
 @pytest.mark.parametrize("region", [None, [], [[]], [[1, 2, 3, 4]], "absent"])
-def test_an_object_without_a_mask_has_that_of_its_box_and_is_counted(recipe, change, region):
+def test_an_object_without_a_mask_has_that_of_its_box_and_is_counted(config, change, region):
     def spoil(data):
         a = annotation(data)
         a.update(segmentation=region, bbox=[10, 20, 7, 5])
@@ -308,7 +308,7 @@ def test_an_object_without_a_mask_has_that_of_its_box_and_is_counted(recipe, cha
             del a["segmentation"]
 
     change(spoil)
-    data = prepared(recipe)
+    data = prepared(config)
     assert data.skipped == {"masks_from_boxes_test": 1.0}
     truth = data.test_set.get_batch([SampleKey(0, 0)]).targets.truth[0]
     assert np.array_equal(coco_mask.decode(truth.masks[0]), filled((40, 60), 10, 20, 7, 5))
@@ -316,25 +316,25 @@ def test_an_object_without_a_mask_has_that_of_its_box_and_is_counted(recipe, cha
 
 
 @pytest.mark.parametrize("area", ["absent", None, float("nan"), "big"])
-def test_an_area_that_is_not_given_is_that_of_the_mask(recipe, change, area):
+def test_an_area_that_is_not_given_is_that_of_the_mask(config, change, area):
     change(lambda d: annotation(d).pop("area") if area == "absent" else annotation(d).update(area=area))
     wanted = objects((40, 60), 1)[0]["area"]
-    assert truths(recipe)[0].area_n[0] == wanted
+    assert truths(config)[0].area_n[0] == wanted
 
 
-def test_a_polygon_of_two_points_beside_others_is_no_box(recipe, change):
+def test_a_polygon_of_two_points_beside_others_is_no_box(config, change):
     """pycocotools takes a first polygon of four numbers, and all that follow, for boxes."""
     change(lambda d: annotation(d).update(segmentation=[[30, 30, 40, 35], rectangle(5, 6, 7, 8)]))
-    truth = truths(recipe)[0]
+    truth = truths(config)[0]
     assert np.array_equal(coco_mask.decode(truth.masks[0]), filled((40, 60), 5, 6, 7, 8))
 
 
-def test_training_images_without_an_object_to_learn_are_dropped_or_kept_and_test_images_kept(root, recipe, change):
+def test_training_images_without_an_object_to_learn_are_dropped_or_kept_and_test_images_kept(root, config, change):
     def crowds_only(data):
         data["annotations"] = [a for a in data["annotations"] if a["image_id"] != 100 or a["iscrowd"]]
 
     change(crowds_only, "train2017")
-    drop, keep = prepared(recipe), prepared(replace(recipe, empty_images="keep"))
+    drop, keep = prepared(config), prepared(edit(config, filter_empty_gt=False))
     assert (len(drop.train_set), len(drop.test_set)) == (4, 3)
     assert (len(keep.train_set), len(keep.test_set)) == (6, 3)
     assert drop.train_set.objects.image_id_I.tolist() == [103, 106, 109, 115]
@@ -343,29 +343,29 @@ def test_training_images_without_an_object_to_learn_are_dropped_or_kept_and_test
     assert batch.targets.crowd[1].all()
     change(lambda d: d["annotations"].clear(), "train2017")
     with pytest.raises(ConfigError, match=r"train2017\.json has no object in any of its 6 images$"):
-        prepared(recipe)
+        prepared(config)
 
 
-def test_a_json_of_run_lengths_that_wrap_and_start_at_the_corner_is_read(recipe, change):
+def test_a_json_of_run_lengths_that_wrap_and_start_at_the_corner_is_read(config, change):
     mask = filled((40, 60), 0, 0, 60, 40)
     change(lambda d: annotation(d).update(segmentation=run_lengths(mask, text=False)))
-    assert np.array_equal(coco_mask.decode(truths(recipe)[0].masks[0]), mask)
+    assert np.array_equal(coco_mask.decode(truths(config)[0].masks[0]), mask)
 
 
-def test_without_pycocotools_what_to_install_is_said_before_anything_is_read(recipe, monkeypatch):
+def test_without_pycocotools_what_to_install_is_said_before_anything_is_read(config, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
-    for r in (recipe, replace(recipe, data="shapes", classes=12), replace(recipe, data_root="nowhere")):
+    for r in (config, edit(config, dataset="shapes", num_classes=12), edit(config, data_root="nowhere")):
         with pytest.raises(
             ConfigError, match=r"needs pycocotools .*: make setup EXTRAS=dev,dense, or pip install '\.\[dense\]'"
         ):
             open_sets(detection.DetectionSource(), r)
 
 
-def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(root, recipe):
+def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(root, config):
     (left_out, *_) = set(range(3)) - set(subset(3, 2).tolist())
     (root / "val2017" / f"{left_out}.png").write_bytes(b"no")
-    data = prepared(replace(recipe, train_images=3, test_images=2))
+    data = prepared(edit(config, num_train=3, num_val=2))
     assert (len(data.train_set), len(data.test_set)) == (3, 2)
     assert data.test_set.objects.image_id_I.tolist() == [100 + 3 * i for i in range(3) if i != left_out]
     with pytest.raises(ConfigError, match="6 images requested, 5 available"):  # one of six has no object
-        prepared(replace(recipe, train_images=6))
+        prepared(edit(config, num_train=6))

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scaling.config.edit import edit
 from scaling.data.coco_annotations import annotations, image_objects
 from scaling.errors import ConfigError
 
@@ -43,7 +43,7 @@ def change(root):
 
 def refused(root, **changes):
     with pytest.raises(ConfigError) as e:
-        used(replace(recipe_of(root), **changes))
+        used(edit(recipe_of(root), **changes))
     assert "\n" not in str(e.value)
     return str(e.value)
 
@@ -210,19 +210,19 @@ def test_where_no_image_is_found_the_name_that_their_folder_should_have_is_said(
 
 
 @pytest.mark.parametrize("name", ["train2017", "val2017"])
-@pytest.mark.parametrize("empty_images", ["drop", "keep"])
-def test_without_an_object_there_is_nothing_to_learn_and_nothing_to_find(root, change, name, empty_images):
+@pytest.mark.parametrize("filter_empty_gt", [True, False])
+def test_without_an_object_there_is_nothing_to_learn_and_nothing_to_find(root, change, name, filter_empty_gt):
     change(lambda d: d["annotations"].clear(), name)
-    assert f"instances_{name}.json has no object in any of its" in refused(root, empty_images=empty_images)
+    assert f"instances_{name}.json has no object in any of its" in refused(root, filter_empty_gt=filter_empty_gt)
 
 
 def test_classes_that_no_training_object_is_of_are_named(root, change):
     def without(data):
         data["annotations"] = [a for a in data["annotations"] if a["category_id"] != 90]
 
-    assert prepared(replace(recipe_of(root), empty_images="keep")).lines == ()
+    assert prepared(edit(recipe_of(root), filter_empty_gt=False)).lines == ()
     change(without, "train2017")
-    lines = prepared(replace(recipe_of(root), empty_images="keep")).lines
+    lines = prepared(edit(recipe_of(root), filter_empty_gt=False)).lines
     assert lines == ("1 of 3 classes have no train object: brush",)
 
 
@@ -238,7 +238,7 @@ def test_what_is_left_out_or_mended_is_told_with_its_number(root, change):
         data["images"][1].update(file_name="0.png")
 
     change(spoil)
-    assert prepared(replace(recipe_of(root), empty_images="keep")).lines == (
+    assert prepared(edit(recipe_of(root), filter_empty_gt=False)).lines == (
         "1 test boxes extend beyond their image and are clipped (bbox is x, y, width, height)",
         "1 test boxes do not overlap their image and are left out",
         "1 test objects have no mask; their box is used",

@@ -1,26 +1,25 @@
 """Images with boxes and masks as a task gets them, from files and from the embedded set."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from scaling.config.edit import edit
+from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
 from scaling.data import detection, generated_shapes
 from scaling.data.batch import Batch, Split
 from scaling.data.open_sets import open_sets
 from scaling.errors import ConfigError
-from scaling.recipe import OBJECTS
 from scaling.rng import SampleKey
 from tests.coco_folder import SIZES as STORED
 from tests.coco_folder import recipe_of, write_folder, write_split
 from tests.data.test_segmentation_data import hollow
 from tests.pictures import BAD_FILES, prepared
 
-AUGMENTS = ("none", "flip", *OBJECTS)
+AUGMENTS = ("none", "flip", *JITTERS)
 LISTS = ("boxes", "labels", "masks", "crowd")
 
 
@@ -30,14 +29,14 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def recipe(root):
+def config(root):
     return recipe_of(root)
 
 
 @pytest.fixture
-def embedded(recipe):
-    return replace(
-        recipe, data="shapes", data_root="", classes=12, objects=4, train_images=300, test_images=5, image=32
+def embedded(config):
+    return edit(
+        config, dataset="shapes", data_root=None, num_classes=12, max_objects=4, num_train=300, num_val=5, img_size=32
     )
 
 
@@ -69,8 +68,8 @@ def one_by_one(batch):
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 @pytest.mark.parametrize("data", ["folder", "shapes"])
-def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_batch(recipe, embedded, augment, data):
-    r = replace(recipe if data == "folder" else embedded, augment=augment, drop_path=0.1, seed=3, short_side=40)
+def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_batch(config, embedded, augment, data):
+    r = edit(config if data == "folder" else embedded, augment=augment, drop_path=0.1, seed=3, resize_short=40)
     train = open_sets(detection.DetectionSource(), r).train
     draws = [SampleKey(epoch, i) for i in (4, 2, 0) for epoch in (0, 1)]
     whole, back = train.get_batch(draws), train.get_batch(draws[::-1])
@@ -85,13 +84,13 @@ def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_ba
     assert all(side % size_multiple(r) == 0 for side in whole.pixels.shape[2:])
     assert whole.targets.truth == ()
     many = [SampleKey(epoch, 1) for epoch in range(16)]
-    other = open_sets(detection.DetectionSource(), replace(r, seed=4)).train.get_batch(many)
+    other = open_sets(detection.DetectionSource(), edit(r, seed=4)).train.get_batch(many)
     assert same(train.get_batch(many), other) == (augment == "none")
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(recipe, on_disk, augment):
-    r = replace(recipe, augment=augment, drop_path=0.1)
+def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(config, on_disk, augment):
+    r = edit(config, augment=augment, drop_path=0.1)
     memory = prepared(r)
     on_disk()
     disk, helped = prepared(r), prepared(r, workers=2)
@@ -105,8 +104,8 @@ def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(recipe, on_disk, a
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_views_leave_everybody_elses_random_numbers_alone(recipe, augment):
-    train = open_sets(detection.DetectionSource(), replace(recipe, augment=augment)).train
+def test_views_leave_everybody_elses_random_numbers_alone(config, augment):
+    train = open_sets(detection.DetectionSource(), edit(config, augment=augment)).train
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
@@ -114,8 +113,8 @@ def test_views_leave_everybody_elses_random_numbers_alone(recipe, augment):
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_crowds_are_served_as_such_and_empty_images_without_objects(recipe):
-    train = open_sets(detection.DetectionSource(), replace(recipe, empty_images="keep", short_side=40)).train
+def test_crowds_are_served_as_such_and_empty_images_without_objects(config):
+    train = open_sets(detection.DetectionSource(), edit(config, filter_empty_gt=False, resize_short=40)).train
     batch = train.get_batch([SampleKey(0, i) for i in range(6)])
     for i, size in enumerate(STORED):
         n = 0 if i == 4 else 4
@@ -128,8 +127,8 @@ def test_crowds_are_served_as_such_and_empty_images_without_objects(recipe):
         )
 
 
-def test_at_their_own_size_objects_are_as_the_file_has_them(recipe):
-    data = prepared(replace(recipe, short_side=40))
+def test_at_their_own_size_objects_are_as_the_file_has_them(config):
+    data = prepared(edit(config, resize_short=40))
     batch = data.test_set.get_batch([SampleKey(0, 0), SampleKey(0, 2), SampleKey(0, 1)])
     assert batch.pixels.shape == (3, 3, 96, 64)
     assert batch.targets.size_B2.tolist() == [[40, 60], [70, 40], [40, 60]]
@@ -144,9 +143,9 @@ def test_at_their_own_size_objects_are_as_the_file_has_them(recipe):
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_the_truth_is_at_the_images_own_size_however_it_is_shown(recipe, augment):
-    wanted = prepared(recipe).test_set.get_batch([SampleKey(0, i) for i in range(3)])
-    found = prepared(replace(recipe, short_side=77, long_side=90, augment=augment)).test_set
+def test_the_truth_is_at_the_images_own_size_however_it_is_shown(config, augment):
+    wanted = prepared(config).test_set.get_batch([SampleKey(0, i) for i in range(3)])
+    found = prepared(edit(config, resize_short=77, max_long=90, augment=augment)).test_set
     batch = found.get_batch([SampleKey(0, i) for i in range(3)])
     assert same(batch.targets.truth, wanted.targets.truth)
     assert batch.targets.size_B2.tolist() == [[60, 90], [60, 90], [90, 51]]
@@ -158,49 +157,49 @@ def test_the_truth_is_at_the_images_own_size_however_it_is_shown(recipe, augment
         assert torch.allclose(boxes, truth.boxes_n4 * scale, atol=1e-3)
 
 
-def test_only_test_images_of_one_padded_size_share_a_batch(recipe):
-    data = prepared(recipe)
+def test_only_test_images_of_one_padded_size_share_a_batch(config):
+    data = prepared(config)
     assert data.test_set.sizes == [(32, 64), (32, 64), (64, 32)]  # 32 x 48, 32 x 48 and 56 x 32 px
     assert [[t.image_id for t in b.targets.truth] for b in data.test_dataloader()] == [[100, 103], [106]]
     assert data.train_set.sizes == []
 
 
-def test_crops_have_one_size_and_patches_of_any_size_tile_a_batch(recipe):
-    r = replace(recipe, augment="jitter_crop", image=96, patch=12)
+def test_crops_have_one_size_and_patches_of_any_size_tile_a_batch(config):
+    r = edit(config, augment="lsj", img_size=96, patch_size=12)
     batches = [prepared(r).train_set.get_batch([SampleKey(epoch, 0)]) for epoch in range(9)]
     assert all(batch.pixels.shape == (1, 3, 96, 96) for batch in batches)
     assert len({tuple(batch.targets.size_B2[0].tolist()) for batch in batches}) > 6  # another crop in every epoch
     assert all((batch.targets.size_B2 <= 96).all() for batch in batches)
-    batch = prepared(replace(r, image=48, patch=12)).train_set.get_batch([SampleKey(0, 0)])
+    batch = prepared(edit(r, img_size=48, patch_size=12)).train_set.get_batch([SampleKey(0, 0)])
     assert batch.pixels.shape == (1, 3, 96, 96)
 
 
 @pytest.mark.parametrize("damage", BAD_FILES)
 @pytest.mark.parametrize("disk", [False, True])
-def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, recipe, on_disk, disk, damage):
+def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, config, on_disk, disk, damage):
     if disk:
         on_disk()
     for name in ("train2017/1", "val2017/1"):
         (root / f"{name}.png").write_bytes(BAD_FILES[damage]())
     with pytest.raises(ConfigError, match=r"1 unreadable train image.*train2017.1\.png: .*--bad-images skip"):
-        prepared(recipe)
-    data = prepared(replace(recipe, bad_images="skip"))
+        prepared(config)
+    data = prepared(edit(config, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
     assert [len(b.targets.boxes) for b in data.train_dataloader()] == [3] * data.total_steps
     assert [t.image_id for b in data.test_dataloader() for t in b.targets.truth] == [100, 106]
     assert data.train_set.objects.image_id_I.tolist() == [100, 106, 109, 115]
 
 
-def test_when_no_file_can_be_read_there_is_nothing_to_skip_to(root, recipe):
+def test_when_no_file_can_be_read_there_is_nothing_to_skip_to(root, config):
     for path in (root / "val2017").iterdir():
         path.write_bytes(b"no")
     with pytest.raises(ConfigError, match="none of the 3 test images"):
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
 
 
-def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_and_counted(root, recipe, on_disk):
+def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_and_counted(root, config, on_disk):
     on_disk()
-    data = prepared(replace(recipe, bad_images="skip", drop_path=0.1))
+    data = prepared(edit(config, on_bad_image="skip", drop_path=0.1))
     for name in ("train2017/1", "train2017/2", "val2017/1"):
         path = root / f"{name}.png"
         path.write_bytes(hollow(Image.open(path)))
@@ -215,23 +214,23 @@ def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_an
     assert alone.targets.truth == ()
     two = data.test_set.get_batch([SampleKey(0, 0), SampleKey(0, 1)])
     assert (two.skipped, [t.image_id for t in two.targets.truth], len(two.targets.boxes)) == (1, [100], 1)
-    data.train_set.recipe = recipe
+    data.train_set.config = config
     with pytest.raises(ConfigError, match=r"unreadable image \S*1\.png: .*--bad-images skip"):
         data.train_set.get_batch([SampleKey(0, 1)])
 
 
-def test_grey_images_and_palettes_are_colours_too(root, recipe):
+def test_grey_images_and_palettes_are_colours_too(root, config):
     write_split(root, "train2017", ((40, 60),) * 3)
     grey = Image.new("RGB", (60, 40), (9, 9, 9))
     for i, image in enumerate((grey.convert("L"), grey.quantize(2), grey.convert("RGBA"))):
         image.save(root / "train2017" / f"{i}.png")
-    batch = prepared(recipe).train_set.get_batch([SampleKey(0, i) for i in range(3)])
+    batch = prepared(config).train_set.get_batch([SampleKey(0, i) for i in range(3)])
     for image, *_ in one_by_one(batch):
         assert (image == 9).all()
 
 
 def test_shapes_are_the_objects_that_are_drawn(embedded):
-    sets = open_sets(detection.DetectionSource(), replace(embedded, patch=4))
+    sets = open_sets(detection.DetectionSource(), edit(embedded, patch_size=4))
     assert sets.names == generated_shapes.CLASSES
     for data, split, n in ((sets.train, "train", 300), (sets.test, "test", 5)):
         assert (len(data), data.in_memory, len(data.sizes), data.skipped) == (n, True, 0, 0)
@@ -255,8 +254,8 @@ def test_shapes_are_the_objects_that_are_drawn(embedded):
 
 def test_shapes_need_no_workers_unless_they_are_scaled_at_random(embedded):
     for augment in AUGMENTS:
-        data = prepared(replace(embedded, augment=augment), workers=2)
-        assert data.train_set.in_memory == (augment not in OBJECTS)
+        data = prepared(edit(embedded, augment=augment), workers=2)
+        assert data.train_set.in_memory == (augment not in JITTERS)
         assert data.test_set.in_memory
         assert len(list(data.train_dataloader())) == 4
 
@@ -264,7 +263,7 @@ def test_shapes_need_no_workers_unless_they_are_scaled_at_random(embedded):
 @pytest.mark.parametrize("augment", AUGMENTS)
 @pytest.mark.parametrize("side", [0, 77])
 def test_boxes_stay_tight_around_masks_through_every_augment(embedded, augment, side):
-    train = open_sets(detection.DetectionSource(), replace(embedded, augment=augment, short_side=side)).train
+    train = open_sets(detection.DetectionSource(), edit(embedded, augment=augment, resize_short=side or None)).train
     batch = train.get_batch([SampleKey(0, i) for i in range(100)])
     pairs = [
         (box, mask)
@@ -275,17 +274,17 @@ def test_boxes_stay_tight_around_masks_through_every_augment(embedded, augment, 
     for box, mask_HW in pairs:
         rows, columns = mask_HW.any(1).nonzero().flatten(), mask_HW.any(0).nonzero().flatten()
         tight = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
-        assert (box - tight).abs().max() <= (0.51 if side and augment not in OBJECTS else 0)
+        assert (box - tight).abs().max() <= (0.51 if side and augment not in JITTERS else 0)
     assert not any((masks.sum(0) > 1).any() for masks in batch.targets.masks)  # what is seen of objects never overlaps
 
 
 def test_shapes_that_cannot_be_are_refused(embedded):
     with pytest.raises(ConfigError, match="shapes has 12 classes, the recipe 13"):
-        open_sets(detection.DetectionSource(), replace(embedded, classes=13))
+        open_sets(detection.DetectionSource(), edit(embedded, num_classes=13))
     with pytest.raises(ConfigError, match=r"need more than 2 GiB; use at most 524288 \(train_images\)"):
-        open_sets(detection.DetectionSource(), replace(embedded, train_images=2**20))
+        open_sets(detection.DetectionSource(), edit(embedded, num_train=2**20 or None))
     with pytest.raises(ConfigError, match="data_version 2 of shapes"):
-        open_sets(detection.DetectionSource(), replace(embedded, data_version=2))
+        open_sets(detection.DetectionSource(), edit(embedded, data_version=2))
 
 
 def test_two_batches_share_no_memory(embedded):

@@ -1,6 +1,5 @@
 """A record has a number of every class under a name that means that class alone, whatever the data call them."""
 
-from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scaling.config.edit import edit, make_config
 from scaling.data.class_names import KINDS, distinct
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.tasks.segmentation import scores
 from tests.pictures import prepared, write_classes
 
@@ -50,12 +49,20 @@ def test_no_class_of_a_segmentation_folder_is_lost_from_the_scores(tmp_path):
             (tmp_path / part / split).mkdir(parents=True)
             Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) % 3).save(tmp_path / part / split / "a.png")
     (tmp_path / "classes.txt").write_text("sky\nother\nother\n")
-    r = Recipe(task="segment", data="folder", data_root=str(tmp_path), image=8, patch=4, classes=3, batch=1)
+    r = make_config(
+        task="segment",
+        dataset="folder",
+        data_root=str(tmp_path),
+        img_size=8,
+        patch_size=4,
+        num_classes=3,
+        global_batch_size=1,
+    )
     data = prepared(r)
     assert data.names == ("sky", "other_1", "other_2")
     assert any("class 2 shares the name other" in line for line in data.lines)
     assert set(scores(torch.eye(3), data.names)) >= {"iou_sky", "iou_other_1", "iou_other_2"}
-    assert prepared(replace(r, class_names="a, a,b")).names == ("a_0", "a_1", "b")
+    assert prepared(edit(r, class_names=("a", "a", "b"))).names == ("a_0", "a_1", "b")
 
 
 @pytest.mark.skipif(find_spec("pycocotools") is None, reason="needs the extra dense")
@@ -77,17 +84,21 @@ def test_the_precision_of_small_objects_is_not_that_of_a_class_called_small():
 def test_folders_of_one_name_in_others_are_one_class_and_that_is_told(tmp_path):
     names = ["bird/crane", "machine/crane", "fox"]
     write_classes(tmp_path, names, train=2, test=1)
-    r = Recipe(data="folder", data_root=str(tmp_path), image=8, patch=4, classes=2, batch=1)
+    r = make_config(
+        dataset="folder", data_root=str(tmp_path), img_size=8, patch_size=4, num_classes=2, global_batch_size=1
+    )
     told = f"{tmp_path / 'train'}: 1 class(es) come from several folders, such as bird/crane and machine/crane"
     assert told in prepared(r).lines
     with pytest.raises(
         ConfigError, match=r"the data has 2 classes, the recipe 3; set --classes .* bird/crane and machine"
     ):
-        prepared(replace(r, classes=3))
+        prepared(edit(r, num_classes=3))
 
 
 def test_one_class_has_nothing_to_tell_it_from(tmp_path):
     write_classes(tmp_path, ["cat"], train=2, test=1)
-    r = Recipe(data="folder", data_root=str(tmp_path), image=8, patch=4, classes=2, batch=1)
+    r = make_config(
+        dataset="folder", data_root=str(tmp_path), img_size=8, patch_size=4, num_classes=2, global_batch_size=1
+    )
     with pytest.raises(ConfigError, match=r"^the data has a single class, cat: at least two are needed"):
         prepared(r)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from scaling.config.edit import make_config
 from scaling.data.coco_json import read_coco
 from scaling.data.decoding import Note, decode_rgb, read_header
 from scaling.data.image_folder import Files
 from scaling.data.segmentation_folder import find_split
-from scaling.recipe import Recipe
 from tests.image_bytes import TURNED, by_pillow, png, tiff
 
 H, W = 6, 8
@@ -156,7 +156,9 @@ def roads(tmp_path_factory):
     readers = {
         "folder": Files(str(root / "images"), "train"),
         "tar": Files(str(root / "tar"), "train"),
-        "scenes": find_split(root, "train", Recipe(task="segment", data="folder", data_root=str(root), image=16)),
+        "scenes": find_split(
+            root, "train", make_config(task="segment", dataset="folder", data_root=str(root), img_size=16)
+        ),
         "boxes": read_coco(root, "train"),
     }
     return {road: (reader, {n: i for i, n in enumerate(reader.file_names)}) for road, reader in readers.items()}

@@ -1,14 +1,13 @@
 """Hugging Face data sets: which column is of images and which of labels, what labels may be, and splits without any."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.data.image_folder import Files
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.pictures import picture, prepared
 
 datasets = pytest.importorskip("datasets")
@@ -40,14 +39,22 @@ def hub(monkeypatch):
             return splits[split]
 
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-        return Recipe(data="hfds/pets", image=8, patch=4, classes=3, batch=2, epochs=1, backbone="deit_nano")
+        return make_config(
+            dataset="hfds/pets",
+            img_size=8,
+            patch_size=4,
+            num_classes=3,
+            global_batch_size=2,
+            epochs=1,
+            backbone="deit_nano",
+        )
 
     return holds
 
 
-def refused(recipe):
+def refused(config):
     with pytest.raises(ConfigError) as e:
-        prepared(recipe)
+        prepared(config)
     assert "\n" not in str(e.value)
     return str(e.value)
 
@@ -75,11 +82,11 @@ def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them_and_th
 @pytest.mark.parametrize("labelled", [True, False])
 def test_where_no_split_has_labels_each_is_named_and_nothing_is_written(hub, tmp_path, labelled):
     bare = split([-1], CLASSES)
-    recipe = hub(train=split([0, 1, 2], CLASSES) if labelled else bare, test=bare)
+    config = hub(train=split([0, 1, 2], CLASSES) if labelled else bare, test=bare)
     named = "test" if labelled else "train"
     said = rf"^hfds/pets has no {named} images with labels \({named}: column label has no label in 6 rows;"
     with pytest.raises(ConfigError, match=said) as e:
-        train(recipe, tmp_path / "results", Settings(accelerator="cpu", threads=1, workers=0))
+        train(config, tmp_path / "results", RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
     assert "\n" not in str(e.value)
     assert not list(tmp_path.iterdir())
 
@@ -91,7 +98,7 @@ def test_labels_that_begin_at_1_are_refused_with_what_would_do(hub):
         "train has a label 3 in column label, the recipe 3 classes (0 to 2); labels start at 1: renumber them from 0, "
     )
     assert said == wanted + "or set --classes 4"
-    data = prepared(replace(hub(train=bad, test=bad), classes=4))
+    data = prepared(edit(hub(train=bad, test=bad), num_classes=4))
     assert data.lines == ("1 of 4 classes have no training images: 0",)
 
 
@@ -128,7 +135,7 @@ def test_labels_may_be_numbers_or_names(hub, feature, labels, names):
 
 def test_a_truth_value_is_one_of_two_classes(hub):
     both = split([False, True], datasets.Value("bool"))
-    data = prepared(replace(hub(train=both, test=both), classes=2))
+    data = prepared(edit(hub(train=both, test=both), num_classes=2))
     assert data.train_set.label_N.tolist() == [0, 1] * 3
 
 
@@ -178,7 +185,7 @@ def test_images_without_a_label_among_others_stop_a_run_or_are_left_out_and_coun
     whole = split(names, feature)
     r = hub(train=split([*labels, *names], feature, n=12), test=whole)
     assert refused(r).startswith("2 unreadable train image(s), the first train image 2: no label in column label")
-    data = prepared(replace(r, bad_images="skip"))
+    data = prepared(edit(r, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 2.0}
     assert len(data.train_set) == 10
     assert right(data.train_set)
@@ -191,7 +198,7 @@ def test_an_image_that_is_not_there_is_left_out_like_one_that_cannot_be_read(hub
     holed = whole.remove_columns("image").add_column("image", rows).cast_column("image", datasets.Image())
     r = hub(train=holed, test=whole)
     assert refused(r).startswith("1 unreadable train image(s), the first train image 4: column image is empty")
-    assert len(prepared(replace(r, bad_images="skip")).train_set) == 5
+    assert len(prepared(edit(r, on_bad_image="skip")).train_set) == 5
 
 
 @pytest.mark.parametrize(("image", "label"), [("img", "label"), ("picture", "fine_label"), ("image", "labels")])

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from scaling.config.edit import make_config
 from scaling.data.decoding import decode_label
 from scaling.data.segmentation_folder import find_split
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.image_bytes import TURNED, by_pillow, png
 
 H, W = 6, 10
@@ -33,8 +33,8 @@ def write(root, image, label):
     for folder, name, data in (("images", "0.png", image), ("annotations", "0.png", label)):
         (root / folder / "train").mkdir(parents=True, exist_ok=True)
         (root / folder / "train" / name).write_bytes(data)
-    recipe = Recipe(task="segment", data="folder", data_root=str(root), classes=4, image=16)
-    return find_split(root, "train", recipe)
+    config = make_config(task="segment", dataset="folder", data_root=str(root), num_classes=4, img_size=16)
+    return find_split(root, "train", config)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 16])

@@ -1,6 +1,5 @@
 """What values label files have: which mean no class, and which classes no training label has."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scaling.config.edit import edit, make_config
 from scaling.data import segmentation
 from scaling.data.batch import UNLABELLED
 from scaling.data.dataset_files import data_digest
 from scaling.data.open_sets import open_sets
 from scaling.data.segmentation_folder import as_classes
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.pictures import prepared
 
 N = 12
@@ -32,14 +31,22 @@ def write(root, values, n=N):
             kind = np.uint8 if value_HW.max() < 256 else np.uint16
             Image.fromarray(value_HW.astype(kind)).save(root / "annotations" / split / f"{i:04d}.png")
             Image.new("RGB", (8, 8), (i + shift, 0, 0)).save(root / "images" / split / f"{i:04d}.png")
-    return Recipe(
-        task="segment", data="folder", data_root=str(root), image=8, patch=4, classes=3, batch=2, epochs=1, steps=1
+    return make_config(
+        task="segment",
+        dataset="folder",
+        data_root=str(root),
+        img_size=8,
+        patch_size=4,
+        num_classes=3,
+        global_batch_size=2,
+        epochs=1,
+        max_steps=1,
     )
 
 
-def refused(recipe):
+def refused(config):
     with pytest.raises(ConfigError) as e:
-        prepared(recipe)
+        prepared(config)
     assert "\n" not in str(e.value)
     return str(e.value)
 
@@ -48,19 +55,19 @@ def refused(recipe):
 def test_a_mask_of_0_and_255_has_one_class_and_nothing_to_tell_it_from(tmp_path, monkeypatch, disk):
     if disk:
         monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 1)
-    said = refused(replace(write(tmp_path, lambda i: [0, 255]), classes=2))
+    said = refused(edit(write(tmp_path, lambda i: [0, 255]), num_classes=2))
     assert said.startswith("class 0 is the only class in the 12 training labels, class 1 missing; 255 is ignored")
     assert said.endswith("write objects as their class index, such as 1")
 
 
 def test_a_mask_of_0_and_1_has_two(tmp_path):
-    assert prepared(replace(write(tmp_path, lambda i: [0, 1]), classes=2)).lines == ()
+    assert prepared(edit(write(tmp_path, lambda i: [0, 1]), num_classes=2)).lines == ()
 
 
 def test_classes_that_no_training_label_has_are_named_also_from_what_was_remembered(tmp_path):
     r = write(tmp_path / "data", lambda i: [0, 3, 255])
     (tmp_path / "data" / "classes.txt").write_text("sky\nroad\ncar\ntree\nsign\n")
-    r, results = replace(r, classes=5), tmp_path / "results"
+    r, results = edit(r, num_classes=5), tmp_path / "results"
     wanted = "3 of 5 classes do not occur in training labels: 1 (road), 2 (car), 4 (sign); 255 is ignored"
     for _ in range(2):
         assert open_sets(segmentation.SegmentationSource(), r, results).lines == (wanted,)
@@ -78,18 +85,18 @@ def test_of_the_training_labels_only_those_count_that_are_used_and_can_be_read(t
     path = tmp_path / "images" / "train" / "0000.png"
     assert prepared(r).lines == ()
     path.write_bytes(b"no image")
-    data = prepared(replace(r, bad_images="skip"))
+    data = prepared(edit(r, on_bad_image="skip"))
     assert data.lines == ("1 of 3 classes do not occur in training labels (1 of them in test labels): 2",)
 
 
 def test_many_missing_classes_are_named_in_part(tmp_path):
-    lines = prepared(replace(write(tmp_path, lambda i: [0, 1]), classes=150)).lines
+    lines = prepared(edit(write(tmp_path, lambda i: [0, 1]), num_classes=150)).lines
     assert lines == ("148 of 150 classes do not occur in training labels: 2, 3, 4, 5, 6, …",)
 
 
 @pytest.mark.parametrize("unlabelled", [0, 255])
 def test_labels_without_any_class_are_refused(tmp_path, unlabelled):
-    r = replace(write(tmp_path, lambda i: [unlabelled]), unlabelled=unlabelled)
+    r = edit(write(tmp_path, lambda i: [unlabelled]), ignore_index=unlabelled)
     ignored = "0 and 255 are" if unlabelled == 0 else "255 is"
     assert refused(r) == f"all pixels of the 12 training labels are unlabelled ({ignored} ignored)"
     for i in range(N):
@@ -117,7 +124,7 @@ def test_both_0_and_255_are_no_class_where_0_is_none(tmp_path, kind):
     """ADE20K's labels as mmsegmentation reduces them, and what other tools leave unlabelled beside that (#3854)."""
     found = as_classes(np.array([[0, 1, 3, 255]], kind), 3, 0, Path("a.png"))
     assert found.tolist() == [[UNLABELLED, 0, 2, UNLABELLED]]
-    assert prepared(replace(write(tmp_path, lambda i: [0, 1, 2, 3, 255]), unlabelled=0)).lines == ()
+    assert prepared(edit(write(tmp_path, lambda i: [0, 1, 2, 3, 255]), ignore_index=0)).lines == ()
 
 
 def test_a_value_without_a_class_may_lie_above_a_number_that_no_pixel_has():
@@ -130,9 +137,9 @@ def test_a_value_without_a_class_may_lie_above_a_number_that_no_pixel_has():
 
 def test_a_class_too_many_beside_a_reduced_zero_is_named(tmp_path):
     """Six classes are 1 to 6 where 0 is none; of seven the last is nowhere (mmsegmentation #2146)."""
-    r = replace(write(tmp_path, lambda i: [0, 1, 2, 3, 4, 5, 6]), classes=7, unlabelled=0)
+    r = edit(write(tmp_path, lambda i: [0, 1, 2, 3, 4, 5, 6]), num_classes=7, ignore_index=0)
     assert prepared(r).lines == ("1 of 7 classes do not occur in training labels: 6; 0 and 255 are ignored",)
-    assert prepared(replace(r, classes=6)).lines == ()
+    assert prepared(edit(r, num_classes=6)).lines == ()
 
 
 @settings(max_examples=200, deadline=None)

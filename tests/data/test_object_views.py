@@ -1,7 +1,6 @@
 """Views of an image and the objects in it, and masks as run lengths."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,18 +12,19 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from scaling.config.edit import edit, make_config
+from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
 from scaling.data import detection_transforms
 from scaling.data.batch import Split
 from scaling.data.detection_transforms import Part, collate, frame_of, seen_masks, view
 from scaling.data.instance_store import ImageObjects, run_ends, strip
 from scaling.data.segmentation_transforms import GREY
-from scaling.recipe import OBJECTS, Recipe
 from scaling.rng import SampleKey
 from tests.coco_folder import filled
 
-AUGMENTS = ("none", "flip", *OBJECTS)
-RECIPE = Recipe(task="detect", head="cascade", image=32, patch=8)
+AUGMENTS = ("none", "flip", *JITTERS)
+RECIPE = make_config(task="detect", head="cascade_mask_rcnn", img_size=32, patch_size=8)
 
 
 def encoded(mask_hw):
@@ -108,7 +108,7 @@ def test_image_box_and_mask_move_together_into_every_view(size, corner, sides, s
     image = torch.zeros(3, h, w, dtype=torch.uint8)
     image[0, :, x : x + width] = 255
     image[1, y : y + height] = 255
-    r = replace(RECIPE, augment=augment, short_side=short, seed=seed)
+    r = edit(RECIPE, augment=augment, resize_short=short or None, seed=seed)
     draw = SampleKey(0, 5)
     found = view(image, objects_of(size, (x, y, width, height)), r, Split.TRAIN, draw)
     frame = frame_of(size, r, Split.TRAIN, draw)
@@ -123,7 +123,7 @@ def test_image_box_and_mask_move_together_into_every_view(size, corner, sides, s
         tight = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         assert found.masks[0].pixels.any(0).all()  # the part has nothing to spare
         assert found.masks[0].pixels.any(1).all()
-        assert abs(found.box_n4[0] - tight).max() <= (0 if augment in OBJECTS else 0.51)
+        assert abs(found.box_n4[0] - tight).max() <= (0 if augment in JITTERS else 0.51)
         assert int(mask.sum()) == len(rows) * len(columns)
     # What is smaller than a few pixels, or that close to a border of the image, is smoothed away with its surroundings.
     for channel, (start, length), stored, seen in (
@@ -148,7 +148,7 @@ def test_a_view_is_what_torchvisions_plain_functions_give(augment):
     objects = objects_of(size, (3, 4, 20, 9), (30, 20, 25, 25), (0, 0, 61, 45))
     stack = torch.from_numpy(np.stack([coco_mask.decode({"size": size, "counts": c}) for c in objects.counts]))
     for i in range(25):
-        r, draw = replace(RECIPE, augment=augment, seed=i), SampleKey(0, i)
+        r, draw = edit(RECIPE, augment=augment, seed=i), SampleKey(0, i)
         found = view(image, objects, r, Split.TRAIN, draw)
         frame = frame_of(size, r, Split.TRAIN, draw)
         boxes = tv_tensors.BoundingBoxes(torch.from_numpy(objects.box_n4), format="XYXY", canvas_size=size)
@@ -165,7 +165,7 @@ def test_a_view_is_what_torchvisions_plain_functions_give(augment):
         assert found.crowd_n.tolist() == [k == 2 for k in kept]
         for part, mask_HW in zip(found.masks, masks[kept], strict=True):
             assert np.array_equal(whole(part, frame.shape), mask_HW)
-        if augment not in OBJECTS:
+        if augment not in JITTERS:
             assert np.allclose(found.box_n4, boxes[kept].numpy(), atol=1e-4)
 
 
@@ -180,14 +180,14 @@ def test_a_view_is_what_torchvisions_plain_functions_give(augment):
     ],
 )
 def test_the_short_side_is_as_asked_for_unless_the_long_one_gets_too_long(size, short, long, wanted):
-    r = replace(RECIPE, short_side=short, long_side=long)
+    r = edit(RECIPE, resize_short=short or None, max_long=long or None)
     for augment, split in (("none", Split.TRAIN), ("flip", Split.TRAIN), ("flip", Split.VAL)):
-        frame = frame_of(size, replace(r, augment=augment), split, SampleKey(0, 0))
+        frame = frame_of(size, edit(r, augment=augment), split, SampleKey(0, 0))
         assert (frame.size, frame.corner, frame.shape) == (wanted, (0, 0), wanted)
 
 
 def test_jitter_scales_by_a_tenth_to_two_and_cuts_anywhere():
-    r = replace(RECIPE, image=64, augment="jitter_crop")
+    r = edit(RECIPE, img_size=64, augment="lsj")
     frames = [frame_of((60, 90), r, Split.TRAIN, SampleKey(0, i)) for i in range(800)]
     scales = np.array([f.size[1] / 64 for f in frames])
     assert scales.min() >= 0.09
@@ -205,7 +205,7 @@ def test_jitter_scales_by_a_tenth_to_two_and_cuts_anywhere():
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_half_of_the_images_are_flipped_others_in_every_epoch_and_never_a_test_image(augment):
-    r = replace(RECIPE, augment=augment)
+    r = edit(RECIPE, augment=augment)
     flips = [[frame_of((40, 40), r, Split.TRAIN, SampleKey(epoch, i)).flip for i in range(400)] for epoch in (0, 1)]
     if augment == "none":
         assert not any(map(any, flips))
@@ -223,7 +223,7 @@ def test_any_size_of_image_gives_a_view(augment, size):
         found = view(
             image,
             objects_of(size, (0, 0, size[1], size[0])),
-            replace(RECIPE, augment=augment),
+            edit(RECIPE, augment=augment),
             Split.TRAIN,
             SampleKey(0, i),
         )
@@ -245,7 +245,7 @@ def test_after_a_crop_a_box_is_around_what_is_left_of_the_mask_and_objects_outsi
     found = view(
         torch.zeros(3, *size, dtype=torch.uint8),
         objects,
-        replace(RECIPE, augment="jitter_crop"),
+        edit(RECIPE, augment="lsj"),
         Split.TRAIN,
         SampleKey(0, 0),
     )
@@ -259,17 +259,20 @@ def test_an_object_of_less_than_a_pixel_of_the_view_is_left_out():
     size = (64, 64)
     objects = objects_of(size, (10, 10, 1, 1), (20, 20, 30, 30))
     found = view(
-        torch.zeros(3, *size, dtype=torch.uint8), objects, replace(RECIPE, short_side=8), Split.VAL, SampleKey(0, 0)
+        torch.zeros(3, *size, dtype=torch.uint8), objects, edit(RECIPE, resize_short=8), Split.VAL, SampleKey(0, 0)
     )
     assert found.label_n.tolist() == [1]
-    frame = frame_of(size, replace(RECIPE, short_side=8), Split.VAL, SampleKey(0, 0))
+    frame = frame_of(size, edit(RECIPE, resize_short=8), Split.VAL, SampleKey(0, 0))
     assert seen_masks(objects.counts, size, frame)[0] is None
     assert seen_masks([encoded(np.zeros(size))], size, frame) == [None]
 
 
 @pytest.mark.parametrize(("patch", "wanted"), [(1, 32), (2, 32), (16, 32), (32, 32), (12, 96), (14, 224), (64, 64)])
 def test_sides_of_batches_are_multiples_of_the_patch_and_of_the_coarsest_stride(patch, wanted):
-    assert size_multiple(Recipe(task="detect", head="cascade", image=patch * 4, patch=patch)) == wanted
+    assert (
+        size_multiple(make_config(task="detect", head="cascade_mask_rcnn", img_size=patch * 4, patch_size=patch))
+        == wanted
+    )
     views = [
         view(torch.full((3, *size), 7, dtype=torch.uint8), objects_of(size, *boxes), RECIPE, Split.VAL, SampleKey(0, 0))
         for size, boxes in (((40, 60), [(3, 4, 20, 9), (30, 20, 25, 20)]), ((32, 32), []), ((66, 33), [(0, 0, 33, 66)]))

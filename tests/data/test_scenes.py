@@ -1,7 +1,5 @@
 """Views of an image and of the class of each of its pixels, to train on."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,22 +9,23 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from scaling.config.edit import edit, make_config
+from scaling.config.task import RESIZED_CROPS
 from scaling.data import segmentation_transforms
 from scaling.data.batch import UNLABELLED
 from scaling.data.segmentation_transforms import GREY, choose_crop, distort, scaled, training_view
-from scaling.recipe import SCENES, Recipe
 from scaling.rng import SampleKey, seed_of, seeded_all
 
-AUGMENTS = ("none", "flip", *SCENES)
+AUGMENTS = ("none", "flip", *RESIZED_CROPS)
 
 
-def view_of(height, width, edge, recipe, draw, upright=True):
+def view_of(height, width, edge, config, draw, upright=True):
     """The training view of an image that is black and of class 0 up to the edge, white and of class 1 beyond it.
     upright: the edge lies between left and right; else it lies between top and bottom, and sizes change places."""
     label = torch.zeros(height, width, dtype=torch.uint8)
     label[:, edge:] = 1
     label = label if upright else label.T
-    return [x.clone() for x in training_view((label * 255).expand(3, *label.shape), label, recipe, draw)]
+    return [x.clone() for x in training_view((label * 255).expand(3, *label.shape), label, config, draw)]
 
 
 @settings(deadline=None, max_examples=150, derandomize=True)
@@ -44,8 +43,13 @@ def test_an_image_and_its_label_move_together_into_a_crop_of_the_size_asked_for(
     height, width, edge, upright, side, short, seed, augment
 ):
     """Where the image is white, the label is white's: an edge that is anywhere in both shows half a pixel's shift."""
-    r = Recipe(
-        task="segment", image=side, patch=1, short_side=short, augment=augment.replace("_distort", ""), seed=seed
+    r = make_config(
+        task="segment",
+        img_size=side,
+        patch_size=1,
+        resize_short=short or None,
+        augment=augment.replace("_distort", ""),
+        seed=seed,
     )
     # Of a picture one column wide torch's kernels for bytes give other values on other processors (torch 2.15).
     assume(upright or scaled(height, width, 0.5 * (short or side))[0] > 1)
@@ -64,8 +68,8 @@ def test_an_image_and_its_label_move_together_into_a_crop_of_the_size_asked_for(
     assert real[: int(real[:, 0].sum()), : int(real[0].sum())].all()
     assert (label[real & (image[0] < 112)] == 0).all()
     assert (label[real & (image[0] > 143)] == 1).all()
-    if augment == "scale_crop_distort":
-        distorted, same = view_of(height, width, edge, replace(r, augment=augment), SampleKey(0, 1), upright)
+    if augment == "resize_crop_photometric":
+        distorted, same = view_of(height, width, edge, edit(r, augment=augment), SampleKey(0, 1), upright)
         assert torch.equal(label, same)
         assert torch.equal(filled[None] & (distorted == image), filled.expand(3, side, side))
         black, white = distorted[0][real & (image[0] == 0)], distorted[0][real & (image[0] == 255)]
@@ -74,18 +78,18 @@ def test_an_image_and_its_label_move_together_into_a_crop_of_the_size_asked_for(
 
 def test_without_scaling_the_crop_is_the_middle_and_what_is_missing_is_filled_up_right_and_below():
     where_HW = torch.arange(200, dtype=torch.uint8).view(10, 20)
-    r = Recipe(task="segment", image=6, patch=1, short_side=10)
+    r = make_config(task="segment", img_size=6, patch_size=1, resize_short=10)
     image, label = training_view(where_HW.expand(3, 10, 20), where_HW, r, SampleKey(0, 0))
     assert torch.equal(label, where_HW[2:8, 7:13])
     assert torch.equal(image, label.expand(3, 6, 6))
-    _, label = training_view(where_HW.expand(3, 10, 20), where_HW, replace(r, image=14), SampleKey(0, 0))
+    _, label = training_view(where_HW.expand(3, 10, 20), where_HW, edit(r, img_size=14), SampleKey(0, 0))
     assert torch.equal(label[:10], where_HW[:, 3:17])
     assert (label[10:] == UNLABELLED).all()
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_any_size_of_image_gives_a_crop_of_the_size_asked_for(augment):
-    r = Recipe(task="segment", image=16, patch=8, augment=augment)
+    r = make_config(task="segment", img_size=16, patch_size=8, augment=augment)
     for size in ((1, 1), (1, 3000), (3000, 1), (5, 16), (16, 16), (17, 301)):
         for i in range(4):
             black = torch.zeros(3, *size, dtype=torch.uint8)
@@ -96,7 +100,7 @@ def test_any_size_of_image_gives_a_crop_of_the_size_asked_for(augment):
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_half_of_the_images_are_flipped_others_in_every_epoch(augment):
-    r = Recipe(task="segment", image=16, patch=8, augment=augment, short_side=40)
+    r = make_config(task="segment", img_size=16, patch_size=8, augment=augment, resize_short=40)
     flipped = []
     for epoch in (0, 1):
         labels = [view_of(32, 32, 16, r, SampleKey(epoch, i))[1] for i in range(300)]
@@ -116,7 +120,7 @@ def test_the_scale_is_anything_from_a_half_to_twice_the_short_side(monkeypatch):
     monkeypatch.setattr(
         segmentation_transforms, "scale_image", lambda image, size: sizes.append(size) or real(image, size)
     )
-    r = Recipe(task="segment", image=16, patch=8, augment="scale_crop", short_side=40)
+    r = make_config(task="segment", img_size=16, patch_size=8, augment="resize_crop", resize_short=40)
     for i in range(200):
         view_of(20, 30, 15, r, SampleKey(0, i))
     heights, widths = np.array(sizes).T
@@ -181,7 +185,7 @@ def test_a_view_is_what_torchvisions_plain_functions_give():
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (3, 45, 60), dtype=np.uint8))
     label = torch.from_numpy(rng.integers(0, 9, (45, 60), dtype=np.uint8))
-    r = Recipe(task="segment", image=24, patch=8, augment="scale_crop", short_side=32, seed=2)
+    r = make_config(task="segment", img_size=24, patch_size=8, augment="resize_crop", resize_short=32, seed=2)
     for i in range(8):
         ours = training_view(image, label, r, SampleKey(0, i))
         with seeded_all(seed_of(2, "segmentation_view", SampleKey(0, i))):

@@ -1,7 +1,6 @@
 """Images with a class for each pixel: their files and the sets that serve them."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
+from scaling.config.edit import edit, make_config
+from scaling.config.task import RESIZED_CROPS
 from scaling.data import generated_shapes, segmentation
 from scaling.data.batch import Split
 from scaling.data.open_sets import open_sets
@@ -17,11 +18,10 @@ from scaling.data.sampler import subset
 from scaling.data.segmentation_folder import as_classes
 from scaling.data.segmentation_transforms import evaluation_view
 from scaling.errors import ConfigError
-from scaling.recipe import SCENES, Recipe
 from scaling.rng import SampleKey
 from tests.pictures import BAD_FILES, prepared
 
-AUGMENTS = ("none", "flip", *SCENES)
+AUGMENTS = ("none", "flip", *RESIZED_CROPS)
 TRAIN, TESTED = ("a", "b", "deep/er/c", "e", "f", "g"), ("x", "y", "z")
 
 
@@ -56,9 +56,17 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def recipe(root):
-    return Recipe(
-        task="segment", data="folder", data_root=str(root), image=16, patch=8, classes=4, batch=4, epochs=2, steps=6
+def config(root):
+    return make_config(
+        task="segment",
+        dataset="folder",
+        data_root=str(root),
+        img_size=16,
+        patch_size=8,
+        num_classes=4,
+        global_batch_size=4,
+        epochs=2,
+        max_steps=6,
     )
 
 
@@ -110,7 +118,7 @@ def test_many_wrong_values_are_named_in_part():
 
 
 @pytest.mark.parametrize("kind", ["L", "P", "1", "I;16"])
-def test_label_files_may_be_grey_of_any_depth_or_have_a_palette(root, recipe, kind):
+def test_label_files_may_be_grey_of_any_depth_or_have_a_palette(root, config, kind):
     value_HW = blocks(0, 24, 40) % 2
     if kind == "P":
         label = Image.fromarray(value_HW.astype(np.uint8))
@@ -121,23 +129,23 @@ def test_label_files_may_be_grey_of_any_depth_or_have_a_palette(root, recipe, ki
     else:
         label = Image.fromarray(value_HW.astype(np.uint8 if kind == "L" else np.uint16))
     label.save(root / "annotations" / "validation" / "x.png")
-    batch = open_sets(segmentation.SegmentationSource(), recipe).test.get_batch([SampleKey(0, 0)])
+    batch = open_sets(segmentation.SegmentationSource(), config).test.get_batch([SampleKey(0, 0)])
     assert np.array_equal(batch.targets.label_BHW[0], value_HW)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA"])
-def test_a_label_in_colours_is_refused_and_what_to_do_is_said(root, recipe, kind):
+def test_a_label_in_colours_is_refused_and_what_to_do_is_said(root, config, kind):
     Image.fromarray(blocks(0).astype(np.uint8)).convert(kind).save(root / "annotations" / "training" / "a.png")
     with pytest.raises(ConfigError, match=rf"training.a\.png has colours \({kind}\).*convert colours to class indices"):
-        prepared(recipe)
+        prepared(config)
 
 
-def test_an_image_and_its_label_find_each_other_by_name_whatever_the_ending_and_the_folder(root, recipe):
+def test_an_image_and_its_label_find_each_other_by_name_whatever_the_ending_and_the_folder(root, config):
     write(root, "training", "deep/g", blocks(6), ".BMP")
     write(root, "training", "h", blocks(7), ".webp")
     (root / "images" / "training" / "notes.txt").write_text("no image")
     (root / "images" / "training" / "._a.png").write_bytes(b"what a Mac leaves behind")
-    train = open_sets(segmentation.SegmentationSource(), recipe).train
+    train = open_sets(segmentation.SegmentationSource(), config).train
     assert len(train) == 8
     for i, number in enumerate((0, 1, 2, 6, 3, 4, 5, 7)):  # a b deep/er/c deep/g e f g h
         image_CHW, label_HW = train.read(i)
@@ -154,75 +162,79 @@ def test_an_image_and_its_label_find_each_other_by_name_whatever_the_ending_and_
         (("train", "valid"), "valid"),
     ],
 )
-def test_the_splits_have_ade20ks_names_or_the_usual_ones(tmp_path, recipe, names, taken):
+def test_the_splits_have_ade20ks_names_or_the_usual_ones(tmp_path, config, names, taken):
     for name in names:
         write(tmp_path / "other", name, name, blocks(0))
-    sets = open_sets(segmentation.SegmentationSource(), replace(recipe, data_root=str(tmp_path / "other"), batch=1))
+    sets = open_sets(
+        segmentation.SegmentationSource(), edit(config, data_root=str(tmp_path / "other"), global_batch_size=1)
+    )
     assert (len(sets.train), len(sets.test)) == (1, 1)
     (tmp_path / "other" / "annotations" / taken / f"{taken}.png").unlink()
     with pytest.raises(ConfigError, match=rf"{taken}.{taken}\.png is expected"):
-        open_sets(segmentation.SegmentationSource(), replace(recipe, data_root=str(tmp_path / "other"), batch=1))
+        open_sets(
+            segmentation.SegmentationSource(), edit(config, data_root=str(tmp_path / "other"), global_batch_size=1)
+        )
 
 
-def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them(root, recipe):
+def test_a_test_split_without_labels_is_passed_over_for_one_that_has_them(root, config):
     (root / "images" / "test").mkdir()
-    assert len(open_sets(segmentation.SegmentationSource(), recipe).test) == 3
+    assert len(open_sets(segmentation.SegmentationSource(), config).test) == 3
 
 
-def test_an_image_without_a_label_and_a_label_without_an_image_are_named_and_counted(root, recipe):
+def test_an_image_without_a_label_and_a_label_without_an_image_are_named_and_counted(root, config):
     for name in ("a", "deep/er/c"):
         (root / "annotations" / "training" / f"{name}.png").unlink()
     match = r"2 of 6 train images without a label, the first \S*training.a\.png: \S*annotations.training.a\.png is exp"
     with pytest.raises(ConfigError, match=match):
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
     for name in ("a", "deep/er/c"):
         (root / "images" / "training" / f"{name}.png").unlink()
     (root / "images" / "validation" / "y.png").unlink()
     with pytest.raises(
         ConfigError, match=r"1 of 3 test labels without an image, the first \S*y\.png: \S*y\.jpg is exp"
     ):
-        prepared(recipe)
+        prepared(config)
 
 
-def test_two_images_of_one_name_are_refused(root, recipe):
+def test_two_images_of_one_name_are_refused(root, config):
     write(root, "training", "a", blocks(0), ".jpg")
     with pytest.raises(ConfigError, match=r"a\.(png|jpg) and \S*a\.(png|jpg) have the same name"):
-        prepared(recipe)
+        prepared(config)
 
 
-def test_missing_and_empty_folders_are_named_with_what_is_expected(root, recipe):
+def test_missing_and_empty_folders_are_named_with_what_is_expected(root, config):
     with pytest.raises(ConfigError, match="set data_root"):
-        prepared(replace(recipe, data_root=""))
+        prepared(edit(config, data_root=None))
     with pytest.raises(ConfigError, match="no data folder"):
-        prepared(replace(recipe, data_root=str(root / "nowhere")))
+        prepared(edit(config, data_root=str(root / "nowhere")))
     with pytest.raises(ConfigError, match=r"no train images with labels: folders images/NAME.*train or training"):
-        prepared(replace(recipe, data_root=str(root / "images")))
+        prepared(edit(config, data_root=str(root / "images")))
     for folder in ("images", "annotations"):
         (root / folder / "train").mkdir()
     with pytest.raises(ConfigError, match=r"images.train has no images; looked for \.jpg"):
-        prepared(recipe)
+        prepared(config)
 
 
-def test_data_of_other_libraries_has_no_labels_a_pixel(recipe):
+def test_data_of_other_libraries_has_no_labels_a_pixel(config):
     with pytest.raises(ConfigError, match="hfds/cats has no label maps: use a folder"):
-        prepared(replace(recipe, data="hfds/cats"))
+        prepared(edit(config, dataset="hfds/cats"))
 
 
 @pytest.mark.parametrize("disk", [False, True])
-def test_a_wrong_value_and_a_wrong_size_stop_a_run_before_it_begins(root, recipe, on_disk, disk):
+def test_a_wrong_value_and_a_wrong_size_stop_a_run_before_it_begins(root, config, on_disk, disk):
     if disk:
         on_disk()
     with pytest.raises(
         ConfigError, match=r"annotations\S*\.png has the value 3; 3 classes are 0 to 2, 255 is no class"
     ):
-        prepared(replace(recipe, classes=3, bad_images="skip"))
+        prepared(edit(config, num_classes=3, on_bad_image="skip"))
     Image.new("L", (32, 20)).save(root / "annotations" / "validation" / "y.png")
     match = r"image \S*images.validation.y\.png has 40x32 px, its label \S*annotations.validation.y\.png 32x20 px$"
     with pytest.raises(ConfigError, match=match):
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
 
 
-def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_the_image(root, recipe):
+def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_the_image(root, config):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (32, 24)).save(root / "images" / "training" / "a.png", exif=exif)
@@ -230,20 +242,20 @@ def test_a_label_of_the_pixels_as_they_are_stored_is_refused_where_exif_turns_th
         r"has 24x32 px, its label \S* 32x24 px \(stored as 32x24 px with an EXIF orientation.* remove the orientation"
     )
     with pytest.raises(ConfigError, match=match):
-        prepared(recipe)
+        prepared(config)
 
 
 @pytest.mark.parametrize("damage", BAD_FILES)
 @pytest.mark.parametrize("folder", ["images", "annotations"])
 @pytest.mark.parametrize("disk", [False, True])
-def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, recipe, on_disk, disk, folder, damage):
+def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, config, on_disk, disk, folder, damage):
     if disk:
         on_disk()
     for name in ("training/b", "validation/y"):
         (root / folder / f"{name}.png").write_bytes(BAD_FILES[damage]())
     with pytest.raises(ConfigError, match=rf"1 unreadable train image.*{folder}.training.b\.png: .*--bad-images skip"):
-        prepared(recipe)
-    data = prepared(replace(recipe, bad_images="skip"))
+        prepared(config)
+    data = prepared(edit(config, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
     assert data.train_set.in_memory is not disk
     assert [len(b.targets.label_BHW) for b in data.train_dataloader()] == [4] * data.total_steps
@@ -251,16 +263,16 @@ def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, recip
     assert shapes_of_labels == [(1, 24, 40), (1, 40, 40)]
 
 
-def test_when_no_file_can_be_read_there_is_nothing_to_skip_to(root, recipe):
+def test_when_no_file_can_be_read_there_is_nothing_to_skip_to(root, config):
     for path in (root / "annotations" / "validation").iterdir():
         path.write_bytes(b"no")
     with pytest.raises(ConfigError, match="none of the 3 test images"):
-        prepared(replace(recipe, bad_images="skip"))
+        prepared(edit(config, on_bad_image="skip"))
 
 
-def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_and_counted(root, recipe, on_disk):
+def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_and_counted(root, config, on_disk):
     on_disk()
-    data = prepared(replace(recipe, bad_images="skip"))
+    data = prepared(edit(config, on_bad_image="skip"))
     for name in ("training/b", "training/deep/er/c", "validation/y"):
         path = root / "images" / f"{name}.png"
         path.write_bytes(hollow(Image.open(path)))
@@ -274,16 +286,16 @@ def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_an
     alone = data.test_set.get_batch([SampleKey(0, 1)])
     assert (alone.skipped, alone.pixels.shape, alone.targets.label_BHW.shape) == (1, (0, 3, 16, 16), (0, 16, 16))
     with pytest.raises(ConfigError, match=r"unreadable image \S*b\.png"):
-        segmentation.SegmentationDataset(data.train_set.read, 6, recipe, "none").get_batch(draws)
+        segmentation.SegmentationDataset(data.train_set.read, 6, config, "none").get_batch(draws)
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(recipe, on_disk, augment):
-    r = replace(recipe, augment=augment, drop_path=0.1)
+def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(config, on_disk, augment):
+    r = edit(config, augment=augment, drop_path=0.1)
     memory = prepared(r)
     on_disk()
     disk, helped = prepared(r), prepared(r, workers=2)
-    assert memory.train_set.in_memory == (augment not in SCENES)  # scaling takes time: that is for workers
+    assert memory.train_set.in_memory == (augment not in RESIZED_CROPS)  # scaling takes time: that is for workers
     assert not disk.train_set.in_memory
     for name in ("train_dataloader", "test_dataloader"):
         seen = [list(getattr(data, name)()) for data in (memory, disk, helped)]
@@ -296,8 +308,8 @@ def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(recipe, on_disk, a
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_batch(recipe, augment):
-    r = replace(recipe, augment=augment, drop_path=0.1, seed=3)
+def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_batch(config, augment):
+    r = edit(config, augment=augment, drop_path=0.1, seed=3)
     train = open_sets(segmentation.SegmentationSource(), r).train
     draws = [SampleKey(epoch, i) for i in (5, 2, 0) for epoch in (0, 1)]
     whole, parts = train.get_batch(draws), [train.get_batch(draws[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
@@ -317,13 +329,13 @@ def test_what_a_model_gets_of_an_image_follows_from_the_draw_and_not_from_the_ba
     )
     assert whole.keys == draws
     many = [SampleKey(epoch, 1) for epoch in range(16)]
-    other = open_sets(segmentation.SegmentationSource(), replace(r, seed=4)).train.get_batch(many)
+    other = open_sets(segmentation.SegmentationSource(), edit(r, seed=4)).train.get_batch(many)
     assert torch.equal(train.get_batch(many).pixels, other.pixels) == (augment == "none")
 
 
-@pytest.mark.parametrize("augment", SCENES)
-def test_views_leave_everybody_elses_random_numbers_alone(recipe, augment):
-    train = open_sets(segmentation.SegmentationSource(), replace(recipe, augment=augment)).train
+@pytest.mark.parametrize("augment", RESIZED_CROPS)
+def test_views_leave_everybody_elses_random_numbers_alone(config, augment):
+    train = open_sets(segmentation.SegmentationSource(), edit(config, augment=augment)).train
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
@@ -331,10 +343,10 @@ def test_views_leave_everybody_elses_random_numbers_alone(recipe, augment):
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(root, recipe, on_disk):
+def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(root, config, on_disk):
     (left_out,) = set(range(6)) - set(subset(6, 5).tolist())
     (root / "annotations" / "training" / f"{TRAIN[left_out]}.png").write_bytes(b"no")
-    r = replace(recipe, train_images=5, test_images=2)
+    r = edit(config, num_train=5, num_val=2)
     memory = open_sets(segmentation.SegmentationSource(), r)
     on_disk()
     for sets in (memory, open_sets(segmentation.SegmentationSource(), r)):
@@ -343,8 +355,10 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(ro
             assert np.array_equal(sets.train.read(i)[1], blocks(number))
 
 
-def test_shapes_are_labelled_with_what_is_drawn(recipe):
-    r = replace(recipe, data="shapes", data_root="", classes=13, objects=3, train_images=300, test_images=5, image=32)
+def test_shapes_are_labelled_with_what_is_drawn(config):
+    r = edit(
+        config, dataset="shapes", data_root=None, num_classes=13, max_objects=3, num_train=300, num_val=5, img_size=32
+    )
     sets = open_sets(segmentation.SegmentationSource(), r)
     assert sets.names == ("background", *generated_shapes.CLASSES)
     for data, split, n in ((sets.train, "train", 300), (sets.test, "test", 5)):
@@ -353,30 +367,30 @@ def test_shapes_are_labelled_with_what_is_drawn(recipe):
         batch = data.get_batch([SampleKey(0, i) for i in range(n)])
         assert np.array_equal(batch.targets.label_BHW, wanted.mask_BHW)
         assert np.array_equal(batch.pixels.permute(0, 2, 3, 1), wanted.image_BHWC)
-    larger = open_sets(segmentation.SegmentationSource(), replace(r, short_side=48)).test.get_batch([SampleKey(0, 0)])
+    larger = open_sets(segmentation.SegmentationSource(), edit(r, resize_short=48)).test.get_batch([SampleKey(0, 0)])
     assert (larger.pixels.shape, larger.targets.label_BHW.shape) == ((1, 3, 48, 48), (1, 32, 32))
 
 
-def test_shapes_that_cannot_be_are_refused(recipe):
-    r = replace(recipe, data="shapes", data_root="", classes=13)
+def test_shapes_that_cannot_be_are_refused(config):
+    r = edit(config, dataset="shapes", data_root=None, num_classes=13)
     with pytest.raises(ConfigError, match="shapes has 13 classes, the recipe 12"):
-        open_sets(segmentation.SegmentationSource(), replace(r, classes=12))
+        open_sets(segmentation.SegmentationSource(), edit(r, num_classes=12))
     with pytest.raises(ConfigError, match=r"need more than 2 GiB; use at most 2097152 \(train_images\)"):
-        open_sets(segmentation.SegmentationSource(), replace(r, train_images=2**21 + 1))
+        open_sets(segmentation.SegmentationSource(), edit(r, num_train=2**21 + 1 or None))
     with pytest.raises(ConfigError, match="data_version 2 of shapes"):
-        open_sets(segmentation.SegmentationSource(), replace(r, data_version=2))
+        open_sets(segmentation.SegmentationSource(), edit(r, data_version=2))
 
 
-def test_names_are_read_from_a_list_or_from_ade20ks_table(root, recipe):
-    assert prepared(recipe).names == ()
+def test_names_are_read_from_a_list_or_from_ade20ks_table(root, config):
+    assert prepared(config).names == ()
     table = "Idx\tRatio\tTrain\tVal\tStuff\tName \n" + "".join(
         f"{i} \t0.1\t3\t4\t1\t{name}\n" for i, name in enumerate(("wall", "building, edifice", "bed ", "sky"), 1)
     )
     (root / "objectInfo150.txt").write_text(table)
-    assert prepared(recipe).names == ("wall", "building", "bed", "sky")
+    assert prepared(config).names == ("wall", "building", "bed", "sky")
     (root / "classes.txt").write_text("road\npole, tall\n\nTree \nsky\n\n", "utf-8-sig")
-    assert prepared(recipe).names == ("road", "pole, tall", "Tree", "sky")
-    assert prepared(replace(recipe, class_names="a,b,c,d")).names == ("a", "b", "c", "d")
+    assert prepared(config).names == ("road", "pole, tall", "Tree", "sky")
+    assert prepared(edit(config, class_names=("a", "b", "c", "d"))).names == ("a", "b", "c", "d")
 
 
 @pytest.mark.parametrize(
@@ -389,15 +403,15 @@ def test_names_are_read_from_a_list_or_from_ade20ks_table(root, recipe):
         ("classes.txt", b"\xff\xfe\xff", r"classes\.txt cannot be read as a list of class names"),
     ],
 )
-def test_a_list_that_does_not_fit_is_refused_unless_the_recipe_has_names(root, recipe, file, text, message):
+def test_a_list_that_does_not_fit_is_refused_unless_the_recipe_has_names(root, config, file, text, message):
     (root / file).write_bytes(text)
     with pytest.raises(ConfigError, match=message):
-        prepared(recipe)
-    prepared(replace(recipe, class_names="a,b,c,d"))
+        prepared(config)
+    prepared(edit(config, class_names=("a", "b", "c", "d")))
 
 
-def test_a_test_image_keeps_its_aspect_ratio_and_its_label_is_not_touched(root, recipe):
-    r = replace(recipe, short_side=48)
+def test_a_test_image_keeps_its_aspect_ratio_and_its_label_is_not_touched(root, config):
+    r = edit(config, resize_short=48)
     test = open_sets(segmentation.SegmentationSource(), r).test
     assert test.sizes == [((48, 80), (24, 40)), ((48, 60), (32, 40)), ((48, 48), (40, 40))]
     for i in range(3):
@@ -408,12 +422,14 @@ def test_a_test_image_keeps_its_aspect_ratio_and_its_label_is_not_touched(root, 
         assert torch.equal(batch.pixels[0], F.resize(stored, batch.pixels.shape[2:], antialias=True))
     write(root, "validation", "long", blocks(0, 16, 200))
     assert open_sets(segmentation.SegmentationSource(), r).test.sizes[0] == ((15, 192), (16, 200))
-    image, label = evaluation_view(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.ones(9, 9), replace(r, short_side=0))
+    image, label = evaluation_view(
+        torch.zeros(3, 9, 9, dtype=torch.uint8), torch.ones(9, 9), edit(r, resize_short=None)
+    )
     assert (image.shape, label.shape) == ((3, 16, 16), (9, 9))
 
 
-def test_test_images_of_one_size_share_a_batch(root, recipe):
+def test_test_images_of_one_size_share_a_batch(root, config):
     write(root, "validation", "w", blocks(0, 24, 40))
-    data = prepared(recipe)
+    data = prepared(config)
     assert [len(b.targets.label_BHW) for b in data.test_dataloader()] == [2, 1, 1]
     assert data.test_set.split is Split.VAL

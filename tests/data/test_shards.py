@@ -3,16 +3,16 @@ import io
 import json
 import pickle
 import tarfile
-from dataclasses import replace
 
 import pytest
 import torch
 
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.data.classification import OnDisk
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.pictures import BAD_FILES, hollow, picture, prepared
 
 SHARDS = {"train": (2, 12), "test": (1, 9)}  # shards of a split, samples in each
@@ -29,7 +29,7 @@ def write(path, files):
             tar.addfile(member, io.BytesIO(data))
 
 
-def edit(path, **changes):
+def rewrite(path, **changes):
     """Replace members of a tar, take out those that become None, add new ones at the end."""
     with tarfile.open(path) as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar}
@@ -50,13 +50,13 @@ def shards(tmp_path):
             write(tmp_path / name, dict(sorted((files | labels).items())))
         info[split] = {"name": split, "filenames": names, "shard_lengths": [n] * count, "num_samples": n * count}
     (tmp_path / "_info.json").write_text(json.dumps({"splits": info}))
-    return Recipe(
-        data="wds/toy",
+    return make_config(
+        dataset="wds/toy",
         data_root=str(tmp_path),
-        image=16,
-        patch=8,
-        classes=3,
-        batch=4,
+        img_size=16,
+        patch_size=8,
+        num_classes=3,
+        global_batch_size=4,
         epochs=2,
         backbone="deit_nano",
         augment="resized_crop",  # so that they are decoded as they are asked for, and not all before the run
@@ -104,7 +104,7 @@ def test_every_test_image_is_seen_once(shards, workers, on_disk):
 
 
 def test_a_subset_is_used_where_the_recipe_asks_for_one(shards):
-    data = prepared(replace(shards, train_images=9, test_images=5, augment="flip"))
+    data = prepared(edit(shards, num_train=9, num_val=5, augment="flip"))
     assert (len(data.train_set), len(data.test_set)) == (9, 5)
 
 
@@ -113,17 +113,20 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one(shards):
 def test_an_unreadable_image_stops_the_run_before_it_begins_or_is_skipped_and_counted(
     tmp_path, shards, damage, augment
 ):
-    edit(tmp_path / LAST, s001_2__jpg=BAD_FILES[damage]())
-    edit(tmp_path / "test-0000.tar", s000_4__jpg=BAD_FILES[damage]())
-    stop = replace(shards, augment=augment)
+    rewrite(tmp_path / LAST, s001_2__jpg=BAD_FILES[damage]())
+    rewrite(tmp_path / "test-0000.tar", s000_4__jpg=BAD_FILES[damage]())
+    stop = edit(shards, augment=augment)
     with pytest.raises(
         ConfigError, match=r"^1 unreadable train image.* train-0001.tar/s001_2\.jpg: .*--bad-images skip$"
     ):
         prepared(stop)
-    data = prepared(replace(stop, bad_images="skip"))
+    data = prepared(edit(stop, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
     assert (len(data.train_set), len(data.test_set)) == (23, 8)
-    assert sum(len(b.targets.label_B) for b in data.train_dataloader()) == data.total_steps * shards.batch
+    assert (
+        sum(len(b.targets.label_B) for b in data.train_dataloader())
+        == data.total_steps * shards.optim.global_batch_size
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,33 +138,35 @@ def test_an_unreadable_image_stops_the_run_before_it_begins_or_is_skipped_and_co
     ],
 )
 def test_a_sample_without_its_image_or_its_label_counts_as_unreadable(tmp_path, shards, change, said):
-    edit(tmp_path / LAST, **change)
+    rewrite(tmp_path / LAST, **change)
     with pytest.raises(ConfigError, match=said):
         prepared(shards)
-    assert prepared(replace(shards, bad_images="skip")).skipped == {"skipped_train": 1.0}
+    assert prepared(edit(shards, on_bad_image="skip")).skipped == {"skipped_train": 1.0}
 
 
-def counted(recipe, results):
-    record = train(recipe, results, Settings(accelerator="cpu", threads=1, workers=0))
+def counted(config, results):
+    record = train(config, results, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
     assert record.status == "finished"
     return {name: n for name, n in record.metrics.items() if name.startswith("skipped")}
 
 
 def test_what_is_left_out_is_counted_in_the_record_of_a_run(tmp_path, shards, on_disk):
     """In either split one image that the check finds and one that only decoding finds: in each of two epochs."""
-    edit(tmp_path / LAST, s001_2__jpg=b"text", s001_5__jpg=hollow())
-    edit(tmp_path / "test-0000.tar", s000_4__jpg=b"text", s000_7__jpg=hollow())
-    found = counted(replace(shards, bad_images="skip", batch=23), tmp_path / "results")
+    rewrite(tmp_path / LAST, s001_2__jpg=b"text", s001_5__jpg=hollow())
+    rewrite(tmp_path / "test-0000.tar", s000_4__jpg=b"text", s000_7__jpg=hollow())
+    found = counted(edit(shards, on_bad_image="skip", global_batch_size=23), tmp_path / "results")
     assert found == {"skipped_train": 1, "skipped_test": 1, "skipped_later": 2, "skipped_test_later": 1}
 
 
 def test_a_last_test_batch_may_be_one_image_that_cannot_be_decoded(tmp_path, shards, on_disk):
-    edit(tmp_path / "test-0000.tar", s000_8__jpg=hollow())
-    assert counted(replace(shards, bad_images="skip", batch=8), tmp_path / "results") == {"skipped_test_later": 1}
+    rewrite(tmp_path / "test-0000.tar", s000_8__jpg=hollow())
+    assert counted(edit(shards, on_bad_image="skip", global_batch_size=8), tmp_path / "results") == {
+        "skipped_test_later": 1
+    }
 
 
 def test_an_image_that_only_decoding_finds_stops_the_run_with_its_name(tmp_path, shards):
-    edit(tmp_path / LAST, s001_5__jpg=hollow())
+    rewrite(tmp_path / LAST, s001_5__jpg=hollow())
     with pytest.raises(ConfigError, match=r"unreadable image train-0001.tar/s001_5\.jpg: .*--bad-images skip"):
         list(prepared(shards).train_dataloader())
 
@@ -185,7 +190,7 @@ def test_a_damaged_shard_is_named_before_the_run_begins(tmp_path, shards, cut, b
     path = tmp_path / LAST
     path.write_bytes(CUTS[cut](path.read_bytes()))
     with pytest.raises(ConfigError, match=r"^shard .*train-0001\.tar cannot be read whole \(.+\); .*$"):
-        prepared(replace(shards, bad_images=bad_images))
+        prepared(edit(shards, on_bad_image=bad_images))
 
 
 def test_a_shard_that_is_not_there_is_named(tmp_path, shards):
@@ -205,7 +210,7 @@ def test_a_folder_without_shards_is_named(tmp_path, shards):
 
 @pytest.mark.parametrize("label", ["3", "-1"])
 def test_a_label_that_the_recipe_has_no_class_for_is_refused(tmp_path, shards, label):
-    edit(tmp_path / LAST, s001_2__cls=label.encode())
+    rewrite(tmp_path / LAST, s001_2__cls=label.encode())
     with pytest.raises(ConfigError, match=f"train has a label {label}, the recipe 3 classes .*; set --classes"):
         prepared(shards)
 
@@ -214,7 +219,7 @@ def test_labels_may_stand_in_json_and_a_negative_one_is_none_of_this_set(tmp_pat
     info = json.loads((tmp_path / "_info.json").read_text())
     info["splits"]["test"]["alt_label"] = "coarse"
     (tmp_path / "_info.json").write_text(json.dumps(info))
-    edit(tmp_path / "test-0000.tar", **{f"s000_{i}__json": b'{"coarse": %d}' % (i - 7) for i in range(9)})
+    rewrite(tmp_path / "test-0000.tar", **{f"s000_{i}__json": b'{"coarse": %d}' % (i - 7) for i in range(9)})
     data = prepared(shards)
     assert data.test_set.label_N.tolist() == [0, 1]
     assert data.skipped == {}
@@ -223,14 +228,16 @@ def test_labels_may_stand_in_json_and_a_negative_one_is_none_of_this_set(tmp_pat
 def test_nothing_in_a_shard_is_ever_unpickled(tmp_path, shards, monkeypatch):
     """webdataset's own decoders take .pyd, .pickle and .pth for pickles, which can run code as they are read."""
     bomb = b"cos\nsystem\n(S'touch %s'\ntR." % str(tmp_path / "ran").encode()
-    edit(tmp_path / FIRST, s000_0__pyd=bomb, s000_0__pickle=bomb, s000_0__pth=bomb, s000_1__jpg=bomb, s000_2__cls=bomb)
+    rewrite(
+        tmp_path / FIRST, s000_0__pyd=bomb, s000_0__pickle=bomb, s000_0__pth=bomb, s000_1__jpg=bomb, s000_2__cls=bomb
+    )
 
     def opened(*_, **__):
         raise AssertionError("a pickle was opened")
 
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, opened)
-    data = prepared(replace(shards, bad_images="skip"))
+    data = prepared(edit(shards, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 2.0}
     assert len(list(data.train_dataloader())) == data.total_steps
     assert not (tmp_path / "ran").exists()

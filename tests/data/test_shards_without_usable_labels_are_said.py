@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.config.edit import make_config
 from scaling.data.webdataset import NONE, _label
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.pictures import picture, prepared
 
 
@@ -47,13 +47,13 @@ def shards(tmp_path):
             listed[name] = {"name": name, "filenames": [f"{name}.tar"], "shard_lengths": [6], "num_samples": 6}
             listed[name] |= dict(info).get(name, {})
         (tmp_path / "_info.json").write_text(json.dumps({"splits": listed}))
-        return Recipe(
-            data="wds/toy",
+        return make_config(
+            dataset="wds/toy",
             data_root=str(tmp_path),
-            image=8,
-            patch=4,
-            classes=3,
-            batch=2,
+            img_size=8,
+            patch_size=4,
+            num_classes=3,
+            global_batch_size=2,
             epochs=1,
             backbone="deit_nano",
         )
@@ -61,9 +61,9 @@ def shards(tmp_path):
     return written
 
 
-def refused(recipe):
+def refused(config):
     with pytest.raises(ConfigError) as e:
-        prepared(recipe)
+        prepared(config)
     assert "\n" not in str(e.value)
     return str(e.value)
 
@@ -176,22 +176,22 @@ def test_dots_in_folders_are_no_part_of_a_name(shards):
     ],
 )
 def test_a_list_of_shards_that_cannot_be_used_is_named(shards, tmp_path, text, said):
-    recipe = shards(train=samples(NUMBERS), test=samples(NUMBERS))
+    config = shards(train=samples(NUMBERS), test=samples(NUMBERS))
     (tmp_path / "_info.json").unlink()
     if text is not None:
         (tmp_path / "_info.json").write_text(text)
     with pytest.raises(ConfigError, match=said) as e:
-        prepared(recipe)
+        prepared(config)
     assert "\n" not in str(e.value)
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_list_of_shards_needs_no_more_than_their_names(shards, tmp_path, encoding):
-    recipe = shards(train=samples(NUMBERS), test=samples(NUMBERS))
+    config = shards(train=samples(NUMBERS), test=samples(NUMBERS))
     listed = {name: {"filenames": [f"{name}.tar"]} for name in ("train", "test")}
     (tmp_path / "_info.json").write_text(json.dumps({"splits": listed}), encoding)
-    assert len(prepared(recipe).train_set) == 6
+    assert len(prepared(config).train_set) == 6
 
 
 def test_another_number_of_samples_than_the_list_says_is_told(shards):

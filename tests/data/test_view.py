@@ -1,7 +1,6 @@
 """Training views of one image at a time: resized crops, 3-Augment, RandAugment."""
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,20 +8,21 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
+from scaling.config.edit import edit, make_config
+from scaling.config.task import VIEWS
 from scaling.data import transforms
 from scaling.data.batch import MEAN, STD, Split
 from scaling.data.classification import InMemory
 from scaling.data.transforms import check_rand_augment, view
 from scaling.errors import ConfigError
-from scaling.recipe import VIEWS, Recipe
 from scaling.rng import SampleKey, seeded_all
 
 RAND = "rand-m9-mstd0.5-inc1"
 WAYS = [*((how, "") for how in VIEWS), ("resized_crop", RAND)]
 
 
-def recipe(how, rand_augment="", **others):
-    return Recipe(image=32, augment=how, rand_augment=rand_augment, **others)
+def config(how, rand_augment="", **others):
+    return make_config(img_size=32, augment=how, auto_augment=rand_augment or None, **others)
 
 
 def noise(side=32, below=256):
@@ -40,11 +40,11 @@ def without_jitter(monkeypatch):
 
 @pytest.mark.parametrize(("how", "rand_augment"), WAYS)
 def test_a_view_follows_from_seed_and_draw_whatever_was_drawn_in_between(how, rand_augment):
-    r = recipe(how, rand_augment, seed=3)
+    r = config(how, rand_augment, seed=3)
     first = view(noise(48), r, SampleKey(1, 2))
     assert (first.dtype, first.shape) == (np.uint8, (3, 32, 32))
     others = [view(noise(48), r, d) for d in (SampleKey(0, 2), SampleKey(1, 3), SampleKey(1, 2, copy=1))]
-    others.append(view(noise(48), replace(r, seed=4), SampleKey(1, 2)))
+    others.append(view(noise(48), edit(r, seed=4), SampleKey(1, 2)))
     assert len({v.tobytes() for v in [first, *others]}) == 5
     assert np.array_equal(first, view(noise(48), r, SampleKey(1, 2)))
 
@@ -62,7 +62,7 @@ def test_a_view_leaves_everybody_elses_random_numbers_alone(how, rand_augment):
     seed()
     wanted = numbers()
     seed()
-    view(noise(), recipe(how, rand_augment), SampleKey(0, 0))
+    view(noise(), config(how, rand_augment), SampleKey(0, 0))
     assert numbers() == wanted
 
 
@@ -80,14 +80,14 @@ def test_other_random_numbers_are_put_back_even_where_an_image_cannot_be_augment
 @pytest.mark.parametrize("size", [(20, 70), (70, 20), (32, 32), (5, 5)])
 def test_any_size_of_image_gives_the_size_asked_for(how, size):
     for i in range(6):
-        assert view(Image.new("RGB", size, (200, 60, 30)), recipe(how), SampleKey(0, i)).shape == (3, 32, 32)
+        assert view(Image.new("RGB", size, (200, 60, 30)), config(how), SampleKey(0, i)).shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize("how", ["three_augment", "three_augment_simple"])
 def test_a_third_of_the_views_each_is_grey_solarised_and_blurred(how, without_jitter):
     """Known by one colour: grey has equal channels, solarising turns the bright one round, blurring changes nothing."""
     plain = Image.new("RGB", (32, 32), (200, 60, 30))
-    views = [view(plain, recipe(how), SampleKey(0, i)) for i in range(900)]
+    views = [view(plain, config(how), SampleKey(0, i)) for i in range(900)]
     assert all((v == v[:, :1, :1]).all() for v in views)
     colours = np.array([v[:, 0, 0] for v in views])
     grey, solarised, blurred = (
@@ -107,7 +107,7 @@ def test_blurring_takes_from_almost_nothing_to_most_of_the_detail():
 
 def test_jitter_changes_colours_by_up_to_a_third_and_leaves_grey_grey():
     views = [
-        view(Image.new("RGB", (32, 32), (100, 60, 30)), recipe("three_augment"), SampleKey(0, i)) for i in range(600)
+        view(Image.new("RGB", (32, 32), (100, 60, 30)), config("three_augment"), SampleKey(0, i)) for i in range(600)
     ]
     grey = [v for v in views if (v[0] == v[1]).all() and (v[1] == v[2]).all()]
     assert 0.28 < len(grey) / 600 < 0.39
@@ -122,7 +122,7 @@ def test_the_simple_crop_keeps_the_scale_and_shifts_by_at_most_four_pixels(witho
     where = Image.fromarray(np.stack([2 * y, 2 * x, np.full_like(y, 100)], -1))
     middle, seen = slice(11, 21), []
     for i in range(300):
-        v = view(where, recipe("three_augment_simple"), SampleKey(0, i)).astype(int)
+        v = view(where, config("three_augment_simple"), SampleKey(0, i)).astype(int)
         if (v[0] == v[1]).all():  # grey: says nothing
             continue
         down = v[0, middle, middle] / 2 - y[middle, middle]
@@ -139,7 +139,7 @@ def test_the_simple_crop_keeps_the_scale_and_shifts_by_at_most_four_pixels(witho
 def test_rand_augment_comes_after_the_crop_and_leaves_one_in_four_alone():
     """Two operations, each done every other time."""
     pairs = [
-        [view(noise(), recipe("resized_crop", words), SampleKey(0, i)) for words in ("", RAND)] for i in range(200)
+        [view(noise(), config("resized_crop", words), SampleKey(0, i)) for words in ("", RAND)] for i in range(200)
     ]
     assert 0.6 < np.mean([not np.array_equal(*pair) for pair in pairs]) < 0.85
 
@@ -179,7 +179,7 @@ def test_words_that_timm_reads_are_taken(words):
 
 @pytest.mark.parametrize("how", ["none", "flip", "pad_crop_flip", *VIEWS])
 def test_what_a_model_gets_of_an_image_does_not_depend_on_how_the_batch_is_cut(how):
-    r = recipe(how, RAND if how in VIEWS else "", erasing=0.5, drop_path=0.1)
+    r = config(how, RAND if how in VIEWS else "", random_erasing_prob=0.5, drop_path=0.1)
     pixels = torch.from_numpy(np.stack([np.asarray(noise())] * 8).transpose(0, 3, 1, 2).copy())
     data = InMemory(pixels, torch.arange(8), r, Split.TRAIN)
     draws = [SampleKey(1, i, c) for i in (5, 2, 7) for c in (0, 1)]
@@ -193,7 +193,7 @@ def test_what_a_model_gets_of_an_image_does_not_depend_on_how_the_batch_is_cut(h
 
 def test_a_test_set_is_neither_augmented_nor_erased():
     pixels = torch.from_numpy(np.asarray(noise()).transpose(2, 0, 1).copy())[None]
-    batch = InMemory(pixels, torch.zeros(1), recipe("flip", erasing=1.0, drop_path=0.1), Split.VAL).get_batch(
-        [SampleKey(0, 0)]
-    )
+    batch = InMemory(
+        pixels, torch.zeros(1), config("flip", random_erasing_prob=1.0, drop_path=0.1), Split.VAL
+    ).get_batch([SampleKey(0, 0)])
     assert torch.equal(batch.pixels, pixels)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from scaling.config.edit import edit, make_config
 from scaling.data.class_folders import ClassFolder, ClassTar
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.decoding import EXCLUDED_FORMATS
@@ -17,10 +18,9 @@ from scaling.data.file_listing import ENDINGS, LeftOut
 from scaling.data.image_folder import Files
 from scaling.data.segmentation_folder import find_split
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.pictures import picture, write_classes
 
-RECIPE = Recipe(data="folder", classes=2, batch=1, image=16, patch=8)
+RECIPE = make_config(dataset="folder", num_classes=2, global_batch_size=1, img_size=16, patch_size=8)
 
 
 def write(folder, *names):
@@ -30,7 +30,7 @@ def write(folder, *names):
 
 
 def prepared(root, **fields):
-    images = ImageDataModule(Recipe(**{**RECIPE.to_dict(), "data_root": str(root), **fields}))
+    images = ImageDataModule(edit(RECIPE, data_root=str(root), **fields))
     images.setup()
     return images
 
@@ -120,10 +120,10 @@ def test_a_class_folder_without_an_image_is_named(pets):
     with pytest.raises(
         ConfigError, match=r"the data has 2 classes, the recipe 3; set --classes .*train: no images in owl"
     ):
-        prepared(pets, classes=3)
+        prepared(pets, num_classes=3)
     write(pets, "train/owl/0.jpg")
     with pytest.raises(ConfigError, match=r"only in train: owl \(\S*test: no images in owl\)$"):
-        prepared(pets, classes=3)
+        prepared(pets, num_classes=3)
 
 
 def test_a_test_folder_without_class_folders_is_passed_over_for_val(pets):
@@ -163,8 +163,8 @@ def test_scenes_say_what_they_leave_out_and_which_folder_they_take(tmp_path):
             path = tmp_path / "annotations" / split / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (20, 16)).save(path)
-    recipe = Recipe(task="segment", data="folder", data_root=str(tmp_path), image=16)
-    train, test = find_split(tmp_path, "train", recipe), find_split(tmp_path, "test", recipe)
+    config = make_config(task="segment", dataset="folder", data_root=str(tmp_path), img_size=16)
+    train, test = find_split(tmp_path, "train", config), find_split(tmp_path, "test", config)
     assert train.lines == (
         f"{tmp_path / 'images' / 'train'}: files left out: 1 .heic, 2 hidden",
         f"{tmp_path / 'annotations' / 'train'}: files left out: 1 .tif",

@@ -6,17 +6,17 @@ import os
 import tarfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from scaling.config.edit import edit, make_config
+from scaling.config.identity import canonical
 from scaling.data import coco_dataset, file_index, image_folder, segmentation_folder
 from scaling.data.datamodule import ImageDataModule
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.identity import settled
 from tests.pictures import BAD_FILES, picture, write_classes
 
@@ -31,10 +31,17 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def recipe(data):
+def config(data):
     """Its images are decoded as they are asked for, so that a start needs none of them."""
-    fields = {"image": 16, "patch": 8, "classes": 3, "batch": 4, "backbone": "deit_nano", "augment": "resized_crop"}
-    return Recipe(data="folder", data_root=str(data), **fields)
+    fields = {
+        "img_size": 16,
+        "patch_size": 8,
+        "num_classes": 3,
+        "global_batch_size": 4,
+        "backbone": "deit_nano",
+        "augment": "resized_crop",
+    }
+    return make_config(dataset="folder", data_root=str(data), **fields)
 
 
 @pytest.fixture
@@ -51,8 +58,8 @@ def examined(monkeypatch):
     return found
 
 
-def start(recipe, results):
-    images = ImageDataModule(recipe, 0, results)
+def start(config, results):
+    images = ImageDataModule(config, 0, results)
     images.setup()
     return images
 
@@ -89,20 +96,20 @@ ROADS = {
     "folder": (lambda data: None, {}),
     "tar": (to_tars, {}),
     "scenes": (to_scenes, {"task": "segment", "augment": "none"}),
-    "coco": (to_coco, {"task": "detect", "augment": "none", "head": "cascade", "classes": 1}),
+    "coco": (to_coco, {"task": "detect", "augment": "none", "head": "cascade_mask_rcnn", "num_classes": 1}),
 }
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_the_second_start_reads_no_file(tmp_path, data, recipe, examined, road, monkeypatch):
+def test_the_second_start_reads_no_file(tmp_path, data, config, examined, road, monkeypatch):
     monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
     make, fields = ROADS[road]
     make(data)
-    recipe = replace(recipe, **fields)
-    first = start(recipe, tmp_path / "results")
+    config = edit(config, **fields)
+    first = start(config, tmp_path / "results")
     assert len(examined) == N
     examined.clear()
-    second = start(recipe, tmp_path / "results")
+    second = start(config, tmp_path / "results")
     assert examined == []
     assert (len(second.train_set), len(second.test_set)) == (len(first.train_set), len(first.test_set)) == (24, 12)
     assert list(second.test_set.sizes) == list(first.test_set.sizes)
@@ -122,22 +129,22 @@ def to_parquet(data, where):
         datasets.Dataset.from_dict(rows, features=features).to_parquet(where / f"{split}.parquet")
 
 
-def test_a_hugging_face_data_set_is_read_once_and_known_wherever_it_lies(tmp_path, data, recipe, examined):
+def test_a_hugging_face_data_set_is_read_once_and_known_wherever_it_lies(tmp_path, data, config, examined):
     to_parquet(data, tmp_path / "a" / "pets")
     to_parquet(data, tmp_path / "b" / "pets")
     results, found = tmp_path / "results", []
     for place in ("a", "b"):
-        here = replace(recipe, data=f"hfds/{tmp_path / place / 'pets'}", data_root=str(tmp_path / f"cache {place}"))
+        here = edit(config, dataset=f"hfds/{tmp_path / place / 'pets'}", data_root=str(tmp_path / f"cache {place}"))
         found.append(settled([here], results)[here.run_id])
         assert len(examined) == N
         examined.clear()
         start(found[-1], results)
         assert examined == []
     assert found[0].run_id == found[1].run_id
-    assert str(tmp_path) not in found[0].canonical_json()
+    assert str(tmp_path) not in canonical(found[0])
 
 
-def test_shards_are_read_once(tmp_path, data, recipe, examined):
+def test_shards_are_read_once(tmp_path, data, config, examined):
     (tmp_path / "shards").mkdir()
     info = {}
     for split in ("train", "test"):
@@ -150,67 +157,67 @@ def test_shards_are_read_once(tmp_path, data, recipe, examined):
                     tar.addfile(member, io.BytesIO(content))
         info[split] = {"name": split, "filenames": [f"{split}-0.tar"], "shard_lengths": [i + 1], "num_samples": i + 1}
     (tmp_path / "shards" / "_info.json").write_text(json.dumps({"splits": info}))
-    recipe = replace(recipe, data="wds/pets", data_root=str(tmp_path / "shards"))
+    config = edit(config, dataset="wds/pets", data_root=str(tmp_path / "shards"))
     for read in (N, 0):
-        start(recipe, tmp_path / "results")
+        start(config, tmp_path / "results")
         assert len(examined) == read
         examined.clear()
 
 
-def test_of_a_folder_of_thousands_nothing_is_opened_at_the_second_start(tmp_path, data, recipe, examined, monkeypatch):
+def test_of_a_folder_of_thousands_nothing_is_opened_at_the_second_start(tmp_path, data, config, examined, monkeypatch):
     """200,000 files in small."""
     monkeypatch.setattr("scaling.data.dataset.MEMORY_LIMIT", 0)
     for number in range(2000):
         os.link(data / "train" / "cat" / "0.jpg", data / "train" / "cat" / f"again{number}.jpg")
-    start(recipe, tmp_path / "results")
+    start(config, tmp_path / "results")
     assert len(examined) == N + 2000
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
     monkeypatch.setattr(image_folder.Files, "read", lambda self, i: pytest.fail(f"{self.name(i)} was read"))
-    assert len(start(recipe, tmp_path / "results").train_set) == 24 + 2000
+    assert len(start(config, tmp_path / "results").train_set) == 24 + 2000
 
 
-def test_a_file_that_has_changed_is_read_again_and_no_other(tmp_path, data, recipe, examined):
-    start(recipe, tmp_path / "results")
+def test_a_file_that_has_changed_is_read_again_and_no_other(tmp_path, data, config, examined):
+    start(config, tmp_path / "results")
     examined.clear()
     (data / "train" / "cat" / "3.jpg").write_bytes(picture(0, 3) + b" ")
     os.utime(data / "test" / "owl" / "1.jpg", (1, 1))
     (data / "train" / "dog" / "8.jpg").write_bytes(picture(1, 8))
-    start(recipe, tmp_path / "results")
+    start(config, tmp_path / "results")
     assert sorted(examined) == ["cat/3.jpg", "dog/8.jpg", "owl/1.jpg"]
     examined.clear()
-    start(recipe, tmp_path / "results")
+    start(config, tmp_path / "results")
     assert examined == []
 
 
-def test_labels_are_looked_at_again_where_the_classes_are_others(tmp_path, data, recipe, examined):
+def test_labels_are_looked_at_again_where_the_classes_are_others(tmp_path, data, config, examined):
     to_scenes(data)
-    recipe = replace(recipe, task="segment", augment="none")
-    start(recipe, tmp_path / "results")
+    config = edit(config, task="segment", augment="none")
+    start(config, tmp_path / "results")
     with pytest.raises(ConfigError, match="has the value 2; 2 classes are 0 to 1"):
-        start(replace(recipe, classes=2), tmp_path / "results")
+        start(edit(config, num_classes=2), tmp_path / "results")
 
 
 @pytest.mark.parametrize("damage", BAD_FILES)
-def test_a_bad_file_is_bad_at_every_start(tmp_path, data, recipe, examined, damage):
+def test_a_bad_file_is_bad_at_every_start(tmp_path, data, config, examined, damage):
     (data / "train" / "cat" / "3.jpg").write_bytes(BAD_FILES[damage]())
     for _ in range(2):
         with pytest.raises(ConfigError, match=r"1 unreadable train image.*cat.3\.jpg.*--bad-images skip"):
-            start(recipe, tmp_path / "results")
-        images = start(replace(recipe, bad_images="skip"), tmp_path / "results")
+            start(config, tmp_path / "results")
+        images = start(edit(config, on_bad_image="skip"), tmp_path / "results")
         assert (len(images.train_set), images.skipped) == (23, {"skipped_train": 1.0})
     assert examined.count("cat/3.jpg") == 2  # one is a test image
     (data / "train" / "cat" / "3.jpg").write_bytes(picture(0, 3))
-    assert len(start(recipe, tmp_path / "results").train_set) == 24
+    assert len(start(config, tmp_path / "results").train_set) == 24
 
 
-def test_a_file_that_could_not_be_read_is_tried_again(tmp_path, data, recipe):
+def test_a_file_that_could_not_be_read_is_tried_again(tmp_path, data, config):
     path = data / "train" / "cat" / "3.jpg"
     path.rename(tmp_path / "elsewhere.jpg")
     path.symlink_to(tmp_path / "nowhere.jpg")
     with pytest.raises(ConfigError, match="1 unreadable train image"):
-        start(recipe, tmp_path / "results")
+        start(config, tmp_path / "results")
     (tmp_path / "elsewhere.jpg").rename(tmp_path / "nowhere.jpg")
-    assert len(start(recipe, tmp_path / "results").train_set) == 24
+    assert len(start(config, tmp_path / "results").train_set) == 24
 
 
 def damaged(path: Path) -> None:
@@ -230,33 +237,33 @@ def damaged(path: Path) -> None:
     ],
     ids=["some bytes", "empty", "cut off", "another version"],
 )
-def test_an_index_that_is_damaged_or_of_another_version_is_made_anew(tmp_path, recipe, examined, damage):
-    start(recipe, tmp_path / "results")
+def test_an_index_that_is_damaged_or_of_another_version_is_made_anew(tmp_path, config, examined, damage):
+    start(config, tmp_path / "results")
     for path in (tmp_path / "results" / ".index").glob("*.npz"):
         damage(path)
     examined.clear()
-    assert len(start(recipe, tmp_path / "results").train_set) == 24
+    assert len(start(config, tmp_path / "results").train_set) == 24
     assert len(examined) == N
     examined.clear()
-    start(recipe, tmp_path / "results")
+    start(config, tmp_path / "results")
     assert examined == []
 
 
-def test_where_results_cannot_be_written_it_is_read_each_time(tmp_path, recipe, examined):
+def test_where_results_cannot_be_written_it_is_read_each_time(tmp_path, config, examined):
     (tmp_path / "results").write_text("a file")
     for _ in range(2):
-        assert len(start(recipe, tmp_path / "results").train_set) == 24
+        assert len(start(config, tmp_path / "results").train_set) == 24
     assert len(examined) == 2 * N
 
 
-def test_another_subset_adds_to_what_is_known(tmp_path, recipe, examined):
-    start(replace(recipe, train_images=9), tmp_path / "results")
+def test_another_subset_adds_to_what_is_known(tmp_path, config, examined):
+    start(edit(config, num_train=9), tmp_path / "results")
     assert len(examined) == 9 + 12
-    start(recipe, tmp_path / "results")
+    start(config, tmp_path / "results")
     assert len(examined) == N
     examined.clear()
-    start(replace(recipe, train_images=9), tmp_path / "results")
-    start(recipe, tmp_path / "results")
+    start(edit(config, num_train=9), tmp_path / "results")
+    start(config, tmp_path / "results")
     assert examined == []
 
 
@@ -284,7 +291,7 @@ def test_of_several_processes_one_reads_and_the_others_wait(tmp_path, data, exam
     assert len({found.digest_ND.tobytes() for found in seen}) == 1
 
 
-def test_what_was_read_before_a_stop_need_not_be_read_again(tmp_path, data, recipe, examined, monkeypatch):
+def test_what_was_read_before_a_stop_need_not_be_read_again(tmp_path, data, config, examined, monkeypatch):
     counted = image_folder.Files.examine
 
     def stopped(self, i):
@@ -295,10 +302,10 @@ def test_what_was_read_before_a_stop_need_not_be_read_again(tmp_path, data, reci
     monkeypatch.setattr(image_folder.Files, "examine", stopped)
     monkeypatch.setattr(file_index, "PART", 8)
     with pytest.raises(KeyboardInterrupt):
-        start(recipe, tmp_path / "results")
+        start(config, tmp_path / "results")
     monkeypatch.setattr(image_folder.Files, "examine", counted)
     examined.clear()
-    start(recipe, tmp_path / "results")
+    start(config, tmp_path / "results")
     assert 0 < len(examined) < N
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +10,9 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
+from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
 from scaling.inference import Trained, load
-from scaling.recipe import Recipe
 from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 from tests.pictures import prepared, write_classes
 
@@ -23,8 +22,17 @@ def run(tmp_path_factory, trained):
     """A run on class folders, and its images."""
     root = tmp_path_factory.mktemp("pets")
     write_classes(root, ("ant", "bee", "cat"), train=4, test=2)
-    recipe = Recipe(data="folder", data_root=str(root), image=16, patch=8, classes=3, batch=4, epochs=4, crop=0.875)
-    (folder,) = trained(recipe).glob("classify-*")
+    config = make_config(
+        dataset="folder",
+        data_root=str(root),
+        img_size=16,
+        patch_size=8,
+        num_classes=3,
+        global_batch_size=4,
+        epochs=4,
+        crop_pct=0.875,
+    )
+    (folder,) = trained(config).glob("classify-*")
     return folder, root
 
 
@@ -45,14 +53,25 @@ def test_it_gives_the_records_loss_and_top1_of_the_test_images(run):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "size"),
+    ("config", "size"),
     [
-        (Recipe(task="segment", image=16, patch=8, short_side=24, classes=13), (24, 36)),
-        (Recipe(task="detect", head="cascade", image=32, patch=8, short_side=40, long_side=50, classes=12), (33, 50)),
+        (make_config(task="segment", img_size=16, patch_size=8, resize_short=24, num_classes=13), (24, 36)),
+        (
+            make_config(
+                task="detect",
+                head="cascade_mask_rcnn",
+                img_size=32,
+                patch_size=8,
+                resize_short=40,
+                max_long=50,
+                num_classes=12,
+            ),
+            (33, 50),
+        ),
     ],
 )
-def test_an_image_goes_in_as_it_is_evaluated(recipe, size):
-    image = Trained(SimpleNamespace(), recipe, ()).image(Image.new("RGB", (120, 80), (1, 2, 3)))
+def test_an_image_goes_in_as_it_is_evaluated(config, size):
+    image = Trained(SimpleNamespace(), config, ()).image(Image.new("RGB", (120, 80), (1, 2, 3)))
     assert (tuple(image.shape), image.dtype) == ((1, 3, *size), torch.uint8)
     assert image[0, :, 0, 0].tolist() == [1, 2, 3]
 
@@ -91,7 +110,7 @@ def test_records_of_before_have_the_names_that_their_recipe_has(run, tmp_path):
 def test_what_a_loader_saw_is_what_one_image_is(run):
     folder, root = run
     model = load(folder)
-    data = prepared(replace(model.recipe, data_root=str(root)))
+    data = prepared(edit(model.config, data_root=str(root)))
     (batch, *_) = list(data.test_dataloader())
     first = sorted((root / "test" / "ant").glob("*.jpg"))[0]
     assert torch.equal(batch.pixels[:1], model.image(first))

@@ -182,7 +182,7 @@ def test_all_that_is_written_is_written_in_the_runs_folder(toy, tmp_path, monkey
     assert run(RECIPE, tmp_path).status == "finished"
     names = {path.name for path in (tmp_path / RECIPE.run_id).iterdir()}
     assert names == {
-        ".lock", "recipe.json", RECORD, "curve.csv", CHECKPOINT, PREVIOUS, WEIGHTS, "log.txt"
+        ".lock", "config.json", RECORD, "curve.csv", CHECKPOINT, PREVIOUS, WEIGHTS, "log.txt"
     }  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
+from scaling.config.edit import edit
 from scaling.data import detection
 from scaling.data.open_sets import open_sets
 from scaling.engine import predict as predictions
@@ -86,12 +86,12 @@ class Guess(DetectionTask):
 def exported(tmp_path_factory):
     """The data's folder, the run's, and the average precisions that go into its record."""
     root, run = (tmp_path_factory.mktemp(name) for name in ("data", "run"))
-    recipe = replace(recipe_of(write(root)), head_channels=8, backbone="adventurer_pico", position="sincos")
+    config = edit(recipe_of(write(root)), head_channels=8, backbone="adventurer_pico", pos_embed="sincos")
     (run / WEIGHTS).touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictions, "restore", lambda *given: None)
-        export_detections(recipe, run, Guess, PLACE, lambda event: None)
-    sets = open_sets(detection.DetectionSource(), recipe)
+        export_detections(config, run, Guess, PLACE, lambda event: None)
+    sets = open_sets(detection.DetectionSource(), config)
     metric = AveragePrecision(sets.names)
     for number in range(len(sets.test)):
         (truth,) = sets.test.get_batch([SampleKey(0, number)]).targets.truth

@@ -13,8 +13,8 @@ from tests.toy_task import toy_recipe
 @pytest.fixture
 def callbacks(tmp_path):
     data = SimpleNamespace(total_steps=20, steps_per_epoch=10, epochs=2, micro_batches=1)
-    recipe = toy_recipe(epochs=2, steps_per_epoch=10, eval_every=0)
-    return run_callbacks(recipe, tmp_path, data, 10.0, lambda event: None, Memory(cuda=False))
+    config = toy_recipe(epochs=2, steps_per_epoch=10, eval_every=0)
+    return run_callbacks(config, tmp_path, data, 10.0, lambda event: None, Memory(cuda=False))
 
 
 def row(step, train_loss="", test_loss=""):

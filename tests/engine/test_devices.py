@@ -11,15 +11,17 @@ from functools import partial
 import pytest
 import torch
 
+from scaling.config.edit import edit
+from scaling.config.runtime import RuntimeConfig
 from scaling.engine.callbacks.checkpointer import Checkpointer
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import ConfigError
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
 from tests.doubles import in_doubles
 from tests.experiments.test_sweep import without_laws
 from tests.served import ranks
 
-ONE = Settings(accelerator="cpu", devices="1", threads=1, workers=0)
+ONE = RuntimeConfig(accelerator="cpu", devices="1", threads=1, num_workers=0)
 SMALL = ["--epochs", "2", "--train-images", "64", "--test-images", "26", "--batch", "16"]  # 8 steps
 DENSE = ["--patch", "8", *SMALL, "--drop-path", "0.1", "--threads", "1", "--accelerator", "cpu"]
 FEW = ["--train-images", "16", "--batch", "8"]  # 4 steps
@@ -57,9 +59,9 @@ def assert_equal_runs(a, b, rel=1e-9):
 def run_py(start):
     """run_py(recipe, folder, processes, ...) -> its results; in two processes, as torchrun starts them."""
 
-    def run(recipe, folder, processes, *more, before=in_doubles):
-        options = OPTIONS if "deit" in recipe or "adventurer" in recipe else DENSE
-        words = [recipe, *options, "--results", folder, "--devices", processes, *more]
+    def run(config, folder, processes, *more, before=in_doubles):
+        options = OPTIONS if "deit" in config or "adventurer" in config else DENSE
+        words = [config, *options, "--results", folder, "--devices", processes, *more]
         environments = ranks(processes) if processes > 1 else [{}]
         begun = [start("experiments/run.py", *words, before=before, **its) for its in environments]
         done = [command.wait(120) for command in begun]
@@ -82,10 +84,10 @@ def alone(run_py, known):
     """alone(recipe, ...) -> the results of that run in one process: each is trained once."""
     found, folder = known
 
-    def results(recipe, *its):
-        key = " ".join([recipe, *its])
+    def results(config, *its):
+        key = " ".join([config, *its])
         if key not in found:
-            run_py(recipe, folder / str(len(found)), 1, *its)
+            run_py(config, folder / str(len(found)), 1, *its)
             found[key] = results_of(folder / str(len(found)))
         return found[key]
 
@@ -93,22 +95,22 @@ def alone(run_py, known):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "strategy", "its", "more"),
+    ("config", "strategy", "its", "more"),
     [
         ("shapes.deit_nano", "ddp", ["--ema", "0.9"], []),
         ("shapes.adventurer_nano", "ddp", [], ["--micro-batch", "4"]),
         ("shapes.deit_nano", "fsdp", [], []),
-        ("shapes.seg_nano", "ddp", ["--head", "upernet", "--augment", "scale_crop_distort"], []),
+        ("shapes.seg_nano", "ddp", ["--head", "upernet", "--augment", "resize_crop_photometric"], []),
         ("shapes.seg_nano", "fsdp", [], ["--micro-batch", "4"]),
         # 7 test images: 4 for one, 3 for the other
         ("shapes.det_nano", "ddp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
         ("shapes.det_nano", "fsdp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
     ],
 )
-def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, recipe, strategy, its, more):
-    done = run_py(recipe, tmp_path, 2, "--strategy", strategy, *its, *more)
+def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, config, strategy, its, more):
+    done = run_py(config, tmp_path, 2, "--strategy", strategy, *its, *more)
     assert [one.returncode for one in done] == [0, 0], done
-    assert_equal_runs(results_of(tmp_path), alone(recipe, *its))
+    assert_equal_runs(results_of(tmp_path), alone(config, *its))
 
 
 def _killed_after(step):
@@ -142,7 +144,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_before_anything_is_wri
 
 def test_an_average_and_fsdp_do_not_go_together_yet(tmp_path, tiny):
     with pytest.raises(ConfigError, match="take ddp, or --ema 0"):
-        train(replace(tiny, ema=0.9), tmp_path / "r", replace(ONE, strategy="fsdp"))
+        train(edit(tiny, model_ema_decay=0.9), tmp_path / "r", replace(ONE, strategy="fsdp"))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_on_all_devices(tmp_path, run_py):

@@ -1,16 +1,16 @@
 """A record lists the evaluations at the end of a run, the reported one first."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
+from scaling.config.edit import edit
 from scaling.runs.evaluations import evaluation
 from scaling.runs.record import RECORD, RunRecord
 
 
-def record_of(results, recipe):
-    return RunRecord.load(results / recipe.run_id)
+def record_of(results, config):
+    return RunRecord.load(results / config.run_id)
 
 
 def results_of(record, suffix=""):
@@ -21,15 +21,15 @@ def results_of(record, suffix=""):
 
 def test_a_run_without_an_average_has_one(trained, tiny):
     record = record_of(trained(tiny), tiny)
-    assert record.evaluations == [evaluation(tiny.patch, tiny.image, "raw", results_of(record))]
+    assert record.evaluations == [evaluation(tiny.model.patch_size, tiny.model.img_size, "raw", results_of(record))]
 
 
 @pytest.mark.parametrize("judged", ["raw", "averaged"])
 def test_a_run_with_an_average_has_one_of_each_kind_of_weights(trained, tiny, judged):
-    recipe = replace(tiny, ema=0.9, judged=judged, val_split=0.25)
-    record = record_of(trained(recipe), recipe)
+    config = edit(tiny, model_ema_decay=0.9, eval_weights=judged, val_split=0.25)
+    record = record_of(trained(config), config)
     raw, ema = (
-        evaluation(tiny.patch, tiny.image, name, results_of(record, suffix))
+        evaluation(tiny.model.patch_size, tiny.model.img_size, name, results_of(record, suffix))
         for name, suffix in (("raw", "_raw"), ("ema", "_averaged"))
     )
     assert raw["test_loss"] != ema["test_loss"]

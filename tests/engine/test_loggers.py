@@ -2,8 +2,9 @@
 
 import pytest
 
+from scaling.config.runtime import RuntimeConfig
 from scaling.engine.loggers import make_loggers, names_of
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 
@@ -31,7 +32,7 @@ def test_an_unknown_logger_is_refused_with_the_nearest(text):
 
 def test_an_unknown_logger_is_refused_before_anything_is_written(tmp_path, tiny):
     with pytest.raises(ConfigError, match="did you mean wandb"):
-        train(tiny, tmp_path, Settings(accelerator="cpu", logger="wandbb"))
+        train(tiny, tmp_path, RuntimeConfig(accelerator="cpu", logger="wandbb"))
     assert not list(tmp_path.iterdir())
 
 
@@ -69,7 +70,7 @@ def test_a_run_is_found_by_its_own_names_and_all_of_its_recipe(tmp_path, tiny, m
 
 def test_tensorboard_gets_the_curve_and_the_results_in_the_runs_folder(tmp_path, tiny):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    record = train(tiny, tmp_path, Settings(accelerator="cpu", threads=1, workers=0, logger="tensorboard"))
+    record = train(tiny, tmp_path, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, logger="tensorboard"))
     events = accumulator.EventAccumulator(str(tmp_path / tiny.run_id / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("train_loss")] == list(range(1, 13))

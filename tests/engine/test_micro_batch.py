@@ -1,7 +1,6 @@
 """How a batch is cut: the sizes there are, the search for the largest that fits, and what a cut does to counts."""
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,13 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs import MemoryPolicy, memory_bytes, recipe_parameters
 from scaling.costs.training_memory import SHARE
 from scaling.engine.micro_batch import MicroBatch, _least, _recount, largest, needed
 from scaling.engine.micro_batch_sizes import sizes
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.served import context
 
 POWERS = [2**n for n in range(11)]
@@ -109,28 +109,28 @@ def test_a_run_goes_on_at_the_same_step_with_another_cut(steps, lag, before, now
 
 @pytest.mark.parametrize("backbone", ["deit_micro", "deit3_small", "adventurer_micro", "adventurer_tiny"])
 def test_a_plan_grows_with_images_and_tokens_and_shrinks_by_recomputing(backbone):
-    recipe = Recipe(backbone=backbone, image=64, patch=8, batch=4096)
-    for finer in (recipe, replace(recipe, patch=4)):
+    config = make_config(backbone=backbone, img_size=64, patch_size=8, global_batch_size=4096)
+    for finer in (config, edit(config, patch_size=4)):
         few, many, less = needed(finer, 128, False), needed(finer, 256, False), needed(finer, 256, True)
         assert 0 < few < many < 2 * few
         assert less < many
-    assert needed(replace(recipe, patch=4), 128, False) > needed(recipe, 128, False)
+    assert needed(edit(config, patch_size=4), 128, False) > needed(config, 128, False)
 
 
 def test_a_plan_leaves_out_what_is_there_already():
-    recipe = Recipe(backbone="deit_tiny", image=224, patch=16, batch=64)
-    weights = 4 * recipe_parameters(recipe)
-    assert needed(recipe, 8, False) == memory_bytes(recipe, 8) - weights
-    averaged = replace(recipe, ema=0.99)
+    config = make_config(backbone="deit_tiny", img_size=224, patch_size=16, global_batch_size=64)
+    weights = 4 * recipe_parameters(config)
+    assert needed(config, 8, False) == memory_bytes(config, 8) - weights
+    averaged = edit(config, model_ema_decay=0.99)
     assert needed(averaged, 8, True) == memory_bytes(averaged, 8, MemoryPolicy(recompute=True)) - 2 * weights
 
 
-def room_for(recipe, images):
+def room_for(config, images):
     """Free memory in which so many images fit and no more [bytes]."""
-    return int((needed(recipe, images, False) + 1) / SHARE) + 1
+    return int((needed(config, images, False) + 1) / SHARE) + 1
 
 
-def planned_run(tmp_path, monkeypatch, recipe, free):
+def planned_run(tmp_path, monkeypatch, config, free):
     monkeypatch.setattr("scaling.engine.micro_batch._free", lambda device: free)
     found = []
     before = MicroBatch.on_fit_start
@@ -140,7 +140,7 @@ def planned_run(tmp_path, monkeypatch, recipe, free):
         found.append((self.micro_batches, trainer.accumulate_grad_batches, self.data.micro_batches))
 
     monkeypatch.setattr(MicroBatch, "on_fit_start", watched)
-    record = train(recipe, tmp_path, Settings(accelerator="cpu", threads=1, workers=0))
+    record = train(config, tmp_path, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
     assert found == [(found[0][0],) * 3]
     return record, found[0][0]
 
@@ -164,7 +164,7 @@ def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
     cuda = SimpleNamespace(type="cuda")
     task = SimpleNamespace(
         device=cuda,
-        recipe=tiny,
+        config=tiny,
         backbone=SimpleNamespace(_compiled_call_impl=None, scan_backend=lambda device: ""),
         channels_last=False,
     )
@@ -173,7 +173,7 @@ def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
 
     def find(room):
         tried = []
-        monkeypatch.setattr("scaling.engine.micro_batch._fits", lambda task, recipe, n: tried.append(n) or n <= room)
+        monkeypatch.setattr("scaling.engine.micro_batch._fits", lambda task, config, n: tried.append(n) or n <= room)
         finder = MicroBatch(tiny, None, 0, tmp_path, recompute=False)
         return finder._found([1, 2, 4, 8, 16], trainer, task), tried, finder
 

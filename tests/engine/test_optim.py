@@ -1,15 +1,14 @@
 """AdamW's groups and the schedule: which parameter learns how fast, and which decays."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay
 
 from scaling.backbones.adventurer import Adventurer
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.model_specs import SIZES
-from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import lr_factor, parameter_groups
 
@@ -18,7 +17,7 @@ DEPTH = 3
 
 
 def task_of(backbone, **fields):
-    return ClassificationTask(Recipe(backbone=backbone, image=16, patch=4, **fields), 10)
+    return ClassificationTask(make_config(backbone=backbone, img_size=16, patch_size=4, **fields), 10)
 
 
 def by_name(task, groups):
@@ -90,12 +89,14 @@ def test_without_layer_decay_there_are_the_two_groups_of_earlier_checkpoints(bac
 
 
 def test_fixed_positions_are_in_no_group():
-    task = task_of("deit_nano", position="sincos")
+    task = task_of("deit_nano", pos_embed="sincos")
     assert "pos_embed" not in by_name(task, parameter_groups(task, 0.05, 1.0, 0.5))
 
 
 def test_the_schedule_scales_every_group_alike_from_the_peak():
-    task = task_of("adventurer_nano", epochs=10, warmup_epochs=2.0, layer_decay=0.5, lr=1e-3, lr_batch=32, batch=64)
+    task = task_of(
+        "adventurer_nano", epochs=10, warmup_epochs=2.0, layer_decay=0.5, lr=1e-3, lr_base_size=32, global_batch_size=64
+    )
     found = task.configure_optimizers()
     optimiser, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
     peaks = [group["initial_lr"] for group in optimiser.param_groups]
@@ -112,7 +113,7 @@ def test_the_schedule_scales_every_group_alike_from_the_peak():
 @pytest.mark.parametrize("clip", [0.0, 1.0])
 def test_gradients_are_clipped_in_mixed_precision_too(tiny, tmp_path, clip):
     """The default on a GPU: Lightning refuses it with a fused optimiser that says it can unscale."""
-    from scaling.engine.train import Settings, train
+    from scaling.engine.train import train
 
-    recipe = replace(tiny, precision="bf16-mixed", clip=clip, epochs=1)
-    assert train(recipe, tmp_path, Settings(accelerator="cpu", threads=1, workers=0)).status == "finished"
+    config = edit(tiny, precision="bf16-mixed", max_grad_norm=clip or None, epochs=1)
+    assert train(config, tmp_path, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)).status == "finished"

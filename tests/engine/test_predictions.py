@@ -5,43 +5,44 @@ from dataclasses import replace
 
 import pytest
 
-from scaling.engine.train import Settings, train
+from scaling.config.edit import make_config
+from scaling.config.runtime import RuntimeConfig
+from scaling.engine.train import train
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of four steps, and its folder."""
-    recipe = Recipe(
+    config = make_config(
         task="detect",
-        head="cascade",
+        head="cascade_mask_rcnn",
         head_channels=8,
-        data="shapes",
+        dataset="shapes",
         backbone="adventurer_pico",
-        image=64,
-        patch=16,
-        classes=12,
-        objects=3,
+        img_size=64,
+        patch_size=16,
+        num_classes=12,
+        max_objects=3,
         epochs=1,
-        batch=4,
-        train_images=16,
-        test_images=6,
-        position="sincos",
+        global_batch_size=4,
+        num_train=16,
+        num_val=6,
+        pos_embed="sincos",
     )
     results = tmp_path_factory.mktemp("results")
-    record = train(recipe, results, replace(CPU, save_predictions=2, export_coco=True))
-    return recipe, results, record
+    record = train(config, results, replace(CPU, save_predictions=2, export_coco=True))
+    return config, results, record
 
 
 def test_detections_are_read_by_pycocotools_and_name_the_datas_categories(finished):
     from pycocotools.coco import COCO
 
-    recipe, results, _record = finished
-    path = results / recipe.run_id / "detections_bbox.json"
+    config, results, _record = finished
+    path = results / config.run_id / "detections_bbox.json"
     found = json.loads(path.read_text())
     images = [{"id": n, "width": 64, "height": 64} for n in sorted({f["image_id"] for f in found})]
     truth = COCO()
@@ -59,21 +60,21 @@ def test_detections_are_read_by_pycocotools_and_name_the_datas_categories(finish
 
 
 def test_pictures_are_drawn_and_nothing_is_done_twice(finished):
-    recipe, results, _record = finished
-    folder = results / recipe.run_id
+    config, results, _record = finished
+    folder = results / config.run_id
     assert sorted(p.name for p in (folder / "predictions").iterdir()) == ["000.png", "001.png"]
     before = {p: p.stat().st_mtime_ns for p in (folder / "detections_segm.json", folder / "predictions" / "000.png")}
-    train(recipe, results, replace(CPU, save_predictions=1, export_coco=True))
+    train(config, results, replace(CPU, save_predictions=1, export_coco=True))
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
 def test_without_its_weights_a_run_says_why_there_are_no_predictions(finished, tmp_path):
-    recipe, _results, record = finished
-    folder = tmp_path / recipe.run_id
+    config, _results, record = finished
+    folder = tmp_path / config.run_id
     folder.mkdir()
     record.save(folder)
     with pytest.raises(ConfigError, match=rf"has no {WEIGHTS} any more: no predictions without it"):
-        train(recipe, tmp_path, replace(CPU, export_coco=True))
+        train(config, tmp_path, replace(CPU, export_coco=True))
 
 
 def test_the_record_has_losses_of_boxes_and_masks_whose_sum_is_the_runs(finished):

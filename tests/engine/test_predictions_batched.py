@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.engine import predict
 from scaling.engine.predict import Place, draw_predictions, export_detections, place_of
-from scaling.engine.train import Settings
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
@@ -55,12 +55,12 @@ def test_detections_and_pictures_are_those_of_one_image_at_a_time(run, tmp_path,
     monkeypatch.setattr(torch.nn.functional, "grid_sample", lambda m, grid, **how: paste(m, grid.to(m.dtype), **how))
     root = write_folder(tmp_path / "data")
     write_split(root, "val2017", ((40, 60), (33, 50), (40, 60), (70, 40), (40, 60)))
-    recipe = replace(recipe_of(root), backbone="adventurer_pico", head_channels=8, position="sincos", patch=16)
+    config = edit(recipe_of(root), backbone="adventurer_pico", head_channels=8, pos_embed="sincos", patch_size=16)
     found = []
     for images in (1, 3):
         task, made = in_float64(DetectionTask)
-        export_detections(recipe, run, task, place(images), lambda event: None)
-        draw_predictions(recipe, run, 4, task, place(images), lambda event: None)
+        export_detections(config, run, task, place(images), lambda event: None)
+        draw_predictions(config, run, 4, task, place(images), lambda event: None)
         assert [module.batches for module in made] == ([[1] * 5, [1] * 4] if images == 1 else [[3, 1, 1], [3, 1]])
         files = [run / f"detections_{kind}.json" for kind in ("bbox", "segm")]
         found.append([*(json.loads(path.read_text()) for path in files), shown(run)])
@@ -83,12 +83,12 @@ def shown(run):
 
 @pytest.mark.skipif(find_spec("mmseg") is None, reason="needs the extra dense")
 def test_pictures_of_scenes_are_those_of_one_image_at_a_time(run):
-    data = {"data": "shapes", "classes": 13, "train_images": 8, "test_images": 7, "batch": 8}
-    recipe = Recipe(task="segment", backbone="deit_nano", image=16, patch=8, epochs=1, **data)
+    data = {"dataset": "shapes", "num_classes": 13, "num_train": 8, "num_val": 7, "global_batch_size": 8}
+    config = make_config(task="segment", backbone="deit_nano", img_size=16, patch_size=8, epochs=1, **data)
     found = []
     for images in (1, 4):
         task, made = in_float64(SegmentationTask)
-        draw_predictions(recipe, run, 6, task, place(images), lambda event: None)
+        draw_predictions(config, run, 6, task, place(images), lambda event: None)
         assert made[0].batches == ([1] * 6 if images == 1 else [4, 2])
         found.append(shown(run))
         for path in (run / "predictions").iterdir():
@@ -139,9 +139,9 @@ def test_too_many_images_for_the_memory_are_told_with_what_would_do(run, tiny, m
 
 def test_the_place_is_the_runs_first_device_its_precision_and_its_micro_batch(tiny, monkeypatch):
     record = SimpleNamespace(machine={"micro_batch": 12})
-    here = Settings(accelerator="cpu", workers=3)
+    here = RuntimeConfig(accelerator="cpu", num_workers=3)
     assert place_of(tiny, here, record) == (torch.device("cpu"), "32-true", 12, 3)
-    assert place_of(tiny, replace(here, micro_batch=2), record).images == 2
+    assert place_of(tiny, replace(here, micro_batch_size=2), record).images == 2
     monkeypatch.setattr("scaling.engine.predict.uses_cuda", lambda accelerator: True)
     monkeypatch.setattr("scaling.engine.trainer.uses_cuda", lambda accelerator: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scaling.engine.optim.model_ema_decay import Averaged
 
-from scaling.engine.ema import Averaged
+from scaling.config.edit import edit
 from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.identity import folder_of
@@ -27,20 +28,29 @@ from tests.served import context
 @pytest.fixture
 def full(tiny):
     """tiny with everything that has random numbers or a memory of its own."""
-    return replace(
-        tiny, batch=32, train_images=128, mixup=0.8, cutmix=1.0, erasing=0.25, repeats=2, ema=0.8, smoothing=0.1,
-        augment="three_augment_simple", layer_decay=0.9,
-    )  # fmt: skip
+    return edit(
+        tiny,
+        global_batch_size=32,
+        num_train=128,
+        mixup=0.8,
+        cutmix=1.0,
+        random_erasing_prob=0.25,
+        aug_repeats=2,
+        model_ema_decay=0.8,
+        smoothing=0.1,
+        augment="three_augment_simple",
+        layer_decay=0.9,
+    )
 
 
-def losses(results, recipe):
-    lines = (results / recipe.run_id / CURVE).read_text().splitlines()[1:]
+def losses(results, config):
+    lines = (results / config.run_id / CURVE).read_text().splitlines()[1:]
     return [float(line.split(",")[3] or line.split(",")[4]) for line in lines]
 
 
-def left(results, recipe):
+def left(results, config):
     """The weights that a run left, raw and averaged."""
-    return torch.load(folder_of(recipe, results) / WEIGHTS, weights_only=True)
+    return torch.load(folder_of(config, results) / WEIGHTS, weights_only=True)
 
 
 def assert_same(a, b, **tolerance):
@@ -50,9 +60,9 @@ def assert_same(a, b, **tolerance):
             torch.testing.assert_close(a[kind][name], b[kind][name], **tolerance)
 
 
-def assert_same_in_doubles(cut, whole, recipe):
-    assert losses(cut, recipe) == pytest.approx(losses(whole, recipe), rel=1e-9)
-    assert_same(left(cut, recipe), left(whole, recipe), atol=1e-9, rtol=1e-6)
+def assert_same_in_doubles(cut, whole, config):
+    assert losses(cut, config) == pytest.approx(losses(whole, config), rel=1e-9)
+    assert_same(left(cut, config), left(whole, config), atol=1e-9, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +70,26 @@ def whole_in_doubles(tmp_path_factory):
     """The results of runs of the largest micro-batch in float64, each trained once."""
     done = {}
 
-    def results_of(recipe):
-        if recipe not in done:
-            done[recipe] = tmp_path_factory.mktemp("whole")
-            train(recipe, done[recipe], replace(CPU, micro_batch=recipe.batch))
-        return done[recipe]
+    def results_of(config):
+        if config not in done:
+            done[config] = tmp_path_factory.mktemp("whole")
+            train(config, done[config], replace(CPU, micro_batch_size=config.optim.global_batch_size))
+        return done[config]
 
     return results_of
 
 
 @pytest.mark.parametrize(("backbone", "size"), [("deit_nano", 4), ("adventurer_nano", 8)])
 def test_the_loss_curve_does_not_depend_on_the_micro_batch(tmp_path, full, doubles, whole_in_doubles, backbone, size):
-    recipe = replace(full, backbone=backbone)
-    whole = whole_in_doubles(recipe)
-    assert len(losses(whole, recipe)) == 13
-    train(recipe, tmp_path, replace(CPU, micro_batch=size))
-    assert_same_in_doubles(tmp_path, whole, recipe)
+    config = edit(full, backbone=backbone)
+    whole = whole_in_doubles(config)
+    assert len(losses(whole, config)) == 13
+    train(config, tmp_path, replace(CPU, micro_batch_size=size))
+    assert_same_in_doubles(tmp_path, whole, config)
 
 
 def test_mixing_changes_the_loss(trained, full):
-    mixed, plain = (losses(trained(r), r)[0] for r in (full, replace(full, mixup=0.0, cutmix=0.0)))
+    mixed, plain = (losses(trained(r), r)[0] for r in (full, edit(full, mixup=0.0, cutmix=0.0)))
     assert abs(mixed - plain) > 1e-3  # of the first step, from the same weights
 
 
@@ -94,10 +104,10 @@ def test_the_average_is_that_of_the_weights_after_every_step(tmp_path, full, mon
             seen.append(pl_module.head.weight.detach().clone())
 
     monkeypatch.setattr(Averaged, "on_train_batch_end", watched)
-    record = train(full, tmp_path, replace(CPU, micro_batch=16))
+    record = train(full, tmp_path, replace(CPU, micro_batch_size=16))
     average = seen[0]
     for weight in seen[1:]:
-        average = full.ema * average + (1 - full.ema) * weight
+        average = (full.optim.model_ema_decay or 0.0) * average + (1 - (full.optim.model_ema_decay or 0.0)) * weight
     state = left(tmp_path, full)
     torch.testing.assert_close(state["model_ema"]["head.weight"], average)
     torch.testing.assert_close(state["model"]["head.weight"], seen[-1])
@@ -109,12 +119,12 @@ def test_the_average_is_that_of_the_weights_after_every_step(tmp_path, full, mon
 def test_a_run_goes_on_with_another_micro_batch(tmp_path, full, every_step, doubles, whole_in_doubles, step):  # noqa: F811
     cut = at_step(step, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(TrainingInterrupted):
-        train(full, tmp_path, replace(CPU, micro_batch=16), cut)
-    train(full, tmp_path, replace(CPU, micro_batch=4))
+        train(full, tmp_path, replace(CPU, micro_batch_size=16), cut)
+    train(full, tmp_path, replace(CPU, micro_batch_size=4))
     assert_same_in_doubles(tmp_path, whole_in_doubles(full), full)
 
 
-WITH_A_WORKER = replace(CPU, workers=1)
+WITH_A_WORKER = replace(CPU, num_workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -122,25 +132,38 @@ def of_files(tmp_path_factory):
     """A recipe like full on files of images, and the results folder of its run in one go."""
     folder = tmp_path_factory.mktemp("of_files")
     write_classes(folder / "data", ["bird", "cat", "dog"], train=20, test=6)
-    recipe = replace(
-        TINY, mixup=0.8, cutmix=1.0, erasing=0.25, repeats=2, ema=0.8, smoothing=0.1, layer_decay=0.9, data="folder",
-        data_root=str(folder / "data"), classes=3, batch=16, train_images=0, test_images=0, augment="three_augment",
-        image=16,
-    )  # fmt: skip
-    train(recipe, folder / "whole", WITH_A_WORKER)
-    return recipe, folder / "whole"
+    config = edit(
+        TINY,
+        mixup=0.8,
+        cutmix=1.0,
+        random_erasing_prob=0.25,
+        aug_repeats=2,
+        model_ema_decay=0.8,
+        smoothing=0.1,
+        layer_decay=0.9,
+        dataset="folder",
+        data_root=str(folder / "data"),
+        num_classes=3,
+        global_batch_size=16,
+        num_train=None,
+        num_val=None,
+        augment="three_augment",
+        img_size=16,
+    )
+    train(config, folder / "whole", WITH_A_WORKER)
+    return config, folder / "whole"
 
 
 @pytest.mark.parametrize("step", [1, 6])
 def test_cut_in_an_epoch_with_workers_repeats_and_an_average_it_ends_the_same(tmp_path, of_files, every_step, step):  # noqa: F811
-    recipe, whole = of_files
+    config, whole = of_files
     with pytest.raises(TrainingInterrupted):
-        train(recipe, tmp_path, WITH_A_WORKER, at_step(step, lambda: signal.raise_signal(signal.SIGTERM)))
-    train(recipe, tmp_path, WITH_A_WORKER)
-    assert_same(left(tmp_path, recipe), left(whole, recipe), atol=0, rtol=0)
+        train(config, tmp_path, WITH_A_WORKER, at_step(step, lambda: signal.raise_signal(signal.SIGTERM)))
+    train(config, tmp_path, WITH_A_WORKER)
+    assert_same(left(tmp_path, config), left(whole, config), atol=0, rtol=0)
 
 
-def _train_until(recipe, results, calls):
+def _train_until(config, results, calls):
     """With a checkpoint after every step; dead at once, as by kill -9, after so many calls of functions. They are
     counted, not timed: so a machine's speed decides nothing. Returns how many there were."""
     torch.set_num_threads(1)
@@ -157,20 +180,20 @@ def _train_until(recipe, results, calls):
             sys.setprofile(count)
 
     try:
-        train(recipe, results, replace(CPU, checkpoint_minutes=0.0), begin)
+        train(config, results, replace(CPU, checkpoint_minutes=0.0), begin)
     finally:
         sys.setprofile(None)
     return seen
 
 
 def test_killed_at_many_moments_it_resumes_every_time_and_ends_the_same(tmp_path, full):
-    recipe = replace(full, epochs=5)  # 20 steps
+    config = edit(full, epochs=5)  # 20 steps
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    calls = _train_until(recipe, whole, math.inf)
-    moments, folder = random.Random(0), cut / recipe.run_id
+    calls = _train_until(config, whole, math.inf)
+    moments, folder = random.Random(0), cut / config.run_id
     saved = kills = 0
     while True:
-        child = context().Process(target=_train_until, args=(recipe, cut, calls * moments.uniform(0.1, 0.33)))
+        child = context().Process(target=_train_until, args=(config, cut, calls * moments.uniform(0.1, 0.33)))
         child.start()
         child.join(120)
         assert child.exitcode in (0, -signal.SIGKILL), "a resumed run failed"
@@ -182,6 +205,6 @@ def test_killed_at_many_moments_it_resumes_every_time_and_ends_the_same(tmp_path
             assert at >= saved  # nothing that was saved is lost
             saved = at
     assert kills >= 3
-    assert train(recipe, cut, CPU) == RunRecord.load(folder)
-    assert_same(left(cut, recipe), left(whole, recipe), atol=0, rtol=0)
-    assert losses(cut, recipe) == losses(whole, recipe)
+    assert train(config, cut, CPU) == RunRecord.load(folder)
+    assert_same(left(cut, config), left(whole, config), atol=0, rtol=0)
+    assert losses(cut, config) == losses(whole, config)

@@ -12,22 +12,24 @@ import timm
 import torch
 
 from experiments import run
-from experiments.cli import arguments
+from experiments.cli.resolve import resolve
 from experiments.recipes import cifar10, imagenet, shapes
 from experiments.stages import linked, waits_for
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.registry import build_backbone
-from scaling.engine.train import Settings, train
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.runtime import RuntimeConfig
+from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
-from scaling.recipe import Recipe
 from scaling.runs.record import WEIGHTS, RunRecord
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "analysis" / "published" / "recipes_tables_8_9_10.csv"
 LETTERS = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
 STAGED = ("tiny", "small", "base", "large", "huge")
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 hush()
 
 
@@ -48,7 +50,7 @@ def chain(size, image, patch=16):
     ],
 )
 def test_a_chain_has_the_stages_of_its_image_size(size, image, stages):
-    assert [(r.stage, r.image) for r in chain(size, image)] == stages
+    assert [(r.stage or "", r.model.img_size) for r in chain(size, image)] == stages
 
 
 def published():
@@ -64,14 +66,14 @@ def published():
 
 @pytest.mark.parametrize(("row", "letter", "image"), published(), ids=lambda v: v if isinstance(v, str) else None)
 def test_a_stage_has_the_numbers_of_its_table(row, letter, image):
-    (found,) = [r for r in chain(LETTERS[letter], image) if (r.stage, r.image) == (row["stage"], image)]
+    (found,) = [r for r in chain(LETTERS[letter], image) if (r.stage or "", r.model.img_size) == (row["stage"], image)]
     assert found.backbone == f"adventurer_{LETTERS[letter]}"
     for name in ("weight_decay", "beta1", "beta2", "batch"):
         assert getattr(found, name) == float(row[name]), name
     assert found.epochs == (300 if image == 64 else int(row["epochs"]))  # as the appendix says of 64 px
     base, scaled = float(row["base_lr"]), row["stage"] != "finetune"
     assert found.peak_lr == pytest.approx(base * found.batch / 512 if scaled else base)
-    assert replace(found, batch=2 * found.batch).peak_lr == pytest.approx(found.peak_lr * (2 if scaled else 1))
+    assert edit(found, global_batch_size=2 * found.batch).peak_lr == pytest.approx(found.peak_lr * (2 if scaled else 1))
     assert found.warmup_epochs == float(row["warmup_epochs"])
     of_size = dict(part.split() for part in row["drop_path"].split(" / ") if " " in part)
     assert found.drop_path == float(of_size.get(letter, row["drop_path"].split()[-1]))
@@ -99,19 +101,17 @@ def test_deits_have_the_learning_rates_that_their_papers_print(size, peak):
 @pytest.mark.parametrize("image", [128, 224])
 def test_a_stage_starts_from_the_canonical_recipe_of_the_one_before(image):
     stages = chain("base", image, 8)
-    assert stages[0].start == ""
+    assert stages[0].predecessor is None
     assert stages[0].predecessor is None
     for before, after in itertools.pairwise(stages):
-        assert after.start == before.canonical_json()
+        assert after.predecessor == before
         assert after.predecessor == before
         assert waits_for(after) == before.run_id
-    assert Recipe.from_dict(stages[-1].to_dict()) == stages[-1]
+    assert ExperimentConfig.from_dict(stages[-1].to_dict()) == stages[-1]
 
 
 def test_patches_and_seeds_are_runs_of_their_own_and_one_group_a_stage():
-    chains = [
-        arguments.resolve("imagenet.adventurer_small", p, {"image": 224, "seed": s}) for p in (16, 8, 2) for s in (0, 1)
-    ]
+    chains = [resolve("imagenet.adventurer_small", p, {"img_size": 224, "seed": s}) for p in (16, 8, 2) for s in (0, 1)]
     ids = {r.run_id for stages in chains for r in stages}
     assert len(ids) == 3 * 2 * 3
     groups = [{stages[n].group for stages in chains} for n in range(3)]
@@ -121,30 +121,30 @@ def test_patches_and_seeds_are_runs_of_their_own_and_one_group_a_stage():
 
 def test_a_group_is_another_where_a_stage_before_is_another():
     first, last = chain("small", 128)
-    other = linked([replace(first, epochs=299), last])[1]
+    other = linked([edit(first, epochs=299), last])[1]
     assert other.group != last.group
-    assert replace(other, start="") == replace(last, start="")
+    assert edit(other, init="scratch") == edit(last, init="scratch")
 
 
 @pytest.mark.parametrize(
-    ("recipe", "run_id", "group"),
+    ("config", "run_id", "group"),
     [
         (shapes.deit_nano(16), "classify-shapes-deit_nano-16px-p16-s0-5c5a0e2e", "0c12e1d1"),
         (shapes.adventurer_nano(1), "classify-shapes-adventurer_nano-16px-p1-s0-b1759963", "eb45c11a"),
         (cifar10.deit_nano(16), "classify-cifar10-deit_nano-32px-p16-s0-2ae49828", "655aaaec"),
         (cifar10.adventurer_nano(1), "classify-cifar10-adventurer_nano-32px-p1-s0-acb6f54f", "c14b5ab7"),
         (
-            Recipe(backbone="adventurer_nano", flip="alternate", weights="w.pth", seed=3),
+            make_config(backbone="adventurer_nano", scan_direction="alternate", initial_checkpoint="w.pth", seed=3),
             "classify-shapes-adventurer_nano-16px-p4-s3-88192d02",
             "",
         ),
     ],
     ids=lambda v: "",
 )
-def test_runs_from_before_there_were_stages_keep_their_names(recipe, run_id, group):
+def test_runs_from_before_there_were_stages_keep_their_names(config, run_id, group):
     """As commit a63ad07 named them."""
-    assert recipe.run_id == run_id
-    assert recipe.group.endswith(group)
+    assert config.run_id == run_id
+    assert config.group.endswith(group)
 
 
 # The command line
@@ -154,10 +154,10 @@ def test_a_field_goes_to_all_stages_and_the_chain_holds():
     stages, _ = run.arguments(
         ["imagenet.adventurer_base", "--image", "224", "--patch", "8", "--epochs", "3", "--seed", "5"]
     )
-    assert [(r.stage, r.epochs, r.seed, r.patch) for r in stages] == [
+    assert [(r.stage or "", r.schedule.epochs, r.seed, r.model.patch_size) for r in stages] == [
         (stage, 3, 5, 8) for stage in ("pretrain", "intermediate", "finetune")
     ]
-    assert [r.image for r in stages] == [128, 224, 224]
+    assert [r.model.img_size for r in stages] == [128, 224, 224]
     assert stages == linked(stages)
     assert stages[2].predecessor.predecessor == stages[0]
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_a_stage_is_refused_in_one_line(words, says):
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("change", [{"patch": 8}, {"backbone": "adventurer_tiny"}, {"classes": 10}])
+@pytest.mark.parametrize("change", [{"patch_size": 8}, {"backbone": "adventurer_tiny"}, {"num_classes": 10}])
 def test_a_start_of_another_patch_backbone_or_head_is_refused_with_both_values(change):
     (name, value), first = *change.items(), chain("small", 128)[0]
     says = f"{name} {value} differs from {getattr(first, name)} of {first.run_id}"
@@ -208,12 +208,12 @@ def test_a_start_of_another_patch_backbone_or_head_is_refused_with_both_values(c
 @pytest.mark.parametrize("start", ["{", "[]", "3", '{"epoch": 3}', '{"epochs": 0}'])
 def test_a_start_that_is_no_recipe_is_refused(start):
     with pytest.raises(ConfigError, match=r"start is no recipe|did you mean epochs|epochs 0"):
-        Recipe(start=start)
+        make_config(init=start)
 
 
 def test_rand_augment_that_timm_does_not_read_is_refused_before_anything_is_written(tmp_path, tiny):
     with pytest.raises(ConfigError, match=r"rand-m9-mstd0\.5-inc1"):
-        train(replace(tiny, augment="resized_crop", rand_augment="rand-x9"), tmp_path, CPU)
+        train(edit(tiny, augment="resized_crop", auto_augment="rand-x9"), tmp_path, CPU)
     assert not list(tmp_path.iterdir())
 
 
@@ -222,13 +222,15 @@ def test_rand_augment_that_timm_does_not_read_is_refused_before_anything_is_writ
 
 def small_chain(tiny, backbone="adventurer_nano", judged="averaged"):
     """16 px to 32 px at patch 8; the second stage learns next to nothing, so its weights are those it started from."""
-    first = replace(tiny, backbone=backbone, stage="pretrain", epochs=1, drop_path=0.0, ema=0.5, judged=judged)
-    still = {"stage": "finetune", "lr": 1e-30, "weight_decay": 0.0, "ema": 0.0, "judged": "raw"}
-    return linked([first, replace(first, **still)])[1], linked([first, replace(first, image=32, **still)])
+    first = edit(
+        tiny, backbone=backbone, stage="pretrain", epochs=1, drop_path=0.0, model_ema_decay=0.5, eval_weights=judged
+    )
+    still = {"stage": "finetune", "lr": 1e-30, "weight_decay": 0.0, "model_ema_decay": None, "eval_weights": "raw"}
+    return linked([first, edit(first, **still)])[1], linked([first, edit(first, img_size=32, **still)])
 
 
-def weights_of_run(results, recipe):
-    return torch.load(results / recipe.run_id / WEIGHTS, weights_only=True)
+def weights_of_run(results, config):
+    return torch.load(results / config.run_id / WEIGHTS, weights_only=True)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_stage_starts_from_the_very_weights_that_were_judged(tmp_path, tiny, b
     torch.testing.assert_close(new[:, token], old[:, token], rtol=0, atol=1e-20)
     # At the same size nothing is resampled: what was judged before is judged again.
     assert train(same_size, tmp_path, CPU).test_loss == pytest.approx(before.test_loss, rel=1e-6)
-    assert after.recipe["start"] == first.canonical_json()
+    assert after.experiment().predecessor == first
 
 
 def test_a_record_has_the_results_of_both_weights_and_is_judged_by_one(tmp_path, trained, tiny):
@@ -260,7 +262,7 @@ def test_a_record_has_the_results_of_both_weights_and_is_judged_by_one(tmp_path,
     assert record.metrics.keys() == both | {"top1", "top5", "train_loss"}
     assert record.test_loss == record.metrics["test_loss_averaged"] != record.metrics["test_loss_raw"]
     assert record.metrics["top1"] == record.metrics["top1_averaged"]
-    raw = train(replace(first, judged="raw"), tmp_path, CPU)
+    raw = train(edit(first, eval_weights="raw"), tmp_path, CPU)
     assert raw.test_loss == raw.metrics["test_loss_raw"] == record.metrics["test_loss_raw"]
 
 
@@ -272,9 +274,11 @@ def test_the_weights_that_a_run_leaves_are_read_by_timm_and_by_weights(trained, 
     timm.models.load_checkpoint(model, str(path))  # strictly, and the average where a file has one
     assert all(torch.equal(tensor, left["model_ema"][name]) for name, tensor in model.state_dict().items())
     model.load_state_dict(left["model"])
-    net = build_backbone(replace(first, stage="", weights=str(path))).checkpoint_module
+    net = build_backbone(edit(first, stage=None, initial_checkpoint=str(path))).checkpoint_module
     assert all(torch.equal(tensor, left["model"][name]) for name, tensor in net.state_dict().items())
-    assert build_backbone(replace(second, start="", weights=str(path))).checkpoint_module.pos_embed.shape == (1, 17, 48)
+    assert build_backbone(
+        edit(second, init="scratch", initial_checkpoint=str(path))
+    ).checkpoint_module.pos_embed.shape == (1, 17, 48)
 
 
 def test_a_stage_whose_predecessor_is_missing_failed_or_without_weights_is_refused(tmp_path, trained, tiny):
@@ -296,8 +300,8 @@ def test_a_stage_whose_predecessor_is_missing_failed_or_without_weights_is_refus
 def test_weights_stand_in_for_the_stages_before_the_first_one_asked_for():
     words = ["imagenet.adventurer_base", "--patch", "8", "--weights", "w.pth"]
     (last,) = run.arguments([*words, "--stage", "finetune"])[0]
-    assert (last.stage, last.weights, last.start) == ("finetune", "w.pth", "")
+    assert (last.stage or "", last.init.source or "", last.predecessor or None) == ("finetune", "w.pth", "")
     first, *others = run.arguments(words)[0]
-    assert (first.weights, first.start) == ("w.pth", "")
-    assert [r.weights for r in others] == ["", ""]
+    assert (first.init.source or "", first.predecessor or None) == ("w.pth", "")
+    assert [(r.init.source or "") for r in others] == ["", ""]
     assert others[0].predecessor == first

@@ -5,19 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scaling.engine.train import Settings, train
+from scaling.config.edit import edit
+from scaling.config.runtime import RuntimeConfig
+from scaling.engine.train import train
 from scaling.engine.trainer import hush, useful_threads
 from scaling.errors import RunLockedError as HeldElsewhere
 from scaling.errors import TrainingInterrupted
+from scaling.runs.config_file import read_config
 from scaling.runs.record import CHECKPOINT, RunRecord
 from scaling.runs.run_folder import hold
 from tests.conftest import TINY
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 
 
-def weights(results, recipe):
-    state = torch.load(results / recipe.run_id / CHECKPOINT, weights_only=True)
+def weights(results, config):
+    state = torch.load(results / config.run_id / CHECKPOINT, weights_only=True)
     assert state["global_step"] == 12
     return state["state_dict"], state["optimizer_states"]
 
@@ -61,9 +64,9 @@ def copied(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "copy")
 
 
-def curve(results, recipe):
+def curve(results, config):
     """Rows without their seconds."""
-    return [row.split(",")[:5] for row in (results / recipe.run_id / "curve.csv").read_text().splitlines()]
+    return [row.split(",")[:5] for row in (results / config.run_id / "curve.csv").read_text().splitlines()]
 
 
 def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
@@ -74,7 +77,7 @@ def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
     assert 1.5 < record.test_loss < 3.5
     assert record.metrics.keys() == {"top1", "top5", "train_loss"}
     assert record.tokens == 4
-    assert (record.machine["devices"], record.machine["micro_batch"]) == (1, tiny.batch)
+    assert (record.machine["devices"], record.machine["micro_batch"]) == (1, tiny.optim.global_batch_size)
     assert record.images_per_second > 0
     assert record.wall_time > 0
     assert {"torch", "lightning", "timm"} <= record.versions.keys()
@@ -82,7 +85,7 @@ def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
     assert rows[0] == "step,epoch,lr,train_loss,test_loss,seconds"
     assert len(rows) == 1 + 12 + 1
     assert float(rows[-1].split(",")[4]) == record.test_loss
-    assert (folder / "recipe.json").read_text().strip() == tiny.canonical_json()
+    assert read_config(folder / "config.json") == tiny
 
 
 def test_the_same_recipe_gives_the_same_run(tmp_path, tiny, whole):
@@ -93,7 +96,7 @@ def test_the_same_recipe_gives_the_same_run(tmp_path, tiny, whole):
 
 
 def test_another_seed_gives_another_run(tmp_path, tiny, whole):
-    other = train(replace(tiny, seed=1), tmp_path, CPU)
+    other = train(edit(tiny, seed=1), tmp_path, CPU)
     assert other.test_loss != RunRecord.load(whole / tiny.run_id).test_loss
 
 
@@ -113,7 +116,7 @@ def test_a_row_of_the_curve_is_the_mean_of_the_steps_since_the_row_before(tmp_pa
 def test_the_test_loss_is_the_mean_over_images_not_over_batches(tiny, whole):
     """40 test images in batches of 16, 16 and 8: a mean of batch means would weigh the last eight double."""
     record = RunRecord.load(whole / tiny.run_id)
-    other = replace(tiny, batch=16)
+    other = edit(tiny, global_batch_size=16)
     from scaling.data.datamodule import ImageDataModule
     from scaling.tasks.classification import ClassificationTask
 
@@ -147,12 +150,12 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, tiny, whole, every_ste
 
 
 def test_adventurer_on_two_threads_resumes_to_the_same_bits_too(tmp_path, tiny, every_step):
-    recipe, two = replace(tiny, backbone="adventurer_nano", patch=2), replace(CPU, threads=2)
-    whole = train(recipe, tmp_path / "whole", two)
+    config, two = edit(tiny, backbone="adventurer_nano", patch_size=2), replace(CPU, threads=2)
+    whole = train(config, tmp_path / "whole", two)
     with pytest.raises(TrainingInterrupted):
-        train(recipe, tmp_path / "cut", two, at_step(6, lambda: signal.raise_signal(signal.SIGINT)))
-    assert train(recipe, tmp_path / "cut", two).test_loss == whole.test_loss
-    assert_equal_state(*(weights(tmp_path / where, recipe)[0] for where in ("whole", "cut")))
+        train(config, tmp_path / "cut", two, at_step(6, lambda: signal.raise_signal(signal.SIGINT)))
+    assert train(config, tmp_path / "cut", two).test_loss == whole.test_loss
+    assert_equal_state(*(weights(tmp_path / where, config)[0] for where in ("whole", "cut")))
 
 
 @pytest.mark.parametrize("minutes", [0.0, 10.0])
@@ -174,7 +177,7 @@ def test_a_run_that_dies_resumes_from_its_last_checkpoint_to_the_same_bits(tmp_p
 
 @pytest.mark.parametrize("step", [4, 6, 8])
 def test_evaluation_on_the_way_changes_no_weight_and_resumes_too(tmp_path, tiny, trained, every_step, step):
-    watched = replace(tiny, eval_every=1)
+    watched = edit(tiny, val_interval=1)
     seen = trained(watched)
     assert_equal_state(weights(trained(tiny), tiny)[0], weights(seen, watched)[0])
     with pytest.raises(TrainingInterrupted):
@@ -249,7 +252,7 @@ def test_a_damaged_record_is_done_again(tiny, copied):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_as_failed_at_that_step(tmp_path, tiny, every_step):
-    wild = replace(tiny, lr=1e30, clip=0.0, warmup_epochs=0.0)
+    wild = edit(tiny, lr=1e30, max_grad_norm=None, warmup_epochs=0.0)
     record = train(wild, tmp_path, CPU)
     assert record.status == "failed"
     assert record.test_loss is None
@@ -276,14 +279,14 @@ def test_the_callers_signals_are_as_they_were(tmp_path, tiny):
 
 def test_small_steps_take_one_thread_and_large_ones_all_cores(tiny, monkeypatch):
     monkeypatch.setattr("scaling.engine.trainer.usable_cores", lambda: 8)
-    assert useful_threads(replace(tiny, patch=16)) == 1
-    assert useful_threads(replace(tiny, patch=1, batch=64)) == 8
-    assert 1 < useful_threads(replace(tiny, patch=2, batch=32)) < 8
+    assert useful_threads(edit(tiny, patch_size=16)) == 1
+    assert useful_threads(edit(tiny, patch_size=1, global_batch_size=64)) == 8
+    assert 1 < useful_threads(edit(tiny, patch_size=2, global_batch_size=32)) < 8
 
 
 def test_seeding_a_step_queues_nothing_for_devices_that_are_not_there(tmp_path, tiny, whole):
     if torch.cuda.is_available():
         pytest.skip("CUDA is initialised: nothing is queued")
     queued = len(torch.cuda._queued_calls)  # after the first run of this process
-    train(replace(tiny, seed=1), tmp_path, CPU)
+    train(edit(tiny, seed=1), tmp_path, CPU)
     assert len(torch.cuda._queued_calls) == queued

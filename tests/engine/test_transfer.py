@@ -2,8 +2,6 @@
 
 Positions here say where they lie: channel 0 is the row, channel 1 the column, channel 2 marks the class token."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,9 +14,9 @@ from scaling.backbones.checkpoint_io import load_weights, read_state_dict
 from scaling.backbones.patch_embed import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.backbones.pos_embed import resample_as_released
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
 from scaling.model_specs import SIZES
-from scaling.recipe import Recipe
 
 ADVENTURER = SIZES["adventurer_nano"]
 WIDTH = ADVENTURER.width
@@ -53,7 +51,7 @@ def moved(source, target, compat):
 
 
 def test_fixed_positions_keep_their_places_and_the_class_token_its_own():
-    map_hwD, last_D = moved(8, 14, "fixed")
+    map_hwD, last_D = moved(8, 14, "aligned")
     torch.testing.assert_close(last_D, class_position()[0, 0], rtol=0, atol=0)
     assert map_hwD[..., 2].abs().max() == 0
     wanted = (torch.arange(14) + 0.5) * 8 / 14 - 0.5  # where a patch's middle lies on the old grid
@@ -65,8 +63,8 @@ def test_fixed_positions_keep_their_places_and_the_class_token_its_own():
 def test_official_positions_are_shifted_by_one_and_hold_the_class_tokens():
     """The first patch's is kept as the class token's; patch k then has what lies at k - 1 of a map whose cells are one
     further: a column of the old grid ahead, less one of the new. What was the class token's is in the last corner."""
-    map_hwD, last_D = moved(8, 14, "official")
-    fixed_hwD, _ = moved(8, 14, "fixed")
+    map_hwD, last_D = moved(8, 14, "released")
+    fixed_hwD, _ = moved(8, 14, "aligned")
     assert map_hwD[0, 0].tolist() == ramps(8)[0, 0].tolist()
     inner = slice(5, 9)
     ahead = (map_hwD - fixed_hwD)[inner, inner]
@@ -88,14 +86,14 @@ def test_the_released_way_is_right_where_the_class_token_is_first(source, target
     torch.testing.assert_close(found[:, 1:], wanted.flatten(2).transpose(1, 2))
 
 
-@pytest.mark.parametrize("compat", ["fixed", "official"])
+@pytest.mark.parametrize("compat", ["aligned", "released"])
 def test_positions_of_as_many_patches_are_left_alone(compat):
     map_hwD, last_D = moved(8, 8, compat)
     assert torch.equal(map_hwD.flatten(0, 1), ramps(8)[0])
     assert torch.equal(last_D, class_position()[0, 0])
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["fixed", "official"]))
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["aligned", "released"]))
 def test_equal_positions_stay_equal_whatever_the_grids(source, target, compat):
     with torch.device("meta"):
         model = Adventurer(ADVENTURER, 4 * target, 4)
@@ -110,23 +108,25 @@ def test_equal_positions_stay_equal_whatever_the_grids(source, target, compat):
 
 def test_what_cannot_be_resampled_is_refused():
     model, state = adventurer(4), adventurer(3).state_dict()
-    for compat in ("fixed", "official"):
+    for compat in ("aligned", "released"):
         with pytest.raises(ConfigError, match=r"no square|is no square"):
             model.convert_state_dict({**state, "pos_embed": torch.zeros(1, 8, WIDTH)}, compat)
-    with pytest.raises(ConfigError, match="did you mean official"):
-        model.convert_state_dict(state, "offical")
+    with pytest.raises(ConfigError, match="did you mean released"):
+        model.convert_state_dict(state, "relesed")
     with pytest.raises(ConfigError, match="no square"):
         resample_as_released(torch.zeros(1, 8, 3), 4)
 
 
 def test_compat_makes_no_difference_to_deit(tmp_path):
-    small = Recipe(backbone="deit_nano", image=16, patch=4)
+    small = make_config(backbone="deit_nano", img_size=16, patch_size=4)
     state = build_backbone(small).checkpoint_module.state_dict()
     state["pos_embed"] = torch.cat([class_position(), ramps(4)], 1)
     torch.save(state, tmp_path / "w.pth")
     nets = [
-        build_backbone(replace(small, image=32, weights=str(tmp_path / "w.pth"), compat=compat)).checkpoint_module
-        for compat in ("fixed", "official")
+        build_backbone(
+            edit(small, img_size=32, initial_checkpoint=str(tmp_path / "w.pth"), pos_embed_resampling=compat)
+        ).checkpoint_module
+        for compat in ("aligned", "released")
     ]
     assert torch.equal(nets[0].pos_embed, nets[1].pos_embed)
     assert torch.equal(nets[0].pos_embed[:, :1], class_position())
@@ -134,11 +134,13 @@ def test_compat_makes_no_difference_to_deit(tmp_path):
 
 
 def test_a_recipes_compat_reaches_the_weights(tmp_path):
-    small = Recipe(backbone="adventurer_nano", image=16, patch=4)
+    small = make_config(backbone="adventurer_nano", img_size=16, patch_size=4)
     torch.save(build_backbone(small).checkpoint_module.state_dict(), tmp_path / "w.pth")
     fixed, official = (
-        build_backbone(replace(small, image=32, weights=str(tmp_path / "w.pth"), compat=compat)).checkpoint_module
-        for compat in ("fixed", "official")
+        build_backbone(
+            edit(small, img_size=32, initial_checkpoint=str(tmp_path / "w.pth"), pos_embed_resampling=compat)
+        ).checkpoint_module
+        for compat in ("aligned", "released")
     )
     old = build_backbone(small).checkpoint_module.pos_embed
     assert torch.equal(fixed.pos_embed[:, -1], old[:, -1])
@@ -173,15 +175,15 @@ def test_extended_tokens_are_the_coarse_ones_interpolated(sizes, seed):
 
 @pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
 def test_an_extended_model_is_the_coarse_one_but_for_its_positions(tmp_path, name):
-    coarse = Recipe(backbone=name, image=32, patch=16)
-    extended = replace(coarse, patch=8, extend=16)
-    a, b = (build_backbone(recipe).checkpoint_module.state_dict() for recipe in (coarse, extended))
+    coarse = make_config(backbone=name, img_size=32, patch_size=16)
+    extended = edit(coarse, patch_size=8, embed_patch_size=16)
+    a, b = (build_backbone(config).checkpoint_module.state_dict() for config in (coarse, extended))
     assert a.keys() == b.keys()
     assert [key for key in a if a[key].shape != b[key].shape] == ["pos_embed"]
     assert b["pos_embed"].shape == (1, 4 * 4 + 1, WIDTH)
     assert all(torch.equal(a[key], b[key]) for key in a if key != "pos_embed")  # drawn alike
     torch.save(a, tmp_path / "w.pth")
-    backbone = build_backbone(replace(extended, seed=1, weights=str(tmp_path / "w.pth")))
+    backbone = build_backbone(edit(extended, seed=1, initial_checkpoint=str(tmp_path / "w.pth")))
     assert torch.equal(backbone.checkpoint_module.patch_embed.proj.weight, a["patch_embed.proj.weight"])
     image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -193,8 +195,8 @@ def test_an_extended_model_is_the_coarse_one_but_for_its_positions(tmp_path, nam
 
 
 def test_extending_from_a_smaller_patch_is_refused():
-    with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
-        Recipe(patch=4, extend=2)
+    with pytest.raises(ConfigError, match="embed_patch_size 2 is below patch_size 4"):
+        make_config(patch_size=4, embed_patch_size=2)
     with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
         ExtendedPatchEmbed(3, 5, 16, 4, embed_patch_size=2)
 
@@ -242,6 +244,6 @@ def test_an_address_that_cannot_be_fetched_is_refused_in_one_line(tmp_path, monk
     monkeypatch.setattr("torch.hub.download_url_to_file", fail)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(ConfigError, match="cannot be fetched") as e:
-        load_weights(build_backbone(Recipe()), address)
+        load_weights(build_backbone(make_config()), address)
     assert "\n" not in str(e.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import plan, run, sweep
-from experiments.cli import arguments
+from experiments.cli.resolve import recipes
 from experiments.planning import cost_estimate, plan_report
 from experiments.recipes import folder
 from scaling import costs
+from scaling.config.edit import edit
 from scaling.costs.hardware import CARDS
 from scaling.data.folder_survey import survey
 from scaling.errors import ConfigError
@@ -33,14 +33,14 @@ def pets(tmp_path):
 
 
 def resolved(text, root):
-    (recipe,), _ = run.arguments([*text.split(), "--data-root", str(root)])
-    return recipe
+    (config,), _ = run.arguments([*text.split(), "--data-root", str(root)])
+    return config
 
 
 def test_sixty_images_in_three_classes_are_a_run_of_a_thousand_steps(pets):
-    recipe = resolved("folder.deit_nano --patch 8", pets)
-    data = prepared(recipe)
-    assert (recipe.classes, len(data.train_set), len(data.test_set)) == (3, 45, 15)
+    config = resolved("folder.deit_nano --patch 8", pets)
+    data = prepared(config)
+    assert (config.data.num_classes, len(data.train_set), len(data.test_set)) == (3, 45, 15)
     assert data.names == ("ant", "bee", "cat")
     assert (data.steps_per_epoch, data.total_steps) == (11, 1001)
 
@@ -54,19 +54,24 @@ def test_the_commands_for_own_images_in_the_docs_work_as_written(pets, tmp_path)
         root = scenes if "seg" in name else boxes if "det" in name else pets
         words = [str(root) if word == "DIR" else word for word in words]
         program = {"experiments/run.py": run, "experiments/sweep.py": sweep}[script]
-        for recipe in program.arguments([name, *words])[0]:
-            assert len(prepared(recipe).train_set) >= recipe.batch
+        for config in program.arguments([name, *words])[0]:
+            assert len(prepared(config).train_set) >= config.optim.global_batch_size
 
 
 def test_a_subset_and_a_part_held_out_have_a_batch_that_suits_them(pets):
     for words in ("--train-images 6", "--val-split 0.5", "--train-images 9 --val-split 0.3"):
-        recipe = resolved(f"folder.adventurer_nano --patch 8 {words}", pets)
-        assert prepared(recipe).total_steps >= 1000 or recipe.epochs == 1000, words
+        config = resolved(f"folder.adventurer_nano --patch 8 {words}", pets)
+        assert prepared(config).total_steps >= 1000 or config.schedule.epochs == 1000, words
 
 
 def test_what_is_said_stands(pets):
-    recipe = resolved("folder.deit_nano --patch 8 --epochs 2 --batch 5 --image 32 --lr 1e-4", pets)
-    assert (recipe.epochs, recipe.batch, recipe.image, recipe.lr) == (2, 5, 32, 1e-4)
+    config = resolved("folder.deit_nano --patch 8 --epochs 2 --batch 5 --image 32 --lr 1e-4", pets)
+    assert (config.schedule.epochs, config.optim.global_batch_size, config.model.img_size, config.optim.lr) == (
+        2,
+        5,
+        32,
+        1e-4,
+    )
     with pytest.raises(ConfigError, match="all 1 training images have class 2: at least two classes are needed"):
         prepared(resolved("folder.deit_nano --patch 8 --train-images 1", pets))
     with pytest.raises(ConfigError, match="the data has 3 classes, the recipe 7; set --classes 3"):
@@ -86,8 +91,8 @@ def test_classes_of_pixels_are_those_of_the_list_or_of_all_labels(tmp_path):
     assert resolved("folder.seg_nano --patch 8 --unlabelled 0", root).classes == 3
     named = labelled(tmp_path / "b")
     (named / "classes.txt").write_text("sky\nsea\nsand\nship\nsun\n")
-    recipe = resolved("folder.seg_nano --patch 8", named)
-    assert (recipe.classes, prepared(recipe).names) == (5, ("sky", "sea", "sand", "ship", "sun"))
+    config = resolved("folder.seg_nano --patch 8", named)
+    assert (config.data.num_classes, prepared(config).names) == (5, ("sky", "sea", "sand", "ship", "sun"))
 
 
 def test_labels_with_one_class_are_refused_with_what_would_do(tmp_path):
@@ -99,8 +104,8 @@ def test_labels_with_one_class_are_refused_with_what_would_do(tmp_path):
 
 def test_categories_of_coco_are_counted_and_images_without_an_object_are_not(tmp_path):
     root = write_folder(tmp_path)
-    recipe = resolved("folder.det_nano --patch 16", root)
-    assert (recipe.classes, survey("detect", "folder", str(root)).train_images) == (3, 5)
+    config = resolved("folder.det_nano --patch 16", root)
+    assert (config.data.num_classes, survey("detect", "folder", str(root)).train_images) == (3, 5)
     data = read_json(root, "train2017")
     write_json(root, "train2017", {**data, "annotations": []})
     survey.cache_clear()
@@ -134,9 +139,9 @@ def test_hugging_face_sets_are_counted_too(hub):  # noqa: F811
     for feature in (CLASSES, INT):
         survey.cache_clear()
         hub(train=split([0, 1, 2], feature, n=40), test=split([0, 1, 2], feature))
-        (recipe,), _ = run.arguments(["folder.deit_nano", "--patch", "8", "--data", "hfds/pets"])
-        data = prepared(recipe)
-        assert (recipe.classes, recipe.batch, len(data.train_set)) == (3, 4, 40)
+        (config,), _ = run.arguments(["folder.deit_nano", "--patch", "8", "--data", "hfds/pets"])
+        data = prepared(config)
+        assert (config.data.num_classes, config.optim.global_batch_size, len(data.train_set)) == (3, 4, 40)
     with pytest.raises(ConfigError, match=r"hfds/pets has one label per image: task segment needs a folder"):
         run.arguments(["folder.seg_nano", "--patch", "8", "--data", "hfds/pets"])
 
@@ -162,11 +167,11 @@ def test_another_layout_is_told_the_one_that_is_meant(tmp_path, layout, said):
 
 @given(st.integers(1, 3000), st.sampled_from([folder.deit_nano, folder.seg_nano, folder.det_nano]))
 def test_every_number_of_images_has_a_batch_and_steps_enough(images, recipe_of):
-    recipe = recipe_of(8, classes=2, train_images=images)
-    steps = images // recipe.batch
-    assert steps * recipe.epochs >= folder.STEPS
+    config = recipe_of(8, classes=2, train_images=images)
+    steps = images // config.optim.global_batch_size
+    assert steps * config.schedule.epochs >= folder.STEPS
     assert steps >= min(folder.OF_EPOCH, images // folder.FEWEST)
-    assert recipe.group == recipe_of(4, classes=2, train_images=images).group
+    assert config.group == recipe_of(4, classes=2, train_images=images).group
 
 
 def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
@@ -182,7 +187,7 @@ def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
     code = (
         "import json, sys\n"
         "from experiments import run, sweep\n"
-        "from scaling.recipe import ConfigError\n"
+        "from scaling.errors import ConfigError\n"
         "for words, said in json.loads(sys.argv[1]).items():\n"
         "    for program in (run, sweep):\n"
         "        try:\n"
@@ -208,12 +213,12 @@ def test_a_plan_counts_the_images_that_are_here_and_says_no_hours_where_none_are
     (half,) = cost_estimate.chains(plan.arguments([*words, "--data-root", str(pets), "--val-split", "0.5"])[0], on)
     kept = len(prepared(half.runs[0].run).train_set)
     assert half.runs[0].epoch_flops == kept * flops < 45 * flops
-    nowhere = replace(one.run, data_root=str(tmp_path / "nowhere"))
+    nowhere = edit(one.run, data_root=str(tmp_path / "nowhere"))
     said = plan_report.total_line([cost_estimate.forecast(nowhere, on)], on)
     assert said == "total: 1 run without an estimate of hours"
 
 
 def test_the_recipes_of_a_folder_build_without_one():
-    for name, recipe_of in arguments.recipes().items():
+    for name, recipe_of in recipes().items():
         if name.startswith("folder."):
-            assert replace(recipe_of(8), patch=4) == recipe_of(4)
+            assert edit(recipe_of(8), patch_size=4) == recipe_of(4)

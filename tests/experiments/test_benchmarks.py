@@ -14,8 +14,8 @@ from experiments.benchmarks import mixer, models, table6
 from experiments.benchmarks.timing import interleaved
 from experiments.cli import arguments
 from scaling import costs
+from scaling.config.edit import make_config
 from scaling.costs import hardware
-from scaling.recipe import Recipe
 
 
 def test_all_contenders_of_the_mixer_give_the_same():
@@ -94,7 +94,7 @@ def measured(name, batch, **options):
     if batch > 4 or options["patch"] < 4:
         return {"failed": "out of memory: so it says"}
     moments = 8 * costs.recipe_parameters(
-        Recipe(backbone=name, image=options["image"], patch=options["patch"], classes=1000)
+        make_config(backbone=name, img_size=options["image"], patch_size=options["patch"], num_classes=1000)
     )
     return {"seconds": [0.4, 0.4, 0.4], "batch": batch, "peak": 4 * 10 * 2**20 + moments}
 

@@ -37,9 +37,9 @@ def test_the_frontier_of_the_published_tables_is_printed_and_written(tmp_path, c
 
 def test_a_configuration_costs_all_its_stages():
     runs = stages("Adventurer-Base", 224, 8)
-    assert [run.stage for run in runs] == ["pretrain", "intermediate", "finetune"]
-    assert {run.patch for run in runs} == {8}
-    wanted = sum(3 * costs.recipe_flops(run) * costs.IMAGENET_IMAGES * run.epochs for run in runs)
+    assert [(run.stage or "") for run in runs] == ["pretrain", "intermediate", "finetune"]
+    assert {run.model.patch_size for run in runs} == {8}
+    wanted = sum(3 * costs.recipe_flops(run) * costs.IMAGENET_IMAGES * run.schedule.epochs for run in runs)
     assert training_flops("Adventurer-Base", 224, 8) == wanted
 
 

@@ -8,9 +8,11 @@ import yaml
 
 from experiments import run, sweep
 from experiments.cli import arguments
+from experiments.cli.options import field_rows, machine_rows
+from experiments.cli.resolve import recipes, resolve
 from experiments.stages import chain_of
+from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.run_folder import open_run
 from tests.conftest import ROOT
 
@@ -19,7 +21,7 @@ def options(module, capsys) -> set[str]:
     with pytest.raises(SystemExit):
         module.main(["--help"])
     text = capsys.readouterr().out
-    return {word.split()[0].rstrip(",").split("=")[0] for word in text.split("\n  ") if word.startswith("--")}
+    return {word.split()[0].rstrip(",") for word in text.split("\n  ") if word.startswith("--")}
 
 
 def test_recipes_by_name():
@@ -30,23 +32,23 @@ def test_recipes_by_name():
         "cifar10.adventurer_nano",
         "imagenet.deit_base",
         "imagenet.adventurer_base",
-    } <= set(arguments.recipes())
+    } <= set(recipes())
 
 
 def test_every_recipe_builds_at_every_patch_size_and_says_how_to_run_it():
-    for name, recipe_of in arguments.recipes().items():
+    for name, recipe_of in recipes().items():
         assert f"python experiments/run.py {name}" in recipe_of.__doc__
         for patch in (16, 8, 4, 2, 1):
-            assert {recipe.patch for recipe in chain_of(recipe_of(patch))} == {patch}, name
+            assert {config.model.patch_size for config in chain_of(recipe_of(patch))} == {patch}, name
 
 
 def test_run_takes_every_field_with_its_type():
-    (recipe,), args = run.arguments(
+    (config,), args = run.arguments(
         ["shapes.deit_nano", "--patch", "4", "--epochs", "1", "--lr", "3e-4", "--results", "x"]
     )
-    assert (recipe.patch, recipe.epochs, recipe.lr, args.results) == (4, 1, 3e-4, "x")
-    assert run.arguments(["shapes.deit_nano", "--train-images", "64"])[0][0].train_images == 64
-    assert run.arguments(["shapes.deit_nano", "--train_images", "64"])[0][0].train_images == 64
+    assert (config.model.patch_size, config.schedule.epochs, config.optim.lr, args.results) == (4, 1, 3e-4, "x")
+    assert run.arguments(["shapes.deit_nano", "--train-images", "64"])[0][0].data.num_train == 64
+    assert run.arguments(["shapes.deit_nano", "--train_images", "64"])[0][0].data.num_train == 64
 
 
 def test_sweep_takes_lists():
@@ -63,7 +65,7 @@ def test_sweep_takes_lists():
         ]
     )
     assert len(runs) == 2 * 5 * 2
-    assert [(r.backbone, r.patch, r.seed) for r in runs[:3]] == [
+    assert [(r.model.backbone, r.model.patch_size, r.seed) for r in runs[:3]] == [
         ("deit_nano", 16, 0),
         ("adventurer_nano", 16, 0),
         ("deit_nano", 8, 0),
@@ -79,22 +81,22 @@ def test_a_sweep_changes_nothing_but_the_patch():
 
 def test_a_field_can_come_from_yaml_and_the_command_line_wins(tmp_path):
     (tmp_path / "c.yaml").write_text("epochs: 7\nlr: 0.01\n")
-    (recipe,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--lr", "0.02"])
-    assert (recipe.epochs, recipe.lr) == (7, 0.02)
+    (config,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--lr", "0.02"])
+    assert (config.schedule.epochs, config.optim.lr) == (7, 0.02)
 
 
 def test_print_recipe_prints_what_config_reads(tmp_path, capsys):
     assert run.main(["shapes.deit_nano", "--patch", "2", "--print-recipe"]) == 0
     text = capsys.readouterr().out
-    assert Recipe.from_dict(yaml.safe_load(text)) == arguments.resolve("shapes.deit_nano", 2, {})[0]
+    assert ExperimentConfig.from_dict(yaml.safe_load(text)) == resolve("shapes.deit_nano", 2, {})[0]
     (tmp_path / "c.yaml").write_text(text)
     (again,), _ = run.arguments(["cifar10.deit_nano", "--config", str(tmp_path / "c.yaml")])
-    assert again == Recipe.from_dict(yaml.safe_load(text))
+    assert again == ExperimentConfig.from_dict(yaml.safe_load(text))
 
 
 def test_an_image_that_fits_the_patch_may_come_with_it():
-    (recipe,), _ = run.arguments(["shapes.deit_nano", "--image", "96", "--patch", "32"])
-    assert (recipe.image, recipe.patch) == (96, 32)
+    (config,), _ = run.arguments(["shapes.deit_nano", "--image", "96", "--patch", "32"])
+    assert (config.model.img_size, config.model.patch_size) == (96, 32)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_results_path_that_cannot_be_a_folder_is_refused(call, tmp_path):
 @pytest.mark.parametrize("program", ["run", "sweep"])
 def test_help_explains_every_field_without_torch(program):
     code = (
-        "import sys; sys.argv = ['x', '--help']\n"
+        "import sys; sys.argv = ['x', '--help-all']\n"
         f"import experiments.{program} as m\n"
         "try: m.main()\n"
         "except SystemExit as e: assert not e.code\n"
@@ -166,19 +168,59 @@ def test_help_explains_every_field_without_torch(program):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    for name in Recipe().to_dict():
-        if program == "run" or name not in ("patch", "seed"):
-            assert f"--{name.replace('_', '-')}" in done.stdout
+    own = ("patch_size", "seed") if program == "sweep" else ()
+    for leaf in {**field_rows(), **machine_rows()}:
+        assert (f"  --{leaf.replace('_', '-')}" in done.stdout) or leaf in own
     for unit in ("[px]", "[1/step]", "[epochs]"):
         assert unit in done.stdout
 
 
 def test_the_options_are_frozen(capsys):
-    fields = {f"--{name.replace('_', '-')}" for name in Recipe().to_dict()}
-    machine = {"--accelerator", "--devices", "--threads", "--workers", "--checkpoint-minutes"}
-    both = machine | {"--config", "--results", "--print-recipe"}
-    assert options(run, capsys) >= fields | both
-    assert options(sweep, capsys) >= (fields - {"--seed"}) | both | {"--patch", "--seeds", "--jobs", "--dry-run"}
+    """Those of version 1 are in tests/golden/test_options.py."""
+    usual = {
+        "--patch-size",
+        "--img-size",
+        "--backbone",
+        "--lr",
+        "--epochs",
+        "--global-batch-size",
+        "--head",
+        "--augment",
+    }
+    machine = {"--accelerator", "--devices", "--threads", "--num-workers", "--micro-batch-size"}
+    both = machine | {"--config", "--results", "--print-config", "--help-all"}
+    assert options(run, capsys) >= usual | both | {"--seed", "--stage"}
+    assert options(sweep, capsys) >= usual | both | {"--seeds", "--dry-run"}
+
+
+@pytest.mark.parametrize("program", [run, sweep])
+def test_help_fits_a_terminal_and_hides_the_names_of_version_1(program, capsys):
+    with pytest.raises(SystemExit):
+        program.main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 120
+    assert max(map(len, lines)) <= 80
+    assert not {"--image", "--batch", "--workers", "--print-recipe"} & {word for line in lines for word in line.split()}
+
+
+def test_a_field_has_its_dotted_name_too():
+    words = ["--model.patch_embed.patch_size=8", "--task.smoothing", "0.1", "--optim.lr=0.1"]
+    (config,), _ = run.arguments(["shapes.deit_nano", *words])
+    assert (config.model.patch_size, config.classification.smoothing, config.optim.lr) == (8, 0.1, 0.1)
+    with pytest.raises(ConfigError, match=r"unknown option --model\.smoothing"):
+        run.arguments(["shapes.deit_nano", "--model.smoothing=0.1"])
+
+
+def test_a_field_of_another_task_is_refused_with_the_fields_of_this_one():
+    with pytest.raises(ConfigError, match="max_long is not an option of the task classify, which has: aug_repeats"):
+        run.arguments(["shapes.deit_nano", "--max-long", "32"])
+
+
+def test_a_nested_file_is_read_and_none_is_not_set(tmp_path):
+    (tmp_path / "c.yaml").write_text("model:\n  img_size: 32\n  patch_embed: {kind: extended, embed_patch_size: 8}\n")
+    words = ["shapes.deit_nano", "--patch", "4", "--config", str(tmp_path / "c.yaml"), "--max-grad-norm", "none"]
+    (config,), _ = run.arguments(words)
+    assert (config.model.img_size, config.model.embed_patch_size, config.optim.max_grad_norm) == (32, 8, None)
 
 
 @pytest.mark.parametrize(
@@ -187,17 +229,18 @@ def test_the_options_are_frozen(capsys):
 )
 def test_a_switch_is_an_option_alone_or_with_a_word(words, on):
     _, args = run.arguments(["shapes.deit_nano", *words])
-    assert arguments.settings(args)["compile"] is on
+    assert arguments.runtime(args).compile is on
 
 
 def test_a_runs_folder_stands_for_its_recipe(tmp_path):
-    (recipe,), _ = run.arguments(["shapes.adventurer_nano", "--patch", "2", "--ema", "0.9", "--seed", "3"])
-    folder = open_run(recipe, tmp_path)
-    assert run.arguments([str(folder)])[0] == [recipe]
-    with pytest.raises(ConfigError, match="whose recipe is settled; leave out epochs, patch"):
+    (config,), _ = run.arguments(["shapes.adventurer_nano", "--patch", "2", "--ema", "0.9", "--seed", "3"])
+    folder = open_run(config, tmp_path)
+    assert run.arguments([str(folder)])[0] == [config]
+    with pytest.raises(ConfigError, match="whose configuration is settled; leave out epochs, patch_size"):
         run.arguments([str(folder), "--patch", "4", "--epochs", "2"])
+    (folder / "config.json").unlink()
     (folder / "recipe.json").write_text('{"epochs": 0}')
-    with pytest.raises(ConfigError, match=r"recipe.json cannot be read as a recipe \(epochs 0"):
+    with pytest.raises(ConfigError, match=r"recipe.json cannot be read as a configuration \(epochs 0"):
         run.arguments([str(folder)])
 
 
@@ -206,7 +249,7 @@ def test_a_chain_prints_every_stage(call):
     assert done.returncode == 0
     stages = list(yaml.safe_load_all(done.stdout))
     assert [s["stage"] for s in stages] == ["pretrain", "intermediate", "finetune"]
-    assert [s["image"] for s in stages] == [128, 224, 224]
+    assert [s["model"]["img_size"] for s in stages] == [128, 224, 224]
 
 
 def test_a_later_stage_alone_says_what_to_do_first_and_writes_nothing(call, tmp_path):

@@ -9,16 +9,19 @@ import torch
 from experiments import run as run_py
 from experiments import sweep as sweep_py
 from experiments.launch.worker import run_quietly
-from scaling.engine.train import Settings, train
+from scaling.config.edit import edit
+from scaling.config.initialization import FromRun
+from scaling.config.runtime import RuntimeConfig
+from scaling.engine.train import train
 from scaling.errors import ConfigError
 from scaling.runs.record import RECORD, WEIGHTS
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 
 
-def refused(recipe, results, **settings):
+def refused(config, results, **settings):
     with pytest.raises(ConfigError) as caught:
-        train(recipe, results, replace(CPU, **settings))
+        train(config, results, replace(CPU, **settings))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -27,9 +30,9 @@ def test_weights_that_cannot_be_read_or_do_not_fit_leave_no_folder(tmp_path, tin
     path, results = tmp_path / "bad.pth", tmp_path / "results"
     for held in (b"<html>", b"PK"):
         path.write_bytes(held)
-        assert str(path) in refused(replace(tiny, weights=str(path)), results)
+        assert str(path) in refused(edit(tiny, initial_checkpoint=str(path)), results)
     torch.save({"model": {"other": torch.zeros(3)}}, path)
-    assert "not weights of a plain ViT" in refused(replace(tiny, weights=str(path)), results)
+    assert "not weights of a plain ViT" in refused(edit(tiny, initial_checkpoint=str(path)), results)
     assert not results.exists()
 
 
@@ -41,10 +44,10 @@ def test_devices_that_are_not_there_leave_no_folder(tmp_path, tiny):
 
 
 def test_damaged_weights_of_the_run_that_it_starts_from_leave_no_folder(tmp_path, tiny):
-    first = replace(tiny, epochs=1, train_images=16, stage="pretrain")
+    first = edit(tiny, epochs=1, num_train=16, stage="pretrain")
     train(first, tmp_path, CPU)
     (tmp_path / first.run_id / WEIGHTS).write_bytes(b"")
-    second = replace(first, stage="finetune", start=first.canonical_json())
+    second = edit(first, stage="finetune", init=FromRun(config=first))
     said = refused(second, tmp_path)
     assert f"{tmp_path / first.run_id / WEIGHTS} is damaged (File is not a zip file)" in said
     assert RECORD in said

@@ -2,18 +2,17 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 from analysis.planning.throughput_model import image_seconds
 from experiments import plan
-from experiments.cli.arguments import recipes
+from experiments.cli.resolve import recipes
 from experiments.planning import cost_estimate, plan_report
 from experiments.stages import chain_of
+from scaling.config.edit import edit, make_config
 from scaling.costs.hardware import CARDS, processor
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from tests.analysis.test_cost_model import BASE, record
 from tests.conftest import ROOT
 
@@ -89,10 +88,10 @@ def test_accumulation_times_micro_batch_times_devices_is_the_batch():
     for run in chain_of(recipes()["imagenet.adventurer_base"](4)):
         for cards in (1, 2, 8):
             one = cost_estimate.forecast(run, A100._replace(cards=cards))
-            assert one.accumulation * one.micro_batch * cards == run.batch, (run.stage, cards)
+            assert one.accumulation * one.micro_batch * cards == run.optim.global_batch_size, (run.stage or "", cards)
             assert one.device_hours == pytest.approx(cards * one.hours)
             assert one.hours == pytest.approx(cost_estimate.forecast(run, A100).hours / cards, rel=0.01), (
-                run.stage,
+                run.stage or "",
                 cards,
             )
 
@@ -111,9 +110,12 @@ def test_the_largest_micro_batch_that_fits_is_taken_and_no_larger_one():
     bf16 = MemoryPolicy(number=2)
 
     for patch in (16, 4, 1):
-        one = cost_estimate.forecast(replace(BASE, patch=patch), A100)
+        one = cost_estimate.forecast(edit(BASE, patch_size=patch), A100)
         assert memory_bytes(one.run, one.micro_batch, bf16) < 80e9
-        assert memory_bytes(one.run, 2 * one.micro_batch, bf16) > 0.7 * 80e9 or one.micro_batch == BASE.batch
+        assert (
+            memory_bytes(one.run, 2 * one.micro_batch, bf16) > 0.7 * 80e9
+            or one.micro_batch == BASE.optim.global_batch_size
+        )
 
 
 def test_a_patch_of_which_not_one_image_fits_says_what_it_wants(capsys, tmp_path):
@@ -161,7 +163,7 @@ def test_finished_runs_are_held_against_what_is_said_of_them(capsys, tmp_path):
     assert "none of these runs is finished on this card" in " ".join(said(capsys, *words).split())
     for patch, slower in ((8, 2.0), (4, 3.0)):
         (run,) = chain_of(recipes()["shapes.deit_nano"](patch))
-        rate = 1 / image_seconds(run, here, run.batch) / slower
+        rate = 1 / image_seconds(run, here, run.optim.global_batch_size) / slower
         record(run, tmp_path, rate, gpus=[], processor=here.words[0], threads=1)
     text = said(capsys, *words)
     assert re.search("run +measured s +uncalibrated +ratio +leave-one-out +ratio", text)
@@ -241,7 +243,7 @@ def test_a_machines_gpus_are_all_taken_where_nobody_says(monkeypatch, tmp_path):
 
 
 def test_an_unknown_backbone_has_no_hours():
-    run = Recipe(backbone="timm:vit_tiny_patch16_224", image=16, patch=16)
+    run = make_config(backbone="timm:vit_tiny_patch16_224", img_size=16, patch_size=16)
     one = cost_estimate.forecast(run, A100)
     assert math.isnan(one.hours)
     assert "no cost model for this backbone" in " ".join(plan_report.unfit_lines([one], A100))

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -10,14 +9,15 @@ from analysis.planning.throughput_model import image_seconds
 from analysis.planning.throughput_records import measured_on
 from experiments import plan
 from experiments.planning import cost_estimate
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import OLD_NAMES, RuntimeConfig
 from scaling.costs.conditions import Conditions
 from scaling.costs.hardware import CARDS, processor
-from scaling.recipe import Recipe
 from tests.analysis.test_cost_model import BASE, record
 
 A100 = CARDS["a100"]
 GPU = {"gpus": ["NVIDIA A100-SXM4-80GB"], "micro_batch": 64}
-SMALL = Recipe(backbone="adventurer_nano", image=16, patch=4)
+SMALL = make_config(backbone="adventurer_nano", img_size=16, patch_size=4)
 OTHERWISE = [
     {"nodes": 2},
     {"strategy": "ddp"},
@@ -31,9 +31,9 @@ OTHERWISE = [
 ]
 
 
-def slow(recipe, results, slower=3.0, card=A100, **machine):
+def slow(config, results, slower=3.0, card=A100, **machine):
     """A record of a run that took so much longer than the model says."""
-    record(recipe, results, 1 / image_seconds(recipe, card, 64) / slower, **machine)
+    record(config, results, 1 / image_seconds(config, card, 64) / slower, **machine)
 
 
 def on(results, **settings) -> cost_estimate.Device:
@@ -60,7 +60,7 @@ def test_on_a_processor_threads_jobs_and_cores_are_conditions_too(tmp_path, how)
     slow(SMALL, tmp_path, card=here, **{**plain, **how})
     device = device._replace(records=tuple(measured_on(here, tmp_path)))
     assert math.isnan(cost_estimate.forecast(SMALL, device).ratio)
-    slow(replace(SMALL, seed=1), tmp_path, card=here, **plain)
+    slow(edit(SMALL, seed=1), tmp_path, card=here, **plain)
     device = device._replace(records=tuple(measured_on(here, tmp_path)))
     assert cost_estimate.forecast(SMALL, device).ratio == pytest.approx(3.0)
 
@@ -81,10 +81,10 @@ def test_a_record_that_does_not_say_how_it_ran_loads_and_corrects_nothing(tmp_pa
 
 
 def test_a_plan_says_how_many_records_it_left_out_and_in_what_they_differ(tmp_path, capsys):
-    recipe = replace(BASE, epochs=7)
-    slow(recipe, tmp_path, 1.5, **GPU)
-    slow(replace(recipe, seed=1), tmp_path, **GPU, compile=True)
-    slow(replace(recipe, seed=2), tmp_path, **GPU, channels_last=True, jobs=2)
+    config = edit(BASE, epochs=7)
+    slow(config, tmp_path, 1.5, **GPU)
+    slow(edit(config, seed=1), tmp_path, **GPU, compile=True)
+    slow(edit(config, seed=2), tmp_path, **GPU, channels_last=True, jobs=2)
     words = ["imagenet.deit_base", "--patch", "16", "--gpu", "a100", "--results", str(tmp_path)]
     assert plan.main(words) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -111,7 +111,7 @@ def test_a_run_on_the_processor_of_a_machine_with_a_gpu_is_no_run_of_the_gpu(tmp
 
 def test_a_card_with_less_memory_or_on_another_bus_is_another_card(tmp_path):
     slow(BASE, tmp_path, **{**GPU, "gpus": ["NVIDIA A100-SXM4-40GB"]})
-    slow(replace(BASE, seed=1), tmp_path, **{**GPU, "gpus": ["NVIDIA H100 PCIe"]})
+    slow(edit(BASE, seed=1), tmp_path, **{**GPU, "gpus": ["NVIDIA H100 PCIe"]})
     assert measured_on(A100, tmp_path) == []
     assert measured_on(CARDS["h100"], tmp_path) == []
     assert len(measured_on(CARDS["a100-40gb"], tmp_path)) == len(measured_on(CARDS["h100-pcie"], tmp_path)) == 1
@@ -124,7 +124,7 @@ def test_of_several_devices_runs_on_as_many_count_and_else_those_of_one_alone(tm
     words = ["imagenet.deit_base", "--patch", "16", "--gpu", "a100", "--devices", "8", "--results", str(tmp_path)]
     assert plan.main(words) == 0
     assert "extrapolated: linear speed-up on 8 devices" in " ".join(capsys.readouterr().out.split())
-    slow(replace(BASE, seed=1), tmp_path, 2.0 / 8, **GPU, devices=8)
+    slow(edit(BASE, seed=1), tmp_path, 2.0 / 8, **GPU, devices=8)
     eight = eight._replace(records=tuple(measured_on(A100, tmp_path)))
     assert cost_estimate.forecast(BASE, eight).ratio == pytest.approx(2.0)
     assert cost_estimate.forecast(BASE, eight._replace(cards=1)).ratio == pytest.approx(1.5)
@@ -134,7 +134,8 @@ def test_of_several_devices_runs_on_as_many_count_and_else_those_of_one_alone(tm
 def test_a_plan_names_every_condition_that_a_record_has(tmp_path):
     assert set(cost_estimate.conditions(BASE, on(tmp_path))._fields) == set(Conditions._fields)
     asked = {"nodes": 2, "strategy": "ddp", "compile": True, "channels_last": True, "workers": 3, "jobs": 4}
-    settings = {**asked, "devices": "1", "accelerator": "auto", "recompute": True, "micro_batch": 0, "threads": 5}
+    asked_of = {OLD_NAMES.get(name, name): value for name, value in asked.items()}
+    settings = RuntimeConfig(**asked_of, devices="1", grad_checkpointing=True, threads=5)
     said = cost_estimate.conditions(BASE, cost_estimate.device_of(settings, tmp_path, "a100"))._asdict()
     assert {name: said[name] for name in asked} == asked
     assert (said["recompute"], said["precision"], said["threads"]) == (True, "bf16-mixed", 0)

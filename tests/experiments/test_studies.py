@@ -15,42 +15,49 @@ from analysis.studies.ablations import figure, report, spending
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
-from experiments.cli import arguments
 from experiments.launch.progress_display import told_apart
 from experiments.studies import STUDIES, last_stages, resolve
 from scaling import costs
+from scaling.config.edit import make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
+from scaling.config.task import SEGMENTATION_HEADS
 from scaling.errors import ConfigError
-from scaling.recipe import HEADS, Recipe
 from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
 
 
-def save(results, recipe: Recipe, test_loss: float | None = 1.0, score: float = 50.0) -> None:
+def save(results, config: ExperimentConfig, test_loss: float | None = 1.0, score: float = 50.0) -> None:
     """A finished run, or a failed one where test_loss is None. score: its task's headline metric [%]."""
     save_run(
         results,
-        recipe,
+        config,
         test_loss,
-        metrics={} if test_loss is None else {HEADLINES[recipe.task][0]: score},
-        tokens=costs.tokens(recipe.image, recipe.patch),
-        parameters=costs.parameters(recipe.backbone, recipe.image, recipe.extend or recipe.patch, recipe.classes),
-        flops_per_image=float(costs.recipe_flops(recipe)),
+        metrics={} if test_loss is None else {HEADLINES[config.task.kind][0]: score},
+        tokens=costs.tokens(config.model.img_size, config.model.patch_size),
+        parameters=costs.parameters(
+            config.model.backbone,
+            config.model.img_size,
+            config.model.embed_patch_size or config.model.patch_size,
+            config.data.num_classes,
+        ),
+        flops_per_image=float(costs.recipe_flops(config)),
         failure={"reason": "loss is nan"} if test_loss is None else {},
     )
 
 
 def planned_runs(runs) -> list[StudyRun]:
-    return [StudyRun(run.run_id, run.backbone, run.patch) for run in runs]
+    return [StudyRun(run.run_id, run.model.backbone, run.model.patch_size) for run in runs]
 
 
 def done(results, name, **given) -> tuple[RunSet, list[StudyRun]]:
     """All runs of a study as if they had finished, loss falling with tokens, and the runs that its table shows."""
     runs = resolve(name, [], given)
     for run in runs:
-        tokens = costs.tokens(run.image, run.patch)
-        loss = 2.0 * costs.tokens(run.image, run.extend or run.patch) ** -0.2
+        tokens = costs.tokens(run.model.img_size, run.model.patch_size)
+        loss = 2.0 * costs.tokens(run.model.img_size, run.model.embed_patch_size or run.model.patch_size) ** -0.2
         save(results, run, loss, score=min(99.0, 20.0 + tokens**0.5))
     return load(results), planned_runs(last_stages(runs))
 
@@ -73,16 +80,16 @@ def test_every_study_builds_says_how_to_run_it_and_has_each_run_once(name):
     seen = set()
     for run in runs:  # a chain's stages come in their order, and all of them
         before = run.predecessor
-        assert before is None or before.run_id in seen or before.task != run.task
+        assert before is None or before.run_id in seen or before.task.kind != run.task.kind
         seen.add(run.run_id)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small_studies_fit_what_their_data_can_draw(name):
     for run in resolve(name, [], {}):
-        assert run.data == name.split(".")[0]
-        assert run.image >= 16
-        assert costs.recipe_flops(run) < (60e6 if run.task == "classify" else 500e6)
+        assert run.data.dataset == name.split(".")[0]
+        assert run.model.img_size >= 16
+        assert costs.recipe_flops(run) < (60e6 if run.task.kind == "classify" else 500e6)
 
 
 def test_table_5_has_the_papers_runs_once_each_and_extends_every_stage():
@@ -91,21 +98,26 @@ def test_table_5_has_the_papers_runs_once_each_and_extends_every_stage():
     assert len(shown) == 2 * len(published) - 2  # at patch 16 both ways are one run
     for row in published.itertuples():
         backbone = row.model.lower().replace("-", "_")
-        its = [r for r in shown if (r.backbone, r.image, (r.image // r.patch) ** 2) == (backbone, row[2], row.length)]
-        assert {r.extend for r in its} == ({0} if its[0].patch == 16 else {0, 16})
-    stages = [r for r in resolve("table5", [], {}) if r.backbone == "adventurer_base" and r.patch == 8]
-    assert [r.extend for r in stages] == [0, 0, 0, 16, 16, 16]
-    assert [r.image for r in stages] == [128, 224, 224] * 2
+        its = [
+            r
+            for r in shown
+            if (r.model.backbone, r.model.img_size, (r.model.img_size // r.model.patch_size) ** 2)
+            == (backbone, row[2], row.length)
+        ]
+        assert {(r.model.embed_patch_size or 0) for r in its} == ({0} if its[0].model.patch_size == 16 else {0, 16})
+    stages = [r for r in resolve("table5", [], {}) if r.model.backbone == "adventurer_base" and r.model.patch_size == 8]
+    assert [(r.model.embed_patch_size or 0) for r in stages] == [0, 0, 0, 16, 16, 16]
+    assert [r.model.img_size for r in stages] == [128, 224, 224] * 2
 
 
 @pytest.mark.parametrize("name", ["shapes.table5", "cifar10.table5"])
 def test_small_table_5_extends_from_its_coarsest_patch(name):
     runs = resolve(name, [], {})
     for backbone in ("deit_nano", "adventurer_nano"):
-        its = [(r.patch, r.extend) for r in runs if r.backbone == backbone]
+        its = [(r.model.patch_size, r.model.embed_patch_size or 0) for r in runs if r.model.backbone == backbone]
         top = max(patch for patch, _ in its)
         assert its == [(top, 0), (top // 2, 0), (top // 2, top), (top // 4, 0), (top // 4, top)]
-    assert len({(r.image, r.epochs, r.train_images) for r in runs}) == 1
+    assert len({(r.model.img_size, r.schedule.epochs, r.data.num_train or 0) for r in runs}) == 1
 
 
 @pytest.mark.parametrize(
@@ -118,20 +130,20 @@ def test_small_table_5_extends_from_its_coarsest_patch(name):
 )
 def test_figure_4_holds_image_over_patch_while_the_image_grows(name, ratios, images):
     runs = resolve(name, [], {})
-    assert {r.image // r.patch for r in runs} == ratios
-    for backbone, ratio in product({r.backbone for r in runs}, ratios):
-        its = [r for r in runs if r.backbone == backbone and r.image // r.patch == ratio]
-        assert {r.image for r in its} == images
-        held = [{**r.to_dict(), "image": 0, "patch": 0} for r in its]
+    assert {r.model.img_size // r.model.patch_size for r in runs} == ratios
+    for backbone, ratio in product({r.model.backbone for r in runs}, ratios):
+        its = [r for r in runs if r.model.backbone == backbone and r.model.img_size // r.model.patch_size == ratio]
+        assert {r.model.img_size for r in its} == images
+        held = [{**to_flat(r), "image": 0, "patch": 0} for r in its]
         assert held == held[:1] * len(held)  # nothing else differs, not the stages that a run went through either
 
 
 def test_figure_3_is_all_of_table_4():
-    shown = {(r.backbone, r.patch) for r in last_stages(resolve("figure3", [], {}))}
+    shown = {(r.model.backbone, r.model.patch_size) for r in last_stages(resolve("figure3", [], {}))}
     sizes = load_published("table4_model_and_patch").query("input_px == 128")["model"].str.lower()
     assert shown == {(f"adventurer_{size}", patch) for size in sizes for patch in (16, 8, 4, 2, 1)}
-    at_224 = last_stages(resolve("figure3", [16], {"image": 224}))
-    assert {(r.image, r.stage) for r in at_224} == {(224, "finetune")}
+    at_224 = last_stages(resolve("figure3", [16], {"img_size": 224}))
+    assert {(r.model.img_size, r.stage or "") for r in at_224} == {(224, "finetune")}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +158,12 @@ def test_figure_3_is_all_of_table_4():
 )
 def test_figure_3_has_small_models_with_small_patches_beside_large_ones_at_equal_flops(name, family, pairs):
     runs = last_stages(resolve(name, [], {}))
-    flops = {(r.backbone, r.patch): costs.flops(r.backbone, r.image, r.patch, r.classes) for r in runs}
+    flops = {
+        (r.model.backbone, r.model.patch_size): costs.flops(
+            r.model.backbone, r.model.img_size, r.model.patch_size, r.data.num_classes
+        )
+        for r in runs
+    }
     for pair in pairs:
         small, finer, large, coarser = pair.split()
         ours, theirs = flops[f"{family}_{small}", int(finer)], flops[f"{family}_{large}", int(coarser)]
@@ -156,7 +173,7 @@ def test_figure_3_has_small_models_with_small_patches_beside_large_ones_at_equal
 @pytest.mark.parametrize("data", ["shapes", "cifar10"])
 @pytest.mark.parametrize("family", ["deit", "adventurer"])
 def test_the_next_size_costs_about_what_half_the_patch_does(data, family):
-    image = resolve(f"{data}.figure3", [], {})[0].image
+    image = resolve(f"{data}.figure3", [], {})[0].model.img_size
     cost = {
         (size, patch): costs.flops(f"{family}_{size}", image, patch, 12)
         for size, patch in product(("pico", "nano", "micro"), (8, 4))
@@ -168,33 +185,39 @@ def test_the_next_size_costs_about_what_half_the_patch_does(data, family):
 
 def test_patch_and_what_a_study_varies_choose_runs_and_other_fields_override_them():
     runs = resolve("shapes.table5", [4, 16], {"epochs": 1, "backbone": "deit_nano"})
-    assert [(r.backbone, r.patch, r.extend, r.epochs) for r in runs] == [
+    assert [(r.model.backbone, r.model.patch_size, r.model.embed_patch_size or 0, r.schedule.epochs) for r in runs] == [
         ("deit_nano", 4, 0, 1),
         ("deit_nano", 4, 8, 1),
     ]
-    assert {r.extend for r in resolve("shapes.table5", [], {"extend": 8})} == {8}
-    assert {r.image for r in resolve("figure4", [], {"image": 64})} == {64}
-    assert {r.image for r in resolve("shapes.table5", [], {"image": 32})} == {32}
+    assert {(r.model.embed_patch_size or 0) for r in resolve("shapes.table5", [], {"embed_patch_size": 8})} == {8}
+    assert {r.model.img_size for r in resolve("figure4", [], {"img_size": 64})} == {64}
+    assert {r.model.img_size for r in resolve("shapes.table5", [], {"img_size": 32})} == {32}
 
 
 def test_an_override_reaches_every_stage_of_a_chain():
     runs = resolve("table5", [8], {"epochs": 2, "data_root": "elsewhere"})
-    assert {(r.epochs, r.data_root) for r in runs} == {(2, "elsewhere")}
+    assert {(r.schedule.epochs, r.data.data_root or "") for r in runs} == {(2, "elsewhere")}
     last = [r for r in runs if r.stage == "finetune"]
     assert len(last) == 2
     for run in last:
         while run.predecessor:
             run = run.predecessor
             assert run in runs
-    assert {r.stage for r in resolve("table5", [8], {"stage": "pretrain"})} == {"pretrain"}
+    assert {(r.stage or "") for r in resolve("table5", [8], {"stage": "pretrain"})} == {"pretrain"}
 
 
 def test_weights_are_what_the_first_stage_starts_from_or_the_one_that_is_asked_for():
-    runs = [r for r in resolve("table5", [8], {"weights": "w.pth"}) if r.backbone == "adventurer_base"]
-    assert [(r.stage, r.weights) for r in runs[:3]] == [("pretrain", "w.pth"), ("intermediate", ""), ("finetune", "")]
+    runs = [r for r in resolve("table5", [8], {"initial_checkpoint": "w.pth"}) if r.model.backbone == "adventurer_base"]
+    assert [(r.stage or "", r.init.source or "") for r in runs[:3]] == [
+        ("pretrain", "w.pth"),
+        ("intermediate", ""),
+        ("finetune", ""),
+    ]
     assert runs[1].predecessor == runs[0]
-    last = resolve("table5", [8], {"weights": "w.pth", "stage": "finetune"})
-    assert {(r.stage, r.weights, r.start, r.extend) for r in last} == {
+    last = resolve("table5", [8], {"initial_checkpoint": "w.pth", "stage": "finetune"})
+    assert {
+        (r.stage or "", r.init.source or "", r.predecessor or None, r.model.embed_patch_size or 0) for r in last
+    } == {
         ("finetune", "w.pth", "", 0),
         ("finetune", "w.pth", "", 16),
     }
@@ -206,11 +229,10 @@ def test_weights_are_what_the_first_stage_starts_from_or_the_one_that_is_asked_f
         ("shapes.tabel5", "did you mean shapes.table5?"),
         ("figure33", "did you mean figure3?"),
         ("shapes.table5,shapes.deit_nan", "did you mean shapes.deit_nano?"),
-        ("shapes.table5 --patch 3", "no run of patch 3; there is: 8, 4, 2"),
+        ("shapes.table5 --patch 3", "no run of patch_size 3; there is: 8, 4, 2"),
         ("shapes.table5 --backbone deit_tiny", "there is: deit_nano, adventurer_nano"),
         ("shapes.table5 --stage finetune", "no stage 'finetune'"),
         ("shapes.table5 --image 20", "nearest that do"),
-        ("table5 --start x", "--weights"),
     ],
 )
 def test_what_no_study_has_is_refused_in_one_line(words, says):
@@ -226,11 +248,13 @@ def test_a_sweep_takes_studies_recipes_and_seeds_together_and_each_run_once():
     ids = {r.run_id for r in runs}
     for name in ("shapes.table5", "shapes.figure4"):
         assert {r.run_id for r in resolve(name, [], {"seed": 1})} <= ids
-    assert {p for r in runs for p in [r.patch] if r.image == 16 and r.backbone == "deit_nano"} == {16, 8, 4, 2, 1}
+    assert {
+        p for r in runs for p in [r.model.patch_size] if r.model.img_size == 16 and r.model.backbone == "deit_nano"
+    } == {16, 8, 4, 2, 1}
     # The plain runs of table 5 are those of the recipe: 5 recipes, 2 x 3 + 4 of the study, 2 x 6 - 2 x 2 in both.
     assert len(runs) == 2 * (5 + (10 - 3) + (12 - 2 - 2))
     given, _ = sweep.arguments(["shapes.deit_nano,shapes.table5", "--patch", "16,4"])
-    assert {r.patch for r in given} == {16, 4}
+    assert {r.model.patch_size for r in given} == {16, 4}
 
 
 def test_runs_that_share_a_short_name_are_told_apart_on_the_screen():
@@ -262,7 +286,9 @@ def test_published_accuracies_stand_beside_the_runs_that_they_are_of(tmp_path):
 
 def test_a_table_has_no_published_number_beside_what_the_paper_did_not_do():
     def found(**fields) -> float:
-        return published_top1(pd.Series({**Recipe(data="imagenet", classes=1000).to_dict(), "tokens": 0, **fields}))
+        return published_top1(
+            pd.Series({**to_flat(make_config(dataset="imagenet", num_classes=1000)), "tokens": 0, **fields})
+        )
 
     assert found(backbone="deit_base", image=128, patch=8) == 81.0
     assert found(backbone="adventurer_tiny", image=224, patch=1, stage="finetune") == 81.9
@@ -389,9 +415,9 @@ def test_a_study_is_trained_reported_and_had_the_next_time(call, tmp_path):
 
 def test_a_recipe_beside_a_study_has_its_law_as_well(call, tmp_path):
     for patch in (8, 4, 2):
-        save(tmp_path, arguments.resolve("shapes.deit_nano", patch, {})[0], 0.2 + 0.1 * patch)
+        save(tmp_path, resolve("shapes.deit_nano", patch, {})[0], 0.2 + 0.1 * patch)
     for run in resolve("shapes.table5", [], {"backbone": "deit_nano"}):
-        if run.extend:
+        if run.model.embed_patch_size:
             save(tmp_path, run, 1.0)
     words = ["shapes.deit_nano,shapes.table5", "--patch", "8,4,2", "--backbone", "deit_nano", "--results", tmp_path]
     both = call("experiments/sweep.py", *words)
@@ -415,19 +441,19 @@ def scored(results, name, score, seeds=(0,), **given) -> tuple[RunSet, list[Stud
 
 def vanishing(run) -> tuple[float, float]:
     """UperNet is ahead by 0.01 nats and 0.1 points a pixel of the patch."""
-    ahead = run.patch * (run.head == "upernet")
+    ahead = run.model.patch_size * (run.task.head.kind == "upernet")
     return 1.0 - 0.01 * ahead, 40.0 + 0.1 * ahead
 
 
 def test_figure_2_has_both_heads_at_every_patch_of_table_2():
     runs = resolve("figure2", [], {})
-    assert {(r.backbone, r.patch, r.head) for r in runs} == set(
-        product(("adventurer_tiny", "adventurer_base"), (16, 8, 4, 2), HEADS)
+    assert {(r.model.backbone, r.model.patch_size, r.task.head.kind) for r in runs} == set(
+        product(("adventurer_tiny", "adventurer_base"), (16, 8, 4, 2), SEGMENTATION_HEADS)
     )
     assert len(runs) == 16
     assert last_stages(runs) == runs
     for before, after in zip(runs[::2], runs[1::2], strict=True):  # the two heads differ in nothing but the head
-        assert {**before.to_dict(), "head": ""} == {**after.to_dict(), "head": ""}
+        assert {**to_flat(before), "head": ""} == {**to_flat(after), "head": ""}
     published = load_published("table2_ade20k")
     for row in published.itertuples():
         assert f"{row.miou}" in STUDIES["figure2"].__doc__
@@ -436,28 +462,31 @@ def test_figure_2_has_both_heads_at_every_patch_of_table_2():
 def test_the_run_of_another_task_that_a_study_starts_from_is_no_run_of_it_and_stays_as_it_is():
     given = {"epochs": 3, "steps": 0, "data_root": "elsewhere", "seed": 2, "image": 256, "lr": 1e-4}
     plain, changed = resolve("figure2", [], {}), resolve("figure2", [], given)
-    assert {r.task for r in changed} == {"segment"}
-    assert {(r.epochs, r.data_root, r.seed, r.image) for r in changed} == {(3, "elsewhere", 2, 256)}
-    assert [r.start for r in changed] == [r.start for r in plain]
+    assert {r.task.kind for r in changed} == {"segment"}
+    assert {(r.schedule.epochs, r.data.data_root or "", r.seed, r.model.img_size) for r in changed} == {
+        (3, "elsewhere", 2, 256)
+    }
+    assert [(r.predecessor or None) for r in changed] == [(r.predecessor or None) for r in plain]
     before = changed[0].predecessor
-    assert (before.task, before.data, before.seed) == ("classify", "imagenet", 0)
+    assert (before.task.kind, before.data.dataset, before.seed) == ("classify", "imagenet", 0)
     for run, again in (
-        (r, arguments.resolve(f"ade20k.{r.backbone}", r.patch, {**given, "head": r.head})) for r in changed
+        (r, resolve(f"ade20k.{r.model.backbone}", r.model.patch_size, {**given, "head": r.task.head.kind}))
+        for r in changed
     ):
         assert [run] == again  # the study has the very runs that the recipe has
 
 
 @pytest.mark.parametrize("weights", ["w.pth", ""])
 def test_weights_replace_the_start_of_another_task(weights):
-    runs = resolve("figure2", [16], {"weights": weights})
-    assert {(r.start, r.weights) for r in runs} == {("", weights)}
+    runs = resolve("figure2", [16], {"initial_checkpoint": weights})
+    assert {(r.predecessor or None, r.init.source or "") for r in runs} == {("", weights)}
     assert len(runs) == 4
-    assert resolve("shapes.figure2", [], {"weights": ""}) == resolve("shapes.figure2", [], {})
+    assert resolve("shapes.figure2", [], {"initial_checkpoint": ""}) == resolve("shapes.figure2", [], {})
 
 
 def test_a_head_is_chosen_among_those_of_the_study():
-    assert {r.head for r in resolve("shapes.figure2", [], {"head": "upernet"})} == {"upernet"}
-    assert [r.patch for r in resolve("camvid.figure2", [], {"head": "linear"})] == [16, 8, 4]
+    assert {r.task.head.kind for r in resolve("shapes.figure2", [], {"head": "upernet"})} == {"upernet"}
+    assert [r.model.patch_size for r in resolve("camvid.figure2", [], {"head": "linear"})] == [16, 8, 4]
     with pytest.raises(ConfigError, match="no run of head unet; there is: linear, upernet"):
         resolve("figure2", [], {"head": "unet"})
     with pytest.raises(ConfigError, match="no stage 'finetune' in study figure2; its stages: none"):
@@ -493,7 +522,7 @@ def test_table_2_is_not_beside_what_the_paper_did_not_do():
     run = resolve("figure2", [16], {"head": "upernet"})[0]
 
     def found(**fields) -> float:
-        return published_miou(pd.Series({**run.to_dict(), **fields}))
+        return published_miou(pd.Series({**to_flat(run), **fields}))
 
     assert found() == 41.3
     assert found(start="", weights="w.pth") == 41.3
@@ -520,7 +549,7 @@ def test_seeds_are_averaged_and_their_spread_is_stated(tmp_path, capsys):
     assert (found["seeds_linear"].tolist(), found["miou_linear"].tolist()) == ([3] * 4, pytest.approx([41.0] * 4))
     assert found["gap_miou"].tolist() == pytest.approx([1.6, 0.8, 0.4, 0.2])
     said = spread_sentence(table)
-    for head in HEADS:
+    for head in SEGMENTATION_HEADS:
         assert f"adventurer_nano {head} 0.1000 nats, 1.0 points of mIoU (3 seeds, 8 degrees of freedom)" in said
     report(runs, "shapes.figure2", ids, tmp_path / "out")
     printed = capsys.readouterr().out
@@ -534,11 +563,17 @@ def test_seeds_are_averaged_and_their_spread_is_stated(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("missing", "row"),
     [
-        (lambda r: r.patch == 8, ["8", "-", "-", "-", "-", "-", "-"]),
-        (lambda r: r.patch == 8 and r.head == "linear", ["8", "-", "0.9200", "-", "-", "40.8", "-"]),
-        (lambda r: r.head == "upernet", ["8", "1.0000", "-", "-", "40.0", "-", "-"]),
-        (lambda r: r.patch != 8, ["8", "1.0000", "0.9200", "0.0800", "40.0", "40.8", "0.8"]),
-        (lambda r: (r.patch, r.head) != (8, "linear"), ["8", "1.0000", "-", "-", "40.0", "-", "-"]),
+        (lambda r: r.model.patch_size == 8, ["8", "-", "-", "-", "-", "-", "-"]),
+        (
+            lambda r: r.model.patch_size == 8 and r.task.head.kind == "linear",
+            ["8", "-", "0.9200", "-", "-", "40.8", "-"],
+        ),
+        (lambda r: r.task.head.kind == "upernet", ["8", "1.0000", "-", "-", "40.0", "-", "-"]),
+        (lambda r: r.model.patch_size != 8, ["8", "1.0000", "0.9200", "0.0800", "40.0", "40.8", "0.8"]),
+        (
+            lambda r: (r.model.patch_size, r.task.head.kind) != (8, "linear"),
+            ["8", "1.0000", "-", "-", "40.0", "-", "-"],
+        ),
     ],
 )
 def test_what_is_missing_is_shown_as_missing(tmp_path, capsys, missing, row):
@@ -573,7 +608,7 @@ def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_
         return above, below, means, {tuple(line.get_xdata()[np.isfinite(line.get_ydata())]) for line in hollow}
 
     above, below, means, hollow = drawn_from(*scored(tmp_path / "1", "figure2", vanishing))
-    names = {f"adventurer_{size} {head}" for size in ("tiny", "base") for head in HEADS}
+    names = {f"adventurer_{size} {head}" for size in ("tiny", "base") for head in SEGMENTATION_HEADS}
     assert {text.get_text() for text in above.texts} == set(means) == names
     assert {text.get_text() for text in below.texts} == {"adventurer_tiny", "adventurer_base"}
     assert hollow == {(16, 8, 4, 2), (16,)}
@@ -584,9 +619,11 @@ def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_
     heights = sorted(text.get_position()[1] for text in below.texts)
     assert np.diff(heights).min() > 0.1 * np.ptp(below.get_ylim())
 
-    runs, ids = scored(tmp_path / "2", "shapes.figure2", lambda r: None if r.patch == 8 else vanishing(r), (0, 1))
+    runs, ids = scored(
+        tmp_path / "2", "shapes.figure2", lambda r: None if r.model.patch_size == 8 else vanishing(r), (0, 1)
+    )
     above, below, means, hollow = drawn_from(runs, ids)
-    assert {text.get_text() for text in above.texts} == set(means) == set(HEADS)
+    assert {text.get_text() for text in above.texts} == set(means) == set(SEGMENTATION_HEADS)
     assert np.isnan(means["linear"][1])  # broken where it is missing, not drawn across
     assert above.get_legend() is None
     assert hollow == {()}

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +15,7 @@ import pytest
 
 from analysis.records.run_set import load
 from analysis.report import law_report
-from experiments.cli.arguments import settings
+from experiments.cli.arguments import runtime
 from experiments.launch.eta import Clock, weight
 from experiments.launch.launcher import Job, submit_all
 from experiments.launch.local import LocalPool
@@ -25,8 +24,8 @@ from experiments.launch.worker import run_quietly
 from experiments.planning import cost_estimate
 from experiments.stages import linked
 from experiments.sweep import arguments, main, print_plan
+from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 from scaling.runs.run_folder import hold, open_run
 from tests.analysis.test_cost_model import record
@@ -211,7 +210,7 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line_and_loses_nothing(call, t
 def test_the_clock_learns_start_up_and_speed_of_each_backbone():
     clock = Clock()
     seconds = {"deit_nano": (3.0, 2e-12), "adventurer_nano": (9.0, 5e-12)}
-    runs = {name: [Recipe(backbone=name, patch=p, train_images=4096) for p in (16, 8, 4, 2)] for name in seconds}
+    runs = {name: [make_config(backbone=name, patch_size=p, num_train=4096) for p in (16, 8, 4, 2)] for name in seconds}
     assert math.isnan(clock.eta(runs["deit_nano"]))
     for name, (start_up, per_flop) in seconds.items():
         for run in runs[name][:3]:
@@ -237,8 +236,8 @@ class Instant:
 
 
 def test_a_stage_waits_until_the_one_before_it_has_ended(tiny, monkeypatch, tmp_path):
-    first, second = linked([replace(tiny, stage="pretrain"), replace(tiny, stage="finetune")])
-    other, instant = replace(tiny, seed=1), Instant(monkeypatch, tmp_path)
+    first, second = linked([edit(tiny, stage="pretrain"), edit(tiny, stage="finetune")])
+    other, instant = edit(tiny, seed=1), Instant(monkeypatch, tmp_path)
     before, after, third = instant.submit(second, first, other)  # the order of handles is that of submission
     assert [job.job.run for job in (before, after, third)] == [first, second, other]
     assert instant.wait() == [first, other]
@@ -247,7 +246,7 @@ def test_a_stage_waits_until_the_one_before_it_has_ended(tiny, monkeypatch, tmp_
 
 
 def test_a_stage_whose_earlier_one_failed_is_not_begun(tiny, monkeypatch, tmp_path):
-    first, second = linked([replace(tiny, stage="pretrain"), replace(tiny, stage="finetune")])
+    first, second = linked([edit(tiny, stage="pretrain"), edit(tiny, stage="finetune")])
     instant = Instant(monkeypatch, tmp_path)
     before, after = instant.submit(first, second)
     instant.wait()
@@ -255,7 +254,7 @@ def test_a_stage_whose_earlier_one_failed_is_not_begun(tiny, monkeypatch, tmp_pa
     assert instant.wait() == [first]
     assert instant.pool.outcome(after)[:2] == (1, f"not begun: its earlier stage, {first.run_id}, failed")
     # One whose earlier stage is not of this sweep is begun: the run finds out by itself.
-    instant.submit(replace(second, seed=2))
+    instant.submit(edit(second, seed=2))
     assert len(instant.wait()) == 2
 
 
@@ -274,7 +273,7 @@ def test_a_stop_during_the_imports_is_a_stop(tmp_path, tiny, monkeypatch):
 
 def said_of(capsys, *words) -> str:
     runs, args = arguments([*map(str, words)])
-    print_plan(runs, args, settings(args))
+    print_plan(runs, args, runtime(args))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -307,7 +306,7 @@ def test_finished_runs_do_not_count(capsys, tmp_path):
     words = ["imagenet.deit_base", "--patch", "16,8", "--accelerator", "cpu", "--results", tmp_path]
     runs, _ = arguments([*map(str, words)])
     record(runs[0], tmp_path, 100.0)
-    (patch,) = {runs[1].patch}
+    (patch,) = {runs[1].model.patch_size}
     said = said_of(capsys, *words, "--yes")
     assert "left to do: 1 run," in said
     assert f"patch {patch} total" in said
@@ -333,7 +332,7 @@ def test_the_plan_of_a_sweep_needs_no_torch(tmp_path):
         "import sys\n"
         "from experiments import sweep\nfrom experiments.cli import arguments as cli\n"
         f"runs, args = sweep.arguments(['shapes.deit_nano,shapes.adventurer_nano', '--results', {str(tmp_path)!r}])\n"
-        "sweep.print_plan(runs, args, cli.settings(args))\n"
+        "sweep.print_plan(runs, args, cli.runtime(args))\n"
         "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -7,9 +7,10 @@ import pytest
 
 from experiments.launch.eta import Clock
 from experiments.sweep import arguments, print_plan
-from scaling.recipe import Recipe
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 
-RUNS = [Recipe(patch=patch, train_images=4096) for patch in (16, 8, 4)]
+RUNS = [make_config(patch_size=patch, num_train=4096) for patch in (16, 8, 4)]
 PLANNED = {run.run_id: seconds for run, seconds in zip(RUNS, (2.0, 3.0, 7.0), strict=True)}
 
 
@@ -22,7 +23,7 @@ def test_after_the_first_run_it_is_the_plan_and_the_first_ones_start_up():
 
 
 def test_a_start_up_is_that_of_any_backbone_and_the_plan_one_of_each():
-    other = Recipe(backbone="adventurer_nano", patch=16, train_images=4096)
+    other = make_config(backbone="adventurer_nano", patch_size=16, num_train=4096)
     clock = Clock({**PLANNED, other.run_id: 5.0})
     clock.add(RUNS[0], 12.0)
     assert clock.eta([other]) == pytest.approx(15.0)
@@ -35,13 +36,13 @@ def test_what_nobody_planned_stays_unknown():
     clock.add(RUNS[1], 4.0)
     assert math.isnan(clock.eta([RUNS[0]]))
     clock.add(RUNS[0], 4.0)
-    assert math.isnan(clock.eta([replace(RUNS[0], seed=1, backbone="adventurer_nano")]))
+    assert math.isnan(clock.eta([edit(RUNS[0], seed=1, backbone="adventurer_nano")]))
 
 
 def test_the_plan_that_a_sweep_prints_is_what_its_clock_goes_by(tmp_path, capsys):
     runs, args = arguments(["shapes.deit_nano", "--patch", "16,4", "--results", str(tmp_path), "--accelerator", "cpu"])
-    settings = {"devices": "1", "accelerator": "cpu", "recompute": False, "micro_batch": 0, "jobs": 1}
-    one, two = (print_plan(runs, args, {**settings, "threads": threads}) for threads in (1, 2))
+    settings = RuntimeConfig(devices="1", accelerator="cpu", max_parallel_runs=1)
+    one, two = (print_plan(runs, args, replace(settings, threads=threads)) for threads in (1, 2))
     assert list(one) == [run.run_id for run in runs]
     assert 0 < one[runs[0].run_id] < one[runs[1].run_id]
     assert [2 * seconds for seconds in two.values()] == pytest.approx(list(one.values()))

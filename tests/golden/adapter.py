@@ -1,8 +1,8 @@
 """The only file of tests/golden that imports the code under test: when that is moved or renamed, this file follows and
 the expected values stay.
 
-A recipe is passed around as its flat mapping of field names to values (version 1 of recipe.json), which the golden
-files were taken with.
+A configuration is passed around as the flat mapping of version 1 of recipe.json, which the golden files were taken
+with.
 """
 
 import csv
@@ -18,20 +18,22 @@ from torch import Tensor
 
 from analysis.records.run_set import load
 from experiments import plan, sweep
-from experiments.cli import arguments as cli
+from experiments.cli import resolve as cli
 from experiments.run import arguments as run_command
 from experiments.stages import chain_of
 from experiments.studies import STUDIES
-from scaling.engine.train import Settings, train
+from scaling.config.flat import canonical_flat, to_flat
+from scaling.config.legacy import from_flat
+from scaling.config.runtime import RuntimeConfig
+from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.model_specs import SIZES, Size
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 Flat = dict[str, Any]
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 ADDED_SIZES = {"deit3_pico": Size("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
 DATA_ROOTS = {"cifar10": "golden_cifar10", "imagenet": "golden_imagenet", "ade20k": "golden_ade20k"}
 DATA_ROOTS |= {"camvid": "golden_camvid", "coco": "golden_coco", "nuclei": "golden_nuclei"}
@@ -71,30 +73,30 @@ def takes_image(name: str) -> bool:
 def stages(name: str, patch: int, **image: int) -> list[Flat] | None:
     """The stages of a shipped recipe at a patch size [px]; None where the patch does not fit its image."""
     try:
-        return [stage.to_dict() for stage in chain_of(cli.recipes()[name](patch, **image))]
+        return [to_flat(stage) for stage in chain_of(cli.recipes()[name](patch, **image))]
     except ConfigError:
         return None
 
 
 def identity(flat: Flat) -> tuple[str, str]:
     """run_id and group."""
-    recipe = Recipe.from_dict(flat)
-    return recipe.run_id, recipe.group
+    config = from_flat(flat)
+    return config.run_id, config.group
 
 
 def from_json(text: str) -> Flat:
     """What a recipe.json holds, all fields."""
-    return Recipe.from_dict(json.loads(text)).to_dict()
+    return to_flat(from_flat(json.loads(text)))
 
 
 def resolved(arguments: list[str]) -> list[Flat]:
     """The stages that `python experiments/run.py ARGUMENTS` trains."""
-    return [stage.to_dict() for stage in run_command(arguments)[0]]
+    return [to_flat(stage) for stage in run_command(arguments)[0]]
 
 
 def planned(program: str, arguments: list[str]) -> list[Flat]:
     """The runs of `python experiments/PROGRAM.py ARGUMENTS`, sweep or plan."""
-    return [recipe.to_dict() for recipe in {"sweep": sweep, "plan": plan}[program].arguments(arguments)[0]]
+    return [to_flat(config) for config in {"sweep": sweep, "plan": plan}[program].arguments(arguments)[0]]
 
 
 def record(folder: Path) -> Flat:
@@ -146,14 +148,14 @@ def small(flat: Flat, **changed: Any) -> Flat:
     }
     if before:
         inherited = changed if before["task"] == task else {}
-        made["start"] = Recipe.from_dict(small(before, **inherited)).canonical_json()
-    return Recipe.from_dict({**flat, **made}).to_dict()
+        made["start"] = canonical_flat(from_flat(small(before, **inherited)))
+    return to_flat(from_flat({**flat, **made}))
 
 
 def run(flat: Flat, results: Path) -> Outcome:
     """Train, evaluate and record a recipe on one thread of the CPU."""
     hush()
-    record = train(Recipe.from_dict(flat), results, CPU)
+    record = train(from_flat(flat), results, CPU)
     folder = results / record.run_id
     with open(folder / "curve.csv", newline="") as f:
         rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(f)]
@@ -164,12 +166,14 @@ def run(flat: Flat, results: Path) -> Outcome:
 
 def run_again(flat: Flat, results: Path) -> Flat:
     """The record that the same call gives for a run that lies finished in results."""
-    return _first_fields(train(Recipe.from_dict(flat), results, CPU))
+    return _first_fields(train(from_flat(flat), results, CPU))
 
 
 def _first_fields(record: RunRecord) -> Flat:
-    """The fields that records had when the fixtures were made; evaluations came later."""
-    return {name: value for name, value in asdict(record).items() if name != "evaluations"}
+    """The fields that records had when the fixtures were made: evaluations came later, and the configuration was a
+    recipe."""
+    first = {name: value for name, value in asdict(record).items() if name not in ("evaluations", "config")}
+    return {**first, "recipe": to_flat(record.experiment())}
 
 
 def load_dense_heads() -> None:

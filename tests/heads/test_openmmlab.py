@@ -193,7 +193,7 @@ def without(package):
         f"        if name == {package!r}: raise ModuleNotFoundError(f'No module named {{name}}', name=name)\n"
         "sys.meta_path.insert(0, Blocker())\n"
         "from scaling.heads.openmmlab import build\n"
-        "from scaling.recipe import ConfigError\n"
+        "from scaling.errors import ConfigError\n"
         "for _ in range(2):\n"
         "    try: build('segmentation', dict(type='FCNHead'))\n"
         "    except ConfigError as e: print(e)\n"
@@ -234,7 +234,7 @@ FORKED = {
         "import mmcv\n"
         "mmcv.__version__ = '2.2.0'\n"
         "from scaling.heads.openmmlab import ready\n"
-        "from scaling.recipe import ConfigError\n"
+        "from scaling.errors import ConfigError\n"
         "try: ready()\n"
         "except ConfigError as e: print(e)\n"
     ),

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from scaling.backbones.base import Features, TokenLayout
+from scaling.config.edit import make_config
+from scaling.config.task import SEGMENTATION_HEADS
 from scaling.errors import ConfigError
 from scaling.heads.segmentation import build_head, groups, taken_blocks
-from scaling.recipe import HEADS, Recipe
 
 pytestmark = pytest.mark.skipif(find_spec("mmseg") is None, reason="needs the extra dense")
 WIDTH, CLASSES, CHANNELS = 48, 5, 48
@@ -120,10 +121,10 @@ def test_they_are_mmsegs_heads_and_get_contiguous_maps():
 @pytest.mark.parametrize(("width", "printed"), [(256, 17 - 12), (768, 112 - 99)])
 def test_upernet_has_as_many_parameters_more_as_table_2_prints(width, printed):
     """Adventurer-T and -B on ADE20K, patch 16 [M]."""
-    channels = Recipe().head_channels
+    channels = make_config().task.head.head_channels
     sizes = {
         name: sum(p.numel() for p in head(name, width=width, depth=12, classes=150, channels=channels).parameters())
-        for name in HEADS
+        for name in SEGMENTATION_HEADS
     }
     assert sizes["linear"] == width * 150 + 150
     d, c = width, channels
@@ -132,7 +133,7 @@ def test_upernet_has_as_many_parameters_more_as_table_2_prints(width, printed):
     assert abs((sizes["upernet"] - sizes["linear"]) / 1e6 - printed) < 0.5
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SEGMENTATION_HEADS)
 def test_an_image_is_labelled_alike_whatever_else_is_in_the_batch(name):
     model = head(name, patch=8).train()
     given = features(model, 8, batch=3)
@@ -141,7 +142,7 @@ def test_an_image_is_labelled_alike_whatever_else_is_in_the_batch(name):
         torch.testing.assert_close(together[[n]], model(of(given, n), (32, 32)), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SEGMENTATION_HEADS)
 def test_weights_follow_from_the_seed_and_the_modules_names(name):
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -184,7 +185,7 @@ def test_a_group_norm_has_up_to_32_groups_of_four_channels_or_more():
 
 
 @pytest.mark.parametrize("patch", [16, 2])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SEGMENTATION_HEADS)
 def test_bf16_gives_nearly_what_float32_gives(name, patch):
     model = head(name, patch)
     given = features(model, patch)
@@ -196,7 +197,7 @@ def test_bf16_gives_nearly_what_float32_gives(name, patch):
     assert (got.float() - want).abs().max() < 0.1 * want.abs().max()
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SEGMENTATION_HEADS)
 def test_two_classes_are_no_occasion_for_a_warning(name, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,12 +6,13 @@ from analysis.fit_laws import main
 from analysis.planning.throughput_records import measured_on
 from analysis.records.run_set import load
 from analysis.report.law_report import law_input, report
-from experiments.cli import arguments
+from experiments.cli.resolve import resolve
 from experiments.launch.outcome import recorded
+from scaling.config.edit import make_config
 from scaling.costs.hardware import CARDS
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.runs.record import RECIPE, RECORD, RunRecord
+from scaling.runs.config_file import RECIPE
+from scaling.runs.record import RECORD, RunRecord
 from tests.analysis.test_fit_laws import save
 
 DAMAGE = {"brackets": "[" * 200_000, "half": '{"run_id": "x', "empty": "", "number": "1"}
@@ -20,7 +21,7 @@ DAMAGE = {"brackets": "[" * 200_000, "half": '{"run_id": "x', "empty": "", "numb
 @pytest.fixture(params=DAMAGE)
 def damaged(request, tmp_path):
     """A folder with one record, which is damaged."""
-    folder = save(tmp_path / "results", Recipe(patch=4), 1.0)
+    folder = save(tmp_path / "results", make_config(patch_size=4), 1.0)
     (folder / RECORD).write_text(DAMAGE[request.param])
     return folder
 
@@ -43,7 +44,7 @@ def test_the_laws_of_a_folder_with_only_a_damaged_record_name_it(damaged, capsys
 
 
 def test_where_too_few_patch_sizes_are_left_the_damaged_record_is_named(tmp_path, capsys):
-    folders = [save(tmp_path / "results", Recipe(patch=patch), 1.0 + patch / 10) for patch in (16, 8, 4, 2)]
+    folders = [save(tmp_path / "results", make_config(patch_size=patch), 1.0 + patch / 10) for patch in (16, 8, 4, 2)]
     for folder in folders[2:]:
         (folder / RECORD).write_text("{")
     assert main(["--results", str(tmp_path / "results")]) == 2
@@ -62,5 +63,5 @@ def test_a_frame_of_damaged_records_has_no_report(damaged, tmp_path):
 
 def test_a_run_whose_recipe_is_brackets_is_one_line(tmp_path):
     (tmp_path / RECIPE).write_text("[" * 200_000)
-    with pytest.raises(ConfigError, match="cannot be read as a recipe"):
-        arguments.resolve(str(tmp_path), 4, {})
+    with pytest.raises(ConfigError, match="cannot be read as a configuration"):
+        resolve(str(tmp_path), 4, {})

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.launch.outcome import recorded as outcome
+from scaling.config.flat import to_flat
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.runs.record import RECORD, RunRecord
 from tests.toy_task import run, toy_recipe, toy_runs
@@ -37,16 +38,19 @@ def test_a_field_of_a_newer_version_is_passed_over(path, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda values: values["recipe"].update(optimizer="muon"),
-        lambda values: values["recipe"].update(start=json.dumps({**values["recipe"], "optimizer": "muon"})),
+        lambda values: values["config"]["optim"].update(optimizer="muon"),
+        lambda values: values["config"].update(schema=3),
+        lambda values: values["config"].update(packing={"kind": "rows", "row_tokens": 256}),
+        lambda values: values["config"].update(
+            init={"kind": "run", "config": {**values["config"], "optimizer": "muon"}}
+        ),
+        lambda values: values.update(recipe={**to_flat(RECIPE), "optimizer": "muon"}) or values.pop("config"),
     ],
-    ids=["its own", "of the run that it starts from"],
+    ids=["a field", "a schema", "a kind", "of the run that it starts from", "of version 1"],
 )
 def test_a_recipe_with_a_field_of_a_newer_version_is_never_overwritten(path, tmp_path, change):
     text = edit(path, change)
-    with pytest.raises(
-        NewerRecordError, match="written by a newer version, whose recipe has optimizer; update this one"
-    ):
+    with pytest.raises(NewerRecordError, match=r"written by a newer version \(.*\); update this one"):
         RunRecord.load(path.parent)
     with pytest.raises(ConfigError, match="written by a newer version"):
         run(RECIPE, tmp_path)
@@ -54,7 +58,9 @@ def test_a_recipe_with_a_field_of_a_newer_version_is_never_overwritten(path, tmp
     assert outcome(path.parent).status == 1  # a sweep does not do it again either
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, '{"recipe": 5}', '{"recipe": {"start": "["}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 200_000, '{"recipe": 5}', '{"recipe": {"start": "["}}', '{"config": 5}']
+)
 def test_a_damaged_record_is_said_in_a_line_and_the_run_done_again(path, tmp_path, text):
     path.write_text(text)
     notes = []

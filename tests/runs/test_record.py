@@ -4,19 +4,19 @@ import os
 
 import pytest
 
+from scaling.config.edit import make_config
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.evaluations import evaluation
 from scaling.runs.record import RunRecord
 
 
 def a_record(**changes) -> RunRecord:
-    recipe = Recipe()
+    config = make_config()
     values = {
-        "run_id": recipe.run_id,
-        "group": recipe.group,
-        "recipe": recipe.to_dict(),
+        "run_id": config.run_id,
+        "group": config.group,
+        "config": config.to_dict(),
         "status": "finished",
         "test_loss": 1.25,
         "metrics": {"top1": 50.0},
@@ -26,7 +26,9 @@ def a_record(**changes) -> RunRecord:
         "peak_memory": 10**8,
         "images_per_second": 100.0,
         "wall_time": 3.5,
-        "evaluations": [evaluation(recipe.patch, recipe.image, "raw", {"test_loss": 1.25, "top1": 50.0})],
+        "evaluations": [
+            evaluation(config.model.patch_size, config.model.img_size, "raw", {"test_loss": 1.25, "top1": 50.0})
+        ],
     }
     return RunRecord(**{**values, **changes})
 
@@ -44,9 +46,9 @@ def test_a_record_from_before_there_were_evaluations_is_given_the_one_that_it_re
         "val_top1": 48.0, "test_loss_raw": 1.25, "test_loss_averaged": 1.3, "top1_raw": 50.0, "top1_averaged": 49.0,
     }  # fmt: skip
     a_record(evaluations=[], metrics=metrics).save(tmp_path)
-    recipe, record = Recipe(), RunRecord.load(tmp_path)
+    config, record = make_config(), RunRecord.load(tmp_path)
     results = {"test_loss": 1.25, "top1": 50.0, "top5": 80.0, "skipped_test_later": 1.0}
-    assert record.evaluations == [evaluation(recipe.patch, recipe.image, "raw", results)]
+    assert record.evaluations == [evaluation(config.model.patch_size, config.model.img_size, "raw", results)]
     assert record.metrics == metrics
     a_record(evaluations=[], status="failed", test_loss=None, metrics={}).save(tmp_path)
     assert RunRecord.load(tmp_path).evaluations == []
@@ -79,7 +81,7 @@ def test_a_failed_run_has_no_loss_and_says_why(tmp_path):
         lambda text: text.replace("1.25", "NaN"),
         lambda text: text.replace("1.25", "-1.25"),
         lambda text: text.replace("1.25", "true"),
-        lambda text: text.replace('"patch": 4', '"patch": 5'),
+        lambda text: text.replace('"patch_size": 4', '"patch_size": 5'),
         lambda text: "\x00" * 100,
     ],
 )

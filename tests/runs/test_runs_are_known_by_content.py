@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -13,48 +12,62 @@ from analysis.paper.comparison import series
 from analysis.records.groups import own_groups
 from analysis.records.run_set import load
 from experiments import run, studies, sweep
-from experiments.cli import arguments
+from experiments.cli.resolve import recipes, resolve
 from experiments.stages import linked
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import to_flat
+from scaling.config.identity import canonical
+from scaling.config.initialization import FromRun
+from scaling.config.legacy import from_flat
+from scaling.config.runtime import RuntimeConfig
 from scaling.engine import train as training
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.engine.warm_start import find_start
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
-from scaling.runs.identity import folder_of, recipe_in, settled
-from scaling.runs.record import RECIPE, RECORD, WEIGHTS, RunRecord
+from scaling.runs.config_file import RECIPE, write_config
+from scaling.runs.identity import config_in, folder_of, settled
+from scaling.runs.record import RECORD, WEIGHTS
 from scaling.runs.run_folder import open_run
 from tests.pictures import picture, write_classes
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 hush()
 
 
 @pytest.fixture
-def recipe(tmp_path):
+def config(tmp_path):
     """A run of two steps on class folders."""
     write_classes(tmp_path / "pets", ("cat", "dog"), train=4, test=2)
-    fields = {"image": 16, "patch": 8, "classes": 2, "batch": 4, "epochs": 1, "backbone": "deit_nano"}
-    return Recipe(data="folder", data_root=str(tmp_path / "pets"), **fields)
+    fields = {
+        "img_size": 16,
+        "patch_size": 8,
+        "num_classes": 2,
+        "global_batch_size": 4,
+        "epochs": 1,
+        "backbone": "deit_nano",
+    }
+    return make_config(dataset="folder", data_root=str(tmp_path / "pets"), **fields)
 
 
-def identified(recipe, results):
-    return settled([recipe], results)[recipe.run_id]
+def identified(config, results):
+    return settled([config], results)[config.run_id]
 
 
-def at(recipe, root):
-    return replace(recipe, data_root=str(root))
+def at(config, root):
+    return edit(config, data_root=str(root))
 
 
 def test_recipes_on_shapes_have_the_names_that_they_always_had():
     """As commit c6b4383 named them, 70 runs and their groups."""
     found = {}
-    for name in arguments.recipes():
+    for name in recipes():
         if name.startswith("shapes."):
             for patch in (16, 8, 4, 2, 1):
                 for seed in (0, 1):
-                    found |= {one.run_id: one.group for one in arguments.resolve(name, patch, {"seed": seed})}
+                    found |= {one.run_id: one.group for one in resolve(name, patch, {"seed": seed})}
     for name in studies.STUDIES:
         if name.startswith("shapes"):
             found |= {one.run_id: one.group for one in studies.resolve(name, [], {})}
@@ -66,28 +79,28 @@ def test_recipes_on_shapes_have_the_names_that_they_always_had():
 
 
 def test_on_shapes_nothing_is_added(tmp_path):
-    recipe = Recipe()
-    assert identified(recipe, tmp_path) is not None
-    assert identified(recipe, tmp_path) == recipe
+    config = make_config()
+    assert identified(config, tmp_path) is not None
+    assert identified(config, tmp_path) == config
 
 
-def test_a_moved_or_copied_or_touched_data_folder_is_the_same_run(tmp_path, recipe):
+def test_a_moved_or_copied_or_touched_data_folder_is_the_same_run(tmp_path, config):
     results = tmp_path / "results"
-    first = identified(recipe, results)
-    assert first.data_digest
-    assert first.run_id != recipe.run_id
-    assert first.data_root == recipe.data_root
+    first = identified(config, results)
+    assert first.data.data_digest
+    assert first.run_id != config.run_id
+    assert (first.data.data_root or "") == (config.data.data_root or "")
     shutil.copytree(tmp_path / "pets", tmp_path / "copy")  # with times of its own
     for path in (tmp_path / "copy").rglob("*.jpg"):
         os.utime(path, (5, 5))
     (tmp_path / "pets").rename(tmp_path / "moved")
     for name in ("copy", "moved"):
-        again = identified(at(recipe, tmp_path / name), results)
+        again = identified(at(config, tmp_path / name), results)
         assert (again.run_id, again.group) == (first.run_id, first.group)
-        assert again.canonical_json() == first.canonical_json()
-    assert str(tmp_path) not in first.canonical_json()
-    assert Recipe.from_dict(json.loads(first.canonical_json())).run_id == first.run_id
-    assert Recipe.from_dict(json.loads(first.complete_json())) == first
+        assert canonical(again) == canonical(first)
+    assert str(tmp_path) not in canonical(first)
+    assert from_flat(json.loads(canonical(first))).run_id == first.run_id
+    assert ExperimentConfig.from_dict(first.to_dict()) == first
 
 
 @pytest.mark.parametrize(
@@ -101,32 +114,32 @@ def test_a_moved_or_copied_or_touched_data_folder_is_the_same_run(tmp_path, reci
     ],
     ids=["a byte", "a byte of a test image", "one more", "one less", "another class"],
 )
-def test_other_content_is_another_run_and_another_group(tmp_path, recipe, change):
-    first = identified(recipe, tmp_path / "results")
+def test_other_content_is_another_run_and_another_group(tmp_path, config, change):
+    first = identified(config, tmp_path / "results")
     change(tmp_path / "pets")
-    other = identified(recipe, tmp_path / "results")
+    other = identified(config, tmp_path / "results")
     assert other.run_id != first.run_id
     assert other.group != first.group
 
 
-def test_files_that_a_subset_leaves_out_are_not_asked(tmp_path, recipe):
-    few = replace(recipe, train_images=4)
+def test_files_that_a_subset_leaves_out_are_not_asked(tmp_path, config):
+    few = edit(config, num_train=4)
     first = identified(few, tmp_path / "results")
     changed = 0
     for path in sorted((tmp_path / "pets" / "train").rglob("*.jpg")):
         before = path.read_bytes()
         path.write_bytes(before + b" ")
-        changed += identified(few, tmp_path / "results").data_digest != first.data_digest
+        changed += identified(few, tmp_path / "results").data.data_digest != first.data.data_digest
         path.write_bytes(before)
     assert changed == 4
 
 
-def test_a_folder_and_a_tar_of_it_are_the_same_data(tmp_path, recipe):
-    first = identified(recipe, tmp_path / "results")
+def test_a_folder_and_a_tar_of_it_are_the_same_data(tmp_path, config):
+    first = identified(config, tmp_path / "results")
     for split in ("train", "test"):
         (tmp_path / "tars").mkdir(exist_ok=True)
         shutil.make_archive(str(tmp_path / "tars" / split), "tar", tmp_path / "pets" / split)
-    assert identified(at(recipe, tmp_path / "tars"), tmp_path / "results").run_id == first.run_id
+    assert identified(at(config, tmp_path / "tars"), tmp_path / "results").run_id == first.run_id
 
 
 def test_weights_are_known_by_content(tmp_path, tiny):
@@ -134,33 +147,33 @@ def test_weights_are_known_by_content(tmp_path, tiny):
     (tmp_path / "elsewhere").mkdir()
     torch.save(model.state_dict(), tmp_path / "w.pth")
     shutil.copy(tmp_path / "w.pth", tmp_path / "elsewhere" / "v.pth")
-    a, b = (replace(tiny, weights=str(tmp_path / name)) for name in ("w.pth", "elsewhere/v.pth"))
+    a, b = (edit(tiny, initial_checkpoint=str(tmp_path / name)) for name in ("w.pth", "elsewhere/v.pth"))
     first = identified(a, tmp_path)
     assert first.run_id == identified(b, tmp_path).run_id != identified(tiny, tmp_path).run_id
-    assert str(tmp_path) not in first.canonical_json()
-    assert first.weights == a.weights
+    assert str(tmp_path) not in canonical(first)
+    assert first.init.source == a.init.source
     torch.save({name: tensor + 1 for name, tensor in model.state_dict().items()}, tmp_path / "w.pth")
     assert identified(a, tmp_path).run_id != first.run_id
-    named = replace(tiny, weights="timm:some_vit")
+    named = edit(tiny, pretrained="some_vit")
     assert identified(named, tmp_path) == named
 
 
-def test_a_finished_run_is_found_wherever_data_and_results_lie(tmp_path, recipe, monkeypatch):
-    record = train(recipe, tmp_path / "results", CPU)
-    assert record.recipe["data_root"] == recipe.data_root
-    assert record.run_id == identified(recipe, tmp_path / "results").run_id
+def test_a_finished_run_is_found_wherever_data_and_results_lie(tmp_path, config, monkeypatch):
+    record = train(config, tmp_path / "results", CPU)
+    assert record.experiment().data.data_root == config.data.data_root
+    assert record.run_id == identified(config, tmp_path / "results").run_id
     (tmp_path / "pets").rename(tmp_path / "animals")
     (tmp_path / "results").rename(tmp_path / "kept")
     shutil.rmtree(tmp_path / "kept" / ".index")
     monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
-    assert train(at(recipe, tmp_path / "animals"), tmp_path / "kept", CPU) == record
+    assert train(at(config, tmp_path / "animals"), tmp_path / "kept", CPU) == record
     shutil.rmtree(tmp_path / "animals")  # nor are the data needed to know
-    held = recipe_in(tmp_path / "kept" / record.run_id)
+    held = config_in(tmp_path / "kept" / record.run_id)
     assert train(held, tmp_path / "kept", CPU) == record
 
 
-def test_data_that_are_not_those_that_name_the_run_are_refused(tmp_path, recipe):
-    named = identified(recipe, tmp_path / "results")
+def test_data_that_are_not_those_that_name_the_run_are_refused(tmp_path, config):
+    named = identified(config, tmp_path / "results")
     (tmp_path / "pets" / "train" / "cat" / "0.jpg").write_bytes(picture(0, 99))
     with pytest.raises(ConfigError, match="are not those of this run"):
         train(named, tmp_path / "results", CPU)
@@ -169,117 +182,120 @@ def test_data_that_are_not_those_that_name_the_run_are_refused(tmp_path, recipe)
 # Runs of code from before there were fingerprints: their names hold paths
 
 
-def as_before(recipe, results, loss=1.5):
+def as_before(config, results, loss=1.5):
     """The folder of a run that such code has finished."""
-    folder = results / recipe.run_id
+    folder = results / config.run_id
     folder.mkdir(parents=True)
-    old = {name: value for name, value in recipe.to_dict().items() if not name.endswith("_digest")}
-    (folder / RECIPE).write_text(recipe.canonical_json())
+    old = {name: value for name, value in to_flat(config).items() if not name.endswith("_digest")}
+    (folder / RECIPE).write_text(json.dumps(old))
     torch.save({"model": {}}, folder / WEIGHTS)
     facts = {"tokens": 4, "parameters": 1, "flops_per_image": 1.0, "peak_memory": 1, "images_per_second": 1.0}
-    RunRecord(
+    record = {
         **facts,
-        run_id=recipe.run_id,
-        group=recipe.group,
-        recipe=old,
-        status="finished",
-        test_loss=loss,
-        metrics={"top1": 40.0},
-        wall_time=1.0,
-    ).save(folder)
+        "run_id": config.run_id,
+        "group": config.group,
+        "recipe": old,
+        "status": "finished",
+        "test_loss": loss,
+        "metrics": {"top1": 40.0},
+        "wall_time": 1.0,
+    }
+    (folder / RECORD).write_text(json.dumps(record))
     return folder
 
 
-def test_a_run_from_before_is_found_and_not_trained_again(tmp_path, recipe, monkeypatch):
+def test_a_run_from_before_is_found_and_not_trained_again(tmp_path, config, monkeypatch):
     results = tmp_path / "results"
-    folder = as_before(recipe, results)
+    folder = as_before(config, results)
     monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
-    assert train(recipe, results, CPU).run_id == folder.name
+    assert train(config, results, CPU).run_id == folder.name
     (tmp_path / "pets").rename(tmp_path / "pets_")
-    assert train(recipe, results, CPU).run_id == folder.name  # the data need not be there
+    assert train(config, results, CPU).run_id == folder.name  # the data need not be there
     (tmp_path / "other").mkdir()
     (tmp_path / "pets_").rename(tmp_path / "other" / "pets")
-    assert train(at(recipe, tmp_path / "other" / "pets"), results, CPU).run_id == folder.name
+    assert train(at(config, tmp_path / "other" / "pets"), results, CPU).run_id == folder.name
 
 
-def test_another_folder_of_ones_own_is_not_taken_for_that_of_a_run_from_before(tmp_path, recipe):
+def test_another_folder_of_ones_own_is_not_taken_for_that_of_a_run_from_before(tmp_path, config):
     """Nothing but its name says what was in the old one: two that are both there are two."""
     results = tmp_path / "results"
-    as_before(recipe, results)
+    as_before(config, results)
     (tmp_path / "b").mkdir()
     shutil.copytree(tmp_path / "pets", tmp_path / "b" / "pets")
     (tmp_path / "b" / "pets" / "train" / "cat" / "0.jpg").write_bytes(picture(0, 99))
-    other = identified(at(recipe, tmp_path / "b" / "pets"), results)
+    other = identified(at(config, tmp_path / "b" / "pets"), results)
     assert folder_of(other, results) == results / other.run_id
     assert not folder_of(other, results).exists()
 
 
-def test_a_set_that_everybody_has_alike_is_taken_by_its_name(tmp_path, recipe):
+def test_a_set_that_everybody_has_alike_is_taken_by_its_name(tmp_path, config):
     results = tmp_path / "results"
-    folder = as_before(replace(recipe, data="cifar10", data_root="/data/old/cifar10"), results)
-    new = identified(replace(recipe, data="cifar10"), results)
-    assert new.data_digest
+    folder = as_before(edit(config, dataset="cifar10", data_root="/data/old/cifar10"), results)
+    new = identified(edit(config, dataset="cifar10"), results)
+    assert new.data.data_digest
     assert folder_of(new, results) == folder
 
 
-def test_a_run_from_before_that_was_cut_off_goes_on_under_its_name(tmp_path, recipe):
+def test_a_run_from_before_that_was_cut_off_goes_on_under_its_name(tmp_path, config):
     results = tmp_path / "results"
-    (results / recipe.run_id).mkdir(parents=True)
-    (results / recipe.run_id / RECIPE).write_text(recipe.canonical_json())
-    assert identified(recipe, results) == recipe
-    assert train(recipe, results, CPU).run_id == recipe.run_id
-    assert identified(recipe, results) != recipe  # from now on it is found by its record
-    assert train(recipe, results, CPU).run_id == recipe.run_id
-    assert [path.name for path in results.iterdir() if path.name != ".index"] == [recipe.run_id]
+    (results / config.run_id).mkdir(parents=True)
+    (results / config.run_id / RECIPE).write_text(canonical(config))
+    assert identified(config, results) == config
+    assert train(config, results, CPU).run_id == config.run_id
+    assert identified(config, results) != config  # from now on it is found by its record
+    assert train(config, results, CPU).run_id == config.run_id
+    assert [path.name for path in results.iterdir() if path.name != ".index"] == [config.run_id]
 
 
-def test_old_and_new_runs_of_one_law_are_of_one_group(tmp_path, recipe):
+def test_old_and_new_runs_of_one_law_are_of_one_group(tmp_path, config):
     results = tmp_path / "results"
-    as_before(at(replace(recipe, patch=16), "/mnt/old/pets"), results)
-    as_before(at(replace(recipe, patch=4), "/elsewhere/pets"), results)
-    train(recipe, results, CPU)
+    as_before(at(edit(config, patch_size=16), "/mnt/old/pets"), results)
+    as_before(at(edit(config, patch_size=4), "/elsewhere/pets"), results)
+    train(config, results, CPU)
     runs = load(results)
     frame = runs.frame
     assert frame["group"].nunique() == frame["family"].nunique() == 1
-    assert frame["group"].iloc[0] == identified(recipe, results).group
+    assert frame["group"].iloc[0] == identified(config, results).group
     assert len({series(row) for row in frame.to_dict("records")}) == 1
     ((group,), refused) = own_groups(runs)
     assert (group.patches, refused) == (3, {})
 
 
-def test_old_runs_that_may_be_of_either_of_two_data_sets_stay_alone(tmp_path, recipe):
+def test_old_runs_that_may_be_of_either_of_two_data_sets_stay_alone(tmp_path, config):
     results = tmp_path / "results"
-    as_before(at(replace(recipe, patch=16), "/mnt/old/pets"), results)
-    train(recipe, results, CPU)
+    as_before(at(edit(config, patch_size=16), "/mnt/old/pets"), results)
+    train(config, results, CPU)
     (tmp_path / "pets" / "train" / "cat" / "0.jpg").write_bytes(picture(0, 99))
-    train(recipe, results, CPU)
+    train(config, results, CPU)
     assert load(results).frame["group"].nunique() == 3
 
 
-def test_the_next_stage_finds_the_run_before_it_by_content(tmp_path, recipe):
+def test_the_next_stage_finds_the_run_before_it_by_content(tmp_path, config):
     results = tmp_path / "results"
-    chain = linked([replace(recipe, stage="pretrain"), replace(recipe, stage="finetune", lr=1e-4)])
+    chain = linked([edit(config, stage="pretrain"), edit(config, stage="finetune", lr=1e-4)])
     first, second = settled(chain, results).values()
-    assert second.start == first.canonical_json()
-    assert str(tmp_path) not in second.canonical_json()
+    assert second.predecessor == first
+    assert str(tmp_path) not in canonical(second)
     train(first, results, CPU)
     assert find_start(second, results) == results / first.run_id
     (tmp_path / "pets").rename(tmp_path / "moved")
-    moved = linked([at(stage, tmp_path / "moved") for stage in (replace(recipe, stage="pretrain"), chain[1])])
+    moved = linked([at(stage, tmp_path / "moved") for stage in (edit(config, stage="pretrain"), chain[1])])
     assert [r.run_id for r in settled(moved, results).values()] == [first.run_id, second.run_id]
 
 
-def test_a_run_on_other_data_finds_the_one_that_it_starts_from(tmp_path, recipe):
+def test_a_run_on_other_data_finds_the_one_that_it_starts_from(tmp_path, config):
     """As ADE20K's from ImageNet's, whose recipe is written down before anybody has seen the data."""
     results = tmp_path / "results"
-    before = replace(recipe, data="imagenet")
+    before = edit(config, dataset="imagenet")
     train(before, results, CPU)
-    after = Recipe(start=replace(before, data_root="imagenet").canonical_json(), classes=2, image=16, patch=8)
+    after = make_config(
+        init=FromRun(config=edit(before, data_root="imagenet")), num_classes=2, img_size=16, patch_size=8
+    )
     found = identified(after, results)
     assert find_start(found, results) == results / identified(before, results).run_id
-    assert found.predecessor.data_digest == identified(before, results).data_digest
+    assert found.predecessor.data.data_digest == identified(before, results).data.data_digest
     with pytest.raises(ConfigError, match="is not finished"):
-        find_start(replace(after, start=replace(before, data_root="imagenet", lr=1.0).canonical_json()), results)
+        find_start(edit(after, init=FromRun(config=edit(before, data_root="imagenet", lr=1.0))), results)
 
 
 # Folders that were renamed or copied
@@ -304,7 +320,7 @@ def test_a_renamed_folder_is_the_run_that_its_record_says(tmp_path, tiny, monkey
 
 def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):
     (tmp_path / "my run").mkdir()
-    (tmp_path / "my run" / RECIPE).write_text(tiny.canonical_json())
+    write_config(tiny, tmp_path / "my run")
     (tmp_path / "my run" / "last.ckpt").write_bytes(b"")
     said = []
     train(tiny, tmp_path, CPU, lambda event: said.append(event.text))
@@ -315,21 +331,27 @@ def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):
 
 
 def test_what_print_recipe_shows_of_a_run_is_read_again_without_its_fingerprints(tmp_path, capsys):
-    (recipe,) = arguments.resolve("ade20k.adventurer_tiny", 8, {})
-    known = replace(recipe.predecessor, data_digest="0123456789abcdef")
-    folder = open_run(replace(recipe, data_digest="0123456789abcdef", start=known.canonical_json()), tmp_path)
+    (config,) = resolve("ade20k.adventurer_tiny", 8, {})
+    known = edit(config.predecessor, data_digest="0123456789abcdef")
+    folder = open_run(edit(config, data_digest="0123456789abcdef", init=FromRun(config=known)), tmp_path)
     assert run.main([str(folder), "--print-recipe"]) == 0
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     again, _ = run.arguments(["ade20k.adventurer_tiny", f"--config={tmp_path / 'printed.yaml'}"])
-    assert again == [recipe]
+    assert again == [config]
 
 
-def test_a_dry_run_goes_by_what_is_recorded_and_reads_nothing(tmp_path, recipe, capsys):
+def test_a_dry_run_goes_by_what_is_recorded_and_reads_nothing(tmp_path, config, capsys):
     results = tmp_path / "results"
-    record = train(recipe, results, CPU)
+    record = train(config, results, CPU)
     shutil.rmtree(tmp_path / "pets")
     shutil.rmtree(results / ".index")
-    words = ["shapes.deit_nano", "--patch=8", "--data=folder", f"--data-root={recipe.data_root}", "--classes=2"]
+    words = [
+        "shapes.deit_nano",
+        "--patch=8",
+        "--data=folder",
+        f"--data-root={(config.data.data_root or '')}",
+        "--classes=2",
+    ]
     words += ["--batch=4", "--epochs=1", "--train-images=0", "--test-images=0", "--lr=0.002", "--warmup-epochs=1"]
     words += ["--position=learned", f"--results={results}", "--dry-run"]
     assert sweep.main(words) == 0
@@ -340,17 +362,17 @@ def test_a_dry_run_goes_by_what_is_recorded_and_reads_nothing(tmp_path, recipe, 
 # Whose runs are not finished
 
 
-def test_unfinished_and_corrupt_runs_are_told_of_their_own_group_alone(tmp_path, recipe):
+def test_unfinished_and_corrupt_runs_are_told_of_their_own_group_alone(tmp_path, config):
     """Their names begin alike: a staged run's has its stage, which its group has not; another group's differs at the
     end."""
-    base = Recipe(stage="finetune")
+    base = make_config(stage="finetune")
     for patch in (16, 8, 4):
-        as_before(replace(base, patch=patch, lr=1e-3), tmp_path)
-        as_before(replace(base, patch=patch, lr=2e-3), tmp_path)
-    ours = replace(base, patch=2, lr=1e-3)
+        as_before(edit(base, patch_size=patch, lr=1e-3), tmp_path)
+        as_before(edit(base, patch_size=patch, lr=2e-3), tmp_path)
+    ours = edit(base, patch_size=2, lr=1e-3)
     (tmp_path / ours.run_id).mkdir()
-    (tmp_path / ours.run_id / RECIPE).write_text(ours.canonical_json())
-    torn = as_before(replace(base, patch=1, lr=2e-3), tmp_path)
+    write_config(ours, tmp_path / ours.run_id)
+    torn = as_before(edit(base, patch_size=1, lr=2e-3), tmp_path)
     (torn / RECORD).write_text("{")
     groups, _ = own_groups(load(tmp_path))
     dropped = {group.held["lr"]: group.dropped for group in groups}

@@ -6,7 +6,7 @@ from analysis.records.groups import own_groups
 from analysis.records.run_set import load
 from analysis.report.law_report import law_input, report
 from analysis.report.sweep_table import print_sweep
-from scaling.recipe import Recipe
+from scaling.config.edit import edit, make_config
 from scaling.runs.record import RunRecord
 from tests.analysis.test_runs import record, save
 
@@ -14,13 +14,13 @@ LOSSES = {16: 2.0, 8: 1.5, 4: 1.2, 2: 1.0, 1: 0.0}
 
 
 def test_a_loss_of_nothing_comes_back_as_it_was_saved(tmp_path):
-    kept = record(Recipe(), 0.0)
+    kept = record(make_config(), 0.0)
     kept.save(tmp_path)
     assert replace(RunRecord.load(tmp_path), evaluations=[]) == kept
 
 
 def test_a_law_is_fitted_without_it_and_says_so(tmp_path, capsys, unsaved):
-    names = {patch: save(tmp_path, replace(Recipe(), patch=patch), loss) for patch, loss in LOSSES.items()}
+    names = {patch: save(tmp_path, edit(make_config(), patch_size=patch), loss) for patch, loss in LOSSES.items()}
     (group,), refused = own_groups(load(tmp_path))
     assert not refused
     assert list(group.points["patch"]) == [16, 8, 4, 2]
@@ -36,7 +36,7 @@ def test_a_law_is_fitted_without_it_and_says_so(tmp_path, capsys, unsaved):
 
 def test_where_all_losses_are_nothing_no_law_is_fitted_and_nothing_fails(tmp_path, capsys):
     for patch in LOSSES:
-        save(tmp_path, replace(Recipe(), patch=patch), 0.0)
+        save(tmp_path, edit(make_config(), patch_size=patch), 0.0)
     runs = load(tmp_path)
     print_sweep(runs.frame)
     report(law_input(runs), tmp_path / "analysis")

@@ -1,7 +1,6 @@
 """A family of backbones is added from outside the library: every task trains it, and its weights are loaded again."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -12,8 +11,9 @@ from scaling.backbones.base import Backbone, Features
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import build_patch_embed
 from scaling.backbones.registry import FAMILIES, build_backbone
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 
@@ -47,16 +47,18 @@ class Toy(Backbone):
 
 
 @pytest.fixture
-def toy(monkeypatch) -> Recipe:
+def toy(monkeypatch) -> ExperimentConfig:
     monkeypatch.setitem(MODEL_SPECS, "toy_nano", ModelSpec("toy", 24, 2, 0, 24))
-    monkeypatch.setitem(FAMILIES, "toy", lambda size, recipe: Toy(size, recipe.image, recipe.patch))
-    return Recipe(backbone="toy_nano", image=32, patch=8, epochs=1, batch=8, train_images=16, test_images=8)
+    monkeypatch.setitem(FAMILIES, "toy", lambda size, config: Toy(size, config.model.img_size, config.model.patch_size))
+    return make_config(
+        backbone="toy_nano", img_size=32, patch_size=8, epochs=1, global_batch_size=8, num_train=16, num_val=8
+    )
 
 
 TASKS = {
     "classify": {},
-    "segment": {"classes": 13, "head": "linear", "objects": 3},
-    "detect": {"head": "cascade", "head_channels": 8, "objects": 3},
+    "segment": {"num_classes": 13, "head": "linear", "max_objects": 3},
+    "detect": {"head": "cascade_mask_rcnn", "head_channels": 8, "max_objects": 3},
 }
 
 
@@ -64,16 +66,16 @@ TASKS = {
 def test_a_task_trains_it_and_its_weights_are_loaded_again(toy, trained, task):
     if task != "classify" and find_spec("mmdet") is None:
         pytest.skip("needs the extra dense")
-    recipe = replace(toy, task=task, **TASKS[task])
-    results = trained(recipe)
-    record = RunRecord.load(results / recipe.run_id)
+    config = edit(toy, task=task, **TASKS[task])
+    results = trained(config)
+    record = RunRecord.load(results / config.run_id)
     assert record.status == "finished"
     assert record.test_loss > 0
-    state = torch.load(results / recipe.run_id / "weights.pt", weights_only=True)["model"]
-    again = build_backbone(replace(recipe, weights=str(results / recipe.run_id)))
+    state = torch.load(results / config.run_id / "weights.pt", weights_only=True)["model"]
+    again = build_backbone(edit(config, initial_checkpoint=str(results / config.run_id)))
     for name, tensor in again.state_dict().items():
         assert torch.equal(tensor, state[name])
-    fresh = build_backbone(recipe)
+    fresh = build_backbone(config)
     assert not torch.equal(fresh.blocks[0].weight, state["blocks.0.weight"])
 
 

@@ -11,6 +11,7 @@ from analysis.plots.costs import parts_figure
 from experiments import plan
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs
+from scaling.config.edit import make_config
 from scaling.costs.base import (
     Activations,
     Breakdown,
@@ -24,7 +25,6 @@ from scaling.costs.registry import COST_MODELS, EMBED_COSTS
 from scaling.costs.training_memory import PROGRAM
 from scaling.engine.micro_batch import needed
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-from scaling.recipe import Recipe
 from tests.analysis.test_cost_model import record
 
 TOY = ModelSpec("toy", width=32, depth=2, mlp=64, head_dim=8)
@@ -56,13 +56,13 @@ def registered():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODEL_SPECS, "toy_tiny", TOY)
         patch.setitem(COST_MODELS, "toy", ToyCosts())
-        yield Recipe(backbone="toy_tiny", image=32, patch=8, epochs=2, batch=64)
+        yield make_config(backbone="toy_tiny", img_size=32, patch_size=8, epochs=2, global_batch_size=64)
 
 
 @pytest.fixture
 def toy():
-    with registered() as recipe:
-        yield recipe
+    with registered() as config:
+        yield config
 
 
 def test_the_registries_are_as_before_afterwards():
@@ -90,7 +90,7 @@ def test_a_micro_batch_is_estimated(toy):
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
 def test_it_stands_under_every_head(toy, head):
-    other = Recipe(task="segment", head=head, backbone="toy_tiny", image=32, patch=8, head_channels=16)
+    other = make_config(task="segment", head=head, backbone="toy_tiny", img_size=32, patch_size=8, head_channels=16)
     assert costs.recipe_flops(other) > costs.recipe_flops(toy) - 2 * 32 * 12
     assert costs.step_bytes(other, 2) > 0
 
@@ -151,12 +151,12 @@ class StemCosts:
 
 
 def test_another_patch_embedding_has_its_own_costs(monkeypatch):
-    recipe = Recipe(backbone="deit_nano", image=32, patch=8)
-    plain = costs.recipe_parameters(recipe), costs.recipe_flops(recipe)
+    config = make_config(backbone="deit_nano", img_size=32, patch_size=8)
+    plain = costs.recipe_parameters(config), costs.recipe_flops(config)
     monkeypatch.setitem(EMBED_COSTS, "conv", StemCosts())
     stem = 3 * 4**2 * 48 + 4 * 48**2, 2 * 16 * (4 * 3 * 4**2 * 48 + 4 * 48**2)
     conv = 3 * 8**2 * 48 + 48, 2 * 16 * 3 * 8**2 * 48
-    found = costs.recipe_parameters(recipe), costs.recipe_flops(recipe)
+    found = costs.recipe_parameters(config), costs.recipe_flops(config)
     assert [f - p for f, p in zip(found, plain, strict=True)] == [s - c for s, c in zip(stem, conv, strict=True)]
     monkeypatch.delitem(EMBED_COSTS, "conv")
-    assert costs.recipe_parameters(recipe) == costs.memory_bytes(recipe, 8) == 0  # unknown
+    assert costs.recipe_parameters(config) == costs.memory_bytes(config, 8) == 0  # unknown

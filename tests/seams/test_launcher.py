@@ -10,6 +10,7 @@ from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.registry import LAUNCHERS
 from experiments.launch.worker import run_quietly
 from experiments.stages import linked
+from scaling.config.edit import edit
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
 from scaling.runs.record import RunRecord
@@ -48,7 +49,7 @@ class OneByOne:
     def _train(self, job):
         self.begun.append(job.run.run_id)
         self.watch(job, Event("begin"))
-        return run_quietly(job.run, job.results, dict(job.settings), lambda event: self.watch(job, event))
+        return run_quietly(job.run, job.results, job.settings, lambda event: self.watch(job, event))
 
 
 @pytest.fixture
@@ -91,27 +92,27 @@ def test_a_stage_is_submitted_after_the_one_that_it_starts_from(toy, tmp_path):
         [toy_recipe(epochs=1, steps_per_epoch=1, eval_every=0, stage=name) for name in ("pretrain", "finetune")]
     )
     launcher = OneByOne(1, lambda job, event: None)
-    handles = submit_all(launcher, [Job(run, tmp_path, {}) for run in (second, first, replace(first, seed=1))])
-    assert [(job.run.stage, job.run.seed, after) for job, after in launcher.jobs] == [
+    handles = submit_all(launcher, [Job(run, tmp_path, {}) for run in (second, first, edit(first, seed=1))])
+    assert [(job.run.stage or "", job.run.seed, after) for job, after in launcher.jobs] == [
         ("pretrain", 0, ()),
         ("finetune", 0, (0,)),
         ("pretrain", 1, ()),
     ]
-    assert handles == {second.run_id: 1, first.run_id: 0, replace(first, seed=1).run_id: 2}
+    assert handles == {second.run_id: 1, first.run_id: 0, edit(first, seed=1).run_id: 2}
 
 
 def test_the_state_of_a_run_is_that_of_its_folder(toy, tmp_path):
     from tests.toy_task import run
 
-    recipe = toy_recipe(epochs=2, steps_per_epoch=2, eval_every=0)
-    folder = tmp_path / recipe.run_id
+    config = toy_recipe(epochs=2, steps_per_epoch=2, eval_every=0)
+    folder = tmp_path / config.run_id
     assert state(folder) is State.NOT_BEGUN
-    run(recipe, tmp_path, cut=1)
+    run(config, tmp_path, cut=1)
     assert state(folder) is State.INTERRUPTED
     with hold(folder):
         assert state(folder) is State.RUNNING
     assert state(folder) is State.INTERRUPTED
-    run(recipe, tmp_path)
+    run(config, tmp_path)
     assert state(folder) is State.FINISHED
     replace(RunRecord.load(folder), status="failed", test_loss=None, metrics={}, evaluations=[]).save(folder)
     assert state(folder) is State.FAILED

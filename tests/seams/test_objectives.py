@@ -2,27 +2,35 @@
 
 import csv
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
+from scaling.config.edit import edit
 from scaling.config.objectives import OBJECTIVES, Supervised
+from scaling.config.runtime import RuntimeConfig
 from scaling.data.datamodule import ImageDataModule
-from scaling.engine.train import TASKS, Settings, train
+from scaling.engine.train import TASKS, train
 from scaling.errors import TrainingInterrupted
-from scaling.recipe import Recipe
 from scaling.rng import seed_of, seeded
 from scaling.tasks.objectives import BUILDERS
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=8)
-DENSE = {"smoothing": 0.0, "drop_path": 0.0, "position": "sincos"}
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=8)
+DENSE = {"drop_path": 0.0, "pos_embed": "sincos"}
 KINDS = {
     "classify": {"mixup": 0.8, "cutmix": 1.0},
-    "segment": {"task": "segment", "classes": 13, **DENSE},
-    "detect": {"task": "detect", "head": "cascade", "head_channels": 8, "image": 64, "augment": "flip", **DENSE},
+    "segment": {"task": "segment", "num_classes": 13, **DENSE},
+    "detect": {
+        "task": "detect",
+        "head": "cascade_mask_rcnn",
+        "head_channels": 8,
+        "img_size": 64,
+        "augment": "flip",
+        **DENSE,
+    },
 }
 
 
@@ -37,7 +45,7 @@ class Distill:
 
     def __init__(self, config, task):
         self.weight = config.weight
-        with seeded(seed_of(task.recipe.seed, "teacher")):
+        with seeded(seed_of(task.config.seed, "teacher")):
             teacher = nn.Linear(3, task.backbone.width).requires_grad_(False)
         self.models = (teacher,)  # a tuple: no submodule of the task
         self.pixels = []
@@ -49,29 +57,27 @@ class Distill:
 
 
 @pytest.fixture
-def distilled(monkeypatch):
-    """Every recipe has both objectives."""
+def both(monkeypatch):
+    """The objectives of the library and of this file."""
     monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
     monkeypatch.setitem(BUILDERS, Distillation.kind, Distill)
-    monkeypatch.setattr(Recipe, "objectives", (Supervised(), Distillation()))
+    return Supervised(), Distillation()
 
 
-def batch_of(recipe):
-    data = ImageDataModule(recipe)
+def batch_of(config):
+    data = ImageDataModule(config)
     data.setup()
     return next(iter(data.train_dataloader()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_training_loss_is_the_weighted_sum_and_the_terms_are_kept(tiny, monkeypatch, kind):
+def test_the_training_loss_is_the_weighted_sum_and_the_terms_are_kept(tiny, both, kind):
     if kind != "classify":
         pytest.importorskip("mmseg")
-    recipe = replace(tiny, train_images=4, batch=4, test_images=2, **KINDS[kind])
-    batch = batch_of(recipe)
-    alone = TASKS[recipe.task](recipe, 10).training_step(batch, 0)
-    monkeypatch.setitem(BUILDERS, Distillation.kind, Distill)
-    monkeypatch.setattr(Recipe, "objectives", (Supervised(), Distillation()))
-    task = TASKS[recipe.task](recipe, 10)
+    config = edit(tiny, num_train=4, global_batch_size=4, num_val=2, **KINDS[kind])
+    batch = batch_of(config)
+    alone = TASKS[config.task.kind](config, 10).training_step(batch, 0)
+    task = TASKS[config.task.kind](edit(config, objectives=both), 10)
     loss = task.training_step(batch, 0)
     terms = task.objective_losses
     assert list(terms) == ["supervised", "distillation"]
@@ -86,16 +92,16 @@ def test_the_training_loss_is_the_weighted_sum_and_the_terms_are_kept(tiny, monk
     assert not any("teacher" in name or "models" in name for name in names)
 
 
-def rows(results, recipe):
-    with open(results / recipe.run_id / "curve.csv") as f:
+def rows(results, config):
+    with open(results / config.run_id / "curve.csv") as f:
         return [row for row in csv.DictReader(f) if row["train_loss"]]
 
 
-def test_a_run_with_two_objectives_logs_each_and_resumes_exactly(tiny, distilled, tmp_path):
-    recipe = replace(tiny, train_images=32, epochs=2)
-    record = train(recipe, tmp_path / "whole", CPU)
+def test_a_run_with_two_objectives_logs_each_and_resumes_exactly(tiny, both, tmp_path):
+    config = edit(tiny, num_train=32, epochs=2, objectives=both)
+    record = train(config, tmp_path / "whole", CPU)
     assert record.status == "finished"
-    logged = rows(tmp_path / "whole", recipe)
+    logged = rows(tmp_path / "whole", config)
     for row in logged:
         terms = float(row["train_loss_supervised"]), float(row["train_loss_distillation"])
         assert float(row["train_loss"]) == pytest.approx(terms[0] + 0.25 * terms[1], rel=1e-5)
@@ -106,8 +112,8 @@ def test_a_run_with_two_objectives_logs_each_and_resumes_exactly(tiny, distilled
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(TrainingInterrupted):
-        train(recipe, tmp_path / "cut", CPU, interrupt)
-    assert train(recipe, tmp_path / "cut", CPU).test_loss == record.test_loss
+        train(config, tmp_path / "cut", CPU, interrupt)
+    assert train(config, tmp_path / "cut", CPU).test_loss == record.test_loss
 
 
 def test_with_one_objective_nothing_is_logged_beside_the_loss(tiny, trained):

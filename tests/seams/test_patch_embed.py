@@ -1,5 +1,8 @@
 """A patch embedding is added from outside the library: backbones take it, at patch sizes that change between calls."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,9 +12,12 @@ from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.deit import Deit
 from scaling.backbones.patch_embed import PATCH_EMBEDS, PatchEmbed, build_patch_embed, check_image
+from scaling.config.edit import make_config
+from scaling.config.fields import config_field
+from scaling.config.model import PATCH_EMBEDS as PARTS
+from scaling.config.model import check_patch
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
-from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
 BACKBONES = [(Deit, MODEL_SPECS["deit_pico"]), (AdventurerBackbone, MODEL_SPECS["adventurer_pico"])]
@@ -33,9 +39,22 @@ class ResizedKernel(PatchEmbed):
         return map_BDhw.flatten(2).transpose(1, 2), TokenLayout(patch, image_BCHW.device, grid)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resized:
+    """The fields of ResizedKernel."""
+
+    kind: ClassVar[str] = "resized"
+    patch_size: int = config_field("side of a square patch", 4)
+    gain: float = config_field("factor of the kernel", 1.0)
+
+    def check_image(self, img_size: int) -> None:
+        check_patch(img_size, self.patch_size)
+
+
 @pytest.fixture
 def registered(monkeypatch):
     monkeypatch.setitem(PATCH_EMBEDS, "resized", ResizedKernel)
+    monkeypatch.setitem(PARTS, "resized", Resized)
 
 
 @pytest.mark.usefixtures("registered")
@@ -59,11 +78,20 @@ def test_a_convolution_has_one_patch_size(family, size):
         family(size, 16, 4)(IMAGE, patch_size=2)
 
 
-def test_a_run_trains_it(trained, monkeypatch):
-    """Until recipes name embeddings: in the place of the convolution."""
-    monkeypatch.setitem(PATCH_EMBEDS, "conv", ResizedKernel)
-    recipe = Recipe(backbone="deit_pico", image=16, patch=8, epochs=1, batch=8, train_images=16, test_images=8, seed=7)
-    record = RunRecord.load(trained(recipe) / recipe.run_id)
+@pytest.mark.usefixtures("registered")
+def test_a_run_trains_it(trained):
+    config = make_config(
+        gain=2.0,
+        backbone="deit_pico",
+        img_size=16,
+        patch_size=8,
+        epochs=1,
+        global_batch_size=8,
+        num_train=16,
+        num_val=8,
+        seed=7,
+    )
+    record = RunRecord.load(trained(config) / config.run_id)
     assert record.status == "finished"
 
 

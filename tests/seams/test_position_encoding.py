@@ -2,7 +2,7 @@
 reference does it, a run trains them, and a backbone without attention refuses those that need it."""
 
 import math
-from dataclasses import replace
+from dataclasses import make_dataclass
 
 import pytest
 import torch
@@ -14,9 +14,10 @@ from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.deit import Deit
 from scaling.backbones.pos_embed import POSITION_ENCODINGS, PositionEncoding
 from scaling.backbones.registry import build_backbone
+from scaling.config.edit import edit, make_config
+from scaling.config.model import POS_EMBEDS
 from scaling.errors import ConfigError
-from scaling.model_specs import MODEL_SPECS, POS_EMBEDS
-from scaling.recipe import Recipe
+from scaling.model_specs import MODEL_SPECS
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import parameter_groups
 
@@ -75,7 +76,8 @@ TOYS = {"rotary": Rotary, "distance": Distance, "ramp": Ramp}
 def registered(monkeypatch):
     for name, toy in TOYS.items():
         monkeypatch.setitem(POSITION_ENCODINGS, name, toy)
-        monkeypatch.setitem(POS_EMBEDS, name, toy.__doc__)
+        part = make_dataclass(name, [], namespace={"kind": name}, frozen=True)
+        monkeypatch.setitem(POS_EMBEDS, name, part)
 
 
 def deit(position):
@@ -173,12 +175,19 @@ def test_a_backbone_without_attention_takes_additive_encodings_alone():
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(("name", "backbone"), [("distance", "deit_pico"), ("ramp", "adventurer_pico")])
 def test_a_run_trains_its_parameters_and_they_are_loaded_again(trained, name, backbone):
-    recipe = Recipe(
-        backbone=backbone, position=name, image=16, patch=8, epochs=1, batch=8, train_images=16, test_images=8
+    config = make_config(
+        backbone=backbone,
+        pos_embed=name,
+        img_size=16,
+        patch_size=8,
+        epochs=1,
+        global_batch_size=8,
+        num_train=16,
+        num_val=8,
     )
-    folder = trained(recipe) / recipe.run_id
-    again = build_backbone(replace(recipe, weights=str(folder))).checkpoint_module.positions.state_dict()
-    fresh = build_backbone(recipe).checkpoint_module.positions.state_dict()
+    folder = trained(config) / config.run_id
+    again = build_backbone(edit(config, initial_checkpoint=str(folder))).checkpoint_module.positions.state_dict()
+    fresh = build_backbone(config).checkpoint_module.positions.state_dict()
     assert again.keys() == fresh.keys()
     assert all(not torch.equal(again[key], fresh[key]) for key in again)
 
@@ -186,7 +195,7 @@ def test_a_run_trains_its_parameters_and_they_are_loaded_again(trained, name, ba
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("backbone", ["deit_pico", "adventurer_pico"])
 def test_its_parameters_learn_with_the_embedding_and_do_not_decay(backbone):
-    task = ClassificationTask(Recipe(backbone=backbone, position="ramp", image=16, patch=8), 4)
+    task = ClassificationTask(make_config(backbone=backbone, pos_embed="ramp", img_size=16, patch_size=8), 4)
     net = task.backbone.checkpoint_module
     of = {id(p): group for group in parameter_groups(task, 0.05, 1.0, 0.5) for p in group["params"]}
     weight, stem = of[id(net.positions.to_width.weight)], of[id(net.patch_embed.proj.weight)]

@@ -2,21 +2,22 @@
 library is edited."""
 
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
+from scaling.config.edit import edit
+from scaling.config.runtime import RuntimeConfig
 from scaling.config.step_shapes import STEP_SHAPES, StepShape
 from scaling.data.datamodule import ImageDataModule
-from scaling.engine.train import Settings, train
+from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
-from scaling.recipe import Recipe
 from scaling.tasks.classification import ClassificationTask
 
-CPU = Settings(accelerator="cpu", threads=1, workers=0, micro_batch=8)
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,45 +34,42 @@ class Alternating:
         return StepShape(model.patch_size // self.patch_divisor, model.img_size * self.img_factor)
 
 
-@pytest.fixture
-def shapes(monkeypatch):
-    """shapes(kind): every recipe has step shapes of this kind."""
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
     monkeypatch.setitem(STEP_SHAPES, Alternating.kind, Alternating)
-    return lambda kind: monkeypatch.setattr(Recipe, "step_shapes", kind)
 
 
 @pytest.fixture
 def short(tiny):
     """Four steps of 16 images."""
-    return replace(tiny, train_images=32, epochs=2, test_images=8)
+    return edit(tiny, num_train=32, epochs=2, num_val=8)
 
 
-DENSE = {"smoothing": 0.0, "drop_path": 0.0, "position": "sincos"}
+DENSE = {"drop_path": 0.0, "pos_embed": "sincos"}
 KINDS = {
     "classify, in memory": {"augment": "flip"},
     "classify, by views": {"augment": "resized_crop"},
-    "segment": {"task": "segment", "classes": 13, "augment": "scale_crop", **DENSE},
-    "detect": {"task": "detect", "head": "cascade", "image": 32, "augment": "jitter_crop", **DENSE},
+    "segment": {"task": "segment", "num_classes": 13, "augment": "resize_crop", **DENSE},
+    "detect": {"task": "detect", "head": "cascade_mask_rcnn", "img_size": 32, "augment": "lsj", **DENSE},
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of_the_model(short, shapes, kind):
+def test_images_of_every_step_have_the_size_of_its_shape_and_test_images_that_of_the_model(short, kind):
     if kind == "detect":
         pytest.importorskip("pycocotools")
-    shapes(Alternating())
-    data = ImageDataModule(replace(short, **KINDS[kind]))
+    data = ImageDataModule(edit(short, step_shapes=Alternating(), **KINDS[kind]))
     data.setup()
     data.micro_batches = 2
-    side, batches = data.recipe.image, list(data.train_dataloader())
+    side, batches = data.config.model.img_size, list(data.train_dataloader())
     assert [batch.shape.img_size for batch in batches] == 2 * [side, side, 2 * side, 2 * side]
     assert [tuple(batch.pixels.shape[2:]) for batch in batches] == [(b.shape.img_size,) * 2 for b in batches]
     assert {tuple(batch.pixels.shape[2:]) for batch in data.test_dataloader()} == {(side, side)}
 
 
-def test_a_run_of_two_image_sizes_trains_and_an_interrupted_one_ends_with_the_same_weights(short, shapes, tmp_path):
+def test_a_run_of_two_image_sizes_trains_and_an_interrupted_one_ends_with_the_same_weights(short, tmp_path):
     plain = train(short, tmp_path / "plain", CPU)
-    shapes(Alternating())
+    short = edit(short, step_shapes=Alternating())
     whole = train(short, tmp_path / "whole", CPU)
     assert whole.test_loss != plain.test_loss
 
@@ -103,9 +101,9 @@ class AnyPatch(nn.Module):
         return type("Features", (), {"pooled_ND": pooled})
 
 
-def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, shapes, monkeypatch):
-    shapes(Alternating(img_factor=1, patch_divisor=4))
-    monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda recipe: AnyPatch())
+def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, monkeypatch):
+    short = edit(short, step_shapes=Alternating(img_factor=1, patch_divisor=4))
+    monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda config: AnyPatch())
     data = ImageDataModule(short)
     data.setup()
     task = ClassificationTask(short, data.total_steps)
@@ -114,14 +112,16 @@ def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(shor
     assert task.backbone.seen == 2 * [(16, 8), (16, 2)]
 
 
-def test_sizes_that_do_not_fit_each_other_are_refused_when_their_step_comes(short, shapes):
+def test_sizes_that_do_not_fit_each_other_are_refused_when_their_step_comes(short, monkeypatch):
     @dataclass(frozen=True)
     class Odd:
+        kind: ClassVar[str] = "odd"
+
         def at(self, seed, step, model):
             return model._replace(patch_size=5)
 
-    shapes(Odd())
-    data = ImageDataModule(short)
+    monkeypatch.setitem(STEP_SHAPES, Odd.kind, Odd)
+    data = ImageDataModule(edit(short, step_shapes=Odd()))
     data.setup()
     with pytest.raises(ConfigError, match="patch 5 does not divide a 16 px image"):
         next(iter(data.train_dataloader()))

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from scaling.config.edit import edit, make_config
+from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_limit import LIMIT, check_tokens
 from scaling.data import detection, generated_shapes
 from scaling.data.batch import MEAN, GroundTruth, InstanceTargets, normalise
 from scaling.data.open_sets import open_sets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.tasks import coco_metric
 from scaling.tasks import detection as detect
@@ -29,23 +30,23 @@ GREY = torch.tensor([round(255 * m) for m in MEAN], dtype=torch.uint8).view(3, 1
 
 
 @pytest.fixture
-def det() -> Recipe:
-    return Recipe(
+def det() -> ExperimentConfig:
+    return make_config(
         task="detect",
-        head="cascade",
-        data="shapes",
+        head="cascade_mask_rcnn",
+        dataset="shapes",
         backbone="adventurer_nano",
-        image=64,
-        patch=8,
-        classes=12,
-        objects=4,
+        img_size=64,
+        patch_size=8,
+        num_classes=12,
+        max_objects=4,
         head_channels=16,
         epochs=1,
-        batch=4,
-        train_images=16,
-        test_images=8,
+        global_batch_size=4,
+        num_train=16,
+        num_val=8,
         lr=1e-3,
-        position="sincos",
+        pos_embed="sincos",
     )
 
 
@@ -109,7 +110,7 @@ def at(task, step):
 @pytest.mark.parametrize("backbone", ["adventurer_nano", "deit_nano", "timm:vit_tiny_patch16_224"])
 def test_every_parameter_gets_a_gradient(det, backbone):
     position = "learned" if "timm" in backbone else "sincos"
-    task = DetectionTask(replace(det, backbone=backbone, position=position), 10)
+    task = DetectionTask(edit(det, backbone=backbone, pos_embed=position), 10)
     task.training_step(objects(), 0).backward()
     learned = [(name, p) for name, p in task.named_parameters() if p.requires_grad]
     assert [name for name, p in learned if p.grad is None or not p.grad.any()] == []
@@ -176,7 +177,7 @@ def test_a_resumed_run_draws_the_regions_of_one_that_was_not_cut_off(det):
 
 def test_regions_differ_from_step_to_step_and_from_seed_to_seed(det):
     batch = with_targets(objects(), truth=())
-    tasks = {seed: DetectionTask(replace(det, seed=seed), 10) for seed in (0, 1)}
+    tasks = {seed: DetectionTask(edit(det, seed=seed), 10) for seed in (0, 1)}
     places = ((0, 0), (0, 1), (1, 0))
     seeds = [[s.seed for s in at(tasks[seed], step)._samples(batch)] for seed, step in places]
     assert len({seed for of_key in seeds for seed in of_key}) == 6
@@ -202,7 +203,7 @@ def test_images_without_objects_and_crowds_train(det):
 
 
 def test_bf16_gives_nearly_the_same_losses(det):
-    task, batch = DetectionTask(replace(det, patch=4), 10), with_targets(objects((0, 1, 2, 3), patch=4), truth=())
+    task, batch = DetectionTask(edit(det, patch_size=4), 10), with_targets(objects((0, 1, 2, 3), patch=4), truth=())
     want = task.training_step(batch, 0)
     with torch.autocast("cpu", torch.bfloat16):
         got = task.training_step(batch, 0)
@@ -216,8 +217,15 @@ def test_bf16_gives_nearly_the_same_losses(det):
 def test_two_images_are_learned_by_heart(det):
     """Measured with three seeds: box AP 75 to 85, mask AP 61 to 70, test loss 1.2 to 1.5; after one step box AP below
     10, mask AP below 3, test loss above 7."""
-    learned = {"backbone": "deit_nano", "patch": 4, "head_channels": 32, "lr": 5e-3, "warmup_epochs": 0.2, "clip": 1.0}
-    task = DetectionTask(replace(det, **learned), 60, generated_shapes.CLASSES)
+    learned = {
+        "backbone": "deit_nano",
+        "patch_size": 4,
+        "head_channels": 32,
+        "lr": 5e-3,
+        "warmup_epochs": 0.2,
+        "max_grad_norm": 1.0,
+    }
+    task = DetectionTask(edit(det, **learned), 60, generated_shapes.CLASSES)
     batch, optimiser = objects((0, 1), patch=4), task.configure_optimizers()
     adamw, schedule = optimiser["optimizer"], optimiser["lr_scheduler"]["scheduler"]
     for step in range(60):
@@ -336,7 +344,7 @@ def test_the_data_of_this_project_is_taken_as_it_comes(det):
 
 
 def test_objects_of_one_class_are_told_from_the_background(det):
-    task, batch = DetectionTask(replace(det, data="nuclei", objects=1, classes=1), 10, ["nucleus"]), objects()
+    task, batch = DetectionTask(edit(det, dataset="nuclei", max_objects=1, num_classes=1), 10, ["nucleus"]), objects()
     batch = with_targets(
         batch,
         labels=[torch.zeros_like(labels) for labels in batch.targets.labels],
@@ -355,7 +363,7 @@ def test_objects_of_one_class_are_told_from_the_background(det):
 @pytest.mark.parametrize("patch", [64, 32, 16, 14, 8, 4, 2, 1])
 def test_small_images_of_any_sides_are_taken_at_every_patch(det, patch):
     image = {64: 64, 14: 56, 1: 32, 2: 32}.get(patch, 64)
-    task = DetectionTask(replace(det, image=image, patch=patch, backbone="deit_nano"), 10)
+    task = DetectionTask(edit(det, img_size=image, patch_size=patch, backbone="deit_nano"), 10)
     cut = [(24, 31), (30, 17)]
     batch = objects((0, 1), canvas=(30, 31), cut=cut, patch=patch)
     loss = task.training_step(with_targets(batch, truth=()), 0)
@@ -384,13 +392,13 @@ def test_neighbours_that_fill_the_same_multiples_are_seen_together():
 
 
 def test_more_tokens_than_the_limit_are_refused_before_anything_is_made_of_them(det, monkeypatch):
-    coco = replace(det, data="coco", objects=1, image=224, short_side=800, long_side=1333, patch=2)
+    coco = edit(det, dataset="coco", max_objects=1, img_size=224, resize_short=800, max_long=1333, patch_size=2)
     said = "patch 2 makes 268,800 tokens of an image of 800 x 1333 px, more than 262,144"
     with pytest.raises(ConfigError, match=said):
         check_tokens(coco)
     with pytest.raises(ConfigError, match=said):
         DetectionTask(coco, 10)
-    check_tokens(replace(coco, patch=4))
+    check_tokens(edit(coco, patch_size=4))
     monkeypatch.setenv(LIMIT, "300000")
     check_tokens(coco)
     monkeypatch.setenv(LIMIT, "64")
@@ -402,17 +410,24 @@ def test_more_tokens_than_the_limit_are_refused_before_anything_is_made_of_them(
 
 def test_regions_are_sampled_by_the_side_of_what_is_seen_up_to_mmdets_number(det):
     def sampled(**fields):
-        return DetectionTask(replace(det, **fields), 10).head.roi.bbox_sampler[0].num
+        return DetectionTask(edit(det, **fields), 10).head.roi.bbox_sampler[0].num
 
     assert sampled() == 64
-    photographs = {"data": "coco", "objects": 1, "image": 224, "short_side": 800, "long_side": 1333, "patch": 16}
+    photographs = {
+        "dataset": "coco",
+        "max_objects": 1,
+        "img_size": 224,
+        "resize_short": 800,
+        "max_long": 1333,
+        "patch_size": 16,
+    }
     assert sampled(**photographs) == 512
-    assert sampled(**{**photographs, "image": 128, "augment": "jitter_crop"}) == 128
+    assert sampled(**{**photographs, "img_size": 128, "augment": "lsj"}) == 128
 
 
 def test_a_backbone_of_one_size_is_refused(det):
     with pytest.raises(ConfigError, match="takes images of 64 px only"):
-        DetectionTask(replace(det, backbone="timm:beit_base_patch16_224", position="learned"), 10)
+        DetectionTask(edit(det, backbone="timm:beit_base_patch16_224", pos_embed="learned"), 10)
 
 
 def test_the_task_can_be_copied_as_an_average_of_its_weights_is(det):

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from scaling.config.edit import make_config
 from scaling.data import detection
 from scaling.data.batch import InstanceTargets, normalise
 from scaling.data.open_sets import open_sets
-from scaling.recipe import Recipe
 from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
 from tests.tasks.test_detect import at
@@ -24,13 +24,20 @@ CUTS = ([2, 2], [1, 1, 1, 1], [3, 1])
 @pytest.fixture(scope="module", params=["adventurer_pico", "deit_nano"])
 def step(request):
     """A task in float64, four training images of unlike sizes, and what is said of parts of them."""
-    shapes = {"data": "shapes", "objects": 4, "classes": 12, "train_images": 4, "test_images": 1, "batch": 4}
-    model = {"backbone": request.param, "image": 64, "patch": 8, "head_channels": 8, "position": "sincos"}
-    recipe = Recipe(task="detect", head="cascade", augment="jitter_crop", epochs=1, **shapes, **model)
-    batch = open_sets(detection.DetectionSource(), recipe).train.get_batch([SampleKey(0, i) for i in range(4)])
+    shapes = {
+        "dataset": "shapes",
+        "max_objects": 4,
+        "num_classes": 12,
+        "num_train": 4,
+        "num_val": 1,
+        "global_batch_size": 4,
+    }
+    model = {"backbone": request.param, "img_size": 64, "patch_size": 8, "head_channels": 8, "pos_embed": "sincos"}
+    config = make_config(task="detect", head="cascade_mask_rcnn", augment="lsj", epochs=1, **shapes, **model)
+    batch = open_sets(detection.DetectionSource(), config).train.get_batch([SampleKey(0, i) for i in range(4)])
     assert len({tuple(size) for size in batch.targets.size_B2.tolist()}) > 1
     batch.targets.crowd[0][0] = True
-    return DetectionTask(recipe, 10).double(), batch
+    return DetectionTask(config, 10).double(), batch
 
 
 @pytest.fixture(autouse=True)

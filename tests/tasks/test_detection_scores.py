@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import distributed
 
+from scaling.config.edit import make_config
 from scaling.data.batch import GroundTruth
 from scaling.errors import ConfigError
-from scaling.recipe import Recipe
 from scaling.tasks import coco_metric
 from scaling.tasks.coco_metric import AveragePrecision
 from scaling.tasks.detection import DetectionTask
@@ -207,4 +207,4 @@ def test_faster_coco_eval_gives_the_same_numbers(monkeypatch):
 def test_without_pycocotools_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(coco_metric, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="EXTRAS=dev,dense"):
-        DetectionTask.check_available(Recipe())
+        DetectionTask.check_available(make_config())

@@ -27,9 +27,9 @@ class CurveLogger(L.Callback):
         self.state = state
         self.loggers: Sequence[Any] = ()  # Lightning's
         # Of the terms of the training loss, where it has several, without their weights.
-        terms = [o.kind for o in state.recipe.objectives] if len(state.recipe.objectives) > 1 else []
+        terms = [o.kind for o in state.config.objectives] if len(state.config.objectives) > 1 else []
         self._terms: dict[str, list[Tensor | float]] = {kind: [] for kind in terms}  # since the last row
-        more = (["val_loss"] if state.recipe.val_split else []) + [f"train_loss_{kind}" for kind in terms]
+        more = (["val_loss"] if state.config.data.val_split else []) + [f"train_loss_{kind}" for kind in terms]
         self.columns = (*COLUMNS, *more)
         self.rows: list[list[Any]] = []
         self._row_losses: list[Tensor | float] = []  # since the last row
@@ -54,7 +54,7 @@ class CurveLogger(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.state.row_loss = pl_module.compute_metrics()["test_loss"]
-        column = "val_loss" if self.state.recipe.val_split else "test_loss"
+        column = "val_loss" if self.state.config.data.val_split else "test_loss"
         self._add_row(trainer.global_step, **{column: self.state.row_loss})
         self.write()
 

@@ -37,5 +37,5 @@ class ProgressReporter(L.Callback):
             steps=data.total_steps,
             loss=self._loss,
             images_per_second=rate,
-            eta=(data.total_steps - step) * self.state.recipe.batch / rate if rate else math.nan,
+            eta=(data.total_steps - step) * self.state.config.optim.global_batch_size / rate if rate else math.nan,
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import lightning as L
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.callbacks.checkpointer import Checkpointer
 from scaling.engine.callbacks.clock import RunClock
@@ -19,7 +20,6 @@ from scaling.engine.callbacks.step import RunState, StepTracker
 from scaling.engine.callbacks.step_seeder import StepSeeder
 from scaling.engine.callbacks.throughput import ThroughputMonitor
 from scaling.engine.environment import Memory
-from scaling.recipe import Recipe
 from scaling.runs.events import Report
 
 
@@ -44,17 +44,22 @@ class RunCallbacks:
 
 
 def run_callbacks(
-    recipe: Recipe, folder: Path, data: ImageDataModule, checkpoint_minutes: float, report: Report, memory: Memory
+    config: ExperimentConfig,
+    folder: Path,
+    data: ImageDataModule,
+    checkpoint_minutes: float,
+    report: Report,
+    memory: Memory,
 ) -> RunCallbacks:
     """The callbacks that keep a run's folder up to date. memory: made before the model was."""
     clock = RunClock()
-    state = RunState(recipe, folder, data, report, clock)
+    state = RunState(config, folder, data, report, clock)
     throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
     curve, skipped = CurveLogger(state), SkippedImages()
     ordered = (
         KeeperState(),
         clock,
-        StepSeeder(recipe.seed),
+        StepSeeder(config.seed),
         SignalHandler(state),
         StepTracker(state),
         NonFiniteGuard(state),

@@ -24,7 +24,7 @@ class RunLog(L.Callback):
             self._write(trainer, f"training loss {self.state.row_loss:.4f}, {rate:.0f} images/s")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        split = "held-out" if self.state.recipe.val_split else "test"
+        split = "held-out" if self.state.config.data.val_split else "test"
         self._write(trainer, f"{split} loss {self.state.row_loss:.4f}")
 
     def _write(self, trainer: L.Trainer, text: str) -> None:

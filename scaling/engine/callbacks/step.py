@@ -14,10 +14,10 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from scaling.config.experiment import ExperimentConfig
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.callbacks.clock import RunClock
-from scaling.recipe import Recipe
 from scaling.runs.events import Report
 from scaling.tasks.optim import lr_share
 
@@ -42,7 +42,7 @@ class RunState:
     """What the callbacks of a run share. Below the first five, which are fixed, each field has one writer, named beside
     it; callbacks behind the writer read it."""
 
-    recipe: Recipe
+    config: ExperimentConfig
     folder: Path
     data: ImageDataModule
     report: Report
@@ -78,7 +78,7 @@ class StepTracker(L.Callback):
         self.state.step = self._ended(trainer.global_step)
 
     def _ended(self, number: int) -> Step:
-        recipe, data, now = self.state.recipe, self.state.data, time.monotonic()
+        config, data, now = self.state.config, self.state.data, time.monotonic()
         ends_epoch = number % data.steps_per_epoch == 0 or number == data.total_steps
         reported = self.state.stop is not None or ends_epoch or now - self._reported > REPORT_SECONDS
         if reported:
@@ -86,9 +86,9 @@ class StepTracker(L.Callback):
         return Step(
             number=number,
             loss=self._loss,
-            lr=recipe.peak_lr * lr_share(recipe, number - 1, data.total_steps),
+            lr=config.optim.peak_lr * lr_share(config, number - 1, data.total_steps),
             ended=now,
             ends_epoch=ends_epoch,
-            evaluated=evaluation_steps.follows(number, recipe, data),
+            evaluated=evaluation_steps.follows(number, config, data),
             reported=reported,
         )

@@ -1,0 +1,251 @@
+"""Options generated from the configuration dataclasses: reading them from command lines and YAML files, and their help.
+
+A field is an option by its last name (--patch-size); its dotted name (--model.patch_embed.patch_size) and the hidden
+names of version 1 (--image) mean the same. No torch: --help answers at once.
+"""
+
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from experiments.cli.wrong_options import in_yaml, not_a_value
+from scaling.config import legacy, runtime
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.legacy import read_predecessor
+from scaling.config.reference import Row, by_leaf, rows, runtime_rows
+from scaling.config.runtime import RuntimeConfig
+from scaling.errors import ConfigError
+
+Texts = dict[str, tuple[str, str]]  # last name of a field: the name that was used, and the text of its value
+WIDTH, COLUMN = 80, 26  # of --help [characters]
+SHORT = {"patch_size": "patch"}  # second names that --help lists
+TITLES = {  # first part of a field's name: heading in --help; the others are under "run"
+    "model": "model",
+    "data": "data",
+    "task": "task: head, augmentation, evaluation",
+    "optim": "optimiser",
+    "schedule": "length of a run and learning rate",
+    "evaluation": "evaluation",
+    "init": "initial weights",
+    "runtime": "machine: numbers do not depend on these",
+}
+
+
+class Overrides(NamedTuple):
+    """Fields that the user set. given: name -> value. idle: names that are ignored where they do not apply."""
+
+    given: dict[str, Any]
+    idle: frozenset[str] = frozenset()
+
+
+class File(NamedTuple):
+    """What a YAML file holds."""
+
+    program: dict[str, Any]  # options of the program itself
+    fields: Texts
+    before: ExperimentConfig | None  # the run that a printed configuration starts from
+
+
+def field_rows() -> dict[str, list[Row]]:
+    """The fields of an experiment that a user may set, by their last names."""
+    found = by_leaf(rows())
+    return {leaf: same for leaf, same in found.items() if not same[0].found}
+
+
+def machine_rows() -> dict[str, list[Row]]:
+    """The fields of RuntimeConfig, by their names."""
+    return by_leaf(runtime_rows())
+
+
+def spellings(leave_out: Collection[str] = ()) -> dict[str, str]:
+    """Every name of an option for a field, with _ for -: last, dotted and old ones -> last name."""
+    found = {leaf: leaf for leaf in (*field_rows(), *machine_rows()) if leaf not in leave_out}
+    found |= {same[0].name: leaf for leaf, same in field_rows().items() if leaf in found}
+    old = {**legacy.NAMES, **runtime.OLD_NAMES}
+    found |= {name: leaf for name, leaf in old.items() if leaf in found and name not in leave_out}
+    return found | {"weights": "initial_checkpoint"}
+
+
+def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Texts]:
+    """The words of a command line without the options of fields, and those."""
+    rest: list[str] = []
+    taken: Texts = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, text = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if not word.startswith("--") or name not in names:
+            rest.append(word)
+            continue
+        leaf = names[name]
+        if not equals:
+            if left and not left[0].startswith("--"):
+                text = left.pop(0)
+            elif _row(leaf).type == "bool":
+                text = "true"
+            else:
+                raise ConfigError(f"{word} needs a value")
+        taken.pop(leaf, None)
+        taken[leaf] = (name, text)
+    return rest, taken
+
+
+def read_file(path: str, names: Mapping[str, str]) -> File:
+    """A YAML file: options of the program, and fields, flat or nested as --print-config prints them."""
+    program: dict[str, Any] = {}
+    fields: Texts = {}
+    values = in_yaml(path)
+    for key, value in _flat(values, ""):
+        name = key.replace("-", "_")
+        last = name.rpartition(".")[2]
+        if name in names or (last in names and names[last] == last):
+            fields[names.get(name, last)] = (name if name in names else last, _text(value))
+        elif last not in _FOUND:
+            program[key] = value
+    before = _before(values)
+    if before is not None and fields.get("initial_checkpoint", ("", ""))[1] == "":
+        fields.pop("initial_checkpoint", None)  # version 1 printed both, one of them empty
+        fields.pop("init", None)
+    return File(program, fields, before)
+
+
+def _before(values: Mapping[str, Any]) -> ExperimentConfig | None:
+    """The run that the configuration in a file starts from."""
+    init = values.get("init")
+    if isinstance(init, dict) and "config" in init:
+        return ExperimentConfig.from_dict(init["config"])
+    return read_predecessor(values["start"]) if values.get("start") else None
+
+
+def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values; the kind of a union under the union's own name."""
+    for key, value in values.items():
+        name = f"{path}{key}"
+        if name == "init.config" or name == "schema":  # a stage before, which the recipe itself names
+            continue
+        if isinstance(value, dict):
+            yield from _flat(value, name + ".")
+        elif key == "kind" and path:
+            yield path[:-1], value
+        elif isinstance(value, list) and all(isinstance(one, dict) and "kind" in one for one in value) and value:
+            yield name, [one["kind"] for one in value]
+        else:
+            yield name, value
+
+
+_FOUND = ("data_digest", "weights_digest", "start")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def overrides(command: Texts, file: Texts) -> Overrides:
+    """The fields of an experiment that were set; the command line comes first. Raises ConfigError."""
+    fields = field_rows()
+    new: dict[str, Any] = {}
+    old: dict[str, Any] = {}
+    for source, texts in ((file, file), (command, command)):
+        for leaf, (name, text) in texts.items():
+            if leaf not in fields or (source is file and leaf in command):
+                continue
+            if name == "weights" or name in legacy.DEFAULTS:
+                old[name] = _old_value(name, text)
+            else:
+                new[leaf] = parse(fields[leaf][0], text)
+    given, idle = legacy.translate(old)
+    return Overrides({**given, **new}, frozenset(idle - set(new)))
+
+
+def runtime_config(command: Texts, file: Texts) -> RuntimeConfig:
+    """How the machine is used. Raises ConfigError."""
+    values: dict[str, Any] = {}
+    for leaf, (name, text) in {**file, **command}.items():
+        if leaf in machine_rows():
+            automatic = str(runtime.AUTOMATIC.get(name)) == text
+            values[leaf] = None if automatic else parse(machine_rows()[leaf][0], text)
+    return RuntimeConfig(**values)
+
+
+def _old_value(name: str, text: str) -> Any:
+    """The value of an option of version 1, of the type that it had."""
+    kind = type(legacy.DEFAULTS[name]).__name__
+    if text == "none" and (name in legacy.UNSET or name == "weights"):
+        return legacy.DEFAULTS[name] if name != "clip" else 0.0
+    return _parsed(name, kind, text)
+
+
+def parse(row: Row, text: str) -> Any:
+    """The value of a field from its text. Raises ConfigError."""
+    unset = text in ("", "none", "null") or (text == "0" and row.leaf in legacy.UNSET)
+    if row.optional and unset:
+        return None
+    if row.type == "kind":
+        return text
+    if row.type.startswith("list of "):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return tuple(_parsed(row.leaf, row.type.removeprefix("list of "), part) for part in parts)
+    if row.type in ("int", "float") and unset and row.leaf in _MADE_NONE:
+        return None
+    return _parsed(row.leaf, row.type, text)
+
+
+_MADE_NONE = ("embed_patch_size", "max_steps", "slide_stride")  # none: another kind, without the field
+
+
+def _parsed(name: str, kind: str, text: str) -> Any:
+    try:
+        if kind == "bool":
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+        return {"str": str, "int": int, "float": float}[kind](text)
+    except (ValueError, KeyError):
+        raise ConfigError(not_a_value(name, kind, text)) from None
+
+
+def _row(leaf: str) -> Row:
+    return {**field_rows(), **machine_rows()}[leaf][0]
+
+
+def help_lines(leave_out: Collection[str], every: bool) -> list[str]:
+    """The help of the fields, grouped. every: also of those that are rarely set."""
+    found = {leaf: _first(same) for leaf, same in field_rows().items() if leaf not in leave_out}
+    titled: dict[str, list[Row]] = {title: [] for title in ("run", *TITLES.values())}
+    for row in found.values():
+        titled[TITLES.get(row.group, "run")].append(row)
+    titled[TITLES["runtime"]] = [same[0] for leaf, same in machine_rows().items() if leaf not in leave_out]
+    lines = []
+    for title, its in titled.items():
+        shown = [row for row in its if every or row.common]
+        lines += ["", f"{title}:", *(line for row in shown for line in _help(row))] if shown else []
+    return lines
+
+
+def _first(same: list[Row]) -> Row:
+    """Of a field that several kinds of a union have, the row that --help lists."""
+    return next((row for row in same if row.common), same[0])
+
+
+def _help(row: Row) -> list[str]:
+    names = ", ".join([row.flag, *(f"--{name}" for leaf, name in SHORT.items() if leaf == row.leaf)])
+    text = row.help + (f" [{row.unit}]" if row.unit else "")
+    wrapped = textwrap.wrap(text, WIDTH - COLUMN)
+    head = f"  {names}"
+    if len(head) > COLUMN - 2:
+        return [head, *(" " * COLUMN + line for line in wrapped)]
+    return [head.ljust(COLUMN) + wrapped[0], *(" " * COLUMN + line for line in wrapped[1:])]
+
+
+def as_path(path: str) -> str:
+    """A path with the home folder in the place of ~, which no shell expands in --results=~/here."""
+    return str(Path(path).expanduser())
+
+
+def nested_yaml(config: Any) -> str:
+    """A configuration as YAML, as read_file reads it."""
+    return yaml.safe_dump(config.to_dict(), sort_keys=False).rstrip()

@@ -1,0 +1,144 @@
+"""From the name of a recipe and the fields that the user set to configurations, stage by stage."""
+
+import functools
+import inspect
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
+from experiments.stages import Function, chain_of, linked, only
+from scaling.config.edit import edit, edit_where, value_of
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import check_name
+from scaling.config.identity import bare
+from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
+from scaling.errors import ConfigError
+from scaling.runs.config_file import config_path, read_config
+
+LISTED = "`python experiments/run.py --help`"  # where all recipes are
+INIT = ("init", "initial_checkpoint", "pretrained")  # fields of the first stage alone
+
+
+def recipes() -> dict[str, Function]:
+    """Every recipe by its name on the command line, as "shapes.deit_nano": a function of the patch size [px], and where
+    its stages depend on it of the image size."""
+    return {
+        f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
+        for module in (shapes, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def by_module() -> dict[str, list[str]]:
+    """The names of recipes by the first part: {"shapes": ["deit_nano", ...]}."""
+    found: dict[str, list[str]] = {}
+    for name in recipes():
+        module, _, last = name.partition(".")
+        found.setdefault(module, []).append(last)
+    return found
+
+
+def resolve(
+    name: str,
+    patch: int,
+    given: Mapping[str, Any],
+    idle: Collection[str] = frozenset(),
+    before: ExperimentConfig | None = None,
+) -> list[ExperimentConfig]:
+    """The configurations of the recipe called name at a patch size [px], stage by stage, with the fields in given
+    replaced in all of them, but for img_size and stage, which choose among the stages, and initial weights, which are
+    the first stage's. idle: fields that are ignored where they do not apply. before: the run that the first stage must
+    start from; None: any. name may be the folder of a run that was begun. Raises ConfigError."""
+    if (run := config_path(Path(name))) is not None:
+        return [_of_run(Path(name), run, given)]
+    known = recipes()
+    check_name("recipe", name, known, LISTED)
+    function, given = known[name], dict(given)
+    if "train_images" in inspect.signature(function).parameters:
+        function = functools.partial(function, **_counted(function, given))
+    sized = "image" in inspect.signature(function).parameters
+    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
+    stage = given.pop("stage", None)
+    first = {name: given.pop(name) for name in INIT if name in given}
+    resampling = given.pop("pos_embed_resampling", None)
+    try:
+        base = chain_of(function(patch, **image))
+    except ConfigError:  # the recipe's own image does not fit the patch; the one that the user asks for may
+        if sized:
+            raise
+        base = chain_of(function(1))
+    shared = {**given, "patch_size": patch}
+    stages = [edit_where(edit(config, init=Scratch()), shared, idle) for config in base]
+    if not first:  # the run of another task that it starts from; earlier stages are linked below
+        stages[0] = edit(stages[0], init=base[0].init)
+    chosen = only(linked(stages) if len(stages) > 1 else stages, stage)
+    if first:  # instead of an earlier stage's
+        start = edit(edit(chosen[0], init=Scratch()), **first)
+        chosen = linked([start, *chosen[1:]]) if len(chosen) > 1 else [start]
+    if before is not None and not first:
+        _check_before(name, chosen[0], before)
+    return resampled(chosen, resampling, required="pos_embed_resampling" not in idle)
+
+
+def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig) -> None:
+    """Raise ConfigError unless a configuration starts from the run before, wherever its data are."""
+    if config.predecessor is None or bare(config.predecessor) != bare(before):
+        raise ConfigError(
+            f"the file's configuration starts from {before.run_id}, which is not the stage before in recipe {name}; "
+            "for other weights there is --initial-checkpoint"
+        )
+
+
+def resampled(stages: list[ExperimentConfig], resampling: str | None, required: bool) -> list[ExperimentConfig]:
+    """The stages with another way to resample position embeddings, where they start from weights. Raises ConfigError
+    where none does, if that is required."""
+    if resampling is None:
+        return stages
+    if required and resampling != "aligned" and all(isinstance(stage.init, Scratch) for stage in stages):
+        raise ConfigError("pos_embed_resampling needs initial weights: set --initial-checkpoint or --pretrained")
+    return [_resampled(stage, resampling) for stage in stages]
+
+
+def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
+    if isinstance(config.init, FromRun) and type(config.init.config.task) is type(config.task):
+        before = _resampled(config.init.config, resampling)
+        return edit(config, init=FromRun(config=before, pos_embed_resampling=resampling))
+    return (
+        edit(config, pos_embed_resampling=resampling)
+        if isinstance(config.init, FromFile | FromTimm | FromRun)
+        else config
+    )
+
+
+def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
+    """What a recipe for images of one's own has to know of them: classes, and images to train on. Raises
+    ConfigError."""
+    from scaling.data.batch import UNLABELLED
+    from scaling.data.folder_survey import survey
+
+    (example,) = chain_of(function(1))
+    known = {
+        name: given.get(name, value_of(example, name)) for name in ("task", "dataset", "data_root", "ignore_index")
+    }
+    found = survey(
+        task=known["task"],
+        data=known["dataset"],
+        data_root=known["data_root"] or "",
+        unlabelled=UNLABELLED if known["ignore_index"] is None else known["ignore_index"],
+        classes=given.get("num_classes", 0),
+    )
+    images = min(found.train_images, given.get("num_train") or found.train_images)
+    return {"classes": found.classes, "train_images": math.floor(images * (1 - given.get("val_split", 0.0)))}
+
+
+def _of_run(folder: Path, run: Path, given: Mapping[str, Any]) -> ExperimentConfig:
+    """The configuration of a run that was begun. run: its file. Raises ConfigError."""
+    if given:
+        raise ConfigError(f"{folder} is a run, whose configuration is settled; leave out {', '.join(sorted(given))}")
+    try:
+        return read_config(run)
+    except (OSError, ValueError, RecursionError) as e:
+        raise ConfigError(f"{run} cannot be read as a configuration ({e})") from e

@@ -1,0 +1,39 @@
+"""The configuration in a run's folder: config.json, or recipe.json of version 1. Standard library only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.legacy import from_flat
+from scaling.errors import ConfigError
+from scaling.runs.atomic_files import write_atomically
+
+CONFIG = "config.json"
+RECIPE = "recipe.json"  # of version 1
+
+
+def write_config(config: ExperimentConfig, folder: Path) -> None:
+    """Write folder/config.json: the run_id and the configuration, all of it or nothing."""
+    text = json.dumps({"run_id": config.run_id, "config": config.to_dict()}, indent=1, allow_nan=False)
+    write_atomically(folder / CONFIG, text + "\n")
+
+
+def config_path(folder: Path) -> Path | None:
+    """The file in a run's folder that holds its configuration; None where there is none."""
+    return next((folder / name for name in (CONFIG, RECIPE) if (folder / name).is_file()), None)
+
+
+def read_config(path: Path) -> ExperimentConfig:
+    """The configuration in a file of a run's folder. Raises ConfigError, OSError, ValueError or RecursionError."""
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {values!r}, not a mapping")
+    return from_flat(values) if path.name == RECIPE else config_of(values)
+
+
+def config_of(values: dict[str, Any]) -> ExperimentConfig:
+    """The configuration of a record or of config.json, of version 1 too. Raises ConfigError."""
+    if "config" not in values and isinstance(values.get("recipe"), dict):
+        return from_flat(values["recipe"])
+    return ExperimentConfig.from_dict(values.get("config"))
