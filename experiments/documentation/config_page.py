@@ -86,4 +86,4 @@ def _default(row: Row) -> str:
         return str(row.default).lower()
     if isinstance(row.default, tuple):
         return ",".join(map(str, row.default)) or "none"
-    return f"{row.default:g}" if isinstance(row.default, float) else str(row.default)
+    return f"{row.default:g}" if isinstance(row.default, float) else str(row.default) or "none"

@@ -60,11 +60,11 @@ def departures() -> list[tuple[str, str, str, str, str]]:
     for stage in STAGES:
         for letter, size in SIZES.items():
             for field in FIELDS:
-                wanted = _printed(stage, letter, field)
-                wanted = _released(stage, field) if wanted is None and letter in "TSB" else wanted
+                expected = _printed(stage, letter, field)
+                expected = _released(stage, field) if expected is None and letter in "TSB" else expected
                 ours = _text(to_flat(_ours(stage, size))[field])
-                if wanted is not None and wanted != ours:
-                    found.append((stage, size, field, wanted, ours))
+                if expected is not None and expected != ours:
+                    found.append((stage, size, field, expected, ours))
     return found
 
 
@@ -128,9 +128,10 @@ def _head() -> Iterator[str]:
     yield ""
     yield "- Printed: Tables 8 to 10 of arXiv 2502.03738; empty cells are not printed."
     yield "- Released: the commands for Base in the READMEs of github.com/wangf3014/Adventurer and …/Patch_Scaling, and"
-    yield "  the defaults of their `main.py` (in parentheses) where a command is silent."
-    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: not as printed; if not printed, not as released."
-    yield "- lr is the rate at `lr_base_size` images: the peak is lr x global_batch_size / lr_base_size; 0: it is lr."
+    yield "  the defaults of their `main.py` (in parentheses) where a command does not set a value."
+    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: differs from the printed value"
+    yield "  or, where nothing is printed, from the released one."
+    yield "- The peak learning rate of a run is lr x global_batch_size / lr_base_size, or lr where lr_base_size is 0."
 
 
 def _stage(stage: str) -> Iterator[str]:
@@ -151,7 +152,7 @@ def _stage(stage: str) -> Iterator[str]:
         for size in SIZES.values():
             value = _text(to_flat(_ours(stage, size))[field]) or "none"
             ours.append(f"**{value}**" if (size, field) in marked else value)
-        cells = [NAMES.get(field, field), " / ".join(small), " / ".join(large), _told(stage, field), *ours]
+        cells = [NAMES.get(field, field), " / ".join(small), " / ".join(large), _released_cell(stage, field), *ours]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -165,7 +166,7 @@ def _released_cell(stage: str, field: str) -> str:
 
 
 def _small() -> Iterator[str]:
-    """64 px are a stage of their own, in one respect."""
+    """Runs at 64 px, which differ in their number of epochs."""
     epochs = ", ".join(
         f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].schedule.epochs}" for s in SIZES.values()
     )
@@ -189,13 +190,12 @@ def _deit() -> Iterator[str]:
 
 def _reasons() -> Iterator[str]:
     yield "\n## Departures\n"
-    told: dict[tuple[str, str], list[str]] = {}
-    for stage, size, field, wanted, ours in departures():
-        told.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {wanted}")
-    for (field, reason), where in told.items():
+    found: dict[tuple[str, str], list[str]] = {}
+    for stage, size, field, expected, ours in departures():
+        found.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {expected}")
+    for (field, reason), where in found.items():
         places = "; ".join(where) if len(where) < 4 else "In every stage and size."
         yield f"- `{NAMES.get(field, field)}`: {reason}. {places}"
-    yield "- Tiny: Tables 9 and 10 have no column for it; its later stages are Small's."
-    yield "- Huge: Tables 9 and 10 have no column for it; its later stages are Large's."
-    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6 and goes by epochs."
+    yield "- Tiny and Huge have no column in Tables 9 and 10: their later stages are those of Small and Large."
+    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6, changes per epoch."
     yield "- `lr_base_size` 0 is the release's `--unscale-lr` in finetuning."

@@ -117,7 +117,7 @@ def cifar10_plan() -> list[str]:
     rows = []
     for row in numbers("cifar10").to_dict("records"):
         recipe = getattr(cifar10, row["backbone"])(int(row["patch [px]"]))
-        said = 1 / image_seconds(recipe, CORE, recipe.optim.global_batch_size)
+        predicted = 1 / image_seconds(recipe, CORE, recipe.optim.global_batch_size)
         measured = row["images/s"]
         error = f"{100 * (predicted / measured - 1):+.0f} %"
         rows.append([row["backbone"], f"{row['patch [px]']}", f"{measured:,.0f}", f"{predicted:,.0f}", error])

@@ -33,7 +33,7 @@ def adventurer_base(patch: int, image: int = 512) -> ExperimentConfig:
 
 
 def _segment(classifier: ExperimentConfig, image: int) -> ExperimentConfig:
-    """classifier: the run whose backbone it starts from; image: side of a crop [px]."""
+    """classifier: run that the backbone starts from.  image: side of a crop [px]."""
     return make_config(
         task="segment",
         dataset="ade20k",
@@ -43,7 +43,7 @@ def _segment(classifier: ExperimentConfig, image: int) -> ExperimentConfig:
         patch_size=classifier.model.patch_size,
         num_classes=150,
         ignore_index=0,
-        epochs=127,  # what 160,000 iterations come to; steps decide
+        epochs=127,  # of 20,210 images in 160,000 iterations; max_steps decides
         max_steps=160_000,
         global_batch_size=16,
         augment="resize_crop_photometric",

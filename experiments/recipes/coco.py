@@ -34,7 +34,7 @@ def adventurer_base(patch: int) -> ExperimentConfig:
 
 
 def adventurer_base_lsj(patch: int) -> ExperimentConfig:
-    """Adventurer-Base by the recipe of today's detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
+    """Adventurer-Base by the usual recipe for detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
     px under large-scale jitter, 100 epochs, batch 64, layer-wise decay 0.7, drop path 0.1, weight decay 0.1. ViTDet's
     Cascade ViT-B has 54.0 / 46.7 at patch 16 (from MAE); nothing is published for Adventurer.
     Run: python experiments/run.py coco.adventurer_base_lsj --patch 16 --data-root /data/coco."""
@@ -59,7 +59,7 @@ def _side(patch: int) -> int:
 
 
 def _detect(classifier: ExperimentConfig) -> ExperimentConfig:
-    """classifier: the run whose backbone it starts from, and whose grid of positions it keeps."""
+    """classifier: run that the backbone starts from, with its grid of positions."""
     return make_config(
         task="detect",
         head="cascade_mask_rcnn",

@@ -2,8 +2,8 @@
 size and epochs follow from the number of images, so that a run has a thousand steps or more. The numbers in the
 signatures are for a folder that does not exist.
 
-train/CLASS/ and test/CLASS/ to classify; images/ and annotations/, each with train/ and test/ inside, to segment;
-COCO's layout to detect. Any field may be said otherwise, as --img-size 224 --backbone deit_small --epochs 100.
+Classification: train/CLASS/ and test/CLASS/. Segmentation: images/ and annotations/, each with train/ and test/.
+Detection: COCO's layout. Any field can be overridden, such as --backbone deit_small --img-size 224 --epochs 100.
 """
 
 from typing import Any
@@ -40,8 +40,8 @@ def adventurer_nano(patch: int, classes: int = 10, train_images: int = 5000) -> 
 
 
 def seg_nano(patch: int, classes: int = 10, train_images: int = 5000) -> ExperimentConfig:
-    """Segmentation by Adventurer of width 48 and a linear layer per token (--head upernet is the larger one), on crops
-    of 128 px; the classes are those that classes.txt names, or that the labels have.
+    """Segmentation by Adventurer of width 48 and one linear layer per token (--head upernet: a larger head), on crops
+    of 128 px; the classes are those of classes.txt, else of the labels.
     Run: python experiments/run.py folder.seg_nano --patch 8 --data-root DIR."""
     return edit(
         adventurer_nano(patch, classes),

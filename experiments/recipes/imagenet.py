@@ -1,9 +1,9 @@
 """Recipes on ImageNet-1k (train/ and val/ with one folder per class), as in arXiv 2502.03738.
 
-Every recipe takes any patch and image size: python experiments/run.py imagenet.deit_base --img-size 128 --patch 8
---data-root /data/imagenet. Expected top-1 [%] is what the paper prints (Tables 1 and 4), at patch 16, 8, 4, 2, 1 unless
-said. GPU-hours are hours of one A100 for all epochs at 224 px at these patches: the hours of the paper's Table 6 for an
-epoch (Base), and for other sizes and stages those times the ratio of FLOPs by scaling/costs.py.
+Every recipe takes any patch size and image size: python experiments/run.py imagenet.deit_base --img-size 128
+--patch 8 --data-root /data/imagenet. Expected top-1 [%] is that of the paper (Tables 1 and 4), at patch 16, 8, 4, 2, 1
+unless stated otherwise. GPU-hours are hours of one A100 for all epochs at 224 px at these patch sizes: the hours per
+epoch of the paper's Table 6 (Base), and for other sizes and stages these times the ratio of FLOPs by scaling/costs.
 
 Adventurer is trained in stages (Tables 8 to 10), each a run with its own record that starts from the one before:
 64 px     pretrain at 64
@@ -90,7 +90,7 @@ def deit_large(patch: int, image: int = 224) -> ExperimentConfig:
         global_batch_size=4096,
         lr=1e-4,
         lr_base_size=256,
-        min_lr=0.0,  # MAE's appendix says a cosine and no end
+        min_lr=0.0,  # MAE's appendix states a cosine without a final rate
         weight_decay=0.3,
         beta2=0.95,
         warmup_epochs=20.0,
@@ -141,14 +141,14 @@ def adventurer_large(patch: int, image: int = 224) -> list[ExperimentConfig]:
 
 
 def adventurer_huge(patch: int, image: int = 224) -> list[ExperimentConfig]:
-    """Adventurer-Huge: the pretraining of Large and Huge (Table 8), then the stages of Large, which the tables print
-    for Large alone. No accuracy is published. GPU-hours of all stages: 541, 2,115, 8,240, 32,971, 138,224.
+    """Adventurer-Huge: the pretraining of Large and Huge (Table 8), then the stages that the tables print for Large
+    only. No accuracy is published. GPU-hours of all stages: 541, 2,115, 8,240, 32,971, 138,224.
     Run: python experiments/run.py imagenet.adventurer_huge --img-size 128 --patch 8 --data-root /data/imagenet."""
     return _stages("adventurer_huge", patch, image, drop_path=(0.4, 0.6))
 
 
 def _pretraining(backbone: str, patch: int, image: int) -> ExperimentConfig:
-    """Table 8, at any image size: its columns are Tiny, Small and Base, and Large and Huge."""
+    """Table 8, at any image size: one column for Tiny, Small and Base, one for Large and Huge."""
     large = backbone in LARGE
     return edit(
         deit_tiny(patch, image),
@@ -169,8 +169,8 @@ def _pretraining(backbone: str, patch: int, image: int) -> ExperimentConfig:
 
 
 def _stages(backbone: str, patch: int, image: int, drop_path: tuple[float, float]) -> list[ExperimentConfig]:
-    """drop_path: of the intermediate stage and of finetuning. Layer-wise decay is Large's alone: Tables 9 and 10 print
-    one value and one cross, and the released commands of the smaller sizes set none."""
+    """drop_path: of the intermediate stage and of finetuning. Only Large and Huge have layer-wise decay: Tables 9 and
+    10 print one value and one cross, and the released commands of the smaller sizes set none."""
     large = backbone in LARGE
     first = _pretraining(backbone, patch, min(image, 128))
     if image <= 64:
