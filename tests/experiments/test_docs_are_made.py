@@ -107,7 +107,7 @@ def test_points_that_stand_for_a_mean_have_its_mean_and_deviation():
     keys = ["backbone", "patch"]
     both = means.set_index(keys)[["mean", "sd"]].sort_index(), again.set_index(keys)[["mean", "sd"]].sort_index()
     pd.testing.assert_frame_equal(*both)
-    with pytest.raises(ValueError, match="with a deviation of 5: such points have no logarithm"):
+    with pytest.raises(ValueError, match="standard deviation 5; such points have no logarithm"):
         as_points(means.assign(sd=5.0))
     assert as_points(means.assign(seeds=1, sd=float("nan")))["test_loss"].tolist() == means["mean"].tolist()
 

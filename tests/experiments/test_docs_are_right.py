@@ -38,7 +38,7 @@ def commands():
             for line in code.splitlines() if not language else []:
                 if line.startswith(("make ", "python ", "srun .venv", ".venv/bin/python ")) and "…" not in line:
                     words = shlex.split(line.removeprefix("srun ").split(" # ")[0], comments=True)
-                    found.setdefault(" ".join(words), name)
+                    found.setdefault(shlex.join(words), name)
     return found
 
 
@@ -133,6 +133,13 @@ def test_the_example_of_laws_runs(capsys):
     assert "L_inf" in capsys.readouterr().out
 
 
+def test_every_console_script_that_is_named_is_installed():
+    scripts = set(re.findall(r"^(patch-\w+) = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
+    named = {code for text in pages().values() for _, code in code_of(text) if re.fullmatch(r"patch-\w+", code)}
+    assert named
+    assert named <= scripts
+
+
 def listed_options(capsys):
     """All option strings that the programs list."""
     from analysis import fit_laws
@@ -171,7 +178,7 @@ def own(tmp_path) -> dict[str, Path]:
 def test_every_command_is_accepted(own, tmp_path, capsys):
     """Of a program its recipe is resolved and its options read; nothing is trained."""
     makefile = (ROOT / "Makefile").read_text()
-    targets = dict(re.findall(r"^([a-z]+):.*##.*\n\t@(.*(?:\\\n.*)*)", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE))
     variables = dict(re.findall(r"^([A-Z]+) +\?= *(.*)$", makefile, re.MULTILINE))
     tried = 0
     for command, page in commands().items():
@@ -179,7 +186,7 @@ def test_every_command_is_accepted(own, tmp_path, capsys):
         if words[0] == "make":
             names = [word for word in words[1:] if "=" not in word]
             given = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-            assert set(names) <= set(targets), f"{page}: {command}"
+            assert set(names) <= targets, f"{page}: {command}"
             assert set(given) <= set(variables), f"{page}: {command}"
             values = {**variables, **given}
             script = {"sweep": "sweep.py", "plan": "plan.py"}.get(names[0])
@@ -195,7 +202,7 @@ def test_every_command_is_accepted(own, tmp_path, capsys):
         rest = [at_hand.get(word, word) for word in rest if word not in ("--help", "--dry-run")]
         if script == "benchmark.py" or not rest:
             continue
-        PROGRAMS[script].main([*rest, "--print-recipe"])
+        PROGRAMS[script].main([*rest, "--print-config"])
         tried += 1
         assert capsys.readouterr().out, f"{page}: {command}"
     assert tried > 15
