@@ -25,7 +25,7 @@ from scaling.runs.config_file import config_of, config_path, read_config
 from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
-    from scaling.data.file_index import Say
+    from scaling.data.file_index import Notify
 
 # fields that decide which files a run uses, and whether they are enough
 FILE_FIELDS = (
@@ -36,38 +36,40 @@ Known = dict[tuple[Any, ...], str]
 
 
 def settled(
-    recipes: Sequence[ExperimentConfig], results: Path, read: bool = True, say: "Say | None" = None
+    recipes: Sequence[ExperimentConfig], results: Path, read: bool = True, notify: "Notify | None" = None
 ) -> dict[str, ExperimentConfig]:
     """Each recipe by its run_id, as it is to be run: with fingerprints of its data and weights, and of those before it.
 
     read: files that no start has read before; without, and where the data or weights are not on this machine, recipes
     stay as they are, and `folder_of` goes by what is recorded. A run that code from before there were fingerprints has
-    begun here goes on under its own name. Raises ConfigError for data or weights that cannot be used."""
+    begun here keeps its own name. Raises ConfigError for data or weights that cannot be used."""
     known: Known = {}
-    return {config.run_id: _settled(config, Path(results), known, read, say) for config in recipes}
+    return {config.run_id: _settled(config, Path(results), known, read, notify) for config in recipes}
 
 
-def _settled(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> ExperimentConfig:
+def _settled(
+    config: ExperimentConfig, results: Path, known: Known, read: bool, notify: "Notify | None"
+) -> ExperimentConfig:
     init = config.init
     if isinstance(init, FromRun):
         before, root = init.config, config.data.data_root
         if before.data.dataset == config.data.dataset and before.data.data_root in (None, root):
             there = replace(before, data=replace(before.data, data_root=root))
-            before = _settled(there, results, known, read, say)
+            before = _settled(there, results, known, read, notify)
         else:  # on other data, which need not be here
             before = config_in(folder_of(before, results)) or before
         init = replace(init, config=before)
     elif isinstance(init, FromFile):
         digest = init.weights_digest or _weights_digest(init.source, known, read) or None
         init = replace(init, weights_digest=digest)
-    digest = config.data.data_digest or _data_digest(config, results, known, read, say) or None
+    digest = config.data.data_digest or _data_digest(config, results, known, read, notify) or None
     found = replace(config, init=init, data=replace(config.data, data_digest=digest))
     earlier = results / config.run_id
     begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
     return config if begun and not os.path.isdir(results / found.run_id) else found
 
 
-def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> str:
+def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: "Notify | None") -> str:
     """The fingerprint of the files that a recipe uses; empty where it is not known."""
     if config.data.dataset == "shapes":
         return ""
@@ -75,7 +77,7 @@ def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bo
     if key not in known:
         from scaling.data.dataset_files import data_digest
 
-        known[key] = data_digest(config, results, read, say)
+        known[key] = data_digest(config, results, read, notify)
     return known[key]
 
 
