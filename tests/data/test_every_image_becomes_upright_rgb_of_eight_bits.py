@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, features
 
 from scaling.data.coco_json import read_coco
-from scaling.data.decoding import Note, decode_rgb, read_header
+from scaling.data.decoding import decode_rgb, read_header
+from scaling.data.decoding_notes import Note
 from scaling.data.image_folder import Files
 from scaling.data.segmentation_folder import find_split
 from scaling.recipe import Recipe

@@ -173,7 +173,7 @@ def test_one_stage_can_be_asked_for_and_is_the_one_of_the_chain():
     [
         (
             "imagenet.adventurer_base --stage finetun",
-            "no stage 'finetun' in this recipe; its stages: pretrain, intermediate",
+            "this recipe has no stage 'finetun'; its stages: pretrain, intermediate",
         ),
         ("imagenet.adventurer_base --image 128 --stage intermediate", "its stages: pretrain, finetune"),
         ("shapes.deit_nano --patch 4 --stage pretrain", "none, it is one run"),
