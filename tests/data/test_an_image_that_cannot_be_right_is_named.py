@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from scaling.data import decoding_notes
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.decoding import decode_rgb, read_header
+from scaling.data.decoding import decode_rgb, naming_errors, read_header
 from scaling.data.decoding_notes import Note
 from scaling.data.file_facts import digest
 from scaling.data.image_folder import Files
@@ -240,7 +240,7 @@ def test_a_changed_byte_gives_an_image_or_an_error_that_names_the_file(kind, at,
     data[at % len(data)] = to
     found = None
     try:
-        with decoding.naming_errors(lambda: "name.jpg"):
+        with naming_errors(lambda: "name.jpg"):
             found = decode_rgb(bytes(data)).mode
             read_header(bytes(data))
     except OSError as e:
