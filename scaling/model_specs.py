@@ -70,11 +70,11 @@ CONV_TAPS = 4  # of the depth-wise convolution along the tokens
 CHUNKS = (64, 32, 16)
 # Elements of x (tokens * channels) in a tile, on a CPU per thread: the arrays stay in the cores' second-level caches,
 # and each wake-up of a thread is for as much work as possible.
-STRETCH = {"cpu": 2**18, "other": 2**24}
-LEAST_CHUNKS = 4  # in a tile: a state is as large as a chunk, and one per tile is kept
+TILE_ELEMENTS = {"cpu": 2**18, "other": 2**24}
+MIN_TILE_CHUNKS = 4  # in a tile: a state is as large as a chunk, and one per tile is kept
 # Inputs of up to this many elements (images * tokens * inner channels) keep what the backward pass needs, about 20
 # times their own size. Recomputing it made steps of the nano models 1.2 to 1.3 times as long.
-KEPT = 2**20
+MAX_KEPT_ELEMENTS = 2**20
 
 # Structure of the dense heads.
 FPN_STRIDES = (4, 8, 16, 32)  # of the maps of the feature pyramid [px]

@@ -15,7 +15,16 @@ from scaling.costs.base import (
     equal_blocks,
     stream_bytes,
 )
-from scaling.model_specs import CHUNKS, CONV_TAPS, EXPAND, KEPT, LEAST_CHUNKS, STRETCH, ModelSpec, chunk_length
+from scaling.model_specs import (
+    CHUNKS,
+    CONV_TAPS,
+    EXPAND,
+    MAX_KEPT_ELEMENTS,
+    MIN_TILE_CHUNKS,
+    TILE_ELEMENTS,
+    ModelSpec,
+    chunk_length,
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,9 @@ class AdventurerCosts:
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         mixed, number = tokens.total + 1, policy.number
-        keeps = 0 < images * mixed * _inner(spec) <= KEPT  # the mixer keeps what it needs, and recomputes nothing
+        keeps = (
+            0 < images * mixed * _inner(spec) <= MAX_KEPT_ELEMENTS
+        )  # the mixer keeps what it needs, and recomputes nothing
         block, held = _block(spec, tokens.total, number, keeps), 0
         if keeps:  # attributes of an autograd.Function, which torch's checkpointing cannot drop
             held = _kept_mixer(spec, mixed, number) + number * mixed * _projected(spec)
@@ -82,7 +93,7 @@ def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
     total += number * t * 4 * m  # outputs of w1, SiLU and w2; their product, w3's input
     if keeps:
         return total + _kept_mixer(spec, mixed, number)
-    tiles = -(-mixed // max(LEAST_CHUNKS * CHUNKS[0], STRETCH["cpu"] // inner))
+    tiles = -(-mixed // max(MIN_TILE_CHUNKS * CHUNKS[0], TILE_ELEMENTS["cpu"] // inner))
     return total + FLOAT * (tiles - 1) * spec.state * inner  # the state before every tile but the first
 
 

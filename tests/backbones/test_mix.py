@@ -74,10 +74,10 @@ def referred(length, decay, segmented):
 def tiles(request, monkeypatch):
     """Sequences of these tests with all kept for backward; recomputed, in one tile; and in many, a chunk each."""
     if request.param != "kept":
-        monkeypatch.setattr(mix_module, "KEPT", 0)
+        monkeypatch.setattr(mix_module, "MAX_KEPT_ELEMENTS", 0)
     if request.param == "short tiles":
-        monkeypatch.setitem(mixer_tiling.STRETCH, "cpu", 1)
-        monkeypatch.setattr(mixer_tiling, "LEAST_CHUNKS", 1)
+        monkeypatch.setitem(mixer_tiling.TILE_ELEMENTS, "cpu", 1)
+        monkeypatch.setattr(mixer_tiling, "MIN_TILE_CHUNKS", 1)
 
 
 @pytest.mark.usefixtures("tiles")
@@ -104,9 +104,9 @@ def test_whatever_the_shapes_the_segments_and_the_tiles(batch, length, decay, ra
     x, w = inputs(batch, length, decay, seed)
     ids = segments(batch, length, seed, rate) if rate else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixer_tiling, "LEAST_CHUNKS", chunks)
-        patch.setattr(mix_module, "KEPT", mix_module.KEPT if kept else 0)
-        patch.setitem(mixer_tiling.STRETCH, "cpu", 1)
+        patch.setattr(mixer_tiling, "MIN_TILE_CHUNKS", chunks)
+        patch.setattr(mix_module, "MAX_KEPT_ELEMENTS", mix_module.MAX_KEPT_ELEMENTS if kept else 0)
+        patch.setitem(mixer_tiling.TILE_ELEMENTS, "cpu", 1)
         assert_as_reference(x, w, ids, 1e-8 * (1 + decay))
 
 

@@ -100,9 +100,9 @@ def alone(run_py, known):
         ("shapes.deit_nano", "fsdp", [], []),
         ("shapes.seg_nano", "ddp", ["--head", "upernet", "--augment", "scale_crop_distort"], []),
         ("shapes.seg_nano", "fsdp", [], ["--micro-batch", "4"]),
-        ("shapes.det_nano", "fsdp", [*FEW, "--head-channels", "8"], []),
         # 7 test images: 4 for one, 3 for the other
         ("shapes.det_nano", "ddp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
+        ("shapes.det_nano", "fsdp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
     ],
 )
 def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, recipe, strategy, its, more):

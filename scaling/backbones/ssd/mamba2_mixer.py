@@ -22,7 +22,7 @@ from scaling.backbones.ssd.scan_inputs import ScanInputs, check_scan
 from scaling.backbones.ssd.ssd_scan_cuda import mamba_ssm, mamba_ssm_mix
 from scaling.backbones.ssd.ssd_scan_reference import scan_ref
 from scaling.errors import ConfigError
-from scaling.model_specs import KEPT
+from scaling.model_specs import MAX_KEPT_ELEMENTS
 
 
 def mix_ref(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -> Tensor:
@@ -58,7 +58,7 @@ def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -
         )
     if zxBCdt_BLX.is_cuda and mamba_ssm()[0] is not None:
         return mamba_ssm_mix(zxBCdt_BLX, *w, eps, ids)
-    small = zxBCdt_BLX.shape[:2].numel() * len(w.norm_I) <= KEPT
+    small = zxBCdt_BLX.shape[:2].numel() * len(w.norm_I) <= MAX_KEPT_ELEMENTS
     if small and not torch._C._are_functorch_transforms_active():
         return _MixKept.apply(zxBCdt_BLX, *w, eps, ids)
     return _Mix.apply(zxBCdt_BLX, *w, eps, ids)[0]

@@ -13,7 +13,7 @@ from torch import Tensor
 from scaling.backbones.ssd.scan_inputs import work_dtype
 from scaling.backbones.ssd.ssd_scan import plan_heads
 from scaling.backbones.ssd.ssd_scan_grad import Decays
-from scaling.model_specs import LEAST_CHUNKS, STRETCH
+from scaling.model_specs import MIN_TILE_CHUNKS, TILE_ELEMENTS
 
 ROWS = 64  # number of partial sums of the convolution's weight gradient
 
@@ -73,8 +73,10 @@ class Tiling:
             for (mild, index_H), A_H in zip(self.groups, self.A_H, strict=True)
         ]
         chunks = -(-self.length // self.chunk)  # of an image
-        numbers = STRETCH["cpu"] * torch.get_num_threads() if zxBCdt.device.type == "cpu" else STRETCH["other"]
-        room = max(LEAST_CHUNKS, numbers // (self.inner * self.chunk))
+        numbers = (
+            TILE_ELEMENTS["cpu"] * torch.get_num_threads() if zxBCdt.device.type == "cpu" else TILE_ELEMENTS["other"]
+        )
+        room = max(MIN_TILE_CHUNKS, numbers // (self.inner * self.chunk))
         # Equal parts, up to half as long again: lengths are often a power of two and one or two tokens more.
         self.images = _evenly(self.batch, room // chunks)
         self.tokens = _evenly(chunks, room) * self.chunk if self.images == 1 else self.length
