@@ -12,51 +12,53 @@ from scaling.runs.identity import recorded_id
 from scaling.runs.record import LOG
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from analysis.records.run_set import RunSet
 
 
 def report(ordinary: list[Recipe], studies: dict[str, list[Recipe]], results: Path, done: set[str]) -> None:
     """Print and write the table, laws and plot of the recipes' runs, and each study's table and figure, where any runs
     are done. Where nothing can be written, as in an archive, they are printed all the same, with a note.
     done: run_ids."""
-    wanted = {name: [run.run_id for run in last_stages(runs)] for name, runs in studies.items()}
+    wanted = {name: last_stages(runs) for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
-    if not any(done.intersection(ids) for ids in (laws, *wanted.values())):
+    if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
         return
-    from analysis import fit_laws
     from analysis.records.run_set import load
+    from analysis.report.law_report import law_input
+    from analysis.report.law_report import report as report_laws
     from analysis.report.output import NotWritten
     from analysis.report.sweep_table import print_sweep
     from analysis.studies.ablations import report as report_study
+    from analysis.studies.study_table import StudyRun
 
-    frame = load(results)
+    loaded = load(results)
     every = [*ordinary, *(run for its in studies.values() for run in its)]
     called = {run.run_id: recorded_id(run, results) for run in every}
     if done.intersection(laws):
-        its = frame[frame.run_id.isin([called[run_id] for run_id in laws])]
-        print_sweep(its)
+        its = loaded.select(loaded.frame["run_id"].isin([called[run_id] for run_id in laws]))
+        print_sweep(its.frame)
         try:
-            fit_laws.report(with_others(frame, its), results / "analysis")
+            report_laws(law_input(with_others(loaded, its)), results / "analysis")
         except NotWritten as e:
             elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
-    for name, ids in wanted.items():
-        if done.intersection(ids):
+    for name, last in wanted.items():
+        if done.intersection(run.run_id for run in last):
+            planned = [StudyRun(called[run.run_id], run.backbone, run.patch) for run in last]
             try:
-                report_study(frame, name, [called[run_id] for run_id in ids], results / "analysis")
+                report_study(loaded, name, planned, results / "analysis")
             except NotWritten as e:
                 print_wrapped(f"{name}: table and figure are not written: {e.reason}")
 
 
-def with_others(frame: "pd.DataFrame", its: "pd.DataFrame") -> "pd.DataFrame":
+def with_others(runs: "RunSet", its: "RunSet") -> "RunSet":
     """All runs of this sweep's groups, and of the other groups in the folder that a law can be fitted to: so the files
     in analysis/ cover everything that was trained, whichever sweep was the last."""
     from analysis.records.groups import FEWEST_PATCHES
-    from analysis.records.run_set import finished
 
-    patches = finished(frame).groupby("group")["patch"].nunique()
+    patches = runs.finished.groupby("group")["patch"].nunique()
     enough = set(patches[patches >= FEWEST_PATCHES].index)
-    return frame[frame["group"].isin(enough | set(its["group"]))]
+    return runs.select(runs.frame["group"].isin(enough | set(its.frame["group"])))
 
 
 def report_failures(failed: dict[str, Outcome], results: Path, console: Console) -> int:

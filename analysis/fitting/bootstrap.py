@@ -1,21 +1,22 @@
-"""Bootstrap: a law's parameters over data that might have been measured instead, all refitted in one batch.
+"""Bootstrap: the distribution of a law's parameters over resampled data, all refitted in one batch.
 
     parametric  the law times normal errors of the size of its residuals, sqrt(sum of squares / (n - k))
-    seeds       the law times errors of the size in which seeds of one x differ: noise of training alone. Where every x
-                has 3 seeds or more each x has a size of its own, else one is pooled
-    pairs       points (x, y) drawn with replacement; from 8 points up: of 5 it would draw 3 different x or fewer
-                in every second set
-That size is not known but from f degrees of freedom, and two of them say little: so each draw has a size of its own,
-the one times sqrt(f / chi^2_f). Of a law that is linear in its parameters the interval is then the textbook's t
-interval; with one size for all draws, as is usual, it held the truth 81 to 86 times in 100 at five points.
-Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, 6.2 and 7.3; of the sizes Box and Tiao 1973,
-Bayesian Inference in Statistical Analysis, 2.4: draws of the errors' size given the data.
+    seeds       the law times errors with the standard deviation between seeds at one x, that is, of training noise
+                alone; per x where every x has 3 seeds or more, else pooled
+    pairs       points (x, y) drawn with replacement, from 8 points up: with 5 points every second resample would have 3
+                distinct x or fewer
+The standard deviation is an estimate with f degrees of freedom, so each resample uses its own, the estimate times
+sqrt(f / chi^2_f). For a law that is linear in its parameters the interval is then the t interval; with one standard
+deviation for all resamples, as is usual, it covered the true value 81 to 86 times in 100 at five points.
+Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, 6.2 and 7.3; for the standard deviations Box
+and Tiao 1973, Bayesian Inference in Statistical Analysis, 2.4 (draws of sigma given the data).
 Letters: S draws, N data, K parameters, V variables, M places on a curve.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,36 +24,36 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
 from analysis.fitting.laws import Fit
-from analysis.fitting.likelihood import with_slopes
-from analysis.fitting.minimizer import Array, Index, descend
+from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
+from analysis.fitting.problem import with_slopes
 
 FEWEST_PAIRS = 8  # points
 FEWEST_SEEDS = 3  # at every x, for a size of errors of its own
 FARTHEST = 50.0  # of an error of log y [1]
 KINDS = ("parametric", "seeds", "pairs")
-# Of 100 intervals of 95 %, how many held the truth: `experiments/benchmark.py coverage`, power and shifted laws at five
-# patch sizes, one seed or three, errors of 0.3 to 3 %; and where errors grow from 0.2 to 3 % towards patch 1.
+# Coverage of 95 % intervals in 100 (`experiments/benchmark.py coverage`): power and shifted laws at five patch sizes,
+# one seed or three, errors of 0.3 to 3 %; and where errors grow from 0.2 to 3 % towards patch 1.
 COVERAGE = {
     "profile": "93 to 96 of 100; 75 to 90 where errors grow tenfold towards small patches",
     "parametric": "92 to 95 of 100; 74 to 91 where errors grow tenfold towards small patches",
-    "seeds": "96 to 100 of 100; so too where errors grow tenfold towards small patches",
+    "seeds": "96 to 100 of 100; the same where errors grow tenfold towards small patches",
 }
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Refits of a law. Those that did not converge are left out, and counted."""
+    """Refits of a law. Those that did not converge are excluded and counted."""
 
     kind: str
-    parameters: pd.DataFrame  # a row a refit, a column a parameter
-    asked: int  # draws
-    failed: int  # that did not converge
-    spread: float  # size of the errors as the data have it, of log y [1]; nan for pairs
+    parameters: pd.DataFrame  # a row per refit, a column per parameter
+    asked: int  # number of resamples
+    failed: int  # resamples whose fit did not converge
+    spread: float  # standard deviation of the errors of log y [1]; nan for pairs
     law: Fit = field(repr=False)
     theta_SK: Array = field(repr=False)
 
     def intervals(self, confidence: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile interval of every parameter that was fitted."""
+        """Percentile interval of every fitted parameter."""
         shares = [(1 - confidence) / 2, (1 + confidence) / 2]
         ends = self.parameters.quantile(shares)
         return {str(name): (float(low), float(high)) for name, (low, high) in ends.items()}
@@ -67,8 +68,8 @@ class Bootstrap:
 
 
 def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int = 0) -> Bootstrap:
-    """Refit a law to `draws` sets of data that might have been, with its own objective (Huber's or squares).
-    Deterministic by seed. Raises ValueError where the data do not allow the kind, with the numbers."""
+    """Refit a law to `draws` resampled data sets with its own objective (Huber's or squares), deterministic in seed.
+    kind: parametric, seeds or pairs.  Raises ValueError where the data do not allow the kind, with the numbers."""
     if draws < 1:
         raise ValueError(f"{draws} draws; 1 or more are needed")
     make = {"parametric": _parametric, "seeds": _seeds, "pairs": _pairs}.get(kind)
@@ -89,7 +90,7 @@ def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int =
 def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]]:
     """theta (S, K) of the law's form for other data, and whether each converged.
     z_SVN: log x less the law's pivot, S or 1 along its first axis.  y_SN: above 0.
-    Each descends from the law itself and from where its floor is lowest; the deeper valley counts."""
+    Each starts from the law itself and from its lowest floor; the lower minimum is taken."""
     problem, S = law.problem, len(y_SN)
     z_SVN, y_SN = np.broadcast_to(z_SVN, (S, *z_SVN.shape[1:])), y_SN / problem.scale
     free_SK = np.tile(problem.free_K, (S, 1))
@@ -98,11 +99,14 @@ def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]
         values = with_slopes(problem.shape.value, theta_RK, z_SVN[which_R])
         return problem.residual_of(*values, y_SN[which_R])
 
-    def deeper(starts: list[Array], delta: float) -> tuple[Array, NDArray[np.bool_]]:
-        valleys = [descend(residual, start_SK, problem.bounds_2K, free_SK, delta, steps=1500) for start_SK in starts]
-        best_S = np.argmin([valley.cost_S for valley in valleys], axis=0)
-        theta_SK = np.choose(best_S[:, None], [valley.theta_SK for valley in valleys])
-        return theta_SK, np.choose(best_S, [valley.converged_S for valley in valleys]).astype(bool)
+    def lower(starts: list[Array], delta: float) -> tuple[Array, NDArray[np.bool_]]:
+        minima = [
+            levenberg_marquardt(residual, start_SK, problem.bounds_2K, free_SK, delta, steps=1500)
+            for start_SK in starts
+        ]
+        best_S = np.argmin([minimum.cost_S for minimum in minima], axis=0)
+        theta_SK = np.choose(best_S[:, None], [minimum.theta_SK for minimum in minima])
+        return theta_SK, np.choose(best_S, [minimum.converged_S for minimum in minima]).astype(bool)
 
     begin = [np.tile(law.theta_K, (S, 1))]
     for floor in ("L_inf", "E"):
@@ -110,37 +114,42 @@ def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]
             lowest_SK = begin[0].copy()
             lowest_SK[:, k] = problem.bounds_2K[0, k]
             begin.append(lowest_SK)
-    theta_SK, converged_S = deeper(begin, math.inf)
+    theta_SK, converged_S = lower(begin, math.inf)
     if law.objective == "huber":
-        theta_SK, converged_S = deeper([theta_SK, np.tile(law.theta_K, (S, 1))], problem.delta)
+        theta_SK, converged_S = lower([theta_SK, np.tile(law.theta_K, (S, 1))], problem.delta)
     return theta_SK, converged_S
 
 
-Draw = tuple[Array, Array, float]  # z_SVN, y_SN, size of the errors
+class Resample(NamedTuple):
+    """Resampled data."""
+
+    z_SVN: Array  # log x less the law's pivot
+    y_SN: Array
+    spread: float  # standard deviation of the errors of log y [1]; nan for pairs
 
 
-def _around(law: Fit, draws: int, rng: np.random.Generator, spread: float, sizes: Callable[[], Array]) -> Draw:
-    """The law times normal errors. sizes: draws them, one a draw (S, 1) or one for each of its data (S, N)."""
+def _around(law: Fit, draws: int, rng: np.random.Generator, spread: float, sizes: Callable[[], Array]) -> Resample:
+    """The law times normal errors. sizes: draws their standard deviations, per resample (S, 1) or per point (S, N)."""
     problem = law.problem
     z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
     centre_N = problem.law(law.theta_K, problem.z_VN)
     normal_SN = rng.standard_normal((draws, law.n))
-    return z_1VN, centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST)), spread
+    return Resample(z_1VN, centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST)), spread)
 
 
-def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Draw:
+def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     if law.problem.df <= 0:
         raise ValueError(
-            f"{law.n} points, {law.k} parameters: residuals have no size, and there is nothing to draw from"
+            f"{law.n} points, {law.k} parameters: no degrees of freedom, so the residuals have no variance to draw from"
         )
     spread, df = math.sqrt(float(np.sum(law.residuals**2)) / law.problem.df), law.problem.df
     return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))))
 
 
-def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Draw:
+def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     spread, df = seed_error(law)
     if not df:
-        raise ValueError(f"{law.n} points at {law.n} different x: no two seeds of one x to tell their noise from")
+        raise ValueError(f"{law.n} points at {law.n} different x: no x has two seeds to estimate their noise from")
     place_N = _places(law)
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS:
@@ -166,14 +175,21 @@ def seed_error(law: Fit) -> tuple[float, int]:
 
 
 def _places(law: Fit) -> Index:
-    """The number (N,) of each point's x among the different ones."""
+    """The index (N,) of each point's x among the distinct ones."""
     return np.ravel(np.unique(law.problem.z_VN, axis=1, return_inverse=True)[1])
 
 
-def uneven_seeds(law: Fit) -> tuple[float, float, float] | None:
-    """Whether seeds lie further apart at some x than at others: the least and the greatest standard deviation of log y
-    among points of one x, and the probability of such differences by chance (Bartlett 1937, Proc. R. Soc. A 160). None
-    where not every x has FEWEST_SEEDS points."""
+class UnequalVariance(NamedTuple):
+    """Bartlett's test of equal variance between seeds at every x."""
+
+    low: float  # smallest and largest standard deviation of log y among points of one x [1]
+    high: float
+    p: float  # probability of such a difference by chance [1]
+
+
+def uneven_seeds(law: Fit) -> UnequalVariance | None:
+    """Whether the spread between seeds differs between x (Bartlett 1937, Proc. R. Soc. A 160). None where some x has
+    fewer than FEWEST_SEEDS points."""
     place_N = _places(law)
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS or len(count_P) < 2:
@@ -184,24 +200,25 @@ def uneven_seeds(law: Fit) -> tuple[float, float, float] | None:
     df, places = df_P.sum(), len(df_P)
     against = df * math.log(np.sum(df_P * variance_P) / df) - float(np.sum(df_P * np.log(variance_P)))
     against /= 1 + (float(np.sum(1 / df_P)) - 1 / df) / (3 * (places - 1))
-    return math.sqrt(variance_P.min()), math.sqrt(variance_P.max()), float(chdtrc(places - 1, max(against, 0.0)))
+    p = float(chdtrc(places - 1, max(against, 0.0)))
+    return UnequalVariance(math.sqrt(variance_P.min()), math.sqrt(variance_P.max()), p)
 
 
-def _pairs(law: Fit, draws: int, rng: np.random.Generator) -> Draw:
+def _pairs(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     if law.n < FEWEST_PAIRS:
         raise ValueError(
-            f"{law.n} points are too few to draw pairs from, {FEWEST_PAIRS} are needed: most draws would hold one "
-            "point twice and too few different x for a law; kind='parametric' or 'seeds' keeps every x"
+            f"{law.n} points are too few to resample pairs, {FEWEST_PAIRS} are needed: most resamples would have too "
+            "few distinct x for a law; kind='parametric' or 'seeds' keeps every x"
         )
     problem = law.problem
     fewest = int(problem.free_K.sum())
     z_VN = problem.z_VN - problem.pivot_V[:, None]
     chosen_SN = _redrawn(lambda many: rng.integers(law.n, size=(many, law.n)), z_VN, draws, fewest)
-    return z_VN[:, chosen_SN].swapaxes(0, 1), law.y[chosen_SN], math.nan
+    return Resample(z_VN[:, chosen_SN].swapaxes(0, 1), law.y[chosen_SN], math.nan)
 
 
 def _redrawn(draw: Callable[[int], Index], z_VN: Array, draws: int, fewest: int) -> Index:
-    """Draws of points, those with fewer different x than the law needs drawn again."""
+    """Resampled points; resamples with fewer distinct x than the law needs are drawn again."""
     place_N = np.ravel(np.unique(z_VN, axis=1, return_inverse=True)[1])
     chosen_SN = draw(draws)
     while True:

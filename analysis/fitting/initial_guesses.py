@@ -1,7 +1,7 @@
-"""Starts: where the descent to a law's parameters begins, many places for every form.
+"""Initial guesses: many starting values for every form.
 
-What is linear once a few parameters are held is solved for by linear least squares, for a grid of those few: floors and
-exponents. A descent from each leads to the valley next to it; the deepest one counts.
+For a grid of floors and exponents the remaining parameters, in which the law is then linear, are solved for by linear
+least squares.
 Letters: S starts, N data, V variables.
 """
 
@@ -9,26 +9,27 @@ import itertools
 
 import numpy as np
 
-from analysis.fitting.likelihood import Problem
-from analysis.fitting.lineshapes import FORMS, exp, softplus
+from analysis.fitting.lineshapes import exp, softplus
 from analysis.fitting.minimizer import Array
+from analysis.fitting.model import FORMS
+from analysis.fitting.problem import Problem
 
 FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of the least y
 STEEP = (0.01, 0.03, 0.1, 1.0)  # shares of the steepest exponent
 GAMMAS = (0.2, 0.5, 1.0, 2.0)
 WIDTHS = (0.1, 0.5)
 EXPONENTS = (0.08, 0.16, 0.32, 0.64, 1.28)  # of two variables, of both signs
-FLOOR_SHARES = (0.3, 0.7, 1.0)  # of a model's error that no model is rid of, in the floored law
-SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)  # of y that patches miss at the smallest, in the surface law
-MANY = 200  # data: of more than these the grid of two variables looks at a sample of so many
+FLOOR_SHARES = (0.3, 0.7, 1.0)  # irreducible fraction of a model's error, in the floored law
+SHARES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)  # assumed relative excess at the smallest patch, in the surface law
+MANY = 200  # data: of more than these the grid of two variables uses a subsample of this size
 
 
-def starts(problem: Problem, given_K: Array) -> Array:
-    """theta (S, K) to begin with. given_K: the parameters that are given, nan for the others."""
+def initial_guesses(problem: Problem, given_K: Array) -> Array:
+    """theta (S, K) of the starting values. given_K: the given parameters, nan for the others."""
     with np.errstate(all="ignore"):
-        of = {2: _two_variables, 3: _surface}.get(problem.shape.variables, _lines)
-        of = _broken if "width" in problem.shape.names else of
-        starts_SK = np.array(of(problem, given_K))
+        make = {2: _two_variables, 3: _surface}.get(problem.shape.variables, _lines)
+        make = _broken if "width" in problem.shape.names else make
+        starts_SK = np.array(make(problem, given_K))
         starts_SK = np.where(np.isnan(given_K), starts_SK, given_K)
         starts_SK = np.clip(starts_SK, *problem.bounds_2K)
         sane_S = np.all(np.isfinite(starts_SK), axis=1)
@@ -40,7 +41,7 @@ def _floors(problem: Problem) -> list[float]:
 
 
 def _solve(columns: list[Array], target_N: Array) -> Array:
-    """Least squares; nan, which makes no start, where a column or the target has no number."""
+    """Least squares; nan, which is no start, where a column or the target is not finite."""
     matrix_NC = np.stack(columns, axis=1)
     if not (np.all(np.isfinite(matrix_NC)) and np.all(np.isfinite(target_N))):
         return np.full(len(columns), np.nan)
@@ -48,7 +49,7 @@ def _solve(columns: list[Array], target_N: Array) -> Array:
 
 
 def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
-    """Straight lines through log(y - L_inf), or through its like in forms that have a ceiling."""
+    """Straight lines through log(y - L_inf), or its counterpart in forms with an upper bound."""
     names, z_N, y_N = problem.shape.names, problem.z_VN[0] - problem.pivot_V[0], problem.y_N
     one_N = np.ones_like(z_N)
     if names == FORMS["power"].names:
@@ -66,7 +67,7 @@ def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
 
 
 def _steep(problem: Problem, z_N: Array, y_N: Array) -> list[list[float]]:
-    """L_inf and A of least squares of f / y - 1 for given exponents, of which the steepest make corners."""
+    """L_inf and A by least squares of f / y - 1 for given exponents; the steepest bend at one point only."""
     found = []
     for share, end in itertools.product(STEEP, (z_N.max(), z_N.min())):
         alpha = share * float(problem.bounds_2K[1, 2]) * (1 if end == z_N.max() else -1)
@@ -77,7 +78,7 @@ def _steep(problem: Problem, z_N: Array, y_N: Array) -> list[list[float]]:
 
 
 def _broken(problem: Problem, _: Array) -> list[list[float]]:
-    """Two straight lines that meet, for breaks between the data."""
+    """Two straight lines that meet, for breaks between the data points."""
     z_N = problem.z_VN[0] - problem.pivot_V[0]
     places = np.unique(z_N)
     breaks = (places[1:-2] + places[2:-1]) / 2
@@ -96,9 +97,9 @@ def _broken(problem: Problem, _: Array) -> list[list[float]]:
 
 
 def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
-    """E, A and B of least squares of f / y - 1, none below 0, for a grid of exponents; as logarithms, of which the
-    descent takes exponentials: log f = log(E + e^(log A - a log x1) + e^(log B - b log x2))."""
-    from scipy.optimize import nnls  # a third of a second that laws of one variable do without
+    """E, A and B by non-negative least squares of f / y - 1, for a grid of exponents; A and B as logarithms:
+    log f = log(E + e^(log A - a log x1) + e^(log B - b log x2))."""
+    from scipy.optimize import nnls  # 0.3 s to import, not needed for laws of one variable
 
     take = slice(None, None, -(-problem.y_N.size // MANY))
     z_VN, y_N = (problem.z_VN - problem.pivot_V[:, None])[:, take], problem.y_N[take]
@@ -114,8 +115,8 @@ def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
 
 
 def _surface(problem: Problem, _: Array) -> list[list[float]]:
-    """Planes through log y at the smallest x2, as if some share of it were missed there already; then planes through
-    what the other points miss. With a floor in the model's term, from the plane's smallest prediction down."""
+    """Planes through log y at the smallest x2, less an assumed relative excess there; then planes through the log of
+    the excess of the other points. With a floor in the model's term, for several shares of the plane as floor."""
     z_VN, log_N = problem.z_VN - problem.pivot_V[:, None], np.log(problem.y_N)
     one_N, least = np.ones_like(log_N), z_VN[1] == z_VN[1].min()
     found = []

@@ -1,4 +1,4 @@
-"""Inputs: what a law is asked to fit, checked; a ValueError says in a line what is wrong, with the numbers."""
+"""Validation of the input of fits. Every error is a ValueError of one line with the offending numbers."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.fitting.lineshapes import FORMS, Form
 from analysis.fitting.minimizer import Array
+from analysis.fitting.model import FORMS, Form
 
-WIDEST = 600.0  # of log y: a float64 holds no more in one unit
+WIDEST = 600.0  # range of log y that fits in float64
 
 
 def positive(name: str, values: ArrayLike) -> Array:
@@ -25,17 +25,17 @@ def positive(name: str, values: ArrayLike) -> Array:
 
 
 def numbers(name: str, values: ArrayLike) -> Array:
-    """values as an array of real numbers, or ValueError: for what has no order, no mask that is heeded, or no size."""
+    """values as an array of real numbers, or ValueError for unordered, masked or non-numeric values."""
     if np.ma.is_masked(values):
-        raise ValueError(f"{name} has masked values; leave those points out of x and y alike")
+        raise ValueError(f"{name} has masked values; remove those points from x and y")
     if isinstance(values, Mapping | Set | Iterator | str | bytes):
         raise ValueError(f"{name} is a {type(values).__name__}; a list of numbers is needed")
     try:
         array = np.asarray(values)
-        if array.dtype.kind in "OU":  # Decimal, Fraction; of text those that are numbers
+        if array.dtype.kind in "OU":  # Decimal, Fraction, numeric text
             array = array.astype(float)
     except (TypeError, ValueError) as e:
-        raise ValueError(f"{name} is no list of numbers ({' '.join(str(e).split())})") from e
+        raise ValueError(f"{name} is not a list of numbers ({' '.join(str(e).split())})") from e
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name} holds {array.dtype} values; real numbers are needed")
     return array.astype(float)
@@ -65,7 +65,7 @@ def check_choices(form: str, space: str, loss: str, delta: float, confidence: fl
     )
     for what, chosen, known in choices:
         if chosen not in known:
-            raise ValueError(f"unknown {what} {chosen!r}; there is: {', '.join(known)}")
+            raise ValueError(f"unknown {what} {chosen!r}; choose from: {', '.join(known)}")
     if not (isinstance(confidence, Real) and 0 < confidence < 1):
         raise ValueError(f"confidence {confidence} must be between 0 and 1")
     if not (isinstance(delta, Real) and delta > 0 and math.isfinite(delta)):
@@ -73,11 +73,11 @@ def check_choices(form: str, space: str, loss: str, delta: float, confidence: fl
 
 
 def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str, float]) -> tuple[Array, Array]:
-    """x (V, N) and y (N,), or ValueError where they have no law of this form."""
+    """x (V, N) and y (N,) as arrays, or ValueError where this form cannot be fitted to them."""
     shape = FORMS[form]
     for name, value in given.items():
         if name not in shape.names:
-            raise ValueError(f"the {form} law has no {name!r}; there is: {', '.join(shape.names)}")
+            raise ValueError(f"the {form} law has no parameter {name!r}; it has: {', '.join(shape.names)}")
         if not (isinstance(value, Real) and math.isfinite(value)):
             raise ValueError(f"{name} is given as {value}; a finite number is needed")
         low, high = shape.given_between(name)
@@ -86,7 +86,8 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
     for name in shape.known:
         if name not in given:
             raise ValueError(
-                f"the {form} law needs {name}, as given={{{name!r}: ...}}: what knowing nothing gives, as log(classes)"
+                f"the {form} law needs {name}, as given={{{name!r}: ...}}: the loss of an uninformed prediction, "
+                "as log(classes)"
             )
     x_VN, ys = variables(x, shape), positive("y", y)
     if x_VN.shape[1] != len(ys):
@@ -95,7 +96,7 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
     if "L_0" in given and ys.max() >= given["L_0"]:
         raise ValueError(f"y holds {ys.max():g}; every value must be below L_0, {given['L_0']:g}")
     if ys.size and math.log(ys.max()) - math.log(ys.min()) > WIDEST:
-        raise ValueError(f"y reaches from {ys.min():g} to {ys.max():g}: too far apart for one law")
+        raise ValueError(f"y ranges from {ys.min():g} to {ys.max():g}, too wide a range for one law")
     for name in ("L_inf", "E"):
         if ys.size and given.get(name, 0.0) >= ys.min():
             raise ValueError(f"y holds {ys.min():g}; every value must be above {name}, {given[name]:g}")
@@ -103,13 +104,13 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
         raise ValueError(f"L_inf is given as {given['L_inf']:g}; it must be below L_0, {given['L_0']:g}")
     for name, values in (*zip(_names(len(x_VN)), x_VN, strict=True), ("y", ys)):
         if len(values) > 1 and np.all(values == values[0]):
-            raise ValueError(f"all {len(values)} {name} are {values[0]:g}; a law needs different ones")
+            raise ValueError(f"all {len(values)} {name} are {values[0]:g}; a law needs distinct values")
     k = max(len(shape.names) - len(given), shape.fewest)
     different = len(np.unique(x_VN, axis=1)[0])
     if different < k:
         has = f"{len(shape.names) - len(given)} parameters" + (f" and needs {k}" if shape.fewest == k else "")
         raise ValueError(
-            f"{different} different {'x' if len(x_VN) == 1 else 'pairs of x'} are too few; the {form} law has {has}"
+            f"{different} distinct {'x' if len(x_VN) == 1 else 'pairs of x'} are too few; the {form} law has {has}"
         )
     return x_VN, ys
 

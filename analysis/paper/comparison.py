@@ -1,8 +1,8 @@
-"""Compare: one's own runs beside the published numbers, and how large a difference seeds alone may make.
+"""Comparison of own runs with the published numbers, and of their differences with seed noise.
 
-A run stands beside a published number only if it did what the paper did: its model, all of its data, image size, the
-whole chain of stages. Its settings (learning rate, epochs) may differ: that is what one wants to see. Any other run
-has its place in a table too, under the name of its backbone, with nothing published beside it.
+A run is compared with a published number only if it replicates the paper's setting: model, all of the data, image size,
+all stages. Its hyperparameters (learning rate, epochs) may differ. Any other run is a row of a table under the name of
+its backbone, without a published number.
 """
 
 import json
@@ -13,46 +13,47 @@ import numpy as np
 import pandas as pd
 
 from analysis.records import published as published_data
+from analysis.records.group_labels import labels
 from analysis.records.published import CROP, DECODERS, LONG_SIDE, SHORT_SIDE, model_of
-from analysis.records.run_set import COLUMNS, FIELDS, finished, labels
-from analysis.records.seed_noise import noise_of, seed_spread
+from analysis.records.run_frame import COLUMNS, FIELDS, finished
+from analysis.records.seed_noise import exceeds_noise, noise_of, seed_spread
 from scaling.recipe_identity import says_what
 
-# Have some beyond 64 px (Tables 9 and 10; Tiny's are taken from Small's).
+# Models with further stages beyond 64 px (Tables 9 and 10; Tiny's are Small's).
 LATER_STAGES = ("adventurer_tiny", "adventurer_small", "adventurer_base", "adventurer_large")
-UNNAMED = ("patch", "seed", "start", "data_digest", "weights_digest")  # fields that tell nobody how series differ
-# Metrics that no seed moves -> the noise to hold them against. Parameters are printed in whole millions, rounded or cut
-# (5.7 as 5), so that a difference below one says nothing.
+UNNAMED = ("patch", "seed", "start", "data_digest", "weights_digest")  # fields that are not part of a label
+# Deterministic metrics -> their noise. Parameters are printed in whole millions, rounded or truncated (5.7 as 5), so
+# differences below one are not meaningful.
 EXACT = {"parameters": 1.0}
-FEW = 2  # fields of a recipe that a label may name
+FEW = 2  # largest number of recipe fields in a label
 FOUND = ["published", "own", "seeds", "difference", "noise", "mark", "group"]
 
 
 def paper_model(run: Mapping[Any, Any]) -> str:
-    """What the paper calls the run's model, "Adventurer-Base", if the run did what the paper did; else "".
+    """The paper's name of the run's model, "Adventurer-Base", if the run replicates the paper's setting; else "".
 
-    run: a row of load(), or its dictionary. The paper may have done it at other image or patch sizes only."""
+    run: a row of a run frame, or its dictionary. The paper may have other image or patch sizes only."""
     rule = {"classify": _classified, "segment": _segmented, "detect": _detected}[run["task"]]
     part = run["train_images"] or run["test_images"] or run.get("val_split", 0)
-    whole = not part  # of ImageNet, which else is another data set
+    whole = not part  # a part of ImageNet is another data set
     return model_of(run["backbone"]) if whole and rule(run) else ""
 
 
 def _classified(run: Mapping[Any, Any]) -> bool:
     """On ImageNet-1k, through all stages. Table 5 extends from patches of 16 px."""
     chain = run["image"] > 64 and run["backbone"] in LATER_STAGES
-    # What begins a chain, or is one by itself, begins from scratch there.
+    # The first or only stage starts from scratch in the paper.
     done = run["stage"] == "finetune" if chain else run["stage"] in ("", "pretrain") and not _started(run)
     return run["data"] == "imagenet" and done and run["extend"] in (0, 16)
 
 
 def _segmented(run: Mapping[Any, Any]) -> bool:
-    """On ADE20K, in crops of 512 px, with a backbone that was trained before."""
+    """On ADE20K, in crops of 512 px, with a pretrained backbone."""
     return run["data"] == "ade20k" and run["image"] == CROP and not run["extend"] and _started(run)
 
 
 def _detected(run: Mapping[Any, Any]) -> bool:
-    """On COCO, whole images of 800 px, with a backbone that was trained before."""
+    """On COCO, images with a short side of 800 px, with a pretrained backbone."""
     sides = (run["short_side"], run["long_side"], run["augment"]) == (SHORT_SIDE, LONG_SIDE, "flip")
     return run["data"] == "coco" and sides and not run["extend"] and _started(run)
 
@@ -62,29 +63,27 @@ def _started(run: Mapping[Any, Any]) -> bool:
 
 
 def published(run: Mapping[Any, Any]) -> float:
-    """What the paper prints for such a run, in the headline metric of its task [%]; nan where it prints nothing.
-
-    run: a row of load()."""
+    """The published headline metric for such a run [%]; nan where there is none. run: a row of a run frame."""
     return {"classify": published_top1, "segment": published_miou, "detect": published_ap}[run["task"]](run)
 
 
 def published_top1(run: Mapping[Any, Any]) -> float:
-    """What the paper prints for such a run of classification (Tables 5, 1, 4) [%]; nan where it prints nothing. It
-    prints the accuracies of finished chains: a pretraining alone has none beside it."""
+    """The published top-1 accuracy for such a run (Tables 5, 1, 4) [%]; nan where there is none. The paper prints the
+    accuracy after all stages: a pretraining alone has none."""
     if not run["extend"]:
         return _looked_up(published_data.top1_cells(), run, input_px=run["image"])
     return _looked_up(published_data.table5_cells(), run, input_px=run["image"], way="by extending")
 
 
 def published_miou(run: Mapping[Any, Any]) -> float:
-    """What the paper prints for such a run of segmentation (Table 2) [%]; nan where it prints nothing. It prints
-    crops of 512 px, and backbones that were trained on ImageNet before."""
+    """The published mIoU for such a run (Table 2) [%]; nan where there is none. The paper has crops of 512 px and
+    backbones pretrained on ImageNet."""
     return _looked_up(published_data.table2_cells(), run, decoder=DECODERS[run["head"]], metric="mIoU")
 
 
 def published_ap(run: Mapping[Any, Any], metric: str = "box AP") -> float:
-    """What the paper prints for such a run of detection (Table 3) [%]; nan where it prints nothing. It prints whole
-    images of 800 x 1333 px, and backbones that were trained on ImageNet before. metric: as AP_METRICS names it."""
+    """The published AP for such a run (Table 3) [%]; nan where there is none. The paper has images of 800 x 1333 px and
+    backbones pretrained on ImageNet. metric: of AP_METRICS."""
     return _looked_up(published_data.table3_cells(), run, metric=metric)
 
 
@@ -95,8 +94,8 @@ def _looked_up(cells: pd.DataFrame, run: Mapping[Any, Any], **keys: Any) -> floa
 
 
 def series(run: Mapping[Any, Any], *ignoring: str) -> str:
-    """What runs have in common that differ in patch, seed and these fields only, in all of their stages. Without any
-    fields it is as fine as their group; where data and weights lie is no part of it."""
+    """A key that is equal for runs that differ only in patch, seed and these fields, in all of their stages. Without
+    fields it distinguishes as much as the group; paths of data and weights are not part of it."""
     return json.dumps(_without({name: run[name] for name in FIELDS}, {"patch", "seed", *ignoring}), sort_keys=True)
 
 
@@ -112,11 +111,11 @@ def _without(recipe: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def own_runs(runs: pd.DataFrame | None, task: str, *ignoring: str) -> pd.DataFrame:
-    """The finished runs of a task, with what a table knows them by.
+    """The finished runs of a task with the keys of a table.
 
-    runs: as analysis.records.run_set.load gives it; None: no runs.  Returns its columns and model (the paper's name
-    where the run did what the paper did, else the backbone's), input_px (the image's side, in detection the short side)
-    [px] and series: the group, or where fields to ignore are named what `series` says of them."""
+    runs: of a RunSet; None: no runs.  Returns its columns and model (the paper's name where the run replicates the
+    paper's setting, else the backbone), input_px (image size, in detection the short side) [px] and series: the group,
+    or with fields to ignore the key of `series`."""
     if runs is None:
         return pd.DataFrame(columns=[*COLUMNS, "model", "input_px", "series"])
     done = finished(runs)
@@ -125,45 +124,45 @@ def own_runs(runs: pd.DataFrame | None, task: str, *ignoring: str) -> pd.DataFra
     names = [paper_model(run) or str(run["backbone"]) for run in rows]
     alike = [series(run, *ignoring) if ignoring else str(run["group"]) for run in rows]
     sides = done["short_side"].where(done["short_side"] > 0, done["image"]) if task == "detect" else done["image"]
-    words = {"model": pd.Series(names, done.index, dtype=object), "series": pd.Series(alike, done.index, dtype=object)}
-    return done.assign(input_px=sides, **words)
+    keys = {"model": pd.Series(names, done.index, dtype=object), "series": pd.Series(alike, done.index, dtype=object)}
+    return done.assign(input_px=sides, **keys)
 
 
 def unextended(runs: pd.DataFrame | None) -> pd.DataFrame:
-    """own_runs of classification whose tokens are those of their patches."""
+    """own_runs of classification without extended sequences."""
     own = own_runs(runs, "classify")
     return own[own["extend"] == 0]
 
 
 def printed_in(own: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
-    """Which rows of own are of a model and image size that cells print, at whatever patch size."""
+    """Which rows of own have a model and image size that cells print, at any patch size."""
     at = ["model", "input_px"]
     return pd.MultiIndex.from_frame(own[at]).isin(pd.MultiIndex.from_frame(cells[at]))
 
 
 def own_top1(runs: pd.DataFrame | None, cells: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """unextended runs for a table that prints cells: all but those of models and image sizes that only others print."""
+    """unextended runs for a table that prints cells: all but those whose model and image size only `others` print."""
     own = unextended(runs)
     return own[printed_in(own, cells) | ~printed_in(own, others)]
 
 
-def beside(
+def join_with_published(
     cells: pd.DataFrame, own: pd.DataFrame, keys: Sequence[str], metrics: Mapping[str, tuple[str, str]]
 ) -> pd.DataFrame:
-    """Published cells and one's own runs as one tidy frame, a row a number, whether one has it, the other, or both.
+    """Published cells and own runs as one tidy frame, a row per number (an outer join).
 
-    cells: columns keys, patch, metric, unit, published.  own: a row a run, as own_runs gives it, with keys.  keys: what
-    tells the rows of the printed table apart.  metrics: columns of own -> metric and unit.
-    Returns keys; label (what tells one's own series apart where several stand beside the same published row, which
-    is then there for each of them; else ""); patch, metric, unit; published; own (mean over seeds); seeds (runs behind
-    it); difference (own - published); noise (the half width of the 95 % interval of such a difference from seeds
-    alone; nan where no patch size has two seeds); mark ("*": the difference is larger than the noise, "?": there is
-    one, and the noise is not known); group ("" without runs).  nan: missing."""
-    return joined(cells, means_of(own, keys, metrics), keys)
+    cells: columns keys, patch, metric, unit, published.  own: a row per run, of own_runs, with keys.  keys: columns
+    that identify a row of the printed table.  metrics: columns of own -> metric and unit. Returns keys; label
+    (distinguishes several own series with the same keys, for each of which the published numbers are repeated; else
+    ""); patch, metric, unit; published; own (mean over seeds); seeds (number of runs); difference (own - published);
+    noise (half width of the 95 % interval of such a difference under seed noise alone; nan where no patch size has two
+    seeds); mark ("*": the difference exceeds the noise, "?": the noise is unknown); group ("" without runs).  nan:
+    missing."""
+    return join(cells, means_of(own, keys, metrics), keys)
 
 
-def joined(cells: pd.DataFrame, means: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """What beside returns. means: as means_of gives them."""
+def join(cells: pd.DataFrame, means: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """As join_with_published, from the means of means_of."""
     keys, of = list(keys), ["patch", "metric", "unit"]
     if means.empty:
         both = cells.assign(own=np.nan, seeds=0, noise=np.nan, label="", group="")
@@ -174,14 +173,14 @@ def joined(cells: pd.DataFrame, means: pd.DataFrame, keys: Sequence[str]) -> pd.
         both = both.fillna({"seeds": 0, "group": ""}).astype({"seeds": int})
     both["difference"] = both["own"] - both["published"]
     there, known = both["difference"].abs() > 1e-9, both["noise"].notna()
-    beyond = both["difference"].abs() > both["noise"]
+    beyond = exceeds_noise(both["difference"], both["noise"].astype(float))
     both["mark"] = np.select([there & ~known, there & beyond], ["?", "*"], "")
     return in_order(both[[*keys, "label", *of, *FOUND]], cells, [*keys, "label", "metric"])
 
 
 def in_order(frame: pd.DataFrame, like: pd.DataFrame, keys: Sequence[str], last: str = "patch") -> pd.DataFrame:
-    """frame sorted by keys, each in the order of its first appearance in like and behind that in its own, numbers
-    ascending; then by `last` from large to small."""
+    """frame sorted by keys, each in the order of its first appearance in `like`, then in frame, numbers ascending; then
+    by `last` in descending order."""
     by = pd.DataFrame(index=frame.index)
     for key in keys:
         others = frame[key].drop_duplicates()
@@ -194,9 +193,9 @@ def in_order(frame: pd.DataFrame, like: pd.DataFrame, keys: Sequence[str], last:
 
 def means_of(own: pd.DataFrame, keys: Sequence[str], metrics: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """A row for each series, patch and metric of own runs: keys, series, patch, metric, unit, group, own, seeds, noise
-    and label as beside has them. Arguments: as there."""
+    and label. Arguments and columns: of join_with_published."""
     of = [*keys, "series", "label", "patch", "metric", "unit"]
-    own = own.assign(label=told_apart(own, keys))
+    own = own.assign(label=series_labels(own, keys))
     found = [pd.DataFrame(columns=[*of, "group", "own", "seeds", "noise"])]
     for column, (metric, unit) in metrics.items():
         if column not in own or own[column].isna().all():
@@ -213,19 +212,19 @@ def means_of(own: pd.DataFrame, keys: Sequence[str], metrics: Mapping[str, tuple
     return pd.concat(found[1:] or found, ignore_index=True)
 
 
-def told_apart(own: pd.DataFrame, keys: Sequence[str]) -> list[str]:
-    """For each run what tells its series apart from others with the same keys: the fields of the recipe that differ, if
-    they are few, else a label. "" where there is no other; but a stage that the paper has nothing for is told."""
-    told: dict[Any, str] = {}
+def series_labels(own: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    """A label for each run that distinguishes its series from others with the same keys: the recipe fields that differ,
+    if few, else words of group labels. "" for a single series, except for a stage without a published number."""
+    label_of: dict[Any, str] = {}
     for _, its in own.drop_duplicates([*keys, "series"]).groupby(list(keys), sort=False):
         alone = its["stage"].where(its["model"] == its["backbone"], "") if "stage" in its else [""]
         names = list(alone) if len(its) == 1 else _differing(its)
-        told |= dict(zip(map(tuple, its[[*keys, "series"]].to_numpy().tolist()), names, strict=True))
-    return [told[tuple(row)] for row in own[[*keys, "series"]].to_numpy().tolist()]
+        label_of |= dict(zip(map(tuple, its[[*keys, "series"]].to_numpy().tolist()), names, strict=True))
+    return [label_of[tuple(row)] for row in own[[*keys, "series"]].to_numpy().tolist()]
 
 
 def _differing(its: pd.DataFrame) -> list[str]:
-    """Names for a run of each of several series, no two alike."""
+    """Distinct names for a run of each of several series."""
     fields = [name for name in FIELDS if name not in UNNAMED and its[name].nunique() > 1]
     named = [" ".join(f"{name} {row[name] or 'none'}" for name in fields) for row in its[fields].to_dict("records")]
     if len(fields) <= FEW and len(set(named)) == len(named):

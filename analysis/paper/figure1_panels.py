@@ -1,4 +1,4 @@
-"""Panels of figure 1 of arXiv 2502.03738: a test loss over patch size, on the paper's axis and on a plain logarithm.
+"""Panels of Figure 1 of arXiv 2502.03738: test loss over patch size, on the paper's axis and on a logarithmic axis.
 
 A panel draws into axes that have their patch axis, from rows with patch [px], axis_l_inf, published and own [nats].
 """
@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.fitting.laws import Fit, fit
-from analysis.plots.style import COLOURS, DASHES, MARKERS, draw_band, loss_axis, open_frame
+from analysis.plots.backbone_styles import COLOURS, MARKERS
+from analysis.plots.style import DASHES, draw_band, loss_axis, open_frame
 
-SOURCES = ("published", "own")  # columns; what is published is hollow
+SOURCES = ("published", "own")  # columns; published numbers are hollow
 HOLLOW: dict[str, Any] = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
-FEWEST = 4  # patch sizes that both laws are fitted to: the shifted one has three parameters
+FEWEST = 4  # patch sizes that both laws need: the shifted one has three parameters
 L_INF = r"$L_\infty$"
 PAPER = "the paper's points"
 
@@ -29,7 +30,7 @@ def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
     above = above[above > 0] if (above > 0).any() else np.array([0.1 * floor])
     room = max(1.05, (above.max() / above.min()) ** 0.12)
     ends = floor + above.min() / room, floor + above.max() * room
-    least = (ends[0] - floor) * 1e-3  # a logarithm for what is not above L_inf, far below the axis
+    least = (ends[0] - floor) * 1e-3  # lower bound of loss - L_inf, far below the axis
 
     axes.set_yscale("function", functions=(lambda y: np.log(np.maximum(y - floor, least)), lambda z: floor + np.exp(z)))
     axes.set_ylim(*ends)
@@ -54,19 +55,19 @@ def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
 
 
 def ticks_above(floor: float, low: float, high: float, number: int = 5) -> list[float]:
-    """Round losses from low to high that stand about evenly on log(L - floor): each the roundest number within reach of
-    an even place."""
+    """Round losses from low to high, about evenly spaced on log(L - floor): each the roundest number near an even
+    place."""
     even = np.linspace(np.log(low - floor), np.log(high - floor), number + 1)
     ticks = []
     for below, above in pairwise(even):
-        quarter = (above - below) / 4  # keeps ticks half a cell apart
+        quarter = (above - below) / 4  # keeps ticks half an interval apart
         ends = floor + np.exp(below + quarter), floor + np.exp(above - quarter)
         ticks.append(_roundest(*ends, middle=floor + np.exp((below + above) / 2)))
     return ticks
 
 
 def _roundest(low: float, high: float, middle: float) -> float:
-    """The multiple of the largest of 1, 0.5, 0.2, 0.1, 0.05 … that lies strictly between, the one next to middle."""
+    """The multiple of the largest of 1, 0.5, 0.2, 0.1, 0.05 … strictly between low and high, the closest to middle."""
     for power in range(1, -8, -1):
         for step in (5, 2, 1):
             size = step * 10.0**power
@@ -78,11 +79,11 @@ def _roundest(low: float, high: float, middle: float) -> float:
 
 
 def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
-    """A panel of figure 1 with a plain logarithm of the loss, both laws and what they say."""
+    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2."""
     loss_axis(axes, pd.concat([its[source].dropna() for source in SOURCES]))
     low, high = axes.get_ylim()
     every = list(each_series(its))
-    high *= (high / low) ** (0.27 * len(every))  # room for what is said
+    high *= (high / low) ** (0.27 * len(every))  # room for the text
     axes.set_ylim(low, high)
     for number, series in enumerate(every):
         axes.plot(series.patch, series.loss, **series.marks)
@@ -94,13 +95,13 @@ def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
             axes.plot(series.places, law.predict(series.places), color=colour, ls=DASHES[law.form], linewidth=1.4)
         draw_band(axes, laws[-1], series.places, colour, (low, high))
         whose = "our fit" if series.name == PAPER else series.name
-        said = f"{whose}: {_said(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
+        text = f"{whose}: {_floor_text(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
         height = 0.98 - 0.21 * number
-        axes.text(0.98, height, said, color=colour, fontsize=8, transform=axes.transAxes, ha="right", va="top")
+        axes.text(0.98, height, text, color=colour, fontsize=8, transform=axes.transAxes, ha="right", va="top")
 
 
-def _said(law: Fit) -> str:
-    """What a shifted law says about L_inf, with the digits that tell the ends of its interval apart."""
+def _floor_text(law: Fit) -> str:
+    """The interval of L_inf of a shifted law."""
     low, high = law.intervals["L_inf"]
     if law.identified["L_inf"]:
         return f"{L_INF} {low:.3f} to {high:.3f}"
@@ -108,7 +109,7 @@ def _said(law: Fit) -> str:
 
 
 class Series(NamedTuple):
-    """The losses of a panel that a law goes through: the published ones, or those of like runs of one's own."""
+    """The losses of a panel that one law is fitted to: published ones, or those of own runs of one group."""
 
     name: str
     patch: pd.Series
@@ -118,7 +119,7 @@ class Series(NamedTuple):
 
 
 def each_series(its: pd.DataFrame) -> Iterator[Series]:
-    """What is published, which rows may repeat beside several runs, and one's own by model and label."""
+    """The published series, whose rows may be repeated, and own series by model and label."""
     published = its.dropna(subset=["published"]).drop_duplicates("patch")
     if len(published):
         yield _series(PAPER, published, "published", HOLLOW)
@@ -130,7 +131,7 @@ def each_series(its: pd.DataFrame) -> Iterator[Series]:
 
 
 def own_series(its: pd.DataFrame, *columns: str) -> Iterator[tuple[list[str], pd.DataFrame]]:
-    """One's own rows that belong together, and what tells them apart: the columns, and label where there is one."""
+    """Own rows by series, each with its distinguishing words: the columns, and label where there is one."""
     own = its.dropna(subset=["own"])
     keys = own.reindex(columns=[*columns, "label"]).fillna("").astype(str)
     for words, points in own.groupby([keys[column] for column in keys], sort=False):

@@ -1,10 +1,9 @@
-"""Paper figures: figures 1 to 4 of arXiv 2502.03738, the published numbers and one's own side by side.
+"""Paper figures: Figures 1 to 4 of arXiv 2502.03738, with published and own numbers.
 
-Each function takes a tidy frame, a row a number, with the columns `published` and `own`, nan where there is none, as
-analysis.paper.tables.figure1 to figure4 make them, and returns a Figure; ValueError where no row has a number. Columns
-that may be there: data, and label, which tells one's own lines apart where one published number has several beside it,
-and is then repeated. What is published is hollow and dashed, one's own filled.
-"""
+Each function takes the tidy frame of a PaperTable (analysis.paper.figure_data), a row per number with columns
+`published` and `own` (nan: missing), and returns a Figure; ValueError where no row has a number. Optional columns:
+data, and label, which distinguishes several own lines with one published line, whose numbers are then repeated.
+Published numbers are hollow and dashed, own ones filled."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,22 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.fitting.axes import AXES
 from analysis.paper.figure1_panels import L_INF, SOURCES, draw_as_published, draw_log_log, own_series
-from analysis.plots.style import (
-    DASHES,
-    INK,
-    Label,
-    cost_axis,
-    grid,
-    handle,
-    image_axis,
-    label_ends,
-    label_points,
-    open_frame,
-    patch_axis,
-    room_for,
-    styles,
-)
+from analysis.plots.backbone_styles import styles
+from analysis.plots.labels import Label, label_ends, label_points, room_for
+from analysis.plots.style import DASHES, INK, PATCH_LABEL, cost_axis, grid, handle, image_axis, open_frame, patch_axis
 
 PANEL = 3.6  # width of a panel of figures 2 to 4 [inches]
 DATA = {"imagenet": "ImageNet-1k", "ade20k": "ADE20K", "coco": "COCO"}
@@ -39,18 +27,17 @@ DATA = {"imagenet": "ImageNet-1k", "ade20k": "ADE20K", "coco": "COCO"}
 def figure1(frame: pd.DataFrame) -> Figure:
     """Test loss by patch size as the paper draws it: nine panels on log(L - L_inf), L_inf that of the panel's axis.
 
-    frame: columns panel, task, model (or none), input or input_px, patch [px], axis_l_inf [nats], published, own
-    [nats].  Evenly spaced ticks name the loss.  The line is the law L_inf + A p^alpha with L_inf fixed to the axis's:
-    straight, because the axis has been chosen so.  The band is the 95 % profile interval of the law with L_inf free,
-    cut off at the edges: what the points say by themselves.  Losses of one's own that are not above the axis's L_inf
-    have no place on such an axis; the panel counts them."""
+    frame: columns panel, task, model (optional), input or input_px, patch [px], axis_l_inf [nats], published, own
+    [nats].  Ticks are labelled with the loss.  The line is the law L_inf + A p^alpha with L_inf fixed to the axis's,
+    which is straight on this axis.  The band is the 95 % profile interval of the law with L_inf fitted, clipped at the
+    edges.  Own losses not above the axis's L_inf cannot be drawn; the panel gives their number."""
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_as_published(axes, its)
     _label_outer(figure, rf"test loss [nats], $\log(L -$ {L_INF}$)$ scale")
     key = [
-        handle(f"{L_INF} that of the axis: a straight line"),
-        _band_key("95 % interval, with the law's own " + L_INF),
+        handle(f"{L_INF} of the axis: a straight line"),
+        _band_key(f"95 % interval with fitted {L_INF}"),
     ]
     _key(figure, frame, key)
     return figure
@@ -58,24 +45,24 @@ def figure1(frame: pd.DataFrame) -> Figure:
 
 def figure1_honest(frame: pd.DataFrame) -> Figure:
     """The panels of figure 1 log-log, on which a power law is straight: both laws, the 95 % profile interval of the
-    shifted one, R^2 of log L, and what the points say about L_inf.
+    shifted one, R^2 of log L and the interval of L_inf.
 
-    frame: as for figure1; axis_l_inf is not read."""
+    frame: as for figure1; axis_l_inf is not used."""
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_log_log(axes, its)
     _label_outer(figure, "test loss [nats], log scale")
     key = [handle(r"our power law $A\,p^{\alpha}$", ls=DASHES["power"])]
     key += [handle(rf"our shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"])]
-    key += [_band_key("its 95 % interval")]
+    key += [_band_key("95 % interval of the shifted law")]
     _key(figure, frame, key)
     return figure
 
 
 def figure2(frame: pd.DataFrame) -> Figure:
-    """mIoU of a linear head and of UperNet by patch size, a panel a model: what is left for a decoder to do?
+    """mIoU of a linear head and of UperNet by patch size, a panel per model.
 
-    frame: columns model, decoder ("UperNet"; "None" or "linear"; other rows are left out), patch [px], published, own
+    frame: columns model, decoder ("UperNet"; "None" or "linear"; other rows are ignored), patch [px], published, own
     [%]."""
     frame = frame.assign(decoder=frame["decoder"].fillna("linear").replace("None", "linear"))
     frame = _numbers(frame[frame["decoder"].isin(["linear", "UperNet"])])
@@ -83,21 +70,21 @@ def figure2(frame: pd.DataFrame) -> Figure:
 
 
 def figure3(frame: pd.DataFrame) -> Figure:
-    """Top-1 against FLOPs, a panel an input, a line a model: from point to point the patch shrinks, along the thin grey
-    lines of one patch size the models of one family grow.
+    """Top-1 against FLOPs, a panel per image size, a line per model with decreasing patch size; thin grey lines connect
+    the models of one family at one patch size.
 
-    frame: columns input_px [px], model, patch [px], flops [FLOPs an image], published, own [%].  p16: patches of
-    16 px; a point whose label finds no place has none."""
+    frame: columns input_px [px], model, patch [px], flops [FLOPs per image], published, own [%].  Labels: p16 for
+    patches of 16 px, where there is room."""
     return _percent_figure(
         _numbers(frame[frame["flops"] > 0]), ["input_px"], "model", "flops", "top-1 [%]", alike=False
     )
 
 
 def figure4(frame: pd.DataFrame) -> Figure:
-    """Top-1 against the image's side at equal tokens, a panel a model, a line a number of tokens.
+    """Top-1 against image size at equal tokens, a panel per model, a line per number of tokens.
 
-    frame: columns model, input_px [px], patch [px], tokens [1], published, own [%].  A number of tokens that a model
-    has at one image size only has nothing to be compared with, and is left out."""
+    frame: columns model, input_px [px], patch [px], tokens [1], published, own [%].  Numbers of tokens that a model has
+    at one image size only are ignored."""
     frame = frame.dropna(subset=list(SOURCES), how="all").sort_values("tokens", kind="stable")
     sides = frame.groupby(["model", "tokens"])["input_px"].transform("nunique")
     frame = _numbers(frame[sides > 1], "a number of tokens at two image sizes")
@@ -107,9 +94,8 @@ def figure4(frame: pd.DataFrame) -> Figure:
 def _percent_figure(
     frame: pd.DataFrame, panels: list[str], line: str, x: str, label: str, alike: bool = True
 ) -> Figure:
-    """Figures 2 to 4: accuracies [%] over x. panels, line: the columns that say which panel and which line a row is on;
-    where the frame has several data sets, each has panels, and a vertical axis, of its own. alike: whether panels have
-    their vertical axis in common."""
+    """Figures 2 to 4: accuracies [%] over x. panels, line: the columns that identify a panel and a line; several data
+    sets have separate panels and vertical axes. alike: whether panels share their vertical axis."""
     several = "data" in frame and frame["data"].nunique() > 1
     parts = dict(list(frame.groupby([*panels, "data"] if several else panels, sort=False)))
     every = _by(frame, line)
@@ -122,23 +108,23 @@ def _percent_figure(
         room = room_for(called, span, 8.5, PANEL - 0.7)
         if x == "patch":
             patch_axis(axes, its[x], room=room)
-            axes.set_xlabel("patch side [px], log scale")
+            axes.set_xlabel(AXES["patch"].label)
         elif x == "flops":
-            dearest = float(its[x].max())  # lines end at different costs: their names stand beside the last of them
-            names[-1] = [name._replace(x=dearest) for name in names[-1]] + _patch_labels(its, every)
+            costliest = float(its[x].max())  # lines end at different costs: all names are placed at the largest
+            names[-1] = [name._replace(x=costliest) for name in names[-1]] + _patch_labels(its, every)
             _draw_equal_patches(axes, its)
             room = math.log(room) / math.log(max(span, 2.0))
-            cost_axis(axes, its[x], "FLOPs of an image (forward pass), log scale", room=room)
+            cost_axis(axes, its[x], AXES["flops_per_image"].label, room=room)
         else:
             image_axis(axes, its[x], room=room)
         words = [f"{word:g} px" if isinstance(word, (int, float)) else str(word) for word in what]
-        if not several:  # else the words have it
+        if not several:  # else it is among the words
             words += [DATA.get(name, str(name)) for name in its.get("data", pd.Series(dtype=str)).unique()[:1]]
         axes.set_title(", ".join(words), loc="left", fontsize=10.5)
         axes.set_ylabel(label if not alike or axes is spots[0] else "")
         axes.margins(y=0.12)
         open_frame(axes)
-    dotted = handle("one patch size, growing models of one family; p16: patches of 16 px", ls=":", linewidth=1)
+    dotted = handle("one patch size, models of one family; p16: patches of 16 px", ls=":", linewidth=1)
     _key(figure, frame, [dotted] if x == "flops" else [])
     _label(spots, names)
     return figure
@@ -155,7 +141,7 @@ def _numbers(frame: pd.DataFrame, what: str = "a number, published or own") -> p
 def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     """Figure 1's panels with their titles and patch axes, and their rows."""
     panels = _by(_numbers(frame).sort_values("panel", kind="stable"), "panel")
-    # Nine fill a page; one or two have to hold what all have in common.
+    # Nine panels fill a page; one or two must have room for the legend.
     figure, spots = grid(len(panels), 3, (2.9, 2.35) if len(panels) > 2 else (4.4, 3.4))
     for axes, (panel, its) in zip(spots, panels.items(), strict=True):
         its_paper = its.dropna(subset=["published"])
@@ -170,14 +156,14 @@ def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]
 
 
 def _by(frame: pd.DataFrame, column: str) -> dict[Any, pd.DataFrame]:
-    """The rows by the values of a column, in the order in which they come."""
+    """The rows by the values of a column, in order of appearance."""
     return {value: frame[frame[column] == value] for value in frame[column].unique()}
 
 
 def _draw_lines(axes: Axes, its: pd.DataFrame, by: str, x: str, every: Iterable[Any]) -> list[Label]:
-    """A panel's lines over x, published ones hollow and dashed, one's own filled. Returns their names, for their last
-    points.  by: the column that says which line a row is on.  every: all of its values in the figure, so that each has
-    the same colour and marker in every panel."""
+    """A panel's lines over x, published ones hollow and dashed, own ones filled. Returns the labels of their last
+    points. by: the column that identifies a line.  every: all of its values in the figure, for the same colour and
+    marker in all panels."""
     looks, names = styles(every), []
     for name, rows in _by(its, by).items():
         colour, marker = looks[name]
@@ -195,7 +181,7 @@ def _draw_lines(axes: Axes, its: pd.DataFrame, by: str, x: str, every: Iterable[
 
 
 def _draw_equal_patches(axes: Axes, its: pd.DataFrame) -> None:
-    """A thin line through the models of each family at each patch size: the published ones, and one's own."""
+    """A thin line through the models of each family at each patch size, for published and own numbers."""
     for source in SOURCES:
         for points in _of_one_patch(its, source):
             axes.plot(points["flops"], points[source], color="0.6", ls=":", linewidth=1, zorder=1.5)
@@ -209,7 +195,7 @@ def _of_one_patch(its: pd.DataFrame, source: str) -> list[pd.DataFrame]:
 
 
 def _patch_labels(its: pd.DataFrame, every: Iterable[Any]) -> list[Label]:
-    """p16, once for the models of each family at each patch size, beside the smallest one."""
+    """Labels "p16", one per family and patch size, next to the smallest model."""
     looks = styles(every)
     labels = []
     for source in SOURCES:
@@ -220,8 +206,8 @@ def _patch_labels(its: pd.DataFrame, every: Iterable[Any]) -> list[Label]:
 
 
 def _label(spots: Iterable[Axes], labels: Iterable[Sequence[Label]]) -> None:
-    """Names to the right of lines that end together, and the other labels where there is room. Last of all, when every
-    panel is drawn: what one has on its axis moves the others."""
+    """Names to the right of lines that end together, and the other labels where there is room. Call it last: each panel
+    affects the layout of the others."""
     for axes, its in zip(spots, labels, strict=True):
         across = [float(axes.transData.transform((label.x, label.y))[0]) for label in its]
         ends = [label for label, x in zip(its, across, strict=True) if label.needed and x > max(across) - 1]
@@ -231,11 +217,11 @@ def _label(spots: Iterable[Axes], labels: Iterable[Sequence[Label]]) -> None:
 
 
 def _label_outer(figure: Figure, loss: str) -> None:
-    """Axis labels at the left and at the bottom of the figure only: its panels have them in common."""
+    """Shared axis labels at the left and at the bottom of the figure."""
     for axes in figure.axes:
         axes.set_xlabel("")
         axes.set_ylabel("")
-    figure.supxlabel("patch side [px], log scale; smaller patches, more tokens \N{RIGHTWARDS ARROW}", fontsize=10.5)
+    figure.supxlabel(PATCH_LABEL, fontsize=10.5)
     figure.supylabel(loss, fontsize=10.5)
 
 
@@ -244,9 +230,9 @@ def _band_key(name: str) -> Line2D:
 
 
 def _key(figure: Figure, frame: pd.DataFrame, more: Sequence[Line2D] = ()) -> None:
-    """Above the panels: which marks are the paper's and which are one's own, and what else there is to explain."""
+    """The legend above the panels: published and own marks, and further entries."""
     handles = []
-    for source, name, face in (("published", "hollow: as published", "white"), ("own", "filled: own runs", INK)):
+    for source, name, face in (("published", "hollow: published", "white"), ("own", "filled: own runs", INK)):
         if frame[source].notna().any():
             handles.append(handle(name, ls="", marker="o", mfc=face, mew=1.4, ms=6))
     handles += more

@@ -1,55 +1,57 @@
-"""Paper layout: how the tidy frame of a table or figure of arXiv 2502.03738 is to be read by people.
+"""Layout of the paper's tables: how the tidy frame of a table or figure of arXiv 2502.03738 is printed."""
 
-attrs of such a frame:
-    name      "table1"           title     "Table 1: ..."        source  "arXiv 2502.03738, Table 1"
-    rows      columns whose values together tell a block of rows from the next one
-    across    the column whose values become the columns of the printed table; "": one row a block, nothing across
-    along     {column: what to call it}: facts that go with a cell, a row (with nothing across, a column) of their own
-    usual     {column: value}: what no heading says, because every published row has it
-    decimals  {metric: digits behind the point}, one digit where it says nothing
-    remarks   what one's own numbers rest on, said below them, a line each
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-TOP1 = {
-    "top1": ("top-1", "%")
-}  # columns of own runs -> metric and unit, as analysis.paper.comparison.beside wants them
-FACTS = {"length": "tokens", "flops": "FLOPs", "embed_dim": "width", "mlp_dim": "MLP", "blocks": "blocks"}
+# Columns of own runs -> metric and unit, as analysis.paper.comparison.join_with_published takes them.
+TOP1 = {"top1": ("top-1", "%")}
 
 
-def described(
-    frame: pd.DataFrame,
-    name: str,
-    title: str,
-    rows: Sequence[str],
-    *,
-    across: str = "patch",
-    along: Sequence[str] = (),
-    usual: Mapping[str, Any] | None = None,
-    decimals: Mapping[str, int] | None = None,
-    remarks: Sequence[str] = (),
-) -> pd.DataFrame:
-    """frame with its attrs, as the module says. along: columns, by the names that FACTS has for them, or their own."""
-    printed = name.replace("table", "Table ").replace("figure", "Figure ")
-    frame.attrs = {
-        "name": name,
-        "title": f"{printed}: {title}",
-        "source": f"arXiv 2502.03738, {printed}",
-        "rows": list(rows),
-        "across": across,
-        "along": {column: FACTS.get(column, column) for column in along},
-        "usual": dict(usual or {}),
-        "decimals": dict(decimals or {}),
-        "remarks": list(remarks),
-    }
-    return frame
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """How a table is printed.
+
+    name: "table1" or "figure1".  title: without the number.  rows: columns whose values identify a block of rows.
+    across: the column whose values become columns; "" for one row per block.  along: columns of facts about a cell,
+    with a row (for across "" a column) of their own.  usual: column -> the value that headings omit, because all
+    published rows have it.  decimals: metric -> decimals, by default 1.  remarks: notes on own numbers, one line
+    each."""
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    across: str = "patch"
+    along: tuple[str, ...] = ()
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    decimals: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> str:
+        """ "Table 1" or "Figure 1"."""
+        return self.name.replace("table", "Table ").replace("figure", "Figure ")
+
+    @property
+    def heading(self) -> str:
+        return f"{self.number}: {self.title}"
+
+    @property
+    def source(self) -> str:
+        return f"arXiv 2502.03738, {self.number}"
+
+
+@dataclass(frozen=True, eq=False)
+class PaperTable:
+    """A table of the paper: frame has a row per number (analysis.paper.comparison.join_with_published)."""
+
+    frame: pd.DataFrame
+    spec: TableSpec
 
 
 def after_patch(frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-    """frame with further columns behind that of the patch size."""
+    """frame with further columns after that of the patch size."""
     place = list(frame.columns).index("patch") + 1
     return pd.concat([frame.iloc[:, :place], pd.DataFrame(columns, index=frame.index), frame.iloc[:, place:]], axis=1)

@@ -1,9 +1,10 @@
-"""Optimal: the model, patch and image that a budget buys the least error with, by a law and the arithmetic of costs.
+"""Allocation: the model, patch and image size with the lowest predicted error for a budget, by a law and computed
+costs.
 
-A configuration is a model at a patch size on an image size; what it costs is training it. The law is a surface
+A configuration is a model at a patch size on an image size; its cost is that of training. The law is a surface
 L(N, p, I) of analysis/fitting/laws.py, fitted by least squares of log error to Adventurer's rows of the paper's Tables
-1 and 4, with a floor in the model's term where AICc says so. analysis/planning/measured_pareto.py has what needs no
-law, and analysis/fitting/surface_selection.py how far this one is to be trusted.
+1 and 4, with a floor in the model's term where AICc prefers it. analysis/planning/measured_pareto.py is independent of
+the law, and analysis/planning/surface_selection.py validates it.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,28 +26,26 @@ from scaling.errors import ConfigError
 
 FAMILY = "Adventurer"
 EPOCHS = 300  # of ImageNet-1k, Table 8 of arXiv 2502.03738
-IMAGES, PATCHES = (64, 128, 224), (16, 8, 4, 2, 1)  # that configurations are made of [px]
-
-
+IMAGES, PATCHES = (64, 128, 224), (16, 8, 4, 2, 1)  # of the configurations [px]
 AT = ("parameters", "patch", "image")  # the law's three variables
-FORMS = ("surface", "floored")  # that are weighed
+CANDIDATES = ("surface", "floored")  # forms, of which AICc selects one
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """A law of model, patch and image, and the points that it rests on."""
+    """A law of model, patch and image size, and the points that it is fitted to."""
 
     law: Fit
     points: pd.DataFrame  # model, parameters [1], patch [px], image [px], y
     measure: str
     unit: str
     source: str
-    spread: float  # of log y: rms of what the law misses of rows (a model at an image size) that it has not seen [1]
-    weighed: tuple[str, ...] = FORMS  # forms, of which AICc chose the law's
+    spread: float  # rms held-out error of log y over rows (a model at an image size) [1]
+    weighed: tuple[str, ...] = CANDIDATES  # forms, of which AICc selected the law's
 
     def interval(self, *x: ArrayLike) -> tuple[Array, Array]:
-        """95 % interval of one more measurement at each place, low and high: of the law itself, and of how far rows
-        that it has not seen lie from it."""
+        """95 % prediction interval of one more measurement at each place, low and high: the interval of the law and the
+        held-out error of rows combined."""
         log = np.log(self.law.predict(*x))
         rows = self.points.groupby(["model", "image"]).ngroups
         reach = float(stdtrit(rows - 1, (1 + self.law.confidence) / 2)) * self.spread
@@ -77,7 +76,7 @@ def law_of(points: pd.DataFrame, form: str) -> Fit:
 
 
 def row_misses(points: pd.DataFrame, form: str) -> pd.DataFrame:
-    """What a law misses of every row that it has not seen: points with predicted, and miss: log of predicted over y."""
+    """Held-out errors of every row: points with predicted, and miss: log of predicted over y."""
     found = points.assign(predicted=np.nan)
     for _, its in points.groupby(["model", "image"], sort=False):
         law = law_of(points.drop(its.index), form)
@@ -87,15 +86,15 @@ def row_misses(points: pd.DataFrame, form: str) -> pd.DataFrame:
 
 @cache
 def published_surface() -> Surface:
-    """That of published_points; of FORMS the one of the least AICc."""
+    """The surface of published_points; of CANDIDATES the form with the lowest AICc."""
     points = published_points()
-    law = min((law_of(points, form) for form in FORMS), key=lambda law: law.aicc)
+    law = min((law_of(points, form) for form in CANDIDATES), key=lambda law: law.aicc)
     spread = float(np.sqrt(np.mean(row_misses(points, law.form)["miss"] ** 2)))
     return Surface(law, points, "top-1 error", "%", "Tables 1 and 4 of arXiv 2502.03738", spread)
 
 
 def plain_training(model: str, image: int, patch: int) -> float:
-    """FLOPs of EPOCHS passes over ImageNet-1k at one image size: three forward passes an image."""
+    """FLOPs of EPOCHS epochs of ImageNet-1k at one image size: three forward passes per image."""
     return 3.0 * costs.flops(backbone_of(model), image, patch, IMAGENET_CLASSES) * costs.IMAGENET_IMAGES * EPOCHS
 
 
@@ -105,11 +104,11 @@ def configurations(
     images: Sequence[int] = IMAGES,
     patches: Sequence[int] = PATCHES,
 ) -> pd.DataFrame:
-    """Every model of the family at every patch that divides the image, a row each.
+    """Every model of the family at every patch size that divides the image, a row each.
 
     training: FLOPs of training a model (its name in Table 7) on images [px] at a patch size [px].
     Columns: model, parameters [1], patch, image [px], tokens, training_flops [FLOPs]; predicted, low, high (95 %
-    interval of a measurement there) in the unit of the law; beyond: what the law's points do not reach, or ""."""
+    interval of a measurement there) in the unit of the law; beyond: in which variables it extrapolates, or ""."""
     rows = [
         (model, parameters, float(patch), float(image), training(model, image, patch))
         for model, parameters in model_sizes().items()
@@ -128,10 +127,10 @@ def configurations(
 
 
 def best(configured: pd.DataFrame, budgets: Sequence[float], cost: str = "training_flops") -> pd.DataFrame:
-    """The configuration of the least predicted error that each budget pays for, a row a budget, with column budget.
+    """The configuration with the lowest predicted error for each budget, a row per budget, with column budget.
 
-    configured: of configurations.  cost: its column that a budget is of.  Raises ConfigError where a budget is below
-    the cheapest configuration, with that one."""
+    configured: of configurations.  cost: the column to which budgets apply.  Raises ConfigError for a budget below the
+    cheapest configuration."""
     cheapest = configured.sort_values(cost).iloc[0]
     rows = []
     for budget in budgets:
@@ -146,21 +145,22 @@ def best(configured: pd.DataFrame, budgets: Sequence[float], cost: str = "traini
 
 
 def frontier(configured: pd.DataFrame, cost: str = "training_flops") -> pd.DataFrame:
-    """The configurations that no cheaper one is predicted to beat, cheapest first."""
+    """The configurations on the Pareto frontier of cost and predicted error, cheapest first."""
     steps = undominated(configured.assign(loss=configured["predicted"]), cost, "loss")
     return steps.drop(columns="loss").reset_index(drop=True)
 
 
 def by_patch(configured: pd.DataFrame, budget: float, cost: str = "training_flops") -> pd.DataFrame:
-    """What one budget buys at each patch size: rows of configured, that of the least predicted error a patch, ascending
-    by patch. Patches that the budget pays no model for are left out. The best of them is `best` of the budget."""
+    """The configuration with the lowest predicted error for one budget at each patch size: rows of configured,
+    ascending by patch. Patch sizes without an affordable model are omitted. The best of them is `best` of the
+    budget."""
     can = configured[configured[cost] <= budget].sort_values("predicted", kind="stable")
     return can.drop_duplicates("patch").sort_values("patch", ignore_index=True)
 
 
 def _beyond(points: pd.DataFrame, row: dict[Any, Any]) -> str:
-    """What of a configuration the law's points do not reach; "pair" where model and image were never measured
-    together."""
+    """In which variables a configuration is outside the range of the law's points; "pair" where model and image size
+    were never measured together."""
     names = {"parameters": "model", "patch": "patch", "image": "image"}
     outside = [called for name, called in names.items() if not points[name].min() <= row[name] <= points[name].max()]
     met = ((points["parameters"] == row["parameters"]) & (points["image"] == row["image"])).any()

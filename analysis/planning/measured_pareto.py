@@ -1,5 +1,5 @@
-"""The frontier of what was measured, with no law in it: Adventurer's numbers in Tables 1 and 4 of arXiv 2502.03738,
-and the FLOPs that training each takes; and what the next step from each buys, smaller patches or a larger model."""
+"""Measured Pareto frontier, without a law: Adventurer's numbers in Tables 1 and 4 of arXiv 2502.03738 and their
+training FLOPs; and the gain of the next step from each, smaller patches or a larger model."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,12 +10,12 @@ import pandas as pd
 from analysis.planning.allocation import published_points
 from analysis.planning.pareto import frontier as undominated
 
-COARSEST = 16  # patch that a step to a larger model is taken at [px]
+COARSEST = 16  # patch size of the step to a larger model [px]
 
 
 def measured(training: Callable[[str, int, int], float]) -> pd.DataFrame:
     """Every number, cheapest first: model, parameters [1], patch, image [px], y (top-1 error [%]), training_flops, and
-    frontier: whether nothing as cheap is as good.  training: FLOPs of a model (its name in Table 7), image and patch
+    frontier: whether it is on the Pareto frontier.  training: FLOPs of a model (its name in Table 7), image and patch
     [px]."""
     points = published_points()
     cells = points[["model", "image", "patch"]].itertuples(index=False)
@@ -26,9 +26,9 @@ def measured(training: Callable[[str, int, int], float]) -> pd.DataFrame:
 
 
 def steps(points: pd.DataFrame) -> pd.DataFrame:
-    """From every model at patch 16 that has a larger one measured at its image size: how many points of error an e-fold
-    of FLOPs buys by patches of 8 px, and by the next model at patch 16.  points: of `measured`.
-    Columns: image [px], model, larger, by_patch, by_model [points an e-fold]."""
+    """For every model at patch 16 with a larger one measured at its image size: the reduction of the error [points] per
+    e-fold of FLOPs by patches of 8 px, and by the next model at patch 16.  points: of `measured`.
+    Columns: image [px], model, larger, by_patch, by_model [points per e-fold]."""
     rows = []
     for image, its in points.groupby("image"):
         cells = its.set_index(["model", "patch"])[["y", "training_flops"]]

@@ -1,22 +1,22 @@
-"""Frontier: what there is to buy for a cost, and which runs no other run beats at no more of it. No figure here.
+"""Pareto frontier of value and cost.
 
-FLOPs by scaling/costs.py: an image is a forward pass, a training step is three of them.
+FLOPs by scaling/costs: an image is a forward pass, a training step is three of them.
 """
 
 import numpy as np
 import pandas as pd
 
-from analysis.records.run_set import finished
+from analysis.records.run_frame import finished
 from scaling.costs.dataset_sizes import EMPTY, IMAGES
 
 
 def frontier(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> pd.DataFrame:
-    """The rows that no other row beats, cheapest first: none costs as little or less and is as good or better, one of
-    the two strictly. Rows that are alike in both are all kept.
+    """The rows on the Pareto frontier, cheapest first: no other row has at most their cost and is at least as good,
+    with one of the two strict. Rows equal in both are all kept.
 
-    frame: runs as analysis.records.run_set.load gives them, of one task and data set, or published numbers; rows that
-    failed or that lack one of the two are left out.  cost: a column, less is better.  metric: a column, more is better,
-    unless its name has "loss" in it; None: test_loss [nats].  Raises ValueError where the frame has no such column."""
+    frame: a row per run, of one task and data set, or published numbers; failed rows and rows without cost or value are
+    excluded.  cost: a column, lower is better.  metric: a column, higher is better unless its name contains "loss";
+    None: test_loss [nats].  Raises ValueError where the frame has no such column."""
     rows, value = comparable(frame, cost, metric), metric or "test_loss"
     rows = rows.assign(_bad=rows[value] if "loss" in value else -rows[value])
     rows = rows.sort_values([cost, "_bad"], kind="stable")
@@ -39,8 +39,8 @@ def comparable(frame: pd.DataFrame, cost: str, metric: str | None = None) -> pd.
 
 
 def over_seeds(frame: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
-    """Runs that differ in the seed alone as one row, the mean of their cost and value: the best of several seeds is
-    luck, and no frontier. Rows keep their order; frames without a seed stay as they are."""
+    """Runs that differ in the seed alone as one row with mean cost and value: the best of several seeds is biased. Rows
+    keep their order; frames without seeds are unchanged."""
     if "seed" not in frame or "group" not in frame:
         return frame
     by = frame.groupby(["group", "patch"], sort=False)
@@ -48,14 +48,13 @@ def over_seeds(frame: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
 
 
 def training_flops(frame: pd.DataFrame) -> pd.Series:
-    """FLOPs of training each run: three forward passes an image, evaluation and earlier stages left out.
+    """Training FLOPs of each run: three forward passes per image, without evaluation and earlier stages.
 
     frame: columns flops_per_image [FLOPs], steps, batch, epochs, train_images, data, and empty_images where it has
-    that.  nan where the recipe takes all training images of a data set whose number is known to the machine that
-    trained only."""
+    that.  nan where the recipe takes all training images of a data set of unknown size."""
     everything = frame["data"].map({name: train for name, (train, _) in IMAGES.items()}).astype(float)
     if "empty_images" in frame:
         everything += frame["data"].map(EMPTY).where(frame["empty_images"] == "keep").fillna(0)
-    an_epoch = frame["train_images"].astype(float).where(frame["train_images"] > 0, everything)
-    images = (frame["steps"] * frame["batch"]).astype(float).where(frame["steps"] > 0, an_epoch * frame["epochs"])
+    epoch_images = frame["train_images"].astype(float).where(frame["train_images"] > 0, everything)
+    images = (frame["steps"] * frame["batch"]).astype(float).where(frame["steps"] > 0, epoch_images * frame["epochs"])
     return 3.0 * frame["flops_per_image"] * images

@@ -1,16 +1,16 @@
-"""Cost model: seconds and memory of a training image on a card, from arithmetic and two numbers fitted to Table 6.
+"""Throughput model: seconds and memory per training image on an accelerator, with two parameters fitted to Table 6.
 
     seconds = training FLOPs / (rate x products) + PASSES x kept bytes / (memory rate x traffic) + calls / micro-batch
 
-products and traffic are efficiencies: the share of a data sheet's rate that a training step reaches. Table 6 of arXiv
-2502.03738 (hours of an ImageNet-1k epoch on one A100-80GB, DeiT-Base and Adventurer-Base, five patch sizes) fixes both,
-by least squares of log hours. products 0.351 are 110 of an A100's 312 TFLOPs/s. traffic, 0.812 at the least squares,
-is not identified: its 95 % interval reaches beyond 1, the whole rate (`share_intervals`), and depends on what PASSES
-is. It says that element-wise work takes an eighth of Adventurer's time and 1 to 11 % of DeiT's, within a factor of two.
-Ten hours do not tell more: an efficiency of attention's own in place of traffic fits as well, and a third number is
-less sure than it is large.
+products and traffic are efficiencies: the fraction of a data sheet's rate that a training step reaches. Both are fitted
+to Table 6 of arXiv 2502.03738 (hours of an ImageNet-1k epoch on one A100-80GB, DeiT-Base and Adventurer-Base, five
+patch sizes) by least squares of log hours. products 0.351 corresponds to 110 of an A100's 312 TFLOPs/s. traffic, 0.812
+at the minimum, is not identified: its 95 % interval extends beyond 1, the full rate (`share_intervals`), and depends on
+PASSES. By it element-wise operations take an eighth of Adventurer's time and 1 to 11 % of DeiT's, within a factor of
+two. Ten timings do not determine more: an efficiency of attention in place of traffic fits equally well, and a third
+parameter has an interval that includes 0.
 
-Another card is this one with other rates: an extrapolation, which its own records correct
+Another accelerator has other rates and the same efficiencies, an extrapolation that its own records correct
 (analysis/planning/throughput_records.py).
 """
 
@@ -28,40 +28,40 @@ from scaling.costs.training_memory import step_bytes
 from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 
-MIB = 2**20  # what Table 6 calls a MB, as torch's users do: of 1e6 bytes, its figures would be 5 to 9 % too small
-PASSES = 3  # over what a step keeps: written in the forward pass, read in the backward one, a gradient for it written
+MIB = 2**20  # Table 6's MB, as in torch: with 1e6 bytes its values would be 5 to 9 % too small
+PASSES = 3  # over stored activations: written in the forward pass, read in the backward pass, gradient written
 
 
 class Efficiency(NamedTuple):
-    """What training reaches of a card's rates."""
+    """The fractions of an accelerator's rates that training reaches."""
 
-    attention: float  # share of the rate of products, in models with attention [1]
+    attention: float  # of the rate of matrix products, in models with attention [1]
     scan: float  # the same in models with a scan, scan and convolution included [1]
-    traffic: float  # share of the rate of its memory [1]; inf: nothing waits for that
-    attention_call: float = 0.0  # per block and step, however small, in models with attention [s]
+    traffic: float  # of the memory bandwidth [1]; inf: not limited by it
+    attention_call: float = 0.0  # fixed time per block and step, in models with attention [s]
     scan_call: float = 0.0  # the same in models with a scan [s]
 
 
-# As `calibrate` finds them, kept here so that a plan needs no scipy; a test holds them to it.
+# Results of `calibrate`, constants so that a plan needs no scipy; a test compares them.
 TABLE6 = Efficiency(attention=0.351, scan=0.351, traffic=0.812)
-# One core of a CPU in float32: fitted to the ten runs of `make sweep` in docs/results.md (2026-11-21), whose images/s
-# it gives within 7 %. 1.3 and 2.8 ms are Python's calls for a block: what an image of one token takes.
+# One CPU core in float32: fitted to the ten runs of `make sweep` in docs/results.md (2026-11-21), whose images/s it
+# reproduces within 7 %. 1.3 and 2.8 ms per block are Python overhead: the time of an image of one token.
 CORE = Efficiency(0.370, 0.194, math.inf, 1.33e-3, 2.77e-3)
 
 
 class Residual(NamedTuple):
-    """A figure of Table 6 beside what the model says."""
+    """A value of Table 6 and the model's prediction."""
 
     model: str
     patch: int
     metric: str  # "epoch" [h] or "memory" [MiB/image]
     published: float
     predicted: float
-    unseen: float  # predicted where this figure is left out of the fit
+    unseen: float  # predicted with this value held out of the fit
 
     @property
     def miss(self) -> float:
-        """Predicted over published, less 1."""
+        """Relative error of the prediction [1]."""
         return self.predicted / self.published - 1
 
 
@@ -70,13 +70,13 @@ def efficiency_of(card: Card) -> Efficiency:
 
 
 def number_bytes(recipe: Recipe, card: Card) -> int:
-    """Bytes a number: of bf16, which every GPU of the table has, or of float32."""
+    """Bytes per number: of bf16, which every GPU of the table supports, or of float32."""
     bf16 = recipe.precision == "bf16-mixed" or (recipe.precision == "auto" and not card.cores)
     return 2 if bf16 else 4
 
 
 def image_bytes(recipe: Recipe, micro_batch: int, number: int, recompute: bool = False, flash: bool = True) -> float:
-    """Memory that one more image in a step takes, of micro_batch images at a time [bytes]; 0: not known."""
+    """Memory per additional image in a step with this micro-batch [bytes]; 0: unknown."""
     policy = MemoryPolicy(recompute, flash, number)
     both = [step_bytes(recipe, n, policy) for n in (0, micro_batch)]
     return (both[1] - both[0]) / micro_batch
@@ -85,8 +85,8 @@ def image_bytes(recipe: Recipe, micro_batch: int, number: int, recompute: bool =
 def image_seconds(
     recipe: Recipe, card: Card, micro_batch: int, recompute: bool = False, efficiency: Efficiency | None = None
 ) -> float:
-    """Seconds that one card trains one image in, where it takes micro_batch at a time; nan: not known, for timm's.
-    recompute: the forward pass twice."""
+    """Seconds of training per image on one accelerator with this micro-batch; nan: unknown, for timm models.
+    recompute: with activation recomputation, that is, two forward passes."""
     e = efficiency or efficiency_of(card)
     work, traffic = _work(recipe, card)
     if not work:
@@ -98,7 +98,7 @@ def image_seconds(
 
 
 def _work(recipe: Recipe, card: Card) -> tuple[float, float]:
-    """Seconds of an image at the card's full rates: of products, of memory traffic."""
+    """Seconds per image at the full rates: of matrix products, of memory traffic."""
     number = number_bytes(recipe, card)
     rate = card.bf16 if number == 2 else card.float32
     kept = activation_bytes(recipe, MemoryPolicy(number=number))
@@ -106,7 +106,7 @@ def _work(recipe: Recipe, card: Card) -> tuple[float, float]:
 
 
 def calibrate(leave_out: int = -1) -> Efficiency:
-    """The efficiencies by least squares of the log hours of Table 6. leave_out: a row of `_table6`."""
+    """The efficiencies by least squares of the log hours of Table 6. leave_out: a held-out row of `_table6`."""
     from scipy.optimize import least_squares
 
     misses = _misses(leave_out)
@@ -116,8 +116,8 @@ def calibrate(leave_out: int = -1) -> Efficiency:
 
 @cache
 def share_intervals(confidence: float = 0.95) -> dict[str, tuple[float, float]]:
-    """Profile-likelihood interval of products and of traffic, for normal errors of log hours; as fitted, not cut off at
-    1. One that reaches 1, the whole rate, says that the share is not identified."""
+    """Profile-likelihood interval of products and of traffic, for normal errors of log hours, not clipped at 1. An
+    interval that reaches 1, the full rate, means that the efficiency is not identified."""
     from scipy.optimize import brentq, least_squares, minimize_scalar
     from scipy.special import stdtrit
 
@@ -141,7 +141,7 @@ def share_intervals(confidence: float = 0.95) -> dict[str, tuple[float, float]]:
 
 
 def _misses(leave_out: int = -1) -> Callable[[Any], Any]:
-    """log of predicted over published hours, by the logs of products and traffic."""
+    """log of predicted over published hours as a function of the logs of products and traffic."""
     hours = [(recipe, h) for row, (_, recipe, what, h) in enumerate(_table6()) if what == "epoch" and row != leave_out]
     seconds = np.array([h * 3600 / IMAGENET_IMAGES for _, h in hours])
     work = np.array([_work(recipe, CARDS["a100"]) for recipe, _ in hours])
@@ -149,7 +149,7 @@ def _misses(leave_out: int = -1) -> Callable[[Any], Any]:
 
 
 def residuals() -> list[Residual]:
-    """Every figure of Table 6, its ten hours and five memories, beside the model's. Memory is counted, not fitted."""
+    """Every value of Table 6, ten hours and five memories, with the model's. Memory is computed, not fitted."""
     found = []
     for row, (model, recipe, metric, value) in enumerate(_table6()):
         if metric == "memory":
@@ -162,12 +162,21 @@ def residuals() -> list[Residual]:
 
 
 def _epoch(recipe: Recipe, efficiency: Efficiency) -> float:
-    """Hours of an epoch of ImageNet-1k on an A100."""
+    """Hours of an ImageNet-1k epoch on an A100."""
     return IMAGENET_IMAGES * image_seconds(recipe, CARDS["a100"], 1, efficiency=efficiency) / 3600
 
 
-def _table6() -> list[tuple[str, Recipe, str, float]]:
-    """Its cells: model, recipe, metric, value. Its "ViT" is taken for DeiT-Base."""
+class Cell(NamedTuple):
+    """A value of Table 6."""
+
+    model: str
+    recipe: Recipe
+    metric: str  # "epoch" [h] or "memory" [MiB/image]
+    value: float
+
+
+def _table6() -> list[Cell]:
+    """The values of Table 6. Its "ViT" is taken to be DeiT-Base."""
     from analysis.records.published import backbone_of, table6_cells
 
     plain = Recipe(data="imagenet", image=224, patch=16, classes=1000, batch=1024)
@@ -175,5 +184,5 @@ def _table6() -> list[tuple[str, Recipe, str, float]]:
     for cell in table6_cells().to_dict("records"):
         backbone = backbone_of(cell["model"]) if cell["model"] != "ViT" else "deit_base"
         recipe = replace(plain, backbone=backbone, image=int(cell["input_px"]), patch=int(cell["patch"]))
-        found.append((cell["model"], recipe, cell["metric"], float(cell["published"])))
+        found.append(Cell(cell["model"], recipe, cell["metric"], float(cell["published"])))
     return found

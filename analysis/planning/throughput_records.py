@@ -1,4 +1,4 @@
-"""Records of a card: what earlier runs on it say of the cost model's rates. Reads a results folder, writes nothing."""
+"""Throughput records: calibration of the throughput model by finished runs on the same hardware."""
 
 import math
 import statistics
@@ -15,26 +15,26 @@ from scaling.model_specs import MODEL_SPECS
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
 
-SHORTEST = 1.0  # of training that a rate is taken from [s]: less is the first step's set-up
+SHORTEST = 1.0  # shortest training time that a rate is taken from [s]; less is dominated by set-up
 
 
 class Measured(NamedTuple):
-    """A finished run on the card in question."""
+    """A finished run on the hardware in question."""
 
     run_id: str
     family: str  # of the backbone
     width: int  # of the backbone
     tokens: int
     task: str
-    devices: int  # that shared it
-    conditions: Conditions | None  # under which it ran; None: its record does not say, and corrects nothing
-    ratio: float  # seconds of a training image, measured over predicted [1]
+    devices: int
+    conditions: Conditions | None  # None: unknown, and the run corrects nothing
+    ratio: float  # measured over predicted seconds per training image [1]
     wall_time: float  # [s]
 
 
 def measured_on(card: Card, results: Path) -> list[Measured]:
-    """The finished runs of a results folder on this card (a processor: of this name, with as many cores) whose rate the
-    model predicts. What is damaged, failed, or ran elsewhere is passed over; a folder that is not there holds none."""
+    """The finished runs of a results folder on this card (or processor with this name and number of cores) whose rate
+    the model predicts. Damaged and failed runs and those on other hardware are skipped; a missing folder has none."""
     try:
         folders = sorted(path for path in results.iterdir() if path.is_dir())
     except OSError:
@@ -69,14 +69,14 @@ def _measured(card: Card, folder: Path) -> Measured | None:
     )
 
 
-def _count(machine: Mapping[str, Any], name: str, unsaid: int) -> int:
-    """A number of a record's machine; unsaid where an older record has none."""
+def _count(machine: Mapping[str, Any], name: str, default: int) -> int:
+    """A number of a record's machine; the default for older records without it."""
     value = machine.get(name)
-    return value if isinstance(value, int) and value > 0 else unsaid
+    return value if isinstance(value, int) and value > 0 else default
 
 
 def _is_of(card: Card, machine: Mapping[str, Any]) -> bool:
-    """Whether a record's machine did its work on this card. A machine with GPUs may have done it on its processor."""
+    """Whether a record's run used this card. A run on a machine with GPUs may have used its processor."""
     gpus = machine.get("gpus") or []
     cpu = machine.get("device", "cpu" if not gpus else "cuda") == "cpu"
     if card.cores:
@@ -87,8 +87,8 @@ def _is_of(card: Card, machine: Mapping[str, Any]) -> bool:
 
 
 def alike(runs: Sequence[Measured], under: Conditions, devices: int) -> list[Measured]:
-    """Those that ran under the same conditions on as many devices; where several share a run and none has, those of one
-    device alone. How many images were taken at a time is no condition: the cost model has a term for it."""
+    """The runs under the same conditions on the same number of devices; for several devices without such runs, those on
+    one device. The micro-batch is not a condition: the throughput model has a term for it."""
     found = [run for run in runs if (run.conditions, run.devices) == (under, devices)]
     if found or devices == 1:
         return found
@@ -96,10 +96,10 @@ def alike(runs: Sequence[Measured], under: Conditions, devices: int) -> list[Mea
 
 
 def correction(recipe: Recipe, runs: Sequence[Measured], itself: bool = True) -> float:
-    """What to multiply predicted seconds by: the ratio of the runs nearest in tokens and width, of the same task and
-    family of backbones; the median where several are as near. nan: there is none.
+    """The factor for predicted seconds: the ratio of the runs nearest in tokens and width, of the same task and family
+    of backbones; the median of several equally near ones. nan: there is none.
 
-    runs: as `alike` gives them.  itself: whether a record of this very run may be among them."""
+    runs: of `alike`.  itself: whether records of the same run are used."""
     spec = MODEL_SPECS.get(recipe.backbone)
     if spec is None:
         return math.nan

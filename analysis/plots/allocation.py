@@ -1,4 +1,4 @@
-"""Optimal figures: what a budget buys, as measured and by a law, and what each patch size buys for as many FLOPs."""
+"""Allocation figures: the lowest error for a budget, measured and by a law, and by patch size at equal FLOPs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,21 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, LogLocator, NullLocator
 
+from analysis.fitting.axes import AXES
 from analysis.planning.allocation import Surface, by_patch, frontier
-from analysis.plots.style import (
-    COLOURS,
-    INK,
-    Label,
-    cost_axis,
-    grid,
-    handle,
-    label_ends,
-    label_points,
-    open_frame,
-    patch_axis,
-    round_ticks,
-    styles,
-)
+from analysis.plots.backbone_styles import COLOURS, styles
+from analysis.plots.labels import Label, label_ends, label_points
+from analysis.plots.style import INK, cost_axis, grid, handle, open_frame, patch_axis, round_ticks
 
 MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
 
@@ -30,16 +20,16 @@ MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
 def optimal_figure(
     surface: Surface, configured: pd.DataFrame, points: pd.DataFrame, budgets: Sequence[float]
 ) -> Figure:
-    """Error against FLOPs of training, the frontier of what was measured and that of the law; and by patch side for
-    each budget, by the law.
+    """Error against training FLOPs with the Pareto frontiers of the measurements and of the law; and the law's error by
+    patch size for each budget.
 
-    configured: of optimal.configurations.  points: of measured_frontier.measured.  budgets: [FLOPs]. Faint: beyond
-    what the law's points reach. "S 8/224": Small at 8 px patches on 224 px images."""
+    configured: of allocation.configurations.  points: of measured_pareto.measured.  budgets: [FLOPs]. Faint:
+    extrapolation. "S 8/224": Small at 8 px patches on 224 px images."""
     figure, (left, right) = grid(2, 2, (4.6, 4.2))
     label = f"{surface.measure} [{surface.unit}], log scale"
     _draw_frontiers(left, configured, points, label)
     ends = _draw_budgets(right, configured, budgets, label)
-    figure.suptitle(f"ImageNet-1k: what a budget buys, by {surface.source}", x=0.02, ha="left", fontsize=11)
+    figure.suptitle(f"ImageNet-1k: error for a budget, by {surface.source}", x=0.02, ha="left", fontsize=11)
     figure.draw_without_rendering()
     label_ends(right, ends, size=8.5)
     on = points[points["frontier"]]
@@ -62,28 +52,30 @@ def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, 
     axes.plot(points["training_flops"], points["y"], "o", color="0.72", ms=3.5)
     axes.plot(on["training_flops"], on["y"], drawstyle="steps-post", color=MEASURED, linewidth=1.4)
     axes.plot(on["training_flops"], on["y"], "o", color=MEASURED, ms=6)
-    cost_axis(axes, pd.concat([points["training_flops"], x]), "FLOPs of training, all stages, log scale")
-    axes.set_xlim(left=axes.get_xlim()[0] / 3)  # room for the first names
+    cost_axis(axes, pd.concat([points["training_flops"], x]), "training FLOPs, all stages, log scale")
+    axes.set_xlim(left=axes.get_xlim()[0] / 3)  # room for the first labels
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_major_formatter(LogFormatterSciNotation(10))
     _error_axis(axes, pd.concat([points["y"], best["low"]]), label)
     marks = [
-        handle("measured, nothing as cheap is as good", marker="o", color=MEASURED, linewidth=1.4),
+        handle("measured, Pareto frontier", marker="o", color=MEASURED, linewidth=1.4),
         handle("measured, others", marker="o", ms=3.5, color="0.72", ls=""),
-        handle("by the law (faint: not measured there)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
+        handle("law, Pareto frontier (faint: extrapolation)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
         handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
         handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
         handle("T Tiny, S Small, B Base, L Large", ls=""),
     ]
     axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper right")
-    axes.set_title("the least error for a cost", loc="left", fontsize=10)
+    axes.set_title("lowest error for a cost", loc="left", fontsize=10)
 
 
 def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float], label: str) -> list[Label]:
-    """A line a budget over the patch sizes that it pays for. Returns the lines' names at their ends."""
+    """A line per budget over the affordable patch sizes. Returns the labels of the lines' ends."""
     ends: list[Label] = []
     drawn: list[pd.Series] = []
-    for budget, (colour, marker) in reversed(styles(budgets).items()):  # where two meet, the smaller one's mark is seen
+    for budget, (colour, marker) in reversed(
+        styles(budgets).items()
+    ):  # drawn in reverse, so that the smaller budget's mark is on top
         curve = by_patch(configured, float(budget))
         if curve.empty:
             continue
@@ -95,15 +87,15 @@ def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float]
         ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))
         drawn.append(curve["predicted"])
     patch_axis(axes, configured["patch"], room=2.2)
-    axes.set_xlabel("patch side [px], log scale")
+    axes.set_xlabel(AXES["patch"].label)
     _error_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], f"predicted {label}")
     axes.legend(
-        handles=[handle("large: the best patch of a budget", marker="o", ms=9, color=INK, ls="")],
+        handles=[handle("large: best patch size of a budget", marker="o", ms=9, color=INK, ls="")],
         frameon=False,
         fontsize=8,
         loc="upper right",
     )
-    axes.set_title("by the law: each patch's best model and image", loc="left", fontsize=10)
+    axes.set_title("law: best model and image size per patch size", loc="left", fontsize=10)
     return ends
 
 

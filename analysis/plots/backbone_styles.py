@@ -1,14 +1,14 @@
-"""Looks: one colour and marker for a backbone in every figure, and the palette for what is none."""
+"""Backbone styles: one colour and marker per backbone in all figures, and a palette for other series."""
 
 import re
 from collections.abc import Iterable
 from typing import Any
 
-# Okabe and Ito's colours, dark enough to be told apart in grey by their markers; and the markers.
+# Okabe and Ito's colours; the markers distinguish them in greyscale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SIZES = ("pico", "nano", "micro", "tiny", "small", "base", "large", "huge")
-# Colours by size, so that those that share a figure differ: DeiT and Adventurer of one size, the sizes of one family.
+# Colours by size, distinct for DeiT and Adventurer of one size and for the sizes of one family.
 BY_SIZE = {"deit": (4, 0, 2, 0, 4, 2, 3, 5), "adventurer": (5, 1, 3, 1, 5, 3, 0, 2)}
 OF = {"deit": "o", "adventurer": "s"}
 NAMED = re.compile(rf"(deit|adventurer)[-_ ]({'|'.join(SIZES)})\b", re.IGNORECASE)
@@ -17,7 +17,7 @@ Look = tuple[str, str]
 
 
 def look_of(name: str) -> Look | None:
-    """The colour and marker of the backbone that a name holds, "deit_nano", "DeiT-Base 64 px", a group; None: none."""
+    """The colour and marker of the backbone in a name such as "deit_nano" or "DeiT-Base 64 px"; None without one."""
     found = NAMED.search(str(name).replace("_", " "))
     if found is None:
         return None
@@ -26,8 +26,8 @@ def look_of(name: str) -> Look | None:
 
 
 def styles(names: Iterable[Any]) -> dict[Any, Look]:
-    """A colour and a marker for each: a backbone's own; what is none, or is another series of a backbone that has its
-    own already, takes the next that is free, no pair twice among 36."""
+    """A colour and a marker for each name: a backbone's own; other names, and further series of a backbone, get the
+    next free pair. No pair is used twice among 36."""
     n = len(COLOURS)
     every = [(COLOURS[k % n], MARKERS[(k + k // n) % n]) for k in range(n * n)]
     looks: dict[Any, Look] = {}
@@ -39,7 +39,7 @@ def styles(names: Iterable[Any]) -> dict[Any, Look]:
     taken = set(looks.values())
     colours = {colour for colour, _ in taken}
     free = [look for look in every if look not in taken]
-    free.sort(key=lambda look: look[0] in colours)  # colours that nothing has first; sorting is stable
+    free.sort(key=lambda look: look[0] in colours)  # unused colours first; sorting is stable
     for name in names:
         if name not in looks:
             looks[name] = free.pop(0) if free else every[len(looks) % len(every)]

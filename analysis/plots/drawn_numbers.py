@@ -1,4 +1,4 @@
-"""Drawn numbers: what a figure shows, as numbers, so that a picture can be checked without comparing pixels."""
+"""Drawn numbers: the numbers that a figure shows, so that a picture can be checked without comparing pixels."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-MOST = 7  # of a line's points that are kept, its ends among them
+MOST = 7  # points kept per line, including its ends
 DIGITS = 4
 
 
 def numbers_of(figure: Figure) -> list[dict[str, Any]]:
-    """Of every panel its title and its lines: their names and points, DIGITS digits of each number; where it shows an
-    image, a digest of the pixels."""
+    """The title and lines of every panel: names and points with DIGITS significant digits; for images a digest of the
+    pixels."""
     panels = []
     for axes in figure.axes:
         lines = []
@@ -33,14 +33,14 @@ def numbers_of(figure: Figure) -> list[dict[str, Any]]:
 
 
 def agree(one: list[dict[str, Any]], other: list[dict[str, Any]], tolerance: float = 2e-3) -> bool:
-    """Whether two figures show the same: titles and names alike, numbers to the tolerance [ratio]."""
+    """Whether two figures agree: equal titles and names, numbers to the relative tolerance."""
     if any([p.get(key) for p in one] != [p.get(key) for p in other] for key in ("title", "images")):
         return False
     return all(_lines_agree(a["lines"], b["lines"], tolerance) for a, b in zip(one, other, strict=True))
 
 
 def digest(numbers: list[dict[str, Any]]) -> str:
-    """A short name of drawn numbers, which the picture carries."""
+    """A digest of drawn numbers, which the picture contains as metadata."""
     return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,97 +1,65 @@
-"""Law figures: the laws of one's own runs, over patch size, tokens or FLOPs, and what accuracy costs.
+"""Law figures: the laws of own runs over patch size, tokens or FLOPs, and accuracy against cost.
 
-Each function takes a frame as analysis.records.run_set.load gives it and returns a Figure; scripts write files.
+Each function takes the frame of a RunSet (load("results").frame) and returns a Figure; scripts write files.
 """
 
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.fitting.axes import AXES
 from analysis.fitting.laws import fit
 from analysis.planning.pareto import comparable, frontier, over_seeds
-from analysis.plots.style import (
-    DASHES,
-    FEW,
-    INK,
-    Label,
-    cost_axis,
-    draw_band,
-    grid,
-    handle,
-    label_ends,
-    label_points,
-    loss_axis,
-    open_frame,
-    patch_axis,
-    room_for,
-    styles,
-)
+from analysis.plots.backbone_styles import styles
+from analysis.plots.labels import Label, label_ends, label_points, room_for
+from analysis.plots.style import DASHES, FEW, INK, cost_axis, draw_band, grid, handle, loss_axis, open_frame, patch_axis
+from analysis.records.group_labels import labels
 from analysis.records.groups import FEWEST_PATCHES
-from analysis.records.run_set import labels
 from scaling.recipe import Recipe
 from scaling.runs.record import HEADLINES
 
-WIDE = 3.9  # of a panel's axes, about [inches]
-WIDEST = 1.5  # a band that is everywhere so much wider than the data says nothing and is not drawn [ratio]
-FAINT = 0.35  # of a run that another beats
-
-
-class Over(NamedTuple):
-    """What a law runs over."""
-
-    title: str
-    letter: str  # in the formulas
-    label: str  # of the axis
-
-
-OVER = {
-    "patch": Over("patch size", "p", ""),  # its axis has a label of its own
-    "tokens": Over("tokens", "N", "tokens of an image, log scale"),
-    "flops_per_image": Over("FLOPs of an image", "C", "FLOPs of an image (forward pass), log scale"),
-    "training_flops": Over("FLOPs of training", "C", "FLOPs of training, log scale"),
-}
+WIDE = 3.9  # approximate width of a panel's axes [inches]
+WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
+FAINT = 0.35  # opacity of runs that are not on the Pareto frontier
 
 
 def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"), x: str = "patch") -> Figure:
-    """Test loss against patch side or against a cost, log-log, a series a group, every seed a point, with the laws.
+    """Test loss against patch size or a cost, log-log, a series per group, every seed a point, with the laws.
 
-    frame: runs as analysis.records.run_set.load gives them; those that did not finish are left out.  forms: the laws to
-    draw, the power law as a line, the shifted one dashed.  The band is the 95 % interval of the last of them whose
-    parameters the points identify, or else of the first: a law that is not identified has a band that says nothing.
-    x: "patch" [px], "tokens" [tokens], "flops_per_image" or "training_flops" [FLOPs]; the laws are fitted over it.
-    Points that stand for a mean (columns mean, sd, as analysis/records/seed_summaries.py makes them) are drawn as that
-    mean and a bar of one standard deviation.  To the right cost grows and loss falls: patches get smaller that way.
-    Losses of several tasks or data sets cannot be compared: each of these has a panel with axes of its own.
-    Raises ValueError for another x, and where no
-    run that finished has it."""
-    if x not in OVER:
-        raise ValueError(f"a law over {x!r} is not drawn; there is: {', '.join(OVER)}")
+    frame: a row per run; runs that did not finish are excluded.  forms: the laws to draw, the power law as a line, the
+    shifted one dashed.  The band is the 95 % interval of the last of them whose parameters are identified, or else of
+    the first.  x: a column of AXES over which the laws are fitted.  Points that represent a mean (columns mean, sd of
+    analysis/records/seed_summaries.py) are drawn as that mean with a bar of one standard deviation.  Cost increases to
+    the right, that is, patches get smaller.  Each task and data set has a panel: their losses are not comparable.
+    Raises ValueError for another x, and where no finished run has it."""
+    if x not in AXES:
+        raise ValueError(f"unknown x {x!r}; choose from: {', '.join(AXES)}")
     panels = _panels(comparable(frame, x), f"a test loss and {x}")
     figure, spots = grid(len(panels), 2, (5.0, 3.7) if len(panels) == 1 else (4.4, 3.5))
     for axes, its in zip(spots, panels.values(), strict=True):
         _draw_groups(axes, its, forms, x)
-    _title(figure, spots, panels, f"Test loss and {OVER[x].title}")
+    _title(figure, spots, panels, f"Test loss and {AXES[x].title}")
     return figure
 
 
 def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: str | None = None) -> Figure:
-    """What accuracy costs: every run a point, joined by steps those that no other beats, faint the others. Of several
-    seeds their mean, each beside it as a dot.
+    """Accuracy against cost: every run a point, those on the Pareto frontier filled and joined by steps, the others
+    faint. Several seeds are their mean, with each seed as a dot.
 
-    frame: runs as analysis.records.run_set.load gives them, a panel a task and data set; or published numbers, with
-    columns model, patch and those named.  cost: a column, "flops_per_image" [FLOPs] or another of OVER.  metric: a
-    column [%], more is better; None: test_loss [nats], less is better.  p16: patches of 16 px; a point whose label
-    finds no place has none.  Raises ValueError where no run has both."""
+    frame: a row per run, with a panel per task and data set; or published numbers, with columns model, patch and those
+    named.  cost: a column, such as "flops_per_image" [FLOPs].  metric: a column [%], higher is better; None: test_loss
+    [nats], lower is better.  Labels: p16 for patches of 16 px, where there is room.  Raises ValueError where no run has
+    both."""
     value = metric or "test_loss"
     panels = _panels(comparable(frame, cost, metric), f"{metric or 'a test loss'} and {cost}")
     means = {what: over_seeds(its, cost, value) for what, its in panels.items()}
-    many = any(len(_series(its)) > FEW for its in means.values())  # their legend stands beside the axes
+    many = any(len(_series(its)) > FEW for its in means.values())  # their legend is beside the axes
     figure, spots = grid(len(panels), 2, (5.0 + 2.2 * many, 3.8) if len(panels) == 1 else (4.4 + 2.0 * many, 3.6))
     for axes, (what, its) in zip(spots, panels.items(), strict=True):
         if len(its) > len(means[what]):
@@ -99,15 +67,15 @@ def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: 
         _draw_frontier(axes, means[what], cost, metric)
         if value == "test_loss":
             loss_axis(axes, its[value])
-    _title(figure, spots, panels, "What accuracy costs")
+    _title(figure, spots, panels, "Accuracy against cost")
     for axes, its in zip(spots, means.values(), strict=True):
         label_points(axes, _frontier_labels(its, cost, metric))
     return figure
 
 
 def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
-    """The runs by what they learn. The task that a recipe has where it says none goes unsaid, unless there are several
-    in the figure; so does the image where sizes differ: then the series say it."""
+    """The runs by task and data set, by the title of their panel. It omits the default task, unless there are several
+    in the figure, and the image size where there are several, which are then in the names of the series."""
     if runs.empty:
         raise ValueError(f"no run that finished has {needed}")
     if "data" not in runs:
@@ -115,9 +83,9 @@ def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
     runs = runs if "task" in runs else runs.assign(task=Recipe().task)
     panels: dict[str, pd.DataFrame] = {}
     for (task, data), its in runs.groupby(["task", "data"], sort=False):
-        said = [str(task)] if runs["task"].nunique() > 1 or task != Recipe().task else []
+        words = [str(task)] if runs["task"].nunique() > 1 or task != Recipe().task else []
         images = its["image"].unique()
-        panels[" ".join([*said, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
+        panels[" ".join([*words, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
     return panels
 
 
@@ -139,7 +107,7 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
         colour, marker = looks[group]
         drawn |= dict.fromkeys(_draw_laws(axes, points, forms, x, colour))
         marks = points["test_loss"]
-        if "mean" in points:  # of analysis/records/seed_summaries.py: no run of its own is known
+        if "mean" in points:  # of analysis/records/seed_summaries.py
             marks = points["mean"]
             axes.vlines(points[x], marks - points["sd"].fillna(0), marks + points["sd"].fillna(0), color=colour, lw=1.2)
         axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
@@ -151,11 +119,11 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
     if x == "patch":
         patch_axis(axes, runs["patch"], room=room)
     else:
-        cost_axis(axes, runs[x], OVER[x].label, room=math.log(room) / math.log(max(span, 2.0)))
+        cost_axis(axes, runs[x], AXES[x].label, room=math.log(room) / math.log(max(span, 2.0)))
     loss_axis(axes, runs["test_loss"])
     if few:
         label_ends(axes, ends)
-    _key(axes, list(drawn), OVER[x].letter, series=not few)
+    _key(axes, list(drawn), AXES[x].letter, series=not few)
 
 
 def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> list[str]:
@@ -163,17 +131,17 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     if points[x].nunique() < FEWEST_PATCHES:
         return []
     low, high = points[x].min(), points[x].max()
-    past = (high / low) ** 0.04  # how far a law goes on past its points
+    past = (high / low) ** 0.04  # by which ratio a law is drawn beyond its points
     places = np.geomspace(low / past, high * past, 80)
     laws = []
     for form in forms:
-        with suppress(ValueError):  # points that have no law of this form: law_table says why
+        with suppress(ValueError):  # no law of this form: law_table gives the reason
             laws.append(fit(points[x], points["test_loss"], form))
-    laws = [law for law in laws if law.n > len(law.parameters)]  # else it goes through every point
+    laws = [law for law in laws if law.n > len(law.parameters)]  # else it interpolates the points
     for law in laws:
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
-    told = [law for law in laws if all(law.identified.values())]
-    for law in told[-1:] or laws[:1]:
+    identified = [law for law in laws if all(law.identified.values())]
+    for law in identified[-1:] or laws[:1]:
         low, high = law.band(places)
         if (
             np.isfinite(low).any()
@@ -184,7 +152,7 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
 
 
 def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
-    """What the lines mean; and, where there are too many series to label, the series."""
+    """The legend of the laws and, where there are too many series to label, of the series."""
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
     handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
@@ -206,10 +174,10 @@ def _draw_seeds(axes: Axes, runs: pd.DataFrame, cost: str, value: str) -> None:
 
 
 def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> None:
-    """One panel of the frontier: its points, filled on the frontier, its steps and its axes."""
+    """One panel of the frontier figure: points, steps and axes."""
     value = metric or "test_loss"
     best = frontier(runs, cost, metric)
-    known = {name: over.label for name, over in OVER.items()}
+    known = {name: axis.label for name, axis in AXES.items()}
     known |= {"flops": known["flops_per_image"], "published": "as published [%]"}
     known |= {column: f"{name} [%]" for column, name in HEADLINES.values()}
     cost_axis(axes, runs[cost], known.get(cost, f"{cost.replace('_', ' ')}, log scale"), room=0.1)
@@ -230,15 +198,17 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
         axes.margins(y=0.12)
         open_frame(axes)
     marks: list[Any] = axes.get_legend_handles_labels()[0]
-    told = handle("on the line: none is better for less; faint: some is", marker="o", ms=7.5, linewidth=1.2)
-    spot = {"loc": "lower left" if "loss" in value else "lower right"}  # no point: little cost, much accuracy
+    frontier_key = handle("Pareto frontier (filled)", marker="o", ms=7.5, linewidth=1.2)
+    spot = {
+        "loc": "lower left" if "loss" in value else "lower right"
+    }  # the corner of low cost and high accuracy is empty
     beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     legend: dict[str, Any] = beside if len(series) > FEW else spot
-    axes.legend(handles=[*marks, told], frameon=False, fontsize=8.5, **legend)
+    axes.legend(handles=[*marks, frontier_key], frameon=False, fontsize=8.5, **legend)
 
 
 def _series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Runs by what a mark stands for: a group, or a published model and its input."""
+    """Runs by series: a group, or a published model and its input."""
     if "group" in runs:
         return {name: runs[runs["group"] == group] for group, name in labels(runs).items()}
     known = [column for column in ("model", "input_px") if column in runs and runs[column].nunique() > 1]
@@ -251,16 +221,16 @@ def _series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _frontier_labels(runs: pd.DataFrame, cost: str, metric: str | None) -> list[Label]:
-    """What stands beside the points: the patch; and the series beside its dearest one, where they are few. Those of
-    the frontier come first."""
+    """Labels of the points: the patch size, and the series at its most expensive point, where there are few series.
+    Those on the frontier come first."""
     value, series = metric or "test_loss", _series(runs)
     on = frontier(runs, cost, metric).index
     labels: list[tuple[int, Label]] = []
     for name, (colour, _) in styles(series).items():
         its = series[name]
-        dearest = its[cost].idxmax()
+        costliest = its[cost].idxmax()
         for at, run in its.iterrows():
-            named = at == dearest and len(series) <= FEW
+            named = at == costliest and len(series) <= FEW
             text = f"{name} p{run['patch']:g}" if named else f"p{run['patch']:g}"
             rank = 0 if named else 1 if at in on else 2
             labels.append((rank, Label(float(run[cost]), float(run[value]), text, colour, named)))

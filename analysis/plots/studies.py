@@ -1,4 +1,4 @@
-"""Study figures: what the ablations and the benchmark draw, and sheets of images. Each returns a Figure."""
+"""Study figures: ablations, benchmarks and sheets of images. Each function returns a Figure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,26 +11,17 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
-from analysis.plots.style import (
-    DASHES,
-    Label,
-    handle,
-    label_ends,
-    loss_axis,
-    open_frame,
-    patch_axis,
-    round_ticks,
-    styles,
-)
+from analysis.plots.backbone_styles import styles
+from analysis.plots.labels import Label, label_ends
+from analysis.plots.style import DASHES, handle, loss_axis, open_frame, patch_axis, round_ticks
 from scaling.recipe import HEADS
 
 
 def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) -> Figure:
     """Test loss of a study's runs, log-log: every seed a point, a line through their means.
 
-    points: a row a run with x and test_loss [nats]; panel (one beside the other), colour and dash say which line it
-    is on, note is what stands beside it.  base: of the horizontal axis, with ticks at the values; 0: ticks at round
-    numbers."""
+    points: a row per run with x and test_loss [nats]; panel, colour and dash identify its line, note is its label.
+    base: of the horizontal log axis, with ticks at the values; 0: base 10 with ticks at round numbers."""
     panels, looks = list(points["panel"].unique()), styles(points["colour"].unique())
     figure = Figure(figsize=(5.0 if len(panels) == 1 else 4.0 * len(panels), 4.0), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
@@ -56,10 +47,10 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
 
 
 def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, title: str) -> Figure:
-    """A metric of both heads over patch size, and under it what the decoder gains; as published: hollow marks.
+    """A metric of both heads over patch size, and below it the gain of the decoder; published numbers are hollow marks.
 
-    runs: of studies.study_table, every seed a mark.  gaps: of head_gap.gaps; the lines go through its means and break
-    where one is missing.  metric, name: the metric's column [%] and what to call it."""
+    runs: of study_table, every seed a mark.  gaps: of upernet_gain.gaps; the lines go through its means and break where
+    one is missing.  metric, name: the metric's column [%] and its name."""
     figure = Figure(figsize=(5.0, 5.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
@@ -85,16 +76,16 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
         below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center")
         below.set_yticks([0])
     if gaps[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
-        hollow = handle("hollow: as published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
+        hollow = handle("hollow: published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
         above.legend(handles=[hollow], frameon=False, fontsize=8.5, loc="lower right")
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 
 
 def crossing_figure(frame: pd.DataFrame) -> Figure:
-    """Seconds of a training step per image against tokens, log-log, a line a backbone.
+    """Seconds of a training step per image against tokens, log-log, a line per backbone.
 
-    frame: columns backbone, tokens [tokens], seconds_per_image [s]; as experiments/benchmark.py crossing keeps it."""
+    frame: columns backbone, tokens [tokens], seconds_per_image [s]; as written by experiments/benchmark.py crossing."""
     figure = Figure(figsize=(5.0, 3.6), layout="constrained")
     axes = figure.add_subplot()
     looks = styles(frame["backbone"].unique())
@@ -108,15 +99,15 @@ def crossing_figure(frame: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(sorted(frame["tokens"].unique())))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("tokens of an image")
+    axes.set_xlabel("tokens per image")
     axes.set_ylabel("training step per image [s]")
-    axes.set_title("What a longer sequence costs", loc="left", fontsize=11)
+    axes.set_title("Training time by sequence length", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: int = 8) -> Figure:
-    """A sheet of images with a title each, pixels shown as they are.
+    """A sheet of images with a title each, without interpolation.
     images_NHWC: bytes 0 to 255, or floats 0 to 1; N images of H x W px, C 3 or 1.  titles: none or N."""
     images = np.asarray(images_NHWC)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
@@ -147,21 +138,21 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: in
     name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
     means = line.groupby("x")["test_loss"].mean()
     axes.plot(means.index, means, color=paint, linestyle=style, linewidth=1.5)
-    size = 6.5 if dash == 0 else 4.5  # hollow marks are what is published, in every figure
+    size = 6.5 if dash == 0 else 4.5  # hollow marks are reserved for published numbers
     axes.plot(line["x"], line["test_loss"], marker, color=paint, ms=size, zorder=4 - dash)
     axes.plot([], [], marker, color=paint, ms=size, linestyle=style, linewidth=1.5, label=name)
     words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
     for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
         place: tuple[float, float] = (float(x), float(means[x]))
-        if number % 2:  # so that the notes of neighbours lie apart
+        if number % 2:  # so that the notes of neighbours do not overlap
             axes.annotate(note, place, (-4, -6), ha="center", va="top", **words)
         else:
             axes.annotate(note, place, (3, 5), ha="left", va="bottom", **words)
 
 
 def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series, style: dict[str, Any]) -> None:
-    """A line through the means, broken where one is missing, a mark for every seed, and large hollow ones for what is
-    published. All by patch size."""
+    """A line through the means, broken where one is missing, a mark for every seed, and large hollow ones for published
+    numbers. All by patch size."""
     marks = {**style, "linestyle": "", "label": ""}
     axes.plot(means.index, means, **{**style, "marker": ""}, linewidth=1.5)
     axes.plot(seeds.index, seeds, **marks, markersize=5.5)
@@ -169,7 +160,7 @@ def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series
 
 
 def _label_lines(axes: Axes, apart: float) -> None:
-    """The lines' names beside their last points. apart: least height between two of them [share of the axes]."""
+    """The lines' names beside their last points. apart: smallest height between two of them [share of the axes]."""
     ends = []
     for line in axes.lines:
         x, y = (np.asarray(values, float) for values in line.get_data())

@@ -1,24 +1,25 @@
-"""Runs that have not learned: a test loss that is no better than guessing. A law of such runs is one of luck."""
+"""Chance level: runs whose test loss is no better than guessing, to which no law should be fitted."""
 
 import math
 
 import pandas as pd
 
-from analysis.records.run_set import finished, labels
+from analysis.records.group_labels import labels
+from analysis.records.run_frame import finished
 
-NEAR = 0.98  # of ln K [nats], the loss of guessing among K classes alike: from there on nothing was learned
+NEAR = 0.98  # of ln K [nats], the loss of a uniform guess among K classes: from here on nothing was learned
 
 
 def at_chance(frame: pd.DataFrame) -> pd.Series:
     """Whether each run finished with a loss of NEAR ln K or more. frame: with status, task, classes and test_loss
-    [nats]. Detection, whose loss is a sum of several, and runs whose classes are not known, are never among them."""
+    [nats]. Never for detection, whose loss is a sum of several, and where classes are unknown."""
     classes = pd.to_numeric(frame["classes"], errors="coerce")
     chance = classes.where(classes > 1).map(math.log, na_action="ignore")
     return (frame["status"] == "finished") & (frame["task"] != "detect") & (frame["test_loss"] >= NEAR * chance)
 
 
 def chance_lines(frame: pd.DataFrame) -> list[str]:
-    """A line for each group that has such runs. frame: as analysis.records.run_set.load gives it."""
+    """A sentence for each group that has such runs. frame: of a RunSet."""
     lines, runs = [], finished(frame)
     for group, name in labels(runs).items():
         its = runs[runs["group"] == group]
@@ -30,7 +31,7 @@ def chance_lines(frame: pd.DataFrame) -> list[str]:
         loss = low if low == high else f"{low} to {high}"
         lines.append(
             f"{name} has not learned{where}: test loss {loss} nats, guessing among {classes} classes gives "
-            f"{math.log(classes):.3f}; a law of such runs says nothing. Train longer (--epochs) or in smaller batches "
-            "(--batch)"
+            f"{math.log(classes):.3f}; a law of such runs has no meaning. Train longer (--epochs) or in smaller "
+            "batches (--batch)"
         )
     return lines

@@ -1,15 +1,15 @@
-"""CSV runs: a table of runs from any other code, a row a run, as the frame that a results folder gives.
+"""CSV import: a table of runs from any other code, a row per run, as a RunSet.
 
     patch,test_loss,backbone,seed
     16,1.113,vit_base,0
     8,0.931,vit_base,0
 
-patch [px] and test_loss [nats] are needed. Runs are of one group where they agree in all of task, data, backbone, head,
-image, stage, crop and data_version that the file has; within a group patch and seed name a run. Further columns that
-are known: seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the metrics of
-analysis/records/run_set.py; tokens follow from image and patch. A row whose status is not one of DONE is a run that
-failed. Cells are separated by commas, semicolons or tabs, as the header is (RFC 4180 otherwise); numbers have a decimal
-point. What else was held fixed a file does not say: such runs do not stand beside the paper's numbers.
+patch [px] and test_loss [nats] are required. Runs belong to one group where they agree in task, data, backbone, head,
+image, stage, crop and data_version, as far as the file has these columns; within a group patch and seed identify a run.
+Other known columns: seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the metrics
+of analysis/records/run_frame.py; tokens default to (image / patch)^2. A row whose status is not one of DONE is a failed
+run. Separators are commas, semicolons or tabs, as in the header (RFC 4180 otherwise); the decimal separator is a point.
+The other settings of such runs are unknown, so they are not compared with the paper's numbers.
 """
 
 import csv
@@ -19,45 +19,43 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.records.run_set import COLUMNS, TRAPS
+from analysis.records.run_frame import COLUMNS, TRAPS
+from analysis.records.run_set import RunSet
 from scaling.errors import ConfigError
 
 NEEDED = ("patch", "test_loss")
 GROUPED = ("task", "data", "backbone", "head", "image", "stage")
 POSITIVE = ("patch", "test_loss", "image", "tokens", "parameters", "flops_per_image", "wall_time", "classes")
 TEXT = {"task": "classify", "data": "csv", "backbone": "model", "head": "", "stage": ""}
-WORDS = (*TEXT, "run_id", "group", "status", "failure")  # columns that are never numbers
+WORDS = (*TEXT, "run_id", "group", "status", "failure")  # text columns
 DONE = ("finished", "success", "succeeded", "completed", "complete", "done", "ok")  # of wandb, mlflow, ray and others
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-GROUPED_DIGITS = re.compile(r"[+-]?\d[\d.,' _]*", re.ASCII)  # 1,113 or 1 113: of which nobody can say what it is
+GROUPED_DIGITS = re.compile(r"[+-]?\d[\d.,' _]*", re.ASCII)  # 1,113 or 1 113: ambiguous
 
 
-def load_csv(path: Path) -> pd.DataFrame:
-    """The runs of a CSV file, columns as analysis.records.run_set.load has them, nan where the file says nothing; and
-    family, the group without crop and data_version. Raises ConfigError, with the line of the file, for what cannot be a
-    run."""
+def load_csv(path: Path) -> RunSet:
+    """The runs of a CSV file, with the columns of analysis.records.run_set.load, nan where it has no value. Raises
+    ConfigError, with the line of the file, for rows that are not valid runs."""
     table, line = _table(path)
     done = np.ones(len(table), bool)
     if "status" in table:
-        told = table["status"]
-        done = told.str.lower().isin(DONE).to_numpy()
+        status = table["status"]
+        done = status.str.lower().isin(DONE).to_numpy()
         reason = table.get("failure", "")
-        table["failure"] = np.where(done, "", np.where(reason == "", "status " + told.replace("", "empty"), reason))
+        table["failure"] = np.where(done, "", np.where(reason == "", "status " + status.replace("", "empty"), reason))
         table["status"] = np.where(done, "finished", "failed")
     for name in table.columns:
         if name not in WORDS:
             table[name] = _numbers(table[name], path, line, done)
     frame = _as_runs(table.assign(line=line))
     _check_repeated(frame, path)
-    frame = frame.drop(columns="line")
-    frame.attrs["csv"] = str(path)
-    return frame
+    return RunSet(frame.drop(columns="line"), source=str(path))
 
 
 def _table(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The cells as text, and the line of the file on which each row begins."""
+    """The cells as text, and the line of the file at which each row begins."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:  # Excel's begins with a byte order mark
+        with open(path, encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark
             first = file.readline()
             separator = max(",;\t", key=first.count)
             file.seek(0)
@@ -65,38 +63,40 @@ def _table(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
             reader = csv.reader(file, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
             for cells in reader:
                 begun, ended = ended + 1, reader.line_num
-                if cells:  # an empty line is none
+                if cells:  # not an empty line
                     rows.append([cell.strip() for cell in cells])
                     lines.append(begun)
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as e:
-        raise ConfigError(f"{path} is no CSV file of runs ({str(e).strip().splitlines()[-1]})") from e
+        raise ConfigError(f"{path} is not a CSV file of runs ({str(e).strip().splitlines()[-1]})") from e
     if not rows:
-        raise ConfigError(f"{path} is no CSV file of runs (it is empty)")
+        raise ConfigError(f"{path} is not a CSV file of runs (it is empty)")
     header = [" ".join(name.split()) for name in rows[0]]
     for name in header:
         if name and header.count(name) > 1:
-            raise ConfigError(f"{path} has {header.count(name)} columns {name}; which one holds is not to be known")
+            raise ConfigError(f"{path} has {header.count(name)} columns {name}; keep one of them")
     missing = [name for name in NEEDED if name not in header]
     if missing:
         raise ConfigError(f"{path} has no column {' and no column '.join(missing)}; it has: {', '.join(header)}")
     if len(rows) == 1:
-        raise ConfigError(f"{path} holds no run; a row a run with {' and '.join(NEEDED)} is needed")
+        raise ConfigError(f"{path} holds no run; it needs a row per run with {' and '.join(NEEDED)}")
     for cells, begun in zip(rows[1:], lines[1:], strict=True):
         if len(cells) != len(header):
-            raise ConfigError(f"{path}, line {begun}: {len(cells)} cells, and the header has {len(header)}")
-    columns = {name: [row[n] for row in rows[1:]] for n, name in enumerate(header) if name}  # pandas writes one without
+            raise ConfigError(f"{path}, line {begun}: {len(cells)} cells, but the header has {len(header)}")
+    columns = {
+        name: [row[n] for row in rows[1:]] for n, name in enumerate(header) if name
+    }  # pandas writes an unnamed index column
     return pd.DataFrame(columns, dtype=str), np.array(lines[1:])
 
 
 def _numbers(cells: pd.Series, path: Path, line: np.ndarray, done: np.ndarray) -> pd.Series:
-    """A column as numbers, empty cells as nan; text that is no number makes an unknown column stay text."""
+    """A column as numbers, empty cells as nan; an unknown column with other text stays text."""
     needed, positive = cells.name in NEEDED, cells.name in POSITIVE
     values = pd.Series([float(text) if NUMBER.fullmatch(text) else np.nan for text in cells], cells.index)
     bad = (cells != "") & values.isna() if not needed else ~np.isfinite(values)
     if bad.any() and not (positive or needed or cells.name in ("seed", *TRAPS)):
         return cells
     bad |= (positive & (values <= 0)) | np.isinf(values)
-    if cells.name == "test_loss":  # of a run that failed it may be anything
+    if cells.name == "test_loss":  # for a failed run it may be anything
         bad &= done
         values = values.where(done)
     for row in np.flatnonzero(bad)[:1]:
@@ -108,14 +108,14 @@ def _numbers(cells: pd.Series, path: Path, line: np.ndarray, done: np.ndarray) -
 
 
 def _check_repeated(frame: pd.DataFrame, path: Path) -> None:
-    """Raise ConfigError where a run of a group that finished stands in two lines."""
+    """Raise ConfigError where two lines hold the same finished run."""
     done = frame[frame["status"] == "finished"].sort_values("line")
     for _, its in done.groupby(["group", "patch", "seed"], sort=False, dropna=False):
         if len(its) > 1:
             patch, seed = its["patch"].iloc[0], its["seed"].iloc[0]
             raise ConfigError(
                 f"{path}, line {its['line'].iloc[1]}: patch {patch:g} of {its['group'].iloc[0]} with seed {seed:g} is "
-                f"in line {its['line'].iloc[0]} already; a column seed tells runs apart that were repeated"
+                f"in line {its['line'].iloc[0]} already; a column `seed` distinguishes repeated runs"
             )
 
 
@@ -135,5 +135,5 @@ def _as_runs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _word(value: object) -> str:
-    """A cell as a word of a name; nothing where it is missing."""
+    """A cell as part of a name; empty where it is missing."""
     return "" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)  # type: ignore[call-overload]

@@ -1,8 +1,8 @@
-"""Published data: the numbers of arXiv 2502.03738, as the files in analysis/published have them and as tidy cells.
+"""Published data: the numbers of arXiv 2502.03738, as in the files of analysis/published and as tidy cells.
 
-The tables name one model in three ways ("Adventurer-T", "Base", "DeiT-Base"); cells name it in one, "Adventurer-Tiny",
-which backbone_of turns into a name of ours. Table 2's decoder "None" is its linear head, and is called that here: a
-None that went through a CSV file would come back as a missing value.
+The tables have three spellings of a model ("Adventurer-T", "Base", "DeiT-Base"); cells have one, "Adventurer-Tiny",
+which backbone_of converts to a backbone name of this package. Table 2's decoder "None" is called "linear" here: "None"
+would be read back from a CSV file as a missing value.
 """
 
 import functools
@@ -17,10 +17,10 @@ from scaling.recipe import check_name
 PUBLISHED = Path(__file__).parents[1] / "published"
 FAMILIES = {"deit": "DeiT", "adventurer": "Adventurer"}
 SIZES = ("Tiny", "Small", "Base", "Large", "Huge")
-DECODERS = {"linear": "linear", "upernet": "UperNet"}  # our heads, and what the tables here call them
+DECODERS = {"linear": "linear", "upernet": "UperNet"}  # heads of this package: their names in the tables
 CROP, SHORT_SIDE, LONG_SIDE = 512, 800, 1333  # of images of ADE20K and of COCO, from the paper's section 4 [px]
 CARD = "A100-80GB"  # of Table 6
-AP_METRICS = {  # columns of Table 3 -> the metric as a table here names it, and as records do
+AP_METRICS = {  # columns of Table 3 -> the metric's name in tables and in records
     "ap_box": ("box AP", "box_ap"),
     "ap50_box": ("box AP50", "box_ap50"),
     "ap75_box": ("box AP75", "box_ap75"),
@@ -32,7 +32,7 @@ IMAGENET_CLASSES = 1000
 
 
 def published_names() -> list[str]:
-    """What load_published can load."""
+    """The names that load_published accepts."""
     return sorted(path.stem for path in PUBLISHED.glob("*.csv"))
 
 
@@ -40,11 +40,11 @@ def load_published(name: str) -> pd.DataFrame:
     """A published table or figure as it is in analysis/published, e.g. "figure1_test_loss"; see the README there."""
     name = name.removesuffix(".csv")
     check_name("published table", name, published_names())
-    return pd.read_csv(PUBLISHED / f"{name}.csv", keep_default_na=False, na_values=[""])  # Table 2's None is a word
+    return pd.read_csv(PUBLISHED / f"{name}.csv", keep_default_na=False, na_values=[""])  # Table 2 has the word None
 
 
 def _once(build: Callable[[], pd.DataFrame]) -> Callable[[], pd.DataFrame]:
-    """Build a table once; every call gets a copy of its own. A report asks for each hundreds of times."""
+    """Build a table once and return copies: a report uses each hundreds of times."""
     kept = functools.cache(build)
 
     @functools.wraps(build)
@@ -55,7 +55,7 @@ def _once(build: Callable[[], pd.DataFrame]) -> Callable[[], pd.DataFrame]:
 
 
 def model_of(backbone: str) -> str:
-    """What the paper calls a backbone of ours, "deit_base" -> "DeiT-Base"; "" for what is no model of Table 7."""
+    """The paper's name of a backbone, "deit_base" -> "DeiT-Base"; "" for models that are not in Table 7."""
     family, _, size = backbone.partition("_")
     known = family in FAMILIES and size.title() in SIZES
     return f"{FAMILIES[family]}-{size.title()}" if known else ""
@@ -118,7 +118,7 @@ def table5_cells() -> pd.DataFrame:
 
 @_once
 def table6_cells() -> pd.DataFrame:
-    """Columns model ("ViT" where the paper names no size), data, input_px [px], machine ("" where it is not said),
+    """Columns model ("ViT" where the paper names no size), data, input_px [px], machine ("" where unknown),
     patch [px], metric ("memory", "epoch"), unit ("MB/image", "h"), published."""
     kinds = {
         "vit_memory_mb_per_image": ("ViT", "", "memory", "MB/image"),

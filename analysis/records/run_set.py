@@ -1,41 +1,91 @@
-"""Runs: a results folder as one tidy frame, a row a run. Never raises for a run that is under way or damaged."""
+"""Run sets: the runs of a results folder as tidy frames. Never raises for a run that is in progress or damaged."""
 
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from analysis.records.group_labels import labels
+from analysis.records.run_frame import COLUMNS, FACTS, METRICS, TRAPS, finished
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.recipe_identity import groups, is_open
-from scaling.runs.record import HEADLINES, RECIPE, RECORD, RunRecord
+from scaling.runs.record import RECIPE, RECORD, RunRecord
 
-FIELDS = [f.name for f in dataclasses.fields(Recipe)]
-METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # columns of any frame, nan where a task has it not
-FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
-ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
-TRAPS = ("crop", "data_version")  # fields of a recipe that may change in the middle of a sweep unseen
-UNTOLD = ("patch", "seed", "start", "data_root", "data_digest", "weights_digest")  # fields that name no group
-COLUMNS = ["run_id", "group", "family", "status", *FIELDS, *FACTS, *ENDINGS]
+OWN = "own"
+EVALUATION = ["run_id", "group", "patch", "seed", "patch_size", "img_size", "weights", "split", "test_loss"]
 
 
-def load(results: str | Path) -> pd.DataFrame:
-    """All runs of a results folder that ended, sorted by group, patch from coarse to fine, seed.
+class LeftOut(NamedTuple):
+    """A run folder without a usable record."""
 
-    Columns: run_id, group (runs of one group differ in patch and seed only), family (in crop and data_version too),
-    status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image [FLOPs], test_loss
-    [nats], the headline metric of every task (top1, miou ...; nan for the runs of others) and top5 [%],
-    images_per_second, peak_memory [bytes], wall_time [s], failure (why a failed run failed, else ""), folder, and
-    behind them the other metrics, version_* and machine_*.
-    The groups of runs that code from before there were fingerprints has made are those of the same runs made since
-    (scaling/recipe_identity.py). A folder of another name than its run's counts, unless it is a copy.
-    attrs["unfinished"]: names of the folders with a recipe and no record yet (under way, or cut off).
-    attrs["corrupt"]: name of the folder -> what is wrong with its record, in a line.
-    attrs["groups"]: name of such a folder -> its group, where its recipe.json can be read.
+    folder: str  # its name
+    group: str  # "" where its recipe cannot be read
+    reason: str  # what is wrong with the record, in one line; "" where there is none yet
+
+
+@dataclass(frozen=True, eq=False)
+class RunSet:
+    """The runs of one results folder or CSV file.
+
+    frame: a row per run (columns of `load`), with the loss and metrics of its reported evaluation. Laws, tests between
+        seeds and tables take this frame, so that further evaluations of a run never count as independent runs.
+    evaluations: a row per evaluation: run_id, group, patch and seed of the run; patch_size, img_size [px], weights
+        ("raw" or "ema"), split, test_loss [nats] and the metrics [%] of the evaluation.
+    unfinished: folders with a recipe and no record yet.  corrupt: folders whose record cannot be used.
+    source: "own", or the CSV file.
+    Raises ValueError where a finished run has several rows in frame."""
+
+    frame: pd.DataFrame
+    evaluations: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVALUATION), repr=False)
+    unfinished: tuple[LeftOut, ...] = ()
+    corrupt: tuple[LeftOut, ...] = ()
+    source: str = OWN
+
+    def __post_init__(self) -> None:
+        if "run_id" in self.frame:
+            ids = self.finished["run_id"]
+            if ids.duplicated().any():
+                raise ValueError(
+                    f"run {ids[ids.duplicated()].iloc[0]} has several rows; further evaluations belong in `evaluations`"
+                )
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The rows of runs that finished, which have a test loss."""
+        return finished(self.frame)
+
+    @property
+    def from_csv(self) -> bool:
+        return self.source != OWN
+
+    def labels(self) -> dict[str, str]:
+        """A short name for every group of runs that finished: group -> name (analysis/records/group_labels.py)."""
+        return labels(self.finished)
+
+    def select(self, rows: pd.Series) -> "RunSet":
+        """The runs of some rows (a boolean per row of frame), with what was left out of the folder."""
+        frame = self.frame[rows]
+        known = self.evaluations["run_id"].isin(frame["run_id"])
+        return dataclasses.replace(self, frame=frame, evaluations=self.evaluations[known])
+
+
+def load(results: str | Path) -> RunSet:
+    """All runs of a results folder that ended: load("results").frame is a row per run, sorted by group, patch from
+    coarse to fine, seed; load("results").evaluations a row per evaluation of each run.
+
+    Columns of frame: run_id, group (runs of one group differ in patch and seed only), family (also in crop and
+    data_version), status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image
+    [FLOPs], test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
+    images_per_second, peak_memory [bytes], wall_time [s], failure (reason, "" for finished runs), folder, then the
+    other metrics, version_* and machine_*.
+    Runs without fingerprints of their data have the group of the same runs with them (scaling/recipe_identity.py). A
+    renamed folder counts, a copy does not.
     Raises ConfigError where there is no such folder, or no run in it."""
     folder = Path(results)
     make_one = f"`make sweep RESULTS={folder}` makes one"
@@ -43,127 +93,85 @@ def load(results: str | Path) -> pd.DataFrame:
         raise ConfigError(f"no results folder {folder}; {make_one}")
     if not folder.is_dir():
         raise ConfigError(f"{folder} is a file, not a results folder; {make_one}")
-    records: dict[Path, RunRecord] = {}
-    unfinished: list[str] = []
-    corrupt: dict[str, str] = {}
+    found = _read(folder)
+    if not (found.records or found.unfinished or found.corrupt):
+        raise ConfigError(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
+    others = {name: _recipe(folder / name) for name in (*found.unfinished, *found.corrupt)}
+    known = {name: recipe for name, recipe in others.items() if recipe is not None}
+    recipes = [*(Recipe.from_dict(record.recipe) for record in found.records.values()), *known.values()]
+    grouped, families = groups(recipes), groups([_plain(recipe) for recipe in recipes])
+    digests = _digests(recipes, grouped)
+    rows, evaluations = [], []
+    for (run, record), group, family in zip(found.records.items(), grouped, families, strict=False):
+        one = {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
+        rows.append(one)
+        evaluations += [{**{name: one[name] for name in EVALUATION[:4]}, **its} for its in _evaluations(record)]
+    frame = pd.DataFrame(rows, columns=_columns(rows, COLUMNS))
+    frame = frame.sort_values(["group", "patch", "seed"], ascending=[True, False, True], ignore_index=True)
+    group_of = dict(zip(known, grouped[len(rows) :], strict=True))
+    return RunSet(
+        frame,
+        pd.DataFrame(evaluations, columns=_columns(evaluations, EVALUATION)),
+        unfinished=tuple(LeftOut(name, group_of.get(name, ""), "") for name in found.unfinished),
+        corrupt=tuple(LeftOut(name, group_of.get(name, ""), why) for name, why in found.corrupt.items()),
+    )
+
+
+class Folders(NamedTuple):
+    """What the folders of a results folder hold."""
+
+    records: dict[Path, RunRecord]
+    unfinished: list[str]  # names of folders with a recipe and no record yet
+    corrupt: dict[str, str]  # name of a folder -> why its record cannot be used, in one line
+
+
+def _read(folder: Path) -> Folders:
+    found = Folders({}, [], {})
     for run in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            records[run] = RunRecord.load(run)
+            found.records[run] = RunRecord.load(run)
         except FileNotFoundError:
             if (run / RECIPE).exists():
-                unfinished.append(run.name)
+                found.unfinished.append(run.name)
         except ConfigError as e:
-            corrupt[run.name] = str(e)
-    for run in list(records):
-        if why := _not_its_own(run, records):
-            corrupt[run.name] = why
-            del records[run]
-    others = {name: recipe for name in (*unfinished, *corrupt) if (recipe := _recipe(folder / name)) is not None}
-    recipes = [*(Recipe.from_dict(record.recipe) for record in records.values()), *others.values()]
-    grouped, families = groups(recipes), groups([_plain(recipe) for recipe in recipes])
-    digests = {
+            found.corrupt[run.name] = str(e)
+    for run in list(found.records):
+        if why := _misplaced(run, found.records):
+            found.corrupt[run.name] = why
+            del found.records[run]
+    return found
+
+
+def _digests(recipes: Sequence[Recipe], grouped: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The fingerprints of data and weights by group, where some run of the group has them."""
+    return {
         group: {"data_digest": recipe.data_digest, "weights_digest": recipe.weights_digest}
         for recipe, group in zip(recipes, grouped, strict=True)
         if not is_open(recipe)
     }
-    rows = [
-        {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
-        for (run, record), group, family in zip(records.items(), grouped, families, strict=False)
-    ]
-    if not (rows or unfinished or corrupt):
-        raise ConfigError(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
-    frame = pd.DataFrame(rows, columns=_columns(rows))
-    frame = frame.sort_values(["group", "patch", "seed"], ascending=[True, False, True], ignore_index=True)
-    frame.attrs["unfinished"] = unfinished
-    frame.attrs["corrupt"] = corrupt
-    frame.attrs["groups"] = dict(zip(others, grouped[len(rows) :], strict=True))
-    return frame
 
 
-def finished(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of runs that finished, which have a test loss."""
-    return frame[frame["status"] == "finished"]
-
-
-def above_zero(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose test loss has a logarithm, or that have no loss: all but saturated toys."""
-    return frame[~(frame["test_loss"] <= 0)]
-
-
-def seed_study(group: str) -> pd.DataFrame:
-    """Runs of a group at several seeds that are shipped with the code, so that one's own single runs have a spread to
-    be held against. Columns: group, backbone, patch, seed, test_loss [nats], measured (date), machine. No rows where
-    the group is not in it: another recipe, in whatever way, has another spread."""
-    study = pd.read_csv(Path(__file__).parents[1] / "measured" / "seeds.csv")
-    return study[study["group"] == group]
-
-
-def headlines(frame: pd.DataFrame) -> dict[str, str]:
-    """The first metrics of the tasks in a frame that some run has: column -> name, as {"top1": "top-1"}."""
-    return {metric: name for metric, name in HEADLINES.values() if metric in frame and frame[metric].notna().any()}
-
-
-def labels(frame: pd.DataFrame) -> dict[str, str]:
-    """A short name for every group: the backbone, and the task where there are several; where that tells more of them
-    apart the head, else data, image and stage, else all of these; behind it the fields in which groups of one name
-    differ, as "lr 0.001"; the hash where they differ in none, but in what they start from or in the content of files. A
-    head is named where a task has several."""
-    groups = frame.drop_duplicates("group")
-    nothing = pd.Series("", groups.index)
-    columns = (groups.get(name, nothing).map(_text) for name in ("task", "head", "stage", "data", "image", "backbone"))
-    task, head, stage, data, image, backbone = columns
-    task = task if task.nunique() > 1 else nothing
-    head = head.where(head.groupby(task).transform("nunique") > 1, "")
-    sized = data + " " + image.where(image == "", image + " px ") + stage
-    of = backbone + " " + task
-    forms = [of, of + " " + head, of + " " + sized, of + " " + head + " " + sized]
-    names = next(form for form in forms if form.nunique() == forms[-1].nunique())
-    for index in groups.groupby(names).groups.values():
-        if len(index) > 1:
-            names[index] += _differences(groups.loc[index])
-    shared = names.duplicated(keep=False)
-    names[shared] += " " + groups["group"].str.rsplit("-", n=1).str[-1]
-    return dict(zip(groups["group"], names.str.split().str.join(" "), strict=True))
-
-
-def _differences(groups: pd.DataFrame) -> pd.Series:
-    """For rows of different groups the fields of recipes in which they differ, and their values: all such fields up to
-    three, else as few as tell the rows apart as well."""
-    texts = {
-        name: groups[name].map(_text).replace("", "none") for name in FIELDS if name in groups and name not in UNTOLD
-    }
-    differ = {name: f"{name} " + text for name, text in texts.items() if text.nunique() > 1}
-    told = pd.Series("", groups.index)
-    few = len(differ) <= 3
-    while differ:
-        best = max(differ, key=lambda name: 0 if few else (told + differ[name]).nunique())
-        if not few and (told + differ[best]).nunique() == told.nunique():
-            break
-        told += np.where(told == "", " ", ", ") + differ.pop(best)
-    return told
-
-
-def _text(value: Any) -> str:
-    """A field's value; nothing where it is not known, as of runs of other code."""
-    return "" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
+def _evaluations(record: RunRecord) -> list[dict[str, Any]]:
+    """The evaluations of a record with metrics as columns."""
+    return [{**its["metrics"], **{name: its[name] for name in EVALUATION[4:]}} for its in record.evaluations]
 
 
 def _plain(recipe: Recipe) -> Recipe:
-    """The recipe with the traps at their defaults: by it a family is told."""
+    """The recipe with TRAPS at their defaults, whose group is the family."""
     plain: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in TRAPS}
     return dataclasses.replace(recipe, **plain)
 
 
 def _recipe(run: Path) -> Recipe | None:
-    """What a folder's recipe.json says."""
+    """The recipe in a folder's recipe.json; None where it cannot be read."""
     try:
         return Recipe.from_dict(json.loads((run / RECIPE).read_text()))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _not_its_own(run: Path, records: dict[Path, RunRecord]) -> str:
-    """Why a record is not counted: it is a copy, or another recipe's. A folder may have been renamed."""
+def _misplaced(run: Path, records: dict[Path, RunRecord]) -> str:
+    """Why a record is not counted, if it is not: it is a copy, or belongs to another recipe."""
     record, own = records[run], run.with_name(records[run].run_id)
     if run == own:
         return ""
@@ -200,6 +208,6 @@ def row(record: RunRecord, run: Path) -> dict[str, Any]:
     }
 
 
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    """The columns that are always there, then what some run has besides."""
-    return list(dict.fromkeys([*COLUMNS, *(name for one in rows for name in one)]))
+def _columns(rows: list[dict[str, Any]], first: Sequence[str]) -> list[str]:
+    """The columns `first`, then further ones that some row has."""
+    return list(dict.fromkeys([*first, *(name for one in rows for name in one)]))

@@ -1,14 +1,19 @@
-"""Seeds: how far runs lie apart that differ in nothing else, and tests of whether a difference is more than that."""
+"""Seed noise: the spread between runs that differ in the seed alone, and whether a difference of means exceeds it.
+
+One rule: a difference exceeds seed noise where it lies outside the 95 % interval of Student's t around 0
+(`exceeds_noise`). Between runs of one recipe the standard error is that of the test that `difference` chooses; against
+a published number it is that of `noise_of`.
+"""
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from analysis.records.run_set import seed_study
 from analysis.report.output import counted
 
 CONFIDENCE = 0.95
@@ -16,10 +21,10 @@ ROUNDING = 1e-12  # of a loss [1]
 
 
 def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
-    """How far runs that differ in nothing but the seed lie apart, a row a group.
-    frame: finished runs with group, patch and the column.  Returns group, spread in the units of the column (the
-    standard deviation over seeds, pooled over patch sizes; nan where no patch size has two seeds), df (its degrees of
-    freedom) and seeds (the most that a patch size has)."""
+    """The standard deviation between seeds, a row per group.
+    frame: finished runs with group, patch and the column.  Returns group, spread in the units of the column (standard
+    deviation over seeds, pooled over patch sizes; nan where no patch size has two seeds), df (its degrees of freedom)
+    and seeds (the largest number per patch size)."""
     rows = []
     for group, runs in frame.dropna(subset=[column]).groupby("group", sort=False):
         of_patch = runs.groupby("patch")[column]
@@ -31,30 +36,30 @@ def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
 
 
 class Difference(NamedTuple):
-    """A difference of two means, and what seeds alone may make of it."""
+    """A difference of two means, and its test against seed noise."""
 
-    mean: float  # of the second less that of the first
-    low: float  # ends of its 95 % interval; nan where the seeds allow no test
+    mean: float  # second minus first
+    low: float  # 95 % interval; nan where the seeds allow no test
     high: float
     p: float  # two-sided [1]
     df: float  # degrees of freedom [1]
-    test: str  # which test; "" where there is none
+    test: str  # name of the test; "" where there is none
 
     @property
     def verdict(self) -> str:
-        """Of losses: whether the second is better or worse, or neither can be said."""
-        if not self.p < 1 - CONFIDENCE:
+        """For losses: whether the second is "better" or "worse", or "undecided"."""
+        if not exceeds_noise(self.mean, (self.high - self.low) / 2):
             return "undecided"
         return "better" if self.mean < 0 else "worse"
 
 
 def difference(first: pd.Series, second: pd.Series, spread: float = math.nan, df: int = 0) -> Difference:
-    """Whether two sets of runs differ in their mean, by Student's test.
+    """Whether two sets of runs differ in their mean, by Student's t test.
 
-    first, second: losses by seed.  Paired where both have the same seeds, two or more; else Welch's test; where one of
-    them has one run, with the other's variance.  spread, df: of the seeds of other runs of the same recipe, for single
-    runs. No test where seeds do not differ at all.
-    A difference that is none is called one in 5 of 100 cases or fewer (tests/analysis/test_seeds_are_tested.py)."""
+    first, second: losses by seed.  Paired where both have the same two or more seeds; else Welch's test; where one of
+    them is a single run, with the other's variance.  spread, df: between seeds of other runs of the same recipe, for
+    two single runs. No test where seeds do not differ at all.
+    False positives: 5 in 100 or fewer (tests/analysis/test_seeds_are_tested.py)."""
     n, m, mean, level = len(first), len(second), float(second.mean() - first.mean()), float(first.mean())
     if n == m > 1 and first.index.is_unique and first.index.sort_values().equals(second.index.sort_values()):
         off = second - first.loc[second.index]
@@ -71,24 +76,26 @@ def difference(first: pd.Series, second: pd.Series, spread: float = math.nan, df
             mean, error, len(several) - 1, f"t test, {n} and {m} runs, the variance of the {len(several)}", level
         )
     if df:
-        return _student(mean, spread * math.sqrt(2), df, "t test of single runs, by the spread of other seeds", level)
+        return _student(
+            mean, spread * math.sqrt(2), df, "t test of single runs, with the spread between other seeds", level
+        )
     return Difference(mean, math.nan, math.nan, math.nan, 0, "")
 
 
 def _student(mean: float, error: float, df: float, test: str, level: float) -> Difference:
-    """level: of the means themselves, beside which an error may be rounding: then the seeds say nothing."""
+    """level: magnitude of the means; errors that are rounding relative to it allow no test."""
     if not error > ROUNDING * abs(level):
         return Difference(mean, math.nan, math.nan, math.nan, 0, "")
-    reach = float(stdtrit(df, (1 + CONFIDENCE) / 2)) * error
+    reach = float(critical_t(df)) * error
     p = 2 * float(stdtr(df, -abs(mean) / error))
     return Difference(mean, mean - reach, mean + reach, p, df, test)
 
 
 def steps(runs: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
-    """Every step to the next smaller patch, tested: a row a step, from coarse to fine.
+    """A test of every step to the next smaller patch: a row per step, from coarse to fine.
 
     runs: one group's, finished.  Columns: coarse, fine [px], difference, low, high (95 % interval) in the units of the
-    column, p, p_holm (of so many steps: Holm 1979, Scand. J. Statist. 6), df, test, verdict (by p alone)."""
+    column, p, p_holm (adjusted for the number of steps: Holm 1979, Scand. J. Statist. 6), df, test, verdict."""
     by_seed = {float(str(patch)): its.set_index("seed")[column] for patch, its in runs.groupby("patch")}
     patches = sorted(by_seed, reverse=True)
     spread = seed_study(runs["group"].iloc[0])
@@ -109,47 +116,63 @@ def steps(runs: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
 
 
 def seed_sentence(runs: pd.DataFrame) -> str:
-    """Whether the smallest patch still helps, by a test of seeds at the two smallest patches.
+    """Whether the smallest patch still reduces the loss, by a test between the two smallest patches, as a sentence.
 
-    runs: one group's, finished. With one seed a patch the spread is that of the seed study that is shipped
-    (analysis/measured/seeds.csv), where it has this very group."""
+    runs: one group's, finished. With one seed per patch size the spread is that of the shipped seed study
+    (analysis/measured/seeds.csv), where it contains this group."""
     smallest = sorted(runs["patch"].unique())[:2]
     last = runs[runs["patch"].isin(smallest)]
-    found, whence = seed_spread(last), ""
+    found, origin = seed_spread(last), ""
     if not found["df"].sum():
         study = seed_study(runs["group"].iloc[0])
         found = seed_spread(study[study["patch"].isin(smallest)])
         if found["df"].sum():
-            whence = f"; measured {study['measured'].iloc[0]}, {study['machine'].iloc[0]}"
-    said = "seed-to-seed spread: not measured, one seed a patch; add --seeds 0,1,2"
+            origin = f"; measured {study['measured'].iloc[0]}, {study['machine'].iloc[0]}"
+    spread_text = "seed-to-seed spread: not measured (one seed per patch size); add --seeds 0,1,2"
     if found["df"].sum():
         spread = found.iloc[0]
-        seeds = f"{counted(int(spread.seeds), 'seed')}, {counted(int(spread.df), 'degree')} of freedom{whence}"
-        said = f"seed-to-seed spread {_signed(spread.spread)[1:]} ({seeds})"
+        seeds = f"{counted(int(spread.seeds), 'seed')}, {counted(int(spread.df), 'degree')} of freedom{origin}"
+        spread_text = f"seed-to-seed spread {_signed(spread.spread)[1:]} ({seeds})"
     if len(smallest) < 2:
-        return said
+        return spread_text
     step = steps(last).iloc[0]
-    told = f"patch {smallest[0]} vs {smallest[1]}: {_signed(step.difference)} nats"
+    step_text = f"patch {smallest[0]} vs {smallest[1]}: {_signed(step.difference)} nats"
     if not step.test:
         alike = ": seeds of one patch size do not differ" if found["df"].sum() else ""
-        return f"{told}, undecided{alike}; {said}"
+        return f"{step_text}, undecided{alike}; {spread_text}"
     p = "p < 0.001" if step.p < 0.001 else f"p {step.p:.2g}"
     interval = f"95 % interval [{_signed(step.low)}, {_signed(step.high)}]"
-    return f"{told}, {interval}, {p} ({step.test}): {step.verdict}; {said}"
+    return f"{step_text}, {interval}, {p} ({step.test}): {step.verdict}; {spread_text}"
 
 
 def _signed(value: float) -> str:
-    """Four decimals; of what they do not show two digits."""
+    """Four decimals, or two significant digits where these would show none."""
     return f"{value:+.4f}" if value == 0 or abs(value) >= 5e-4 else f"{value:+.2g}"
 
 
 def noise_of(spread: Any, df: Any, runs: Any, others: Any = 1) -> Any:
-    """The half width of the 95 % interval of a difference of two means from seeds alone, as a published number is held
-    against one's own. A difference beyond it is one that seeds alone make in 1 of 20 cases.
+    """The half width of the 95 % interval of a difference of two means under seed noise alone, for an own mean and a
+    published number. Without a true difference it is exceeded in 1 of 20 cases.
 
-    spread: standard deviation from seed to seed, pooled over patch sizes, with df degrees of freedom; runs, others:
-    those behind each mean.  It is t spread sqrt(1/runs + 1/others), t of Student's distribution; nan for df 0. A
-    published number is one run with a seed of its own, which lies as far from what the paper's seeds would give on
-    average as any run of one's own lies from that; what it loses in being printed is not in it. Several differences are
-    each held against it alone."""
-    return stdtrit(np.asarray(df, float), (1 + CONFIDENCE) / 2) * spread * np.sqrt(1 / runs + 1 / others)
+    spread: standard deviation between seeds, pooled over patch sizes, with df degrees of freedom; runs, others: number
+    of runs behind each mean.  It is t spread sqrt(1/runs + 1/others), t of Student's distribution; nan for df 0. A
+    published number is taken as one run with the same spread; its rounding is neglected. Not adjusted for several
+    comparisons."""
+    return critical_t(df) * spread * np.sqrt(1 / runs + 1 / others)
+
+
+def critical_t(df: Any) -> Any:
+    """The two-sided critical value of Student's t at CONFIDENCE [1]."""
+    return stdtrit(np.asarray(df, float), (1 + CONFIDENCE) / 2)
+
+
+def exceeds_noise(difference: Any, noise: Any) -> Any:
+    """Whether a difference exceeds the half width of its interval under seed noise alone. False where noise is nan."""
+    return np.abs(difference) > noise
+
+
+def seed_study(group: str) -> pd.DataFrame:
+    """Shipped runs of a group at several seeds, for the spread of single runs. Columns: group, backbone, patch, seed,
+    test_loss [nats], measured (date), machine. Empty where the group is not in it: the spread depends on the recipe."""
+    study = pd.read_csv(Path(__file__).parents[1] / "measured" / "seeds.csv")
+    return study[study["group"] == group]

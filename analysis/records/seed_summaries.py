@@ -1,4 +1,4 @@
-"""Summaries: runs of several seeds as a mean and a standard deviation, and back again where only these are known."""
+"""Seed summaries: runs of several seeds as mean and standard deviation, and points with a given mean and deviation."""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_points(means: pd.DataFrame) -> pd.DataFrame:
-    """Points that have the same means and standard deviations: mean - sd, mean, mean + sd for three seeds. Welch's test
-    asks for no more, nor does least squares of the log, to second order in sd over the mean. No test may pair them, so
-    no two patches have a seed in common.
-    means: of summary; ValueError where one is not above its deviation.  Columns: backbone, patch, seed, test_loss
+    """Points with the given means and standard deviations: mean - sd, mean, mean + sd for three seeds. They suffice for
+    Welch's test, and for least squares of log loss to second order in sd / mean. No test may pair them, so patches have
+    no seed in common.
+    means: of summary; ValueError where a mean does not exceed its deviation.  Columns: backbone, patch, seed, test_loss
     [nats], mean, sd."""
     below = means[(means["seeds"] > 1) & ~(means["mean"] > means["sd"])]
     if len(below):

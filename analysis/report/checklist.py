@@ -1,8 +1,8 @@
-"""Checklist: for every fit the answers that a reader needs to judge it or to do it again, in Markdown.
+"""Checklist: the information needed to assess or reproduce every fit, in Markdown.
 
 The questions are those of "(Mis)Fitting: A Survey of Scaling Laws", arXiv 2502.18969 (its checklist): what is fitted,
-what was trained, which points were used and which were not, how it was fitted, and how sure one may be. The answers are
-from the records and the fits; what they do not hold is said to be unknown.
+what was trained, which points were used and which were not, how it was fitted, and how certain it is. The answers are
+from the records and the fits; what they do not hold is marked as unknown.
 """
 
 import math
@@ -13,25 +13,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.fitting.axes import AXES
 from analysis.fitting.bootstrap import COVERAGE, bootstrap, seed_error, uneven_seeds
-from analysis.fitting.laws import OPTIMISER, Fit, ends_text
-from analysis.fitting.lineshapes import FORMS
-from analysis.fitting.model_selection import weigh
+from analysis.fitting.laws import OPTIMISER, Fit
+from analysis.fitting.model import FORMS
+from analysis.fitting.model_selection import compare_forms
 from analysis.records.groups import Group
-from analysis.report.law_table import AXES, GroupLaw
+from analysis.report.law_table import GroupLaw
 from analysis.report.output import counted
+from analysis.report.printfuncs import interval_text
 
 DRAWS = 1000
-UNEVEN = 0.05  # a probability by chance below which seeds are said to differ in their spread
-NOT_TUNED = "none was tuned for a patch size: they are the recipe's, alike at all of them"
+UNEQUAL = 0.05  # significance level of Bartlett's test
+NOT_TUNED = "not tuned per patch size: these are the recipe's values at all of them"
 
 
 def checklist(laws: Sequence[GroupLaw]) -> str:
-    """The report of all groups over patch side, with or without a law. laws: as law_table.fit_groups gives them."""
+    """The report of all groups over patch size, with or without a law. laws: of law_table.fit_groups."""
     over_patch = [of for of in laws if of.x == "patch"]
     parts = [
         "# What was fitted, and how\n\nThe checklist of arXiv 2502.18969, filled in from the records. Intervals are "
-        f"95 % profile likelihood, which held the truth {COVERAGE['profile']} (`benchmark.py coverage`). A parameter "
+        f"95 % profile likelihood, with a coverage of {COVERAGE['profile']} (`benchmark.py coverage`). A parameter "
         "that is not identified has an interval and no value.\n"
     ]
     for _, its in groupby(over_patch, key=lambda of: id(of.group)):
@@ -42,7 +44,7 @@ def checklist(laws: Sequence[GroupLaw]) -> str:
 def _section(laws: list[GroupLaw]) -> Iterator[str]:
     group = laws[0].group
     yield f"## {group.name}\n"
-    yield f"`{group.key}`; {group.measure} [{group.unit}] at patch side p [px].\n"
+    yield f"`{group.key}`; {group.measure} [{group.unit}] at patch size p [px].\n"
     yield "### What was trained\n"
     yield from _rows(_setup(group))
     yield "\n### Points\n"
@@ -53,38 +55,38 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
         if of.law is None:
             yield f"- {of.form}: not fitted; {of.why}"
     if fitted and len(fitted) < len(laws):
-        yield ""  # else Markdown takes the table for a part of the list
+        yield ""  # else Markdown includes the table in the list
     if fitted:
         yield from _fits(fitted)
 
 
 def _setup(group: Group) -> dict[str, str]:
-    told = {name: str(value) for name, value in group.about.items() if not (pd.isna(value) or value == "")}
+    known = {name: str(value) for name, value in group.about.items() if not (pd.isna(value) or value == "")}
     held = ", ".join(f"{name} {_plain(value)}" for name, value in group.held.items() if value not in ("", 0))
     return {
-        **told,
+        **known,
         "models": _range(group.points, "parameters", "parameters"),
-        "tokens of an image": _range(group.points, "tokens", "tokens"),
-        "FLOPs of an image": _range(group.points, "flops_per_image", "FLOPs"),
+        "tokens per image": _range(group.points, "tokens", "tokens"),
+        "FLOPs per image": _range(group.points, "flops_per_image", "FLOPs"),
         "held fixed": f"{held}; {NOT_TUNED}" if held else f"unknown here: see {_elsewhere(group)}",
         "made by": ", ".join(f"{name} {value}" for name, value in group.made.items()) or _elsewhere(group),
     }
 
 
 def _elsewhere(group: Group) -> str:
-    """Where to look for what no record says."""
-    return f"who made {group.source}" if group.source.endswith(".csv") else "Tables 8 to 10 of arXiv 2502.03738"
+    """Where to find what no record holds."""
+    return f"the author of {group.source}" if group.source.endswith(".csv") else "Tables 8 to 10 of arXiv 2502.03738"
 
 
 def _points(group: Group) -> Iterator[str]:
     by_patch = group.points.groupby("patch")["y"]
     size = f"{counted(len(group.points), 'point')} of {counted(group.patches, 'patch size')}"
-    yield f"{size}, of runs at their end: no intermediate checkpoint is among them, and no curve was smoothed.\n"
+    yield f"{size}, each the end of a run: no intermediate checkpoints, no smoothed curves.\n"
     yield "| patch [px] | runs | " + f"{group.measure} [{group.unit}] |"
     yield "| ---: | ---: | --- |"
     for patch, values in sorted(by_patch, key=lambda one: -float(one[0])):  # type: ignore[arg-type]
-        told = (f"{value:.4f}" if value >= 1e-2 else f"{value:.4g}" for value in values)
-        yield f"| {patch:g} | {len(values)} | {', '.join(told)} |"
+        texts = (f"{value:.4f}" if value >= 1e-2 else f"{value:.4g}" for value in values)
+        yield f"| {patch:g} | {len(values)} | {', '.join(texts)} |"
     yield ""
     yield "Dropped: " + ("; ".join(group.dropped) if group.dropped else "none") + "."
 
@@ -97,16 +99,16 @@ def _fits(laws: list[GroupLaw]) -> Iterator[str]:
     yield "| --- |" + " --- |" * len(columns)
     for question in questions:
         yield f"| {question} | " + " | ".join(answers.get(question, "") for answers in columns.values()) + " |"
-    table = weigh([of.law for of in laws if of.law is not None])
+    table = compare_forms([of.law for of in laws if of.law is not None])
     if table["weight"].notna().all() and len(table) > 1:
         best = table.sort_values("aicc").iloc[0]
-        yield f"\nOf these forms AICc prefers {best['form']}, with a weight of {best['weight']:.2f}."
+        yield f"\nOf these forms AICc prefers {best['form']}, with an Akaike weight of {best['weight']:.2f}."
     elif len(table) > 1:
         yield "\nAICc cannot choose between these forms: it is undefined for at least one of them at this n."
 
 
 def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
-    shape, letter = FORMS[law.form], AXES[of.x][0]
+    shape, letter = FORMS[law.form], AXES[of.x].letter
     letters = {name: name for name in shape.names}
     answers = {
         "form": f"`L = {shape.text.format(x=letter, **letters)}`",
@@ -129,16 +131,18 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
         k = "undefined for Huber's loss"
     answers["AICc"] = f"{law.aicc:.2f}" if math.isfinite(law.aicc) else k
     if held := of.held_out:
-        said = (
+        predicted = (
             f"{held.predicted:.4g} ({_ends((held.low, held.high))})"
             if held.low == held.low
             else f"{held.predicted:.4g}"
         )
-        last, half = (f"{100 * miss:+.2f} %" for miss in held.naive)
-        answers["smallest patch left out"] = f"said {said}, measured {held.measured:.4g}: {100 * held.relative:+.2f} %"
-        answers["naive rules there"] = f"last value {last}; with half the last gain once more {half}"
+        last, half = (f"{100 * error:+.2f} %" for error in held.baselines)
+        answers["smallest patch held out"] = (
+            f"predicted {predicted}, measured {held.measured:.4g}: {100 * held.relative:+.2f} %"
+        )
+        answers["naive predictions there"] = f"last value {last}; last value and half the last gain {half}"
     else:
-        answers["smallest patch left out"] = of.why or "-"
+        answers["smallest patch held out"] = of.why or "-"
     return answers
 
 
@@ -146,9 +150,9 @@ def _draws(law: Fit) -> dict[str, str]:
     """Intervals by bootstrap, or why there are none."""
     answers = {}
     for kind, text in (
-        ("parametric", "bootstrap of residuals"),
+        ("parametric", "parametric bootstrap"),
         ("seeds", "bootstrap of seed noise"),
-        ("pairs", "of pairs"),
+        ("pairs", "bootstrap of pairs"),
     ):
         try:
             drawn = bootstrap(law, kind, draws=DRAWS)
@@ -158,30 +162,33 @@ def _draws(law: Fit) -> dict[str, str]:
         ends = ", ".join(f"{name} {_ends(its)}" for name, its in drawn.intervals().items())
         answers[text] = f"{ends} ({DRAWS:,} draws, {drawn.failed} not converged)"
         if kind in COVERAGE:
-            answers[text] += f"; holds the truth {COVERAGE[kind]}"
+            answers[text] += f"; coverage {COVERAGE[kind]}"
     spread, df = seed_error(law)
     if df:
-        answers["seeds"] = f"{100 * spread:.2f} % of the loss apart ({df} degrees of freedom)"
+        answers["seeds"] = f"standard deviation {100 * spread:.2f} % of the loss ({df} degrees of freedom)"
     if uneven := uneven_seeds(law):
-        low, high, p = uneven
-        answers["seeds"] += f"; {100 * low:.2f} to {100 * high:.2f} % by patch size (Bartlett's test, p {p:.2g})"
-        if p < UNEVEN:
-            answers["seeds"] += ": errors are not of one size, and the bootstrap of seed noise alone allows for that"
+        answers["seeds"] += (
+            f"; {100 * uneven.low:.2f} to {100 * uneven.high:.2f} % by patch size (Bartlett's test, p {uneven.p:.2g})"
+        )
+        if uneven.p < UNEQUAL:
+            answers["seeds"] += (
+                ": the variance depends on the patch size, which only the bootstrap of seed noise takes into account"
+            )
     return answers
 
 
 def _bounds(law: Fit) -> str:
-    told = []
+    bounds = []
     for k, name in enumerate(law.problem.shape.names):
         low, high = (law.problem.in_its_unit(k, end) for end in law.problem.ends_2K[:, k])
         lowest = 0.0 if law.problem.shape.logs[k] else -np.inf
         if name not in law.given and (low > lowest or np.isfinite(high)):
-            told.append(f"{name} in [{low:.4g}, {high:.4g}]")
-    return ", ".join(told) or "none"
+            bounds.append(f"{name} in [{low:.4g}, {high:.4g}]")
+    return ", ".join(bounds) or "none"
 
 
 def _ends(ends: tuple[float, float]) -> str:
-    return ends_text(*ends).removeprefix("in ")
+    return interval_text(*ends).removeprefix("in ")
 
 
 def _range(points: pd.DataFrame, column: str, unit: str) -> str:

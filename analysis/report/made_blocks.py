@@ -1,7 +1,7 @@
-"""Made blocks: parts of a Markdown file that code writes, between `<!-- made: NAME -->` and `<!-- end -->`.
+"""Made blocks: generated parts of a Markdown file, between `<!-- made: NAME -->` and `<!-- end -->`.
 
-A block is up to date where it says what the code says today: the same words, and numbers that agree to within one unit
-of the last digit that is printed, for the last bits differ from machine to machine.
+A block is up to date where its words equal those of the code's output and its numbers agree to within one unit of the
+last printed digit: the last bits differ between machines.
 """
 
 import re
@@ -18,7 +18,7 @@ def names_in(text: str) -> list[str]:
 
 
 def filled(text: str, made: Mapping[str, Make]) -> str:
-    """The text with every block made anew. Raises KeyError for a block that nothing makes."""
+    """The text with every block regenerated. Raises KeyError for a block without a function."""
 
     def anew(found: re.Match[str]) -> str:
         return f"{found[1]}{body(made[found['name']])}{found[4]}"
@@ -27,8 +27,8 @@ def filled(text: str, made: Mapping[str, Make]) -> str:
 
 
 def stale(text: str, made: Mapping[str, Make]) -> list[str]:
-    """What is out of date: the first line of each block that says something else than the code, beside what it says.
-    Blocks that nothing in `made` makes are passed over."""
+    """Blocks that are out of date, each with its first differing line and the generated one. Blocks without a function
+    in `made` are skipped."""
     found = []
     for block in BLOCK.finditer(text):
         if block["name"] not in made:
@@ -46,7 +46,7 @@ def body(make: Make) -> str:
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two lines say the same: words alike but for blanks, numbers to a unit of the last digit printed."""
+    """Whether two lines agree: words except for blanks, numbers to a unit of the last printed digit."""
     words = [" ".join(NUMBER.sub(" # ", line).split()) for line in (one, other)]
     mine, theirs = NUMBER.findall(one), NUMBER.findall(other)
     return words[0] == words[1] and all(_close(a, b) for a, b in zip(mine, theirs, strict=True))
@@ -61,7 +61,7 @@ def _value(text: str) -> float:
 
 
 def _unit(text: str) -> float:
-    """Of the last digit; of a whole number without decimals 1 in its third digit or later, for it is rounded there."""
+    """One unit of the last printed digit."""
     mantissa, _, power = text.replace(",", "").partition("e")
     decimals = len(mantissa.partition(".")[2])
     return 10.0 ** (int(power or 0) - decimals)

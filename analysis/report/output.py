@@ -1,4 +1,4 @@
-"""Output: text of 80 columns, files that are there whole or not at all, and a wrong option in one line."""
+"""Output: text of 80 columns, atomically written files, and errors of the command line in one line."""
 
 import argparse
 import os
@@ -26,29 +26,29 @@ def counted(number: int, what: str) -> str:
 
 
 def until_closed(main: Callable[[], int]) -> int:
-    """The exit status of a program; where nobody reads its output to the end, as `head` does not, it ends there without
-    a word, with the status that a shell gives such a command."""
+    """The exit status of a program. Where its output is closed early, as by `head`, it ends silently with the status
+    that a shell gives such a command."""
     try:
         try:
             return main()
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
         return 128 + signal.SIGPIPE
 
 
 class NotWritten(ConfigError):
-    """Files that could not be written where they belong. reason: as a part of a sentence, without what would do."""
+    """Files could not be written. reason: part of a sentence, without advice."""
 
     def __init__(self, out: Path, error: OSError) -> None:
         self.reason = f"cannot write to {out} ({error.strerror or error})"
-        super().__init__(f"{self.reason}; --out names another folder")
+        super().__init__(f"{self.reason}; choose another folder with --out")
 
 
 def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write files to out, each whole or not at all; names may have folders before them. Raises NotWritten where
-    out cannot be written."""
+    """Write files to out, each atomically; names may contain folders. Returns their paths. Raises NotWritten where out
+    cannot be written."""
     try:
         for name, content in files.items():
             path = out / name
@@ -60,8 +60,8 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Options of a command line; a wrong one is one line of ConfigError, without argparse's usage.
-    how: the words that list the options."""
+    """Options of a command line; a wrong one raises ConfigError of one line, without argparse's usage.
+    how: the option that lists the options."""
 
     def __init__(self, how: str = "--help", **options: Any) -> None:
         super().__init__(**options)

@@ -1,7 +1,7 @@
-"""Head gap: what UperNet gains over a linear head at each patch size, which is Figure 2 of arXiv 2502.03738.
+"""UperNet gain: the gain of UperNet over a linear head at each patch size, Figure 2 of arXiv 2502.03738.
 
-There the gap closes as patches shrink: the decoder vanishes. A gap is positive where UperNet is the better one: UperNet
-minus linear in the task's metric [points], linear minus UperNet in test loss [nats].
+In the paper the gap closes as patches shrink. A gap is positive where UperNet is better: UperNet minus linear in the
+task's metric [points], linear minus UperNet in test loss [nats].
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.records.seed_noise import seed_spread
 from analysis.report.output import counted, print_wrapped
 from analysis.report.sweep_table import render_table
+from analysis.studies.study_table import StudyRun
 from scaling.recipe import HEADS
 from scaling.runs.record import HEADLINES
 
@@ -23,17 +24,19 @@ def metric_of(table: pd.DataFrame) -> tuple[str, str]:
     return next(headline for headline in HEADLINES.values() if headline[0] in table)
 
 
-def gaps(table: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
-    """A row for every backbone and patch [px] that the study asks for, patches from coarse to fine.
+def gaps(table: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
+    """A row for every backbone and patch [px] of the study, patches from coarse to fine.
 
-    table: of analysis.studies.ablations.study_table.  run_ids: the study's runs, finished or not.  Columns: backbone,
+    table: of study_table.  planned: the study's runs, finished or not.  Columns: backbone,
     patch; for each head seeds_HEAD (runs that finished), loss_HEAD [nats], METRIC_HEAD [%] and paper_HEAD [%], means
     over seeds; gap_loss [nats], gap_METRIC and gap_paper [points].  nan where there is no such run, or nothing
     published."""
     metric, _ = metric_of(table)
     sources = {"loss": "test_loss", metric: metric, "paper": f"paper_{metric}"}
+    order = list(dict.fromkeys(run.backbone for run in planned))
+    asked = {(run.backbone, run.patch) for run in planned}
     rows = []
-    for backbone, patch in _asked(table, run_ids):
+    for backbone, patch in sorted(asked, key=lambda of: (order.index(of[0]), -of[1])):
         its = table[(table["backbone"] == backbone) & (table["patch"] == patch)]
         of = {head: its[its["head"] == head] for head in HEADS}
         row: dict[str, Any] = {"backbone": backbone, "patch": patch}
@@ -45,17 +48,8 @@ def gaps(table: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _asked(table: pd.DataFrame, run_ids: Sequence[str]) -> list[tuple[str, int]]:
-    """Backbones and patches by the names of the runs, so that those without a record have a row too."""
-    parts = {run_id: run_id.split("-") for run_id in run_ids}  # ...-BACKBONE-128px-p16-s0-HASH
-    known = {parts[run_id][-5]: backbone for run_id, backbone in table[["run_id", "backbone"]].to_numpy()}
-    asked = [(known.get(words[-5], words[-5]), int(words[-3][1:])) for words in parts.values()]
-    order = list(dict.fromkeys(backbone for backbone, _ in asked))
-    return sorted(set(asked), key=lambda of: (order.index(of[0]), -of[1]))
-
-
 def print_gaps(found: pd.DataFrame, table: pd.DataFrame, title: str) -> None:
-    """Print the gaps, those of the paper beside them where it has some, and how far seeds lie apart."""
+    """Print the gaps, next to those of the paper where it has some, and the spread between seeds."""
     metric, name = metric_of(table)
     shown = found[["backbone"]].assign(**{"patch [px]": found["patch"]})
     seeds = found[[f"seeds_{head}" for head in HEADS]]
@@ -66,10 +60,10 @@ def print_gaps(found: pd.DataFrame, table: pd.DataFrame, title: str) -> None:
     losses = {PLAIN: f"{PLAIN} [nats]", DECODER: f"{DECODER} [nats]", "gap": "gap [nats]"}
     render_table(pd.concat([shown, _columns(found, "loss", 4, losses), scores], axis=1), title)
     if found[[f"paper_{head}" for head in HEADS]].notna().any(axis=None):
-        beside = pd.concat([shown[["backbone", "patch [px]"]], scores, _columns(found, "paper", 1, paper)], axis=1)
-        render_table(beside, f"{name} beside Table 2 of arXiv 2502.03738")
+        both = pd.concat([shown[["backbone", "patch [px]"]], scores, _columns(found, "paper", 1, paper)], axis=1)
+        render_table(both, f"{name}: own runs and Table 2 of arXiv 2502.03738")
     print_wrapped(
-        f"[nats]: test loss; [%]: {name}; gap: what {DECODER} gains, in loss [nats] and in points of {name} [pts]",
+        f"[nats]: test loss; [%]: {name}; gap: gain of {DECODER}, in loss [nats] and in points of {name} [pts]",
         indent=0,
     )
     print_wrapped(spread_sentence(table), indent=2)
@@ -77,22 +71,22 @@ def print_gaps(found: pd.DataFrame, table: pd.DataFrame, title: str) -> None:
 
 
 def spread_sentence(table: pd.DataFrame) -> str:
-    """How far runs lie apart that differ in the seed alone, by backbone and head."""
+    """The standard deviation between seeds, by backbone and head, as a sentence."""
     metric, name = metric_of(table)
     runs = table.assign(group=table["backbone"] + " " + table["head"])
     points = seed_spread(runs, metric).set_index("group")["spread"].to_dict()
-    told = [
+    texts = [
         f"{loss['group']} {loss['spread']:.4f} nats"
         + (f", {points[loss['group']]:.1f} points of {name}" if loss["group"] in points else "")
         + f" ({counted(loss['seeds'], 'seed')}, {loss['df']} degrees of freedom)"
         for loss in seed_spread(runs).to_dict("records")
         if loss["df"]
     ]
-    return "seed-to-seed spread: " + ("; ".join(told) or "not measured, one seed a patch; add --seeds 0,1,2")
+    return "seed-to-seed spread: " + ("; ".join(texts) or "not measured (one seed per patch size); add --seeds 0,1,2")
 
 
 def _columns(found: pd.DataFrame, name: str, decimals: int, heads: dict[str, str]) -> pd.DataFrame:
-    """Both heads' values and their gap as text. heads: what to call PLAIN, DECODER and "gap"."""
+    """Both heads' values and their gap as text. heads: column names of PLAIN, DECODER and "gap"."""
     columns = {}
     for what, head in heads.items():
         values = found[f"gap_{name}" if what == "gap" else f"{name}_{what}"].round(decimals) + 0.0  # no -0.0

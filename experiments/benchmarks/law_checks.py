@@ -12,7 +12,7 @@ from rich.table import Table
 
 from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.laws import fit
-from analysis.fitting.lineshapes import FORMS
+from analysis.fitting.model import FORMS
 from experiments.benchmarks.laws import PATCH
 
 SETS, DRAWS, CURVES = 250, 1000, 10_000

@@ -4,8 +4,7 @@ import functools
 
 import pandas as pd
 
-from analysis.fitting import surface_selection
-from analysis.planning import measured_pareto
+from analysis.planning import measured_pareto, surface_selection
 from analysis.planning.allocation import best, configurations, published_surface
 from experiments.documentation.data import table
 from experiments.planning import budget

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.records.run_set import load
+from analysis.records.run_set import RunSet, load
 from analysis.records.seed_summaries import as_points
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +35,14 @@ def numbers(name: str) -> pd.DataFrame:
 
 
 @functools.cache
-def shapes() -> pd.DataFrame:
+def shapes_runs() -> RunSet:
     """The 30 runs of notebooks/records."""
     return load(RECORDS)
+
+
+def shapes() -> pd.DataFrame:
+    """The same as a frame with a row per run."""
+    return shapes_runs().frame
 
 
 @functools.cache

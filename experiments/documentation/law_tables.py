@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 
-from analysis.fitting.joint import fit_joint, joint_lines
+from analysis.fitting.joint import fit_joint
 from analysis.fitting.laws import fit
 from analysis.records.groups import Group, own_groups, published_groups
 from analysis.records.seed_summaries import as_points
+from analysis.report.joint_table import joint_lines
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
-from experiments.documentation.data import cifar10_means, fenced, shapes, table
+from experiments.documentation.data import cifar10_means, fenced, shapes_runs, table
 
 LAWS = ("power", "shifted")
 EXCERPT = ("c Adventurer-B 224", "d segments ade20k")  # that the README shows
 
 
 def laws_shapes() -> list[str]:
-    return fenced(law_lines(fit_groups(own_groups(shapes())[0], LAWS)))
+    return fenced(law_lines(fit_groups(own_groups(shapes_runs())[0], LAWS)))
 
 
 def laws_cifar10() -> list[str]:

@@ -4,7 +4,7 @@ python experiments/plan.py --budget 1e20 [--gpu a100] [--out DIR]
 python experiments/plan.py --budget-hours 100,1000 --gpu h100
 First the measured Pareto frontier, Adventurer in Tables 1 and 4 of arXiv 2502.03738, without any law; then the choice
 of a law fitted to these numbers (analysis/planning/allocation.py), the share of resampled laws that agree with it, and
-the law's error on held-out rows and released models (analysis/fitting/surface_selection.py). Costs are those of all
+the law's error on held-out rows and released models (analysis/planning/surface_selection.py). Costs are those of all
 stages of imagenet.adventurer_*. Prints, and writes tables and a figure to DIR.
 """
 
@@ -50,9 +50,9 @@ def main(argv: Sequence[str]) -> int:
     budgets = _numbers(args.budget_hours if hours else args.budget, OPTIONS[hours])
     on = device(args.gpu, args.devices, Path(args.results))
 
-    from analysis.fitting.surface_selection import wins
     from analysis.planning.allocation import best, configurations, frontier, published_surface
     from analysis.planning.measured_pareto import measured, steps
+    from analysis.planning.surface_selection import wins
     from analysis.plots import style
     from analysis.plots.allocation import optimal_figure
 
@@ -110,8 +110,8 @@ def measured_lines(points: "pd.DataFrame", gained: "pd.DataFrame") -> list[str]:
 
 def trust_lines(surface: "Surface") -> list[str]:
     """AICc of the forms, and errors of the law on data that it was not fitted to."""
-    from analysis.fitting.surface_selection import forms_weighed, released
     from analysis.planning.allocation import row_misses
+    from analysis.planning.surface_selection import forms_weighed, released
 
     misses = 100 * (row_misses(surface.points, surface.law.form)["miss"].map(math.exp) - 1)
     worst, unseen = misses.abs().max(), released(surface)

@@ -22,14 +22,14 @@ def written(tmp_path, text: str | bytes):
 
 @pytest.fixture
 def undrawn(monkeypatch, unsaved, unbanded):
-    monkeypatch.setattr("analysis.fit_laws._own_figures", lambda frame, forms: {})
+    monkeypatch.setattr("analysis.report.law_files._own_figures", lambda frame, forms: {})
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("patch,test_loss\n16,1.4,0.5\n8,1.2,0.5\n", "line 2: 3 cells, and the header has 2"),
-        ("patch,test_loss,seed\n16,1.4,0\n8,1.2\n", "line 3: 2 cells, and the header has 3"),
+        ("patch,test_loss\n16,1.4,0.5\n8,1.2,0.5\n", "line 2: 3 cells, but the header has 2"),
+        ("patch,test_loss,seed\n16,1.4,0\n8,1.2\n", "line 3: 2 cells, but the header has 3"),
         ("\n\npatch,test_loss\n\n16,1.4\n\n8,-1\n", "line 7: test_loss is -1"),
         ("patch,test_loss\n8,1\n\n\n4,1\n,\n", "line 6: patch is nothing"),
         ('patch,test_loss,note\n8,1,"two\nlines"\n4,x,\n', "line 4: test_loss is x"),
@@ -50,11 +50,11 @@ def undrawn(monkeypatch, unsaved, unbanded):
         ("patch,test_loss,seed\n8,1,first\n", "line 2: seed is first; a finite number is needed"),
         ("patch,test_loss,data_version\n8,1,v2\n", "line 2: data_version is v2"),
         ('patch,test_loss\n8,"1\n2"\n', "line 2: test_loss is 1 2;"),
-        ('patch,test_loss\n8,"1\n', "is no CSV file of runs .unexpected end of data"),
+        ('patch,test_loss\n8,"1\n', "is not a CSV file of runs .unexpected end of data"),
         ("patch,test_loss\n8,1\n8,1\n", "line 3: patch 8 of classify-csv-model with seed 0 is in line 2 already"),
         ("patch,test_loss,seed\n8,1,0\n4,1,0\n8.0,2,0\n", "line 4: patch 8 .*in line 2 already"),
-        (b"patch,test_loss\n8,\xff\n", "is no CSV file of runs"),
-        (b"\xff\xfep\x00a\x00", "is no CSV file of runs"),
+        (b"patch,test_loss\n8,\xff\n", "is not a CSV file of runs"),
+        (b"\xff\xfep\x00a\x00", "is not a CSV file of runs"),
     ],
 )
 def test_what_cannot_be_a_run_is_refused_with_its_line(tmp_path, text, says):
@@ -79,7 +79,7 @@ def test_what_cannot_be_a_run_is_refused_with_its_line(tmp_path, text, says):
     ],
 )
 def test_files_of_other_programs_are_read_as_they_are_meant(tmp_path, text):
-    frame = load_csv(written(tmp_path, text))
+    frame = load_csv(written(tmp_path, text)).frame
     done = frame[frame["status"] == "finished"]
     assert list(zip(done["patch"], done["test_loss"], strict=True)) == [(8, 1.5), (4, 1.25)]
 
@@ -95,7 +95,7 @@ def test_runs_that_failed_are_left_out_and_told(tmp_path, capsys, undrawn):
     ]
     assert main(["--results", str(path), "--out", str(tmp_path / "out")]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("left out, failed: ") == 3
+    assert said.count("excluded, failed: ") == 3
     assert "0.60 [0.60, 0.60]" in said.replace("0.600", "0.60").replace("0.6000", "0.60")
 
 
@@ -103,7 +103,7 @@ def test_a_group_without_a_law_does_not_stop_the_others(tmp_path, capsys, unband
     flat = "".join(f"{p},{loss},vit,0\n{p},0.01,mamba,0\n" for p, loss in ROWS)
     assert main(["--results", str(written(tmp_path, f"{HEAD}\n{flat}")), "--out", str(tmp_path / "out")]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "mamba: no power law; all 5 y are 0.01; a law needs different ones" in said
+    assert "mamba: no power law; all 5 y are 0.01; a law needs distinct values" in said
     assert "vit power" in said
     assert (tmp_path / "out" / "law.png").exists()
 
@@ -114,7 +114,7 @@ def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text):
     path = written(tmp_path_factory.mktemp("csv"), "patch,test_loss\n8,1\n" + text)
     refused = None
     try:
-        frame = load_csv(path)
+        frame = load_csv(path).frame
     except ConfigError as e:
         refused = str(e)
     if refused is not None:

@@ -29,7 +29,7 @@ def archive(tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.report.output.write_atomically", read_only)
     monkeypatch.setattr(style, "files", lambda stem, figure: {f"{stem}.png": b""})
     for name in ("law_figure", "frontier_figure"):
-        monkeypatch.setattr(f"analysis.plots.laws.{name}", lambda *args, **options: None)
+        monkeypatch.setattr(f"analysis.report.law_files.{name}", lambda *args, **options: None)
     return tmp_path / "archive"
 
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from scipy.stats import t as student
 
-from analysis.fitting.laws import ends_text, fit, fit2, joint
+from analysis.fitting.laws import fit, fit2
+from analysis.fitting.lineshapes import joint
 from analysis.records.published import load_published
 from analysis.records.seed_noise import seed_sentence
 from analysis.report.law_table import parameter_text
+from analysis.report.printfuncs import interval_text
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 CORNER = [1.0461, 0.8902, 0.9264, 0.8956, 0.8847]  # patch 16 alone is worse
@@ -214,10 +216,10 @@ def test_small_numbers_keep_their_digits():
 
 
 def test_ends_are_told_in_words_where_there_are_none():
-    assert ends_text(0.5, 1.25) == "in [0.5, 1.25]"
-    assert ends_text(0.5, math.inf) == "from 0.5, no upper end"
-    assert ends_text(-math.inf, 0.5) == "to 0.5, no lower end"
-    assert ends_text(-math.inf, math.inf) == "without an end on either side"
+    assert interval_text(0.5, 1.25) == "in [0.5, 1.25]"
+    assert interval_text(0.5, math.inf) == "from 0.5, no upper end"
+    assert interval_text(-math.inf, 0.5) == "to 0.5, no lower end"
+    assert interval_text(-math.inf, math.inf) == "no end on either side"
 
 
 def test_a_step_in_a_small_unit_keeps_its_digits():

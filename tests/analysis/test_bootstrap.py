@@ -6,7 +6,8 @@ from scipy.stats import bartlett
 from scipy.stats import t as student
 
 from analysis.fitting.bootstrap import KINDS, bootstrap, seed_error, uneven_seeds
-from analysis.fitting.laws import fit, fit2, general
+from analysis.fitting.laws import fit, fit2
+from analysis.fitting.lineshapes import general
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 
@@ -114,10 +115,10 @@ def test_what_was_given_is_no_column():
 @pytest.mark.parametrize(
     ("points", "form", "kind", "says"),
     [
-        (5, "shifted", "pairs", "5 points are too few to draw pairs from, 8 are needed"),
+        (5, "shifted", "pairs", "5 points are too few to resample pairs, 8 are needed"),
         (7, "power", "pairs", "7 points are too few"),
-        (5, "shifted", "seeds", "5 points at 5 different x: no two seeds"),
-        (3, "shifted", "parametric", "3 points, 3 parameters: residuals have no size"),
+        (5, "shifted", "seeds", "5 points at 5 different x: no x has two seeds"),
+        (3, "shifted", "parametric", "3 points, 3 parameters: no degrees of freedom"),
         (5, "power", "wild", f"unknown kind 'wild'; there is: {', '.join(KINDS)}"),
     ],
 )

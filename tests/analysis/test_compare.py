@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.paper.comparison import beside, own_runs, paper_model, published, published_ap, told_apart
+from analysis.paper.comparison import join_with_published, own_runs, paper_model, published, published_ap, series_labels
 from analysis.records.published import table1_cells
 from analysis.records.run_set import load
 from experiments.recipes import ade20k, coco, imagenet
@@ -26,11 +26,11 @@ def accuracies(results, found: dict[Recipe, float | None]) -> pd.DataFrame:
     """Runs of these accuracies [%]; None: failed."""
     for recipe, top1 in found.items():
         save(results, recipe, None if top1 is None else 1.0, metrics={} if top1 is None else {"top1": top1})
-    return load(results)
+    return load(results).frame
 
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:
-    return beside(table1_cells(), own_runs(frame, "classify"), KEYS, TOP1)
+    return join_with_published(table1_cells(), own_runs(frame, "classify"), KEYS, TOP1)
 
 
 def at(frame: pd.DataFrame, model: str, image: int, patch: int) -> pd.DataFrame:
@@ -170,7 +170,7 @@ def test_several_groups_on_one_published_row_are_rows_of_their_own_and_told_apar
 def test_groups_that_differ_in_much_have_a_label_all_the_same(tmp_path):
     run = imagenet.deit_base(8, 128)
     runs = {run: 80.0, replace(run, lr=1e-3, epochs=5, batch=64, crop=0.875): 79.0, replace(run, epochs=9): 78.0}
-    names = told_apart(own_runs(accuracies(tmp_path, runs), "classify"), KEYS)
+    names = series_labels(own_runs(accuracies(tmp_path, runs), "classify"), KEYS)
     assert len(set(names)) == 3
     assert all(names)
 

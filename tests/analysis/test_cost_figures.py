@@ -5,22 +5,24 @@ import io
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.planning import cost_tables
 from analysis.planning.allocation import best
-from analysis.planning.throughput_model import image_seconds
-from analysis.plots import costs as cost_figures
-from analysis.plots.costs import (
+from analysis.planning.cost_tables import (
     PARTS,
     by_patch,
     classifier,
     image_memory,
     largest_batch,
-    length_figure,
     memory_by_patch,
-    memory_figure,
     on_card,
+    resized,
+)
+from analysis.planning.throughput_model import image_seconds
+from analysis.plots.costs import (
+    length_figure,
+    memory_figure,
     parameter_figure,
     parts_figure,
-    resized,
     resolution_figure,
     use_figure,
 )
@@ -226,4 +228,4 @@ def test_configurations_of_the_law_draw(model, image):
 
 def test_configurations_are_fitted_once_and_not_changed():
     on_card("a100")
-    assert "hours" not in cost_figures._configured()
+    assert "hours" not in cost_tables._configured()

@@ -29,12 +29,12 @@ def test_a_file_is_fitted_as_a_folder_is(tmp_path, capsys, unsaved):
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert names == {"laws.csv", "report.md", "law.png", "law.pdf", "law_tokens.png", "law_tokens.pdf"}
     report = (tmp_path / "out" / "report.md").read_text()
-    assert f"unknown here: see who made {path}" in report
-    assert "| tokens of an image | 16 to 4,096 tokens |" in report
+    assert f"unknown here: see the author of {path}" in report
+    assert "| tokens per image | 16 to 4,096 tokens |" in report
 
 
 def test_a_row_is_a_run_and_rows_that_agree_are_a_group(tmp_path):
-    frame = load_csv(written(tmp_path, PANEL_A + "16, 1.2, vit_base, 128\n"))
+    frame = load_csv(written(tmp_path, PANEL_A + "16, 1.2, vit_base, 128\n")).frame
     assert list(frame["group"].unique()) == ["classify-csv-vit_base-128", "classify-csv-vit_base-64"]
     assert list(frame["patch"]) == [16, 16, 8, 4, 2, 1]
     assert list(frame["tokens"][1:]) == [16, 64, 256, 1024, 4096]
@@ -43,7 +43,7 @@ def test_a_row_is_a_run_and_rows_that_agree_are_a_group(tmp_path):
 
 
 def test_the_least_there_can_be_is_patch_and_loss(tmp_path):
-    frame = load_csv(written(tmp_path, "patch,test_loss\n8,1.5\n4,1.25\n"))
+    frame = load_csv(written(tmp_path, "patch,test_loss\n8,1.5\n4,1.25\n")).frame
     assert list(frame["group"].unique()) == ["classify-csv-model"]
     assert list(frame["test_loss"]) == [1.5, 1.25]
 
@@ -69,14 +69,14 @@ def test_crops_in_a_column_are_a_trap_as_in_records(tmp_path):
 def test_every_row_comes_back_as_it_was_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "runs.csv"
     path.write_text("seed,patch,test_loss\n" + "".join(f"{seed},{patch},{loss!r}\n" for patch, loss, seed in rows))
-    frame = load_csv(path)
+    frame = load_csv(path).frame
     assert sorted(zip(frame["patch"], frame["test_loss"], frame["seed"], strict=True)) == sorted(rows)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "is no CSV file of runs .it is empty"),
+        ("", "is not a CSV file of runs .it is empty"),
         ("patch,loss\n8,1\n", "has no column test_loss; it has: patch, loss"),
         ("a,b\n1,2\n", "has no column patch and no column test_loss"),
         ("patch,test_loss\n", "holds no run"),
@@ -84,7 +84,7 @@ def test_every_row_comes_back_as_it_was_written(tmp_path_factory, rows):
         ("patch,test_loss\n8,\n", "line 2: test_loss is nothing"),
         ("patch,test_loss\n-8,1\n", "line 2: patch is -8"),
         ("patch,test_loss,image\n8,1,wide\n", "line 2: image is wide"),
-        ("patch,test_loss\n8,1,2,3\n4,1\n", "line 2: 4 cells, and the header has 2"),
+        ("patch,test_loss\n8,1,2,3\n4,1\n", "line 2: 4 cells, but the header has 2"),
     ],
 )
 def test_what_is_no_table_of_runs_is_refused_in_one_line(tmp_path, text, says):
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_is_refused_as_a_folder_is(tmp_path, capsys):
 
 
 def test_words_beside_the_numbers_stay_words(tmp_path):
-    frame = load_csv(written(tmp_path, "patch,test_loss,note,top1\n8,1,good,40.5\n4,0.9,,\n"))
+    frame = load_csv(written(tmp_path, "patch,test_loss,note,top1\n8,1,good,40.5\n4,0.9,,\n")).frame
     assert list(frame["note"]) == ["good", ""]
     assert frame["top1"].iloc[0] == 40.5
     assert np.isnan(frame["top1"].iloc[1])

@@ -7,18 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from analysis.plots.style import (
-    COLOURS,
-    MARKERS,
-    Label,
-    cost_axis,
-    label_ends,
-    label_points,
-    picture,
-    round_ticks,
-    spread,
-    styles,
-)
+from analysis.plots.backbone_styles import COLOURS, MARKERS, styles
+from analysis.plots.labels import Label, label_ends, label_points, spread
+from analysis.plots.style import cost_axis, picture, round_ticks
 from tests.drawn import cut_off, overlapping
 
 STARTS = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}

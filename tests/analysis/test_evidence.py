@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.fitting.laws import fit
-from analysis.fitting.model_selection import fewest_points, hold_out, weigh
+from analysis.fitting.model_selection import compare_forms, fewest_points, hold_out
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 
@@ -39,7 +39,7 @@ def test_of_tokens_the_largest_number_is_left_out():
 @pytest.mark.parametrize(
     ("x", "y", "options", "says"),
     [
-        ([4, 2, 1], [3, 2, 1.5], {}, "2 different x are too few"),
+        ([4, 2, 1], [3, 2, 1.5], {}, "2 distinct x are too few"),
         ([4, 2], [3, 2, 1], {}, "two lists of equal length"),
         ([4, 2, 1], [3, 2, 1], {"end": "middle"}, "unknown end 'middle'"),
     ],
@@ -61,10 +61,10 @@ def test_aicc_is_the_textbook_one():
 def test_five_points_cannot_weigh_a_floor_and_say_so():
     rng = np.random.default_rng(0)
     loss = (0.4 + 0.3 * PATCH**0.6) * np.exp(0.01 * rng.normal(size=5))
-    table = weigh([fit(PATCH, loss, form) for form in ("power", "shifted")]).set_index("form")
+    table = compare_forms([fit(PATCH, loss, form) for form in ("power", "shifted")]).set_index("form")
     assert math.isfinite(table.loc["power", "aicc"])
     assert math.isnan(table.loc["shifted", "aicc"])
-    assert table.loc["shifted", "told"] == "undefined at this n: 5 points, more than 5 are needed"
+    assert table.loc["shifted", "note"] == "undefined at this n: 5 points, more than 5 are needed"
     assert table["weight"].isna().all()
 
 
@@ -75,11 +75,11 @@ def test_with_seeds_the_form_that_made_the_data_wins():
         fit(x, (0.4 + 0.3 * x**0.6) * np.exp(0.01 * np.random.default_rng(0).normal(size=15)), form)
         for form in ("power", "shifted")
     ]
-    table = weigh(laws).set_index("form")
+    table = compare_forms(laws).set_index("form")
     assert table.loc["shifted", "weight"] > 0.99
     assert table["weight"].sum() == pytest.approx(1)
     with pytest.raises(ValueError, match="different data"):
-        weigh([laws[0], fit(x, 1 + x * rng.uniform(size=15))])
+        compare_forms([laws[0], fit(x, 1 + x * rng.uniform(size=15))])
 
 
 def test_a_form_needs_a_point_more_than_it_has_parameters():

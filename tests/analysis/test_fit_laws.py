@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fit_laws import FORMS_THERE_ARE, main, report
+from analysis import fit_laws
+from analysis.fit_laws import main
 from analysis.fitting import laws
+from analysis.fitting.model import ONE_VARIABLE
 from analysis.paper import figures
 from analysis.records.run_set import load
-from analysis.report.law_table import ONE_VARIABLE
+from analysis.report.law_report import law_input, report
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.record import RECIPE, RECORD, RunRecord
@@ -69,8 +71,8 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
 @pytest.fixture
 def undrawn(monkeypatch, unsaved):
     """Without the figures and the paper's tables, which take most of the time."""
-    monkeypatch.setattr("analysis.fit_laws._own_figures", lambda frame, forms: {})
-    monkeypatch.setattr("analysis.fit_laws._beside_the_paper", lambda frame, published: {})
+    monkeypatch.setattr("analysis.report.law_files._own_figures", lambda frame, forms: {})
+    monkeypatch.setattr("analysis.report.law_files._paper_files", lambda runs, published: {})
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -102,7 +104,7 @@ def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path, mon
     assert [row[:2] for row in rows[::2]] == [["adventurer_nano", "power"], ["deit_nano", "power"]]
     assert [row[0] for row in rows[1::2]] == ["shifted", "shifted"]
     assert rows[0][2] == "-"  # a power law has no floor
-    assert "seed-to-seed spread: not\n    measured, one seed a patch; add --seeds 0,1,2" in said
+    assert "seed-to-seed spread: not\n    measured (one seed per patch size); add --seeds 0,1,2" in said
     with open(out / "laws.csv") as f:
         rows = list(csv.DictReader(f))
     over_patch = [row for row in rows if row["x"] == "patch"]
@@ -153,7 +155,7 @@ def test_the_same_runs_give_the_same_files(tmp_path, capsys, undrawn):
     results = sweep(tmp_path / "results", patches=(16, 8, 4, 1), backbones=("deit_nano",))
     for name in ("one", "two"):
         laws._law.cache_clear()
-        report(load(results), tmp_path / name, ["power"])
+        report(law_input(load(results)), tmp_path / name, ["power"])
     for name in ("laws.csv", "report.md"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -163,7 +165,7 @@ def test_the_same_runs_give_the_same_files(tmp_path, capsys, undrawn):
     [
         (["--form", "cubic"], "unknown form 'cubic'; there is: bounded, broken, m4, power, shifted"),
         (["--form", ","], "--form names no law"),
-        (["--mixed", "maybe"], "unknown --mixed 'maybe'; there is: refuse, together, apart"),
+        (["--mixed", "maybe"], "unknown --mixed 'maybe'; choose from: refuse, together, apart"),
         (["--wild"], "unrecognized arguments: --wild; --help lists the options"),
         (["--results"], "argument --results: expected one argument; --help"),
     ],
@@ -215,12 +217,12 @@ def test_runs_that_are_left_out_are_named_with_the_reason(tmp_path, capsys, undr
     (torn / RECORD).write_text("{")
     assert main(["--results", str(results)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"left out, failed: {failed.name}" in printed
+    assert f"excluded, failed: {failed.name}" in printed
     assert "loss is nan" in printed
-    assert f"left out, not finished: {running.name}" in printed
-    assert "left out, corrupt: " in printed
+    assert f"excluded, not finished: {running.name}" in printed
+    assert "excluded, corrupt: " in printed
     assert torn.name in printed
-    assert "left out: 1 corrupt record" in printed
+    assert "excluded: 1 corrupt record" in printed
     assert "deit_nano: no shifted law; 3 points of 3 patch sizes; the shifted law needs 4" in printed
 
 
@@ -229,8 +231,8 @@ def test_groups_of_two_patch_sizes_alone_are_one_line_and_status_2(tmp_path, cap
     assert main(["--results", str(results)]) == 2
     printed = capsys.readouterr()
     assert printed.err == (
-        "fit_laws: no law can be fitted: deit_nano has 2 patch sizes; a law needs 3: its sweep's command with "
-        "--patch 16,4,2 trains what misses\n"
+        "fit_laws: no law can be fitted: deit_nano has 2 patch sizes; a law needs 3: repeat its sweep command "
+        "with --patch 16,4,2 to train the missing ones\n"
     )
     assert printed.out == ""
     assert not (results / "analysis").exists()
@@ -238,7 +240,7 @@ def test_groups_of_two_patch_sizes_alone_are_one_line_and_status_2(tmp_path, cap
 
 def test_a_sweep_of_two_patch_sizes_is_reported_without_a_law(tmp_path, capsys, unsaved):
     results = sweep(tmp_path / "results", patches=(4, 2), backbones=("deit_nano",))
-    report(load(results), tmp_path / "out")
+    report(law_input(load(results)), tmp_path / "out")
     assert "deit_nano: no law; 2 patch sizes finished, a law needs 3 or more" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
@@ -350,7 +352,7 @@ def test_published_does_not_hide_that_named_results_are_missing(tmp_path, capsys
 def test_report_refuses_a_frame_without_a_finished_run(tmp_path):
     save(tmp_path / "results", Recipe(patch=4), None)
     with pytest.raises(ConfigError, match="none of 1 run has finished"):
-        report(load(tmp_path / "results"), tmp_path / "out")
+        report(law_input(load(tmp_path / "results")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -380,11 +382,16 @@ def test_the_command_line_is_frozen():
 
 def test_a_record_survives_the_trip_into_a_frame(tmp_path):
     folder = save(tmp_path, Recipe(patch=4, seed=2), 1.25)
-    row = load(tmp_path).iloc[0]
+    row = load(tmp_path).frame.iloc[0]
     for name, value in asdict(RunRecord.load(folder)).items():
         if isinstance(value, int | float | str) and name not in ("curve",):
             assert row[name] == value
 
 
-def test_the_forms_of_the_command_line_are_the_laws_of_one_variable():
-    assert list(FORMS_THERE_ARE) == ONE_VARIABLE
+def test_the_console_script_exits_with_the_status_of_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["patch-laws", "--form", "cubic"])
+    with pytest.raises(SystemExit) as stopped:
+        fit_laws.program()
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert all(form in message for form in ONE_VARIABLE)

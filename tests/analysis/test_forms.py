@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.fitting.laws import bounded, broken, general, joint, m4, power, shifted, surface
-from analysis.fitting.likelihood import with_slopes
-from analysis.fitting.lineshapes import FORMS
+from analysis.fitting.lineshapes import bounded, broken, general, joint, m4, power, shifted, surface
+from analysis.fitting.model import FORMS
+from analysis.fitting.problem import with_slopes
 
 RANGES = {
     "L_inf": (0.0, 1.0),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from analysis.records.run_set import labels
+from analysis.records.group_labels import labels
 from scaling.recipe import Recipe
 
 

@@ -8,7 +8,7 @@ import pytest
 from analysis.fitting.model_selection import hold_out
 from analysis.records.groups import Group, published_groups
 from analysis.report.checklist import checklist
-from analysis.report.law_table import fit_groups, laws_frame, lines, misses, rising
+from analysis.report.law_table import fit_groups, held_out_errors, laws_frame, lines, rising
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 
@@ -20,7 +20,7 @@ def group(y, name="nano") -> Group:
 def test_the_naive_rules_by_hand():
     held = hold_out(PATCH, [2.0, 1.5, 1.2, 1.0, 0.8], "power")
     assert (held.last, held.half) == (1.0, pytest.approx(0.9))
-    assert held.naive == pytest.approx((0.25, 0.125))
+    assert held.baselines == pytest.approx((0.25, 0.125))
     tokens = hold_out((16 / PATCH) ** 2, [2.0, 1.5, 1.2, 1.0, 0.8], "power", end="largest")
     assert (tokens.last, tokens.half) == (held.last, pytest.approx(held.half))
 
@@ -35,20 +35,22 @@ def test_the_table_the_file_and_the_report_have_them(unbanded, unsaved):
     (row,) = (line for line in lines(laws) if "naive" in line)
     assert row.split() == ["naive", "last", "value", "+25.0", "+", "half", "the", "last", "gain", "+12.5"]
     assert laws_frame(laws)[["held_out_last", "held_out_half"]].to_numpy() == pytest.approx(np.array([[1.0, 0.9]] * 2))
-    assert "| naive rules there | last value +25.00 %; with half the last gain once more +12.50 % |" in checklist(laws)
-    assert misses(laws) == ""  # one group is no comparison
+    assert "| naive predictions there | last value +25.00 %; last value and half the last gain +12.50 % |" in checklist(
+        laws
+    )
+    assert held_out_errors(laws) == ""  # one group is no comparison
 
 
-def test_of_tables_1_and_4_half_the_last_gain_misses_less_than_the_shifted_law(unbanded):
+def test_of_tables_1_and_4_half_the_last_gain_held_out_errors_less_than_the_shifted_law(unbanded):
     groups = [of for of in published_groups() if of.source == "Tables 1, 4" and of.points["patch"].min() == 1]
     laws = fit_groups(groups, ["power", "shifted"])
     points = {form: [abs(of.held_out.error) for of in laws if of.form == form] for form in ("power", "shifted")}
     naive = [abs(of.held_out.half - of.held_out.measured) for of in laws if of.form == "power"]
     assert (np.mean(naive), np.max(naive)) == pytest.approx((0.044, 0.15), abs=0.0051)
     assert np.mean(naive) < np.mean(points["shifted"]) < np.mean(points["power"])
-    said = misses(laws)
-    assert said.startswith(f"Mean miss of the smallest patch over {len(groups)} rows [%]: the power law ")
-    assert "the last value and half the last gain 0.2 (worst 0.8)" in said
+    said = held_out_errors(laws)
+    assert said.startswith(f"Mean held-out error of the smallest patch over {len(groups)} groups [%]: power law ")
+    assert "last value and half the last gain 0.2 (worst 0.8)" in said
 
 
 def test_losses_that_rise_towards_small_patches_are_remarked(unbanded, unsaved):
@@ -56,5 +58,5 @@ def test_losses_that_rise_towards_small_patches_are_remarked(unbanded, unsaved):
         [group([0.8, 1.0, 1.2, 1.5, 2.0]), group([2.0, 1.5, 1.2, 1.0, 0.8], "fine")], ["power", "shifted"]
     )
     (said,) = rising(laws)
-    assert said.startswith("nano: the loss rises towards small patches (alpha below 0, power and shifted law)")
-    assert "L_inf is what is left at large p, not at small" in checklist(laws)
+    assert said.startswith("nano: the loss increases towards small patches (alpha below 0, power and shifted law)")
+    assert "L_inf is the limit of large p, not of small" in checklist(laws)

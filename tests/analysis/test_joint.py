@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.joint import fit_joint, joint_frame, joint_lines
-from analysis.fitting.laws import fit2, joint
+from analysis.fitting.joint import fit_joint
+from analysis.fitting.laws import fit2
+from analysis.fitting.lineshapes import joint
 from analysis.records.groups import Group, published_groups
 from analysis.records.published import load_published
+from analysis.report.joint_table import joint_frame, joint_lines
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 TRUTH = {"E": 0.5, "A": 40.0, "a": 0.35, "B": 0.03, "b": 0.9}

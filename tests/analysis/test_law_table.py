@@ -76,10 +76,10 @@ def test_laws_run_over_every_size_that_the_points_have():
     [
         (group([2.0, 1.5], [4, 2]), "power", "2 patch sizes finished, a law needs 3 or more"),
         (group([2.0, 1.5, 1.4], [4, 2, 1]), "shifted", "3 points of 3 patch sizes; the shifted law needs 4"),
-        (group(0.4 + 0.3 * PATCH**0.6), "m4", "the m4 law needs a ceiling, and test loss has none"),
+        (group(0.4 + 0.3 * PATCH**0.6), "m4", "the m4 law needs an upper bound, which test loss does not have"),
         (group(0.4 + 0.3 * PATCH**0.6, ceiling=1.0), "bounded", "every value must be below L_0, 1"),
         (group(0.4 + 0.3 * PATCH**0.6), "broken", "5 points of 5 patch sizes; the broken law needs 8"),
-        (group([1.0] * 5), "power", "all 5 y are 1; a law needs different ones"),
+        (group([1.0] * 5), "power", "all 5 y are 1; a law needs distinct values"),
     ],
 )
 def test_why_there_is_no_law_is_said(its, form, why):
@@ -102,15 +102,15 @@ def test_the_checklist_answers_every_question_of_a_fit():
     text = checklist(laws)
     for answer in (
         "of log L; least squares",
-        "Levenberg-Marquardt in batches, slopes by complex step; 16 starts",
+        "batched Levenberg-Marquardt, complex-step derivatives; 16 starts",
         "L_inf in [0, inf]",
         "yes: slope ",
         "bootstrap of seed noise",
-        "% of the loss apart (10 degrees of freedom)",
+        "% of the loss (10 degrees of freedom)",
         "15 points of 5 patch sizes",
         "Dropped: none.",
         "AICc prefers shifted",
-        "smallest patch left out | said ",
+        "smallest patch held out | predicted ",
     ):
         assert answer in text, answer
     rows = [line for line in text.splitlines() if line.startswith("| ")]
@@ -121,22 +121,23 @@ def test_the_checklist_names_what_was_dropped_and_what_cannot_be_told():
     its = group(noisy().points["y"], dropped=("run-p2-s1: failed (loss is nan)",), held={"lr": 0.002, "epochs": 3})
     text = checklist(fit_groups([its], ["power", "shifted", "broken"]))
     assert "Dropped: run-p2-s1: failed (loss is nan)." in text
-    assert "lr 0.002, epochs 3; none was tuned for a patch size" in text
+    assert "lr 0.002, epochs 3; not tuned per patch size" in text
     assert "- broken: not fitted; 5 points of 5 patch sizes; the broken law needs 8" in text
     assert "none: 5 points at 5 different x" in text
-    assert "none: 5 points are too few to draw pairs from, 8 are needed" in text
+    assert "none: 5 points are too few to resample pairs, 8 are needed" in text
     assert "undefined at this n: more than 5 points are needed" in text
     assert "AICc cannot choose between these forms" in text
 
 
 def test_hours_count_every_device():
     from analysis.records.groups import own_groups
-    from analysis.records.run_set import COLUMNS
+    from analysis.records.run_frame import COLUMNS
+    from analysis.records.run_set import RunSet
 
     row = dict.fromkeys(COLUMNS, "") | {"group": "g", "family": "g", "status": "finished", "classes": 10, "patch": 4}
     row |= {"task": "classify", "test_loss": 1.0, "wall_time": 7200.0, "machine_devices": 8, "backbone": "b", "crop": 1}
     frame = pd.DataFrame([row | {"image": 16, "tokens": 16, "flops_per_image": 1.0, "parameters": 1, "seed": 0}])
-    (one,), refused = own_groups(frame)
+    (one,), refused = own_groups(RunSet(frame))
     assert one.points["device_hours"].tolist() == [16.0]
     assert one.ceiling == pytest.approx(math.log(10))
     assert refused == {}

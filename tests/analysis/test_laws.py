@@ -11,7 +11,8 @@ from scipy.optimize import least_squares
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from analysis.fitting.laws import FORMS, HUBER_DELTA, fit
+from analysis.fitting.laws import HUBER_DELTA, fit
+from analysis.fitting.model import FORMS
 from analysis.records.published import load_published
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -308,17 +309,17 @@ def test_summary_is_the_law_and_its_intervals():
         ([1, 2, 0], [1, 1.5, 2], {}, "x holds 0; every value must be finite and above 0"),
         ([1, 2, 4], [1, -1.5, 2], {}, "y holds -1.5"),
         ([1, 2, 4], [1, 1.5], {}, "3 x but 2 y"),
-        ([1], [1], {}, "1 different x are too few; the power law has 2 parameters"),
-        ([1, 2, 2, 1], [1, 2, 2, 1], {"form": "shifted"}, "2 different x are too few; the shifted law has 3"),
+        ([1], [1], {}, "1 distinct x are too few; the power law has 2 parameters"),
+        ([1, 2, 2, 1], [1, 2, 2, 1], {"form": "shifted"}, "2 distinct x are too few; the shifted law has 3"),
         ([4, 4, 4], [1, 2, 3], {}, "all 3 x are 4"),
-        ([1, 2, 4], [2, 2, 2], {}, "all 3 y are 2; a law needs different ones"),
-        ([], [], {}, "0 different x"),
+        ([1, 2, 4], [2, 2, 2], {}, "all 3 y are 2; a law needs distinct values"),
+        ([], [], {}, "0 distinct x"),
         ([[1, 2]], [[1, 2]], {}, r"x has shape \(1, 2\)"),
         (
             [1, 2, 4],
             [1, 2, 3],
             {"form": "cubic"},
-            "unknown form 'cubic'; there is: power, shifted, bounded, m4, broken$",
+            "unknown form 'cubic'; choose from: power, shifted, bounded, m4, broken$",
         ),
         ([1, 2, 4], [1, 2, 3], {"form": "joint"}, "unknown form 'joint'"),
         ([1, 2, 4], [1, 2, 3], {"form": "bounded"}, "the bounded law needs L_0"),
@@ -328,14 +329,14 @@ def test_summary_is_the_law_and_its_intervals():
             {"form": "bounded", "given": {"L_0": 2.5}},
             "y holds 3; every value must be below L_0, 2.5",
         ),
-        ([1, 2, 4], [1, 2, 3], {"given": {"beta": 1}}, "the power law has no 'beta'; there is: A, alpha"),
+        ([1, 2, 4], [1, 2, 3], {"given": {"beta": 1}}, "the power law has no parameter 'beta'; it has: A, alpha"),
         ([1, 2, 4], [1, 2, 3], {"given": {"A": 1}}, "A cannot be given; it depends on the unit of x"),
         ([1, 2, 4], [1, 2, 3], {"form": "shifted", "given": {"L_inf": math.nan}}, "L_inf is given as nan"),
         (
             range(1, 8),
             range(1, 8),
             {"form": "broken"},
-            "7 different x are too few; the broken law has 6 parameters and needs 8",
+            "7 distinct x are too few; the broken law has 6 parameters and needs 8",
         ),
         (
             [1, 2, 4],

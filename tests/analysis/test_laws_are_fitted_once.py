@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.fitting import laws
+from analysis.fitting import laws, result
 from analysis.fitting.laws import fit
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -14,9 +14,9 @@ LOSS = np.array([2.0, 1.6, 1.4, 1.25, 1.23])
 def bands(monkeypatch) -> list[np.ndarray]:
     """The places of the bands that are searched for."""
     asked: list[np.ndarray] = []
-    search = laws.band
+    search = result.band
     monkeypatch.setattr(
-        laws, "band", lambda problem, theta, rise, z: (asked.append(z), search(problem, theta, rise, z))[1]
+        result, "band", lambda problem, theta, rise, z: (asked.append(z), search(problem, theta, rise, z))[1]
     )
     laws._law.cache_clear()
     return asked

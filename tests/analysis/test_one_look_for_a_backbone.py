@@ -8,14 +8,15 @@ from analysis.paper.figure1_panels import ticks_above
 from analysis.paper.figures import figure2, figure3
 from analysis.paper.tables import figure2 as table2
 from analysis.paper.tables import figure3 as table3
-from analysis.plots.backbone_styles import BY_SIZE, look_of, styles
+from analysis.plots.backbone_styles import BY_SIZE, COLOURS, look_of, styles
+from analysis.plots.labels import Label, label_ends
 from analysis.plots.laws import frontier_figure, law_figure
 from analysis.plots.studies import crossing_figure, study_figure
-from analysis.plots.style import COLOURS, Label, label_ends, picture, round_ticks
+from analysis.plots.style import picture, round_ticks
 from analysis.records.groups import Group
 from analysis.report.checklist import checklist
 from analysis.report.law_table import fit_groups
-from scaling.tasks.visualize import FOUND
+from scaling.tasks.visualize import DETECTION_HEADINGS
 from tests.analysis.test_drawing import axes
 from tests.drawn import cut_off, overlapping, said
 
@@ -97,7 +98,7 @@ def test_names_of_lines_stay_beside_their_panel():
 
 
 def test_the_models_of_a_dotted_line_are_of_one_family():
-    frame = table3()
+    frame = table3().frame
     deit = frame.assign(model="DeiT-" + frame["model"].str.split("-").str[1], published=frame["published"] - 3)
     for figure in (figure3(frame), figure3(pd.concat([frame, deit], ignore_index=True))):
         dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
@@ -106,11 +107,11 @@ def test_the_models_of_a_dotted_line_are_of_one_family():
 
 
 def test_figures_of_the_paper_name_their_data_set():
-    assert [a.get_title(loc="left") for a in figure2(table2()).axes] == [
+    assert [a.get_title(loc="left") for a in figure2(table2().frame).axes] == [
         "Adventurer-Tiny, ADE20K",
         "Adventurer-Base, ADE20K",
     ]
-    assert all("ImageNet-1k" in a.get_title(loc="left") for a in figure3(table3()).axes)
+    assert all("ImageNet-1k" in a.get_title(loc="left") for a in figure3(table3().frame).axes)
 
 
 @pytest.mark.parametrize(("floor", "low", "high"), [(0.8, 0.81, 1.11), (0.69, 0.695, 0.85), (0.02, 0.189, 0.242)])
@@ -138,7 +139,7 @@ def test_a_pdf_has_truetype_letters():
 
 
 def test_a_panel_without_a_finding_says_from_which_score_on_it_shows_any():
-    assert "score 50 or more" in FOUND[-1]
+    assert "score 50 % or more" in DETECTION_HEADINGS[-1]
 
 
 def test_a_table_behind_a_list_is_a_table_in_markdown():
@@ -157,8 +158,8 @@ def test_a_table_behind_a_list_is_a_table_in_markdown():
     [
         lambda: law_figure(runs()),
         lambda: frontier_figure(runs().assign(flops_per_image=lambda f: 1e6 / f["patch"] ** 2)),
-        lambda: figure3(table3()),
-        lambda: figure2(table2()),
+        lambda: figure3(table3().frame),
+        lambda: figure2(table2().frame),
     ],
     ids=["law", "frontier", "figure 3", "figure 2"],
 )

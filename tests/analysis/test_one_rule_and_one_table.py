@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from analysis.paper.comparison import beside
+from analysis.paper.comparison import join_with_published
 from analysis.planning.pareto import training_flops
-from analysis.records.seed_noise import noise_of
+from analysis.records.seed_noise import difference, exceeds_noise, noise_of
 from experiments.planning.cost_estimate import Device, forecast
 from experiments.recipes import coco
 from scaling.costs import epoch_images, recipe_flops
@@ -41,8 +43,8 @@ def test_a_published_number_is_judged_by_the_same_noise(share, monkeypatch):
     key = {"model": "m", "metric": "loss", "unit": "nats"}
     cells = pd.DataFrame({**key, "patch": [2, 1], "published": 1.0 - share * noise})
     own = own.assign(model="m", series="s", label="")
-    monkeypatch.setattr("analysis.paper.comparison.told_apart", lambda own, keys: [""] * len(own))
-    found = beside(cells, own, ["model"], {"test_loss": ("loss", "nats")})
+    monkeypatch.setattr("analysis.paper.comparison.series_labels", lambda own, keys: [""] * len(own))
+    found = join_with_published(cells, own, ["model"], {"test_loss": ("loss", "nats")})
     assert found["noise"].tolist() == pytest.approx([noise] * 2)
     assert set(found["mark"]) == {"*" if share > 1 else ""}
 
@@ -68,3 +70,15 @@ def test_all_of_the_embedded_set_is_what_is_drawn_of_it():
     from scaling.data.classification import SHAPES_TEST, SHAPES_TRAIN
 
     assert IMAGES["shapes"] == (SHAPES_TRAIN, SHAPES_TEST)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=5), st.lists(st.floats(0.5, 2.0), min_size=2, max_size=5))
+def test_a_verdict_is_that_the_interval_excludes_no_difference(first, second):
+    """The rule of exceeds_noise, and that of the p value, are the same rule."""
+    found = difference(pd.Series(first), pd.Series(second))
+    reach = (found.high - found.low) / 2
+    assert (found.verdict != "undecided") == bool(exceeds_noise(found.mean, reach))
+    if found.test and abs(found.p - 0.05) > 1e-9:
+        assert (found.verdict != "undecided") == (found.p < 0.05)
+    assert not exceeds_noise(found.mean, math.nan)

@@ -84,7 +84,7 @@ def test_no_text_stands_on_another_or_is_cut_off_and_the_key_says_which_marks_ar
     assert not cut_off(figure)
     (key,) = figure.legends
     words = [text.get_text() for text in key.get_texts()]
-    assert words[0] == "hollow: as published"
+    assert words[0] == "hollow: published"
     assert ("filled: own runs" in words) == own
 
 

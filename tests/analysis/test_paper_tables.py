@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from analysis.paper.layout import PaperTable
 from analysis.paper.tables import (
     all_tables,
     figure1,
@@ -50,7 +51,7 @@ NUMBERS = [  # table, its file, the columns whose numbers it shows
 
 
 @pytest.fixture(scope="module")
-def published_alone() -> dict[str, pd.DataFrame]:
+def published_alone() -> dict[str, PaperTable]:
     """The tables without runs; no test changes them."""
     return all_tables()
 
@@ -59,7 +60,7 @@ def saved(results, *runs, **facts) -> pd.DataFrame:
     """Runs that finished: pairs of recipe and metrics."""
     for recipe, metrics in runs:
         save(results, recipe, metrics.get("test_loss", 0.9), metrics=metrics, **facts)
-    return load(results)
+    return load(results).frame
 
 
 def with_own(frame: pd.DataFrame) -> pd.DataFrame:
@@ -102,23 +103,24 @@ def test_what_the_paper_has_not_has_no_name_there(backbone):
 def test_every_published_number_is_in_its_table_once(published_alone):
     for table, name, columns in NUMBERS:
         printed = load_published(name)[columns].melt()["value"].dropna()
-        assert Counter(published_alone[table.__name__]["published"]) == Counter(printed), name
+        assert Counter(published_alone[table.__name__].frame["published"]) == Counter(printed), name
 
 
 def test_a_table_is_tidy_says_what_it_is_and_needs_no_runs(published_alone):
     assert len(published_alone) == 11
-    for name, frame in published_alone.items():
+    for name, table in published_alone.items():
+        frame, spec = table.frame, table.spec
         assert set(TIDY) < set(frame.columns), name
-        assert not frame.duplicated([*frame.attrs["rows"], "label", "patch", "metric"]).any(), name
-        assert frame.attrs["name"] == name
+        assert not frame.duplicated([*spec.rows, "label", "patch", "metric"]).any(), name
+        assert spec.name == name
         number = name[-1]
-        assert frame.attrs["title"].startswith(f"{name[:-1].title()} {number}: ")
-        assert frame.attrs["source"] == f"arXiv 2502.03738, {name[:-1].title()} {number}"
+        assert spec.heading.startswith(f"{name[:-1].title()} {number}: ")
+        assert spec.source == f"arXiv 2502.03738, {name[:-1].title()} {number}"
         assert frame["own"].isna().all() or name == "table7", name
 
 
 def test_the_cells_of_a_table_are_where_the_paper_has_them():
-    for number, frame in ((1, table1()), (4, table4()), (3, figure3())):
+    for number, frame in ((1, table1().frame), (4, table4().frame), (3, figure3().frame)):
         source = load_published("table1_imagenet_patch" if number == 1 else "table4_model_and_patch")
         at = frame.set_index(["model", "input_px", "patch"])["published"]
         for row in source.to_dict("records"):
@@ -126,28 +128,31 @@ def test_the_cells_of_a_table_are_where_the_paper_has_them():
             for column in PATCHES:
                 if not pd.isna(row[column]):
                     assert at[model, row["input_px"], int(column[1:])] == row[column]
-    at = table2().query("metric == 'mIoU'").set_index(["model", "decoder", "patch"])["published"]
+    at = table2().frame.query("metric == 'mIoU'").set_index(["model", "decoder", "patch"])["published"]
     assert (at["Adventurer-Tiny", "linear", 16], at["Adventurer-Base", "UperNet", 16]) == (40.0, 45.7)
-    at = table5().set_index(["model", "way", "length"])["published"]
+    at = table5().frame.set_index(["model", "way", "length"])["published"]
     assert (at["DeiT-Base", "by extending", 1024], at["Adventurer-Base", "by scaling", 12544]) == (78.2, 84.5)
-    at = table6().set_index(["model", "length"])["published"]
+    at = table6().frame.set_index(["model", "length"])["published"]
     assert (at["ViT", 784], at["DeiT-Base", 50176], at["Adventurer-Base", 196]) == (252, 967.99, 0.45)
 
 
 def test_runs_of_any_data_are_in_table_1_but_not_those_of_table_4(tmp_path):
     small, mine = imagenet.adventurer_small(8, 128)[-1], cifar10.deit_nano(4)
     runs = saved(tmp_path, *((run, {"top1": 70.0}) for run in (imagenet.deit_base(8, 128), small, mine)))
-    assert rows(with_own(table1(runs)), "model", "data", "input_px", "published") == [
+    assert rows(with_own(table1(runs).frame), "model", "data", "input_px", "published") == [
         ["DeiT-Base", "imagenet", 128, 81.0],
         ["deit_nano", "cifar10", mine.image, pytest.approx(float("nan"), nan_ok=True)],
     ]
-    assert rows(with_own(table4(runs)), "model", "data") == [["Adventurer-Small", "imagenet"], ["deit_nano", "cifar10"]]
+    assert rows(with_own(table4(runs).frame), "model", "data") == [
+        ["Adventurer-Small", "imagenet"],
+        ["deit_nano", "cifar10"],
+    ]
 
 
 def test_segmentation_stands_by_model_and_decoder_with_its_parameters(tmp_path):
     paper, other = replace(ade20k.adventurer_tiny(16), head="upernet"), shapes.seg_nano(8)
     runs = saved(tmp_path, (paper, {"miou": 40.3}), (other, {"miou": 60.0}), parameters=17_400_000)
-    found = with_own(table2(runs))
+    found = with_own(table2(runs).frame)
     assert rows(found.fillna({"published": 0}), "model", "decoder", "metric", "published", "own") == [
         ["Adventurer-Tiny", "UperNet", "mIoU", 41.3, 40.3],
         ["Adventurer-Tiny", "UperNet", "parameters", 17.0, 17.4],
@@ -162,7 +167,7 @@ def test_segmentation_stands_by_model_and_decoder_with_its_parameters(tmp_path):
 def test_detection_is_one_series_down_from_patch_64_and_another_recipe_stays_apart(tmp_path):
     paper = [(coco.adventurer_base(patch), {"box_ap": 45.0, "mask_ap50": 60.0}) for patch in (64, 32)]
     runs = saved(tmp_path, *paper, (coco.adventurer_base_lsj(16), {"box_ap": 54.0}))
-    found = with_own(table3(runs))
+    found = with_own(table3(runs).frame)
     assert set(found["label"]) == {""}
     boxes = found[found["metric"] == "box AP"].fillna({"published": 0})
     assert rows(boxes, "model", "input_px", "patch", "published", "own") == [
@@ -175,7 +180,7 @@ def test_detection_is_one_series_down_from_patch_64_and_another_recipe_stays_apa
 
 def test_the_runs_of_table_5_fill_both_ways_and_share_the_first(tmp_path):
     runs = last_stages(resolve("table5", [], {}))
-    found = table5(saved(tmp_path, *((run, {"top1": 50 + run.patch + run.extend / 100}) for run in runs)))
+    found = table5(saved(tmp_path, *((run, {"top1": 50 + run.patch + run.extend / 100}) for run in runs))).frame
     assert found["own"].notna().all()
     assert set(found["label"]) == {""}
     for row in found.itertuples():
@@ -186,7 +191,7 @@ def test_the_runs_of_table_5_fill_both_ways_and_share_the_first(tmp_path):
 
 def test_ones_own_extended_runs_are_in_table_5_and_plain_ones_are_not(tmp_path):
     runs = [(run, {"top1": 50.0}) for run in resolve("shapes.table5", [], {"backbone": "deit_nano"})]
-    found = with_own(table5(saved(tmp_path, *runs, (cifar10.deit_nano(4), {"top1": 1.0}))))
+    found = with_own(table5(saved(tmp_path, *runs, (cifar10.deit_nano(4), {"top1": 1.0}))).frame)
     assert set(found["model"]) == {"deit_nano"}
     assert set(found["data"]) == {"shapes"}
     assert rows(found[found["way"] == "by extending"], "patch", "length") == [[8, 4], [4, 16], [2, 64]]
@@ -201,7 +206,7 @@ def test_hours_are_a_replication_on_the_same_card_only(tmp_path):
     saved(tmp_path, (imagenet.deit_base(16), {"top1": 80.0}), machine=card, **mine)
     runs = saved(tmp_path, (imagenet.deit_base(8), {"top1": 80.0}), machine=other, **mine)
     runs = saved(tmp_path, (imagenet.deit_base(8, 128), {"top1": 80.0}), machine=card, **mine)
-    found = with_own(table6(runs)).fillna({"published": 0})
+    found = with_own(table6(runs).frame).fillna({"published": 0})
     assert rows(found, "model", "machine", "patch", "metric", "published") == [
         ["DeiT-Base", "A100-80GB", 16, "memory", 0],
         ["DeiT-Base", "A100-80GB", 16, "epoch", 0.36],
@@ -217,7 +222,7 @@ def test_a_machine_has_a_name_whatever_its_record_says():
 
 
 def test_table_7_counts_parameters_itself_and_marks_what_rounding_does_not_explain():
-    found = table7().set_index("model")
+    found = table7().frame.set_index("model")
     assert found.loc["Adventurer-Huge", ["published", "mark"]].tolist() == [759, "*"]
     assert found.loc["Adventurer-Huge", "own"] == pytest.approx(718.0, abs=0.1)
     assert found["own"].tolist() == [
@@ -240,7 +245,7 @@ def test_losses_are_in_the_panels_of_figure_1_that_they_are_of(tmp_path):
         (coco.adventurer_tiny(16), detected),
         (shapes.deit_nano(4), {"top1": 80.0}),
     )
-    found = with_own(figure1(runs)).fillna({"published": 0})
+    found = with_own(figure1(runs).frame).fillna({"published": 0})
     assert rows(found, "panel", "model", "metric", "published", "own") == [
         ["a", "DeiT-Base", "test loss", 1.1125, 1.2],
         ["d", "Adventurer-Base", "test loss", 0, 0.34],
@@ -249,7 +254,7 @@ def test_losses_are_in_the_panels_of_figure_1_that_they_are_of(tmp_path):
         ["h", "Adventurer-Large", "test loss", 0.9001, 0.95],
     ]
     source = load_published("figure1_test_loss").drop_duplicates("panel").set_index("panel")["axis_l_inf"]
-    assert figure1(runs).drop_duplicates("panel").set_index("panel")["axis_l_inf"].to_dict() == source.to_dict()
+    assert figure1(runs).frame.drop_duplicates("panel").set_index("panel")["axis_l_inf"].to_dict() == source.to_dict()
 
 
 def test_figure_2_is_table_2_and_the_gap_between_its_heads(tmp_path):
@@ -259,7 +264,7 @@ def test_figure_2_is_table_2_and_the_gap_between_its_heads(tmp_path):
         for head, its in scores.items()
         for seed, miou in enumerate(its)
     ]
-    found = figure2(saved(tmp_path, *runs))
+    found = figure2(saved(tmp_path, *runs)).frame
     gaps = found[found["metric"] == "gap"]
     assert rows(gaps, "model", "patch") == [["Adventurer-Tiny", 16], ["Adventurer-Base", 16]]
     assert gaps["published"].tolist() == pytest.approx([1.3, 1.7])
@@ -273,27 +278,27 @@ def test_figure_2_is_table_2_and_the_gap_between_its_heads(tmp_path):
 
 
 def test_a_head_alone_has_no_gap(tmp_path):
-    found = with_own(figure2(saved(tmp_path, (ade20k.adventurer_tiny(8), {"miou": 41.0}))))
+    found = with_own(figure2(saved(tmp_path, (ade20k.adventurer_tiny(8), {"miou": 41.0}))).frame)
     assert rows(found, "decoder", "patch", "published") == [["linear", 8, 41.6]]
 
 
 def test_figure_3_has_the_flops_of_each_number(tmp_path):
     mine = shapes.deit_nano(4)
-    found = figure3(saved(tmp_path, (mine, {"top1": 50.0}), flops_per_image=123.0))
+    found = figure3(saved(tmp_path, (mine, {"top1": 50.0}), flops_per_image=123.0)).frame
     for row in found[found["published"].notna()].itertuples():
         assert row.flops == costs.flops(backbone_of(row.model), row.input_px, row.patch, 1000)
     assert rows(with_own(found), "model", "flops") == [["deit_nano", 123.0]]
 
 
 def test_figure_4_holds_the_tokens_while_the_image_grows(tmp_path):
-    found = figure4()
+    found = figure4().frame
     assert (found["tokens"] == (found["input_px"] // found["patch"]) ** 2).all()
     sides = found.groupby(["model", "tokens"])["input_px"].agg(list)
     assert set(map(tuple, sides)) == {(64, 128)}
     assert sides.index.tolist() == [(m, n) for m in ("Adventurer-Base", "DeiT-Base") for n in (64, 256, 1024, 4096)]
     assert not found.duplicated(["model", "input_px", "patch"]).any()
     mine = [(imagenet.deit_base(14, 224), {"top1": 81.5}), (imagenet.deit_base(8, 128), {"top1": 80.5})]
-    its = figure4(saved(tmp_path, *mine, (imagenet.deit_base(7, 112), {"top1": 79.0})))
+    its = figure4(saved(tmp_path, *mine, (imagenet.deit_base(7, 112), {"top1": 79.0}))).frame
     its = its.query("model == 'DeiT-Base' and tokens == 256").fillna(0)
     assert rows(its, "input_px", "patch", "published", "own") == [
         [64, 4, 80.1, 0],
@@ -306,11 +311,11 @@ def test_figure_4_holds_the_tokens_while_the_image_grows(tmp_path):
 def test_runs_that_failed_are_in_no_table(tmp_path, published_alone):
     save(tmp_path, imagenet.deit_base(8, 128), None)
     save(tmp_path, ade20k.adventurer_tiny(16), None)
-    frames = all_tables(load(tmp_path))
-    assert list(frames) == [*(f"table{n}" for n in range(1, 8)), *(f"figure{n}" for n in range(1, 5))]
-    for name, frame in frames.items():
-        assert len(frame) == len(published_alone[name])
-        assert name == "table7" or frame["own"].isna().all()
+    tables = all_tables(load(tmp_path).frame)
+    assert list(tables) == [*(f"table{n}" for n in range(1, 8)), *(f"figure{n}" for n in range(1, 5))]
+    for name, table in tables.items():
+        assert len(table.frame) == len(published_alone[name].frame)
+        assert name == "table7" or table.frame["own"].isna().all()
 
 
 def test_tables_load_neither_torch_nor_matplotlib():

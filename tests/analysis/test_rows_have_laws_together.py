@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.hierarchical import fit_rows, gain, rows_lines
+from analysis.fitting.hierarchical import fit_rows, gain
 from analysis.fitting.laws import fit
 from analysis.records.groups import Group
+from analysis.report.hierarchical_text import hierarchical_sentences
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 
@@ -63,11 +64,11 @@ def test_what_rows_gain_is_told_by_table_and_only_of_enough_rows():
         )
         for n, (x, y) in enumerate(its)
     ]
-    (said,) = rows_lines(groups)
+    (said,) = hierarchical_sentences(groups)
     gained = gain(its)
-    assert said.startswith("Table 0, top-1 error on d, 5 rows at once")
-    assert f"{100 * gained.miss:.2f} % (rows alone {100 * gained.miss_alone:.2f} %)" in said
-    assert gained.width < 1.1 * gained.width_alone
-    assert rows_lines(groups[:3]) == []
+    assert said.startswith("Table 0, top-1 error on d, 5 rows, exponents")
+    assert f"{100 * gained.held_out_error:.2f} % (separate fits {100 * gained.held_out_error_separate:.2f} %)" in said
+    assert gained.width < 1.1 * gained.width_separate
+    assert hierarchical_sentences(groups[:3]) == []
     with pytest.raises(ValueError, match="3 rows; 4 or more"):
         fit_rows(its[:3])

@@ -7,7 +7,9 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.records.run_set import COLUMNS, finished, headlines, labels, load
+from analysis.records.group_labels import labels
+from analysis.records.run_frame import COLUMNS, finished, headlines
+from analysis.records.run_set import LeftOut, load
 from scaling.errors import ConfigError
 from scaling.recipe import Recipe
 from scaling.runs.record import RECIPE, RECORD, RunRecord
@@ -48,7 +50,7 @@ def save(results, recipe: Recipe, *args, **facts) -> str:
 def test_a_row_holds_the_recipe_the_facts_and_the_metrics(tmp_path):
     recipe = Recipe(patch=4, seed=3, crop=0.875)
     save(tmp_path, recipe)
-    frame = load(tmp_path)
+    frame = load(tmp_path).frame
     (row,) = frame.to_dict("records")
     assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
     assert {name: row[name] for name in recipe.to_dict()} == recipe.to_dict()
@@ -62,7 +64,7 @@ def test_rows_are_sorted_by_group_then_from_coarse_to_fine_then_by_seed(tmp_path
         for patch in (1, 16, 4):
             for seed in (1, 0):
                 save(tmp_path, Recipe(backbone=backbone, patch=patch, seed=seed))
-    frame = load(tmp_path)
+    frame = load(tmp_path).frame
     assert list(frame["backbone"].unique()) == ["adventurer_nano", "deit_nano"]
     its = frame[frame["backbone"] == "deit_nano"]
     assert list(zip(its["patch"], its["seed"], strict=True)) == [(16, 0), (16, 1), (4, 0), (4, 1), (1, 0), (1, 1)]
@@ -77,7 +79,7 @@ def segmented(**fields) -> Recipe:
 def test_a_run_of_any_task_is_a_row_of_the_same_frame(tmp_path):
     save(tmp_path, Recipe(patch=4))
     save(tmp_path, segmented(), metrics={"miou": 40.0, "pixel_accuracy": 80.0, "iou_sky": 60.0})
-    frame = load(tmp_path)
+    frame = load(tmp_path).frame
     assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
     rows = frame.set_index("task")
     assert (rows.loc["classify", "top1"], rows.loc["segment", "miou"]) == (40.0, 40.0)
@@ -88,10 +90,10 @@ def test_a_run_of_any_task_is_a_row_of_the_same_frame(tmp_path):
 def test_headlines_are_those_that_some_run_has(tmp_path):
     save(tmp_path, Recipe(patch=4))
     save(tmp_path, segmented(patch=8), None)
-    assert headlines(load(tmp_path)) == {"top1": "top-1"}
+    assert headlines(load(tmp_path).frame) == {"top1": "top-1"}
     save(tmp_path, segmented(), metrics={"miou": 40.0})
-    assert headlines(load(tmp_path)) == {"top1": "top-1", "miou": "mIoU"}
-    assert headlines(load(tmp_path).query("task == 'segment'")) == {"miou": "mIoU"}
+    assert headlines(load(tmp_path).frame) == {"top1": "top-1", "miou": "mIoU"}
+    assert headlines(load(tmp_path).frame.query("task == 'segment'")) == {"miou": "mIoU"}
     assert headlines(pd.DataFrame({"group": ["a"]})) == {}
 
 
@@ -102,26 +104,26 @@ def test_a_run_without_a_record_is_unfinished_and_no_row(tmp_path):
     (running / RECIPE).write_text(Recipe(patch=2).canonical_json())
     (tmp_path / "analysis").mkdir()
     (tmp_path / "notes.txt").write_text("not a run")
-    frame = load(tmp_path)
-    assert list(frame["patch"]) == [4]
-    assert frame.attrs["unfinished"] == [running.name]
-    assert frame.attrs["corrupt"] == {}
+    runs = load(tmp_path)
+    assert list(runs.frame["patch"]) == [4]
+    assert runs.unfinished == (LeftOut(running.name, Recipe().group, ""),)
+    assert runs.corrupt == ()
 
 
 def test_a_folder_where_nothing_has_ended_yet_gives_an_empty_frame(tmp_path):
     running = tmp_path / Recipe().run_id
     running.mkdir()
     (running / RECIPE).write_text(Recipe().canonical_json())
-    frame = load(tmp_path)
-    assert len(frame) == 0
-    assert list(frame.columns) == COLUMNS
-    assert frame.attrs["unfinished"] == [running.name]
+    runs = load(tmp_path)
+    assert len(runs.frame) == len(runs.evaluations) == 0
+    assert list(runs.frame.columns) == COLUMNS
+    assert [one.folder for one in runs.unfinished] == [running.name]
 
 
 def test_a_failed_run_is_a_row_with_its_reason_and_no_loss(tmp_path):
     save(tmp_path, Recipe(patch=4))
     save(tmp_path, Recipe(patch=2), None, failure={"reason": "loss is nan", "step": 40, "lr": 0.002})
-    frame = load(tmp_path)
+    frame = load(tmp_path).frame
     failed = frame[frame["status"] == "failed"].iloc[0]
     assert failed["patch"] == 2
     assert failed["failure"] == "loss is nan"
@@ -142,11 +144,12 @@ def test_a_torn_record_is_named_and_the_others_are_loaded(tmp_path, text, says):
     save(tmp_path, Recipe(patch=4))
     torn = save(tmp_path, Recipe(patch=2))
     (tmp_path / torn / RECORD).write_text(text, encoding="latin-1")
-    frame = load(tmp_path)
-    assert list(frame["patch"]) == [4]
-    assert list(frame.attrs["corrupt"]) == [torn]
-    assert says in frame.attrs["corrupt"][torn]
-    assert "\n" not in frame.attrs["corrupt"][torn]
+    runs = load(tmp_path)
+    assert list(runs.frame["patch"]) == [4]
+    (one,) = runs.corrupt
+    assert one.folder == torn
+    assert says in one.reason
+    assert "\n" not in one.reason
 
 
 @pytest.mark.parametrize(
@@ -169,18 +172,19 @@ def test_a_record_that_cannot_be_is_named_and_left_out(tmp_path, wrong, says):
     folder = tmp_path / save(tmp_path, Recipe(patch=2))
     values = dataclasses.asdict(RunRecord.load(folder)) | wrong
     (folder / RECORD).write_text(json.dumps(values))
-    frame = load(tmp_path)
-    assert list(frame["patch"]) == [4]
-    assert says in frame.attrs["corrupt"][folder.name]
+    runs = load(tmp_path)
+    assert list(runs.frame["patch"]) == [4]
+    assert [one.folder for one in runs.corrupt] == [folder.name]
+    assert says in runs.corrupt[0].reason
 
 
 def test_a_copied_run_does_not_count_twice(tmp_path):
     folder = tmp_path / save(tmp_path, Recipe(patch=4))
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / RECORD).write_text((folder / RECORD).read_text())
-    frame = load(tmp_path)
-    assert len(frame) == 1
-    assert list(frame.attrs["corrupt"]) == ["copy"]
+    runs = load(tmp_path)
+    assert len(runs.frame) == 1
+    assert [one.folder for one in runs.corrupt] == ["copy"]
 
 
 def test_a_folder_without_runs_is_refused_with_the_way_to_make_one(tmp_path):
@@ -196,12 +200,12 @@ def test_a_folder_without_runs_is_refused_with_the_way_to_make_one(tmp_path):
 def test_labels_say_no_more_than_it_takes_to_tell_groups_apart(tmp_path):
     recipe = Recipe(patch=4)
     save(tmp_path, recipe)
-    assert list(labels(load(tmp_path)).values()) == ["deit_nano"]
+    assert list(load(tmp_path).labels().values()) == ["deit_nano"]
     save(tmp_path, dataclasses.replace(recipe, image=32))
-    assert set(labels(load(tmp_path)).values()) == {"deit_nano shapes 16 px", "deit_nano shapes 32 px"}
+    assert set(load(tmp_path).labels().values()) == {"deit_nano shapes 16 px", "deit_nano shapes 32 px"}
     other = dataclasses.replace(recipe, lr=1e-3)
     save(tmp_path, other)
-    named = labels(load(tmp_path))
+    named = load(tmp_path).labels()
     assert set(named.values()) == {
         "deit_nano shapes 16 px lr 0.002",
         "deit_nano shapes 16 px lr 0.001",
@@ -211,7 +215,7 @@ def test_labels_say_no_more_than_it_takes_to_tell_groups_apart(tmp_path):
 
 def test_heads_and_tasks_are_named_where_there_are_several(tmp_path):
     def names() -> list[str]:
-        return sorted(labels(load(tmp_path)).values())
+        return sorted(load(tmp_path).labels().values())
 
     linear, upernet = (segmented(head=head) for head in ("linear", "upernet"))
     for recipe in (linear, upernet):
@@ -227,7 +231,7 @@ def test_heads_and_tasks_are_named_where_there_are_several(tmp_path):
         "deit_nano classify shapes 16 px",
     ]
     save(tmp_path, dataclasses.replace(linear, lr=1e-4))
-    named = labels(load(tmp_path))
+    named = load(tmp_path).labels()
     assert len(set(named.values())) == 5
     assert named[linear.group] == "adventurer_nano segment linear shapes 32 px lr 0.002"
 
@@ -235,7 +239,7 @@ def test_heads_and_tasks_are_named_where_there_are_several(tmp_path):
 def test_data_alone_tell_groups_apart_without_a_word_of_the_head_that_all_have(tmp_path):
     save(tmp_path, segmented())
     save(tmp_path, segmented(data="camvid", classes=11, image=128, patch=8))
-    assert set(labels(load(tmp_path)).values()) == {"adventurer_nano shapes 32 px", "adventurer_nano camvid 128 px"}
+    assert set(load(tmp_path).labels().values()) == {"adventurer_nano shapes 32 px", "adventurer_nano camvid 128 px"}
 
 
 def test_stages_of_a_chain_have_names_of_their_own():

@@ -5,8 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.records.run_set import finished, load, seed_study
-from analysis.records.seed_noise import seed_sentence, seed_spread
+from analysis.records.run_frame import finished
+from analysis.records.run_set import load
+from analysis.records.seed_noise import seed_sentence, seed_spread, seed_study
 from tests.analysis.test_fit_laws import sweep
 
 
@@ -26,7 +27,7 @@ def test_seed_spread_pools_the_patch_sizes():
 
 
 def test_seeds_give_the_spread_and_the_verdict_on_the_smallest_patch(tmp_path):
-    frame = finished(load(sweep(tmp_path / "results", seeds=(0, 1, 2), backbones=("deit_nano",))))
+    frame = finished(load(sweep(tmp_path / "results", seeds=(0, 1, 2), backbones=("deit_nano",))).frame)
     sentence = seed_sentence(frame)
     assert sentence.startswith("patch 1 vs 2: -0.1")
     assert "(paired t test, 3 seeds): better; seed-to-seed spread 0.0" in sentence
@@ -40,7 +41,7 @@ def test_seeds_give_the_spread_and_the_verdict_on_the_smallest_patch(tmp_path):
 
 
 def test_single_seeds_are_held_against_the_shipped_seed_study_of_the_very_same_recipe(tmp_path, monkeypatch):
-    frame = load(sweep(tmp_path / "results", backbones=("deit_nano",)))
+    frame = load(sweep(tmp_path / "results", backbones=("deit_nano",))).frame
     rows = [
         [frame["group"][0], "deit_nano", p, s, 1.0 + 0.01 * s, "2026-01-02", "a box"] for p in (2, 1) for s in range(3)
     ]

@@ -54,7 +54,8 @@ def test_single_runs_are_undecided_without_a_spread_from_elsewhere():
     assert known.verdict == "better"
     said = seed_sentence(runs({2: [1.0], 1: [0.9]}))
     assert said == (
-        "patch 1 vs 2: -0.1000 nats, undecided; seed-to-seed spread: not measured, one seed a patch; add --seeds 0,1,2"
+        "patch 1 vs 2: -0.1000 nats, undecided; seed-to-seed spread: not measured (one seed per patch size); "
+        "add --seeds 0,1,2"
     )
 
 

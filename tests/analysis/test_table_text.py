@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.paper.layout import PaperTable
 from analysis.paper.tables import all_tables
 from analysis.records.run_set import load
-from analysis.report.text_tables import csv, heading, latex, markdown, notes, show, wide
+from analysis.report.text_tables import csv, latex, markdown, show
+from analysis.report.wide_table import heading, notes, wide
 from experiments.recipes import ade20k, coco, imagenet, shapes
 from experiments.studies import resolve
 from tests.analysis.test_runs import save
@@ -34,23 +36,23 @@ def runs(tmp_path_factory) -> pd.DataFrame:
     found = {"box_ap": 45.0, "mask_ap": 40.0, "test_box_loss": 0.2, "test_mask_loss": 0.2}
     for patch in (64, 32):
         save(folder, coco.adventurer_base(patch), 0.4, metrics=found)
-    return load(folder)
+    return load(folder).frame
 
 
 @pytest.fixture(scope="module")
-def tables(runs) -> dict[str, pd.DataFrame]:
+def tables(runs) -> dict[str, PaperTable]:
     return all_tables(runs)
 
 
-def printed(frame: pd.DataFrame, width: int = 80) -> list[str]:
+def printed(table: PaperTable, width: int = 80) -> list[str]:
     drawn = io.StringIO()
-    show(frame, Console(file=drawn, width=width))
+    show(table, Console(file=drawn, width=width))
     return drawn.getvalue().splitlines()
 
 
-def block(frame: pd.DataFrame, head: str) -> list[list[str]]:
+def block(table: PaperTable, head: str) -> list[list[str]]:
     """The rows of a block, without its heading."""
-    rows = wide(frame).to_numpy().tolist()
+    rows = wide(table).to_numpy().tolist()
     start = next(n for n, row in enumerate(rows) if row[0] == head)
     end = next((n for n, row in enumerate(rows) if n > start and row[0]), len(rows))
     return [row[1:] for row in rows[start:end]]
@@ -75,7 +77,7 @@ def test_a_side_that_is_missing_altogether_is_one_row_of_dashes(tables):
 
 def test_without_any_run_a_note_says_so_instead():
     assert set(wide(PUBLISHED["table1"])["patch [px]"]) == {"published"}
-    assert notes(PUBLISHED["table1"]) == ["published: arXiv 2502.03738, Table 1", "own: - (no run of one's own)"]
+    assert notes(PUBLISHED["table1"]) == ["published: arXiv 2502.03738, Table 1", "own: - (no own runs)"]
 
 
 def test_a_metric_stands_beside_its_rows_where_there_are_several(tables):
@@ -90,8 +92,8 @@ def test_a_metric_stands_beside_its_rows_where_there_are_several(tables):
 
 def test_marks_are_explained_only_where_they_are(tables):
     text = "\n".join(notes(tables["table1"]))
-    assert [mark in text for mark in ("* a difference", "? how far", "(n) a mean")] == [True, True, True]
-    assert notes(PUBLISHED["table7"])[1:] == ["* of parameters: a difference that rounding does not explain"]
+    assert [mark in text for mark in ("* exceeds", "? seed noise", "(n) mean")] == [True, True, True]
+    assert notes(PUBLISHED["table7"])[1:] == ["* for parameters: a difference larger than rounding"]
     assert not any(note.startswith("*") for note in notes(tables["table3"]))
 
 
@@ -104,24 +106,23 @@ def test_a_table_of_single_numbers_has_a_row_a_model():
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("own", [False, True])
 def test_every_table_fits_80_columns_and_loses_nothing(tables, name, own):
-    frame = (tables if own else PUBLISHED)[name]
-    lines = printed(frame)
+    table = (tables if own else PUBLISHED)[name]
+    lines = printed(table)
     assert max(map(len, lines)) <= 80
-    assert lines[0].strip() == frame.attrs["title"]
+    assert lines[0].strip() == table.spec.heading
     text = "\n".join(lines)
     assert "\x1b" not in text
     numbers = re.findall(r"(?<![\w.])[+-]?\d+\.\d+[*?]?(?![\w.])", text)
-    cells = [cell for column in wide(frame).to_numpy().tolist() for cell in column[1:]]
+    cells = [cell for column in wide(table).to_numpy().tolist() for cell in column[1:]]
     assert [n for n in numbers if n in cells] == [c for c in cells if re.fullmatch(r"[+-]?\d+\.\d+[*?]?", c)]
 
 
 @pytest.mark.parametrize("name", ["table1", "table3", "figure1"])
 def test_digits_stand_beneath_digits(tables, name):
-    frame = tables[name]
-    lines = [line for line in printed(frame) if re.search(r"(published|own|difference)\b.*\d\.\d", line)]
+    lines = [line for line in printed(tables[name]) if re.search(r"(published|own|difference)\b.*\d\.\d", line)]
     points = {tuple(m.start() for m in re.finditer(r"(?<=\d)\.(?=\d)", line)) for line in lines}
     columns = {place for its in points for place in its}
-    assert len(columns) <= frame["patch"].nunique() + 1  # "lr 0.001" may be a heading's
+    assert len(columns) <= tables[name].frame["patch"].nunique() + 1  # "lr 0.001" may be a heading's
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,18 +153,17 @@ def test_latex_is_a_whole_table(tables, name):
 
 
 def test_latex_escapes_what_it_would_take_for_its_own(tables):
-    frame = tables["table1"]
-    frame = frame.assign(label=r"50% of #1 & {x_y} $ ~ ^ \a")
-    frame.attrs = tables["table1"].attrs
-    assert r"50\% of \#1 \& \{x\_y\} \$ \textasciitilde{} \textasciicircum{} \textbackslash{}a" in latex(frame)
-    assert r"$-1.7$*" in latex(frame)
-    assert " -- &" in latex(frame)
+    table = tables["table1"]
+    table = replace(table, frame=table.frame.assign(label=r"50% of #1 & {x_y} $ ~ ^ \a"))
+    assert r"50\% of \#1 \& \{x\_y\} \$ \textasciitilde{} \textasciicircum{} \textbackslash{}a" in latex(table)
+    assert r"$-1.7$*" in latex(table)
+    assert " -- &" in latex(table)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_csv_gives_the_tidy_frame_back_in_full(tables, name):
-    frame = tables[name]
-    back = pd.read_csv(io.StringIO(csv(frame)), float_precision="round_trip").fillna(
+    frame = tables[name].frame
+    back = pd.read_csv(io.StringIO(csv(tables[name])), float_precision="round_trip").fillna(
         dict.fromkeys(frame.select_dtypes(object), "")
     )
     expected = frame.astype(dict.fromkeys(frame.select_dtypes(object), str))
@@ -175,5 +175,5 @@ def test_csv_gives_the_tidy_frame_back_in_full(tables, name):
 
 
 def test_a_heading_says_only_what_is_not_always_so():
-    frame = PUBLISHED["table1"]
-    assert heading(frame.iloc[[0]].copy()) == "DeiT-Base, 64 px"
+    frame, spec = PUBLISHED["table1"].frame, PUBLISHED["table1"].spec
+    assert heading(frame.iloc[[0]].copy(), spec) == "DeiT-Base, 64 px"

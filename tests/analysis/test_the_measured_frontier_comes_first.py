@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.fitting.surface_selection import forms_weighed, laws_again, released, wins
 from analysis.planning.allocation import best, configurations, law_of, published_surface, row_misses
 from analysis.planning.measured_pareto import measured, steps
+from analysis.planning.surface_selection import forms_weighed, released, resampled_laws, wins
 from experiments import plan
 from experiments.planning.budget import training_flops
 
@@ -78,7 +78,7 @@ def test_a_row_that_is_left_out_is_no_part_of_its_law(surface):
 
 
 def test_shares_of_resampled_laws_are_shares_and_every_draw_gives_a_law(surface, configured):
-    laws, none = laws_again(surface, DRAWS)
+    laws, none = resampled_laws(surface, DRAWS)
     assert sum(map(len, laws.values())) + none == DRAWS
     assert none == 0
     assert min(map(len, laws.values())) > DRAWS / 8  # both forms are chosen: the errors are as large as the floor
@@ -92,7 +92,9 @@ def test_the_plan_tells_the_measured_first_and_the_picks_with_how_often_they_win
     monkeypatch.setattr("experiments.planning.budget.DRAWS", DRAWS)
     assert plan.main(["--budget", "1e20", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert said.index("What was measured") < said.index("What training buys") < said.index("left out are missed by")
+    titles = ("Measured Pareto frontier", "Predicted optimum per budget", "error on held-out rows")
+    places = [" ".join(said.split()).index(title) for title in titles]
+    assert places == sorted(places)
     (row,) = [line for line in said.splitlines() if line.strip().startswith("1e+20")]
     assert row.endswith("%")
     assert max(map(len, said.splitlines())) <= 80

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from analysis.fitting.laws import fit3, floored, surface
+from analysis.fitting.laws import fit3
+from analysis.fitting.lineshapes import floored, surface
 from analysis.records.published import load_published, top1_cells
 
 FLOORED = {"F": 36.0, "M": 1e6, "a": 0.6, "c": 0.16, "B": 100.0, "b": 1.8, "d": 0.25, "e": 1.35}

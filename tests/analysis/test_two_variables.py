@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from analysis.fitting.laws import fit2, general, joint
+from analysis.fitting.laws import fit2
+from analysis.fitting.lineshapes import general, joint
 
 DELTA = 1e-3
 CHINCHILLA = {
@@ -121,7 +122,7 @@ def test_a_variable_that_does_nothing_has_no_exponent():
             [1, 2, 3, 4],
             [1, 2, 3, 4],
             [1, 2, 3, 5],
-            "4 different pairs of x are too few; the general law has 5",
+            "4 distinct pairs of x are too few; the general law has 5",
         ),
         ([2, 2, 2, 2, 2], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], "all 5 x1 are 2"),
         ([1, 2, 3, 4, 5], [3, 3, 3, 3, 3], [1, 2, 3, 4, 5], "all 5 x2 are 3"),
@@ -132,5 +133,5 @@ def test_a_variable_that_does_nothing_has_no_exponent():
 def test_data_that_have_no_law_are_refused_with_the_numbers(x1, x2, y, says):
     with pytest.raises(ValueError, match=says):
         fit2(x1, x2, y)
-    with pytest.raises(ValueError, match="unknown form 'shifted'; there is: general, joint"):
+    with pytest.raises(ValueError, match="unknown form 'shifted'; choose from: general, joint"):
         fit2([1, 2], [1, 2], [1, 2], "shifted")

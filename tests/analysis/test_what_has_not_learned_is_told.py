@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import fit_laws
-from analysis.fitting.more_patches import more_patches, proposed
 from analysis.records.chance_level import at_chance, chance_lines
 from analysis.records.groups import own_groups
 from analysis.records.run_set import load
+from analysis.report.law_report import law_input, report
+from analysis.report.more_patches import more_patches, proposed
 from analysis.report.sweep_table import print_sweep
 from experiments.cli.data_check import check_data
 from experiments.launch.progress_display import Console
@@ -37,7 +37,7 @@ def saved(results, losses, **fields):
 
 
 def test_losses_at_chance_are_known_by_the_number_of_classes(tmp_path):
-    frame = saved(tmp_path, {16: 1.094, 8: LN3 * 1.5, 4: 0.97 * LN3, 2: 0.2})
+    frame = saved(tmp_path, {16: 1.094, 8: LN3 * 1.5, 4: 0.97 * LN3, 2: 0.2}).frame
     assert dict(zip(frame["patch"], at_chance(frame), strict=True)) == {16: True, 8: True, 4: False, 2: False}
     (line,) = chance_lines(frame)
     assert "deit_nano has not learned at patch 16, 8: test loss 1.094 to 1.648 nats, guessing among 3 classes" in line
@@ -46,7 +46,7 @@ def test_losses_at_chance_are_known_by_the_number_of_classes(tmp_path):
 
 
 def test_losses_of_objects_and_of_unknown_classes_are_never_at_chance(tmp_path):
-    frame = saved(tmp_path, {16: 5.0, 8: 4.0}, task="detect", head="cascade")
+    frame = saved(tmp_path, {16: 5.0, 8: 4.0}, task="detect", head="cascade").frame
     assert not at_chance(frame).any()
     frame["task"], frame["classes"] = "classify", math.nan
     assert not at_chance(frame).any()
@@ -54,10 +54,10 @@ def test_losses_of_objects_and_of_unknown_classes_are_never_at_chance(tmp_path):
 
 @pytest.mark.usefixtures("unsaved", "unbanded")
 def test_table_and_law_say_that_nothing_was_learned(tmp_path, capsys):
-    frame = saved(tmp_path, {16: 1.094, 8: 1.1, 4: 1.095})
-    print_sweep(frame)
-    assert "has not learned, a loss of 0.98 ln 3 or more: patch 16, 8, 4" in capsys.readouterr().out
-    fit_laws.report(frame, tmp_path / "out")
+    runs = saved(tmp_path, {16: 1.094, 8: 1.1, 4: 1.095})
+    print_sweep(runs.frame)
+    assert "at chance level (a loss of 0.98 ln 3 or more): patch 16, 8, 4" in capsys.readouterr().out
+    report(law_input(runs), tmp_path / "out")
     said = capsys.readouterr().out
     assert "deit_nano has not learned: test loss 1.094 to 1.100 nats" in said
     assert max(map(len, said.replace(str(tmp_path), "").splitlines())) <= 80
@@ -82,16 +82,16 @@ def test_the_patches_that_a_law_misses_are_proposed(there, image, wanted):
 
 def test_too_few_patches_are_answered_by_the_sweeps_command_with_more(tmp_path):
     (group,) = own_groups(saved(tmp_path, {8: 0.5, 4: 0.4}))[0]
-    assert more_patches(group) == "its sweep's command with --patch 16,8,4 trains what misses"
+    assert more_patches(group) == "repeat its sweep command with --patch 16,8,4 to train the missing ones"
 
 
 def test_laws_are_of_all_groups_in_the_folder_that_have_patches_enough(tmp_path):
     saved(tmp_path, {16: 0.9, 8: 0.8, 4: 0.7})
     saved(tmp_path, {16: 0.9, 8: 0.8}, backbone="adventurer_nano")
-    frame = saved(tmp_path, {8: 0.8, 4: 0.7}, lr=1e-3)
-    its = frame[frame["lr"] == 1e-3]
-    found = with_others(frame, its)
-    assert set(zip(found["backbone"], found["lr"], strict=True)) == {("deit_nano", 2e-3), ("deit_nano", 1e-3)}
+    runs = saved(tmp_path, {8: 0.8, 4: 0.7}, lr=1e-3)
+    found = with_others(runs, runs.select(runs.frame["lr"] == 1e-3))
+    kept = set(zip(found.frame["backbone"], found.frame["lr"], strict=True))
+    assert kept == {("deit_nano", 2e-3), ("deit_nano", 1e-3)}
     assert {group.name for group in own_groups(found)[0]} == {"deit_nano lr 0.001", "deit_nano lr 0.002"}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.fitting.laws import fit, fit2
-from analysis.fitting.model_selection import weigh
+from analysis.fitting.model_selection import compare_forms
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 LOSS = np.array([1.1125, 0.9305, 0.8675, 0.8404, 0.8155])
@@ -23,14 +23,14 @@ LOSS = np.array([1.1125, 0.9305, 0.8675, 0.8404, 0.8155])
         (PATCH, (value for value in LOSS), {}, "y is a generator"),
         (PATCH, "12345", {}, "y is a str"),
         (PATCH, [None, *LOSS[1:]], {}, "y holds nan"),
-        (PATCH, ["a", *LOSS[1:]], {}, "y is no list of numbers"),
-        (PATCH, [object()] * 5, {}, "y is no list of numbers"),
-        (PATCH, [[1, 2], [3]], {}, "y is no list of numbers"),
+        (PATCH, ["a", *LOSS[1:]], {}, "y is not a list of numbers"),
+        (PATCH, [object()] * 5, {}, "y is not a list of numbers"),
+        (PATCH, [[1, 2], [3]], {}, "y is not a list of numbers"),
         (PATCH, np.array(["2020-01-01"] * 5, "datetime64[D]"), {}, "y holds datetime64"),
         (PATCH, LOSS > 0.9, {}, "y holds bool values"),
-        (PATCH, LOSS, {"loss": "huber", "delta": 1e300}, "delta 1e.300 is above 1e.06"),
+        (PATCH, LOSS, {"loss": "huber", "delta": 1e300}, "delta 1e.300 exceeds every residual .1e.06."),
         (PATCH, LOSS, {"loss": "huber", "delta": "1"}, "delta 1 must be finite"),
-        (PATCH, [1e-300, 1e-100, 1, 1e100, 1e300], {}, "y reaches from 1e-300 to 1e.300: too far apart for one law"),
+        (PATCH, [1e-300, 1e-100, 1, 1e100, 1e300], {}, "y ranges from 1e-300 to 1e.300, too wide a range for one law"),
         (PATCH, LOSS, {"confidence": "much"}, "confidence much must be between 0 and 1"),
         (
             PATCH,
@@ -77,14 +77,14 @@ def test_an_exponent_of_either_sign_may_be_given():
 def test_a_floor_of_losses_that_rise_towards_small_patches_is_said_to_be_at_the_other_end():
     rising = fit(PATCH, LOSS[::-1], "shifted")
     assert rising.identified["L_inf"]
-    assert rising.summary().endswith("the law falls as p grows: L_inf is what is left at large p, not at small")
+    assert rising.summary().endswith("the law falls as p grows: L_inf is the limit of large p, not of small")
     assert fit(PATCH, LOSS, "shifted").remarks == ()
     assert fit(PATCH, LOSS[::-1]).summary("p").endswith("the law falls as p grows")
 
 
 def test_laws_of_other_errors_and_other_places_are_not_weighed():
-    with pytest.raises(ValueError, match="errors of log L and some of L itself"):
-        weigh([fit(PATCH, LOSS), fit(PATCH, LOSS, space="linear")])
+    with pytest.raises(ValueError, match="minimise errors of log L and some of L;"):
+        compare_forms([fit(PATCH, LOSS), fit(PATCH, LOSS, space="linear")])
     with pytest.raises(ValueError, match="different x"):
-        weigh([fit(PATCH, LOSS), fit(PATCH * 2, LOSS)])
-    assert weigh([fit(PATCH, LOSS, loss="huber")])["told"][0].startswith("undefined for Huber's loss")
+        compare_forms([fit(PATCH, LOSS), fit(PATCH * 2, LOSS)])
+    assert compare_forms([fit(PATCH, LOSS, loss="huber")])["note"][0].startswith("undefined for Huber's loss")

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from analysis.paper.comparison import published_miou, published_top1
 from analysis.plots.studies import gap_figure
 from analysis.records.published import load_published
-from analysis.records.run_set import load
-from analysis.studies.ablations import figure, report, spending, study_table
+from analysis.records.run_set import RunSet, load
+from analysis.studies.ablations import figure, report, spending
+from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
 from experiments.cli import arguments
@@ -40,14 +41,18 @@ def save(results, recipe: Recipe, test_loss: float | None = 1.0, score: float = 
     )
 
 
-def done(results, name, **given) -> tuple[pd.DataFrame, list[str]]:
-    """All runs of a study as if they had finished, loss falling with tokens, and the run_ids that its table shows."""
+def planned_runs(runs) -> list[StudyRun]:
+    return [StudyRun(run.run_id, run.backbone, run.patch) for run in runs]
+
+
+def done(results, name, **given) -> tuple[RunSet, list[StudyRun]]:
+    """All runs of a study as if they had finished, loss falling with tokens, and the runs that its table shows."""
     runs = resolve(name, [], given)
     for run in runs:
         tokens = costs.tokens(run.image, run.patch)
         loss = 2.0 * costs.tokens(run.image, run.extend or run.patch) ** -0.2
         save(results, run, loss, score=min(99.0, 20.0 + tokens**0.5))
-    return load(results), [run.run_id for run in last_stages(runs)]
+    return load(results), planned_runs(last_stages(runs))
 
 
 def lines(drawn: Figure) -> dict[str, list[float]]:
@@ -246,9 +251,9 @@ def test_help_and_a_dry_run_list_studies_and_their_runs(call, tmp_path):
 
 
 def test_published_accuracies_stand_beside_the_runs_that_they_are_of(tmp_path):
-    frame, run_ids = done(tmp_path, "table5", epochs=1)
-    table = study_table(frame, run_ids)
-    assert len(table) == len(run_ids) == 12
+    runs, planned = done(tmp_path, "table5", epochs=1)
+    table = study_table(runs.frame, planned)
+    assert len(table) == len(planned) == 12
     for row in load_published("table5_sequence_length").itertuples():
         its = table[(table["backbone"] == row.model.lower().replace("-", "_")) & (table["tokens"] == row.length)]
         assert its.loc[its["extend"] == 0, "paper_top1"].tolist() == [row.by_scaling]
@@ -276,42 +281,42 @@ def test_a_table_has_no_published_number_beside_what_the_paper_did_not_do():
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
 def test_a_report_fits_a_terminal_and_writes_the_same_numbers(tmp_path, capsys, name):
-    frame, run_ids = done(tmp_path, name)
-    paths = report(frame, name, run_ids, tmp_path / "analysis")
+    runs, planned = done(tmp_path, name)
+    paths = report(runs, name, planned, tmp_path / "analysis")
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     stem = name.replace(".", "_")
     of_heads = name.endswith("figure2")
     assert [path.name for path in paths] == [f"{stem}.csv", *[f"{stem}_gaps.csv"] * of_heads, f"{stem}.png"]
     csv = pd.read_csv(paths[0])
-    assert sorted(csv["run_id"]) == sorted(run_ids)
+    assert sorted(csv["run_id"]) == sorted(run.run_id for run in planned)
     assert paths[-1].read_bytes().startswith(b"\x89PNG")
     assert ("paper" in said) == ("." not in name)
     rows = [line.split() for line in said.splitlines() if line.strip()]
-    printed = len(run_ids) // 2 * (1 + (name == "figure2")) if of_heads else len(run_ids)
+    printed = len(planned) // 2 * (1 + (name == "figure2")) if of_heads else len(planned)
     assert sum(row[0] in set(csv["backbone"]) and row[1][:1].isdigit() for row in rows) == printed  # not folded
 
 
 def test_a_study_shows_the_headline_metric_of_its_task(tmp_path, capsys):
-    frame, run_ids = done(tmp_path, "shapes.table5", backbone="deit_nano")
-    table = study_table(frame, run_ids)
+    runs, planned = done(tmp_path, "shapes.table5", backbone="deit_nano")
+    table = study_table(runs.frame, planned)
     assert list(table.columns[-3:]) == ["test_loss", "top1", "paper_top1"]
-    report(frame, "shapes.table5", run_ids, tmp_path / "analysis")
+    report(runs, "shapes.table5", planned, tmp_path / "analysis")
     said = capsys.readouterr().out
     assert ("top-1" in said, "mIoU" in said) == (True, False)
-    frame, run_ids = done(tmp_path / "2", "shapes.figure2")
-    assert list(study_table(frame, run_ids).columns[-3:]) == ["test_loss", "miou", "paper_miou"]
+    runs, planned = done(tmp_path / "2", "shapes.figure2")
+    assert list(study_table(runs.frame, planned).columns[-3:]) == ["test_loss", "miou", "paper_miou"]
 
 
 def test_runs_that_failed_or_wait_are_left_out_with_a_word(tmp_path, capsys):
     runs = resolve("shapes.table5", [], {})
     save(tmp_path, runs[0], 1.0)
     save(tmp_path, runs[1], None)
-    ids = [run.run_id for run in runs]
+    ids = planned_runs(runs)
     report(load(tmp_path), "shapes.table5", ids, tmp_path / "out")
     said = " ".join(capsys.readouterr().out.split())
-    assert f"left out, failed: {ids[1]} (loss is nan)" in said
-    assert f"left out, not finished: {ids[2]}" in said
+    assert f"excluded, failed: {ids[1].run_id} (loss is nan)" in said
+    assert f"excluded, not finished: {ids[2].run_id}" in said
     assert len(pd.read_csv(tmp_path / "out" / "shapes_table5.csv")) == 1
     assert report(load(tmp_path), "shapes.table5", ids[2:], tmp_path / "none") == []
     assert "none of 8 runs has finished" in capsys.readouterr().out
@@ -319,8 +324,8 @@ def test_runs_that_failed_or_wait_are_left_out_with_a_word(tmp_path, capsys):
 
 
 def test_table_5_is_drawn_as_two_lines_a_backbone_from_the_same_run(tmp_path):
-    frame, run_ids = done(tmp_path, "shapes.table5")
-    drawn = lines(figure(study_table(frame, run_ids), "shapes.table5"))
+    runs, planned = done(tmp_path, "shapes.table5")
+    drawn = lines(figure(study_table(runs.frame, planned), "shapes.table5"))
     assert set(drawn) == {f"{b}_nano, by {way}" for b in ("deit", "adventurer") for way in ("scaling", "extending")}
     for backbone in ("deit_nano", "adventurer_nano"):
         scaled, extended = drawn[f"{backbone}, by scaling"], drawn[f"{backbone}, by extending"]
@@ -330,13 +335,13 @@ def test_table_5_is_drawn_as_two_lines_a_backbone_from_the_same_run(tmp_path):
 
 
 def test_figure_4_is_drawn_against_the_image_and_figure_3_against_flops(tmp_path):
-    frame, run_ids = done(tmp_path / "4", "shapes.figure4")
-    drawn = figure(study_table(frame, run_ids), "shapes.figure4")
+    runs, planned = done(tmp_path / "4", "shapes.figure4")
+    drawn = figure(study_table(runs.frame, planned), "shapes.figure4")
     assert {len(line) for line in lines(drawn).values()} == {3}
     assert {name.split(", ")[1] for name in lines(drawn)} == {"16 tokens", "64 tokens"}
     assert drawn.axes[0].get_xticks().tolist() == [16, 32, 64]
-    frame, run_ids = done(tmp_path / "3", "shapes.figure3")
-    table = study_table(frame, run_ids)
+    runs, planned = done(tmp_path / "3", "shapes.figure3")
+    table = study_table(runs.frame, planned)
     drawn = figure(table, "shapes.figure3")
     assert len(drawn.axes) == 2  # a panel a family
     assert {name: len(line) for name, line in lines(drawn).items()}["adventurer_pico"] == 4
@@ -348,8 +353,8 @@ def test_figure_4_is_drawn_against_the_image_and_figure_3_against_flops(tmp_path
 
 
 def test_spending_more_compares_the_next_size_with_the_next_patch(tmp_path):
-    frame, run_ids = done(tmp_path, "shapes.figure3")
-    spent = spending(study_table(frame, run_ids))
+    runs, planned = done(tmp_path, "shapes.figure3")
+    spent = spending(study_table(runs.frame, planned))
     # pico at 16, 8, 4 to nano; nano at 16, 8 to micro; of both families.
     assert len(spent) == 2 * (3 + 2)
     assert spent["better [nats]"].str.startswith("finer by").all()  # the fabricated loss falls with tokens alone
@@ -359,7 +364,7 @@ def test_seeds_are_rows_of_the_table_and_one_line_of_the_figure(tmp_path):
     runs = [run for seed in (0, 1) for run in resolve("shapes.table5", [], {"seed": seed, "backbone": "deit_nano"})]
     for run in runs:
         save(tmp_path, run, 1.0 + 0.2 * run.seed)
-    table = study_table(load(tmp_path), [run.run_id for run in runs])
+    table = study_table(load(tmp_path).frame, planned_runs(runs))
     assert len(table) == 10
     assert table["seed"].tolist() == [0, 1] * 5
     drawn = lines(figure(table, "shapes.table5"))
@@ -398,11 +403,11 @@ def test_a_recipe_beside_a_study_has_its_law_as_well(call, tmp_path):
 # figure2: one head against another
 
 
-def scored(results, name, score, seeds=(0,), **given) -> tuple[pd.DataFrame, list[str]]:
+def scored(results, name, score, seeds=(0,), **given) -> tuple[RunSet, list[StudyRun]]:
     """A study's runs, each with what score says of it: its loss [nats] and mIoU [%], or None: it has no record."""
     ids = []
     for run in [run for seed in seeds for run in resolve(name, [], {**given, "seed": seed})]:
-        ids.append(run.run_id)
+        ids += planned_runs([run])
         if (values := score(run)) is not None:
             save(results, run, *values)
     return load(results), ids
@@ -460,8 +465,8 @@ def test_a_head_is_chosen_among_those_of_the_study():
 
 
 def test_a_gap_is_positive_where_upernet_is_better(tmp_path):
-    frame, ids = scored(tmp_path, "shapes.figure2", vanishing)
-    found = gaps(study_table(frame, ids), ids)
+    runs, ids = scored(tmp_path, "shapes.figure2", vanishing)
+    found = gaps(study_table(runs.frame, ids), ids)
     assert found["patch"].tolist() == [16, 8, 4, 2]
     assert found["gap_loss"].tolist() == pytest.approx([0.16, 0.08, 0.04, 0.02])
     assert found["gap_miou"].tolist() == pytest.approx([1.6, 0.8, 0.4, 0.2])
@@ -470,14 +475,14 @@ def test_a_gap_is_positive_where_upernet_is_better(tmp_path):
 
 
 def test_the_gaps_of_table_2_stand_beside_the_runs_that_they_are_of(tmp_path, capsys):
-    frame, ids = scored(tmp_path, "figure2", vanishing)
-    table = study_table(frame, ids)
+    runs, ids = scored(tmp_path, "figure2", vanishing)
+    table = study_table(runs.frame, ids)
     found = gaps(table, ids).set_index(["backbone", "patch"])
     assert list(found.index) == list(product(("adventurer_tiny", "adventurer_base"), (16, 8, 4, 2)))
     assert found["paper_linear"].tolist() == [40.0, 41.6, 42.1, 42.5, 44.0, 45.5, 46.3, 46.8]
     assert found["paper_upernet"].dropna().to_dict() == {("adventurer_tiny", 16): 41.3, ("adventurer_base", 16): 45.7}
     assert found["gap_paper"].dropna().tolist() == pytest.approx([1.3, 1.7])
-    paths = report(frame, "figure2", ids, tmp_path / "out")
+    paths = report(runs, "figure2", ids, tmp_path / "out")
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["adventurer_tiny", "16", "40.0", "41.6", "1.6", "40.0", "41.3", "1.3"] in said
     assert ["adventurer_base", "2", "40.0", "40.2", "0.2", "46.8", "-", "-"] in said
@@ -507,17 +512,17 @@ def test_table_2_is_not_beside_what_the_paper_did_not_do():
 
 
 def test_seeds_are_averaged_and_their_spread_is_stated(tmp_path, capsys):
-    frame, ids = scored(
+    runs, ids = scored(
         tmp_path, "shapes.figure2", lambda r: (vanishing(r)[0] + 0.1 * r.seed, vanishing(r)[1] + r.seed), (0, 1, 2)
     )
-    table = study_table(frame, ids)
+    table = study_table(runs.frame, ids)
     found = gaps(table, ids)
     assert (found["seeds_linear"].tolist(), found["miou_linear"].tolist()) == ([3] * 4, pytest.approx([41.0] * 4))
     assert found["gap_miou"].tolist() == pytest.approx([1.6, 0.8, 0.4, 0.2])
     said = spread_sentence(table)
     for head in HEADS:
         assert f"adventurer_nano {head} 0.1000 nats, 1.0 points of mIoU (3 seeds, 8 degrees of freedom)" in said
-    report(frame, "shapes.figure2", ids, tmp_path / "out")
+    report(runs, "shapes.figure2", ids, tmp_path / "out")
     printed = capsys.readouterr().out
     assert max(map(len, printed.replace(str(tmp_path), "").splitlines())) <= 80
     assert "seed-to-seed spread: adventurer_nano linear 0.1000 nats" in " ".join(printed.split())
@@ -537,11 +542,11 @@ def test_seeds_are_averaged_and_their_spread_is_stated(tmp_path, capsys):
     ],
 )
 def test_what_is_missing_is_shown_as_missing(tmp_path, capsys, missing, row):
-    frame, ids = scored(tmp_path, "shapes.figure2", lambda r: None if missing(r) else vanishing(r))
-    paths = report(frame, "shapes.figure2", ids, tmp_path / "out")
+    runs, ids = scored(tmp_path, "shapes.figure2", lambda r: None if missing(r) else vanishing(r))
+    paths = report(runs, "shapes.figure2", ids, tmp_path / "out")
     said = capsys.readouterr().out
     assert ["adventurer_nano", *row] in [line.split() for line in said.splitlines()]
-    assert said.count("left out, not finished") == 8 - len(frame)
+    assert said.count("excluded, not finished") == 8 - len(runs.frame)
     assert len(pd.read_csv(paths[1])) == 4
 
 
@@ -550,17 +555,17 @@ def test_runs_without_the_metric_and_failed_ones_do_no_harm(tmp_path, capsys):
     for run in runs[:3]:
         save_run(tmp_path, run, 1.0, metrics={})
     save(tmp_path, runs[3], None)
-    ids = [run.run_id for run in runs]
+    ids = planned_runs(runs)
     assert len(report(load(tmp_path), "shapes.figure2", ids, tmp_path / "out")) == 3
     said = " ".join(capsys.readouterr().out.split())
-    assert f"left out, failed: {ids[3]} (loss is nan)" in said
+    assert f"excluded, failed: {ids[3].run_id} (loss is nan)" in said
     assert "adventurer_nano 16 1.0000 1.0000 0.0000 - - -" in said
     assert report(load(tmp_path), "shapes.figure2", ids[3:], tmp_path / "none") == []
 
 
 def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_path):
-    def drawn_from(frame, ids):
-        table = study_table(frame, ids)
+    def drawn_from(runs, ids):
+        table = study_table(runs.frame, ids)
         drawn = gap_figure(table, gaps(table, ids), "miou", "mIoU", "a title")
         above, below = drawn.axes
         means = {line.get_label(): line.get_ydata() for line in above.lines if line.get_linestyle() != "None"}
@@ -573,14 +578,14 @@ def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_
     assert {text.get_text() for text in below.texts} == {"adventurer_tiny", "adventurer_base"}
     assert hollow == {(16, 8, 4, 2), (16,)}
     assert above.get_xlim()[0] > above.get_xlim()[1]
-    assert [text.get_text() for text in above.get_legend().get_texts()] == ["hollow: as published, Table 2"]
+    assert [text.get_text() for text in above.get_legend().get_texts()] == ["hollow: published, Table 2"]
     styles = {(line.get_linestyle(), line.get_label().split()[-1]) for line in above.lines if line.get_label() in names}
     assert len(styles) == 2  # the heads differ in more than colour
     heights = sorted(text.get_position()[1] for text in below.texts)
     assert np.diff(heights).min() > 0.1 * np.ptp(below.get_ylim())
 
-    frame, ids = scored(tmp_path / "2", "shapes.figure2", lambda r: None if r.patch == 8 else vanishing(r), (0, 1))
-    above, below, means, hollow = drawn_from(frame, ids)
+    runs, ids = scored(tmp_path / "2", "shapes.figure2", lambda r: None if r.patch == 8 else vanishing(r), (0, 1))
+    above, below, means, hollow = drawn_from(runs, ids)
     assert {text.get_text() for text in above.texts} == set(means) == set(HEADS)
     assert np.isnan(means["linear"][1])  # broken where it is missing, not drawn across
     assert above.get_legend() is None

@@ -51,7 +51,7 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
     assert len(folders(tmp_path)) == 3
     for folder in folders(tmp_path):
         assert {p.name for p in folder.iterdir()} >= {"recipe.json", "record.json", "curve.csv", "last.ckpt", "log.txt"}
-    frame = load(tmp_path)
+    frame = load(tmp_path).frame
     assert frame.patch.tolist() == [16, 8, 4]
     assert frame.group.nunique() == 1
     assert "left to do: 3 runs" in done.stdout

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.launch.eta import Clock
-from experiments.sweep import arguments, say_plan
+from experiments.sweep import arguments, print_plan
 from scaling.recipe import Recipe
 
 RUNS = [Recipe(patch=patch, train_images=4096) for patch in (16, 8, 4)]
@@ -41,7 +41,7 @@ def test_what_nobody_planned_stays_unknown():
 def test_the_plan_that_a_sweep_prints_is_what_its_clock_goes_by(tmp_path, capsys):
     runs, args = arguments(["shapes.deit_nano", "--patch", "16,4", "--results", str(tmp_path), "--accelerator", "cpu"])
     settings = {"devices": "1", "accelerator": "cpu", "recompute": False, "micro_batch": 0, "jobs": 1}
-    one, two = (say_plan(runs, args, {**settings, "threads": threads}) for threads in (1, 2))
+    one, two = (print_plan(runs, args, {**settings, "threads": threads}) for threads in (1, 2))
     assert list(one) == [run.run_id for run in runs]
     assert 0 < one[runs[0].run_id] < one[runs[1].run_id]
     assert [2 * seconds for seconds in two.values()] == pytest.approx(list(one.values()))

@@ -2,9 +2,10 @@
 
 import pytest
 
-from analysis.fit_laws import main, report
+from analysis.fit_laws import main
 from analysis.planning.throughput_records import measured_on
 from analysis.records.run_set import load
+from analysis.report.law_report import law_input, report
 from experiments.cli import arguments
 from experiments.launch.outcome import recorded
 from scaling.costs.hardware import CARDS
@@ -28,7 +29,7 @@ def test_every_reader_passes_a_damaged_record_over_or_says_it_in_a_line(damaged)
     with pytest.raises(ConfigError, match=RECORD) as said:
         RunRecord.load(damaged)
     assert len(str(said.value).splitlines()) == 1
-    assert list(load(damaged.parent).attrs["corrupt"]) == [damaged.name]
+    assert [one.folder for one in load(damaged.parent).corrupt] == [damaged.name]
     assert measured_on(CARDS["a100"], damaged.parent) == []
     assert recorded(damaged) is None
 
@@ -56,7 +57,7 @@ def test_where_too_few_patch_sizes_are_left_the_damaged_record_is_named(tmp_path
 
 def test_a_frame_of_damaged_records_has_no_report(damaged, tmp_path):
     with pytest.raises(ConfigError, match=damaged.name):
-        report(load(damaged.parent), tmp_path / "out")
+        report(law_input(load(damaged.parent)), tmp_path / "out")
 
 
 def test_a_run_whose_recipe_is_brackets_is_one_line(tmp_path):

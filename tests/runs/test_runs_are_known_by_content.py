@@ -238,11 +238,12 @@ def test_old_and_new_runs_of_one_law_are_of_one_group(tmp_path, recipe):
     as_before(at(replace(recipe, patch=16), "/mnt/old/pets"), results)
     as_before(at(replace(recipe, patch=4), "/elsewhere/pets"), results)
     train(recipe, results, CPU)
-    frame = load(results)
+    runs = load(results)
+    frame = runs.frame
     assert frame["group"].nunique() == frame["family"].nunique() == 1
     assert frame["group"].iloc[0] == identified(recipe, results).group
     assert len({series(row) for row in frame.to_dict("records")}) == 1
-    ((group,), refused) = own_groups(frame)
+    ((group,), refused) = own_groups(runs)
     assert (group.patches, refused) == (3, {})
 
 
@@ -252,7 +253,7 @@ def test_old_runs_that_may_be_of_either_of_two_data_sets_stay_alone(tmp_path, re
     train(recipe, results, CPU)
     (tmp_path / "pets" / "train" / "cat" / "0.jpg").write_bytes(picture(0, 99))
     train(recipe, results, CPU)
-    assert load(results)["group"].nunique() == 3
+    assert load(results).frame["group"].nunique() == 3
 
 
 def test_the_next_stage_finds_the_run_before_it_by_content(tmp_path, recipe):
@@ -289,14 +290,16 @@ def test_a_renamed_folder_is_the_run_that_its_record_says(tmp_path, tiny, monkey
     (tmp_path / record.run_id).rename(tmp_path / "my best run")
     monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
     assert train(tiny, tmp_path, CPU) == record
-    frame = load(tmp_path)
-    assert list(frame["run_id"]) == [record.run_id]
-    assert frame["folder"].iloc[0].endswith("my best run")
-    assert frame.attrs["corrupt"] == {}
+    runs = load(tmp_path)
+    assert list(runs.frame["run_id"]) == [record.run_id]
+    assert runs.frame["folder"].iloc[0].endswith("my best run")
+    assert runs.corrupt == ()
     shutil.copytree(tmp_path / "my best run", tmp_path / record.run_id)
-    frame = load(tmp_path)
-    assert list(frame["folder"]) == [str(tmp_path / record.run_id)]
-    assert "a copy of that in" in frame.attrs["corrupt"]["my best run"]
+    runs = load(tmp_path)
+    assert list(runs.frame["folder"]) == [str(tmp_path / record.run_id)]
+    (one,) = runs.corrupt
+    assert one.folder == "my best run"
+    assert "a copy of that in" in one.reason
 
 
 def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):

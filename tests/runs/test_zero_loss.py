@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from analysis import fit_laws
 from analysis.records.groups import own_groups
 from analysis.records.run_set import load
+from analysis.report.law_report import law_input, report
 from analysis.report.sweep_table import print_sweep
 from scaling.recipe import Recipe
 from scaling.runs.record import RunRecord
@@ -25,19 +25,19 @@ def test_a_law_is_fitted_without_it_and_says_so(tmp_path, capsys, unsaved):
     assert not refused
     assert list(group.points["patch"]) == [16, 8, 4, 2]
     assert group.dropped == (f"{names[1]}: a test loss of 0, which has no logarithm",)
-    frame = load(tmp_path)
-    print_sweep(frame)
-    fit_laws.report(frame, tmp_path / "analysis")
+    runs = load(tmp_path)
+    print_sweep(runs.frame)
+    report(law_input(runs), tmp_path / "analysis")
     said = capsys.readouterr().out
     assert "0.0000" in said  # in the table of runs
-    assert f"left out of laws, a test loss of 0 has no logarithm: {names[1]}" in " ".join(said.split())
+    assert f"excluded from laws, a test loss of 0 has no logarithm: {names[1]}" in " ".join(said.split())
     assert "no logarithm" in (tmp_path / "analysis" / "report.md").read_text()
 
 
 def test_where_all_losses_are_nothing_no_law_is_fitted_and_nothing_fails(tmp_path, capsys):
     for patch in LOSSES:
         save(tmp_path, replace(Recipe(), patch=patch), 0.0)
-    frame = load(tmp_path)
-    print_sweep(frame)
-    fit_laws.report(frame, tmp_path / "analysis")
-    assert "its test losses are 0, which has no logarithm" in " ".join(capsys.readouterr().out.split())
+    runs = load(tmp_path)
+    print_sweep(runs.frame)
+    report(law_input(runs), tmp_path / "analysis")
+    assert "its test losses are 0 and have no logarithm" in " ".join(capsys.readouterr().out.split())

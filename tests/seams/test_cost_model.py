@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from analysis.planning.cost_tables import by_patch, memory_by_patch
 from analysis.planning.throughput_model import image_seconds
-from analysis.plots.costs import by_patch, memory_by_patch, parts_figure
+from analysis.plots.costs import parts_figure
 from experiments import plan
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs

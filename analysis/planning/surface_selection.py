@@ -1,9 +1,9 @@
-"""How far the law of model, patch and image is to be trusted: rows left out, released models it has not seen, and how
-often each pick of a budget wins among laws that might have been fitted.
+"""Validation of the law of model, patch and image: held-out rows, released models outside the fit, and how often each
+choice for a budget is the best one among resampled laws.
 
-A row is a model at an image size, at all its patch sizes: what was trained together misses the law together, so rows,
-not points, are left out and drawn again. Source of the draws: the wild bootstrap by cluster (Cameron, Gelbach and
-Miller 2008, Review of Economics and Statistics 90), with the weights of Webb 2014 for few clusters.
+A row is a model at an image size, at all its patch sizes. Residuals within a row are correlated, so rows, not points,
+are held out and resampled. Source: the wild cluster bootstrap (Cameron, Gelbach and Miller 2008, Review of Economics
+and Statistics 90), with the weights of Webb 2014 for few clusters.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ WEIGHTS = np.sqrt([0.5, 1.0, 1.5])  # of both signs: mean 0, variance 1
 
 
 def released(surface: Surface) -> pd.DataFrame:
-    """Released models that stand in none of the tables of the law, beside it: model, patch, image [px], measured,
-    predicted, low, high (95 % of one measurement), inside (whether it is), in the unit of the law."""
+    """Released models that are not among the points of the law, and its prediction: model, patch, image [px], measured,
+    predicted, low, high (95 % interval of one measurement), inside (whether measured is), in the unit of the law."""
     rows = load_published("released_models").rename(columns={"input_px": "image"})
     seen = set(map(tuple, surface.points[["model", "patch", "image"]].to_numpy()))
     unseen = [key not in seen for key in map(tuple, rows[["model", "patch", "image"]].to_numpy())]
@@ -37,10 +37,9 @@ def released(surface: Surface) -> pd.DataFrame:
 
 
 @cache
-def laws_again(surface: Surface, draws: int = DRAWS, seed: int = 0) -> tuple[dict[str, Array], int]:
-    """Laws that might have been fitted: parameters (S, K) by form, and how many draws gave none. Each is fitted to the
-    law's own predictions times errors that rows have in common, by which it misses a row that it has not seen, of a
-    random sign and size a row; AICc chooses its form anew."""
+def resampled_laws(surface: Surface, draws: int = DRAWS, seed: int = 0) -> tuple[dict[str, Array], int]:
+    """Resampled laws: parameters (S, K) by form, and how many resamples gave none. Each is fitted to the law's own
+    predictions times the held-out errors of the rows, with a random sign and weight per row; AICc selects its form."""
     law, points = surface.law, surface.points
     misses = row_misses(points, law.form)["miss"].to_numpy()
     row = points.groupby(["model", "image"], sort=False).ngroup().to_numpy()
@@ -62,7 +61,7 @@ def laws_again(surface: Surface, draws: int = DRAWS, seed: int = 0) -> tuple[dic
 
 
 def akaike(squares: Array, n: int, k: int) -> Array:
-    """AICc of laws of k parameters that leave these sums of squares, as Fit.aicc has it."""
+    """AICc of laws of k parameters with these sums of squares, as in Fit.aicc."""
     k += 1
     return n * np.log(squares / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
@@ -75,25 +74,25 @@ def wins(
     draws: int = DRAWS,
 ) -> pd.DataFrame:
     """How often each configuration is the best of a budget among resampled laws: budget, model, patch, image [px],
-    share [1] (most often first within a budget). configured, cost: as for optimal.best."""
-    said = []
-    for form, theta_SK in laws_again(surface, draws)[0].items():
+    share [1] (most often first within a budget). configured, cost: as for allocation.best."""
+    predicted = []
+    for form, theta_SK in resampled_laws(surface, draws)[0].items():
         problem = law_of(surface.points, form).problem
         z_VM = np.log(configured[list(AT)].to_numpy(float).T) - problem.pivot_V[:, None]
-        said.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale)
-    said_SM = np.concatenate(said)
+        predicted.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale)
+    predicted_SM = np.concatenate(predicted)
     found = []
     for budget in budgets:
-        best(configured, [budget], cost)  # raises where it buys nothing
+        best(configured, [budget], cost)  # raises where no configuration is affordable
         can = np.flatnonzero(configured[cost] <= budget)
-        picked = pd.Series(can[np.argmin(said_SM[:, can], axis=1)]).value_counts(normalize=True)
+        picked = pd.Series(can[np.argmin(predicted_SM[:, can], axis=1)]).value_counts(normalize=True)
         rows = configured.iloc[picked.index][["model", "patch", "image"]]
         found.append(rows.assign(budget=float(budget), share=picked.to_numpy()))
     return pd.concat(found, ignore_index=True)[["budget", "model", "patch", "image", "share"]]
 
 
 def forms_weighed(surface: Surface) -> pd.DataFrame:
-    """AICc of the laws of three variables that were weighed, the least first: form, parameters [1], rms and largest
+    """AICc of the candidate laws of three variables, the lowest first: form, parameters [1], rms and largest
     residual [%], AICc."""
     rows = []
     for form in surface.weighed:

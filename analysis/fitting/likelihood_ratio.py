@@ -1,10 +1,10 @@
-"""Robust: how far above its least the cost may rise for an interval of 95 %, for squares and for Huber's loss.
+"""Critical value of the likelihood-ratio test: by which fraction the cost may exceed its minimum inside an interval.
 
-For the sum of squares of a law that is linear near the data that is exact: t^2 / (n - k) of the least, t of Student's
-distribution. For Huber's loss no such number is known at few points, so it is found by simulation: normal errors of
-the size of the residuals about the law's tangent plane, the least cost with and without the parameter held at its true
-value, and of the relative rise that quantile which belongs to the confidence (a likelihood-ratio test for M-estimators,
-Schrader and Hettmansperger 1980, Biometrika 67, with simulated critical values). Of the parameters the widest counts.
+For least squares it is t^2 / (n - k), t of Student's distribution, exact for a law that is linear near the data. For
+Huber's loss at few points no formula is known, so the value is simulated: normal errors with the residuals' standard
+deviation about the law's tangent plane, the minimal cost with and without a parameter held at its true value, and the
+quantile of the relative increase at the confidence (likelihood-ratio test for M-estimators, Schrader and Hettmansperger
+1980, Biometrika 67, with simulated critical values). The largest value over the parameters is used.
 Letters: S draws, N data, K parameters.
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from analysis.fitting.likelihood import Problem
-from analysis.fitting.minimizer import Array, Index, descend
+from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
+from analysis.fitting.problem import Problem
 
 DRAWS = 400
 
 
-def rise(problem: Problem, theta_K: Array) -> float:
-    """The factor of the least cost by which a profile may exceed it, at the problem's confidence [1]."""
+def critical_rise(problem: Problem, theta_K: Array) -> float:
+    """By which fraction of the minimal cost a profile may exceed it, at the problem's confidence [1]."""
     known = float(stdtrit(problem.df, (1 + problem.confidence) / 2)) ** 2 / problem.df
     return known if math.isinf(problem.delta) else max(_simulated(problem, theta_K), 1e-3 * known)
 
@@ -41,7 +41,8 @@ def _simulated(problem: Problem, theta_K: Array) -> float:
             return theta_RK @ J_NK.T - e_SN[which], np.broadcast_to(J_NK, (len(which), N, K))
 
         free_SK = np.tile(free_K, (DRAWS, 1))
-        return descend(residual, np.zeros((DRAWS, K)), bounds_2K, free_SK, delta=problem.delta, steps=100).cost_S
+        zero_SK = np.zeros((DRAWS, K))
+        return levenberg_marquardt(residual, zero_SK, bounds_2K, free_SK, delta=problem.delta, steps=100).cost_S
 
     all_S = least(np.ones(K, bool))
     rises = [least(np.arange(K) != k) / np.maximum(all_S, 1e-300) - 1 for k in range(K)]

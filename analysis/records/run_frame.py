@@ -1,0 +1,30 @@
+"""Run frame: the columns of a frame with one row per run, and selections of its rows."""
+
+import dataclasses
+
+import pandas as pd
+
+from scaling.recipe import Recipe
+from scaling.runs.record import HEADLINES
+
+FIELDS = [f.name for f in dataclasses.fields(Recipe)]
+METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
+FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
+ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
+COLUMNS = ["run_id", "group", "family", "status", *FIELDS, *FACTS, *ENDINGS]
+TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed
+
+
+def finished(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that finished, which have a test loss."""
+    return frame[frame["status"] == "finished"]
+
+
+def above_zero(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those of test loss 0, which has no logarithm."""
+    return frame[~(frame["test_loss"] <= 0)]
+
+
+def headlines(frame: pd.DataFrame) -> dict[str, str]:
+    """The headline metrics that some run of the frame has: column -> name, as {"top1": "top-1"}."""
+    return {metric: name for metric, name in HEADLINES.values() if metric in frame and frame[metric].notna().any()}
