@@ -104,10 +104,10 @@ def record(folder: Path) -> Flat:
 
 def run_table(results: Path) -> pd.DataFrame:
     """A row a run of a results folder: run_id, group, patch, status, test_loss ... Fails where one cannot be read."""
-    table = load(results)
-    assert not table.attrs["corrupt"]
-    assert not table.attrs["unfinished"]
-    return table
+    runs = load(results)
+    assert not runs.corrupt
+    assert not runs.unfinished
+    return runs.frame
 
 
 def predecessor(flat: Flat) -> Flat | None:
