@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-import analysis.fit_laws
+import analysis.report.law_report
 import analysis.report.sweep_table
 import analysis.studies.ablations  # noqa: F401
 from scaling.errors import ConfigError

@@ -21,7 +21,9 @@ def as_points(means: pd.DataFrame) -> pd.DataFrame:
     below = means[(means["seeds"] > 1) & ~(means["mean"] > means["sd"])]
     if len(below):
         one = below.iloc[0]
-        raise ValueError(f"a mean of {one['mean']:g} with a deviation of {one['sd']:g}: such points have no logarithm")
+        raise ValueError(
+            f"mean {one['mean']:g} does not exceed its standard deviation {one['sd']:g}; such points have no logarithm"
+        )
     rows = []
     for its in means.to_dict("records"):
         n = int(its["seeds"])

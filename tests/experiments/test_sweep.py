@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis import fit_laws
 from analysis.records.run_set import load
+from analysis.report import law_report
 from experiments.cli.arguments import settings
 from experiments.launch.eta import Clock, weight
 from experiments.launch.launcher import Job, submit_all
@@ -37,7 +37,7 @@ SMALL = ["--epochs", "2", "--train-images", "128", "--test-images", "32", "--thr
 
 def without_laws():
     """Before a sweep whose subject is its runs: nothing is fitted or drawn of them."""
-    fit_laws.report = lambda *_: None
+    law_report.report = lambda *_: None
 
 
 def folders(results):
