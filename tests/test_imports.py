@@ -58,6 +58,7 @@ NO_TORCH = (
 )
 DRAW = (
     "experiments.documentation.figures",
+    "experiments.documentation.design_figure",
     "analysis.plots",
     "analysis.paper.figures",
     "analysis.paper.figure1_panels",

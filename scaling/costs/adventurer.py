@@ -98,7 +98,7 @@ def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
 
 
 def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
-    """What a mixer of few elements keeps beside its input and output, always float32 [bytes]."""
+    """What a mixer of few elements keeps in addition to its input and output, always float32 [bytes]."""
     inner = _inner(spec)
     channels, heads = inner + 2 * spec.state, inner // spec.head_dim
     chunk = chunk_length(mixed)
