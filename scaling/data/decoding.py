@@ -20,7 +20,6 @@ A label map holds one class number per pixel: values are never rescaled, palette
 from __future__ import annotations
 
 import contextlib
-import enum
 import functools
 import io
 import re
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from scaling.data.decoding_notes import DARK_BELOW, Note
 from scaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,27 +69,6 @@ SIGNATURES = {  # how files begin that Pillow cannot open, and what they are
     b"MM\0*": "damaged TIFF, or one of a pixel layout that Pillow does not support",
     b"version https://git-lfs": "a Git LFS pointer, not the image itself: run git lfs pull",
     b"<": "a web page or another text, not an image",
-}
-DARK_BELOW = 16  # brightest 8-bit value of an image that uses the lower 12 of 16 bits only
-
-
-class Note(enum.IntFlag):
-    """What decoding changed or discarded, as far as the user should know it."""
-
-    ORIENTED = 1
-    DEEP = 2
-    DARK = 4
-    FRAMES = 8
-    ALPHA = 16
-
-
-MESSAGES = {
-    Note.ORIENTED: "have an EXIF orientation, which is applied: labels and boxes must refer to the displayed image",
-    Note.DEEP: "are 16-bit or 12-bit grey and were reduced to 8 bits; the highest value of the bit depth is white",
-    Note.DARK: f"use only the lower 12 of 16 bits, which leaves {DARK_BELOW} grey levels: if their depth is 12 bits or "
-    "less, rescale the files to 16 bits",
-    Note.FRAMES: "have more than one frame or page; the first is used",
-    Note.ALPHA: "have an alpha channel or a transparent colour, which is discarded",
 }
 
 
@@ -171,18 +150,6 @@ def image_tensor(image: Image.Image) -> Tensor:
     import torch
 
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def digest_parts(note: Note) -> tuple[bytes, ...]:
-    """Extra content for the digest of an image that earlier versions decoded to other pixels; empty for most."""
-    changed = note and note & (Note.ORIENTED | Note.DEEP)
-    return (str(int(changed)).encode(),) if changed else ()
-
-
-def note_lines(notes: np.ndarray, split: str) -> tuple[str, ...]:
-    """Messages about the images of a split. notes: Note of each, as uint8."""
-    counts = {note: int((notes & note.value > 0).sum()) for note in Note}
-    return tuple(f"{n} of {len(notes)} {split} images {MESSAGES[note]}" for note, n in counts.items() if n)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
 from scaling.data.class_names import only_in_one
 from scaling.data.data_root import SPLITS, find_root
-from scaling.data.decoding import decode_rgb, digest_parts, naming_errors, read_header
+from scaling.data.decoding import decode_rgb, naming_errors, read_header
+from scaling.data.decoding_notes import digest_parts
 from scaling.data.file_facts import Facts, Selected, digest
 from scaling.data.held_out import parted
 from scaling.data.hub_sets import open_hub

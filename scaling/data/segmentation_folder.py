@@ -20,15 +20,14 @@ from scaling.data.data_root import SPLITS, find_root
 from scaling.data.decoding import (
     ColourLabel,
     Header,
-    Note,
     decode_label,
     decode_rgb,
-    digest_parts,
     image_tensor,
     naming_errors,
     orientation_hint,
     read_header,
 )
+from scaling.data.decoding_notes import Note, digest_parts
 from scaling.data.file_facts import Facts, Selected, digest, stamps
 from scaling.data.file_listing import ENDINGS, LOOKED_FOR, files_below
 from scaling.data.listing_cache import listing
