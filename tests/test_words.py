@@ -23,6 +23,7 @@ BANNED = {  # private words: what to write instead
     r"for ever|seldom|whence|anew": "forever, rarely, from where, again",
     r"one's own": "own, your own",
     r"goes on": "continues, resumes",
+    r"cut[- ]off|outlasts?": "interrupted, survives",
     r"mend(s|ed)?": "fix, repair",
     r"at the (least|most)(?! \w+ squares| squares)": "at least, at most",
     r"an? \w+ an? (run|row|image|patch|line|class|token|file|group|seed|step|epoch|backbone|panel|task|figure)": "per",

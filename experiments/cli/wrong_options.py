@@ -34,7 +34,7 @@ def unknown_option(option: str, names: Iterable[str]) -> str:
     given = option.lstrip("-").partition("=")[0].replace("-", "_")
     shown = f"--{given.replace('_', '-')}" if option.startswith("-") else option
     if given in RESUMING:
-        return f"unknown option {shown}; resuming is automatic: repeat the command that was cut off"
+        return f"unknown option {shown}; resuming is automatic: repeat the interrupted command"
     near = difflib.get_close_matches(given, list(names), n=1)
     hint = f"did you mean --{near[0].replace('_', '-')}?" if near else "--help-all lists all options"
     return f"unknown option {shown}; {hint}"

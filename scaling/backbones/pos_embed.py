@@ -114,7 +114,7 @@ class SinCosPositions(PositionEncoding):
     def __init__(self, spec: PositionSpec) -> None:
         super().__init__(spec)
         if spec.width % 4:
-            raise ConfigError(f"position sincos needs a width that 4 divides, not {spec.width}")
+            raise ConfigError(f"pos_embed sincos needs a width divisible by 4, not {spec.width}")
         self.sines = Sines(spec.width, spec.patch_px, spec.reference)
 
     def fixed_table(self) -> Tensor:

@@ -31,7 +31,7 @@ def padded_size(config: ExperimentConfig, size: tuple[int, int]) -> tuple[int, i
 
 
 def recipe_sides(config: ExperimentConfig) -> tuple[int, int]:
-    """Height and width of a training image in the model [px]: a square of recipe.image, but in detection on whole
+    """Height and width of a training image in the model [px]: a square of img_size, but in detection on whole
     images, which keep their shape. The embedded data set is square; photographs are assumed to have the shape
     PHOTOGRAPH. Padding to the other images of a batch is not counted."""
     return (

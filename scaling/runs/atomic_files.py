@@ -1,4 +1,4 @@
-"""Files that outlast a crash or a power cut: written whole, on the disk before they have their name; and the check for
+"""Durable files: complete and on the disk before they have their name, also after a power failure; and the check for
 damaged ones. Standard library only."""
 
 import contextlib
@@ -97,7 +97,7 @@ def damage_of(path: Path) -> str:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that died while they wrote into a run's folder. The caller holds the
-    folder: all files but recipe.json are written by the holder alone."""
+    folder: all files except config.json are written by the holder alone."""
     for pattern in (".record.json.*", ".curve.csv.*", ".weights.pt.*", ".last.ckpt.*", "*.writing"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
