@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.plots.studies import sample_sheet
 from analysis.report.output import until_closed
-from scaling.data import generated_shapes
+from scaling.data.generated import generated_shapes
 
 
 def sheet(size: int = 32) -> Any:

@@ -1,7 +1,8 @@
 """Groups: the points that one law may be fitted to, of own runs and of the paper.
 
-Runs of a group differ in patch and seed and in nothing else. Groups that differ only in the crop of test images or in the version of the data are refused unless asked for: the released code crops 0.875 at patch 16 and
-1.0 below, a confounder of patch size.
+Runs of a group differ in patch and seed and in nothing else. Groups that differ only in the crop of test images or in
+the version of the data are refused unless asked for: the released code crops 0.875 at patch 16 and 1.0 below, a
+confounder of patch size.
 """
 
 import math

@@ -6,15 +6,7 @@ and the operation that keeps it in torch on a CPU; tests compare the sums with t
 
 from dataclasses import dataclass
 
-from scaling.costs.base import (
-    FLOAT,
-    Activations,
-    Breakdown,
-    MemoryPolicy,
-    TokenCount,
-    equal_blocks,
-    stream_bytes,
-)
+from scaling.costs.base import FLOAT, Activations, Breakdown, MemoryPolicy, TokenCount, equal_blocks, stream_bytes
 from scaling.model_specs import (
     CHUNKS,
     CONV_TAPS,

@@ -25,7 +25,7 @@ from scaling.runs.config_file import config_of, config_path, read_config
 from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
-    from scaling.data.file_index import Notify
+    from scaling.data.files.file_index import Notify
 
 # fields that decide which files a run uses, and whether they are enough
 FILE_FIELDS = (
@@ -75,7 +75,7 @@ def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bo
         return ""
     key = files_key(config)
     if key not in known:
-        from scaling.data.dataset_files import data_digest
+        from scaling.data.files.dataset_files import data_digest
 
         known[key] = data_digest(config, results, read, notify)
     return known[key]
@@ -176,8 +176,8 @@ _bare = lru_cache(maxsize=100_000)(bare)
 
 def same_run(wanted: ExperimentConfig, there: ExperimentConfig) -> bool:
     """Whether two recipes are one run: equal except for the locations of data and weights. By fingerprints where both
-    have them; else the data must be a set that everybody has alike, at the same place, or moved: under the same name, with nothing
-    left at the old place."""
+    have them; else the data must be a public set, at the same place, or moved: under the same name, with nothing left
+    at the old place."""
     if (wanted.model.patch_size, wanted.seed, wanted.model.backbone) != (
         there.model.patch_size,
         there.seed,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from scaling.config.edit import edit, make_config
-from scaling.data import decoding_notes
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.decoding import decode_rgb, naming_errors, read_header
-from scaling.data.decoding_notes import Note
-from scaling.data.file_facts import digest
-from scaling.data.image_folder import Files
-from scaling.data.transforms import fit_image
+from scaling.data.files import decoding_notes
+from scaling.data.files.decoding import decode_rgb, naming_errors, read_header
+from scaling.data.files.decoding_notes import Note
+from scaling.data.files.file_facts import digest
+from scaling.data.files.image_folder import Files
+from scaling.data.transforms.classification import fit_image
 from scaling.errors import ConfigError
 from tests.image_bytes import by_pillow, chunk, png, tiff
 

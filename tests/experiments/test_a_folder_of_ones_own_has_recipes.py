@@ -16,7 +16,7 @@ from experiments.recipes import folder
 from scaling import costs
 from scaling.config.edit import edit
 from scaling.costs.hardware import CARDS
-from scaling.data.folder_survey import survey
+from scaling.data.files.folder_survey import survey
 from scaling.errors import ConfigError
 from tests.coco_folder import json_path, read_json, write_folder, write_json
 from tests.conftest import ROOT

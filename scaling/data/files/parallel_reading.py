@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from scaling.data.file_facts import Seen
+from scaling.data.files.file_facts import Seen
 from scaling.errors import ConfigError
 
 T = TypeVar("T")

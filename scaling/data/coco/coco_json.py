@@ -13,11 +13,11 @@ import numpy as np
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.class_names import only_in_one
-from scaling.data.coco_annotations import annotations, once, whole
-from scaling.data.coco_dataset import CocoFiles, Listed
-from scaling.data.data_root import SPLITS, find_root
-from scaling.data.file_facts import Selected, digest, stamps
-from scaling.data.listing_cache import listing
+from scaling.data.coco.coco_annotations import annotations, once, whole
+from scaling.data.coco.coco_dataset import CocoFiles, Listed
+from scaling.data.files.data_root import SPLITS, find_root
+from scaling.data.files.file_facts import Selected, digest, stamps
+from scaling.data.files.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError
 

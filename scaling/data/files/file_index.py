@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from scaling.data.file_facts import PART, TABLE, WIDTH, DataFiles, Facts, Seen, digest, nothing_seen
+from scaling.data.files.file_facts import PART, TABLE, WIDTH, DataFiles, Facts, Seen, digest, nothing_seen
 from scaling.runs.atomic_files import write_atomically
 
 FOLDER = ".index"  # in a results folder

@@ -18,9 +18,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from scaling.data.file_facts import stamp, stamps
-from scaling.data.file_listing import ENDINGS, LOOKED_FOR, LeftOut, files_below
-from scaling.data.listing_cache import listing
+from scaling.data.files.file_facts import stamp, stamps
+from scaling.data.files.file_listing import ENDINGS, LOOKED_FOR, LeftOut, files_below
+from scaling.data.files.listing_cache import listing
 
 DIGITS = re.compile(r"(\d+)")
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from scaling.data.class_folders import natural_key
-from scaling.data.listing_cache import listing
+from scaling.data.files.class_folders import natural_key
+from scaling.data.files.listing_cache import listing
 from scaling.errors import ConfigError, first_line, first_of
 
 IMAGES = ("image", "img")  # usual column names, if no column or several columns have the type Image

@@ -14,16 +14,16 @@ import numpy as np
 from PIL import Image
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.data.class_folders import ClassFolder, ClassTar, NoImages
 from scaling.data.class_names import only_in_one
-from scaling.data.data_root import SPLITS, find_root
-from scaling.data.decoding import decode_rgb, naming_errors, read_header
-from scaling.data.decoding_notes import digest_parts
-from scaling.data.file_facts import Facts, Selected, digest
+from scaling.data.files.class_folders import ClassFolder, ClassTar, NoImages
+from scaling.data.files.data_root import SPLITS, find_root
+from scaling.data.files.decoding import decode_rgb, naming_errors, read_header
+from scaling.data.files.decoding_notes import digest_parts
+from scaling.data.files.file_facts import Facts, Selected, digest
+from scaling.data.files.hub_sets import open_hub
+from scaling.data.files.webdataset_index import open_shards
 from scaling.data.held_out import parted
-from scaling.data.hub_sets import open_hub
 from scaling.data.sampler import subset
-from scaling.data.webdataset_index import open_shards
 from scaling.errors import ConfigError, first_line, first_of
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from scaling.config.data import DATASET_PREFIXES
 from scaling.config.edit import make_config
-from scaling.data import image_folder, segmentation_folder
 from scaling.data.batch import UNLABELLED
-from scaling.data.class_list_file import names_beside
-from scaling.data.data_root import find_root
-from scaling.data.parallel_reading import in_threads
+from scaling.data.files import image_folder, segmentation_folder
+from scaling.data.files.class_list_file import names_beside
+from scaling.data.files.data_root import find_root
+from scaling.data.files.parallel_reading import in_threads
 from scaling.errors import ConfigError
 
 LAYOUTS = {  # what a folder holds, by task
@@ -46,7 +46,7 @@ def survey(task: str, data: str, data_root: str, unlabelled: int = UNLABELLED, c
         config = make_config(task="segment", num_classes=UNLABELLED, ignore_index=unlabelled)
         splits = [segmentation_folder.find_split(root, split, config) for split in ("train", "test")]
         return Found(classes or len(names) or _labelled(splits, unlabelled), len(splits[0]))
-    from scaling.data.coco_json import read_coco
+    from scaling.data.coco.coco_json import read_coco
 
     coco = read_coco(root, "train")
     return Found(classes or len(coco.categories), len(coco.with_objects()))

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from scaling.data.webdataset import Shards
+from scaling.data.files.webdataset import Shards
 from scaling.errors import ConfigError
 
 FILES = ("_info.json", "info.json")  # timm's names

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from scaling.data.decoding_notes import DARK_BELOW, Note
+from scaling.data.files.decoding_notes import DARK_BELOW, Note
 from scaling.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.data import dataset, generated_shapes
+from scaling.data import dataset
+from scaling.data.generated import generated_shapes
 from scaling.data.held_out import parted
 from scaling.errors import ConfigError
 

@@ -15,7 +15,7 @@ def find_root(data_root: str) -> Path:
     """
     if not data_root:
         raise ConfigError("this data set needs a folder: set data_root, as in --data-root /data/imagenet")
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     homes = [Path.cwd(), repository / "data", repository.parent / "shared" / "data"]
     if os.environ.get("SCALING_DATA"):
         homes.insert(1, Path(os.environ["SCALING_DATA"]))

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.data import image_folder, segmentation_folder
-from scaling.data.data_root import find_root
-from scaling.data.file_facts import Selected
-from scaling.data.file_index import FOLDER, Notify, fingerprint, known, look
+from scaling.data.files import image_folder, segmentation_folder
+from scaling.data.files.data_root import find_root
+from scaling.data.files.file_facts import Selected
+from scaling.data.files.file_index import FOLDER, Notify, fingerprint, known, look
 from scaling.data.held_out import parted
 from scaling.data.sampler import steps_per_epoch
 from scaling.errors import ConfigError
@@ -65,7 +65,7 @@ _COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}
 
 def _used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     if config.task.kind == "detect":
-        from scaling.data import coco_json
+        from scaling.data.coco import coco_json
 
         return coco_json.used(config)
     return segmentation_folder.used(config) if config.task.kind == "segment" else image_folder.used(config)

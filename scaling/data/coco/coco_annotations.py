@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.data.instance_store import ImageObjects, coco_masks, run_ends
+from scaling.data.coco.instance_store import ImageObjects, coco_masks, run_ends
 from scaling.errors import ConfigError
 
 ROUNDING = 1  # a box that exceeds its image by less counts as inside: COCO's own are rounded to 0.01 [px]

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.data.file_facts import stamp
-from scaling.data.file_listing import ENDINGS
-from scaling.data.listing_cache import listing
+from scaling.data.files.file_facts import stamp
+from scaling.data.files.file_listing import ENDINGS
+from scaling.data.files.listing_cache import listing
 from scaling.errors import ConfigError, first_line
 
 IMAGES = tuple(ending[1:] for ending in ENDINGS)  # the first of them that a sample has is its image

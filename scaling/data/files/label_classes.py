@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import UNLABELLED
-from scaling.data.file_facts import Seen
+from scaling.data.files.file_facts import Seen
 from scaling.errors import ConfigError, first_of
 
 

@@ -4,7 +4,7 @@ Training images are resized by their short side, or cropped after large-scale ji
 detectron2. Random numbers are functions of seed and sample key (rng.py). h w sides of the stored image, H W of a view
 and of a batch [px], n objects, C = 3 channels; boxes are x0 y0 x1 y1 [px].
 
-A mask is resampled from the stored one by the nearest pixel centre, as label maps in segmentation_transforms.py, and
+A mask is resampled from the stored one by the nearest pixel centre, as label maps in segmentation.py, and
 only where the object is: no whole mask is ever decoded or resized. torchvision's transforms would resize a stack of
 whole masks before the crop, by the nearest corner, which is half a pixel beside the image. So one Frame is applied to
 image, boxes and masks here instead.
@@ -21,8 +21,8 @@ from torch import Tensor
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.task import JITTERS
 from scaling.data.batch import InstanceTargets, Split
-from scaling.data.instance_store import ImageObjects, run_ends, strip
-from scaling.data.segmentation_transforms import GREY, scale_image, scaled, short_side
+from scaling.data.coco.instance_store import ImageObjects, run_ends, strip
+from scaling.data.transforms.segmentation import GREY, scale_image, scaled, short_side
 from scaling.rng import SampleKey, uniform
 
 JITTER = (0.1, 2.0)  # scale of an image relative to the one that fits the crop

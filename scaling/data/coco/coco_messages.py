@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from scaling.data.coco_dataset import CocoFiles
+from scaling.data.coco.coco_dataset import CocoFiles
 from scaling.errors import first_of
 
 

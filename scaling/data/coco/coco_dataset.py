@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from scaling.data.coco_annotations import Annotation, image_objects
-from scaling.data.decoding import decode_rgb, image_tensor, naming_errors, orientation_hint, read_header
-from scaling.data.decoding_notes import digest_parts
-from scaling.data.file_facts import Facts, digest, stamps
-from scaling.data.instance_store import InstanceStore
+from scaling.data.coco.coco_annotations import Annotation, image_objects
+from scaling.data.coco.instance_store import InstanceStore
+from scaling.data.files.decoding import decode_rgb, image_tensor, naming_errors, orientation_hint, read_header
+from scaling.data.files.decoding_notes import digest_parts
+from scaling.data.files.file_facts import Facts, digest, stamps
 from scaling.errors import ConfigError
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import UNLABELLED
-from scaling.data.data_root import SPLITS, find_root
-from scaling.data.decoding import (
+from scaling.data.files.data_root import SPLITS, find_root
+from scaling.data.files.decoding import (
     ColourLabel,
     Header,
     decode_label,
@@ -27,10 +27,10 @@ from scaling.data.decoding import (
     orientation_hint,
     read_header,
 )
-from scaling.data.decoding_notes import Note, digest_parts
-from scaling.data.file_facts import Facts, Selected, digest, stamps
-from scaling.data.file_listing import ENDINGS, LOOKED_FOR, files_below
-from scaling.data.listing_cache import listing
+from scaling.data.files.decoding_notes import Note, digest_parts
+from scaling.data.files.file_facts import Facts, Selected, digest, stamps
+from scaling.data.files.file_listing import ENDINGS, LOOKED_FOR, files_below
+from scaling.data.files.listing_cache import listing
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError, first_of
 
