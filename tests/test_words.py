@@ -34,6 +34,7 @@ ALLOWED = {  # names of data and of older formats, by file
     "scaling/config/flat.py": {"judged"},
     "scaling/config/legacy.py": {"judged"},
 }
+NAMED = re.compile(r"\b(?:scaling|experiments|analysis|tests|docs)/(?:[a-z_0-9]+/)*[a-z_0-9]+\.(?:py|md|csv|png)\b")
 CODE = ("scaling", "experiments", "analysis", "notebooks")
 
 
@@ -84,6 +85,14 @@ def private_words(path):
 def test_texts_for_users_have_no_private_words():
     found = [word for path in files() for word in private_words(path)]
     assert not found, "\n".join([f"{len(found)} private words", *found])
+
+
+def test_files_that_texts_name_exist():
+    wrong = []
+    for path in files():
+        for line, text in texts_of(path):
+            wrong += [f"{path.name}:{line}: {found}" for found in NAMED.findall(text) if not (ROOT / found).exists()]
+    assert not wrong
 
 
 @pytest.mark.parametrize(
