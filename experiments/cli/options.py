@@ -30,7 +30,7 @@ TITLES = {  # first part of a field's name: heading in --help; the others are un
     "schedule": "length of a run and learning rate",
     "evaluation": "evaluation",
     "init": "initial weights",
-    "runtime": "machine: numbers do not depend on these",
+    "runtime": "machine; these change numbers by rounding only",
 }
 
 
