@@ -84,7 +84,7 @@ def published_groups() -> list[Group]:
 
 
 def _why_refused(name: str, runs: pd.DataFrame) -> str:
-    """In what the runs differ, and how to proceed, in one line."""
+    """One line with the differences of the runs, and how to proceed."""
     differences = []
     for trap in TRAPS:
         if runs[trap].nunique() > 1:

@@ -105,7 +105,7 @@ def largest_batch(config: ExperimentConfig, most: int, device: str, scan: str) -
 
 
 def paper(config: ExperimentConfig, metric: str) -> float:
-    """What Table 6 prints [h or MB]; its memory is of a ViT, by arithmetic Base."""
+    """Published value in Table 6 [h or MB]; its memory is that of a ViT, by arithmetic Base."""
     cells = table6_cells()
     model = {"deit_base": "DeiT-Base", "adventurer_base": "Adventurer-Base"}.get(config.model.backbone, "")
     if metric == "memory":

@@ -66,7 +66,7 @@ def of_argparse(message: str, names: Iterable[str]) -> str:
 
 
 def in_yaml(file: str) -> dict[str, Any]:
-    """What a YAML file holds. Raises ConfigError where it cannot be read, is no mapping, or has an option twice: YAML
+    """Contents of a YAML file. Raises ConfigError where it cannot be read, is no mapping, or has an option twice: YAML
     would take the last one."""
     try:
         text = Path(file).expanduser().read_text("utf-8-sig")

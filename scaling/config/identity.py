@@ -29,7 +29,7 @@ def run_id(config: "ExperimentConfig") -> str:
 
 
 def group_id(config: "ExperimentConfig") -> str:
-    """As run_id without stage, patch size and seed: runs of a group differ in patch size and seed only."""
+    """The run ID without stage, patch size and seed: runs of a group differ in patch size and seed only."""
     values, before = json.loads(canonical(config)), config.predecessor
     if is_flat(config):
         del values["patch"], values["seed"]

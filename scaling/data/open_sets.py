@@ -40,7 +40,7 @@ class Examined(NamedTuple):
 
 
 class Source(Protocol):
-    """Where a task's images come from. Methods raise ConfigError for what is wrong with the data."""
+    """Source of a task's images. Methods raise ConfigError for invalid data."""
 
     names: tuple[str, ...]  # class names of the embedded set
     channels: int  # of the embedded set in memory [bytes per pixel]

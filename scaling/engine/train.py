@@ -135,7 +135,7 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
 
 
 class Parts(NamedTuple):
-    """What trains a run, before there is a folder."""
+    """Everything that trains a run, built before there is a folder."""
 
     module: Any
     data: ImageDataModule

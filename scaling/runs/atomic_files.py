@@ -83,7 +83,7 @@ def naming(e: OSError, path: Path) -> OSError:
 
 
 def damage_of(path: Path) -> str:
-    """What is wrong with the bytes of a file that torch.save wrote, in a few words; empty: nothing. All of the file is
+    """Damage of a file that torch.save wrote, in a few words; "" where there is none. All of the file is
     read: its members have a CRC-32 each, which torch.load does not look at (0.35 s for 400 MB that are in memory)."""
     try:
         with zipfile.ZipFile(path) as members:

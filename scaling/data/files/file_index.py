@@ -63,7 +63,7 @@ def look(files: DataFiles, indices: np.ndarray, results: Path | None, notify: No
 
 
 def known(files: DataFiles, indices: np.ndarray, results: Path) -> Seen | None:
-    """As look, without reading: None where a file is new or changed."""
+    """The result of look without reading; None where a file is new or changed."""
     names, stamp_N4 = [files.file_names[i] for i in indices.tolist()], files.stamps(indices)
     seen, fresh_N = _known(_path(files, results), names, stamp_N4, files.width)
     return seen if fresh_N.all() else None
