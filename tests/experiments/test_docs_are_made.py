@@ -105,7 +105,7 @@ def test_a_figure_of_other_numbers_is_seen_whatever_its_pixels():
 
 
 def test_points_that_stand_for_a_mean_have_its_mean_and_deviation():
-    means = summary(shapes().frame)
+    means = summary(shapes())
     again = summary(as_points(means))
     keys = ["backbone", "patch"]
     both = means.set_index(keys)[["mean", "sd"]].sort_index(), again.set_index(keys)[["mean", "sd"]].sort_index()
