@@ -41,13 +41,13 @@ sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot th
 laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
 	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)
 
-paper: $(STAMP) ## Tables 1 to 7 and Figures 1 to 4 of the paper, with the runs in RESULTS beside them
+paper: $(STAMP) ## Tables 1 to 7 and Figures 1 to 4 of the paper, with the runs in RESULTS next to them
 	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)
 
 plan: $(STAMP) ## what RECIPE would take on a card, before it is trained (ARGS="--gpu a100 --price 2.5")
 	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
 
-docs: $(STAMP) ## make every figure and table of README.md and docs/ anew from the records
+docs: $(STAMP) ## write every figure and table of README.md and docs/ from the records
 	@$(RUN) experiments/docs.py $(ARGS)
 
 notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them

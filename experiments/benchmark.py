@@ -11,7 +11,7 @@ speed-options  bf16, torch.compile, activation checkpointing, channels-last, fus
 detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
-laws           fits, intervals and bootstraps of laws beside scipy's least_squares in a loop.
+laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
 coverage       how often the intervals of laws hold the truth. Minutes.
 fuzz           intervals of 10,000 curves of any kind: what is wrong with how many. Minutes.
 """

@@ -1,14 +1,15 @@
-"""Every figure and table of README.md and docs/, made by one command from data that are in the repository.
+"""All tables, figures and generated pages of README.md and docs/, from data that are in the repository.
 
-python experiments/docs.py           # writes them: what is between `<!-- made: NAME -->` and `<!-- end -->`, docs/*.png
-python experiments/docs.py --check   # lists what is out of date, and writes nothing
-Data: notebooks/records, analysis/measured, analysis/published. docs/figures.json keeps the numbers that each picture
-shows, and each picture their digest: so a stale one is found by numbers, not by pixels
+python experiments/docs.py           # write them: the blocks between `<!-- made: NAME -->` and `<!-- end -->`,
+                                     # docs/figures/*.png, and the pages docs/config.md and docs/recipes.md
+python experiments/docs.py --check   # list what is out of date, and write nothing
+Data: notebooks/records, analysis/measured, analysis/published. docs/figures/numbers.json holds the numbers that each
+figure shows, and each PNG carries their digest, so that tests compare numbers and not pixels
 (tests/experiments/test_docs_are_made.py).
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,15 +18,16 @@ from analysis.plots.style import picture
 from analysis.report.made_blocks import filled, names_in, stale
 from analysis.report.output import Parser, write_files
 from experiments.cli import arguments
+from experiments.documentation.config_page import config_page
 from experiments.documentation.data import ROOT
 from experiments.documentation.figures import FIGURES
 from experiments.documentation.recipe_table import recipes_page
 from experiments.documentation.tables import TABLES
 
-TEXTS = ("README.md", "docs/results.md")
-PAGE = "docs/recipes.md"
-KEPT = "figures.json"  # in docs/
-DIGEST = "numbers"  # what a picture calls the digest that it carries
+PAGES: dict[str, Callable[[], str]] = {"docs/config.md": config_page, "docs/recipes.md": recipes_page}  # wholly made
+FOLDER = "docs/figures"
+NUMBERS = f"{FOLDER}/numbers.json"
+DIGEST = "numbers"  # key of the digest among the texts of a PNG
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,55 +36,64 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.check:
         found = out_of_date()
-        print("\n".join(found) or "all figures and tables are up to date")
+        print("\n".join(found) or "all figures, tables and generated pages are up to date")
         return 1 if found else 0
     write_files(ROOT, made())
-    print(f"made {', '.join([*TEXTS, PAGE])}: {len(TABLES)} tables; docs/: {len(FIGURES)} figures, {KEPT}")
+    print(f"wrote {len(TABLES)} tables in {len(texts())} texts, {len(FIGURES)} figures, {', '.join(PAGES)}")
     return 0
 
 
+def texts() -> dict[str, str]:
+    """README.md and the pages of docs/ that are written by hand, with their made blocks, by path."""
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
+    return {name: (ROOT / name).read_text() for name in names if name not in PAGES}
+
+
 def made() -> dict[str, bytes]:
-    """All files by their paths, as they should be."""
-    files = {name: filled((ROOT / name).read_text(), TABLES).encode() for name in TEXTS}
-    files[PAGE] = f"{recipes_page()}\n".encode()
+    """All made files by path, as the code makes them today."""
+    files = {name: filled(text, TABLES).encode() for name, text in texts().items()}
+    files |= {name: make().encode() for name, make in PAGES.items()}
     numbers = {}
-    for name, make in FIGURES.items():
-        figure = make()
+    for name, make_figure in FIGURES.items():
+        figure = make_figure()
         numbers[name] = numbers_of(figure)
-        files[f"docs/{name}"] = picture(figure, "png", 160, **{DIGEST: digest(numbers[name])})
-    files[f"docs/{KEPT}"] = f"{json.dumps(numbers, sort_keys=True)}\n".encode()
+        files[f"{FOLDER}/{name}"] = picture(figure, "png", 160, **{DIGEST: digest(numbers[name])})
+    files[NUMBERS] = f"{json.dumps(numbers, sort_keys=True)}\n".encode()
     return files
 
 
 def out_of_date(leave_out: Collection[str] = ()) -> list[str]:
-    """Blocks and pictures that the code would make differently today, a line each. leave_out: names that are not
-    checked."""
+    """One line for each block, page and figure that differs from what the code makes today. leave_out: names of blocks
+    and figures that are not compared."""
     found = []
     tables = {name: make for name, make in TABLES.items() if name not in leave_out}
-    for name in TEXTS:
-        text = (ROOT / name).read_text()
+    for name, text in texts().items():
         found += [f"{name}: nothing makes the block {block}" for block in names_in(text) if block not in TABLES]
         found += [f"{name}: {line}" for line in stale(text, tables)]
-    if (ROOT / PAGE).read_text() != f"{recipes_page()}\n":
-        found.append(f"{PAGE} is another")
+    for name, make in PAGES.items():
+        path = ROOT / name
+        if not path.exists() or path.read_text() != make():
+            found.append(f"{name} differs from the generated page")
     kept = kept_numbers()
-    for name, make in FIGURES.items():
+    for name, make_figure in FIGURES.items():
         if name in leave_out:
             continue
-        if name not in kept or not agree(kept[name], numbers_of(make())):
-            found.append(f"docs/{name} shows other numbers")
-        elif digest(kept[name]) != digest_of(ROOT / "docs" / name):
-            found.append(f"docs/{name} is not the picture of the numbers in {KEPT}")
+        if name not in kept or not agree(kept[name], numbers_of(make_figure())):
+            found.append(f"{FOLDER}/{name} shows other numbers")
+        elif digest(kept[name]) != digest_of(ROOT / FOLDER / name):
+            found.append(f"{FOLDER}/{name} does not show the numbers in {NUMBERS}")
     return found
 
 
 def kept_numbers() -> dict[str, Any]:
-    path = ROOT / "docs" / KEPT
+    """The numbers of all figures, as they were written."""
+    path = ROOT / NUMBERS
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def digest_of(path: Path) -> str:
-    """The digest that a picture carries; "" where there is none."""
+    """The digest that a PNG carries; "" where there is none."""
     from PIL import Image
 
     if not path.exists():

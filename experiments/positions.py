@@ -1,7 +1,7 @@
 """What sine-cosine positions should encode in dense tasks, measured on finished runs, without training.
 
 python experiments/positions.py RESULTS [--images N]: every finished run of segmentation and detection in RESULTS with
-position sincos is evaluated anew on whole images, with positions by place (stretched over the image) and by pixels (as
+position sincos is evaluated again on whole images, with positions by place (stretched over the image) and by pixels (as
 far apart as they were in training); segmentation also in windows as large as its crops, in which every position
 is one that was trained. For each recipe and patch: means over seeds, and the difference of pixels from place, paired by
 seed, with its spread.
@@ -58,7 +58,7 @@ def evaluated(config: ExperimentConfig, folder: Path, images: int) -> dict[str, 
 
 
 def table(rows: dict[str, dict[int, dict[str, tuple[float, float]]]]) -> str:
-    """Markdown: a row a group and patch, which is the key; seeds inside."""
+    """A Markdown table with one row per key, which is a group and a patch size; the values are runs by seed."""
     lines = ["| runs | seeds | place | pixels | windows | pixels - place |", "|---|--:|--:|--:|--:|--:|"]
     for name, by_seed in sorted(rows.items()):
         ways = {way for found in by_seed.values() for way in found}

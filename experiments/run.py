@@ -13,7 +13,7 @@ from experiments.launch.worker import run_quietly
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
-from scaling.data.listing_cache import listed_once
+from scaling.data.files.listing_cache import listed_once
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
 from scaling.runs.identity import settled

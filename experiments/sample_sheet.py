@@ -1,5 +1,4 @@
-"""A sheet of the embedded data set: python experiments/sample_sheet.py FILE [--size 32]; `make docs` makes the
-README's."""
+"""Samples of shapes, the generated data set: python experiments/sample_sheet.py FILE [--size 32]."""
 
 import argparse
 import sys
@@ -9,7 +8,7 @@ import numpy as np
 
 from analysis.plots.studies import sample_sheet
 from analysis.report.output import until_closed
-from scaling.data import generated_shapes
+from scaling.data.generated import generated_shapes
 
 
 def sheet(size: int = 32) -> Any:
@@ -24,7 +23,7 @@ def sheet(size: int = 32) -> Any:
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("path", help="where the picture goes")
+    p.add_argument("path", help="file to write, such as shapes.png")
     p.add_argument("--size", type=int, default=32, help="side of an image [px]")
     args = p.parse_args()
     sheet(args.size).savefig(args.path, dpi=90, bbox_inches="tight")

@@ -45,7 +45,7 @@ PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
 TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
-POLL_SECONDS = 1.0  # between two looks at jobs, where their launcher cannot tell that one has ended
+POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
@@ -54,9 +54,9 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
         "sweep.py",
         "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
     )
-    p.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
     p.add_argument("--launcher", type=str, default="local", help=f"where runs are trained: {', '.join(LAUNCHERS)}")
-    p.add_argument("--yes", action="store_true", help="begin, however long the plan is")
+    p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
     p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
     args = p.parse_args(argv)
     check_name("launcher", args.launcher, LAUNCHERS)

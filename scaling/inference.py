@@ -17,10 +17,10 @@ from torch import Tensor
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Split
-from scaling.data.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
-from scaling.data.detection_transforms import frame_of, seen_image
-from scaling.data.segmentation_transforms import scale_image, scaled, short_side
-from scaling.data.transforms import fit_image
+from scaling.data.files.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
+from scaling.data.transforms.classification import fit_image
+from scaling.data.transforms.detection import frame_of, seen_image
+from scaling.data.transforms.segmentation import scale_image, scaled, short_side
 from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError

@@ -48,7 +48,7 @@ class SampleKey(NamedTuple):
 
 # Columns of `uniform` by purpose, as (first, number) stretches. A run has either "flip" and "shift", which act on a
 # batch of decoded images, or "view": these may share column 1. Of two hundred branches and more (above 50 blocks)
-# "drop_path" goes on at 1001, so that it does not run into the next purpose.
+# "drop_path" continues at 1001, so that it does not run into the next purpose.
 COLUMNS: dict[str, tuple[tuple[int, int], ...]] = {
     "flip": ((1, 1),),
     "shift": ((2, 2),),

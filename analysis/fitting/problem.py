@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.fitting.minimizer import Array, Index, huber
 from analysis.fitting.model import Form
 
-ENOUGH = 40.0  # e^-40 is negligible beside 1 [1]
+ENOUGH = 40.0  # e^-40 is negligible compared with 1 [1]
 STEP = 1e-100  # along the imaginary axis; no difference is taken, so nothing cancels
 
 

@@ -1,1 +1,1 @@
-"""What `experiments/benchmark.py` can measure, a subject a file; every function returns tables to print."""
+"""What `experiments/benchmark.py` can measure, one subject per file. Every function returns tables to print."""

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from scaling.config.edit import edit, make_config
 from scaling.costs.hardware import usable_cores
-from scaling.data import generated_shapes
 from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
+from scaling.data.generated import generated_shapes
 
 
 def generation() -> Table:

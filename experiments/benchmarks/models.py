@@ -109,7 +109,7 @@ def measure(
     optimise: bool = False,
 ) -> dict[str, Any]:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
-    them [bytes]. road is set by the environment."""
+    them [bytes]. scan is set by the environment."""
 
     torch.set_num_threads(usable_cores())
     torch.manual_seed(0)

@@ -2,7 +2,7 @@
 (scaling/engine/settings.py).
 
 All variants of a model are built in one process and take a step each in turn, after two that are not counted. Compiled
-code has an OpenMP runtime of its own beside torch's, which may slow all else in its process: it goes last, in turn with
+code has an OpenMP runtime in addition to torch's, which may slow all else in its process: it goes last, in turn with
 the plain step alone.
 """
 

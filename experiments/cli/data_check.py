@@ -27,7 +27,7 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
 
                 steps_per_epoch(run.data.num_train or 0, run.optim.global_batch_size)
         elif not (run.data.data_digest or run.data.dataset.startswith("hfds/")):
-            from scaling.data.dataset_files import check_counts
+            from scaling.data.files.dataset_files import check_counts
 
             check_counts(run)
         lines.append(few_steps(run))
@@ -52,7 +52,7 @@ def images(run: ExperimentConfig) -> tuple[float, float]:
     epoch, tested = costs.epoch_images(run)
     if not math.isnan(epoch) or run.data.dataset.startswith("hfds/"):
         return epoch, tested
-    from scaling.data.dataset_files import image_counts
+    from scaling.data.files.dataset_files import image_counts
 
     try:
         return image_counts(run)

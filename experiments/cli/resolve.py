@@ -117,7 +117,7 @@ def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
     """What a recipe for images of one's own has to know of them: classes, and images to train on. Raises
     ConfigError."""
     from scaling.data.batch import UNLABELLED
-    from scaling.data.folder_survey import survey
+    from scaling.data.files.folder_survey import survey
 
     (example,) = chain_of(function(1))
     known = {

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md on what a budget buys, each the lines of one block."""
+"""The tables of docs/results/budget.md. A function returns the lines of one block."""
 
 import functools
 
@@ -27,7 +27,7 @@ def _flops(value: float) -> str:
 
 
 def measured_best() -> list[str]:
-    """The frontier of what was measured."""
+    """The Pareto frontier of the measured configurations."""
     on = points()[points()["frontier"]]
     rows = [
         [r["model"], f"{r['patch']:g}", f"{r['image']:g}", _flops(r["training_flops"]), f"{r['y']:.1f}"]
@@ -37,7 +37,7 @@ def measured_best() -> list[str]:
 
 
 def measured_steps() -> list[str]:
-    """What smaller patches gain for their FLOPs, and larger models."""
+    """Reduction of the error per factor of e in FLOPs, by smaller patches and by larger models."""
     rows = [
         [f"{r['image']:g}", r["model"], f"{r['by_patch']:.2f}", f"{r['by_model']:.2f}"]
         for r in measured_pareto.steps(points()).to_dict("records")
@@ -46,7 +46,7 @@ def measured_steps() -> list[str]:
 
 
 def picks() -> list[str]:
-    """What the law picks for each budget, and how often."""
+    """The configuration that the law selects for each budget, and the share of resampled laws that agree."""
     won = surface_selection.wins(published_surface(), configured(), BUDGETS, draws=budget.DRAWS)
     rows = []
     for r in best(configured(), BUDGETS).to_dict("records"):
@@ -57,7 +57,7 @@ def picks() -> list[str]:
         error = f"{r['predicted']:.1f} [{r['low']:.1f}, {r['high']:.1f}]"
         share = f"{100 * its.loc[mine, 'share'].sum():.0f} %"
         rows.append([f"{r['budget']:.0e}".replace("+", ""), name, error, share, ", ".join(others), r["beyond"]])
-    head = ["budget [FLOPs]", "pick, patch/image [px]", "error [%]", "wins", "else", "extrapolates in"]
+    head = ["budget [FLOPs]", "selected, patch/image [px]", "error [%]", "share", "alternatives", "extrapolates in"]
     return table(head, rows, left=(0, 1, 4, 5))
 
 
@@ -83,4 +83,4 @@ def released_models() -> list[str]:
         ]
         for r in surface_selection.released(published_surface()).to_dict("records")
     ]
-    return table(["model, patch/image [px]", "error as released [%]", "by the law"], rows)
+    return table(["model, patch/image [px]", "error as released [%]", "predicted"], rows)

@@ -1,4 +1,4 @@
-"""What tables and figures of README.md and docs/results.md are made from: notebooks/records, analysis/measured."""
+"""Data of the tables and figures in README.md and docs/: notebooks/records and analysis/measured."""
 
 import csv
 import functools
@@ -16,13 +16,13 @@ RECORDS = ROOT / "notebooks" / "records"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-    """A Markdown table; columns to the right but for those in left."""
+    """The lines of a Markdown table. left: columns aligned to the left; all others are aligned to the right."""
     rule = ["---" if column in left else "---:" for column in range(len(head))]
     return [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (head, rule, *rows)]
 
 
 def raw(name: str) -> list[str]:
-    """A file of analysis/measured as it is."""
+    """A CSV file of analysis/measured as a Markdown table, cell for cell."""
     with (MEASURED / f"{name}.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
     words = [k for k in range(len(head)) if any(row[k] and not row[k].strip("*-+")[:1].isdigit() for row in rows)]
@@ -30,7 +30,7 @@ def raw(name: str) -> list[str]:
 
 
 def numbers(name: str) -> pd.DataFrame:
-    """A file of analysis/measured with its numbers as numbers."""
+    """A CSV file of analysis/measured as a frame."""
     return pd.read_csv(MEASURED / f"{name}.csv", thousands=",")
 
 
@@ -47,11 +47,12 @@ def shapes() -> pd.DataFrame:
 
 @functools.cache
 def cifar10_means() -> pd.DataFrame:
+    """Mean and standard deviation of the test loss [nats], one row per backbone and patch size."""
     return numbers("cifar10_seeds")
 
 
 def cifar10_runs() -> pd.DataFrame:
-    """CIFAR-10's means as the frame of runs that a figure and a test take."""
+    """Runs with the means and standard deviations of CIFAR-10, as figures and tests take them."""
     points = as_points(cifar10_means())
     return points.assign(
         group="classify-cifar10-" + points["backbone"], status="finished", task="classify", data="cifar10", image=32
@@ -59,4 +60,5 @@ def cifar10_runs() -> pd.DataFrame:
 
 
 def fenced(lines: Iterable[str]) -> list[str]:
+    """Lines as a code block."""
     return ["```", *(line.rstrip() for line in lines), "```"]

@@ -1,7 +1,7 @@
-"""The figures of README.md and docs/results.md, made from data: FIGURES has a function by the name of each file.
+"""The figures of README.md and docs/: FIGURES has a function for the name of each file in docs/figures.
 
-Not here, for want of data in the repository: the pictures of predictions are those of runs (`--save-predictions`) whose
-weights are not shipped.
+prediction_camvid.png and prediction_nuclei.png are not made here: they were drawn by `--save-predictions` of runs whose
+weights are not in the repository.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from experiments import sample_sheet
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
+from experiments.documentation.design_figure import design_figure
 from experiments.planning import budget
 
 MODELS = ("deit_nano", "adventurer_nano")
@@ -25,7 +26,7 @@ HEADS = {"linear": "linear", "UperNet": "upernet"}
 
 
 def frontier_cifar10() -> Figure:
-    """One seed, as analysis/measured/cifar10.csv has it."""
+    """Loss against FLOPs, one seed."""
     table = numbers("cifar10")
     runs = pd.DataFrame(
         {
@@ -41,7 +42,7 @@ def frontier_cifar10() -> Figure:
 
 
 def law_nuclei() -> Figure:
-    """Three patch sizes, one seed."""
+    """Loss against patch size, one seed."""
     table = numbers("nuclei")
     runs = pd.DataFrame({"patch": table["patch [px]"], "test_loss": table["test loss [nats]"]})
     runs = runs.assign(group="nuclei-adventurer_nano", backbone="adventurer_nano", seed=0, status="finished")
@@ -49,7 +50,7 @@ def law_nuclei() -> Figure:
 
 
 def study_table5() -> Figure:
-    """Longer sequences by scaling and by extending, on shapes."""
+    """Loss against tokens on shapes: smaller patches, or interpolated tokens (Table 5 of the paper)."""
     table = numbers("table5_shapes")
     rows = []
     for row in table.to_dict("records"):
@@ -63,7 +64,7 @@ def study_table5() -> Figure:
 
 
 def figure2_camvid() -> Figure:
-    """Both heads on CamVid, and the gap."""
+    """mIoU of both heads on CamVid, and their difference."""
     table = numbers("camvid")
     runs = pd.DataFrame({"patch": table["patch [px]"], "head": table["head"].map(HEADS), "miou": table["mIoU [%]"]})
     runs = runs.assign(backbone="adventurer_nano")
@@ -87,4 +88,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "figure2_camvid.png": figure2_camvid,
     "law_nuclei.png": law_nuclei,
     "shapes.png": sample_sheet.sheet,
+    "design.png": design_figure,
 }

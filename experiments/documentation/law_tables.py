@@ -1,4 +1,4 @@
-"""The tables of laws in README.md and docs/results.md, each the lines of one block."""
+"""The tables of laws in docs/. A function returns the lines of one block."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from analysis.report.law_table import lines as law_lines
 from experiments.documentation.data import cifar10_means, fenced, shapes_runs, table
 
 LAWS = ("power", "shifted")
-EXCERPT = ("c Adventurer-B 224", "d segments ade20k")  # that the README shows
+EXCERPT = ("c Adventurer-B 224", "d segments ade20k")  # groups in docs/laws.md
 
 
 def laws_shapes() -> list[str]:
@@ -28,34 +28,36 @@ def laws_cifar10() -> list[str]:
     return fenced(law_lines(fit_groups(groups, LAWS)))
 
 
-def published_laws(some: Callable[[Group], bool] = lambda _: True) -> list[str]:
-    """The laws of the paper's numbers; of some groups."""
-    return law_lines(fit_groups(filter(some, published_groups()), LAWS))
+def published_laws(chosen: Callable[[Group], bool] = lambda _: True) -> list[str]:
+    """The laws of the published numbers, of the chosen groups."""
+    return law_lines(fit_groups(filter(chosen, published_groups()), LAWS))
 
 
 def laws_excerpt() -> list[str]:
-    """The README's part of them."""
+    """docs/laws.md: an example of the table."""
     return fenced(published_laws(lambda group: group.name in EXCERPT))
 
 
 def held_out() -> list[str]:
-    """What laws of the larger patches and two naive rules say of patch 1, over the rows that have it."""
-    misses: dict[str, list[float]] = {}
+    """Errors of predictions of patch 1 from the larger patches, by the laws and by two naive rules, over all rows that
+    have patch 1 [percentage points]."""
+    errors: dict[str, list[float]] = {}
     for group in published_groups():
         at = group.points.set_index("patch")["y"]
         if group.source != "Tables 1, 4" or at.index.min() > 1:
             continue
         seen = at[at.index > 1].sort_index()
-        said = {f"{form} law": fit(seen.index, seen, form).predict(1.0)[0] for form in LAWS}
-        said["as at patch 2"] = seen.iloc[0]
-        said["that, less half of the last gain"] = seen.iloc[0] - (seen.iloc[1] - seen.iloc[0]) / 2
-        for name, value in said.items():
-            misses.setdefault(name, []).append(float(value - at[1]))
+        predicted = {f"{form} law": fit(seen.index, seen, form).predict(1.0)[0] for form in LAWS}
+        predicted["value at patch 2"] = seen.iloc[0]
+        predicted["value at patch 2, less half of the last gain"] = seen.iloc[0] - (seen.iloc[1] - seen.iloc[0]) / 2
+        for name, value in predicted.items():
+            errors.setdefault(name, []).append(float(value - at[1]))
     rows = []
-    for name, its in misses.items():
-        size = [abs(miss) for miss in its]
-        rows.append([name, f"{sum(its) / len(its):+.2f}", f"{sum(size) / len(size):.2f}", f"{max(size):.2f}"])
-    return table(["patch 1 by", "mean miss", "mean size", "largest"], rows)
+    for name, its in errors.items():
+        absolute = [abs(error) for error in its]
+        cells = [f"{sum(its) / len(its):+.2f}", f"{sum(absolute) / len(absolute):.2f}", f"{max(absolute):.2f}"]
+        rows.append([name, *cells])
+    return table(["patch 1 predicted by", "mean error", "mean absolute error", "largest"], rows)
 
 
 def joint() -> list[str]:

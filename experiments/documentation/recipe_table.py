@@ -1,7 +1,7 @@
-"""The ImageNet recipes as the paper prints them, as the authors released them, and as they are here, side by side.
+"""The ImageNet recipes as printed in the paper, as released by its authors, and as used here: docs/recipes.md.
 
 Sources: Tables 8 to 10 of arXiv 2502.03738 (analysis/published/recipes_tables_8_9_10.csv) and the commands and defaults
-of the released code (analysis/published/released_recipe.csv). `recipes_page` is docs/recipes.md.
+of the released code (analysis/published/released_recipe.csv).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from scaling.config.flat import to_flat
 from scaling.config.legacy import NAMES
 
 SIZES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
-STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # and the image side of each on the way to 224 px
+STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # image size [px] of each stage of a run at 224 px
 # fmt: off
 FIELDS = (
     "image", "epochs", "batch", "lr", "lr_batch", "min_lr", "weight_decay", "beta1", "beta2", "warmup_epochs",
@@ -24,7 +24,7 @@ FIELDS = (
     "ema", "clip", "crop",
 )
 # fmt: on
-PRINTED = {  # fields -> columns of the paper's tables, where they have other names
+PRINTED = {  # field -> column of the paper's tables, where it has another name
     "lr": "base_lr",
     "smoothing": "label_smoothing",
     "erasing": "random_erasing",
@@ -33,42 +33,43 @@ PRINTED = {  # fields -> columns of the paper's tables, where they have other na
 }
 WORDS = {"repeats": {"yes": "3", "no": "1"}, "augment": {"yes": "three_augment", "no": "resized_crop"}}
 NONE = {"erasing": {"no": "0"}, "rand_augment": {"": ""}, "layer_decay": {"none": "1"}}
-BY_SIZE = {"image"}  # printed as the choice of a chain, not as a value
-# Why a value is neither what the paper prints nor, where it prints nothing, what the release does.
-# (stage, field) -> reason; a departure without one, and a reason without a departure, fail tests/.
+BY_SIZE = {"image"}  # printed in the title of a table
+# (stage, field) -> reason for a value that is neither printed nor, where nothing is printed, released. Tests fail for a
+# departure without a reason and for a reason without a departure.
 REASONS = {
-    ("all", "crop"): "test images are cropped alike at every patch size; the release takes 0.875 at patch 16 on up to "
-    "224 px, 1.0 otherwise",
-    ("intermediate", "drop_path"): "Tiny is not in this table; it keeps the drop path of Table 8",
-    ("finetune", "drop_path"): "Tiny is not in this table; it keeps the drop path of Table 8",
+    (
+        "all",
+        "crop",
+    ): "one crop of test images for all patch sizes; the release uses 0.875 at patch 16 up to 224 px, else 1.0",
+    ("intermediate", "drop_path"): "Tiny is not in this table and keeps the drop path of Table 8",
+    ("finetune", "drop_path"): "Tiny is not in this table and keeps the drop path of Table 8",
 }
 
 
 def recipes_page() -> str:
-    """docs/recipes.md, whole."""
-    return "\n".join(
-        [*_head(), *(line for stage in STAGES for line in _stage(stage)), *_small(), *_deit(), *_reasons()]
-    )
+    """The page docs/recipes.md."""
+    stages = (line for stage in STAGES for line in _stage(stage))
+    return "\n".join([*_head(), *stages, *_small(), *_deit(), *_reasons(), ""])
 
 
 @cache
 def departures() -> list[tuple[str, str, str, str, str]]:
-    """(stage, size, field, wanted, ours) wherever ours is another value than the paper's, or, where the paper prints
-    none, than the release's; a size without a column has the release's alone."""
+    """(stage, size, field, expected, ours) of all values that differ from the paper's or, where the paper prints none,
+    from the release's."""
     found = []
     for stage in STAGES:
         for letter, size in SIZES.items():
             for field in FIELDS:
-                wanted = _printed(stage, letter, field)
-                wanted = _released(stage, field) if wanted is None and letter in "TSB" else wanted
+                expected = _printed(stage, letter, field)
+                expected = _released(stage, field) if expected is None and letter in "TSB" else expected
                 ours = _text(to_flat(_ours(stage, size))[field])
-                if wanted is not None and wanted != ours:
-                    found.append((stage, size, field, wanted, ours))
+                if expected is not None and expected != ours:
+                    found.append((stage, size, field, expected, ours))
     return found
 
 
 def reason_of(stage: str, field: str) -> str:
-    """Why a field of a stage departs; "" where nothing is said."""
+    """The reason for the departure of a field in a stage; "" where there is none."""
     return REASONS.get((stage, field), REASONS.get(("all", field), ""))
 
 
@@ -84,7 +85,7 @@ def _tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _row(stage: str, letter: str) -> pd.Series | None:
-    """The printed column of a model's size, None where a table has none."""
+    """The column of a model's size in the table of a stage; None where it has none."""
     table = _tables()[0]
     its = table[(table["stage"] == stage) & table["sizes"].str.split("/").map(lambda sizes: letter in sizes)]
     return its.iloc[0] if len(its) else None
@@ -92,7 +93,7 @@ def _row(stage: str, letter: str) -> pd.Series | None:
 
 @cache
 def _printed(stage: str, letter: str, field: str) -> str | None:
-    """What the paper prints, as text; None: nothing."""
+    """The value printed in the paper, as text; None where there is none."""
     row = _row(stage, letter)
     column = PRINTED.get(field, field)
     if row is None or field in BY_SIZE or column not in row or pd.isna(row[column]):
@@ -106,14 +107,14 @@ def _printed(stage: str, letter: str, field: str) -> str | None:
 
 @cache
 def _released(stage: str, field: str) -> str | None:
-    """What the release's command of a stage of Base, or its default, says; None: nothing, or a value of one size."""
+    """The value in the release's command for a stage of Base, else its default; None where there is none."""
     table = _tables()[1]
     its = table[table["stage"].isin([stage, "deit"] if stage == "deit" else [stage, "all"]) & (table["field"] == field)]
     return _text(its["value"].iloc[-1]) if len(its) else None
 
 
 def _text(value: object) -> str:
-    """1e-05, 0.00001 and "1e-5" are one text."""
+    """A value as text: the same for 1e-05, 0.00001 and "1e-5"."""
     try:
         return f"{float(str(value)):g}"
     except ValueError:
@@ -125,11 +126,12 @@ def _head() -> Iterator[str]:
     yield ""
     yield "Generated by `python experiments/docs.py` from experiments/recipes/imagenet.py and analysis/published."
     yield ""
-    yield "- Printed: Tables 8 to 10 of arXiv 2502.03738; an empty cell: the paper does not say."
+    yield "- Printed: Tables 8 to 10 of arXiv 2502.03738; empty cells are not printed."
     yield "- Released: the commands for Base in the READMEs of github.com/wangf3014/Adventurer and …/Patch_Scaling, and"
-    yield "  the defaults of their `main.py` (in parentheses) where a command is silent."
-    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: not as printed; if not printed, not as released."
-    yield "- lr is the rate at `lr_base_size` images: the peak is lr x global_batch_size / lr_base_size; 0: it is lr."
+    yield "  the defaults of their `main.py` (in parentheses) where a command does not set a value."
+    yield "- Here: `experiments/recipes/imagenet.py`. **Bold**: differs from the printed value"
+    yield "  or, where nothing is printed, from the released one."
+    yield "- The peak learning rate of a run is lr x global_batch_size / lr_base_size, or lr where lr_base_size is 0."
 
 
 def _stage(stage: str) -> Iterator[str]:
@@ -150,11 +152,11 @@ def _stage(stage: str) -> Iterator[str]:
         for size in SIZES.values():
             value = _text(to_flat(_ours(stage, size))[field]) or "none"
             ours.append(f"**{value}**" if (size, field) in marked else value)
-        cells = [NAMES.get(field, field), " / ".join(small), " / ".join(large), _told(stage, field), *ours]
+        cells = [NAMES.get(field, field), " / ".join(small), " / ".join(large), _released_cell(stage, field), *ours]
         yield "| " + " | ".join(cells) + " |"
 
 
-def _told(stage: str, field: str) -> str:
+def _released_cell(stage: str, field: str) -> str:
     value = _released(stage, field)
     if value is None:
         return ""
@@ -164,14 +166,14 @@ def _told(stage: str, field: str) -> str:
 
 
 def _small() -> Iterator[str]:
-    """64 px are a stage of their own, in one respect."""
+    """Runs at 64 px, which differ in their number of epochs."""
     epochs = ", ".join(
         f"{s.title()} {getattr(imagenet, f'adventurer_{s}')(16, 64)[0].schedule.epochs}" for s in SIZES.values()
     )
     yield "\n## At 64 px\n"
     yield f"One stage, pretrain at 64 px, all else as above. Epochs: {epochs}."
-    yield "The appendix says in its text 300 epochs for all sizes at 64 px; its Table 8 prints 200 for Large and Huge"
-    yield "at both 64 and 128 px. The text is followed."
+    yield "The text of the appendix states 300 epochs for all sizes at 64 px; its Table 8 prints 200 for Large and Huge"
+    yield "at both 64 and 128 px. We follow the text."
 
 
 def _deit() -> Iterator[str]:
@@ -188,13 +190,12 @@ def _deit() -> Iterator[str]:
 
 def _reasons() -> Iterator[str]:
     yield "\n## Departures\n"
-    told: dict[tuple[str, str], list[str]] = {}
-    for stage, size, field, wanted, ours in departures():
-        told.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {wanted}")
-    for (field, reason), where in told.items():
+    found: dict[tuple[str, str], list[str]] = {}
+    for stage, size, field, expected, ours in departures():
+        found.setdefault((field, reason_of(stage, field)), []).append(f"{stage} {size.title()} {ours} for {expected}")
+    for (field, reason), where in found.items():
         places = "; ".join(where) if len(where) < 4 else "In every stage and size."
         yield f"- `{NAMES.get(field, field)}`: {reason}. {places}"
-    yield "- Tiny: Tables 9 and 10 have no column for it; its later stages are Small's."
-    yield "- Huge: Tables 9 and 10 have no column for it; its later stages are Large's."
-    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6 and goes by epochs."
+    yield "- Tiny and Huge have no column in Tables 9 and 10: their later stages are those of Small and Large."
+    yield "- Schedule: warm-up from 0 and cosine at every step; the release warms up from 1e-6, changes per epoch."
     yield "- `lr_base_size` 0 is the release's `--unscale-lr` in finetuning."

@@ -1,5 +1,5 @@
-"""The tables of README.md and docs/results.md, made from data (experiments/documentation/data.py). Each function gives
-the lines of one block; TABLES has them all by the block's name."""
+"""The tables of README.md and docs/, from data (experiments/documentation/data.py). A function returns the lines of one
+block; TABLES has all functions by the names of their blocks."""
 
 import functools
 import math
@@ -9,24 +9,24 @@ import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
 from analysis.records.seed_noise import steps
-from analysis.records.seed_summaries import summary
 from experiments.documentation import budget_tables, law_tables
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
 from experiments.recipes import cifar10
 from scaling.costs.hardware import CORE_TRAFFIC, CPU, SIMD, Card
 
-# One core of the machine of docs/results.md: 2.5 GHz with AVX-512. That of the machine that makes the docs is another.
+# One core of the machine of docs/results (2.5 GHz, AVX-512), whatever machine writes the pages.
 CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["avx512f"], CORE_TRAFFIC, 24 * 2**30, 2)
-RAW = (  # tables that are files of analysis/measured, cell by cell
+BACKBONES = ("deit_nano", "adventurer_nano")
+RAW = (  # tables that are files of analysis/measured, cell for cell
     "sweep_shapes cifar10 step_memory table6_here tax against_released mixer mixer_by_length long_image cifar10_mixer "
     "cifar10_stages table5_shapes equal_flops_shapes switches camvid seg_shapes det_shapes det_step nuclei sines "
     "instruction_sets"
 )
 
 
-def three_seeds(means: pd.DataFrame, backbones: Sequence[str] = ("deit_nano", "adventurer_nano")) -> list[str]:
-    """A row a backbone, mean ± standard deviation."""
+def means_by_patch(means: pd.DataFrame, backbones: Sequence[str] = BACKBONES) -> list[str]:
+    """One row per backbone: mean ± standard deviation of the test loss [nats] at every patch size."""
     patches = sorted(means["patch"].unique(), reverse=True)
     at = means.set_index(["backbone", "patch"])
     alone = [patch for patch in patches if (means.loc[means["patch"] == patch, "seeds"] == 1).all()]
@@ -39,7 +39,7 @@ def three_seeds(means: pd.DataFrame, backbones: Sequence[str] = ("deit_nano", "a
 
 
 def tested(runs: pd.DataFrame) -> list[str]:
-    """Each halving of the patch, tested, with what several tests cost."""
+    """Test of every halving of the patch size, with Holm's correction for the tests of a backbone."""
     rows = []
     for _, its in sorted(runs.groupby("group", sort=False), key=lambda one: one[1]["backbone"].iloc[0], reverse=True):
         for step in steps(its).to_dict("records"):
@@ -56,11 +56,27 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def shapes_table() -> list[str]:
-    """The README's: what each patch size cost and gave, means over seeds."""
+def shapes_short() -> list[str]:
+    """README.md: test loss and FLOPs of both backbones, means over seeds, one row per patch size."""
     runs = shapes()
     rows = []
-    for backbone in ("deit_nano", "adventurer_nano"):
+    for patch, of_patch in sorted(runs.groupby("patch"), reverse=True):
+        cells = [str(patch), f"{of_patch['tokens'].iloc[0]:.0f}"]
+        for backbone in BACKBONES:
+            its = of_patch[of_patch["backbone"] == backbone]
+            flops, top1 = its["flops_per_image"].mean() / 1e6, its["top1"].mean()
+            cells += [f"{flops:.2f}", _mean_and_sd(its["test_loss"]), f"{top1:.1f}"]
+        rows.append(cells)
+    columns = ("FLOPs [M]", "test loss [nats]", "top-1 [%]")
+    names = [f"{name} {column}" for name in ("DeiT", "Adventurer") for column in columns]
+    return table(["patch [px]", "tokens", *names], rows, left=())
+
+
+def shapes_table() -> list[str]:
+    """Cost and result of every patch size and backbone, means over seeds."""
+    runs = shapes()
+    rows = []
+    for backbone in BACKBONES:
         for patch, its in sorted(runs[runs["backbone"] == backbone].groupby("patch"), reverse=True):
             mean = its.mean(numeric_only=True)
             rows.append(
@@ -70,7 +86,7 @@ def shapes_table() -> list[str]:
                     f"{mean['tokens']:.0f}",
                     f"{mean['parameters'] / 1e3:.1f}",
                     f"{mean['flops_per_image'] / 1e6:.2f}",
-                    f"{mean['test_loss']:.3f} ± {its['test_loss'].std():.3f}",
+                    _mean_and_sd(its["test_loss"]),
                     f"{mean['top1']:.1f}",
                     f"{mean['images_per_second']:,.0f}",
                     f"{mean['peak_memory'] / 1e6:.0f}",
@@ -81,27 +97,31 @@ def shapes_table() -> list[str]:
     return table([*head, "images/s", "peak memory [MB]", "wall time [s]"], rows)
 
 
+def _mean_and_sd(losses: pd.Series) -> str:
+    return f"{losses.mean():.3f} ± {losses.std():.3f}"
+
+
 def seed_study() -> list[str]:
     study = numbers("seeds")
     seeds = sorted(study["seed"].unique())
     rows = []
     for (backbone, patch), its in study.groupby(["backbone", "patch"], sort=False):
         losses = its.set_index("seed")["test_loss"]
-        told = [f"{losses[seed]:.4f}" for seed in seeds]
-        rows.append([str(backbone), str(patch), *told, f"{losses.mean():.4f}", f"{losses.std():.4f}"])
+        cells = [f"{losses[seed]:.4f}" for seed in seeds]
+        rows.append([str(backbone), str(patch), *cells, f"{losses.mean():.4f}", f"{losses.std():.4f}"])
     return table(["backbone", "patch [px]", *(f"seed {s}" for s in seeds), "mean", "standard deviation"], rows)
 
 
 def cifar10_plan() -> list[str]:
-    """Images/s as measured and as the cost model says of one core, which has seen shapes alone."""
+    """Images/s as measured, and as predicted by the cost model of one core, which was fitted to the runs on shapes."""
     rows = []
     for row in numbers("cifar10").to_dict("records"):
         recipe = getattr(cifar10, row["backbone"])(int(row["patch [px]"]))
-        said = 1 / image_seconds(recipe, CORE, recipe.optim.global_batch_size)
+        predicted = 1 / image_seconds(recipe, CORE, recipe.optim.global_batch_size)
         measured = row["images/s"]
-        off = f"{100 * (said / measured - 1):+.0f} %"
-        rows.append([row["backbone"], f"{row['patch [px]']}", f"{measured:,.0f}", f"{said:,.0f}", off])
-    return table(["backbone", "patch [px]", "measured", "predicted", ""], rows)
+        error = f"{100 * (predicted / measured - 1):+.0f} %"
+        rows.append([row["backbone"], f"{row['patch [px]']}", f"{measured:,.0f}", f"{predicted:,.0f}", error])
+    return table(["backbone", "patch [px]", "measured", "predicted", "error"], rows)
 
 
 def table6() -> list[str]:
@@ -119,22 +139,22 @@ def table6() -> list[str]:
 
 
 def table6_excerpt() -> list[str]:
-    """The README's: the ends of the plan's own table."""
+    """docs/costs.md: the first and last patch size of the table that a plan prints."""
     head, names, rule, *rows = residual_lines()
     kept = [row for row in rows if row.split()[:1] in (["16"], ["1"])]
     return fenced([head, names, rule, *kept])
 
 
 def batch_cuts() -> list[str]:
-    """Test loss by seed and by how a batch was cut, with the standard deviation along both."""
+    """Test loss by seed, threads and micro-batch, with the standard deviation over seeds and over the others."""
     runs = numbers("batch_cuts").pivot_table(
         index="seed", columns=["threads", "micro_batch"], values="test_loss", sort=False
     )
     rows = [[str(seed), *(f"{loss:.3f}" for loss in row), f"{row.std():.3f}"] for seed, row in runs.iterrows()]
     rows.append(["standard deviation of seeds", *(f"{of_seeds:.3f}" for of_seeds in runs.std()), ""])
     threads, sizes = (runs.columns.get_level_values(level) for level in range(2))
-    cuts = [f"{n} thread{'s' * (n > 1)}, {size}" for n, size in zip(threads, sizes, strict=True)]
-    return table(["seed", *cuts, "standard deviation of the four"], rows)
+    splits = [f"{n} thread{'s' * (n > 1)}, {size}" for n, size in zip(threads, sizes, strict=True)]
+    return table(["seed", *splits, "standard deviation of the four"], rows)
 
 
 def crossing() -> list[str]:
@@ -148,12 +168,12 @@ def crossing() -> list[str]:
 
 TABLES: dict[str, Callable[[], list[str]]] = {
     **{name.replace("_", "-"): functools.partial(raw, name) for name in RAW.split()},
+    "shapes-short": shapes_short,
     "shapes-table": shapes_table,
-    "three-seeds": lambda: three_seeds(summary(shapes())),
     "steps-shapes": lambda: tested(shapes()),
     "seed-study": seed_study,
     "laws-shapes": law_tables.laws_shapes,
-    "cifar10-seeds": lambda: three_seeds(cifar10_means()),
+    "cifar10-seeds": lambda: means_by_patch(cifar10_means()),
     "laws-cifar10": law_tables.laws_cifar10,
     "steps-cifar10": lambda: tested(cifar10_runs()),
     "cifar10-plan": cifar10_plan,

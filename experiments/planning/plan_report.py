@@ -154,7 +154,7 @@ def _unfit(one: Forecast, on: Device) -> str:
 
 
 def residual_lines() -> list[str]:
-    """Table 6, published beside predicted."""
+    """Table 6, published and predicted."""
     found = residuals()
     columns = [("DeiT-Base", "epoch"), ("Adventurer-Base", "epoch"), ("ViT", "memory")]
     rows = [["patch", *(cell for name in ("DeiT", "Adventurer", "ViT") for cell in (name, "predicted", "error"))]]

@@ -1,15 +1,14 @@
 """Recipes on ADE20K (ADEChallengeData2016: images/ and annotations/, each with training/ and validation/).
 
-Source: Table 2 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (its appendix, Tables 8 to 10, is of
-ImageNet alone): AdamW, 5e-5, weight decay 0.01, batch 16, 160,000 iterations, crops of 512 px. Where the text leaves a
-value out it is that of mmsegmentation's schedule for transformers: linear warm-up of 1,500 iterations and then a
-straight line (its poly at power 1), random scale 0.5 to 2, flip, photometric distortion, no layer-wise decay. The
-backbone starts from the classification run of the same patch size, imagenet.NAME at 224 px, which is found in the
-results folder by its name; positions are resampled. Give --weights FILE to start from other weights, --weights '' to
-start from none.
+Source: Table 2 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (Tables 8 to 10 of its appendix are for
+ImageNet only): AdamW, 5e-5, weight decay 0.01, batch 16, 160,000 iterations, crops of 512 px. Values that the paper
+does not state are those of mmsegmentation's schedule for transformers: linear warm-up of 1,500 iterations, then linear
+decay (poly with power 1), random scale 0.5 to 2, flip, photometric distortion, no layer-wise decay. The backbone starts
+from the classification run of the same patch size, imagenet.NAME at 224 px, which is looked up in the results folder;
+positions are resampled.
 
 python experiments/sweep.py ade20k.adventurer_tiny --patch 16,8,4,2 --head linear --data-root /data/ADEChallengeData2016
-Expected mIoU [%] is what Table 2 prints, at patch 16, 8, 4, 2.
+Expected mIoU [%] is that of Table 2, at patch 16, 8, 4, 2.
 
 Departs: UperNet with group norm, without dropout and without an auxiliary head (scaling/heads/segmentation.py).
 """
@@ -34,7 +33,7 @@ def adventurer_base(patch: int, image: int = 512) -> ExperimentConfig:
 
 
 def _segment(classifier: ExperimentConfig, image: int) -> ExperimentConfig:
-    """classifier: the run whose backbone it starts from; image: side of a crop [px]."""
+    """classifier: run that the backbone starts from.  image: side of a crop [px]."""
     return make_config(
         task="segment",
         dataset="ade20k",
@@ -44,7 +43,7 @@ def _segment(classifier: ExperimentConfig, image: int) -> ExperimentConfig:
         patch_size=classifier.model.patch_size,
         num_classes=150,
         ignore_index=0,
-        epochs=127,  # what 160,000 iterations come to; steps decide
+        epochs=127,  # of 20,210 images in 160,000 iterations; max_steps decides
         max_steps=160_000,
         global_batch_size=16,
         augment="resize_crop_photometric",

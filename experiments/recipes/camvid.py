@@ -8,8 +8,9 @@ from scaling.config.experiment import ExperimentConfig
 
 
 def adventurer_nano(patch: int) -> ExperimentConfig:
-    """Adventurer of width 48, 3 blocks, from scratch on crops of 128 px of images brought to a short side of 192 px.
-    Run: python experiments/run.py camvid.adventurer_nano --patch 8 --head linear --data-root /data/camvid."""
+    """Adventurer of width 48, 3 blocks, from scratch on crops of 128 px of images resized to a short side of 192 px.
+    Run: python experiments/run.py camvid.adventurer_nano --patch 8 --head linear --data-root /data/camvid.
+    Expected mIoU at patch 16, 8, 4: 26.5, 29.7, 32.0 %; --head upernet: 31.8, 37.4, 40.7 %."""
     return make_config(
         task="segment",
         dataset="camvid",

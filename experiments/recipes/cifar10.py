@@ -6,9 +6,10 @@ from scaling.config.experiment import ExperimentConfig
 
 
 def deit_nano(patch: int) -> ExperimentConfig:
-    """DeiT of width 48, 3 blocks, 32 px: three passes over 10,000 images of CIFAR-10, tested on 2,000.
+    """DeiT of width 48, 3 blocks, 32 px: three epochs over 10,000 images of CIFAR-10, tested on 2,000.
     Run: python experiments/run.py cifar10.deit_nano --patch 4 --data-root /data/cifar10.
-    All five patches of both backbones take about half an hour on two cores (docs/results.md)."""
+    Expected test loss [nats] at patch 16, 8, 4, 2, 1: 1.79, 1.72, 1.62, 1.53, 1.64. All five patch sizes of both
+    backbones take about half an hour on two cores (docs/results/cifar10.md)."""
     return make_config(
         dataset="cifar10",
         data_root="cifar10",
@@ -29,15 +30,17 @@ def deit_nano(patch: int) -> ExperimentConfig:
 
 def adventurer_nano(patch: int) -> ExperimentConfig:
     """Adventurer of width 48, 3 blocks; all else as deit_nano.
-    Run: python experiments/run.py cifar10.adventurer_nano --patch 4 --data-root /data/cifar10."""
+    Run: python experiments/run.py cifar10.adventurer_nano --patch 4 --data-root /data/cifar10.
+    Expected test loss [nats] at patch 16, 8, 4, 2, 1: 1.53, 1.57, 1.50, 1.45, 1.51."""
     return edit(deit_nano(patch), backbone="adventurer_nano")
 
 
 def adventurer_stages(patch: int, image: int = 64) -> list[ExperimentConfig]:
     """The three stages of imagenet.adventurer_base in small: adventurer_nano, pretrained at half the image size, then
-    trained and finetuned at it (CIFAR-10's 32 px enlarged to 64), with learned positions that are resampled between.
+    trained and finetuned at the full size (32 px enlarged to 64), with learned positions that are resampled in between.
     Run: python experiments/run.py cifar10.adventurer_stages --patch 8 --data-root /data/cifar10.
-    Both patches 8 and 4 take about a quarter of an hour on two cores (docs/results.md)."""
+    Expected test loss [nats] at patch 8 and 4: 1.73 and 1.63. Both take about a quarter of an hour on two cores
+    (docs/results/cifar10.md)."""
     first = edit(
         adventurer_nano(patch),
         stage="pretrain",

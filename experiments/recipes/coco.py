@@ -1,16 +1,16 @@
-"""Recipes on COCO (train2017/, val2017/, annotations/instances_{train,val}2017.json), and so on any data in its format.
+"""Recipes on COCO (train2017/, val2017/, annotations/instances_{train,val}2017.json), for any data in its format.
 
-Source: Table 3 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (its appendix, Tables 8 to 10, is of
-ImageNet alone): Cascade Mask R-CNN, AdamW, 1e-4, weight decay 0.05, batch 16, 12 epochs. Where the text leaves a value
-out it is that of mmdetection's 1x schedule: a tenth of the rate from epochs 8 and 11 on, warm-up of 500 iterations,
+Source: Table 3 of arXiv 2502.03738 and the settings in its sections 4.1 and 4.2 (Tables 8 to 10 of its appendix are for
+ImageNet only): Cascade Mask R-CNN, AdamW, 1e-4, weight decay 0.05, batch 16, 12 epochs. Values that the paper does not
+state are those of mmdetection's 1x schedule: a tenth of the rate from epochs 8 and 11 on, warm-up of 500 iterations,
 short side 800 px and long side at most 1333, flip. The backbone starts from the classification run of the same patch
-size, imagenet.NAME at 224 px (256 at patch 64, which does not divide 224), found in the results folder by its name; its
-positions are resampled to the size of each image. --weights FILE starts from other weights, --weights '' from none.
+size, imagenet.NAME at 224 px (256 at patch 64, which does not divide 224), which is looked up in the results folder;
+its positions are resampled to the size of each image.
 
 python experiments/sweep.py coco.adventurer_tiny --patch 32,16,8,4 --data-root /data/coco
-Expected AP [%] is what Table 3 prints, box / mask. At patch 64 a run is in a group, and so in a law, of its own.
+Expected AP [%] is that of Table 3, box / mask. A run at patch 64 is in a group, and thus in a law, of its own.
 
-Departs: no batch norm, and the maps of scaling/heads/cascade_mask_rcnn.py; the paper does not print its neck.
+Departs: no batch norm; feature maps as in scaling/heads/cascade_mask_rcnn.py. The paper does not specify its neck.
 """
 
 from experiments.recipes import imagenet
@@ -22,7 +22,7 @@ from scaling.config.initialization import FromRun
 
 def adventurer_tiny(patch: int) -> ExperimentConfig:
     """Adventurer-Tiny. Expected at 32, 16, 8, 4, 2: 44.7 / 38.4, 46.5 / 40.3, 48.0 / 41.7, 48.5 / 42.2, 48.7 / 42.4.
-    Patch 2 makes 268,800 tokens of an image, above the default limit: SCALING_MOST_TOKENS=268800 allows it.
+    Patch 2 gives 268,800 tokens per image, above the default limit: SCALING_MOST_TOKENS=268800 allows it.
     Run: python experiments/run.py coco.adventurer_tiny --patch 16 --data-root /data/coco."""
     return _detect(chain_of(imagenet.adventurer_tiny(patch, _side(patch)))[-1])
 
@@ -34,7 +34,7 @@ def adventurer_base(patch: int) -> ExperimentConfig:
 
 
 def adventurer_base_lsj(patch: int) -> ExperimentConfig:
-    """Adventurer-Base by the recipe of today's detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
+    """Adventurer-Base by the usual recipe for detectors on plain backbones (ViTDet, arXiv 2203.16527): crops of 1024
     px under large-scale jitter, 100 epochs, batch 64, layer-wise decay 0.7, drop path 0.1, weight decay 0.1. ViTDet's
     Cascade ViT-B has 54.0 / 46.7 at patch 16 (from MAE); nothing is published for Adventurer.
     Run: python experiments/run.py coco.adventurer_base_lsj --patch 16 --data-root /data/coco."""
@@ -59,7 +59,7 @@ def _side(patch: int) -> int:
 
 
 def _detect(classifier: ExperimentConfig) -> ExperimentConfig:
-    """classifier: the run whose backbone it starts from, and whose grid of positions it keeps."""
+    """classifier: run that the backbone starts from, with its grid of positions."""
     return make_config(
         task="detect",
         head="cascade_mask_rcnn",

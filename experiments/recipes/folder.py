@@ -1,9 +1,9 @@
-"""Recipes for images of your own, in a folder: all of them, as many classes as there are, a batch that suits their
-number, and epochs for a thousand steps or more. The folder is counted when a recipe is asked for by name; the numbers
-in the signatures stand for one that is not there.
+"""Recipes for a folder of your own images. Classes and images are counted when a recipe is requested by name; batch
+size and epochs follow from the number of images, so that a run has a thousand steps or more. The numbers in the
+signatures are for a folder that does not exist.
 
-train/CLASS/ and test/CLASS/ to classify; images/ and annotations/, each with train/ and test/ inside, to segment;
-COCO's layout to detect. Any field may be said otherwise, as --img-size 224 --backbone deit_small --epochs 100.
+Classification: train/CLASS/ and test/CLASS/. Segmentation: images/ and annotations/, each with train/ and test/.
+Detection: COCO's layout. Any field can be overridden, such as --backbone deit_small --img-size 224 --epochs 100.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
-STEPS = 1000  # of a run, at the least
-OF_EPOCH = 16  # steps, at the least, as far as batches of FEWEST images allow
-FEWEST = 4  # images in a batch
-EPOCHS = 10  # at the least
+STEPS = 1000  # minimum of a run
+OF_EPOCH = 16  # minimum of steps in an epoch, as far as batches of FEWEST images allow
+FEWEST = 4  # minimum of images in a batch, where there are as many
+EPOCHS = 10  # minimum
 
 
 def deit_nano(patch: int, classes: int = 10, train_images: int = 5000) -> ExperimentConfig:
@@ -40,8 +40,8 @@ def adventurer_nano(patch: int, classes: int = 10, train_images: int = 5000) -> 
 
 
 def seg_nano(patch: int, classes: int = 10, train_images: int = 5000) -> ExperimentConfig:
-    """Segmentation by Adventurer of width 48 and a linear layer per token (--head upernet is the larger one), on crops
-    of 128 px; the classes are those that classes.txt names, or that the labels have.
+    """Segmentation by Adventurer of width 48 and one linear layer per token (--head upernet: a larger head), on crops
+    of 128 px; the classes are those of classes.txt, else of the labels.
     Run: python experiments/run.py folder.seg_nano --patch 8 --data-root DIR."""
     return edit(
         adventurer_nano(patch, classes),
@@ -70,7 +70,7 @@ def det_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Experim
 
 
 def _length(train_images: int, most: int) -> dict[str, Any]:
-    """Batch, epochs and warm-up for so many images. most: the largest batch."""
+    """Batch, epochs and warm-up for a number of images. most: the largest batch."""
     batch = most
     while batch > FEWEST and train_images // batch < OF_EPOCH:
         batch //= 2

@@ -1,23 +1,23 @@
-"""Recipes on ImageNet-1k (folders train/ and val/ with one folder a class), as arXiv 2502.03738 trained.
+"""Recipes on ImageNet-1k (train/ and val/ with one folder per class), as in arXiv 2502.03738.
 
-Every recipe takes any patch and image size: python experiments/run.py imagenet.deit_base --img-size 128 --patch 8
---data-root /data/imagenet. Expected top-1 [%] is what the paper prints (Tables 1 and 4), at patch 16, 8, 4, 2, 1 unless
-said. GPU-hours are hours of one A100 for all epochs at 224 px at these patches: the hours of the paper's Table 6 for an
-epoch (Base), and for other sizes and stages those times the ratio of FLOPs by scaling/costs.py.
+Every recipe takes any patch size and image size: python experiments/run.py imagenet.deit_base --img-size 128
+--patch 8 --data-root /data/imagenet. Expected top-1 [%] is that of the paper (Tables 1 and 4), at patch 16, 8, 4, 2, 1
+unless stated otherwise. GPU-hours are hours of one A100 for all epochs at 224 px at these patch sizes: the hours per
+epoch of the paper's Table 6 (Base), and for other sizes and stages these times the ratio of FLOPs by scaling/costs.
 
 Adventurer is trained in stages (Tables 8 to 10), each a run with its own record that starts from the one before:
 64 px     pretrain at 64
 128 px    pretrain at 128, finetune at 128
 224 px    pretrain at 128, intermediate at 224, finetune at 224
-What the paper does not print is as in its release (github.com/wangf3014/Adventurer, main.py), whose defaults are those
-of DeiT's: mixup 0.8, CutMix 1.0 and an average of the weights at 0.99996 in every stage, a cosine that ends at a rate
-of 1e-5. Finetuning at 1e-5 (Small, Base) is therefore at a constant rate after its warm-up. docs/recipes.md has every
-value as printed, as released and as it is here.
+Values that the paper does not print are those of its release (github.com/wangf3014/Adventurer, main.py), whose defaults
+are those of DeiT: mixup 0.8, CutMix 1.0 and an average of the weights at 0.99996 in every stage, a cosine that ends at
+a rate of 1e-5. Finetuning at 1e-5 (Small, Base) therefore has a constant rate after its warm-up. docs/recipes.md
+compares every value as printed, as released and as used here.
 
-Departs, in every recipe: the warm-up rises from 0 at every step (released: from 1e-6, by epochs), and so does the
-cosine fall; test images are cropped at 1.0 of their side for every patch size (released: 0.875 unless told). Tiny has
-no column in Tables 9 and 10: it goes through Small's stages, with Table 8's drop path throughout. At 64 px all sizes
-have 300 epochs, as the appendix says; its Table 8 prints 200 for Large and Huge at both sizes.
+Departs, in every recipe: warm-up from 0 and cosine are updated at every step (released: from 1e-6, by epochs); test
+images are cropped at 1.0 of their side for every patch size (released: 0.875 by default). Tiny has no column in Tables
+9 and 10: it uses Small's stages, with Table 8's drop path throughout. At 64 px all sizes have 300 epochs, as in the
+text of the appendix; its Table 8 prints 200 for Large and Huge at both sizes.
 """
 
 from experiments.stages import linked
@@ -25,8 +25,8 @@ from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
 LARGE = ("adventurer_large", "adventurer_huge")
-MIN_LR = 1e-5  # --min-lr of DeiT's code and of the release: its default, which no published command sets
-BATCH = 512  # images that the learning rates of Tables 8 and 9 are meant for; the released code scales by batch / 512
+MIN_LR = 1e-5  # default of --min-lr in DeiT's code and in the release, which no published command sets
+BATCH = 512  # images that the learning rates of Tables 8 and 9 refer to; the released code scales by batch / 512
 
 
 def deit_tiny(patch: int, image: int = 224) -> ExperimentConfig:
@@ -80,8 +80,8 @@ def deit_base(patch: int, image: int = 224) -> ExperimentConfig:
 
 def deit_large(patch: int, image: int = 224) -> ExperimentConfig:
     """DeiT-Large by the supervised recipe of MAE (arXiv 2111.06377, appendix, "supervised training from scratch"): 200
-    epochs, batch 4096, 1e-4 at 256, weight decay 0.3, beta2 0.95, 20 epochs of warm-up, drop path 0.2, an average at
-    0.9999 that is judged. Expected at 224 px: 82.6 at patch 16 (same paper). GPU-hours: 252, 1,273, 6,256, 46,521,
+    epochs, batch 4096, 1e-4 at 256, weight decay 0.3, beta2 0.95, 20 epochs of warm-up, drop path 0.2; reported are the
+    averaged weights (0.9999). Expected at 224 px: 82.6 at patch 16 (same paper). GPU-hours: 252, 1,273, 6,256, 46,521,
     530,735. Run: python experiments/run.py imagenet.deit_large --patch 16 --data-root /data/imagenet."""
     return edit(
         deit_tiny(patch, image),
@@ -90,7 +90,7 @@ def deit_large(patch: int, image: int = 224) -> ExperimentConfig:
         global_batch_size=4096,
         lr=1e-4,
         lr_base_size=256,
-        min_lr=0.0,  # MAE's appendix says a cosine and no end
+        min_lr=0.0,  # MAE's appendix states a cosine without a final rate
         weight_decay=0.3,
         beta2=0.95,
         warmup_epochs=20.0,
@@ -114,7 +114,7 @@ def adventurer_tiny(patch: int, image: int = 224) -> list[ExperimentConfig]:
     81.9 (Table 4). GPU-hours of all stages: 12, 47, 182, 729, 3,054.
     Run: python experiments/run.py imagenet.adventurer_tiny --patch 16 --data-root /data/imagenet.
 
-    Departs: Tables 9 and 10 print no Tiny; its later stages are Small's, at the drop path of Table 8."""
+    Departs: Tables 9 and 10 have no Tiny; its later stages are Small's, with the drop path of Table 8."""
     return _stages("adventurer_tiny", patch, image, drop_path=(0.1, 0.1))
 
 
@@ -141,14 +141,14 @@ def adventurer_large(patch: int, image: int = 224) -> list[ExperimentConfig]:
 
 
 def adventurer_huge(patch: int, image: int = 224) -> list[ExperimentConfig]:
-    """Adventurer-Huge: the pretraining of Large and Huge (Table 8), then the stages of Large, which the tables print
-    for Large alone. No accuracy is published. GPU-hours of all stages: 541, 2,115, 8,240, 32,971, 138,224.
+    """Adventurer-Huge: the pretraining of Large and Huge (Table 8), then the stages that the tables print for Large
+    only. No accuracy is published. GPU-hours of all stages: 541, 2,115, 8,240, 32,971, 138,224.
     Run: python experiments/run.py imagenet.adventurer_huge --img-size 128 --patch 8 --data-root /data/imagenet."""
     return _stages("adventurer_huge", patch, image, drop_path=(0.4, 0.6))
 
 
 def _pretraining(backbone: str, patch: int, image: int) -> ExperimentConfig:
-    """Table 8, at any image size: its columns are Tiny, Small and Base, and Large and Huge."""
+    """Table 8, at any image size: one column for Tiny, Small and Base, one for Large and Huge."""
     large = backbone in LARGE
     return edit(
         deit_tiny(patch, image),
@@ -169,8 +169,8 @@ def _pretraining(backbone: str, patch: int, image: int) -> ExperimentConfig:
 
 
 def _stages(backbone: str, patch: int, image: int, drop_path: tuple[float, float]) -> list[ExperimentConfig]:
-    """drop_path: of the intermediate stage and of finetuning. Layer-wise decay is Large's alone: Tables 9 and 10 print
-    one value and one cross, and the released commands of the smaller sizes set none."""
+    """drop_path: of the intermediate stage and of finetuning. Only Large and Huge have layer-wise decay: Tables 9 and
+    10 print one value and one cross, and the released commands of the smaller sizes set none."""
     large = backbone in LARGE
     first = _pretraining(backbone, patch, min(image, 128))
     if image <= 64:

@@ -6,7 +6,8 @@ from scaling.config.experiment import ExperimentConfig
 
 def adventurer_nano(patch: int) -> ExperimentConfig:
     """Cascade Mask R-CNN on Adventurer of width 48, 3 blocks, from scratch on whole images at a short side of 256 px.
-    Run: python experiments/run.py nuclei.adventurer_nano --patch 8 --data-root /data/nuclei."""
+    Run: python experiments/run.py nuclei.adventurer_nano --patch 8 --data-root /data/nuclei.
+    Expected box AP / mask AP [%] at patch 16, 8, 4: 24.3 / 24.0, 35.6 / 36.6, 36.1 / 38.3."""
     return make_config(
         task="detect",
         head="cascade_mask_rcnn",

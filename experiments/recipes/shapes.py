@@ -1,15 +1,16 @@
-"""Recipes on the embedded data set: the law on a laptop, in minutes."""
+"""Recipes on shapes, the generated data set: scaling laws on a laptop, in minutes."""
 
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
 
 def deit_nano(patch: int) -> ExperimentConfig:
-    """DeiT of width 48, 3 blocks, on 16 px shapes: two passes over 8,192 images.
+    """DeiT of width 48, 3 blocks, on shapes of 16 px: two epochs over 8,192 images.
     Run: python experiments/run.py shapes.deit_nano --patch 4.
+    Expected test loss [nats] at patch 16, 8, 4, 2, 1, mean of three seeds: 2.02, 1.30, 0.86, 0.45, 0.43.
 
-    Departs: fixed sine-cosine positions, where the paper learns them: 256 learned positions (patch 1) are not found in
-    512 steps, and a sweep would then measure how fast positions are learned instead of what patches give."""
+    Departs: fixed sine-cosine positions, where the paper learns them. 512 steps are too few to learn the 256 positions
+    of patch 1, and a sweep would measure how fast positions are learned instead of the effect of the patch size."""
     return make_config(
         dataset="shapes",
         backbone="deit_nano",
@@ -27,15 +28,17 @@ def deit_nano(patch: int) -> ExperimentConfig:
 
 
 def adventurer_nano(patch: int) -> ExperimentConfig:
-    """Adventurer of width 48, 3 blocks, on 16 px shapes; all else as deit_nano.
-    Run: python experiments/run.py shapes.adventurer_nano --patch 4."""
+    """Adventurer of width 48, 3 blocks, on shapes of 16 px; all else as deit_nano.
+    Run: python experiments/run.py shapes.adventurer_nano --patch 4.
+    Expected test loss [nats] at patch 16, 8, 4, 2, 1, mean of three seeds: 1.55, 1.21, 1.00, 0.21, 0.20."""
     return edit(deit_nano(patch), backbone="adventurer_nano")
 
 
 def seg_nano(patch: int) -> ExperimentConfig:
-    """Segmentation: up to four objects in 32 px, a class for every pixel, by Adventurer of width 48. --head upernet has
-    the larger head. make sweep RECIPE=shapes.seg_nano PATCH=16,8,4,2 ARGS="--head linear" takes minutes on two cores.
-    Run: python experiments/run.py shapes.seg_nano --patch 4."""
+    """Segmentation of up to four objects in 32 px by Adventurer of width 48 and one linear layer per token (--head
+    upernet: a larger head).
+    Run: python experiments/run.py shapes.seg_nano --patch 4.
+    Expected mIoU at patch 16, 8, 4, 2: 15.1, 19.1, 51.8, 75.7 %, in 3 minutes on two cores."""
     return edit(
         adventurer_nano(patch),
         task="segment",
@@ -47,9 +50,9 @@ def seg_nano(patch: int) -> ExperimentConfig:
 
 
 def det_nano(patch: int) -> ExperimentConfig:
-    """Detection: up to four objects in 64 px, Cascade Mask R-CNN on Adventurer of width 48.
-    make sweep RECIPE=shapes.det_nano PATCH=16,8,4 takes minutes on two cores.
-    Run: python experiments/run.py shapes.det_nano --patch 4."""
+    """Detection of up to four objects in 64 px by Cascade Mask R-CNN on Adventurer of width 48.
+    Run: python experiments/run.py shapes.det_nano --patch 4.
+    Expected box AP at patch 16, 8, 4: 11.2, 20.5, 37.7 %, in 8 minutes on two cores."""
     return edit(
         adventurer_nano(patch),
         task="detect",

@@ -29,7 +29,7 @@ from scaling.errors import ConfigError
 from scaling.model_specs import ModelSpec
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
-# Its comment and the paper say every two blocks, which is "alternate".
+# Its comment and the paper state every two blocks, which is "alternate".
 FLIPS = {"released": lambda n: n // 2 == 1, "alternate": lambda n: n // 2 % 2 == 1}
 POOLS = ("token", "avg", "")  # what the head reads: the class token, the mean of the patches, or every token
 NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # last parts of names; vectors have no decay anyway
@@ -230,7 +230,7 @@ class Adventurer(nn.Module):
         self.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that get no weight decay, beside all vectors."""
+        """Names of the parameters that get no weight decay, in addition to all vectors."""
         return {name for name, _ in self.named_parameters() if name.rsplit(".", 1)[-1] in NO_DECAY}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

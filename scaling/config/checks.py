@@ -28,7 +28,7 @@ def check_config(config: "ExperimentConfig") -> None:
 
 def _check_classes(config: "ExperimentConfig") -> None:
     classes = config.data.num_classes
-    if not isinstance(config.task, Detection):  # objects of one class are told from the background
+    if not isinstance(config.task, Detection):  # objects of one class are distinguished from the background
         check(classes >= 2, "num_classes", classes, f"must be at least 2 for the task {config.task.kind}")
     if isinstance(config.task, Segmentation):
         check(classes <= 255, "num_classes", classes, "must be at most 255: a label is a byte")

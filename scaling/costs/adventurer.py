@@ -6,15 +6,7 @@ and the operation that keeps it in torch on a CPU; tests compare the sums with t
 
 from dataclasses import dataclass
 
-from scaling.costs.base import (
-    FLOAT,
-    Activations,
-    Breakdown,
-    MemoryPolicy,
-    TokenCount,
-    equal_blocks,
-    stream_bytes,
-)
+from scaling.costs.base import FLOAT, Activations, Breakdown, MemoryPolicy, TokenCount, equal_blocks, stream_bytes
 from scaling.model_specs import (
     CHUNKS,
     CONV_TAPS,
@@ -98,7 +90,7 @@ def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
 
 
 def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
-    """What a mixer of few elements keeps beside its input and output, always float32 [bytes]."""
+    """What a mixer of few elements keeps in addition to its input and output, always float32 [bytes]."""
     inner = _inner(spec)
     channels, heads = inner + 2 * spec.state, inner // spec.head_dim
     chunk = chunk_length(mixed)

@@ -14,7 +14,7 @@ FLOAT = 4  # bytes of a float32 number
 
 
 class TokenCount(NamedTuple):
-    """Tokens of one image: all that the cost of a backbone depends on beside its ModelSpec [tokens]."""
+    """Tokens of one image: all that the cost of a backbone depends on besides its ModelSpec [tokens]."""
 
     image: int  # L, image tokens in the blocks; those that remain where some are dropped
     extra: int  # class token and the like, in the blocks

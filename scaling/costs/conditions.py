@@ -1,4 +1,4 @@
-"""Conditions of a run: what speed, memory and the last bits of its numbers depend on beside recipe and hardware.
+"""Conditions of a run: what speed, memory and the last bits of its numbers depend on besides recipe and hardware.
 
 Records store them, and a plan calibrates its hours only by runs under the same conditions. No torch.
 """

@@ -6,15 +6,7 @@ torch on a CPU; tests compare the sums with the bytes that torch holds.
 
 from dataclasses import dataclass
 
-from scaling.costs.base import (
-    FLOAT,
-    Activations,
-    Breakdown,
-    MemoryPolicy,
-    TokenCount,
-    equal_blocks,
-    stream_bytes,
-)
+from scaling.costs.base import FLOAT, Activations, Breakdown, MemoryPolicy, TokenCount, equal_blocks, stream_bytes
 from scaling.model_specs import ModelSpec
 
 

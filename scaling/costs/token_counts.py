@@ -47,7 +47,7 @@ def assumes_photographs(config: ExperimentConfig) -> bool:
 
 
 def unpadded_sides(config: ExperimentConfig) -> tuple[int, int]:
-    """Height and width of a training image in detection as scaling/data/detection_transforms.py crops or scales it,
+    """Height and width of a training image in detection as scaling/data/transforms/detection.py crops or scales it,
     before padding [px]."""
     if config.task.augment == "lsj":
         return config.model.img_size, config.model.img_size

@@ -15,15 +15,22 @@ from torchvision.transforms.v2 import functional as F
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import VIEWS
-from scaling.data import generated_shapes
 from scaling.data.batch import Batch, ClassTargets, Split
 from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
-from scaling.data.embedded_set import rendered
-from scaling.data.file_facts import Selected
-from scaling.data.image_folder import Files, used
+from scaling.data.files.file_facts import Selected
+from scaling.data.files.image_folder import Files, used
+from scaling.data.files.parallel_reading import read_all, without_bad
+from scaling.data.generated import generated_shapes
+from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
-from scaling.data.parallel_reading import read_all, without_bad
-from scaling.data.transforms import TORCHVISIONS, augment_batch, check_rand_augment, erase, fit_image, view
+from scaling.data.transforms.classification import (
+    TORCHVISIONS,
+    augment_batch,
+    check_rand_augment,
+    erase,
+    fit_image,
+    view,
+)
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey
 

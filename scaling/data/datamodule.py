@@ -21,8 +21,8 @@ from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
 from scaling.data.dataset import ImageDataset, batches, deal, model_shape
 from scaling.data.detection import DetectionSource
-from scaling.data.file_index import Say
-from scaling.data.listing_cache import forget_listings
+from scaling.data.files.file_index import Say
+from scaling.data.files.listing_cache import forget_listings
 from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
 from scaling.data.segmentation import SegmentationSource

@@ -1,7 +1,7 @@
 """Images with boxes and instance masks: the embedded set, or files in COCO's layout (coco_dataset.py).
 
 Images that fit in memory are decoded once, at their own size; the rest is read by worker processes. Training and
-evaluation views are in detection_transforms.py. n objects in an image, H W pixels, C = 3 channels.
+evaluation views are in transforms/detection.py. n objects in an image, H W pixels, C = 3 channels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,18 +15,18 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
-from scaling.data import generated_shapes
 from scaling.data.batch import Batch, Split
-from scaling.data.coco_dataset import CocoFiles
-from scaling.data.coco_json import used
-from scaling.data.coco_messages import remarks
+from scaling.data.coco.coco_dataset import CocoFiles
+from scaling.data.coco.coco_json import used
+from scaling.data.coco.coco_messages import remarks
+from scaling.data.coco.instance_store import ImageObjects, InstanceStore, coco_masks
 from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
-from scaling.data.detection_transforms import View, augmentation, collate, frame_of, rounded_up, view
-from scaling.data.embedded_set import rendered
-from scaling.data.file_facts import Selected
-from scaling.data.instance_store import ImageObjects, InstanceStore, coco_masks
+from scaling.data.files.file_facts import Selected
+from scaling.data.files.parallel_reading import read_all, without_bad
+from scaling.data.generated import generated_shapes
+from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
-from scaling.data.parallel_reading import read_all, without_bad
+from scaling.data.transforms.detection import View, augmentation, collate, frame_of, rounded_up, view
 from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey

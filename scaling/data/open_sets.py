@@ -10,10 +10,10 @@ import numpy as np
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Split
 from scaling.data.dataset import ImageDataset
-from scaling.data.decoding import note_lines
-from scaling.data.embedded_set import embedded_indices
-from scaling.data.file_facts import Seen, Selected
-from scaling.data.file_index import Say, fingerprint, look
+from scaling.data.files.decoding_notes import note_lines
+from scaling.data.files.file_facts import Seen, Selected
+from scaling.data.files.file_index import Say, fingerprint, look
+from scaling.data.generated.embedded_set import embedded_indices
 from scaling.data.held_out import parted
 
 

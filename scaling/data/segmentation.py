@@ -1,7 +1,7 @@
 """Images with one class per pixel: the embedded set, or folders of images and label maps (segmentation_folder.py).
 
 What fits in memory is decoded once, at its own size; the rest is read by worker processes. Training and evaluation
-views are in segmentation_transforms.py. N images, H W pixels, C = 3 channels.
+views are in transforms/segmentation.py. N images, H W pixels, C = 3 channels.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,18 +15,18 @@ from torch import Tensor
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import RESIZED_CROPS
-from scaling.data import generated_shapes
 from scaling.data.batch import Batch, MaskTargets, Split
-from scaling.data.class_list_file import names_beside
-from scaling.data.data_root import find_root
 from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
-from scaling.data.embedded_set import rendered
-from scaling.data.file_facts import Selected
-from scaling.data.label_classes import check_classes
+from scaling.data.files.class_list_file import names_beside
+from scaling.data.files.data_root import find_root
+from scaling.data.files.file_facts import Selected
+from scaling.data.files.label_classes import check_classes
+from scaling.data.files.parallel_reading import read_all, without_bad
+from scaling.data.files.segmentation_folder import SegmentationFiles, used
+from scaling.data.generated import generated_shapes
+from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
-from scaling.data.parallel_reading import read_all, without_bad
-from scaling.data.segmentation_folder import SegmentationFiles, used
-from scaling.data.segmentation_transforms import evaluation_view, scaled, short_side, training_view
+from scaling.data.transforms.segmentation import evaluation_view, scaled, short_side, training_view
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey
 

@@ -30,7 +30,7 @@ class CheckpointFiles(TorchCheckpointIO):
 
 def newest(folder: Path, note: Callable[[str], None]) -> Path | None:
     """The newest checkpoint of a run's folder that is undamaged and the run's own; None where there is none: the run
-    starts anew. One that cannot be used is renamed to *.damaged, and noted in a line."""
+    starts from the beginning. One that cannot be used is renamed to *.damaged, and noted in a line."""
     found, wrong = None, {}
     for path in (folder / CHECKPOINT, folder / PREVIOUS):
         why = _wrong_with(path, folder.name) if path.exists() else None
@@ -44,7 +44,7 @@ def newest(folder: Path, note: Callable[[str], None]) -> Path | None:
             os.replace(path, path.with_suffix(".damaged"))
     if wrong:
         reasons = "; ".join(f"{path.name}: {why}" for path, why in wrong.items())
-        then = "resuming from the one before" if found else "starting anew"
+        then = "resuming from the one before" if found else "starting from the beginning"
         note(f"checkpoint of {folder.name} cannot be used ({reasons}); {then}")
     return found
 

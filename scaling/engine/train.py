@@ -19,7 +19,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule, default_workers
-from scaling.data.listing_cache import listed_once
+from scaling.data.files.listing_cache import listed_once
 from scaling.engine import checkpoint_files, evaluation_steps
 from scaling.engine.callbacks.clock import utc_now
 from scaling.engine.callbacks.run_callbacks import RunCallbacks, run_callbacks

@@ -128,7 +128,7 @@ class CascadeMaskRCNN(nn.Module):
     """Losses and detections of images from their features: forward, then losses or detections or both."""
 
     blocks: tuple[int, ...] = ()  # indices of the backbone's blocks whose maps it reads: it reads the last map alone
-    entry_points = ("losses", "detections", "regions")  # methods beside forward that use weights (for sharding)
+    entry_points = ("losses", "detections", "regions")  # methods besides forward that use weights (for sharding)
 
     def __init__(self, width: int, stride: int, classes: int, channels: int, rois: int = MAX_ROIS) -> None:
         super().__init__()

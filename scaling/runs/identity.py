@@ -25,7 +25,7 @@ from scaling.runs.config_file import config_of, config_path, read_config
 from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
-    from scaling.data.file_index import Say
+    from scaling.data.files.file_index import Say
 
 # fields that decide which files a run uses, and whether they are enough
 FILE_FIELDS = (
@@ -73,7 +73,7 @@ def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bo
         return ""
     key = files_key(config)
     if key not in known:
-        from scaling.data.dataset_files import data_digest
+        from scaling.data.files.dataset_files import data_digest
 
         known[key] = data_digest(config, results, read, say)
     return known[key]

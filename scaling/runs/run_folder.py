@@ -20,7 +20,7 @@ PROBE_SECONDS = 0.3  # a holder waits so long at least: `state` holds a folder f
 
 
 class State(Enum):
-    """What a run's folder says of the run."""
+    """The state of a run, by the files in its folder."""
 
     NOT_BEGUN = "not begun"  # no checkpoint: it starts from its first step
     RUNNING = "running"  # a process holds the folder

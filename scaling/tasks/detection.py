@@ -18,7 +18,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import sampled_rois, size_multiple
 from scaling.costs.token_limit import check_tokens
 from scaling.data.batch import Batch, GroundTruth, InstanceTargets
-from scaling.data.detection_transforms import rounded_up
+from scaling.data.transforms.detection import rounded_up
 from scaling.errors import ConfigError
 from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, build_head
 from scaling.heads.openmmlab import ready

@@ -67,9 +67,9 @@ def test_images_without_an_object_count_where_they_are_kept():
 
 
 def test_all_of_the_embedded_set_is_what_is_drawn_of_it():
-    from scaling.data.classification import SHAPES_TEST, SHAPES_TRAIN
+    from scaling.data.generated.embedded_set import TEST_IMAGES, TRAIN_IMAGES
 
-    assert IMAGES["shapes"] == (SHAPES_TRAIN, SHAPES_TEST)
+    assert IMAGES["shapes"] == (TRAIN_IMAGES, TEST_IMAGES)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

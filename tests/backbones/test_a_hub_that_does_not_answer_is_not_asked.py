@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaling.data.hub_sets import open_hub
+from scaling.data.files.hub_sets import open_hub
 from scaling.errors import ConfigError
 
 datasets = pytest.importorskip("datasets")

@@ -12,9 +12,9 @@ from timm.data import create_transform, resolve_data_config
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
 from scaling.config.initialization import FromRun
-from scaling.data.detection_transforms import View, collate
-from scaling.data.segmentation_transforms import training_view
-from scaling.data.transforms import erase, fit_image
+from scaling.data.transforms.classification import erase, fit_image
+from scaling.data.transforms.detection import View, collate
+from scaling.data.transforms.segmentation import training_view
 from scaling.engine.counted_flops import counted_flops
 from scaling.preprocessing import MEAN, STD, Preprocessing, preprocessing_of
 from scaling.rng import SampleKey

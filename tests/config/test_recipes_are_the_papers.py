@@ -32,7 +32,7 @@ def test_every_departure_has_a_reason_and_every_reason_a_departure():
 
 
 def test_the_page_of_recipes_is_what_the_code_makes_today():
-    assert PAGE.read_text() == recipes_page() + "\n"
+    assert PAGE.read_text() == recipes_page()
 
 
 def test_finetuning_of_small_and_base_ends_at_a_constant_rate_and_larges_at_half_of_its_peak():

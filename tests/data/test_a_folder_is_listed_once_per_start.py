@@ -5,8 +5,9 @@ from PIL import Image
 
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
-from scaling.data import class_folders, coco_json, segmentation_folder
-from scaling.data.listing_cache import forget_listings, listed_once, listing
+from scaling.data.coco import coco_json
+from scaling.data.files import class_folders, segmentation_folder
+from scaling.data.files.listing_cache import forget_listings, listed_once, listing
 from scaling.engine.train import train
 from tests.coco_folder import recipe_of, write_folder
 from tests.pictures import write_classes

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from scaling.config.edit import edit, make_config
-from scaling.data import decoding
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.decoding import Note, decode_rgb, read_header
-from scaling.data.file_facts import digest
-from scaling.data.image_folder import Files
-from scaling.data.transforms import fit_image
+from scaling.data.files import decoding_notes
+from scaling.data.files.decoding import decode_rgb, naming_errors, read_header
+from scaling.data.files.decoding_notes import Note
+from scaling.data.files.file_facts import digest
+from scaling.data.files.image_folder import Files
+from scaling.data.transforms.classification import fit_image
 from scaling.errors import ConfigError
 from tests.image_bytes import by_pillow, chunk, png, tiff
 
@@ -137,7 +138,7 @@ def test_what_is_done_to_an_image_is_told_at_every_start(task, note, tmp_path):
     for _ in range(2):
         lines = prepared(config, tmp_path / "results").lines
         assert [line.partition(" images ")[0] for line in lines] == ["1 of 4 train"] * len(list(note))
-        assert [line.partition(" images ")[2] for line in lines] == [decoding.MESSAGES[n] for n in note]
+        assert [line.partition(" images ")[2] for line in lines] == [decoding_notes.MESSAGES[n] for n in note]
 
 
 MANY = {
@@ -238,7 +239,7 @@ def test_a_changed_byte_gives_an_image_or_an_error_that_names_the_file(kind, at,
     data[at % len(data)] = to
     found = None
     try:
-        with decoding.naming_errors(lambda: "name.jpg"):
+        with naming_errors(lambda: "name.jpg"):
             found = decode_rgb(bytes(data)).mode
             read_header(bytes(data))
     except OSError as e:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scaling.data.batch import normalise
-from scaling.data.transforms import augment_batch, erase, fit_image
+from scaling.data.transforms.classification import augment_batch, erase, fit_image
 from scaling.rng import SampleKey, uniform
 
 

@@ -12,9 +12,9 @@ from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from timm.utils.misc import natural_key as timms_key
 
 from scaling.config.edit import make_config
-from scaling.data.class_folders import ClassFolder, ClassTar, natural_key
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.segmentation_folder import find_split
+from scaling.data.files.class_folders import ClassFolder, ClassTar, natural_key
+from scaling.data.files.segmentation_folder import find_split
 from tests.pictures import picture, write_classes
 
 NAMES = ["10/2.jpg", "10/10.png", "9/a1.JPEG", "9/sub/x.jpg", "9/A2.jpg", "b-c/1.jpg", "b/1.jpg", "b/01x.jpg"]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scaling.config.edit import edit
-from scaling.data.coco_annotations import annotations, image_objects
+from scaling.data.coco.coco_annotations import annotations, image_objects
 from scaling.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(find_spec("pycocotools") is None, reason="needs the extra dense")
 if find_spec("pycocotools") is not None:
-    from scaling.data.coco_json import used
+    from scaling.data.coco.coco_json import used
     from tests.coco_folder import changing, json_path, read_json, recipe_of, run_lengths, write_folder
     from tests.pictures import prepared
 

@@ -9,8 +9,9 @@ from pycocotools import mask as coco_mask
 from scaling.config.edit import edit
 from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
-from scaling.data import detection, generated_shapes
+from scaling.data import detection
 from scaling.data.batch import Batch, Split
+from scaling.data.generated import generated_shapes
 from scaling.data.open_sets import open_sets
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey

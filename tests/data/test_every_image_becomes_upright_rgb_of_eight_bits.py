@@ -10,10 +10,11 @@ import pytest
 from PIL import Image, features
 
 from scaling.config.edit import make_config
-from scaling.data.coco_json import read_coco
-from scaling.data.decoding import Note, decode_rgb, read_header
-from scaling.data.image_folder import Files
-from scaling.data.segmentation_folder import find_split
+from scaling.data.coco.coco_json import read_coco
+from scaling.data.files.decoding import decode_rgb, read_header
+from scaling.data.files.decoding_notes import Note
+from scaling.data.files.image_folder import Files
+from scaling.data.files.segmentation_folder import find_split
 from tests.image_bytes import TURNED, by_pillow, png, tiff
 
 H, W = 6, 8

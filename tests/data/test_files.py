@@ -10,9 +10,9 @@ import torch
 
 from scaling.config.edit import edit, make_config
 from scaling.data.classification import InMemory, OnDisk
-from scaling.data.data_root import find_root
-from scaling.data.image_folder import Files
-from scaling.data.parallel_reading import in_threads
+from scaling.data.files.data_root import find_root
+from scaling.data.files.image_folder import Files
+from scaling.data.files.parallel_reading import in_threads
 from scaling.errors import ConfigError
 from tests.pictures import BAD_FILES, picture, prepared, write_classes
 
@@ -89,7 +89,7 @@ def test_threads_read_a_tar_without_disturbing_each_other(folder, monkeypatch):
         time.sleep(0.01)
         return real(value)
 
-    monkeypatch.setattr("scaling.data.image_folder.copy", SimpleNamespace(deepcopy=slow))
+    monkeypatch.setattr("scaling.data.files.image_folder.copy", SimpleNamespace(deepcopy=slow))
     for _ in range(20):
         files = Files(str(folder), "train")
         assert list(in_threads(files.read, np.arange(24))) == wanted

@@ -5,7 +5,7 @@ import pytest
 
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
-from scaling.data.image_folder import Files
+from scaling.data.files.image_folder import Files
 from scaling.engine.train import train
 from scaling.errors import ConfigError
 from tests.pictures import picture, prepared

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from scaling.config.edit import make_config
-from scaling.data.decoding import decode_label
-from scaling.data.segmentation_folder import find_split
+from scaling.data.files.decoding import decode_label
+from scaling.data.files.segmentation_folder import find_split
 from scaling.errors import ConfigError
 from tests.image_bytes import TURNED, by_pillow, png
 

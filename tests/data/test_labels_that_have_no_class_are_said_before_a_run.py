@@ -11,9 +11,9 @@ from PIL import Image
 from scaling.config.edit import edit, make_config
 from scaling.data import segmentation
 from scaling.data.batch import UNLABELLED
-from scaling.data.dataset_files import data_digest
+from scaling.data.files.dataset_files import data_digest
+from scaling.data.files.segmentation_folder import as_classes
 from scaling.data.open_sets import open_sets
-from scaling.data.segmentation_folder import as_classes
 from scaling.errors import ConfigError
 from tests.pictures import prepared
 

@@ -15,11 +15,11 @@ from torchvision.transforms.v2 import functional as F
 from scaling.config.edit import edit, make_config
 from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
-from scaling.data import detection_transforms
 from scaling.data.batch import Split
-from scaling.data.detection_transforms import Part, collate, frame_of, seen_masks, view
-from scaling.data.instance_store import ImageObjects, run_ends, strip
-from scaling.data.segmentation_transforms import GREY
+from scaling.data.coco.instance_store import ImageObjects, run_ends, strip
+from scaling.data.transforms.classification import detection
+from scaling.data.transforms.detection import Part, collate, frame_of, seen_masks, view
+from scaling.data.transforms.segmentation import GREY
 from scaling.rng import SampleKey
 from tests.coco_folder import filled
 
@@ -235,8 +235,8 @@ def test_any_size_of_image_gives_a_view(augment, size):
 
 def test_after_a_crop_a_box_is_around_what_is_left_of_the_mask_and_objects_outside_are_gone(monkeypatch):
     size = (32, 64)
-    frame = detection_transforms.Frame((64, 128), (0, 64), (64, 64), False)
-    monkeypatch.setattr(detection_transforms, "frame_of", lambda *_: frame)
+    frame = detection.Frame((64, 128), (0, 64), (64, 64), False)
+    monkeypatch.setattr(detection, "frame_of", lambda *_: frame)
     corner = np.zeros(size, np.uint8)  # an L: below, it goes on to the left, and out of the crop
     corner[2:20, 40:44] = 1
     corner[16:20, 20:44] = 1

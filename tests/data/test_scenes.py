@@ -11,9 +11,9 @@ from torchvision.transforms.v2 import functional as F
 
 from scaling.config.edit import edit, make_config
 from scaling.config.task import RESIZED_CROPS
-from scaling.data import segmentation_transforms
 from scaling.data.batch import UNLABELLED
-from scaling.data.segmentation_transforms import GREY, choose_crop, distort, scaled, training_view
+from scaling.data.transforms.classification import segmentation
+from scaling.data.transforms.segmentation import GREY, choose_crop, distort, scaled, training_view
 from scaling.rng import SampleKey, seed_of, seeded_all
 
 AUGMENTS = ("none", "flip", *RESIZED_CROPS)
@@ -116,10 +116,8 @@ def test_half_of_the_images_are_flipped_others_in_every_epoch(augment):
 
 def test_the_scale_is_anything_from_a_half_to_twice_the_short_side(monkeypatch):
     sizes = []
-    real = segmentation_transforms.scale_image
-    monkeypatch.setattr(
-        segmentation_transforms, "scale_image", lambda image, size: sizes.append(size) or real(image, size)
-    )
+    real = segmentation.scale_image
+    monkeypatch.setattr(segmentation, "scale_image", lambda image, size: sizes.append(size) or real(image, size))
     r = make_config(task="segment", img_size=16, patch_size=8, augment="resize_crop", resize_short=40)
     for i in range(200):
         view_of(20, 30, 15, r, SampleKey(0, i))
@@ -212,7 +210,7 @@ def test_distorting_is_torchvisions_steps_each_for_half_of_the_images_contrast_f
         torch.manual_seed(seed)
         ours = distort(image)
         torch.manual_seed(seed)
-        how = segmentation_transforms.DISTORT.make_params([image])
+        how = segmentation.DISTORT.make_params([image])
         contrast = [(F.adjust_contrast, how["contrast_factor"])]
         steps = [(F.adjust_saturation, how["saturation_factor"]), (F.adjust_hue, how["hue_factor"])]
         steps = contrast + steps if how["contrast_before"] else steps + contrast

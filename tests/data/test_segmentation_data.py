@@ -11,12 +11,13 @@ from torchvision.transforms.v2 import functional as F
 
 from scaling.config.edit import edit, make_config
 from scaling.config.task import RESIZED_CROPS
-from scaling.data import generated_shapes, segmentation
+from scaling.data import segmentation
 from scaling.data.batch import Split
+from scaling.data.files.segmentation_folder import as_classes
+from scaling.data.generated import generated_shapes
 from scaling.data.open_sets import open_sets
 from scaling.data.sampler import subset
-from scaling.data.segmentation_folder import as_classes
-from scaling.data.segmentation_transforms import evaluation_view
+from scaling.data.transforms.segmentation import evaluation_view
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey
 from tests.pictures import BAD_FILES, prepared

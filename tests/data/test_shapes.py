@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.data.generated_shapes import CLASSES, MAX_SIZE, MIN_SIZE, OUTLINES, TEXTURES, VERSION, render
+from scaling.data.generated.generated_shapes import CLASSES, MAX_SIZE, MIN_SIZE, OUTLINES, TEXTURES, VERSION, render
 from scaling.errors import ConfigError
 
 # SHA-256 of image, label and mask bytes: a change here is a new data set, so VERSION goes up with it.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.config.edit import make_config
-from scaling.data.webdataset import NONE, _label
+from scaling.data.files.webdataset import NONE, _label
 from scaling.errors import ConfigError
 from tests.pictures import picture, prepared
 

@@ -10,10 +10,9 @@ from timm.data import create_transform
 
 from scaling.config.edit import edit, make_config
 from scaling.config.task import VIEWS
-from scaling.data import transforms
 from scaling.data.batch import MEAN, STD, Split
 from scaling.data.classification import InMemory
-from scaling.data.transforms import check_rand_augment, view
+from scaling.data.transforms.classification import check_rand_augment, classification, view
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seeded_all
 
@@ -32,10 +31,10 @@ def noise(side=32, below=256):
 @pytest.fixture
 def without_jitter(monkeypatch):
     """3-Augment's last step left out, so that pixels tell which of the three was done."""
-    monkeypatch.setattr(transforms, "JITTER", 0.0)
-    transforms._view.cache_clear()
+    monkeypatch.setattr(classification, "JITTER", 0.0)
+    classification._view.cache_clear()
     yield
-    transforms._view.cache_clear()
+    classification._view.cache_clear()
 
 
 @pytest.mark.parametrize(("how", "rand_augment"), WAYS)
@@ -72,7 +71,7 @@ def test_other_random_numbers_are_put_back_even_where_an_image_cannot_be_augment
 
     before = states()
     with pytest.raises(AttributeError), seeded_all(0):
-        transforms._blur(None)
+        classification._blur(None)
     assert states() == before
 
 
@@ -100,7 +99,7 @@ def test_a_third_of_the_views_each_is_grey_solarised_and_blurred(how, without_ji
 def test_blurring_takes_from_almost_nothing_to_most_of_the_detail():
     """A radius of 0.1 to 2 px."""
     with seeded_all(0):
-        left = [np.asarray(transforms._blur(noise())).std() / np.asarray(noise()).std() for _ in range(100)]
+        left = [np.asarray(classification._blur(noise())).std() / np.asarray(noise()).std() for _ in range(100)]
     assert min(left) < 0.25
     assert max(left) > 0.95
 
@@ -147,7 +146,7 @@ def test_rand_augment_comes_after_the_crop_and_leaves_one_in_four_alone():
 def test_rand_augment_has_the_settings_of_timms_imagenet_transform():
     steps = create_transform(32, is_training=True, auto_augment=RAND, interpolation="bicubic", mean=MEAN, std=STD)
     (theirs,) = [step for step in steps.transforms if type(step).__name__ == "RandAugment"]
-    ours = transforms._rand_augment(RAND, 32)
+    ours = classification._rand_augment(RAND, 32)
     assert ours.num_layers == theirs.num_layers
     for our, their in zip(ours.ops, theirs.ops, strict=True):
         assert {**vars(our), "aug_fn": 0} == {**vars(their), "aug_fn": 0}
@@ -156,7 +155,7 @@ def test_rand_augment_has_the_settings_of_timms_imagenet_transform():
 
 def test_posterizing_is_timms_and_at_the_highest_magnitude_black_whatever_pillow_says():
     (posterize,) = [
-        op for op in transforms._rand_augment("rand-m10-p1-inc1", 32).ops if op.name == "PosterizeIncreasing"
+        op for op in classification._rand_augment("rand-m10-p1-inc1", 32).ops if op.name == "PosterizeIncreasing"
     ]
     assert not np.asarray(posterize(noise())).any()
     for bits in range(1, 8):

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scaling.config.edit import edit, make_config
-from scaling.data.class_folders import ClassFolder, ClassTar
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.decoding import EXCLUDED_FORMATS
-from scaling.data.file_listing import ENDINGS, LeftOut
-from scaling.data.image_folder import Files
-from scaling.data.segmentation_folder import find_split
+from scaling.data.files.class_folders import ClassFolder, ClassTar
+from scaling.data.files.decoding import EXCLUDED_FORMATS
+from scaling.data.files.file_listing import ENDINGS, LeftOut
+from scaling.data.files.image_folder import Files
+from scaling.data.files.segmentation_folder import find_split
 from scaling.errors import ConfigError
 from tests.pictures import picture, write_classes
 
@@ -174,7 +174,7 @@ def test_scenes_say_what_they_leave_out_and_which_folder_they_take(tmp_path):
 
 
 def test_a_name_that_no_file_can_have_is_a_missing_image(tmp_path):
-    from scaling.data.coco_json import read_coco
+    from scaling.data.coco.coco_json import read_coco
 
     (tmp_path / "annotations").mkdir()
     for name in ("x" * 5000 + ".jpg", "a\0b.jpg"):

@@ -14,8 +14,9 @@ from PIL import Image
 
 from scaling.config.edit import edit, make_config
 from scaling.config.identity import canonical
-from scaling.data import coco_dataset, file_index, image_folder, segmentation_folder
+from scaling.data.coco import coco_dataset
 from scaling.data.datamodule import ImageDataModule
+from scaling.data.files import file_index, image_folder, segmentation_folder
 from scaling.errors import ConfigError
 from scaling.runs.identity import settled
 from tests.pictures import BAD_FILES, picture, write_classes

@@ -99,7 +99,8 @@ def test_where_both_are_damaged_the_run_starts_anew_and_says_so_in_one_line(cut,
         (cut / name).write_bytes(b"")
     step, (note,) = resumed(cut)
     assert step == 0
-    assert "last.ckpt: File is not a zip file; previous.ckpt: File is not a zip file); starting anew" in note
+    damaged = "last.ckpt: File is not a zip file; previous.ckpt: File is not a zip file"
+    assert f"{damaged}); starting from the beginning" in note
     assert RunRecord.load(cut).test_loss == loss_of_one_that_was_not_cut(tmp_path)
 
 

@@ -16,7 +16,7 @@ from experiments.recipes import folder
 from scaling import costs
 from scaling.config.edit import edit
 from scaling.costs.hardware import CARDS
-from scaling.data.folder_survey import survey
+from scaling.data.files.folder_survey import survey
 from scaling.errors import ConfigError
 from tests.coco_folder import json_path, read_json, write_folder, write_json
 from tests.conftest import ROOT
@@ -45,8 +45,8 @@ def test_sixty_images_in_three_classes_are_a_run_of_a_thousand_steps(pets):
     assert (data.steps_per_epoch, data.total_steps) == (11, 1001)
 
 
-def test_what_the_readme_says_of_ones_own_images_works_as_written(pets, tmp_path):
-    text = (ROOT / "README.md").read_text().split("### Your own images")[1].split("```")[1]
+def test_the_commands_for_own_images_in_the_docs_work_as_written(pets, tmp_path):
+    text = (ROOT / "docs" / "own_data.md").read_text().split("```")[1]
     commands = [line.split("#")[0].split() for line in text.strip().splitlines()]
     assert len(commands) == 4
     scenes, boxes = labelled(tmp_path / "scenes"), write_folder(tmp_path / "boxes")

@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms, box_iou, roi_align
 
 from scaling.backbones.base import Features, TokenLayout
-from scaling.data import generated_shapes
+from scaling.data.generated import generated_shapes
 from scaling.heads.cascade_config import IOUS, STDS, WEIGHTS, roi_settings, rpn_settings, training_proposals
 from scaling.heads.cascade_mask_rcnn import Instances, Masks, Neck, Sample, build_head
 from scaling.heads.openmmlab import ready

@@ -12,14 +12,7 @@ from experiments import plan
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs
 from scaling.config.edit import make_config
-from scaling.costs.base import (
-    Activations,
-    Breakdown,
-    EmbedInput,
-    MemoryPolicy,
-    TokenCount,
-    equal_blocks,
-)
+from scaling.costs.base import Activations, Breakdown, EmbedInput, MemoryPolicy, TokenCount, equal_blocks
 from scaling.costs.hardware import CARDS
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS
 from scaling.costs.training_memory import PROGRAM

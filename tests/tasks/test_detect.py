@@ -13,8 +13,9 @@ import torch
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_limit import LIMIT, check_tokens
-from scaling.data import detection, generated_shapes
+from scaling.data import detection
 from scaling.data.batch import MEAN, GroundTruth, InstanceTargets, normalise
+from scaling.data.generated import generated_shapes
 from scaling.data.open_sets import open_sets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready

@@ -1,0 +1,71 @@
+"""The files that a recipe uses, for any task: checks of their names and number, and their fingerprint, for which only
+new and changed files are read."""
+
+from pathlib import Path
+from typing import Any
+
+from scaling.config.experiment import ExperimentConfig
+from scaling.data.files import image_folder, segmentation_folder
+from scaling.data.files.data_root import find_root
+from scaling.data.files.file_facts import Selected
+from scaling.data.files.file_index import FOLDER, Say, fingerprint, known, look
+from scaling.data.held_out import parted
+from scaling.data.sampler import steps_per_epoch
+from scaling.errors import ConfigError
+from scaling.runs.identity import files_key
+
+
+def data_digest(config: ExperimentConfig, results: Path, read: bool = True, say: Say | None = None) -> str:
+    """16 hex digits; empty where the files are not on this machine, or, without read, where one is new or changed.
+    Raises ConfigError, with read, for invalid files."""
+    if not read and not (Path(results) / FOLDER).is_dir():
+        return ""
+    try:
+        if not config.data.dataset.startswith("hfds/"):
+            find_root(config.data.data_root or "")
+        used = _counted(config)
+    except ConfigError:
+        return ""  # opening them reports it; a finished run does not need them
+    if not read:
+        seen = [(its, known(its, indices, results)) for its, indices in used]
+        return fingerprint((its, found) for its, found in seen if found) if all(found for _, found in seen) else ""
+    return fingerprint([(its, look(its, indices, results, say)) for its, indices in used])
+
+
+def check_counts(config: ExperimentConfig) -> None:
+    """Raise ConfigError for what is wrong with the names and the number of the files that a recipe uses: no image is
+    read, and for class folders and label maps torch is not imported."""
+    _counted(config)
+
+
+def image_counts(config: ExperimentConfig) -> tuple[int, int]:
+    """Numbers of training images per epoch and of test images, as of the last listing in this process, which is usually
+    that for the fingerprint. Raises ConfigError as check_counts."""
+    if _key(config) not in _COUNTS:
+        _counted(config)
+    return _COUNTS[_key(config)]
+
+
+def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
+    """The training and the test files, and which of them are used."""
+    train, test = _used(config)
+    kept, _ = parted(train.files.file_names, train.indices, config.data.val_split)
+    steps_per_epoch(len(kept), config.optim.global_batch_size)
+    _COUNTS[_key(config)] = len(kept), len(test.indices)
+    return train, test
+
+
+def _key(config: ExperimentConfig) -> tuple[Any, ...]:
+    """The fields that decide which files are used, and whether they suffice."""
+    return files_key(config)
+
+
+_COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}
+
+
+def _used(config: ExperimentConfig) -> tuple[Selected, Selected]:
+    if config.task.kind == "detect":
+        from scaling.data.coco import coco_json
+
+        return coco_json.used(config)
+    return segmentation_folder.used(config) if config.task.kind == "segment" else image_folder.used(config)
