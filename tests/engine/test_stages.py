@@ -17,7 +17,7 @@ from experiments.recipes import cifar10, imagenet, shapes
 from experiments.stages import linked, waits_for
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.registry import build_backbone
-from scaling.config.edit import edit, value_of
+from scaling.config.edit import edit, make_config, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.legacy import from_flat
 from scaling.config.runtime import RuntimeConfig
