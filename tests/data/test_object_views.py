@@ -17,7 +17,7 @@ from scaling.config.task import JITTERS
 from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import Split
 from scaling.data.coco.instance_store import ImageObjects, run_ends, strip
-from scaling.data.transforms.classification import detection
+from scaling.data.transforms import detection
 from scaling.data.transforms.detection import Part, collate, frame_of, seen_masks, view
 from scaling.data.transforms.segmentation import GREY
 from scaling.rng import SampleKey

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from scaling.config.edit import edit, make_config
 from scaling.config.task import RESIZED_CROPS
 from scaling.data.batch import UNLABELLED
-from scaling.data.transforms.classification import segmentation
+from scaling.data.transforms import segmentation
 from scaling.data.transforms.segmentation import GREY, choose_crop, distort, scaled, training_view
 from scaling.rng import SampleKey, seed_of, seeded_all
 

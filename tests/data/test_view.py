@@ -12,7 +12,8 @@ from scaling.config.edit import edit, make_config
 from scaling.config.task import VIEWS
 from scaling.data.batch import MEAN, STD, Split
 from scaling.data.classification import InMemory
-from scaling.data.transforms.classification import check_rand_augment, classification, view
+from scaling.data.transforms import classification
+from scaling.data.transforms.classification import check_rand_augment, view
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seeded_all
 
