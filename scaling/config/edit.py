@@ -41,19 +41,6 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     return changed
 
 
-def value_of(config: ExperimentConfig, name: str) -> Any:
-    """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
-    parts: list[Any] = [config]
-    for part in parts:
-        for f in dataclasses.fields(part):
-            value = getattr(part, f.name)
-            if f.name == name:
-                return getattr(value, "kind", value)
-            if dataclasses.is_dataclass(value) and f.name != "config":
-                parts.append(value)
-    return None
-
-
 def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
     """The values of all fields by their names alone; of a union its kind too."""
     found: dict[str, Any] = {}
@@ -69,6 +56,11 @@ def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
             if dataclasses.is_dataclass(value) and f.name != "config":
                 parts.append(value)
     return found
+
+
+def value_of(config: ExperimentConfig, name: str) -> Any:
+    """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
+    return leaf_values(config).get(name)
 
 
 def fields_of(part: Any) -> Iterator[Any]:

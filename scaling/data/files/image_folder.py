@@ -121,8 +121,8 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     train = Files(config.data.data_root or "", "train", kind)
     test = Files(config.data.data_root or "", "test", kind, like=train)
     check_classes(train, test, config.data.num_classes)
-    of_train = subset(len(train), config.data.num_train or 0, "train-images")
-    of_test = subset(len(test), config.data.num_val or 0, "test-images")
+    of_train = subset(len(train), config.data.num_train or 0, "num-train")
+    of_test = subset(len(test), config.data.num_val or 0, "num-val")
     labels = train.labels
     if labels is not None and len(labels) == len(train):  # those that are trained on
         labels = labels[of_train[parted(train.file_names, of_train, config.data.val_split)[0]]]

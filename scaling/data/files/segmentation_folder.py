@@ -171,8 +171,8 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     """The training and the test images of a recipe, and which of them it uses. Raises ConfigError."""
     root = find_root(config.data.data_root or "")
     train, test = find_split(root, "train", config), find_split(root, "test", config)
-    of_train = subset(len(train), config.data.num_train or 0, "train-images")
-    return Selected(train, of_train), Selected(test, subset(len(test), config.data.num_val or 0, "test-images"))
+    of_train = subset(len(train), config.data.num_train or 0, "num-train")
+    return Selected(train, of_train), Selected(test, subset(len(test), config.data.num_val or 0, "num-val"))
 
 
 @listing
