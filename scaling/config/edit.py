@@ -48,9 +48,8 @@ def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
     for part in parts:
         for f in dataclasses.fields(part):
             value = getattr(part, f.name)
-            several = isinstance(value, tuple) and f.metadata.get("registry") is not None
-            if several or f.metadata.get("registry") is not None:
-                found[f.name] = [one.kind for one in value] if several else value.kind
+            if f.metadata.get("registry") is not None:
+                found[f.name] = [one.kind for one in value] if isinstance(value, tuple) else value.kind
             elif not dataclasses.is_dataclass(value):
                 found[f.name] = value
             if dataclasses.is_dataclass(value) and f.name != "config":

@@ -138,7 +138,7 @@ def test_exit_status_and_one_line_and_nothing_written(call, call_afresh, tmp_pat
         ("experiments/sweep.py", ["shapes.deit_nano", "--patch", "16,5"]),
         ("experiments/run.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
         ("experiments/sweep.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
-        ("experiments/run.py", ["shapes.deit_nano", "--classes", "7"]),
+        ("experiments/run.py", ["shapes.deit_nano", "--num-classes", "7"]),
         ("experiments/run.py", ["shapes.deit_nano", "--accelerator", "tpu"]),
     ):
         for start in (call_afresh, call) if "5" in words else (call,):  # an interpreter of its own says no more
