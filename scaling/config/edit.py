@@ -30,7 +30,8 @@ def edit(config: ExperimentConfig, **given: Any) -> ExperimentConfig:
 
 
 def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]) -> ExperimentConfig:
-    """As edit; fields whose names are optional are left out where they do not apply, and switch no union."""
+    """The same as edit, but fields whose names are in optional are left out where they do not apply, and switch no
+    union."""
     edit_of = _Edit(given, optional)
     changed: ExperimentConfig = edit_of.edited(config)
     for name in given:

@@ -324,7 +324,7 @@ def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):
     (tmp_path / "my run" / "last.ckpt").write_bytes(b"")
     said = []
     train(tiny, tmp_path, CPU, lambda event: said.append(event.text))
-    assert any(f"call it {tiny.run_id}" in text for text in said)
+    assert any(f"rename it {tiny.run_id}" in text for text in said)
 
 
 # Commands

@@ -63,11 +63,12 @@ class Files:
 
     @property
     def file_names(self) -> Sequence[str]:
-        """As in file_facts.DataFiles: below the folder of the split, or numbers where a HF data set knows none."""
+        """Names below the folder of the split, or numbers where a Hugging Face data set has none
+        (file_facts.DataFiles)."""
         return getattr(self._fresh, "names", None) or [str(i) for i in range(len(self))]
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """As in file_facts.DataFiles. A HF data set has a fingerprint of its own."""
+        """Stamps as in file_facts.DataFiles. A Hugging Face data set has a fingerprint of its own."""
         if not self._shared:
             return self._fresh.stamps(indices)
         own = digest(str(getattr(self._fresh.dataset, "_fingerprint", "")).encode())
