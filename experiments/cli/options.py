@@ -1,10 +1,9 @@
-"""Options generated from the configuration dataclasses: reading them from command lines and YAML files, and their help.
+"""Options generated from the configuration dataclasses: reading them from command lines and YAML files.
 
 A field is an option by its last name (--patch-size); its dotted name (--model.patch_embed.patch_size) and the hidden
 names of version 1 (--image) mean the same. No torch: --help answers at once.
 """
 
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,24 +13,15 @@ import yaml
 from experiments.cli.wrong_options import in_yaml, not_a_value
 from scaling.config import legacy, runtime
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import VALUES
 from scaling.config.legacy import read_predecessor
 from scaling.config.reference import Row, by_leaf, rows, runtime_rows
 from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError
 
-Texts = dict[str, tuple[str, str]]  # last name of a field: the name that was used, and the text of its value
-WIDTH, COLUMN = 80, 26  # of --help [characters]
-SHORT = {"patch_size": "patch"}  # second names that --help lists
-TITLES = {  # first part of a field's name: heading in --help; the others are under "run"
-    "model": "model",
-    "data": "data",
-    "task": "task: head, augmentation, evaluation",
-    "optim": "optimiser",
-    "schedule": "length of a run and learning rate",
-    "evaluation": "evaluation",
-    "init": "initial weights",
-    "runtime": "machine: numbers do not depend on these",
-}
+# last name of a field: the name that was used, and the text of its value; from a file it may be a list
+Texts = dict[str, tuple[str, str | list[Any]]]
+BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Overrides(NamedTuple):
@@ -83,15 +73,20 @@ def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Tex
             continue
         leaf = names[name]
         if not equals:
-            if left and not left[0].startswith("--"):
-                text = left.pop(0)
-            elif _row(leaf).type == "bool":
+            if _row(leaf).type == "bool" and not (left and left[0].lower() in _switch_words(name)):
                 text = "true"
+            elif left and not left[0].startswith("--"):
+                text = left.pop(0)
             else:
                 raise ConfigError(f"{word} needs a value")
         taken.pop(leaf, None)
         taken[leaf] = (name, text)
     return rest, taken
+
+
+def _switch_words(name: str) -> Collection[str]:
+    """The words that are values of a switch; any other one behind it, such as a recipe, is not its value."""
+    return (*BOOLS, *VALUES.get(name, {}).values())
 
 
 def read_file(path: str, names: Mapping[str, str]) -> File:
@@ -131,8 +126,6 @@ def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, name + ".")
         elif key == "kind" and path:
             yield path[:-1], value
-        elif isinstance(value, list) and all(isinstance(one, dict) and "kind" in one for one in value) and value:
-            yield name, [one["kind"] for one in value]
         else:
             yield name, value
 
@@ -140,9 +133,9 @@ def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
 _FOUND = ("data_digest", "weights_digest", "start")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | list[Any]:
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        return value
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -155,11 +148,16 @@ def overrides(command: Texts, file: Texts) -> Overrides:
         for leaf, (name, text) in texts.items():
             if leaf not in fields or (source is file and leaf in command):
                 continue
-            if name == "weights" or name in legacy.DEFAULTS:
+            if isinstance(text, str) and (name == "weights" or name in legacy.DEFAULTS):
                 old[name] = _old_value(name, text)
             else:
                 new[leaf] = parse(fields[leaf][0], text)
     given, idle = legacy.translate(old)
+    if new.get("init") == "run":
+        raise ConfigError(
+            "--init run has no name of a run: a recipe with several stages sets it; for the weights of a run there is "
+            "--initial-checkpoint FOLDER"
+        )
     return Overrides({**given, **new}, frozenset(idle - set(new)))
 
 
@@ -181,8 +179,14 @@ def _old_value(name: str, text: str) -> Any:
     return _parsed(name, kind, text)
 
 
-def parse(row: Row, text: str) -> Any:
-    """The value of a field from its text. Raises ConfigError."""
+def parse(row: Row, text: str | list[Any]) -> Any:
+    """The value of a field from its text, or from a list in a file. Raises ConfigError."""
+    if isinstance(text, list) and row.type == "kind" and "." not in row.name:
+        return getattr(ExperimentConfig.from_dict({row.name: text}), row.leaf)
+    if isinstance(text, list) and row.type.startswith("list of "):
+        return tuple(_parsed(row.leaf, row.type.removeprefix("list of "), str(one)) for one in text)
+    if isinstance(text, list):
+        text = ",".join(map(str, text))
     unset = text in ("", "none", "null") or (text == "0" and row.leaf in legacy.UNSET)
     if row.optional and unset:
         return None
@@ -202,7 +206,7 @@ _MADE_NONE = ("embed_patch_size", "max_steps", "slide_stride")  # none: another 
 def _parsed(name: str, kind: str, text: str) -> Any:
     try:
         if kind == "bool":
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+            return BOOLS[text.lower()]
         return {"str": str, "int": int, "float": float}[kind](text)
     except (ValueError, KeyError):
         raise ConfigError(not_a_value(name, kind, text)) from None
@@ -210,35 +214,6 @@ def _parsed(name: str, kind: str, text: str) -> Any:
 
 def _row(leaf: str) -> Row:
     return {**field_rows(), **machine_rows()}[leaf][0]
-
-
-def help_lines(leave_out: Collection[str], every: bool) -> list[str]:
-    """The help of the fields, grouped. every: also of those that are rarely set."""
-    found = {leaf: _first(same) for leaf, same in field_rows().items() if leaf not in leave_out}
-    titled: dict[str, list[Row]] = {title: [] for title in ("run", *TITLES.values())}
-    for row in found.values():
-        titled[TITLES.get(row.group, "run")].append(row)
-    titled[TITLES["runtime"]] = [same[0] for leaf, same in machine_rows().items() if leaf not in leave_out]
-    lines = []
-    for title, its in titled.items():
-        shown = [row for row in its if every or row.common]
-        lines += ["", f"{title}:", *(line for row in shown for line in _help(row))] if shown else []
-    return lines
-
-
-def _first(same: list[Row]) -> Row:
-    """Of a field that several kinds of a union have, the row that --help lists."""
-    return next((row for row in same if row.common), same[0])
-
-
-def _help(row: Row) -> list[str]:
-    names = ", ".join([row.flag, *(f"--{name}" for leaf, name in SHORT.items() if leaf == row.leaf)])
-    text = row.help + (f" [{row.unit}]" if row.unit else "")
-    wrapped = textwrap.wrap(text, WIDTH - COLUMN)
-    head = f"  {names}"
-    if len(head) > COLUMN - 2:
-        return [head, *(" " * COLUMN + line for line in wrapped)]
-    return [head.ljust(COLUMN) + wrapped[0], *(" " * COLUMN + line for line in wrapped[1:])]
 
 
 def as_path(path: str) -> str:
