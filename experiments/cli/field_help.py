@@ -16,7 +16,7 @@ TITLES = {  # first part of a field's name: heading in --help; the others are un
     "schedule": "length of a run and learning rate",
     "evaluation": "evaluation",
     "init": "initial weights",
-    "runtime": "machine: numbers do not depend on these",
+    "runtime": "machine; these change numbers by rounding only",
 }
 
 
@@ -35,7 +35,7 @@ def help_lines(leave_out: Collection[str], every: bool) -> list[str]:
 
 
 def _first(same: list[Row]) -> Row:
-    """Of a field that several kinds of a union have, the row that --help lists."""
+    """The row that --help lists of a field that several kinds of a union have."""
     return next((row for row in same if row.common), same[0])
 
 

@@ -13,7 +13,6 @@ import yaml
 from experiments.cli.wrong_options import in_yaml, not_a_value
 from scaling.config import legacy, runtime
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.flat import VALUES
 from scaling.config.legacy import read_predecessor
 from scaling.config.reference import Row, by_leaf, rows, runtime_rows
 from scaling.config.runtime import RuntimeConfig
@@ -21,7 +20,7 @@ from scaling.errors import ConfigError
 
 # last name of a field: the name that was used, and the text of its value; from a file it may be a list
 Texts = dict[str, tuple[str, str | list[Any]]]
-BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Overrides(NamedTuple):
@@ -32,7 +31,7 @@ class Overrides(NamedTuple):
 
 
 class File(NamedTuple):
-    """What a YAML file holds."""
+    """Contents of a YAML file."""
 
     program: dict[str, Any]  # options of the program itself
     fields: Texts
@@ -73,8 +72,8 @@ def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Tex
             continue
         leaf = names[name]
         if not equals:
-            if _row(leaf).type == "bool" and not (left and left[0].lower() in _switch_words(name)):
-                text = "true"
+            if _row(leaf).type == "bool" and name not in legacy.DEFAULTS:  # alone, or with a word
+                text = left.pop(0) if left and left[0].lower() in BOOLEANS else "true"
             elif left and not left[0].startswith("--"):
                 text = left.pop(0)
             else:
@@ -84,23 +83,18 @@ def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Tex
     return rest, taken
 
 
-def _switch_words(name: str) -> Collection[str]:
-    """The words that are values of a switch; any other one behind it, such as a recipe, is not its value."""
-    return (*BOOLS, *VALUES.get(name, {}).values())
-
-
 def read_file(path: str, names: Mapping[str, str]) -> File:
     """A YAML file: options of the program, and fields, flat or nested as --print-config prints them."""
     program: dict[str, Any] = {}
     fields: Texts = {}
     values = in_yaml(path)
+    dotted = {same[0].name: leaf for leaf, same in by_leaf(rows()).items()}
     for key, value in _flat(values, ""):
         name = key.replace("-", "_")
-        last = name.rpartition(".")[2]
-        if name in names or (last in names and names[last] == last):
-            fields[names.get(name, last)] = (name if name in names else last, _text(value))
-        elif last not in _FOUND:
-            program[key] = value
+        if name in names:
+            fields[names[name]] = (dotted.get(name, name), _text(value))
+        elif dotted.get(name, name) not in _FOUND:  # a field that the program has its own option for, or no field
+            program[dotted.get(name, key)] = value
     before = _before(values)
     if before is not None and fields.get("initial_checkpoint", ("", ""))[1] == "":
         fields.pop("initial_checkpoint", None)  # version 1 printed both, one of them empty
@@ -206,7 +200,7 @@ _MADE_NONE = ("embed_patch_size", "max_steps", "slide_stride")  # none: another 
 def _parsed(name: str, kind: str, text: str) -> Any:
     try:
         if kind == "bool":
-            return BOOLS[text.lower()]
+            return BOOLEANS[text.lower()]
         return {"str": str, "int": int, "float": float}[kind](text)
     except (ValueError, KeyError):
         raise ConfigError(not_a_value(name, kind, text)) from None

@@ -114,7 +114,7 @@ def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
 
 
 def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
-    """What a recipe for images of one's own has to know of them: classes, and images to train on. Raises
+    """Arguments of a recipe for a folder of own images: number of classes, and of images to train on. Raises
     ConfigError."""
     from scaling.data.batch import UNLABELLED
     from scaling.data.files.folder_survey import survey

@@ -86,7 +86,7 @@ class Batch:
         return self._map(lambda t: t.to(device, **options))
 
     def pin_memory(self) -> Batch:
-        """In page-locked memory; DataLoader calls it."""
+        """The batch in page-locked memory; called by DataLoader."""
         return self._map(lambda t: t.pin_memory())
 
     def _map(self, change: Any) -> Batch:

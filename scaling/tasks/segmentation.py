@@ -61,7 +61,7 @@ class SegmentationTask(TaskModule):
         return whole(self._logits, image_BCHW, size_multiple(r))
 
     def _logits(self, image_BCHW: Tensor) -> Tensor:
-        """Of normalised images whose sides the patch divides, at their size."""
+        """Logits of normalised images whose sides the patch divides, at their size."""
         return self._head(self.features(image_BCHW, self.head.blocks), image_BCHW)
 
     def _head(self, features: Features, image_BCHW: Tensor) -> Tensor:

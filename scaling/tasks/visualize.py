@@ -191,7 +191,7 @@ def _rows(entries: Sequence[Entry], room: int) -> list[list[Entry]]:
 
 
 def _width(name: str) -> int:
-    """Of an entry of the legend, with its right margin [px]."""
+    """Width of an entry of the legend, with its right margin [px]."""
     return SWATCH + 4 + _length(name) + 2 * GAP
 
 

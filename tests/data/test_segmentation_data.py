@@ -109,7 +109,9 @@ def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less
 )
 def test_a_value_that_is_no_class_is_named_with_those_that_are(unlabelled, classes, value, known):
     kind = np.uint8 if 0 <= value < 256 else np.int32
-    with pytest.raises(ConfigError, match=rf"a\.png has the value {value};.*{known}.*set --classes or --unlabelled"):
+    with pytest.raises(
+        ConfigError, match=rf"a\.png has the value {value};.*{known}.*set --num-classes or --ignore-index"
+    ):
         as_classes(np.array([[1, value]], kind), classes, unlabelled, Path("a.png"))
 
 
@@ -254,7 +256,9 @@ def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, confi
         on_disk()
     for name in ("training/b", "validation/y"):
         (root / folder / f"{name}.png").write_bytes(BAD_FILES[damage]())
-    with pytest.raises(ConfigError, match=rf"1 unreadable train image.*{folder}.training.b\.png: .*--bad-images skip"):
+    with pytest.raises(
+        ConfigError, match=rf"1 unreadable train image.*{folder}.training.b\.png: .*--on-bad-image skip"
+    ):
         prepared(config)
     data = prepared(edit(config, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}

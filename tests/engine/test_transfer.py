@@ -197,7 +197,7 @@ def test_an_extended_model_is_the_coarse_one_but_for_its_positions(tmp_path, nam
 def test_extending_from_a_smaller_patch_is_refused():
     with pytest.raises(ConfigError, match="embed_patch_size 2 is below patch_size 4"):
         make_config(patch_size=4, embed_patch_size=2)
-    with pytest.raises(ConfigError, match="extend 2 is below patch 4"):
+    with pytest.raises(ConfigError, match="embed_patch_size 2 is below patch_size 4"):
         ExtendedPatchEmbed(3, 5, 16, 4, embed_patch_size=2)
 
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -11,7 +13,10 @@ from experiments.cli import arguments
 from experiments.cli.options import field_rows, machine_rows
 from experiments.cli.resolve import recipes, resolve
 from experiments.stages import chain_of
+from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import config_field
+from scaling.config.objectives import OBJECTIVES, Supervised
 from scaling.errors import ConfigError
 from scaling.runs.run_folder import open_run
 from tests.conftest import ROOT
@@ -138,7 +143,7 @@ def test_exit_status_and_one_line_and_nothing_written(call, call_afresh, tmp_pat
         ("experiments/sweep.py", ["shapes.deit_nano", "--patch", "16,5"]),
         ("experiments/run.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
         ("experiments/sweep.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
-        ("experiments/run.py", ["shapes.deit_nano", "--classes", "7"]),
+        ("experiments/run.py", ["shapes.deit_nano", "--num-classes", "7"]),
         ("experiments/run.py", ["shapes.deit_nano", "--accelerator", "tpu"]),
     ):
         for start in (call_afresh, call) if "5" in words else (call,):  # an interpreter of its own says no more
@@ -190,7 +195,7 @@ def test_the_options_are_frozen(capsys):
     machine = {"--accelerator", "--devices", "--threads", "--num-workers", "--micro-batch-size"}
     both = machine | {"--config", "--results", "--print-config", "--help-all"}
     assert options(run, capsys) >= usual | both | {"--seed", "--stage"}
-    assert options(sweep, capsys) >= usual | both | {"--seeds", "--dry-run"}
+    assert options(sweep, capsys) >= (usual - {"--patch-size"}) | both | {"--patch", "--seeds", "--dry-run"}
 
 
 @pytest.mark.parametrize("program", [run, sweep])
@@ -216,6 +221,20 @@ def test_a_field_of_another_task_is_refused_with_the_fields_of_this_one():
         run.arguments(["shapes.deit_nano", "--max-long", "32"])
 
 
+def test_a_field_in_the_wrong_part_of_a_file_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("optim:\n  img_size: 32\n")
+    with pytest.raises(ConfigError, match=r"unknown option optim\.img_size"):
+        run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+
+
+def test_a_sweep_reads_what_a_run_has_printed(tmp_path, capsys):
+    run.main(["shapes.deit_nano", "--patch", "2", "--lr", "0.1", "--print-config"])
+    text = capsys.readouterr().out
+    (tmp_path / "c.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith("seed:")))
+    (config,), _ = sweep.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+    assert (config.model.patch_size, config.optim.lr) == (2, 0.1)
+
+
 def test_a_nested_file_is_read_and_none_is_not_set(tmp_path):
     (tmp_path / "c.yaml").write_text("model:\n  img_size: 32\n  patch_embed: {kind: extended, embed_patch_size: 8}\n")
     words = ["shapes.deit_nano", "--patch", "4", "--config", str(tmp_path / "c.yaml"), "--max-grad-norm", "none"]
@@ -225,7 +244,14 @@ def test_a_nested_file_is_read_and_none_is_not_set(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "on"),
-    [([], False), (["--compile"], True), (["--compile=false"], False), (["--recompute", "--compile=True"], True)],
+    [
+        ([], False),
+        (["--compile"], True),
+        (["--compile=false"], False),
+        (["--compile", "no"], False),
+        (["--compile", "--lr", "0.1"], True),
+        (["--recompute", "--compile=True"], True),
+    ],
 )
 def test_a_switch_is_an_option_alone_or_with_a_word(words, on):
     _, args = run.arguments(["shapes.deit_nano", *words])
@@ -260,3 +286,46 @@ def test_a_later_stage_alone_says_what_to_do_first_and_writes_nothing(call, tmp_
     assert "error: stage intermediate, run classify-cifar10-intermediate-adventurer_nano-64px-p8-s0-" in done.stderr
     assert "is not finished in" in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """A second term of the loss."""
+
+    kind: ClassVar[str] = "distillation"
+    weight: float = config_field("weight of the term", 1.0)
+
+
+def test_a_printed_configuration_keeps_the_values_of_objectives_and_any_class_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
+    config = make_config(
+        objectives=(Supervised(), Distillation(weight=0.25)), class_names=("cat, big", "1", *"cdefghijkl")
+    )
+    arguments.print_configs([config])
+    (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
+    (again,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+    assert (again, again.run_id) == (config, config.run_id)
+    (plain,), _ = run.arguments(
+        ["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--objectives", "supervised"]
+    )
+    assert plain.objectives == (Supervised(),)
+
+
+def test_a_recipe_behind_a_switch_is_no_value_of_it():
+    (config,), args = run.arguments(["--compile", "shapes.deit_nano", "--patch", "8"])
+    assert (config.model.patch_size, arguments.runtime(args).compile) == (8, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--init run", "--init run has no name of a run: .* --initial-checkpoint FOLDER"),
+        ("--initial-checkpoint timm:vit", "not of a file: use --pretrained vit$"),
+        ("--objectives supervised,supervised", "objectives has supervised 2 times"),
+        ("--config FILE", "objectives is empty"),
+    ],
+)
+def test_what_cannot_be_chosen_by_an_option_is_refused_with_what_can(words, message, tmp_path):
+    (tmp_path / "c.yaml").write_text("objectives: []\n")
+    with pytest.raises(ConfigError, match=message):
+        run.arguments(["shapes.deit_nano", *words.replace("FILE", str(tmp_path / "c.yaml")).split()])

@@ -62,7 +62,20 @@ def toy(monkeypatch):
     assert set(LAUNCHERS) == {"local"}
 
 
-SMALL = ["--image", "1", "--classes", "2", "--epochs", "1", "--batch", "4", "--train-images", "8", "--test-images", "2"]
+SMALL = [
+    "--image",
+    "1",
+    "--num-classes",
+    "2",
+    "--epochs",
+    "1",
+    "--batch",
+    "4",
+    "--train-images",
+    "8",
+    "--test-images",
+    "2",
+]
 WORDS = ["shapes.deit_nano", "--patch", "1", "--seeds", "0,1,2", *SMALL, "--warmup-epochs", "0", "--accelerator", "cpu"]
 
 

@@ -321,7 +321,7 @@ def test_a_label_that_is_no_class_stops_a_sweep_with_one_line_that_names_file_an
         for number in range(4):
             Image.new("RGB", (40, 32)).save(tmp_path / "images" / split / f"{number}.jpg")
             Image.new("L", (40, 32), 7 if number == 3 else 1).save(tmp_path / "annotations" / split / f"{number}.png")
-    words = ["--data", "folder", "--data-root", tmp_path, "--classes", "3", "--batch", "2", "--objects", "1"]
+    words = ["--data", "folder", "--data-root", tmp_path, "--num-classes", "3", "--batch", "2", "--objects", "1"]
     words += ["--results", tmp_path / "results", "--train-images", "0", "--test-images", "0"]
     done = call("experiments/sweep.py", "shapes.seg_nano", "--patch", "8,4", *words)
     assert done.returncode == 2
@@ -338,7 +338,7 @@ def test_a_sweeps_runs_share_images_in_memory_with_workers(call, tmp_path):
         for number in range(count):
             Image.new("RGB", (16, 16)).save(tmp_path / "images" / split / f"{number}.png")
             Image.new("L", (16, 16), number % 3).save(tmp_path / "annotations" / split / f"{number}.png")
-    words = ["--data", "folder", "--data-root", tmp_path, "--classes", "3", "--batch", "28", "--objects", "1"]
+    words = ["--data", "folder", "--data-root", tmp_path, "--num-classes", "3", "--batch", "28", "--objects", "1"]
     words += ["--train-images", "0", "--test-images", "0", "--augment", "resize_crop", "--image", "16", "--epochs", "1"]
     done = call(
         "experiments/sweep.py", "shapes.seg_nano", "--patch", "8", *words, "--workers", "1", "--results", tmp_path / "r"
@@ -355,4 +355,4 @@ def test_what_is_printed_of_a_recipe_that_starts_elsewhere_is_read_again(call, t
     free = call(
         "experiments/run.py", "ade20k.adventurer_tiny", "--patch", "8", "--weights", "", "--print-recipe"
     ).stdout
-    assert yaml.safe_load(free)["init"] == {"kind": "scratch"}
+    assert yaml.safe_load(free)["init"]["kind"] == "scratch"

@@ -56,7 +56,7 @@ class SegmentationFiles:
 
     @property
     def key(self) -> str:
-        """Which label values are valid depends on the classes."""
+        """The classes, which decide which label values are valid."""
         return f"{self.folder} {self.split} {self.classes} {self.unlabelled}"
 
     @property
@@ -64,7 +64,7 @@ class SegmentationFiles:
         return [os.path.relpath(image, self.folder) for image, _ in self.pairs]
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """Those of image and label."""
+        """The stamps of image and label."""
         return stamps([str(path) for i in indices.tolist() for path in self.pairs[i]]).reshape(-1, 4)
 
     def load(self, i: int) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,7 @@ class SegmentationFiles:
         return image_tensor(image), torch.from_numpy(label_HW)
 
     def examine(self, i: int) -> Facts:
-        """As load, but most images are checked without decoding them, which is faster."""
+        """The same checks as load, but most images are not decoded, which is faster."""
         path, label = self.pairs[i]
         try:
             image_bytes, label_bytes = path.read_bytes(), label.read_bytes()
@@ -171,8 +171,8 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     """The training and the test images of a recipe, and which of them it uses. Raises ConfigError."""
     root = find_root(config.data.data_root or "")
     train, test = find_split(root, "train", config), find_split(root, "test", config)
-    of_train = subset(len(train), config.data.num_train or 0, "train-images")
-    return Selected(train, of_train), Selected(test, subset(len(test), config.data.num_val or 0, "test-images"))
+    of_train = subset(len(train), config.data.num_train or 0, "num-train")
+    return Selected(train, of_train), Selected(test, subset(len(test), config.data.num_val or 0, "num-val"))
 
 
 @listing

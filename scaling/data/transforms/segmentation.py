@@ -68,7 +68,7 @@ def evaluation_view(image_CHW: Tensor, label_HW: Tensor, config: ExperimentConfi
 def training_view(
     image_CHW: Tensor, label_HW: Tensor, config: ExperimentConfig, key: SampleKey
 ) -> tuple[Tensor, Tensor]:
-    """A crop of recipe.image px by its augment: none, flip, or one of SCENES."""
+    """A crop of img_size px by the augmentation: none, flip, or one of SCENES."""
     side, (height, width) = config.model.img_size, image_CHW.shape[1:]
     if config.task.augment not in RESIZED_CROPS:
         size = scaled(height, width, short_side(config))
