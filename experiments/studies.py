@@ -8,11 +8,10 @@ of a study ends with its table and figure in results/analysis (analysis/studies/
 GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them. CPU times are of two cores.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from experiments.cli.resolve import INIT, resampled
+from experiments.cli.stage_options import resampled, stage_options
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
@@ -156,10 +155,8 @@ def resolve(
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
     they start from is no stage of theirs: it stays as it is, and weights, "" for none, replace it. Raises
     ConfigError."""
-    study, given = STUDIES[name], dict(given)
-    sized = "image" in inspect.signature(study).parameters
-    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
-    stage = given.pop("stage", None)
+    study = STUDIES[name]
+    image, stage, first, resampling, given = stage_options(study, given)
     runs = last_stages(study(**image))
     choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
@@ -171,8 +168,6 @@ def resolve(
         if not runs:
             asked = ", ".join(map(str, wanted))
             raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
-    first = {name: given.pop(name) for name in INIT if name in given}
-    resampling = given.pop("pos_embed_resampling", None)
     stages = [before for run in runs for before in _stages(_changed(run, given, idle, {} if stage else first))]
     kept = [run for run in stages if stage in (None, run.stage)]
     if not kept:

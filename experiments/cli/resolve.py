@@ -7,18 +7,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.cli.stage_options import resampled, stage_options, takes_image
 from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.identity import bare
-from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
+from scaling.config.initialization import Scratch
 from scaling.errors import ConfigError
 from scaling.runs.config_file import config_path, read_config
 
 LISTED = "`python experiments/run.py --help`"  # where all recipes are
-INIT = ("init", "initial_checkpoint", "pretrained")  # fields of the first stage alone
 
 
 def recipes() -> dict[str, Function]:
@@ -59,28 +59,25 @@ def resolve(
     function, given = known[name], dict(given)
     if "train_images" in inspect.signature(function).parameters:
         function = functools.partial(function, **_counted(function, given))
-    sized = "image" in inspect.signature(function).parameters
-    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
-    stage = given.pop("stage", None)
-    first = {name: given.pop(name) for name in INIT if name in given}
-    resampling = given.pop("pos_embed_resampling", None)
+    options = stage_options(function, given)
+    first = options.first
     try:
-        base = chain_of(function(patch, **image))
+        base = chain_of(function(patch, **options.image))
     except ConfigError:  # the recipe's own image does not fit the patch; the one that the user asks for may
-        if sized:
+        if takes_image(function):
             raise
         base = chain_of(function(1))
-    shared = {**given, "patch_size": patch}
+    shared = {**options.shared, "patch_size": patch}
     stages = [edit_where(edit(config, init=Scratch()), shared, idle) for config in base]
     if not first:  # the run of another task that it starts from; earlier stages are linked below
         stages[0] = edit(stages[0], init=base[0].init)
-    chosen = only(linked(stages) if len(stages) > 1 else stages, stage)
+    chosen = only(linked(stages) if len(stages) > 1 else stages, options.stage)
     if first:  # instead of an earlier stage's
         start = edit(edit(chosen[0], init=Scratch()), **first)
         chosen = linked([start, *chosen[1:]]) if len(chosen) > 1 else [start]
     if before is not None and not first:
         _check_before(name, chosen[0], before)
-    return resampled(chosen, resampling, required="pos_embed_resampling" not in idle)
+    return resampled(chosen, options.resampling, required="pos_embed_resampling" not in idle)
 
 
 def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig) -> None:
@@ -90,27 +87,6 @@ def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig)
             f"the file's configuration starts from {before.run_id}, which is not the stage before in recipe {name}; "
             "for other weights there is --initial-checkpoint"
         )
-
-
-def resampled(stages: list[ExperimentConfig], resampling: str | None, required: bool) -> list[ExperimentConfig]:
-    """The stages with another way to resample position embeddings, where they start from weights. Raises ConfigError
-    where none does, if that is required."""
-    if resampling is None:
-        return stages
-    if required and resampling != "aligned" and all(isinstance(stage.init, Scratch) for stage in stages):
-        raise ConfigError("pos_embed_resampling needs initial weights: set --initial-checkpoint or --pretrained")
-    return [_resampled(stage, resampling) for stage in stages]
-
-
-def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
-    if isinstance(config.init, FromRun) and type(config.init.config.task) is type(config.task):
-        before = _resampled(config.init.config, resampling)
-        return edit(config, init=FromRun(config=before, pos_embed_resampling=resampling))
-    return (
-        edit(config, pos_embed_resampling=resampling)
-        if isinstance(config.init, FromFile | FromTimm | FromRun)
-        else config
-    )
 
 
 def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
