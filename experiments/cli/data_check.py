@@ -43,7 +43,8 @@ def few_steps(run: ExperimentConfig) -> str:
         "1 step" if epoch // run.optim.global_batch_size == 1 else f"{epoch // run.optim.global_batch_size:.0f} steps"
     )
     batch = run.optim.global_batch_size
-    return f"{epoch:.0f} training images are {steps} an epoch at batch {batch}: a smaller --batch makes more"
+    advice = "a smaller --global-batch-size makes more"
+    return f"{epoch:.0f} training images are {steps} an epoch at batch {batch}: {advice}"
 
 
 def images(run: ExperimentConfig) -> tuple[float, float]:
