@@ -126,8 +126,8 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
         report(
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
-    workers = default_workers() if settings.num_workers is None else settings.num_workers
-    data = ImageDataModule(config, workers, results, say=lambda text: report(Event("note", text=text)))
+    num_workers = default_workers() if settings.num_workers is None else settings.num_workers
+    data = ImageDataModule(config, num_workers, results, say=lambda text: report(Event("note", text=text)))
     data.setup()
     for line in (*data.lines, *renamed(config, results)):
         report(Event("note", text=line))
@@ -219,7 +219,7 @@ def _record(config: ExperimentConfig, settings: RuntimeConfig, parts: Parts, out
         machine={
             **machine(),
             **conditions(
-                trainer, module, settings.grad_checkpointing, data.workers, settings.max_parallel_runs or 1
+                trainer, module, settings.grad_checkpointing, data.num_workers, settings.max_parallel_runs or 1
             )._asdict(),
             "devices": trainer.world_size,
             "micro_batch": parts.micro_batch.size(trainer.world_size),

@@ -295,7 +295,7 @@ def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(config, on_disk, a
     r = edit(config, augment=augment, drop_path=0.1)
     memory = prepared(r)
     on_disk()
-    disk, helped = prepared(r), prepared(r, workers=2)
+    disk, helped = prepared(r), prepared(r, num_workers=2)
     assert memory.train_set.in_memory == (augment not in RESIZED_CROPS)  # scaling takes time: that is for workers
     assert not disk.train_set.in_memory
     for name in ("train_dataloader", "test_dataloader"):
