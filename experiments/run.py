@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         check_outputs(recipe, settings.save_predictions, settings.export_coco)
     # Of several processes that share a run, torchrun's or those that Lightning starts, only the first one prints.
     with Console(quiet=not is_first_process()) as console:
-        runs = settled(stages, results, say=console.line).values()
+        runs = settled(stages, results, notify=console.line).values()
         console.names = told_apart(runs)
         for line in check_data(runs, results):
             console.line(line)

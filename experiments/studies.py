@@ -185,7 +185,7 @@ def resolve(
 
 
 def last_stages(runs: list[ExperimentConfig]) -> list[ExperimentConfig]:
-    """Those that no other of the runs starts from."""
+    """The runs that no other one starts from."""
     earlier = {run.predecessor for run in runs}
     return [run for run in runs if run not in earlier]
 

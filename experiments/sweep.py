@@ -64,7 +64,7 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
 
 
 def parser(program: str, what: str) -> cli.Parser:
-    """The options that say which runs a sweep has, for sweep.py and plan.py."""
+    """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
     studies = textwrap.fill(", ".join(STUDIES), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     several = "RECIPE may be several recipes and studies, separated by commas."
     also = f"studies, ablations of arXiv 2502.03738 (experiments/studies.py):\n{studies}\n\n{several}"
@@ -162,7 +162,7 @@ def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, Experiment
     for run in runs:
         if waits_for(run) not in ours:
             check_start(run, results)
-    return settled(runs, results, say=print)
+    return settled(runs, results, notify=print)
 
 
 def with_parallel_runs(settings: RuntimeConfig, accelerator: str = "") -> RuntimeConfig:

@@ -1,4 +1,4 @@
-"""What a sweep shows when its runs have ended: table, laws and figures, and the runs that failed."""
+"""Report of a sweep when its runs have ended: table, laws and figures, and the runs that failed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -34,7 +34,7 @@ def forget(address: str) -> None:
 
 
 def _cached(address: str) -> Path:
-    """Where the file at a web address is cached: by the whole address, as many files are called model.safetensors."""
+    """Path of the cached file of a web address: by the whole address, as many files are called model.safetensors."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{digest}-{address.rsplit('/', 1)[-1].split('?')[0]}"
 

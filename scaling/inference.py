@@ -30,16 +30,16 @@ from scaling.runs.record import WEIGHTS, RunRecord
 
 class Trained(NamedTuple):
     """module: of the task, in eval mode: uint8 images (B, 3, H, W) to logits (B, K), or (B, K, H, W) in segmentation,
-    or what is found in each image (boxes x0 y0 x1 y1 [px], scores, labels, masks) in detection. names: of the K
-    classes, by number; empty where neither the data nor the recipe named them."""
+    or the detections of each image (boxes x0 y0 x1 y1 [px], scores, labels, masks). names: of the K classes, by index;
+    empty where neither the data nor the configuration names them."""
 
     module: Any
     config: ExperimentConfig
     names: tuple[str, ...]
 
     def image(self, file: str | PathLike[str] | Image.Image) -> Tensor:
-        """An image (1, 3, H, W), uint8, as the run's evaluation sees it: to classify its centre, recipe.image px; else
-        all of it at the recipe's short side. Raises OSError for a file that is no image."""
+        """An image (1, 3, H, W), uint8, as in the run's evaluation: in classification a centre crop of img_size px,
+        else the whole image resized to resize_short. Raises OSError for a file that is no image."""
         with naming_errors(lambda: file):
             rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
         r = self.config

@@ -34,7 +34,7 @@ class Preprocessing(NamedTuple):
 
 
 def preprocessing_of(config: ExperimentConfig) -> Preprocessing:
-    """Of the weights that the recipe starts from, possibly through other runs; otherwise of the backbone."""
+    """Preprocessing of the initial weights, possibly through other runs; otherwise of the backbone."""
     if (before := initial_run(config)) is not None:
         return preprocessing_of(before)
     return _of_sources(config.init.source or "", config.model.backbone)

@@ -58,8 +58,8 @@ def joint(N: Any, p: Any, E: float, A: float, a: float, B: float, b: float) -> A
 def surface(N: Any, p: Any, I: Any, A: float, a: float, c: float, B: float, b: float, d: float, e: float) -> Any:  # noqa: E741
     """A N^-a I^-c (1 + B p^b N^-d I^-e): the limit p -> 0 of a model of N parameters at an image side I [px], times one
     plus the relative excess at patch side p [px], which is smaller in large models and on large images.
-    Source: none, ours. Lowest AICc of the laws of three variables that were tried on Tables 1 and 4 (docs/results.md);
-    sums with one term per variable are off by up to 17 % on Table 4."""
+    Source: none, ours. Lowest AICc of the laws of three variables that were tried on Tables 1 and 4
+    (docs/results/published.md); sums with one term per variable are off by up to 17 % on Table 4."""
     return A * N**-a * I**-c * (1 + B * p**b * N**-d * I**-e)
 
 

@@ -23,7 +23,7 @@ LOOK, LEFT, GO_ON = 6, 20, 40  # steps of the minimisations: of every start, of 
 
 
 class Search(NamedTuple):
-    """Which parameter each search holds, and its value as a linear function of theta: weight_SK theta."""
+    """The parameter that each search holds, and its value as a linear function of theta: weight_SK theta."""
 
     problem: Problem
     k_S: Index

@@ -135,7 +135,7 @@ def unextended(runs: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def printed_in(own: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
-    """Which rows of own have a model and image size that cells print, at any patch size."""
+    """Mask of the rows of own whose model and image size are in cells, at any patch size."""
     at = ["model", "input_px"]
     return pd.MultiIndex.from_frame(own[at]).isin(pd.MultiIndex.from_frame(cells[at]))
 
@@ -162,7 +162,7 @@ def join_with_published(
 
 
 def join(cells: pd.DataFrame, means: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """As join_with_published, from the means of means_of."""
+    """The same as join_with_published, from the means of means_of."""
     keys, of = list(keys), ["patch", "metric", "unit"]
     if means.empty:
         both = cells.assign(own=np.nan, seeds=0, noise=np.nan, label="", group="")

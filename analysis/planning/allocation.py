@@ -159,8 +159,8 @@ def by_patch(configured: pd.DataFrame, budget: float, cost: str = "training_flop
 
 
 def _beyond(points: pd.DataFrame, row: dict[Any, Any]) -> str:
-    """In which variables a configuration is outside the range of the law's points; "pair" where model and image size
-    were never measured together."""
+    """The variables in which a configuration is outside the range of the law's points; "pair" where model and image
+    size were never measured together."""
     names = {"parameters": "model", "patch": "patch", "image": "image"}
     outside = [called for name, called in names.items() if not points[name].min() <= row[name] <= points[name].max()]
     met = ((points["parameters"] == row["parameters"]) & (points["image"] == row["image"])).any()

@@ -44,7 +44,7 @@ class Efficiency(NamedTuple):
 
 # Results of `calibrate`, constants so that a plan needs no scipy; a test compares them.
 TABLE6 = Efficiency(attention=0.351, scan=0.351, traffic=0.812)
-# One CPU core in float32: fitted to the ten runs of `make sweep` in docs/results.md (2026-11-21), whose images/s it
+# One CPU core in float32: fitted to the ten runs of `make sweep` in docs/results/shapes.md, whose images/s it
 # reproduces within 7 %. 1.3 and 2.8 ms per block are Python overhead: the time of an image of one token.
 CORE = Efficiency(0.370, 0.194, math.inf, 1.33e-3, 2.77e-3)
 

@@ -1,8 +1,8 @@
 """Groups: the points that one law may be fitted to, of own runs and of the paper.
 
-Runs of a group differ in patch and seed and in nothing else (scaling/recipe.py). Groups that differ only in the crop of
-test images or in the version of the data are refused unless asked for: the released code crops 0.875 at patch 16 and
-1.0 below, a confounder of patch size.
+Runs of a group differ in patch and seed and in nothing else. Groups that differ only in the crop of test images or in
+the version of the data are refused unless asked for: the released code crops 0.875 at patch 16 and 1.0 below, a
+confounder of patch size.
 """
 
 import math
@@ -84,7 +84,7 @@ def published_groups() -> list[Group]:
 
 
 def _why_refused(name: str, runs: pd.DataFrame) -> str:
-    """In what the runs differ, and how to proceed, in one line."""
+    """One line with the differences of the runs, and how to proceed."""
     differences = []
     for trap in TRAPS:
         if runs[trap].nunique() > 1:

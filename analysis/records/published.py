@@ -81,7 +81,7 @@ def table1_cells() -> pd.DataFrame:
 
 @_once
 def table4_cells() -> pd.DataFrame:
-    """As table1_cells."""
+    """Cells of Table 4, as table1_cells."""
     table = load_published("table4_model_and_patch")
     return _top1(table.assign(model="Adventurer-" + table["model"]))
 

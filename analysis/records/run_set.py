@@ -121,7 +121,7 @@ def load(results: str | Path) -> RunSet:
 
 
 class Folders(NamedTuple):
-    """What the folders of a results folder hold."""
+    """Contents of the folders of a results folder."""
 
     records: dict[Path, RunRecord]
     unfinished: list[str]  # names of folders with a recipe and no record yet

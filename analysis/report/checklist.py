@@ -74,7 +74,7 @@ def _setup(group: Group) -> dict[str, str]:
 
 
 def _elsewhere(group: Group) -> str:
-    """Where to find what no record holds."""
+    """Sources of answers that are in no record."""
     return f"the author of {group.source}" if group.source.endswith(".csv") else "Tables 8 to 10 of arXiv 2502.03738"
 
 

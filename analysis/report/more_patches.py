@@ -1,4 +1,4 @@
-"""Which patch sizes to train where a law has too few."""
+"""Patch sizes to train where a law has too few."""
 
 from collections.abc import Iterable
 

@@ -1,1 +1,1 @@
-"""What `experiments/benchmark.py` can measure, one subject per file. Every function returns tables to print."""
+"""Measurements of `experiments/benchmark.py`, one subject per file. Every function returns tables to print."""

@@ -70,7 +70,7 @@ def curve(number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fuzz() -> Table:
-    """What is wrong with the intervals of how many curves."""
+    """Kinds of wrong intervals, and the number of curves that have them."""
     wrong = dict.fromkeys(
         ("raised", "not converged", "outside its interval", "an end by accident", "moved with the unit"), 0
     )

@@ -24,7 +24,7 @@ from scaling.config.edit import make_config
 from scaling.costs.hardware import usable_cores
 from scaling.engine.environment import Memory, machine
 from scaling.errors import first_line
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.runs.environment import REPOSITORY
 from scaling.tasks.classification import ClassificationTask
 
@@ -86,7 +86,7 @@ def where() -> str:
 def in_process(name: str, **options: Any) -> dict[str, Any]:
     """`measure` in a process of its own, so that memory is its own; {"failed": reason} where it dies."""
     environment = {**os.environ}
-    if options.get("road") == "torch":
+    if options.get("scan") == "torch":
         environment["SCALING_SCAN"] = "torch"
     command = [sys.executable, "-m", "experiments.benchmarks.models", json.dumps({"name": name, **options})]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
@@ -105,7 +105,7 @@ def measure(
     steps: int = 1,
     checkpointing: bool = False,
     device: str = "cpu",
-    road: str = "",
+    scan: str = "",
     optimise: bool = False,
 ) -> dict[str, Any]:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
@@ -147,7 +147,7 @@ def measure(
         "batch": batch,
         "weights": weights,
         "peak": memory.peak(),
-        "road": backend(device).reason,
+        "scan": backend(device).reason,
     }
 
 
@@ -158,7 +158,7 @@ def _wait(device: str) -> None:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    assert options["name"] in SIZES
+    assert options["name"] in MODEL_SPECS
     try:
         print(json.dumps(measure(**options)))
     except torch.OutOfMemoryError as e:

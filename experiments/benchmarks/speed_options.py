@@ -1,5 +1,5 @@
 """Speed options of a training step, each on and off: time and memory. The best ones are the defaults
-(scaling/engine/settings.py).
+(scaling/config/runtime.py).
 
 All variants of a model are built in one process and take a step each in turn, after two that are not counted. Compiled
 code has an OpenMP runtime in addition to torch's, which may slow all else in its process: it goes last, in turn with

@@ -46,27 +46,27 @@ def table6() -> Table:
     rows = []
     for size, patch, family in itertools.product(sizes, patches, ("deit", "adventurer")):
         name = f"{family}_{size}"
-        rows += [row(name, image, patch, most, device, road, card) for road in roads(name, device)]
+        rows += [row(name, image, patch, most, device, scan, card) for scan in scans(name, device)]
     frame = pd.DataFrame(rows)
     write_files(RESULTS, {"table6.csv": frame.to_csv(index=False).encode()})
     return shown(frame, image, device)
 
 
-def roads(backbone: str, device: str) -> list[str]:
+def scans(backbone: str, device: str) -> list[str]:
     """The implementations of a backbone's main operation on a device."""
     if not has_scan(backbone):
         return ["sdpa"]
     return ["mamba-ssm", "torch"] if backend(device).name == "mamba-ssm" else ["torch"]
 
 
-def row(name: str, image: int, patch: int, most: int, device: str, road: str, card: Card | None) -> dict[str, Any]:
+def row(name: str, image: int, patch: int, most: int, device: str, scan: str, card: Card | None) -> dict[str, Any]:
     """One model at one patch size: measured, predicted (nan where the card is not known), published (nan: another size
     or image). hours of an epoch of ImageNet-1k at this image size; memory of an image [MiB]."""
     config = make_config(
         dataset="imagenet", backbone=name, img_size=image, patch_size=patch, num_classes=1000, global_batch_size=most
     )
-    got = largest_batch(config, most, device, road)
-    found = {"model": name, "image": image, "patch": patch, "road": road, "batch": got.get("batch", 0)}
+    got = largest_batch(config, most, device, scan)
+    found = {"model": name, "image": image, "patch": patch, "scan": scan, "batch": got.get("batch", 0)}
     found |= {"measured": time.strftime("%Y-%m-%d"), "machine": where(), "failed": got.get("failed", "")}
     rate, memory = math.nan, math.nan
     if "failed" not in got:
@@ -89,14 +89,14 @@ def row(name: str, image: int, patch: int, most: int, device: str, road: str, ca
     return found | {"wants": float(step_bytes(config, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
 
 
-def largest_batch(config: ExperimentConfig, most: int, device: str, road: str) -> dict[str, Any]:
+def largest_batch(config: ExperimentConfig, most: int, device: str, scan: str) -> dict[str, Any]:
     """The measurement at the largest batch of a power of two that fits; {"failed": ...} where not one image does."""
     got: dict[str, Any] = {}
     batch = most
     while batch:
         sides = {"image": config.model.img_size, "patch": config.model.patch_size}
         got = in_process(
-            config.model.backbone, **sides, batch=batch, steps=TIMED[device], device=device, road=road, optimise=True
+            config.model.backbone, **sides, batch=batch, steps=TIMED[device], device=device, scan=scan, optimise=True
         )
         if "failed" not in got:
             return got
@@ -105,7 +105,7 @@ def largest_batch(config: ExperimentConfig, most: int, device: str, road: str) -
 
 
 def paper(config: ExperimentConfig, metric: str) -> float:
-    """What Table 6 prints [h or MB]; its memory is of a ViT, by arithmetic Base."""
+    """Published value in Table 6 [h or MB]; its memory is that of a ViT, by arithmetic Base."""
     cells = table6_cells()
     model = {"deit_base": "DeiT-Base", "adventurer_base": "Adventurer-Base"}.get(config.model.backbone, "")
     if metric == "memory":
@@ -124,7 +124,7 @@ def shown(frame: pd.DataFrame, image: int, device: str) -> Table:
         "two efficiencies (analysis/planning/throughput_model.py); paper: Table 6 of arXiv 2502.03738, on an A100"
     )
     for r in frame.to_dict("records"):
-        name = f"{r['model']} ({r['road']})" if r["road"] == "mamba-ssm" else str(r["model"])
+        name = f"{r['model']} ({r['scan']})" if r["scan"] == "mamba-ssm" else str(r["model"])
         if r["failed"]:
             wants = f"wants {r['wants'] / 2**30:.1f} GiB for an image: {r['failed']}"
             table.add_row(name, str(r["patch"]), "-", wants, *[""] * 6)

@@ -7,6 +7,7 @@ Bad input is one line on stderr and exit status 2. Nothing here imports torch: -
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"python experiments/{program}",
             usage=f"python experiments/{program} RECIPE [OPTIONS]",
-            description=about,
+            description=textwrap.fill(about, 80),
             epilog=epilog,
             allow_abbrev=False,
             add_help=False,
@@ -123,8 +124,6 @@ def parser(program: str, about: str, also: str = "", leave_out: Sequence[str] = 
 
 
 def _wrapped(text: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, 80, subsequent_indent="    ", break_on_hyphens=False)
 
 

@@ -1,4 +1,4 @@
-"""What the names and the number of files say of a run is said at once: before torch is loaded or an image read."""
+"""Checks of a run by the names and the number of its files, before torch is loaded or an image is read."""
 
 import math
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from scaling.errors import ConfigError
 from scaling.runs.identity import folder_of
 from scaling.runs.record import RECORD
 
-FEW = 4  # steps an epoch below which it is said
+FEW = 4  # steps per epoch, below which a message is printed
 
 
 def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
-    """What there is to say of the data of runs without a record: that an epoch has few steps. Raises ConfigError for
-    the first whose data cannot be as its recipe has them; data whose content is known (scaling.runs.identity.settled)
-    have been counted for that."""
+    """Messages about the data of runs without a record: that an epoch has few steps. Raises ConfigError for the first
+    run whose data do not fit its configuration; data with a known fingerprint (scaling.runs.identity.settled) have been
+    counted before."""
     lines = []
     for run in runs:
         if (folder_of(run, results) / RECORD).is_file():
@@ -35,21 +35,19 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
 
 
 def few_steps(run: ExperimentConfig) -> str:
-    """What to say of epochs of few steps, where a run hardly learns; nothing of longer ones, nor of runs in steps."""
+    """A message if epochs have so few steps that a run hardly learns; "" for longer ones, and for runs in steps."""
     epoch, _ = images(run)
-    if run.schedule.max_steps or not epoch // run.optim.global_batch_size < FEW:
-        return ""
-    steps = (
-        "1 step" if epoch // run.optim.global_batch_size == 1 else f"{epoch // run.optim.global_batch_size:.0f} steps"
-    )
     batch = run.optim.global_batch_size
-    advice = "a smaller --global-batch-size makes more"
-    return f"{epoch:.0f} training images are {steps} an epoch at batch {batch}: {advice}"
+    steps = epoch // batch
+    if run.schedule.max_steps or not steps < FEW:
+        return ""
+    few = "1 step" if steps == 1 else f"{steps:.0f} steps"
+    return f"{epoch:.0f} training images are {few} per epoch: a --global-batch-size below {batch} gives more"
 
 
 def images(run: ExperimentConfig) -> tuple[float, float]:
-    """Training images of an epoch, and test images: where the recipe leaves their number to the data, that of the files
-    here, counted once; nan where there are none."""
+    """Training images per epoch, and test images: as configured, else the number of files on this machine, counted
+    once; nan where there are none."""
     epoch, tested = costs.epoch_images(run)
     if not math.isnan(epoch) or run.data.dataset.startswith("hfds/"):
         return epoch, tested
@@ -57,5 +55,5 @@ def images(run: ExperimentConfig) -> tuple[float, float]:
 
     try:
         return image_counts(run)
-    except ConfigError:  # which is said when a run is begun
+    except ConfigError:  # raised again when the run starts
         return math.nan, 0.0

@@ -22,6 +22,7 @@ from scaling.errors import ConfigError
 Texts = dict[str, tuple[str, str]]  # last name of a field: the name that was used, and the text of its value
 WIDTH, COLUMN = 80, 26  # of --help [characters]
 SHORT = {"patch_size": "patch"}  # second names that --help lists
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 TITLES = {  # first part of a field's name: heading in --help; the others are under "run"
     "model": "model",
     "data": "data",
@@ -30,7 +31,7 @@ TITLES = {  # first part of a field's name: heading in --help; the others are un
     "schedule": "length of a run and learning rate",
     "evaluation": "evaluation",
     "init": "initial weights",
-    "runtime": "machine: numbers do not depend on these",
+    "runtime": "machine; these change numbers by rounding only",
 }
 
 
@@ -42,7 +43,7 @@ class Overrides(NamedTuple):
 
 
 class File(NamedTuple):
-    """What a YAML file holds."""
+    """Contents of a YAML file."""
 
     program: dict[str, Any]  # options of the program itself
     fields: Texts
@@ -83,10 +84,10 @@ def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Tex
             continue
         leaf = names[name]
         if not equals:
-            if left and not left[0].startswith("--"):
+            if _row(leaf).type == "bool" and name not in legacy.DEFAULTS:  # alone, or with a word
+                text = left.pop(0) if left and left[0].lower() in BOOLEANS else "true"
+            elif left and not left[0].startswith("--"):
                 text = left.pop(0)
-            elif _row(leaf).type == "bool":
-                text = "true"
             else:
                 raise ConfigError(f"{word} needs a value")
         taken.pop(leaf, None)
@@ -99,13 +100,13 @@ def read_file(path: str, names: Mapping[str, str]) -> File:
     program: dict[str, Any] = {}
     fields: Texts = {}
     values = in_yaml(path)
+    dotted = {same[0].name: leaf for leaf, same in by_leaf(rows()).items()}
     for key, value in _flat(values, ""):
         name = key.replace("-", "_")
-        last = name.rpartition(".")[2]
-        if name in names or (last in names and names[last] == last):
-            fields[names.get(name, last)] = (name if name in names else last, _text(value))
-        elif last not in _FOUND:
-            program[key] = value
+        if name in names:
+            fields[names[name]] = (dotted.get(name, name), _text(value))
+        elif dotted.get(name, name) not in _FOUND:  # a field that the program has its own option for, or no field
+            program[dotted.get(name, key)] = value
     before = _before(values)
     if before is not None and fields.get("initial_checkpoint", ("", ""))[1] == "":
         fields.pop("initial_checkpoint", None)  # version 1 printed both, one of them empty
@@ -202,7 +203,7 @@ _MADE_NONE = ("embed_patch_size", "max_steps", "slide_stride")  # none: another 
 def _parsed(name: str, kind: str, text: str) -> Any:
     try:
         if kind == "bool":
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+            return BOOLEANS[text.lower()]
         return {"str": str, "int": int, "float": float}[kind](text)
     except (ValueError, KeyError):
         raise ConfigError(not_a_value(name, kind, text)) from None
@@ -227,7 +228,7 @@ def help_lines(leave_out: Collection[str], every: bool) -> list[str]:
 
 
 def _first(same: list[Row]) -> Row:
-    """Of a field that several kinds of a union have, the row that --help lists."""
+    """The row that --help lists of a field that several kinds of a union have."""
     return next((row for row in same if row.common), same[0])
 
 

@@ -114,9 +114,9 @@ def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
 
 
 def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
-    """What a recipe for images of one's own has to know of them: classes, and images to train on. Raises
+    """Arguments of a recipe for a folder of own images: number of classes, and of images to train on. Raises
     ConfigError."""
-    from scaling.data.batch import UNLABELLED
+    from scaling.data.batch import IGNORE_INDEX
     from scaling.data.files.folder_survey import survey
 
     (example,) = chain_of(function(1))
@@ -127,7 +127,7 @@ def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
         task=known["task"],
         data=known["dataset"],
         data_root=known["data_root"] or "",
-        unlabelled=UNLABELLED if known["ignore_index"] is None else known["ignore_index"],
+        ignore_index=IGNORE_INDEX if known["ignore_index"] is None else known["ignore_index"],
         classes=given.get("num_classes", 0),
     )
     images = min(found.train_images, given.get("num_train") or found.train_images)

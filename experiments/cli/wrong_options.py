@@ -34,7 +34,7 @@ def unknown_option(option: str, names: Iterable[str]) -> str:
     given = option.lstrip("-").partition("=")[0].replace("-", "_")
     shown = f"--{given.replace('_', '-')}" if option.startswith("-") else option
     if given in RESUMING:
-        return f"unknown option {shown}; resuming is automatic: repeat the command that was cut off"
+        return f"unknown option {shown}; resuming is automatic: repeat the interrupted command"
     near = difflib.get_close_matches(given, list(names), n=1)
     hint = f"did you mean --{near[0].replace('_', '-')}?" if near else "--help-all lists all options"
     return f"unknown option {shown}; {hint}"
@@ -66,7 +66,7 @@ def of_argparse(message: str, names: Iterable[str]) -> str:
 
 
 def in_yaml(file: str) -> dict[str, Any]:
-    """What a YAML file holds. Raises ConfigError where it cannot be read, is no mapping, or has an option twice: YAML
+    """Contents of a YAML file. Raises ConfigError where it cannot be read, is no mapping, or has an option twice: YAML
     would take the last one."""
     try:
         text = Path(file).expanduser().read_text("utf-8-sig")

@@ -23,7 +23,7 @@ class Clock:
             self.start_ups.append(max(0.0, seconds - self.planned[run.run_id]))
 
     def eta(self, left: list[ExperimentConfig]) -> float:
-        """For the remaining runs [s]; nan while too little is known."""
+        """Estimated time of the remaining runs [s]; nan while too little is known."""
         return sum(self._seconds(run) for run in left)
 
     def _seconds(self, run: ExperimentConfig) -> float:

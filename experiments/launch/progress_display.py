@@ -121,7 +121,7 @@ def _where(p: Where) -> str:
 
 
 def _short(run: ExperimentConfig) -> str:
-    """What differs within most sweeps: backbone, patch, seed, and the stage where there is one."""
+    """Short name of a run, by what differs in most sweeps: backbone, patch, seed, and stage if there is one."""
     return f"{run.model.backbone} p{run.model.patch_size} s{run.seed} {(run.stage or '')}".rstrip()
 
 
@@ -141,8 +141,8 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 
 
 def what_else(run: ExperimentConfig) -> str:
-    """What a run_id leaves out, where it is not the default: the head, and what an extended sequence is embedded
-    from."""
+    """Fields that a run_id leaves out, where they are not the default: the head, and what an extended sequence is
+    embedded from."""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
     return " ".join(filter(None, (head, f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else "")))
 

@@ -56,7 +56,7 @@ def _difference(record: Measured, wanted: Sequence[Conditions]) -> str:
 
 
 def extrapolated_line(forecasts: Sequence[Forecast], on: Device) -> str:
-    """In what the plan goes beyond Table 6; "" where it does not, or where records of the card cover it."""
+    """The extrapolations of a plan beyond Table 6; "" where there are none, or where records of the card cover them."""
     plain = [one for one in forecasts if math.isnan(one.ratio)]
     alone = plain or [one for one in forecasts if any(r.devices != on.cards for r in records_for(one.run, on))]
     if on.card.cores or not alone:

@@ -20,7 +20,7 @@ from scaling.preprocessing import MEAN, STD
 
 @dataclass(frozen=True, eq=False)
 class TokenLayout:
-    """Where the patches of a batch lie in their images, and which tokens of a row are no patches.
+    """Positions of the patches of a batch in their images, and the tokens of a row that are not patches.
 
     Either every row is one image whose patches form a grid, row by row (`grid`), or rows hold any patches, perhaps of
     several images, and `centres_BL2` and `image_ids_BL` describe them."""

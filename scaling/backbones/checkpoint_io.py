@@ -39,7 +39,7 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
     if path.is_dir():  # a run's folder
         path = path / WEIGHTS
     if not path.is_file():
-        raise ConfigError(f"weights {source}: no such file; name a .pth or .safetensors file, or timm:NAME")
+        raise ConfigError(f"weights {source}: no such file; give a .pth or .safetensors file, or --pretrained NAME")
     return unwrapped(_read(path, source), source, keys)
 
 

@@ -85,8 +85,8 @@ class ExtendedPatchEmbed(ConvPatchEmbed):
         """embed_patch_size: the larger patch [px]. Raises ConfigError where it is smaller than patch_size."""
         if embed_patch_size < patch_size:
             raise ConfigError(
-                f"embed_patch_size {embed_patch_size} is below patch_size {patch_size}: the sequence is interpolated "
-                "from that of a larger patch, such as 16"
+                f"embed_patch_size {embed_patch_size} is below patch_size {patch_size}: a sequence is extended from a "
+                "larger patch, such as 16"
             )
         super().__init__(channels, width, image, patch_size, embed_patch_size)
 

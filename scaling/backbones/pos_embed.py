@@ -24,7 +24,7 @@ from scaling.errors import ConfigError
 
 
 class PositionSpec(NamedTuple):
-    """What an encoding is built for."""
+    """Dimensions that an encoding is built for."""
 
     width: int  # D
     heads: int  # of attention; 0: the backbone has no attention
@@ -59,7 +59,7 @@ class PositionEncoding(nn.Module):
         return q_BHTP, k_BHTP
 
     def bias(self, layout: TokenLayout) -> Tensor | None:
-        """What is added to attention's logits in all blocks (B or 1, H, T, T); None: nothing."""
+        """Bias of attention's logits in all blocks (B or 1, H, T, T); None: no bias."""
         return None
 
     @property
@@ -114,7 +114,7 @@ class SinCosPositions(PositionEncoding):
     def __init__(self, spec: PositionSpec) -> None:
         super().__init__(spec)
         if spec.width % 4:
-            raise ConfigError(f"pos_embed sincos needs a width that 4 divides, not {spec.width}")
+            raise ConfigError(f"pos_embed sincos needs a width divisible by 4, not {spec.width}")
         self.sines = Sines(spec.width, spec.patch_px, spec.reference)
 
     def fixed_table(self) -> Tensor:
@@ -153,8 +153,8 @@ def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "alig
 
 
 def resample_as_released(pos_1TD: Tensor, grid: int) -> Tensor:
-    """As the code released with Adventurer does (DeiT's): the first vector is kept as the class token's, the others are
-    resampled (bicubic) as if they were the grid.
+    """Resampling of the code released with Adventurer (DeiT's): the first vector is kept as the class token's, the
+    others are resampled (bicubic) as if they were the grid.
 
     Kept: Adventurer's class token is last, so its vector ends up in the grid, and every patch's one place too far."""
     first_11D, rest_1LD = pos_1TD[:, :1], pos_1TD[:, 1:]

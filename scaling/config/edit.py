@@ -30,7 +30,8 @@ def edit(config: ExperimentConfig, **given: Any) -> ExperimentConfig:
 
 
 def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]) -> ExperimentConfig:
-    """As edit; fields whose names are optional are left out where they do not apply, and switch no union."""
+    """The same as edit, but fields whose names are in optional are left out where they do not apply, and switch no
+    union."""
     edit_of = _Edit(given, optional)
     changed: ExperimentConfig = edit_of.edited(config)
     for name in given:
@@ -40,19 +41,6 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     return changed
 
 
-def value_of(config: ExperimentConfig, name: str) -> Any:
-    """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
-    parts: list[Any] = [config]
-    for part in parts:
-        for f in dataclasses.fields(part):
-            value = getattr(part, f.name)
-            if f.name == name:
-                return getattr(value, "kind", value)
-            if dataclasses.is_dataclass(value) and f.name != "config":
-                parts.append(value)
-    return None
-
-
 def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
     """The values of all fields by their names alone; of a union its kind too."""
     found: dict[str, Any] = {}
@@ -60,14 +48,18 @@ def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
     for part in parts:
         for f in dataclasses.fields(part):
             value = getattr(part, f.name)
-            several = isinstance(value, tuple) and f.metadata.get("registry") is not None
-            if several or f.metadata.get("registry") is not None:
-                found[f.name] = [one.kind for one in value] if several else value.kind
+            if f.metadata.get("registry") is not None:
+                found[f.name] = [one.kind for one in value] if isinstance(value, tuple) else value.kind
             elif not dataclasses.is_dataclass(value):
                 found[f.name] = value
             if dataclasses.is_dataclass(value) and f.name != "config":
                 parts.append(value)
     return found
+
+
+def value_of(config: ExperimentConfig, name: str) -> Any:
+    """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
+    return leaf_values(config).get(name)
 
 
 def fields_of(part: Any) -> Iterator[Any]:

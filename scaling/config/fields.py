@@ -34,7 +34,7 @@ class Bounds(NamedTuple):
         return low and (self.at_most is None or value <= self.at_most) and (self.below is None or value < self.below)
 
     def rule(self) -> str:
-        """As in "must be in [0, 1)"."""
+        """The limits as text, such as "must be in [0, 1)"."""
         if self.at_most is None and self.below is None:
             return f"must be above {self.above:g}" if self.above is not None else f"must be {self.at_least:g} or more"
         low = f"[{self.at_least:g}" if self.at_least is not None else f"({self.above:g}"

@@ -29,7 +29,7 @@ def run_id(config: "ExperimentConfig") -> str:
 
 
 def group_id(config: "ExperimentConfig") -> str:
-    """As run_id without stage, patch size and seed: runs of a group differ in patch size and seed only."""
+    """The run ID without stage, patch size and seed: runs of a group differ in patch size and seed only."""
     values, before = json.loads(canonical(config)), config.predecessor
     if is_flat(config):
         del values["patch"], values["seed"]
@@ -72,7 +72,7 @@ def _slug(data: str) -> str:
 
 
 def is_public(dataset: str) -> bool:
-    """Whether the name of a data set identifies its contents. That of a folder of one's own, or of shards, does not."""
+    """Whether the name of a data set identifies its contents. That of an own folder, or of shards, does not."""
     return (dataset in DATASETS and dataset != "folder") or dataset.startswith("hfds/")
 
 
@@ -100,7 +100,7 @@ def is_open(config: "ExperimentConfig") -> bool:
 
 def groups(configs: Sequence["ExperimentConfig"]) -> list[str]:
     """The group of each of some runs. One that is open is of the group of those that are not and are equal but for
-    locations and fingerprints, where these are of one group: of several, it is unknown which. A folder of one's own
+    locations and fingerprints, where these are of one group: of several, it is unknown which. An own folder
     must have had the same name, and so must the file of weights."""
     known: dict[str, set[str]] = {}
     opened: dict[str, set[str]] = {}

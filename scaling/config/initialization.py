@@ -1,4 +1,4 @@
-"""Where the initial weights of the backbone come from: nowhere, a file, timm, or another run.
+"""Source of the initial weights of the backbone: none, a file, timm, or another run.
 
 A file is identified by the fingerprint of its contents; its path is no part of a run. FromRun holds the whole
 configuration of the run that must be finished before this one.
@@ -62,7 +62,7 @@ class FromFile:
 
     @property
     def source(self) -> str:
-        """What loads the weights: a path or an address, or timm:NAME; None for the other kinds."""
+        """Source of the weights: a path or an address, or timm:NAME; None for the other kinds."""
         return self.initial_checkpoint
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 
 class StepShape(NamedTuple):
-    """What all images of a training step have in common."""
+    """Patch size and image size that all images of a training step share."""
 
     patch_size: int  # [px]
     img_size: int  # [px]: side of the images, or of the crops, that a step is made of

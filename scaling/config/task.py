@@ -167,7 +167,7 @@ class Segmentation:
         bounds=Bounds(at_least=1),
     )
     ignore_index: int = config_field(
-        "segmentation: value of pixels without a class in label files, beside 255 where that is no class; higher "
+        "segmentation: value of pixels without a class in label files, besides 255 where that is no class; higher "
         "values are shifted down by one, so 0 is mmseg's reduce_zero_label=True",
         255,
         bounds=Bounds(at_least=0),

@@ -75,7 +75,7 @@ def _projected(spec: ModelSpec) -> int:
 
 
 def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
-    """What one block keeps [bytes]."""
+    """Memory that one block keeps [bytes]."""
     d, m, inner, mixed = spec.width, spec.mlp, _inner(spec), t + 1
     total = 2 * FLOAT * t * (d + 1)  # inputs of the two norms; their inverse root mean squares
     total += number * mixed * d  # in_proj's input
@@ -90,7 +90,7 @@ def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
 
 
 def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
-    """What a mixer of few elements keeps in addition to its input and output, always float32 [bytes]."""
+    """Memory that a mixer of few elements keeps in addition to its input and output, always float32 [bytes]."""
     inner = _inner(spec)
     channels, heads = inner + 2 * spec.state, inner // spec.head_dim
     chunk = chunk_length(mixed)

@@ -1,4 +1,4 @@
-"""What the cost of a model is made of: token counts, named parts, and the protocols of its components.
+"""Components of the cost of a model: token counts, named parts, and the protocols of families, embeddings and heads.
 
 A family of backbones has one file with one class that implements CostModel, and an entry in COST_MODELS
 (scaling/costs/registry.py); likewise a patch embedding has EmbedCosts and a head HeadCosts.
@@ -41,7 +41,7 @@ class Breakdown:
 
 
 class MemoryPolicy(NamedTuple):
-    """What a training step keeps for its backward pass."""
+    """Activations that a training step keeps for its backward pass."""
 
     grad_checkpointing: bool = False  # blocks keep their inputs and are computed again
     flash: bool = True  # attention does not keep its matrix, as the fused kernels of torch
@@ -105,12 +105,12 @@ class HeadInput(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Of the image [px]."""
+        """Pixels of the image."""
         return self.sides[0] * self.sides[1]
 
     @property
     def cells(self) -> int:
-        """Of the backbone's map."""
+        """Cells of the backbone's map."""
         return (self.sides[0] // self.patch) * (self.sides[1] // self.patch)
 
 
@@ -124,11 +124,11 @@ class HeadCosts(Protocol):
         """FLOPs of the forward pass in inference."""
 
     def activations(self, x: HeadInput, number: int) -> int:
-        """What a training step keeps for the backward pass, loss included, without the residual stream that the last
-        norm of the backbone reads [bytes]. number: bytes of an activation."""
+        """Memory that a training step keeps for the backward pass, loss included, without the residual stream that the
+        last norm of the backbone reads [bytes]. number: bytes of an activation."""
 
     def loss_backward(self, x: HeadInput) -> int:
-        """What the gradient of the loss takes in addition at its peak [bytes]."""
+        """Additional memory of the gradient of the loss at its peak [bytes]."""
 
 
 def stream_bytes(spec: ModelSpec, tokens: TokenCount) -> int:

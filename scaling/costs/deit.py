@@ -47,7 +47,7 @@ class DeitCosts:
         return equal_blocks(spec, tokens, policy, block=block, held=0, backward=backward)
 
     def _block(self, spec: ModelSpec, t: int, policy: MemoryPolicy) -> int:
-        """What one block keeps [bytes]."""
+        """Memory that one block keeps [bytes]."""
         d, m, heads, number = spec.width, spec.mlp, spec.width // spec.head_dim, policy.number
         total = 2 * FLOAT * t * (d + 2)  # inputs of the two norms; their means and deviations
         total += number * t * 2 * d  # outputs of the norms, inputs of qkv and fc1
@@ -59,7 +59,7 @@ class DeitCosts:
         return total + (FLOAT * heads * t if policy.flash else FLOAT * heads * t * t)  # log-sum-exp; softmax's matrix
 
     def _backward(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy) -> int:
-        """In addition at the peak of the last block's backward pass [bytes]."""
+        """Additional memory at the peak of the last block's backward pass [bytes]."""
         t, d, m, number = tokens.total, spec.width, spec.mlp, policy.number
         stream = stream_bytes(spec, tokens)  # the gradient of the block's output
         mlp = stream + number * t * m  # of fc2's input

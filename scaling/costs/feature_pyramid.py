@@ -15,21 +15,21 @@ def map_cells(sides: tuple[int, int], strides: Sequence[int]) -> list[int]:
 
 
 def pyramid_flops(x: HeadInput) -> int:
-    """Of the transposed convolutions of kernel 2 that double a map [FLOPs]."""
+    """FLOPs of the transposed convolutions of kernel 2 that double a map."""
     width = x.spec.width
     each = [2 * 4 * width * width * x.cells * 4**n for n in range(num_upsamples(x.patch, FPN_STRIDES[0]))]
     return sum(sum(each[: num_upsamples(x.patch, stride)]) for stride in FPN_STRIDES)
 
 
 def pyramid_parameters(x: HeadInput) -> int:
-    """Of the same, with bias, and of the norms between two of them [1]."""
+    """Parameters of the same, with bias, and of the norms between two of them."""
     width, times = x.spec.width, [num_upsamples(x.patch, stride) for stride in FPN_STRIDES]
     return sum(n * (4 * width * width + width) + max(n - 1, 0) * 2 * width for n in times)
 
 
 def pyramid_bytes(x: HeadInput, number: int, blocks: Sequence[int]) -> int:
-    """What the pyramid keeps [bytes]. number: bytes of an activation; blocks: of the backbone, whose outputs become the
-    maps."""
+    """Memory that the pyramid keeps [bytes]. number: bytes of an activation; blocks: of the backbone, whose outputs
+    become the maps."""
     d, read, total = x.spec.width, set(), 0
     for stride, block, cells in zip(FPN_STRIDES, blocks, map_cells(x.sides, FPN_STRIDES), strict=True):
         times = num_upsamples(x.patch, stride)

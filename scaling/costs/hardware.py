@@ -97,7 +97,7 @@ def usable_cores() -> int:
 
 
 def _memory() -> float:
-    """Of this machine [bytes]."""
+    """Memory of this machine [bytes]."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (ValueError, OSError, AttributeError):

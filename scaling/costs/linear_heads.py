@@ -41,7 +41,7 @@ class TokenClassifierCosts:
 
 
 def pixel_loss_bytes(x: HeadInput) -> int:
-    """What a cross-entropy per pixel keeps: log-probabilities, and labels as int64 [bytes]."""
+    """Memory that a cross-entropy per pixel keeps: log-probabilities, and labels as int64 [bytes]."""
     return x.pixels * (FLOAT * x.classes + 8)
 
 

@@ -17,8 +17,8 @@ def tokens(image: int, patch: int) -> int:
 
 
 def size_multiple(config: ExperimentConfig) -> int:
-    """What the sides of a model's input are multiples of [px]: of the patch, of the patch that is embedded, and in
-    detection of the coarsest map of the pyramid, so that a cell is exactly a stride, as anchors suppose."""
+    """Divisor of the sides of a model's input [px]: a common multiple of the patch, of the patch that is embedded, and
+    in detection of the coarsest map of the pyramid, so that a cell is exactly a stride, as anchors suppose."""
     return math.lcm(
         config.model.patch_size, config.model.embed_patch_size or 1, FPN_COARSEST if config.task.kind == "detect" else 1
     )
@@ -31,7 +31,7 @@ def padded_size(config: ExperimentConfig, size: tuple[int, int]) -> tuple[int, i
 
 
 def recipe_sides(config: ExperimentConfig) -> tuple[int, int]:
-    """Height and width of a training image in the model [px]: a square of recipe.image, but in detection on whole
+    """Height and width of a training image in the model [px]: a square of img_size, but in detection on whole
     images, which keep their shape. The embedded data set is square; photographs are assumed to have the shape
     PHOTOGRAPH. Padding to the other images of a batch is not counted."""
     return (
@@ -65,7 +65,8 @@ def recipe_tokens(config: ExperimentConfig) -> int:
 
 
 def token_count(config: ExperimentConfig, extra: int) -> TokenCount:
-    """Of a training image. extra: tokens of the backbone that are not of the image, as CostModel.extra_tokens."""
+    """Token counts of a training image. extra: tokens of the backbone that are not of the image
+    (CostModel.extra_tokens)."""
     positions = (
         tokens(config.model.img_size, config.model.patch_size) if config.model.pos_embed.kind == "learned" else 0
     )
@@ -73,7 +74,7 @@ def token_count(config: ExperimentConfig, extra: int) -> TokenCount:
 
 
 def embed_input(config: ExperimentConfig, width: int) -> EmbedInput:
-    """Of a training image. width: of the backbone."""
+    """Input of the patch embedding, for a training image. width: of the backbone."""
     (height, across), kernel = recipe_sides(config), config.model.embed_patch_size or config.model.patch_size
     return EmbedInput(width, kernel, (height // kernel) * (across // kernel))
 

@@ -30,7 +30,7 @@ def check_tokens(config: ExperimentConfig, size: tuple[int, int] | None = None) 
 
 
 def _tokens(config: ExperimentConfig, size: tuple[int, int]) -> int:
-    """Of a padded image of that height and width [tokens]."""
+    """Tokens of a padded image of that height and width."""
     height, width = padded_size(config, size)
     return height * width // config.model.patch_size**2
 

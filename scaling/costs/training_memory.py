@@ -16,8 +16,8 @@ DEFAULT = MemoryPolicy()
 
 
 def activation_bytes(config: ExperimentConfig, policy: MemoryPolicy = DEFAULT, images: int = 0) -> int:
-    """What a training step keeps of one image until its gradient comes; with gradient checkpointing the most at a time:
-    the input of every block, and one block whole [bytes].
+    """Memory that a training step keeps of one image until its gradient is computed; with gradient checkpointing the
+    most at a time: the input of every block, and one block whole [bytes].
 
     images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many."""
     if (m := whole_model(config)) is None:

@@ -98,7 +98,7 @@ def recipe_parameters(config: ExperimentConfig) -> int:
 
 
 def position_parameters(config: ExperimentConfig) -> int:
-    """Those of the table of learned positions, which alone grows with the image [1]. 0: fixed positions, or unknown."""
+    """Parameters of learned positions, the only ones that grow with the image. 0: fixed positions, or unknown."""
     return recipe_parameters_by_part(config)["positions"]
 
 

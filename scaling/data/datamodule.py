@@ -21,7 +21,7 @@ from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
 from scaling.data.dataset import ImageDataset, batches, deal, model_shape
 from scaling.data.detection import DetectionSource
-from scaling.data.files.file_index import Say
+from scaling.data.files.file_index import Notify
 from scaling.data.files.listing_cache import forget_listings
 from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
@@ -38,13 +38,13 @@ SOURCES: dict[str, Source] = {
 
 class ImageDataModule(L.LightningDataModule):
     """Training and test images of a recipe. num_workers: processes that read and decode (0: this one). results: folder
-    of the file index (file_index.py); None: no index. say: receives a message before what takes long."""
+    of the file index (file_index.py); None: no index. notify: receives a message before what takes long."""
 
     def __init__(
-        self, config: ExperimentConfig, num_workers: int = 0, results: Path | None = None, say: Say | None = None
+        self, config: ExperimentConfig, num_workers: int = 0, results: Path | None = None, notify: Notify | None = None
     ) -> None:
         super().__init__()
-        self.config, self.num_workers, self.results, self.say = config, num_workers, results, say
+        self.config, self.num_workers, self.results, self.notify = config, num_workers, results, notify
         self.lines: tuple[str, ...] = ()  # messages about the data
         self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
         self.train_set: ImageDataset
@@ -59,7 +59,7 @@ class ImageDataModule(L.LightningDataModule):
         if self.is_set_up:
             return
         config = self.config
-        sets = open_sets(SOURCES[config.task.kind], config, self.results, self.say)
+        sets = open_sets(SOURCES[config.task.kind], config, self.results, self.notify)
         if sets.digest and config.data.data_digest not in (None, sets.digest):
             raise ConfigError(
                 f"the files in {config.data.data_root} ({sets.digest}) are not those of this run "

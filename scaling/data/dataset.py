@@ -55,7 +55,7 @@ def _at_shape(config: ExperimentConfig, patch_size: int, img_size: int) -> Exper
 
 @dataclass
 class Readable(Generic[T]):
-    """Those of the requested images that could be read."""
+    """The requested images that could be read."""
 
     items: list[T]
     keys: list[SampleKey]  # of the items

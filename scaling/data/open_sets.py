@@ -12,7 +12,7 @@ from scaling.data.batch import Split
 from scaling.data.dataset import ImageDataset
 from scaling.data.files.decoding_notes import note_lines
 from scaling.data.files.file_facts import Seen, Selected
-from scaling.data.files.file_index import Say, fingerprint, look
+from scaling.data.files.file_index import Notify, fingerprint, look
 from scaling.data.generated.embedded_set import embedded_indices
 from scaling.data.held_out import parted
 
@@ -40,7 +40,7 @@ class Examined(NamedTuple):
 
 
 class Source(Protocol):
-    """Where a task's images come from. Methods raise ConfigError for what is wrong with the data."""
+    """Source of a task's images. Methods raise ConfigError for invalid data."""
 
     names: tuple[str, ...]  # class names of the embedded set
     channels: int  # of the embedded set in memory [bytes per pixel]
@@ -67,9 +67,9 @@ class Source(Protocol):
 
 
 def open_sets(
-    source: Source, config: ExperimentConfig, results: Path | None = None, say: Say | None = None
+    source: Source, config: ExperimentConfig, results: Path | None = None, notify: Notify | None = None
 ) -> DataSplits:
-    """The images of a recipe. results: folder of the file index; None: no index. say: receives a message before
+    """The images of a recipe. results: folder of the file index; None: no index. notify: receives a message before
     what takes long. Raises ConfigError for what is wrong with the data."""
     source.check(config)
     held_out = None
@@ -81,7 +81,7 @@ def open_sets(
         test_set = source.generate(config, "test", indices.test, Split.VAL)
         return DataSplits(train_set, test_set, source.names, held_out=held_out)
     train, test = (
-        Examined(chosen.files, chosen.indices, look(chosen.files, chosen.indices, results, say))
+        Examined(chosen.files, chosen.indices, look(chosen.files, chosen.indices, results, notify))
         for chosen in source.select(config)
     )
     names = source.class_names(train.files, config)

@@ -24,7 +24,7 @@ def subset(n: int, kept: int, option: str = "") -> np.ndarray:
     one that sets it, for the error."""
     if kept > n:
         most = f"--{option} {n} or fewer" if option else f"use at most {n}"
-        raise ConfigError(f"{kept} images requested, {n} available; {most}, or 0 for all")
+        raise ConfigError(f"{kept} images requested, {n} available; {most}, or none for all")
     if kept in (0, n):
         return np.arange(n)
     return np.sort(stream(0, "subset").permutation(n)[:kept])

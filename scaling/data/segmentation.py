@@ -99,7 +99,7 @@ class SegmentationSource:
         return self._listed_names(config)
 
     def _listed_names(self, config: ExperimentConfig) -> tuple[str, ...]:
-        """Of the file that lists them. Raises ConfigError unless there are as many as the recipe has classes."""
+        """Class names in the file that lists them. Raises ConfigError unless their number is that of the classes."""
         if config.data.class_names:
             return ()
         path, names = names_beside(find_root(config.data.data_root or ""))

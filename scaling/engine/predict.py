@@ -29,7 +29,7 @@ DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # f
 
 
 class Place(NamedTuple):
-    """Where and how the model predicts."""
+    """Device, precision and batch size of predictions."""
 
     device: torch.device
     precision: str  # Lightning's: 32-true, or bf16-mixed
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecord) -> Place:
-    """Where a finished run's model predicts: on the first device, as many images at a time as the run took."""
+    """The Place of a finished run's predictions: the first device, with the micro-batch of the run."""
     first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
     device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
     images = settings.micro_batch_size or int(record.machine.get("micro_batch", 1))

@@ -76,7 +76,7 @@ def train(
     task.check_available(config)
     check_outputs(config, settings.save_predictions, settings.export_coco)
     check_start(config, results)
-    config = settled([config], results, say=lambda text: report(Event("note", text=text)))[config.run_id]
+    config = settled([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
     folder = folder_of(config, results)
     record = read_record(folder)
     if record is None:
@@ -127,7 +127,7 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
     num_workers = default_workers() if settings.num_workers is None else settings.num_workers
-    data = ImageDataModule(config, num_workers, results, say=lambda text: report(Event("note", text=text)))
+    data = ImageDataModule(config, num_workers, results, notify=lambda text: report(Event("note", text=text)))
     data.setup()
     for line in (*data.lines, *renamed(config, results)):
         report(Event("note", text=line))
@@ -135,7 +135,7 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
 
 
 class Parts(NamedTuple):
-    """What trains a run, before there is a folder."""
+    """Everything that trains a run, built before there is a folder."""
 
     module: Any
     data: ImageDataModule

@@ -59,7 +59,7 @@ class Sample(NamedTuple):
 
 
 class DenseOutputs(NamedTuple):
-    """Of a batch, at every place of five maps, the finest first."""
+    """Outputs for a batch at every place of five maps, the finest first."""
 
     maps: tuple[Tensor, ...]  # (B, C, h, w), at strides 4 to 64
     scores: tuple[Tensor, ...]  # (B, anchors, h, w), logits of the region proposal network
@@ -71,7 +71,7 @@ class DenseOutputs(NamedTuple):
 
 
 class ImageLosses(NamedTuple):
-    """Of one image."""
+    """Losses of one image."""
 
     losses: dict[str, Tensor]
     regions: Regions
@@ -97,7 +97,7 @@ class Masks:
         return Masks(crop_N1hw[:, 0] >= 0.5 if binarize else crop_N1hw[:, 0])
 
     def to_ndarray(self) -> Any:
-        """What mmdet calls."""
+        """The names that mmdet calls."""
         return self.masks_nHW.cpu().numpy()
 
 
@@ -155,8 +155,8 @@ class CascadeMaskRCNN(nn.Module):
         return {name: torch.stack([losses[name] for losses in each]) for name in each[0]}
 
     def detections(self, dense: DenseOutputs, samples: Sequence[Sample]) -> list[dict[str, Tensor]]:
-        """Of each image: boxes (N, 4) x0 y0 x1 y1 [px], scores (N,), labels (N,) and masks (N, height, width) at the
-        original size, in descending order of scores, on the CPU."""
+        """Detections of each image: boxes (N, 4) x0 y0 x1 y1 [px], scores (N,), labels (N,) and masks (N, height,
+        width) at the original size, in descending order of scores, on the CPU."""
         with torch.autocast(dense.maps[0].device.type, enabled=False):
             return [self._detections(sample, *dense.of_image(n)) for n, sample in enumerate(samples)]
 
@@ -217,7 +217,7 @@ class CascadeMaskRCNN(nn.Module):
     def _detections(
         self, sample: Sample, maps: list[Tensor], scores: list[Tensor], deltas: list[Tensor]
     ) -> dict[str, Tensor]:
-        """Of one image."""
+        """Detections of one image."""
         from mmdet.structures import DetDataSample
 
         meta = _meta(sample)

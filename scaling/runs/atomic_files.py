@@ -1,4 +1,4 @@
-"""Files that outlast a crash or a power cut: written whole, on the disk before they have their name; and the check for
+"""Durable files: complete and on the disk before they have their name, also after a power failure; and the check for
 damaged ones. Standard library only."""
 
 import contextlib
@@ -83,7 +83,7 @@ def naming(e: OSError, path: Path) -> OSError:
 
 
 def damage_of(path: Path) -> str:
-    """What is wrong with the bytes of a file that torch.save wrote, in a few words; empty: nothing. All of the file is
+    """Damage of a file that torch.save wrote, in a few words; "" where there is none. All of the file is
     read: its members have a CRC-32 each, which torch.load does not look at (0.35 s for 400 MB that are in memory)."""
     try:
         with zipfile.ZipFile(path) as members:
@@ -97,7 +97,7 @@ def damage_of(path: Path) -> str:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that died while they wrote into a run's folder. The caller holds the
-    folder: all files but recipe.json are written by the holder alone."""
+    folder: all files except config.json are written by the holder alone."""
     for pattern in (".record.json.*", ".curve.csv.*", ".weights.pt.*", ".last.ckpt.*", "*.writing"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

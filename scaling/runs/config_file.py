@@ -1,6 +1,7 @@
 """The configuration in a run's folder: config.json, or recipe.json of version 1. Standard library only."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def write_config(config: ExperimentConfig, folder: Path) -> None:
 
 def config_path(folder: Path) -> Path | None:
     """The file in a run's folder that holds its configuration; None where there is none."""
-    return next((folder / name for name in (CONFIG, RECIPE) if (folder / name).is_file()), None)
+    # Path.is_file raises where a name is too long
+    return next((folder / name for name in (CONFIG, RECIPE) if os.path.isfile(folder / name)), None)
 
 
 def read_config(path: Path) -> ExperimentConfig:

@@ -13,7 +13,7 @@ DENSE = ("mmdet", "mmcv", "mmcv-lite", "mmengine", "mmsegmentation", "pycocotool
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that numbers depend on."""
+    """Versions of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version()}
     for name in (*PACKAGES, *DENSE):
         try:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """Where a run is."""
+    """Progress of a run."""
 
     epoch: int = 0  # being trained, from 1
     epochs: int = 0

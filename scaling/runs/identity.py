@@ -1,8 +1,8 @@
-"""A run is known by what its data and weights hold, wherever they lie, and found again in a results folder.
+"""Runs are identified by the contents of their data and weights, not by paths, and found again in a results folder.
 
-Entry points call `settled` once, on all recipes: it puts fingerprints of the files in the place of paths, so that
+Entry points call `settled` once, on all recipes: it replaces paths by fingerprints of the files, so that
 moving or copying a data folder, a file of weights or the results changes no run_id. `folder_of` finds the folder of a
-run, also one that was renamed, or made by code from before there were fingerprints. No torch, unless the data needs it.
+run, also one that was renamed, or made by a version without fingerprints. No torch, unless the data needs it.
 
 os.path.isfile and isdir, as those of Path raise where a name is too long.
 """
@@ -25,7 +25,7 @@ from scaling.runs.config_file import config_of, config_path, read_config
 from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
 
 if TYPE_CHECKING:
-    from scaling.data.files.file_index import Say
+    from scaling.data.files.file_index import Notify
 
 # fields that decide which files a run uses, and whether they are enough
 FILE_FIELDS = (
@@ -36,38 +36,40 @@ Known = dict[tuple[Any, ...], str]
 
 
 def settled(
-    recipes: Sequence[ExperimentConfig], results: Path, read: bool = True, say: "Say | None" = None
+    recipes: Sequence[ExperimentConfig], results: Path, read: bool = True, notify: "Notify | None" = None
 ) -> dict[str, ExperimentConfig]:
-    """Each recipe by its run_id, as it is to be run: with fingerprints of its data and weights, and of those before it.
+    """Each recipe by its run_id, as it is to be run: with fingerprints of its data and weights, and of earlier runs.
 
     read: files that no start has read before; without, and where the data or weights are not on this machine, recipes
-    stay as they are, and `folder_of` goes by what is recorded. A run that code from before there were fingerprints has
-    begun here goes on under its own name. Raises ConfigError for data or weights that cannot be used."""
+    stay as they are, and `folder_of` goes by what is recorded. A run that was begun here by a version without
+    fingerprints keeps its name. Raises ConfigError for data or weights that cannot be used."""
     known: Known = {}
-    return {config.run_id: _settled(config, Path(results), known, read, say) for config in recipes}
+    return {config.run_id: _settled(config, Path(results), known, read, notify) for config in recipes}
 
 
-def _settled(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> ExperimentConfig:
+def _settled(
+    config: ExperimentConfig, results: Path, known: Known, read: bool, notify: "Notify | None"
+) -> ExperimentConfig:
     init = config.init
     if isinstance(init, FromRun):
         before, root = init.config, config.data.data_root
         if before.data.dataset == config.data.dataset and before.data.data_root in (None, root):
             there = replace(before, data=replace(before.data, data_root=root))
-            before = _settled(there, results, known, read, say)
+            before = _settled(there, results, known, read, notify)
         else:  # on other data, which need not be here
             before = config_in(folder_of(before, results)) or before
         init = replace(init, config=before)
     elif isinstance(init, FromFile):
         digest = init.weights_digest or _weights_digest(init.source, known, read) or None
         init = replace(init, weights_digest=digest)
-    digest = config.data.data_digest or _data_digest(config, results, known, read, say) or None
+    digest = config.data.data_digest or _data_digest(config, results, known, read, notify) or None
     found = replace(config, init=init, data=replace(config.data, data_digest=digest))
     earlier = results / config.run_id
     begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
     return config if begun and not os.path.isdir(results / found.run_id) else found
 
 
-def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, say: "Say | None") -> str:
+def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: "Notify | None") -> str:
     """The fingerprint of the files that a recipe uses; empty where it is not known."""
     if config.data.dataset == "shapes":
         return ""
@@ -75,7 +77,7 @@ def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bo
     if key not in known:
         from scaling.data.files.dataset_files import data_digest
 
-        known[key] = data_digest(config, results, read, say)
+        known[key] = data_digest(config, results, read, notify)
     return known[key]
 
 
@@ -119,7 +121,7 @@ def folder_of(config: ExperimentConfig, results: Path) -> Path:
 
 
 def recorded_id(config: ExperimentConfig, results: Path) -> str:
-    """The run_id by which a recipe's run is recorded: code from before there were fingerprints gave it another."""
+    """The run_id by which a recipe's run is recorded: a version without fingerprints gave it another."""
     return _stored_id(folder_of(config, results)) or config.run_id
 
 
@@ -144,9 +146,9 @@ def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
 
 
 def renamed(config: ExperimentConfig, results: Path) -> list[str]:
-    """A line for each folder in which this run was begun, and whose name is another now: it is left alone."""
+    """One line for each folder in which this run was begun under another name. Such folders are left alone."""
     held = [f for f in alike(config, results) if f.name != config.run_id and (f / CHECKPOINT).is_file()]
-    return [f"{f} holds this run, cut off, under another name; to go on with it, call it {config.run_id}" for f in held]
+    return [f"{f} is this run, interrupted, under another name; to resume it, rename it {config.run_id}" for f in held]
 
 
 def config_in(folder: Path) -> ExperimentConfig | None:
@@ -173,9 +175,9 @@ _bare = lru_cache(maxsize=100_000)(bare)
 
 
 def same_run(wanted: ExperimentConfig, there: ExperimentConfig) -> bool:
-    """Whether two recipes are one run: equal, but for where data and weights lie. By fingerprints where both have them;
-    else the data must be a set that everybody has alike, at the same place, or moved: under the same name, with nothing
-    left at the old place."""
+    """Whether two recipes are one run: equal except for the locations of data and weights. By fingerprints where both
+    have them; else the data must be a public set, at the same place, or moved: under the same name, with nothing left
+    at the old place."""
     if (wanted.model.patch_size, wanted.seed, wanted.model.backbone) != (
         there.model.patch_size,
         there.seed,

@@ -42,7 +42,7 @@ class RunRecord:
     metrics: dict[str, float]
     tokens: int  # patches per image
     parameters: int  # that are trained; a fixed position table is not
-    flops_per_image: float  # forward, one image, 2 FLOPs per multiply-add (scaling/costs.py) [FLOPs]
+    flops_per_image: float  # forward, one image, 2 FLOPs per multiply-add (scaling/costs) [FLOPs]
     peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]
     wall_time: float  # over all processes of a resumed run [s]

@@ -84,7 +84,7 @@ def hold(folder: Path, wait: float = 0) -> Iterator[None]:
 
 
 def open_run(config: ExperimentConfig, results: Path) -> Path:
-    """The run's folder, made where it is missing, with its recipe.json. Raises ConfigError where it cannot be
+    """The run's folder, made where it is missing, with its config.json. Raises ConfigError where it cannot be
     written."""
     folder = Path(results) / config.run_id
     try:

@@ -52,8 +52,8 @@ class TaskModule(L.LightningModule):
         return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
 
     def features(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
-        """Of the backbone, for normalised images. blocks: those whose tokens are needed too; patch_size: of the step
-        [px], None: that of the backbone."""
+        """Features of the backbone for normalised images. blocks: those whose tokens are needed too; patch_size: of the
+        step [px], None: that of the backbone."""
         if self.channels_last:
             image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
         return self.backbone(image_BCHW, blocks, patch_size)
@@ -110,7 +110,7 @@ class TaskModule(L.LightningModule):
     test_step = _evaluate
 
     def compute_metrics(self) -> dict[str, float]:
-        """Of the last evaluation, over all devices, all of which have to call it. The next one starts from nothing."""
+        """Metrics of the last evaluation, over all devices, all of which have to call it."""
         if self._computed is None:
             self._computed = self.metrics()
             if skipped := self.skipped.compute().item():

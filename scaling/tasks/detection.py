@@ -32,7 +32,7 @@ Detections = dict[str, Tensor]  # of one image: boxes, scores, labels, masks
 
 
 class HeadOutputs(NamedTuple):
-    """Of a batch, before regions are chosen."""
+    """Outputs of the head for a batch, before regions are chosen."""
 
     features: Features
     dense: DenseOutputs
@@ -81,7 +81,7 @@ class DetectionTask(TaskModule):
         return self._detections(self._outputs(self.normalised(image_BCHW), samples))
 
     def _outputs(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadOutputs:
-        """Of normalised images."""
+        """Outputs for normalised images."""
         check_tokens(self.config, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
         image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.config))
         features = self.features(image_BCHW, self.head.blocks, patch_size)

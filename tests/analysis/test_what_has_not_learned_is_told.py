@@ -98,7 +98,7 @@ def test_laws_are_of_all_groups_in_the_folder_that_have_patches_enough(tmp_path)
 
 def test_few_steps_an_epoch_are_said_and_enough_are_not(tmp_path, tiny):
     few = edit(tiny, num_train=20)
-    said = "20 training images are 1 step an epoch at batch 16: a smaller --global-batch-size makes more"
+    said = "20 training images are 1 step per epoch: a --global-batch-size below 16 gives more"
     assert check_data([few, edit(few, patch_size=4), tiny], tmp_path) == [said]
     assert check_data([edit(few, max_steps=500)], tmp_path) == []
     write_classes(tmp_path / "pets", ("ant", "bee"), train=5, test=2)
@@ -112,7 +112,7 @@ def test_few_steps_an_epoch_are_said_and_enough_are_not(tmp_path, tiny):
         global_batch_size=4,
     )
     (line,) = check_data([pets], tmp_path)
-    assert line.startswith("10 training images are 2 steps an epoch at batch 4")
+    assert line.startswith("10 training images are 2 steps per epoch: a --global-batch-size below 4 gives more")
     assert check_data([edit(pets, global_batch_size=2)], tmp_path) == []
 
 

@@ -117,7 +117,7 @@ def test_a_file_name_may_hold_folders(root, config, change):
 def test_missing_annotations_are_named_with_what_is_expected_and_two_of_a_kind_are_too_many(root, config):
     with pytest.raises(ConfigError, match="set data_root"):
         prepared(edit(config, data_root=None))
-    with pytest.raises(ConfigError, match="hfds/cats has no boxes: use COCO's layout, --data folder"):
+    with pytest.raises(ConfigError, match="hfds/cats has no boxes: use COCO's layout, --dataset folder"):
         prepared(edit(config, dataset="hfds/cats"))
     json_path(root, "val2017").rename(json_path(root, "value"))
     with pytest.raises(
@@ -151,7 +151,9 @@ def test_a_damaged_json_is_refused(root, config, text, message):
 
 
 def test_train_and_test_have_the_same_categories_and_the_recipe_as_many_classes(config, change):
-    with pytest.raises(ConfigError, match=r"train2017\.json has 3 categories, the recipe 80 classes; set --classes"):
+    with pytest.raises(
+        ConfigError, match=r"train2017\.json has 3 categories, the recipe 80 classes; set --num-classes"
+    ):
         prepared(edit(config, num_classes=80))
     change(lambda d: d["categories"][0].update(name="ox"))
     with pytest.raises(ConfigError, match=r"different categories; only in train: 7 cow; only in test: 7 ox$"):

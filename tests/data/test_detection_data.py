@@ -182,7 +182,7 @@ def test_an_unreadable_file_stops_the_run_or_is_left_out_and_counted(root, confi
         on_disk()
     for name in ("train2017/1", "val2017/1"):
         (root / f"{name}.png").write_bytes(BAD_FILES[damage]())
-    with pytest.raises(ConfigError, match=r"1 unreadable train image.*train2017.1\.png: .*--bad-images skip"):
+    with pytest.raises(ConfigError, match=r"1 unreadable train image.*train2017.1\.png: .*--on-bad-image skip"):
         prepared(config)
     data = prepared(edit(config, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}
@@ -216,7 +216,7 @@ def test_a_file_that_passes_the_check_and_fails_later_is_replaced_in_training_an
     two = data.test_set.get_batch([SampleKey(0, 0), SampleKey(0, 1)])
     assert (two.skipped, [t.image_id for t in two.targets.truth], len(two.targets.boxes)) == (1, [100], 1)
     data.train_set.config = config
-    with pytest.raises(ConfigError, match=r"unreadable image \S*1\.png: .*--bad-images skip"):
+    with pytest.raises(ConfigError, match=r"unreadable image \S*1\.png: .*--on-bad-image skip"):
         data.train_set.get_batch([SampleKey(0, 1)])
 
 

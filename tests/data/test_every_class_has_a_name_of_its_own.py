@@ -90,7 +90,7 @@ def test_folders_of_one_name_in_others_are_one_class_and_that_is_told(tmp_path):
     told = f"{tmp_path / 'train'}: 1 class(es) come from several folders, such as bird/crane and machine/crane"
     assert told in prepared(r).lines
     with pytest.raises(
-        ConfigError, match=r"the data has 2 classes, the recipe 3; set --classes .* bird/crane and machine"
+        ConfigError, match=r"the data has 2 classes, the recipe 3; set --num-classes .* bird/crane and machine"
     ):
         prepared(edit(r, num_classes=3))
 

@@ -118,7 +118,7 @@ def test_an_unreadable_file_stops_the_run_before_it_begins_or_is_skipped_and_cou
     (folder / "train" / "cat" / "3.jpg").write_bytes(BAD_FILES[damage]())
     (folder / "test" / "owl" / "1.jpg").write_bytes(BAD_FILES[damage]())
     stop = edit(config, augment=augment)
-    with pytest.raises(ConfigError, match=r"1 unreadable train image.*cat.3\.jpg.*--bad-images skip"):
+    with pytest.raises(ConfigError, match=r"1 unreadable train image.*cat.3\.jpg.*--on-bad-image skip"):
         prepared(stop)
     data = prepared(edit(stop, on_bad_image="skip"))
     assert data.skipped == {"skipped_train": 1.0, "skipped_test": 1.0}

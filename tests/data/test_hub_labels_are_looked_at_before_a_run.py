@@ -97,7 +97,7 @@ def test_labels_that_begin_at_1_are_refused_with_what_would_do(hub):
     wanted = (
         "train has a label 3 in column label, the recipe 3 classes (0 to 2); labels start at 1: renumber them from 0, "
     )
-    assert said == wanted + "or set --classes 4"
+    assert said == wanted + "or set --num-classes 4"
     data = prepared(edit(hub(train=bad, test=bad), num_classes=4))
     assert data.lines == ("1 of 4 classes have no training images: 0",)
 
@@ -146,7 +146,7 @@ def test_names_in_a_test_split_are_numbered_as_in_training(hub):
     said = refused(hub(train=split(NAMES, text), test=split(["cat", "owl", "fox"], text)))
     assert said == "train has 3 classes and test 3; only in train: dog; only in test: owl"
     four = hub(train=split([*NAMES, "owl"], text, n=8), test=split(NAMES, text))
-    assert refused(four) == "the data has 4 classes, the recipe 3; set --classes 4"
+    assert refused(four) == "the data has 4 classes, the recipe 3; set --num-classes 4"
 
 
 @pytest.mark.parametrize(

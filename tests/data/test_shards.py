@@ -117,7 +117,7 @@ def test_an_unreadable_image_stops_the_run_before_it_begins_or_is_skipped_and_co
     rewrite(tmp_path / "test-0000.tar", s000_4__jpg=BAD_FILES[damage]())
     stop = edit(shards, augment=augment)
     with pytest.raises(
-        ConfigError, match=r"^1 unreadable train image.* train-0001.tar/s001_2\.jpg: .*--bad-images skip$"
+        ConfigError, match=r"^1 unreadable train image.* train-0001.tar/s001_2\.jpg: .*--on-bad-image skip$"
     ):
         prepared(stop)
     data = prepared(edit(stop, on_bad_image="skip"))
@@ -167,7 +167,7 @@ def test_a_last_test_batch_may_be_one_image_that_cannot_be_decoded(tmp_path, sha
 
 def test_an_image_that_only_decoding_finds_stops_the_run_with_its_name(tmp_path, shards):
     rewrite(tmp_path / LAST, s001_5__jpg=hollow())
-    with pytest.raises(ConfigError, match=r"unreadable image train-0001.tar/s001_5\.jpg: .*--bad-images skip"):
+    with pytest.raises(ConfigError, match=r"unreadable image train-0001.tar/s001_5\.jpg: .*--on-bad-image skip"):
         list(prepared(shards).train_dataloader())
 
 
@@ -211,7 +211,7 @@ def test_a_folder_without_shards_is_named(tmp_path, shards):
 @pytest.mark.parametrize("label", ["3", "-1"])
 def test_a_label_that_the_recipe_has_no_class_for_is_refused(tmp_path, shards, label):
     rewrite(tmp_path / LAST, s001_2__cls=label.encode())
-    with pytest.raises(ConfigError, match=f"train has a label {label}, the recipe 3 classes .*; set --classes"):
+    with pytest.raises(ConfigError, match=f"train has a label {label}, the recipe 3 classes .*; set --num-classes"):
         prepared(shards)
 
 

@@ -118,7 +118,7 @@ def test_a_class_folder_without_an_image_is_named(pets):
         (pets / split / "owl").mkdir()
     assert f"{pets / 'train'}: no images in owl" in prepared(pets).lines
     with pytest.raises(
-        ConfigError, match=r"the data has 2 classes, the recipe 3; set --classes .*train: no images in owl"
+        ConfigError, match=r"the data has 2 classes, the recipe 3; set --num-classes .*train: no images in owl"
     ):
         prepared(pets, num_classes=3)
     write(pets, "train/owl/0.jpg")
@@ -197,7 +197,7 @@ def test_a_file_of_any_name_is_read(pets, name):
 @pytest.mark.parametrize("name", ODD[2:])
 def test_a_file_of_any_name_is_named_in_one_line_where_it_is_no_image(pets, name, call):
     (pets / "train/cat" / name).write_bytes(b"no image")
-    options = ("--data", "folder", "--data-root", pets, "--classes", 2, "--batch", 2, "--results", pets / "results")
+    options = ("--data", "folder", "--data-root", pets, "--num-classes", 2, "--batch", 2, "--results", pets / "results")
     done = call("experiments/run.py", "shapes.deit_nano", *options, "--train-images", 0, "--test-images", 0)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

@@ -202,7 +202,7 @@ def test_labels_are_looked_at_again_where_the_classes_are_others(tmp_path, data,
 def test_a_bad_file_is_bad_at_every_start(tmp_path, data, config, examined, damage):
     (data / "train" / "cat" / "3.jpg").write_bytes(BAD_FILES[damage]())
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"1 unreadable train image.*cat.3\.jpg.*--bad-images skip"):
+        with pytest.raises(ConfigError, match=r"1 unreadable train image.*cat.3\.jpg.*--on-bad-image skip"):
             start(config, tmp_path / "results")
         images = start(edit(config, on_bad_image="skip"), tmp_path / "results")
         assert (len(images.train_set), images.skipped) == (23, {"skipped_train": 1.0})

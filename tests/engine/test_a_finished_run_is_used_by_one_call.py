@@ -98,7 +98,7 @@ def test_records_of_before_have_the_names_that_their_recipe_has(run, tmp_path):
     del values["class_names"]
     (folder / RECORD).write_text(json.dumps(values))
     assert load(folder).names == ()
-    values["recipe"]["class_names"] = "a, b,c"
+    values["config"]["data"] |= {"class_names": list("abc"), "num_classes": 3}
     (folder / RECORD).write_text(json.dumps(values))
     assert load(folder).names == ("a", "b", "c")
     for wrong in ([1, 2], "abc"):

@@ -29,7 +29,7 @@ OPTIONS = [*DENSE, "--mixup", "0.8", "--cutmix", "1.0", "--repeats", "2"]
 
 
 def results_of(folder):
-    (run,) = [path for path in folder.iterdir() if (path / "recipe.json").exists()]
+    (run,) = [path for path in folder.iterdir() if (path / "config.json").exists()]
     rows = [line.split(",")[:5] for line in (run / CURVE).read_text().splitlines()[1:]]
     curve = [[float(cell) for cell in row if cell] for row in rows]
     return RunRecord.load(run), curve, torch.load(run / WEIGHTS, weights_only=True)
@@ -95,7 +95,7 @@ def alone(run_py, known):
 
 
 @pytest.mark.parametrize(
-    ("config", "strategy", "its", "more"),
+    ("name", "strategy", "its", "more"),
     [
         ("shapes.deit_nano", "ddp", ["--ema", "0.9"], []),
         ("shapes.adventurer_nano", "ddp", [], ["--micro-batch", "4"]),
@@ -107,10 +107,10 @@ def alone(run_py, known):
         ("shapes.det_nano", "fsdp", [*FEW, "--head-channels", "8", "--test-images", "7"], []),
     ],
 )
-def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, config, strategy, its, more):
-    done = run_py(config, tmp_path, 2, "--strategy", strategy, *its, *more)
+def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, name, strategy, its, more):
+    done = run_py(name, tmp_path, 2, "--strategy", strategy, *its, *more)
     assert [one.returncode for one in done] == [0, 0], done
-    assert_equal_runs(results_of(tmp_path), alone(config, *its))
+    assert_equal_runs(results_of(tmp_path), alone(name, *its))
 
 
 def _killed_after(step):
@@ -143,7 +143,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_before_anything_is_wri
 
 
 def test_an_average_and_fsdp_do_not_go_together_yet(tmp_path, tiny):
-    with pytest.raises(ConfigError, match="take ddp, or --ema 0"):
+    with pytest.raises(ConfigError, match="take ddp, or --model-ema-decay none"):
         train(edit(tiny, model_ema_decay=0.9), tmp_path / "r", replace(ONE, strategy="fsdp"))
 
 

@@ -24,7 +24,7 @@ def test_a_run_without_an_average_has_one(trained, tiny):
     assert record.evaluations == [evaluation(tiny.model.patch_size, tiny.model.img_size, "raw", results_of(record))]
 
 
-@pytest.mark.parametrize("judged", ["raw", "averaged"])
+@pytest.mark.parametrize("judged", ["raw", "ema"])
 def test_a_run_with_an_average_has_one_of_each_kind_of_weights(trained, tiny, judged):
     config = edit(tiny, model_ema_decay=0.9, eval_weights=judged, val_split=0.25)
     record = record_of(trained(config), config)
@@ -34,14 +34,14 @@ def test_a_run_with_an_average_has_one_of_each_kind_of_weights(trained, tiny, ju
     )
     assert raw["test_loss"] != ema["test_loss"]
     assert record.evaluations == ([raw, ema] if judged == "raw" else [ema, raw])
-    assert results_of(record) == results_of(record, f"_{judged}")
+    assert results_of(record) == results_of(record, "_raw" if judged == "raw" else "_averaged")
     assert "val_loss" in record.metrics  # of other images: no evaluation of the test images
 
 
 def test_the_keys_of_a_record_keep_their_order(trained, tiny):
     keys = list(json.loads((trained(tiny) / tiny.run_id / RECORD).read_text()))
     assert keys == [
-        "run_id", "group", "recipe", "status", "test_loss", "metrics", "tokens", "parameters", "flops_per_image",
+        "run_id", "group", "config", "status", "test_loss", "metrics", "tokens", "parameters", "flops_per_image",
         "peak_memory", "images_per_second", "wall_time", "curve", "class_names", "failure", "versions", "git_commit",
         "machine", "started", "ended", "evaluations",
     ]  # fmt: skip

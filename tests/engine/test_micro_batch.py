@@ -84,7 +84,7 @@ def test_from_a_plan_that_fits_doubling_ends_at_the_last_or_where_twice_as_many_
 
 
 def test_where_nothing_fits_it_is_said_what_may_help():
-    with pytest.raises(ConfigError, match=r"micro-batch of 2 .*--recompute"):
+    with pytest.raises(ConfigError, match=r"micro-batch of 2 .*--grad-checkpointing"):
         search([2, 4, 8], 8, 1)
 
 

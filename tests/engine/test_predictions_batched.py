@@ -127,7 +127,7 @@ def test_images_and_weights_are_on_the_runs_device_and_in_its_precision(run, tin
     assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize(("images", "wanted"), [(6, "--micro-batch 3"), (1, "--accelerator cpu")])
+@pytest.mark.parametrize(("images", "wanted"), [(6, "--micro-batch-size 3"), (1, "--accelerator cpu")])
 def test_too_many_images_for_the_memory_are_told_with_what_would_do(run, tiny, monkeypatch, images, wanted):
     def full(self, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scaling.engine.optim.model_ema_decay import Averaged
 
 from scaling.config.edit import edit
+from scaling.engine.ema import Averaged
 from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.identity import folder_of

@@ -16,9 +16,9 @@ from scaling.backbones.pos_embed import resample_as_released
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 
-ADVENTURER = SIZES["adventurer_nano"]
+ADVENTURER = MODEL_SPECS["adventurer_nano"]
 WIDTH = ADVENTURER.width
 
 

@@ -74,8 +74,8 @@ def test_what_is_said_stands(pets):
     )
     with pytest.raises(ConfigError, match="all 1 training images have class 2: at least two classes are needed"):
         prepared(resolved("folder.deit_nano --patch 8 --train-images 1", pets))
-    with pytest.raises(ConfigError, match="the data has 3 classes, the recipe 7; set --classes 3"):
-        prepared(resolved("folder.deit_nano --patch 8 --classes 7", pets))
+    with pytest.raises(ConfigError, match="the data has 3 classes, the recipe 7; set --num-classes 3"):
+        prepared(resolved("folder.deit_nano --patch 8 --num-classes 7", pets))
 
 
 def labelled(root, top=3):
@@ -87,8 +87,8 @@ def labelled(root, top=3):
 
 def test_classes_of_pixels_are_those_of_the_list_or_of_all_labels(tmp_path):
     root = labelled(tmp_path / "a", top=2)  # the fourth class is in the test images alone
-    assert resolved("folder.seg_nano --patch 8", root).classes == 4
-    assert resolved("folder.seg_nano --patch 8 --unlabelled 0", root).classes == 3
+    assert resolved("folder.seg_nano --patch 8", root).data.num_classes == 4
+    assert resolved("folder.seg_nano --patch 8 --ignore-index 0", root).data.num_classes == 3
     named = labelled(tmp_path / "b")
     (named / "classes.txt").write_text("sky\nsea\nsand\nship\nsun\n")
     config = resolved("folder.seg_nano --patch 8", named)
@@ -98,7 +98,7 @@ def test_classes_of_pixels_are_those_of_the_list_or_of_all_labels(tmp_path):
 def test_labels_with_one_class_are_refused_with_what_would_do(tmp_path):
     for n, part in enumerate(("train", "test")):
         write(tmp_path, part, "a", np.where(blocks(n) > 1, 255, 0))
-    with pytest.raises(ConfigError, match=r"one class, 0, where 255 is the ignore index; .* --unlabelled"):
+    with pytest.raises(ConfigError, match=r"one class, 0, where 255 is the ignore index; .* --ignore-index"):
         resolved("folder.seg_nano --patch 8", tmp_path)
 
 
@@ -178,10 +178,10 @@ def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
     """In an interpreter of its own: what is imported is the subject."""
     small = "--data folder --image 64 --patch 8"
     words = {
-        f"shapes.deit_nano {small} --classes 37": "the data has 3 classes, the recipe 37; set --classes 3",
-        f"shapes.deit_nano {small} --classes 3": "8192 images requested, 45 available; --train-images 45 or fewer",
-        f"shapes.deit_nano {small} --classes 3 --train-images 0": "2048 images requested, 15 available; --test",
-        f"folder.deit_nano {small} --batch 64": "batch 64 is larger than the 45 training images; --batch 45",
+        f"shapes.deit_nano {small} --num-classes 37": "the data has 3 classes, the recipe 37; set --num-classes 3",
+        f"shapes.deit_nano {small} --num-classes 3": "8192 images requested, 45 available; --num-train 45 or fewer",
+        f"shapes.deit_nano {small} --num-classes 3 --train-images 0": "2048 images requested, 15 available; --num-val",
+        f"folder.deit_nano {small} --batch 64": "batch 64 is larger than the 45 training images; --global-batch",
         f"folder.deit_nano {small} --val-split 1e-9": "val_split 1e-09 holds out none of the 45",
     }
     code = (

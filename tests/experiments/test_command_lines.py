@@ -138,7 +138,7 @@ def test_exit_status_and_one_line_and_nothing_written(call, call_afresh, tmp_pat
         ("experiments/sweep.py", ["shapes.deit_nano", "--patch", "16,5"]),
         ("experiments/run.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
         ("experiments/sweep.py", ["cifar10.deit_nano", "--data-root", str(tmp_path / "nowhere")]),
-        ("experiments/run.py", ["shapes.deit_nano", "--classes", "7"]),
+        ("experiments/run.py", ["shapes.deit_nano", "--num-classes", "7"]),
         ("experiments/run.py", ["shapes.deit_nano", "--accelerator", "tpu"]),
     ):
         for start in (call_afresh, call) if "5" in words else (call,):  # an interpreter of its own says no more
@@ -190,7 +190,7 @@ def test_the_options_are_frozen(capsys):
     machine = {"--accelerator", "--devices", "--threads", "--num-workers", "--micro-batch-size"}
     both = machine | {"--config", "--results", "--print-config", "--help-all"}
     assert options(run, capsys) >= usual | both | {"--seed", "--stage"}
-    assert options(sweep, capsys) >= usual | both | {"--seeds", "--dry-run"}
+    assert options(sweep, capsys) >= (usual - {"--patch-size"}) | both | {"--patch", "--seeds", "--dry-run"}
 
 
 @pytest.mark.parametrize("program", [run, sweep])
@@ -216,6 +216,20 @@ def test_a_field_of_another_task_is_refused_with_the_fields_of_this_one():
         run.arguments(["shapes.deit_nano", "--max-long", "32"])
 
 
+def test_a_field_in_the_wrong_part_of_a_file_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("optim:\n  img_size: 32\n")
+    with pytest.raises(ConfigError, match=r"unknown option optim\.img_size"):
+        run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+
+
+def test_a_sweep_reads_what_a_run_has_printed(tmp_path, capsys):
+    run.main(["shapes.deit_nano", "--patch", "2", "--lr", "0.1", "--print-config"])
+    text = capsys.readouterr().out
+    (tmp_path / "c.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith("seed:")))
+    (config,), _ = sweep.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+    assert (config.model.patch_size, config.optim.lr) == (2, 0.1)
+
+
 def test_a_nested_file_is_read_and_none_is_not_set(tmp_path):
     (tmp_path / "c.yaml").write_text("model:\n  img_size: 32\n  patch_embed: {kind: extended, embed_patch_size: 8}\n")
     words = ["shapes.deit_nano", "--patch", "4", "--config", str(tmp_path / "c.yaml"), "--max-grad-norm", "none"]
@@ -225,7 +239,14 @@ def test_a_nested_file_is_read_and_none_is_not_set(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "on"),
-    [([], False), (["--compile"], True), (["--compile=false"], False), (["--recompute", "--compile=True"], True)],
+    [
+        ([], False),
+        (["--compile"], True),
+        (["--compile=false"], False),
+        (["--compile", "no"], False),
+        (["--compile", "--lr", "0.1"], True),
+        (["--recompute", "--compile=True"], True),
+    ],
 )
 def test_a_switch_is_an_option_alone_or_with_a_word(words, on):
     _, args = run.arguments(["shapes.deit_nano", *words])

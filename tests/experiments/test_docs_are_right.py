@@ -71,6 +71,16 @@ def test_every_page_is_linked_from_another():
     assert {ROOT / name for name in pages()} - linked == {ROOT / "README.md"}
 
 
+def test_every_package_is_described():
+    text = (ROOT / "docs" / "design.md").read_text()
+    packages = [
+        path.parent for top in ("scaling", "experiments", "analysis") for path in (ROOT / top).rglob("__init__.py")
+    ]
+    for package in packages:
+        name = package.relative_to(ROOT).as_posix()
+        assert "/" not in name or f"`{name}`" in text or f"`{package.name}`" in text, name
+
+
 def test_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 

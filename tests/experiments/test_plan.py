@@ -2,6 +2,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from experiments.cli.resolve import recipes
 from experiments.planning import cost_estimate, plan_report
 from experiments.stages import chain_of
 from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
 from scaling.costs.hardware import CARDS, processor
 from scaling.errors import ConfigError
 from tests.analysis.test_cost_model import BASE, record
@@ -102,7 +104,9 @@ def test_accumulation_times_micro_batch_times_devices_is_the_batch():
 def test_devices_that_cannot_share_a_batch_and_cuts_that_do_not_go_up_are_refused_as_a_run_refuses_them():
     with pytest.raises(ConfigError, match="batch 1024 cannot be divided among 3 devices; nearest that can: 1023, 1026"):
         cost_estimate.forecast(BASE, A100._replace(cards=3))
-    with pytest.raises(ConfigError, match="micro_batch 5 does not divide batch 1024 evenly; these do: 1, 2, 4"):
+    with pytest.raises(
+        ConfigError, match="micro_batch_size 5 does not divide global_batch_size 1024 evenly; these do: 1, 2, 4"
+    ):
         cost_estimate.forecast(BASE, A100._replace(micro_batch_size=5))
     assert cost_estimate.forecast(BASE, A100._replace(micro_batch_size=32)).micro_batch_size == 32
 
@@ -126,7 +130,7 @@ def test_a_patch_of_which_not_one_image_fits_says_what_it_wants(capsys, tmp_path
     text = " ".join(said(capsys, *words, "--patch", "8,1").split())
     assert "patch 1 at 224 px does not fit: the smallest step needs 3" in text
     assert "of 24.0 GB" in text
-    assert re.search(r"with --recompute it needs [\d.]+ GB and fits, \d+ at a time", text)
+    assert re.search(r"with --grad-checkpointing it needs [\d.]+ GB and fits, \d+ at a time", text)
     assert "excludes 1 run without an estimate" in text
     assert "none" in text
     with_it = " ".join(said(capsys, *words, "--patch", "1", "--recompute").split())
@@ -235,11 +239,11 @@ def test_numbers_keep_three_digits():
 
 def test_a_machines_gpus_are_all_taken_where_nobody_says(monkeypatch, tmp_path):
     monkeypatch.setattr(cost_estimate, "gpus_here", lambda: ["NVIDIA H200", "NVIDIA H200"])
-    plain = {"devices": "auto", "nodes": 1, "accelerator": "auto", "recompute": False, "micro_batch": 0}
+    plain = RuntimeConfig()
     assert cost_estimate.device_of(plain, tmp_path).name == "2 x h200"
-    assert cost_estimate.device_of({**plain, "devices": "0,1", "nodes": 2}, tmp_path).cards == 4
-    assert cost_estimate.device_of({**plain, "devices": "1"}, tmp_path).name == "h200"
-    assert cost_estimate.device_of({**plain, "accelerator": "cpu"}, tmp_path).card.cores > 0
+    assert cost_estimate.device_of(replace(plain, devices="0,1", num_nodes=2), tmp_path).cards == 4
+    assert cost_estimate.device_of(replace(plain, devices="1"), tmp_path).name == "h200"
+    assert cost_estimate.device_of(replace(plain, accelerator="cpu"), tmp_path).card.cores > 0
     monkeypatch.setattr(cost_estimate, "gpus_here", lambda: ["NVIDIA GeForce GTX 1080"])
     with pytest.raises(ConfigError, match="no data sheet for this machine's NVIDIA GeForce GTX 1080"):
         cost_estimate.device_of(plain, tmp_path)

@@ -15,6 +15,7 @@ from analysis.studies.ablations import figure, report, spending
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
+from experiments.cli.resolve import resolve as resolve_recipe
 from experiments.launch.progress_display import told_apart
 from experiments.studies import STUDIES, last_stages, resolve
 from scaling import costs
@@ -218,8 +219,8 @@ def test_weights_are_what_the_first_stage_starts_from_or_the_one_that_is_asked_f
     assert {
         (r.stage or "", r.init.source or "", r.predecessor or None, r.model.embed_patch_size or 0) for r in last
     } == {
-        ("finetune", "w.pth", "", 0),
-        ("finetune", "w.pth", "", 16),
+        ("finetune", "w.pth", None, 0),
+        ("finetune", "w.pth", None, 16),
     }
 
 
@@ -415,7 +416,7 @@ def test_a_study_is_trained_reported_and_had_the_next_time(call, tmp_path):
 
 def test_a_recipe_beside_a_study_has_its_law_as_well(call, tmp_path):
     for patch in (8, 4, 2):
-        save(tmp_path, resolve("shapes.deit_nano", patch, {})[0], 0.2 + 0.1 * patch)
+        save(tmp_path, resolve_recipe("shapes.deit_nano", patch, {})[0], 0.2 + 0.1 * patch)
     for run in resolve("shapes.table5", [], {"backbone": "deit_nano"}):
         if run.model.embed_patch_size:
             save(tmp_path, run, 1.0)
@@ -460,7 +461,7 @@ def test_figure_2_has_both_heads_at_every_patch_of_table_2():
 
 
 def test_the_run_of_another_task_that_a_study_starts_from_is_no_run_of_it_and_stays_as_it_is():
-    given = {"epochs": 3, "steps": 0, "data_root": "elsewhere", "seed": 2, "image": 256, "lr": 1e-4}
+    given = {"epochs": 3, "max_steps": None, "data_root": "elsewhere", "seed": 2, "img_size": 256, "lr": 1e-4}
     plain, changed = resolve("figure2", [], {}), resolve("figure2", [], given)
     assert {r.task.kind for r in changed} == {"segment"}
     assert {(r.schedule.epochs, r.data.data_root or "", r.seed, r.model.img_size) for r in changed} == {
@@ -470,18 +471,18 @@ def test_the_run_of_another_task_that_a_study_starts_from_is_no_run_of_it_and_st
     before = changed[0].predecessor
     assert (before.task.kind, before.data.dataset, before.seed) == ("classify", "imagenet", 0)
     for run, again in (
-        (r, resolve(f"ade20k.{r.model.backbone}", r.model.patch_size, {**given, "head": r.task.head.kind}))
+        (r, resolve_recipe(f"ade20k.{r.model.backbone}", r.model.patch_size, {**given, "head": r.task.head.kind}))
         for r in changed
     ):
         assert [run] == again  # the study has the very runs that the recipe has
 
 
-@pytest.mark.parametrize("weights", ["w.pth", ""])
-def test_weights_replace_the_start_of_another_task(weights):
-    runs = resolve("figure2", [16], {"initial_checkpoint": weights})
-    assert {(r.predecessor or None, r.init.source or "") for r in runs} == {("", weights)}
+@pytest.mark.parametrize(("given", "source"), [({"initial_checkpoint": "w.pth"}, "w.pth"), ({"init": "scratch"}, None)])
+def test_weights_replace_the_start_of_another_task(given, source):
+    runs = resolve("figure2", [16], given)
+    assert {(r.predecessor, r.init.source) for r in runs} == {(None, source)}
     assert len(runs) == 4
-    assert resolve("shapes.figure2", [], {"initial_checkpoint": ""}) == resolve("shapes.figure2", [], {})
+    assert resolve("shapes.figure2", [], {"init": "scratch"}) == resolve("shapes.figure2", [], {})
 
 
 def test_a_head_is_chosen_among_those_of_the_study():

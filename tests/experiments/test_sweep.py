@@ -49,7 +49,7 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(folders(tmp_path)) == 3
     for folder in folders(tmp_path):
-        assert {p.name for p in folder.iterdir()} >= {"recipe.json", "record.json", "curve.csv", "last.ckpt", "log.txt"}
+        assert {p.name for p in folder.iterdir()} >= {"config.json", "record.json", "curve.csv", "last.ckpt", "log.txt"}
     frame = load(tmp_path).frame
     assert frame.patch.tolist() == [16, 8, 4]
     assert frame.group.nunique() == 1
@@ -140,7 +140,7 @@ def test_ctrl_c_leaves_everything_resumable(call, tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the sweep and to the runs
     said, _ = process.communicate(timeout=90)
     assert process.returncode == 130, said
-    assert "goes on from here" in said
+    assert "the same command resumes" in said
     assert not list(tmp_path.glob("classify-*/record.json"))
     done = call("experiments/sweep.py", *words, before=without_laws)
     assert done.returncode == 0, done.stdout

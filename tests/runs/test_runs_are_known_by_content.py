@@ -324,7 +324,7 @@ def test_a_renamed_run_that_was_cut_off_is_named(tmp_path, tiny):
     (tmp_path / "my run" / "last.ckpt").write_bytes(b"")
     said = []
     train(tiny, tmp_path, CPU, lambda event: said.append(event.text))
-    assert any(f"call it {tiny.run_id}" in text for text in said)
+    assert any(f"rename it {tiny.run_id}" in text for text in said)
 
 
 # Commands
@@ -350,7 +350,7 @@ def test_a_dry_run_goes_by_what_is_recorded_and_reads_nothing(tmp_path, config, 
         "--patch=8",
         "--data=folder",
         f"--data-root={(config.data.data_root or '')}",
-        "--classes=2",
+        "--num-classes=2",
     ]
     words += ["--batch=4", "--epochs=1", "--train-images=0", "--test-images=0", "--lr=0.002", "--warmup-epochs=1"]
     words += ["--position=learned", f"--results={results}", "--dry-run"]

@@ -30,10 +30,6 @@ class OneByOne:
         self.jobs.append((job, tuple(after)))
         return len(self.jobs) - 1
 
-    def state(self, handle):
-        job, _ = self.jobs[handle]
-        return state(job.results / job.run.run_id)
-
     def outcome(self, handle):
         return self.outcomes.get(handle)
 
@@ -62,7 +58,20 @@ def toy(monkeypatch):
     assert set(LAUNCHERS) == {"local"}
 
 
-SMALL = ["--image", "1", "--classes", "2", "--epochs", "1", "--batch", "4", "--train-images", "8", "--test-images", "2"]
+SMALL = [
+    "--image",
+    "1",
+    "--num-classes",
+    "2",
+    "--epochs",
+    "1",
+    "--batch",
+    "4",
+    "--train-images",
+    "8",
+    "--test-images",
+    "2",
+]
 WORDS = ["shapes.deit_nano", "--patch", "1", "--seeds", "0,1,2", *SMALL, "--warmup-epochs", "0", "--accelerator", "cpu"]
 
 

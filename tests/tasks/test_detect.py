@@ -92,7 +92,7 @@ def objects(numbers=(0, 1), canvas=(64, 64), cut=(), full=1, patch=8):
         )
     crowd = [t.crowd_n for t in truth]
     targets = InstanceTargets(torch.tensor(sizes), boxes, labels, masks, crowd, tuple(truth))
-    return batch_of(SimpleNamespace(image=64, patch=patch), image_BCHW, targets)
+    return batch_of(SimpleNamespace(model=SimpleNamespace(img_size=64, patch_size=patch)), image_BCHW, targets)
 
 
 def losses_of(task, batch, samples=None):

@@ -21,7 +21,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import canonical
 from scaling.config.initialization import FromRun
 from scaling.config.runtime import RuntimeConfig
-from scaling.data.batch import UNLABELLED, Batch, MaskTargets, normalise
+from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets, normalise
 from scaling.engine.train import train
 from scaling.errors import ConfigError
 from scaling.heads import openmmlab
@@ -57,7 +57,7 @@ def scenes(config: ExperimentConfig, images: int = 4, size: int = 0, label: int 
     torch.manual_seed(0)
     size, label = size or config.model.img_size, label or size or config.model.img_size
     label_BHW = torch.randint(0, config.data.num_classes, (images, label, label), dtype=torch.uint8)
-    label_BHW[:, :3] = UNLABELLED
+    label_BHW[:, :3] = IGNORE_INDEX
     pixels = torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8)
     return batch_of(config, pixels, MaskTargets(label_BHW))
 
@@ -80,7 +80,7 @@ def test_the_training_loss_is_the_sum_over_labelled_pixels_over_all_pixels(seg):
     logits = task(batch.pixels)
     total = 0.0
     for b, y, x in np.ndindex(*batch.targets.label_BHW.shape):
-        if (label := int(batch.targets.label_BHW[b, y, x])) != UNLABELLED:
+        if (label := int(batch.targets.label_BHW[b, y, x])) != IGNORE_INDEX:
             total -= logits[b, :, y, x].log_softmax(0)[label].item()
     assert task.training_step(batch, 0).item() == pytest.approx(total / batch.targets.label_BHW.numel(), rel=1e-5)
 
@@ -125,34 +125,34 @@ def test_windows_of_the_image_size_on_such_an_image_are_the_image(seg):
 def test_scores_are_torchmetrics_of_the_whole_set_and_absent_classes_are_left_out():
     torch.manual_seed(1)
     label, said = torch.randint(0, 4, (3, 8, 8)), torch.randint(0, 5, (3, 8, 8))  # 5 is nowhere, 4 only predicted
-    label[0, 0] = UNLABELLED
+    label[0, 0] = IGNORE_INDEX
     counts = torch.zeros(6, 6)
     for true, other in zip(label.flatten().tolist(), said.flatten().tolist(), strict=True):
-        if true != UNLABELLED:
+        if true != IGNORE_INDEX:
             counts[true, other] += 1
     found = scores(counts, list("abcdef"))
-    known = label != UNLABELLED
-    iou = MulticlassJaccardIndex(6, average="none", ignore_index=UNLABELLED)(said, label)
+    known = label != IGNORE_INDEX
+    iou = MulticlassJaccardIndex(6, average="none", ignore_index=IGNORE_INDEX)(said, label)
     for number, name in enumerate("abcde"):
         assert found[f"iou_{name}"] == pytest.approx(100 * iou[number].item(), abs=1e-4)
     assert "iou_f" not in found
     assert found["iou_e"] == 0
     assert found["miou"] == pytest.approx(100 * iou[:5].mean().item(), abs=1e-4)
     assert found["pixel_accuracy"] == pytest.approx(100 * (label == said)[known].float().mean().item(), abs=1e-4)
-    by_class = MulticlassAccuracy(6, average="none", ignore_index=UNLABELLED)(said, label)[:4]
+    by_class = MulticlassAccuracy(6, average="none", ignore_index=IGNORE_INDEX)(said, label)[:4]
     assert found["mean_accuracy"] == pytest.approx(100 * by_class.mean().item(), abs=1e-4)
 
 
 def test_the_test_loss_is_the_mean_over_labelled_pixels_of_the_set_at_the_labels_own_size(seg):
     task = SegmentationTask(seg, 10).eval()
     parts = [scenes(seg, 3), scenes(seg, 1, size=16, label=24)]
-    parts[1].targets.label_BHW[:, :20] = UNLABELLED  # fewer pixels, less weight
+    parts[1].targets.label_BHW[:, :20] = IGNORE_INDEX  # fewer pixels, less weight
     total, pixels = 0.0, 0
     for part in parts:
         task.test_step(part, 0)
         logits = interpolate(task(part.pixels), part.targets.label_BHW.shape[1:], mode="bilinear", align_corners=False)
-        total += cross_entropy(logits, part.targets.label_BHW.long(), ignore_index=UNLABELLED, reduction="sum").item()
-        pixels += int((part.targets.label_BHW != UNLABELLED).sum())
+        total += cross_entropy(logits, part.targets.label_BHW.long(), ignore_index=IGNORE_INDEX, reduction="sum").item()
+        pixels += int((part.targets.label_BHW != IGNORE_INDEX).sum())
     assert task.compute_metrics()["test_loss"] == pytest.approx(total / pixels, rel=1e-5)
     nothing = torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
     task.test_step(batch_of(seg, nothing, MaskTargets(nothing[:, 0]), skipped=1), 0)
@@ -321,7 +321,7 @@ def test_a_label_that_is_no_class_stops_a_sweep_with_one_line_that_names_file_an
         for number in range(4):
             Image.new("RGB", (40, 32)).save(tmp_path / "images" / split / f"{number}.jpg")
             Image.new("L", (40, 32), 7 if number == 3 else 1).save(tmp_path / "annotations" / split / f"{number}.png")
-    words = ["--data", "folder", "--data-root", tmp_path, "--classes", "3", "--batch", "2", "--objects", "1"]
+    words = ["--data", "folder", "--data-root", tmp_path, "--num-classes", "3", "--batch", "2", "--objects", "1"]
     words += ["--results", tmp_path / "results", "--train-images", "0", "--test-images", "0"]
     done = call("experiments/sweep.py", "shapes.seg_nano", "--patch", "8,4", *words)
     assert done.returncode == 2
@@ -338,7 +338,7 @@ def test_a_sweeps_runs_share_images_in_memory_with_workers(call, tmp_path):
         for number in range(count):
             Image.new("RGB", (16, 16)).save(tmp_path / "images" / split / f"{number}.png")
             Image.new("L", (16, 16), number % 3).save(tmp_path / "annotations" / split / f"{number}.png")
-    words = ["--data", "folder", "--data-root", tmp_path, "--classes", "3", "--batch", "28", "--objects", "1"]
+    words = ["--data", "folder", "--data-root", tmp_path, "--num-classes", "3", "--batch", "28", "--objects", "1"]
     words += ["--train-images", "0", "--test-images", "0", "--augment", "resize_crop", "--image", "16", "--epochs", "1"]
     done = call(
         "experiments/sweep.py", "shapes.seg_nano", "--patch", "8", *words, "--workers", "1", "--results", tmp_path / "r"
@@ -355,4 +355,4 @@ def test_what_is_printed_of_a_recipe_that_starts_elsewhere_is_read_again(call, t
     free = call(
         "experiments/run.py", "ade20k.adventurer_tiny", "--patch", "8", "--weights", "", "--print-recipe"
     ).stdout
-    assert yaml.safe_load(free)["init"] == {"kind": "scratch"}
+    assert yaml.safe_load(free)["init"]["kind"] == "scratch"

@@ -102,7 +102,8 @@ def _backward(
 
 
 class _MixKept(torch.autograd.Function):
-    """For small inputs, for which all that backward needs is kept: only the gate and its norm are computed twice."""
+    """The mixer for small inputs, which keeps all that backward needs: only the gate and its norm are computed
+    twice."""
 
     @staticmethod
     def forward(ctx: Any, zxBCdt: Tensor, *rest: Any) -> Tensor:

@@ -37,7 +37,7 @@ class Tile:
         self.h_gSC = h_gSC if keep else None
 
     def _state(self, parts: list[Tensor | None]) -> Tensor | None:
-        """Of all heads, from those of the groups; None if no state is passed on."""
+        """The state of all heads, from the states of the groups; None if no state is passed on."""
         present = [part for part in parts if part is not None]
         return self.tiling.all_heads(present) if present else None
 

@@ -41,7 +41,7 @@ class Weights(NamedTuple):
 
 
 class TilePlace(NamedTuple):
-    """Where a tile lies."""
+    """Position of a tile."""
 
     rows: slice  # of the batch
     tokens: slice
@@ -90,7 +90,7 @@ class Tiling:
         return self.dt_BLH.new_zeros(at.rows.stop - at.rows.start, self.w.parts[1], self.inner)
 
     def some_heads(self, x_XH: Tensor, index_H: Tensor) -> Tensor:
-        """Of numbers per head or of channels: those of some heads."""
+        """The part of some heads of numbers per head or per channel."""
         if len(index_H) == self.heads:
             return x_XH
         return x_XH.unflatten(-1, (self.heads, -1)).index_select(-2, index_H).flatten(-2)
@@ -104,7 +104,7 @@ class Tiling:
         return torch.cat(heads, -2).index_select(-2, order_H.argsort()).flatten(-2)
 
     def places(self) -> Iterator[TilePlace]:
-        """In the order in which states are passed on."""
+        """Positions of the tiles, in the order in which states are passed on."""
         of_image = -(-self.length // self.chunk)  # chunks
         for row in range(0, self.batch, self.images):
             rows = slice(row, min(row + self.images, self.batch))
@@ -144,14 +144,14 @@ class Gradients:
         return self.tiling.no_state(at) if at.number == self.tiling.count - 1 else self.state_gNI
 
     def of_decays(self, group: int, at: TilePlace) -> tuple[Tensor, Tensor]:
-        """Where the scan of a group of heads writes the gradients of a tile."""
+        """Buffers that the scan of a group of heads writes the gradients of a tile to."""
         first, second = self.decays[group]
         if self.tiling.decays[group] is None:
             return first[at.rows, at.tokens], second
         return first[at.chunks], second[at.chunks]
 
     def as_inputs(self, dtypes: list[torch.dtype]) -> list[Tensor]:
-        """In the order, shapes and dtypes of the inputs."""
+        """The gradients in the order, shapes and dtypes of the inputs."""
         tiling, ddt, dA = self.tiling, [], []
         for decays, A_H, parts in zip(tiling.decays, tiling.A_H, self.decays, strict=True):
             ddt_BLH, dA_H = parts if decays is None else decays.backward(A_H, *parts, tiling.batch)

@@ -140,7 +140,7 @@ def decay_sums(dt_bTH: Tensor, A_H: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def wide_dtype(x: Tensor) -> torch.dtype:
-    """For sums over many tokens: float64, which Apple's GPUs do not have."""
+    """The dtype of sums over many tokens: float64, which Apple's GPUs do not have."""
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 

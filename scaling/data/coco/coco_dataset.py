@@ -91,7 +91,7 @@ class CocoFiles:
         return image_tensor(image)
 
     def examine(self, i: int) -> Facts:
-        """As load, but most images are checked without decoding them, which is faster."""
+        """The same checks as load, but most images are not decoded, which is faster."""
         path = self.images[i].path
         try:
             data = path.read_bytes()

@@ -60,8 +60,8 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     test.with_objects()
     if config.detection.filter_empty_gt:
         train = learned
-    train = train.take(subset(len(train), config.data.num_train or 0, "train-images"))
-    test = test.take(subset(len(test), config.data.num_val or 0, "test-images"))
+    train = train.take(subset(len(train), config.data.num_train or 0, "num-train"))
+    test = test.take(subset(len(test), config.data.num_val or 0, "num-val"))
     return Selected(train, np.arange(len(train))), Selected(test, np.arange(len(test)))
 
 

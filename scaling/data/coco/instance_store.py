@@ -32,8 +32,8 @@ class ImageObjects(NamedTuple):
 
 @dataclass(frozen=True)
 class InstanceStore:
-    """As ImageObjects, for I images: objects first_I1[i] to first_I1[i + 1] are in image i, and bytes at_N1[k] to
-    at_N1[k + 1] of counts are the mask of object k."""
+    """The same as ImageObjects, for I images: objects first_I1[i] to first_I1[i + 1] are in image i, and bytes at_N1[k]
+    to at_N1[k + 1] of counts are the mask of object k."""
 
     image_id_I: np.ndarray
     size_I2: np.ndarray
@@ -47,7 +47,7 @@ class InstanceStore:
 
     @classmethod
     def build(cls, images: Iterable[ImageObjects]) -> "InstanceStore":
-        """Of these images, at least one."""
+        """The store of these images, at least one."""
         listed = list(images)
         counts = [text for image in listed for text in image.counts]
         return cls(
@@ -105,7 +105,7 @@ def coco_masks() -> ModuleType:
 
 
 def run_ends(counts: bytes) -> np.ndarray:
-    """Where each run ends, of background and object in alternation [px]. Raises ValueError for invalid run lengths.
+    """Ends of the runs of background and object in alternation [px]. Raises ValueError for invalid run lengths.
 
     Numbers are written in groups of five bits, lowest first, with a sixth bit that is set where more follow; from the
     fourth number on, the difference to the previous run of the same kind is written.

@@ -124,7 +124,7 @@ class ClassTar(_Classes):
             return io.BytesIO(file.read(size)), int(self.labels[i])
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """That of the tar, and the position of an image in it."""
+        """The stamp of the tar, and the position of an image in it."""
         tar_N2 = np.tile(np.array(stamp(self.path), np.int64), (len(indices), 1))
         return np.concatenate([tar_N2, self._places[indices]], axis=1)
 

@@ -8,14 +8,14 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.data.files import image_folder, segmentation_folder
 from scaling.data.files.data_root import find_root
 from scaling.data.files.file_facts import Selected
-from scaling.data.files.file_index import FOLDER, Say, fingerprint, known, look
+from scaling.data.files.file_index import FOLDER, Notify, fingerprint, known, look
 from scaling.data.held_out import parted
 from scaling.data.sampler import steps_per_epoch
 from scaling.errors import ConfigError
 from scaling.runs.identity import files_key
 
 
-def data_digest(config: ExperimentConfig, results: Path, read: bool = True, say: Say | None = None) -> str:
+def data_digest(config: ExperimentConfig, results: Path, read: bool = True, notify: Notify | None = None) -> str:
     """16 hex digits; empty where the files are not on this machine, or, without read, where one is new or changed.
     Raises ConfigError, with read, for invalid files."""
     if not read and not (Path(results) / FOLDER).is_dir():
@@ -29,7 +29,7 @@ def data_digest(config: ExperimentConfig, results: Path, read: bool = True, say:
     if not read:
         seen = [(its, known(its, indices, results)) for its, indices in used]
         return fingerprint((its, found) for its, found in seen if found) if all(found for _, found in seen) else ""
-    return fingerprint([(its, look(its, indices, results, say)) for its, indices in used])
+    return fingerprint([(its, look(its, indices, results, notify)) for its, indices in used])
 
 
 def check_counts(config: ExperimentConfig) -> None:

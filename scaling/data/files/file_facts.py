@@ -18,7 +18,7 @@ TABLE = ("stamp_N4", "digest_ND", "size_N2", "note_N", "present_NB")  # of Seen
 
 
 class Facts(NamedTuple):
-    """Of one file, or of an image and its label."""
+    """Facts of one file, or of an image and its label."""
 
     digest: bytes  # of the content; empty where it cannot be read, which is not stored
     size: tuple[int, int] = (0, 0)  # height and width [px]; 0 where they are not needed

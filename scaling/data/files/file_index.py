@@ -28,10 +28,10 @@ VERSION = 2  # of the tables, and of the checks
 CUT = 32  # files that a thread reads at a time
 SECONDS = 60.0  # between two writings of a table
 MANY = 20_000  # files to be read of which the user is notified
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-def look(files: DataFiles, indices: np.ndarray, results: Path | None, say: Say | None = None) -> Seen:
+def look(files: DataFiles, indices: np.ndarray, results: Path | None, notify: Notify | None = None) -> Seen:
     """What is known of the files at indices; those that are new or changed are read. results: where the index is; None:
     nowhere.
 
@@ -46,8 +46,8 @@ def look(files: DataFiles, indices: np.ndarray, results: Path | None, say: Say |
         if path is not None:  # the process that was waited for may have done it
             seen, fresh_N = _known(path, names, stamp_N4, files.width)
         todo = np.flatnonzero(~fresh_N)
-        if say is not None and len(todo) >= MANY:
-            say(f"reading {len(todo)} {files.split} files, once: the result is kept in {path or 'memory only'}")
+        if notify is not None and len(todo) >= MANY:
+            notify(f"reading {len(todo)} {files.split} files, once: the result is kept in {path or 'memory only'}")
         saved = time.monotonic()
         try:
             for n, facts in zip(todo.tolist(), _in_threads(files.examine, indices[todo].tolist()), strict=False):
@@ -63,7 +63,7 @@ def look(files: DataFiles, indices: np.ndarray, results: Path | None, say: Say |
 
 
 def known(files: DataFiles, indices: np.ndarray, results: Path) -> Seen | None:
-    """As look, without reading: None where a file is new or changed."""
+    """The result of look without reading; None where a file is new or changed."""
     names, stamp_N4 = [files.file_names[i] for i in indices.tolist()], files.stamps(indices)
     seen, fresh_N = _known(_path(files, results), names, stamp_N4, files.width)
     return seen if fresh_N.all() else None

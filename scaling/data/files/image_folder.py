@@ -63,11 +63,12 @@ class Files:
 
     @property
     def file_names(self) -> Sequence[str]:
-        """As in file_facts.DataFiles: below the folder of the split, or numbers where a HF data set knows none."""
+        """Names below the folder of the split, or numbers where a Hugging Face data set has none
+        (file_facts.DataFiles)."""
         return getattr(self._fresh, "names", None) or [str(i) for i in range(len(self))]
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """As in file_facts.DataFiles. A HF data set has a fingerprint of its own."""
+        """Stamps as in file_facts.DataFiles. A Hugging Face data set has a fingerprint of its own."""
         if not self._shared:
             return self._fresh.stamps(indices)
         own = digest(str(getattr(self._fresh.dataset, "_fingerprint", "")).encode())
@@ -120,8 +121,8 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     train = Files(config.data.data_root or "", "train", kind)
     test = Files(config.data.data_root or "", "test", kind, like=train)
     check_classes(train, test, config.data.num_classes)
-    of_train = subset(len(train), config.data.num_train or 0, "train-images")
-    of_test = subset(len(test), config.data.num_val or 0, "test-images")
+    of_train = subset(len(train), config.data.num_train or 0, "num-train")
+    of_test = subset(len(test), config.data.num_val or 0, "num-val")
     labels = train.labels
     if labels is not None and len(labels) == len(train):  # those that are trained on
         labels = labels[of_train[parted(train.file_names, of_train, config.data.val_split)[0]]]

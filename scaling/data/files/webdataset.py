@@ -78,7 +78,7 @@ class Shards:
         return self.names[i]
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """That of the shard, the position of an image in it, and its label, which is elsewhere in the shard."""
+        """The stamp of the shard, the position of an image in it, and its label, which is elsewhere in the shard."""
         places = self._places[indices]
         shard_S2 = np.array([stamp(path) for path in self._paths], np.int64).reshape(-1, 2)
         return np.column_stack([shard_S2[places["shard"]], places["offset"], places["label"]])

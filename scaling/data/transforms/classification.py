@@ -92,7 +92,7 @@ def _view(how: str, side: int, rand_augment: str, pixels: Preprocessing) -> Call
 
 
 def _blur(image: Image.Image) -> Image.Image:
-    """As in DeiT III's code: a radius of 0.1 to 2 px."""
+    """Gaussian blur as in DeiT III's code: a radius of 0.1 to 2 px."""
     return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 

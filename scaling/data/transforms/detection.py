@@ -123,7 +123,7 @@ def seen_masks(counts: Sequence[bytes], size: tuple[int, int], frame: Frame) -> 
 
 
 def _sources(stored: int, scaled_to: int, start: int, length: int) -> np.ndarray:
-    """Which of the stored pixels has the centre nearest to that of each pixel from start on, along one side."""
+    """Index of the stored pixel whose centre is nearest to that of each pixel from start on, along one side."""
     return (2 * np.arange(start, start + length) + 1) * stored // (2 * scaled_to)
 
 

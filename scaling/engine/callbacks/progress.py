@@ -28,7 +28,7 @@ class ProgressReporter(L.Callback):
             self.state.report(Event("train", self.progress(trainer)))
 
     def progress(self, trainer: L.Trainer) -> Progress:
-        """Where the run is."""
+        """The progress of the run."""
         data, rate, step = self.state.data, self.state.images_per_second, trainer.global_step
         return Progress(
             epoch=min(data.epochs, step // data.steps_per_epoch + 1),

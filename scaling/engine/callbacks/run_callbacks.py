@@ -25,7 +25,7 @@ from scaling.runs.events import Report
 
 @dataclass(frozen=True)
 class RunCallbacks:
-    """Those that a record is made from by name, and all of them in order.
+    """The callbacks of a run: by name those that a record is made from, and all of them in order.
 
     Order matters, and every callback only reads what others before it have written (RunState):
     KeeperState splits an old checkpoint before others load their states; StepSeeder seeds before anything draws;

@@ -39,8 +39,8 @@ class Step:
 
 @dataclass
 class RunState:
-    """What the callbacks of a run share. Below the first five, which are fixed, each field has one writer, named beside
-    it; callbacks behind the writer read it."""
+    """State that the callbacks of a run share. Below the first five, which are fixed, each field has one writer, named
+    next to it; callbacks behind the writer read it."""
 
     config: ExperimentConfig
     folder: Path
