@@ -48,7 +48,7 @@ def test_an_image_and_its_label_move_together_into_a_crop_of_the_size_asked_for(
         img_size=side,
         patch_size=1,
         resize_short=short or None,
-        augment=augment.replace("_distort", ""),
+        augment=augment.replace("_photometric", ""),
         seed=seed,
     )
     # Of a picture one column wide torch's kernels for bytes give other values on other processors (torch 2.15).

@@ -196,7 +196,7 @@ def test_a_run_in_steps_has_so_many_and_warms_up_in_steps(seg, tmp_path):
 def test_the_backbone_starts_from_the_classification_run_of_the_same_patch_found_by_its_name(seg, tiny, tmp_path):
     before = edit(tiny, backbone=seg.model.backbone, patch_size=seg.model.patch_size, img_size=32, data_root=None)
     after = edit(seg, init=FromRun(config=before), pos_embed="learned")
-    with pytest.raises(ConfigError, match=rf"{before.run_id}, is not finished .* --weights FILE"):
+    with pytest.raises(ConfigError, match=rf"{before.run_id}, is not finished .* --initial-checkpoint FILE"):
         train(after, tmp_path, CPU)
     elsewhere = edit(before, data_root="/some/where")  # shapes look at no folder: the same run by another name
     train(elsewhere, tmp_path, CPU)
