@@ -20,6 +20,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule, default_workers
 from scaling.data.files.listing_cache import listed_once
+from scaling.data.fingerprints import with_fingerprints
 from scaling.engine import checkpoint_files, evaluation_steps
 from scaling.engine.callbacks.clock import utc_now
 from scaling.engine.callbacks.run_callbacks import RunCallbacks, run_callbacks
@@ -38,7 +39,7 @@ from scaling.errors import NonFiniteLossError, first_line
 from scaling.runs.atomic_files import remove_leftovers
 from scaling.runs.environment import git_commit, versions
 from scaling.runs.events import Event, Report
-from scaling.runs.identity import folder_of, renamed, settled
+from scaling.runs.identity import folder_of, renamed
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RunRecord
@@ -76,7 +77,7 @@ def train(
     task.check_available(config)
     check_outputs(config, settings.save_predictions, settings.export_coco)
     check_start(config, results)
-    config = settled([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
+    config = with_fingerprints([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
     folder = folder_of(config, results)
     record = read_record(folder)
     if record is None:
