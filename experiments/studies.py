@@ -8,11 +8,10 @@ questions on a CPU. A sweep of a study ends with its table and figure in results
 GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them. CPU times are of two cores.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from experiments.cli.resolve import INIT, resampled
+from experiments.cli.resolve import Asked, resampled
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
@@ -151,31 +150,27 @@ def resolve(
 
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
     they start from is no stage of theirs: it stays as it is; fields in INIT replace it. Raises ConfigError."""
-    study, given = STUDIES[name], dict(given)
-    sized = "image" in inspect.signature(study).parameters
-    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
-    stage = given.pop("stage", None)
-    runs = last_stages(study(**image))
+    asked = Asked.of(STUDIES[name], given)
+    stage, first, shared = asked.stage, asked.first, dict(asked.shared)
+    runs = last_stages(STUDIES[name](**asked.image))
     choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
-        if field in given and len({value_of(run, field) for run in runs}) > 1:
-            choices[field] = [given.pop(field)]
+        if field in shared and len({value_of(run, field) for run in runs}) > 1:
+            choices[field] = [shared.pop(field)]
     for field, wanted in choices.items():
         there = dict.fromkeys(str(value_of(run, field)) for run in runs)
         runs = [run for run in runs if value_of(run, field) in wanted]
         if not runs:
-            asked = ", ".join(map(str, wanted))
-            raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
-    first = {name: given.pop(name) for name in INIT if name in given}
-    resampling = given.pop("pos_embed_resampling", None)
-    stages = [before for run in runs for before in _stages(_changed(run, given, idle, {} if stage else first))]
+            values = ", ".join(map(str, wanted))
+            raise ConfigError(f"study {name} has no run of {field} {values}; there is: {', '.join(there)}")
+    stages = [before for run in runs for before in _stages(_changed(run, shared, idle, {} if stage else first))]
     kept = [run for run in stages if stage in (None, run.stage)]
     if not kept:
         known = ", ".join(sorted({run.stage or "" for run in stages} - {""})) or "none"
         raise ConfigError(f"there is no stage {stage!r} in study {name}; its stages: {known}")
     if stage and first:  # instead of those of the earlier stage
         kept = [edit(edit(run, init="scratch"), **first) for run in kept]
-    kept = resampled(kept, resampling, required="pos_embed_resampling" not in idle)
+    kept = resampled(kept, asked.resampling, required="pos_embed_resampling" not in idle)
     return list({run.run_id: run for run in kept}.values())
 
 

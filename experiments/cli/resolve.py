@@ -3,9 +3,9 @@
 import functools
 import inspect
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
@@ -41,6 +41,29 @@ def by_module() -> dict[str, list[str]]:
     return found
 
 
+class Asked(NamedTuple):
+    """The fields that a user set, by what they apply to."""
+
+    image: dict[str, int]  # argument of the function that makes the stages, where it has it
+    stage: str | None  # the only one that is wanted
+    first: dict[str, Any]  # initial weights, of the first stage alone
+    resampling: str | None  # pos_embed_resampling, of stages with initial weights
+    shared: dict[str, Any]  # of every stage
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], given: Mapping[str, Any]) -> "Asked":
+        """Sort the fields in given. function: the recipe or study."""
+        left = dict(given)
+        image = {"image": left.pop("img_size")} if takes_image(function) and "img_size" in left else {}
+        first = {name: left.pop(name) for name in INIT if name in left}
+        return cls(image, left.pop("stage", None), first, left.pop("pos_embed_resampling", None), left)
+
+
+def takes_image(function: Callable[..., Any]) -> bool:
+    """Whether the stages that a recipe or study returns depend on the image size."""
+    return "image" in inspect.signature(function).parameters
+
+
 def resolve(
     name: str,
     patch: int,
@@ -56,31 +79,27 @@ def resolve(
         return [_of_run(Path(name), run, given)]
     known = recipes()
     check_name("recipe", name, known, LISTED)
-    function, given = known[name], dict(given)
+    function = known[name]
     if "train_images" in inspect.signature(function).parameters:
         function = functools.partial(function, **_counted(function, given))
-    sized = "image" in inspect.signature(function).parameters
-    image = {"image": given.pop("img_size")} if sized and "img_size" in given else {}
-    stage = given.pop("stage", None)
-    first = {name: given.pop(name) for name in INIT if name in given}
-    resampling = given.pop("pos_embed_resampling", None)
+    asked = Asked.of(function, given)
     try:
-        base = chain_of(function(patch, **image))
+        base = chain_of(function(patch, **asked.image))
     except ConfigError:  # the recipe's own image does not fit the patch; the one that the user asks for may
-        if sized:
+        if takes_image(function):
             raise
         base = chain_of(function(1))
-    shared = {**given, "patch_size": patch}
+    shared, first = {**asked.shared, "patch_size": patch}, asked.first
     stages = [edit_where(edit(config, init=Scratch()), shared, idle) for config in base]
     if not first:  # the run of another task that it starts from; earlier stages are linked below
         stages[0] = edit(stages[0], init=base[0].init)
-    chosen = only(linked(stages) if len(stages) > 1 else stages, stage)
+    chosen = only(linked(stages) if len(stages) > 1 else stages, asked.stage)
     if first:  # instead of an earlier stage's
         start = edit(edit(chosen[0], init=Scratch()), **first)
         chosen = linked([start, *chosen[1:]]) if len(chosen) > 1 else [start]
     if before is not None and not first:
         _check_before(name, chosen[0], before)
-    return resampled(chosen, resampling, required="pos_embed_resampling" not in idle)
+    return resampled(chosen, asked.resampling, required="pos_embed_resampling" not in idle)
 
 
 def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig) -> None:
