@@ -14,9 +14,9 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.data.files.listing_cache import listed_once
+from scaling.data.fingerprints import with_fingerprints
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
-from scaling.runs.identity import settled
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         check_outputs(recipe, settings.save_predictions, settings.export_coco)
     # Of several processes that share a run, torchrun's or those that Lightning starts, only the first one prints.
     with Console(quiet=not is_first_process()) as console:
-        runs = settled(stages, results, notify=console.line).values()
+        runs = with_fingerprints(stages, results, notify=console.line).values()
         console.names = told_apart(runs)
         for line in check_data(runs, results):
             console.line(line)

@@ -2,8 +2,8 @@
 
 A study is a function that returns the recipes of all its runs, every stage of a chain among them. Those without a data
 set in their name are on ImageNet (figure2 on ADE20K), at the paper's sizes; shapes., cifar10. and camvid. are the same
-questions on a CPU. A sweep
-of a study ends with its table and figure in results/analysis (analysis/studies/ablations.py) instead of the laws.
+questions on a CPU. A sweep of a study ends with its table and figure in results/analysis
+(analysis/studies/ablations.py) instead of the laws.
 
 GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them. CPU times are of two cores.
 """
@@ -21,12 +21,8 @@ from scaling.config.task import SEGMENTATION_HEADS
 from scaling.errors import ConfigError
 
 Study = Callable[..., list[ExperimentConfig]]
-VARIED = (
-    "backbone",
-    "img_size",
-    "embed_patch_size",
-    "head",
-)  # fields that an option chooses among, where a study has several
+# Fields that an option chooses among, where a study has several.
+VARIED = ("backbone", "img_size", "embed_patch_size", "head")
 
 
 def table5() -> list[ExperimentConfig]:
@@ -57,8 +53,8 @@ def cifar10_table5() -> list[ExperimentConfig]:
 def figure2() -> list[ExperimentConfig]:
     """Does a decoder still help where patches are small? Figure 2 and Table 2, the vanishing decoder: Adventurer-Tiny
     and Base on ADE20K with UperNet and with a linear head, patches 16, 8, 4, 2. Each begins with the weights of its
-    backbone's run imagenet.NAME at 224 px and the same patch, which is no run of this study: do it first, or name other
-    weights: --weights FILE ('' for none).
+    backbone's run imagenet.NAME at 224 px and the same patch, which is no run of this study: do it first, or use
+    other weights (--initial-checkpoint FILE) or none (--init scratch).
     Run: python experiments/sweep.py figure2 --data-root /data/ADEChallengeData2016.
     Expected mIoU [%] at these patches (Table 2): Tiny 40.0, 41.6, 42.1, 42.5 by the linear head and 41.3 at patch 16 by
     UperNet; Base 44.0, 45.5, 46.3, 46.8 and 45.7 at patch 16. About 870 GPU-hours; --patch 16,8 is 60 of them. The runs
@@ -153,29 +149,30 @@ def resolve(
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
-    they start from is no stage of theirs: it stays as it is, and weights, "" for none, replace it. Raises
+    they start from is no stage of theirs: it stays as it is; initial weights in given replace it. Raises
     ConfigError."""
     study = STUDIES[name]
-    image, stage, first, resampling, given = stage_options(study, given)
-    runs = last_stages(study(**image))
+    options = stage_options(study, given)
+    stage, first, shared = options.stage, options.first, dict(options.shared)
+    runs = last_stages(study(**options.image))
     choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
-        if field in given and len({value_of(run, field) for run in runs}) > 1:
-            choices[field] = [given.pop(field)]
+        if field in shared and len({value_of(run, field) for run in runs}) > 1:
+            choices[field] = [shared.pop(field)]
     for field, wanted in choices.items():
         there = dict.fromkeys(str(value_of(run, field)) for run in runs)
         runs = [run for run in runs if value_of(run, field) in wanted]
         if not runs:
             asked = ", ".join(map(str, wanted))
             raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
-    stages = [before for run in runs for before in _stages(_changed(run, given, idle, {} if stage else first))]
+    stages = [before for run in runs for before in _stages(_changed(run, shared, idle, {} if stage else first))]
     kept = [run for run in stages if stage in (None, run.stage)]
     if not kept:
         known = ", ".join(sorted({run.stage or "" for run in stages} - {""})) or "none"
         raise ConfigError(f"there is no stage {stage!r} in study {name}; its stages: {known}")
     if stage and first:  # instead of those of the earlier stage
         kept = [edit(edit(run, init="scratch"), **first) for run in kept]
-    kept = resampled(kept, resampling, required="pos_embed_resampling" not in idle)
+    kept = resampled(kept, options.resampling, required="pos_embed_resampling" not in idle)
     return list({run.run_id: run for run in kept}.values())
 
 

@@ -32,10 +32,11 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
+from scaling.data.fingerprints import with_fingerprints
 from scaling.engine.loggers import logged_nothing, names_of
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
-from scaling.runs.identity import folder_of, settled
+from scaling.runs.identity import folder_of
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 from scaling.runs.run_folder import State, state
@@ -146,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def print_states(runs: list[ExperimentConfig], results: Path) -> int:
     """The dry run: a line for each run, with its outcome or what would be done."""
-    for run in settled(runs, results, read=False).values():
+    for run in with_fingerprints(runs, results, read=False).values():
         folder = folder_of(run, results)
         outcome = recorded(folder)
         todo = outcome.text if outcome else TODO[state(folder)]
@@ -162,7 +163,7 @@ def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, Experiment
     for run in runs:
         if waits_for(run) not in ours:
             check_start(run, results)
-    return settled(runs, results, notify=print)
+    return with_fingerprints(runs, results, notify=print)
 
 
 def with_parallel_runs(settings: RuntimeConfig, accelerator: str = "") -> RuntimeConfig:

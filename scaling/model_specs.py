@@ -105,7 +105,3 @@ def chunk_length(length: int, best: int = CHUNKS[0]) -> int:
     if dividing:
         return min(dividing, key=lambda size: abs(size - best))
     return -(-length // -(-length // best))
-
-
-SIZES = MODEL_SPECS
-Size = ModelSpec

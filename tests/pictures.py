@@ -34,8 +34,8 @@ def hollow() -> bytes:
     return picture(0, 0).replace(b"\xff\xdb", b"\xff\xfe")
 
 
-def prepared(config, workers=0):
-    data = ImageDataModule(config, workers)
+def prepared(config, num_workers=0):
+    data = ImageDataModule(config, num_workers)
     data.setup()
     return data
 

@@ -41,10 +41,6 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
     ),
     "experiments": ("scaling", "analysis"),
 }
-NOT_YET = {  # arrows that are there and should not be
-    ("scaling.runs.identity", "scaling.data.files.file_index"),
-    ("scaling.runs.identity", "scaling.data.files.dataset_files"),
-}
 NO_TORCH = (
     "scaling.errors",
     "scaling.model_specs",
@@ -91,10 +87,9 @@ def room_of(module: str) -> str:
 def wrong(me: str, whom: str):
     """What is wrong with an arrow, nothing as a rule."""
     root = whom.split(".")[0]
-    if root in {"scaling", "experiments", "analysis"} and "." in whom:
-        known = any(me == a and within(whom, [b]) for a, b in NOT_YET)
-        if not within(whom, (*ARROWS[room_of(me)], room_of(me))) and not known:
-            yield f"{room_of(me)} does not import it"
+    ours = root in {"scaling", "experiments", "analysis"} and "." in whom
+    if ours and not within(whom, (*ARROWS[room_of(me)], room_of(me))):
+        yield f"{room_of(me)} does not import it"
     if within(me, NO_TORCH) and root in HEAVY:
         yield "must start fast"
     if me.startswith("scaling") and root in {"matplotlib", "pandas"}:

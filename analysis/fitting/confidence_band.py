@@ -6,10 +6,11 @@ Letters: S searches (R those under way), M places on a curve, N data, K paramete
 """
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from analysis.fitting.lineshapes import Rows, Values
 from analysis.fitting.minimizer import Array, Index, Residual, levenberg_marquardt
 from analysis.fitting.problem import Problem, unbounded, with_slopes
 from analysis.fitting.regula_falsi import crossings
@@ -33,7 +34,7 @@ def band(problem: Problem, theta_K: Array, factor: float, z_VM: Array) -> Array:
     def residual(theta_RK: Array, which: Index) -> tuple[Array, Array]:
         z_RV1 = z_SV1[which].transpose(1, 0, 2)[:, :, None, :]
 
-        def anchored(theta_KRK1: Any, z_VRKN: Any) -> Any:
+        def anchored(theta_KRK1: Rows, z_VRKN: Rows) -> Values:
             theta = list(theta_KRK1)
             theta[anchor] = shape.solve(np.exp(theta[anchor]), theta, z_RV1)
             return shape.value(theta, z_VRKN)
@@ -57,7 +58,13 @@ def band(problem: Problem, theta_K: Array, factor: float, z_VM: Array) -> Array:
 
 
 def _lowest(
-    problem: Problem, theta_K: Array, residual: Residual, start_RK: Array, live: Index, free_K: Any, enough: float
+    problem: Problem,
+    theta_K: Array,
+    residual: Residual,
+    start_RK: Array,
+    live: Index,
+    free_K: NDArray[np.bool_],
+    enough: float,
 ) -> tuple[Array, Array]:
     """theta and cost at the minimum reached from each start; where the cost exceeds `enough`, also from starts with
     the exponents of theta_K made steeper: a law that bends at one point only is a separate minimum."""

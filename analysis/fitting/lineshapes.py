@@ -8,30 +8,36 @@ one break; two variables arXiv 2203.15556, section 3.3.
 What fitting needs besides (bounds, transformations, starting values): analysis/fitting/model.py.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
+Values = NDArray[Any]  # float64, or complex128 where derivatives are taken by a complex step
+Rows = Sequence[Values] | Values  # one entry per parameter or per variable
+X = TypeVar("X", float, Array)
 FURTHEST = 700.0  # of an exponent: e^700 is within four powers of ten of the largest float64
 
 
-def power(x: Any, A: float, alpha: float) -> Any:
+def power(x: X, A: float, alpha: float) -> X:
     """A x^alpha [of A]."""
     return A * x**alpha
 
 
-def shifted(x: Any, L_inf: float, A: float, alpha: float) -> Any:
+def shifted(x: X, L_inf: float, A: float, alpha: float) -> X:
     """L_inf + A x^alpha: a power law above an irreducible loss."""
     return L_inf + A * x**alpha
 
 
-def bounded(x: Any, L_inf: float, A: float, alpha: float, L_0: float) -> Any:
+def bounded(x: X, L_inf: float, A: float, alpha: float, L_0: float) -> X:
     """L where (L - L_inf) / (L_0 - L) = A x^alpha: between L_inf and L_0 at every x, as an error rate must be."""
     odds = A * x**alpha
     return (L_inf + L_0 * odds) / (1 + odds)
 
 
-def m4(x: Any, L_inf: float, A: float, alpha: float, gamma: float, L_0: float) -> Any:
+def m4(x: float | Array, L_inf: float, A: float, alpha: float, gamma: float, L_0: float) -> Values:
     """L where (L - L_inf) / (L_0 - L)^gamma = A x^alpha: bounded with a free curvature gamma [1] > 0."""
     rise = L_0 - L_inf
     with np.errstate(divide="ignore"):
@@ -39,23 +45,23 @@ def m4(x: Any, L_inf: float, A: float, alpha: float, gamma: float, L_0: float) -
     return L_inf + rise * share
 
 
-def broken(x: Any, L_inf: float, A: float, alpha: float, beta: float, x_break: float, width: float) -> Any:
+def broken(x: X, L_inf: float, A: float, alpha: float, beta: float, x_break: float, width: float) -> X:
     """L_inf + A x^alpha (1 + (x / x_break)^(1 / width))^(beta width): exponent alpha below x_break, alpha + beta above,
     with a transition that extends a factor of about e^width on both sides."""
     return L_inf + A * x**alpha * (1 + (x / x_break) ** (1 / width)) ** (beta * width)
 
 
-def general(x1: Any, x2: Any, E: float, A: float, a: float, B: float, b: float) -> Any:
+def general(x1: X, x2: X, E: float, A: float, a: float, B: float, b: float) -> X:
     """E + A / x1^a + B / x2^b: two variables, both of which reduce the loss as they grow, above a floor E."""
     return E + A / x1**a + B / x2**b
 
 
-def joint(N: Any, p: Any, E: float, A: float, a: float, B: float, b: float) -> Any:
+def joint(N: X, p: X, E: float, A: float, a: float, B: float, b: float) -> X:
     """E + A N^-a + B p^b: the loss falls as parameters N [1] grow and as patches p [px] shrink."""
     return E + A * N**-a + B * p**b
 
 
-def surface(N: Any, p: Any, I: Any, A: float, a: float, c: float, B: float, b: float, d: float, e: float) -> Any:  # noqa: E741
+def surface(N: X, p: X, I: X, A: float, a: float, c: float, B: float, b: float, d: float, e: float) -> X:  # noqa: E741
     """A N^-a I^-c (1 + B p^b N^-d I^-e): the limit p -> 0 of a model of N parameters at an image side I [px], times one
     plus the relative excess at patch side p [px], which is smaller in large models and on large images.
     Source: none, ours. Lowest AICc of the laws of three variables that were tried on Tables 1 and 4
@@ -64,7 +70,7 @@ def surface(N: Any, p: Any, I: Any, A: float, a: float, c: float, B: float, b: f
 
 
 # fmt: off
-def floored(N: Any, p: Any, I: Any, F: float, M: float, a: float, c: float, B: float, b: float, d: float, e: float) -> Any:  # noqa: E501, E741
+def floored(N: X, p: X, I: X, F: float, M: float, a: float, c: float, B: float, b: float, d: float, e: float) -> X:  # noqa: E741
     """F (1 + (M / N)^a) I^-c (1 + B p^b N^-d I^-e): surface with a floor in the model's term. F I^-c is the limit of
     large N and small p, and M [parameters] the model size at which the reducible part equals that limit.
     Source: none, ours; a floor as in arXiv 2203.15556, section 3.3."""
@@ -72,20 +78,20 @@ def floored(N: Any, p: Any, I: Any, F: float, M: float, a: float, c: float, B: f
 # fmt: on
 
 
-def exp(z: Any) -> Any:
+def exp(z: Values) -> Values:
     """e^z without overflow, also for complex numbers with a small imaginary part."""
     if np.iscomplexobj(z):
         return np.exp(np.minimum(np.maximum(z.real, -FURTHEST), FURTHEST) + 1j * z.imag)  # faster than clip
     return np.exp(np.clip(z, -FURTHEST, FURTHEST))
 
 
-def softplus(z: Any) -> Any:
+def softplus(z: Values) -> Values:
     """log(1 + e^z)."""
     up = z.real > 0
     return np.where(up, z, 0) + np.log1p(exp(np.where(up, -z, z)))
 
 
-def unit_interval_root(odds: Any, gamma: Any) -> Any:
+def unit_interval_root(odds: Values, gamma: Values | float) -> Values:
     """q in (0, 1) where log q - gamma log(1 - q) = odds, by Newton's method on s, q = 1 / (1 + e^-s): as a function of
     s the left side rises with a slope between 1 and gamma and is convex or concave, so that every start converges."""
     s = np.where(odds.real > 0, odds / gamma, odds) + 0 * gamma

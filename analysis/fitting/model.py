@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fitting.lineshapes import (
+    Rows,
+    Values,
     bounded,
     broken,
     exp,
@@ -40,8 +42,8 @@ class Form(NamedTuple):
 
     law: Callable[..., Any]  # one of the functions above
     names: tuple[str, ...]  # its parameters
-    value: Callable[..., Any]  # (theta, z) -> L, for theta and z = log x along first axes, of complex numbers too
-    solve: Callable[..., Any]  # (L, theta, z) -> the parameter `anchor` with which the law passes through L
+    value: Callable[[Rows, Rows], Values]  # (theta, z) -> L, for theta and z = log x, of complex numbers too
+    solve: Callable[[Values, Rows, Rows], Values]  # (L, theta, z) -> parameter `anchor` of the law through L
     logs: tuple[bool, ...]  # which parameters are logarithms in theta
     low: tuple[float, ...]  # bounds of theta, and high
     high: tuple[float, ...]
@@ -61,41 +63,41 @@ class Form(NamedTuple):
         return (float(np.exp(low)), float(np.exp(high))) if self.logs[k] else (low, high)
 
 
-def _power(t: Any, z: Any) -> Any:
+def _power(t: Rows, z: Rows) -> Values:
     return exp(t[0] + t[1] * z[0])
 
 
-def _shifted(t: Any, z: Any) -> Any:
+def _shifted(t: Rows, z: Rows) -> Values:
     return t[0] + exp(t[1] + t[2] * z[0])
 
 
-def _bounded(t: Any, z: Any) -> Any:
+def _bounded(t: Rows, z: Rows) -> Values:
     return t[0] + (t[3] - t[0]) / (1 + exp(-t[1] - t[2] * z[0]))
 
 
-def _m4(t: Any, z: Any) -> Any:
+def _m4(t: Rows, z: Rows) -> Values:
     rise = t[4] - t[0]
     return t[0] + rise * unit_interval_root(t[1] + t[2] * z[0] + (t[3] - 1) * np.log(rise), t[3])
 
 
-def _solve_m4(L: Any, t: Any, z: Any) -> Any:
+def _solve_m4(L: Values, t: Rows, z: Rows) -> Values:
     return np.log(L - t[0]) - t[3] * np.log(t[4] - L) - t[2] * z[0]
 
 
-def _bend(t: Any, z: Any) -> Any:
+def _bend(t: Rows, z: Rows) -> Values:
     width = exp(t[5])
     return t[2] * z[0] + t[3] * width * softplus((z[0] - t[4]) / width)
 
 
-def _surface(t: Any, z: Any) -> Any:
+def _surface(t: Rows, z: Rows) -> Values:
     return exp(t[0] - t[1] * z[0] - t[2] * z[2] + softplus(_miss(t[3:], z)))
 
 
-def _floored(t: Any, z: Any) -> Any:
+def _floored(t: Rows, z: Rows) -> Values:
     return exp(t[0] + softplus(t[2] * (t[1] - z[0])) - t[3] * z[2] + softplus(_miss(t[4:], z)))
 
 
-def _miss(t: Any, z: Any) -> Any:
+def _miss(t: Rows, z: Rows) -> Values:
     """log of B p^b N^-d I^-e; t: log B, b, d, e."""
     return t[0] + t[1] * z[1] - t[2] * z[0] - t[3] * z[2]
 
@@ -106,10 +108,10 @@ ANY = float("inf")
 def _two(law: Callable[..., Any], sign: int, text: str) -> Form:
     """E + A x1^-a + B x2^(sign b)."""
 
-    def value(t: Any, z: Any) -> Any:
+    def value(t: Rows, z: Rows) -> Values:
         return t[0] + exp(t[1] - t[2] * z[0]) + exp(t[3] + sign * t[4] * z[1])
 
-    def solve(L: Any, t: Any, z: Any) -> Any:
+    def solve(L: Values, t: Rows, z: Rows) -> Values:
         return np.log(L - t[0] - exp(t[3] + sign * t[4] * z[1])) + t[2] * z[0]
 
     return Form(

@@ -1,7 +1,7 @@
 """Model selection: forms compared by AICc and by held-out error."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ def compare_forms(laws: Sequence[Fit]) -> pd.DataFrame:
         raise ValueError("the laws are fitted over different x; AICc compares forms on the same points only")
     if len({law.space for law in laws}) > 1:
         raise ValueError("some laws minimise errors of log L and some of L; their AICc are not comparable")
-    rows: list[Mapping[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for law in laws:
         few = f"undefined at this n: {law.n} points, more than {law.k + 2} are needed"
         why = "" if math.isfinite(law.aicc) else few

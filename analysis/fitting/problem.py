@@ -8,11 +8,11 @@ Letters: S starts or searches, M places on a curve, N data, K parameters, V vari
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.fitting.lineshapes import Rows, Values
 from analysis.fitting.minimizer import Array, Index, huber
 from analysis.fitting.model import Form
 
@@ -20,7 +20,7 @@ ENOUGH = 40.0  # e^-40 is negligible compared with 1 [1]
 STEP = 1e-100  # along the imaginary axis; no difference is taken, so nothing cancels
 
 
-def with_slopes(value: Callable[..., Any], theta_SK: Array, z_SVN: Array) -> tuple[Array, Array]:
+def with_slopes(value: Callable[[Rows, Rows], Values], theta_SK: Array, z_SVN: Array) -> tuple[Array, Array]:
     """A law's values (S, N) and their Jacobian (S, N, K) in theta. z_SVN: log x, S or 1 along its first axis."""
     S, K = theta_SK.shape
     theta_KSK1 = (theta_SK[:, None, :] + STEP * 1j * np.eye(K)).transpose(2, 0, 1)[..., None]
@@ -78,7 +78,7 @@ class Problem:
                 weight_K[self.shape.unit_falls[1]] -= math.log(self.scale)
         return weight_K, float(level)
 
-    def in_its_unit(self, k: int, value: Array | float) -> Any:
+    def in_its_unit(self, k: int, value: float) -> float:
         """Parameter k from the value that `letter` defines."""
         with np.errstate(over="ignore"):
             return np.exp(value) if self.shape.logs[k] else value * self.scale ** self.shape.units[k]
@@ -102,7 +102,7 @@ class Problem:
     def natural(self, theta_K: Array) -> Array:
         """The parameters of the formula from theta."""
         letters = [self.letter(k) for k in range(len(theta_K))]
-        return np.array([self.in_its_unit(k, w_K @ theta_K + level) for k, (w_K, level) in enumerate(letters)])
+        return np.array([self.in_its_unit(k, float(w_K @ theta_K) + level) for k, (w_K, level) in enumerate(letters)])
 
     def allowance(self, theta_K: Array, factor: float) -> tuple[float, float]:
         """The minimal cost and `factor` times that, by which a profile may exceed it (plus a term for rounding)."""

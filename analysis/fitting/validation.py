@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -58,7 +57,7 @@ def _names(variables: int) -> tuple[str, ...]:
 
 
 def check_choices(form: str, space: str, loss: str, delta: float, confidence: float, variables: int) -> None:
-    choices: Sequence[tuple[str, str, Any]] = (
+    choices: Sequence[tuple[str, str, Sequence[str]]] = (
         ("form", form, [name for name, shape in FORMS.items() if shape.variables == variables]),
         ("space", space, ("log", "linear")),
         ("loss", loss, ("huber", "squares")),

@@ -26,7 +26,7 @@ MANY = 2**20  # images, more than fit any card
 WAYS: dict[str, dict[str, bool]] = {
     "attention keeps its matrices": {"flash": False},
     "fused attention": {},
-    "fused, blocks recomputed": {"recompute": True},
+    "fused, blocks recomputed": {"grad_checkpointing": True},
 }
 PARTS = {  # of costs.flops_by_part: labels; other parts have their own names
     "embedding": "patch projection",

@@ -76,31 +76,31 @@ def number_bytes(config: ExperimentConfig, card: Card) -> int:
 
 
 def image_bytes(
-    config: ExperimentConfig, micro_batch: int, number: int, recompute: bool = False, flash: bool = True
+    config: ExperimentConfig, micro_batch_size: int, number: int, grad_checkpointing: bool = False, flash: bool = True
 ) -> float:
     """Memory per additional image in a step with this micro-batch [bytes]; 0: unknown."""
-    policy = MemoryPolicy(recompute, flash, number)
-    both = [step_bytes(config, n, policy) for n in (0, micro_batch)]
-    return (both[1] - both[0]) / micro_batch
+    policy = MemoryPolicy(grad_checkpointing, flash, number)
+    both = [step_bytes(config, n, policy) for n in (0, micro_batch_size)]
+    return (both[1] - both[0]) / micro_batch_size
 
 
 def image_seconds(
     config: ExperimentConfig,
     card: Card,
-    micro_batch: int,
-    recompute: bool = False,
+    micro_batch_size: int,
+    grad_checkpointing: bool = False,
     efficiency: Efficiency | None = None,
 ) -> float:
     """Seconds of training per image on one accelerator with this micro-batch; nan: unknown, for timm models.
-    recompute: with activation recomputation, that is, two forward passes."""
+    grad_checkpointing: with activation recomputation, that is, two forward passes."""
     e = efficiency or efficiency_of(card)
     work, traffic = _work(config, card)
     if not work:
         return math.nan
     spec = MODEL_SPECS[config.model.backbone]
     products, call = (e.scan, e.scan_call) if spec.has_scan else (e.attention, e.attention_call)
-    calls = call * spec.depth / micro_batch
-    return (work / products + traffic / e.traffic + calls) * (4 / 3 if recompute else 1)
+    calls = call * spec.depth / micro_batch_size
+    return (work / products + traffic / e.traffic + calls) * (4 / 3 if grad_checkpointing else 1)
 
 
 def _work(config: ExperimentConfig, card: Card) -> tuple[float, float]:

@@ -52,10 +52,13 @@ def _measured(card: Card, folder: Path) -> Measured | None:
     if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
     conditions = conditions_of(machine)
-    devices, micro_batch = _count(machine, "devices", 1), _count(machine, "micro_batch", config.optim.global_batch_size)
+    devices, micro_batch_size = (
+        _count(machine, "devices", 1),
+        _count(machine, "micro_batch", config.optim.global_batch_size),
+    )
     at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
     spec = MODEL_SPECS[config.model.backbone]
-    predicted = image_seconds(config, card, micro_batch, conditions is not None and conditions.recompute)
+    predicted = image_seconds(config, card, micro_batch_size, conditions is not None and conditions.recompute)
     return Measured(
         record.run_id,
         spec.family,

@@ -33,7 +33,7 @@ def generation() -> Table:
 
 def decoding() -> Table:
     """JPEG files of 400 x 300 px to training batches at 224 px, here and in a bare torchvision loop."""
-    workers = max(1, usable_cores() - 1)
+    num_workers = max(1, usable_cores() - 1)
     with tempfile.TemporaryDirectory() as folder:
         _write_jpegs(Path(folder), 384)
         config = make_config(
@@ -49,18 +49,20 @@ def decoding() -> Table:
         lazy = edit(config, augment="resized_crop")
         rates: dict[str, list[float]] = {"harness": [], "torchvision": []}
         for _ in range(4):
-            data = ImageDataModule(lazy, workers)
+            data = ImageDataModule(lazy, num_workers)
             data.setup()
             rates["harness"].append(_rate(data.train_dataloader()))
-            rates["torchvision"].append(_rate(_torchvision_loader(folder, workers)))
-    table = Table("loader", "images/s", "over torchvision", title=f"JPEG to random resized crops, {workers} worker(s)")
+            rates["torchvision"].append(_rate(_torchvision_loader(folder, num_workers)))
+    table = Table(
+        "loader", "images/s", "over torchvision", title=f"JPEG to random resized crops, {num_workers} worker(s)"
+    )
     ratio = statistics.median(h / t for h, t in zip(rates["harness"], rates["torchvision"], strict=True))
     table.add_row("harness", f"{statistics.median(rates['harness']):,.0f}", f"{ratio:.2f}")
     table.add_row("torchvision", f"{statistics.median(rates['torchvision']):,.0f}", "1.00")
     return table
 
 
-def _torchvision_loader(folder: str, workers: int) -> DataLoader:
+def _torchvision_loader(folder: str, num_workers: int) -> DataLoader:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
@@ -72,7 +74,7 @@ def _torchvision_loader(folder: str, workers: int) -> DataLoader:
         ]
     )
     return DataLoader(
-        ImageFolder(f"{folder}/train", view), batch_size=32, shuffle=True, drop_last=True, num_workers=workers
+        ImageFolder(f"{folder}/train", view), batch_size=32, shuffle=True, drop_last=True, num_workers=num_workers
     )
 
 

@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +35,17 @@ REFERENCE_TOKENS = 1025  # the reference is not asked for more: it takes a secon
 Contender = Callable[[Tensor], Tensor]
 
 
+class Contenders(NamedTuple):
+    """Functions with the same weights, hence the same outputs."""
+
+    ours: Contender
+    peers: dict[str, Contender]  # the installed ones, by name
+    reference: Contender
+
+
 def against_peers() -> Table:
     """Median seconds of all contenders in turn, the fastest public one over ours, and memory above what was held."""
-    ours, peers, reference = contenders()
+    ours, peers, reference = make_contenders()
     table = Table("threads", "images x tokens", "contender", "ms", "over ours", "peak [MB]", title="mixer, width 256")
     for threads in sorted({1, usable_cores()}):
         torch.set_num_threads(threads)
@@ -58,7 +67,7 @@ def against_peers() -> Table:
 
 def by_length() -> Table:
     """Time per token of one sequence from 1,025 to 50,177 tokens."""
-    ours, _, _ = contenders()
+    ours = make_contenders().ours
     table = Table("threads", "tokens", "us/token", "over the first", title="mixer, time per token")
     for threads in sorted({1, usable_cores()}):
         torch.set_num_threads(threads)
@@ -99,8 +108,8 @@ def check_equal(contenders: dict[str, Contender], x_BLD: Tensor) -> None:
         assert torch.allclose(first, other, atol=1e-4), name
 
 
-def contenders() -> tuple[Contender, dict[str, Contender], Contender]:
-    """Ours, the peers that are installed, by name, and the reference."""
+def make_contenders() -> Contenders:
+    """Ours, the peers that are installed, and the reference, with weights drawn from a fixed seed."""
     torch.manual_seed(0)
     mixer = Mixer(WIDTH, HEAD, STATES)
     with torch.no_grad():
@@ -112,7 +121,7 @@ def contenders() -> tuple[Contender, dict[str, Contender], Contender]:
             peers[name] = _transformers(mixer, chunk)
     with suppress(ImportError, OSError):
         peers["ssd_minimal of mamba-ssm"] = _ssd_minimal(mixer)
-    return mixer, peers, lambda x_BLD: _reference(mixer, x_BLD)
+    return Contenders(mixer, peers, lambda x_BLD: _reference(mixer, x_BLD))
 
 
 def _weights(mixer: Mixer) -> Weights:

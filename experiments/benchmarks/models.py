@@ -24,7 +24,7 @@ from scaling.config.edit import make_config
 from scaling.costs.hardware import usable_cores
 from scaling.engine.environment import Memory, machine
 from scaling.errors import first_line
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.runs.environment import REPOSITORY
 from scaling.tasks.classification import ClassificationTask
 
@@ -158,7 +158,7 @@ def _wait(device: str) -> None:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    assert options["name"] in SIZES
+    assert options["name"] in MODEL_SPECS
     try:
         print(json.dumps(measure(**options)))
     except torch.OutOfMemoryError as e:

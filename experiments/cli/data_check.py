@@ -15,7 +15,7 @@ FEW = 4  # steps per epoch, below which a message is printed
 
 def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
     """Messages about the data of runs without a record: that an epoch has few steps. Raises ConfigError for the first
-    run whose data do not fit its configuration; data with a known fingerprint (scaling.runs.identity.settled) have been
+    run whose data do not fit its configuration; data with a known fingerprint (scaling.data.fingerprints) have been
     counted before."""
     lines = []
     for run in runs:

@@ -56,7 +56,7 @@ def resolve(
         return [_of_run(Path(name), run, given)]
     known = recipes()
     check_name("recipe", name, known, LISTED)
-    function, given = known[name], dict(given)
+    function = known[name]
     if "train_images" in inspect.signature(function).parameters:
         function = functools.partial(function, **_counted(function, given))
     options = stage_options(function, given)
@@ -92,7 +92,7 @@ def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig)
 def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
     """Arguments of a recipe for a folder of own images: number of classes, and of images to train on. Raises
     ConfigError."""
-    from scaling.data.batch import UNLABELLED
+    from scaling.data.batch import IGNORE_INDEX
     from scaling.data.files.folder_survey import survey
 
     (example,) = chain_of(function(1))
@@ -103,7 +103,7 @@ def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
         task=known["task"],
         data=known["dataset"],
         data_root=known["data_root"] or "",
-        unlabelled=UNLABELLED if known["ignore_index"] is None else known["ignore_index"],
+        ignore_index=IGNORE_INDEX if known["ignore_index"] is None else known["ignore_index"],
         classes=given.get("num_classes", 0),
     )
     images = min(found.train_images, given.get("num_train") or found.train_images)

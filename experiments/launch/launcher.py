@@ -16,7 +16,6 @@ from experiments.stages import waits_for
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.runs.events import Event
-from scaling.runs.run_folder import State
 
 STOP_SECONDS = 60.0  # that jobs have to save themselves after Ctrl-C
 Handle = Hashable  # a launcher's own name of a job
@@ -36,11 +35,10 @@ Watch = Callable[[Job, Event], None]
 
 
 class Launcher(Protocol):
+    """The state of a run is that of its folder (scaling.runs.run_folder.state), whichever launcher it has."""
+
     def submit(self, job: Job, after: Sequence[Handle] = ()) -> Handle:
         """Have a job trained once the jobs in `after` have ended; where one of them failed, it ends with that."""
-
-    def state(self, handle: Handle) -> State:
-        """The state of the job's run, as its folder has it."""
 
     def outcome(self, handle: Handle) -> Outcome | None:
         """How the job ended; None as long as it waits or runs."""

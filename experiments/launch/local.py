@@ -20,7 +20,6 @@ from experiments.launch.worker import child_main
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
-from scaling.runs.run_folder import State, state
 
 
 @dataclass(eq=False)
@@ -58,11 +57,6 @@ class LocalPool:
         handle = LocalJob(job, tuple(after))
         self._waiting.append(handle)
         return handle
-
-    def state(self, handle: Any) -> State:
-        return (
-            State.RUNNING if handle in self._active.values() else state(folder_of(handle.job.run, handle.job.results))
-        )
 
     def outcome(self, handle: Any) -> Outcome | None:
         return handle.outcome

@@ -34,18 +34,18 @@ class Device(NamedTuple):
 
     card: Card
     cards: int = 1  # devices that share a run
-    recompute: bool = False
-    micro_batch: int = 0  # images per device; 0: as many as memory holds
+    grad_checkpointing: bool = False
+    micro_batch_size: int = 0  # images per device; 0: as many as memory holds
     where: str = ""  # folder of the records
     records: tuple[Measured, ...] = ()  # finished runs on this card
-    # As RuntimeConfig has them; threads 0 and workers -1: chosen automatically.
-    nodes: int = 1
+    # As RuntimeConfig has them; threads 0 and num_workers -1: chosen automatically.
+    num_nodes: int = 1
     strategy: str = "auto"
     compile: bool = False
     channels_last: bool = False
     threads: int = 0
-    workers: int = -1
-    jobs: int = 1
+    num_workers: int = -1
+    max_parallel_runs: int = 1
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ class Device(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """Estimated cost of one run. nan: unknown. micro_batch 0: it does not fit, or (image_bytes 0) is unknown."""
+    """Estimated cost of one run. nan: unknown. micro_batch_size 0: it does not fit, or (image_bytes 0) is unknown."""
 
     run: ExperimentConfig
     tokens: int
@@ -64,7 +64,7 @@ class Forecast(NamedTuple):
     epoch_flops: float  # forward and backward [FLOPs]
     image_bytes: float  # memory of one image in training [bytes]
     least_bytes: float  # memory with the smallest possible micro-batch, model included [bytes]
-    micro_batch: int
+    micro_batch_size: int
     accumulation: int
     epoch_hours: float
     hours: float  # of the whole run, evaluation included
@@ -81,7 +81,7 @@ class Chain(NamedTuple):
     runs: list[Forecast]  # of all seeds
 
 
-def device(gpu: str, count: int, results: Path, recompute: bool = False, micro_batch: int = 0) -> Device:
+def device(gpu: str, count: int, results: Path, grad_checkpointing: bool = False, micro_batch_size: int = 0) -> Device:
     """The device to plan for. gpu: a name as in scaling/costs/hardware.py; "": this machine's. count: cards; 0: all of
     this machine, or one of another machine. Raises ConfigError for a negative count or an unknown card."""
     if count < 0:
@@ -94,7 +94,7 @@ def device(gpu: str, count: int, results: Path, recompute: bool = False, micro_b
             f"{', '.join(costs.CARDS)}"
         )
     count = 1 if card.cores else count or max(1, len(here))
-    return Device(card, count, recompute, micro_batch, str(results), tuple(measured_on(card, results)))
+    return Device(card, count, grad_checkpointing, micro_batch_size, str(results), tuple(measured_on(card, results)))
 
 
 def device_of(settings: RuntimeConfig, results: Path, gpu: str = "") -> Device:
@@ -108,15 +108,15 @@ def device_of(settings: RuntimeConfig, results: Path, gpu: str = "") -> Device:
     name = gpu or (CPU if settings.accelerator == "cpu" else "")
     on = device(name, count, results, settings.grad_checkpointing, settings.micro_batch_size or 0)
     on = on._replace(
-        nodes=settings.num_nodes,
+        num_nodes=settings.num_nodes,
         strategy=settings.strategy,
         compile=settings.compile,
         channels_last=settings.channels_last,
         threads=settings.threads or 0,
-        workers=-1 if settings.num_workers is None else settings.num_workers,
-        jobs=settings.max_parallel_runs or 1,
+        num_workers=-1 if settings.num_workers is None else settings.num_workers,
+        max_parallel_runs=settings.max_parallel_runs or 1,
     )
-    return on._replace(cards=on.cards * on.nodes)
+    return on._replace(cards=on.cards * on.num_nodes)
 
 
 def conditions(run: ExperimentConfig, on: Device) -> Conditions:
@@ -124,16 +124,16 @@ def conditions(run: ExperimentConfig, on: Device) -> Conditions:
     cores = on.card.cores
     return Conditions(
         device="cpu" if cores else "cuda",
-        nodes=on.nodes,
+        nodes=on.num_nodes,
         strategy=strategy_for(on.strategy, on.cards),
         precision="bf16-mixed" if number_bytes(run, on.card) == 2 else "32-true",
         scan=_scan_backend(on) if has_scan(run.model.backbone) else "",
         compile=on.compile,
-        recompute=on.recompute,
+        recompute=on.grad_checkpointing,
         channels_last=on.channels_last,
-        threads=(on.threads or threads_for(run, cores, on.jobs)) if cores else 0,
-        workers=-1 if cores and on.workers == workers_for(cores) else on.workers,
-        jobs=on.jobs,
+        threads=(on.threads or threads_for(run, cores, on.max_parallel_runs)) if cores else 0,
+        workers=-1 if cores and on.num_workers == workers_for(cores) else on.num_workers,
+        jobs=on.max_parallel_runs,
     )
 
 
@@ -157,9 +157,9 @@ def records_for(run: ExperimentConfig, on: Device) -> list[Measured]:
 def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     """Estimated cost of one run. own: whether a record of this same run may calibrate it. Raises ConfigError where the
     batch cannot be divided among the devices, or among micro-batches of the requested size."""
-    card, possible = on.card, check_sizes(run, on.cards, on.micro_batch)
-    possible = [on.micro_batch] if on.micro_batch else possible
-    policy = costs.MemoryPolicy(on.recompute, number=number_bytes(run, card))
+    card, possible = on.card, check_sizes(run, on.cards, on.micro_batch_size)
+    possible = [on.micro_batch_size] if on.micro_batch_size else possible
+    policy = costs.MemoryPolicy(on.grad_checkpointing, number=number_bytes(run, card))
     steps = {n: step_bytes(run, n, policy) for n in possible}
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.optim.model_ema_decay is not None)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
@@ -167,7 +167,7 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     seconds = math.nan
     if micro:
         known = 1.0 if math.isnan(ratio) else ratio
-        seconds = known * image_seconds(run, card, micro, on.recompute) / on.cards
+        seconds = known * image_seconds(run, card, micro, on.grad_checkpointing) / on.cards
     epoch, tested = images(run)
     trained = float((run.schedule.max_steps or 0) * run.optim.global_batch_size) or epoch * run.schedule.epochs
     evaluations = math.ceil(run.schedule.epochs / run.evaluation.val_interval) if run.evaluation.val_interval else 1
@@ -179,9 +179,9 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
         tokens=costs.recipe_tokens(run),
         parameters=costs.recipe_parameters(run),
         epoch_flops=costs.recipe_step_flops(run) * epoch,
-        image_bytes=image_bytes(run, micro or possible[0], policy.number, on.recompute),
+        image_bytes=image_bytes(run, micro or possible[0], policy.number, on.grad_checkpointing),
         least_bytes=float(state + steps[possible[0]]),
-        micro_batch=micro,
+        micro_batch_size=micro,
         accumulation=run.optim.global_batch_size // on.cards // micro if micro else 0,
         epoch_hours=seconds * epoch / 3600,
         hours=hours,

@@ -40,7 +40,7 @@ def stage_table(chains: Sequence[Chain]) -> list[str]:
     for chain in chains:
         for one in chain.stages:
             stage = f"{(one.run.stage or '')[:STAGE_LETTERS]} {one.run.model.img_size} px".strip()
-            micro = str(one.micro_batch) if one.micro_batch else UNFIT if one.image_bytes else "?"
+            micro = str(one.micro_batch_size) if one.micro_batch_size else UNFIT if one.image_bytes else "?"
             accumulation = str(one.accumulation) if one.accumulation else "-"
             millions = one.parameters >= 1e6
             parameters = f"{one.parameters / 1e6:.1f}M" if millions else f"{one.parameters / 1e3:.1f}k"
@@ -125,7 +125,7 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
             lines[one.run.model.backbone] = f"{one.run.model.backbone}: no cost model for this backbone"
         elif math.isnan(one.epoch_flops) and not one.run.schedule.max_steps:
             lines[one.run.data.dataset] = f"{one.run.data.dataset}: unknown number of training images; set --num-train"
-        elif not one.micro_batch:
+        elif not one.micro_batch_size:
             lines[f"{one.run.model.backbone} {one.run.model.img_size} {one.run.model.patch_size}"] = _unfit(one, on)
     return list(lines.values())
 
@@ -146,10 +146,10 @@ def _unfit(one: Forecast, on: Device) -> str:
         f"{gigabytes(one.least_bytes)} of "
         f"{gigabytes(room)} (planned against {100 * SHARE:.0f} % of the memory left after the model)"
     )
-    if on.recompute:
+    if on.grad_checkpointing:
         return text
-    again = forecast(run, on._replace(recompute=True))
-    fits = f"fits, {again.micro_batch} at a time" if again.micro_batch else "does not fit either"
+    again = forecast(run, on._replace(grad_checkpointing=True))
+    fits = f"fits, {again.micro_batch_size} at a time" if again.micro_batch_size else "does not fit either"
     return f"{text}; with --grad-checkpointing it needs {gigabytes(again.least_bytes)} and {fits}"
 
 

@@ -9,7 +9,7 @@ it there. B batch, C channels, H W pixels, h w grid, L = h * w patches, T = L + 
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,17 @@ from scaling.model_specs import ModelSpec
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
 # Its comment and the paper state every two blocks, which is "alternate".
-FLIPS = {"released": lambda n: n // 2 == 1, "alternate": lambda n: n // 2 % 2 == 1}
+FLIPPED_BLOCKS = {"released": lambda n: n // 2 == 1, "alternate": lambda n: n // 2 % 2 == 1}
 POOLS = ("token", "avg", "")  # what the head reads: the class token, the mean of the patches, or every token
 NO_DECAY = {"pos_embed", "cls_token", "A_log", "D", "dt_bias"}  # last parts of names; vectors have no decay anyway
+
+
+class EncodedTokens(NamedTuple):
+    """What the blocks return; patches row by row, the class token last."""
+
+    tokens_BTD: Tensor  # before the final norm
+    hidden: list[Tensor]  # (B, T, D) after each requested block
+    layout: TokenLayout  # where the patches lie
 
 
 class Adventurer(nn.Module):
@@ -45,9 +53,9 @@ class Adventurer(nn.Module):
         patch: int,
         classes: int = 0,
         *,
-        flip: str = "released",
+        scan_direction: str = "released",
         drop_path: float = 0.0,
-        position: str = "learned",
+        pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
         channels: int = 3,
@@ -55,13 +63,13 @@ class Adventurer(nn.Module):
         pool: str = "token",
         dynamic_img_size: bool = False,
     ) -> None:
-        """For images of `image` px in patches of `patch` px. classes: 0 is without a head. flip: one of FLIPS.
-        position: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
-        patch. patch_embed: None is a convolution. pool: one of POOLS. dynamic_img_size: other image sizes are accepted.
-        Raises ConfigError."""
+        """For images of `image` px in patches of `patch` px. classes: 0 is without a head.
+        scan_direction: one of FLIPPED_BLOCKS. pos_embed: name of an encoding (pos_embed.py); reference: the unit of its
+        coordinates, None: this image and patch. patch_embed: None is a convolution. pool: one of POOLS.
+        dynamic_img_size: other image sizes are accepted. Raises ConfigError."""
         super().__init__()
         embed = patch_embed or ConvPatchEmbed(channels, size.width, image, patch)
-        check_name("flip", flip, FLIPS)
+        check_name("scan_direction", scan_direction, FLIPPED_BLOCKS)
         check_name("global pool", pool, POOLS)
         if size.family != "adventurer":
             raise ConfigError(f"a model of family {size.family!r} is not an Adventurer")
@@ -73,17 +81,18 @@ class Adventurer(nn.Module):
             {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
         ]
         spec = PositionSpec(size.width, 0, self.grid, patch, reference or Reference(self.grid, patch))
-        positions = build_position(position, spec)
+        positions = build_position(pos_embed, spec)
         if positions.needs_attention:
             raise ConfigError(
-                f"position {position} acts on queries, keys or logits of attention, which Adventurer does not have; "
+                f"pos_embed {pos_embed} acts on queries, keys or logits of attention, which Adventurer does not have; "
                 "use learned or sincos"
             )
         self.patch_embed, self.positions = embed, positions
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
         self._store_table(positions)
+        flipped = FLIPPED_BLOCKS[scan_direction]
         self.layers = nn.ModuleList(
-            Block(size, FLIPS[flip](n), drop_path * n / max(size.depth - 1, 1)) for n in range(size.depth)
+            Block(size, flipped(n), drop_path * n / max(size.depth - 1, 1)) for n in range(size.depth)
         )
         self.grad_checkpointing = False
         self.norm_f: nn.Module = RMSNorm(size.width)
@@ -145,10 +154,9 @@ class Adventurer(nn.Module):
         norm: bool = True,
         last: int | None = None,
         patch_size: int | None = None,
-    ) -> tuple[Tensor, list[Tensor], TokenLayout]:
-        """Tokens (B, L+1, D) before the final norm, patches row by row and the class token last; those after `blocks`,
-        with norm after the final norm; and where the patches lie. last: index of the last block to run; None: of all.
-        """
+    ) -> EncodedTokens:
+        """Run the blocks. norm: the final norm is applied to `hidden`. last: index of the last block to run; None: all
+        are run."""
         x_BTD, layout = self._embedded(image_BCHW, patch_size)
         hidden = []
         for n, layer in enumerate(self.layers if last is None else self.layers[: last + 1]):
@@ -158,14 +166,14 @@ class Adventurer(nn.Module):
                 x_BTD = layer(x_BTD)
             if n in blocks:
                 hidden.append(self.norm_f(x_BTD) if norm else x_BTD)
-        return x_BTD, hidden, layout
+        return EncodedTokens(x_BTD, hidden, layout)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(image_BCHW))
 
     def forward_features(self, image_BCHW: Tensor) -> Tensor:
         """Tokens (B, L+1, D) after the final norm, patches row by row, the class token last."""
-        return self.norm_f(self.encode(image_BCHW)[0])
+        return self.norm_f(self.encode(image_BCHW).tokens_BTD)
 
     def forward_head(self, x_BTD: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits from forward_features' tokens; pre_logits: the classifier's input instead."""
@@ -242,18 +250,19 @@ class Adventurer(nn.Module):
             "blocks": [(r"^layers\.(\d+)", None), (r"^norm_f", (99999,))],  # timm's number for "the group before"
         }
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """Released keys for this patch and image: positions (class token last) and patch kernels resampled as timm
-        does; compat: as resample_table's. Raises ConfigError for weights of another architecture or depth."""
+        does; pos_embed_resampling: as for resample_table. Raises ConfigError for weights of another architecture or
+        depth."""
         depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
         if "patch_embed.proj.weight" not in state or not depth:
             raise ConfigError("these are not weights of an Adventurer: no patch_embed.proj.weight or no layers.N")
         if depth != len(self.layers):
             raise ConfigError(f"these are weights of {depth} blocks; this Adventurer has {len(self.layers)}")
-        check_name("compat", compat, RESAMPLINGS)
+        check_name("pos_embed_resampling", pos_embed_resampling, RESAMPLINGS)
         state = dict(self.patch_embed.convert_state_dict(state))
         if not isinstance(self.pos_embed, nn.Parameter):
             state.pop("pos_embed", None)
         elif "pos_embed" in state and state["pos_embed"].shape[1] != self.pos_embed.shape[1]:
-            state["pos_embed"] = resample_table(state["pos_embed"], self.grid, compat)
+            state["pos_embed"] = resample_table(state["pos_embed"], self.grid, pos_embed_resampling)
         return state

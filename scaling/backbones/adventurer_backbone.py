@@ -22,9 +22,9 @@ class AdventurerBackbone(Backbone):
         image: int,
         patch: int,
         *,
-        flip: str = "released",
+        scan_direction: str = "released",
         drop_path: float = 0.0,
-        position: str = "learned",
+        pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
     ) -> None:
@@ -34,9 +34,9 @@ class AdventurerBackbone(Backbone):
             size,
             image,
             patch,
-            flip=flip,
+            scan_direction=scan_direction,
             drop_path=drop_path,
-            position=position,
+            pos_embed=pos_embed,
             reference=reference,
             patch_embed=patch_embed,
             dynamic_img_size=True,
@@ -56,8 +56,8 @@ class AdventurerBackbone(Backbone):
         """The module whose keys are those of the released checkpoints."""
         return self.net
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
-        return self.net.convert_state_dict(state, compat)
+    def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
+        return self.net.convert_state_dict(state, pos_embed_resampling)
 
     def scan_backend(self, device: str) -> str:
         return backend(device).name

@@ -110,9 +110,9 @@ class Backbone(nn.Module):
         """The module whose state-dict keys are those of public checkpoints."""
         raise NotImplementedError
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
-        """A public checkpoint's tensors, resampled to this patch and image size. compat: aligned or released, as in
-        FromFile.pos_embed_resampling. Raises ConfigError for weights of another architecture."""
+    def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
+        """A public checkpoint's tensors, resampled to this patch and image size. pos_embed_resampling: aligned or
+        released, as in FromFile. Raises ConfigError for weights of another architecture."""
         return state
 
     def no_weight_decay(self) -> set[str]:

@@ -107,20 +107,21 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         ) from e
 
 
-def load_weights(backbone: Backbone, source: str, compat: str = "aligned") -> None:
+def load_weights(backbone: Backbone, source: str, pos_embed_resampling: str = "aligned") -> None:
     """Load source (as in read_state_dict) into a backbone, strictly by key, without the classifier's head.
 
-    Backbone.convert_state_dict resamples what depends on patch and image size; compat is passed to it. Raises
-    ConfigError with the keys that do not fit.
+    Backbone.convert_state_dict resamples what depends on patch and image size; pos_embed_resampling is passed to it.
+    Raises ConfigError with the keys that do not fit.
     """
-    load_state(backbone, read_state_dict(source), source, compat)
+    load_state(backbone, read_state_dict(source), source, pos_embed_resampling)
 
 
-def load_state(backbone: Backbone, state: dict[str, Tensor], source: str, compat: str = "aligned") -> None:
+def load_state(
+    backbone: Backbone, state: dict[str, Tensor], source: str, pos_embed_resampling: str = "aligned"
+) -> None:
     """load_weights from tensors already read; source: their name in errors."""
-    state = {
-        k: v for k, v in backbone.convert_state_dict(state, compat).items() if not k.startswith(("head.", "head_dist."))
-    }
+    converted = backbone.convert_state_dict(state, pos_embed_resampling)
+    state = {k: v for k, v in converted.items() if not k.startswith(("head.", "head_dist."))}
     check_fit(state, backbone.checkpoint_module.state_dict(), source)
     backbone.checkpoint_module.load_state_dict(state)
 

@@ -73,17 +73,17 @@ class Deit(Backbone):
         patch: int,
         *,
         drop_path: float = 0.0,
-        position: str = "learned",
+        pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
     ) -> None:
-        """position: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
+        """pos_embed: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
         patch. patch_embed: None is a convolution. Raises ConfigError."""
         super().__init__(size.width, patch, size.depth)
         embed = patch_embed or ConvPatchEmbed(3, size.width, image, patch)
         heads, grid = size.width // size.head_dim, image // patch
         spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch))
-        positions = build_position(position, spec)
+        positions = build_position(pos_embed, spec)
         is_deit3 = size.family == "deit3"
         self.vit = PositionedViT(
             img_size=image,
@@ -154,9 +154,9 @@ class Deit(Backbone):
         """The module whose keys are those of timm's checkpoints."""
         return self.vit
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
-        class token is first, as every code has it: compat makes no difference."""
+        class token is first, as every code has it: pos_embed_resampling makes no difference."""
         positions = self.vit.positions
         if "patch_embed.proj.weight" not in state or (positions.has_table and "pos_embed" not in state):
             raise ConfigError(

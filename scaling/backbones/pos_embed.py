@@ -134,18 +134,20 @@ POSITION_ENCODINGS: dict[str, type[PositionEncoding]] = {"learned": LearnedPosit
 
 def build_position(name: str, spec: PositionSpec) -> PositionEncoding:
     """The encoding of that name in POSITION_ENCODINGS."""
-    check_name("position", name, POSITION_ENCODINGS)
+    check_name("pos_embed", name, POSITION_ENCODINGS)
     return POSITION_ENCODINGS[name](spec)
 
 
-def resample_table(pos_1TD: Tensor, grid: int, compat: str = "aligned") -> Tensor:
-    """A learned table whose class token is last (1, n * n + 1, D) at grid x grid. compat: fixed (bicubic, antialiased,
-    the class token's kept) or official (resample_as_released). Raises ConfigError where n * n is no square."""
-    check_name("compat", compat, RESAMPLINGS)
+def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "aligned") -> Tensor:
+    """A learned table whose class token is last (1, n * n + 1, D), resampled to grid x grid.
+
+    pos_embed_resampling: aligned (bicubic, antialiased, the class token's vector is kept) or released
+    (resample_as_released). Raises ConfigError where n * n is no square."""
+    check_name("pos_embed_resampling", pos_embed_resampling, RESAMPLINGS)
     patches_1LD, class_11D = pos_1TD[:, :-1], pos_1TD[:, -1:]
     if math.isqrt(patches_1LD.shape[1]) ** 2 != patches_1LD.shape[1]:
         raise ConfigError(f"these weights have positions of {patches_1LD.shape[1]} patches, which is no square")
-    if compat == "released":
+    if pos_embed_resampling == "released":
         return resample_as_released(pos_1TD, grid)
     return torch.cat([resample_abs_pos_embed(patches_1LD, [grid, grid], num_prefix_tokens=0), class_11D], 1)
 

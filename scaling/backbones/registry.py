@@ -32,7 +32,7 @@ def _adventurer(size: ModelSpec, config: ExperimentConfig) -> Backbone:
         size,
         config.model.img_size,
         config.model.patch_size,
-        flip=config.model.scan_direction,
+        scan_direction=config.model.scan_direction,
         **common_options(size, config),
     )
 
@@ -69,10 +69,10 @@ def build_backbone(config: ExperimentConfig) -> Backbone:
 
 
 def common_options(size: ModelSpec, config: ExperimentConfig) -> dict[str, Any]:
-    """Arguments that the families of this project share: drop_path, position, reference, patch_embed."""
+    """Arguments that the families of this project share: drop_path, pos_embed, reference, patch_embed."""
     return {
         "drop_path": config.model.drop_path,
-        "position": config.model.pos_embed.kind,
+        "pos_embed": config.model.pos_embed.kind,
         "reference": Reference(*_first_grid(config)),
         "patch_embed": _patch_embed(size, config),
     }

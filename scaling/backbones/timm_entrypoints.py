@@ -66,8 +66,8 @@ def _adventurer(
     global_pool: str = "token",
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
-    flip: str = "released",
-    position: str = "learned",
+    scan_direction: str = "released",
+    pos_embed: str = "learned",
 ) -> Adventurer:
     """Adventurer by timm's argument names."""
     return Adventurer(
@@ -75,9 +75,9 @@ def _adventurer(
         _side("img_size", img_size),
         _side("patch_size", patch_size),
         num_classes,
-        flip=flip,
+        scan_direction=scan_direction,
         drop_path=drop_path_rate,
-        position=position,
+        pos_embed=pos_embed,
         channels=in_chans,
         dropout=drop_rate,
         pool=global_pool,

@@ -68,7 +68,7 @@ class TimmViT(Backbone):
         """The module whose keys are those of timm's checkpoints."""
         return self.net
 
-    def convert_state_dict(self, state: dict[str, Tensor], compat: str = "aligned") -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image, by the function and the filter with which timm loads this model."""
         fit = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
         try:

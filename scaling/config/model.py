@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 
 TIMM = "timm:"  # prefix of the name of a backbone that timm provides
 
@@ -92,7 +92,7 @@ POS_EMBEDS: dict[str, type] = {c.kind: c for c in (LearnedPosEmbed, SinCosPosEmb
 
 def _check_backbone(name: str) -> None:
     if not name.startswith(TIMM):
-        check_name("backbone", name, SIZES)
+        check_name("backbone", name, MODEL_SPECS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,4 +170,4 @@ class ModelConfig:
     @property
     def family(self) -> str:
         """Family of the backbone: deit, deit3, adventurer, timm."""
-        return SIZES[self.backbone].family if self.backbone in SIZES else "timm"
+        return MODEL_SPECS[self.backbone].family if self.backbone in MODEL_SPECS else "timm"

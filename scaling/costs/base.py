@@ -43,7 +43,7 @@ class Breakdown:
 class MemoryPolicy(NamedTuple):
     """Activations that a training step keeps for its backward pass."""
 
-    recompute: bool = False  # gradient checkpointing: blocks keep their inputs and are computed again
+    grad_checkpointing: bool = False  # blocks keep their inputs and are computed again
     flash: bool = True  # attention does not keep its matrix, as the fused kernels of torch
     number: int = FLOAT  # bytes of an activation; 2: bf16-mixed, where weights, residual stream and losses are float32
 
@@ -152,7 +152,7 @@ def equal_blocks(
 ) -> Activations:
     """Activations of spec.depth blocks that are all alike. block: what one of them keeps; held: what stays allocated of
     it although it is computed again, its input left out; backward: as in Activations [bytes]."""
-    if not policy.recompute:
+    if not policy.grad_checkpointing:
         return Activations(spec.depth * block, 0, backward)
     stream = stream_bytes(spec, tokens)
     return Activations(spec.depth * (stream + held), block - stream, backward)

@@ -15,7 +15,7 @@ SINGLE = "single"  # the strategy of a single device
 
 
 class Conditions(NamedTuple):
-    """How a run was trained; after a resume, in its last segment."""
+    """How a run was trained; after a resume, in its last segment. The field names are keys of records, so they stay."""
 
     device: str  # type: cpu, cuda, mps
     nodes: int  # machines of the run [1]
@@ -56,11 +56,11 @@ def workers_for(cores: int) -> int:
     return max(1, min(8, cores - 1))
 
 
-def threads_for(config: ExperimentConfig, cores: int, jobs: int = 1) -> int:
-    """CPU threads of a run: one per usable core, divided among jobs, but no more than its steps keep busy.
+def threads_for(config: ExperimentConfig, cores: int, max_parallel_runs: int = 1) -> int:
+    """CPU threads of a run: one per usable core, divided among parallel runs, but no more than its steps keep busy.
 
     Measured on two cores, ms per step of deit_nano with one thread and with two: 7.7 and 7.9 at patch 4 (0.3 GFLOPs),
     26 and 18 at patch 2 (1.3), 126 and 83 at patch 1 (7.8)."""
     step = config.optim.global_batch_size * recipe_step_flops(config)
     useful = math.ceil(step / FLOPS_PER_THREAD) if step else cores
-    return max(1, min(cores // jobs, useful))
+    return max(1, min(cores // max_parallel_runs, useful))

@@ -36,7 +36,7 @@ def step_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = DEF
     weights = FLOAT * m.spec.width * m.spec.mlp  # gradient of a block's largest matrix, before it is accumulated
     if policy.number < FLOAT:  # autocast's copies of weights
         own = m.backbone.parameters(m.spec, m.tokens)["blocks"] // m.spec.depth
-        weights += policy.number * (own if policy.recompute else m.parameters.total)
+        weights += policy.number * (own if policy.grad_checkpointing else m.parameters.total)
     return max(images * at_loss, images * at_last_block + weights)
 
 

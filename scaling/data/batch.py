@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-UNLABELLED = 255  # ignore index of label maps: neither trained on nor evaluated; so class indices are 0 to 254
+IGNORE_INDEX = 255  # ignore index of label maps: neither trained on nor evaluated; so class indices are 0 to 254
 
 
 class Split(Enum):
@@ -39,7 +39,7 @@ class ClassTargets(NamedTuple):
 class MaskTargets(NamedTuple):
     """One class per pixel. Images may be larger or smaller than their label maps."""
 
-    label_BHW: Tensor  # uint8, UNLABELLED where there is no class
+    label_BHW: Tensor  # uint8, IGNORE_INDEX where there is no class
 
 
 class GroundTruth(NamedTuple):

@@ -38,14 +38,14 @@ SOURCES: dict[str, Source] = {
 
 
 class ImageDataModule(L.LightningDataModule):
-    """Training and test images of a recipe. workers: processes that read and decode (0: this one). results: folder of
-    the file index (file_index.py); None: no index. notify: receives a message before what takes long."""
+    """Training and test images of a recipe. num_workers: processes that read and decode (0: this one). results: folder
+    of the file index (file_index.py); None: no index. notify: receives a message before what takes long."""
 
     def __init__(
-        self, config: ExperimentConfig, workers: int = 0, results: Path | None = None, notify: Notify | None = None
+        self, config: ExperimentConfig, num_workers: int = 0, results: Path | None = None, notify: Notify | None = None
     ) -> None:
         super().__init__()
-        self.config, self.workers, self.results, self.notify = config, workers, results, notify
+        self.config, self.num_workers, self.results, self.notify = config, num_workers, results, notify
         self.lines: tuple[str, ...] = ()  # messages about the data
         self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
         self.train_set: ImageDataset
@@ -151,16 +151,16 @@ class ImageDataModule(L.LightningDataModule):
         return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch]) for batch in numbers])
 
     def _loader(self, data: ImageDataset, **order: object) -> DataLoader:
-        workers = 0 if data.in_memory else self.workers
+        num_workers = 0 if data.in_memory else self.num_workers
         return DataLoader(
             BatchReader(data),
-            num_workers=workers,
+            num_workers=num_workers,
             # Forked processes share memory. In a sweep they would else be started by a server, which sends each a copy,
             # and at most 256 tensors.
-            multiprocessing_context="fork" if workers and "fork" in get_all_start_methods() else None,
+            multiprocessing_context="fork" if num_workers and "fork" in get_all_start_methods() else None,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
+            persistent_workers=num_workers > 0,
             generator=torch_generator(seed_of(self.config.seed, "loader")),
             **order,  # type: ignore[arg-type]
         )

@@ -31,7 +31,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def conditions(trainer: Any, task: Any, recompute: bool, workers: int = 0, jobs: int = 1) -> Conditions:
+def conditions(
+    trainer: Any, task: Any, grad_checkpointing: bool, num_workers: int = 0, max_parallel_runs: int = 1
+) -> Conditions:
     """How Lightning's trainer trains a task: the settings as they were resolved."""
     device = trainer.strategy.root_device.type
     return Conditions(
@@ -41,11 +43,11 @@ def conditions(trainer: Any, task: Any, recompute: bool, workers: int = 0, jobs:
         precision=str(trainer.precision),
         scan=task.backbone.scan_backend(device),
         compile=task.backbone._compiled_call_impl is not None,
-        recompute=recompute,
+        recompute=grad_checkpointing,
         channels_last=task.channels_last,
         threads=torch.get_num_threads(),
-        workers=workers,
-        jobs=jobs,
+        workers=num_workers,
+        jobs=max_parallel_runs,
     )
 
 

@@ -13,12 +13,12 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
 
 
-def sharded_strategy(config: ExperimentConfig, devices: str, nodes: int) -> ModelParallelStrategy:
-    """Lightning's strategy for it. devices, nodes: as in RuntimeConfig. Raises ConfigError for a recipe with EMA."""
+def sharded_strategy(config: ExperimentConfig, devices: str, num_nodes: int) -> ModelParallelStrategy:
+    """Lightning's strategy. devices, num_nodes: as in RuntimeConfig. Raises ConfigError for a recipe with EMA."""
     if config.optim.model_ema_decay:
         raise ConfigError("strategy fsdp does not support EMA; take ddp, or --model-ema-decay none")
     return ModelParallelStrategy(
-        data_parallel_size=nodes * _count(devices), tensor_parallel_size=1, save_distributed_checkpoint=False
+        data_parallel_size=num_nodes * _count(devices), tensor_parallel_size=1, save_distributed_checkpoint=False
     )
 
 

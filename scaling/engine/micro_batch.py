@@ -50,11 +50,11 @@ def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
     return sizes[good]
 
 
-def needed(config: ExperimentConfig, images: int, recompute: bool) -> int:
+def needed(config: ExperimentConfig, images: int, grad_checkpointing: bool) -> int:
     """Memory that training with so many images at a time takes above the weights and their average, which exist already
     [bytes]; 0: not known."""
     there = (2 if config.optim.model_ema_decay else 1) * 4 * costs.recipe_parameters(config)
-    return costs.memory_bytes(config, images, costs.MemoryPolicy(recompute)) - there
+    return costs.memory_bytes(config, images, costs.MemoryPolicy(grad_checkpointing)) - there
 
 
 class MicroBatch(L.Callback):
@@ -64,9 +64,9 @@ class MicroBatch(L.Callback):
     predicts."""
 
     def __init__(
-        self, config: ExperimentConfig, data: ImageDataModule, asked: int, results: Path, recompute: bool
+        self, config: ExperimentConfig, data: ImageDataModule, asked: int, results: Path, grad_checkpointing: bool
     ) -> None:
-        self.config, self.data, self.asked, self.recompute = config, data, asked, recompute
+        self.config, self.data, self.asked, self.grad_checkpointing = config, data, asked, grad_checkpointing
         self.memory = results / MEMORY
         self.micro_batches = 1
         self._key = ""  # of MEMORY, once the size has been searched for
@@ -90,14 +90,14 @@ class MicroBatch(L.Callback):
         remembered."""
         device, world = task.device, trainer.world_size
         room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
-        fitting = [n for n in possible if needed(self.config, n, self.recompute) <= room]
+        fitting = [n for n in possible if needed(self.config, n, self.grad_checkpointing) <= room]
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
             return _least(planned, world, device)
         if not costs.recipe_parameters(self.config):
             planned = 1  # the cost model does not know this model: start at one image
         name = torch.cuda.get_device_name(device)
-        self._key = memory_key(self.config, conditions(trainer, task, self.recompute), name, world)
+        self._key = memory_key(self.config, conditions(trainer, task, self.grad_checkpointing), name, world)
         known = _least(self._known().get(self._key, 0), world, device)
         if known in possible:
             found = known

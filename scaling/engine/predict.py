@@ -34,7 +34,7 @@ class Place(NamedTuple):
     device: torch.device
     precision: str  # Lightning's: 32-true, or bf16-mixed
     images: int  # at a time
-    workers: int  # processes that read and decode
+    num_workers: int  # processes that read and decode
 
 
 def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecord) -> Place:
@@ -42,8 +42,8 @@ def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecor
     first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
     device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
     images = settings.micro_batch_size or int(record.machine.get("micro_batch", 1))
-    workers = default_workers() if settings.num_workers is None else settings.num_workers
-    return Place(device, precision_of(config.precision, settings.accelerator), images, workers)
+    num_workers = default_workers() if settings.num_workers is None else settings.num_workers
+    return Place(device, precision_of(config.precision, settings.accelerator), images, num_workers)
 
 
 def draw_predictions(
@@ -87,7 +87,7 @@ def _restored(
     """The run's data, and its task with the reported weights."""
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
-    data = ImageDataModule(config, place.workers, folder.parent)
+    data = ImageDataModule(config, place.num_workers, folder.parent)
     data.setup()
     module = task(config, data.total_steps, data.names)
     restore(module, config, folder)

@@ -20,6 +20,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.costs.hardware import usable_cores
 from scaling.data.datamodule import ImageDataModule, default_workers
 from scaling.data.files.listing_cache import listed_once
+from scaling.data.fingerprints import with_fingerprints
 from scaling.engine import checkpoint_files, evaluation_steps
 from scaling.engine.callbacks.clock import utc_now
 from scaling.engine.callbacks.run_callbacks import RunCallbacks, run_callbacks
@@ -38,7 +39,7 @@ from scaling.errors import NonFiniteLossError, first_line
 from scaling.runs.atomic_files import remove_leftovers
 from scaling.runs.environment import git_commit, versions
 from scaling.runs.events import Event, Report
-from scaling.runs.identity import folder_of, renamed, settled, training_folder
+from scaling.runs.identity import folder_of, renamed, training_folder
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RunRecord
@@ -76,7 +77,7 @@ def train(
     task.check_available(config)
     check_outputs(config, settings.save_predictions, settings.export_coco)
     check_start(config, results)
-    config = settled([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
+    config = with_fingerprints([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
     folder = folder_of(config, results)
     record = read_record(folder)
     if record is None:
@@ -126,8 +127,8 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
         report(
             Event("note", text=f"{here} devices are {here} processes on {cores} cores: --devices {cores} is as fast")
         )
-    workers = default_workers() if settings.num_workers is None else settings.num_workers
-    data = ImageDataModule(config, workers, results, notify=lambda text: report(Event("note", text=text)))
+    num_workers = default_workers() if settings.num_workers is None else settings.num_workers
+    data = ImageDataModule(config, num_workers, results, notify=lambda text: report(Event("note", text=text)))
     data.setup()
     for line in (*data.lines, *renamed(config, results)):
         report(Event("note", text=line))
@@ -221,7 +222,7 @@ def _record(
         machine={
             **machine(),
             **conditions(
-                trainer, module, settings.grad_checkpointing, data.workers, settings.max_parallel_runs or 1
+                trainer, module, settings.grad_checkpointing, data.num_workers, settings.max_parallel_runs or 1
             )._asdict(),
             "devices": trainer.world_size,
             "micro_batch": parts.micro_batch.size(trainer.world_size),

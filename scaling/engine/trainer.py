@@ -77,9 +77,9 @@ def precision_of(wanted: str, accelerator: str) -> Any:
     return {"32": "32-true"}.get(wanted, wanted)
 
 
-def useful_threads(config: ExperimentConfig, jobs: int = 1) -> int:
+def useful_threads(config: ExperimentConfig, max_parallel_runs: int = 1) -> int:
     """CPU threads for a recipe on this machine."""
-    return threads_for(config, usable_cores(), jobs)
+    return threads_for(config, usable_cores(), max_parallel_runs)
 
 
 def apply_speed_options(module: Any, settings: RuntimeConfig) -> None:

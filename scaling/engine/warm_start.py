@@ -31,15 +31,17 @@ def start_from(task: Any, config: ExperimentConfig, results: Path) -> None:
         restore(task, before, folder, config.init.pos_embed_resampling, head=before.task.kind == config.task.kind)
 
 
-def restore(task: Any, trained: ExperimentConfig, folder: Path, compat: str = "aligned", head: bool = True) -> None:
-    """Load the reported weights of a run, of the recipe `trained`, into a task. compat: how positions are resampled;
-    head: load the head too. Raises ConfigError where the file is damaged or does not fit."""
+def restore(
+    task: Any, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned", head: bool = True
+) -> None:
+    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_weights; head:
+    load the head too. Raises ConfigError where the file is damaged or does not fit."""
     source = folder / WEIGHTS
     if damage := damage_of(source):
         again = f"delete {folder / RECORD}, and the run's command writes it again from its last checkpoint"
         raise ConfigError(f"{source} is damaged ({damage}); {again}")
     state = read_state_dict(str(source), (KEYS[trained.evaluation.eval_weights],))
-    load_state(task.backbone, state, str(source), compat)
+    load_state(task.backbone, state, str(source), pos_embed_resampling)
     if head:
         own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
         check_fit(own, task.head.state_dict(), f"{source} (head)")

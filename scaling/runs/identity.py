@@ -1,115 +1,20 @@
-"""Runs are identified by the contents of their data and weights, not by paths, and found again in a results folder.
-
-Entry points call `settled` once, on all recipes: it replaces paths by fingerprints of the files, so that
-moving or copying a data folder, a file of weights or the results changes no run_id. `folder_of` finds the folder of a
-run, also one that was renamed, or made by a version without fingerprints. No torch, unless the data needs it.
+"""Runs in a results folder, found by their configuration; also one that was renamed, or made by a version without
+fingerprints. Data and weights are compared by fingerprints where both runs have them (scaling/data/fingerprints.py).
 
 os.path.isfile and isdir, as those of Path raise where a name is too long.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.identity import bare, is_address, is_public, last_name
-from scaling.config.initialization import FromFile, FromRun
+from scaling.config.identity import bare, is_public, last_name
 from scaling.errors import ConfigError
 from scaling.runs.config_file import CONFIG, config_of, config_path, read_config, stored_id
-from scaling.runs.record import CHECKPOINT, RECORD, WEIGHTS
-
-if TYPE_CHECKING:
-    from scaling.data.files.file_index import Notify
-
-# fields that decide which files a run uses, and whether they are enough
-FILE_FIELDS = (
-    *("task", "dataset", "data_root", "num_classes", "num_train", "num_val", "ignore_index", "filter_empty_gt"),
-    *("global_batch_size", "val_split"),
-)
-Known = dict[tuple[Any, ...], str]
-
-
-def settled(
-    recipes: Sequence[ExperimentConfig], results: Path, read: bool = True, notify: "Notify | None" = None
-) -> dict[str, ExperimentConfig]:
-    """Each recipe by its run_id, as it is to be run: with fingerprints of its data and weights, and of earlier runs.
-
-    read: files that no start has read before; without, and where the data or weights are not on this machine, recipes
-    stay as they are, and `folder_of` goes by what is recorded. A run that was begun here by a version without
-    fingerprints keeps its name. Raises ConfigError for data or weights that cannot be used."""
-    known: Known = {}
-    return {config.run_id: _settled(config, Path(results), known, read, notify) for config in recipes}
-
-
-def _settled(
-    config: ExperimentConfig, results: Path, known: Known, read: bool, notify: "Notify | None"
-) -> ExperimentConfig:
-    init = config.init
-    if isinstance(init, FromRun):
-        before, root = init.config, config.data.data_root
-        if before.data.dataset == config.data.dataset and before.data.data_root in (None, root):
-            there = replace(before, data=replace(before.data, data_root=root))
-            before = _settled(there, results, known, read, notify)
-        else:  # on other data, which need not be here
-            before = config_in(folder_of(before, results)) or before
-        init = replace(init, config=before)
-    elif isinstance(init, FromFile):
-        digest = init.weights_digest or _weights_digest(init.source, known, read) or None
-        init = replace(init, weights_digest=digest)
-    digest = config.data.data_digest or _data_digest(config, results, known, read, notify) or None
-    found = replace(config, init=init, data=replace(config.data, data_digest=digest))
-    earlier = results / config.run_id
-    begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
-    return config if begun and not os.path.isdir(results / found.run_id) else found
-
-
-def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: "Notify | None") -> str:
-    """The fingerprint of the files that a recipe uses; empty where it is not known."""
-    if config.data.dataset == "shapes":
-        return ""
-    key = files_key(config)
-    if key not in known:
-        from scaling.data.files.dataset_files import data_digest
-
-        known[key] = data_digest(config, results, read, notify)
-    return known[key]
-
-
-def files_key(config: ExperimentConfig) -> tuple[Any, ...]:
-    """All that decides which files a run uses, and whether they are enough."""
-    return tuple(value_of(config, name) for name in FILE_FIELDS)
-
-
-def _weights_digest(source: str, known: Known, read: bool) -> str:
-    """The fingerprint of the file of weights, fetched where source is an address; empty where it is not known."""
-    if is_address(source):
-        if not read:
-            return ""
-        from scaling.downloads import fetched
-
-        source = str(fetched(source))
-    path = Path(source) / WEIGHTS if os.path.isdir(source) else Path(source)
-    if not os.path.isfile(path):
-        return ""
-    key = ("weights", str(path.resolve()), path.stat().st_mtime_ns)
-    if key not in known:
-        known[key] = _digest_of(path)
-    return known[key]
-
-
-def _digest_of(path: Path) -> str:
-    """The fingerprint of one file's bytes, read a piece at a time (hashlib.file_digest came with Python 3.11)."""
-    found = hashlib.blake2b(digest_size=8)
-    with open(path, "rb") as file:
-        while piece := file.read(2**20):
-            found.update(piece)
-    return found.hexdigest()
+from scaling.runs.record import CHECKPOINT, RECORD
 
 
 def folder_of(config: ExperimentConfig, results: Path) -> Path:

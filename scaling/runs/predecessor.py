@@ -22,7 +22,9 @@ def find_start(config: ExperimentConfig, results: Path) -> Path | None:
         record = RunRecord.load(folder)
     except FileNotFoundError as e:
         other = (
-            ", or name other weights: --weights FILE (or '' for none)" if before.task.kind != config.task.kind else ""
+            ", or use other weights: --pretrained NAME, --initial-checkpoint FILE, or --init scratch"
+            if before.task.kind != config.task.kind
+            else ""
         )
         raise ConfigError(f"{name}, run {before.run_id}, is not finished in {results}; run it first{other}") from e
     if record.status != "finished":

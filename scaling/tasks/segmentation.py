@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from scaling.backbones.base import Features
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import size_multiple
-from scaling.data.batch import UNLABELLED, Batch, MaskTargets
+from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.heads.segmentation import build_head
@@ -47,7 +47,7 @@ class SegmentationTask(TaskModule):
             config.task.head.kind, *maps, config.data.num_classes, config.task.head.head_channels, config.seed
         )
         self.test_loss = MeanMetric()
-        self.confusion = MulticlassConfusionMatrix(config.data.num_classes, ignore_index=UNLABELLED)
+        self.confusion = MulticlassConfusionMatrix(config.data.num_classes, ignore_index=IGNORE_INDEX)
 
     @staticmethod
     def check_available(config: ExperimentConfig) -> None:
@@ -88,7 +88,7 @@ class SegmentationTask(TaskModule):
 
     def update_metrics(self, batch: Batch) -> None:
         label_BHW, logits_BKHW = _labels(batch), self._at_label_size(batch)
-        if labelled := int((label_BHW != UNLABELLED).sum()):
+        if labelled := int((label_BHW != IGNORE_INDEX).sum()):
             self.test_loss.update(_summed_loss(logits_BKHW, label_BHW) / labelled, labelled)
         self.confusion.update(logits_BKHW.argmax(1), label_BHW.long())
 
@@ -113,7 +113,7 @@ def _labels(batch: Batch) -> Tensor:
 def _summed_loss(logits_BKHW: Tensor, label_BHW: Tensor, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy summed over labelled pixels [nats]."""
     return cross_entropy(
-        logits_BKHW.float(), label_BHW.long(), ignore_index=UNLABELLED, reduction="sum", label_smoothing=smoothing
+        logits_BKHW.float(), label_BHW.long(), ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.runs.atomic_files import atomic
 
 Pixels = NDArray[np.uint8]
@@ -35,7 +35,7 @@ def palette(classes: int) -> Pixels:
 
 
 def side_by_side(image_HWC: Pixels, label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> Image.Image:
-    """The image, its label map and the prediction, with a legend. UNLABELLED pixels are black.
+    """The image, its label map and the prediction, with a legend. IGNORE_INDEX pixels are black.
 
     All uint8; names: of the classes. An image of another size is resized to that of the label map."""
     if label_HW.shape != prediction_HW.shape:
@@ -46,14 +46,14 @@ def side_by_side(image_HWC: Pixels, label_HW: Pixels, prediction_HW: Pixels, nam
         image = image.resize(label_HW.shape[::-1], Image.Resampling.BILINEAR)
     panels = [image, _painted(image, label_HW, len(names)), _painted(image, prediction_HW, len(names))]
     entries = [(name, tuple(palette(number + 1)[number].tolist())) for number, name in classes]
-    if UNLABELLED in label_HW:
+    if IGNORE_INDEX in label_HW:
         entries.append(("unlabelled", (0, 0, 0)))
     return _sheet([_scaled(panel) for panel in panels], HEADINGS, entries)
 
 
 def occurring(label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> list[tuple[int, str]]:
     """Indices and names of the classes that are labelled or predicted."""
-    numbers = [int(n) for n in np.union1d(label_HW, prediction_HW) if n != UNLABELLED]
+    numbers = [int(n) for n in np.union1d(label_HW, prediction_HW) if n != IGNORE_INDEX]
     for number in numbers[-1:]:
         if number >= len(names):
             raise ValueError(f"class {number} occurs, but there are names for 0 to {len(names) - 1} only")
@@ -123,7 +123,7 @@ def _colours() -> Pixels:
     choice_N3 = np.vstack([FIRST, mixed_N3[fit_N]])
     lab_N3 = _oklab(choice_N3)
     chosen, apart_N = [0], np.full(len(choice_N3), np.inf)
-    while len(chosen) < UNLABELLED:
+    while len(chosen) < IGNORE_INDEX:
         apart_N = np.minimum(apart_N, np.square(lab_N3 - lab_N3[chosen[-1]]).sum(1))
         chosen.append(int(apart_N.argmax()))
     return choice_N3[chosen].astype(np.uint8)
@@ -143,7 +143,7 @@ def _painted(image: Image.Image, class_HW: Pixels, classes: int) -> Image.Image:
     colours[:classes] = palette(classes)
     grey = image.convert("L").convert("RGB")
     blended = Image.blend(grey, Image.fromarray(colours[class_HW]), COLOUR)
-    blended.paste((0, 0, 0), mask=Image.fromarray(class_HW == UNLABELLED))
+    blended.paste((0, 0, 0), mask=Image.fromarray(class_HW == IGNORE_INDEX))
     return blended
 
 

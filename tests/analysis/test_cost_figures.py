@@ -130,7 +130,7 @@ def test_a_model_without_attention_has_no_matrices_to_keep():
 def test_the_largest_batch_fits_and_one_image_more_does_not(backbone, card):
     config = classifier(backbone, 224, 8)
     room = costs.CARDS[card].memory - costs.optimiser_bytes(costs.recipe_parameters(config))
-    for way in ({}, {"recompute": True}):
+    for way in ({}, {"grad_checkpointing": True}):
         most = largest_batch(config, card, **way)
         assert step_bytes(config, most, MemoryPolicy(number=2, **way)) <= SHARE * room
         assert step_bytes(config, most + 1, MemoryPolicy(number=2, **way)) > SHARE * room

@@ -25,7 +25,7 @@ def record(config: ExperimentConfig, results, images_per_second: float, **machin
     """A finished run with this rate, in a folder of its own, that ran as a plan expects unless machine says else."""
     gpus, devices = machine.get("gpus", []), machine.get("devices", 1)
     card = card_of(gpus[0]) if gpus else processor()
-    on = Device(card, devices, jobs=1 if gpus else parallel_runs(0, "cpu"))
+    on = Device(card, devices, max_parallel_runs=1 if gpus else parallel_runs(0, "cpu"))
     cores = {"cores": usable_cores(), "workers": workers_for(usable_cores())}
     machine = {**conditions(config, on)._asdict(), **cores, **machine}
     made = RunRecord(
@@ -94,7 +94,7 @@ def test_a_core_trains_as_fast_as_it_was_measured(backbone, rates):
 def test_a_faster_card_is_faster_and_recomputing_takes_a_third_more():
     a100, h200 = (image_seconds(BASE, CARDS[name], 64) for name in ("a100", "h200"))
     assert 2 < a100 / h200 < 989 / 312
-    assert image_seconds(BASE, CARDS["a100"], 64, recompute=True) == pytest.approx(a100 * 4 / 3)
+    assert image_seconds(BASE, CARDS["a100"], 64, grad_checkpointing=True) == pytest.approx(a100 * 4 / 3)
 
 
 def test_bf16_is_what_a_gpu_trains_in_unless_the_recipe_says_otherwise():

@@ -135,7 +135,7 @@ def test_sizes_have_the_parameters_of_table_7():
 @pytest.mark.parametrize("position", ["learned", "sincos"])
 def test_every_parameter_gets_a_finite_gradient_at_every_patch(patch, position):
     torch.manual_seed(0)
-    model = Adventurer(NANO, 16, patch, 12, position=position, drop_path=0.1).train()
+    model = Adventurer(NANO, 16, patch, 12, pos_embed=position, drop_path=0.1).train()
     model(torch.randn(3, 3, 16, 16)).square().sum().backward()
     for name, p in model.named_parameters():
         assert p.grad is not None, name
@@ -164,7 +164,8 @@ def test_features_are_the_tokens_as_a_map_and_the_class_token():
 def test_released_and_alternate_flips_differ_from_block_6_on():
     size = NANO._replace(depth=8)
     flips = {
-        name: [layer.flip for layer in Adventurer(size, 16, 8, flip=name).layers] for name in ("released", "alternate")
+        name: [layer.flip for layer in Adventurer(size, 16, 8, scan_direction=name).layers]
+        for name in ("released", "alternate")
     }
     assert flips["released"] == [False, False, True, True, False, False, False, False]
     assert flips["alternate"] == [False, False, True, True, False, False, True, True]
@@ -308,9 +309,9 @@ def test_bad_input_is_refused_with_the_numbers():
     with pytest.raises(ConfigError, match="patch 5 does not divide a 16 px image"):
         Adventurer(NANO, 16, 5)
     with pytest.raises(ConfigError, match="did you mean released"):
-        Adventurer(NANO, 16, 4, flip="releasd")
+        Adventurer(NANO, 16, 4, scan_direction="releasd")
     with pytest.raises(ConfigError, match="rotary"):
-        Adventurer(NANO, 16, 4, position="rotary")
+        Adventurer(NANO, 16, 4, pos_embed="rotary")
     with pytest.raises(ConfigError, match="deit"):
         Adventurer(MODEL_SPECS["deit_nano"], 16, 4)
     with pytest.raises(ConfigError, match="48 channels"):

@@ -151,7 +151,7 @@ def test_image_patch_and_channels_are_arguments(changes, kernel, positions):
 
 
 def test_flips_positions_and_drop_path_are_arguments():
-    model = tiny(flip="alternate", position="sincos", drop_path_rate=0.1)
+    model = tiny(scan_direction="alternate", pos_embed="sincos", drop_path_rate=0.1)
     assert [n for n, layer in enumerate(model.layers) if layer.flip] == [2, 3, 6, 7, 10, 11]
     assert "pos_embed" not in model.state_dict()
     assert model.layers[-1].drop_path.rate == pytest.approx(0.1)
@@ -307,4 +307,4 @@ def test_bad_input_is_refused_with_the_numbers():
     with pytest.raises(ConfigError, match=r"built for \(batch, 3, 32, 32\)"):
         tiny()(images(side=64))
     with pytest.raises(ConfigError, match="rotary"):
-        tiny(position="rotary")
+        tiny(pos_embed="rotary")

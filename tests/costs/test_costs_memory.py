@@ -138,7 +138,7 @@ def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image,
     images, config = 4, make_config(backbone=name, img_size=image, patch_size=patch, global_batch_size=4)
     kept, most = held(ClassificationTask(config, 1), noise(config, images), recompute=True, number=number)
     rel = 0.05 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
-    policy = MemoryPolicy(recompute=True, number=number)
+    policy = MemoryPolicy(grad_checkpointing=True, number=number)
     assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=rel)
     assert kept < images * costs.activation_bytes(config, policy, images) < most
 

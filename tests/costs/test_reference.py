@@ -6,7 +6,7 @@ from scaling import costs
 from scaling.config.edit import make_config
 from scaling.costs import MemoryPolicy
 
-MATRIX, RECOMPUTED = MemoryPolicy(flash=False), MemoryPolicy(recompute=True, number=2)
+MATRIX, RECOMPUTED = MemoryPolicy(flash=False), MemoryPolicy(grad_checkpointing=True, number=2)
 COCO = {
     "task": "detect",
     "head": "cascade_mask_rcnn",
@@ -72,6 +72,6 @@ def test_no_cost_has_changed(fields, expected):
         costs.activation_bytes(config, RECOMPUTED, 2),
         costs.step_bytes(config, 2),
         costs.step_bytes(config, 2, MATRIX._replace(number=2)),
-        costs.memory_bytes(config, 64, MemoryPolicy(recompute=True)),
+        costs.memory_bytes(config, 64, MemoryPolicy(grad_checkpointing=True)),
     )
     assert found == expected

@@ -228,7 +228,7 @@ def test_classes_that_no_training_object_is_of_are_named(root, change):
 
 def test_what_is_left_out_or_mended_is_told_with_its_number(root, change):
     assert prepared(recipe_of(root)).lines == (
-        "1 train images have no object and are left out (--empty-images keep uses them)",
+        "1 train images have no object and are left out (--filter-empty-gt false keeps them)",
     )
 
     def spoil(data):

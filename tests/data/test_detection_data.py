@@ -94,7 +94,7 @@ def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(config, on_disk, a
     r = edit(config, augment=augment, drop_path=0.1)
     memory = prepared(r)
     on_disk()
-    disk, helped = prepared(r), prepared(r, workers=2)
+    disk, helped = prepared(r), prepared(r, num_workers=2)
     assert not memory.train_set.in_memory  # scaling takes time: that is for workers
     for name, batches in (("train_dataloader", 4), ("test_dataloader", 2)):
         seen = [list(getattr(data, name)()) for data in (memory, disk, helped)]
@@ -255,7 +255,7 @@ def test_shapes_are_the_objects_that_are_drawn(embedded):
 
 def test_shapes_need_no_workers_unless_they_are_scaled_at_random(embedded):
     for augment in AUGMENTS:
-        data = prepared(edit(embedded, augment=augment), workers=2)
+        data = prepared(edit(embedded, augment=augment), num_workers=2)
         assert data.train_set.in_memory == (augment not in JITTERS)
         assert data.test_set.in_memory
         assert len(list(data.train_dataloader())) == 4

@@ -69,7 +69,7 @@ def test_worker_processes_read_a_tar_without_disturbing_each_other(folder, confi
     for split in ("train", "test"):
         (folder / split).rename(folder / f"{split}_moved")
     lazy = edit(config, augment="resized_crop", global_batch_size=2, epochs=4)
-    data = prepared(lazy, workers=2)
+    data = prepared(lazy, num_workers=2)
     assert isinstance(data.train_set, OnDisk)
     pairs = [pair for b in data.train_dataloader() for pair in zip(b.pixels, b.targets.label_B, strict=True)]
     seen = [(int(image[0].median()), int(label)) for image, label in pairs]

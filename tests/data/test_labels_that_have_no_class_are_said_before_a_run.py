@@ -10,7 +10,7 @@ from PIL import Image
 
 from scaling.config.edit import edit, make_config
 from scaling.data import segmentation
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.data.files.dataset_files import data_digest
 from scaling.data.files.segmentation_folder import as_classes
 from scaling.data.open_sets import open_sets
@@ -94,10 +94,10 @@ def test_many_missing_classes_are_named_in_part(tmp_path):
     assert lines == ("148 of 150 classes do not occur in training labels: 2, 3, 4, 5, 6, …",)
 
 
-@pytest.mark.parametrize("unlabelled", [0, 255])
-def test_labels_without_any_class_are_refused(tmp_path, unlabelled):
-    r = edit(write(tmp_path, lambda i: [unlabelled]), ignore_index=unlabelled)
-    ignored = "0 and 255 are" if unlabelled == 0 else "255 is"
+@pytest.mark.parametrize("ignore_index", [0, 255])
+def test_labels_without_any_class_are_refused(tmp_path, ignore_index):
+    r = edit(write(tmp_path, lambda i: [ignore_index]), ignore_index=ignore_index)
+    ignored = "0 and 255 are" if ignore_index == 0 else "255 is"
     assert refused(r) == f"all pixels of the 12 training labels are unlabelled ({ignored} ignored)"
     for i in range(N):
         Image.fromarray(np.resize(np.array([1, 2], np.uint8), (8, 8))).save(
@@ -123,14 +123,14 @@ def test_a_value_out_of_range_is_found_in_the_first_and_in_the_last_label(tmp_pa
 def test_both_0_and_255_are_no_class_where_0_is_none(tmp_path, kind):
     """ADE20K's labels as mmsegmentation reduces them, and what other tools leave unlabelled beside that (#3854)."""
     found = as_classes(np.array([[0, 1, 3, 255]], kind), 3, 0, Path("a.png"))
-    assert found.tolist() == [[UNLABELLED, 0, 2, UNLABELLED]]
+    assert found.tolist() == [[IGNORE_INDEX, 0, 2, IGNORE_INDEX]]
     assert prepared(edit(write(tmp_path, lambda i: [0, 1, 2, 3, 255]), ignore_index=0)).lines == ()
 
 
 def test_a_value_without_a_class_may_lie_above_a_number_that_no_pixel_has():
     """Three classes, 4 for pixels without one, and no 3 (PaddleSeg #3079)."""
     found = as_classes(np.array([[0, 1, 2, 4]], np.uint8), 3, 4, Path("a.png"))
-    assert found.tolist() == [[0, 1, 2, UNLABELLED]]
+    assert found.tolist() == [[0, 1, 2, IGNORE_INDEX]]
     with pytest.raises(ConfigError, match="has the value 3; 3 classes are 0 to 2, 4 and 255 are no class"):
         as_classes(np.array([[3]], np.uint8), 3, 4, Path("a.png"))
 
@@ -145,17 +145,17 @@ def test_a_class_too_many_beside_a_reduced_zero_is_named(tmp_path):
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_every_value_of_a_label_is_a_class_no_class_or_refused(data):
-    classes, unlabelled = data.draw(st.integers(2, 255)), data.draw(st.integers(0, 300))
+    classes, ignore_index = data.draw(st.integers(2, 255)), data.draw(st.integers(0, 300))
     value = data.draw(st.integers(-2, 70000))
     try:
-        found = int(as_classes(np.array([[value]], np.int32), classes, unlabelled, Path("a.png"))[0, 0])
+        found = int(as_classes(np.array([[value]], np.int32), classes, ignore_index, Path("a.png"))[0, 0])
     except ConfigError:
         found = None
-    kept = [v for v in range(classes + 1) if v != unlabelled][:classes]
+    kept = [v for v in range(classes + 1) if v != ignore_index][:classes]
     if value in kept:
         assert found == kept.index(value)
     else:
-        assert found == (UNLABELLED if value in (unlabelled, 255) else None)
+        assert found == (IGNORE_INDEX if value in (ignore_index, 255) else None)
 
 
 @pytest.mark.parametrize(("mode", "said"), [("RGB", "RGB"), ("RGBA", "RGBA"), ("LA", "LA")])

@@ -77,7 +77,7 @@ def on_disk(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("unlabelled", "classes", "values", "wanted"),
+    ("ignore_index", "classes", "values", "wanted"),
     [
         (0, 150, [0, 1, 2, 150], [255, 0, 1, 149]),  # ADE20K's
         (0, 255, [0, 1, 255], [255, 0, 254]),
@@ -88,15 +88,15 @@ def on_disk(monkeypatch):
         (1000, 4, [0, 3, 1000], [0, 3, 255]),
     ],
 )
-def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less(unlabelled, classes, values, wanted):
+def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less(ignore_index, classes, values, wanted):
     for kind in (np.uint8, np.uint16, np.int32):
         if max(values) <= np.iinfo(kind).max:
-            found = as_classes(np.array([values], kind), classes, unlabelled, Path("a.png"))
+            found = as_classes(np.array([values], kind), classes, ignore_index, Path("a.png"))
             assert (found.dtype, found.tolist()) == (np.uint8, [wanted])
 
 
 @pytest.mark.parametrize(
-    ("unlabelled", "classes", "value", "known"),
+    ("ignore_index", "classes", "value", "known"),
     [
         (0, 4, 5, "4 classes are 1 to 4, 0 and 255 are no class"),
         (11, 11, 12, "11 classes are 0 to 10, 11 and 255 are no class"),
@@ -107,12 +107,12 @@ def test_the_value_without_a_class_becomes_255_and_those_above_it_count_one_less
         (0, 2, 65535, "2 classes are 1 to 2"),
     ],
 )
-def test_a_value_that_is_no_class_is_named_with_those_that_are(unlabelled, classes, value, known):
+def test_a_value_that_is_no_class_is_named_with_those_that_are(ignore_index, classes, value, known):
     kind = np.uint8 if 0 <= value < 256 else np.int32
     with pytest.raises(
         ConfigError, match=rf"a\.png has the value {value};.*{known}.*set --num-classes or --ignore-index"
     ):
-        as_classes(np.array([[1, value]], kind), classes, unlabelled, Path("a.png"))
+        as_classes(np.array([[1, value]], kind), classes, ignore_index, Path("a.png"))
 
 
 def test_many_wrong_values_are_named_in_part():
@@ -299,7 +299,7 @@ def test_in_memory_on_disk_and_in_workers_a_run_sees_the_same(config, on_disk, a
     r = edit(config, augment=augment, drop_path=0.1)
     memory = prepared(r)
     on_disk()
-    disk, helped = prepared(r), prepared(r, workers=2)
+    disk, helped = prepared(r), prepared(r, num_workers=2)
     assert memory.train_set.in_memory == (augment not in RESIZED_CROPS)  # scaling takes time: that is for workers
     assert not disk.train_set.in_memory
     for name in ("train_dataloader", "test_dataloader"):

@@ -17,8 +17,8 @@ from scaling.config.edit import edit, make_config
 from scaling.data.coco import coco_dataset
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.files import file_index, image_folder, segmentation_folder
+from scaling.data.fingerprints import with_fingerprints
 from scaling.errors import ConfigError
-from scaling.runs.identity import settled
 from tests.pictures import BAD_FILES, picture, write_classes
 
 CLASSES = ("cat", "dog", "owl")
@@ -136,7 +136,7 @@ def test_a_hugging_face_data_set_is_read_once_and_known_wherever_it_lies(tmp_pat
     results, found = tmp_path / "results", []
     for place in ("a", "b"):
         here = edit(config, dataset=f"hfds/{tmp_path / place / 'pets'}", data_root=str(tmp_path / f"cache {place}"))
-        found.append(settled([here], results)[here.run_id])
+        found.append(with_fingerprints([here], results)[here.run_id])
         assert len(examined) == N
         examined.clear()
         start(found[-1], results)

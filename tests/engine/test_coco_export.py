@@ -23,7 +23,7 @@ from scaling.tasks.detection import DetectionTask
 from tests.coco_folder import CATEGORIES, json_path, recipe_of, run_lengths, write_folder, write_split
 
 pytestmark = pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
-PLACE = Place(torch.device("cpu"), "32-true", images=3, workers=0)
+PLACE = Place(torch.device("cpu"), "32-true", images=3, num_workers=0)
 TOOLS = [("pycocotools.coco", "pycocotools.cocoeval", "COCOeval"), ("faster_coco_eval",) * 2 + ("COCOeval_faster",)]
 SIZES = ((200, 260), (260, 200), (200, 260), (180, 180), (200, 260), (200, 260), (200, 260))
 

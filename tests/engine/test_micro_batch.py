@@ -122,7 +122,7 @@ def test_a_plan_leaves_out_what_is_there_already():
     weights = 4 * recipe_parameters(config)
     assert needed(config, 8, False) == memory_bytes(config, 8) - weights
     averaged = edit(config, model_ema_decay=0.99)
-    assert needed(averaged, 8, True) == memory_bytes(averaged, 8, MemoryPolicy(recompute=True)) - 2 * weights
+    assert needed(averaged, 8, True) == memory_bytes(averaged, 8, MemoryPolicy(grad_checkpointing=True)) - 2 * weights
 
 
 def room_for(config, images):
@@ -174,7 +174,7 @@ def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
     def find(room):
         tried = []
         monkeypatch.setattr("scaling.engine.micro_batch._fits", lambda task, config, n: tried.append(n) or n <= room)
-        finder = MicroBatch(tiny, None, 0, tmp_path, recompute=False)
+        finder = MicroBatch(tiny, None, 0, tmp_path, grad_checkpointing=False)
         return finder._found([1, 2, 4, 8, 16], trainer, task), tried, finder
 
     return find

@@ -27,7 +27,7 @@ def find(tmp_path, tiny, monkeypatch):
             return min(value, others)
 
         monkeypatch.setattr("scaling.engine.micro_batch._least", least)
-        finder = MicroBatch(tiny, None, 0, tmp_path, recompute=False)
+        finder = MicroBatch(tiny, None, 0, tmp_path, grad_checkpointing=False)
         task = SimpleNamespace(device=SimpleNamespace(type=kind), sharded=sharded)
         return finder._found(POSSIBLE, SimpleNamespace(world_size=2, is_global_zero=True), task), tried, alone
 

@@ -8,7 +8,7 @@ from timm.optim import param_groups_layer_decay
 from scaling.backbones.adventurer import Adventurer
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.optim import lr_factor, parameter_groups
 
@@ -34,7 +34,7 @@ def by_name(task, groups):
 def timms(backbone):
     """An equivalent model of timm's, or under timm's contract, head and all."""
     if backbone == "adventurer_nano":
-        return Adventurer(SIZES[backbone], 16, 4, 12)
+        return Adventurer(MODEL_SPECS[backbone], 16, 4, 12)
     return VisionTransformer(16, 4, num_classes=12, embed_dim=48, depth=DEPTH, num_heads=3)
 
 

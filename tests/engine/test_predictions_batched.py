@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch):
 
 
 def place(images):
-    return Place(torch.device("cpu"), "32-true", images, workers=0)
+    return Place(torch.device("cpu"), "32-true", images, num_workers=0)
 
 
 @pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")

@@ -24,7 +24,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 from scaling.runs.record import WEIGHTS, RunRecord
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "analysis" / "published" / "recipes_tables_8_9_10.csv"
@@ -272,7 +272,7 @@ def test_the_weights_that_a_run_leaves_are_read_by_timm_and_by_weights(trained, 
     _, (first, second) = small_chain(tiny)
     path = trained(first) / first.run_id / WEIGHTS
     left = torch.load(path, weights_only=True)
-    model = Adventurer(SIZES["adventurer_nano"], 16, 8, 12)
+    model = Adventurer(MODEL_SPECS["adventurer_nano"], 16, 8, 12)
     timm.models.load_checkpoint(model, str(path))  # strictly, and the average where a file has one
     assert all(torch.equal(tensor, left["model_ema"][name]) for name, tensor in model.state_dict().items())
     model.load_state_dict(left["model"])

@@ -16,9 +16,9 @@ from scaling.backbones.pos_embed import resample_as_released
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
-from scaling.model_specs import SIZES
+from scaling.model_specs import MODEL_SPECS
 
-ADVENTURER = SIZES["adventurer_nano"]
+ADVENTURER = MODEL_SPECS["adventurer_nano"]
 WIDTH = ADVENTURER.width
 
 
@@ -38,16 +38,13 @@ def adventurer(grid, patch=4):
     return Adventurer(ADVENTURER, grid * patch, patch)
 
 
-def moved(source, target, compat):
+def moved(source, target, pos_embed_resampling):
     """Positions of a source x source grid, the class token's last, in a model of another: its map and the last."""
     state = adventurer(source).state_dict()
     state["pos_embed"] = torch.cat([ramps(source), class_position()], 1)
     model = adventurer(target)
-    model.load_state_dict(model.convert_state_dict(state, compat))
+    model.load_state_dict(model.convert_state_dict(state, pos_embed_resampling))
     return model.pos_embed[0, :-1].detach().unflatten(0, (target, target)), model.pos_embed[0, -1].detach()
-
-
-# compat: fixed and official
 
 
 def test_fixed_positions_keep_their_places_and_the_class_token_its_own():
@@ -86,15 +83,15 @@ def test_the_released_way_is_right_where_the_class_token_is_first(source, target
     torch.testing.assert_close(found[:, 1:], wanted.flatten(2).transpose(1, 2))
 
 
-@pytest.mark.parametrize("compat", ["aligned", "released"])
-def test_positions_of_as_many_patches_are_left_alone(compat):
-    map_hwD, last_D = moved(8, 8, compat)
+@pytest.mark.parametrize("pos_embed_resampling", ["aligned", "released"])
+def test_positions_of_as_many_patches_are_left_alone(pos_embed_resampling):
+    map_hwD, last_D = moved(8, 8, pos_embed_resampling)
     assert torch.equal(map_hwD.flatten(0, 1), ramps(8)[0])
     assert torch.equal(last_D, class_position()[0, 0])
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["aligned", "released"]))
-def test_equal_positions_stay_equal_whatever_the_grids(source, target, compat):
+def test_equal_positions_stay_equal_whatever_the_grids(source, target, pos_embed_resampling):
     with torch.device("meta"):
         model = Adventurer(ADVENTURER, 4 * target, 4)
     state = {
@@ -102,15 +99,15 @@ def test_equal_positions_stay_equal_whatever_the_grids(source, target, compat):
         "pos_embed": torch.full((1, source**2 + 1, 2), 3.0),
     }
     state |= {f"layers.{n}.norm.weight": torch.zeros(1) for n in range(ADVENTURER.depth)}
-    found = model.convert_state_dict(state, compat)["pos_embed"]
+    found = model.convert_state_dict(state, pos_embed_resampling)["pos_embed"]
     torch.testing.assert_close(found, torch.full((1, target**2 + 1, 2), 3.0))
 
 
 def test_what_cannot_be_resampled_is_refused():
     model, state = adventurer(4), adventurer(3).state_dict()
-    for compat in ("aligned", "released"):
+    for how in ("aligned", "released"):
         with pytest.raises(ConfigError, match=r"no square|is no square"):
-            model.convert_state_dict({**state, "pos_embed": torch.zeros(1, 8, WIDTH)}, compat)
+            model.convert_state_dict({**state, "pos_embed": torch.zeros(1, 8, WIDTH)}, how)
     with pytest.raises(ConfigError, match="did you mean released"):
         model.convert_state_dict(state, "relesed")
     with pytest.raises(ConfigError, match="no square"):
@@ -124,9 +121,14 @@ def test_compat_makes_no_difference_to_deit(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     nets = [
         build_backbone(
-            edit(small, img_size=32, initial_checkpoint=str(tmp_path / "w.pth"), pos_embed_resampling=compat)
+            edit(
+                small,
+                img_size=32,
+                initial_checkpoint=str(tmp_path / "w.pth"),
+                pos_embed_resampling=how,
+            )
         ).checkpoint_module
-        for compat in ("aligned", "released")
+        for how in ("aligned", "released")
     ]
     assert torch.equal(nets[0].pos_embed, nets[1].pos_embed)
     assert torch.equal(nets[0].pos_embed[:, :1], class_position())
@@ -138,9 +140,14 @@ def test_a_recipes_compat_reaches_the_weights(tmp_path):
     torch.save(build_backbone(small).checkpoint_module.state_dict(), tmp_path / "w.pth")
     fixed, official = (
         build_backbone(
-            edit(small, img_size=32, initial_checkpoint=str(tmp_path / "w.pth"), pos_embed_resampling=compat)
+            edit(
+                small,
+                img_size=32,
+                initial_checkpoint=str(tmp_path / "w.pth"),
+                pos_embed_resampling=how,
+            )
         ).checkpoint_module
-        for compat in ("aligned", "released")
+        for how in ("aligned", "released")
     )
     old = build_backbone(small).checkpoint_module.pos_embed
     assert torch.equal(fixed.pos_embed[:, -1], old[:, -1])

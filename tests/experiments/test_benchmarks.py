@@ -19,7 +19,7 @@ from scaling.costs import hardware
 
 
 def test_all_contenders_of_the_mixer_give_the_same():
-    ours, peers, reference = mixer.contenders()
+    ours, peers, reference = mixer.make_contenders()
     x = torch.randn(2, 70, mixer.WIDTH, generator=torch.Generator().manual_seed(0))
     mixer.check_equal({"ours": ours, **peers, "reference": reference}, x)
 

@@ -90,7 +90,10 @@ def test_accumulation_times_micro_batch_times_devices_is_the_batch():
     for run in chain_of(recipes()["imagenet.adventurer_base"](4)):
         for cards in (1, 2, 8):
             one = cost_estimate.forecast(run, A100._replace(cards=cards))
-            assert one.accumulation * one.micro_batch * cards == run.optim.global_batch_size, (run.stage or "", cards)
+            assert one.accumulation * one.micro_batch_size * cards == run.optim.global_batch_size, (
+                run.stage or "",
+                cards,
+            )
             assert one.device_hours == pytest.approx(cards * one.hours)
             assert one.hours == pytest.approx(cost_estimate.forecast(run, A100).hours / cards, rel=0.01), (
                 run.stage or "",
@@ -104,8 +107,8 @@ def test_devices_that_cannot_share_a_batch_and_cuts_that_do_not_go_up_are_refuse
     with pytest.raises(
         ConfigError, match="micro_batch_size 5 does not divide global_batch_size 1024 evenly; these do: 1, 2, 4"
     ):
-        cost_estimate.forecast(BASE, A100._replace(micro_batch=5))
-    assert cost_estimate.forecast(BASE, A100._replace(micro_batch=32)).micro_batch == 32
+        cost_estimate.forecast(BASE, A100._replace(micro_batch_size=5))
+    assert cost_estimate.forecast(BASE, A100._replace(micro_batch_size=32)).micro_batch_size == 32
 
 
 def test_the_largest_micro_batch_that_fits_is_taken_and_no_larger_one():
@@ -115,10 +118,10 @@ def test_the_largest_micro_batch_that_fits_is_taken_and_no_larger_one():
 
     for patch in (16, 4, 1):
         one = cost_estimate.forecast(edit(BASE, patch_size=patch), A100)
-        assert memory_bytes(one.run, one.micro_batch, bf16) < 80e9
+        assert memory_bytes(one.run, one.micro_batch_size, bf16) < 80e9
         assert (
-            memory_bytes(one.run, 2 * one.micro_batch, bf16) > 0.7 * 80e9
-            or one.micro_batch == BASE.optim.global_batch_size
+            memory_bytes(one.run, 2 * one.micro_batch_size, bf16) > 0.7 * 80e9
+            or one.micro_batch_size == BASE.optim.global_batch_size
         )
 
 
@@ -142,8 +145,8 @@ def test_where_the_rates_are_from_is_said(capsys, tmp_path):
     assert "rates: a100's data sheet and the efficiencies of Table 6; no record of this card in" in before
     (run,) = chain_of(recipes()["imagenet.deit_base"](16))
     plain = cost_estimate.forecast(run, A100)
-    gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": plain.micro_batch}
-    rate = 1 / image_seconds(run, CARDS["a100"], plain.micro_batch)
+    gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": plain.micro_batch_size}
+    rate = 1 / image_seconds(run, CARDS["a100"], plain.micro_batch_size)
     record(run, tmp_path, rate / 1.5, **gpu)
     after = " ".join(said(capsys, *words).split())
     assert "rates: hours of 2 runs calibrated by 1 record of this card, x1.50" in after

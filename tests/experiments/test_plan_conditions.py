@@ -48,7 +48,7 @@ def test_a_run_under_other_conditions_corrects_no_hours(tmp_path, how):
     assert math.isnan(cost_estimate.forecast(BASE, on(tmp_path)).ratio)
     (name,) = how
     if name not in ("precision", "nodes"):  # the recipe's; a second node is a second device
-        asked = on(tmp_path, **how)
+        asked = on(tmp_path, **{OLD_NAMES.get(name, name): how[name]})
         assert cost_estimate.forecast(BASE, asked).ratio == pytest.approx(3.0 * (3 / 4 if name == "recompute" else 1))
 
 
@@ -56,7 +56,7 @@ def test_a_run_under_other_conditions_corrects_no_hours(tmp_path, how):
 def test_on_a_processor_threads_jobs_and_cores_are_conditions_too(tmp_path, how):
     here = processor()
     plain = {"gpus": [], "processor": here.words[0], "micro_batch": 64, "threads": 1, "jobs": 1}
-    device = cost_estimate.device("cpu", 1, tmp_path)._replace(threads=1, jobs=1)
+    device = cost_estimate.device("cpu", 1, tmp_path)._replace(threads=1, max_parallel_runs=1)
     slow(SMALL, tmp_path, card=here, **{**plain, **how})
     device = device._replace(records=tuple(measured_on(here, tmp_path)))
     assert math.isnan(cost_estimate.forecast(SMALL, device).ratio)

@@ -30,12 +30,12 @@ from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
-from scaling.model_specs import SIZES, Size
+from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.runs.record import RunRecord
 
 Flat = dict[str, Any]
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
-ADDED_SIZES = {"deit3_pico": Size("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
+ADDED_SIZES = {"deit3_pico": ModelSpec("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
 DATA_ROOTS = {"cifar10": "golden_cifar10", "imagenet": "golden_imagenet", "ade20k": "golden_ade20k"}
 DATA_ROOTS |= {"camvid": "golden_camvid", "coco": "golden_coco", "nuclei": "golden_nuclei"}
 OWN_FOLDERS = {"classify": "golden_classes", "segment": "golden_scenes", "detect": "golden_objects"}
@@ -185,4 +185,4 @@ def load_dense_heads() -> None:
 def add_sizes(monkeypatch: Any) -> None:
     """Make the small models known that are not shipped."""
     for name, size in ADDED_SIZES.items():
-        monkeypatch.setitem(SIZES, name, size)
+        monkeypatch.setitem(MODEL_SPECS, name, size)

@@ -22,13 +22,14 @@ from scaling.config.flat import to_flat
 from scaling.config.initialization import FromRun
 from scaling.config.legacy import from_flat
 from scaling.config.runtime import RuntimeConfig
+from scaling.data.fingerprints import with_fingerprints
 from scaling.engine import train as training
 from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.engine.warm_start import find_start
 from scaling.errors import ConfigError
 from scaling.runs.config_file import RECIPE, write_config
-from scaling.runs.identity import config_in, folder_of, settled
+from scaling.runs.identity import config_in, folder_of
 from scaling.runs.record import RECORD, WEIGHTS
 from scaling.runs.run_folder import open_run
 from tests.pictures import picture, write_classes
@@ -53,7 +54,7 @@ def config(tmp_path):
 
 
 def identified(config, results):
-    return settled([config], results)[config.run_id]
+    return with_fingerprints([config], results)[config.run_id]
 
 
 def at(config, root):
@@ -273,14 +274,14 @@ def test_old_runs_that_may_be_of_either_of_two_data_sets_stay_alone(tmp_path, co
 def test_the_next_stage_finds_the_run_before_it_by_content(tmp_path, config):
     results = tmp_path / "results"
     chain = linked([edit(config, stage="pretrain"), edit(config, stage="finetune", lr=1e-4)])
-    first, second = settled(chain, results).values()
+    first, second = with_fingerprints(chain, results).values()
     assert second.predecessor == first
     assert str(tmp_path) not in canonical(second)
     train(first, results, CPU)
     assert find_start(second, results) == results / first.run_id
     (tmp_path / "pets").rename(tmp_path / "moved")
     moved = linked([at(stage, tmp_path / "moved") for stage in (edit(config, stage="pretrain"), chain[1])])
-    assert [r.run_id for r in settled(moved, results).values()] == [first.run_id, second.run_id]
+    assert [r.run_id for r in with_fingerprints(moved, results).values()] == [first.run_id, second.run_id]
 
 
 def test_a_run_on_other_data_finds_the_one_that_it_starts_from(tmp_path, config):

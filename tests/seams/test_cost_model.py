@@ -75,13 +75,13 @@ def test_parameters_flops_and_memory_are_those_of_its_cost_model_and_the_head(to
     assert costs.recipe_flops(toy) == 2 * 3 * 64 * 32 * 16 + 2 * (16 * 32 + 4 * 16 * 32 * 64) + 2 * 32 * 12
     pixels, block, stream = 5 * 3 * 32 * 32, 4 * 16 * (2 * 32 + 2 * 64), 4 * 16 * 32
     assert costs.activation_bytes(toy) == pixels + 2 * block + 2 * stream  # the last norm's input and output
-    recomputed = costs.activation_bytes(toy, MemoryPolicy(recompute=True))
+    recomputed = costs.activation_bytes(toy, MemoryPolicy(grad_checkpointing=True))
     assert recomputed == pixels + 2 * stream + 2 * stream + block - stream
 
 
 def test_a_micro_batch_is_estimated(toy):
     weights = 4 * costs.recipe_parameters(toy)
-    assert needed(toy, 8, recompute=False) == costs.step_bytes(toy, 8) + 3 * weights + PROGRAM
+    assert needed(toy, 8, grad_checkpointing=False) == costs.step_bytes(toy, 8) + 3 * weights + PROGRAM
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])
@@ -100,8 +100,8 @@ def test_it_is_planned_and_calibrated_by_its_own_records(toy, tmp_path, capsys):
     assert "no cost model" not in text
     plain = forecast(toy, Device(CARDS["a100"]))
     assert (plain.tokens, plain.parameters) == (16, costs.recipe_parameters(toy))
-    rate = 1 / image_seconds(toy, CARDS["a100"], plain.micro_batch)
-    gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": plain.micro_batch}
+    rate = 1 / image_seconds(toy, CARDS["a100"], plain.micro_batch_size)
+    gpu = {"gpus": ["NVIDIA A100-SXM4-80GB"], "devices": 1, "micro_batch": plain.micro_batch_size}
     record(toy, tmp_path, rate / 1.5, **gpu)
     assert plan.main([*words, "--results", str(tmp_path)]) == 0
     assert "hours of 2 runs calibrated by 1 record" in " ".join(capsys.readouterr().out.split())

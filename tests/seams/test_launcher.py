@@ -30,10 +30,6 @@ class OneByOne:
         self.jobs.append((job, tuple(after)))
         return len(self.jobs) - 1
 
-    def state(self, handle):
-        job, _ = self.jobs[handle]
-        return state(job.results / job.run.run_id)
-
     def outcome(self, handle):
         return self.outcomes.get(handle)
 

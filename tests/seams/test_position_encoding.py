@@ -81,7 +81,7 @@ def registered(monkeypatch):
 
 
 def deit(position):
-    backbone = Deit(PICO, 8, 4, position=position)
+    backbone = Deit(PICO, 8, 4, pos_embed=position)
     backbone.initialise(0)
     return backbone.double()
 
@@ -158,10 +158,10 @@ def test_a_backbone_without_attention_takes_additive_encodings_alone():
     size = MODEL_SPECS["adventurer_pico"]
     for name in ("rotary", "distance"):
         with pytest.raises(
-            ConfigError, match=rf"^position {name} acts on .* attention, which Adventurer does not have"
+            ConfigError, match=rf"^pos_embed {name} acts on .* attention, which Adventurer does not have"
         ):
-            AdventurerBackbone(size, 8, 4, position=name)
-    backbone = AdventurerBackbone(size, 8, 4, position="ramp")
+            AdventurerBackbone(size, 8, 4, pos_embed=name)
+    backbone = AdventurerBackbone(size, 8, 4, pos_embed="ramp")
     backbone.initialise(0)
     image = IMAGE.float()
     moved = backbone(image).tokens_BLD

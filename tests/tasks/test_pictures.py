@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.tasks.visualize import (
     GAP,
     HEADINGS,
@@ -25,7 +25,7 @@ NAMES = ["sky", "road", "car"]
 def scene(height: int = 32, width: int = 32):
     image = np.full((height, width, 3), 128, np.uint8)
     label, prediction = np.zeros((height, width), np.uint8), np.ones((height, width), np.uint8)
-    label[: height // 2] = UNLABELLED
+    label[: height // 2] = IGNORE_INDEX
     return image, label, prediction
 
 
@@ -119,7 +119,7 @@ def test_an_image_of_another_size_is_shown_at_the_labels():
 
 def test_one_class_and_no_label_at_all_have_pictures_too():
     image, _, prediction = scene()
-    nothing = np.full((32, 32), UNLABELLED, np.uint8)
+    nothing = np.full((32, 32), IGNORE_INDEX, np.uint8)
     assert side_by_side(image, prediction * 0, prediction * 0, ["all"]).mode == "RGB"
     assert side_by_side(image, nothing, nothing, ["all"]).mode == "RGB"
     assert occurring(nothing, nothing, ["all"]) == []

@@ -21,7 +21,7 @@ from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
 from scaling.config.runtime import RuntimeConfig
-from scaling.data.batch import UNLABELLED, Batch, MaskTargets, normalise
+from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets, normalise
 from scaling.engine.train import train
 from scaling.errors import ConfigError
 from scaling.heads import openmmlab
@@ -57,7 +57,7 @@ def scenes(config: ExperimentConfig, images: int = 4, size: int = 0, label: int 
     torch.manual_seed(0)
     size, label = size or config.model.img_size, label or size or config.model.img_size
     label_BHW = torch.randint(0, config.data.num_classes, (images, label, label), dtype=torch.uint8)
-    label_BHW[:, :3] = UNLABELLED
+    label_BHW[:, :3] = IGNORE_INDEX
     pixels = torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8)
     return batch_of(config, pixels, MaskTargets(label_BHW))
 
@@ -80,7 +80,7 @@ def test_the_training_loss_is_the_sum_over_labelled_pixels_over_all_pixels(seg):
     logits = task(batch.pixels)
     total = 0.0
     for b, y, x in np.ndindex(*batch.targets.label_BHW.shape):
-        if (label := int(batch.targets.label_BHW[b, y, x])) != UNLABELLED:
+        if (label := int(batch.targets.label_BHW[b, y, x])) != IGNORE_INDEX:
             total -= logits[b, :, y, x].log_softmax(0)[label].item()
     assert task.training_step(batch, 0).item() == pytest.approx(total / batch.targets.label_BHW.numel(), rel=1e-5)
 
@@ -125,34 +125,34 @@ def test_windows_of_the_image_size_on_such_an_image_are_the_image(seg):
 def test_scores_are_torchmetrics_of_the_whole_set_and_absent_classes_are_left_out():
     torch.manual_seed(1)
     label, said = torch.randint(0, 4, (3, 8, 8)), torch.randint(0, 5, (3, 8, 8))  # 5 is nowhere, 4 only predicted
-    label[0, 0] = UNLABELLED
+    label[0, 0] = IGNORE_INDEX
     counts = torch.zeros(6, 6)
     for true, other in zip(label.flatten().tolist(), said.flatten().tolist(), strict=True):
-        if true != UNLABELLED:
+        if true != IGNORE_INDEX:
             counts[true, other] += 1
     found = scores(counts, list("abcdef"))
-    known = label != UNLABELLED
-    iou = MulticlassJaccardIndex(6, average="none", ignore_index=UNLABELLED)(said, label)
+    known = label != IGNORE_INDEX
+    iou = MulticlassJaccardIndex(6, average="none", ignore_index=IGNORE_INDEX)(said, label)
     for number, name in enumerate("abcde"):
         assert found[f"iou_{name}"] == pytest.approx(100 * iou[number].item(), abs=1e-4)
     assert "iou_f" not in found
     assert found["iou_e"] == 0
     assert found["miou"] == pytest.approx(100 * iou[:5].mean().item(), abs=1e-4)
     assert found["pixel_accuracy"] == pytest.approx(100 * (label == said)[known].float().mean().item(), abs=1e-4)
-    by_class = MulticlassAccuracy(6, average="none", ignore_index=UNLABELLED)(said, label)[:4]
+    by_class = MulticlassAccuracy(6, average="none", ignore_index=IGNORE_INDEX)(said, label)[:4]
     assert found["mean_accuracy"] == pytest.approx(100 * by_class.mean().item(), abs=1e-4)
 
 
 def test_the_test_loss_is_the_mean_over_labelled_pixels_of_the_set_at_the_labels_own_size(seg):
     task = SegmentationTask(seg, 10).eval()
     parts = [scenes(seg, 3), scenes(seg, 1, size=16, label=24)]
-    parts[1].targets.label_BHW[:, :20] = UNLABELLED  # fewer pixels, less weight
+    parts[1].targets.label_BHW[:, :20] = IGNORE_INDEX  # fewer pixels, less weight
     total, pixels = 0.0, 0
     for part in parts:
         task.test_step(part, 0)
         logits = interpolate(task(part.pixels), part.targets.label_BHW.shape[1:], mode="bilinear", align_corners=False)
-        total += cross_entropy(logits, part.targets.label_BHW.long(), ignore_index=UNLABELLED, reduction="sum").item()
-        pixels += int((part.targets.label_BHW != UNLABELLED).sum())
+        total += cross_entropy(logits, part.targets.label_BHW.long(), ignore_index=IGNORE_INDEX, reduction="sum").item()
+        pixels += int((part.targets.label_BHW != IGNORE_INDEX).sum())
     assert task.compute_metrics()["test_loss"] == pytest.approx(total / pixels, rel=1e-5)
     nothing = torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
     task.test_step(batch_of(seg, nothing, MaskTargets(nothing[:, 0]), skipped=1), 0)
@@ -196,7 +196,7 @@ def test_a_run_in_steps_has_so_many_and_warms_up_in_steps(seg, tmp_path):
 def test_the_backbone_starts_from_the_classification_run_of_the_same_patch_found_by_its_name(seg, tiny, tmp_path):
     before = edit(tiny, backbone=seg.model.backbone, patch_size=seg.model.patch_size, img_size=32, data_root=None)
     after = edit(seg, init=FromRun(config=before), pos_embed="learned")
-    with pytest.raises(ConfigError, match=rf"{before.run_id}, is not finished .* --weights FILE"):
+    with pytest.raises(ConfigError, match=rf"{before.run_id}, is not finished .* --initial-checkpoint FILE"):
         train(after, tmp_path, CPU)
     elsewhere = edit(before, data_root="/some/where")  # shapes look at no folder: the same run by another name
     train(elsewhere, tmp_path, CPU)

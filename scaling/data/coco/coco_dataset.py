@@ -18,6 +18,14 @@ from scaling.data.files.file_facts import Facts, digest, stamps
 from scaling.errors import ConfigError
 
 
+class ImageEntry(NamedTuple):
+    """One entry of the file's list of images."""
+
+    image_id: int
+    file_name: str
+    size: tuple[int, int]  # height and width [px]
+
+
 class Listed(NamedTuple):
     """One image as the file lists it, and its annotations."""
 

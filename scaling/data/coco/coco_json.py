@@ -14,7 +14,7 @@ import numpy as np
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.class_names import only_in_one
 from scaling.data.coco.coco_annotations import annotations, once, whole
-from scaling.data.coco.coco_dataset import CocoFiles, Listed
+from scaling.data.coco.coco_dataset import CocoFiles, ImageEntry, Listed
 from scaling.data.files.data_root import SPLITS, find_root
 from scaling.data.files.file_facts import Selected, digest, stamps
 from scaling.data.files.listing_cache import listing
@@ -36,10 +36,12 @@ def read_coco(root: Path, split: str) -> CocoFiles:
     listed = [_image(entry, number, file) for number, entry in enumerate(data["images"])]
     if not listed:
         raise ConfigError(f"{file} lists no images")
-    once([image_id for image_id, _, _ in listed], "image", file)
-    found, notes = annotations(data["annotations"], file, {i: size for i, _, size in listed}, labels)
-    folder = _folder(root, file, [name for _, name, _ in listed])
-    images = tuple(Listed(i, Path(_in(folder, name)), size, found[i]) for i, name, size in listed)
+    once([one.image_id for one in listed], "image", file)
+    found, notes = annotations(data["annotations"], file, {one.image_id: one.size for one in listed}, labels)
+    folder = _folder(root, file, [one.file_name for one in listed])
+    images = tuple(
+        Listed(one.image_id, Path(_in(folder, one.file_name)), one.size, found[one.image_id]) for one in listed
+    )
     there = [any(pair) for pair in stamps([str(image.path) for image in images]).tolist()]
     if missing := [image for image, ok in zip(images, there, strict=True) if not ok]:
         first = missing[0]
@@ -65,13 +67,13 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     return Selected(train, np.arange(len(train))), Selected(test, np.arange(len(test)))
 
 
-def _image(entry: dict[str, Any], number: int, file: Path) -> tuple[int, str, tuple[int, int]]:
-    """Id, file name and height and width of an image."""
+def _image(entry: dict[str, Any], number: int, file: Path) -> ImageEntry:
+    """An entry, checked. Raises ConfigError for what is missing or wrong in it."""
     where = f"{file}: image {entry.get('id', f'number {number}')}"
     if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
         raise ConfigError(f"{where} has no file_name")
     size = whole(entry, "height", where, least=1), whole(entry, "width", where, least=1)
-    return whole(entry, "id", where), entry["file_name"], size
+    return ImageEntry(whole(entry, "id", where), entry["file_name"], size)
 
 
 def check_categories(train: CocoFiles, test: CocoFiles, classes: int) -> None:
@@ -99,10 +101,10 @@ def _find(root: Path, split: str) -> Path:
     )
 
 
-def _folders(root: Path, file: Path) -> tuple[Path, ...]:
+def _folders(root: Path, file: Path) -> list[Path]:
     """Possible image folders: named like the file, or the root that file names are relative to."""
     split = file.stem.removeprefix("instances_")
-    return (root / split, root / "images" / split, root, root / "images")
+    return [root / split, root / "images" / split, root, root / "images"]
 
 
 def _folder(root: Path, file: Path, names: list[str]) -> Path:

@@ -12,7 +12,7 @@ def remarks(coco: CocoFiles) -> tuple[str, ...]:
     repeated = [path.name for path, count in Counter(image.path for image in coco.images).items() if count > 1]
     lost = _without(coco) if split == "train" else []
     findings = (
-        (coco.left_out, f"{split} images have no object and are left out (--empty-images keep uses them)"),
+        (coco.left_out, f"{split} images have no object and are left out (--filter-empty-gt false keeps them)"),
         (
             notes["boxes_clipped"],
             f"{split} boxes extend beyond their image and are clipped (bbox is x, y, width, height)",

@@ -4,6 +4,7 @@ new and changed files are read."""
 from pathlib import Path
 from typing import Any
 
+from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.files import image_folder, segmentation_folder
 from scaling.data.files.data_root import find_root
@@ -12,7 +13,17 @@ from scaling.data.files.file_index import FOLDER, Notify, fingerprint, known, lo
 from scaling.data.held_out import parted
 from scaling.data.sampler import steps_per_epoch
 from scaling.errors import ConfigError
-from scaling.runs.identity import files_key
+
+# Fields that decide which files a run uses, and whether they are enough.
+FILE_FIELDS = (
+    *("task", "dataset", "data_root", "num_classes", "num_train", "num_val", "ignore_index", "filter_empty_gt"),
+    *("global_batch_size", "val_split"),
+)
+
+
+def files_key(config: ExperimentConfig) -> tuple[Any, ...]:
+    """All that decides which files a run uses, and whether they are enough."""
+    return tuple(value_of(config, name) for name in FILE_FIELDS)
 
 
 def data_digest(config: ExperimentConfig, results: Path, read: bool = True, notify: Notify | None = None) -> str:
@@ -41,9 +52,9 @@ def check_counts(config: ExperimentConfig) -> None:
 def image_counts(config: ExperimentConfig) -> tuple[int, int]:
     """Numbers of training images per epoch and of test images, as of the last listing in this process, which is usually
     that for the fingerprint. Raises ConfigError as check_counts."""
-    if _key(config) not in _COUNTS:
+    if files_key(config) not in _COUNTS:
         _counted(config)
-    return _COUNTS[_key(config)]
+    return _COUNTS[files_key(config)]
 
 
 def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
@@ -51,13 +62,8 @@ def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
     train, test = _used(config)
     kept, _ = parted(train.files.file_names, train.indices, config.data.val_split)
     steps_per_epoch(len(kept), config.optim.global_batch_size)
-    _COUNTS[_key(config)] = len(kept), len(test.indices)
+    _COUNTS[files_key(config)] = len(kept), len(test.indices)
     return train, test
-
-
-def _key(config: ExperimentConfig) -> tuple[Any, ...]:
-    """The fields that decide which files are used, and whether they suffice."""
-    return files_key(config)
 
 
 _COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}

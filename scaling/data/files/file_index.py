@@ -6,7 +6,7 @@ in its label map, and its error message. A file is unchanged where its stamp is.
 version, is rebuilt. Nothing in it is ever executed.
 
 Every byte is read once: to find truncated files, and for the fingerprint that identifies the data of a run wherever it
-is stored (scaling/runs/identity.py). N files.
+is stored (scaling/data/fingerprints.py). N files.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling.config.data import DATASET_PREFIXES
 from scaling.config.edit import make_config
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.data.files import image_folder, segmentation_folder
 from scaling.data.files.class_list_file import names_beside
 from scaling.data.files.data_root import find_root
@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def survey(task: str, data: str, data_root: str, unlabelled: int = UNLABELLED, classes: int = 0) -> Found:
+def survey(task: str, data: str, data_root: str, ignore_index: int = IGNORE_INDEX, classes: int = 0) -> Found:
     """Count classes and images below data_root. classes: their number if it is known; 0: count them. Raises ConfigError
     for a missing folder, another layout, or fewer than two classes."""
     if not data_root and not data.startswith(DATASET_PREFIXES):
@@ -43,9 +43,9 @@ def survey(task: str, data: str, data_root: str, unlabelled: int = UNLABELLED, c
     root = find_root(data_root)
     if task == "segment":
         _, names = names_beside(root)
-        config = make_config(task="segment", num_classes=UNLABELLED, ignore_index=unlabelled)
+        config = make_config(task="segment", num_classes=IGNORE_INDEX, ignore_index=ignore_index)
         splits = [segmentation_folder.find_split(root, split, config) for split in ("train", "test")]
-        return Found(classes or len(names) or _labelled(splits, unlabelled), len(splits[0]))
+        return Found(classes or len(names) or _labelled(splits, ignore_index), len(splits[0]))
     from scaling.data.coco.coco_json import read_coco
 
     coco = read_coco(root, "train")
@@ -65,12 +65,12 @@ def _classified(data: str, data_root: str, classes: int) -> Found:
     return Found(classes or len(known), len(train))
 
 
-def _labelled(splits: list[segmentation_folder.SegmentationFiles], unlabelled: int) -> int:
+def _labelled(splits: list[segmentation_folder.SegmentationFiles], ignore_index: int) -> int:
     """One more than the highest class in any label file."""
 
     def highest(files: segmentation_folder.SegmentationFiles, i: int) -> int:
         label_HW = files.label(i)
-        class_n = label_HW[label_HW != UNLABELLED]
+        class_n = label_HW[label_HW != IGNORE_INDEX]
         return int(class_n.max()) if len(class_n) else -1
 
     found = [
@@ -81,7 +81,7 @@ def _labelled(splits: list[segmentation_folder.SegmentationFiles], unlabelled: i
     ]
     if (classes := max(found, default=-1) + 1) < 2:
         raise ConfigError(
-            f"the label maps have {'one class, 0,' if classes else 'no class'} where {unlabelled} is the ignore index; "
-            "two or more are needed: set --ignore-index to a value that no class has"
+            f"the label maps have {'one class, 0,' if classes else 'no class'} where {ignore_index} is the ignore "
+            "index; two or more are needed: set --ignore-index to a value that no class has"
         )
     return classes

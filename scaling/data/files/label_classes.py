@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.data.files.file_facts import Seen
 from scaling.errors import ConfigError, first_of
 
@@ -20,8 +20,8 @@ def check_classes(train: Seen, test: Seen, config: ExperimentConfig, names: Sequ
     found, _ = _in(test)
     ignored = (
         f"{config.segmentation.ignore_index} and 255 are"
-        if config.segmentation.ignore_index != UNLABELLED
-        else f"{UNLABELLED} is"
+        if config.segmentation.ignore_index != IGNORE_INDEX
+        else f"{IGNORE_INDEX} is"
     )
     for split, classes, seen in (("training", learned, train), ("test", found, test)):
         if not classes and len(seen.bad) < len(seen.names):  # else reading them reports why
@@ -46,4 +46,4 @@ def _in(seen: Seen) -> tuple[set[int], bool]:
     """The classes in readable labels, and whether any pixel is unlabelled."""
     good = [n for n in range(len(seen.names)) if n not in seen.bad]
     has = np.unpackbits(np.bitwise_or.reduce(seen.present_NB[good], axis=0, initial=0))
-    return set(np.flatnonzero(has[:UNLABELLED]).tolist()), bool(has[UNLABELLED])
+    return set(np.flatnonzero(has[:IGNORE_INDEX]).tolist()), bool(has[IGNORE_INDEX])

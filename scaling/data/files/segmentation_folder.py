@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.data.files.data_root import SPLITS, find_root
 from scaling.data.files.decoding import (
     ColourLabel,
@@ -46,7 +46,7 @@ class SegmentationFiles:
     split: str
     pairs: tuple[tuple[Path, Path], ...]  # image, label
     classes: int
-    unlabelled: int  # ignore index; values above it are shifted down by one
+    ignore_index: int  # ignore index; values above it are shifted down by one
     folder: Path = Path()  # of the images
     lines: tuple[str, ...] = ()  # messages for the user
     about, width = b"", 32  # one bit per value of a byte
@@ -57,7 +57,7 @@ class SegmentationFiles:
     @property
     def key(self) -> str:
         """The classes, which decide which label values are valid."""
-        return f"{self.folder} {self.split} {self.classes} {self.unlabelled}"
+        return f"{self.folder} {self.split} {self.classes} {self.ignore_index}"
 
     @property
     def file_names(self) -> list[str]:
@@ -116,7 +116,7 @@ class SegmentationFiles:
                 f"label {path} has colours ({e}); one class index per pixel is expected, in a PNG that is grey or "
                 "has a palette: convert colours to class indices first"
             ) from e
-        return as_classes(value_HW, self.classes, self.unlabelled, path)
+        return as_classes(value_HW, self.classes, self.ignore_index, path)
 
     def _check_size(self, i: int, size: tuple[int, int], label_HW: np.ndarray, data: bytes) -> None:
         if size != label_HW.shape:
@@ -125,29 +125,29 @@ class SegmentationFiles:
             raise ConfigError(f"image {path} has {sizes}{orientation_hint(data)}")
 
 
-def as_classes(value_HW: np.ndarray, classes: int, unlabelled: int, path: Path) -> np.ndarray:
-    """The values of a label map as classes 0 … classes - 1 and UNLABELLED, uint8. 255 is ignored too where it is not a
-    class, as in mmsegmentation. Raises ConfigError for other values."""
+def as_classes(value_HW: np.ndarray, classes: int, ignore_index: int, path: Path) -> np.ndarray:
+    """The values of a label map as classes 0 … classes - 1 and IGNORE_INDEX, uint8. 255 is ignored too where it is not
+    a class, as in mmsegmentation. Raises ConfigError for other values."""
     if value_HW.dtype == bool:
         value_HW = value_HW.astype(np.uint8)
-    highest = classes if unlabelled <= classes else classes - 1  # of the values that mean a class, or nothing
-    nothing = [unlabelled, *([UNLABELLED] if highest < UNLABELLED != unlabelled else [])]
-    without = value_HW == unlabelled
-    if UNLABELLED in nothing:
-        without |= value_HW == UNLABELLED
+    highest = classes if ignore_index <= classes else classes - 1  # of the values that mean a class, or nothing
+    nothing = [ignore_index, *([IGNORE_INDEX] if highest < IGNORE_INDEX != ignore_index else [])]
+    without = value_HW == ignore_index
+    if IGNORE_INDEX in nothing:
+        without |= value_HW == IGNORE_INDEX
     strange = ((value_HW > highest) | (value_HW < 0)) & ~without
     if strange.any():
         values = np.unique(value_HW[strange])
         some = first_of(values, most=8)
-        ranges = [(0, min(unlabelled, classes) - 1), (unlabelled + 1, highest)]
+        ranges = [(0, min(ignore_index, classes) - 1), (ignore_index + 1, highest)]
         known = " and ".join(f"{low} to {high}" if low < high else f"{low}" for low, high in ranges if low <= high)
         none = f"{' and '.join(map(str, nothing))} {'are' if len(nothing) > 1 else 'is'} no class"
         raise ConfigError(
             f"label {path} has the value {some}; {classes} classes are {known}, {none}: set --num-classes or "
             "--ignore-index"
         )
-    class_HW = (value_HW - (value_HW > unlabelled)).astype(np.uint8)
-    class_HW[without] = UNLABELLED
+    class_HW = (value_HW - (value_HW > ignore_index)).astype(np.uint8)
+    class_HW[without] = IGNORE_INDEX
     return class_HW
 
 

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as F
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.task import RESIZED_CROPS
-from scaling.data.batch import UNLABELLED
+from scaling.data.batch import IGNORE_INDEX
 from scaling.preprocessing import Preprocessing, preprocessing_of
 from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
@@ -88,7 +88,7 @@ def training_view(
     # Last, so that padding is neither distorted nor counted by choose_crop.
     gap = [0, 0, side - label.shape[1], side - label.shape[0]]
     if any(gap):
-        image, label = F.pad(image, gap, fill=list(preprocessing_of(config).grey)), F.pad(label, gap, fill=UNLABELLED)
+        image, label = F.pad(image, gap, fill=list(preprocessing_of(config).grey)), F.pad(label, gap, fill=IGNORE_INDEX)
     return image, label
 
 
@@ -104,7 +104,7 @@ def choose_crop(label_HW: Tensor, side: int) -> tuple[int, int]:
 
 def _mixed(label_HW: Tensor) -> bool:
     """Whether there are labelled pixels and no class has DOMINANCE of them."""
-    counts = torch.bincount(label_HW.flatten(), minlength=UNLABELLED + 1)[:UNLABELLED]
+    counts = torch.bincount(label_HW.flatten(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
     return int(counts.max()) < DOMINANCE * int(counts.sum())
 
 
