@@ -38,13 +38,13 @@ $(STAMP): requirements.lock pyproject.toml
 sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot them
 	@$(RUN) experiments/sweep.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
 
-laws: $(STAMP) ## fit the laws to the runs in RESULTS once more
+laws: $(STAMP) ## fit the laws to the runs in RESULTS again
 	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)
 
 paper: $(STAMP) ## Tables 1 to 7 and Figures 1 to 4 of the paper, with the runs in RESULTS next to them
 	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)
 
-plan: $(STAMP) ## what RECIPE would take on a card, before it is trained (ARGS="--gpu a100 --price 2.5")
+plan: $(STAMP) ## hours, memory and price of RECIPE, before training (ARGS="--gpu a100 --price 2.5")
 	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
 
 docs: $(STAMP) ## write every figure and table of README.md and docs/ from the records
@@ -64,7 +64,7 @@ lowest: $(STAMP) ## the test suite on the oldest versions that pyproject.toml al
 lint: $(STAMP) ## ruff (lint and format) and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-bench: $(STAMP) ## framework overhead, data loading, scan kernels, speed options
+bench: $(STAMP) ## measure framework overhead, data loading, the mixer, speed options
 	@$(RUN) experiments/benchmark.py $(ARGS)
 
 lock: ## resolve requirements.lock again from pyproject.toml

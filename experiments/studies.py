@@ -11,7 +11,7 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from experiments.cli.resolve import Asked, resampled
+from experiments.cli.stage_options import resampled, stage_options
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
@@ -149,10 +149,12 @@ def resolve(
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
     Of a field in VARIED that differs between its runs, given keeps the runs that have it. A run of another task that
-    they start from is no stage of theirs: it stays as it is; fields in INIT replace it. Raises ConfigError."""
-    asked = Asked.of(STUDIES[name], given)
-    stage, first, shared = asked.stage, asked.first, dict(asked.shared)
-    runs = last_stages(STUDIES[name](**asked.image))
+    they start from is no stage of theirs: it stays as it is; initial weights in given replace it. Raises
+    ConfigError."""
+    study = STUDIES[name]
+    options = stage_options(study, given)
+    stage, first, shared = options.stage, options.first, dict(options.shared)
+    runs = last_stages(study(**options.image))
     choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
         if field in shared and len({value_of(run, field) for run in runs}) > 1:
@@ -161,8 +163,8 @@ def resolve(
         there = dict.fromkeys(str(value_of(run, field)) for run in runs)
         runs = [run for run in runs if value_of(run, field) in wanted]
         if not runs:
-            values = ", ".join(map(str, wanted))
-            raise ConfigError(f"study {name} has no run of {field} {values}; there is: {', '.join(there)}")
+            asked = ", ".join(map(str, wanted))
+            raise ConfigError(f"study {name} has no run of {field} {asked}; there is: {', '.join(there)}")
     stages = [before for run in runs for before in _stages(_changed(run, shared, idle, {} if stage else first))]
     kept = [run for run in stages if stage in (None, run.stage)]
     if not kept:
@@ -170,7 +172,7 @@ def resolve(
         raise ConfigError(f"there is no stage {stage!r} in study {name}; its stages: {known}")
     if stage and first:  # instead of those of the earlier stage
         kept = [edit(edit(run, init="scratch"), **first) for run in kept]
-    kept = resampled(kept, asked.resampling, required="pos_embed_resampling" not in idle)
+    kept = resampled(kept, options.resampling, required="pos_embed_resampling" not in idle)
     return list({run.run_id: run for run in kept}.values())
 
 

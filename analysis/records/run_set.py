@@ -17,7 +17,7 @@ from scaling.config.flat import to_flat
 from scaling.config.identity import groups, is_open
 from scaling.config.task import Classification
 from scaling.errors import ConfigError
-from scaling.runs.config_file import config_path, read_config
+from scaling.runs.config_file import CONFIG, config_path, read_config, stored_id
 from scaling.runs.record import RECORD, RunRecord
 
 OWN = "own"
@@ -183,7 +183,7 @@ def _misplaced(run: Path, records: dict[Path, RunRecord]) -> str:
     if own in records or run != twins[0]:  # counted twice in a fit
         original = own if own in records else twins[0]
         return f"{run / RECORD} is the record of {record.run_id}, a copy of that in {original.name}: left out"
-    if record.experiment().run_id != record.run_id:
+    if stored_id(run / CONFIG) not in ("", record.run_id):
         return f"{run / RECORD} is the record of {record.run_id}, and its recipe is another's: left out"
     return ""
 

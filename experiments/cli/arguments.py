@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.report.output import until_closed
+from experiments.cli.field_help import help_lines
 from experiments.cli.options import (
     Overrides,
+    Texts,
     as_path,
-    help_lines,
     nested_yaml,
     overrides,
     read_file,
@@ -75,7 +76,7 @@ class Parser(argparse.ArgumentParser):
             self.every = found.help_all
             self.print_help()
             self.exit()
-        file: dict[str, tuple[str, str]] = {}
+        file: Texts = {}
         front: list[str] = []
         before = None
         for path in found.config:

@@ -1,10 +1,9 @@
-"""Options generated from the configuration dataclasses: reading them from command lines and YAML files, and their help.
+"""Options generated from the configuration dataclasses: reading them from command lines and YAML files.
 
 A field is an option by its last name (--patch-size); its dotted name (--model.patch_embed.patch_size) and the hidden
 names of version 1 (--image) mean the same. No torch: --help answers at once.
 """
 
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,20 +18,9 @@ from scaling.config.reference import Row, by_leaf, rows, runtime_rows
 from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError
 
-Texts = dict[str, tuple[str, str]]  # last name of a field: the name that was used, and the text of its value
-WIDTH, COLUMN = 80, 26  # of --help [characters]
-SHORT = {"patch_size": "patch"}  # second names that --help lists
+# last name of a field: the name that was used, and the text of its value; from a file it may be a list
+Texts = dict[str, tuple[str, str | list[Any]]]
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-TITLES = {  # first part of a field's name: heading in --help; the others are under "run"
-    "model": "model",
-    "data": "data",
-    "task": "task: head, augmentation, evaluation",
-    "optim": "optimiser",
-    "schedule": "length of a run and learning rate",
-    "evaluation": "evaluation",
-    "init": "initial weights",
-    "runtime": "machine; these change numbers by rounding only",
-}
 
 
 class Overrides(NamedTuple):
@@ -132,8 +120,6 @@ def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, name + ".")
         elif key == "kind" and path:
             yield path[:-1], value
-        elif isinstance(value, list) and all(isinstance(one, dict) and "kind" in one for one in value) and value:
-            yield name, [one["kind"] for one in value]
         else:
             yield name, value
 
@@ -141,9 +127,9 @@ def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
 _FOUND = ("data_digest", "weights_digest", "start")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | list[Any]:
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        return value
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -156,11 +142,16 @@ def overrides(command: Texts, file: Texts) -> Overrides:
         for leaf, (name, text) in texts.items():
             if leaf not in fields or (source is file and leaf in command):
                 continue
-            if name == "weights" or name in legacy.DEFAULTS:
+            if isinstance(text, str) and (name == "weights" or name in legacy.DEFAULTS):
                 old[name] = _old_value(name, text)
             else:
                 new[leaf] = parse(fields[leaf][0], text)
     given, idle = legacy.translate(old)
+    if new.get("init") == "run":
+        raise ConfigError(
+            "--init run has no name of a run: a recipe with several stages sets it; for the weights of a run there is "
+            "--initial-checkpoint FOLDER"
+        )
     return Overrides({**given, **new}, frozenset(idle - set(new)))
 
 
@@ -182,8 +173,14 @@ def _old_value(name: str, text: str) -> Any:
     return _parsed(name, kind, text)
 
 
-def parse(row: Row, text: str) -> Any:
-    """The value of a field from its text. Raises ConfigError."""
+def parse(row: Row, text: str | list[Any]) -> Any:
+    """The value of a field from its text, or from a list in a file. Raises ConfigError."""
+    if isinstance(text, list) and row.type == "kind" and "." not in row.name:
+        return getattr(ExperimentConfig.from_dict({row.name: text}), row.leaf)
+    if isinstance(text, list) and row.type.startswith("list of "):
+        return tuple(_parsed(row.leaf, row.type.removeprefix("list of "), str(one)) for one in text)
+    if isinstance(text, list):
+        text = ",".join(map(str, text))
     unset = text in ("", "none", "null") or (text == "0" and row.leaf in legacy.UNSET)
     if row.optional and unset:
         return None
@@ -211,35 +208,6 @@ def _parsed(name: str, kind: str, text: str) -> Any:
 
 def _row(leaf: str) -> Row:
     return {**field_rows(), **machine_rows()}[leaf][0]
-
-
-def help_lines(leave_out: Collection[str], every: bool) -> list[str]:
-    """The help of the fields, grouped. every: also of those that are rarely set."""
-    found = {leaf: _first(same) for leaf, same in field_rows().items() if leaf not in leave_out}
-    titled: dict[str, list[Row]] = {title: [] for title in ("run", *TITLES.values())}
-    for row in found.values():
-        titled[TITLES.get(row.group, "run")].append(row)
-    titled[TITLES["runtime"]] = [same[0] for leaf, same in machine_rows().items() if leaf not in leave_out]
-    lines = []
-    for title, its in titled.items():
-        shown = [row for row in its if every or row.common]
-        lines += ["", f"{title}:", *(line for row in shown for line in _help(row))] if shown else []
-    return lines
-
-
-def _first(same: list[Row]) -> Row:
-    """The row that --help lists of a field that several kinds of a union have."""
-    return next((row for row in same if row.common), same[0])
-
-
-def _help(row: Row) -> list[str]:
-    names = ", ".join([row.flag, *(f"--{name}" for leaf, name in SHORT.items() if leaf == row.leaf)])
-    text = row.help + (f" [{row.unit}]" if row.unit else "")
-    wrapped = textwrap.wrap(text, WIDTH - COLUMN)
-    head = f"  {names}"
-    if len(head) > COLUMN - 2:
-        return [head, *(" " * COLUMN + line for line in wrapped)]
-    return [head.ljust(COLUMN) + wrapped[0], *(" " * COLUMN + line for line in wrapped[1:])]
 
 
 def as_path(path: str) -> str:

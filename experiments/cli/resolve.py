@@ -3,22 +3,22 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from experiments.cli.stage_options import resampled, stage_options, takes_image
 from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.identity import bare
-from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
+from scaling.config.initialization import Scratch
 from scaling.errors import ConfigError
 from scaling.runs.config_file import config_path, read_config
 
 LISTED = "`python experiments/run.py --help`"  # where all recipes are
-INIT = ("init", "initial_checkpoint", "pretrained")  # fields of the first stage alone
 
 
 def recipes() -> dict[str, Function]:
@@ -41,29 +41,6 @@ def by_module() -> dict[str, list[str]]:
     return found
 
 
-class Asked(NamedTuple):
-    """The fields that a user set, by what they apply to."""
-
-    image: dict[str, int]  # argument of the function that makes the stages, where it has it
-    stage: str | None  # the only one that is wanted
-    first: dict[str, Any]  # initial weights, of the first stage alone
-    resampling: str | None  # pos_embed_resampling, of stages with initial weights
-    shared: dict[str, Any]  # of every stage
-
-    @classmethod
-    def of(cls, function: Callable[..., Any], given: Mapping[str, Any]) -> "Asked":
-        """Sort the fields in given. function: the recipe or study."""
-        left = dict(given)
-        image = {"image": left.pop("img_size")} if takes_image(function) and "img_size" in left else {}
-        first = {name: left.pop(name) for name in INIT if name in left}
-        return cls(image, left.pop("stage", None), first, left.pop("pos_embed_resampling", None), left)
-
-
-def takes_image(function: Callable[..., Any]) -> bool:
-    """Whether the stages that a recipe or study returns depend on the image size."""
-    return "image" in inspect.signature(function).parameters
-
-
 def resolve(
     name: str,
     patch: int,
@@ -82,24 +59,25 @@ def resolve(
     function = known[name]
     if "train_images" in inspect.signature(function).parameters:
         function = functools.partial(function, **_counted(function, given))
-    asked = Asked.of(function, given)
+    options = stage_options(function, given)
+    first = options.first
     try:
-        base = chain_of(function(patch, **asked.image))
+        base = chain_of(function(patch, **options.image))
     except ConfigError:  # the recipe's own image does not fit the patch; the one that the user asks for may
         if takes_image(function):
             raise
         base = chain_of(function(1))
-    shared, first = {**asked.shared, "patch_size": patch}, asked.first
+    shared = {**options.shared, "patch_size": patch}
     stages = [edit_where(edit(config, init=Scratch()), shared, idle) for config in base]
     if not first:  # the run of another task that it starts from; earlier stages are linked below
         stages[0] = edit(stages[0], init=base[0].init)
-    chosen = only(linked(stages) if len(stages) > 1 else stages, asked.stage)
+    chosen = only(linked(stages) if len(stages) > 1 else stages, options.stage)
     if first:  # instead of an earlier stage's
         start = edit(edit(chosen[0], init=Scratch()), **first)
         chosen = linked([start, *chosen[1:]]) if len(chosen) > 1 else [start]
     if before is not None and not first:
         _check_before(name, chosen[0], before)
-    return resampled(chosen, asked.resampling, required="pos_embed_resampling" not in idle)
+    return resampled(chosen, options.resampling, required="pos_embed_resampling" not in idle)
 
 
 def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig) -> None:
@@ -109,27 +87,6 @@ def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig)
             f"the file's configuration starts from {before.run_id}, which is not the stage before in recipe {name}; "
             "for other weights there is --initial-checkpoint"
         )
-
-
-def resampled(stages: list[ExperimentConfig], resampling: str | None, required: bool) -> list[ExperimentConfig]:
-    """The stages with another way to resample position embeddings, where they start from weights. Raises ConfigError
-    where none does, if that is required."""
-    if resampling is None:
-        return stages
-    if required and resampling != "aligned" and all(isinstance(stage.init, Scratch) for stage in stages):
-        raise ConfigError("pos_embed_resampling needs initial weights: set --initial-checkpoint or --pretrained")
-    return [_resampled(stage, resampling) for stage in stages]
-
-
-def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
-    if isinstance(config.init, FromRun) and type(config.init.config.task) is type(config.task):
-        before = _resampled(config.init.config, resampling)
-        return edit(config, init=FromRun(config=before, pos_embed_resampling=resampling))
-    return (
-        edit(config, pos_embed_resampling=resampling)
-        if isinstance(config.init, FromFile | FromTimm | FromRun)
-        else config
-    )
 
 
 def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:

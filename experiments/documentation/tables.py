@@ -19,9 +19,9 @@ from scaling.costs.hardware import CORE_TRAFFIC, CPU, SIMD, Card
 CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["avx512f"], CORE_TRAFFIC, 24 * 2**30, 2)
 BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
-    "sweep_shapes cifar10 step_memory table6_here tax against_released mixer mixer_by_length long_image cifar10_mixer "
-    "cifar10_stages table5_shapes equal_flops_shapes switches camvid seg_shapes det_shapes det_step nuclei sines "
-    "instruction_sets"
+    "sweep_shapes cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
+    "cifar10_mixer cifar10_stages table5_shapes equal_flops_shapes speed_options camvid seg_shapes det_shapes "
+    "det_step nuclei position_encoding instruction_sets"
 )
 
 
@@ -145,9 +145,9 @@ def table6_excerpt() -> list[str]:
     return fenced([head, names, rule, *kept])
 
 
-def batch_cuts() -> list[str]:
+def micro_batches() -> list[str]:
     """Test loss by seed, threads and micro-batch, with the standard deviation over seeds and over the others."""
-    runs = numbers("batch_cuts").pivot_table(
+    runs = numbers("micro_batches").pivot_table(
         index="seed", columns=["threads", "micro_batch"], values="test_loss", sort=False
     )
     rows = [[str(seed), *(f"{loss:.3f}" for loss in row), f"{row.std():.3f}"] for seed, row in runs.iterrows()]
@@ -189,5 +189,5 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "table6": table6,
     "table6-excerpt": table6_excerpt,
     "crossing": crossing,
-    "batch-cuts": batch_cuts,
+    "micro-batches": micro_batches,
 }

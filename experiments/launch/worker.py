@@ -16,7 +16,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError, first_line
 from scaling.runs.events import Event
-from scaling.runs.identity import folder_of
+from scaling.runs.identity import folder_of, training_folder
 from scaling.runs.record import LOG
 from scaling.runs.stop_signals import as_ctrl_c
 
@@ -78,11 +78,11 @@ def child_main(config: dict[str, Any], results: str, settings: RuntimeConfig, wa
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
     given = {name: value for name, value in asdict(settings).items() if value is not None}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "max_parallel_runs"]
-    sys.argv = [str(RUN), str(folder / value.run_id), f"--results={results}", *options]
+    sys.argv = [str(RUN), str(training_folder(value, folder)), f"--results={results}", *options]
 
     def send(item: Event | Outcome) -> None:
         if isinstance(item, Event) and item.kind == "open":
-            _output_into(folder / value.run_id / LOG)
+            _output_into(training_folder(value, folder) / LOG)
             return
         try:
             pipe.send(item)

@@ -142,6 +142,7 @@ class Adventurer(nn.Module):
                 f"(batch, {self.in_chans}, {self.image}, {self.image})"
             )
         x_BLD, layout = self.patch_embed(image_BCHW, patch_size)
+        layout.check_one_image_per_row("Adventurer")
         class_B1D = self.cls_token.expand(len(x_BLD), -1, -1).to(x_BLD.dtype)
         x_BTD = torch.cat([x_BLD, class_B1D], 1)
         return self.positions.add(x_BTD, layout.with_class_tokens(trailing=1), self.pos_embed), layout

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scaling.errors import ConfigError
 from scaling.preprocessing import MEAN, STD
 
 
@@ -42,6 +43,11 @@ class TokenLayout:
         assert self.grid is not None
         axes = [(torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n for n in self.grid]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(1, -1, 2)
+
+    def check_one_image_per_row(self, backbone: str) -> None:
+        """Raise ConfigError where a row may hold several images, whose tokens a backbone would mix."""
+        if self.image_ids_BL is not None:
+            raise ConfigError(f"{backbone} takes one image per row, not rows that hold several")
 
     def with_class_tokens(self, leading: int = 0, trailing: int = 0) -> "TokenLayout":
         """The layout of rows to which tokens that are no patches have been joined."""

@@ -106,6 +106,7 @@ class Deit(Backbone):
     def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
         vit, hidden = self.vit, []
         patches_BLD, layout = vit.patch_embed(image_BCHW, patch_size)
+        layout.check_one_image_per_row("DeiT")
         x_BTD, with_class = self._add_positions(patches_BLD, layout)
         bias = vit.positions.bias(with_class)
         rotate = functools.partial(vit.positions.rotate, layout=with_class) if vit.positions.rotates else None

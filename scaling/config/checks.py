@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def check_config(config: "ExperimentConfig") -> None:
     """Raise ConfigError where parts that are valid alone do not fit together."""
+    _check_objectives(config)
     _check_classes(config)
     _check_learning_rate(config)
     rule = "needs averaged weights: set model_ema_decay, such as 0.9999"
@@ -24,6 +25,14 @@ def check_config(config: "ExperimentConfig") -> None:
         check(stride <= side, "slide_stride", stride, rule)
     if isinstance(config.init, FromRun):
         _check_predecessor(config, config.init)
+
+
+def _check_objectives(config: "ExperimentConfig") -> None:
+    kinds = [objective.kind for objective in config.objectives]
+    if not kinds:
+        raise ConfigError("objectives is empty: the training loss needs one term or more, such as supervised")
+    if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
+        raise ConfigError(f"objectives has {twice[0]} {len(twice)} times: the terms of a loss are of different kinds")
 
 
 def _check_classes(config: "ExperimentConfig") -> None:

@@ -111,7 +111,7 @@ class _Edit:
         if field.name in self.given:
             self.used.add(field.name)
             if not isinstance(asked, str):
-                check_member(field.name, asked, registry)
+                check_member(field, asked)
                 value = asked
         if isinstance(value, tuple):
             return _members(field.name, asked, registry) if isinstance(asked, str) else value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from scaling.config import checks, identity, tree
+from scaling.config import canonical, checks, identity, tree
 from scaling.config.data import DataConfig
 from scaling.config.fields import Bounds, check_fields, config_field
 from scaling.config.initialization import INITS, FromFile, FromRun, FromTimm, Scratch
@@ -65,6 +65,11 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         checks.check_config(self)
+
+    @cached_property
+    def canonical(self) -> str:
+        """The JSON text that run_id and group are hashes of (canonical.py)."""
+        return canonical.canonical(self)
 
     @cached_property
     def run_id(self) -> str:

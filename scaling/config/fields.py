@@ -83,7 +83,7 @@ def check_fields(part: Any) -> None:
     for f in dataclasses.fields(part):
         value, about = getattr(part, f.name), f.metadata
         if about.get("registry") is not None:
-            check_member(f.name, value, about["registry"])
+            check_member(f, value)
             continue
         _check_type(f.name, f.type, value)
         if value is None:
@@ -99,11 +99,15 @@ def check(ok: bool, name: str, value: Any, rule: str) -> None:
         raise ConfigError(f"{name} {value} {rule}")
 
 
-def check_member(name: str, value: Any, registry: Registry) -> None:
-    """Raise ConfigError unless value is, or all values of a tuple are, of a registered class."""
-    for one in value if isinstance(value, tuple) else (value,):
+def check_member(union: Any, value: Any) -> None:
+    """Raise ConfigError unless value is of a registered class of a union; where its default is a tuple, all values of a
+    tuple. union: the dataclass field."""
+    registry, several = union.metadata["registry"], isinstance(union.default, tuple)
+    if several and not isinstance(value, tuple):
+        raise ConfigError(f"{union.name} is {value!r}, which is not a tuple of: {', '.join(registry)}")
+    for one in value if several else (value,):
         if not isinstance(one, tuple(registry.values())):
-            raise ConfigError(f"{name} is {one!r}, which is none of: {', '.join(registry)}")
+            raise ConfigError(f"{union.name} is {one!r}, which is none of: {', '.join(registry)}")
 
 
 def check_name(what: str, name: str, known: Iterable[str], listed: str = "") -> None:

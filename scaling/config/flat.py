@@ -1,17 +1,13 @@
-"""A configuration as the flat dictionary of version 1, whose canonical JSON gives run IDs.
+"""A configuration as the flat dictionary of version 1.
 
 Version 1 (until November 2026) had one flat value with the fields of all tasks; 0 and "" stood for "not set". Records
-of version 1 hold such dictionaries, scaling/config/legacy.py reads them, and analysis/ names its columns by them.
+of version 1 hold such dictionaries, scaling/config/legacy.py reads them, canonical.py hashes them, and analysis/ names
+its columns by them. A kind of a union that version 1 did not have appears by its name alone.
 """
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from scaling.config.initialization import FromFile, FromTimm, Scratch
-from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed
-from scaling.config.objectives import Supervised
-from scaling.config.packing import NoPacking
-from scaling.config.step_shapes import FixedShape
+from scaling.config.initialization import FromFile, FromRun, FromTimm
 from scaling.config.task import Classification, Detection, Segmentation
 
 if TYPE_CHECKING:
@@ -42,20 +38,6 @@ VALUES: dict[str, dict[Any, Any]] = {
     "compat": {"aligned": "fixed", "released": "official"},
     "empty_images": {True: "drop", False: "keep"},
 }
-_KNOWN = (ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, SinCosPosEmbed, FixedShape, NoPacking)
-
-
-def is_flat(config: "ExperimentConfig") -> bool:
-    """Whether version 1 could express this configuration, so that it has version 1's run ID."""
-    parts = (config.model.patch_embed, config.model.pos_embed, config.step_shapes, config.packing)
-    names = config.data.class_names or ()
-    before = config.predecessor
-    return (
-        all(type(part) in _KNOWN for part in parts)
-        and [type(one) for one in config.objectives] == [Supervised]
-        and not any("," in name or not name.strip() for name in names)
-        and (before is None or is_flat(before))
-    )
 
 
 def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
@@ -110,7 +92,8 @@ def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
-    head = {"head": task.head.kind, "head_channels": task.head.head_channels, "augment": task.augment}
+    channels = getattr(task.head, "head_channels", LATER["head_channels"])
+    head = {"head": task.head.kind, "head_channels": channels, "augment": task.augment}
     if isinstance(task, Classification):
         return {
             **head,
@@ -131,35 +114,11 @@ def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
 
 def _init(config: "ExperimentConfig") -> dict[str, Any]:
     init = config.init
-    found: dict[str, Any]
-    if isinstance(init, Scratch):
-        found = {}
-    elif isinstance(init, FromFile):
+    found: dict[str, Any] = {}
+    if isinstance(init, FromFile):
         found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
     elif isinstance(init, FromTimm):
         found = {"weights": init.source}
-    else:
-        found = {"start": canonical_flat(init.config)}
-    return {**found, "compat": init.pos_embed_resampling}
-
-
-def canonical_flat(config: "ExperimentConfig") -> str:
-    """The canonical JSON of version 1: sorted keys, no spaces, later fields only where they are set, and the location
-    of data and weights only where their fingerprint is not known."""
-    values = {k: v for k, v in to_flat(config).items() if k in FIRST or v != LATER[k]}
-    values["data"] = data_name(config)
-    for place, digest in (("data_root", "data_digest"), ("weights", "weights_digest")):
-        if values.get(digest):
-            values[place] = ""
-    return as_json(values)
-
-
-def data_name(config: "ExperimentConfig") -> str:
-    """The data set's name; of a Hugging Face data set on disk whose content is known, the last part of its path."""
-    prefix, _, path = config.data.dataset.partition("/")
-    on_disk = prefix == "hfds" and path.startswith(("/", ".", "~")) and config.data.data_digest
-    return f"{prefix}/{path.rstrip('/').rpartition('/')[2]}" if on_disk else config.data.dataset
-
-
-def as_json(values: dict[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    elif isinstance(init, FromRun):
+        found = {"start": init.config.canonical}
+    return {**found, "compat": getattr(init, "pos_embed_resampling", "aligned")}

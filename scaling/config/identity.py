@@ -1,20 +1,18 @@
 """run_id and group of a configuration, and which configurations are one run although files were moved.
 
-A configuration that version 1 could express (flat.py) has the run_id and the group that version 1 gave it; any other
-one has the hash of its nested form. Where data and weights are is part of neither once their contents are known by a
-fingerprint; before that, their location stands for it. Standard library only.
+Both are hashes of the canonical JSON (canonical.py). Where data and weights are is part of neither once their contents
+are known by a fingerprint; before that, their location stands for it. Standard library only.
 """
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from scaling.config.canonical import as_json, data_name
 from scaling.config.data import DATASETS
-from scaling.config.flat import as_json, canonical_flat, data_name, is_flat
 from scaling.config.initialization import FromFile, FromRun
-from scaling.config.tree import to_dict
 
 if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
@@ -25,38 +23,18 @@ def run_id(config: "ExperimentConfig") -> str:
     data = "-".join(filter(None, [_slug(data_name(config)), config.stage]))
     model = config.model
     size = f"{model.img_size}px-p{model.patch_size}-s{config.seed}"
-    return f"{config.task.kind}-{data}-{_backbone(config)}-{size}-{_hash(canonical(config))}"
+    return f"{config.task.kind}-{data}-{_backbone(config)}-{size}-{_hash(config.canonical)}"
 
 
 def group_id(config: "ExperimentConfig") -> str:
     """The run ID without stage, patch size and seed: runs of a group differ in patch size and seed only."""
-    values, before = json.loads(canonical(config)), config.predecessor
-    if is_flat(config):
-        del values["patch"], values["seed"]
-        if before is not None:
-            values["start"] = before.group
-    else:
-        del values["model"]["patch_embed"]["patch_size"], values["seed"]
-        if before is not None:
-            values["init"]["config"] = before.group
+    values = json.loads(config.canonical)
+    del values["patch"], values["seed"]
+    values.get("further", {}).get("model", {}).get("patch_embed", {}).pop("patch_size", None)
+    if config.predecessor is not None:
+        values["start"] = config.predecessor.group
     data = _slug(data_name(config))
     return f"{config.task.kind}-{data}-{_backbone(config)}-{config.model.img_size}px-{_hash(as_json(values))}"
-
-
-def canonical(config: "ExperimentConfig") -> str:
-    """The one JSON text of a configuration: equal ones have equal texts."""
-    return canonical_flat(config) if is_flat(config) else as_json(_without_locations(config))
-
-
-def _without_locations(config: "ExperimentConfig") -> dict[str, Any]:
-    values = to_dict(config)
-    if values["data"]["data_digest"]:
-        values["data"] |= {"data_root": None, "dataset": data_name(config)}
-    if values["init"].get("weights_digest"):
-        values["init"]["initial_checkpoint"] = None
-    if config.predecessor is not None:
-        values["init"]["config"] = json.loads(canonical(config.predecessor))
-    return values
 
 
 def _hash(text: str) -> str:

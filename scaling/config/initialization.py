@@ -58,6 +58,9 @@ class FromFile:
     def __post_init__(self) -> None:
         check_fields(self)
         check(bool(self.initial_checkpoint), "initial_checkpoint", repr(self.initial_checkpoint), "is empty")
+        name = self.initial_checkpoint.removeprefix(TIMM)
+        rule = f"is a name of timm's pretrained weights, not of a file: use --pretrained {name}"
+        check(name == self.initial_checkpoint, "initial_checkpoint", self.initial_checkpoint, rule)
         check_digest("weights_digest", self.weights_digest)
 
     @property

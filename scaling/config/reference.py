@@ -63,8 +63,8 @@ def _rows(cls: type[Any], value: Any, path: str, of: str) -> Iterator[Row]:
             kinds = tuple(registry)
             chosen = ",".join(one.kind for one in default) if several else default.kind
             yield _row(f, name, "kind", False, chosen, kinds, of)
-            for kind, member in registry.items():
-                own = default if not several and default.kind == kind else None
+            for kind, member in registry.items() if not several else ():  # of several, a name alone would mean many
+                own = default if default.kind == kind else None
                 yield from _rows(member, own, name + ".", f"{of} {kind}".strip())
         elif dataclasses.is_dataclass(f.type):
             yield from _rows(f.type, default, name + ".", of)  # type: ignore[arg-type]

@@ -13,7 +13,6 @@ class StepShape(NamedTuple):
 
     patch_size: int  # [px]
     img_size: int  # [px]: side of the images, or of the crops, that a step is made of
-    keep_tokens: int | None = None  # tokens of an image that the blocks see; None: all
 
 
 class StepShapes(Protocol):

@@ -56,11 +56,12 @@ class _Reader:
 
     def value(self, field: Any, value: Any, path: str) -> Any:
         registry = field.metadata.get("registry")
+        if registry is not None and isinstance(field.default, tuple):
+            if not isinstance(value, list):
+                raise ConfigError(f"{path[:-1]} is {value!r}, not a list of mappings with a kind each")
+            return tuple(self.member(registry, one, path) for one in value)
         if registry is not None:
-            many = isinstance(value, list)
-            return (
-                tuple(self.member(registry, one, path) for one in value) if many else self.member(registry, value, path)
-            )
+            return self.member(registry, value, path)
         if isinstance(field.type, str):
             return from_dict(self.root, value)
         if dataclasses.is_dataclass(field.type):

@@ -92,6 +92,17 @@ class EmbedCosts(Protocol):
         """FLOPs of the forward pass."""
 
 
+class PositionCosts(Protocol):
+    """Arithmetic of one position encoding. Its work is element-wise, which is not counted."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether each image token has a learned vector; these are counted by the CostModel."""
+
+    def parameters(self, spec: ModelSpec) -> int:
+        """Learned numbers beside that table [1]."""
+
+
 class HeadInput(NamedTuple):
     """All that the cost of a head depends on."""
 

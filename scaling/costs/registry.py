@@ -1,15 +1,17 @@
-"""The cost models by name: of families of backbones, of patch embeddings, and of the heads of a task.
+"""The cost models by name: of families of backbones, of patch embeddings, of position encodings, and of the heads of a
+task.
 
 All are open: COST_MODELS["mine"] = MyCosts() makes plans, micro-batch estimates and tables know the family of every
 ModelSpec("mine", ...). What has no cost model can be trained, but its cost is unknown.
 """
 
 from scaling.costs.adventurer import AdventurerCosts
-from scaling.costs.base import CostModel, EmbedCosts, HeadCosts
+from scaling.costs.base import CostModel, EmbedCosts, HeadCosts, PositionCosts
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.deit import DeitCosts
 from scaling.costs.linear_heads import ClassifierCosts, TokenClassifierCosts
 from scaling.costs.patch_embed import ConvEmbedCosts
+from scaling.costs.pos_embed import TableCosts
 from scaling.costs.upernet import UpernetCosts
 
 COST_MODELS: dict[str, CostModel] = {
@@ -19,6 +21,11 @@ COST_MODELS: dict[str, CostModel] = {
 }
 
 EMBED_COSTS: dict[str, EmbedCosts] = {"conv": ConvEmbedCosts(), "extended": ConvEmbedCosts()}
+
+POSITION_COSTS: dict[str, PositionCosts] = {
+    "learned": TableCosts(has_table=True),
+    "sincos": TableCosts(has_table=False),
+}
 
 HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head
     ("classify", "linear"): ClassifierCosts(),

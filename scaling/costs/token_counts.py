@@ -64,12 +64,10 @@ def recipe_tokens(config: ExperimentConfig) -> int:
     return (height // config.model.patch_size) * (width // config.model.patch_size)
 
 
-def token_count(config: ExperimentConfig, extra: int) -> TokenCount:
+def token_count(config: ExperimentConfig, extra: int, learned: bool) -> TokenCount:
     """Token counts of a training image. extra: tokens of the backbone that are not of the image
-    (CostModel.extra_tokens)."""
-    positions = (
-        tokens(config.model.img_size, config.model.patch_size) if config.model.pos_embed.kind == "learned" else 0
-    )
+    (CostModel.extra_tokens); learned: whether positions are."""
+    positions = tokens(config.model.img_size, config.model.patch_size) if learned else 0
     return TokenCount(recipe_tokens(config), extra, positions)
 
 

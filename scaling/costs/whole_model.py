@@ -1,14 +1,23 @@
 """Parameters and FLOPs of a backbone with its head. Letters and FLOP convention as in scaling/costs/__init__.py.
 
-The cost of a backbone, a patch embedding or a head without a cost model, such as a backbone of timm's, is unknown: the
-functions return 0.
+The cost of a backbone, a patch embedding, a position encoding or a head without a cost model, such as a backbone of
+timm's, is unknown: the functions return 0.
 """
 
 from dataclasses import dataclass
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.costs.base import Breakdown, CostModel, EmbedCosts, EmbedInput, HeadCosts, HeadInput, TokenCount
-from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS
+from scaling.costs.base import (
+    Breakdown,
+    CostModel,
+    EmbedCosts,
+    EmbedInput,
+    HeadCosts,
+    HeadInput,
+    PositionCosts,
+    TokenCount,
+)
+from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
 from scaling.costs.token_counts import embed_input, recipe_sides, sampled_rois, token_count, tokens
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 
@@ -23,16 +32,20 @@ class WholeModel:
     tokens: TokenCount
     embed: EmbedCosts
     embed_input: EmbedInput
+    position: PositionCosts
     backbone: CostModel
     head: HeadCosts
     head_input: HeadInput
 
     @property
     def parameters(self) -> Breakdown:
-        """Learned numbers [1]; parts: "embedding", those of the family, "head"."""
+        """Learned numbers [1]; parts: "embedding", those of the family, "head", and "position_encoding" where there are
+        any beside the table of positions, which is the family's."""
         own = self.backbone.parameters(self.spec, self.tokens).parts
         embedding, head = self.embed.parameters(self.embed_input), self.head.parameters(self.head_input)
-        return Breakdown({"embedding": embedding, **own, "head": head})
+        position = self.position.parameters(self.spec)
+        beside = {"position_encoding": position} if position else {}
+        return Breakdown({"embedding": embedding, **own, **beside, "head": head})
 
     @property
     def flops(self) -> Breakdown:
@@ -43,26 +56,24 @@ class WholeModel:
 
 
 def whole_model(config: ExperimentConfig) -> WholeModel | None:
-    """None: the family of the backbone, the patch embedding or the head has no cost model."""
+    """None: the family of the backbone, the patch embedding, the position encoding or the head has no cost model."""
     spec = MODEL_SPECS.get(config.model.backbone)
-    embed, head = (
-        EMBED_COSTS.get("extended" if config.model.embed_patch_size else "conv"),
-        HEAD_COSTS.get((config.task.kind, config.task.head.kind)),
-    )
-    if spec is None or embed is None or head is None or spec.family not in COST_MODELS:
+    embed, position = EMBED_COSTS.get(config.model.patch_embed.kind), POSITION_COSTS.get(config.model.pos_embed.kind)
+    head = HEAD_COSTS.get((config.task.kind, config.task.head.kind))
+    if spec is None or embed is None or position is None or head is None or spec.family not in COST_MODELS:
         return None
     backbone = COST_MODELS[spec.family]
-    count = token_count(config, backbone.extra_tokens)
+    count = token_count(config, backbone.extra_tokens, position.has_table)
     head_input = HeadInput(
         spec=spec,
         tokens=count,
         patch=config.model.patch_size,
         sides=recipe_sides(config),
         classes=config.data.num_classes,
-        channels=config.task.head.head_channels,
+        channels=getattr(config.task.head, "head_channels", 0),
         rois=sampled_rois(config) if config.task.kind == "detect" else 0,
     )
-    return WholeModel(spec, count, embed, embed_input(config, spec.width), backbone, head, head_input)
+    return WholeModel(spec, count, embed, embed_input(config, spec.width), position, backbone, head, head_input)
 
 
 def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
@@ -135,6 +146,7 @@ def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeMod
         tokens=count,
         embed=EMBED_COSTS["conv"],
         embed_input=EmbedInput(spec.width, patch, length),
+        position=POSITION_COSTS["learned"],
         backbone=family,
         head=HEAD_COSTS["classify", "linear"],
         head_input=HeadInput(spec, count, patch, (image, image), classes, channels=0),

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import NoPacking
 from scaling.config.step_shapes import StepShape
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import usable_cores
@@ -59,6 +60,10 @@ class ImageDataModule(L.LightningDataModule):
         if self.is_set_up:
             return
         config = self.config
+        if not isinstance(config.packing, NoPacking):
+            raise ConfigError(
+                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none"
+            )
         sets = open_sets(SOURCES[config.task.kind], config, self.results, self.notify)
         if sets.digest and config.data.data_digest not in (None, sets.digest):
             raise ConfigError(

@@ -47,8 +47,8 @@ def make_loggers(text: str, config: ExperimentConfig, folder: Path) -> list[Any]
                 )
             elif name == "wandb":
                 logger = loggers.WandbLogger(
-                    name=config.run_id,
-                    id=config.run_id,
+                    name=folder.name,
+                    id=folder.name,
                     group=config.group,
                     save_dir=str(folder),
                     project="patch-scaling",
@@ -57,7 +57,7 @@ def make_loggers(text: str, config: ExperimentConfig, folder: Path) -> list[Any]
                 server = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / 'mlflow.db').absolute()}")
                 logger = loggers.MLFlowLogger(
                     experiment_name=config.group,
-                    run_name=config.run_id,
+                    run_name=folder.name,
                     tracking_uri=server,
                     artifact_location=str((folder / "mlflow").absolute()),
                 )

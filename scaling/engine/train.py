@@ -39,7 +39,7 @@ from scaling.errors import NonFiniteLossError, first_line
 from scaling.runs.atomic_files import remove_leftovers
 from scaling.runs.environment import git_commit, versions
 from scaling.runs.events import Event, Report
-from scaling.runs.identity import folder_of, renamed
+from scaling.runs.identity import folder_of, renamed, training_folder
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RunRecord
@@ -82,7 +82,7 @@ def train(
     record = read_record(folder)
     if record is None:
         with at_once():
-            record, folder = _train(config, results, settings, report, wait), results / config.run_id
+            record, folder = _train(config, results, settings, report, wait), training_folder(config, results)
     elif names_of(settings.logger):
         report(Event("note", text=logged_nothing(settings.logger)))
     if record.status == "finished" and is_first_process():
@@ -108,7 +108,7 @@ def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, rep
             if is_first_process():
                 remove_leftovers(folder)
             outcome = _fit_and_evaluate(config, folder, settings, parts, report)
-            record = _record(config, settings, parts, outcome)
+            record = _record(config, folder.name, settings, parts, outcome)
             if parts.trainer.is_global_zero:
                 record.save(folder)
             parts.trainer.strategy.barrier()  # the next stage starts from what this one wrote
@@ -156,7 +156,7 @@ def _build(
     start_from(module, config, results)
     flops = float(costs.recipe_flops(config) or counted_flops(module))  # before training: it may fail
     apply_speed_options(module, settings)
-    folder = results / config.run_id
+    folder = training_folder(config, results)
     callbacks = run_callbacks(config, folder, data, settings.checkpoint_minutes, report, memory)
     micro_batch = MicroBatch(config, data, settings.micro_batch_size or 0, results, settings.grad_checkpointing)
     averaged = Averaged(config.optim.model_ema_decay or 0.0) if config.optim.model_ema_decay else None
@@ -194,14 +194,16 @@ def _fit_and_evaluate(
     return Outcome(evaluated, failure)
 
 
-def _record(config: ExperimentConfig, settings: RuntimeConfig, parts: Parts, outcome: Outcome) -> RunRecord:
+def _record(
+    config: ExperimentConfig, run_id: str, settings: RuntimeConfig, parts: Parts, outcome: Outcome
+) -> RunRecord:
     """The record of a run that has ended, on every process that shares it."""
     module, data, callbacks, trainer = parts.module, parts.data, parts.callbacks, parts.trainer
     metrics, failed = dict(outcome.evaluated.results), bool(outcome.failure)
     loss = metrics.pop("test_loss", None)
     metrics |= {"train_loss": callbacks.curve.train_loss, **data.skipped, **callbacks.skipped.counts}
     return RunRecord(
-        run_id=config.run_id,
+        run_id=run_id,
         group=config.group,
         config=config.to_dict(),
         status="failed" if failed else "finished",

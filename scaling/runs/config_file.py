@@ -15,8 +15,9 @@ RECIPE = "recipe.json"  # of version 1
 
 
 def write_config(config: ExperimentConfig, folder: Path) -> None:
-    """Write folder/config.json: the run_id and the configuration, all of it or nothing."""
-    text = json.dumps({"run_id": config.run_id, "config": config.to_dict()}, indent=1, allow_nan=False)
+    """Write folder/config.json: the run_id and the configuration, all of it or nothing. One that is there stays."""
+    run_id = stored_id(folder / CONFIG) or config.run_id
+    text = json.dumps({"run_id": run_id, "config": config.to_dict()}, indent=1, allow_nan=False)
     write_atomically(folder / CONFIG, text + "\n")
 
 
@@ -24,6 +25,14 @@ def config_path(folder: Path) -> Path | None:
     """The file in a run's folder that holds its configuration; None where there is none."""
     # Path.is_file raises where a name is too long
     return next((folder / name for name in (CONFIG, RECIPE) if os.path.isfile(folder / name)), None)
+
+
+def stored_id(path: Path) -> str:
+    """The run_id in config.json or a record; empty where there is none."""
+    try:
+        return str(json.loads(path.read_text())["run_id"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
 
 
 def read_config(path: Path) -> ExperimentConfig:

@@ -13,7 +13,7 @@ from pathlib import Path
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import bare, is_public, last_name
 from scaling.errors import ConfigError
-from scaling.runs.config_file import config_of, config_path, read_config
+from scaling.runs.config_file import CONFIG, config_of, config_path, read_config, stored_id
 from scaling.runs.record import CHECKPOINT, RECORD
 
 
@@ -22,20 +22,28 @@ def folder_of(config: ExperimentConfig, results: Path) -> Path:
     exact = Path(results) / config.run_id
     if config_path(exact) is not None or os.path.isfile(exact / RECORD):
         return exact
-    return next((folder for folder in alike(config, results) if (folder / RECORD).is_file()), exact)
+    recorded = (folder for folder in alike(config, results) if (folder / RECORD).is_file())
+    return next(recorded, None) or training_folder(config, results)
+
+
+def training_folder(config: ExperimentConfig, results: Path) -> Path:
+    """The folder in which a run is trained, named by its run_id: that under which it was begun, as config.json has it,
+    although a later version may compute another; else results/run_id."""
+    exact = Path(results) / config.run_id
+    if config_path(exact) is not None:
+        return exact
+    return next((f for f in alike(config, results) if _begun_here(config, f)), exact)
+
+
+def _begun_here(config: ExperimentConfig, folder: Path) -> bool:
+    there = config_in(folder)
+    same = there is not None and there.canonical == config.canonical
+    return same and stored_id(folder / CONFIG) == folder.name
 
 
 def recorded_id(config: ExperimentConfig, results: Path) -> str:
     """The run_id by which a recipe's run is recorded: a version without fingerprints gave it another."""
-    return _stored_id(folder_of(config, results)) or config.run_id
-
-
-def _stored_id(folder: Path) -> str:
-    """The run_id in a folder's record; empty where there is none."""
-    try:
-        return str(json.loads((folder / RECORD).read_text())["run_id"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return ""
+    return stored_id(folder_of(config, results) / RECORD) or config.run_id
 
 
 def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
@@ -52,8 +60,9 @@ def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
 
 def renamed(config: ExperimentConfig, results: Path) -> list[str]:
     """One line for each folder in which this run was begun under another name. Such folders are left alone."""
-    held = [f for f in alike(config, results) if f.name != config.run_id and (f / CHECKPOINT).is_file()]
-    return [f"{f} is this run, interrupted, under another name; to resume it, rename it {config.run_id}" for f in held]
+    own = training_folder(config, results)
+    held = [f for f in alike(config, results) if f != own and (f / CHECKPOINT).is_file()]
+    return [f"{f} is this run, interrupted, under another name; to resume it, rename it {own.name}" for f in held]
 
 
 def config_in(folder: Path) -> ExperimentConfig | None:

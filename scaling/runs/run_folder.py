@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError, RunLockedError
 from scaling.runs.config_file import write_config
+from scaling.runs.identity import training_folder
 from scaling.runs.record import CHECKPOINT, RunRecord
 
 LOCK = ".lock"
@@ -86,7 +87,7 @@ def hold(folder: Path, wait: float = 0) -> Iterator[None]:
 def open_run(config: ExperimentConfig, results: Path) -> Path:
     """The run's folder, made where it is missing, with its config.json. Raises ConfigError where it cannot be
     written."""
-    folder = Path(results) / config.run_id
+    folder = training_folder(config, results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_config(config, folder)

@@ -12,7 +12,9 @@ from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromRun
 from scaling.config.model import check_patch, nearest_dividing
+from scaling.config.objectives import Supervised
 from scaling.config.reference import rows
+from scaling.config.task import Classification
 from scaling.errors import ConfigError, NewerRecordError
 
 BASE = ExperimentConfig()
@@ -149,7 +151,20 @@ def test_what_a_newer_version_wrote_is_refused_as_such(values):
         ExperimentConfig.from_dict(values)
 
 
-@pytest.mark.parametrize("values", [3, [], {"optim": 3}, {"packing": "none"}, {"optim": {"lr": "x"}}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        3,
+        [],
+        {"optim": 3},
+        {"packing": "none"},
+        {"optim": {"lr": "x"}},
+        {"objectives": {"kind": "supervised"}},
+        {"objectives": []},
+        {"objectives": 2 * [{"kind": "supervised"}]},
+        {"task": [{"kind": "classify"}]},
+    ],
+)
 def test_what_is_not_a_configuration_is_refused(values):
     with pytest.raises(ConfigError):
         ExperimentConfig.from_dict(values)
@@ -164,3 +179,9 @@ def test_parts_check_themselves():
         ExperimentConfig(model=3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="task is 3, which is none of: classify, segment, detect"):
         ExperimentConfig(task=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="which is none of: classify, segment, detect"):
+        ExperimentConfig(task=(Classification(),))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="which is not a tuple of: supervised"):
+        ExperimentConfig(objectives=Supervised())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="use --pretrained vit"):
+        FromFile(initial_checkpoint="timm:vit")

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.config.canonical import further
 from scaling.config.edit import edit, edit_where, make_config
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.flat import FIRST, LATER, is_flat, to_flat
+from scaling.config.flat import FIRST, LATER, to_flat
 from scaling.config.legacy import DEFAULTS, NAMES, from_flat, translate
 from scaling.config.reference import by_leaf, rows
 from scaling.errors import ConfigError
@@ -75,7 +76,7 @@ def flat_values(draw):
 @given(flat_values())
 def test_the_way_from_version_1_and_back_changes_nothing(values):
     config = from_flat(values)
-    assert is_flat(config)
+    assert not further(config)
     assert to_flat(config) == {**DEFAULTS, **values}
     again = from_flat(to_flat(config))
     assert (again, again.run_id) == (config, config.run_id)
@@ -88,10 +89,10 @@ def test_the_location_stands_for_the_contents_until_these_are_known():
     assert from_flat(to_flat(here)).data.data_root == "/a"
 
 
-def test_what_version_1_did_not_have_has_the_hash_of_the_nested_form():
+def test_what_version_1_could_not_express_is_part_of_the_hash():
     named = make_config(class_names=("a, b", *"cdefghijklm"))
-    assert not is_flat(named)
-    assert is_flat(make_config())
+    assert further(named)
+    assert not further(make_config())
     assert named.run_id != make_config(class_names=tuple("abcdefghijkl")).run_id
     assert named.group == edit(named, seed=3, patch_size=2).group != named.run_id
     assert named.run_id.startswith("classify-shapes-deit_nano-16px-p4-s0-")

@@ -9,8 +9,8 @@ from experiments import run, sweep
 from experiments.documentation.recipe_table import REASONS, departures, reason_of, recipes_page
 from experiments.recipes import coco, imagenet
 from experiments.stages import chain_of
+from scaling.config.canonical import canonical
 from scaling.config.edit import make_config
-from scaling.config.identity import canonical
 from scaling.costs.token_limit import LIMIT, check_tokens
 from scaling.engine.train import TASKS
 from scaling.errors import ConfigError

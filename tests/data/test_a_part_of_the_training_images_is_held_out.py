@@ -12,9 +12,9 @@ from PIL import Image
 from analysis.paper.comparison import paper_model
 from experiments.planning import cost_estimate
 from experiments.recipes import imagenet
+from scaling.config.canonical import canonical
 from scaling.config.edit import edit, make_config
 from scaling.config.flat import to_flat
-from scaling.config.identity import canonical
 from scaling.costs.hardware import CARDS
 from scaling.data.held_out import is_held_out, parted
 from scaling.errors import ConfigError

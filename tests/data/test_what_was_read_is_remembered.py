@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scaling.config.canonical import canonical
 from scaling.config.edit import edit, make_config
-from scaling.config.identity import canonical
 from scaling.data.coco import coco_dataset
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.files import file_index, image_folder, segmentation_folder

@@ -40,7 +40,7 @@ def assert_equal_runs(a, b, rel=1e-9):
     assert len(curve_a) == len(curve_b) >= 5
     for row_a, row_b in zip(curve_a, curve_b, strict=True):
         assert row_a == pytest.approx(row_b, rel=rel)
-    for name in ("run_id", "group", "recipe", "status", "tokens", "parameters", "flops_per_image"):
+    for name in ("run_id", "group", "config", "status", "tokens", "parameters", "flops_per_image"):
         assert getattr(record_a, name) == getattr(record_b, name)
     assert record_a.test_loss == pytest.approx(record_b.test_loss, rel=rel)
     metrics_a, metrics_b = (  # mmdet pastes masks into images in float32

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -11,7 +13,10 @@ from experiments.cli import arguments
 from experiments.cli.options import field_rows, machine_rows
 from experiments.cli.resolve import recipes, resolve
 from experiments.stages import chain_of
+from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import config_field
+from scaling.config.objectives import OBJECTIVES, Supervised
 from scaling.errors import ConfigError
 from scaling.runs.run_folder import open_run
 from tests.conftest import ROOT
@@ -281,3 +286,46 @@ def test_a_later_stage_alone_says_what_to_do_first_and_writes_nothing(call, tmp_
     assert "error: stage intermediate, run classify-cifar10-intermediate-adventurer_nano-64px-p8-s0-" in done.stderr
     assert "is not finished in" in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """A second term of the loss."""
+
+    kind: ClassVar[str] = "distillation"
+    weight: float = config_field("weight of the term", 1.0)
+
+
+def test_a_printed_configuration_keeps_the_values_of_objectives_and_any_class_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
+    config = make_config(
+        objectives=(Supervised(), Distillation(weight=0.25)), class_names=("cat, big", "1", *"cdefghijkl")
+    )
+    arguments.print_configs([config])
+    (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
+    (again,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
+    assert (again, again.run_id) == (config, config.run_id)
+    (plain,), _ = run.arguments(
+        ["shapes.deit_nano", "--config", str(tmp_path / "c.yaml"), "--objectives", "supervised"]
+    )
+    assert plain.objectives == (Supervised(),)
+
+
+def test_a_recipe_behind_a_switch_is_no_value_of_it():
+    (config,), args = run.arguments(["--compile", "shapes.deit_nano", "--patch", "8"])
+    assert (config.model.patch_size, arguments.runtime(args).compile) == (8, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--init run", "--init run has no name of a run: .* --initial-checkpoint FOLDER"),
+        ("--initial-checkpoint timm:vit", "not of a file: use --pretrained vit$"),
+        ("--objectives supervised,supervised", "objectives has supervised 2 times"),
+        ("--config FILE", "objectives is empty"),
+    ],
+)
+def test_what_cannot_be_chosen_by_an_option_is_refused_with_what_can(words, message, tmp_path):
+    (tmp_path / "c.yaml").write_text("objectives: []\n")
+    with pytest.raises(ConfigError, match=message):
+        run.arguments(["shapes.deit_nano", *words.replace("FILE", str(tmp_path / "c.yaml")).split()])

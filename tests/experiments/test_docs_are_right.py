@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import docs, plan, run, sweep
+from experiments import benchmark, docs, plan, run, sweep
 from tests.coco_folder import write_folder
 from tests.conftest import ROOT
 from tests.experiments.test_a_folder_of_ones_own_has_recipes import labelled
@@ -205,12 +205,14 @@ def test_every_command_is_accepted(own, tmp_path, capsys):
         else:
             assert (ROOT / words[1]).exists() or words[1] in ("-m", "-c"), f"{page}: {command}"
             script, rest = Path(words[1]).name, words[2:]
+        if script == "benchmark.py":
+            assert set(rest) <= {*benchmark.QUICK, *benchmark.SLOW, "--help"}, f"{page}: {command}"
         if script not in PROGRAMS or any(word.startswith("--budget") for word in rest):
             continue
         folder = str(own.get(rest[0], tmp_path / "pets"))
         at_hand = {"DIR": folder, "S": "0", "T": "1", "M": "8"}
         rest = [at_hand.get(word, word) for word in rest if word not in ("--help", "--dry-run")]
-        if script == "benchmark.py" or not rest:
+        if not rest:
             continue
         PROGRAMS[script].main([*rest, "--print-config"])
         tried += 1

@@ -22,7 +22,8 @@ from experiments.cli import resolve as cli
 from experiments.run import arguments as run_command
 from experiments.stages import chain_of
 from experiments.studies import STUDIES
-from scaling.config.flat import canonical_flat, to_flat
+from scaling.config.canonical import canonical
+from scaling.config.flat import to_flat
 from scaling.config.legacy import from_flat
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
@@ -148,7 +149,7 @@ def small(flat: Flat, **changed: Any) -> Flat:
     }
     if before:
         inherited = changed if before["task"] == task else {}
-        made["start"] = canonical_flat(from_flat(small(before, **inherited)))
+        made["start"] = canonical(from_flat(small(before, **inherited)))
     return to_flat(from_flat({**flat, **made}))
 
 

@@ -15,10 +15,10 @@ from experiments import run, studies, sweep
 from experiments.cli.resolve import recipes, resolve
 from experiments.stages import linked
 from scaling.backbones.registry import build_backbone
+from scaling.config.canonical import canonical
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.flat import to_flat
-from scaling.config.identity import canonical
 from scaling.config.initialization import FromRun
 from scaling.config.legacy import from_flat
 from scaling.config.runtime import RuntimeConfig

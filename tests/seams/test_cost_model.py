@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -11,10 +12,12 @@ from analysis.plots.costs import parts_figure
 from experiments import plan
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs
-from scaling.config.edit import make_config
+from scaling.config.edit import edit, make_config
+from scaling.config.model import PATCH_EMBEDS, POS_EMBEDS
+from scaling.config.task import CLASSIFICATION_HEADS
 from scaling.costs.base import Activations, Breakdown, EmbedInput, MemoryPolicy, TokenCount, equal_blocks
 from scaling.costs.hardware import CARDS
-from scaling.costs.registry import COST_MODELS, EMBED_COSTS
+from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
 from scaling.costs.training_memory import PROGRAM
 from scaling.engine.micro_batch import needed
 from scaling.model_specs import MODEL_SPECS, ModelSpec
@@ -141,6 +144,59 @@ class StemCosts:
 
     def flops(self, x: EmbedInput) -> int:
         return 2 * x.tokens * (4 * 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stem:
+    """The fields of a patch embedding of two convolutions."""
+
+    kind: ClassVar[str] = "stem"
+    patch_size: int = 4
+
+    def check_image(self, img_size: int) -> None:
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """The fields of a position encoding by a linear function of row and column."""
+
+    kind: ClassVar[str] = "ramp"
+
+
+@dataclass(frozen=True)
+class RampCosts:
+    has_table: bool = False
+
+    def parameters(self, spec: ModelSpec) -> int:
+        return 3 * spec.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """The fields of a head that has no head_channels."""
+
+    kind: ClassVar[str] = "attention"
+
+
+def test_the_costs_of_added_kinds_are_unknown_until_they_have_cost_models(monkeypatch):
+    """Those of the default kind are never taken for them."""
+    monkeypatch.setitem(PATCH_EMBEDS, "stem", Stem)
+    monkeypatch.setitem(POS_EMBEDS, "ramp", Ramp)
+    monkeypatch.setitem(CLASSIFICATION_HEADS, "attention", Attention)
+    plain = make_config(backbone="deit_nano", img_size=32, patch_size=8)
+    conv, positions = 3 * 8**2 * 48 + 48, 17 * 48
+    added = {
+        "patch_embed": (Stem(patch_size=8), EMBED_COSTS, "stem", StemCosts(), 3 * 4**2 * 48 + 4 * 48**2 - conv),
+        "pos_embed": (Ramp(), POSITION_COSTS, "ramp", RampCosts(), 3 * 48 - positions),
+        "head": (Attention(), HEAD_COSTS, ("classify", "attention"), HEAD_COSTS["classify", "linear"], 0),
+    }
+    for union, (part, registry, key, model, more) in added.items():
+        config = edit(plain, **{union: part})
+        assert costs.recipe_parameters(config) == costs.recipe_flops(config) == costs.memory_bytes(config, 8) == 0
+        monkeypatch.setitem(registry, key, model)
+        assert costs.recipe_parameters(config) - costs.recipe_parameters(plain) == more
+        assert costs.recipe_flops(config) > 0
 
 
 def test_another_patch_embedding_has_its_own_costs(monkeypatch):

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from scaling import costs
+from scaling.config.canonical import canonical
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.identity import canonical
 from scaling.config.initialization import FromRun
 from scaling.config.runtime import RuntimeConfig
 from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets, normalise

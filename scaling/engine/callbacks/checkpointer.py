@@ -51,4 +51,4 @@ class Checkpointer(L.Callback):
         self.state.saving_seconds += self._saved - began
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["run_id"] = self.state.config.run_id
+        checkpoint["run_id"] = self.state.folder.name
