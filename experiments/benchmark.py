@@ -18,13 +18,13 @@ fuzz           intervals of 10,000 random curves: kinds of errors, and how often
 
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from scaling.config.fields import check_name
 
 
-def _benchmarks() -> dict[str, list[Callable[[], Any]]]:
+def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     from experiments.benchmarks import (
         data_loading,
         detection,

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from analysis.report.output import print_wrapped
-from experiments import sweep
 from experiments.cli import arguments as cli
+from experiments.cli.sweep_options import parser, runs_of
+from experiments.launch.local import with_parallel_runs
 from experiments.planning import budget, plan_report
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
@@ -32,7 +33,7 @@ OF_CORES = ", on one core; machine-h or -min: with one run per core"
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError for bad options."""
-    p = sweep.parser("plan.py", "Estimate memory, hours and cost of runs on a device. Nothing is trained.")
+    p = parser("plan.py", "Estimate memory, hours and cost of runs on a device. Nothing is trained.")
     cards = ", ".join([*CARDS, CPU])
     p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards} (default: this machine's)")
     p.add_argument("--price", type=float, default=0.0, help="price of one device-hour, in any currency")
@@ -45,7 +46,7 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     for name in ("price", "memory"):
         if not 0 <= getattr(args, name) < float("inf"):
             raise ConfigError(f"{name} {getattr(args, name)} must be 0 or more")
-    return sweep.runs_of(args), args
+    return runs_of(args), args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     # How many runs share a card of another machine is unknown; a GPU is planned for one run.
     accelerator = "" if not args.gpu else "cpu" if args.gpu == CPU else "gpu"
-    settings = sweep.with_parallel_runs(cli.runtime(args), accelerator)
+    settings = with_parallel_runs(cli.runtime(args), accelerator)
     on = device_of(settings, Path(args.results), args.gpu)
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))

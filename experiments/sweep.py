@@ -8,25 +8,21 @@ Finished runs are skipped and interrupted ones resumed: after any interruption, 
 
 import math
 import sys
-import textwrap
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
-from experiments.cli.resolve import LISTED, recipes, resolve
+from experiments.cli.sweep_options import parser, planned, runs_of
 from experiments.launch.eta import Clock
 from experiments.launch.launcher import Job, stop, submit_all
-from experiments.launch.local import parallel_runs
+from experiments.launch.local import with_parallel_runs
 from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.progress_display import Console, told_apart, what_else
 from experiments.launch.registry import LAUNCHERS
 from experiments.stages import waits_for
-from experiments.studies import STUDIES
-from experiments.studies import resolve as resolve_study
 from experiments.sweep_report import report, report_failures
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
@@ -42,9 +38,7 @@ from scaling.runs.predecessor import check_start
 from scaling.runs.run_folder import State, state
 from scaling.runs.stop_signals import as_ctrl_c
 
-PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
-LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
 TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
 POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
@@ -62,56 +56,6 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     args = p.parse_args(argv)
     check_name("launcher", args.launcher, LAUNCHERS)
     return runs_of(args), args
-
-
-def parser(program: str, what: str) -> cli.Parser:
-    """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
-    studies = textwrap.fill(", ".join(STUDIES), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-    several = "RECIPE may be several recipes and studies, separated by commas."
-    also = f"studies, ablations of arXiv 2502.03738 (experiments/studies.py):\n{studies}\n\n{several}"
-    p = cli.parser(program, what, also, leave_out=LISTS)
-    p.add_argument(
-        "--patch",
-        "--patch-size",
-        dest="patch",
-        metavar="PX,PX",
-        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs",
-    )
-    p.add_argument(
-        "--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give the seed spread"
-    )
-    return p
-
-
-def runs_of(args: Namespace) -> list[ExperimentConfig]:
-    """The recipes of all runs that the options name, each once. Raises ConfigError."""
-    ordinary, studies = planned(args)
-    runs = [*ordinary, *(run for its in studies.values() for run in its)]
-    return list({run.run_id: run for run in runs}.values())
-
-
-def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[ExperimentConfig]]]:
-    """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
-    given, idle = cli.fields(args)
-    names = [name.strip() for name in args.recipe.split(",") if name.strip()]
-    for name in names:
-        check_name("recipe or study", name, {**recipes(), **STUDIES}, LISTED.replace("run.py", "sweep.py"))
-    kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
-    seeds = cli.numbers(args.seeds, "seeds")
-    ordinary = [
-        run
-        for seed in seeds
-        for patch in sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
-        for name in names
-        if name not in STUDIES
-        for run in resolve(name, patch, {**given, "seed": seed}, idle)
-    ]
-    studies = {
-        name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed}, idle)]
-        for name in names
-        if name in STUDIES
-    }
-    return ordinary, studies
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -164,12 +108,6 @@ def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, Experiment
         if waits_for(run) not in ours:
             check_start(run, results)
     return with_fingerprints(runs, results, notify=print)
-
-
-def with_parallel_runs(settings: RuntimeConfig, accelerator: str = "") -> RuntimeConfig:
-    """The settings with a number of runs at a time, where none is set. accelerator: of another machine."""
-    chosen = parallel_runs(settings.max_parallel_runs or 0, accelerator or settings.accelerator)
-    return replace(settings, max_parallel_runs=chosen)
 
 
 def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig) -> dict[str, float]:

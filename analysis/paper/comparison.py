@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.records import published as published_data
 from analysis.records.group_labels import labels
 from analysis.records.published import CROP, DECODERS, LONG_SIDE, SHORT_SIDE, model_of
-from analysis.records.run_frame import COLUMNS, FIELDS, finished
+from analysis.records.run_frame import COLUMNS, FIELDS, Row, finished
 from analysis.records.seed_noise import exceeds_noise, noise_of, seed_spread
 from scaling.config.identity import is_public
 
@@ -29,7 +29,7 @@ FEW = 2  # largest number of recipe fields in a label
 FOUND = ["published", "own", "seeds", "difference", "noise", "mark", "group"]
 
 
-def paper_model(run: Mapping[Any, Any]) -> str:
+def paper_model(run: Row) -> str:
     """The paper's name of the run's model, "Adventurer-Base", if the run replicates the paper's setting; else "".
 
     run: a row of a run frame, or its dictionary. The paper may have other image or patch sizes only."""
@@ -39,7 +39,7 @@ def paper_model(run: Mapping[Any, Any]) -> str:
     return model_of(run["backbone"]) if whole and rule(run) else ""
 
 
-def _classified(run: Mapping[Any, Any]) -> bool:
+def _classified(run: Row) -> bool:
     """On ImageNet-1k, through all stages. Table 5 extends from patches of 16 px."""
     chain = run["image"] > 64 and run["backbone"] in LATER_STAGES
     # The first or only stage starts from scratch in the paper.
@@ -47,27 +47,27 @@ def _classified(run: Mapping[Any, Any]) -> bool:
     return run["data"] == "imagenet" and done and run["extend"] in (0, 16)
 
 
-def _segmented(run: Mapping[Any, Any]) -> bool:
+def _segmented(run: Row) -> bool:
     """On ADE20K, in crops of 512 px, with a pretrained backbone."""
     return run["data"] == "ade20k" and run["image"] == CROP and not run["extend"] and _started(run)
 
 
-def _detected(run: Mapping[Any, Any]) -> bool:
+def _detected(run: Row) -> bool:
     """On COCO, images with a short side of 800 px, with a pretrained backbone."""
     sides = (run["short_side"], run["long_side"], run["augment"]) == (SHORT_SIDE, LONG_SIDE, "flip")
     return run["data"] == "coco" and sides and not run["extend"] and _started(run)
 
 
-def _started(run: Mapping[Any, Any]) -> bool:
+def _started(run: Row) -> bool:
     return bool(run["start"] or run["weights"])
 
 
-def published(run: Mapping[Any, Any]) -> float:
+def published(run: Row) -> float:
     """The published headline metric for such a run [%]; nan where there is none. run: a row of a run frame."""
     return {"classify": published_top1, "segment": published_miou, "detect": published_ap}[run["task"]](run)
 
 
-def published_top1(run: Mapping[Any, Any]) -> float:
+def published_top1(run: Row) -> float:
     """The published top-1 accuracy for such a run (Tables 5, 1, 4) [%]; nan where there is none. The paper prints the
     accuracy after all stages: a pretraining alone has none."""
     if not run["extend"]:
@@ -75,25 +75,25 @@ def published_top1(run: Mapping[Any, Any]) -> float:
     return _looked_up(published_data.table5_cells(), run, input_px=run["image"], way="by extending")
 
 
-def published_miou(run: Mapping[Any, Any]) -> float:
+def published_miou(run: Row) -> float:
     """The published mIoU for such a run (Table 2) [%]; nan where there is none. The paper has crops of 512 px and
     backbones pretrained on ImageNet."""
     return _looked_up(published_data.table2_cells(), run, decoder=DECODERS[run["head"]], metric="mIoU")
 
 
-def published_ap(run: Mapping[Any, Any], metric: str = "box AP") -> float:
+def published_ap(run: Row, metric: str = "box AP") -> float:
     """The published AP for such a run (Table 3) [%]; nan where there is none. The paper has images of 800 x 1333 px and
     backbones pretrained on ImageNet. metric: of AP_METRICS."""
     return _looked_up(published_data.table3_cells(), run, metric=metric)
 
 
-def _looked_up(cells: pd.DataFrame, run: Mapping[Any, Any], **keys: Any) -> float:
+def _looked_up(cells: pd.DataFrame, run: Row, **keys: Any) -> float:
     wanted = {"model": paper_model(run), "patch": run["patch"], **keys}
     found = cells[np.logical_and.reduce([cells[name] == value for name, value in wanted.items()])]
     return float(found["published"].iloc[0]) if len(found) else float("nan")
 
 
-def series(run: Mapping[Any, Any], *ignoring: str) -> str:
+def series(run: Row, *ignoring: str) -> str:
     """A key that is equal for runs that differ only in patch, seed and these fields, in all of their stages. Without
     fields it distinguishes as much as the group; paths of data and weights are not part of it."""
     return json.dumps(_without({name: run[name] for name in FIELDS}, {"patch", "seed", *ignoring}), sort_keys=True)

@@ -6,8 +6,6 @@ difference, noise, mark, group) and how analysis/report/text_tables.py prints it
 analysis/paper/figure_data.py, and here under the same names.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -16,7 +14,7 @@ from analysis.paper.figure_data import figure1, figure2, figure3, figure4
 from analysis.paper.layout import TOP1, PaperTable, TableSpec, after_patch
 from analysis.records import published
 from analysis.records.published import AP_METRICS, CARD, DECODERS, IMAGENET_CLASSES, backbone_of, model_of
-from analysis.records.run_frame import FIELDS
+from analysis.records.run_frame import FIELDS, Row
 from scaling.config.edit import edit, make_config
 from scaling.config.legacy import from_flat
 from scaling.costs import IMAGENET_IMAGES, parameters, position_parameters, recipe_parameters
@@ -67,7 +65,7 @@ def table2(runs: pd.DataFrame | None = None) -> PaperTable:
     )
 
 
-def _positions(run: dict[Any, Any]) -> int:
+def _positions(run: Row) -> int:
     """Learned position embeddings of an own run [1]."""
     return position_parameters(from_flat({name: run[name] for name in FIELDS}))
 
@@ -178,7 +176,7 @@ def table6(runs: pd.DataFrame | None = None) -> PaperTable:
     return PaperTable(frame, TableSpec(name="table6", title=title, rows=tuple(keys), usual=usual, decimals=decimals))
 
 
-def machine_name(run: dict[Any, Any]) -> str:
+def machine_name(run: Row) -> str:
     """The hardware of a run: graphics cards, else processor and cores. Table 6's card has the name used there. Older
     records without the number of devices are taken to have used all of the machine's cards."""
     cards = run.get("machine_gpus")

@@ -10,7 +10,6 @@ the law, and analysis/planning/surface_selection.py validates it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from analysis.fitting.laws import Fit, fit3
 from analysis.fitting.minimizer import Array
 from analysis.planning.pareto import frontier as undominated
 from analysis.records.published import IMAGENET_CLASSES, backbone_of, model_sizes, top1_cells
+from analysis.records.run_frame import Row
 from scaling import costs
 from scaling.errors import ConfigError
 
@@ -158,7 +158,7 @@ def by_patch(configured: pd.DataFrame, budget: float, cost: str = "training_flop
     return can.drop_duplicates("patch").sort_values("patch", ignore_index=True)
 
 
-def _beyond(points: pd.DataFrame, row: dict[Any, Any]) -> str:
+def _beyond(points: pd.DataFrame, row: Row) -> str:
     """The variables in which a configuration is outside the range of the law's points; "pair" where model and image
     size were never measured together."""
     names = {"parameters": "model", "patch": "patch", "image": "image"}

@@ -5,7 +5,6 @@ analysis/planning/throughput_model.py.
 """
 
 from functools import cache
-from typing import Any
 
 import pandas as pd
 
@@ -74,7 +73,7 @@ def by_patch(backbone: str, image: int) -> pd.DataFrame:
     Columns: patch [px], tokens (without the class token), pairs (elements of attention's matrix of one head, with it),
     projection, positions, parameters (all three: learned numbers), FLOPs of one image's forward pass by part (names in
     PARTS, 0 for a part that the model lacks, then others) and forward, their sum."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, int]] = []
     for patch in PATCHES:
         if image % patch or patch >= image:
             continue

@@ -17,9 +17,10 @@ Another accelerator has other rates and the same efficiencies, an extrapolation 
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
@@ -146,7 +147,7 @@ def share_intervals(confidence: float = 0.95) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _misses(leave_out: int = -1) -> Callable[[Any], Any]:
+def _misses(leave_out: int = -1) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """log of predicted over published hours as a function of the logs of products and traffic."""
     hours = [(config, h) for row, (_, config, what, h) in enumerate(_table6()) if what == "epoch" and row != leave_out]
     seconds = np.array([h * 3600 / IMAGENET_IMAGES for _, h in hours])

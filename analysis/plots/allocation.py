@@ -13,6 +13,7 @@ from analysis.planning.allocation import Surface, by_patch, frontier
 from analysis.plots.backbone_styles import COLOURS, styles
 from analysis.plots.labels import Label, label_ends, label_points
 from analysis.plots.style import INK, cost_axis, grid, handle, open_frame, patch_axis, round_ticks
+from analysis.records.run_frame import Row
 
 MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
 
@@ -109,6 +110,6 @@ def _error_axis(axes: Axes, values: pd.Series, label: str) -> None:
     open_frame(axes)
 
 
-def _name(row: dict[Any, Any]) -> str:
+def _name(row: Row) -> str:
     """Adventurer-Tiny at 8 px on 128 px is T 8/128."""
     return f"{str(row['model']).split('-')[-1][0]} {row['patch']:g}/{row['image']:g}"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeVar
 
 # Okabe and Ito's colours; the markers distinguish them in greyscale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -14,9 +14,10 @@ OF = {"deit": "o", "adventurer": "s"}
 NAMED = re.compile(rf"(deit|adventurer)[-_ ]({'|'.join(SIZES)})\b", re.IGNORECASE)
 
 Look = tuple[str, str]
+Name = TypeVar("Name")
 
 
-def look_of(name: str) -> Look | None:
+def look_of(name: object) -> Look | None:
     """The colour and marker of the backbone in a name such as "deit_nano" or "DeiT-Base 64 px"; None without one."""
     found = NAMED.search(str(name).replace("_", " "))
     if found is None:
@@ -25,12 +26,12 @@ def look_of(name: str) -> Look | None:
     return COLOURS[BY_SIZE[family][SIZES.index(size)]], OF[family]
 
 
-def styles(names: Iterable[Any]) -> dict[Any, Look]:
+def styles(names: Iterable[Name]) -> dict[Name, Look]:
     """A colour and a marker for each name: a backbone's own; other names, and further series of a backbone, get the
     next free pair. No pair is used twice among 36."""
     n = len(COLOURS)
     every = [(COLOURS[k % n], MARKERS[(k + k // n) % n]) for k in range(n * n)]
-    looks: dict[Any, Look] = {}
+    looks: dict[Name, Look] = {}
     names = list(names)
     for name in names:
         own = look_of(name)

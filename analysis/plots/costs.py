@@ -58,7 +58,7 @@ def parts_figure(backbone: str = "deit_base", image: int = 224) -> Figure:
     _draw(left, table, "forward", INK, "o", "")
     _patch_panel(left, table, AXES["flops_per_image"].label, f"{backbone} at {image} px")
     below = pd.Series(0.0, index=table.index)
-    columns = list(table)
+    columns = [str(name) for name in table]
     parts = columns[columns.index("parameters") + 1 : -1]  # between the sums of parameters and of FLOPs
     names = [part for part in parts if (table[part] / table["forward"]).max() > 0.001]
     for part, (colour, _) in styles(names).items():

@@ -5,10 +5,11 @@ A share is a fraction of an axes' width or height.
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.transforms import BboxBase
 from numpy.typing import ArrayLike
 
 from analysis.plots.style import INK
@@ -143,7 +144,7 @@ def _drawn(axes: Axes, scale: float) -> np.ndarray:
     return np.concatenate(boxes)
 
 
-def _box(extent: Any) -> np.ndarray:
+def _box(extent: BboxBase) -> np.ndarray:
     return np.array([[extent.x0, extent.y0, extent.x1, extent.y1]])
 
 

@@ -1,7 +1,5 @@
 """Group labels: a short name for every group of runs, made of the columns in which groups differ."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -51,6 +49,6 @@ def _differences(groups: pd.DataFrame) -> pd.Series:
     return text
 
 
-def _text(value: Any) -> str:
+def _text(value: str | float | None) -> str:
     """A field's value; empty where it is unknown, as for runs of other code."""
     return "" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)

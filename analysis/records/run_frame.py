@@ -1,10 +1,14 @@
 """Run frame: the columns of a frame with one row per run, and selections of its rows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from scaling.config.flat import FIRST, LATER
 from scaling.runs.record import HEADLINES
 
+Row = Mapping[Any, Any]  # a row of a frame as a dictionary: the value of each column
 FIELDS = [*FIRST, *LATER]  # the names that version 1 had
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]

@@ -8,7 +8,6 @@ from the records and the fits; what they do not hold is marked as unknown.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,7 +197,7 @@ def _range(points: pd.DataFrame, column: str, unit: str) -> str:
     return f"{low:,.0f} {unit}" if low == high else f"{low:,.0f} to {high:,.0f} {unit}"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

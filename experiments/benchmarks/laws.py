@@ -7,7 +7,7 @@ process. The peer gives no intervals; there it is the fit alone.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from rich.table import Table
@@ -32,7 +32,7 @@ def laws() -> Table:
     grid_loss = joint(sizes, patches, 0.5, 120.0, 0.35, 0.03, 0.9) * np.exp(0.003 * rng.normal(size=25))
     law = fit(PATCH, loss, "shifted")
     per_draw = DRAWS / PEER_DRAWS
-    rows: dict[str, tuple[Callable[[], Any], Callable[[], Any], float]] = {
+    rows: dict[str, tuple[Callable[[], object], Callable[[], object], float]] = {
         "shifted law, squares": (lambda: fit(PATCH, loss, "shifted"), lambda: _peer(loss), 1),
         "shifted law, Huber": (lambda: fit(PATCH, loss, "shifted", loss="huber"), lambda: _peer(loss, "huber"), 1),
         "with its intervals": (lambda: fit(PATCH, loss, "shifted").intervals, lambda: _peer(loss), 1),
@@ -48,7 +48,7 @@ def laws() -> Table:
     return table
 
 
-def _anew(fits: Callable[[], Any]) -> None:
+def _anew(fits: Callable[[], object]) -> None:
     """Fit, whatever was fitted before."""
     _law.cache_clear()
     fits()

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from experiments.launch.launcher import STOP_SECONDS, Job, Watch
 from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.worker import child_main
+from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
@@ -143,6 +144,12 @@ def parallel_runs(asked: int, accelerator: str) -> int:
         raise ConfigError(f"jobs {asked} must be 0 or more")
     cpu = accelerator == "cpu" or (accelerator == "auto" and sys.platform == "linux" and not _has_gpu())
     return asked or (2 if cpu and (os.cpu_count() or 1) > 1 else 1)
+
+
+def with_parallel_runs(settings: RuntimeConfig, accelerator: str = "") -> RuntimeConfig:
+    """The settings with a number of runs at a time, where none is set. accelerator: of another machine."""
+    chosen = parallel_runs(settings.max_parallel_runs or 0, accelerator or settings.accelerator)
+    return replace(settings, max_parallel_runs=chosen)
 
 
 def _has_gpu() -> bool:

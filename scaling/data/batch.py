@@ -6,7 +6,7 @@ folder before a run starts without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -89,7 +89,7 @@ class Batch:
         """The batch in page-locked memory; called by DataLoader."""
         return self._map(lambda t: t.pin_memory())
 
-    def _map(self, change: Any) -> Batch:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         def changed(value: Any) -> Any:
             if isinstance(value, list):
                 return [change(t) for t in value]

@@ -3,8 +3,7 @@
 What fits in memory is decoded once and served from there; the rest is read by worker processes.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class InMemory:
     """Decoded images. image_NCHW uint8, at the recipe's size; label_N int64."""
 
     in_memory = True
-    sizes: Sequence[Any] = ()
+    sizes: Sequence[Hashable] = ()
 
     def __init__(
         self, image_NCHW: Tensor, label_N: Tensor, config: ExperimentConfig, split: Split, skipped: int = 0
@@ -65,7 +64,7 @@ class OnDisk:
     """Files that are decoded when a batch needs them. indices: of the files that are used."""
 
     in_memory = False
-    sizes: Sequence[Any] = ()
+    sizes: Sequence[Hashable] = ()
 
     def __init__(
         self, files: Files, indices: np.ndarray, config: ExperimentConfig, split: Split, skipped: int = 0

@@ -1,10 +1,10 @@
 """The interface of data sets, and what they have in common: reading a batch, shapes of steps, evaluation batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
@@ -23,7 +23,7 @@ class ImageDataset(Protocol):
 
     in_memory: bool  # decoded already and fast to serve: no worker processes are needed
     skipped: int  # images left out because they cannot be read
-    sizes: Sequence[Any]  # images of unequal entries cannot be in one batch; empty: all can
+    sizes: Sequence[Hashable]  # images of unequal entries cannot be in one batch; empty: all can
 
     def __len__(self) -> int: ...
 
@@ -87,13 +87,13 @@ def read_keys(
     return found
 
 
-def batches(n: int, largest: int, sizes: Sequence[Any]) -> list[list[int]]:
+def batches(n: int, largest: int, sizes: Sequence[Hashable]) -> list[list[int]]:
     """Test images 0 to n - 1 in batches, in order; only neighbours of equal `sizes` (of ImageDataset) share a batch."""
     runs = [list(run) for _, run in groupby(range(n), lambda i: sizes[i])] if len(sizes) else [list(range(n))]
     return [run[i : i + largest] for run in runs for i in range(0, len(run), largest)]
 
 
-def deal(n: int, largest: int, sizes: Sequence[Any], world: int) -> list[list[list[int]]]:
+def deal(n: int, largest: int, sizes: Sequence[Hashable], world: int) -> list[list[list[int]]]:
     """The batches of all test images for each of `world` devices, dealt in turn. All devices have equally many: where
     none is left for a device its last batch is empty, so that no device waits for one that has finished."""
     all_of_them = batches(n, largest, sizes)

@@ -4,7 +4,7 @@ Images that fit in memory are decoded once, at their own size; the rest is read 
 evaluation views are in transforms/detection.py. n objects in an image, H W pixels, C = 3 channels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class DetectionDataset:
         categories: tuple[int, ...],
         *,
         in_memory: bool = False,
-        sizes: Sequence[Any] = (),
+        sizes: Sequence[Hashable] = (),
         skipped: int = 0,
         notes: Mapping[str, float] | None = None,
     ) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
@@ -23,7 +23,7 @@ from scaling.runs.record import RECORD, WEIGHTS
 if TYPE_CHECKING:
     from scaling.data.files.file_index import Notify
 
-Known = dict[tuple[Any, ...], str]
+Known = dict[tuple[Hashable, ...], str]
 
 
 def with_fingerprints(

@@ -4,7 +4,7 @@ What fits in memory is decoded once, at its own size; the rest is read by worker
 views are in transforms/segmentation.py. N images, H W pixels, C = 3 channels.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +42,7 @@ class SegmentationDataset:
         split: Split,
         *,
         in_memory: bool = True,
-        sizes: Sequence[Any] = (),
+        sizes: Sequence[Hashable] = (),
         skipped: int = 0,
     ) -> None:
         self.read, self.n, self.config, self.split = read, n, config, split

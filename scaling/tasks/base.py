@@ -4,7 +4,7 @@ evaluation, and the optimiser. A subclass adds the head, its loss and its metric
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import torch
@@ -20,6 +20,12 @@ from scaling.data.batch import Batch, normalise
 from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import adamw
 from scaling.tasks.sharded_passes import keep_in_step
+
+
+class Resettable(Protocol):
+    """Something that accumulates over an evaluation, such as a metric of torchmetrics."""
+
+    def reset(self) -> None: ...
 
 
 class TaskModule(L.LightningModule):
@@ -95,7 +101,7 @@ class TaskModule(L.LightningModule):
         """test_loss and the metrics of the images since the last reset."""
         raise NotImplementedError
 
-    def resettable(self) -> Iterator[Any]:
+    def resettable(self) -> Iterator[Resettable]:
         """Everything that accumulates over an evaluation."""
         yield self.skipped
 

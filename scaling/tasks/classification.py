@@ -14,7 +14,7 @@ from scaling.backbones.base import Features
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
 from scaling.rng import seed_of, seeded, seeded_numpy
-from scaling.tasks.base import TaskModule
+from scaling.tasks.base import Resettable, TaskModule
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -70,7 +70,7 @@ class ClassificationTask(TaskModule):
         shares = {name: 100 * metric.compute().item() for name, metric in (("top1", self.top1), ("top5", self.top5))}
         return {"test_loss": self.test_loss.compute().item(), **shares}
 
-    def resettable(self) -> Iterator[Any]:
+    def resettable(self) -> Iterator[Resettable]:
         yield from (*super().resettable(), self.test_loss, self.top1, self.top5)
 
 

@@ -24,7 +24,7 @@ from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, bui
 from scaling.heads.openmmlab import ready
 from scaling.rng import seed_of
 from scaling.tasks import coco_metric
-from scaling.tasks.base import TaskModule
+from scaling.tasks.base import Resettable, TaskModule
 from scaling.tasks.sliding_window import padded
 from scaling.tasks.visualize import Drawn, objects_side_by_side
 
@@ -136,7 +136,7 @@ class DetectionTask(TaskModule):
         losses = {"test_loss": box + mask, "test_box_loss": box, "test_mask_loss": mask}
         return {**losses, **self.average_precision.compute()}
 
-    def resettable(self) -> Iterator[Any]:
+    def resettable(self) -> Iterator[Resettable]:
         yield from (*super().resettable(), self.box_loss, self.mask_loss, self.average_precision)
 
     @torch.no_grad()

@@ -4,7 +4,6 @@ B batch, C channels, K classes, H W pixels of an image or of its label map.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from PIL import Image
@@ -20,7 +19,7 @@ from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.heads.segmentation import build_head
-from scaling.tasks.base import TaskModule
+from scaling.tasks.base import Resettable, TaskModule
 from scaling.tasks.sliding_window import slide, whole, windows
 from scaling.tasks.visualize import side_by_side
 
@@ -95,7 +94,7 @@ class SegmentationTask(TaskModule):
     def metrics(self) -> dict[str, float]:
         return {"test_loss": self.test_loss.compute().item(), **scores(self.confusion.compute(), self.names)}
 
-    def resettable(self) -> Iterator[Any]:
+    def resettable(self) -> Iterator[Resettable]:
         yield from (*super().resettable(), self.test_loss, self.confusion)
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:

@@ -8,6 +8,7 @@ import pytest
 from analysis.plots import style
 from experiments import sweep
 from experiments.cli.resolve import resolve
+from experiments.cli.sweep_options import runs_of
 from scaling.errors import ConfigError
 from tests.analysis.test_fit_laws import save
 
@@ -44,7 +45,7 @@ def test_the_table_is_shown_and_what_was_not_written_is_said(archive, capsys):
 
 
 def test_a_study_too_is_shown(tmp_path, monkeypatch, capsys):
-    runs = sweep.runs_of(sweep.arguments(["shapes.table5", "--patch", "8"])[1])
+    runs = runs_of(sweep.arguments(["shapes.table5", "--patch", "8"])[1])
     for run in runs:
         save(tmp_path / "archive", run, 1.0)
     (tmp_path / "archive" / "analysis").write_text("a file in the place of the folder")

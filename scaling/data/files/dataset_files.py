@@ -1,8 +1,8 @@
 """The files that a recipe uses, for any task: checks of their names and number, and their fingerprint, for which only
 new and changed files are read."""
 
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
@@ -21,7 +21,7 @@ FILE_FIELDS = (
 )
 
 
-def files_key(config: ExperimentConfig) -> tuple[Any, ...]:
+def files_key(config: ExperimentConfig) -> tuple[Hashable, ...]:
     """All that decides which files a run uses, and whether they are enough."""
     return tuple(value_of(config, name) for name in FILE_FIELDS)
 
@@ -66,7 +66,7 @@ def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
     return train, test
 
 
-_COUNTS: dict[tuple[Any, ...], tuple[int, int]] = {}
+_COUNTS: dict[tuple[Hashable, ...], tuple[int, int]] = {}
 
 
 def _used(config: ExperimentConfig) -> tuple[Selected, Selected]:

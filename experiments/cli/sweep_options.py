@@ -1,0 +1,64 @@
+"""The options of sweep.py and plan.py that decide which runs there are, and these runs."""
+
+import textwrap
+from argparse import Namespace
+
+from experiments.cli import arguments as cli
+from experiments.cli.resolve import LISTED, recipes, resolve
+from experiments.studies import STUDIES
+from experiments.studies import resolve as resolve_study
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import check_name
+
+PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
+LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
+
+
+def parser(program: str, what: str) -> cli.Parser:
+    """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
+    studies = textwrap.fill(", ".join(STUDIES), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    several = "RECIPE may be several recipes and studies, separated by commas."
+    also = f"studies, ablations of arXiv 2502.03738 (experiments/studies.py):\n{studies}\n\n{several}"
+    p = cli.parser(program, what, also, leave_out=LISTS)
+    p.add_argument(
+        "--patch",
+        "--patch-size",
+        dest="patch",
+        metavar="PX,PX",
+        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs",
+    )
+    p.add_argument(
+        "--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give the seed spread"
+    )
+    return p
+
+
+def runs_of(args: Namespace) -> list[ExperimentConfig]:
+    """The recipes of all runs that the options name, each once. Raises ConfigError."""
+    ordinary, studies = planned(args)
+    runs = [*ordinary, *(run for its in studies.values() for run in its)]
+    return list({run.run_id: run for run in runs}.values())
+
+
+def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[ExperimentConfig]]]:
+    """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
+    given, idle = cli.fields(args)
+    names = [name.strip() for name in args.recipe.split(",") if name.strip()]
+    for name in names:
+        check_name("recipe or study", name, {**recipes(), **STUDIES}, LISTED.replace("run.py", "sweep.py"))
+    kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
+    seeds = cli.numbers(args.seeds, "seeds")
+    ordinary = [
+        run
+        for seed in seeds
+        for patch in sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
+        for name in names
+        if name not in STUDIES
+        for run in resolve(name, patch, {**given, "seed": seed}, idle)
+    ]
+    studies = {
+        name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed}, idle)]
+        for name in names
+        if name in STUDIES
+    }
+    return ordinary, studies
