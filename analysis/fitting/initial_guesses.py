@@ -1,18 +1,22 @@
-"""Initial guesses: many starting values for every form.
+"""Initial guesses: many starting values for every form; each form of FORMS has one of these functions.
 
 For a grid of floors and exponents the remaining parameters, in which the law is then linear, are solved for by linear
 least squares.
 Letters: S starts, N data, V variables.
 """
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.fitting.lineshapes import exp, softplus
 from analysis.fitting.minimizer import Array
-from analysis.fitting.model import FORMS
-from analysis.fitting.problem import Problem
+
+if TYPE_CHECKING:
+    from analysis.fitting.problem import Problem  # which imports the forms, and so this file
 
 FLOORS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.96, 0.99, 0.999)  # of L_inf, as shares of the least y
 STEEP = (0.01, 0.03, 0.1, 1.0)  # shares of the steepest exponent
@@ -27,13 +31,16 @@ MANY = 200  # data: of more than these the grid of two variables uses a subsampl
 def initial_guesses(problem: Problem, given_K: Array) -> Array:
     """theta (S, K) of the starting values. given_K: the given parameters, nan for the others."""
     with np.errstate(all="ignore"):
-        make = {2: _two_variables, 3: _surface}.get(problem.shape.variables, _lines)
-        make = _broken if "width" in problem.shape.names else make
-        starts_SK = np.array(make(problem, given_K))
+        starts_SK = np.array(problem.shape.guess(problem, given_K))
         starts_SK = np.where(np.isnan(given_K), starts_SK, given_K)
         starts_SK = np.clip(starts_SK, *problem.bounds_2K)
         sane_S = np.all(np.isfinite(starts_SK), axis=1)
         return starts_SK[sane_S]
+
+
+def _relative(problem: Problem) -> Array:
+    """log x relative to the pivot."""
+    return np.asarray(problem.z_VN[0] - problem.pivot_V[0], np.float64)
 
 
 def _floors(problem: Problem) -> list[float]:
@@ -48,21 +55,27 @@ def _solve(columns: list[Array], target_N: Array) -> Array:
     return np.asarray(np.linalg.lstsq(matrix_NC, target_N, rcond=None)[0], np.float64)
 
 
-def _lines(problem: Problem, given_K: Array) -> list[list[float]]:
-    """Straight lines through log(y - L_inf), or its counterpart in forms with an upper bound."""
-    names, z_N, y_N = problem.shape.names, problem.z_VN[0] - problem.pivot_V[0], problem.y_N
-    one_N = np.ones_like(z_N)
-    if names == FORMS["power"].names:
-        return [list(_solve([one_N, z_N], np.log(y_N)))]
-    if names == FORMS["shifted"].names:
-        lines = [[floor, *_solve([one_N, z_N], np.log(y_N - floor))] for floor in _floors(problem)]
-        return lines + (_steep(problem, z_N, y_N) if np.isnan(given_K[2]) else [])
-    top = float(given_K[-1])
-    gammas = GAMMAS if "gamma" in names else (1.0,)
+def power(problem: Problem, _: Array) -> list[list[float]]:
+    """The straight line through log y."""
+    z_N = _relative(problem)
+    return [list(_solve([np.ones_like(z_N), z_N], np.log(problem.y_N)))]
+
+
+def shifted(problem: Problem, given_K: Array) -> list[list[float]]:
+    """Straight lines through log(y - L_inf), and steep bends where the exponent is not given."""
+    z_N, y_N = _relative(problem), problem.y_N
+    lines = [[floor, *_solve([np.ones_like(z_N), z_N], np.log(y_N - floor))] for floor in _floors(problem)]
+    return lines + (_steep(problem, z_N, y_N) if np.isnan(given_K[2]) else [])
+
+
+def saturating(problem: Problem, given_K: Array) -> list[list[float]]:
+    """Straight lines through log(y - L_inf) - gamma log(L_0 - y); gamma is 1 where it is no parameter."""
+    z_N, y_N, top = _relative(problem), problem.y_N, float(given_K[-1])
+    has_gamma = "gamma" in problem.shape.names
     found = []
-    for floor, gamma in itertools.product(_floors(problem), gammas):
-        line = _solve([one_N, z_N], np.log(y_N - floor) - gamma * np.log(top - y_N))
-        found.append([floor, *line, *([gamma] if "gamma" in names else []), top])
+    for floor, gamma in itertools.product(_floors(problem), GAMMAS if has_gamma else (1.0,)):
+        line = _solve([np.ones_like(z_N), z_N], np.log(y_N - floor) - gamma * np.log(top - y_N))
+        found.append([floor, *line, *([gamma] if has_gamma else []), top])
     return found
 
 
@@ -77,7 +90,7 @@ def _steep(problem: Problem, z_N: Array, y_N: Array) -> list[list[float]]:
     return found
 
 
-def _broken(problem: Problem, _: Array) -> list[list[float]]:
+def broken(problem: Problem, _: Array) -> list[list[float]]:
     """Two straight lines that meet, for breaks between the data points."""
     z_N = problem.z_VN[0] - problem.pivot_V[0]
     places = np.unique(z_N)
@@ -96,7 +109,7 @@ def _broken(problem: Problem, _: Array) -> list[list[float]]:
     return found
 
 
-def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
+def two_variables(problem: Problem, _: Array) -> list[list[float]]:
     """E, A and B by non-negative least squares of f / y - 1, for a grid of exponents; A and B as logarithms:
     log f = log(E + e^(log A - a log x1) + e^(log B - b log x2))."""
     from scipy.optimize import nnls  # 0.3 s to import, not needed for laws of one variable
@@ -114,7 +127,7 @@ def _two_variables(problem: Problem, _: Array) -> list[list[float]]:
     return [start for _, start in sorted(found, key=lambda one: one[0])[:16]]
 
 
-def _surface(problem: Problem, _: Array) -> list[list[float]]:
+def surface(problem: Problem, _: Array) -> list[list[float]]:
     """Planes through log y at the smallest x2, less an assumed relative excess there; then planes through the log of
     the excess of the other points. With a floor in the model's term, for several shares of the plane as floor."""
     z_VN, log_N = problem.z_VN - problem.pivot_V[:, None], np.log(problem.y_N)

@@ -4,11 +4,12 @@ theta holds the parameters as they are fitted: positive ones as logarithms, all 
 pivot of x, so that units change no digit of a fit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.fitting import initial_guesses as guesses
 from analysis.fitting.lineshapes import (
     Rows,
     Values,
@@ -51,6 +52,7 @@ class Form(NamedTuple):
     anchor: int
     text: str  # format string with {A}, {alpha}, ..., {x}
     units: tuple[int, ...]  # power of the unit of L in each parameter
+    guess: Callable[[Any, Any], Sequence[Sequence[float]]]  # (problem, given theta (K,)) -> starting values of theta
     variables: int = 1
     fewest: int = 0  # distinct x required, where that exceeds the number of parameters
     known: tuple[str, ...] = ()  # parameters that are never fitted and must be given
@@ -126,6 +128,7 @@ def _two(law: Callable[..., Any], sign: int, text: str) -> Form:
         1,
         text,
         (1, 1, 0, 1, 0),
+        guesses.two_variables,
         variables=2,
     )
 
@@ -143,6 +146,7 @@ FORMS = {
         0,
         "{A} {x}^{alpha}",
         (1, 0),
+        guesses.power,
     ),
     "shifted": Form(
         shifted,
@@ -156,6 +160,7 @@ FORMS = {
         1,
         "{L_inf} + {A} {x}^{alpha}",
         (1, 1, 0),
+        guesses.shifted,
     ),
     "bounded": Form(
         bounded,
@@ -169,6 +174,7 @@ FORMS = {
         1,
         "L where (L - {L_inf}) / ({L_0} - L) = {A} {x}^{alpha}",
         (1, 0, 0, 1),
+        guesses.saturating,
         known=("L_0",),
     ),
     "m4": Form(
@@ -183,6 +189,7 @@ FORMS = {
         1,
         "L where (L - {L_inf}) / ({L_0} - L)^{gamma} = {A} {x}^{alpha}",
         (1, 1, 0, 0, 1),
+        guesses.saturating,
         known=("L_0",),
         unit_falls=(1, 3),
     ),
@@ -198,6 +205,7 @@ FORMS = {
         1,
         "{L_inf} + {A} {x}^{alpha} (1 + ({x}/{x_break})^(1/{width}))^({beta} {width})",
         (1, 1, 0, 0, 0, 0),
+        guesses.broken,
         fewest=8,
     ),
     "general": _two(general, -1, "{E} + {A} / {x1}^{a} + {B} / {x2}^{b}"),
@@ -214,6 +222,7 @@ FORMS = {
         0,
         "{A} {x1}^-{a} {x3}^-{c} (1 + {B} {x2}^{b} {x1}^-{d} {x3}^-{e})",
         (1, 0, 0, 0, 0, 0, 0),
+        guesses.surface,
         variables=3,
     ),
     "floored": Form(
@@ -234,6 +243,7 @@ FORMS = {
         0,
         "{F} (1 + ({M} / {x1})^{a}) {x3}^-{c} (1 + {B} {x2}^{b} {x1}^-{d} {x3}^-{e})",
         (1, 0, 0, 0, 0, 0, 0, 0),
+        guesses.surface,
         variables=3,
     ),
 }
