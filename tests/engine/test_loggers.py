@@ -61,7 +61,7 @@ def test_a_run_is_found_by_its_own_names_and_all_of_its_recipe(tmp_path, tiny, m
             made["values"] = values
 
     monkeypatch.setattr(f"lightning.pytorch.loggers.{maker}", Logger)
-    (logger,) = make_loggers({"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}[maker], tiny, tmp_path)
+    (logger,) = make_loggers({"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}[maker], tiny, tmp_path / tiny.run_id)
     assert isinstance(logger, Logger)
     assert made["values"] == tiny.to_dict()
     assert {tiny.run_id, tiny.group} <= set(map(str, made.values()))
