@@ -91,7 +91,7 @@ def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
         turns = InTurn(config, data)
         callbacks = run_callbacks(config, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
         trainer = make_trainer(
-            config, RuntimeConfig(accelerator="cpu"), [*callbacks.ordered, turns], data, Path(folder)
+            config, RuntimeConfig(accelerator="cpu"), [*callbacks.for_lightning, turns], data, Path(folder)
         )
         trainer.fit(ClassificationTask(config, data.total_steps), datamodule=data)
     return turns.bare, turns.harness

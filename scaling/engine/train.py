@@ -162,7 +162,7 @@ def _build(
     averaged = Averaged(config.optim.model_ema_decay or 0.0) if config.optim.model_ema_decay else None
     # The micro-batch is found before anything counts in it; the average is in the checkpoints that the last one writes.
     before = [micro_batch, evaluation_steps.Evaluations(config, data), *([averaged] if averaged else [])]
-    trainer = make_trainer(config, settings, [*before, *callbacks.ordered], data, folder)
+    trainer = make_trainer(config, settings, [*before, *callbacks.for_lightning], data, folder)
     return Parts(module, data, callbacks, micro_batch, averaged, trainer, flops)
 
 

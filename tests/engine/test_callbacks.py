@@ -57,15 +57,16 @@ def test_a_checkpoint_of_the_callback_that_kept_everything_is_resumed_to_the_sam
     assert all(torch.equal(old[name], new[name]) for name in new)
     assert not [warning for warning in recwarn if "Keeper" in str(warning.message)]
     left = torch.load(folder / CHECKPOINT, weights_only=True)["callbacks"]
-    assert left.keys() == {"RunClock", "ThroughputMonitor", "CurveLogger"}
+    assert left.keys() == {"RunCallbacks"}
+    assert left["RunCallbacks"].keys() == {"RunClock", "ThroughputMonitor", "CurveLogger"}
 
 
 def test_the_counts_of_an_old_checkpoint_go_to_the_callbacks_that_have_them_now(callbacks):
     held = torch.load(KEEPER, weights_only=True)["callbacks"]["Keeper"] | {"skipped": {"skipped_later": 5.0}}
     checkpoint = {"callbacks": {"Keeper": held}}
-    for callback in callbacks.ordered:  # as Lightning does
+    for callback in callbacks.for_lightning:  # as Lightning does
         callback.on_load_checkpoint(None, None, checkpoint)
-    for callback in callbacks.ordered:
+    for callback in callbacks.for_lightning:
         if state := checkpoint["callbacks"].get(callback.state_key):
             callback.load_state_dict(state)
     assert callbacks.skipped.counts == {"skipped_later": 5.0}
@@ -82,7 +83,7 @@ def callbacks(tmp_path):
 
 def test_callbacks_are_called_in_the_order_that_they_need(callbacks):
     assert [type(callback).__name__ for callback in callbacks.ordered] == [
-        "KeeperState", "RunClock", "StepSeeder", "SignalHandler", "StepTracker", "NonFiniteGuard", "ThroughputMonitor",
+        "RunClock", "StepSeeder", "SignalHandler", "StepTracker", "NonFiniteGuard", "ThroughputMonitor",
         "ProgressReporter", "CurveLogger", "RunLog", "SkippedImages", "Checkpointer",
     ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning as L
 
+from scaling.engine.callbacks.dispatcher import HookDispatcher
 from scaling.engine.callbacks.skipped_images import STATE
 
 
@@ -23,5 +24,6 @@ class KeeperState(L.Callback):
             "ThroughputMonitor": ("train_seconds", "images", "peak_memory"),
             "CurveLogger": ("rows", "row_losses"),
         }
-        checkpoint["callbacks"] |= {key: {name: held[name] for name in names} for key, names in parts.items()}
+        states = {key: {name: held[name] for name in names} for key, names in parts.items()}
+        checkpoint["callbacks"][HookDispatcher.state_key] = states
         checkpoint[STATE] = held["skipped"]

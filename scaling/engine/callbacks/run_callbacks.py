@@ -1,5 +1,6 @@
-"""All callbacks of a run, in the order in which Lightning calls them at every hook."""
+"""All callbacks of a run, in the order in which they are called at every hook."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scaling.data.datamodule import ImageDataModule
 from scaling.engine.callbacks.checkpointer import Checkpointer
 from scaling.engine.callbacks.clock import RunClock
 from scaling.engine.callbacks.curve_logger import CurveLogger
+from scaling.engine.callbacks.dispatcher import HookDispatcher
 from scaling.engine.callbacks.keeper_state import KeeperState
 from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
 from scaling.engine.callbacks.progress import ProgressReporter
@@ -28,7 +30,7 @@ class RunCallbacks:
     """The callbacks of a run: by name those that a record is made from, and all of them in order.
 
     Order matters, and every callback only reads what others before it have written (RunState):
-    KeeperState splits an old checkpoint before others load their states; StepSeeder seeds before anything draws;
+    StepSeeder seeds before anything draws;
     SignalHandler is ready before the first event is reported; StepTracker finds the step that the others are about;
     NonFiniteGuard ends the run before the step leaves a trace; ThroughputMonitor measures what ProgressReporter and
     RunLog show; CurveLogger adds the row whose loss RunLog shows; Checkpointer is the last: its checkpoints hold what
@@ -41,6 +43,11 @@ class RunCallbacks:
     curve: CurveLogger
     skipped: SkippedImages
     ordered: tuple[L.Callback, ...]
+
+    @functools.cached_property
+    def for_lightning(self) -> list[L.Callback]:
+        """What the trainer takes: all as one callback, after the one that reads checkpoints of earlier versions."""
+        return [KeeperState(), HookDispatcher(self.ordered)]
 
 
 def run_callbacks(
@@ -57,7 +64,6 @@ def run_callbacks(
     throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
     curve, skipped = CurveLogger(state), SkippedImages()
     ordered = (
-        KeeperState(),
         clock,
         StepSeeder(config.seed),
         SignalHandler(state),
