@@ -39,7 +39,7 @@ from scaling.runs.run_folder import State, state
 from scaling.runs.stop_signals import as_ctrl_c
 
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
-TODO = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
+PLANNED = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
 POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
 
@@ -94,8 +94,8 @@ def print_states(runs: list[ExperimentConfig], results: Path) -> int:
     for run in with_fingerprints(runs, results, read=False).values():
         folder = folder_of(run, results)
         outcome = recorded(folder)
-        todo = outcome.text if outcome else TODO[state(folder)]
-        print(f"{todo:6} {run.run_id} {what_else(run)}".rstrip())
+        status = outcome.text if outcome else PLANNED[state(folder)]
+        print(f"{status:6} {run.run_id} {what_else(run)}".rstrip())
     return 0
 
 

@@ -6,7 +6,7 @@ os.path.isfile and isdir, as those of Path raise where a name is too long.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,17 +22,23 @@ def folder_of(config: ExperimentConfig, results: Path) -> Path:
     exact = Path(results) / config.run_id
     if config_path(exact) is not None or os.path.isfile(exact / RECORD):
         return exact
-    recorded = (folder for folder in alike(config, results) if (folder / RECORD).is_file())
-    return next(recorded, None) or training_folder(config, results)
+    found = list(alike(config, results))
+    recorded = (folder for folder in found if (folder / RECORD).is_file())
+    return next(recorded, None) or _begun_in(found, config, exact)
 
 
 def training_folder(config: ExperimentConfig, results: Path) -> Path:
     """The folder in which a run is trained, named by its run_id: that under which it was begun, as config.json has it,
     although a later version may compute another; else results/run_id."""
-    exact = Path(results) / config.run_id
+    return _begun_in(alike(config, results), config, Path(results) / config.run_id)
+
+
+def _begun_in(folders: Iterable[Path], config: ExperimentConfig, exact: Path) -> Path:
+    """training_folder, of the folders that hold this run; they are not looked for where exact, results/run_id, is
+    one."""
     if config_path(exact) is not None:
         return exact
-    return next((f for f in alike(config, results) if _begun_here(config, f)), exact)
+    return next((folder for folder in folders if _begun_here(config, folder)), exact)
 
 
 def _begun_here(config: ExperimentConfig, folder: Path) -> bool:
@@ -60,8 +66,9 @@ def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
 
 def renamed(config: ExperimentConfig, results: Path) -> list[str]:
     """One line for each folder in which this run was begun under another name. Such folders are left alone."""
-    own = training_folder(config, results)
-    held = [f for f in alike(config, results) if f != own and (f / CHECKPOINT).is_file()]
+    found = list(alike(config, results))
+    own = _begun_in(found, config, Path(results) / config.run_id)
+    held = [f for f in found if f != own and (f / CHECKPOINT).is_file()]
     return [f"{f} is this run, interrupted, under another name; to resume it, rename it {own.name}" for f in held]
 
 
