@@ -1,8 +1,6 @@
 """Evaluation during training: at the end of every eval_every-th epoch, but not at the end of the run, which has an
 evaluation of its own; on the images that val_split holds out, or on the test images where it is 0."""
 
-from typing import Any
-
 import lightning as L
 
 from scaling.config.experiment import ExperimentConfig
@@ -39,7 +37,7 @@ class Evaluations(L.Callback):
             trainer.val_check_interval = every * self.data.micro_batches
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if trainer.global_step >= self.data.total_steps:
             trainer.limit_val_batches = 0  # Lightning would evaluate here too where the interval divides the run

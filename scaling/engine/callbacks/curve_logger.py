@@ -4,19 +4,29 @@ import csv
 import io
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict, cast
 
 import lightning as L
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import is_first_process, over_devices
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.record import CURVE
+from scaling.tasks.base import TaskModule
 
 COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
 CURVE_SECONDS = 5.0  # between two writings of curve.csv
 CURVE_ROWS = 200  # of training loss, about, in a whole run
+
+
+class _Kept(TypedDict, total=False):
+    """The callback's part of a checkpoint."""
+
+    rows: list[list[float | str]]
+    row_losses: list[Tensor | float]
+    row_terms: dict[str, list[Tensor | float]]  # not in checkpoints of earlier versions
 
 
 class CurveLogger(L.Callback):
@@ -25,20 +35,22 @@ class CurveLogger(L.Callback):
 
     def __init__(self, state: RunState) -> None:
         self.state = state
-        self.loggers: Sequence[Any] = ()  # Lightning's
+        self.loggers: Sequence[Logger] = ()
         # Of the terms of the training loss, where it has several, without their weights.
         terms = [o.kind for o in state.config.objectives] if len(state.config.objectives) > 1 else []
         self._terms: dict[str, list[Tensor | float]] = {kind: [] for kind in terms}  # since the last row
         more = (["val_loss"] if state.config.data.val_split else []) + [f"train_loss_{kind}" for kind in terms]
         self.columns = (*COLUMNS, *more)
-        self.rows: list[list[Any]] = []
+        self.rows: list[list[float | str]] = []
         self._row_losses: list[Tensor | float] = []  # since the last row
         self._written = time.monotonic()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
         self.state.row_loss = None
         for kind, losses in self._terms.items():
-            losses.append(pl_module.objective_losses[kind])
+            losses.append(cast(TaskModule, pl_module).objective_losses[kind])
         step = self.state.step
         if step is None:
             return
@@ -52,8 +64,8 @@ class CurveLogger(L.Callback):
             if step.ended - self._written > CURVE_SECONDS:
                 self.write()
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.state.row_loss = pl_module.compute_metrics()["test_loss"]
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.state.row_loss = cast(TaskModule, pl_module).compute_metrics()["test_loss"]
         column = "val_loss" if self.state.config.data.val_split else "test_loss"
         self._add_row(trainer.global_step, **{column: self.state.row_loss})
         self.write()
@@ -75,7 +87,7 @@ class CurveLogger(L.Callback):
         self.rows.append([cells.get(name, "") for name in self.columns])
         for logger in self.loggers:
             values = dict(zip(self.columns[1:], self.rows[-1][1:], strict=True))
-            logger.log_metrics({name: value for name, value in values.items() if value != ""}, step)
+            logger.log_metrics({name: value for name, value in values.items() if not isinstance(value, str)}, step)
 
     def write(self) -> None:
         """Write curve.csv, all of it or nothing."""
@@ -94,18 +106,19 @@ class CurveLogger(L.Callback):
         begins = max(0, data.total_steps - data.steps_per_epoch)
         total, before = 0.0, 0
         for step, _, _, loss, *_ in self.rows:
-            if loss != "":
-                total += loss * max(0, step - max(before, begins))
-                before = step
+            if not isinstance(loss, str):
+                total += loss * max(0, int(step) - max(before, begins))
+                before = int(step)
         return total / (data.total_steps - begins)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         terms = {kind: _numbers(losses) for kind, losses in self._terms.items()}
         return {"rows": self.rows, "row_losses": _numbers(self._row_losses), "row_terms": terms}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self._row_losses = state_dict["rows"], state_dict["row_losses"]
-        self._terms |= state_dict.get("row_terms", {})  # not in checkpoints of earlier versions
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        kept = cast(_Kept, state_dict)
+        self.rows, self._row_losses = kept["rows"], kept["row_losses"]
+        self._terms |= kept.get("row_terms", {})
 
 
 def _mean(losses: Sequence[Tensor | float]) -> float:
