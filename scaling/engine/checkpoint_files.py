@@ -4,7 +4,6 @@ undamaged."""
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -22,7 +21,7 @@ class CheckpointFiles(TorchCheckpointIO):
     """How Lightning writes checkpoints: into the run's folder, where Lightning's own way takes a detour over $TMPDIR,
     which may be full or another disk. The checkpoint before becomes PREVIOUS."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
         path = Path(path)
         with atomic(path, keep=path.with_name(PREVIOUS)) as file:
             torch.save(checkpoint, file)

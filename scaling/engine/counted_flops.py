@@ -2,8 +2,7 @@
 run."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -11,16 +10,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling.config.edit import edit
+from scaling.tasks.base import TaskModule
 
 
-def counted_flops(task: Any) -> int:
+def counted_flops(task: TaskModule) -> int:
     """FLOPs of a forward pass of one image, 2 per multiply-add; 0 where they cannot be counted.
 
     A copy on the meta device is counted, which takes no time and no memory; where an operation needs real numbers, the
     task itself, whose weights and mode stay as they were. Attention is counted as matrix products, because torch 2.11's
     counter does not count the CPU's fused kernel.
     """
-    for model in (_without_numbers, lambda task: task):
+    models: tuple[Callable[[TaskModule], TaskModule], ...] = (_without_numbers, lambda task: task)
+    for model in models:
         try:
             return _count(model(task), task.config.model.img_size)
         except Exception:
@@ -28,13 +29,13 @@ def counted_flops(task: Any) -> int:
     return 0
 
 
-def _without_numbers(task: Any) -> Any:
+def _without_numbers(task: TaskModule) -> TaskModule:
     """The same task on the meta device, without initial weights from elsewhere."""
     with torch.device("meta"):
         return type(task)(edit(task.config, init="scratch", stage=None), task.total_steps)
 
 
-def _count(task: Any, side: int) -> int:
+def _count(task: TaskModule, side: int) -> int:
     device = next(task.parameters()).device
     image_BCHW = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
     with _still(task), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

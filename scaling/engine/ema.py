@@ -1,13 +1,12 @@
 """Exponential moving average (EMA) of the weights, by Lightning's WeightAveraging; evaluated as well as the raw
 ones."""
 
-from typing import Any
-
 import lightning as L
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
 from scaling.engine.fsdp import whole
+from scaling.tasks.base import TaskModule
 
 
 class Averaged(EMAWeightAveraging):
@@ -23,12 +22,12 @@ class Averaged(EMAWeightAveraging):
     on_validation_epoch_end = on_validation_epoch_start
     on_train_end = on_validation_epoch_start
 
-    def load_average(self, pl_module: Any) -> None:
+    def load_average(self, pl_module: L.LightningModule) -> None:
         """Replace the weights by their average."""
         self._copy_average_to_current(pl_module)
 
 
-def weights_of(task: Any) -> dict[str, Tensor]:
+def weights_of(task: TaskModule) -> dict[str, Tensor]:
     """Copies of a task's weights on the CPU, with the keys of public checkpoints: the backbone's, and head.*"""
     state = {
         **task.backbone.checkpoint_module.state_dict(),

@@ -5,26 +5,40 @@ import platform
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+import lightning as L
 import psutil
 import torch
 
 from scaling.costs.conditions import SINGLE, Conditions
 from scaling.costs.hardware import processor_name, usable_cores
+from scaling.tasks.base import TaskModule
 
 STRATEGIES = {"SingleDeviceStrategy": SINGLE, "DDPStrategy": "ddp", "ModelParallelStrategy": "fsdp"}  # Lightning's
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, the instructions and threads that torch uses, memory [bytes], GPUs. No host name: records are
-    shared."""
+class Machine(TypedDict):
+    """What a record says of the machine."""
+
+    system: str
+    processor: str
+    cores: int
+    instructions: str  # that torch uses: AVX2 ...; last bits depend on it
+    float32_products: str  # highest, or rounded as a GPU likes it
+    threads: int  # that torch uses
+    memory: int  # [bytes]
+    gpus: list[str]
+
+
+def machine() -> Machine:
+    """This machine. No host name: records are shared."""
     return {
         "system": platform.system(),
         "processor": processor_name(),
         "cores": usable_cores(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),  # AVX2 ...; last bits depend on it
-        "float32_products": torch.get_float32_matmul_precision(),  # highest, or rounded as a GPU likes it
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "float32_products": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
         "memory": psutil.virtual_memory().total,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -32,7 +46,7 @@ def machine() -> dict[str, Any]:
 
 
 def conditions(
-    trainer: Any, task: Any, grad_checkpointing: bool, num_workers: int = 0, max_parallel_runs: int = 1
+    trainer: L.Trainer, task: TaskModule, grad_checkpointing: bool, num_workers: int = 0, max_parallel_runs: int = 1
 ) -> Conditions:
     """How Lightning's trainer trains a task: the settings as they were resolved."""
     device = trainer.strategy.root_device.type

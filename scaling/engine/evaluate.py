@@ -1,7 +1,7 @@
 """The evaluation at the end of a run: of its raw weights, and of their average where it kept one."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lightning as L
 
@@ -11,6 +11,7 @@ from scaling.engine import evaluation_steps
 from scaling.engine.ema import Averaged, weights_of
 from scaling.engine.warm_start import KEYS, SUFFIXES, save_weights
 from scaling.runs.evaluations import evaluation
+from scaling.tasks.base import TaskModule
 
 
 class Evaluated(NamedTuple):
@@ -18,14 +19,14 @@ class Evaluated(NamedTuple):
     both kinds of weights, as test_loss_raw, test_loss_averaged ... rows: RunRecord.evaluations, the reported first."""
 
     results: dict[str, float]
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, object]]
 
 
 def evaluate(
     config: ExperimentConfig,
     folder: Path,
     trainer: L.Trainer,
-    module: Any,
+    module: TaskModule,
     data: ImageDataModule,
     averaged: Averaged | None,
 ) -> Evaluated:

@@ -3,11 +3,14 @@
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 NAMES = ("tensorboard", "wandb", "mlflow")
 
@@ -33,7 +36,7 @@ def logged_nothing(text: str) -> str:
     return f"a finished run is not trained again, so nothing is logged to {text}; its losses are in curve.csv"
 
 
-def make_loggers(text: str, config: ExperimentConfig, folder: Path) -> list[Any]:
+def make_loggers(text: str, config: ExperimentConfig, folder: Path) -> "list[Logger]":
     """The loggers of a run, all of whose files are in its folder. Raises ConfigError where a package is missing."""
     from lightning.pytorch import loggers  # here, so that a name can be checked without torch
 
@@ -42,7 +45,7 @@ def make_loggers(text: str, config: ExperimentConfig, folder: Path) -> list[Any]
     for name in names_of(text):
         try:
             if name == "tensorboard":
-                logger: Any = loggers.TensorBoardLogger(
+                logger: Logger = loggers.TensorBoardLogger(
                     str(folder), name="tensorboard", version="", default_hp_metric=False
                 )
             elif name == "wandb":

@@ -4,7 +4,7 @@ does not fit into memory, it is split into micro-batches whose gradients add up 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import lightning as L
 import psutil
@@ -21,7 +21,9 @@ from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey
 from scaling.runs.atomic_files import write_atomically
+from scaling.tasks.base import TaskModule
 
+Loops = dict[str, dict[str, dict[str, int]]]  # Lightning's counts of batches in a checkpoint
 MEMORY = "micro_batch.json"  # in the results folder: micro-batches found so far, by memory_key
 
 
@@ -70,12 +72,12 @@ class MicroBatch(L.Callback):
         self.memory = results / MEMORY
         self.micro_batches = 1
         self._key = ""  # of MEMORY, once the size has been searched for
-        self._loaded: tuple[dict[str, Any], int] | None = None  # Lightning's counts, and steps done
+        self._loaded: tuple[Loops, int] | None = None  # and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         r, world = self.config, trainer.world_size
         possible = check_sizes(r, world, self.asked)
-        found = self.asked or self._found(possible, trainer, pl_module)
+        found = self.asked or self._found(possible, trainer, cast(TaskModule, pl_module))
         self.micro_batches = r.optim.global_batch_size // world // found
         self.data.micro_batches = trainer.accumulate_grad_batches = self.micro_batches
         if self._loaded is not None:
@@ -85,7 +87,7 @@ class MicroBatch(L.Callback):
         """Images that each of `world` devices takes at a time."""
         return self.config.optim.global_batch_size // world // self.micro_batches
 
-    def _found(self, possible: list[int], trainer: L.Trainer, task: Any) -> int:
+    def _found(self, possible: list[int], trainer: L.Trainer, task: TaskModule) -> int:
         """The largest micro-batch that fits, the same on every rank: ranks differ in free memory and in what is
         remembered."""
         device, world = task.device, trainer.world_size
@@ -101,7 +103,7 @@ class MicroBatch(L.Callback):
         known = _least(self._known().get(self._key, 0), world, device)
         if known in possible:
             found = known
-        elif world > 1 and getattr(task, "sharded", False):
+        elif world > 1 and task.sharded:
             # Not tried: a rank that runs out of memory in a step leaves the others waiting for its share of weights.
             found = max((n for n in possible if n <= planned), default=possible[0])
         else:
@@ -128,11 +130,14 @@ class MicroBatch(L.Callback):
 
     # A run may be resumed with another micro-batch than before, and Lightning counts micro-batches.
 
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._loaded = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        loops = cast(dict[str, Loops], checkpoint["loops"])
+        self._loaded = loops["fit_loop"], cast(int, checkpoint["global_step"])
 
 
-def _recount(loops: dict[str, Any], steps: int, micro_batches: int) -> None:
+def _recount(loops: Loops, steps: int, micro_batches: int) -> None:
     """Rewrite Lightning's counts of batches in a checkpoint, as if all steps had had so many micro-batches. Checkpoints
     are of whole steps; earlier versions also made some within a step, which is then begun again."""
     for counts in (loops["epoch_loop.batch_progress"][span] for span in ("total", "current")):
@@ -158,7 +163,7 @@ def _free(device: torch.device) -> int:
     return max(free, 0)
 
 
-def _fits(task: Any, data: ImageDataModule, images: int) -> bool:
+def _fits(task: TaskModule, data: ImageDataModule, images: int) -> bool:
     """Whether a step of so many images (copies of the first one) fits into memory. Leaves no trace."""
     device = task.device
     batch = move_data_to_device(data.train_set.get_batch([SampleKey(0, 0)] * images), device)

@@ -5,16 +5,19 @@ precision.
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
+from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule, default_workers
+from scaling.data.detection import DetectionDataset
 from scaling.engine.environment import uses_cuda
 from scaling.engine.trainer import precision_of
 from scaling.engine.warm_start import restore
@@ -22,8 +25,11 @@ from scaling.errors import ConfigError
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.events import Event, Report
 from scaling.runs.record import WEIGHTS, RunRecord
+from scaling.tasks.base import TaskModule
+from scaling.tasks.detection import DetectionTask
 from scaling.tasks.visualize import write_pictures
 
+Predicted = TypeVar("Predicted")
 PREDICTIONS = "predictions"  # folder of pictures in a run's folder
 DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # files there, by COCO's kinds
 
@@ -47,7 +53,7 @@ def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecor
 
 
 def draw_predictions(
-    config: ExperimentConfig, folder: Path, count: int, task: Callable[..., Any], place: Place, report: Report
+    config: ExperimentConfig, folder: Path, count: int, task: type[TaskModule], place: Place, report: Report
 ) -> None:
     """Write folder/predictions/000.png and on: the first `count` test images, or all, with their labels and the
     predictions of the reported weights. Does nothing where they exist. Raises ConfigError where the weights are
@@ -56,13 +62,13 @@ def draw_predictions(
     if there >= count:
         return
     data, module = _restored(config, folder, task, place)
-    pictures = chain.from_iterable(_predicted(module, "draw_predictions", data, count, place))
+    pictures = chain.from_iterable(_predicted(module.draw_predictions, data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
 
 def export_detections(
-    config: ExperimentConfig, folder: Path, task: Callable[..., Any], place: Place, report: Report
+    config: ExperimentConfig, folder: Path, task: type[TaskModule], place: Place, report: Report
 ) -> None:
     """Write folder/detections_bbox.json and detections_segm.json, COCO results of boxes and of masks: the detections
     of the reported weights on all test images, with the data's own ids of images and categories. Does nothing where
@@ -71,8 +77,10 @@ def export_detections(
     if all(path.exists() for path in paths.values()):
         return
     data, module = _restored(config, folder, task, place)
-    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in paths}
-    for of_batch in _predicted(module, "to_coco_results", data, len(data.test_set), place, data.test_set.categories):  # type: ignore[attr-defined]
+    detector, test_set = cast(DetectionTask, module), cast(DetectionDataset, data.test_set)
+    found: dict[str, list[dict[str, object]]] = {kind: [] for kind in paths}
+    results = partial(detector.to_coco_results, categories=test_set.categories)
+    for of_batch in _predicted(results, data, len(test_set), place):
         for kind, listed in of_batch.items():
             found[kind] += listed
     for kind, path in paths.items():
@@ -82,8 +90,8 @@ def export_detections(
 
 
 def _restored(
-    config: ExperimentConfig, folder: Path, task: Callable[..., Any], place: Place
-) -> tuple[ImageDataModule, Any]:
+    config: ExperimentConfig, folder: Path, task: type[TaskModule], place: Place
+) -> tuple[ImageDataModule, TaskModule]:
     """The run's data, and its task with the reported weights."""
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"run {folder.name} has no {WEIGHTS} any more: no predictions without it")
@@ -94,7 +102,9 @@ def _restored(
     return data, module.to(place.device).eval()
 
 
-def _predicted(module: Any, what: str, data: ImageDataModule, count: int, place: Place, *more: Any) -> Iterator[Any]:
+def _predicted(
+    predict: Callable[[Batch], Predicted], data: ImageDataModule, count: int, place: Place
+) -> Iterator[Predicted]:
     """Results of a task's method on the first test images that can be read, batch by batch. Raises ConfigError where
     the device's memory is too small."""
     mixed = place.precision == "bf16-mixed"
@@ -103,7 +113,7 @@ def _predicted(module: Any, what: str, data: ImageDataModule, count: int, place:
             continue
         try:
             with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16, mixed, cache_enabled=False):
-                found = getattr(module, what)(move_data_to_device(batch, place.device), *more)
+                found = predict(move_data_to_device(batch, place.device))
         except torch.OutOfMemoryError as e:  # the run may have been made on another device
             fewer = (
                 f"fewer: --micro-batch-size {place.images // 2}" if place.images > 1 else "another: --accelerator cpu"

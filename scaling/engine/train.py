@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -138,7 +138,7 @@ def _open_data(config: ExperimentConfig, results: Path, settings: RuntimeConfig,
 class Parts(NamedTuple):
     """Everything that trains a run, built before there is a folder."""
 
-    module: Any
+    module: TaskModule
     data: ImageDataModule
     callbacks: RunCallbacks
     micro_batch: MicroBatch
@@ -170,7 +170,7 @@ class Outcome(NamedTuple):
     """How training and evaluation ended. failure: reason, step, lr; empty where the run finished."""
 
     evaluated: Evaluated
-    failure: dict[str, Any]
+    failure: dict[str, object]
 
 
 def _fit_and_evaluate(

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, Protocol, cast
 
 import lightning as L
 import torch
@@ -20,6 +20,15 @@ from scaling.engine.checkpoint_files import CheckpointFiles
 from scaling.engine.environment import uses_cuda
 from scaling.engine.fsdp import shard_when_built, sharded_strategy
 from scaling.errors import ConfigError, first_line
+from scaling.tasks.base import TaskModule
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+class Recomputing(Protocol):
+    """A model of timm, or one with its methods."""
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None: ...
 
 
 def make_trainer(
@@ -69,12 +78,12 @@ def _slurm() -> list[SLURMEnvironment]:
     return [SLURMEnvironment(auto_requeue=False)] if wanted else []
 
 
-def precision_of(wanted: str, accelerator: str) -> Any:
+def precision_of(wanted: str, accelerator: str) -> Precision:
     """Lightning's name of a recipe's precision; "auto": bf16 where the GPU has it."""
     gpu = uses_cuda(accelerator)
     if wanted == "auto":
         return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return {"32": "32-true"}.get(wanted, wanted)
+    return "32-true" if wanted == "32" else cast(Precision, wanted)
 
 
 def useful_threads(config: ExperimentConfig, max_parallel_runs: int = 1) -> int:
@@ -82,10 +91,10 @@ def useful_threads(config: ExperimentConfig, max_parallel_runs: int = 1) -> int:
     return threads_for(config, usable_cores(), max_parallel_runs)
 
 
-def apply_speed_options(module: Any, settings: RuntimeConfig) -> None:
+def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
     """Options that make steps faster or smaller, and change a step's numbers in their last bits only."""
     if settings.grad_checkpointing:
-        module.backbone.checkpoint_module.set_grad_checkpointing(True)
+        cast(Recomputing, module.backbone.checkpoint_module).set_grad_checkpointing(True)
     if settings.channels_last:
         module.to(memory_format=torch.channels_last)
         module.channels_last = True

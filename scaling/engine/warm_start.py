@@ -1,7 +1,6 @@
 """Weights that a finished run leaves, and how another run starts from them."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from scaling.errors import ConfigError
 from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
 from scaling.runs.record import RECORD, WEIGHTS
+from scaling.tasks.base import TaskModule
 
 SUFFIXES = {"raw": "raw", "ema": "averaged"}  # of metrics, where a run has both kinds of weights
 KEYS = {"raw": "model", "ema": "model_ema"}  # in a weights file: those of the released checkpoints
@@ -23,7 +23,7 @@ def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
         torch.save(weights, file)
 
 
-def start_from(task: Any, config: ExperimentConfig, results: Path) -> None:
+def start_from(task: TaskModule, config: ExperimentConfig, results: Path) -> None:
     """Load the reported weights of the run that a task starts from, if any. Positions are resampled, and the patch
     kernel where the patch size differs; the head is loaded too where that run has the same task."""
     before, folder = config.predecessor, find_start(config, results)
@@ -32,7 +32,7 @@ def start_from(task: Any, config: ExperimentConfig, results: Path) -> None:
 
 
 def restore(
-    task: Any, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned", head: bool = True
+    task: TaskModule, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned", head: bool = True
 ) -> None:
     """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_weights; head:
     load the head too. Raises ConfigError where the file is damaged or does not fit."""

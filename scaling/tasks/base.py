@@ -47,6 +47,7 @@ class TaskModule(L.LightningModule):
         self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in config.objectives}
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
+        self.sharded = False  # whether devices share the weights (engine/fsdp.py)
         self._computed: dict[str, float] | None = None  # of the last evaluation
 
     @staticmethod

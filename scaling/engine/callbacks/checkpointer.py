@@ -1,7 +1,6 @@
 """Checkpoints of a run, and its clean stop: a run ends early only behind a step that has been saved."""
 
 import time
-from typing import Any
 
 import lightning as L
 
@@ -24,7 +23,7 @@ class Checkpointer(L.Callback):
         self._saved = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         step = self.state.step
         if step is not None and not step.evaluated:
@@ -50,5 +49,7 @@ class Checkpointer(L.Callback):
         self._saved = time.monotonic()
         self.state.saving_seconds += self._saved - began
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
         checkpoint["run_id"] = self.state.folder.name

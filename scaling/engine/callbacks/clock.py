@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime, timezone
-from typing import Any
+from typing import cast
 
 import lightning as L
 
@@ -27,8 +27,9 @@ class RunClock(L.Callback):
         """[s]"""
         return self._earlier_seconds + time.monotonic() - self._begun
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {"started": self.started, "seconds": self.wall_time()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.started, self._earlier_seconds = state_dict["started"], state_dict["seconds"]
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        self.started = cast(str, state_dict["started"])
+        self._earlier_seconds = cast(float, state_dict["seconds"])

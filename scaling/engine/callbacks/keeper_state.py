@@ -1,6 +1,6 @@
 """Checkpoints of before November 2026, in which one callback, Keeper, had the state of all: they still resume."""
 
-from typing import Any
+from typing import cast
 
 import lightning as L
 
@@ -15,8 +15,11 @@ class KeeperState(L.Callback):
     def state_key(self) -> str:
         return "Keeper"
 
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        held = checkpoint["callbacks"].pop(self.state_key, None)
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        kept = cast(dict[str, dict[str, object]], checkpoint["callbacks"])
+        held = kept.pop(self.state_key, None)
         if held is None:
             return
         parts = {
@@ -24,6 +27,6 @@ class KeeperState(L.Callback):
             "ThroughputMonitor": ("train_seconds", "images", "peak_memory"),
             "CurveLogger": ("rows", "row_losses"),
         }
-        states = {key: {name: held[name] for name in names} for key, names in parts.items()}
-        checkpoint["callbacks"][HookDispatcher.state_key] = states
+        states: dict[str, object] = {key: {name: held[name] for name in names} for key, names in parts.items()}
+        kept[HookDispatcher.state_key] = states
         checkpoint[STATE] = held["skipped"]

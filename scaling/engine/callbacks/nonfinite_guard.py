@@ -1,7 +1,6 @@
 """Ends a run whose training loss is NaN or infinite: every further step would cost time and teach nothing."""
 
 import math
-from typing import Any
 
 import lightning as L
 
@@ -20,7 +19,7 @@ class NonFiniteGuard(L.Callback):
         self._pending: Step | None = None  # on a GPU: not looked at yet
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         step = self.state.step
         if step is None:

@@ -1,7 +1,6 @@
 """Events for whoever watches a run: how far it is, its loss, its speed, and the time that is left."""
 
 import math
-from typing import Any
 
 import lightning as L
 
@@ -20,7 +19,7 @@ class ProgressReporter(L.Callback):
         self.state.report(Event("train", self.progress(trainer)))
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         step = self.state.step
         if step is not None and step.reported:

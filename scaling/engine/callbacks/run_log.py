@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import lightning as L
 
@@ -17,7 +16,7 @@ class RunLog(L.Callback):
         self.state = state
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if self.state.step is not None and self.state.step.ends_epoch:
             rate = self.state.images_per_second

@@ -1,7 +1,6 @@
 """Signals while a run is trained: they are remembered, and `Checkpointer` stops the run at the end of the step."""
 
 import signal
-from typing import Any
 
 import lightning as L
 
@@ -14,7 +13,7 @@ class SignalHandler(L.Callback):
 
     def __init__(self, state: RunState) -> None:
         self.state = state
-        self._handlers: dict[signal.Signals, Any] = {}
+        self._handlers: dict[signal.Signals, object] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._handlers = catch(self._ask_to_stop)

@@ -6,9 +6,10 @@ before the others and finds out which micro-batch ended a step.
 
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import lightning as L
 import torch
@@ -66,10 +67,10 @@ class StepTracker(L.Callback):
         self._reported = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         # Lightning has divided each micro-batch's loss by their number.
-        self._loss = outputs["loss"].detach() + (self._loss if self._micro_batches else 0)
+        self._loss = cast(Mapping[str, Tensor], outputs)["loss"].detach() + (self._loss if self._micro_batches else 0)
         self._micro_batches += 1
         if self._micro_batches < self.state.data.micro_batches:
             self.state.step = None

@@ -1,7 +1,5 @@
 """Random numbers of a step follow from seed, step and rank, so that a resumed run draws the same ones."""
 
-from typing import Any
-
 import lightning as L
 
 from scaling.rng import seed_devices, seed_of
@@ -14,6 +12,6 @@ class StepSeeder(L.Callback):
         self.seed = seed
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
         seed_devices(seed_of(self.seed, "step", trainer.global_step, trainer.global_rank), pl_module.device)

@@ -1,10 +1,10 @@
 """Training throughput and peak memory of a run, over all of its processes."""
 
 import time
-from typing import Any
 
 import lightning as L
 
+from scaling.data.batch import Batch
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.environment import Memory
 
@@ -26,7 +26,7 @@ class ThroughputMonitor(L.Callback):
         self._open_window(time.monotonic())
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         self._window_images += len(batch) * trainer.world_size
         step = self.state.step
@@ -53,9 +53,9 @@ class ThroughputMonitor(L.Callback):
         """Above what was held before there was a model [bytes]."""
         return max(self._earlier_peak, self.memory.peak())
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, float]:
         return {"train_seconds": self._train_seconds, "images": self._images, "peak_memory": self.peak_memory}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._train_seconds, self._images = state_dict["train_seconds"], state_dict["images"]
-        self._earlier_peak = state_dict["peak_memory"]
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self._train_seconds, self._images = state_dict["train_seconds"], int(state_dict["images"])
+        self._earlier_peak = int(state_dict["peak_memory"])
