@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 from scaling.config.step_shapes import StepShape
 from scaling.preprocessing import MEAN, STD
@@ -42,6 +42,13 @@ class MaskTargets(NamedTuple):
     label_BHW: Tensor  # uint8, IGNORE_INDEX where there is no class
 
 
+class RunLengths(TypedDict):
+    """A mask in COCO's form."""
+
+    size: list[int]  # height, width [px]
+    counts: bytes  # compressed
+
+
 class GroundTruth(NamedTuple):
     """The objects of an image as the data has them, in the image's own pixels, for evaluation."""
 
@@ -51,7 +58,7 @@ class GroundTruth(NamedTuple):
     label_n: Tensor  # int64
     crowd_n: Tensor  # bool
     area_n: Tensor  # float32 [px^2]
-    masks: list[dict[str, Any]]  # COCO's run lengths: size and counts
+    masks: list[RunLengths]
 
 
 class InstanceTargets(NamedTuple):
@@ -65,6 +72,9 @@ class InstanceTargets(NamedTuple):
     truth: tuple[GroundTruth, ...] = ()  # of VAL images; stays on the CPU
 
 
+Targets = ClassTargets | MaskTargets | InstanceTargets
+
+
 @dataclass
 class Batch:
     """Images and their targets. Bytes, not floats, are copied to the device: a quarter of the traffic."""
@@ -72,31 +82,31 @@ class Batch:
     pixels: Tensor  # (B, C, H, W) uint8; float32 once they are normalised
     keys: list[SampleKey]  # of the images, in order
     shape: StepShape
-    targets: ClassTargets | MaskTargets | InstanceTargets
+    targets: Targets
     skipped: int = 0  # requested images that could not be read; in training others took their places
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def to(self, device: torch.device | str, **options: Any) -> Batch:
-        """On a device; as Lightning copies tensors, without waiting for a GPU."""
+    def to(self, device: torch.device | str, non_blocking: bool | None = None) -> Batch:
+        """On a device; non_blocking: None: as Lightning copies tensors, without waiting for a GPU."""
         import torch
 
-        options.setdefault("non_blocking", torch.device(device).type not in ("cpu", "mps"))
-        return self._map(lambda t: t.to(device, **options))
+        asynchronous = torch.device(device).type not in ("cpu", "mps") if non_blocking is None else non_blocking
+        return self._map(lambda t: t.to(device, non_blocking=asynchronous))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; called by DataLoader."""
         return self._map(lambda t: t.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        def changed(value: Any) -> Any:
+        def changed(value: object) -> object:
             if isinstance(value, list):
                 return [change(t) for t in value]
-            return change(value) if hasattr(value, "pin_memory") else value
+            return change(cast("Tensor", value)) if hasattr(value, "pin_memory") else value
 
-        targets = type(self.targets)(*map(changed, self.targets))
-        return replace(self, pixels=change(self.pixels), targets=targets)
+        made_of: Callable[..., Targets] = type(self.targets)
+        return replace(self, pixels=change(self.pixels), targets=made_of(*map(changed, self.targets)))
 
 
 def normalise(image_BCHW: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:

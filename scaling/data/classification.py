@@ -146,19 +146,19 @@ class ClassificationSource:
             label_N[chunk] = shapes.label_B
         return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), config, split)
 
-    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
+    def select(self, config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:
         return used(config)
 
     def class_names(self, train: Files, config: ExperimentConfig) -> tuple[str, ...]:
         return tuple(train.names)
 
     def remarks(
-        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+        self, train: Examined[Files], test: Examined[Files], config: ExperimentConfig, names: tuple[str, ...]
     ) -> Iterable[str]:
         return (*train.files.lines, *test.files.lines)
 
-    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> InMemory | OnDisk:
-        files, indices, _ = part
+    def read(self, part: Examined[Files], config: ExperimentConfig, split: Split) -> InMemory | OnDisk:
+        files, indices = part.files, part.indices
         if not makes_views(config, split) and fits_in_memory(len(indices) * 3 * config.model.img_size**2):
 
             def decode(i: int) -> tuple[np.ndarray, int]:

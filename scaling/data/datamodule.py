@@ -6,7 +6,7 @@ of images in SOURCES.
 
 from multiprocessing import get_all_start_methods
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 import lightning as L
 import torch
@@ -20,17 +20,22 @@ from scaling.costs.hardware import usable_cores
 from scaling.data.batch import Batch
 from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
+from scaling.data.coco.coco_dataset import CocoFiles
 from scaling.data.dataset import ImageDataset, batches, deal, model_shape
 from scaling.data.detection import DetectionSource
+from scaling.data.files.file_facts import DataFiles
 from scaling.data.files.file_index import Notify
+from scaling.data.files.image_folder import Files
 from scaling.data.files.listing_cache import forget_listings
+from scaling.data.files.segmentation_folder import SegmentationFiles
 from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
 from scaling.data.segmentation import SegmentationSource
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seed_of, torch_generator
 
-SOURCES: dict[str, Source] = {
+T = TypeVar("T")
+SOURCES: dict[str, Source[Files] | Source[SegmentationFiles] | Source[CocoFiles]] = {
     "classify": ClassificationSource(),
     "segment": SegmentationSource(),
     "detect": DetectionSource(),
@@ -64,7 +69,8 @@ class ImageDataModule(L.LightningDataModule):
             raise ConfigError(
                 f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none"
             )
-        sets = open_sets(SOURCES[config.task.kind], config, self.results, self.notify)
+        source = cast(Source[DataFiles], SOURCES[config.task.kind])  # it is given only files that it selected itself
+        sets = open_sets(source, config, self.results, self.notify)
         if sets.digest and config.data.data_digest not in (None, sets.digest):
             raise ConfigError(
                 f"the files in {config.data.data_root} ({sets.digest}) are not those of this run "
@@ -184,5 +190,5 @@ def default_workers() -> int:
     return workers_for(usable_cores())
 
 
-def _unchanged(batch: Any) -> Any:
+def _unchanged(batch: T) -> T:
     return batch

@@ -5,7 +5,6 @@ evaluation views are in transforms/detection.py. n objects in an image, H W pixe
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,23 +103,25 @@ class DetectionSource:
         categories = tuple(range(1, len(self.names) + 1))  # COCO's ids begin at 1
         return DetectionDataset(image_NCHW.__getitem__, objects, config, split, categories, in_memory=True)
 
-    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
+    def select(self, config: ExperimentConfig) -> tuple[Selected[CocoFiles], Selected[CocoFiles]]:
         return used(config)
 
     def class_names(self, train: CocoFiles, config: ExperimentConfig) -> tuple[str, ...]:
         return tuple(name for _, name in train.categories)
 
     def remarks(
-        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+        self, train: Examined[CocoFiles], test: Examined[CocoFiles], config: ExperimentConfig, names: tuple[str, ...]
     ) -> Iterable[str]:
         return (*remarks(train.files), *remarks(test.files))
 
-    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> DetectionDataset:
+    def read(self, part: Examined[CocoFiles], config: ExperimentConfig, split: Split) -> DetectionDataset:
         coco, seen = part.files.take(part.indices.tolist()), part.seen
         fits = fits_in_memory(sum(3 * height * width for height, width in coco.sizes))
-        found: list[Any] = read_all(coco.load, np.arange(len(coco)), seen) if fits else seen.errors()
+        found: Sequence[Tensor | OSError | None] = (
+            read_all(coco.load, np.arange(len(coco)), seen) if fits else seen.errors()
+        )
         good = without_bad(list(enumerate(found)), config.data.on_bad_image, coco.split)
-        kept, images = coco.take(i for i, _ in good), [image for _, image in good]
+        kept, images = coco.take(i for i, _ in good), [image for _, image in good if image is not None]
         views = [frame_of(size, config, split).size for size in kept.sizes] if split is Split.VAL else []
         return DetectionDataset(
             images.__getitem__ if fits else kept.load,

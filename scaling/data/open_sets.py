@@ -2,8 +2,9 @@
 of their files, and what is reported about them. What differs between tasks is a Source."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Split
 from scaling.data.dataset import ImageDataset
 from scaling.data.files.decoding_notes import note_lines
-from scaling.data.files.file_facts import Seen, Selected
+from scaling.data.files.file_facts import DataFiles, FilesOf, Seen, Selected
 from scaling.data.files.file_index import Notify, fingerprint, look
 from scaling.data.generated.embedded_set import embedded_indices
 from scaling.data.held_out import parted
+
+OfSource = TypeVar("OfSource", bound=DataFiles)
 
 
 class DataSplits(NamedTuple):
@@ -28,18 +31,19 @@ class DataSplits(NamedTuple):
     held_out: ImageDataset | None = None  # training images that are not trained on (held_out.py); None: val_split is 0
 
 
-class Examined(NamedTuple):
+@dataclass(frozen=True)
+class Examined(Generic[FilesOf]):
     """The used files of a split, and what is known of each."""
 
-    files: Any  # file_facts.DataFiles, of the class that the source selects
+    files: FilesOf
     indices: np.ndarray
     seen: Seen
 
-    def take(self, positions: np.ndarray) -> "Examined":
+    def take(self, positions: np.ndarray) -> "Examined[FilesOf]":
         return Examined(self.files, self.indices[positions], self.seen.take(positions))
 
 
-class Source(Protocol):
+class Source(Protocol[OfSource]):
     """Source of a task's images. Methods raise ConfigError for invalid data."""
 
     names: tuple[str, ...]  # class names of the embedded set
@@ -51,23 +55,23 @@ class Source(Protocol):
     def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
         """Images of the embedded set; part: "train" or "test"."""
 
-    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
+    def select(self, config: ExperimentConfig) -> tuple[Selected[OfSource], Selected[OfSource]]:
         """The training and the test files, and which of them are used."""
 
-    def class_names(self, train: Any, config: ExperimentConfig) -> tuple[str, ...]:
+    def class_names(self, train: OfSource, config: ExperimentConfig) -> tuple[str, ...]:
         """Empty where the data has none."""
 
-    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> ImageDataset:
+    def read(self, part: Examined[OfSource], config: ExperimentConfig, split: Split) -> ImageDataset:
         """The images, decoded where they fit in memory."""
 
     def remarks(
-        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+        self, train: Examined[OfSource], test: Examined[OfSource], config: ExperimentConfig, names: tuple[str, ...]
     ) -> Iterable[str]:
         """Messages about the files. train: those that are trained on."""
 
 
 def open_sets(
-    source: Source, config: ExperimentConfig, results: Path | None = None, notify: Notify | None = None
+    source: Source[OfSource], config: ExperimentConfig, results: Path | None = None, notify: Notify | None = None
 ) -> DataSplits:
     """The images of a recipe. results: folder of the file index; None: no index. notify: receives a message before
     what takes long. Raises ConfigError for what is wrong with the data."""

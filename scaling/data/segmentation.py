@@ -6,7 +6,6 @@ views are in transforms/segmentation.py. N images, H W pixels, C = 3 channels.
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +90,7 @@ class SegmentationSource:
         image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
         return SegmentationDataset(lambda i: (image_NCHW[i], label[i]), n, config, split)
 
-    def select(self, config: ExperimentConfig) -> tuple[Selected, Selected]:
+    def select(self, config: ExperimentConfig) -> tuple[Selected[SegmentationFiles], Selected[SegmentationFiles]]:
         self._listed_names(config)  # before the label files are read
         return used(config)
 
@@ -109,18 +108,24 @@ class SegmentationSource:
         return names
 
     def remarks(
-        self, train: Examined, test: Examined, config: ExperimentConfig, names: tuple[str, ...]
+        self,
+        train: Examined[SegmentationFiles],
+        test: Examined[SegmentationFiles],
+        config: ExperimentConfig,
+        names: tuple[str, ...],
     ) -> Iterable[str]:
         return (*train.files.lines, *test.files.lines, *check_classes(train.seen, test.seen, config, names))
 
-    def read(self, part: Examined, config: ExperimentConfig, split: Split) -> SegmentationDataset:
-        files, indices, seen = part
+    def read(self, part: Examined[SegmentationFiles], config: ExperimentConfig, split: Split) -> SegmentationDataset:
+        files, indices, seen = part.files, part.indices, part.seen
         sizes = [(height, width) for height, width in seen.size_N2.tolist()]
         fits = fits_in_memory(sum(4 * height * width for height, width in sizes))
-        found: list[Any] = read_all(files.load, indices, seen) if fits else seen.errors()
+        found: Sequence[tuple[Tensor, Tensor] | OSError | None] = (
+            read_all(files.load, indices, seen) if fits else seen.errors()
+        )
         good = without_bad(list(enumerate(found)), config.data.on_bad_image, files.split)
         kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
-        images = [image_and_label for _, image_and_label in good]
+        images = [image_and_label for _, image_and_label in good if image_and_label is not None]
         views = [(scaled(*sizes[i], short_side(config)), sizes[i]) for i, _ in good] if split is Split.VAL else []
         return SegmentationDataset(
             images.__getitem__ if fits else kept.load,

@@ -4,8 +4,10 @@ Source of the format: cocodataset.org/#format-data. A mask is a list of polygons
 numbers or pycocotools' compressed text. h w sides of an image [px].
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 
@@ -15,22 +17,24 @@ from scaling.errors import ConfigError
 ROUNDING = 1  # a box that exceeds its image by less counts as inside: COCO's own are rounded to 0.01 [px]
 LARGEST = 2**53  # integers up to this are exact in the floats that other JSON readers use
 FURTHEST = 2**20  # coordinate of a polygon; far beyond that pycocotools runs out of memory [px]
+Entry = dict[str, object]  # of one of the lists in the JSON, not checked yet
+Region = list[list[object]] | dict[str, object] | None  # polygons of three points or more, run lengths, or the box
 NOTES = ("boxes_clipped", "boxes_dropped", "masks_from_boxes")
 
 
 class Annotation(NamedTuple):
     """One object of the file, with its box clipped to the image and a segmentation of a known kind."""
 
-    number: Any  # its id in the file
+    number: object  # its id in the file
     box: tuple[float, float, float, float]  # x0 y0 x1 y1 [px]
     label: int  # the category's number, from 0
     crowd: bool
     area: float | None  # [px^2]
-    region: Any  # polygons of three points or more, a dict of run lengths, or None: the box
+    region: Region
 
 
 def annotations(
-    listed: list[dict[str, Any]],
+    listed: list[Entry],
     file: Path,
     sizes: dict[int, tuple[int, int]],
     labels: dict[int, int],
@@ -50,7 +54,8 @@ def annotations(
     found: dict[int, list[Annotation]] = {image_id: [] for image_id in sizes}
     notes, furthest = dict.fromkeys(NOTES, 0.0), 0.0
     for number, a in enumerate(listed):
-        where, size = _where(a, number, file), sizes[a["image_id"]]
+        image_id, category_id = cast(int, a["image_id"]), cast(int, a["category_id"])  # checked above
+        where, size = _where(a, number, file), sizes[image_id]
         crowd = _crowd(a.get("iscrowd"), where)
         region = _region(a.get("segmentation"), size, where)
         box, clipped = _box(a.get("bbox"), size, where)
@@ -60,8 +65,9 @@ def annotations(
         furthest = max(furthest, box[2], box[3])
         notes["boxes_clipped"] += clipped
         notes["masks_from_boxes"] += region is None
-        area = a["area"] if _finite([a.get("area")]) and a["area"] >= 0 else None
-        found[a["image_id"]].append(Annotation(_number(a, number), box, labels[a["category_id"]], crowd, area, region))
+        area = a.get("area")
+        known_area = area if _is_finite(area) and area >= 0 else None
+        found[image_id].append(Annotation(_number(a, number), box, labels[category_id], crowd, known_area, region))
     if 0 < furthest <= 1:
         raise ConfigError(
             f"{file}: all boxes lie within the first pixel: bbox must be in pixels, not normalised to 0..1"
@@ -69,9 +75,9 @@ def annotations(
     return found, notes
 
 
-def once(ids: list[Any], what: str, file: Path) -> None:
+def once(ids: Sequence[object], what: str, file: Path) -> None:
     """Raise ConfigError for duplicate ids: COCO's tools keep only one of the entries."""
-    seen: set[Any] = set()
+    seen: set[object] = set()
     for number in ids:
         if isinstance(number, list | dict):
             raise ConfigError(f"{file}: {what} has the id {number!r}: an integer is expected")
@@ -80,23 +86,23 @@ def once(ids: list[Any], what: str, file: Path) -> None:
         seen.add(number)
 
 
-def _number(a: dict[str, Any], number: int) -> Any:
+def _number(a: Entry, number: int) -> object:
     """The annotation's id, or its position in the file."""
     return f"number {number}" if a.get("id") is None else a["id"]
 
 
-def _where(a: dict[str, Any], number: int, file: Path) -> str:
+def _where(a: Entry, number: int, file: Path) -> str:
     return f"{file}: annotation {_number(a, number)}"
 
 
-def _crowd(value: Any, where: str) -> bool:
+def _crowd(value: object, where: str) -> bool:
     """iscrowd as a bool; missing or null: False. Text is rejected: "0" is true in Python."""
     if value is None or (isinstance(value, int) and value in (0, 1)):  # bool is int
         return bool(value)
     raise ConfigError(f"{where} has the iscrowd {value!r}: 0, 1, false or true is expected")
 
 
-def whole(entry: dict[str, Any], key: str, where: str, least: int | None = None) -> int:
+def whole(entry: Entry, key: str, where: str, least: int | None = None) -> int:
     """entry[key]. Raises ConfigError unless it is an integer, `least` or more."""
     value = entry.get(key)
     low = -LARGEST if least is None else least
@@ -106,14 +112,17 @@ def whole(entry: dict[str, Any], key: str, where: str, least: int | None = None)
     return value
 
 
-def _finite(values: list[Any]) -> bool:
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return numbers and all(-LARGEST <= v <= LARGEST for v in values)
+def _is_finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
-def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[tuple[float, float, float, float] | None, bool]:
+def _all_finite(values: list[object]) -> TypeGuard[list[float]]:
+    return all(map(_is_finite, values))
+
+
+def _box(bbox: object, size: tuple[int, int], where: str) -> tuple[tuple[float, float, float, float] | None, bool]:
     """x0 y0 x1 y1 clipped to the image, None where they do not overlap; and whether it was clipped."""
-    if not isinstance(bbox, list) or len(bbox) != 4 or not _finite(bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4 or not _all_finite(bbox):
         raise ConfigError(f"{where} has the bbox {bbox!r}: four numbers are expected, x, y, width, height")
     (x, y, width, height), (h, w) = bbox, size
     inside = max(x, 0), max(y, 0), min(x + width, w), min(y + height, h)
@@ -123,7 +132,7 @@ def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[tuple[float, flo
     return (inside if clipped else (x, y, x + width, y + height)), clipped
 
 
-def _region(region: Any, size: tuple[int, int], where: str) -> Any:
+def _region(region: object, size: tuple[int, int], where: str) -> Region:
     """A segmentation of a known kind and of the size of its image; None if it has none."""
     if isinstance(region, dict):
         if region.get("size") != list(size):
@@ -162,14 +171,14 @@ def image_objects(image_id: int, size: tuple[int, int], found: list[Annotation],
     )
 
 
-def _counts(a: Annotation, size: tuple[int, int], masks: Any) -> bytes:
+def _counts(a: Annotation, size: tuple[int, int], masks: ModuleType) -> bytes:
     """An annotation's mask as pycocotools' run lengths. An invalid one raises various exceptions."""
     h, w = size
     if a.region is None:
         x0, y0, x1, y1 = a.box
         return masks.frPyObjects(np.array([[x0, y0, x1 - x0, y1 - y0]], np.float64), h, w)[0]["counts"]
     if isinstance(a.region, list):
-        if not all(_finite(polygon) and max(map(abs, polygon)) < FURTHEST for polygon in a.region):
+        if not all(_all_finite(polygon) and max(map(abs, polygon)) < FURTHEST for polygon in a.region):
             raise ValueError(f"a polygon's corners must be numbers below {FURTHEST}")
         parts = masks.frPyObjects(a.region, h, w)
         return (masks.merge(parts) if len(parts) > 1 else parts[0])["counts"]
@@ -179,9 +188,9 @@ def _counts(a: Annotation, size: tuple[int, int], masks: Any) -> bytes:
             raise ValueError("run lengths must be integers from 0")
         _check_total(sum(counts), h * w)
         return masks.frPyObjects({"size": [h, w], "counts": counts}, h, w)["counts"]
-    counts = counts.encode() if isinstance(counts, str) else counts
-    _check_total(int(run_ends(counts)[-1]), h * w)
-    return counts
+    packed = counts.encode() if isinstance(counts, str) else cast(bytes, counts)  # others are no buffer: TypeError
+    _check_total(int(run_ends(packed)[-1]), h * w)
+    return packed
 
 
 def _check_total(total: int, wanted: int) -> None:

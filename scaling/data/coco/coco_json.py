@@ -7,13 +7,12 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.class_names import only_in_one
-from scaling.data.coco.coco_annotations import annotations, once, whole
+from scaling.data.coco.coco_annotations import Entry, annotations, once, whole
 from scaling.data.coco.coco_dataset import CocoFiles, ImageEntry, Listed
 from scaling.data.files.data_root import SPLITS, find_root
 from scaling.data.files.file_facts import Selected, digest, stamps
@@ -52,7 +51,7 @@ def read_coco(root: Path, split: str) -> CocoFiles:
     return CocoFiles(split, file, images, tuple(categories), notes, folder, about)
 
 
-def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
+def used(config: ExperimentConfig) -> tuple[Selected[CocoFiles], Selected[CocoFiles]]:
     """The training and the test images of a recipe, and which of them it uses: all of those that are returned. Raises
     ConfigError."""
     root = find_root(config.data.data_root or "")
@@ -67,13 +66,14 @@ def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
     return Selected(train, np.arange(len(train))), Selected(test, np.arange(len(test)))
 
 
-def _image(entry: dict[str, Any], number: int, file: Path) -> ImageEntry:
+def _image(entry: Entry, number: int, file: Path) -> ImageEntry:
     """An entry, checked. Raises ConfigError for what is missing or wrong in it."""
     where = f"{file}: image {entry.get('id', f'number {number}')}"
-    if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
+    name = entry.get("file_name")
+    if not isinstance(name, str) or not name:
         raise ConfigError(f"{where} has no file_name")
     size = whole(entry, "height", where, least=1), whole(entry, "width", where, least=1)
-    return ImageEntry(whole(entry, "id", where), entry["file_name"], size)
+    return ImageEntry(whole(entry, "id", where), name, size)
 
 
 def check_categories(train: CocoFiles, test: CocoFiles, classes: int) -> None:
@@ -127,7 +127,7 @@ def _looked_in(root: Path, file: Path) -> str:
     return f"; put the images into {split} (also looked in {', '.join(others)})"
 
 
-def _parsed(file: Path) -> tuple[dict[str, list[dict[str, Any]]], bytes]:
+def _parsed(file: Path) -> tuple[dict[str, list[Entry]], bytes]:
     """The content of the file, and its digest."""
     try:
         text = file.read_bytes()

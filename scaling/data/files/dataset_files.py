@@ -8,7 +8,7 @@ from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.files import image_folder, segmentation_folder
 from scaling.data.files.data_root import find_root
-from scaling.data.files.file_facts import Selected
+from scaling.data.files.file_facts import DataFiles, Selected
 from scaling.data.files.file_index import FOLDER, Notify, fingerprint, known, look
 from scaling.data.held_out import parted
 from scaling.data.sampler import steps_per_epoch
@@ -38,9 +38,9 @@ def data_digest(config: ExperimentConfig, results: Path, read: bool = True, noti
     except ConfigError:
         return ""  # opening them reports it; a finished run does not need them
     if not read:
-        seen = [(its, known(its, indices, results)) for its, indices in used]
+        seen = [(its.files, known(its.files, its.indices, results)) for its in used]
         return fingerprint((its, found) for its, found in seen if found) if all(found for _, found in seen) else ""
-    return fingerprint([(its, look(its, indices, results, notify)) for its, indices in used])
+    return fingerprint([(its.files, look(its.files, its.indices, results, notify)) for its in used])
 
 
 def check_counts(config: ExperimentConfig) -> None:
@@ -57,7 +57,7 @@ def image_counts(config: ExperimentConfig) -> tuple[int, int]:
     return _COUNTS[files_key(config)]
 
 
-def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
+def _counted(config: ExperimentConfig) -> tuple[Selected[DataFiles], Selected[DataFiles]]:
     """The training and the test files, and which of them are used."""
     train, test = _used(config)
     kept, _ = parted(train.files.file_names, train.indices, config.data.val_split)
@@ -69,7 +69,7 @@ def _counted(config: ExperimentConfig) -> tuple[Selected, Selected]:
 _COUNTS: dict[tuple[Hashable, ...], tuple[int, int]] = {}
 
 
-def _used(config: ExperimentConfig) -> tuple[Selected, Selected]:
+def _used(config: ExperimentConfig) -> tuple[Selected[DataFiles], Selected[DataFiles]]:
     if config.task.kind == "detect":
         from scaling.data.coco import coco_json
 

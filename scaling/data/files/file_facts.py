@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -49,10 +49,14 @@ class DataFiles(Protocol):
         """Read and check the i-th. Raises ConfigError for what no run can continue with."""
 
 
-class Selected(NamedTuple):
+FilesOf = TypeVar("FilesOf", bound=DataFiles, covariant=True)  # the class of files of one source
+
+
+@dataclass(frozen=True)
+class Selected(Generic[FilesOf]):
     """Files of a split, and the indices of those that a recipe uses."""
 
-    files: Any  # DataFiles, of the class of its source
+    files: FilesOf
     indices: np.ndarray
 
 

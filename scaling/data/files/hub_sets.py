@@ -8,13 +8,17 @@ import contextlib
 import inspect
 import io
 import os
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from scaling.data.files.class_folders import natural_key
 from scaling.data.files.listing_cache import listing
 from scaling.errors import ConfigError, first_line, first_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from pyarrow import ChunkedArray
 
 IMAGES = ("image", "img")  # usual column names, if no column or several columns have the type Image
 LABELS = ("label", "labels", "fine_label", "target", "class")
@@ -29,7 +33,7 @@ class HubSet:
     """One split. len(): images; labels: of the images that have one; class_to_idx: empty if classes have no names;
     reader[i]: an open file and its label, OSError if one of them is missing."""
 
-    def __init__(self, dataset: Any, split: str, names: tuple[str, ...] = ()) -> None:
+    def __init__(self, dataset: "Dataset", split: str, names: tuple[str, ...] = ()) -> None:
         """names: known class names; text labels are numbered by them. Raises ConfigError, NoLabels."""
         import datasets
 
@@ -70,7 +74,7 @@ class HubSet:
         return f"{self._split} image {i}" + (f" ({path})" if path else "")
 
 
-def _asked(name: str) -> contextlib.AbstractContextManager[Any]:
+def _asked(name: str) -> contextlib.AbstractContextManager[object]:
     """Inside, a hub that does not answer is not contacted: the client would retry for half a minute per split, with a
     message each time. A folder needs no hub."""
     if os.path.exists(os.path.expanduser(name)):
@@ -88,7 +92,7 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
         import datasets
     except ImportError as e:
         raise ConfigError(f"{kind} needs the package datasets: pip install '.[hub]'") from e
-    options: dict[str, Any] = {"cache_dir": data_root or None}
+    options: dict[str, object] = {"cache_dir": data_root or None}
     if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
         options["trust_remote_code"] = False  # before datasets 4: never run code of a data set, nor prompt for it
     name, reasons, skipped = kind.removeprefix("hfds/"), [], []
@@ -112,7 +116,7 @@ def open_hub(kind: str, data_root: str, splits: tuple[str, ...], names: tuple[st
     raise ConfigError(f"{kind} has no {splits[0]} images with labels ({'; '.join(reasons)})")
 
 
-def _image_column(dataset: Any, split: str) -> str:
+def _image_column(dataset: "Dataset", split: str) -> str:
     import datasets
 
     columns = dataset.column_names
@@ -124,7 +128,7 @@ def _image_column(dataset: Any, split: str) -> str:
     raise ConfigError(f"split {split} has {why}; name the one to use image (rename_column, then to_parquet)")
 
 
-def _label_column(dataset: Any, split: str) -> str:
+def _label_column(dataset: "Dataset", split: str) -> str:
     import datasets
 
     columns = dataset.column_names
@@ -144,7 +148,7 @@ def _listed(columns: list[str]) -> str:
     return f"columns are {first_of(columns, most=8)}"
 
 
-def _numbers(column: Any, what: str, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _numbers(column: "ChunkedArray", what: str, known: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
     """A pyarrow column as labels (N,) int64 with NONE for missing ones, and the class names of text labels: the known
     ones if they include all that occur, else sorted. Raises ConfigError for invalid labels."""
     import pyarrow as pa

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,11 +19,14 @@ from scaling.data.files.data_root import SPLITS, find_root
 from scaling.data.files.decoding import decode_rgb, naming_errors, read_header
 from scaling.data.files.decoding_notes import digest_parts
 from scaling.data.files.file_facts import Facts, Selected, digest
-from scaling.data.files.hub_sets import open_hub
+from scaling.data.files.hub_sets import HubSet, open_hub
+from scaling.data.files.webdataset import Shards
 from scaling.data.files.webdataset_index import open_shards
 from scaling.data.held_out import parted
 from scaling.data.sampler import subset
 from scaling.errors import ConfigError, first_line, first_of
+
+Reader = HubSet | Shards | ClassFolder | ClassTar  # as timm's: reader[i] gives an open file and its label
 
 
 class Files:
@@ -55,10 +57,10 @@ class Files:
     def __len__(self) -> int:
         return len(self._fresh)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_reader": None, "_process": -1, "_lock": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
     @property
@@ -69,7 +71,7 @@ class Files:
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
         """Stamps as in file_facts.DataFiles. A Hugging Face data set has a fingerprint of its own."""
-        if not self._shared:
+        if not isinstance(self._fresh, HubSet):
             return self._fresh.stamps(indices)
         own = digest(str(getattr(self._fresh.dataset, "_fingerprint", "")).encode())
         return np.tile(np.frombuffer(own, np.int64).repeat(2), (len(indices), 1))
@@ -115,7 +117,7 @@ class Files:
             return f"{self.split} image {i}"
 
 
-def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
+def used(config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:
     """The training and the test files of a recipe, and which of them it uses. Raises ConfigError."""
     kind = config.data.dataset if "/" in config.data.dataset else ""
     train = Files(config.data.data_root or "", "train", kind)
@@ -166,15 +168,14 @@ def unlearned(labels: np.ndarray | None, names: Sequence[str], classes: int) -> 
     return [f"{len(missing)} of {classes} classes have no training images: {first_of(missing)}"] if missing else []
 
 
-def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Any:
-    """A reader as timm's: reader[i] gives an open file and its label."""
+def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Reader:
     if kind.startswith("hfds/"):
         return open_hub(kind, data_root, SPLITS[split], names)
     root = find_root(data_root)
     return open_shards(kind, root, SPLITS[split]) if kind else _folder_or_tar(root, split)
 
 
-def _folder_or_tar(root: Path, split: str) -> Any:
+def _folder_or_tar(root: Path, split: str) -> ClassFolder | ClassTar:
     """The first folder or tar of the split that has class folders. A hint names it if there are several."""
     names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
     there = [path for path in names if (path.is_file() if path.suffix else path.is_dir())]

@@ -2,12 +2,12 @@
 open them; of a million files, or of COCO's JSON, each listing takes seconds."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 Listing = TypeVar("Listing")
-_kept: dict[tuple[Any, ...], Any] | None = None  # None: outside of listed_once
+_kept: dict[tuple[Hashable, ...], object] | None = None  # None: outside of listed_once
 
 
 @contextmanager
@@ -32,12 +32,12 @@ def listing(function: Callable[..., Listing]) -> Callable[..., Listing]:
     """A function of hashable arguments whose value, which nobody changes, is kept inside listed_once."""
 
     @functools.wraps(function)
-    def once(*args: Any) -> Listing:
+    def once(*args: Hashable) -> Listing:
         key = (function, *args)
         if _kept is None:
             return function(*args)
         if key not in _kept:
             _kept[key] = function(*args)
-        return _kept[key]
+        return cast(Listing, _kept[key])
 
     return once

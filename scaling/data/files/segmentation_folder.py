@@ -167,7 +167,7 @@ def find_split(root: Path, split: str, config: ExperimentConfig) -> Segmentation
     )
 
 
-def used(config: ExperimentConfig) -> tuple[Selected, Selected]:
+def used(config: ExperimentConfig) -> tuple[Selected[SegmentationFiles], Selected[SegmentationFiles]]:
     """The training and the test images of a recipe, and which of them it uses. Raises ConfigError."""
     root = find_root(config.data.data_root or "")
     train, test = find_split(root, "train", config), find_split(root, "test", config)

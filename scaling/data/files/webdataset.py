@@ -10,7 +10,7 @@ import json
 import re
 import tarfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Shards:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Shards":
+    def __deepcopy__(self, memo: dict[int, object]) -> "Shards":
         return self  # no file is kept open, so threads and processes can share it
 
     def __getitem__(self, i: int) -> tuple[io.BytesIO, int]:
@@ -160,17 +160,17 @@ def _label(text: list[bytes], field: str) -> tuple[int, str]:
     """The class index and "", or NONE and the invalid value as text, empty if there is none."""
     if not text:
         return NONE, ""
-    held: Any = text[0]
+    held = text[0]
     if field:
         try:
-            held = json.loads(text[0])[field]
+            value = json.loads(held)[field]
         except (KeyError, IndexError):
             return NONE, ""
         except (ValueError, TypeError, RecursionError):
             return NONE, "invalid JSON"
-        if held is None:
+        if value is None:
             return NONE, ""
-        held = str(int(held) if isinstance(held, bool | float) and held == held // 1 else held).encode()
+        held = str(int(value) if isinstance(value, bool | float) and value == value // 1 else value).encode()
     if re.fullmatch(rb"[+-]?\d{1,9}", held.strip()):
         return int(held), ""
     return NONE, repr(held[:SHOWN].decode(errors="replace")) if held.strip() else ""

@@ -6,7 +6,6 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from scaling.data.files.webdataset import Shards
 from scaling.errors import ConfigError
@@ -33,7 +32,7 @@ def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
             skipped.append(f"{kind}: split {split} is skipped ({why})")
             continue
         found.lines += [f"{line}; {split} is used" for line in skipped]
-        listed_samples = about.get("num_samples")
+        listed_samples = about.get("num_samples") if isinstance(about, dict) else None
         if (
             isinstance(listed_samples, int) and listed_samples != len(found) and not field
         ):  # with a field, samples with negative labels are left out
@@ -44,7 +43,7 @@ def open_shards(kind: str, root: Path, splits: tuple[str, ...]) -> Shards:
     )
 
 
-def _listed(root: Path, split: str) -> tuple[Path, dict[str, Any]]:
+def _listed(root: Path, split: str) -> tuple[Path, dict[str, object]]:
     """The file, and the splits it lists by name."""
     file = next((root / name for name in FILES if (root / name).is_file()), None)
     if file is None:
@@ -61,7 +60,7 @@ def _listed(root: Path, split: str) -> tuple[Path, dict[str, Any]]:
     return file, splits
 
 
-def _checked(about: Any, split: str, file: Path) -> tuple[list[str], str]:
+def _checked(about: object, split: str, file: Path) -> tuple[list[str], str]:
     """The file names of a split, and the .json field of its labels."""
     names = about.get("filenames") if isinstance(about, dict) else None
     field = about.get("alt_label") or "" if isinstance(about, dict) else ""

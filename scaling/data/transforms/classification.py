@@ -7,7 +7,6 @@ import functools
 import random
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from scaling.errors import ConfigError
 from scaling.preprocessing import Preprocessing, preprocessing_of
 from scaling.rng import SampleKey, seed_of, seeded_all, uniform
 
+Change = Callable[[Image.Image], Image.Image]
 PILS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 TORCHVISIONS = {"bicubic": v2.InterpolationMode.BICUBIC, "bilinear": v2.InterpolationMode.BILINEAR}
 STRIP = 64  # aspect ratio beyond which only the middle of an image is used
@@ -78,9 +78,9 @@ def view(image: Image.Image, config: ExperimentConfig, key: SampleKey) -> np.nda
 
 
 @functools.cache
-def _view(how: str, side: int, rand_augment: str, pixels: Preprocessing) -> Callable[[Image.Image], Image.Image]:
+def _view(how: str, side: int, rand_augment: str, pixels: Preprocessing) -> Change:
     by = TORCHVISIONS[pixels.interpolation]
-    steps: list[Any] = [v2.RandomResizedCrop(side, interpolation=by, antialias=True), v2.RandomHorizontalFlip()]
+    steps: list[Change] = [v2.RandomResizedCrop(side, interpolation=by, antialias=True), v2.RandomHorizontalFlip()]
     if how == "three_augment_simple":  # as in DeiT III's code
         steps = [v2.Resize(side, by), v2.RandomCrop(side, 4, padding_mode="reflect"), v2.RandomHorizontalFlip()]
     if how in ("three_augment", "three_augment_simple"):
@@ -96,7 +96,7 @@ def _blur(image: Image.Image) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
-def _rand_augment(words: str, side: int, pixels: Preprocessing = Preprocessing()) -> Any:  # noqa: B008  a tuple
+def _rand_augment(words: str, side: int, pixels: Preprocessing = Preprocessing()) -> Change:  # noqa: B008  a tuple
     """timm's RandAugment, with the settings of timm's own ImageNet transform."""
     from timm.data.auto_augment import posterize, rand_augment_transform
 
@@ -112,7 +112,7 @@ def _rand_augment(words: str, side: int, pixels: Preprocessing = Preprocessing()
     return steps
 
 
-def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
     """timm's, which keeps no bits at magnitude 10: black until Pillow 13, an error since."""
     return ImageOps.posterize(image, min(bits, 8)) if bits > 0 else Image.new(image.mode, image.size)
 
