@@ -9,7 +9,7 @@ it there. B batch, C channels, H W pixels, h w grid, L = h * w patches, T = L + 
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -242,7 +242,7 @@ class Adventurer(nn.Module):
         """Names of the parameters that get no weight decay, in addition to all vectors."""
         return {name for name, _ in self.named_parameters() if name.rsplit(".", 1)[-1] in NO_DECAY}
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+    def group_matcher(self, coarse: bool = False) -> dict[str, str | list[tuple[str, tuple[int] | None]]]:
         """Groups for a learning rate by depth: the embedding, each block, the final norm with the last block; the head
         matches none and comes last. coarse: without effect, a block is one group either way."""
         return {

@@ -9,7 +9,7 @@ B batch, L patches, T tokens (patches and class tokens), N images, D width, C ch
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -118,9 +118,9 @@ class Backbone(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names in checkpoint_module, or fnmatch patterns of names, of parameters that get no weight decay, beside all
         vectors: those that the module itself lists (timm's method of this name) and those of position encodings."""
-        net: Any = self.checkpoint_module
-        listed = net.no_weight_decay() if net is not self and hasattr(net, "no_weight_decay") else ()
-        return {*listed, "positions.*"}
+        net = self.checkpoint_module
+        of_net = getattr(net, "no_weight_decay", None) if net is not self else None
+        return {*(of_net() if of_net else ()), "positions.*"}
 
     def scan_backend(self, device: str) -> str:
         """Implementation of the scan on a kind of device ("cpu", "cuda"); empty for a backbone without a scan."""

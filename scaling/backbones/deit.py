@@ -8,11 +8,11 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer import Attention, Block, VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -43,7 +43,7 @@ class PositionedBlock(Block):
 
     def _attention(self, x_BTD: Tensor, attn_mask: Tensor | None, rotate: Rotate) -> Tensor:
         """timm's Attention without its options that DeiT does not use."""
-        attn: Any = self.attn
+        attn = cast(Attention, self.attn)
         q_BHTP, k_BHTP, v_BHTP = attn.qkv(x_BTD).unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         q_BHTP, k_BHTP = rotate(q_BHTP, k_BHTP)
         y_BHTP = F.scaled_dot_product_attention(q_BHTP, k_BHTP, v_BHTP, attn_mask=attn_mask)
@@ -57,7 +57,7 @@ class PositionedViT(VisionTransformer):
     positions: PositionEncoding
     cls_token: nn.Parameter
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+    def group_matcher(self, coarse: bool = False) -> dict[str, str | list]:
         """timm's groups; parameters of position encodings belong to the stem."""
         groups = super().group_matcher(coarse)
         return {**groups, "stem": f"{groups['stem']}|positions"}

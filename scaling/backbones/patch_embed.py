@@ -8,7 +8,7 @@ extended  the same at a larger patch; its tokens are interpolated to as many as 
 B batch, C channels, H W pixels, L patches, D width.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from timm.layers import resample_patch_embed
@@ -95,10 +95,12 @@ class ExtendedPatchEmbed(ConvPatchEmbed):
         return F.interpolate(self.proj(image_BCHW), grid, mode="bicubic", align_corners=False)
 
 
-PATCH_EMBEDS: dict[str, type[PatchEmbed]] = {"conv": ConvPatchEmbed, "extended": ExtendedPatchEmbed}
+PATCH_EMBEDS: dict[str, Callable[..., PatchEmbed]] = {"conv": ConvPatchEmbed, "extended": ExtendedPatchEmbed}
 
 
-def build_patch_embed(name: str, channels: int, width: int, image: int, patch_size: int, **options: Any) -> PatchEmbed:
+def build_patch_embed(
+    name: str, channels: int, width: int, image: int, patch_size: int, **options: object
+) -> PatchEmbed:
     """The patch embedding of that name in PATCH_EMBEDS; options: its own."""
     check_name("patch embedding", name, PATCH_EMBEDS)
     return PATCH_EMBEDS[name](channels, width, image, patch_size, **options)

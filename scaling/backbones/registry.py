@@ -6,7 +6,7 @@ scaling/model_specs.py, makes the backbone mine_tiny known to recipes.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TypedDict
 
 from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import load_weights
@@ -68,8 +68,17 @@ def build_backbone(config: ExperimentConfig) -> Backbone:
     return backbone
 
 
-def common_options(size: ModelSpec, config: ExperimentConfig) -> dict[str, Any]:
-    """Arguments that the families of this project share: drop_path, pos_embed, reference, patch_embed."""
+class CommonOptions(TypedDict):
+    """Arguments that the families of this project share."""
+
+    drop_path: float
+    pos_embed: str
+    reference: Reference
+    patch_embed: PatchEmbed
+
+
+def common_options(size: ModelSpec, config: ExperimentConfig) -> CommonOptions:
+    """The CommonOptions of a recipe."""
     return {
         "drop_path": config.model.drop_path,
         "pos_embed": config.model.pos_embed.kind,

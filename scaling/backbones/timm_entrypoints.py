@@ -12,7 +12,6 @@ Both read with weights_only, and both use "model_ema" where a file has it beside
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -84,7 +83,7 @@ def _adventurer(
     )
 
 
-def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, Tensor]:
+def fit_checkpoint(checkpoint: dict[str, object], model: Adventurer) -> dict[str, Tensor]:
     """A checkpoint's tensors for this model. Classifier and input channels are unchanged: timm adapts them next.
 
     Keys are checked here because timm loads without strictness as soon as the classes differ.
@@ -101,9 +100,10 @@ def fit_checkpoint(checkpoint: dict[str, Any], model: Adventurer) -> dict[str, T
 
 
 def _register(name: str, size: ModelSpec) -> Callable[..., nn.Module]:
-    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    def create(pretrained: bool = False, **kwargs: object) -> nn.Module:
+        build: Callable[..., nn.Module] = build_model_with_cfg  # which takes any of timm's options
         feature_cfg = {"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"}
-        return build_model_with_cfg(
+        return build(
             partial(_adventurer, size),
             name,
             pretrained,

@@ -7,10 +7,12 @@ B batch, D width, h w grid, T tokens.
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import cast
 
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from scaling.backbones.base import Backbone, Features, TokenLayout
@@ -26,10 +28,10 @@ class TimmViT(Backbone):
     Raises ConfigError where timm has no such model, or where its feature stride is not constant."""
 
     def __init__(self, name: str = "", image: int = 224, patch: int = 16, model: nn.Module | None = None) -> None:
-        net: Any = _create(name, image, patch) if model is None else model
+        net = _create(name, image, patch) if model is None else model
         cfg = getattr(net, "pretrained_cfg", None)
         strides = {info["reduction"] for info in getattr(net, "feature_info", [])}
-        embed: Any = getattr(net, "patch_embed", None)
+        embed = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
             raise ConfigError(
                 f"timm's {name or type(net).__name__} is not a plain ViT: its feature stride must be constant"
@@ -38,8 +40,9 @@ class TimmViT(Backbone):
         sides = {patches} if isinstance(patches, int) else set(patches)
         if len(sides) != 1:
             raise ConfigError(f"timm's {name or type(net).__name__} has patches that are not square")
-        super().__init__(net.num_features, sides.pop(), len(net.blocks), not getattr(embed, "strict_img_size", True))
-        self.net: Any = net
+        vit = cast(VisionTransformer, net)
+        super().__init__(vit.num_features, sides.pop(), len(vit.blocks), not getattr(embed, "strict_img_size", True))
+        self.net = vit  # or another model with its methods
         self.mean, self.std, _ = from_timm_config(timm.models.PretrainedCfg(**cfg)) if cfg else Preprocessing()
 
     def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
@@ -47,7 +50,8 @@ class TimmViT(Backbone):
             raise ConfigError(f"patch {patch_size} differs from {self.stride}, the only patch size of timm's backbones")
         layout = TokenLayout(self.stride, image_BCHW.device, check_image(image_BCHW, self.stride))
         wanted = sorted({*blocks, self.depth - 1})
-        final_BTD, maps = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
+        found = self.net.forward_intermediates(image_BCHW, indices=wanted, norm=True)
+        final_BTD, maps = cast(tuple[Tensor, list[Tensor]], found)  # by other options lists alone, or a dictionary
         of_block = {n: map_BDhw.flatten(2).transpose(1, 2) for n, map_BDhw in zip(wanted, maps, strict=True)}
         pooled_ND = self.net.forward_head(final_BTD, pre_logits=True)
         return Features(of_block[self.depth - 1], pooled_ND, layout, tuple(of_block[n] for n in blocks))
@@ -78,28 +82,28 @@ class TimmViT(Backbone):
             raise ConfigError(f"{what} ({first_line(e)})") from e
 
 
-def _filter(net: Any) -> dict[str, Any]:
+def _filter(net: nn.Module) -> dict[str, object]:
     """How timm resamples patch kernels and positions of this model where that is not bicubic and antialiased: FlexiViT
     and RADIO were trained with bilinear, not antialiased (timm's _create_vision_transformer)."""
     name = (getattr(net, "pretrained_cfg", None) or {}).get("architecture", "")
     if "flexi" not in name and "radio" not in name:
         return {}
-    found: dict[str, Any] = {"interpolation": "bilinear", "antialias": False}
+    found: dict[str, object] = {"interpolation": "bilinear", "antialias": False}
     corners = getattr(timm.models.vision_transformer, "_RADIO_ALIGN_CORNERS", ())
     if any(part in name for part in corners):
         found["align_corners"] = True
     return found
 
 
-def _create(name: str, image: int, patch: int) -> Any:
+def _create(name: str, image: int, patch: int) -> nn.Module:
     """The model without a classifier; for images of several sizes where it can."""
     if not timm.is_model(name):
         near = timm.list_models(f"{name.split('_')[0]}_*patch*")[:5]
         raise ConfigError(f"timm has no model {name!r}; similar names: {', '.join(near) or 'none'}")
-    options: dict[str, Any] = {"img_size": image, "patch_size": patch, "num_classes": 0}
-    for dynamic_img_size in ({"dynamic_img_size": True}, {}):
+    plain = partial(timm.create_model, name, img_size=image, patch_size=patch, num_classes=0)
+    for create in (partial(plain, dynamic_img_size=True), plain):
         try:
-            return timm.create_model(name, **options, **dynamic_img_size)  # type: ignore[arg-type]
+            return create()
         except TypeError as e:
             reason = first_line(e)
         except (ValueError, RuntimeError, AssertionError) as e:

@@ -19,7 +19,7 @@ STRATEGIES = {"SingleDeviceStrategy": SINGLE, "DDPStrategy": "ddp", "ModelParall
 
 
 class Machine(TypedDict):
-    """What a record says of the machine."""
+    """The machine in a record; without a host name: records are shared."""
 
     system: str
     processor: str
@@ -32,7 +32,7 @@ class Machine(TypedDict):
 
 
 def machine() -> Machine:
-    """This machine. No host name: records are shared."""
+    """Facts of this machine."""
     return {
         "system": platform.system(),
         "processor": processor_name(),

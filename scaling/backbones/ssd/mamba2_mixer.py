@@ -8,13 +8,13 @@ B batch, L tokens, I = H * P inner channels, N state size, C = I + 2 N channels 
 X = I + C + H channels of (z, x, B, C, dt).
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from scaling.backbones.ssd.mixer_tile import Tile
 from scaling.backbones.ssd.mixer_tiling import Gradients, TilePlace, Tiling, Weights
@@ -101,13 +101,37 @@ def _backward(
     return tuple(grads.as_inputs(dtypes))
 
 
+# What the Functions below take and save, in their order.
+_T = Tensor
+_Inputs = tuple[_T, _T, _T, _T, _T, _T, _T, float, _T | None]  # zxBCdt, Weights, eps, ids
+_Saved = tuple[_T, _T, _T, _T, _T, _T, _T, _T, _T | None]  # zxBCdt, Weights, states_BSNI, ids
+_Backward = tuple[_T, _T, _T, _T, _T, _T, _T, _T, _T, _T | None, float]  # g_BLI, _Saved, eps
+_Dims = tuple[int | None, ...]  # dimensions that torch.vmap maps over, of each input or output
+
+
+class _MixKeptContext(FunctionCtx):
+    tiling: Tiling
+    tiles: list[Tile]
+    dtypes: list[torch.dtype]
+    needs_input_grad: tuple[bool, ...]
+
+
+class _MixContext(FunctionCtx):
+    saved_tensors: _Saved
+    eps: float
+
+
+class _VmapInfo(Protocol):
+    batch_size: int
+
+
 class _MixKept(torch.autograd.Function):
     """The mixer for small inputs, which keeps all that backward needs: only the gate and its norm are computed
     twice."""
 
     @staticmethod
-    def forward(ctx: Any, zxBCdt: Tensor, *rest: Any) -> Tensor:
-        *w, eps, ids = rest
+    def forward(ctx: _MixKeptContext, *inputs: object) -> Tensor:
+        zxBCdt, *w, eps, ids = cast(_Inputs, inputs)
         with torch.autocast(zxBCdt.device.type, enabled=False):
             ctx.tiling = Tiling(zxBCdt, w, eps, ids)
             out_BLI, _, ctx.tiles = _forward(ctx.tiling, keep=any(ctx.needs_input_grad))
@@ -116,7 +140,7 @@ class _MixKept(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g_BLI: Tensor) -> Any:
+    def backward(ctx: _MixKeptContext, g_BLI: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(g_BLI.device.type, enabled=False):
             return *_backward(ctx.tiling, g_BLI, lambda i, at: ctx.tiles[i], ctx.dtypes), None, None
 
@@ -125,28 +149,28 @@ class _Mix(torch.autograd.Function):
     """Returns the output, and the state before every tile, from which backward recomputes the tile."""
 
     @staticmethod
-    def forward(zxBCdt: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-        *w, eps, ids = rest
+    def forward(*inputs: object) -> tuple[Tensor, Tensor]:
+        zxBCdt, *w, eps, ids = cast(_Inputs, inputs)
         with torch.autocast(zxBCdt.device.type, enabled=False):
             out_BLI, states_BSNI, _ = _forward(Tiling(zxBCdt, w, eps, ids), keep=False)
         return out_BLI.to(zxBCdt.dtype), states_BSNI
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: _MixContext, inputs: _Inputs, output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
         ctx.eps, ids = inputs[7:]
-        ctx.save_for_backward(*inputs[:7], output[1], ids)
+        ctx.save_for_backward(*inputs[:7], output[1], cast(Tensor, ids))  # None as well
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g_BLI: Tensor | None, _: None) -> Any:
+    def backward(ctx: _MixContext, g_BLI: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         if g_BLI is None:
             return (None,) * 9
         return *_MixBackward.apply(g_BLI, *ctx.saved_tensors, ctx.eps), None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+    def vmap(info: _VmapInfo, in_dims: _Dims, *inputs: object) -> tuple[tuple[Tensor, ...], _Dims]:
         return _one_by_one(_Mix, info, in_dims, inputs)
 
 
@@ -154,8 +178,8 @@ class _MixBackward(torch.autograd.Function):
     """A Function of its own, so that it can have a vmap of its own for torch.func."""
 
     @staticmethod
-    def forward(g_BLI: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        zxBCdt, *w, states_BSNI, ids, eps = rest
+    def forward(*inputs: object) -> tuple[Tensor, ...]:
+        g_BLI, zxBCdt, *w, states_BSNI, ids, eps = cast(_Backward, inputs)
         with torch.autocast(g_BLI.device.type, enabled=False):
             tiling = Tiling(zxBCdt, w, eps, ids)
 
@@ -165,18 +189,21 @@ class _MixBackward(torch.autograd.Function):
             return _backward(tiling, g_BLI, recomputed, [t.dtype for t in (zxBCdt, *w)])
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: object, inputs: object, output: object) -> None:
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+    def vmap(info: _VmapInfo, in_dims: _Dims, *inputs: object) -> tuple[tuple[Tensor, ...], _Dims]:
         return _one_by_one(_MixBackward, info, in_dims, inputs)
 
 
-def _one_by_one(function: Any, info: Any, in_dims: Any, inputs: Any) -> Any:
+def _one_by_one(
+    function: type[torch.autograd.Function], info: _VmapInfo, in_dims: _Dims, inputs: Sequence[object]
+) -> tuple[tuple[Tensor, ...], _Dims]:
     """vmap as a loop: the length of chunks depends on the values."""
+    mapped = list(zip(inputs, in_dims, strict=True))
     results = [
-        function.apply(*(t if d is None else t.select(d, i) for t, d in zip(inputs, in_dims, strict=True)))
+        function.apply(*(t if d is None else cast(Tensor, t).select(d, i) for t, d in mapped))
         for i in range(info.batch_size)
     ]
     return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0,) * len(results[0])

@@ -4,12 +4,10 @@ On a CPU norms take a large share of a small Mamba-2's time. Measured on one thr
 channels at 64 x 257 tokens: 10 ms, F.rms_norm 25 ms.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -53,6 +51,10 @@ def gated_norm_backward(
     return dy, d_weight
 
 
+class _Context(FunctionCtx):
+    saved_tensors: tuple[Tensor, Tensor, Tensor]  # x, weight, rate
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -62,14 +64,14 @@ class _RMSNorm(torch.autograd.Function):
         return y * weight if torch.compiler.is_compiling() else y.mul_(weight), rate
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor, Tensor, float], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs[:2], output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor | None, _: None) -> Any:
+    def backward(ctx: _Context, g: Tensor | None, _: None) -> tuple[Tensor | None, Tensor | None, None]:
         if g is None:
             return None, None, None
         x, weight, rate = ctx.saved_tensors

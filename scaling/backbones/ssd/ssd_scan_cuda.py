@@ -3,7 +3,8 @@
 import functools
 import importlib
 import os
-from typing import Any
+from types import ModuleType
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ CUDA_CHUNK = 256  # tokens of a chunk in mamba-ssm's kernels, as the released mo
 
 
 @functools.cache
-def mamba_ssm() -> tuple[Any, str]:
+def mamba_ssm() -> tuple[ModuleType | None, str]:
     """mamba-ssm's module of state-space-dual kernels, or None, and the reason. SCALING_SCAN=torch disables them."""
     if os.environ.get("SCALING_SCAN", "") == "torch":
         return None, "SCALING_SCAN=torch is set"
@@ -28,7 +29,7 @@ def mamba_ssm() -> tuple[Any, str]:
 def scan_cuda(inputs: ScanInputs, return_state: bool) -> ScanResult:
     """ssd_scan.scan by mamba-ssm."""
     x, dt, A, B, C, D, segment_ids, initial_state = inputs
-    found = mamba_ssm()[0].mamba_chunk_scan_combined(
+    found = cast(ModuleType, mamba_ssm()[0]).mamba_chunk_scan_combined(
         x,
         dt.float(),
         A.float(),
@@ -55,7 +56,7 @@ def mamba_ssm_mix(
     segment_ids: Tensor | None,
 ) -> Tensor:
     """mamba2_mixer.mix as one kernel of mamba-ssm, which takes (z, x, B, C, dt) side by side."""
-    return mamba_ssm()[0].mamba_split_conv1d_scan_combined(
+    return cast(ModuleType, mamba_ssm()[0]).mamba_split_conv1d_scan_combined(
         zxBCdt_BLX,
         conv_C1K.squeeze(1),
         conv_bias_C,
