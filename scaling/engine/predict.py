@@ -47,7 +47,7 @@ def place_of(config: ExperimentConfig, settings: RuntimeConfig, record: RunRecor
     """The Place of a finished run's predictions: the first device, with the micro-batch of the run."""
     first = int(settings.devices.split(",")[0]) if "," in settings.devices else 0
     device = torch.device("cuda", first) if uses_cuda(settings.accelerator) else torch.device("cpu")
-    images = settings.micro_batch_size or int(record.machine.get("micro_batch", 1))
+    images = settings.micro_batch_size or int(cast(int, record.machine.get("micro_batch", 1)))
     num_workers = default_workers() if settings.num_workers is None else settings.num_workers
     return Place(device, precision_of(config.precision, settings.accelerator), images, num_workers)
 
