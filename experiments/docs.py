@@ -11,9 +11,9 @@ figure shows, and each PNG carries their digest, so that tests compare numbers a
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from analysis.plots.drawn_numbers import agree, digest, numbers_of
+from analysis.plots.drawn_numbers import DrawnPanel, agree, digest, numbers_of
 from analysis.plots.style import picture
 from analysis.report.made_blocks import filled, names_in, stale
 from analysis.report.output import Parser, write_files
@@ -86,7 +86,7 @@ def out_of_date(leave_out: Collection[str] = ()) -> list[str]:
     return found
 
 
-def kept_numbers() -> dict[str, Any]:
+def kept_numbers() -> dict[str, list[DrawnPanel]]:
     """The numbers of all figures, as they were written."""
     path = ROOT / NUMBERS
     return json.loads(path.read_text()) if path.exists() else {}

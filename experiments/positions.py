@@ -12,7 +12,6 @@ import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from analysis.report.output import until_closed
 from experiments.cli import arguments  # noqa: F401  before torch: experiments/__init__.py sets how threads wait
@@ -47,11 +46,13 @@ def evaluated(config: ExperimentConfig, folder: Path, images: int) -> dict[str, 
     )
     for meaning, slide in ways:
         seen = edit(config, slide_stride=slide) if config.task.kind == "segment" else config
-        task: Any = TASKS[config.task.kind](seen, data.total_steps, data.names)
+        task = TASKS[config.task.kind](seen, data.total_steps, data.names)
         restore(task, config, folder)
         task.backbone.checkpoint_module.positions.sines.kind = meaning
-        options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-        L.Trainer(accelerator="auto", devices=1, **options).test(task, datamodule=data, verbose=False)
+        trainer = L.Trainer(
+            accelerator="auto", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False
+        )
+        trainer.test(task, datamodule=data, verbose=False)
         results = task.compute_metrics()
         found["windows" if slide else meaning] = results["test_loss"], results[METRICS[config.task.kind]]
     return found

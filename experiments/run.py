@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
@@ -25,7 +25,8 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The resolved recipe, stage by stage, and all options. Raises ConfigError."""
     args = cli.parser("run.py", "Train, evaluate and record one run.").parse_args(argv)
     given, idle = cli.fields(args)
-    return resolve(args.recipe, given.get("patch_size", 16), given, idle, args.before), args
+    patch = cast(int, given.get("patch_size", 16))  # parsed by the type of its field
+    return resolve(args.recipe, patch, given, idle, args.before), args
 
 
 @listed_once()

@@ -2,16 +2,15 @@
 
 import argparse
 import sys
-from typing import Any
 
 import numpy as np
 
-from analysis.plots.studies import sample_sheet
+from analysis.plots.studies import Figure, sample_sheet
 from analysis.report.output import until_closed
 from scaling.data.generated import generated_shapes
 
 
-def sheet(size: int = 32) -> Any:
+def sheet(size: int = 32) -> Figure:
     """A figure with two images of each class, size px wide."""
     batch = generated_shapes.render(0, np.arange(2000), size)
     first = [int(np.flatnonzero(batch.label_B == label)[0]) for label in range(len(generated_shapes.CLASSES))]

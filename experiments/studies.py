@@ -9,7 +9,7 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
@@ -144,7 +144,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
 
 
 def resolve(
-    name: str, patches: Sequence[int], given: Mapping[str, Any], idle: Collection[str] = frozenset()
+    name: str, patches: Sequence[int], given: Mapping[str, object], idle: Collection[str] = frozenset()
 ) -> list[ExperimentConfig]:
     """All stages of a study's runs with the fields in given replaced. patches [px]: keep these only; empty: all.
 
@@ -155,7 +155,7 @@ def resolve(
     options = stage_options(study, given)
     stage, first, shared = options.stage, options.first, dict(options.shared)
     runs = last_stages(study(**options.image))
-    choices: dict[str, Any] = {"patch_size": list(patches)} if patches else {}
+    choices: dict[str, list[object]] = {"patch_size": list(patches)} if patches else {}
     for field in VARIED:
         if field in shared and len({value_of(run, field) for run in runs}) > 1:
             choices[field] = [shared.pop(field)]
@@ -195,7 +195,7 @@ def _stages(run: ExperimentConfig) -> list[ExperimentConfig]:
 
 
 def _changed(
-    run: ExperimentConfig, given: dict[str, Any], idle: Collection[str], first: dict[str, Any]
+    run: ExperimentConfig, given: dict[str, object], idle: Collection[str], first: dict[str, object]
 ) -> ExperimentConfig:
     """The run with other fields in all of its stages. first: the initial weights of the first one, where set."""
     before = _earlier(run)
@@ -241,6 +241,6 @@ def _enlarged(recipe: Function, images: Sequence[int], ratio: int) -> list[Exper
     return [edit(run, img_size=image, patch_size=image // ratio) for image in images]
 
 
-def _both(data: Any, study: Callable[[Function], list[ExperimentConfig]]) -> list[ExperimentConfig]:
+def _both(data: ModuleType, study: Callable[[Function], list[ExperimentConfig]]) -> list[ExperimentConfig]:
     """A study of both nano backbones. data: the module with their recipes."""
     return [*study(data.deit_nano), *study(data.adventurer_nano)]

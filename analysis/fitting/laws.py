@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,6 +39,16 @@ __all__ = ["Fit", "fit", "fit2", "fit3"]
 HUBER_DELTA = 1e-3  # of log L [1]
 LARGEST_DELTA = 1e6  # of log L, or of the largest y: for all residuals below it Huber's loss is the sum of squares
 OPTIMISER = "batched Levenberg-Marquardt, complex-step derivatives"
+
+
+class FitOptions(TypedDict, total=False):
+    """Options of fit."""
+
+    space: str
+    loss: str
+    delta: float
+    confidence: float
+    given: Mapping[str, float] | None
 
 
 def fit(
@@ -62,7 +72,7 @@ def fit(
     return _fit((x,), y, form, space=space, loss=loss, delta=delta, confidence=confidence, given=given)
 
 
-def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **options: Any) -> Fit:
+def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **options: Unpack[FitOptions]) -> Fit:
     """Fit a law of two variables to points (x1, x2, y): "general" E + A / x1^a + B / x2^b, or "joint" E + A x1^-a +
     B x2^b of parameters and patch sides.
     x1, x2: (n,) > 0.  y: (n,) > 0.  n: 5 or more (6 for intervals), with two distinct x1 and x2 or more.  options:
@@ -70,7 +80,9 @@ def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **op
     return _fit((x1, x2), y, form, **options)
 
 
-def fit3(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, y: ArrayLike, form: str = "surface", **options: Any) -> Fit:
+def fit3(
+    x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, y: ArrayLike, form: str = "surface", **options: Unpack[FitOptions]
+) -> Fit:
     """Fit a law of three variables to points: "surface" A N^-a I^-c (1 + B p^b N^-d I^-e) of parameters x1, patch sides
     x2 [px] and image sides x3 [px], or "floored", F (1 + (M / N)^a) in the place of A N^-a.
     x1, x2, x3, y: (n,) > 0, n 8 or more, and one more for intervals (surface: 7). options: as for fit2."""

@@ -9,13 +9,13 @@ What fitting needs besides (bounds, transformations, starting values): analysis/
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Values = NDArray[Any]  # float64, or complex128 where derivatives are taken by a complex step
+Values = np.ndarray  # of float64, or complex128 where derivatives are taken by a complex step
 Rows = Sequence[Values] | Values  # one entry per parameter or per variable
 X = TypeVar("X", float, Array)
 FURTHEST = 700.0  # of an exponent: e^700 is within four powers of ten of the largest float64

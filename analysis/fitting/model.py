@@ -5,12 +5,13 @@ pivot of x, so that units change no digit of a fit.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from analysis.fitting import initial_guesses as guesses
 from analysis.fitting.lineshapes import (
+    Array,
     Rows,
     Values,
     bounded,
@@ -27,6 +28,9 @@ from analysis.fitting.lineshapes import (
     unit_interval_root,
 )
 
+if TYPE_CHECKING:
+    from analysis.fitting.problem import Problem  # which imports this file
+
 
 class Move(NamedTuple):
     """How a parameter changes with the unit of x. As fitted it belongs to x / e^pivot, and
@@ -41,7 +45,7 @@ class Move(NamedTuple):
 class Form(NamedTuple):
     """The functional form of a law, and how it is fitted. theta: the parameters as fitted."""
 
-    law: Callable[..., Any]  # one of the functions above
+    law: Callable[..., Array]  # one of the functions above
     names: tuple[str, ...]  # its parameters
     value: Callable[[Rows, Rows], Values]  # (theta, z) -> L, for theta and z = log x, of complex numbers too
     solve: Callable[[Values, Rows, Rows], Values]  # (L, theta, z) -> parameter `anchor` of the law through L
@@ -52,7 +56,7 @@ class Form(NamedTuple):
     anchor: int
     text: str  # format string with {A}, {alpha}, ..., {x}
     units: tuple[int, ...]  # power of the unit of L in each parameter
-    guess: Callable[[Any, Any], Sequence[Sequence[float]]]  # (problem, given theta (K,)) -> starting values of theta
+    guess: "Callable[[Problem, Array], Sequence[Sequence[float]]]"  # (problem, given theta (K,)) -> starting thetas
     variables: int = 1
     fewest: int = 0  # distinct x required, where that exceeds the number of parameters
     known: tuple[str, ...] = ()  # parameters that are never fitted and must be given
@@ -107,7 +111,7 @@ def _miss(t: Rows, z: Rows) -> Values:
 ANY = float("inf")
 
 
-def _two(law: Callable[..., Any], sign: int, text: str) -> Form:
+def _two(law: Callable[..., Array], sign: int, text: str) -> Form:
     """E + A x1^-a + B x2^(sign b)."""
 
     def value(t: Rows, z: Rows) -> Values:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.fitting.laws import Fit, fit
+from analysis.fitting.laws import Fit, FitOptions, fit
 from analysis.fitting.minimizer import Array
 from analysis.fitting.model import FORMS
 
@@ -41,7 +41,9 @@ class HeldOut(NamedTuple):
         return self.last / self.measured - 1, self.half / self.measured - 1
 
 
-def hold_out(x: ArrayLike, y: ArrayLike, form: str = "shifted", *, end: str = "smallest", **options: Any) -> HeldOut:
+def hold_out(
+    x: ArrayLike, y: ArrayLike, form: str = "shifted", *, end: str = "smallest", **options: Unpack[FitOptions]
+) -> HeldOut:
     """Fit a law without the points at the smallest x (of patches: the finest) and predict them.
     end: "smallest", or "largest" for an x that grows with the cost.  options: of fit.  Raises ValueError as fit does,
     also where too few x are left."""

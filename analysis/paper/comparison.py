@@ -6,8 +6,8 @@ its backbone, without a published number.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -87,26 +87,26 @@ def published_ap(run: Row, metric: str = "box AP") -> float:
     return _looked_up(published_data.table3_cells(), run, metric=metric)
 
 
-def _looked_up(cells: pd.DataFrame, run: Row, **keys: Any) -> float:
+def _looked_up(cells: pd.DataFrame, run: Row, **keys: str | float) -> float:
     wanted = {"model": paper_model(run), "patch": run["patch"], **keys}
     found = cells[np.logical_and.reduce([cells[name] == value for name, value in wanted.items()])]
     return float(found["published"].iloc[0]) if len(found) else float("nan")
 
 
-def series(run: Row, *ignoring: str) -> str:
+def series(run: Mapping[Hashable, object], *ignoring: str) -> str:
     """A key that is equal for runs that differ only in patch, seed and these fields, in all of their stages. Without
     fields it distinguishes as much as the group; paths of data and weights are not part of it."""
     return json.dumps(_without({name: run[name] for name in FIELDS}, {"patch", "seed", *ignoring}), sort_keys=True)
 
 
-def _without(config: dict[str, Any], names: set[str]) -> dict[str, Any]:
+def _without(config: dict[str, object], names: set[str]) -> dict[str, object]:
     kept = {name: value for name, value in config.items() if name not in names}
-    if is_public(kept["data"]) or kept.get("data_digest"):
+    if is_public(cast(str, kept["data"])) or kept.get("data_digest"):
         kept["data_root"] = ""
     if kept.get("weights_digest"):
         kept["weights"] = ""
-    if kept.get("start"):
-        kept["start"] = _without(json.loads(kept["start"]), names)
+    if start := cast(str, kept.get("start")):
+        kept["start"] = _without(json.loads(start), names)
     return kept
 
 
@@ -121,7 +121,7 @@ def own_runs(runs: pd.DataFrame | None, task: str, *ignoring: str) -> pd.DataFra
     done = finished(runs)
     done = done[done["task"] == task]
     rows = done.to_dict("records")
-    names = [paper_model(run) or str(run["backbone"]) for run in rows]
+    names = [paper_model(cast(Row, run)) or str(run["backbone"]) for run in rows]
     alike = [series(run, *ignoring) if ignoring else str(run["group"]) for run in rows]
     sides = done["short_side"].where(done["short_side"] > 0, done["image"]) if task == "detect" else done["image"]
     keys = {"model": pd.Series(names, done.index, dtype=object), "series": pd.Series(alike, done.index, dtype=object)}
@@ -215,7 +215,7 @@ def means_of(own: pd.DataFrame, keys: Sequence[str], metrics: Mapping[str, tuple
 def series_labels(own: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     """A label for each run that distinguishes its series from others with the same keys: the recipe fields that differ,
     if few, else words of group labels. "" for a single series, except for a stage without a published number."""
-    label_of: dict[Any, str] = {}
+    label_of: dict[tuple[object, ...], str] = {}
     for _, its in own.drop_duplicates([*keys, "series"]).groupby(list(keys), sort=False):
         alone = its["stage"].where(its["model"] == its["backbone"], "") if "stage" in its else [""]
         names = list(alone) if len(its) == 1 else _differing(its)

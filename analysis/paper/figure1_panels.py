@@ -5,7 +5,7 @@ A panel draws into axes that have their patch axis, from rows with patch [px], a
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.fitting.laws import Fit, fit
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import DASHES, draw_band, loss_axis, open_frame
+from analysis.plots.style import DASHES, LineStyle, draw_band, loss_axis, open_frame
 
 SOURCES = ("published", "own")  # columns; published numbers are hollow
-HOLLOW: dict[str, Any] = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
+HOLLOW: LineStyle = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
 FEWEST = 4  # patch sizes that both laws need: the shifted one has three parameters
 L_INF = r"$L_\infty$"
 PAPER = "the paper's points"
@@ -115,7 +115,7 @@ class Series(NamedTuple):
     patch: pd.Series
     loss: pd.Series
     places: np.ndarray  # patch sizes to draw the law at [px]
-    marks: dict[str, Any]
+    marks: LineStyle
 
 
 def each_series(its: pd.DataFrame) -> Iterator[Series]:
@@ -126,7 +126,7 @@ def each_series(its: pd.DataFrame) -> Iterator[Series]:
     models = {model for model in published.get("model", []) if isinstance(model, str)}
     for number, (words, points) in enumerate(own_series(its, "model"), start=1):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        marks = {**HOLLOW, "color": colour, "marker": marker, "mfc": colour, "ms": 5}
+        marks: LineStyle = {**HOLLOW, "color": colour, "marker": marker, "mfc": colour, "ms": 5}
         yield _series(" ".join(["own", *(word for word in words if word not in models)]), points, "own", marks)
 
 
@@ -138,6 +138,6 @@ def own_series(its: pd.DataFrame, *columns: str) -> Iterator[tuple[list[str], pd
         yield [str(word) for word in words if word], points
 
 
-def _series(name: str, points: pd.DataFrame, source: str, marks: dict[str, Any]) -> Series:
+def _series(name: str, points: pd.DataFrame, source: str, marks: LineStyle) -> Series:
     patch = points["patch"]
     return Series(name, patch, points[source], np.geomspace(patch.min() / 1.12, patch.max() * 1.12, 60), marks)

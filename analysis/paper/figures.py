@@ -6,8 +6,7 @@ data, and label, which distinguishes several own lines with one published line, 
 Published numbers are hollow and dashed, own ones filled."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -155,12 +154,12 @@ def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]
     return figure, list(zip(spots, panels.values(), strict=True))
 
 
-def _by(frame: pd.DataFrame, column: str) -> dict[Any, pd.DataFrame]:
+def _by(frame: pd.DataFrame, column: str) -> dict[Hashable, pd.DataFrame]:
     """The rows by the values of a column, in order of appearance."""
     return {value: frame[frame[column] == value] for value in frame[column].unique()}
 
 
-def _draw_lines(axes: Axes, its: pd.DataFrame, by: str, x: str, every: Iterable[Any]) -> list[Label]:
+def _draw_lines(axes: Axes, its: pd.DataFrame, by: str, x: str, every: Iterable[Hashable]) -> list[Label]:
     """A panel's lines over x, published ones hollow and dashed, own ones filled. Returns the labels of their last
     points. by: the column that identifies a line.  every: all of its values in the figure, for the same colour and
     marker in all panels."""
@@ -194,7 +193,7 @@ def _of_one_patch(its: pd.DataFrame, source: str) -> list[pd.DataFrame]:
     return [points for _, points in rows.groupby([family, "patch"], sort=False)]
 
 
-def _patch_labels(its: pd.DataFrame, every: Iterable[Any]) -> list[Label]:
+def _patch_labels(its: pd.DataFrame, every: Iterable[Hashable]) -> list[Label]:
     """Labels "p16", one per family and patch size, next to the smallest model."""
     looks = styles(every)
     labels = []

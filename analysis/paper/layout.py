@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -25,7 +24,7 @@ class TableSpec:
     rows: tuple[str, ...]
     across: str = "patch"
     along: tuple[str, ...] = ()
-    usual: Mapping[str, Any] = field(default_factory=dict)
+    usual: Mapping[str, object] = field(default_factory=dict)
     decimals: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -51,7 +50,7 @@ class PaperTable:
     spec: TableSpec
 
 
-def after_patch(frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+def after_patch(frame: pd.DataFrame, **columns: pd.Series | list[float]) -> pd.DataFrame:
     """frame with further columns after that of the patch size."""
     place = list(frame.columns).index("patch") + 1
     return pd.concat([frame.iloc[:, :place], pd.DataFrame(columns, index=frame.index), frame.iloc[:, place:]], axis=1)

@@ -6,6 +6,9 @@ difference, noise, mark, group) and how analysis/report/text_tables.py prints it
 analysis/paper/figure_data.py, and here under the same names.
 """
 
+from collections.abc import Hashable, Mapping
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -65,7 +68,7 @@ def table2(runs: pd.DataFrame | None = None) -> PaperTable:
     )
 
 
-def _positions(run: Row) -> int:
+def _positions(run: Mapping[Hashable, object]) -> int:
     """Learned position embeddings of an own run [1]."""
     return position_parameters(from_flat({name: run[name] for name in FIELDS}))
 
@@ -166,7 +169,7 @@ def table6(runs: pd.DataFrame | None = None) -> PaperTable:
     hours = IMAGENET_IMAGES / own["images_per_second"].astype(float) / 3600
     at_a_time = pd.to_numeric(own.get("machine_micro_batch", pd.Series(np.nan, own.index)))
     memory = own["peak_memory"].astype(float) / at_a_time / 1e6
-    machines = [machine_name(run) for run in own.to_dict("records")]
+    machines = [machine_name(cast(Row, run)) for run in own.to_dict("records")]
     models = [model_of(backbone) or backbone for backbone in own["backbone"]]  # any stage counts here
     own = own.assign(epoch=hours, memory=memory, machine=machines, model=models)
     frame = join_with_published(cells, own, keys, {"memory": ("memory", "MB/image"), "epoch": ("epoch", "h")})

@@ -7,7 +7,7 @@ L(N, p, I) of analysis/fitting/laws.py, fitted by least squares of log error to 
 the law, and analysis/planning/surface_selection.py validates it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,7 +20,6 @@ from analysis.fitting.laws import Fit, fit3
 from analysis.fitting.minimizer import Array
 from analysis.planning.pareto import frontier as undominated
 from analysis.records.published import IMAGENET_CLASSES, backbone_of, model_sizes, top1_cells
-from analysis.records.run_frame import Row
 from scaling import costs
 from scaling.errors import ConfigError
 
@@ -122,7 +121,7 @@ def configurations(
     at = [frame[name] for name in AT]
     frame["predicted"] = surface.law.predict(*at)
     frame["low"], frame["high"] = surface.interval(*at)
-    frame["beyond"] = [_beyond(surface.points, row) for row in frame.to_dict("records")]
+    frame["beyond"] = [_beyond(surface.points, row) for row in frame[list(AT)].to_dict("records")]
     return frame
 
 
@@ -158,10 +157,10 @@ def by_patch(configured: pd.DataFrame, budget: float, cost: str = "training_flop
     return can.drop_duplicates("patch").sort_values("patch", ignore_index=True)
 
 
-def _beyond(points: pd.DataFrame, row: Row) -> str:
+def _beyond(points: pd.DataFrame, at: Mapping[Hashable, float]) -> str:
     """The variables in which a configuration is outside the range of the law's points; "pair" where model and image
     size were never measured together."""
     names = {"parameters": "model", "patch": "patch", "image": "image"}
-    outside = [called for name, called in names.items() if not points[name].min() <= row[name] <= points[name].max()]
-    met = ((points["parameters"] == row["parameters"]) & (points["image"] == row["image"])).any()
+    outside = [called for name, called in names.items() if not points[name].min() <= at[name] <= points[name].max()]
+    met = ((points["parameters"] == at["parameters"]) & (points["image"] == at["image"])).any()
     return ", ".join(outside) or ("" if met else "pair")

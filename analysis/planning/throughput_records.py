@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from analysis.planning.throughput_model import image_seconds
 from scaling.config.experiment import ExperimentConfig
@@ -72,15 +72,15 @@ def _measured(card: Card, folder: Path) -> Measured | None:
     )
 
 
-def _count(machine: Mapping[str, Any], name: str, default: int) -> int:
+def _count(machine: Mapping[str, object], name: str, default: int) -> int:
     """A number of a record's machine; the default for older records without it."""
     value = machine.get(name)
     return value if isinstance(value, int) and value > 0 else default
 
 
-def _is_of(card: Card, machine: Mapping[str, Any]) -> bool:
+def _is_of(card: Card, machine: Mapping[str, object]) -> bool:
     """Whether a record's run used this card. A run on a machine with GPUs may have used its processor."""
-    gpus = machine.get("gpus") or []
+    gpus = cast(Sequence[object], machine.get("gpus") or [])
     cpu = machine.get("device", "cpu" if not gpus else "cuda") == "cpu"
     if card.cores:
         same = machine.get("processor", "") in card.words and machine.get("cores", card.cores) == card.cores

@@ -1,7 +1,6 @@
 """Allocation figures: the lowest error for a budget, measured and by a law, and by patch size at equal FLOPs."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,8 +11,7 @@ from analysis.fitting.axes import AXES
 from analysis.planning.allocation import Surface, by_patch, frontier
 from analysis.plots.backbone_styles import COLOURS, styles
 from analysis.plots.labels import Label, label_ends, label_points
-from analysis.plots.style import INK, cost_axis, grid, handle, open_frame, patch_axis, round_ticks
-from analysis.records.run_frame import Row
+from analysis.plots.style import INK, LineStyle, cost_axis, grid, handle, open_frame, patch_axis, round_ticks
 
 MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
 
@@ -35,7 +33,12 @@ def optimal_figure(
     label_ends(right, ends, size=8.5)
     on = points[points["frontier"]]
     label_points(
-        left, [Label(r["training_flops"], r["y"], _name(r), MEASURED, True) for r in on.to_dict("records")], size=7
+        left,
+        [
+            Label(r["training_flops"], r["y"], _name(r["model"], r["patch"], r["image"]), MEASURED, True)
+            for r in on.to_dict("records")
+        ],
+        size=7,
     )
     return figure
 
@@ -47,7 +50,7 @@ def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, 
     axes.fill_between(x, best["low"], best["high"], step="post", color=LAW, alpha=0.13, lw=0)
     axes.plot(x, best["predicted"], drawstyle="steps-post", color=LAW, linewidth=1.1, linestyle=(0, (4, 2)))
     known = best["beyond"] == ""
-    style: dict[str, Any] = {"ls": "", "marker": "s", "color": LAW, "mew": 1.2, "ms": 4.5}
+    style: LineStyle = {"ls": "", "marker": "s", "color": LAW, "mew": 1.2, "ms": 4.5}
     axes.plot(x[known], best.loc[known, "predicted"], **style)
     axes.plot(x[~known], best.loc[~known, "predicted"], alpha=FAINT, **style)
     axes.plot(points["training_flops"], points["y"], "o", color="0.72", ms=3.5)
@@ -80,10 +83,11 @@ def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float]
         curve = by_patch(configured, float(budget))
         if curve.empty:
             continue
-        style: dict[str, Any] = {"color": colour, "marker": marker, "mew": 0, "ms": 4}
+        style: LineStyle = {"color": colour, "marker": marker, "mew": 0, "ms": 4}
         axes.plot(curve["patch"], curve["predicted"], linewidth=1.4, **style)
         low = curve.iloc[int(curve["predicted"].argmin())]
-        axes.plot([low["patch"]], [low["predicted"]], ls="", **{**style, "ms": 9})
+        large: LineStyle = {**style, "ms": 9}
+        axes.plot([low["patch"]], [low["predicted"]], ls="", **large)
         text = f"{budget:.0e} FLOPs".replace("+", "")
         ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))
         drawn.append(curve["predicted"])
@@ -110,6 +114,6 @@ def _error_axis(axes: Axes, values: pd.Series, label: str) -> None:
     open_frame(axes)
 
 
-def _name(row: Row) -> str:
+def _name(model: str, patch: float, image: float) -> str:
     """Adventurer-Tiny at 8 px on 128 px is T 8/128."""
-    return f"{str(row['model']).split('-')[-1][0]} {row['patch']:g}/{row['image']:g}"
+    return f"{model.split('-')[-1][0]} {patch:g}/{image:g}"

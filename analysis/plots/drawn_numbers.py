@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,12 +11,27 @@ MOST = 7  # points kept per line, including its ends
 DIGITS = 4
 
 
-def numbers_of(figure: Figure) -> list[dict[str, Any]]:
+class DrawnLine(TypedDict):
+    """A line of a panel."""
+
+    name: str  # "" where the legend has none
+    points: list[list[float | None]]  # x, y; None: not finite
+
+
+class DrawnPanel(TypedDict):
+    """A panel of a figure."""
+
+    title: str
+    lines: list[DrawnLine]
+    images: NotRequired[list[str]]  # digests of their pixels, where there are any
+
+
+def numbers_of(figure: Figure) -> list[DrawnPanel]:
     """The title and lines of every panel: names and points with DIGITS significant digits; for images a digest of the
     pixels."""
-    panels = []
+    panels: list[DrawnPanel] = []
     for axes in figure.axes:
-        lines = []
+        lines: list[DrawnLine] = []
         for line in axes.lines:
             x, y = (np.asarray(values, float) for values in line.get_data())
             at = np.unique(np.linspace(0, len(x) - 1, MOST).astype(int)) if len(x) else np.array([], int)
@@ -24,7 +39,7 @@ def numbers_of(figure: Figure) -> list[dict[str, Any]]:
             points = [[_rounded(x[k]), _rounded(y[k])] for k in at]
             if points:
                 lines.append({"name": "" if label.startswith("_") else label, "points": points})
-        panel = {"title": axes.get_title(loc="left"), "lines": lines}
+        panel: DrawnPanel = {"title": axes.get_title(loc="left"), "lines": lines}
         if axes.images:
             pixels = [np.ascontiguousarray(image.get_array()).tobytes() for image in axes.images]
             panel |= {"title": axes.get_title(), "images": [hashlib.sha256(data).hexdigest()[:16] for data in pixels]}
@@ -32,19 +47,19 @@ def numbers_of(figure: Figure) -> list[dict[str, Any]]:
     return panels
 
 
-def agree(one: list[dict[str, Any]], other: list[dict[str, Any]], tolerance: float = 2e-3) -> bool:
+def agree(one: list[DrawnPanel], other: list[DrawnPanel], tolerance: float = 2e-3) -> bool:
     """Whether two figures agree: equal titles and names, numbers to the relative tolerance."""
     if any([p.get(key) for p in one] != [p.get(key) for p in other] for key in ("title", "images")):
         return False
     return all(_lines_agree(a["lines"], b["lines"], tolerance) for a, b in zip(one, other, strict=True))
 
 
-def digest(numbers: list[dict[str, Any]]) -> str:
+def digest(numbers: list[DrawnPanel]) -> str:
     """A digest of drawn numbers, which the picture contains as metadata."""
     return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _lines_agree(one: list[dict[str, Any]], other: list[dict[str, Any]], tolerance: float) -> bool:
+def _lines_agree(one: list[DrawnLine], other: list[DrawnLine], tolerance: float) -> bool:
     if [(line["name"], len(line["points"])) for line in one] != [(line["name"], len(line["points"])) for line in other]:
         return False
     return all(

@@ -6,10 +6,11 @@ Each function takes the frame of a RunSet (load("results").frame) and returns a 
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,7 +19,19 @@ from analysis.fitting.laws import fit
 from analysis.planning.pareto import comparable, frontier, over_seeds
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends, label_points, room_for
-from analysis.plots.style import DASHES, FEW, INK, cost_axis, draw_band, grid, handle, loss_axis, open_frame, patch_axis
+from analysis.plots.style import (
+    DASHES,
+    FEW,
+    INK,
+    LineStyle,
+    cost_axis,
+    draw_band,
+    grid,
+    handle,
+    loss_axis,
+    open_frame,
+    patch_axis,
+)
 from analysis.records.group_labels import labels
 from analysis.records.groups import FEWEST_PATCHES
 from scaling.config.edit import make_config
@@ -155,7 +168,7 @@ def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
     """The legend of the laws and, where there are too many series to label, of the series."""
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
-    handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
+    handles: list[Artist] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
     if axes.collections:
         handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
     elif forms:
@@ -187,7 +200,7 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
     series = _series(runs)
     for name, (colour, marker) in styles(series).items():
         its = series[name]
-        style: dict[str, Any] = {"color": colour, "ls": "", "marker": marker, "mew": 0, "ms": 7.5}
+        style: LineStyle = {"color": colour, "ls": "", "marker": marker, "mew": 0, "ms": 7.5}
         on = its.index.isin(best.index)
         axes.plot(its.loc[~on, cost], its.loc[~on, value], alpha=FAINT, **style)
         axes.plot(its.loc[on, cost], its.loc[on, value], **style)
@@ -197,14 +210,13 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
         axes.set_ylabel(known.get(value, f"{value.replace('_', ' ')} [%]"))
         axes.margins(y=0.12)
         open_frame(axes)
-    marks: list[Any] = axes.get_legend_handles_labels()[0]
+    marks = axes.get_legend_handles_labels()[0]
     frontier_key = handle("Pareto frontier (filled)", marker="o", ms=7.5, linewidth=1.2)
-    spot = {
-        "loc": "lower left" if "loss" in value else "lower right"
-    }  # the corner of low cost and high accuracy is empty
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-    legend: dict[str, Any] = beside if len(series) > FEW else spot
-    axes.legend(handles=[*marks, frontier_key], frameon=False, fontsize=8.5, **legend)
+    legend = partial(axes.legend, handles=[*marks, frontier_key], frameon=False, fontsize=8.5)
+    if len(series) > FEW:
+        legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    else:  # the corner of low cost and high accuracy is empty
+        legend(loc="lower left" if "loss" in value else "lower right")
 
 
 def _series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:

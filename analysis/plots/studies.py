@@ -1,7 +1,7 @@
 """Study figures: ablations, benchmarks and sheets of images. Each function returns a Figure."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends
-from analysis.plots.style import DASHES, handle, loss_axis, open_frame, patch_axis, round_ticks
+from analysis.plots.style import DASHES, LineStyle, handle, loss_axis, open_frame, patch_axis, round_ticks
 from scaling.config.task import SEGMENTATION_HEADS
 
 
@@ -59,10 +59,11 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
         colour, of = looks[backbone][0], f"{backbone} " if len(by_backbone) > 1 else ""
         for head, marker, dash in zip(SEGMENTATION_HEADS, ("o", "s"), DASHES.values(), strict=True):
             seeds = runs[(runs["backbone"] == backbone) & (runs["head"] == head)].set_index("patch")[metric]
-            style = {"marker": marker, "linestyle": dash, "color": colour, "label": of + head}
+            style: LineStyle = {"marker": marker, "linestyle": dash, "color": colour, "label": of + head}
             _draw_means(above, its[f"{metric}_{head}"], seeds, its[f"paper_{head}"], style)
-        gap, style = its[f"gap_{metric}"], {"marker": "D^vP"[number % 4], "color": colour, "label": of.strip()}
-        _draw_means(below, gap, gap, its["gap_paper"], {**style, "linestyle": list(DASHES.values())[number % 2]})
+        gap, dash = its[f"gap_{metric}"], list(DASHES.values())[number % 2]
+        style = {"marker": "D^vP"[number % 4], "color": colour, "label": of.strip(), "linestyle": dash}
+        _draw_means(below, gap, gap, its["gap_paper"], style)
     below.axhline(0, color="0.4", linewidth=0.9)
     for axes, apart in ((above, 0.055), (below, 0.11)):
         patch_axis(axes, gaps["patch"], room=1.35)
@@ -142,20 +143,21 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: in
     size = 6.5 if dash == 0 else 4.5  # hollow marks are reserved for published numbers
     axes.plot(line["x"], line["test_loss"], marker, color=paint, ms=size, zorder=4 - dash)
     axes.plot([], [], marker, color=paint, ms=size, linestyle=style, linewidth=1.5, label=name)
-    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": paint}
+    write = partial(axes.annotate, textcoords="offset points", fontsize=7.5, color=paint)
     for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
         place: tuple[float, float] = (float(x), float(means[x]))
         if number % 2:  # so that the notes of neighbours do not overlap
-            axes.annotate(note, place, (-4, -6), ha="center", va="top", **words)
+            write(note, place, (-4, -6), ha="center", va="top")
         else:
-            axes.annotate(note, place, (3, 5), ha="left", va="bottom", **words)
+            write(note, place, (3, 5), ha="left", va="bottom")
 
 
-def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series, style: dict[str, Any]) -> None:
+def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series, style: LineStyle) -> None:
     """A line through the means, broken where one is missing, a mark for every seed, and large hollow ones for published
     numbers. All by patch size."""
-    marks = {**style, "linestyle": "", "label": ""}
-    axes.plot(means.index, means, **{**style, "marker": ""}, linewidth=1.5)
+    marks: LineStyle = {**style, "linestyle": "", "label": ""}
+    line: LineStyle = {**style, "marker": ""}
+    axes.plot(means.index, means, **line, linewidth=1.5)
     axes.plot(seeds.index, seeds, **marks, markersize=5.5)
     axes.plot(paper.index, paper, **marks, markersize=11, mfc="none", mew=1.3)
 

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict, Unpack
 
 import matplotlib
 import numpy as np
@@ -17,14 +17,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.typing import LineStyleType
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.result import Fit
 
-DASHES: dict[str, Any] = {"power": "-", "shifted": (0, (5, 2.5))}
+DASHES: dict[str, LineStyleType] = {"power": "-", "shifted": (0, (5, 2.5))}
 PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
 INK = "0.25"  # grey of elements that belong to no series
 FEW = 4  # up to so many lines are labelled directly; more have a legend
+
+
+class LineStyle(TypedDict, total=False):
+    """Keywords of a line and its marks, as matplotlib's plot takes them."""
+
+    alpha: float
+    color: str
+    label: str
+    linestyle: LineStyleType
+    linewidth: float
+    ls: LineStyleType  # linestyle
+    marker: str
+    mew: float  # width of a mark's edge
+    mfc: str  # colour of a mark's face
+    ms: float  # size of a mark
 
 
 def files(stem: str, figure: Figure) -> dict[str, bytes]:
@@ -152,6 +168,7 @@ def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple
         axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
-def handle(name: str, **style: Any) -> Line2D:
+def handle(name: str, **style: Unpack[LineStyle]) -> Line2D:
     """An entry of a legend."""
-    return Line2D([], [], **{"color": INK, "label": name, **style})
+    complete: LineStyle = {"color": INK, "label": name, **style}
+    return Line2D([], [], **complete)

@@ -8,7 +8,6 @@ confounder of patch size.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -39,8 +38,8 @@ class Group:
     measure: str = "test loss"
     unit: str = "nats"
     ceiling: float = math.nan  # y of an uninformed prediction; nan where there is none
-    about: dict[str, Any] = field(default_factory=dict)  # task, data, backbone, head, image
-    held: dict[str, Any] = field(default_factory=dict)  # the recipe's other fields, equal in all runs
+    about: dict[str, str | float] = field(default_factory=dict)  # task, data, backbone, head, image
+    held: dict[str, object] = field(default_factory=dict)  # the recipe's other fields, equal in all runs
     made: dict[str, str] = field(default_factory=dict)  # commit, versions, machine
     dropped: tuple[str, ...] = ()  # runs of the group that are not among the points, with reasons
 

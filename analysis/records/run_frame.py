@@ -1,20 +1,43 @@
 """Run frame: the columns of a frame with one row per run, and selections of its rows."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 
 from scaling.config.flat import FIRST, LATER
 from scaling.runs.record import HEADLINES
 
-Row = Mapping[Any, Any]  # a row of a frame as a dictionary: the value of each column
 FIELDS = [*FIRST, *LATER]  # the names that version 1 had
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 COLUMNS = ["run_id", "group", "family", "status", *FIELDS, *FACTS, *ENDINGS]
 TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed
+
+
+class Row(TypedDict, total=False):
+    """A row of a frame as a dictionary: the columns that are read from one."""
+
+    task: str
+    data: str
+    backbone: str
+    head: str
+    image: int  # [px]
+    patch: int  # [px]
+    extend: int  # [px]
+    short_side: int  # [px]
+    long_side: int  # [px]
+    augment: str
+    train_images: int
+    test_images: int
+    val_split: float
+    stage: str
+    start: str
+    weights: str
+    machine_gpus: list[str] | float  # in these four nan: unknown
+    machine_processor: str | float
+    machine_devices: float | None
+    machine_cores: float | None
 
 
 def finished(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -104,9 +104,10 @@ def load(results: str | Path) -> RunSet:
     recipes = [*(record.experiment() for record in found.records.values()), *known.values()]
     grouped, families = groups(recipes), groups([_plain(config) for config in recipes])
     digests = _digests(recipes, grouped)
-    rows, evaluations = [], []
+    rows: list[dict[str, object]] = []
+    evaluations: list[dict[str, object]] = []
     for (run, record), group, family in zip(found.records.items(), grouped, families, strict=False):
-        one = {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
+        one: dict[str, object] = {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
         rows.append(one)
         evaluations += [{**{name: one[name] for name in EVALUATION[:4]}, **its} for its in _evaluations(record)]
     frame = pd.DataFrame(rows, columns=_columns(rows, COLUMNS))
@@ -154,7 +155,7 @@ def _digests(recipes: Sequence[ExperimentConfig], grouped: Sequence[str]) -> dic
     }
 
 
-def _evaluations(record: RunRecord) -> list[dict[str, Any]]:
+def _evaluations(record: RunRecord) -> list[dict[str, object]]:
     """The evaluations of a record with metrics as columns."""
     return [{**its["metrics"], **{name: its[name] for name in EVALUATION[4:]}} for its in record.evaluations]
 
@@ -188,7 +189,7 @@ def _misplaced(run: Path, records: dict[Path, RunRecord]) -> str:
     return ""
 
 
-def row(record: RunRecord, run: Path) -> dict[str, Any]:
+def row(record: RunRecord, run: Path) -> dict[str, object]:
     """A record as a row."""
     facts = {name: getattr(record, name) for name in [*FACTS, "wall_time"] if hasattr(record, name)}
     known = {
@@ -212,6 +213,6 @@ def row(record: RunRecord, run: Path) -> dict[str, Any]:
     }
 
 
-def _columns(rows: list[dict[str, Any]], first: Sequence[str]) -> list[str]:
+def _columns(rows: list[dict[str, object]], first: Sequence[str]) -> list[str]:
     """The columns `first`, then further ones that some row has."""
     return list(dict.fromkeys([*first, *(name for one in rows for name in one)]))

@@ -8,16 +8,18 @@ a published number it is that of `noise_of`.
 import itertools
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from analysis.report.output import counted
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # of a loss [1]
+Numbers = TypeVar("Numbers", float, pd.Series)  # one, or a column
 
 
 def seed_spread(frame: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
@@ -150,7 +152,7 @@ def _signed(value: float) -> str:
     return f"{value:+.4f}" if value == 0 or abs(value) >= 5e-4 else f"{value:+.2g}"
 
 
-def noise_of(spread: Any, df: Any, runs: Any, others: Any = 1) -> Any:
+def noise_of(spread: Numbers, df: Numbers, runs: Numbers, others: float = 1) -> Numbers:
     """The half width of the 95 % interval of a difference of two means under seed noise alone, for an own mean and a
     published number. Without a true difference it is exceeded in 1 of 20 cases.
 
@@ -161,14 +163,18 @@ def noise_of(spread: Any, df: Any, runs: Any, others: Any = 1) -> Any:
     return critical_t(df) * spread * np.sqrt(1 / runs + 1 / others)
 
 
-def critical_t(df: Any) -> Any:
+def critical_t(df: ArrayLike) -> np.ndarray:
     """The two-sided critical value of Student's t at CONFIDENCE [1]."""
     return stdtrit(np.asarray(df, float), (1 + CONFIDENCE) / 2)
 
 
-def exceeds_noise(difference: Any, noise: Any) -> Any:
+@overload
+def exceeds_noise(difference: float, noise: float) -> bool: ...
+@overload
+def exceeds_noise(difference: pd.Series, noise: pd.Series) -> "pd.Series[bool]": ...
+def exceeds_noise(difference: float | pd.Series, noise: float | pd.Series) -> "bool | pd.Series[bool]":
     """Whether a difference exceeds the half width of its interval under seed noise alone. False where noise is nan."""
-    return np.abs(difference) > noise
+    return abs(cast(pd.Series, difference)) > noise  # of one number in the same way
 
 
 def seed_study(group: str) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Joint-law table: the laws of model size and patch size as rows of a file and as a table of 80 columns."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -20,10 +19,10 @@ EXPLAINED = (
 def joint_frame(laws: Iterable[JointLaw]) -> pd.DataFrame:
     """The joint laws, a row each: name, source, measure, unit, models, patches, n; E, A, a, B, b, each with _low, _high
     and _identified, without a value where not identified; r2, converged, worst (the largest relative residual [1])."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for of in laws:
         law = of.law
-        row: dict[str, Any] = {"name": of.name, "source": of.source, "measure": of.measure, "unit": of.unit}
+        row: dict[str, object] = {"name": of.name, "source": of.source, "measure": of.measure, "unit": of.unit}
         row |= {"models": of.points["model"].nunique(), "patches": of.points["patch"].nunique(), "n": law.n}
         rows.append({**row, **parameter_columns(law), "r2": law.r2, "converged": law.converged, "worst": of.worst})
     return pd.DataFrame(rows)

@@ -5,7 +5,6 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -85,7 +84,7 @@ def laws_frame(laws: Iterable[GroupLaw]) -> pd.DataFrame:
         if (law := of.law) is None:
             continue
         group = of.group
-        row: dict[str, Any] = {"source": group.source, "group": group.key, "name": group.name}
+        row: dict[str, object] = {"source": group.source, "group": group.key, "name": group.name}
         row |= {name: group.about.get(name, math.nan) for name in known}
         row |= {"measure": group.measure, "unit": group.unit, "x": of.x, "x_unit": AXES[of.x][1]}
         row |= {"form": of.form, "patches": group.patches, "n": law.n}
@@ -100,9 +99,9 @@ def laws_frame(laws: Iterable[GroupLaw]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def parameter_columns(law: Fit) -> dict[str, Any]:
+def parameter_columns(law: Fit) -> dict[str, float]:
     """Every fitted parameter as name, name_low, name_high and name_identified; no value where not identified."""
-    columns: dict[str, Any] = {}
+    columns: dict[str, float] = {}
     for name, ends in law.intervals.items():
         known = law.identified[name]
         values = (law.parameters[name] if known else math.nan, *ends, known)

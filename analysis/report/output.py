@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from scaling.errors import ConfigError
 from scaling.runs.atomic_files import write_atomically
@@ -61,10 +61,18 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 class Parser(argparse.ArgumentParser):
     """Options of a command line; a wrong one raises ConfigError of one line, without argparse's usage.
-    how: the option that lists the options."""
+    how: the option that lists the options.  The others: of argparse."""
 
-    def __init__(self, how: str = "--help", **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        how: str = "--help",
+        *,
+        prog: str | None = None,
+        description: str | None = None,
+        add_help: bool = True,
+        allow_abbrev: bool = True,
+    ) -> None:
+        super().__init__(prog, description=description, add_help=add_help, allow_abbrev=allow_abbrev)
         self.how = how
 
     def error(self, message: str) -> NoReturn:

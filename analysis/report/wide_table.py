@@ -8,7 +8,6 @@ block has own numbers, a note replaces them.
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
 
 import pandas as pd
 
@@ -87,7 +86,9 @@ def _several(table: PaperTable) -> bool:
     return table.frame["metric"].nunique() > 1 and "task" not in table.spec.rows
 
 
-def _lines(its: pd.DataFrame, spec: TableSpec, values: Sequence[Any], several: bool, dashes: bool) -> list[list[str]]:
+def _lines(
+    its: pd.DataFrame, spec: TableSpec, values: Sequence[object], several: bool, dashes: bool
+) -> list[list[str]]:
     """The rows of a block: metric where there are several, kind of number, and its text at each value across.
     dashes: whether a block without own numbers has a row of dashes."""
     across, before = spec.across, [""] * several

@@ -10,13 +10,13 @@ The recipes are in experiments/studies.py; a study's name may have its data set 
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
-from analysis.plots.studies import gap_figure, study_figure
+from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
@@ -124,7 +124,7 @@ def spending(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figure(table: pd.DataFrame, name: str) -> Any:  # a matplotlib Figure
+def figure(table: pd.DataFrame, name: str) -> Figure:
     """A study's figure. table: of study_table."""
     axis = KINDS[_kind(name)]
     points = table.assign(x=table[axis.column], panel="", colour=table["backbone"], dash="", note="")

@@ -5,7 +5,6 @@ task's metric [points], linear minus UperNet in test loss [nats].
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -39,12 +38,11 @@ def gaps(table: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
     for backbone, patch in sorted(asked, key=lambda of: (order.index(of[0]), -of[1])):
         its = table[(table["backbone"] == backbone) & (table["patch"] == patch)]
         of = {head: its[its["head"] == head] for head in SEGMENTATION_HEADS}
-        row: dict[str, Any] = {"backbone": backbone, "patch": patch}
-        row |= {f"seeds_{head}": len(runs) for head, runs in of.items()}
+        row: dict[str, float] = {f"seeds_{head}": len(runs) for head, runs in of.items()}
         for name, column in sources.items():
             row |= {f"{name}_{head}": runs[column].mean() for head, runs in of.items()}
             row[f"gap_{name}"] = row[f"{name}_{DECODER}"] - row[f"{name}_{PLAIN}"]
-        rows.append({**row, "gap_loss": -row["gap_loss"]})
+        rows.append({"backbone": backbone, "patch": patch, **row, "gap_loss": -row["gap_loss"]})
     return pd.DataFrame(rows)
 
 

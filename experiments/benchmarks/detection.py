@@ -6,7 +6,7 @@ Both learn from as many regions, and both take a step in turn, in one process.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from rich.table import Table
@@ -21,6 +21,9 @@ from scaling.heads.cascade_mask_rcnn import Neck
 from scaling.model_specs import ANCHOR_STRIDES, FPN_STRIDES
 from scaling.rng import SampleKey
 from scaling.tasks.detection import DetectionTask
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import MaskRCNN
 
 TURNS, WARM, BATCH = 5, 1, 8
 PATCHES = (16, 8, 4)
@@ -68,7 +71,7 @@ def _ours_and_theirs(config: ExperimentConfig, device: str) -> tuple[Calls, Call
     data.setup()
     train = data.train_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
     test = data.test_set.get_batch([SampleKey(0, n) for n in range(BATCH)])
-    ours: Any = DetectionTask(config, 1).to(device).train()
+    ours = DetectionTask(config, 1).to(device).train()
     theirs, eyes = _torchvision(config).to(device).train(), _torchvision(config).to(device).eval()
     image_BCHW = train.pixels.to(device)
     instances = train.targets
@@ -77,7 +80,7 @@ def _ours_and_theirs(config: ExperimentConfig, device: str) -> tuple[Calls, Call
         {"boxes": b.to(device), "labels": k.to(device) + 1, "masks": m.to(device)}
         for b, k, m in zip(instances.boxes, instances.labels, instances.masks, strict=True)
     ]
-    held: Any = DetectionTask(config, 1).to(device).eval()
+    held = DetectionTask(config, 1).to(device).eval()
 
     def step() -> None:
         ours.zero_grad()
@@ -101,7 +104,7 @@ def _ours_and_theirs(config: ExperimentConfig, device: str) -> tuple[Calls, Call
     return {"ours": step, "tv": their_step, "backbone": backbone}, {"ours": look, "tv": their_look}
 
 
-def _torchvision(config: ExperimentConfig) -> Any:
+def _torchvision(config: ExperimentConfig) -> "MaskRCNN":
     """Mask R-CNN with anchors, regions and widths as ours has them."""
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.anchor_utils import AnchorGenerator

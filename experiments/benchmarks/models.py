@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,17 @@ CROSSING = (32, 16, 8, 4, 2)  # patches of a 224 px image [px]
 ENOUGH_TOKENS = 3000  # in a step, by the number of images
 MEASURED = REPOSITORY / "analysis" / "measured"
 WARM = 3  # steps
+
+
+class Measured(TypedDict, total=False):
+    """What `measure` found of a model; failed alone where its process died."""
+
+    seconds: list[float]  # of each step [s]
+    batch: int
+    weights: int  # with their gradients [bytes]
+    peak: int  # above them [bytes]
+    scan: str
+    failed: str  # the reason
 
 
 def long() -> Table:
@@ -83,7 +94,7 @@ def where() -> str:
     return ", ".join([*facts["gpus"], f"{facts['cores']} cores of {facts['processor']}".replace(",", "")])
 
 
-def in_process(name: str, **options: Any) -> dict[str, Any]:
+def in_process(name: str, **options: object) -> Measured:
     """`measure` in a process of its own, so that memory is its own; {"failed": reason} where it dies."""
     environment = {**os.environ}
     if options.get("scan") == "torch":
@@ -107,7 +118,7 @@ def measure(
     device: str = "cpu",
     scan: str = "",
     optimise: bool = False,
-) -> dict[str, Any]:
+) -> Measured:
     """Seconds of `steps` training steps (with AdamW or without it), memory of weights and gradients, and the peak above
     them [bytes]. scan is set by the environment."""
 

@@ -7,7 +7,6 @@ the plain step alone.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from rich.table import Table
@@ -91,7 +90,7 @@ def _step(
 ) -> Callable[[], None]:
     """One training step of a task of its own, images copied to the device included."""
     torch.manual_seed(0)
-    task: Any = ClassificationTask(config, 100).to(device).train()
+    task = ClassificationTask(config, 100).to(device).train()
     apply_speed_options(task, settings or RuntimeConfig())
     optimiser = torch.optim.AdamW(parameter_groups(task, 0.05, 1e-4), lr=1e-4, fused=fused)
     images = torch.randint(

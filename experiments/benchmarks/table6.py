@@ -11,7 +11,6 @@ import itertools
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from rich.table import Table
 from analysis.planning.throughput_model import MIB, image_bytes, image_seconds, number_bytes
 from analysis.records.published import table6_cells
 from analysis.report.output import write_files
-from experiments.benchmarks.models import in_process, where
+from experiments.benchmarks.models import Measured, in_process, where
 from experiments.planning.plan_report import number
 from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
@@ -59,14 +58,20 @@ def scans(backbone: str, device: str) -> list[str]:
     return ["mamba-ssm", "torch"] if backend(device).name == "mamba-ssm" else ["torch"]
 
 
-def row(name: str, image: int, patch: int, most: int, device: str, scan: str, card: Card | None) -> dict[str, Any]:
+def row(name: str, image: int, patch: int, most: int, device: str, scan: str, card: Card | None) -> dict[str, object]:
     """One model at one patch size: measured, predicted (nan where the card is not known), published (nan: another size
     or image). hours of an epoch of ImageNet-1k at this image size; memory of an image [MiB]."""
     config = make_config(
         dataset="imagenet", backbone=name, img_size=image, patch_size=patch, num_classes=1000, global_batch_size=most
     )
     got = largest_batch(config, most, device, scan)
-    found = {"model": name, "image": image, "patch": patch, "scan": scan, "batch": got.get("batch", 0)}
+    found: dict[str, object] = {
+        "model": name,
+        "image": image,
+        "patch": patch,
+        "scan": scan,
+        "batch": got.get("batch", 0),
+    }
     found |= {"measured": time.strftime("%Y-%m-%d"), "machine": where(), "failed": got.get("failed", "")}
     rate, memory = math.nan, math.nan
     if "failed" not in got:
@@ -89,9 +94,9 @@ def row(name: str, image: int, patch: int, most: int, device: str, scan: str, ca
     return found | {"wants": float(step_bytes(config, 1, costs.MemoryPolicy(number=2 if device == "cuda" else 4)))}
 
 
-def largest_batch(config: ExperimentConfig, most: int, device: str, scan: str) -> dict[str, Any]:
+def largest_batch(config: ExperimentConfig, most: int, device: str, scan: str) -> Measured:
     """The measurement at the largest batch of a power of two that fits; {"failed": ...} where not one image does."""
-    got: dict[str, Any] = {}
+    got: Measured = {}
     batch = most
     while batch:
         sides = {"image": config.model.img_size, "patch": config.model.patch_size}

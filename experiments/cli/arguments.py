@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from analysis.report.output import until_closed
 from experiments.cli.field_help import help_lines
@@ -95,7 +95,7 @@ class Parser(argparse.ArgumentParser):
 
     _recipe = ""
 
-    def _words(self, program: dict[str, Any]) -> list[str]:
+    def _words(self, program: dict[str, object]) -> list[str]:
         """The options of the program itself that a file has, as words of a command line."""
         own = {name.lstrip("-").replace("-", "_"): action for name, action in self._option_string_actions.items()}
         words = []
@@ -131,8 +131,8 @@ def _wrapped(text: str) -> list[str]:
 def fields(args: argparse.Namespace) -> Overrides:
     """The fields of an experiment that the user set, on the command line or in files. Raises ConfigError."""
     found = overrides(*args.texts)
-    if found.given.get("initial_checkpoint"):
-        found.given["initial_checkpoint"] = os.path.expanduser(found.given["initial_checkpoint"])
+    if path := found.given.get("initial_checkpoint"):
+        found.given["initial_checkpoint"] = os.path.expanduser(str(path))
     return found
 
 

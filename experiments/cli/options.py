@@ -4,9 +4,9 @@ A field is an option by its last name (--patch-size); its dotted name (--model.p
 names of version 1 (--image) mean the same. No torch: --help answers at once.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import yaml
 
@@ -19,21 +19,21 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError
 
 # last name of a field: the name that was used, and the text of its value; from a file it may be a list
-Texts = dict[str, tuple[str, str | list[Any]]]
+Texts = dict[str, tuple[str, str | list[object]]]
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Overrides(NamedTuple):
     """Fields that the user set. given: name -> value. idle: names that are ignored where they do not apply."""
 
-    given: dict[str, Any]
+    given: dict[str, object]
     idle: frozenset[str] = frozenset()
 
 
 class File(NamedTuple):
     """Contents of a YAML file."""
 
-    program: dict[str, Any]  # options of the program itself
+    program: dict[str, object]  # options of the program itself
     fields: Texts
     before: ExperimentConfig | None  # the run that a printed configuration starts from
 
@@ -85,7 +85,7 @@ def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Tex
 
 def read_file(path: str, names: Mapping[str, str]) -> File:
     """A YAML file: options of the program, and fields, flat or nested as --print-config prints them."""
-    program: dict[str, Any] = {}
+    program: dict[str, object] = {}
     fields: Texts = {}
     values = in_yaml(path)
     dotted = {same[0].name: leaf for leaf, same in by_leaf(rows()).items()}
@@ -102,15 +102,16 @@ def read_file(path: str, names: Mapping[str, str]) -> File:
     return File(program, fields, before)
 
 
-def _before(values: Mapping[str, Any]) -> ExperimentConfig | None:
+def _before(values: Mapping[str, object]) -> ExperimentConfig | None:
     """The run that the configuration in a file starts from."""
     init = values.get("init")
     if isinstance(init, dict) and "config" in init:
         return ExperimentConfig.from_dict(init["config"])
-    return read_predecessor(values["start"]) if values.get("start") else None
+    start = cast(str, values.get("start"))  # JSON, as version 1 printed it
+    return read_predecessor(start) if start else None
 
 
-def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, object], path: str) -> Iterator[tuple[str, object]]:
     """Dotted names and values; the kind of a union under the union's own name."""
     for key, value in values.items():
         name = f"{path}{key}"
@@ -127,7 +128,7 @@ def _flat(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
 _FOUND = ("data_digest", "weights_digest", "start")
 
 
-def _text(value: Any) -> str | list[Any]:
+def _text(value: object) -> str | list[object]:
     if isinstance(value, list):
         return value
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -136,8 +137,8 @@ def _text(value: Any) -> str | list[Any]:
 def overrides(command: Texts, file: Texts) -> Overrides:
     """The fields of an experiment that were set; the command line comes first. Raises ConfigError."""
     fields = field_rows()
-    new: dict[str, Any] = {}
-    old: dict[str, Any] = {}
+    new: dict[str, object] = {}
+    old: dict[str, object] = {}
     for source, texts in ((file, file), (command, command)):
         for leaf, (name, text) in texts.items():
             if leaf not in fields or (source is file and leaf in command):
@@ -157,15 +158,16 @@ def overrides(command: Texts, file: Texts) -> Overrides:
 
 def runtime_config(command: Texts, file: Texts) -> RuntimeConfig:
     """How the machine is used. Raises ConfigError."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for leaf, (name, text) in {**file, **command}.items():
         if leaf in machine_rows():
             automatic = str(runtime.AUTOMATIC.get(name)) == text
             values[leaf] = None if automatic else parse(machine_rows()[leaf][0], text)
-    return RuntimeConfig(**values)
+    make: Callable[..., RuntimeConfig] = RuntimeConfig  # values were parsed by the types of its fields
+    return make(**values)
 
 
-def _old_value(name: str, text: str) -> Any:
+def _old_value(name: str, text: str) -> object:
     """The value of an option of version 1, of the type that it had."""
     kind = type(legacy.DEFAULTS[name]).__name__
     if text == "none" and (name in legacy.UNSET or name == "weights"):
@@ -173,7 +175,7 @@ def _old_value(name: str, text: str) -> Any:
     return _parsed(name, kind, text)
 
 
-def parse(row: Row, text: str | list[Any]) -> Any:
+def parse(row: Row, text: str | list[object]) -> object:
     """The value of a field from its text, or from a list in a file. Raises ConfigError."""
     if isinstance(text, list) and row.type == "kind" and "." not in row.name:
         return getattr(ExperimentConfig.from_dict({row.name: text}), row.leaf)
@@ -194,14 +196,15 @@ def parse(row: Row, text: str | list[Any]) -> Any:
     return _parsed(row.leaf, row.type, text)
 
 
+_READ: dict[str, Callable[[str], str | float]] = {"str": str, "int": int, "float": float}
 _MADE_NONE = ("embed_patch_size", "max_steps", "slide_stride")  # none: another kind, without the field
 
 
-def _parsed(name: str, kind: str, text: str) -> Any:
+def _parsed(name: str, kind: str, text: str) -> str | float:
     try:
         if kind == "bool":
             return BOOLEANS[text.lower()]
-        return {"str": str, "int": int, "float": float}[kind](text)
+        return _READ[kind](text)
     except (ValueError, KeyError):
         raise ConfigError(not_a_value(name, kind, text)) from None
 
@@ -215,6 +218,6 @@ def as_path(path: str) -> str:
     return str(Path(path).expanduser())
 
 
-def nested_yaml(config: Any) -> str:
+def nested_yaml(config: ExperimentConfig) -> str:
     """A configuration as YAML, as read_file reads it."""
     return yaml.safe_dump(config.to_dict(), sort_keys=False).rstrip()

@@ -5,7 +5,7 @@ import inspect
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from experiments.cli.stage_options import resampled, stage_options, takes_image
 from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
@@ -44,7 +44,7 @@ def by_module() -> dict[str, list[str]]:
 def resolve(
     name: str,
     patch: int,
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     idle: Collection[str] = frozenset(),
     before: ExperimentConfig | None = None,
 ) -> list[ExperimentConfig]:
@@ -89,28 +89,28 @@ def _check_before(name: str, config: ExperimentConfig, before: ExperimentConfig)
         )
 
 
-def _counted(function: Function, given: Mapping[str, Any]) -> dict[str, int]:
+def _counted(function: Function, given: Mapping[str, object]) -> dict[str, int]:
     """Arguments of a recipe for a folder of own images: number of classes, and of images to train on. Raises
     ConfigError."""
     from scaling.data.batch import IGNORE_INDEX
     from scaling.data.files.folder_survey import survey
 
     (example,) = chain_of(function(1))
-    known = {
-        name: given.get(name, value_of(example, name)) for name in ("task", "dataset", "data_root", "ignore_index")
-    }
-    found = survey(
-        task=known["task"],
-        data=known["dataset"],
-        data_root=known["data_root"] or "",
-        ignore_index=IGNORE_INDEX if known["ignore_index"] is None else known["ignore_index"],
-        classes=given.get("num_classes", 0),
+    names = ("task", "dataset", "data_root", "ignore_index")
+    task, data, data_root, ignored = (given.get(name, value_of(example, name)) for name in names)
+    found = survey(  # the casts: options were parsed by the types of their fields
+        task=cast(str, task),
+        data=cast(str, data),
+        data_root=cast(str | None, data_root) or "",
+        ignore_index=IGNORE_INDEX if ignored is None else cast(int, ignored),
+        classes=cast(int, given.get("num_classes", 0)),
     )
-    images = min(found.train_images, given.get("num_train") or found.train_images)
-    return {"classes": found.classes, "train_images": math.floor(images * (1 - given.get("val_split", 0.0)))}
+    images = min(found.train_images, cast(int | None, given.get("num_train")) or found.train_images)
+    held_out = cast(float, given.get("val_split", 0.0))
+    return {"classes": found.classes, "train_images": math.floor(images * (1 - held_out))}
 
 
-def _of_run(folder: Path, run: Path, given: Mapping[str, Any]) -> ExperimentConfig:
+def _of_run(folder: Path, run: Path, given: Mapping[str, object]) -> ExperimentConfig:
     """The configuration of a run that was begun. run: its file. Raises ConfigError."""
     if given:
         raise ConfigError(f"{folder} is a run, whose configuration is settled; leave out {', '.join(sorted(given))}")

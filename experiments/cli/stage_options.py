@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
@@ -17,20 +17,22 @@ class StageOptions(NamedTuple):
 
     image: dict[str, int]  # the argument of the recipe or the study that its stages depend on, where it has one [px]
     stage: str | None  # the only stage that is wanted; None: all
-    first: dict[str, Any]  # initial weights of the first stage
+    first: dict[str, object]  # initial weights of the first stage
     resampling: str | None  # of the position embedding, in all stages that start from weights
-    shared: dict[str, Any]  # fields of all stages
+    shared: dict[str, object]  # fields of all stages
 
 
-def stage_options(function: Callable[..., Any], given: Mapping[str, Any]) -> StageOptions:
+def stage_options(function: Callable[..., object], given: Mapping[str, object]) -> StageOptions:
     """function: the recipe or the study; given: name -> value."""
     shared = dict(given)
-    image = {"image": shared.pop("img_size")} if takes_image(function) and "img_size" in given else {}
+    # The casts: options were parsed by the types of their fields.
+    image = {"image": cast(int, shared.pop("img_size"))} if takes_image(function) and "img_size" in given else {}
     first = {name: shared.pop(name) for name in INIT if name in given}
-    return StageOptions(image, shared.pop("stage", None), first, shared.pop("pos_embed_resampling", None), shared)
+    stage, resampling = (cast(str | None, shared.pop(name, None)) for name in ("stage", "pos_embed_resampling"))
+    return StageOptions(image, stage, first, resampling, shared)
 
 
-def takes_image(function: Callable[..., Any]) -> bool:
+def takes_image(function: Callable[..., object]) -> bool:
     """Whether the stages of a recipe or a study depend on its image size."""
     return "image" in inspect.signature(function).parameters
 

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -65,7 +64,7 @@ def of_argparse(message: str, names: Iterable[str]) -> str:
     return text
 
 
-def in_yaml(file: str) -> dict[str, Any]:
+def in_yaml(file: str) -> dict[str, object]:
     """Contents of a YAML file. Raises ConfigError where it cannot be read, is no mapping, or has an option twice: YAML
     would take the last one."""
     try:

@@ -8,13 +8,15 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from experiments.launch.launcher import STOP_SECONDS, Job, Watch
+from experiments.launch.launcher import STOP_SECONDS, Handle, Job, Watch
 from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.worker import child_main
 from scaling.config.runtime import RuntimeConfig
@@ -32,7 +34,7 @@ class LocalJob:
     last: bool = False  # another process is training the run: waited for, when all else has begun
     cancelled: bool = False
     outcome: Outcome | None = None
-    process: Any = None
+    process: BaseProcess = field(init=False, repr=False)  # of a job that was begun
     began: float = 0.0
 
     def blocked(self) -> bool:
@@ -54,21 +56,22 @@ class LocalPool:
         self._waiting: list[LocalJob] = []
         self._active: dict[Connection, LocalJob] = {}
 
-    def submit(self, job: Job, after: Sequence[Any] = ()) -> LocalJob:
-        handle = LocalJob(job, tuple(after))
+    def submit(self, job: Job, after: Sequence[Handle] = ()) -> LocalJob:
+        handle = LocalJob(job, tuple(map(_job, after)))
         self._waiting.append(handle)
         return handle
 
-    def outcome(self, handle: Any) -> Outcome | None:
-        return handle.outcome
+    def outcome(self, handle: Handle) -> Outcome | None:
+        return _job(handle).outcome
 
-    def cancel(self, handle: Any) -> None:
-        handle.cancelled = True
-        if handle in self._waiting:
-            self._waiting.remove(handle)
-            handle.outcome = Outcome(130, "not begun", found=True)
-        elif handle.outcome is None:  # a second Ctrl-C to a process that had the first too does no harm
-            handle.process.terminate()
+    def cancel(self, handle: Handle) -> None:
+        job = _job(handle)
+        job.cancelled = True
+        if job in self._waiting:
+            self._waiting.remove(job)
+            job.outcome = Outcome(130, "not begun", found=True)
+        elif job.outcome is None:  # a second Ctrl-C to a process that had the first too does no harm
+            job.process.terminate()
 
     def wait(self, seconds: float) -> None:
         while len(self._active) < self.parallel and (job := self._ready()):
@@ -111,13 +114,17 @@ class LocalPool:
             job.outcome = item._replace(seconds=time.monotonic() - job.began)
 
     @cached_property
-    def _context(self) -> Any:
+    def _context(self) -> SpawnContext | ForkServerContext:
         """Processes that start from one in which torch, lightning and timm are imported already, to save seconds."""
         if "forkserver" not in multiprocessing.get_all_start_methods():
             return multiprocessing.get_context("spawn")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["scaling.engine.train"])
         return context
+
+
+def _job(handle: Handle) -> LocalJob:
+    return cast(LocalJob, handle)  # a launcher is given only handles that it made
 
 
 def _receive(pipe: Connection, job: LocalJob) -> Event | Outcome:

@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from experiments.launch.outcome import Outcome
 from scaling.config.experiment import ExperimentConfig
@@ -35,8 +34,8 @@ class Console:
             transient=True,
         )
         self.names = names or {}
-        self._runs: dict[str, Any] = {}  # run_id -> its bar
-        self._sweep: Any = None
+        self._runs: dict[str, TaskID] = {}  # run_id -> its bar
+        self._sweep: TaskID | None = None
         self._printed: dict[str, float] = {}  # when a run's last plain line was
         self._noted: set[str] = set()
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from experiments.launch.outcome import Outcome, outcome_of
 from scaling.config.experiment import ExperimentConfig
@@ -69,7 +68,7 @@ def bad_input_line(e: ConfigError) -> str:
     return " ".join(line for line in lines if line.strip()) or "bad input"
 
 
-def child_main(config: dict[str, Any], results: str, settings: RuntimeConfig, wait: bool, pipe: Connection) -> None:
+def child_main(config: dict[str, object], results: str, settings: RuntimeConfig, wait: bool, pipe: Connection) -> None:
     """Entry of a process of `LocalPool`: events, and at the end the outcome, go through the pipe."""
     # First of all, until the run has a folder of its own: a stop may come at once, and nobody wants its traceback.
     _output_into(Path(os.devnull))

@@ -12,7 +12,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from analysis.report.output import Parser, print_wrapped, write_files
 from experiments.cli.resolve import resolve
@@ -33,6 +33,21 @@ CURVES = (1e19, 1e20, 1e21, 1e22)  # budgets drawn over patch size in the figure
 COARSEST = 16  # patch of the paper's usual models [px]
 DRAWS = 200  # resampled laws; twice the standard error of a share of them is at most 7 points
 OUT = "results/plan"
+
+
+class Configuration(TypedDict):
+    """A row of a frame of configurations (analysis/planning/allocation.py): the columns that are printed."""
+
+    model: str  # its name in Table 7
+    patch: float  # [px]
+    image: float  # [px]
+    training_flops: float  # [FLOPs]
+    predicted: float  # in the unit of the law, and low, high
+    low: float
+    high: float
+    beyond: str
+    budget: float  # of best; in the unit of the cost
+    y: float  # of measured, in the unit of the law
 
 
 def asked(argv: Sequence[str]) -> bool:
@@ -59,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     surface = published_surface()
     configured = configurations(surface, training=training_flops)
     if hours:
-        configured = configured.assign(gpu_hours=[gpu_hours(row, on) for row in configured.to_dict("records")])
+        configured = configured.assign(gpu_hours=[gpu_hours(row, on) for row in _rows(configured)])
     cost = "gpu_hours" if hours else "training_flops"
     bought, won = best(configured, budgets, cost), wins(surface, configured, budgets, cost, DRAWS)
     points = measured(training_flops)
@@ -95,7 +110,7 @@ def measured_lines(points: "pd.DataFrame", gained: "pd.DataFrame") -> list[str]:
     on = points[points["frontier"]]
     lines = ["Measured Pareto frontier: Adventurer, Tables 1 and 4", ""]
     lines += [f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}{'error':>7}", "-" * 45]
-    lines += [f"{_named(row)}{row['y']:>7.1f}" for row in on.to_dict("records")]
+    lines += [f"{_named(row)}{row['y']:>7.1f}" for row in _rows(on)]
     below = int((on["patch"] < COARSEST).sum())
     lines += [
         "",
@@ -135,29 +150,33 @@ def training_flops(model: str, image: int, patch: int) -> float:
     return sum(costs.recipe_training_flops(run, costs.IMAGENET_IMAGES) for run in stages(model, image, patch))
 
 
-def gpu_hours(row: dict[Any, Any], on: Device) -> float:
+def gpu_hours(row: Configuration, on: Device) -> float:
     """Device-hours of all stages of a configuration [h]; inf where it does not fit."""
     runs = stages(row["model"], int(row["image"]), int(row["patch"]))
     hours = sum(forecast(run, on).device_hours for run in runs)
     return math.inf if math.isnan(hours) else hours
 
 
-def _named(row: dict[Any, Any]) -> str:
+def _rows(frame: "pd.DataFrame") -> list[Configuration]:
+    return cast(list[Configuration], frame.to_dict("records"))
+
+
+def _named(row: Configuration) -> str:
     """Cells of a configuration and its FLOPs."""
     flops = f"{row['training_flops']:.1e}".replace("e+", "e")
     return f"{row['model']:<17}{row['patch']:>6g}{row['image']:>6g}{flops:>9}"
 
 
-def _error(row: dict[Any, Any]) -> str:
+def _error(row: Configuration) -> str:
     return f"{row['predicted']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
 
 
 def _bought(rows: "pd.DataFrame", won: "pd.DataFrame", budget: str) -> list[str]:
     """One line per budget; under it the most frequent other choice of resampled laws."""
     lines = [f"{budget:>13} {'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  {'error':<18} wins", "-" * 80]
-    for row in rows.to_dict("records"):
+    for row in _rows(rows):
         chosen = won[won["budget"] == row["budget"]]
-        same = (chosen[["model", "patch", "image"]] == [row[k] for k in ("model", "patch", "image")]).all(axis=1)
+        same = (chosen[["model", "patch", "image"]] == [row["model"], row["patch"], row["image"]]).all(axis=1)
         share = float(chosen.loc[same, "share"].sum())
         lines.append(f"{row['budget']:>13.3g} {_named(row)}  {_error(row):<18}{share:>5.0%}")
         for other in chosen[~same].head(1).itertuples():
@@ -168,7 +187,7 @@ def _bought(rows: "pd.DataFrame", won: "pd.DataFrame", budget: str) -> list[str]
 def _frontier(rows: "pd.DataFrame") -> list[str]:
     """One line per configuration."""
     lines = [f"{'model':<17}{'patch':>6}{'image':>6}{'FLOPs':>9}  {'error':<18} beyond", "-" * 80]
-    lines += [f"{_named(row)}  {_error(row):<18} {row['beyond']}".rstrip() for row in rows.to_dict("records")]
+    lines += [f"{_named(row)}  {_error(row):<18} {row['beyond']}".rstrip() for row in _rows(rows)]
     return lines
 
 

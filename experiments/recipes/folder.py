@@ -6,8 +6,6 @@ Classification: train/CLASS/ and test/CLASS/. Segmentation: images/ and annotati
 Detection: COCO's layout. Any field can be overridden, such as --backbone deit_small --img-size 224 --epochs 100.
 """
 
-from typing import Any
-
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
@@ -69,7 +67,7 @@ def det_nano(patch: int, classes: int = 10, train_images: int = 5000) -> Experim
     )
 
 
-def _length(train_images: int, most: int) -> dict[str, Any]:
+def _length(train_images: int, most: int) -> dict[str, float]:
     """Batch, epochs and warm-up for a number of images. most: the largest batch."""
     batch = most
     while batch > FEWEST and train_images // batch < OF_EPOCH:
