@@ -41,9 +41,9 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     """Fit L(p, D) to the rows of curve_points (run_id, patch, images, y) of one group. Raises ValueError as fit2."""
     points = points.sort_values(["patch", "run_id", "images"], ignore_index=True)
     law = fit2(points["images"], points["patch"], points["y"], "joint")
-    patches, most = sorted(points["patch"].unique()), float(points["images"].max())
-    terms = [law.parameters[name] for name in "AaBb"]
-    shares = {float(p): _share(*terms, most, float(p)) for p in patches}
+    patches, most = sorted(map(float, points["patch"].unique())), float(points["images"].max())
+    _, A, a, B, b = (law.parameters[name] for name in law.problem.shape.names)
+    shares = {p: _share(A * most**-a, B * p**b) for p in patches}
     runs = points.groupby("patch")["run_id"].nunique()
     if runs.min() < FEWEST_RUNS:
         return PatchImagesLaw(law, shares, pd.DataFrame())
@@ -52,14 +52,13 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     theta_SK, converged_S = refit(law, (problem.z_VN - problem.pivot_V[:, None])[None], y_SN)
     natural_SK = [problem.natural(theta_K) for theta_K in theta_SK[converged_S]]
     table = pd.DataFrame(natural_SK, columns=list(problem.shape.names))
-    terms_K = [table[name].to_numpy() for name in "AaBb"]
+    A_S, a_S, B_S, b_S = (table[name].to_numpy() for name in "AaBb")
     for p in patches:
-        table[f"share {p:g}"] = _share(*terms_K, most, float(p))
+        table[f"share {p:g}"] = _share(A_S * most**-a_S, B_S * p**b_S)
     return PatchImagesLaw(law, shares, table)
 
 
-def _share(A: X, a: X, B: X, b: X, images: float, patch: float) -> X:
-    longer, finer = A * images**-a, B * patch**b
+def _share(longer: X, finer: X) -> X:
     return longer / (longer + finer)
 
 
