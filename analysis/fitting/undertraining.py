@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from analysis.fitting.bootstrap import refit
 from analysis.fitting.laws import Fit, fit2
-from analysis.fitting.lineshapes import X
 from analysis.fitting.minimizer import Array
 
 FEWEST_RUNS = 2  # at every patch size, for intervals
@@ -42,8 +42,7 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     points = points.sort_values(["patch", "run_id", "images"], ignore_index=True)
     law = fit2(points["images"], points["patch"], points["y"], "joint")
     patches, most = sorted(map(float, points["patch"].unique())), float(points["images"].max())
-    _, A, a, B, b = (law.parameters[name] for name in law.problem.shape.names)
-    shares = {p: _share(A * most**-a, B * p**b) for p in patches}
+    shares = {p: float(_share(law, law.theta_K[None], most, p)[0]) for p in patches}
     runs = points.groupby("patch")["run_id"].nunique()
     if runs.min() < FEWEST_RUNS:
         return PatchImagesLaw(law, shares, pd.DataFrame())
@@ -52,14 +51,16 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     theta_SK, converged_S = refit(law, (problem.z_VN - problem.pivot_V[:, None])[None], y_SN)
     natural_SK = [problem.natural(theta_K) for theta_K in theta_SK[converged_S]]
     table = pd.DataFrame(natural_SK, columns=list(problem.shape.names))
-    A_S, a_S, B_S, b_S = (table[name].to_numpy() for name in "AaBb")
     for p in patches:
-        table[f"share {p:g}"] = _share(A_S * most**-a_S, B_S * p**b_S)
+        table[f"share {p:g}"] = _share(law, theta_SK[converged_S], most, p)
     return PatchImagesLaw(law, shares, table)
 
 
-def _share(longer: X, finer: X) -> X:
-    return longer / (longer + finer)
+def _share(law: Fit, theta_SK: Array, images: float, patch: float) -> Array:
+    """What A D^-a makes of L - E, from parameters as fitted: A itself may be beyond float64 where a is large."""
+    longer, shorter = np.log([images, patch]) - law.problem.pivot_V
+    _, A_S, a_S, B_S, b_S = theta_SK.T
+    return expit(A_S - a_S * longer - B_S - b_S * shorter)
 
 
 def _resampled(points: pd.DataFrame, law: Fit, draws: int, rng: np.random.Generator) -> Array:

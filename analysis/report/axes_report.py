@@ -8,6 +8,7 @@ from scaling.errors import ConfigError
 
 AXES_LAWS = {"patch,images": fit_patch_images}  # by the value of --axes
 FROM_SHARE = 1 / 16  # of a run's images: earlier points are of the warm-up, which follows no power law
+LEAST_R2 = 0.9  # of log L, below which the output calls a law one that does not describe the points
 NOTES = (
     "Points within a run are not annealed: their loss is higher than that of a run of that length (arXiv 2203.15556), "
     "so B D^-beta may be overstated.",
@@ -34,6 +35,8 @@ def report_axes(axes: str, runs: RunSet) -> None:
     print("L(p, D) = E + A p^alpha + B D^-beta; p patch [px], D images seen; [95 % range]")
     for name, law in laws.items():
         print(f"\n{name}: {law.law.n} points, R2 {law.law.r2:.3f}")
+        if law.law.r2 < LEAST_R2:
+            print_wrapped("This law does not describe the points; its parameters and shares mean nothing.")
         for line in _lines(law):
             print(line)
     print()
@@ -46,7 +49,8 @@ def _lines(law: PatchImagesLaw) -> list[str]:
     for name, letter in LETTERS.items():
         interval = law.interval(name)
         if name == "E" and interval is not None and interval[0] <= 1e-6 * law.law.y.min():
-            lines.append(f"  {letter:6} not identified (at most {interval[1]:.3g})")
+            most = f"at most {interval[1]:.3g}" if interval[1] > 1e-6 * law.law.y.min() else "all refits are at 0"
+            lines.append(f"  {letter:6} not identified ({most})")
         else:
             lines.append(f"  {letter:6} {law.law.parameters[name]:.3g} {_text(interval)}")
     lines.append("  share of L - E that more images would remove, at the largest D:")

@@ -72,3 +72,16 @@ def test_the_output_names_the_law_the_share_and_the_traps(tmp_path, capsys, monk
 def test_unknown_axes_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="unknown --axes"):
         report_axes("patch,params", results(tmp_path))
+
+
+def test_a_law_that_does_not_describe_the_points_is_called_that(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(RunSet, "labels", lambda self: {"g": "my runs"})
+    good = results(tmp_path)
+    for place in sorted(tmp_path.glob("*/curve.csv")):
+        curve = pd.read_csv(place)
+        curve["test_loss"] = 2.4 + 0.5 * (np.arange(len(curve)) % 2)
+        curve.to_csv(place, index=False)
+    first = pd.read_csv(place)
+    first.assign(test_loss=first["test_loss"] * 1.01).to_csv(place, index=False)
+    report_axes("patch,images", good)
+    assert "does not describe the points" in capsys.readouterr().out
