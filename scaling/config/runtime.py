@@ -56,7 +56,7 @@ class RuntimeConfig:
     )
     test_points: int = config_field(
         "classification: test losses of a run in curve.csv, at geometric steps, the last at its end; 0: that one only. "
-        "They take up to 3 % of the training time, which limits their number of test images",
+        "They are planned for 3 % of the training time, which limits their number of test images",
         8,
         bounds=Bounds(at_least=0),
     )
