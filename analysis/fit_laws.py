@@ -30,7 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         forms = _forms(args.form)
         results = Path(args.results or RESULTS).expanduser()
         out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
-        runs = _load(results, optional=args.published and args.results is None)
+        runs = _load(results, optional=args.published and args.results is None and args.axes is None)
+        if args.axes is not None:
+            from analysis.report.axes_report import report_axes
+
+            assert runs is not None
+            report_axes(args.axes.replace(" ", ""), runs)
+            return 0
         from analysis.report.law_report import check_some_law, law_input, report
 
         inputs = law_input(runs, args.published, args.mixed)
@@ -84,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
         "--published",
         action="store_true",
         help="also the laws, Tables 1 to 7 and Figures 1 to 4 of the paper; needs no runs",
+    )
+    parser.add_argument(
+        "--axes",
+        metavar="AXES",
+        help="patch,images: print only the law of patch size and images seen, from the runs' curves",
     )
     parser.add_argument(
         "--mixed",

@@ -89,7 +89,7 @@ def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
         turns = InTurn(config, data)
-        callbacks = run_callbacks(config, Path(folder), data, 10.0, lambda event: None, Memory(cuda=False))
+        callbacks = run_callbacks(config, Path(folder), data, 10.0, 0, None, lambda event: None, Memory(cuda=False))
         trainer = make_trainer(
             config, RuntimeConfig(accelerator="cpu"), [*callbacks.for_lightning, turns], data, Path(folder)
         )

@@ -54,6 +54,12 @@ class RuntimeConfig:
         unit="min",
         bounds=Bounds(at_least=0),
     )
+    test_points: int = config_field(
+        "classification: test losses of a run in curve.csv, at geometric steps, the last at its end; 0: that one only. "
+        "They are planned for 3 % of the training time, which limits their number of test images",
+        8,
+        bounds=Bounds(at_least=0),
+    )
     save_predictions: int = config_field(
         "draw this many test images with labels and predictions into the run's folder",
         0,

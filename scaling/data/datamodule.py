@@ -4,6 +4,7 @@ What fits in memory is decoded once and served from there; the rest is read by w
 of images in SOURCES.
 """
 
+from collections.abc import Hashable, Sequence
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import TypeVar, cast
@@ -29,7 +30,7 @@ from scaling.data.files.image_folder import Files
 from scaling.data.files.listing_cache import forget_listings
 from scaling.data.files.segmentation_folder import SegmentationFiles
 from scaling.data.open_sets import Source, open_sets
-from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch
+from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch, subset
 from scaling.data.segmentation import SegmentationSource
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seed_of, torch_generator
@@ -142,12 +143,23 @@ class ImageDataModule(L.LightningDataModule):
         return self._dealt(self.test_set if self.held_out is None else self.held_out)
 
     def _dealt(self, data: ImageDataset) -> DataLoader:
+        return self._evaluated(data, self._share(len(data), data.sizes))
+
+    def test_sample(self, count: int) -> DataLoader:
+        """This device's share of `count` test images, the same for every seed and patch size. They are spread over the
+        whole set: in folders the first images are all of one class."""
+        chosen = subset(len(self.test_set), count).tolist()
+        sizes = [self.test_set.sizes[i] for i in chosen] if len(self.test_set.sizes) else ()
+        return self._evaluated(self.test_set, [[chosen[i] for i in part] for part in self._share(count, sizes)])
+
+    def _share(self, count: int, sizes: Sequence[Hashable]) -> list[list[int]]:
+        """This device's batches of `count` images."""
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         batch = max(
             1, self.config.optim.global_batch_size // world // self.micro_batches
         )  # fits in memory, as training does
-        return self._evaluated(data, deal(len(data), batch, data.sizes, world)[rank])
+        return deal(count, batch, sizes, world)[rank]
 
     def first_test_images(self, count: int, batch: int) -> DataLoader:
         """The first `count` test images, or all, in order, at most `batch` at a time, for one device."""

@@ -22,6 +22,10 @@ class Averaged(EMAWeightAveraging):
     on_validation_epoch_end = on_validation_epoch_start
     on_train_end = on_validation_epoch_start
 
+    def swap(self, pl_module: L.LightningModule) -> None:
+        """Exchange the weights and their average; a second call restores both, bit for bit."""
+        self._swap_models(pl_module)
+
     def load_average(self, pl_module: L.LightningModule) -> None:
         """Replace the weights by their average."""
         self._copy_average_to_current(pl_module)

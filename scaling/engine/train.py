@@ -157,9 +157,11 @@ def _build(
     flops = float(costs.recipe_flops(config) or counted_flops(module))  # before training: it may fail
     apply_speed_options(module, settings)
     folder = training_folder(config, results)
-    callbacks = run_callbacks(config, folder, data, settings.checkpoint_minutes, report, memory)
     micro_batch = MicroBatch(config, data, settings.micro_batch_size or 0, results, settings.grad_checkpointing)
     averaged = Averaged(config.optim.model_ema_decay or 0.0) if config.optim.model_ema_decay else None
+    callbacks = run_callbacks(
+        config, folder, data, settings.checkpoint_minutes, settings.test_points, averaged, report, memory
+    )
     # The micro-batch is found before anything counts in it; the average is in the checkpoints that the last one writes.
     before = [micro_batch, evaluation_steps.Evaluations(config, data), *([averaged] if averaged else [])]
     trainer = make_trainer(config, settings, [*before, *callbacks.for_lightning], data, folder)

@@ -46,7 +46,7 @@ class RunRecord:
     peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]
     wall_time: float  # over all processes of a resumed run [s]
-    curve: str = CURVE  # file in the same folder: step, epoch, lr, train_loss, test_loss, seconds, val_loss (val_split)
+    curve: str = CURVE  # file in the same folder (curve_logger.py): step, train_loss, test_loss, test_images ...
     class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
     failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
     versions: dict[str, str] = field(default_factory=dict)

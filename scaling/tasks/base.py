@@ -102,6 +102,10 @@ class TaskModule(L.LightningModule):
         """test_loss and the metrics of the images since the last reset."""
         raise NotImplementedError
 
+    def image_losses(self, batch: Batch) -> Tensor:
+        """test_loss of each image (B,) [nats], counted in no metric. Classification only."""
+        raise NotImplementedError
+
     def resettable(self) -> Iterator[Resettable]:
         """Everything that accumulates over an evaluation."""
         yield self.skipped

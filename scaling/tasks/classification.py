@@ -58,6 +58,10 @@ class ClassificationTask(TaskModule):
             return cross_entropy(outputs, targets.mixed_BK)
         return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
+    def image_losses(self, batch: Batch) -> Tensor:
+        assert isinstance(batch.targets, ClassTargets)
+        return cross_entropy(self(batch.pixels).float(), batch.targets.label_B, reduction="none")
+
     def update_metrics(self, batch: Batch) -> None:
         logits_BK, targets = self(batch.pixels).float(), batch.targets
         assert isinstance(targets, ClassTargets)

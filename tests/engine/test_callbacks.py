@@ -78,13 +78,13 @@ def test_the_counts_of_an_old_checkpoint_go_to_the_callbacks_that_have_them_now(
 @pytest.fixture
 def callbacks(tmp_path):
     data = SimpleNamespace(total_steps=9, steps_per_epoch=3, epochs=3, micro_batches=1)
-    return run_callbacks(RECIPE, tmp_path, data, 10.0, lambda event: None, Memory(cuda=False))
+    return run_callbacks(RECIPE, tmp_path, data, 10.0, 8, None, lambda event: None, Memory(cuda=False))
 
 
 def test_callbacks_are_called_in_the_order_that_they_need(callbacks):
     assert [type(callback).__name__ for callback in callbacks.ordered] == [
         "RunClock", "StepSeeder", "SignalHandler", "StepTracker", "NonFiniteGuard", "ThroughputMonitor",
-        "ProgressReporter", "CurveLogger", "RunLog", "SkippedImages", "Checkpointer",
+        "ProgressReporter", "CurveLogger", "TestLosses", "RunLog", "SkippedImages", "Checkpointer",
     ]  # fmt: skip
 
 
@@ -97,9 +97,12 @@ def test_every_shared_field_has_one_writer_before_its_readers(callbacks):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self.state":
                 stored = isinstance(node.ctx, ast.Store)
                 (written if stored else read).setdefault(node.attr, set()).add(place)
-    assert written.keys() == {"step", "stop", "images_per_second", "row_loss", "saving_seconds"}
+    assert written.keys() == {"step", "stop", "images_per_second", "row_loss", "testing_seconds", "saving_seconds"}
     assert all(len(places) == 1 for places in written.values())
-    behind = {"saving_seconds": 1}  # of a step's end: time that was lost before it, so the writer may be the last
+    behind = {
+        "saving_seconds",
+        "testing_seconds",
+    }  # of a step's end: time lost before it; writers may follow
     for name, places in written.items():
         assert name in behind or min(places) <= min(read.get(name, {99}))
 

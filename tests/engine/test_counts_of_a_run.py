@@ -14,7 +14,7 @@ from tests.toy_task import toy_recipe
 def callbacks(tmp_path):
     data = SimpleNamespace(total_steps=20, steps_per_epoch=10, epochs=2, micro_batches=1)
     config = toy_recipe(epochs=2, steps_per_epoch=10, eval_every=0)
-    return run_callbacks(config, tmp_path, data, 10.0, lambda event: None, Memory(cuda=False))
+    return run_callbacks(config, tmp_path, data, 10.0, 0, None, lambda event: None, Memory(cuda=False))
 
 
 def row(step, train_loss="", test_loss=""):

@@ -17,6 +17,8 @@ from scaling.runs.record import CURVE
 from scaling.tasks.base import TaskModule
 
 COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
+# Of a test loss along the run (test_losses.py): its images, and its standard error [nats]; empty: all test images.
+SAMPLE = ("test_images", "test_loss_se")
 CURVE_SECONDS = 5.0  # between two writings of curve.csv
 CURVE_ROWS = 200  # of training loss, about, in a whole run
 
@@ -40,7 +42,7 @@ class CurveLogger(L.Callback):
         terms = [o.kind for o in state.config.objectives] if len(state.config.objectives) > 1 else []
         self._terms: dict[str, list[Tensor | float]] = {kind: [] for kind in terms}  # since the last row
         more = (["val_loss"] if state.config.data.val_split else []) + [f"train_loss_{kind}" for kind in terms]
-        self.columns = (*COLUMNS, *more)
+        self.columns = (*COLUMNS, *more, *SAMPLE)
         self.rows: list[list[float | str]] = []
         self._row_losses: list[Tensor | float] = []  # since the last row
         self._written = time.monotonic()
@@ -69,6 +71,10 @@ class CurveLogger(L.Callback):
         column = "val_loss" if self.state.config.data.val_split else "test_loss"
         self._add_row(trainer.global_step, **{column: self.state.row_loss})
         self.write()
+
+    def add_test_loss(self, step: int, loss: float, images: int, error: float) -> None:
+        """A row for a test loss along the run, of so many images, with its standard error [nats]."""
+        self._add_row(step, test_loss=loss, test_images=images, test_loss_se=error)
 
     def finish(self, results: dict[str, float]) -> None:
         """The last row, from the evaluation at the end; empty results: there was none."""

@@ -20,7 +20,9 @@ from scaling.engine.callbacks.signals import SignalHandler
 from scaling.engine.callbacks.skipped_images import SkippedImages
 from scaling.engine.callbacks.step import RunState, StepTracker
 from scaling.engine.callbacks.step_seeder import StepSeeder
+from scaling.engine.callbacks.test_losses import TestLosses
 from scaling.engine.callbacks.throughput import ThroughputMonitor
+from scaling.engine.ema import Averaged
 from scaling.engine.environment import Memory
 from scaling.runs.events import Report
 
@@ -33,8 +35,8 @@ class RunCallbacks:
     StepSeeder seeds before anything draws;
     SignalHandler is ready before the first event is reported; StepTracker finds the step that the others are about;
     NonFiniteGuard ends the run before the step leaves a trace; ThroughputMonitor measures what ProgressReporter and
-    RunLog show; CurveLogger adds the row whose loss RunLog shows; Checkpointer is the last: its checkpoints hold what
-    all others did in the step, and it ends the run where a signal asked for it.
+    RunLog show; CurveLogger adds the row whose loss RunLog shows, and TestLosses another one; Checkpointer is the last:
+    its checkpoints hold what all others did in the step, and it ends the run where a signal asked for it.
     """
 
     clock: RunClock
@@ -55,10 +57,13 @@ def run_callbacks(
     folder: Path,
     data: ImageDataModule,
     checkpoint_minutes: float,
+    test_points: int,
+    averaged: Averaged | None,
     report: Report,
     memory: Memory,
 ) -> RunCallbacks:
-    """The callbacks that keep a run's folder up to date. memory: made before the model was."""
+    """The callbacks that keep a run's folder up to date. test_points, averaged: of TestLosses. memory: made before the
+    model was."""
     clock = RunClock()
     state = RunState(config, folder, data, report, clock)
     throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
@@ -72,6 +77,7 @@ def run_callbacks(
         throughput,
         progress,
         curve,
+        TestLosses(state, curve, test_points, averaged if config.evaluation.eval_weights == "ema" else None),
         RunLog(state),
         skipped,
         Checkpointer(state, checkpoint_minutes),

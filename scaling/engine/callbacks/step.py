@@ -52,6 +52,7 @@ class RunState:
     stop: signal.Signals | None = None  # SignalHandler: the signal that asked the run to stop
     images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
     row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
+    testing_seconds: float = 0.0  # TestLosses: spent on test losses along the run so far [s]
     saving_seconds: float = 0.0  # Checkpointer: spent on checkpoints so far [s]
 
 

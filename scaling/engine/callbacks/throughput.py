@@ -20,7 +20,11 @@ class ThroughputMonitor(L.Callback):
         self._open_window(time.monotonic())
 
     def _open_window(self, now: float) -> None:
-        self._window_start, self._saving_before = now, self.state.saving_seconds
+        self._window_start, self._other_before = now, self._other_seconds()
+
+    def _other_seconds(self) -> float:
+        """Spent on checkpoints and on test losses along the run so far [s]."""
+        return self.state.saving_seconds + self.state.testing_seconds
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._open_window(time.monotonic())
@@ -32,7 +36,7 @@ class ThroughputMonitor(L.Callback):
         step = self.state.step
         if step is None or not step.reported:
             return
-        spent = step.ended - self._window_start - (self.state.saving_seconds - self._saving_before)
+        spent = step.ended - self._window_start - (self._other_seconds() - self._other_before)
         rate, before = self._window_images / spent, self.state.images_per_second
         self.state.images_per_second = 0.8 * before + 0.2 * rate if before else rate
         self._train_seconds += spent

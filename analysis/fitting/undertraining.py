@@ -1,0 +1,85 @@
+"""L(p, D) = E + A p^alpha + B D^-beta: loss by patch side p [px] and images seen D, and the share of under-training.
+
+The points of one run's curve are correlated: a seed that is good at one step is good at the next. So intervals come
+from a bootstrap of whole runs (blocks; Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8): the
+deviations of a run from the mean of its patch size, stretched by sqrt(n / (n - 1)), are drawn from all runs, times
+sqrt(f / chi^2_f) for their f degrees of freedom as in bootstrap.py. That needs two runs or more at every patch size.
+Source of the law: arXiv 2203.15556, section 3.3, with a patch in the place of a model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from analysis.fitting.bootstrap import refit
+from analysis.fitting.laws import Fit, fit2
+from analysis.fitting.minimizer import Array
+
+FEWEST_RUNS = 2  # at every patch size, for intervals
+
+
+@dataclass(frozen=True)
+class PatchImagesLaw:
+    """law: E + A D^-a + B p^b of x1 = D and x2 = p. draws: refits, a row each, columns as law.parameters and
+    "share PATCH"; empty where a patch size has a single run."""
+
+    law: Fit
+    shares: dict[float, float]  # by patch: what A D^-a makes of L - E at the largest D [1]
+    draws: pd.DataFrame
+
+    def interval(self, name: str, confidence: float = 0.95) -> tuple[float, float] | None:
+        """Percentile interval of a parameter or of a share; None where there are no draws."""
+        if self.draws.empty:
+            return None
+        low, high = self.draws[name].quantile([(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+
+def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> PatchImagesLaw:
+    """Fit L(p, D) to the rows of curve_points (run_id, patch, images, y) of one group. Raises ValueError as fit2."""
+    points = points.sort_values(["patch", "run_id", "images"], ignore_index=True)
+    law = fit2(points["images"], points["patch"], points["y"], "joint")
+    patches, most = sorted(map(float, points["patch"].unique())), float(points["images"].max())
+    shares = {p: float(_share(law, law.theta_K[None], most, p)[0]) for p in patches}
+    runs = points.groupby("patch")["run_id"].nunique()
+    if runs.min() < FEWEST_RUNS:
+        return PatchImagesLaw(law, shares, pd.DataFrame())
+    y_SN = _resampled(points, law, draws, np.random.default_rng(seed))
+    problem = law.problem
+    theta_SK, converged_S = refit(law, (problem.z_VN - problem.pivot_V[:, None])[None], y_SN)
+    natural_SK = [problem.natural(theta_K) for theta_K in theta_SK[converged_S]]
+    table = pd.DataFrame(natural_SK, columns=list(problem.shape.names))
+    for p in patches:
+        table[f"share {p:g}"] = _share(law, theta_SK[converged_S], most, p)
+    return PatchImagesLaw(law, shares, table)
+
+
+def _share(law: Fit, theta_SK: Array, images: float, patch: float) -> Array:
+    """What A D^-a makes of L - E, from parameters as fitted: A itself may be beyond float64 where a is large."""
+    longer, shorter = np.log([images, patch]) - law.problem.pivot_V
+    _, A_S, a_S, B_S, b_S = theta_SK.T
+    return expit(A_S - a_S * longer - B_S - b_S * shorter)
+
+
+def _resampled(points: pd.DataFrame, law: Fit, draws: int, rng: np.random.Generator) -> Array:
+    """y (S, N): the law times the mean residuals of each patch size, times the deviations of a drawn run for each run.
+    Raises ValueError where runs were evaluated at different numbers of images seen."""
+    blocks = [its.index.to_numpy() for _, its in points.groupby(["patch", "run_id"], sort=False)]
+    if len({tuple(points.loc[block, "images"]) for block in blocks}) > 1:
+        raise ValueError("runs were evaluated at different numbers of images seen; intervals need the same for all")
+    patch_R = points["patch"].to_numpy()[[block[0] for block in blocks]]
+    log_RM = np.stack([law.residuals[block] for block in blocks])
+    mean_RM, off_RM = np.empty_like(log_RM), np.empty_like(log_RM)
+    for p in np.unique(patch_R):
+        its, n = patch_R == p, np.sum(patch_R == p)
+        mean_RM[its] = log_RM[its].mean(0)
+        off_RM[its] = (log_RM[its] - mean_RM[its]) * np.sqrt(n / (n - 1))
+    df = len(blocks) - len(np.unique(patch_R))
+    scale_S1 = np.sqrt(df / rng.chisquare(df, (draws, 1)))
+    y_SN = np.empty((draws, len(points)))
+    for r, block in enumerate(blocks):
+        centre_M = points["y"].to_numpy()[block] * np.exp(mean_RM[r] - law.residuals[block])
+        y_SN[:, block] = centre_M * np.exp(scale_S1 * off_RM[rng.integers(len(blocks), size=draws)])
+    return y_SN
