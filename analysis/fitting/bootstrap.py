@@ -1,6 +1,7 @@
 """Bootstrap: the distribution of a law's parameters over resampled data, all refitted in one batch.
 
-    parametric  the law times normal errors of the size of its residuals, sqrt(sum of squares / (n - k))
+    parametric  the law times normal errors of the size of its residuals, sqrt(sum of squares / (n - k)), or of their
+                given standard errors
     seeds       the law times errors with the standard deviation between seeds at one x, that is, of training noise
                 alone; per x where every x has 3 seeds or more, else pooled
     pairs       points (x, y) drawn with replacement, from 8 points up: with 5 points every second resample would have 3
@@ -78,8 +79,8 @@ def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int =
     if law.space != "log":
         raise ValueError(f"the law was fitted in {law.space} space; a bootstrap needs errors of log y (space='log')")
     rng = np.random.default_rng(seed)
-    z_SVN, y_SN, spread = make(law, draws, rng)
-    theta_SK, converged_S = refit(law, z_SVN, y_SN)
+    z_SVN, y_SN, weight_SN, spread = make(law, draws, rng)
+    theta_SK, converged_S = refit(law, z_SVN, y_SN, weight_SN)
     problem = law.problem
     kept_SK = theta_SK[converged_S]
     natural = np.array([problem.natural(theta_K) for theta_K in kept_SK]).reshape(-1, len(problem.shape.names))
@@ -87,17 +88,19 @@ def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int =
     return Bootstrap(kind, table, draws, int(np.sum(~converged_S)), spread, law, kept_SK)
 
 
-def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]]:
+def refit(law: Fit, z_SVN: Array, y_SN: Array, weight_SN: Array | None = None) -> tuple[Array, NDArray[np.bool_]]:
     """theta (S, K) of the law's form for other data, and whether each converged.
-    z_SVN: log x less the law's pivot, S or 1 along its first axis.  y_SN: above 0.
+    z_SVN: log x less the law's pivot, S or 1 along its first axis.  y_SN: above 0.  weight_SN: of the residuals; the
+    law's where None.
     Each starts from the law itself and from its lowest floor; the lower minimum is taken."""
     problem, S = law.problem, len(y_SN)
     z_SVN, y_SN = np.broadcast_to(z_SVN, (S, *z_SVN.shape[1:])), y_SN / problem.scale
+    weight_SN = np.broadcast_to(problem.weight_N if weight_SN is None else weight_SN, y_SN.shape)
     free_SK = np.tile(problem.free_K, (S, 1))
 
     def residual(theta_RK: Array, which_R: Index) -> tuple[Array, Array]:
         values = with_slopes(problem.shape.value, theta_RK, z_SVN[which_R])
-        return problem.residual_of(*values, y_SN[which_R])
+        return problem.residual_of(*values, y_SN[which_R], weight_SN[which_R])
 
     def lower(starts: list[Array], delta: float) -> tuple[Array, NDArray[np.bool_]]:
         minima = [
@@ -125,6 +128,7 @@ class Resample(NamedTuple):
 
     z_SVN: Array  # log x less the law's pivot
     y_SN: Array
+    weight_SN: Array  # of the residuals, S or 1 along its first axis
     spread: float  # standard deviation of the errors of log y [1]; nan for pairs
 
 
@@ -134,7 +138,7 @@ def _around(law: Fit, draws: int, rng: np.random.Generator, spread: float, sizes
     z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
     centre_N = problem.law(law.theta_K, problem.z_VN)
     normal_SN = rng.standard_normal((draws, law.n))
-    return Resample(z_1VN, centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST)), spread)
+    return Resample(z_1VN, centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST)), problem.weight_N[None], spread)
 
 
 def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
@@ -142,8 +146,11 @@ def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
         raise ValueError(
             f"{law.n} points, {law.k} parameters: no degrees of freedom, so the residuals have no variance to draw from"
         )
-    spread, df = math.sqrt(float(np.sum(law.residuals**2)) / law.problem.df), law.problem.df
-    return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))))
+    weight_N, df = law.problem.weight_N, law.problem.df
+    if not math.isnan(sigma := law.problem.sigma):
+        return _around(law, draws, rng, sigma, lambda: sigma / weight_N)
+    spread = math.sqrt(float(np.sum((weight_N * law.residuals) ** 2)) / df)
+    return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))) / weight_N)
 
 
 def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
@@ -214,7 +221,7 @@ def _pairs(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     fewest = int(problem.free_K.sum())
     z_VN = problem.z_VN - problem.pivot_V[:, None]
     chosen_SN = _redrawn(lambda many: rng.integers(law.n, size=(many, law.n)), z_VN, draws, fewest)
-    return Resample(z_VN[:, chosen_SN].swapaxes(0, 1), law.y[chosen_SN], math.nan)
+    return Resample(z_VN[:, chosen_SN].swapaxes(0, 1), law.y[chosen_SN], problem.weight_N[chosen_SN], math.nan)
 
 
 def _redrawn(draw: Callable[[int], Index], z_VN: Array, draws: int, fewest: int) -> Index:

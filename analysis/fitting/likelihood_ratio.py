@@ -1,6 +1,7 @@
 """Critical value of the likelihood-ratio test: by which fraction the cost may exceed its minimum inside an interval.
 
-For least squares it is t^2 / (n - k), t of Student's distribution, exact for a law that is linear near the data. For
+For errors of known size it is z^2 of the normal distribution, in units of their variance. For least squares with an
+estimated variance it is t^2 / (n - k), t of Student's distribution, exact for a law that is linear near the data. For
 Huber's loss at few points no formula is known, so the value is simulated: normal errors with the residuals' standard
 deviation about the law's tangent plane, the minimal cost with and without a parameter held at its true value, and the
 quantile of the relative increase at the confidence (likelihood-ratio test for M-estimators, Schrader and Hettmansperger
@@ -12,7 +13,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
 from analysis.fitting.problem import Problem
@@ -22,7 +23,11 @@ DRAWS = 400
 
 def critical_rise(problem: Problem, theta_K: Array) -> float:
     """By which fraction of the minimal cost a profile may exceed it, at the problem's confidence [1]."""
-    known = float(stdtrit(problem.df, (1 + problem.confidence) / 2)) ** 2 / problem.df
+    tail = (1 + problem.confidence) / 2
+    if math.isinf(problem.delta) and not math.isnan(problem.sigma):
+        least, _ = problem.allowance(theta_K, 0.0)
+        return (float(ndtri(tail)) * problem.sigma) ** 2 / least
+    known = float(stdtrit(problem.df, tail)) ** 2 / problem.df
     return known if math.isinf(problem.delta) else max(_simulated(problem, theta_K), 1e-3 * known)
 
 
