@@ -138,7 +138,8 @@ def _around(law: Fit, draws: int, rng: np.random.Generator, spread: float, sizes
     z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
     centre_N = problem.law(law.theta_K, problem.z_VN)
     normal_SN = rng.standard_normal((draws, law.n))
-    return Resample(z_1VN, centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST)), problem.weight_N[None], spread)
+    y_SN = centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST))
+    return Resample(z_1VN, y_SN, problem.weight_N[None], spread)
 
 
 def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:

@@ -7,13 +7,13 @@
     surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3      floored    with a floor in N
 L loss [nats], x patch side [px] or any other positive variable. As functions: analysis/fitting/lineshapes.py.
 
-Fits minimise the sum of squared residuals of log L, each weighed by its standard error where it is given, or by the
-spread between seeds where there are three per x or more (analysis/fitting/weights.py). Intervals are profile likelihood for normal errors of log L, that
-is, of the same objective, so that an estimate never lies outside its interval. With loss="huber" Huber's loss is
-minimised (delta 1e-3 as in arXiv 2203.15556, Appendix D.3), which limits the influence of outliers; the intervals are
-then those of Huber's profile (analysis/fitting/likelihood_ratio.py). With so small a delta it is nearly the sum of
-absolute residuals: for an even number of points the minimum may be a range, of which the end towards the least-squares
-law is returned.
+Fits minimise the sum of squared residuals of log L, each weighed by its standard error where that is given, or by the
+spread between seeds where every x has three (analysis/fitting/weights.py). Intervals are profile likelihood for normal
+errors of log L, that is, of the same objective, so that an estimate never lies outside its interval. With loss="huber"
+Huber's loss is minimised (delta 1e-3 as in arXiv 2203.15556, Appendix D.3), which limits the influence of outliers; the
+intervals are then those of Huber's profile (analysis/fitting/likelihood_ratio.py). With so small a delta it is nearly
+the sum of absolute residuals: for an even number of points the minimum may be a range, of which the end towards the
+least-squares law is returned.
 For a law that is linear in its parameters the interval is the textbook's. With five points and three parameters it is
 wide, or reaches L_inf = 0, or has no end; the parameter is then "not identified".
 """

@@ -42,8 +42,8 @@ def places(z_VN: Array) -> Index:
 
 
 def seed_sigmas(z_VN: Array, log_y_N: Array) -> Array | None:
-    """The standard deviation (N,) of log y at each point's x, between points that share it, shrunk; None where it is
-    the same everywhere: where some x has fewer than FEWEST_SEEDS points, or the spreads differ by no more than chance."""
+    """The standard deviation (N,) of log y at each point's x, between points that share it, shrunk; None where one is
+    taken for all: where some x has fewer than FEWEST_SEEDS points, or the spreads differ by no more than chance."""
     place_N = places(z_VN)
     count_P = np.bincount(place_N)
     if len(count_P) < 2 or count_P.min() < FEWEST_SEEDS:
