@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from analysis.fitting.confidence import intervals
 from analysis.fitting.confidence_band import band
+from analysis.fitting.lack_of_fit import LackOfFit, lack_of_fit
 from analysis.fitting.likelihood_ratio import critical_rise
 from analysis.fitting.minimizer import Array
 from analysis.fitting.problem import Problem
@@ -57,6 +58,12 @@ class Fit:
     def rise(self) -> float:
         """By which fraction the objective may exceed its minimum before a law is rejected [1]."""
         return critical_rise(self.problem, self.theta_K)
+
+    @cached_property
+    def lack_of_fit(self) -> LackOfFit | None:
+        """Whether the points deviate from the law by more than their errors explain; None where that cannot be tested:
+        one seed and no standard errors, as many parameters as distinct x, or Huber's loss."""
+        return lack_of_fit(self.problem, self.theta_K)
 
     @cached_property
     def identified(self) -> Mapping[str, bool]:
