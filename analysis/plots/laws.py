@@ -133,10 +133,11 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     low, high = points[x].min(), points[x].max()
     past = (high / low) ** 0.04  # by which ratio a law is drawn beyond its points
     places = np.geomspace(low / past, high * past, 80)
+    sigma = points["standard_error"] / points["test_loss"] if "standard_error" in points else None
     laws = []
     for form in forms:
         with suppress(ValueError):  # no law of this form: law_table gives the reason
-            laws.append(fit(points[x], points["test_loss"], form))
+            laws.append(fit(points[x], points["test_loss"], form, sigma=sigma))
     laws = [law for law in laws if law.n > len(law.parameters)]  # else it interpolates the points
     for law in laws:
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)

@@ -59,12 +59,12 @@ def fit_group(group: Group, form: str, x: str = "patch") -> GroupLaw:
             group, form, x, None, None, f"the {form} law needs an upper bound, which {group.measure} does not have"
         )
     try:
-        law = fit(group.points[x], group.points["y"], form, given=given)
+        law = fit(group.points[x], group.points["y"], form, given=given, sigma=group.sigma)
     except ValueError as e:
         return GroupLaw(group, form, x, None, None, str(e))
     try:
         end = "smallest" if x == "patch" else "largest"
-        held_out = hold_out(group.points[x], group.points["y"], form, end=end, given=given)
+        held_out = hold_out(group.points[x], group.points["y"], form, end=end, given=given, sigma=group.sigma)
     except ValueError as e:
         return GroupLaw(group, form, x, law, None, f"no held-out error: {e}")
     return GroupLaw(group, form, x, law, held_out, "")
