@@ -30,7 +30,7 @@ FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", *PLACES) 
 @dataclass(frozen=True)
 class Group:
     """Points of one law. points: a row per run: patch [px], seed, y in `unit`, and further variables
-    of analysis/fitting/axes.py; nan where unknown; sigma, the standard error of y divided by y [1], where it is known."""
+    of analysis/fitting/axes.py; nan where unknown. Where it is known also sigma, the standard error of y over y [1]."""
 
     name: str
     key: str

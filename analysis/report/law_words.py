@@ -1,0 +1,144 @@
+"""Laws in words: what the fits of a group mean, in one or two sentences that need no table."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from analysis.fitting.laws import Fit
+from analysis.fitting.weights import places
+from analysis.records.groups import Group
+from analysis.report.law_table import GroupLaw
+from analysis.report.printfuncs import parameter_text
+
+ONE_SEED = "One seed per patch size: whether seeds explain the deviations cannot be tested."
+DESCRIBES = 0.95  # R2 of log L from which on a law is said to describe its points [1]
+
+
+def law_sentences(laws: Sequence[GroupLaw]) -> list[str]:
+    """The law of every group in words, a paragraph each. laws: of law_table.fit_groups; those over patch size count."""
+    over_patch = [of for of in laws if of.x == "patch" and of.law is not None]
+    groups = [list(its) for _, its in itertools.groupby(over_patch, key=lambda of: id(of.group))]
+    sentences = [f"{its[0].group.name}: {group_sentence(its)}" for its in groups]
+    if len(sentences) > 1 and all(sentence.endswith(ONE_SEED) for sentence in sentences):  # once for all
+        sentences = [*(sentence.removesuffix(f" {ONE_SEED}") for sentence in sentences), ONE_SEED]
+    return sentences
+
+
+def group_sentence(laws: Sequence[GroupLaw]) -> str:
+    """The better-supported law of one group: the shifted law where its floor is above 0 by its interval, or where the
+    power law does not describe the points; else the power law. Another form where neither was fitted."""
+    fits = {of.form: of.law for of in laws if of.law is not None}
+    best = _supported(fits)
+    return " ".join(filter(None, [*_law(laws[0].group, fits, best), lack_of_fit_sentence(best)]))
+
+
+def describes(law: Fit) -> bool:
+    """Whether a law describes its points: R2 of log L of DESCRIBES or more, or deviations that seeds explain."""
+    tested = law.lack_of_fit
+    return law.converged and (law.r2 >= DESCRIBES or (tested is not None and not tested.significant))
+
+
+def largest_miss(law: Fit) -> tuple[float, float]:
+    """x and relative error [1] (law / points - 1) where the law is furthest from the mean over the points of one x."""
+    off_N = np.log(law.predict(*np.atleast_2d(law.x))) - np.log(law.y)
+    place_N = places(law.problem.z_VN)
+    mean_P = np.bincount(place_N, off_N) / np.bincount(place_N)
+    at = int(np.argmax(np.abs(mean_P)))
+    return float(np.atleast_2d(law.x)[0][place_N == at][0]), math.expm1(float(mean_P[at]))
+
+
+def lack_of_fit_sentence(law: Fit) -> str:
+    """Whether the points deviate from the law by more than their errors explain; "" for Huber's loss."""
+    found, places_P = law.lack_of_fit, len(np.unique(law.x))
+    if law.objective == "huber":
+        return ""
+    if law.k >= places_P:
+        return "The law has as many parameters as there are patch sizes, so its fit cannot be tested."
+    if found is None:
+        return ONE_SEED if places_P == law.n else "The seeds do not differ, so the fit cannot be tested against them."
+    errors, letter = ("standard errors", "chi-square") if found.df_error == 0 else ("seeds", "F")
+    size = f"{found.statistic:.0f}" if found.statistic >= 10 else f"{found.statistic:.2g}"
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+    more = "more" if found.significant else "no more"
+    return f"The points deviate from the law by {more} than the {errors} explain ({letter} = {size}, {p})."
+
+
+def _supported(fits: dict[str, Fit]) -> Fit:
+    power, shifted = fits.get("power"), fits.get("shifted")
+    if shifted is None or power is None:
+        return power or shifted or next(iter(fits.values()))
+    if shifted.identified["L_inf"] or (describes(shifted) and not describes(power)):
+        return shifted
+    return power
+
+
+def _law(group: Group, fits: dict[str, Fit], law: Fit) -> Iterator[str]:
+    """The sentences about one law."""
+    if not describes(law):
+        law = max(fits.values(), key=lambda its: its.r2)
+        names = " nor ".join(f"{'an' if form == 'm4' else 'a'} {form} law" for form in fits)
+        none, best = (
+            (f"neither {names} describes", "better") if len(fits) > 1 else (f"{names} does not describe", "best")
+        )
+        x, miss = largest_miss(law)
+        yield f"{none} these points: the {best} one misses patch {x:g} by {100 * miss:+.0f} % (R2 {law.r2:.2f})."
+        return
+    x, miss = largest_miss(law)
+    yield from _FORMS.get(law.form, _other)(group, law)
+    yield f"Largest deviation {100 * abs(miss):.2g} % (patch {x:g})."
+
+
+def _power(group: Group, law: Fit) -> Iterator[str]:
+    alpha, (low, high) = law.parameters["alpha"], law.intervals["alpha"]
+    formula = f"{group.measure} = {law.parameters['A']:.3g} p^{alpha:.3g} {group.unit}"
+    if math.isnan(low):
+        yield f"{formula} through its points exactly; too few points for an interval ({law.why_no_intervals})."
+    elif low <= 0 <= high or not law.identified["alpha"]:
+        yield (
+            f"the points do not determine whether the {group.measure} depends on the patch size: alpha of the power "
+            f"law is {parameter_text(law, 'alpha')}."
+        )
+    else:
+        half = (high - low) / 2
+        decimals = max(0, 1 - math.floor(math.log10(max(half, 1e-3))))
+        size = f"alpha = {alpha:.{decimals}f} ± {half:.{decimals}f}"
+        yield f"{formula}, {size} (95 %); halving the patch {_halving(alpha)} the {group.measure} by {_factor(alpha)}."
+
+
+def _shifted(group: Group, law: Fit) -> Iterator[str]:
+    alpha, floor = law.parameters["alpha"], law.parameters["L_inf"]
+    if not (law.identified["alpha"] and law.identified["L_inf"]):
+        yield (
+            "a law above a floor, L_inf + A p^alpha, describes the points, but they do not determine it: L_inf "
+            f"{parameter_text(law, 'L_inf')}, alpha {parameter_text(law, 'alpha')}."
+        )
+        return
+    formula = f"{group.measure} = {floor:.3g} + {law.parameters['A']:.3g} p^{alpha:.3g} {group.unit}"
+    above = f"halving the patch {_halving(alpha)} what is above the floor by {_factor(alpha)}"
+    if alpha < 0:
+        yield f"{formula}: it rises towards small patches, from a floor of {floor:.3g} at large ones; {above}."
+        return
+    yield (
+        f"{formula}: a floor of {parameter_text(law, 'L_inf')} that no patch size passes, and {above} "
+        f"(alpha = {parameter_text(law, 'alpha')})."
+    )
+
+
+def _other(group: Group, law: Fit) -> Iterator[str]:
+    values = {
+        name: f"{value:.3g}" if law.identified.get(name, True) else name for name, value in law.parameters.items()
+    }
+    yield f"{group.measure} = {law.problem.shape.text.format(x='p', **values)} {group.unit}."
+
+
+_FORMS = {"power": _power, "shifted": _shifted}
+
+
+def _halving(alpha: float) -> str:
+    return "divides" if alpha >= 0 else "multiplies"
+
+
+def _factor(alpha: float) -> str:
+    return f"{2 ** abs(alpha):.3g}"
