@@ -27,9 +27,9 @@ from scipy.special import chdtrc
 from analysis.fitting.laws import Fit
 from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
 from analysis.fitting.problem import with_slopes
+from analysis.fitting.weights import FEWEST_SEEDS, places
 
 FEWEST_PAIRS = 8  # points
-FEWEST_SEEDS = 3  # at every x, for a size of errors of its own
 FARTHEST = 50.0  # of an error of log y [1]
 KINDS = ("parametric", "seeds", "pairs")
 # Coverage of 95 % intervals in 100 (`experiments/benchmark.py coverage`): power and shifted laws at five patch sizes,
@@ -158,7 +158,7 @@ def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     spread, df = seed_error(law)
     if not df:
         raise ValueError(f"{law.n} points at {law.n} different x: no x has two seeds to estimate their noise from")
-    place_N = _places(law)
+    place_N = places(law.problem.z_VN)
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS:
         return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))))
@@ -176,15 +176,10 @@ def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
 def seed_error(law: Fit) -> tuple[float, int]:
     """The standard deviation of log y among points of one x (seeds), pooled, and its degrees of freedom; nan, 0 where
     no two points share an x."""
-    frame = pd.DataFrame({"place": _places(law), "log": np.log(law.y)})
+    frame = pd.DataFrame({"place": places(law.problem.z_VN), "log": np.log(law.y)})
     off = frame["log"] - frame.groupby("place")["log"].transform("mean")
     df = len(frame) - frame["place"].nunique()
     return (math.sqrt(float((off**2).sum()) / df), df) if df else (math.nan, 0)
-
-
-def _places(law: Fit) -> Index:
-    """The index (N,) of each point's x among the distinct ones."""
-    return np.ravel(np.unique(law.problem.z_VN, axis=1, return_inverse=True)[1])
 
 
 class UnequalVariance(NamedTuple):
@@ -198,17 +193,17 @@ class UnequalVariance(NamedTuple):
 def uneven_seeds(law: Fit) -> UnequalVariance | None:
     """Whether the spread between seeds differs between x (Bartlett 1937, Proc. R. Soc. A 160). None where some x has
     fewer than FEWEST_SEEDS points."""
-    place_N = _places(law)
+    place_N = places(law.problem.z_VN)
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS or len(count_P) < 2:
         return None
     log_N, df_P = np.log(law.y), count_P - 1
     mean_P = np.bincount(place_N, log_N) / count_P
     variance_P = np.maximum(np.bincount(place_N, (log_N - mean_P[place_N]) ** 2) / df_P, 1e-300)
-    df, places = df_P.sum(), len(df_P)
+    df, P = df_P.sum(), len(df_P)
     against = df * math.log(np.sum(df_P * variance_P) / df) - float(np.sum(df_P * np.log(variance_P)))
-    against /= 1 + (float(np.sum(1 / df_P)) - 1 / df) / (3 * (places - 1))
-    p = float(chdtrc(places - 1, max(against, 0.0)))
+    against /= 1 + (float(np.sum(1 / df_P)) - 1 / df) / (3 * (P - 1))
+    p = float(chdtrc(P - 1, max(against, 0.0)))
     return UnequalVariance(math.sqrt(variance_P.min()), math.sqrt(variance_P.max()), p)
 
 
@@ -227,7 +222,7 @@ def _pairs(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
 
 def _redrawn(draw: Callable[[int], Index], z_VN: Array, draws: int, fewest: int) -> Index:
     """Resampled points; resamples with fewer distinct x than the law needs are drawn again."""
-    place_N = np.ravel(np.unique(z_VN, axis=1, return_inverse=True)[1])
+    place_N = places(z_VN)
     chosen_SN = draw(draws)
     while True:
         places_SN = np.sort(place_N[chosen_SN], axis=1)

@@ -6,8 +6,8 @@
 
 patch [px] and test_loss [nats] are required. Runs belong to one group where they agree in task, data, backbone, head,
 image, stage, crop and data_version, as far as the file has these columns; within a group patch and seed identify a run.
-Other known columns: standard_error of test_loss [nats] (of a rounded or digitised value, or of a mean; in every row, and
-laws are then weighed by it), seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the
+Other known columns: standard_error of test_loss [nats] (of a rounded or digitised value, or of a mean; in every row; it
+weighs the points of laws), seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the
 metrics of analysis/records/run_frame.py; tokens default to (image / patch)^2. A row whose status is not one of DONE is
 a failed run. Separators are commas, semicolons or tabs, as in the header (RFC 4180 otherwise); the decimal separator is
 a point.

@@ -19,7 +19,7 @@ from analysis.fitting.model import FORMS
 from analysis.fitting.model_selection import compare_forms
 from analysis.records.groups import Group
 from analysis.report.law_table import GroupLaw
-from analysis.report.law_words import group_sentence, lack_of_fit_sentence
+from analysis.report.law_words import group_sentence, lack_of_fit_clause, why_not_tested
 from analysis.report.output import counted
 from analysis.report.printfuncs import interval_text
 
@@ -121,7 +121,7 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
         "objective": f"{law.loss:.4g}",
         "R² of log L": f"{law.r2:.4f}",
         "weights": _weights(law),
-        "lack of fit": lack_of_fit_sentence(law) or "not tested",
+        "deviations": lack_of_fit_clause(law) or why_not_tested(law),
     }
     for name, ends in law.intervals.items():
         point = f"{law.parameters[name]:.4g}, " if law.identified[name] else "not identified, "

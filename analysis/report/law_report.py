@@ -20,7 +20,6 @@ from analysis.report.more_patches import more_patches
 from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
 
-
 SMALLEST = "Is the smallest patch better than the next? Difference ± 95 % [nats]"
 
 

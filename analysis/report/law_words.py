@@ -31,7 +31,7 @@ def group_sentence(laws: Sequence[GroupLaw]) -> str:
     power law does not describe the points; else the power law. Another form where neither was fitted."""
     fits = {of.form: of.law for of in laws if of.law is not None}
     best = _supported(fits)
-    return " ".join(filter(None, [*_law(laws[0].group, fits, best), lack_of_fit_sentence(best)]))
+    return " ".join(_law(laws[0].group, fits, best))
 
 
 def describes(law: Fit) -> bool:
@@ -49,20 +49,24 @@ def largest_miss(law: Fit) -> tuple[float, float]:
     return float(np.atleast_2d(law.x)[0][place_N == at][0]), math.expm1(float(mean_P[at]))
 
 
-def lack_of_fit_sentence(law: Fit) -> str:
-    """Whether the points deviate from the law by more than their errors explain; "" for Huber's loss."""
-    found, places_P = law.lack_of_fit, len(np.unique(law.x))
-    if law.objective == "huber":
+def lack_of_fit_clause(law: Fit) -> str:
+    """Whether the deviations of the points exceed what their errors explain; "" where that cannot be tested."""
+    if (found := law.lack_of_fit) is None:
         return ""
-    if law.k >= places_P:
-        return "The law has as many parameters as there are patch sizes, so its fit cannot be tested."
-    if found is None:
-        return ONE_SEED if places_P == law.n else "The seeds do not differ, so the fit cannot be tested against them."
     errors, letter = ("standard errors", "chi-square") if found.df_error == 0 else ("seeds", "F")
     size = f"{found.statistic:.0f}" if found.statistic >= 10 else f"{found.statistic:.2g}"
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
-    more = "more" if found.significant else "no more"
-    return f"The points deviate from the law by {more} than the {errors} explain ({letter} = {size}, {p})."
+    return f"{'more' if found.significant else 'no more'} than the {errors} explain ({letter} = {size}, {p})"
+
+
+def why_not_tested(law: Fit) -> str:
+    """Why there is no test of lack of fit, a sentence."""
+    patches = len(np.unique(law.x))
+    if law.objective == "huber":
+        return "Lack of fit is tested for least squares only."
+    if law.k >= patches:
+        return "The law has as many parameters as there are patch sizes, so its fit cannot be tested."
+    return ONE_SEED if patches == law.n else "The seeds do not differ, so the fit cannot be tested against them."
 
 
 def _supported(fits: dict[str, Fit]) -> Fit:
@@ -76,18 +80,19 @@ def _supported(fits: dict[str, Fit]) -> Fit:
 
 def _law(group: Group, fits: dict[str, Fit], law: Fit) -> Iterator[str]:
     """The sentences about one law."""
-    if not describes(law):
+    if good := describes(law):
+        yield from _FORMS.get(law.form, _other)(group, law)
+    else:
         law = max(fits.values(), key=lambda its: its.r2)
         names = " nor ".join(f"{'an' if form == 'm4' else 'a'} {form} law" for form in fits)
-        none, best = (
-            (f"neither {names} describes", "better") if len(fits) > 1 else (f"{names} does not describe", "best")
-        )
-        x, miss = largest_miss(law)
-        yield f"{none} these points: the {best} one misses patch {x:g} by {100 * miss:+.0f} % (R2 {law.r2:.2f})."
-        return
+        none = f"neither {names}" if len(fits) > 1 else f"no {law.form} law"
+        yield f"{none} describes these points (R2 {law.r2:.2f})."
+    which = "it" if good else "the better one" if len(fits) > 1 else "the best one"
     x, miss = largest_miss(law)
-    yield from _FORMS.get(law.form, _other)(group, law)
-    yield f"Largest deviation {100 * abs(miss):.2g} % (patch {x:g})."
+    clause = ", " + clause if (clause := lack_of_fit_clause(law)) else ""
+    yield f"The points deviate from {which} by up to {abs(100 * miss):.2g} % (patch {x:g}){clause}."
+    if not clause:
+        yield why_not_tested(law)
 
 
 def _power(group: Group, law: Fit) -> Iterator[str]:
@@ -116,13 +121,9 @@ def _shifted(group: Group, law: Fit) -> Iterator[str]:
         )
         return
     formula = f"{group.measure} = {floor:.3g} + {law.parameters['A']:.3g} p^{alpha:.3g} {group.unit}"
-    above = f"halving the patch {_halving(alpha)} what is above the floor by {_factor(alpha)}"
-    if alpha < 0:
-        yield f"{formula}: it rises towards small patches, from a floor of {floor:.3g} at large ones; {above}."
-        return
     yield (
-        f"{formula}: a floor of {parameter_text(law, 'L_inf')} that no patch size passes, and {above} "
-        f"(alpha = {parameter_text(law, 'alpha')})."
+        f"{formula}; halving the patch {_halving(alpha)} what is above the floor, {parameter_text(law, 'L_inf')}, by "
+        f"{_factor(alpha)} (alpha = {parameter_text(law, 'alpha')})."
     )
 
 
