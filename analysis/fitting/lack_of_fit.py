@@ -41,8 +41,8 @@ class LackOfFit(NamedTuple):
 
 
 def lack_of_fit(problem: Problem, theta_K: Array) -> LackOfFit | None:
-    """The test at the least-squares minimum theta_K; None where the points allow none: one point per x without standard
-    errors, points of one x that do not differ, as many parameters as distinct x, or Huber's loss."""
+    """The test at theta_K, the minimum of the sum of squares; None where the points allow none: one point per x
+    without standard errors, points of one x that do not differ, as many parameters as distinct x, or Huber's loss."""
     place_N = places(problem.z_VN)
     P = int(place_N.max()) + 1
     df, df_error = P - int(problem.free_K.sum()), problem.y_N.size - P

@@ -20,6 +20,8 @@ from analysis.fitting.problem import Problem
 from analysis.fitting.validation import variables
 from analysis.report.printfuncs import fit_summary
 
+DESCRIBES = 0.95  # R2 of log L from which on a law describes its points [1]
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -64,6 +66,12 @@ class Fit:
         """Whether the points deviate from the law by more than their errors explain; None where that cannot be tested:
         one seed and no standard errors, as many parameters as distinct x, or Huber's loss."""
         return lack_of_fit(self.problem, self.theta_K)
+
+    @property
+    def describes(self) -> bool:
+        """Whether the law describes its points: R2 of DESCRIBES or more, or deviations that their errors explain."""
+        tested = self.lack_of_fit
+        return self.converged and (self.r2 >= DESCRIBES or (tested is not None and not tested.significant))
 
     @cached_property
     def identified(self) -> Mapping[str, bool]:

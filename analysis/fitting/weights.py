@@ -8,7 +8,7 @@ chance gives its x the whole law. So each variance is shrunk towards the common 
 
 with d0 and s0 from the scatter of log s_j^2 beyond that of samples of d_j degrees of freedom. Seeds that scatter no
 more than that have d0 = inf, that is, equal weights: the pooled variance.
-Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3, sections 4 and 6.2 (limma).
+Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3, article 3, section 6.2 (limma).
 Letters: S samples, N data, P distinct x, V variables.
 """
 

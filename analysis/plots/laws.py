@@ -26,6 +26,7 @@ from scaling.runs.record import HEADLINES
 
 WIDE = 3.9  # approximate width of a panel's axes [inches]
 WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
+NO_LAW, TOO_WIDE = "no law describes the points", "95 % interval: wider than the panel"  # in legends
 FAINT = 0.35  # opacity of runs that are not on the Pareto frontier
 
 
@@ -84,7 +85,7 @@ def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
     panels: dict[str, pd.DataFrame] = {}
     for (task, data), its in runs.groupby(["task", "data"], sort=False):
         words = [str(task)] if runs["task"].nunique() > 1 or task != make_config().task.kind else []
-        images = its["image"].unique()
+        images = its["image"].dropna().unique()
         panels[" ".join([*words, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
     return panels
 
@@ -100,7 +101,7 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
     """One panel of the law figure: the groups of one task and data set."""
     ends = []
     drawn: dict[str, None] = {}
-    bands: dict[str, bool] = {}
+    bands: dict[str, str] = {}
     names = labels(runs)
     looks = styles(names)
     for group, name in names.items():
@@ -154,9 +155,11 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     return laws
 
 
-def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, colour: str) -> bool:
-    """The band of the last law whose parameters are identified, or else of the first. Returns whether it is drawn: not
-    where it is everywhere wider than the data."""
+def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, colour: str) -> str:
+    """The band of the last law whose parameters are identified, or else of the first. Returns why there is none: no law
+    describes the points, or it is everywhere wider than the data; "" where it is drawn."""
+    if not any(law.describes for law in laws):
+        return NO_LAW
     law = next((law for law in reversed(laws) if all(law.identified.values())), laws[0])
     places = _places(points, x)
     low, high = law.band(places)
@@ -164,21 +167,20 @@ def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, co
     before = len(axes.collections)
     if np.isfinite(low).any() and np.nanmin(high / low) < WIDEST * span:
         draw_band(axes, law, places, colour)
-    return len(axes.collections) > before
+    return "" if len(axes.collections) > before else TOO_WIDE
 
 
-def _key(axes: Axes, forms: Sequence[str], bands: Mapping[str, bool], letter: str, series: bool) -> None:
-    """The legend of the laws and, where there are too many series to label, of the series. bands: whether the interval
-    of each series is drawn."""
+def _key(axes: Axes, forms: Sequence[str], bands: Mapping[str, str], letter: str, series: bool) -> None:
+    """The legend of the laws and, where there are too many series to label, of the series. bands: why the interval of
+    each series is not drawn, "" where it is."""
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
     handles: list[Any] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
-    absent = [name for name, drawn in bands.items() if not drawn]
-    if len(absent) < len(bands):
+    if "" in bands.values():
         handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
-        handles += [handle(f"{name}: interval wider than the panel", ls="") for name in absent]
+        handles += [handle(f"{name}: {why}", ls="") for name, why in bands.items() if why]
     elif bands:
-        handles.append(handle("95 % interval: wider than the panel", ls=""))
+        handles.append(handle(" or ".join(dict.fromkeys(bands.values())), ls=""))
     if series:
         handles += axes.get_legend_handles_labels()[0]
     if handles:

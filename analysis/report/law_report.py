@@ -98,7 +98,7 @@ def _print_laws(inputs: LawInput, laws: Sequence[GroupLaw], forms: Sequence[str]
     print()
     if inputs.published:
         print_wrapped("Of Tables 1 to 4: laws of the error [%]; of Figure 1: of the test loss [nats].", indent=0)
-    print("\n".join(lines(laws)))
+    print("\n".join(lines(laws)) + "\n")
     print_wrapped(EXPLAINED, indent=0)
     if errors := held_out_errors(laws):
         print_wrapped(errors, indent=0)

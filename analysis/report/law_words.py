@@ -13,7 +13,6 @@ from analysis.report.law_table import GroupLaw
 from analysis.report.printfuncs import parameter_text
 
 ONE_SEED = "One seed per patch size: whether seeds explain the deviations cannot be tested."
-DESCRIBES = 0.95  # R2 of log L from which on a law is said to describe its points [1]
 
 
 def law_sentences(laws: Sequence[GroupLaw]) -> list[str]:
@@ -32,12 +31,6 @@ def group_sentence(laws: Sequence[GroupLaw]) -> str:
     fits = {of.form: of.law for of in laws if of.law is not None}
     best = _supported(fits)
     return " ".join(_law(laws[0].group, fits, best))
-
-
-def describes(law: Fit) -> bool:
-    """Whether a law describes its points: R2 of log L of DESCRIBES or more, or deviations that seeds explain."""
-    tested = law.lack_of_fit
-    return law.converged and (law.r2 >= DESCRIBES or (tested is not None and not tested.significant))
 
 
 def largest_miss(law: Fit) -> tuple[float, float]:
@@ -73,14 +66,14 @@ def _supported(fits: dict[str, Fit]) -> Fit:
     power, shifted = fits.get("power"), fits.get("shifted")
     if shifted is None or power is None:
         return power or shifted or next(iter(fits.values()))
-    if shifted.identified["L_inf"] or (describes(shifted) and not describes(power)):
+    if shifted.identified["L_inf"] or (shifted.describes and not power.describes):
         return shifted
     return power
 
 
 def _law(group: Group, fits: dict[str, Fit], law: Fit) -> Iterator[str]:
     """The sentences about one law."""
-    if good := describes(law):
+    if good := law.describes:
         yield from _FORMS.get(law.form, _other)(group, law)
     else:
         law = max(fits.values(), key=lambda its: its.r2)
