@@ -148,7 +148,8 @@ def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
             f"{law.n} points, {law.k} parameters: no degrees of freedom, so the residuals have no variance to draw from"
         )
     weight_N, df = law.problem.weight_N, law.problem.df
-    if not math.isnan(sigma := law.problem.sigma):
+    discrepant = law.lack_of_fit is not None and law.lack_of_fit.significant
+    if not (discrepant or math.isnan(sigma := law.problem.sigma)):
         return _around(law, draws, rng, sigma, lambda: sigma / weight_N)
     spread = math.sqrt(float(np.sum((weight_N * law.residuals) ** 2)) / df)
     return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))) / weight_N)

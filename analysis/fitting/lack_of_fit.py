@@ -8,6 +8,7 @@ and k parameters, in weighted residuals,
 which for normal errors is distributed as F of P - k and N - P degrees of freedom (Draper and Smith 1998, Applied
 Regression Analysis, 2.1). Weights that are estimated from the same seeds make large F more frequent; p is then drawn
 (analysis/fitting/seed_draws.py). With given standard errors it is the chi-square test of (SS - SS_pure) / sigma^2.
+What a law misses beyond these errors: analysis/fitting/discrepancy.py.
 Letters: N data, P distinct x, K parameters.
 """
 
@@ -32,7 +33,7 @@ class LackOfFit(NamedTuple):
     df: int  # distinct x less parameters
     df_error: int  # of pure error; 0 where the errors are known
     p: float  # probability of so large a statistic where the law holds [1]
-    squares: float  # sum of weighted squared residuals of the means [squared unit of residuals]
+    error: float  # size of the errors of residuals times precision
 
     @property
     def significant(self) -> bool:
@@ -48,19 +49,23 @@ def lack_of_fit(problem: Problem, theta_K: Array) -> LackOfFit | None:
     df, df_error = P - int(problem.free_K.sum()), problem.y_N.size - P
     if df <= 0 or not math.isinf(problem.delta):
         return None
-    r_N = problem.residual(theta_K[None])[0][0]
-    # Points of one x have one weight where it is of their seeds; given ones may differ.
-    squared_N = problem.weight_N**2
-    mean_P = np.bincount(place_N, problem.weight_N * r_N) / np.bincount(place_N, squared_N)
-    pure = float(np.sum((r_N - problem.weight_N * mean_P[place_N]) ** 2))
-    squares = float(np.sum(squared_N * mean_P[place_N] ** 2))
+    between, pure = squares(problem, theta_K)
     if not math.isnan(problem.sigma):
-        chi2 = squares / problem.sigma**2
-        return LackOfFit(chi2, df, 0, float(chdtrc(df, chi2)), squares)
+        chi2 = between / problem.sigma**2
+        return LackOfFit(chi2, df, 0, float(chdtrc(df, chi2)), problem.sigma)
     if not pure > problem.y_N.size * ROUNDING**2:  # also where no two points share an x
         return None
-    F = squares / df / (pure / df_error)
-    if np.ptp(problem.weight_N) == 0:
-        return LackOfFit(F, df, df_error, float(fdtrc(df, df_error, F)), squares)
+    F, error = between / df / (pure / df_error), math.sqrt(pure / df_error)
+    if np.ptp(problem.precision_N) == 0:
+        return LackOfFit(F, df, df_error, float(fdtrc(df, df_error, F)), error)
     F_S = draw(problem, theta_K).F_S
-    return LackOfFit(F, df, df_error, float((1 + np.sum(F_S >= F)) / (1 + len(F_S))), squares)
+    return LackOfFit(F, df, df_error, float((1 + np.sum(F_S >= F)) / (1 + len(F_S))), error)
+
+
+def squares(problem: Problem, theta_K: Array) -> tuple[float, float]:
+    """The sum of weighted squared residuals of the means at each x, and that of the points about these means."""
+    place_N, r_N = places(problem.z_VN), problem.residual(theta_K[None])[0][0]
+    weight_N = problem.weight_N  # of points of one x given ones may differ
+    mean_P = np.bincount(place_N, weight_N * r_N) / np.bincount(place_N, weight_N**2)
+    between_N = weight_N * mean_P[place_N]
+    return float(np.sum(between_N**2)), float(np.sum((r_N - between_N) ** 2))

@@ -27,7 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.fitting.discrepancy import with_discrepancy
 from analysis.fitting.initial_guesses import initial_guesses
+from analysis.fitting.lack_of_fit import lack_of_fit
 from analysis.fitting.minimizer import huber
 from analysis.fitting.model import FORMS
 from analysis.fitting.multistart import at_infinity, best_minimum
@@ -131,6 +133,11 @@ def _law(
     if loss == "huber":
         best, others_PK = best_minimum(problem, np.concatenate([best.theta_SK, theta_SK]))
     best = at_infinity(problem, best)
+    cost, tested = float(best.cost_S[0]), lack_of_fit(problem, best.theta_SK[0])
+    if tested is not None and tested.significant:
+        problem = with_discrepancy(problem, best.theta_SK[0], tested)
+        best, others_PK = best_minimum(problem, np.concatenate([best.theta_SK, theta_SK]))
+        best = at_infinity(problem, best)
     theta_K = best.theta_SK[0]
     r_N = problem.residual(theta_K[None])[0][0]
     about_N = np.log(y_N) - np.log(y_N).mean()
@@ -145,6 +152,8 @@ def _law(
         objective=loss,
         delta=problem.delta * unit,
         r2=float(1 - np.sum(log_r_N**2) / np.sum(about_N**2)),
+        lack_of_fit=tested,
+        cost=cost,
         n=y_N.size,
         starts=len(theta_SK),
         slope=float(best.slope_S[0]),

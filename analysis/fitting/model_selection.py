@@ -82,7 +82,7 @@ def compare_forms(laws: Sequence[Fit]) -> pd.DataFrame:
         raise ValueError("the laws are fitted to different data; AICc compares forms on the same points only")
     if any(not np.array_equal(law.x, laws[0].x) for law in laws):
         raise ValueError("the laws are fitted over different x; AICc compares forms on the same points only")
-    if any(not np.array_equal(law.problem.weight_N, laws[0].problem.weight_N) for law in laws):
+    if any(not np.array_equal(law.problem.precision_N, laws[0].problem.precision_N) for law in laws):
         raise ValueError("the laws weigh the points differently; AICc compares forms with the same sigma only")
     if len({law.space for law in laws}) > 1:
         raise ValueError("some laws minimise errors of log L and some of L; their AICc are not comparable")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.fitting.lineshapes import Rows, Values
 from analysis.fitting.minimizer import Array, Index, huber
 from analysis.fitting.model import Form
-from analysis.fitting.weights import weights
+from analysis.fitting.weights import precisions
 
 ENOUGH = 40.0  # e^-40 is negligible compared with 1 [1]
 STEP = 1e-100  # along the imaginary axis; no difference is taken, so nothing cancels
@@ -45,8 +45,9 @@ class Problem:
     bounds_2K: Array  # of theta; an exponent at its bound is numerically infinite for these x
     ends_2K: Array  # reported value at each bound: infinite where the bound is a numerical one
     free_K: NDArray[np.bool_]  # fitted; the others are given
-    weight_N: Array  # factor of each residual, of mean square 1
-    sigma: float  # size of the errors of weighted residuals where it is known [unit of residuals]; nan: estimated
+    precision_N: Array  # relative precision of each point, of mean square 1
+    weight_N: Array  # factor of each residual: its precision, or less where the law's discrepancy is added to its error
+    sigma: float  # size of the errors of residuals times precision where it is known; nan: estimated
 
     @property
     def unit(self) -> float:
@@ -153,7 +154,7 @@ def build_problem(
     bounds_2K[:, ~np.isnan(given_K)] = [[-math.inf], [math.inf]]
     delta /= 1.0 if space == "log" else scale
     free_K = np.isnan(given_K)
-    weight_N, sigma = weights(z_VN, y_N / scale, sigma_N, space)
+    precision_N, sigma = precisions(z_VN, y_N / scale, sigma_N, space)
     return Problem(
         shape,
         z_VN,
@@ -166,7 +167,8 @@ def build_problem(
         bounds_2K,
         ends_2K,
         free_K,
-        weight_N,
+        precision_N,
+        precision_N,
         sigma,
     ), given_K
 

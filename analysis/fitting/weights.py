@@ -24,9 +24,10 @@ SMALLEST = 1e-4  # a variance is taken as at least this part of the largest [1]
 ROUNDING = 1e-13  # of log y [1]
 
 
-def weights(z_VN: Array, y_N: Array, sigma_N: Array | None, space: str) -> tuple[Array, float]:
-    """The factor (N,) of each residual, of mean square 1, and the size of the errors of the weighted residuals; nan
-    where it is estimated from the residuals. sigma_N: given standard errors of log y; None: from seeds, if any."""
+def precisions(z_VN: Array, y_N: Array, sigma_N: Array | None, space: str) -> tuple[Array, float]:
+    """The relative precision (N,) of each point, of mean square 1, and the size of the errors of residuals times
+    precision; nan where it is estimated from the residuals. sigma_N: given standard errors of log y; None: from seeds,
+    if any."""
     known = sigma_N is not None
     if sigma_N is None and (sigma_N := seed_sigmas(z_VN, np.log(y_N))) is None:
         return np.ones_like(y_N), math.nan

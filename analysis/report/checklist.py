@@ -186,6 +186,8 @@ def _weights(law: Fit) -> str:
         return "equal"
     weights = (law.problem.weight_N / law.problem.weight_N.min()) ** 2
     source = "spread between seeds, shrunk" if math.isnan(law.problem.sigma) else "given standard errors"
+    if law.lack_of_fit is not None and law.lack_of_fit.significant:
+        source += ", with the variance of the deviations that they do not explain"
     return f"by {source}; largest / smallest weight {weights.max():.3g}"
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, f
+from scipy.stats import chi2, f, t
 
 from analysis.fitting.laws import fit
 
@@ -79,6 +79,40 @@ def test_where_seeds_do_not_explain_the_deviations_intervals_are_those_of_the_me
     assert law.lack_of_fit.significant
     assert law.intervals["alpha"] == pytest.approx(means.intervals["alpha"], rel=1e-3)
     assert fit(x, y, sigma=[1e-4] * 15).intervals["alpha"] == pytest.approx(means.intervals["alpha"], rel=1e-3)
+
+
+def test_the_discrepancy_of_a_law_is_that_of_paule_and_mandel_by_hand():
+    """For a law that is linear in log x: weighted means, tau^2 by bisection, normal equations."""
+    x, y = points(CURVED, GROWING, 5)
+    law = fit(x, y)
+    assert law.lack_of_fit.significant
+    v = law.lack_of_fit.error**2 / (5 * law.problem.precision_N[::5] ** 2)
+    mean, X = np.log(y).reshape(5, 5).mean(axis=1), np.stack([np.ones(5), np.log(PATCH)], axis=1)
+
+    def solved(tau2):
+        weight = np.diag(1 / (tau2 + v))
+        theta = np.linalg.solve(X.T @ weight @ X, X.T @ weight @ mean)
+        return theta, (mean - X @ theta) @ weight @ (mean - X @ theta)
+
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if solved(middle)[1] > 3 else (low, middle)
+    theta, _ = solved(low)
+    assert law.parameters["alpha"] == pytest.approx(theta[1], rel=1e-5)
+    assert law.parameters["A"] == pytest.approx(np.exp(theta[0]), rel=1e-5)
+    error = np.sqrt(np.linalg.inv(X.T @ np.diag(1 / (low + v)) @ X)[1, 1])
+    assert np.ptp(law.intervals["alpha"]) == pytest.approx(2 * t.ppf(0.975, 3) * error, rel=1e-4)
+
+
+def test_seeds_that_agree_at_one_patch_do_not_make_a_wrong_law_pass_through_it():
+    """A step; seeds agree to 0.1 % at the coarse patches and to 10 % at the fine ones."""
+    step = np.array([1.57, 1.16, 0.98, 0.156, 0.055])
+    x, y = points(step, [0.001, 0.001, 0.001, 0.1, 0.1], 3)
+    law, equal = fit(x, y), fit(PATCH, step)
+    assert law.lack_of_fit.significant
+    assert law.parameters["alpha"] == pytest.approx(equal.parameters["alpha"], rel=0.05)
+    assert law.r2 > 0.85
 
 
 def shares(sigma, seeds, draws):
