@@ -1,7 +1,7 @@
 """Bootstrap: the distribution of a law's parameters over resampled data, all refitted in one batch.
 
     parametric  the law times normal errors of the size of its residuals, sqrt(sum of squares / (n - k)), or of their
-                given standard errors
+                given standard errors; one error per x where the law has a significant lack of fit
     seeds       the law times errors with the standard deviation between seeds at one x, that is, of training noise
                 alone; per x where every x has 3 seeds or more, else pooled
     pairs       points (x, y) drawn with replacement, from 8 points up: with 5 points every second resample would have 3
@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
+from analysis.fitting.lack_of_fit import squares
 from analysis.fitting.laws import Fit
 from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
 from analysis.fitting.problem import with_slopes
@@ -134,25 +135,39 @@ class Resample(NamedTuple):
 
 def _around(law: Fit, draws: int, rng: np.random.Generator, spread: float, sizes: Callable[[], Array]) -> Resample:
     """The law times normal errors. sizes: draws their standard deviations, per resample (S, 1) or per point (S, N)."""
+    return _times(law, rng.standard_normal((draws, law.n)) * sizes(), spread)
+
+
+def _times(law: Fit, error_SN: Array, spread: float) -> Resample:
+    """The law times e^error."""
     problem = law.problem
     z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
     centre_N = problem.law(law.theta_K, problem.z_VN)
-    normal_SN = rng.standard_normal((draws, law.n))
-    y_SN = centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST))
+    y_SN = centre_N * np.exp(np.clip(error_SN, -FARTHEST, FARTHEST))
     return Resample(z_1VN, y_SN, problem.weight_N[None], spread)
 
 
 def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
-    if law.problem.df <= 0:
+    weight_N, df, tested = law.problem.weight_N, law.problem.df, law.lack_of_fit
+    if df <= 0:
         raise ValueError(
             f"{law.n} points, {law.k} parameters: no degrees of freedom, so the residuals have no variance to draw from"
         )
-    weight_N, df = law.problem.weight_N, law.problem.df
-    discrepant = law.lack_of_fit is not None and law.lack_of_fit.significant
-    if not (discrepant or math.isnan(sigma := law.problem.sigma)):
+    if tested is not None and tested.significant:
+        return _of_means(law, draws, rng, tested.df)
+    if not math.isnan(sigma := law.problem.sigma):
         return _around(law, draws, rng, sigma, lambda: sigma / weight_N)
     spread = math.sqrt(float(np.sum((weight_N * law.residuals) ** 2)) / df)
     return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))) / weight_N)
+
+
+def _of_means(law: Fit, draws: int, rng: np.random.Generator, df: int) -> Resample:
+    """Where the law misses the means by more than seeds explain: one error for all points of one x."""
+    place_N = places(law.problem.z_VN)
+    spread = math.sqrt(squares(law.problem, law.theta_K)[0] / df)
+    size_P = spread / np.sqrt(np.bincount(place_N, law.problem.weight_N**2))
+    error_SP = rng.standard_normal((draws, len(size_P))) * size_P * np.sqrt(df / rng.chisquare(df, (draws, 1)))
+    return _times(law, error_SP[:, place_N], spread)
 
 
 def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, f, t
 
+from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.laws import fit
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -78,6 +79,8 @@ def test_where_seeds_do_not_explain_the_deviations_intervals_are_those_of_the_me
     law, means = fit(x, y), fit(PATCH, CURVED)
     assert law.lack_of_fit.significant
     assert law.intervals["alpha"] == pytest.approx(means.intervals["alpha"], rel=1e-3)
+    drawn = bootstrap(law, draws=4000).intervals()["alpha"]
+    assert drawn == pytest.approx(law.intervals["alpha"], abs=0.1 * np.ptp(law.intervals["alpha"]))
     assert fit(x, y, sigma=[1e-4] * 15).intervals["alpha"] == pytest.approx(means.intervals["alpha"], rel=1e-3)
 
 
