@@ -33,9 +33,10 @@ def group_sentence(laws: Sequence[GroupLaw]) -> str:
     return " ".join(_law(laws[0].group, fits, best))
 
 
-def largest_miss(law: Fit) -> tuple[float, float]:
-    """x and relative error [1] (law / points - 1) where the law is furthest from the mean over the points of one x."""
-    off_N = np.log(law.predict(*np.atleast_2d(law.x))) - np.log(law.y)
+def largest_deviation(law: Fit) -> tuple[float, float]:
+    """x and relative deviation [1] (points / law - 1) where the mean over the points of one x is furthest from the law,
+    both as logarithms."""
+    off_N = np.log(law.y) - np.log(law.predict(*np.atleast_2d(law.x)))
     place_N = places(law.problem.z_VN)
     mean_P = np.bincount(place_N, off_N) / np.bincount(place_N)
     at = int(np.argmax(np.abs(mean_P)))
@@ -47,9 +48,8 @@ def lack_of_fit_clause(law: Fit) -> str:
     if (found := law.lack_of_fit) is None:
         return ""
     errors, letter = ("standard errors", "chi-square") if found.df_error == 0 else ("seeds", "F")
-    size = f"{found.statistic:.0f}" if found.statistic >= 10 else f"{found.statistic:.2g}"
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
-    return f"{'more' if found.significant else 'no more'} than the {errors} explain ({letter} = {size}, {p})"
+    return f"{'more' if found.significant else 'no more'} than the {errors} explain ({letter} = {_digits(found.statistic)}, {p})"
 
 
 def why_not_tested(law: Fit) -> str:
@@ -81,9 +81,9 @@ def _law(group: Group, fits: dict[str, Fit], law: Fit) -> Iterator[str]:
         none = f"neither {names}" if len(fits) > 1 else f"no {law.form} law"
         yield f"{none} describes these points (R2 {law.r2:.2f})."
     which = "it" if good else "the better one" if len(fits) > 1 else "the best one"
-    x, miss = largest_miss(law)
+    x, off = largest_deviation(law)
     clause = ", " + clause if (clause := lack_of_fit_clause(law)) else ""
-    yield f"The points deviate from {which} by up to {abs(100 * miss):.2g} % (patch {x:g}){clause}."
+    yield f"The points deviate from {which} by up to {_digits(abs(100 * off))} % (patch {x:g}){clause}."
     if not clause:
         yield why_not_tested(law)
 
@@ -128,6 +128,11 @@ def _other(group: Group, law: Fit) -> Iterator[str]:
 
 
 _FORMS = {"power": _power, "shifted": _shifted}
+
+
+def _digits(size: float) -> str:
+    """Two digits or, from 10 on, a whole number."""
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
 
 
 def _halving(alpha: float) -> str:

@@ -10,7 +10,7 @@ from analysis.records.csv_import import load_csv
 from analysis.records.groups import Group
 from analysis.report.law_report import law_input, report
 from analysis.report.law_table import fit_groups, laws_frame, lines
-from analysis.report.law_words import ONE_SEED, largest_miss, law_sentences
+from analysis.report.law_words import ONE_SEED, largest_deviation, law_sentences
 from scaling.errors import ConfigError
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -51,7 +51,7 @@ def test_a_good_shifted_law_has_a_floor_that_halving_does_not_touch():
 def test_a_law_that_does_not_describe_the_points_is_called_that():
     (said,) = words(group(STEP))
     assert said.startswith("nano: neither a power law nor a shifted law describes these points (R2 0.88). ")
-    assert "The points deviate from the better one by up to 56 % (patch 4)." in said
+    assert "The points deviate from the better one by up to 126 % (patch 4)." in said
     (one,) = words(group(STEP), forms=("power",))
     assert one.startswith("nano: no power law describes these points (R2 0.88). The points deviate from the best one ")
     (seeds,) = words(group(STEP, seeds=3))
@@ -132,11 +132,11 @@ def test_an_interval_without_an_end_is_words_in_the_table_and_a_number_in_the_fi
     assert (frame["alpha_low"], frame["alpha_high"]) == (-np.inf, np.inf)
 
 
-def test_the_largest_miss_is_of_the_mean_over_seeds():
+def test_the_largest_deviation_is_of_the_mean_over_seeds():
     its = group(POWER * [1, 1, 1.2, 1, 1], seeds=3)
-    x, miss = largest_miss(fit(its.points["patch"], its.points["y"]))
+    x, off = largest_deviation(fit(its.points["patch"], its.points["y"]))
     assert x == 4
-    assert miss == pytest.approx(1.2**-0.8 - 1, abs=0.002)  # a fifth of it is in the law
+    assert off == pytest.approx(1.2**0.8 - 1, abs=0.002)  # a fifth of it is in the law
 
 
 def frame(**groups):
