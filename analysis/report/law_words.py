@@ -49,7 +49,8 @@ def lack_of_fit_clause(law: Fit) -> str:
         return ""
     errors, letter = ("standard errors", "chi-square") if found.df_error == 0 else ("seeds", "F")
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
-    return f"{'more' if found.significant else 'no more'} than the {errors} explain ({letter} = {_digits(found.statistic)}, {p})"
+    more = "more" if found.significant else "no more"
+    return f"{more} than the {errors} explain ({letter} = {_digits(found.statistic)}, {p})"
 
 
 def why_not_tested(law: Fit) -> str:
