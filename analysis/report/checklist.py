@@ -175,7 +175,7 @@ def _draws(law: Fit) -> dict[str, str]:
         )
         if uneven.p < UNEQUAL:
             answers["seeds"] += (
-                ": the variance depends on the patch size, which only the bootstrap of seed noise takes into account"
+                ": the variance depends on the patch size; weights and the bootstrap of seed noise include that"
             )
     return answers
 
