@@ -124,7 +124,7 @@ def seed_sentence(runs: pd.DataFrame) -> str:
         return "one patch size"
     last = runs[runs["patch"].isin(smallest)]
     step = steps(last).iloc[0]
-    which = f"patch {smallest[0]} vs {smallest[1]} {step.verdict}, {_signed(step.difference)}"
+    which = f"{smallest[0]} vs {smallest[1]} px {step.verdict}, {_signed(step.difference)}"
     if not step.test:
         single = last["patch"].value_counts().max() == 1
         return f"{which} ({'one seed; add --seeds 0,1,2' if single else 'seeds of one patch size do not differ'})"

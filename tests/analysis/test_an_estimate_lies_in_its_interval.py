@@ -226,4 +226,4 @@ def test_a_step_in_a_small_unit_keeps_its_digits():
     runs = pd.DataFrame(
         {"group": "g", "patch": [2, 2, 1, 1], "seed": [0, 1, 0, 1], "test_loss": [2e-9, 2.1e-9, 1e-9, 1.2e-9]}
     )
-    assert seed_sentence(runs).startswith("patch 1 vs 2 better, -9.5e-10 ± 6.4e-10, ")
+    assert seed_sentence(runs).startswith("1 vs 2 px better, -9.5e-10 ± 6.4e-10, ")

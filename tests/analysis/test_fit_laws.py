@@ -109,7 +109,7 @@ def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path, mon
     assert rows[0][2] == "-"  # a power law has no floor
     assert "\ndeit_nano: test loss = 0." in said
     assert "what is above the floor, 0.3" in said
-    assert re.search(r"\ndeit_nano: patch 1 vs 2 undecided, -0\.\d+ \(one seed; add --seeds 0,1,2\)\n", said)
+    assert re.search(r"\ndeit_nano: 1 vs 2 px undecided, -0\.\d+ \(one seed; add --seeds 0,1,2\)\n", said)
     with open(out / "laws.csv") as f:
         rows = list(csv.DictReader(f))
     over_patch = [row for row in rows if row["x"] == "patch"]
@@ -319,7 +319,7 @@ def test_groups_of_several_tasks_go_through_one_report(tmp_path, capsys, undrawn
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80
     for name in ("adventurer_nano classify", "adventurer_nano segment linear", "adventurer_nano segment upernet"):
-        assert f"\n{name}: patch " in said  # its seeds
+        assert re.search(rf"\n{name}: \d+ vs \d+ px ", said)  # its seeds
     assert [row[0] for row in table(said)][::2] == ["adventurer_nano"] * 3
     with open(results / "analysis" / "laws.csv") as f:
         rows = [row for row in csv.DictReader(f) if row["x"] == "patch"]
