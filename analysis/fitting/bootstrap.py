@@ -1,6 +1,7 @@
 """Bootstrap: the distribution of a law's parameters over resampled data, all refitted in one batch.
 
-    parametric  the law times normal errors of the size of its residuals, sqrt(sum of squares / (n - k))
+    parametric  the law times normal errors of the size of its residuals, sqrt(sum of squares / (n - k)), or of their
+                given standard errors; one error per x where the law has a significant lack of fit
     seeds       the law times errors with the standard deviation between seeds at one x, that is, of training noise
                 alone; per x where every x has 3 seeds or more, else pooled
     pairs       points (x, y) drawn with replacement, from 8 points up: with 5 points every second resample would have 3
@@ -23,20 +24,21 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
+from analysis.fitting.lack_of_fit import squares
 from analysis.fitting.laws import Fit
 from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
 from analysis.fitting.problem import with_slopes
+from analysis.fitting.weights import FEWEST_SEEDS, places
 
 FEWEST_PAIRS = 8  # points
-FEWEST_SEEDS = 3  # at every x, for a size of errors of its own
 FARTHEST = 50.0  # of an error of log y [1]
 KINDS = ("parametric", "seeds", "pairs")
-# Coverage of 95 % intervals in 100 (`experiments/benchmark.py coverage`): power and shifted laws at five patch sizes,
-# one seed or three, errors of 0.3 to 3 %; and where errors grow from 0.2 to 3 % towards patch 1.
+# Coverage of 95 % intervals in 100 (analysis/measured/coverage.csv): power and shifted laws at five patch sizes; errors
+# of one size, or of 0.2 to 3 % or the like between patch sizes; one, three or five seeds.
 COVERAGE = {
-    "profile": "93 to 96 of 100; 75 to 90 where errors grow tenfold towards small patches",
-    "parametric": "92 to 95 of 100; 74 to 91 where errors grow tenfold towards small patches",
-    "seeds": "96 to 100 of 100; the same where errors grow tenfold towards small patches",
+    "profile": "94 to 98 of 100; where errors differ fifteenfold 91 to 100 with three seeds or more, 82 to 94 with one",
+    "parametric": "92 to 96 of 100; 79 to 98 where errors differ fifteenfold between patch sizes",
+    "seeds": "97 to 100 of 100; 90 to 100 where errors differ fifteenfold between patch sizes",
 }
 
 
@@ -78,8 +80,8 @@ def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int =
     if law.space != "log":
         raise ValueError(f"the law was fitted in {law.space} space; a bootstrap needs errors of log y (space='log')")
     rng = np.random.default_rng(seed)
-    z_SVN, y_SN, spread = make(law, draws, rng)
-    theta_SK, converged_S = refit(law, z_SVN, y_SN)
+    z_SVN, y_SN, weight_SN, spread = make(law, draws, rng)
+    theta_SK, converged_S = refit(law, z_SVN, y_SN, weight_SN)
     problem = law.problem
     kept_SK = theta_SK[converged_S]
     natural = np.array([problem.natural(theta_K) for theta_K in kept_SK]).reshape(-1, len(problem.shape.names))
@@ -87,17 +89,19 @@ def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int =
     return Bootstrap(kind, table, draws, int(np.sum(~converged_S)), spread, law, kept_SK)
 
 
-def refit(law: Fit, z_SVN: Array, y_SN: Array) -> tuple[Array, NDArray[np.bool_]]:
+def refit(law: Fit, z_SVN: Array, y_SN: Array, weight_SN: Array | None = None) -> tuple[Array, NDArray[np.bool_]]:
     """theta (S, K) of the law's form for other data, and whether each converged.
-    z_SVN: log x less the law's pivot, S or 1 along its first axis.  y_SN: above 0.
+    z_SVN: log x less the law's pivot, S or 1 along its first axis.  y_SN: above 0.  weight_SN: of the residuals; the
+    law's where None.
     Each starts from the law itself and from its lowest floor; the lower minimum is taken."""
     problem, S = law.problem, len(y_SN)
     z_SVN, y_SN = np.broadcast_to(z_SVN, (S, *z_SVN.shape[1:])), y_SN / problem.scale
+    weight_SN = np.broadcast_to(problem.weight_N if weight_SN is None else weight_SN, y_SN.shape)
     free_SK = np.tile(problem.free_K, (S, 1))
 
     def residual(theta_RK: Array, which_R: Index) -> tuple[Array, Array]:
         values = with_slopes(problem.shape.value, theta_RK, z_SVN[which_R])
-        return problem.residual_of(*values, y_SN[which_R])
+        return problem.residual_of(*values, y_SN[which_R], weight_SN[which_R])
 
     def lower(starts: list[Array], delta: float) -> tuple[Array, NDArray[np.bool_]]:
         minima = [
@@ -125,32 +129,52 @@ class Resample(NamedTuple):
 
     z_SVN: Array  # log x less the law's pivot
     y_SN: Array
+    weight_SN: Array  # of the residuals, S or 1 along its first axis
     spread: float  # standard deviation of the errors of log y [1]; nan for pairs
 
 
 def _around(law: Fit, draws: int, rng: np.random.Generator, spread: float, sizes: Callable[[], Array]) -> Resample:
     """The law times normal errors. sizes: draws their standard deviations, per resample (S, 1) or per point (S, N)."""
+    return _times(law, rng.standard_normal((draws, law.n)) * sizes(), spread)
+
+
+def _times(law: Fit, error_SN: Array, spread: float) -> Resample:
+    """The law times e^error."""
     problem = law.problem
     z_1VN = (problem.z_VN - problem.pivot_V[:, None])[None]
     centre_N = problem.law(law.theta_K, problem.z_VN)
-    normal_SN = rng.standard_normal((draws, law.n))
-    return Resample(z_1VN, centre_N * np.exp(np.clip(normal_SN * sizes(), -FARTHEST, FARTHEST)), spread)
+    y_SN = centre_N * np.exp(np.clip(error_SN, -FARTHEST, FARTHEST))
+    return Resample(z_1VN, y_SN, problem.weight_N[None], spread)
 
 
 def _parametric(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
-    if law.problem.df <= 0:
+    weight_N, df, tested = law.problem.weight_N, law.problem.df, law.lack_of_fit
+    if df <= 0:
         raise ValueError(
             f"{law.n} points, {law.k} parameters: no degrees of freedom, so the residuals have no variance to draw from"
         )
-    spread, df = math.sqrt(float(np.sum(law.residuals**2)) / law.problem.df), law.problem.df
-    return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))))
+    if tested is not None and tested.significant:
+        return _of_means(law, draws, rng, tested.df)
+    if not math.isnan(sigma := law.problem.sigma):
+        return _around(law, draws, rng, sigma, lambda: sigma / weight_N)
+    spread = math.sqrt(float(np.sum((weight_N * law.residuals) ** 2)) / df)
+    return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))) / weight_N)
+
+
+def _of_means(law: Fit, draws: int, rng: np.random.Generator, df: int) -> Resample:
+    """Where the law misses the means by more than seeds explain: one error for all points of one x."""
+    place_N = places(law.problem.z_VN)
+    spread = math.sqrt(squares(law.problem, law.theta_K)[0] / df)
+    size_P = spread / np.sqrt(np.bincount(place_N, law.problem.weight_N**2))
+    error_SP = rng.standard_normal((draws, len(size_P))) * size_P * np.sqrt(df / rng.chisquare(df, (draws, 1)))
+    return _times(law, error_SP[:, place_N], spread)
 
 
 def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     spread, df = seed_error(law)
     if not df:
         raise ValueError(f"{law.n} points at {law.n} different x: no x has two seeds to estimate their noise from")
-    place_N = _places(law)
+    place_N = places(law.problem.z_VN)
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS:
         return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))))
@@ -168,15 +192,10 @@ def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
 def seed_error(law: Fit) -> tuple[float, int]:
     """The standard deviation of log y among points of one x (seeds), pooled, and its degrees of freedom; nan, 0 where
     no two points share an x."""
-    frame = pd.DataFrame({"place": _places(law), "log": np.log(law.y)})
+    frame = pd.DataFrame({"place": places(law.problem.z_VN), "log": np.log(law.y)})
     off = frame["log"] - frame.groupby("place")["log"].transform("mean")
     df = len(frame) - frame["place"].nunique()
     return (math.sqrt(float((off**2).sum()) / df), df) if df else (math.nan, 0)
-
-
-def _places(law: Fit) -> Index:
-    """The index (N,) of each point's x among the distinct ones."""
-    return np.ravel(np.unique(law.problem.z_VN, axis=1, return_inverse=True)[1])
 
 
 class UnequalVariance(NamedTuple):
@@ -190,17 +209,17 @@ class UnequalVariance(NamedTuple):
 def uneven_seeds(law: Fit) -> UnequalVariance | None:
     """Whether the spread between seeds differs between x (Bartlett 1937, Proc. R. Soc. A 160). None where some x has
     fewer than FEWEST_SEEDS points."""
-    place_N = _places(law)
+    place_N = places(law.problem.z_VN)
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS or len(count_P) < 2:
         return None
     log_N, df_P = np.log(law.y), count_P - 1
     mean_P = np.bincount(place_N, log_N) / count_P
     variance_P = np.maximum(np.bincount(place_N, (log_N - mean_P[place_N]) ** 2) / df_P, 1e-300)
-    df, places = df_P.sum(), len(df_P)
+    df, P = df_P.sum(), len(df_P)
     against = df * math.log(np.sum(df_P * variance_P) / df) - float(np.sum(df_P * np.log(variance_P)))
-    against /= 1 + (float(np.sum(1 / df_P)) - 1 / df) / (3 * (places - 1))
-    p = float(chdtrc(places - 1, max(against, 0.0)))
+    against /= 1 + (float(np.sum(1 / df_P)) - 1 / df) / (3 * (P - 1))
+    p = float(chdtrc(P - 1, max(against, 0.0)))
     return UnequalVariance(math.sqrt(variance_P.min()), math.sqrt(variance_P.max()), p)
 
 
@@ -214,12 +233,12 @@ def _pairs(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     fewest = int(problem.free_K.sum())
     z_VN = problem.z_VN - problem.pivot_V[:, None]
     chosen_SN = _redrawn(lambda many: rng.integers(law.n, size=(many, law.n)), z_VN, draws, fewest)
-    return Resample(z_VN[:, chosen_SN].swapaxes(0, 1), law.y[chosen_SN], math.nan)
+    return Resample(z_VN[:, chosen_SN].swapaxes(0, 1), law.y[chosen_SN], problem.weight_N[chosen_SN], math.nan)
 
 
 def _redrawn(draw: Callable[[int], Index], z_VN: Array, draws: int, fewest: int) -> Index:
     """Resampled points; resamples with fewer distinct x than the law needs are drawn again."""
-    place_N = np.ravel(np.unique(z_VN, axis=1, return_inverse=True)[1])
+    place_N = places(z_VN)
     chosen_SN = draw(draws)
     while True:
         places_SN = np.sort(place_N[chosen_SN], axis=1)

@@ -46,7 +46,7 @@ def fit_joint(groups: Iterable[Group]) -> list[JointLaw]:
         if points["model"].nunique() < FEWEST_MODELS or points["patch"].nunique() < FEWEST_PATCHES:
             continue
         try:
-            law = fit2(points["parameters"], points["patch"], points["y"], "joint")
+            law = fit2(points["parameters"], points["patch"], points["y"], "joint", sigma=points.get("sigma"))
         except ValueError:  # models of equal size
             continue
         first = its[0]
@@ -79,4 +79,5 @@ def _points(group: Group) -> pd.DataFrame:
         size = float(points.sort_values("patch")["parameters"].iloc[0])
     else:
         size = model_sizes().get(model, math.nan)
-    return points[["patch", "y"]].assign(model=model, parameters=size).dropna()
+    known = [name for name in ("patch", "y", "sigma") if name in points]
+    return points[known].assign(model=model, parameters=size).dropna()

@@ -7,12 +7,13 @@
     surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3      floored    with a floor in N
 L loss [nats], x patch side [px] or any other positive variable. As functions: analysis/fitting/lineshapes.py.
 
-Fits minimise the sum of squared residuals of log L. Intervals are profile likelihood for normal errors of log L, that
-is, of the same objective, so that an estimate never lies outside its interval. With loss="huber" Huber's loss is
-minimised (delta 1e-3 as in arXiv 2203.15556, Appendix D.3), which limits the influence of outliers; the intervals are
-then those of Huber's profile (analysis/fitting/likelihood_ratio.py). With so small a delta it is nearly the sum of
-absolute residuals: for an even number of points the minimum may be a range, of which the end towards the least-squares
-law is returned.
+Fits minimise the sum of squared residuals of log L, each weighed by its standard error where that is given, or by the
+spread between seeds where every x has three (analysis/fitting/weights.py). Intervals are profile likelihood for normal
+errors of log L, that is, of the same objective, so that an estimate never lies outside its interval. With loss="huber"
+Huber's loss is minimised (delta 1e-3 as in arXiv 2203.15556, Appendix D.3), which limits the influence of outliers; the
+intervals are then those of Huber's profile (analysis/fitting/likelihood_ratio.py). With so small a delta it is nearly
+the sum of absolute residuals: for an even number of points the minimum may be a range, of which the end towards the
+least-squares law is returned.
 For a law that is linear in its parameters the interval is the textbook's. With five points and three parameters it is
 wide, or reaches L_inf = 0, or has no end; the parameter is then "not identified".
 """
@@ -26,13 +27,15 @@ from typing import TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.fitting.discrepancy import with_discrepancy
 from analysis.fitting.initial_guesses import initial_guesses
+from analysis.fitting.lack_of_fit import lack_of_fit
 from analysis.fitting.minimizer import huber
 from analysis.fitting.model import FORMS
 from analysis.fitting.multistart import at_infinity, best_minimum
 from analysis.fitting.problem import Problem, build_problem
 from analysis.fitting.result import Fit
-from analysis.fitting.validation import check_choices, checked
+from analysis.fitting.validation import check_choices, checked, checked_sigma
 
 __all__ = ["Fit", "fit", "fit2", "fit3"]
 
@@ -49,6 +52,7 @@ class FitOptions(TypedDict, total=False):
     delta: float
     confidence: float
     given: Mapping[str, float] | None
+    sigma: ArrayLike | None
 
 
 def fit(
@@ -61,6 +65,7 @@ def fit(
     delta: float = HUBER_DELTA,
     confidence: float = 0.95,
     given: Mapping[str, float] | None = None,
+    sigma: ArrayLike | None = None,
 ) -> Fit:
     """Fit a law to points (x, y).
     x: (n,) > 0, patch side [px] or another size.  y: (n,) > 0, test loss [nats].  Points that share an x (seeds)
@@ -68,15 +73,18 @@ def fit(
     form: power, shifted, bounded, m4, broken.  space: residuals of "log" y, or of y itself ("linear").
     loss: "squares", or "huber" with delta in units of the residuals.
     given: parameters held at known values, as {"L_inf": 0.8}; bounded and m4 need L_0 there.
+    sigma: (n,) > 0, the known standard error of each y divided by y [1]: each residual is weighed by its inverse, and
+    the intervals are of these errors.  None: weights from the spread between seeds where every x has three points or
+    more (analysis/fitting/weights.py), else equal weights.
     Raises ValueError, with the numbers, for invalid input."""
-    return _fit((x,), y, form, space=space, loss=loss, delta=delta, confidence=confidence, given=given)
+    return _fit((x,), y, form, space=space, loss=loss, delta=delta, confidence=confidence, given=given, sigma=sigma)
 
 
 def fit2(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, form: str = "general", **options: Unpack[FitOptions]) -> Fit:
     """Fit a law of two variables to points (x1, x2, y): "general" E + A / x1^a + B / x2^b, or "joint" E + A x1^-a +
     B x2^b of parameters and patch sides.
     x1, x2: (n,) > 0.  y: (n,) > 0.  n: 5 or more (6 for intervals), with two distinct x1 and x2 or more.  options:
-    space, loss, delta, confidence, given, as for fit."""
+    space, loss, delta, confidence, given, sigma, as for fit."""
     return _fit((x1, x2), y, form, **options)
 
 
@@ -99,14 +107,18 @@ def _fit(
     delta: float = HUBER_DELTA,
     confidence: float = 0.95,
     given: Mapping[str, float] | None = None,
+    sigma: ArrayLike | None = None,
 ) -> Fit:
     given = given or {}
     check_choices(form, space, loss, delta, confidence, len(x))
     x_VN, y_N = checked(x, y, form, given)
+    sigma_N = None if sigma is None else checked_sigma(sigma, y_N.size)
     largest = LARGEST_DELTA * (1.0 if space == "log" else float(y_N.max()))
     if loss == "huber" and delta > largest:
         raise ValueError(f"delta {delta:g} exceeds every residual ({largest:g}); loss='squares' is that limit")
-    return _law(len(x), x_VN.tobytes(), y_N.tobytes(), form, space, loss, delta, confidence, tuple(given.items()))
+    errors = None if sigma_N is None else sigma_N.tobytes()
+    known = tuple(given.items())
+    return _law(len(x), x_VN.tobytes(), y_N.tobytes(), form, space, loss, delta, confidence, known, errors)
 
 
 @lru_cache(maxsize=512)  # tables, report and figures use the same laws, intervals and bands
@@ -120,16 +132,25 @@ def _law(
     delta: float,
     confidence: float,
     known: tuple[tuple[str, float], ...],
+    sigma: bytes | None,
 ) -> Fit:
-    """The law of checked points. x, y: bytes of (V, N) and (N,) numbers, so that a cached Fit has read-only data."""
+    """The law of checked points. x, y, sigma: bytes of (V, N), (N,) and (N,) numbers, so that a cached Fit has
+    read-only data."""
     shape, given = FORMS[form], dict(known)
     x_VN, y_N = np.frombuffer(x).reshape(V, -1), np.frombuffer(y)
-    problem, given_K = build_problem(shape, x_VN, y_N, space, confidence, delta if loss == "huber" else math.inf, given)
+    sigma_N = None if sigma is None else np.frombuffer(sigma)
+    delta = delta if loss == "huber" else math.inf
+    problem, given_K = build_problem(shape, x_VN, y_N, space, confidence, delta, given, sigma_N)
     theta_SK = initial_guesses(problem, given_K)
     best, others_PK = best_minimum(replace(problem, delta=math.inf), theta_SK)
     if loss == "huber":
         best, others_PK = best_minimum(problem, np.concatenate([best.theta_SK, theta_SK]))
     best = at_infinity(problem, best)
+    cost, tested = float(best.cost_S[0]), lack_of_fit(problem, best.theta_SK[0])
+    if tested is not None and tested.significant:
+        problem = with_discrepancy(problem, best.theta_SK[0], tested)
+        best, others_PK = best_minimum(problem, np.concatenate([best.theta_SK, theta_SK]))
+        best = at_infinity(problem, best)
     theta_K = best.theta_SK[0]
     r_N = problem.residual(theta_K[None])[0][0]
     about_N = np.log(y_N) - np.log(y_N).mean()
@@ -139,11 +160,13 @@ def _law(
         form=form,
         parameters=dict(zip(shape.names, map(float, problem.natural(theta_K)), strict=True)) | given,
         given=given,
-        residuals=-r_N * unit,
+        residuals=-r_N / problem.weight_N * unit,
         loss=float(np.sum(huber(r_N, problem.delta))) * unit**2 * (0.5 if loss == "huber" else 1.0),
         objective=loss,
         delta=problem.delta * unit,
         r2=float(1 - np.sum(log_r_N**2) / np.sum(about_N**2)),
+        lack_of_fit=tested,
+        cost=cost,
         n=y_N.size,
         starts=len(theta_SK),
         slope=float(best.slope_S[0]),

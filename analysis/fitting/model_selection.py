@@ -45,14 +45,16 @@ def hold_out(
     x: ArrayLike, y: ArrayLike, form: str = "shifted", *, end: str = "smallest", **options: Unpack[FitOptions]
 ) -> HeldOut:
     """Fit a law without the points at the smallest x (of patches: the finest) and predict them.
-    end: "smallest", or "largest" for an x that grows with the cost.  options: of fit.  Raises ValueError as fit does,
-    also where too few x are left."""
+    end: "smallest", or "largest" for an x that grows with the cost.  options: of fit.  Raises ValueError as fit
+    does, also where too few x are left."""
     if end not in ("smallest", "largest"):
         raise ValueError(f"unknown end {end!r}; choose from: smallest, largest")
     xs, ys = np.asarray(x, float), np.asarray(y, float)
     if xs.ndim != 1 or xs.shape != ys.shape or not len(xs):
         raise ValueError(f"x has shape {xs.shape} and y {ys.shape}; two lists of equal length are needed")
     at = xs.min() if end == "smallest" else xs.max()
+    if (sigma := options.get("sigma")) is not None:
+        options["sigma"] = np.asarray(sigma, float)[xs != at]
     law = fit(xs[xs != at], ys[xs != at], form, **options)
     low, high = law.band(at)
     measured = float(np.exp(np.log(ys[xs == at]).mean()))
@@ -75,6 +77,8 @@ def compare_forms(laws: Sequence[Fit]) -> pd.DataFrame:
         raise ValueError("the laws are fitted to different data; AICc compares forms on the same points only")
     if any(not np.array_equal(law.x, laws[0].x) for law in laws):
         raise ValueError("the laws are fitted over different x; AICc compares forms on the same points only")
+    if any(not np.array_equal(law.problem.precision_N, laws[0].problem.precision_N) for law in laws):
+        raise ValueError("the laws weigh the points differently; AICc compares forms with the same sigma only")
     if len({law.space for law in laws}) > 1:
         raise ValueError("some laws minimise errors of log L and some of L; their AICc are not comparable")
     rows: list[dict[str, object]] = []

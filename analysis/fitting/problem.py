@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from analysis.fitting.lineshapes import Rows, Values
 from analysis.fitting.minimizer import Array, Index, huber
 from analysis.fitting.model import Form
+from analysis.fitting.weights import precisions
 
 ENOUGH = 40.0  # e^-40 is negligible compared with 1 [1]
 STEP = 1e-100  # along the imaginary axis; no difference is taken, so nothing cancels
@@ -44,6 +45,9 @@ class Problem:
     bounds_2K: Array  # of theta; an exponent at its bound is numerically infinite for these x
     ends_2K: Array  # reported value at each bound: infinite where the bound is a numerical one
     free_K: NDArray[np.bool_]  # fitted; the others are given
+    precision_N: Array  # relative precision of each point, of mean square 1
+    weight_N: Array  # factor of each residual: its precision, or less where the law's discrepancy is added to its error
+    sigma: float  # size of the errors of residuals times precision where it is known; nan: estimated
 
     @property
     def unit(self) -> float:
@@ -86,13 +90,16 @@ class Problem:
     def residual(self, theta_SK: Array, _: Index | None = None) -> tuple[Array, Array]:
         return self.residual_of(*with_slopes(self.shape.value, theta_SK, (self.z_VN - self.pivot_V[:, None])[None]))
 
-    def residual_of(self, f_SN: Array, J_SNK: Array, y_SN: Array | None = None) -> tuple[Array, Array]:
-        """Residuals and their Jacobian from a law's values and their Jacobian; y_SN: other data than the problem's,
-        divided by the same scale."""
+    def residual_of(
+        self, f_SN: Array, J_SNK: Array, y_SN: Array | None = None, weight_SN: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Weighted residuals and their Jacobian from a law's values and their Jacobian; y_SN: other data than the
+        problem's, divided by the same scale, and weight_SN their weights."""
         y_SN = self.y_N if y_SN is None else y_SN
+        weight_SN = self.weight_N if weight_SN is None else weight_SN
         if self.space == "log":
-            return np.log(f_SN) - np.log(y_SN), J_SNK / f_SN[:, :, None]
-        return f_SN - y_SN, J_SNK
+            return weight_SN * (np.log(f_SN) - np.log(y_SN)), J_SNK / f_SN[:, :, None] * weight_SN[..., None]
+        return weight_SN * (f_SN - y_SN), J_SNK * weight_SN[..., None]
 
     def law(self, theta_K: Array, z_VM: Array) -> Array:
         """The law at log x, in the unit of y."""
@@ -119,6 +126,7 @@ def build_problem(
     confidence: float,
     delta: float,
     given: Mapping[str, float],
+    sigma_N: Array | None,
 ) -> tuple[Problem, Array]:
     """The problem, and theta of the given parameters (nan for the others). Arguments: as for laws.fit, checked."""
     z_VN, scale = np.log(x_VN), float(y_N.max())
@@ -146,8 +154,22 @@ def build_problem(
     bounds_2K[:, ~np.isnan(given_K)] = [[-math.inf], [math.inf]]
     delta /= 1.0 if space == "log" else scale
     free_K = np.isnan(given_K)
+    precision_N, sigma = precisions(z_VN, y_N / scale, sigma_N, space)
     return Problem(
-        shape, z_VN, y_N / scale, scale, space, delta, confidence, pivot_V, bounds_2K, ends_2K, free_K
+        shape,
+        z_VN,
+        y_N / scale,
+        scale,
+        space,
+        delta,
+        confidence,
+        pivot_V,
+        bounds_2K,
+        ends_2K,
+        free_K,
+        precision_N,
+        precision_N,
+        sigma,
     ), given_K
 
 

@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike
 
 from analysis.fitting.confidence import intervals
 from analysis.fitting.confidence_band import band
+from analysis.fitting.lack_of_fit import LackOfFit
 from analysis.fitting.likelihood_ratio import critical_rise
 from analysis.fitting.minimizer import Array
 from analysis.fitting.problem import Problem
 from analysis.fitting.validation import variables
 from analysis.report.printfuncs import fit_summary
+
+DESCRIBES = 0.95  # R2 of log L from which on a law describes its points [1]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Fit:
     objective: str  # "huber" or "squares"
     delta: float  # Huber's, in units of the residuals; inf for squares
     r2: float  # in log L
+    lack_of_fit: LackOfFit | None  # test of the deviations against the errors; None where they allow none
+    cost: float  # minimal sum of squared residuals times precision [squared unit of residuals], for the likelihood
     n: int
     starts: int  # number of starting values
     slope: float  # at the minimum: largest cosine between the residuals and a direction that changes them [1]
@@ -56,7 +61,13 @@ class Fit:
     @cached_property
     def rise(self) -> float:
         """By which fraction the objective may exceed its minimum before a law is rejected [1]."""
-        return critical_rise(self.problem, self.theta_K)
+        return critical_rise(self.problem, self.theta_K, self.lack_of_fit)
+
+    @property
+    def describes(self) -> bool:
+        """Whether the law describes its points: R2 of DESCRIBES or more, or deviations that their errors explain."""
+        tested = self.lack_of_fit
+        return self.converged and (self.r2 >= DESCRIBES or (tested is not None and not tested.significant))
 
     @cached_property
     def identified(self) -> Mapping[str, bool]:
@@ -87,7 +98,7 @@ class Fit:
         k = self.k + 1
         if self.n - k - 1 <= 0 or self.objective == "huber":
             return math.nan
-        least, _ = self.problem.allowance(self.theta_K, 0.0)
+        least = self.cost + (1e-15 * self.n) ** 2
         return self.n * math.log(least / self.n) + 2 * k + 2 * k * (k + 1) / (self.n - k - 1)
 
     def predict(self, *x: ArrayLike) -> Array:

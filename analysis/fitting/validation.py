@@ -11,6 +11,7 @@ from analysis.fitting.minimizer import Array
 from analysis.fitting.model import FORMS, Form
 
 WIDEST = 600.0  # range of log y that fits in float64
+WIDEST_SIGMAS = 1e6  # ratio of standard errors: beyond it rounding of the most precise points outweighs the others
 
 
 def positive(name: str, values: ArrayLike) -> Array:
@@ -112,6 +113,17 @@ def checked(x: Sequence[ArrayLike], y: ArrayLike, form: str, given: Mapping[str,
             f"{different} distinct {'x' if len(x_VN) == 1 else 'pairs of x'} are too few; the {form} law has {has}"
         )
     return x_VN, ys
+
+
+def checked_sigma(sigma: ArrayLike, n: int) -> Array:
+    """Relative standard errors (N,) of n points, or ValueError."""
+    sigma_N = positive("sigma", sigma)
+    if len(sigma_N) != n:
+        raise ValueError(f"{n} y but {len(sigma_N)} sigma; every y needs a standard error, or none")
+    if sigma_N.max() > WIDEST_SIGMAS * sigma_N.min():
+        low, high = sigma_N.min(), sigma_N.max()
+        raise ValueError(f"sigma ranges from {low:g} to {high:g}, a factor of more than {WIDEST_SIGMAS:g}")
+    return sigma_N
 
 
 def _between(low: float, high: float) -> str:

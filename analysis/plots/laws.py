@@ -4,7 +4,7 @@ Each function takes the frame of a RunSet (load("results").frame) and returns a 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.fitting.axes import AXES
-from analysis.fitting.laws import fit
+from analysis.fitting.laws import Fit, fit
 from analysis.planning.pareto import comparable, frontier, over_seeds
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends, label_points, room_for
@@ -39,6 +39,7 @@ from scaling.runs.record import HEADLINES
 
 WIDE = 3.9  # approximate width of a panel's axes [inches]
 WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
+NO_LAW, TOO_WIDE = "no law describes the points", "95 % interval: wider than the panel"  # in legends
 FAINT = 0.35  # opacity of runs that are not on the Pareto frontier
 
 
@@ -97,7 +98,7 @@ def _panels(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
     panels: dict[str, pd.DataFrame] = {}
     for (task, data), its in runs.groupby(["task", "data"], sort=False):
         words = [str(task)] if runs["task"].nunique() > 1 or task != make_config().task.kind else []
-        images = its["image"].unique()
+        images = its["image"].dropna().unique()
         panels[" ".join([*words, str(data), *(f"{image} px" for image in images if len(images) == 1)])] = its
     return panels
 
@@ -113,16 +114,21 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
     """One panel of the law figure: the groups of one task and data set."""
     ends = []
     drawn: dict[str, None] = {}
+    bands: dict[str, str] = {}
     names = labels(runs)
     looks = styles(names)
     for group, name in names.items():
         points = runs[runs["group"] == group]
         colour, marker = looks[group]
-        drawn |= dict.fromkeys(_draw_laws(axes, points, forms, x, colour))
-        marks = points["test_loss"]
+        laws = _draw_laws(axes, points, forms, x, colour)
+        drawn |= dict.fromkeys(law.form for law in laws)
+        if laws:
+            bands[name] = _draw_band(axes, laws, points, x, colour)
+        marks, errors = points["test_loss"], points.get("standard_error")
         if "mean" in points:  # of analysis/records/seed_summaries.py
-            marks = points["mean"]
-            axes.vlines(points[x], marks - points["sd"].fillna(0), marks + points["sd"].fillna(0), color=colour, lw=1.2)
+            marks, errors = points["mean"], points["sd"].fillna(0)
+        if errors is not None:
+            axes.vlines(points[x], marks - errors, marks + errors, color=colour, lw=1.2)
         axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
         last = points[points["patch"] == points["patch"].min()]
         ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
@@ -136,43 +142,58 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
     loss_axis(axes, runs["test_loss"])
     if few:
         label_ends(axes, ends)
-    _key(axes, list(drawn), AXES[x].letter, series=not few)
+    _key(axes, list(drawn), bands, AXES[x].letter, series=not few)
 
 
-def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> list[str]:
-    """The laws through one group's points, and the band of the last one. Returns the forms that were drawn."""
+def _places(points: pd.DataFrame, x: str) -> np.ndarray:
+    """Where a law is drawn: over its points and a little beyond."""
+    low, high = points[x].min(), points[x].max()
+    past = (high / low) ** 0.04
+    return np.geomspace(low / past, high * past, 80)
+
+
+def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> list[Fit]:
+    """The laws through one group's points, as lines. Returns those that were drawn."""
     if points[x].nunique() < FEWEST_PATCHES:
         return []
-    low, high = points[x].min(), points[x].max()
-    past = (high / low) ** 0.04  # by which ratio a law is drawn beyond its points
-    places = np.geomspace(low / past, high * past, 80)
+    sigma = points["standard_error"] / points["test_loss"] if "standard_error" in points else None
     laws = []
     for form in forms:
         with suppress(ValueError):  # no law of this form: law_table gives the reason
-            laws.append(fit(points[x], points["test_loss"], form))
+            laws.append(fit(points[x], points["test_loss"], form, sigma=sigma))
     laws = [law for law in laws if law.n > len(law.parameters)]  # else it interpolates the points
     for law in laws:
+        places = _places(points, x)
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
-    identified = [law for law in laws if all(law.identified.values())]
-    for law in identified[-1:] or laws[:1]:
-        low, high = law.band(places)
-        if (
-            np.isfinite(low).any()
-            and np.nanmin(high / low) < WIDEST * points["test_loss"].max() / points["test_loss"].min()
-        ):
-            draw_band(axes, law, places, colour)
-    return [law.form for law in laws]
+    return laws
 
 
-def _key(axes: Axes, forms: Sequence[str], letter: str, series: bool) -> None:
-    """The legend of the laws and, where there are too many series to label, of the series."""
+def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, colour: str) -> str:
+    """The band of the last law whose parameters are identified, or else of the first. Returns why there is none: no law
+    describes the points, or it is everywhere wider than the data; "" where it is drawn."""
+    if not any(law.describes for law in laws):
+        return NO_LAW
+    law = next((law for law in reversed(laws) if all(law.identified.values())), laws[0])
+    places = _places(points, x)
+    low, high = law.band(places)
+    span = points["test_loss"].max() / points["test_loss"].min()
+    before = len(axes.collections)
+    if np.isfinite(low).any() and np.nanmin(high / low) < WIDEST * span:
+        draw_band(axes, law, places, colour)
+    return "" if len(axes.collections) > before else TOO_WIDE
+
+
+def _key(axes: Axes, forms: Sequence[str], bands: Mapping[str, str], letter: str, series: bool) -> None:
+    """The legend of the laws and, where there are too many series to label, of the series. bands: why the interval of
+    each series is not drawn, "" where it is."""
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
     handles: list[Artist] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
-    if axes.collections:
+    if "" in bands.values():
         handles.append(handle("95 % interval", alpha=0.16, linewidth=8))
-    elif forms:
-        handles.append(handle("95 % interval: wider than the panel", ls=""))
+        handles += [handle(f"{name}: {why}", ls="") for name, why in bands.items() if why]
+    elif bands:
+        handles.append(handle(" or ".join(dict.fromkeys(bands.values())), ls=""))
     if series:
         handles += axes.get_legend_handles_labels()[0]
     if handles:

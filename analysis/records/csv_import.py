@@ -6,9 +6,11 @@
 
 patch [px] and test_loss [nats] are required. Runs belong to one group where they agree in task, data, backbone, head,
 image, stage, crop and data_version, as far as the file has these columns; within a group patch and seed identify a run.
-Other known columns: seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the metrics
-of analysis/records/run_frame.py; tokens default to (image / patch)^2. A row whose status is not one of DONE is a failed
-run. Separators are commas, semicolons or tabs, as in the header (RFC 4180 otherwise); the decimal separator is a point.
+Other known columns: standard_error of test_loss [nats] (of a rounded or digitised value, or of a mean; in every row; it
+weighs the points of laws), seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the
+metrics of analysis/records/run_frame.py; tokens default to (image / patch)^2. A row whose status is not one of DONE is
+a failed run. Separators are commas, semicolons or tabs, as in the header (RFC 4180 otherwise); the decimal separator is
+a point.
 The other settings of such runs are unknown, so they are not compared with the paper's numbers.
 """
 
@@ -25,7 +27,8 @@ from scaling.errors import ConfigError
 
 NEEDED = ("patch", "test_loss")
 GROUPED = ("task", "data", "backbone", "head", "image", "stage")
-POSITIVE = ("patch", "test_loss", "image", "tokens", "parameters", "flops_per_image", "wall_time", "classes")
+MEASURED = ("test_loss", "standard_error")  # every finished run has them, where the file does
+POSITIVE = ("patch", *MEASURED, "image", "tokens", "parameters", "flops_per_image", "wall_time", "classes")
 TEXT = {"task": "classify", "data": "csv", "backbone": "model", "head": "", "stage": ""}
 WORDS = (*TEXT, "run_id", "group", "status", "failure")  # text columns
 DONE = ("finished", "success", "succeeded", "completed", "complete", "done", "ok")  # of wandb, mlflow, ray and others
@@ -90,13 +93,13 @@ def _table(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
 
 def _numbers(cells: pd.Series, path: Path, line: np.ndarray, done: np.ndarray) -> pd.Series:
     """A column as numbers, empty cells as nan; an unknown column with other text stays text."""
-    needed, positive = cells.name in NEEDED, cells.name in POSITIVE
+    needed, positive = cells.name in (*NEEDED, *MEASURED), cells.name in POSITIVE
     values = pd.Series([float(text) if NUMBER.fullmatch(text) else np.nan for text in cells], cells.index)
     bad = (cells != "") & values.isna() if not needed else ~np.isfinite(values)
     if bad.any() and not (positive or needed or cells.name in ("seed", *TRAPS)):
         return cells
     bad |= (positive & (values <= 0)) | np.isinf(values)
-    if cells.name == "test_loss":  # for a failed run it may be anything
+    if cells.name in MEASURED:  # for a failed run it may be anything
         bad &= done
         values = values.where(done)
     for row in np.flatnonzero(bad)[:1]:

@@ -29,7 +29,7 @@ FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", *PLACES) 
 @dataclass(frozen=True)
 class Group:
     """Points of one law. points: a row per run: patch [px], seed, y in `unit`, and further variables
-    of analysis/fitting/axes.py; nan where unknown."""
+    of analysis/fitting/axes.py; nan where unknown. Where it is known also sigma, the standard error of y over y [1]."""
 
     name: str
     key: str
@@ -47,6 +47,11 @@ class Group:
     def patches(self) -> int:
         """Number of distinct patch sizes [1]."""
         return int(self.points["patch"].nunique())
+
+    @property
+    def sigma(self) -> "pd.Series[float] | None":
+        """The relative standard error of each point [1], as the fits take it; None where it is not known."""
+        return self.points.get("sigma")
 
 
 def own_groups(runs: RunSet, mixed: str = "refuse") -> tuple[list[Group], dict[str, str]]:
@@ -103,6 +108,8 @@ def _own(key: str, name: str, its: pd.DataFrame, runs: RunSet) -> Group:
     devices = its["machine_devices"] if "machine_devices" in its else pd.Series(1.0, its.index)
     points["device_hours"] = its["wall_time"] * pd.to_numeric(devices, errors="coerce").fillna(1.0) / 3600
     points["y"] = its["test_loss"]
+    if "standard_error" in its:
+        points["sigma"] = its["standard_error"] / its["test_loss"]
     return Group(
         name=name,
         key=key,

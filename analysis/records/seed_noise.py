@@ -15,8 +15,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
-from analysis.report.output import counted
-
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # of a loss [1]
 Numbers = TypeVar("Numbers", float, pd.Series)  # one, or a column
@@ -118,38 +116,28 @@ def steps(runs: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
 
 
 def seed_sentence(runs: pd.DataFrame) -> str:
-    """Whether the smallest patch still reduces the loss, by a test between the two smallest patches, as a sentence.
+    """Whether the smallest patch still reduces the loss, by a test between the two smallest patches, as a clause:
+    the difference of the mean losses and half its 95 % interval [nats].
 
     runs: one group's, finished. With one seed per patch size the spread is that of the shipped seed study
     (analysis/measured/seeds.csv), where it contains this group."""
     smallest = sorted(runs["patch"].unique())[:2]
-    last = runs[runs["patch"].isin(smallest)]
-    found, origin = seed_spread(last), ""
-    if not found["df"].sum():
-        study = seed_study(runs["group"].iloc[0])
-        found = seed_spread(study[study["patch"].isin(smallest)])
-        if found["df"].sum():
-            origin = f"; measured {study['measured'].iloc[0]}, {study['machine'].iloc[0]}"
-    spread_text = "seed-to-seed spread: not measured (one seed per patch size); add --seeds 0,1,2"
-    if found["df"].sum():
-        spread = found.iloc[0]
-        seeds = f"{counted(int(spread.seeds), 'seed')}, {counted(int(spread.df), 'degree')} of freedom{origin}"
-        spread_text = f"seed-to-seed spread {_signed(spread.spread)[1:]} ({seeds})"
     if len(smallest) < 2:
-        return spread_text
+        return "one patch size"
+    last = runs[runs["patch"].isin(smallest)]
     step = steps(last).iloc[0]
-    step_text = f"patch {smallest[0]} vs {smallest[1]}: {_signed(step.difference)} nats"
+    which = f"{smallest[0]} vs {smallest[1]} px {step.verdict}, {_signed(step.difference)}"
     if not step.test:
-        alike = ": seeds of one patch size do not differ" if found["df"].sum() else ""
-        return f"{step_text}, undecided{alike}; {spread_text}"
+        single = last["patch"].value_counts().max() == 1
+        return f"{which} ({'one seed; add --seeds 0,1,2' if single else 'seeds of one patch size do not differ'})"
     p = "p < 0.001" if step.p < 0.001 else f"p {step.p:.2g}"
-    interval = f"95 % interval [{_signed(step.low)}, {_signed(step.high)}]"
-    return f"{step_text}, {interval}, {p} ({step.test}): {step.verdict}; {spread_text}"
+    half = _signed((step.high - step.low) / 2)[1:]
+    return f"{which} ± {half}, {p} ({step.test.replace(' t test', ' t')})"
 
 
 def _signed(value: float) -> str:
-    """Four decimals, or two significant digits where these would show none."""
-    return f"{value:+.4f}" if value == 0 or abs(value) >= 5e-4 else f"{value:+.2g}"
+    """Three decimals, or two significant digits where these would show none."""
+    return f"{value:+.3f}" if value == 0 or abs(value) >= 5e-3 else f"{value:+.2g}"
 
 
 def noise_of(spread: Numbers, df: Numbers, runs: Numbers, others: float = 1) -> Numbers:

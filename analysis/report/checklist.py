@@ -19,6 +19,7 @@ from analysis.fitting.model import FORMS
 from analysis.fitting.model_selection import compare_forms
 from analysis.records.groups import Group
 from analysis.report.law_table import GroupLaw
+from analysis.report.law_words import group_sentence, lack_of_fit_clause, why_not_tested
 from analysis.report.output import counted
 from analysis.report.printfuncs import interval_text
 
@@ -56,6 +57,7 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
     if fitted and len(fitted) < len(laws):
         yield ""  # else Markdown includes the table in the list
     if fitted:
+        yield f"{group_sentence(fitted)}\n"
         yield from _fits(fitted)
 
 
@@ -118,6 +120,8 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
         "converged": f"{'yes' if law.converged else 'NO'}: slope {law.slope:.1e}",
         "objective": f"{law.loss:.4g}",
         "R² of log L": f"{law.r2:.4f}",
+        "weights": _weights(law),
+        "deviations": lack_of_fit_clause(law) or why_not_tested(law),
     }
     for name, ends in law.intervals.items():
         point = f"{law.parameters[name]:.4g}, " if law.identified[name] else "not identified, "
@@ -171,9 +175,20 @@ def _draws(law: Fit) -> dict[str, str]:
         )
         if uneven.p < UNEQUAL:
             answers["seeds"] += (
-                ": the variance depends on the patch size, which only the bootstrap of seed noise takes into account"
+                ": the variance depends on the patch size; weights and the bootstrap of seed noise include that"
             )
     return answers
+
+
+def _weights(law: Fit) -> str:
+    """How the points are weighed: one weight per x, relative to the smallest."""
+    if np.ptp(law.problem.weight_N) == 0:
+        return "equal"
+    weights = (law.problem.weight_N / law.problem.weight_N.min()) ** 2
+    source = "spread between seeds, shrunk" if math.isnan(law.problem.sigma) else "given standard errors"
+    if law.lack_of_fit is not None and law.lack_of_fit.significant:
+        source += ", with the variance of the deviations that they do not explain"
+    return f"by {source}; largest / smallest weight {weights.max():.3g}"
 
 
 def _bounds(law: Fit) -> str:

@@ -15,9 +15,12 @@ from analysis.report import joint_table
 from analysis.report.hierarchical_text import hierarchical_sentences
 from analysis.report.law_files import law_files
 from analysis.report.law_table import EXPLAINED, GroupLaw, fit_groups, held_out_errors, lines, rising
+from analysis.report.law_words import law_sentences
 from analysis.report.more_patches import more_patches
 from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
+
+SMALLEST = "Is the smallest patch better than the next? Difference ± 95 % [nats]"
 
 
 class LawInput(NamedTuple):
@@ -69,8 +72,12 @@ def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT_FORMS) ->
         print_wrapped(joint_table.EXPLAINED, indent=0)
     _print_section("Hierarchical fits", hierarchical_sentences(groups))
     if inputs.runs is not None:
-        _print_section("Seeds", _seed_sentences(inputs.runs), indent=4)
-    print("\ndrawing figures and tables ...\n", flush=True)
+        _print_section(
+            "Is the smallest patch better than the next? Difference ± 95 % [nats]",
+            _seed_sentences(inputs.runs),
+            indent=2,
+        )
+    print(flush=True)
     files = law_files(inputs.runs, laws, joint, forms, published=bool(inputs.published))
     paths = write_files(out, files)
     _print_written(out, files)
@@ -78,23 +85,23 @@ def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT_FORMS) ->
 
 
 def _print_laws(inputs: LawInput, laws: Sequence[GroupLaw], forms: Sequence[str]) -> None:
-    print_wrapped(
-        "Laws of patch size p [px], power A p^alpha, shifted L_inf + A p^alpha: of test loss [nats]"
-        + (", of Tables 1 to 4 of the error [%]" if inputs.published else ""),
-        indent=0,
-    )
-    print()
-    print("\n".join(lines(laws)) + "\n")
+    """The laws of own runs in words, the table of all laws, and why there are none where there are none."""
+    own = [of for of in laws if any(of.group is group for group in inputs.own)]
+    _print_section("Laws, p patch size [px]", law_sentences(own), indent=2)
     if inputs.runs is not None:
         for line in chance_lines(inputs.runs.frame):
-            print_wrapped(line)
+            print_wrapped(line, indent=2)
     for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
-        print_wrapped(why)
+        print_wrapped(why, indent=2)
+    for sentence in rising(laws):
+        print_wrapped(sentence, indent=2)
+    print()
+    if inputs.published:
+        print_wrapped("Of Tables 1 to 4: laws of the error [%]; of Figure 1: of the test loss [nats].", indent=0)
+    print("\n".join(lines(laws)) + "\n")
     print_wrapped(EXPLAINED, indent=0)
     if errors := held_out_errors(laws):
         print_wrapped(errors, indent=0)
-    for sentence in rising(laws):
-        print_wrapped(sentence)
 
 
 def _no_law(of: GroupLaw, forms: Sequence[str]) -> str:
@@ -105,14 +112,14 @@ def _no_law(of: GroupLaw, forms: Sequence[str]) -> str:
 
 def _seed_sentences(runs: RunSet) -> list[str]:
     done = runs.finished
-    return [f"  {name}: {seed_sentence(done[done['group'] == group])}" for group, name in runs.labels().items()]
+    return [f"{name}: {seed_sentence(done[done['group'] == group])}" for group, name in runs.labels().items()]
 
 
 def _print_section(title: str, sentences: Iterable[str], indent: int = 4) -> None:
     """A heading and its sentences; nothing without sentences."""
     for number, sentence in enumerate(sentences):
         if not number:
-            print(f"\n{title}\n")
+            print(f"\n{title}")
         print_wrapped(sentence, indent)
 
 

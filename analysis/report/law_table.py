@@ -18,6 +18,7 @@ from analysis.report.output import WIDTH, counted
 from analysis.report.printfuncs import PARAMETER, parameter_text
 
 NAME, RULE = 18, "-"
+FEWEST_GROUPS = 4  # for means over groups
 ENDS = ("", "_low", "_high", "_identified")
 
 
@@ -58,12 +59,12 @@ def fit_group(group: Group, form: str, x: str = "patch") -> GroupLaw:
             group, form, x, None, None, f"the {form} law needs an upper bound, which {group.measure} does not have"
         )
     try:
-        law = fit(group.points[x], group.points["y"], form, given=given)
+        law = fit(group.points[x], group.points["y"], form, given=given, sigma=group.sigma)
     except ValueError as e:
         return GroupLaw(group, form, x, None, None, str(e))
     try:
         end = "smallest" if x == "patch" else "largest"
-        held_out = hold_out(group.points[x], group.points["y"], form, end=end, given=given)
+        held_out = hold_out(group.points[x], group.points["y"], form, end=end, given=given, sigma=group.sigma)
     except ValueError as e:
         return GroupLaw(group, form, x, law, None, f"no held-out error: {e}")
     return GroupLaw(group, form, x, law, held_out, "")
@@ -111,7 +112,7 @@ def parameter_columns(law: Fit) -> dict[str, float]:
 
 def lines(laws: Sequence[GroupLaw]) -> list[str]:
     """The fitted laws over patch size as a table of 80 columns, a line each, grouped by name. A parameter that is not
-    identified has its interval and "?"."""
+    identified has no value, but the end of its interval that is known."""
     table = [_line("runs", "law", "L_inf", "alpha", "R2", "err"), RULE * WIDTH]
     by_group: dict[int, list[GroupLaw]] = {}
     for of in laws:
@@ -143,7 +144,7 @@ def rising(laws: Sequence[GroupLaw]) -> list[str]:
 
 def held_out_errors(laws: Sequence[GroupLaw]) -> str:
     """The mean held-out errors of laws and naive predictions over the groups that have all of them, as a sentence; ""
-    for fewer than two such groups."""
+    for fewer than FEWEST_GROUPS such groups."""
     over_patch = [of for of in laws if of.x == "patch" and of.law is not None]
     forms = list(dict.fromkeys(of.form for of in over_patch))
     by_group: dict[int, dict[str, HeldOut]] = {}
@@ -151,7 +152,7 @@ def held_out_errors(laws: Sequence[GroupLaw]) -> str:
         if of.held_out:
             by_group.setdefault(id(of.group), {})[of.form] = of.held_out
     whole = [held for held in by_group.values() if len(held) == len(forms)]
-    if len(whole) < 2:
+    if len(whole) < FEWEST_GROUPS:
         return ""
     errors = {f"{form} law": [abs(held[form].relative) for held in whole] for form in forms}
     for n, rule in enumerate(("last value", "last value and half the last gain")):
@@ -161,10 +162,9 @@ def held_out_errors(laws: Sequence[GroupLaw]) -> str:
 
 
 EXPLAINED = (
-    "L_inf: irreducible loss as patch size -> 0, in the unit of the loss. [ ]: 95 % profile-likelihood interval. "
-    "?, or no end: not identified (the interval reaches a bound or has no end), so no point estimate is given. "
-    "R2: of log L. err: held-out error [%], the smallest patch predicted from the others (negative: too low). "
-    "naive: the same error for the value at the next patch size, and for that value plus half of its improvement."
+    "L_inf: limit of the loss as p -> 0. [ ]: 95 % interval; a parameter without a value is not identified. err [%]: "
+    "the smallest patch predicted from the others (negative: too low); naive: by the loss at the next patch, and by "
+    "that less half of the last gain."
 )
 
 

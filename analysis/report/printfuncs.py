@@ -44,16 +44,16 @@ def interval_text(low: float, high: float, digits: str = ".4g") -> str:
 
 
 def parameter_text(law: "Fit", name: str, room: int = PARAMETER) -> str:
-    """A parameter with its interval; the interval alone, with "?", where it is not identified; "-" where the law has no
-    such parameter, "?" where it has no interval. room: the preferred maximal length [characters]."""
+    """A parameter with its interval; where it is not identified "at most", "at least" or "not identified"; "-" where
+    the law has no such parameter, "no interval" where it has none. room: the preferred maximal length [characters]."""
     if name not in law.intervals:
         return "-"
     ends = law.intervals[name]
     if math.isnan(ends[0]):
-        return "?"
+        return "no interval"
     finite = [abs(end) for end in ends if math.isfinite(end)]
-    if not finite:
-        return "no end, either side" if room >= PARAMETER else "no end"
+    if not any(finite):
+        return "not identified"
     size = (ends[1] - ends[0]) / 2 if len(finite) == 2 else max(finite)
     largest = max(finite)
     power = math.floor(math.log10(largest)) if largest and not 1e-3 <= largest < 1e5 else 0
@@ -63,7 +63,7 @@ def parameter_text(law: "Fit", name: str, room: int = PARAMETER) -> str:
     while len(text) > room and decimals > 0:
         decimals -= 1
         text = _interval(law, name, decimals, power)
-    return text if len(text) <= room else text.replace(" upper end", " end").replace(" lower end", " end")
+    return text
 
 
 def _interval(law: "Fit", name: str, decimals: int, power: int) -> str:
@@ -75,8 +75,8 @@ def _interval(law: "Fit", name: str, decimals: int, power: int) -> str:
 
     (low, high), unit = law.intervals[name], f" e{power}" if power else ""
     if math.isinf(high):
-        return f">{number(low)}{unit}, no upper end"
-    if math.isinf(low):
-        return f"<{number(high)}{unit}, no lower end"
+        return f"at least {number(low)}{unit}"
+    if math.isinf(low) or (low == 0 and not law.identified[name]):
+        return f"at most {number(high)}{unit}"
     ends = f"[{number(low)}, {number(high)}]{unit}"
-    return f"{number(law.parameters[name])} {ends}" if law.identified[name] else f"{ends} ?"
+    return f"{number(law.parameters[name])} {ends}" if law.identified[name] else f"{ends} bound"

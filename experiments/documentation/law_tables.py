@@ -9,7 +9,7 @@ from analysis.records.seed_summaries import as_points
 from analysis.report.joint_table import joint_lines
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
-from experiments.documentation.data import cifar10_means, fenced, shapes_runs, table
+from experiments.documentation.data import cifar10_means, fenced, numbers, shapes_runs, table
 
 LAWS = ("power", "shifted")
 EXCERPT = ("c Adventurer-B 224", "d segments ade20k")  # groups in docs/laws.md
@@ -58,6 +58,15 @@ def held_out() -> list[str]:
         cells = [f"{sum(its) / len(its):+.2f}", f"{sum(absolute) / len(absolute):.2f}", f"{max(absolute):.2f}"]
         rows.append([name, *cells])
     return table(["patch 1 predicted by", "mean error", "mean absolute error", "largest"], rows)
+
+
+def coverage() -> list[str]:
+    """How often 95 % intervals contain the truth, by what is known of the errors [%]."""
+    its = numbers("coverage").astype(str)
+    its = its[its["interval"].str.startswith("profile")]
+    known = {"profile": "estimated", "profile, errors given": "given"}
+    rows = [[row[0], row[1], row[2], known[row[3]], *row[4:]] for row in its.to_numpy().tolist()]
+    return table(["law", "seeds", "errors [%]", "errors are", *its.columns[4:]], rows, left=(0, 2, 3))
 
 
 def joint() -> list[str]:

@@ -181,6 +181,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "laws-excerpt": law_tables.laws_excerpt,
     "held-out": law_tables.held_out,
     "joint": law_tables.joint,
+    "coverage": law_tables.coverage,
     "measured-best": budget_tables.measured_best,
     "measured-steps": budget_tables.measured_steps,
     "surface-forms": budget_tables.surface_forms,

@@ -53,10 +53,7 @@ def test_single_runs_are_undecided_without_a_spread_from_elsewhere():
     assert (known.low, known.high) == pytest.approx((-0.1 - 2.776445 * 0.01 * 2**0.5, -0.1 + 2.776445 * 0.01 * 2**0.5))
     assert known.verdict == "better"
     said = seed_sentence(runs({2: [1.0], 1: [0.9]}))
-    assert said == (
-        "patch 1 vs 2: -0.1000 nats, undecided; seed-to-seed spread: not measured (one seed per patch size); "
-        "add --seeds 0,1,2"
-    )
+    assert said == "1 vs 2 px undecided, -0.100 (one seed; add --seeds 0,1,2)"
 
 
 @pytest.mark.parametrize("case", ["paired", "seeds that go together", "welch", "one run", "other seeds' spread"])
@@ -103,4 +100,5 @@ def test_seeds_that_do_not_differ_are_no_test(other):
         first, pd.Series(other, index=range(len(other)) if len(other) == 3 else range(7, 7 + len(other)))
     )
     assert (found.test, found.verdict) == ("", "undecided")
-    assert "undecided: seeds of one patch size do not differ; " in seed_sentence(runs({2: [0.1] * 3, 1: [0.3] * 3}))
+    alike = seed_sentence(runs({2: [0.1] * 3, 1: [0.3] * 3}))
+    assert alike == "1 vs 2 px undecided, +0.200 (seeds of one patch size do not differ)"
