@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from rich.table import Table
+from timm.models import VisionTransformer
 from torch import nn
 
 from scaling import costs
@@ -131,7 +132,7 @@ def measure(
         1000,
     )
     model: nn.Module = task.to(device).train()
-    task.backbone.checkpoint_module.set_grad_checkpointing(checkpointing)
+    cast(VisionTransformer, task.backbone.checkpoint_module).set_grad_checkpointing(checkpointing)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     weights = sum(2 * p.numel() * p.element_size() for p in model.parameters())

@@ -255,7 +255,9 @@ def draw(module: nn.Module, name: str) -> None:
         nn.init.zeros_(module.bias)
 
 
-def build_head(width: int, stride: int, classes: int, channels: int, seed: int, rois: int = MAX_ROIS) -> nn.Module:
+def build_head(
+    width: int, stride: int, classes: int, channels: int, seed: int, rois: int = MAX_ROIS
+) -> CascadeMaskRCNN:
     """The head on maps of that width and stride [px], its weights drawn from the seed and the names of modules, so that
     they are equal at all patch sizes. channels: of the neck and the heads; rois: regions sampled from an image."""
     with seeded(seed_of(seed, "construction")):

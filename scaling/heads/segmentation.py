@@ -91,7 +91,9 @@ def draw(module: nn.Module, name: str) -> None:
         module.reset_parameters()  # norms: 1 and 0
 
 
-def build_head(name: str, width: int, stride: int, depth: int, classes: int, channels: int, seed: int) -> nn.Module:
+def build_head(
+    name: str, width: int, stride: int, depth: int, classes: int, channels: int, seed: int
+) -> Linear | UperNet:
     """The head of that name, its weights drawn from the seed and the names of modules, so that they are equal at all
     patch sizes.
 
@@ -101,6 +103,8 @@ def build_head(name: str, width: int, stride: int, depth: int, classes: int, cha
     """
     check_name("head", name, SEGMENTATION_HEADS)
     with seeded(seed_of(seed, "construction")):
-        head = Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
+        head: Linear | UperNet = (
+            Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
+        )
     initialise_by_name(head, seed, draw)
     return head

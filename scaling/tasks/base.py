@@ -4,12 +4,12 @@ evaluation, and the optimiser. A subclass adds the head, its loss and its metric
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar, cast
 
 import lightning as L
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import SumMetric
 
 from scaling.backbones.base import Features
@@ -18,8 +18,10 @@ from scaling.backbones.registry import build_backbone
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
 from scaling.tasks.objectives import BUILDERS, Objective
-from scaling.tasks.optim import adamw
+from scaling.tasks.optim import Optimisation, adamw
 from scaling.tasks.sharded_passes import keep_in_step
+
+Outputs = TypeVar("Outputs")  # what a task's head gives in training
 
 
 class Resettable(Protocol):
@@ -28,7 +30,7 @@ class Resettable(Protocol):
     def reset(self) -> None: ...
 
 
-class TaskModule(L.LightningModule):
+class TaskModule(L.LightningModule, Generic[Outputs]):
     """total_steps: optimiser steps of the whole run. names: of the classes; empty: their indices.
 
     batch.shape is the shape of a training step. After an evaluation `compute_metrics` returns test_loss [nats] and the
@@ -36,13 +38,13 @@ class TaskModule(L.LightningModule):
     read, where there are any.
     """
 
-    head: Any  # an nn.Module; set by the subclass, after the backbone
+    head: nn.Module  # set by the subclass, after the backbone
 
     def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
         super().__init__()
         self.config, self.total_steps = config, total_steps
         self.names = [str(name) for name in names] or [str(number) for number in range(config.data.num_classes)]
-        self.backbone: Any = build_backbone(config)  # an nn.Module that satisfies Backbone
+        self.backbone = build_backbone(config)
         self.channels_last = False
         self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in config.objectives}
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
@@ -73,18 +75,17 @@ class TaskModule(L.LightningModule):
         features, outputs = self.training_outputs(batch)
         losses = {kind: each.loss(self, batch, features, outputs) for kind, each in self.objectives.items()}
         self.objective_losses = {kind: loss.detach() for kind, loss in losses.items()}
-        total: Any = sum(self.objectives[kind].weight * loss for kind, loss in losses.items())
-        return total
+        return cast(Tensor, sum(self.objectives[kind].weight * loss for kind, loss in losses.items()))
 
     def training_batch(self, batch: Batch) -> Batch:
         """The batch with normalised pixels."""
         return replace(batch, pixels=self.normalised(batch.pixels))
 
-    def training_outputs(self, batch: Batch) -> tuple[Features, Any]:
+    def training_outputs(self, batch: Batch) -> tuple[Features, Outputs]:
         """Features of the backbone, and whatever supervised_loss needs of the head."""
         raise NotImplementedError
 
-    def supervised_loss(self, batch: Batch, outputs: Any) -> Tensor:
+    def supervised_loss(self, batch: Batch, outputs: Outputs) -> Tensor:
         """The training loss against the labels: a scalar [nats]."""
         raise NotImplementedError
 
@@ -134,5 +135,5 @@ class TaskModule(L.LightningModule):
         """For each image of a test batch: the image, its label and the prediction, side by side."""
         raise NotImplementedError
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> Optimisation:
         return adamw(self, self.config, self.total_steps)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from timm.data import Mixup
 from torch import Tensor, nn
@@ -13,14 +12,16 @@ from torchmetrics.classification import MulticlassAccuracy
 from scaling.backbones.base import Features
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
-from scaling.rng import seed_of, seeded, seeded_numpy
+from scaling.rng import mixup_seed, seed_of, seeded, seeded_numpy
 from scaling.tasks.base import Resettable, TaskModule
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class ClassificationTask(TaskModule):
+class ClassificationTask(TaskModule[Tensor]):
     """A backbone and a linear classifier on its pooled features. Metrics: top1 and top5 [%]."""
+
+    head: nn.Linear
 
     def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
         super().__init__(config, total_steps, names)
@@ -43,8 +44,8 @@ class ClassificationTask(TaskModule):
         batch = super().training_batch(batch)
         if self.mixing is None:
             return batch
-        targets: Any = batch.targets
-        with seeded_numpy(seed_of(self.config.seed, "mixup", self.global_step)):
+        targets = _classes(batch)
+        with seeded_numpy(mixup_seed(self.config.seed, self.global_step)):
             image_BCHW, mixed_BK = self.mixing(batch.pixels, targets.label_B)
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
@@ -53,18 +54,16 @@ class ClassificationTask(TaskModule):
         return features, self.head(features.pooled_ND)
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
-        targets: Any = batch.targets
+        targets = _classes(batch)
         if targets.mixed_BK is not None:
             return cross_entropy(outputs, targets.mixed_BK)
         return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
     def image_losses(self, batch: Batch) -> Tensor:
-        assert isinstance(batch.targets, ClassTargets)
-        return cross_entropy(self(batch.pixels).float(), batch.targets.label_B, reduction="none")
+        return cross_entropy(self(batch.pixels).float(), _classes(batch).label_B, reduction="none")
 
     def update_metrics(self, batch: Batch) -> None:
-        logits_BK, targets = self(batch.pixels).float(), batch.targets
-        assert isinstance(targets, ClassTargets)
+        logits_BK, targets = self(batch.pixels).float(), _classes(batch)
         # Per image: the last batch is smaller, and unreadable images may be missing anywhere.
         self.test_loss.update(cross_entropy(logits_BK, targets.label_B, reduction="none"))
         self.top1.update(logits_BK, targets.label_B)
@@ -76,6 +75,11 @@ class ClassificationTask(TaskModule):
 
     def resettable(self) -> Iterator[Resettable]:
         yield from (*super().resettable(), self.test_loss, self.top1, self.top5)
+
+
+def _classes(batch: Batch) -> ClassTargets:
+    assert isinstance(batch.targets, ClassTargets)
+    return batch.targets
 
 
 def _mixing(config: ExperimentConfig) -> Mixing | None:

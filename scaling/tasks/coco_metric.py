@@ -11,18 +11,21 @@ import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import IO, Any
+from typing import IO, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, distributed
 from torchmetrics.detection import MeanAveragePrecision
 
-from scaling.data.batch import GroundTruth
+from scaling.data.batch import GroundTruth, RunLengths
+from scaling.data.coco.coco_annotations import Entry
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import INSTALL
 
-COCO, FASTER = "pycocotools", "faster_coco_eval"
+COCO: Literal["pycocotools"] = "pycocotools"
+FASTER: Literal["faster_coco_eval"] = "faster_coco_eval"
+ImageStates = tuple[int, dict[str, Tensor | tuple[object, ...]]]  # COCO's id; what torchmetrics keeps of the image
 KINDS = {"box": "bbox", "mask": "segm"}  # ours and COCO's names
 # Suffixes of our names (detectron2's APs, APm and APl; those of classes begin with _), and torchmetrics' names.
 SUMMARIES = {"50": "map_50", "75": "map_75", "s": "map_small", "m": "map_medium", "l": "map_large"}
@@ -73,13 +76,13 @@ class AveragePrecision:
             return self._of(own)
         # One of them computes: for COCO that takes minutes, and gigabytes.
         first = distributed.get_rank() == 0
-        parts: list[Any] = [None] * distributed.get_world_size()
+        parts: list[list[ImageStates]] = [[] for _ in range(distributed.get_world_size())]
         distributed.gather_object(own, parts if first else None)
-        values: list[Any] = [self._of([image for part in parts for image in part]) if first else None]
+        values = [self._of([image for part in parts for image in part]) if first else {}]
         distributed.broadcast_object_list(values)
         return values[0]
 
-    def _kept(self) -> list[tuple[int, dict[str, Any]]]:
+    def _kept(self) -> list[ImageStates]:
         if self.images is None:
             return []
         kept, end = [], self.images.tell()
@@ -88,7 +91,7 @@ class AveragePrecision:
             kept.append(pickle.load(self.images))  # what update wrote
         return kept
 
-    def _of(self, images: list[tuple[int, dict[str, Any]]]) -> dict[str, float]:
+    def _of(self, images: list[ImageStates]) -> dict[str, float]:
         """The values of images, in the order of their ids: of detections with equal scores COCO takes the first."""
         if not images:
             return {}
@@ -115,12 +118,18 @@ class AveragePrecision:
         self.images = None
 
 
-def _metric(backend: Any) -> MeanAveragePrecision:
-    options: dict[str, Any] = {"iou_type": tuple(KINDS.values()), "extended_summary": True, "sync_on_compute": False}
-    return MeanAveragePrecision(backend=backend, iou_thresholds=IOUS, rec_thresholds=RECALLS, **options)
+def _metric(backend: Literal["pycocotools", "faster_coco_eval"]) -> MeanAveragePrecision:
+    return MeanAveragePrecision(
+        iou_type=("bbox", "segm"),
+        iou_thresholds=IOUS,
+        rec_thresholds=RECALLS,
+        extended_summary=True,
+        backend=backend,
+        sync_on_compute=False,
+    )
 
 
-def decoded(runs: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Tensor:
+def decoded(runs: Sequence[RunLengths], size: Sequence[int]) -> Tensor:
     """COCO's run lengths, compressed or not, as masks (n, H, W) uint8. size: height and width."""
     from pycocotools import mask as coco
 
@@ -130,9 +139,7 @@ def decoded(runs: Sequence[Mapping[str, Any]], size: Sequence[int]) -> Tensor:
     return torch.stack(masks) if masks else torch.zeros((0, height, width), dtype=torch.uint8)
 
 
-def to_coco_results(
-    found: Mapping[str, Tensor], image_id: int, categories: Sequence[int], kind: str
-) -> list[dict[str, Any]]:
+def to_coco_results(found: Mapping[str, Tensor], image_id: int, categories: Sequence[int], kind: str) -> list[Entry]:
     """Detections in an image as COCO's result files list them. found: as in update; categories: COCO's id of each
     class; kind: bbox, boxes, or segm, masks.
 
@@ -142,7 +149,7 @@ def to_coco_results(
     results = []
     for n, (x0, y0, x1, y1) in enumerate(found["boxes"].tolist()):
         if kind == KINDS["box"]:
-            region: Any = [x0, y0, x1 - x0, y1 - y0]
+            region: object = [x0, y0, x1 - x0, y1 - y0]
         else:
             run = coco.encode(np.asfortranarray(found["masks"][n].cpu().numpy(), np.uint8))
             region = {"size": [int(side) for side in run["size"]], "counts": run["counts"].decode()}

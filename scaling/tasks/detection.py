@@ -5,7 +5,7 @@ B batch, C channels, H W pixels, n objects, N detections.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import sampled_rois, size_multiple
 from scaling.costs.token_limit import check_tokens
 from scaling.data.batch import Batch, GroundTruth, InstanceTargets
+from scaling.data.coco.coco_annotations import Entry
 from scaling.data.transforms.detection import rounded_up
 from scaling.errors import ConfigError
-from scaling.heads.cascade_mask_rcnn import DenseOutputs, Instances, Sample, build_head
+from scaling.heads.cascade_mask_rcnn import CascadeMaskRCNN, DenseOutputs, Instances, Sample, build_head
 from scaling.heads.openmmlab import ready
 from scaling.rng import seed_of
 from scaling.tasks import coco_metric
@@ -39,7 +40,7 @@ class HeadOutputs(NamedTuple):
     samples: list[Sample]
 
 
-class DetectionTask(TaskModule):
+class DetectionTask(TaskModule[dict[str, Tensor]]):
     """A backbone and Cascade Mask R-CNN on its last map.
 
     The training loss is the mean over images of the sum of all losses of an image. The regions that it is taken over
@@ -51,6 +52,8 @@ class DetectionTask(TaskModule):
     in every evaluation. (Only the cross-entropies in them are nats strictly; smooth absolute differences of boxes are
     added.) Average precision as in coco_metric.py [%].
     """
+
+    head: CascadeMaskRCNN
 
     def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
         check_tokens(config)
@@ -148,10 +151,10 @@ class DetectionTask(TaskModule):
             found += self._detections(self._outputs(self.normalised(part.pixels), self._samples(part)))
         return found
 
-    def to_coco_results(self, batch: Batch, categories: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+    def to_coco_results(self, batch: Batch, categories: Sequence[int]) -> dict[str, list[Entry]]:
         """The detections in test images as COCO's result files list them: bbox, boxes, and segm, masks. categories:
         COCO's id of each class."""
-        kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in coco_metric.KINDS.values()}
+        kinds: dict[str, list[Entry]] = {kind: [] for kind in coco_metric.KINDS.values()}
         for detections, truth in zip(self.predict(batch), _instances(batch).truth, strict=True):
             for kind, results in kinds.items():
                 results += coco_metric.to_coco_results(detections, truth.image_id, categories, kind)

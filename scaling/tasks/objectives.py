@@ -7,7 +7,7 @@ function that makes an Objective of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ class Objective(Protocol):
 
     weight: float
 
-    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: Any) -> Tensor:
+    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: object) -> Tensor:
         """A scalar: a mean over the images of the micro-batch. batch: its pixels are normalised, and mixed where the
         recipe has Mixup or CutMix; features: of the backbone; outputs: of the head, as the task defines them."""
 
@@ -33,8 +33,8 @@ class Supervised:
 
     weight = 1.0
 
-    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: Any) -> Tensor:
+    def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: object) -> Tensor:
         return task.supervised_loss(batch, outputs)
 
 
-BUILDERS: dict[str, Callable[[Any, TaskModule], Objective]] = {"supervised": lambda config, task: Supervised()}
+BUILDERS: dict[str, Callable[[object, TaskModule], Objective]] = {"supervised": lambda config, task: Supervised()}

@@ -3,17 +3,38 @@
 Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 2012.12877).
 """
 
+from __future__ import annotations
+
 import math
 from fnmatch import fnmatch
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import torch
 from torch import nn
 
 from scaling.config.experiment import ExperimentConfig
 
+if TYPE_CHECKING:
+    from timm.models import VisionTransformer
 
-def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
+    from scaling.tasks.base import TaskModule
+
+
+class Schedule(TypedDict):
+    """A learning-rate schedule, as Lightning expects it."""
+
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+    interval: str
+
+
+class Optimisation(TypedDict):
+    """An optimiser and its schedule, as Lightning expects them."""
+
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: Schedule
+
+
+def parameter_groups(module: TaskModule, weight_decay: float, lr: float, layer_decay: float = 1.0) -> list[dict]:
     """Groups of AdamW: matrices and convolutions with weight decay; vectors (biases, norms) and what the backbone's
     no_weight_decay() names (positions, class tokens, A, D, dt) without.
 
@@ -39,22 +60,22 @@ def parameter_groups(module: Any, weight_decay: float, lr: float, layer_decay: f
     ]
 
 
-def _spared(module: Any) -> set[int]:
+def _spared(module: TaskModule) -> set[int]:
     """Ids of the parameters that the backbone names as without weight decay; names may be patterns, as timm's."""
     patterns, net = module.backbone.no_weight_decay(), module.backbone.checkpoint_module
     return {id(p) for name, p in net.named_parameters() if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
-def _layers(module: Any) -> dict[int, int]:
+def _layers(module: TaskModule) -> dict[int, int]:
     """The layer of every parameter of the backbone, by the parameter's id."""
     from timm.models import group_parameters
 
-    net = module.backbone.checkpoint_module
+    net = cast("VisionTransformer", module.backbone.checkpoint_module)  # or what has timm's interface
     found = group_parameters(net, net.group_matcher(coarse=False), reverse=True)
     return {id(parameter): found[name] for name, parameter in net.named_parameters()}
 
 
-def adamw(task: Any, config: ExperimentConfig, total_steps: int) -> dict[str, Any]:
+def adamw(task: TaskModule, config: ExperimentConfig, total_steps: int) -> Optimisation:
     """The optimiser of a task and its learning-rate schedule over total_steps, as Lightning expects them."""
     lr = config.optim.peak_lr
     groups = parameter_groups(task, config.optim.weight_decay, lr, config.optim.layer_decay)

@@ -18,13 +18,13 @@ from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
-from scaling.heads.segmentation import build_head
+from scaling.heads.segmentation import Linear, UperNet, build_head
 from scaling.tasks.base import Resettable, TaskModule
 from scaling.tasks.sliding_window import slide, whole, windows
 from scaling.tasks.visualize import side_by_side
 
 
-class SegmentationTask(TaskModule):
+class SegmentationTask(TaskModule[Tensor]):
     """A backbone and a head on its maps.
 
     The training loss is the sum over labelled pixels divided by the number of all pixels, as mmsegmentation's is: so it
@@ -32,6 +32,8 @@ class SegmentationTask(TaskModule):
     whole set. Metrics: miou, mean_accuracy and pixel_accuracy [%], of the confusion matrix of the whole set, and
     iou_CLASS [%] of each class that is labelled or predicted.
     """
+
+    head: Linear | UperNet
 
     def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
         super().__init__(config, total_steps, names)
@@ -64,7 +66,7 @@ class SegmentationTask(TaskModule):
         return self._head(self.features(image_BCHW, self.head.blocks), image_BCHW)
 
     def _head(self, features: Features, image_BCHW: Tensor) -> Tensor:
-        size = tuple(image_BCHW.shape[-2:])
+        size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
         return _resized(self.head(features, size), size)
 
     def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
