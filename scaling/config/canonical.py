@@ -8,9 +8,10 @@ field or a part that is added to the configuration later changes no ID where it 
 import dataclasses
 import json
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling.config.data import DataConfig
+from scaling.config.fields import Part
 from scaling.config.flat import FIRST, LATER, to_flat
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
 from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, ModelConfig, SinCosPosEmbed
@@ -80,16 +81,17 @@ def canonical(config: "ExperimentConfig") -> str:
     return as_json(values | ({"further": more} if more else {}))
 
 
-def further(config: "ExperimentConfig") -> dict[str, Any]:
+def further(config: "ExperimentConfig") -> dict[str, object]:
     """What version 1 could not express and is not the default, nested; the run before left out."""
     found = _fields(config, ("seed", "stage", "precision"), expressed=True)
     names = config.data.class_names or ()
     if any("," in name or not name.strip() for name in names):  # version 1 joined them with commas
-        found["data"] = {**found.get("data", {}), "class_names": list(names)}
+        others = found.get("data")
+        found["data"] = {**(others if isinstance(others, dict) else {}), "class_names": list(names)}
     return found
 
 
-def _fields(part: Any, had: Collection[str], expressed: bool) -> dict[str, Any]:
+def _fields(part: Part, had: Collection[str], expressed: bool) -> dict[str, object]:
     """The fields of a part that differ from their defaults, but for locations and what version 1 had. expressed:
     whether version 1 could express the part that this one belongs to."""
     found = {
@@ -100,10 +102,10 @@ def _fields(part: Any, had: Collection[str], expressed: bool) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value != {}}
 
 
-def _value(value: Any, expressed: bool) -> Any:
+def _value(value: object, expressed: bool) -> object:
     if isinstance(value, tuple):
         return [_value(one, expressed=False) for one in value]
-    if not dataclasses.is_dataclass(value):
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     known = expressed and type(value) in VERSION_1
     kind = {"kind": value.kind} if not known and hasattr(value, "kind") else {}
@@ -117,5 +119,5 @@ def data_name(config: "ExperimentConfig") -> str:
     return f"{prefix}/{path.rstrip('/').rpartition('/')[2]}" if on_disk else config.data.dataset
 
 
-def as_json(values: dict[str, Any]) -> str:
+def as_json(values: dict[str, object]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -7,22 +7,22 @@ that kind set to None switches back. Fields that both kinds have are carried ove
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import cast
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.fields import check_member, check_name, type_names
+from scaling.config.fields import Field, Kind, Part, Registry, SomePart, check_member, check_name, type_names
 from scaling.errors import ConfigError
 
-Given = dict[str, Any]
+Given = dict[str, object]
 
 
-def make_config(**given: Any) -> ExperimentConfig:
+def make_config(**given: object) -> ExperimentConfig:
     """The default configuration with these fields. Raises ConfigError."""
     return edit(ExperimentConfig(), **given)
 
 
-def edit(config: ExperimentConfig, **given: Any) -> ExperimentConfig:
+def edit(config: ExperimentConfig, **given: object) -> ExperimentConfig:
     """The configuration with other fields. given: a value for the name of a field, or a kind or a value for the name of
     a union; None for a field that does not apply changes nothing. Raises ConfigError for a field that does not exist,
     or not for this task."""
@@ -41,10 +41,10 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     return changed
 
 
-def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
+def leaf_values(config: ExperimentConfig) -> dict[str, object]:
     """The values of all fields by their names alone; of a union its kind too."""
-    found: dict[str, Any] = {}
-    parts: list[Any] = [config]
+    found: dict[str, object] = {}
+    parts: list[Part] = [config]
     for part in parts:
         for f in dataclasses.fields(part):
             value = getattr(part, f.name)
@@ -52,22 +52,22 @@ def leaf_values(config: ExperimentConfig) -> dict[str, Any]:
                 found[f.name] = [one.kind for one in value] if isinstance(value, tuple) else value.kind
             elif not dataclasses.is_dataclass(value):
                 found[f.name] = value
-            if dataclasses.is_dataclass(value) and f.name != "config":
+            if dataclasses.is_dataclass(value) and not isinstance(value, type) and f.name != "config":
                 parts.append(value)
     return found
 
 
-def value_of(config: ExperimentConfig, name: str) -> Any:
+def value_of(config: ExperimentConfig, name: str) -> object:
     """The value of a field by its name alone; of a union the kind. None where this configuration does not have it."""
     return leaf_values(config).get(name)
 
 
-def fields_of(part: Any) -> Iterator[Any]:
+def fields_of(part: Part | type[Part]) -> Iterator[Field]:
     """The dataclass fields of a part or a class that are values, not further parts."""
     return (f for f in dataclasses.fields(part) if not _is_part(f))
 
 
-def names_in(part: Any) -> set[str]:
+def names_in(part: Part | type[Part]) -> set[str]:
     """The names that `edit` knows in a part or a class and what it holds: fields, and unions by their own names."""
     found = set()
     for f in dataclasses.fields(part):
@@ -81,7 +81,7 @@ def names_in(part: Any) -> set[str]:
     return found
 
 
-def _is_part(field: Any) -> bool:
+def _is_part(field: Field) -> bool:
     return field.metadata.get("registry") is not None or dataclasses.is_dataclass(field.type)
 
 
@@ -91,7 +91,7 @@ class _Edit:
     def __init__(self, given: Given, optional: Collection[str]) -> None:
         self.given, self.optional, self.used = given, optional, set[str]()
 
-    def edited(self, part: Any) -> Any:
+    def edited(self, part: SomePart) -> SomePart:
         changes: Given = {}
         for f in dataclasses.fields(part):
             value = getattr(part, f.name)
@@ -105,14 +105,14 @@ class _Edit:
         changes = {name: value for name, value in changes.items() if value is not getattr(part, name)}
         return dataclasses.replace(part, **changes) if changes else part
 
-    def switched(self, field: Any, value: Any) -> Any:
+    def switched(self, field: Field, value: Kind | tuple[Kind, ...]) -> Kind | tuple[Kind, ...]:
         """The value of a union: of the kind that is asked for, with the fields that are given."""
         registry, asked = field.metadata["registry"], self.given.get(field.name)
         if field.name in self.given:
             self.used.add(field.name)
             if not isinstance(asked, str):
                 check_member(field, asked)
-                value = asked
+                value = cast(Kind | tuple[Kind, ...], asked)  # or check_member had raised
         if isinstance(value, tuple):
             return _members(field.name, asked, registry) if isinstance(asked, str) else value
         kind = value.kind
@@ -125,7 +125,7 @@ class _Edit:
             return self.edited(value)
         return self.made(registry[kind], value)
 
-    def kind_for(self, registry: Any, present: str) -> str:
+    def kind_for(self, registry: Registry, present: str) -> str:
         """The kind of a union that has the given fields. A field that is None, and may not be, excludes the kinds that
         have it. Where several are left, the present one stays, unless it only retains what another one uses."""
         members = {kind: {f.name: f for f in fields_of(cls)} for kind, cls in registry.items()}
@@ -148,7 +148,7 @@ class _Edit:
         best = [kind for kind in fit if uses(kind) == most]
         return present if present in best else best[0]
 
-    def made(self, cls: type[Any], before: Any) -> Any:
+    def made(self, cls: type[Kind], before: Kind) -> Kind:
         """A value of another kind, with what it shares with the one before. Raises ConfigError where something is
         missing."""
         values: Given = {}
@@ -160,17 +160,18 @@ class _Edit:
                 values[f.name] = getattr(before, f.name)
             elif f.default is dataclasses.MISSING:
                 raise ConfigError(f"{cls.kind} needs {f.name}: set --{f.name.replace('_', '-')}")
-        return self.edited(cls(**values))
+        make: Callable[..., Kind] = cls  # which checks the types of its fields
+        return self.edited(make(**values))
 
 
-def _members(name: str, kinds: str, registry: Any) -> tuple[Any, ...]:
+def _members(name: str, kinds: str, registry: Registry) -> tuple[Kind, ...]:
     """The values of a union of several, from their kinds, separated by commas."""
     for kind in kinds.split(","):
         check_name(name, kind, registry)
     return tuple(registry[kind]() for kind in kinds.split(","))
 
 
-def _fits(field: Any, value: Any) -> bool:
+def _fits(field: Field, value: object) -> bool:
     registry = field.metadata.get("registry")
     return registry is None or isinstance(value, tuple(registry.values()))
 
@@ -191,7 +192,7 @@ def _unknown(name: str, config: ExperimentConfig) -> ConfigError:
 ALL = "--help-all and docs/config.md list all fields"
 
 
-def _own_names(part: Any) -> set[str]:
+def _own_names(part: Part) -> set[str]:
     return names_in(type(part))
 
 

@@ -6,7 +6,7 @@ A tree of frozen dataclasses, each of which checks itself; what concerns several
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from scaling.config import canonical, checks, identity, tree
 from scaling.config.data import DataConfig
@@ -81,12 +81,12 @@ class ExperimentConfig:
         """run_id without patch size and seed: one scaling law is fitted to the runs of a group."""
         return identity.group_id(self)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """All fields, nested, with the schema version (tree.py)."""
         return tree.to_dict(self)
 
     @classmethod
-    def from_dict(cls, values: Any) -> "ExperimentConfig":
+    def from_dict(cls, values: object) -> "ExperimentConfig":
         """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError."""
         return tree.from_dict(cls, values)
 
@@ -117,7 +117,7 @@ class ExperimentConfig:
 Task = TypeVar("Task", Classification, Segmentation, Detection)
 
 
-def _of_kind(task: Any, kind: type[Task]) -> Task:
+def _of_kind(task: Classification | Segmentation | Detection, kind: type[Task]) -> Task:
     if not isinstance(task, kind):
         raise ConfigError(f"the task is {task.kind}, not {kind.kind}")
     return task

@@ -13,12 +13,29 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, field
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from scaling.errors import ConfigError
 
-Registry = Mapping[str, type[Any]]
 NONE = type(None)
+T = TypeVar("T")
+Field = dataclasses.Field[object]
+
+
+class Part(Protocol):
+    """A dataclass of a configuration."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field]]
+
+
+class Kind(Part, Protocol):
+    """A part that is one kind of a union."""
+
+    kind: ClassVar[str]
+
+
+Registry = Mapping[str, type[Kind]]
+SomePart = TypeVar("SomePart", bound=Part)
 
 
 class Bounds(NamedTuple):
@@ -43,7 +60,7 @@ class Bounds(NamedTuple):
 
 def config_field(
     text: str,
-    default: Any = MISSING,
+    default: T | dataclasses._MISSING_TYPE = MISSING,
     *,
     unit: str = "",
     choices: Collection[str] | Callable[[str], None] = (),
@@ -54,7 +71,7 @@ def config_field(
     location: bool = False,
     found: bool = False,
     common: bool = False,
-) -> Any:
+) -> T:
     """A dataclass field.
 
     text: help. unit: as "px"; "" for none. choices: permitted values, or a function that raises ConfigError.
@@ -75,10 +92,11 @@ def config_field(
         "found": found,
         "common": common,
     }
-    return field(default=default, metadata=about, compare=not location)
+    # The type of the field's value, as dataclasses.field itself claims: the class is made of it.
+    return cast(T, field(default=default, metadata=about, compare=not location))
 
 
-def check_fields(part: Any) -> None:
+def check_fields(part: Part) -> None:
     """Raise ConfigError for the first field of a part whose value has the wrong type or is out of its bounds."""
     for f in dataclasses.fields(part):
         value, about = getattr(part, f.name), f.metadata
@@ -94,18 +112,21 @@ def check_fields(part: Any) -> None:
             check(about["bounds"].holds(value), f.name, value, about["bounds"].rule())
 
 
-def check(ok: bool, name: str, value: Any, rule: str) -> None:
+def check(ok: bool, name: str, value: object, rule: str) -> None:
     if not ok:
         raise ConfigError(f"{name} {value} {rule}")
 
 
-def check_member(union: Any, value: Any) -> None:
+def check_member(union: Field, value: object) -> None:
     """Raise ConfigError unless value is of a registered class of a union; where its default is a tuple, all values of a
     tuple. union: the dataclass field."""
-    registry, several = union.metadata["registry"], isinstance(union.default, tuple)
-    if several and not isinstance(value, tuple):
-        raise ConfigError(f"{union.name} is {value!r}, which is not a tuple of: {', '.join(registry)}")
-    for one in value if several else (value,):
+    registry = union.metadata["registry"]
+    members: tuple[object, ...] = (value,)
+    if isinstance(union.default, tuple):
+        if not isinstance(value, tuple):
+            raise ConfigError(f"{union.name} is {value!r}, which is not a tuple of: {', '.join(registry)}")
+        members = value
+    for one in members:
         if not isinstance(one, tuple(registry.values())):
             raise ConfigError(f"{union.name} is {one!r}, which is none of: {', '.join(registry)}")
 
@@ -127,7 +148,7 @@ def check_name(what: str, name: str, known: Iterable[str], listed: str = "") -> 
     raise ConfigError(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
 
 
-def type_names(annotation: Any) -> tuple[str, bool]:
+def type_names(annotation: object) -> tuple[str, bool]:
     """The name of a field's type, as "int" or "list of int", and whether None is permitted."""
     kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     kind = next(kind for kind in kinds if kind is not NONE)
@@ -143,22 +164,22 @@ def _check_choice(name: str, value: str, choices: Collection[str] | Callable[[st
         check_name(name, value, choices)
 
 
-def _check_type(name: str, annotation: Any, value: Any) -> None:
+def _check_type(name: str, annotation: object, value: object) -> None:
     """bool is no int, an int is a float, and a float is finite."""
     kind, optional = type_names(annotation)
     if value is None and optional:
         return
     if kind.startswith("list of "):
         ok = isinstance(value, tuple) and all(_is(kind.removeprefix("list of "), one) for one in value)
-    elif dataclasses.is_dataclass(annotation):
-        ok = isinstance(value, annotation)  # type: ignore[arg-type]
+    elif isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        ok = isinstance(value, annotation)
     else:
         ok = _is(kind, value)
     if not ok:
         raise ConfigError(f"{name} is {value!r}, which is not a {kind}")
 
 
-def _is(kind: str, value: Any) -> bool:
+def _is(kind: str, value: object) -> bool:
     if kind == "float":
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind == "int":

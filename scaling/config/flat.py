@@ -5,7 +5,7 @@ of version 1 hold such dictionaries, scaling/config/legacy.py reads them, canoni
 its columns by them. A kind of a union that version 1 did not have appears by its name alone.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling.config.initialization import FromFile, FromRun, FromTimm
 from scaling.config.task import Classification, Detection, Segmentation
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
 
 # Fields of the first release and their defaults: always in the canonical JSON.
-FIRST: dict[str, Any] = {
+FIRST: dict[str, object] = {
     "task": "classify", "data": "shapes", "data_root": "", "data_version": 1, "backbone": "deit_nano", "image": 16,
     "patch": 4, "classes": 12, "epochs": 10, "batch": 64, "seed": 0, "train_images": 0, "test_images": 0, "crop": 1.0,
     "augment": "none", "bad_images": "stop", "lr": 2e-3, "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.999,
@@ -22,7 +22,7 @@ FIRST: dict[str, Any] = {
     "eval_every": 0, "precision": "auto",
 }  # fmt: skip
 # Fields added afterwards: in the canonical JSON only where they differ from their defaults.
-LATER: dict[str, Any] = {
+LATER: dict[str, object] = {
     "head": "linear", "head_channels": 192, "steps": 0, "val_split": 0.0, "objects": 1, "short_side": 0,
     "long_side": 0, "empty_images": "drop", "slide": 0, "unlabelled": 255, "class_names": "", "rand_augment": "",
     "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "repeats": 1, "lr_batch": 0, "min_lr": 0.0, "layer_decay": 1.0,
@@ -30,7 +30,7 @@ LATER: dict[str, Any] = {
     "compat": "fixed", "extend": 0, "flip": "released", "data_digest": "", "weights_digest": "",
 }  # fmt: skip
 # Values under new names, by field: new -> version 1. All other values are spelled as they were.
-VALUES: dict[str, dict[Any, Any]] = {
+VALUES: dict[str, dict[object, object]] = {
     "head": {"cascade_mask_rcnn": "cascade"},
     "augment": {"resize_crop": "scale_crop", "resize_crop_photometric": "scale_crop_distort", "lsj": "jitter_crop"},
     "schedule": {"linear": "poly", "multistep": "steps"},
@@ -40,10 +40,10 @@ VALUES: dict[str, dict[Any, Any]] = {
 }
 
 
-def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
+def to_flat(config: "ExperimentConfig") -> dict[str, object]:
     """All fields of version 1. What version 1 did not have is left out."""
     model, data, optim, schedule = config.model, config.data, config.optim, config.schedule
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "task": config.task.kind,
         "data": data.dataset,
         "data_root": data.data_root or "",
@@ -91,7 +91,7 @@ def to_flat(config: "ExperimentConfig") -> dict[str, Any]:
     return {**FIRST, **LATER, **named}
 
 
-def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
+def _task(task: Classification | Segmentation | Detection) -> dict[str, object]:
     channels = getattr(task.head, "head_channels", LATER["head_channels"])
     head = {"head": task.head.kind, "head_channels": channels, "augment": task.augment}
     if isinstance(task, Classification):
@@ -112,9 +112,9 @@ def _task(task: Classification | Segmentation | Detection) -> dict[str, Any]:
     return {**values, "long_side": task.max_long or 0, "empty_images": task.filter_empty_gt}
 
 
-def _init(config: "ExperimentConfig") -> dict[str, Any]:
+def _init(config: "ExperimentConfig") -> dict[str, object]:
     init = config.init
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     if isinstance(init, FromFile):
         found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
     elif isinstance(init, FromTimm):

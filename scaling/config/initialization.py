@@ -5,7 +5,7 @@ configuration of the run that must be finished before this one.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from scaling.config.data import check_digest
 from scaling.config.fields import check, check_fields, config_field
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RESAMPLINGS = ("aligned", "released")
 
 
-def _resampling(retained: bool = False) -> Any:
+def _resampling(retained: bool = False) -> str:
     return config_field(
         "resampling of the initial weights' position embedding to another grid: aligned, or released (as the released "
         "Adventurer code: the first token is taken for the class token, although that is the last)",

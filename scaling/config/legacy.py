@@ -6,12 +6,13 @@ from_flat reads a whole dictionary, translate reads single options. flat.py is t
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from scaling.config.data import DataConfig
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.flat import FIRST, LATER, VALUES
+from scaling.config.flat_values import FlatValues
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
 from scaling.config.model import TIMM, ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, ModelConfig, SinCosPosEmbed
 from scaling.config.optim import Cosine, Epochs, EvaluationConfig, Linear, MultiStep, OptimConfig, ScheduleConfig, Steps
@@ -48,12 +49,13 @@ DEFAULTS = {**FIRST, **LATER}
 _TO_NEW = {name: {old: new for new, old in values.items()} for name, values in VALUES.items()}
 
 
-def from_flat(values: Mapping[str, Any]) -> ExperimentConfig:
+def from_flat(values: Mapping[str, object]) -> ExperimentConfig:
     """The configuration of a dictionary of version 1; what is missing has version 1's default. Raises
     ConfigError, and NewerRecordError for a field that version 1 did not have."""
     if unknown := sorted(set(values) - set(DEFAULTS)):
         raise NewerRecordError(f"unknown field {unknown[0]} of a recipe: a newer version wrote it")
-    v = {name: _new(name, value) for name, value in {**DEFAULTS, **values}.items()}
+    # The dataclasses check the types of their fields.
+    v = cast(FlatValues, {name: _new(name, value) for name, value in {**DEFAULTS, **values}.items()})
     check_name("task", v["task"], ("classify", "segment", "detect"))
     config = ExperimentConfig(
         model=_model(v),
@@ -92,7 +94,7 @@ def from_flat(values: Mapping[str, Any]) -> ExperimentConfig:
     return config
 
 
-def _new(name: str, value: Any) -> Any:
+def _new(name: str, value: object) -> object:
     """A value of version 1 as it is spelled now."""
     if name in UNSET and value in (0, "") and not isinstance(value, bool):
         return None
@@ -104,7 +106,7 @@ def names_in_text(text: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",") if name.strip()) or None if text is not None else None
 
 
-def _model(v: dict[str, Any]) -> ModelConfig:
+def _model(v: FlatValues) -> ModelConfig:
     patch: ConvPatchEmbed | ExtendedPatchEmbed = ConvPatchEmbed(patch_size=v["patch"])
     if v["extend"] is not None:
         patch = ExtendedPatchEmbed(patch_size=v["patch"], embed_patch_size=v["extend"])
@@ -119,7 +121,7 @@ def _model(v: dict[str, Any]) -> ModelConfig:
     )
 
 
-def _task(v: dict[str, Any]) -> Classification | Segmentation | Detection:
+def _task(v: FlatValues) -> Classification | Segmentation | Detection:
     channels = v["head_channels"]
     if v["task"] == "classify":
         check_name("head", v["head"], ("linear",))
@@ -154,17 +156,17 @@ def _task(v: dict[str, Any]) -> Classification | Segmentation | Detection:
     )
 
 
-def _schedule(v: dict[str, Any]) -> ScheduleConfig:
-    kinds: dict[str, Any] = {"cosine": Cosine, "linear": Linear, "multistep": MultiStep}
-    check_name("schedule", v["schedule"], kinds)
-    multistep = v["schedule"] == "multistep"
+def _schedule(v: FlatValues) -> ScheduleConfig:
+    falling: dict[str, type[Cosine | Linear]] = {"cosine": Cosine, "linear": Linear}
+    check_name("schedule", v["schedule"], (*falling, MultiStep.kind))
+    multistep = v["schedule"] == MultiStep.kind
     return ScheduleConfig(
         length=Epochs(epochs=v["epochs"]) if v["steps"] is None else Steps(max_steps=v["steps"], epochs=v["epochs"]),
         warmup_epochs=v["warmup_epochs"],
         warmup_steps=v["warmup_steps"],
         lr_schedule=MultiStep(milestones=_milestones(v["milestones"]))
         if multistep
-        else kinds[v["schedule"]](min_lr=v["min_lr"]),
+        else falling[v["schedule"]](min_lr=v["min_lr"]),
     )
 
 
@@ -176,7 +178,7 @@ def _milestones(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def _init(v: dict[str, Any]) -> Scratch | FromFile | FromTimm | FromRun:
+def _init(v: FlatValues) -> Scratch | FromFile | FromTimm | FromRun:
     if v["start"] and v["weights"]:
         raise ConfigError(f"weights {v['weights']} and the run that it starts from exclude each other")
     if v["start"]:
@@ -201,16 +203,17 @@ def read_predecessor(text: str) -> ExperimentConfig:
     return from_flat(values)
 
 
-def translate(options: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+def translate(options: Mapping[str, object]) -> tuple[dict[str, object], set[str]]:
     """Options of version 1 under the names of now, and which of these are to be ignored where they do not apply: those
-    with version 1's default, as files of before list all fields. Raises ConfigError."""
+    with version 1's default, as files of before list all fields. Values are of the types of version 1's defaults.
+    Raises ConfigError."""
     given = {NAMES.get(name, name): _new(name, value) for name, value in options.items() if name not in _SPECIAL}
     if options.get("class_names"):
-        given["class_names"] = names_in_text(options["class_names"])
+        given["class_names"] = names_in_text(cast(str, options["class_names"]))
     if "milestones" in options:
-        given["milestones"] = _milestones(options["milestones"])
+        given["milestones"] = _milestones(cast(str, options["milestones"]))
     if "weights" in options:
-        given |= _weights(options["weights"])
+        given |= _weights(cast(str, options["weights"]))
     idle = {NAMES.get(name, name) for name, value in options.items() if name in DEFAULTS and value == DEFAULTS[name]}
     return given, idle
 
@@ -218,7 +221,7 @@ def translate(options: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
 _SPECIAL = ("weights", "start", "data_digest", "weights_digest")
 
 
-def _weights(weights: str) -> dict[str, Any]:
+def _weights(weights: str) -> dict[str, object]:
     if weights.startswith(TIMM):
         return {"pretrained": weights.removeprefix(TIMM)}
     return {"initial_checkpoint": weights} if weights else {"init": "scratch"}

@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.fields import type_names
+from scaling.config.fields import Field, Kind, Part, type_names
 from scaling.config.runtime import RuntimeConfig
 
 
@@ -17,7 +17,7 @@ class Row(NamedTuple):
     type: str  # str, int, float, bool, "list of int", or "kind" for the choice of a union's kind
     optional: bool  # whether it may be None
     unit: str
-    default: Any  # dataclasses.MISSING where a value must be given
+    default: object  # dataclasses.MISSING where a value must be given
     choices: tuple[str, ...]  # permitted values; () where there is no fixed list
     help: str
     of: str  # kinds of unions that have it, the outer one first, as "segment upernet"; "": every configuration has it
@@ -53,28 +53,28 @@ def by_leaf(found: list[Row]) -> dict[str, list[Row]]:
     return leaves
 
 
-def _rows(cls: type[Any], value: Any, path: str, of: str) -> Iterator[Row]:
+def _rows(cls: type[Part], value: object, path: str, of: str) -> Iterator[Row]:
     """value: a value of the class, for defaults; None where its fields have no default."""
     for f in dataclasses.fields(cls):
         name, registry = path + f.name, f.metadata.get("registry")
-        default: Any = getattr(value, f.name) if value is not None else f.default
+        default: object = getattr(value, f.name) if value is not None else f.default
         if registry is not None:
             several = isinstance(default, tuple)
-            kinds = tuple(registry)
-            chosen = ",".join(one.kind for one in default) if several else default.kind
-            yield _row(f, name, "kind", False, chosen, kinds, of)
+            # check_member: the values of a union are of its kinds
+            chosen = cast(tuple[Kind, ...], default if several else (default,))
+            yield _row(f, name, "kind", False, ",".join(one.kind for one in chosen), tuple(registry), of)
             for kind, member in registry.items() if not several else ():  # of several, a name alone would mean many
-                own = default if default.kind == kind else None
+                own = default if chosen[0].kind == kind else None
                 yield from _rows(member, own, name + ".", f"{of} {kind}".strip())
-        elif dataclasses.is_dataclass(f.type):
-            yield from _rows(f.type, default, name + ".", of)  # type: ignore[arg-type]
+        elif isinstance(f.type, type) and dataclasses.is_dataclass(f.type):
+            yield from _rows(f.type, default, name + ".", of)
         else:
             kind, optional = type_names(f.type)
             choices = f.metadata.get("choices", ())
             yield _row(f, name, kind, optional, default, () if callable(choices) else tuple(choices), of)
 
 
-def _row(f: Any, name: str, kind: str, optional: bool, default: Any, choices: tuple[str, ...], of: str) -> Row:
+def _row(f: Field, name: str, kind: str, optional: bool, default: object, choices: tuple[str, ...], of: str) -> Row:
     about = f.metadata
     flag = "--" + f.name.replace("_", "-")
     return Row(

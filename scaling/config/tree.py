@@ -5,28 +5,32 @@ dictionary of a whole configuration has "schema", the version of this form.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
-from scaling.config.fields import Registry, check_name
+from scaling.config.fields import Field, Part, Registry, SomePart, check_name
 from scaling.errors import ConfigError, NewerRecordError
 
 SCHEMA = 2
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Part) -> dict[str, object]:
     """All fields of a configuration, nested. The inverse of from_dict."""
-    return {"schema": SCHEMA, **values_of(config)}
+    return {"schema": SCHEMA, **_values(config)}
 
 
-def values_of(part: Any) -> Any:
-    """A dataclass, or a value of one of its fields, as JSON has it."""
-    if dataclasses.is_dataclass(part):
-        kind = {"kind": part.kind} if hasattr(part, "kind") else {}
-        return kind | {f.name: values_of(getattr(part, f.name)) for f in dataclasses.fields(part)}
-    return [values_of(one) for one in part] if isinstance(part, tuple) else part
+def _values(part: Part) -> dict[str, object]:
+    kind: dict[str, object] = {"kind": part.kind} if hasattr(part, "kind") else {}
+    return kind | {f.name: _value(getattr(part, f.name)) for f in dataclasses.fields(part)}
 
 
-def from_dict(cls: type[Any], values: Any) -> Any:
+def _value(value: object) -> object:
+    """The value of a field as JSON has it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _values(value)
+    return [_value(one) for one in value] if isinstance(value, tuple) else value
+
+
+def from_dict(cls: type[SomePart], values: object) -> SomePart:
     """The configuration, of class cls, of a nested dictionary; fields that are missing have their defaults. Raises
     ConfigError, and NewerRecordError for a schema, a field or a kind that this version does not have."""
     if not isinstance(values, dict):
@@ -40,10 +44,10 @@ def from_dict(cls: type[Any], values: Any) -> Any:
 class _Reader:
     """Reads the parts of a configuration. root: the class of a whole one, which a part may hold (FromRun)."""
 
-    def __init__(self, root: type[Any]) -> None:
+    def __init__(self, root: type[Part]) -> None:
         self.root = root
 
-    def part(self, cls: type[Any], values: Any, path: str) -> Any:
+    def part(self, cls: type[SomePart], values: object, path: str) -> SomePart:
         """A dataclass from its dictionary. path: dotted, for messages."""
         if not isinstance(values, dict):
             raise ConfigError(f"{path[:-1]} is {values!r}, not a mapping")
@@ -52,9 +56,10 @@ class _Reader:
         if unknown:
             raise NewerRecordError(f"unknown field {path}{unknown[0]}: a newer version wrote this configuration")
         given = {name: value for name, value in values.items() if name != "kind"}
-        return cls(**{name: self.value(known[name], value, f"{path}{name}.") for name, value in given.items()})
+        make: Callable[..., SomePart] = cls  # which checks the types of its fields
+        return make(**{name: self.value(known[name], value, f"{path}{name}.") for name, value in given.items()})
 
-    def value(self, field: Any, value: Any, path: str) -> Any:
+    def value(self, field: Field, value: object, path: str) -> object:
         registry = field.metadata.get("registry")
         if registry is not None and isinstance(field.default, tuple):
             if not isinstance(value, list):
@@ -65,10 +70,10 @@ class _Reader:
         if isinstance(field.type, str):
             return from_dict(self.root, value)
         if dataclasses.is_dataclass(field.type):
-            return self.part(field.type, value, path)  # type: ignore[arg-type]
+            return self.part(field.type, value, path)
         return tuple(value) if isinstance(value, list) else value
 
-    def member(self, registry: Registry, value: Any, path: str) -> Any:
+    def member(self, registry: Registry, value: object, path: str) -> Part:
         """One kind of a union."""
         if not isinstance(value, dict) or "kind" not in value:
             raise ConfigError(f"{path[:-1]} is {value!r}, not a mapping with a kind")

@@ -1,4 +1,5 @@
 import json
+import typing
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from scaling.config.canonical import further
 from scaling.config.edit import edit, edit_where, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.flat import FIRST, LATER, to_flat
-from scaling.config.legacy import DEFAULTS, NAMES, from_flat, translate
+from scaling.config.flat_values import FlatValues
+from scaling.config.legacy import DEFAULTS, NAMES, UNSET, _new, from_flat, translate
 from scaling.config.reference import by_leaf, rows
 from scaling.errors import ConfigError
 
@@ -140,3 +142,11 @@ def test_every_name_of_version_1_has_a_name_of_now():
     now = set(by_leaf(rows()))
     assert set(NAMES) <= set(DEFAULTS)
     assert {NAMES.get(name, name) for name in DEFAULTS} - now <= {"weights", "start"}
+
+
+def test_types_of_version_1_are_those_of_its_defaults():
+    kinds = typing.get_type_hints(FlatValues)
+    assert kinds.keys() == DEFAULTS.keys()
+    assert {name for name, kind in kinds.items() if type(None) in typing.get_args(kind)} == UNSET
+    wrong = {name: value for name, value in DEFAULTS.items() if not isinstance(_new(name, value), kinds[name])}
+    assert not wrong
