@@ -34,6 +34,7 @@ def evaluated(config: ExperimentConfig, folder: Path, images: int) -> dict[str, 
     """Test loss [nats] and metric [%] by how the run's weights see the test images."""
     import lightning as L
 
+    from scaling.backbones.pos_embed import SinCosPositions
     from scaling.data.datamodule import ImageDataModule
     from scaling.engine.train import TASKS
     from scaling.engine.warm_start import restore
@@ -48,7 +49,9 @@ def evaluated(config: ExperimentConfig, folder: Path, images: int) -> dict[str, 
         seen = edit(config, slide_stride=slide) if config.task.kind == "segment" else config
         task = TASKS[config.task.kind](seen, data.total_steps, data.names)
         restore(task, config, folder)
-        task.backbone.checkpoint_module.positions.sines.kind = meaning
+        positions = task.backbone.checkpoint_module.positions
+        assert isinstance(positions, SinCosPositions)
+        positions.sines.kind = meaning
         trainer = L.Trainer(
             accelerator="auto", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False
         )

@@ -22,7 +22,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +118,8 @@ def _of_step(seed: int, step: int, rank: int) -> int:
     return 2**63 + int.from_bytes(digest[:8], "little") % 2**63
 
 
-def mixup_seed(seed: int, step: int) -> int | list[int]:
-    """A seed of numpy's global generator for Mixup and CutMix in a step: a number below 2**32, or three."""
+def _of_mixup(seed: int, step: int) -> int | list[int]:
+    """A seed of numpy's global generator: a number below 2**32, or three."""
     key = seed * STEPS + step
     return key if step < STEPS and key < 2**32 else [seed, step % 2**32, step >> 32]
 
@@ -128,8 +128,9 @@ def _of_image(purpose: str) -> Callable[[int, SampleKey], int]:
     return lambda seed, key: int(uniform([key], seed, purpose)[0, 0] * 2**53)
 
 
-SEEDS: dict[str, Callable[..., int]] = {
+SEEDS: dict[str, Callable[..., Any]] = {
     "step": _of_step,  # step, rank: whatever draws from torch's generators in a training step
+    "mixup": _of_mixup,  # step: Mixup and CutMix
     "view": _of_image("view"),  # image: torchvision's and timm's augmentation
     "erase_noise": _of_image("erase_noise"),  # image: random erasing
     "segmentation_view": _of_image("segmentation_view"),  # image: scale, crop, colours
@@ -141,14 +142,15 @@ SEEDS: dict[str, Callable[..., int]] = {
 }
 
 
-def seed_of(seed: int, purpose: str, *key: Part | SampleKey) -> int:
-    """A seed for torch's generators, in [0, 2**64). key: as in SEEDS; of an unlisted purpose any int, str or bytes."""
+def seed_of(seed: int, purpose: str, *key: Any) -> Any:
+    """A seed for torch's generators, in [0, 2**64); of "mixup" for numpy's. key: as in SEEDS; of an unlisted purpose
+    any int, str or bytes."""
     if purpose in SEEDS:
         return SEEDS[purpose](seed, *key)
     return int.from_bytes(_hashed(purpose, seed, *key)[:8], "little")
 
 
-def _hashed(*parts: Part | SampleKey) -> bytes:
+def _hashed(*parts: Part) -> bytes:
     """16 bytes, of BLAKE2b. The type and the length of each part are hashed with it."""
     hashed = hashlib.blake2b(digest_size=16)
     for part in parts:

@@ -15,7 +15,6 @@ from scaling.rng import (
     SEEDS,
     SampleKey,
     _columns,
-    mixup_seed,
     seed_of,
     seeded,
     seeded_all,
@@ -118,17 +117,17 @@ def test_no_two_steps_seeds_or_ranks_have_the_same_seed(a, b):
     steps = {seed_of(seed, "step", step, rank) for seed, step, rank in (a, b)}
     assert len(steps) == len({a, b})
     assert all(0 <= value < 2**64 for value in steps)
-    mixing = {str(mixup_seed(seed, step)) for seed, step, _ in (a, b)}
+    mixing = {str(seed_of(seed, "mixup", step)) for seed, step, _ in (a, b)}
     assert len(mixing) == len({a[:2], b[:2]})
     for seed, step, _ in (a, b):
-        np.random.RandomState(mixup_seed(seed, step))
+        np.random.RandomState(seed_of(seed, "mixup", step))
 
 
 @given(st.integers(0, 2**31), st.integers(0, 1_000_002), st.integers(0, 4098))
 def test_below_a_million_steps_seeds_are_those_of_the_first_release(seed, step, rank):
     assert seed_of(seed, "step", step, rank) == (seed * 1_000_003 + step) * 4099 + rank
     if seed < 4000:
-        assert mixup_seed(seed, step) == (seed * 1_000_003 + step) % 2**32
+        assert seed_of(seed, "mixup", step) == (seed * 1_000_003 + step) % 2**32
 
 
 def test_numbers_of_the_first_release_are_what_they_were():

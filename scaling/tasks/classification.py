@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from scaling.backbones.base import Features
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
-from scaling.rng import mixup_seed, seed_of, seeded, seeded_numpy
+from scaling.rng import seed_of, seeded, seeded_numpy
 from scaling.tasks.base import Resettable, TaskModule
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -45,7 +45,7 @@ class ClassificationTask(TaskModule[Tensor]):
         if self.mixing is None:
             return batch
         targets = _classes(batch)
-        with seeded_numpy(mixup_seed(self.config.seed, self.global_step)):
+        with seeded_numpy(seed_of(self.config.seed, "mixup", self.global_step)):
             image_BCHW, mixed_BK = self.mixing(batch.pixels, targets.label_B)
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
