@@ -9,7 +9,7 @@ of images, and the names of the classes.
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -26,6 +26,7 @@ from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
 from scaling.runs.record import WEIGHTS, RunRecord
+from scaling.tasks.base import TaskModule
 
 
 class Trained(NamedTuple):
@@ -33,7 +34,7 @@ class Trained(NamedTuple):
     or the detections of each image (boxes x0 y0 x1 y1 [px], scores, labels, masks). names: of the K classes, by index;
     empty where neither the data nor the configuration names them."""
 
-    module: Any
+    module: TaskModule
     config: ExperimentConfig
     names: tuple[str, ...]
 

@@ -6,11 +6,14 @@ data (scaling/data) and backbones agree without importing each other. No torch; 
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.model import TIMM
 from scaling.runs.identity import config_in
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 # Of ImageNet's pixels, used for all data sets.
 MEAN = (0.485, 0.456, 0.406)
@@ -50,13 +53,13 @@ def _of_sources(weights: str, backbone: str) -> Preprocessing:
     return Preprocessing()
 
 
-def from_timm_config(cfg: Any) -> Preprocessing:
+def from_timm_config(cfg: "PretrainedCfg") -> Preprocessing:
     """From timm's pretrained_cfg of a model's weights. A filter that is not in FILTERS becomes bicubic."""
     found = cfg.interpolation if cfg.interpolation in FILTERS else "bicubic"
     return Preprocessing(tuple(map(float, cfg.mean)), tuple(map(float, cfg.std)), found)
 
 
-def _timm_config(name: str) -> Any:
+def _timm_config(name: str) -> "PretrainedCfg | None":
     """timm's pretrained_cfg of a model; None where there is none, which loading the model or weights reports."""
     from timm.models import get_pretrained_cfg
 

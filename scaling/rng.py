@@ -22,7 +22,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def _of_image(purpose: str) -> Callable[[int, SampleKey], int]:
     return lambda seed, key: int(uniform([key], seed, purpose)[0, 0] * 2**53)
 
 
-SEEDS: dict[str, Callable[..., Any]] = {
+SEEDS: dict[str, Callable[..., int | list[int]]] = {
     "step": _of_step,  # step, rank: whatever draws from torch's generators in a training step
     "mixup": _of_mixup,  # step: Mixup and CutMix
     "view": _of_image("view"),  # image: torchvision's and timm's augmentation
@@ -142,7 +142,12 @@ SEEDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def seed_of(seed: int, purpose: str, *key: Any) -> Any:
+# The signatures overlap: "mixup", the only purpose whose seed may be a list, is a str like the others.
+@overload
+def seed_of(seed: int, purpose: Literal["mixup"], step: int, /) -> int | list[int]: ...  # type: ignore[overload-overlap]
+@overload
+def seed_of(seed: int, purpose: str, *key: Part | SampleKey) -> int: ...
+def seed_of(seed: int, purpose: str, *key: Part | SampleKey) -> int | list[int]:
     """A seed for torch's generators, in [0, 2**64); of "mixup" for numpy's. key: as in SEEDS; of an unlisted purpose
     any int, str or bytes."""
     if purpose in SEEDS:
@@ -150,7 +155,7 @@ def seed_of(seed: int, purpose: str, *key: Any) -> Any:
     return int.from_bytes(_hashed(purpose, seed, *key)[:8], "little")
 
 
-def _hashed(*parts: Part) -> bytes:
+def _hashed(*parts: Part | SampleKey) -> bytes:
     """16 bytes, of BLAKE2b. The type and the length of each part are hashed with it."""
     hashed = hashlib.blake2b(digest_size=16)
     for part in parts:

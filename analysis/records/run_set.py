@@ -157,7 +157,7 @@ def _digests(recipes: Sequence[ExperimentConfig], grouped: Sequence[str]) -> dic
 
 def _evaluations(record: RunRecord) -> list[dict[str, object]]:
     """The evaluations of a record with metrics as columns."""
-    return [{**its["metrics"], **{name: its[name] for name in EVALUATION[4:]}} for its in record.evaluations]
+    return [{**its["metrics"], **{name: dict(its)[name] for name in EVALUATION[4:]}} for its in record.evaluations]
 
 
 def _plain(config: ExperimentConfig) -> ExperimentConfig:

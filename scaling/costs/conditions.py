@@ -5,7 +5,7 @@ Records store them, and a plan calibrates its hours only by runs under the same 
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.whole_model import recipe_step_flops
@@ -30,13 +30,13 @@ class Conditions(NamedTuple):
     jobs: int  # runs at the same time on the machine [1]
 
 
-def conditions_of(machine: Mapping[str, Any]) -> Conditions | None:
+def conditions_of(machine: Mapping[str, object]) -> Conditions | None:
     """Conditions in a form that can be compared. machine: the entry of a record. None: an older record, without them.
 
     workers becomes -1 where it is the default for the number of cores, and threads 0 where a GPU did the arithmetic."""
     if not set(Conditions._fields) <= set(machine):
         return None
-    found = Conditions(*(machine[name] for name in Conditions._fields))
+    found = Conditions._make(machine[name] for name in Conditions._fields)
     if found.device != "cpu":
         found = found._replace(threads=0)
     cores = machine.get("cores")

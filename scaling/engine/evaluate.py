@@ -10,7 +10,7 @@ from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.ema import Averaged, weights_of
 from scaling.engine.warm_start import KEYS, SUFFIXES, save_weights
-from scaling.runs.evaluations import evaluation
+from scaling.runs.evaluations import Evaluation, evaluation
 from scaling.tasks.base import TaskModule
 
 
@@ -19,7 +19,7 @@ class Evaluated(NamedTuple):
     both kinds of weights, as test_loss_raw, test_loss_averaged ... rows: RunRecord.evaluations, the reported first."""
 
     results: dict[str, float]
-    rows: list[dict[str, object]]
+    rows: list[Evaluation]
 
 
 def evaluate(

@@ -9,9 +9,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from scaling.errors import first_line
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class _Remembering(io.BufferedWriter):
@@ -19,7 +22,7 @@ class _Remembering(io.BufferedWriter):
 
     refused: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: "ReadableBuffer") -> int:
         try:
             return super().write(data)
         except OSError as e:

@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.legacy import from_flat
@@ -43,8 +42,9 @@ def read_config(path: Path) -> ExperimentConfig:
     return from_flat(values) if path.name == RECIPE else config_of(values)
 
 
-def config_of(values: dict[str, Any]) -> ExperimentConfig:
+def config_of(values: dict[str, object]) -> ExperimentConfig:
     """The configuration of a record or of config.json, of version 1 too. Raises ConfigError."""
-    if "config" not in values and isinstance(values.get("recipe"), dict):
-        return from_flat(values["recipe"])
+    recipe = values.get("recipe")
+    if "config" not in values and isinstance(recipe, dict):
+        return from_flat(recipe)
     return ExperimentConfig.from_dict(values.get("config"))

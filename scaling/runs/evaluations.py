@@ -6,11 +6,23 @@ metrics, by the names of RunRecord.metrics.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 from scaling.config.experiment import ExperimentConfig
 
-FIELDS: dict[str, Any] = {
+
+class Evaluation(TypedDict):
+    """A row, as above."""
+
+    patch_size: int
+    img_size: int
+    weights: str
+    split: str
+    test_loss: float
+    metrics: dict[str, float]
+
+
+FIELDS: dict[str, type | tuple[type, ...]] = {
     "patch_size": int,
     "img_size": int,
     "weights": str,
@@ -26,7 +38,7 @@ METRICS = (
 )
 
 
-def evaluation(patch_size: int, img_size: int, weights: str, results: Mapping[str, float]) -> dict[str, Any]:
+def evaluation(patch_size: int, img_size: int, weights: str, results: Mapping[str, float]) -> Evaluation:
     """A row of one evaluation. results: test_loss and metrics as a task computes them."""
     metrics = {name: value for name, value in results.items() if name != "test_loss"}
     return {
@@ -39,7 +51,7 @@ def evaluation(patch_size: int, img_size: int, weights: str, results: Mapping[st
     }
 
 
-def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
+def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[str, float]) -> list[Evaluation]:
     """The row of a finished run's record from before there were rows."""
     both = ("_raw", "_averaged") if "test_loss_raw" in metrics else ()  # of a run that kept an average of its weights
     results = {name: x for name, x in metrics.items() if name.startswith(METRICS) and not name.endswith(both)}
@@ -53,7 +65,7 @@ def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[s
     ]
 
 
-def check_evaluations(rows: Any) -> None:
+def check_evaluations(rows: object) -> None:
     """Raise ValueError unless rows are evaluations as above."""
     if not isinstance(rows, list):
         raise ValueError(f"evaluations is {rows!r}, not a list")

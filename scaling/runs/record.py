@@ -10,13 +10,13 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.config_file import config_of
-from scaling.runs.evaluations import check_evaluations, of_old_record
+from scaling.runs.evaluations import Evaluation, check_evaluations, of_old_record
 
 RECORD = "record.json"
 CURVE = "curve.csv"
@@ -34,7 +34,7 @@ class RunRecord:
 
     run_id: str
     group: str  # runs of one group differ in patch and seed only
-    config: dict[str, Any]  # the whole configuration, nested (ExperimentConfig.to_dict), with its schema version
+    config: dict[str, object]  # the whole configuration, nested (ExperimentConfig.to_dict), with its schema version
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
     # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
@@ -48,16 +48,16 @@ class RunRecord:
     wall_time: float  # over all processes of a resumed run [s]
     curve: str = CURVE  # file in the same folder (curve_logger.py): step, train_loss, test_loss, test_images ...
     class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
-    failure: dict[str, Any] = field(default_factory=dict)  # reason, step, lr
+    failure: dict[str, object] = field(default_factory=dict)  # reason, step, lr
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str = ""
     # processor, gpus ... (machine.machine), how it was trained (Conditions); devices used, micro_batch [images]
-    machine: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, object] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
     # one row for each evaluation at the end (scaling/runs/evaluations.py), that of test_loss and metrics first; a
     # record from before there were rows is given one when it is loaded
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
 
     def save(self, folder: Path) -> Path:
         """Write folder/record.json: all of it or nothing."""
@@ -77,7 +77,7 @@ class RunRecord:
         for name, value in {**facts, **self.metrics}.items():
             if not _is_number(value):
                 raise ValueError(f"{name} is {value!r}, not a finite number")
-        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):  # type: ignore[operator]
+        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):
             raise ValueError(f"a test loss of {self.test_loss!r} nats")
         check_evaluations(self.evaluations)
 
@@ -113,5 +113,5 @@ def _short(e: BaseException) -> str:
     return "nested too deep" if isinstance(e, RecursionError) else str(e)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

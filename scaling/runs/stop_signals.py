@@ -6,15 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from scaling.errors import TrainingInterrupted
 
+Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None  # None: not set from Python
 # Windows has two of them.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
 
-def catch(handler: Callable[[signal.Signals], None]) -> dict[signal.Signals, Any]:
+def catch(handler: Callable[[signal.Signals], None]) -> dict[signal.Signals, Handler]:
     """Have handler called in this process at any of SIGNALS. Returns the handlers before, for `release`; of a thread
     that is not the main one, which gets no signals, none. Under nohup SIGHUP stays ignored."""
     if threading.current_thread() is not threading.main_thread():
@@ -32,7 +32,7 @@ def catch(handler: Callable[[signal.Signals], None]) -> dict[signal.Signals, Any
     return before
 
 
-def release(before: dict[signal.Signals, Any]) -> None:
+def release(before: dict[signal.Signals, Handler]) -> None:
     """Put handlers back that `catch` has replaced."""
     for wanted, handler in before.items():
         signal.signal(wanted, signal.SIG_DFL if handler is None else handler)

@@ -5,7 +5,7 @@ import signal
 import lightning as L
 
 from scaling.engine.callbacks.step import RunState
-from scaling.runs.stop_signals import catch, release
+from scaling.runs.stop_signals import Handler, catch, release
 
 
 class SignalHandler(L.Callback):
@@ -13,7 +13,7 @@ class SignalHandler(L.Callback):
 
     def __init__(self, state: RunState) -> None:
         self.state = state
-        self._handlers: dict[signal.Signals, object] = {}
+        self._handlers: dict[signal.Signals, Handler] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._handlers = catch(self._ask_to_stop)
