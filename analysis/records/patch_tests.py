@@ -33,7 +33,7 @@ def patch_tests(points: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for coarse, fine in pairs:
         first, second = log_of[coarse], log_of[fine]
-        # 1 + the difference from the mean: what is rounding is told from the magnitude, which log y does not have
+        # 1 + the difference from the mean: rounding is recognised relative to the magnitude, and that of log y can be 0
         found = difference(1 + first - first.mean(), 1 + second - first.mean())
         ends = [math.expm1(value) for value in (found.mean, found.low, found.high)]
         paired = found.test.startswith("paired")
