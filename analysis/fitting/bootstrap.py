@@ -62,11 +62,14 @@ class Bootstrap:
 
     def band(self, *x: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
         """Percentile interval of the law at each x (m,), low and high; of two variables at x1, x2."""
+        low, high = np.quantile(self.predict(*x), [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+        return low, high
+
+    def predict(self, *x: ArrayLike) -> Array:
+        """Every refitted law at each x (m,), as (refits, m); of two variables at x1, x2."""
         problem = self.law.problem
         z_VM = np.log(np.array([np.atleast_1d(values) for values in x], float)) - problem.pivot_V[:, None]
-        f_SM = problem.shape.value(self.theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale
-        low, high = np.quantile(f_SM, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-        return low, high
+        return problem.shape.value(self.theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale
 
 
 def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int = 0) -> Bootstrap:

@@ -212,7 +212,8 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
     value = metric or "test_loss"
     best = frontier(runs, cost, metric)
     known = {name: axis.label for name, axis in AXES.items()}
-    known |= {"flops": known["flops_per_image"], "published": "as published [%]"}
+    known |= {"flops": known["flops_per_image"], "wall_time": "training time [s], log scale"}
+    known |= {"published": "as published [%]"}
     known |= {column: f"{name} [%]" for column, name in HEADLINES.values()}
     cost_axis(axes, runs[cost], known.get(cost, f"{cost.replace('_', ' ')}, log scale"), room=0.1)
     right = axes.get_xlim()[1]

@@ -108,11 +108,15 @@ def steps(runs: pd.DataFrame, column: str = "test_loss") -> pd.DataFrame:
         found = difference(by_seed[coarse], by_seed[fine], *known)
         rows.append([coarse, fine, found.mean, found.low, found.high, found.p, found.df, found.test, found.verdict])
     table = pd.DataFrame(rows, columns=["coarse", "fine", "difference", "low", "high", "p", "df", "test", "verdict"])
-    order = table["p"].rank(method="first") - 1
-    by_p = (table["p"] * (table["p"].notna().sum() - order)).clip(upper=1)
-    holm = by_p.iloc[table["p"].argsort()].cummax().reindex(table.index).where(table["p"].notna())
-    table.insert(6, "p_holm", holm)
+    table.insert(6, "p_holm", holm(table["p"]))
     return table
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p values adjusted for their number (Holm 1979, Scand. J. Statist. 6); nan, where there is no test, stays nan."""
+    order = p.rank(method="first") - 1
+    by_p = (p * (p.notna().sum() - order)).clip(upper=1)
+    return by_p.iloc[p.argsort()].cummax().reindex(p.index).where(p.notna())
 
 
 def seed_sentence(runs: pd.DataFrame) -> str:

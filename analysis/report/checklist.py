@@ -18,9 +18,10 @@ from analysis.fitting.laws import OPTIMISER, Fit
 from analysis.fitting.model import FORMS
 from analysis.fitting.model_selection import compare_forms
 from analysis.records.groups import Group
-from analysis.report.law_table import GroupLaw
+from analysis.report.law_table import GroupLaw, held_out_sentence
 from analysis.report.law_words import group_sentence, lack_of_fit_clause, why_not_tested
 from analysis.report.output import counted
+from analysis.report.patch_test_text import patch_test_lines
 from analysis.report.printfuncs import interval_text
 
 DRAWS = 1000
@@ -49,6 +50,9 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
     yield from _rows(_setup(group))
     yield "\n### Points\n"
     yield from _points(group)
+    if tested := list(patch_test_lines(group.points)):
+        yield "\n### Is a smaller patch better?\n"
+        yield from tested
     fitted = [of for of in laws if of.law is not None]
     yield "\n### Fits\n"
     for of in laws:
@@ -58,6 +62,8 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
         yield ""  # else Markdown includes the table in the list
     if fitted:
         yield f"{group_sentence(fitted)}\n"
+        if held_out := held_out_sentence(fitted):
+            yield f"{held_out}\n"
         yield from _fits(fitted)
 
 

@@ -13,6 +13,7 @@ from analysis.plots import style
 from analysis.plots.laws import frontier_figure, law_figure
 from analysis.records.run_frame import above_zero
 from analysis.records.run_set import RunSet
+from analysis.report.budget_section import budget_section
 from analysis.report.checklist import checklist
 from analysis.report.joint_table import joint_frame
 from analysis.report.law_table import GroupLaw, laws_frame
@@ -29,7 +30,7 @@ def law_files(
     files = {"laws.csv": laws_frame(laws).to_csv(index=False).encode()}
     if joint:
         files["joint_laws.csv"] = joint_frame(joint).to_csv(index=False).encode()
-    files["report.md"] = checklist(laws).encode()
+    files["report.md"] = "\n".join([checklist(laws), *budget_section(runs, laws)]).encode()
     if runs is not None and not (frame := above_zero(runs.finished)).empty:
         files |= _own_figures(frame, [form for form in forms if form in DEFAULT_FORMS])
     return files | _paper_files(runs, published)
@@ -43,6 +44,8 @@ def _own_figures(frame: pd.DataFrame, forms: Sequence[str]) -> dict[str, bytes]:
             files |= style.files(stem, law_figure(known, forms, x=column))
     if frame["flops_per_image"].gt(0).any():
         files |= style.files("frontier", frontier_figure(frame))
+    if frame["wall_time"].gt(0).any():
+        files |= style.files("frontier_seconds", frontier_figure(frame, cost="wall_time"))
     return files
 
 

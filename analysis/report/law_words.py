@@ -29,7 +29,7 @@ def group_sentence(laws: Sequence[GroupLaw]) -> str:
     """The better-supported law of one group: the shifted law where its floor is above 0 by its interval, or where the
     power law does not describe the points; else the power law. Another form where neither was fitted."""
     fits = {of.form: of.law for of in laws if of.law is not None}
-    best = _supported(fits)
+    best = supported(fits)
     return " ".join(_law(laws[0].group, fits, best))
 
 
@@ -63,7 +63,7 @@ def why_not_tested(law: Fit) -> str:
     return ONE_SEED if patches == law.n else "The seeds do not differ, so the fit cannot be tested against them."
 
 
-def _supported(fits: dict[str, Fit]) -> Fit:
+def supported(fits: dict[str, Fit]) -> Fit:
     power, shifted = fits.get("power"), fits.get("shifted")
     if shifted is None or power is None:
         return power or shifted or next(iter(fits.values()))

@@ -25,7 +25,7 @@ from scaling.runs.config_file import write_config
 from scaling.runs.record import RECORD, RunRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEMS = ["law", "law_tokens", "law_flops", "frontier"]
+STEMS = ["law", "law_tokens", "law_flops", "frontier", "frontier_seconds"]
 FILES = sorted(["laws.csv", "report.md", *(f"{stem}.{ending}" for stem in STEMS for ending in ("png", "pdf"))])
 
 
