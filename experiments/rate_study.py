@@ -1,7 +1,7 @@
 """Learning-rate studies: every patch size at several learning rates, to see whether the best one depends on the patch.
 
 A tenth of the training images is held out of training, and the rate is chosen by the loss on these; test images choose
-nothing. analysis/studies/learning_rates.py shows the result. CPU times are of two cores.
+nothing. analysis/studies/learning_rates.py shows the result.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,14 @@ PATCHES = (16, 8, 4, 2)  # px
 
 
 def shapes_learning_rate() -> list[ExperimentConfig]:
-    """Does the best learning rate depend on the patch size? Both nano backbones on shapes at patches 16, 8, 4, 2, each at
-    a quarter to four times the recipe's rate.
-    Run: python experiments/sweep.py shapes.learning_rate --seeds 0,1,2. 120 runs, 40 a seed, about 7 minutes each 40."""
+    """Does the best learning rate depend on the patch size? Both nano backbones on shapes at patches 16, 8, 4, 2, each
+    at a quarter to four times the recipe's rate.
+    Run: python experiments/sweep.py shapes.learning_rate --seeds 0,1,2. 40 runs a seed."""
     return _both(shapes)
 
 
 def cifar10_learning_rate() -> list[ExperimentConfig]:
-    """Does the best learning rate depend on the patch size? Both nano backbones on CIFAR-10 at patches 16, 8, 4, 2, each
-    at a quarter to four times the recipe's rate. Longer or with more images by --epochs and --num-train.
+    """shapes.learning_rate on CIFAR-10. --epochs and --num-train make its runs longer.
     Run: python experiments/sweep.py cifar10.learning_rate --data-root /data/cifar10 --seeds 0,1,2. 40 runs a seed;
     --patch 8,4 are 20."""
     return _both(cifar10)
