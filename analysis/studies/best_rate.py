@@ -1,9 +1,10 @@
 """Best learning rate: where the loss on held-out images is lowest, with a confidence interval.
 
-A parabola of log loss in log2 of the learning rate, fitted to the best rate and up to two rates on either side of it;
-every seed has a level of its own, since its order of images is the same at all rates. The interval is Fieller's (1954,
-J. R. Statist. Soc. B 16): the rates at which the slope of the parabola does not differ from 0. It has no end where the
-curvature is not above 0 beyond the errors.
+A parabola of log loss in log2 of the learning rate, fitted to the best rate and its two neighbours, with one seed to
+five rates, since three leave no degree of freedom; farther rates do not lie on the parabola. Every seed has a level of
+its own, since its order of images is the same at all rates. The interval is Fieller's (1954,
+J. R. Statist. Soc. B 16): the rates at which the slope of the parabola does not differ from 0. Where its curvature does
+not differ from 0 either, the interval has one end or none.
 Letters: N runs, K parameters.
 """
 
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-AROUND = 2  # rates on either side of the best one in the parabola
 FEWEST = 3  # rates that a parabola needs
+FARTHEST = 10.0  # doublings from the best trained rate beyond which an interval has no end
+OF_ONE_SEED = 5  # rates that are used where there is one seed
 
 
 class BestRate(NamedTuple):
@@ -38,19 +40,22 @@ def best_rate(runs: pd.DataFrame, confidence: float = 0.95) -> BestRate:
     rates, mean = table.index.to_numpy(float), table.mean(axis=1).to_numpy(float)
     at = int(np.argmin(mean))
     edge = "" if 0 < at < len(rates) - 1 else "lowest" if at == 0 else "highest"
-    near = table.iloc[max(0, at - AROUND) : at + AROUND + 1]
+    many = min(len(rates), FEWEST if table.shape[1] > 1 else OF_ONE_SEED)
+    first = min(max(0, at - many // 2), len(rates) - many)
+    near = table.iloc[first : first + many]
     middle = math.log2(rates[at])
     tidy = near.stack()
     x_N = np.log2(tidy.index.get_level_values("lr").to_numpy(float)) - middle
     vertex, low, high = minimum(x_N, tidy.to_numpy(float), tidy.index.get_level_values("seed").to_numpy(), confidence)
-    with np.errstate(over="ignore", under="ignore"):  # ends far from the rates are as good as none
-        found, least, most = (float(np.exp2(middle + exponent)) for exponent in (vertex, low, high))
+    low, high = low if low > -FARTHEST else -math.inf, high if high < FARTHEST else math.inf
+    found, least, most = (float(np.exp2(middle + exponent)) for exponent in (vertex, low, high))
     return BestRate(float(rates[at]), found, least, most, edge)
 
 
 def minimum(x_N: np.ndarray, y_N: np.ndarray, seed_N: np.ndarray, confidence: float) -> tuple[float, float, float]:
     """The minimum of y = level of the seed + b x + c x^2, and Fieller's interval: vertex, low, high, in the unit of x.
-    vertex nan where c <= 0 or with fewer than FEWEST distinct x; infinite ends where there is no interval."""
+    vertex nan where c <= 0 or with fewer than FEWEST distinct x; an end that does not exist is infinite. That c is
+    above 0 in truth is assumed."""
     if len(np.unique(x_N)) < FEWEST:
         return math.nan, -math.inf, math.inf
     levels_NS = (seed_N[:, None] == np.unique(seed_N)).astype(float)
@@ -59,18 +64,23 @@ def minimum(x_N: np.ndarray, y_N: np.ndarray, seed_N: np.ndarray, confidence: fl
     b, c = theta_K[:2]
     vertex = -b / (2 * c) if c > 0 else math.nan
     df = len(y_N) - design_NK.shape[1]
-    if df <= 0 or c <= 0:
+    if df <= 0:
         return vertex, -math.inf, math.inf
     variance = float(np.sum((y_N - design_NK @ theta_K) ** 2)) / df
     ((bb, bc), (_, cc)) = variance * np.linalg.inv(design_NK.T @ design_NK)[:2, :2]
     t2 = float(student.isf((1 - confidence) / 2, df)) ** 2
-    # the slope b + 2 c x has the variance bb + 4 bc x + 4 cc x^2: the interval is where its square is below t2 of that
+    # the slope b + 2 c x has the variance bb + 4 bc x + 4 cc x^2; it does not differ from 0 where its square is at most
+    # t2 times that: where square x^2 + linear x + constant <= 0
     square, linear, constant = 4 * (c * c - t2 * cc), 4 * (b * c - t2 * bc), b * b - t2 * bb
-    if square <= 0:
+    root = math.sqrt(max(linear * linear - 4 * square * constant, 0.0))
+    if not root or (square >= 0 and c <= 0):
         return vertex, -math.inf, math.inf
-    half = math.sqrt(max(linear * linear - 4 * square * constant, 0.0)) / (2 * square)
-    centre = -linear / (2 * square)
-    return vertex, centre - half, centre + half
+    first, second = sorted(((-linear - root) / (2 * square), (-linear + root) / (2 * square)))
+    if square > 0:
+        return vertex, first, second
+    # two rays, with a slope of one sign between them: where it rises, a minimum can only be on the left one
+    rises = b + c * (first + second) > 0
+    return (vertex, -math.inf, first) if rises else (vertex, second, math.inf)
 
 
 def common_rates(best: list[BestRate]) -> tuple[float, float]:

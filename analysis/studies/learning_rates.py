@@ -77,19 +77,19 @@ def _row(backbone: str, patch: int, runs: pd.DataFrame, best: BestRate, common: 
 
 
 def printed(studies: Sequence[RateStudy]) -> pd.DataFrame:
-    """The tables as text for 80 columns."""
+    """The tables as text for 80 columns: best rates with 95 % intervals, the rates that were picked, and test losses at
+    one rate for all patch sizes and at the picked ones."""
     table = pd.concat([study.table for study in studies], ignore_index=True)
     change = 100 * (table["test_loss_own"] / table["test_loss_common"] - 1)
     return pd.DataFrame(
         {
             "backbone": table["backbone"],
-            "patch [px]": table["patch"],
-            "best rate, 95 %": list(map(_interval, table["lr_best"], table["lr_low"], table["lr_high"])),
-            "picked": table["lr_picked"].map("{:.2g}".format)
-            + table["edge"].map(lambda edge: " (end)" if edge else ""),
-            "loss at one rate": table["test_loss_common"].map(_loss),
-            "at own": table["test_loss_own"].map(_loss),
-            "change [%]": change.map(lambda value: "-" if math.isnan(value) else f"{value:+.1f}"),
+            "patch\n[px]": table["patch"],
+            "best rate\n[1/1000]": list(map(_interval, table["lr_best"], table["lr_low"], table["lr_high"])),
+            "picked\n[1/1000]": (1000 * table["lr_picked"]).map("{:.2g}".format),
+            "one rate\n[nats]": table["test_loss_common"].map(_loss),
+            "own\n[nats]": table["test_loss_own"].map(_loss),
+            "change\n[%]": change.map(lambda value: "-" if math.isnan(value) else f"{value:+.1f}"),
         }
     )
 
@@ -130,7 +130,12 @@ def _depends(study: RateStudy) -> str:
 
 
 def _interval(rate: float, low: float, high: float) -> str:
-    return f"{rate:.2g} [{low:.2g}, {high:.2g}]" if low > 0 and math.isfinite(high) else "not identified"
+    low, rate, high = 1000 * low, 1000 * rate, 1000 * high
+    if low > 0 and math.isfinite(high):
+        return f"{rate:.2g} [{low:.2g}, {high:.2g}]"
+    if low > 0:
+        return f"at least {low:.2g}"
+    return f"at most {high:.2g}" if math.isfinite(high) else "not identified"
 
 
 def _loss(value: float) -> str:
