@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from analysis.records.error_models import reading_error, table_error
 from analysis.records.group_labels import labels
 from analysis.records.published import IMAGENET_CLASSES, figure1_cells, table2_cells, table3_cells, top1_cells
 from analysis.records.run_frame import FIELDS, TRAPS, above_zero
@@ -29,7 +30,9 @@ FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", *PLACES) 
 @dataclass(frozen=True)
 class Group:
     """Points of one law. points: a row per run: patch [px], seed, y in `unit`, and further variables
-    of analysis/fitting/axes.py; nan where unknown. Where it is known also sigma, the standard error of y over y [1]."""
+    of analysis/fitting/axes.py; nan where unknown. Where it is known also sigma, the standard error of y over y [1]. Of
+    published numbers number_error, the standard error in `unit` of reading, rounding or counting (error_models.py): it
+    lacks the unknown spread between runs, so it weighs no law."""
 
     name: str
     key: str
@@ -140,7 +143,8 @@ def _panels() -> Iterator[Group]:
         first = its.iloc[0]
         name = f"{panel} {_short(first['model']) or SEEN[first['task']]} {_where(first)}"
         ceiling = math.log(IMAGENET_CLASSES) if first["data"] == "imagenet" else math.nan
-        yield _published("Figure 1", name, its, its["published"], "test loss", "nats", ceiling)
+        error = reading_error(its["published"], its["axis_l_inf"])
+        yield _published("Figure 1", name, its, its["published"], error, "test loss", "nats", ceiling)
 
 
 def _errors(source: str, cells: pd.DataFrame) -> Iterator[Group]:
@@ -149,7 +153,8 @@ def _errors(source: str, cells: pd.DataFrame) -> Iterator[Group]:
         first = its.iloc[0]
         ceiling = 100 * (1 - 1 / IMAGENET_CLASSES) if first["metric"] == "top-1" else 100.0
         name, measure = f"{_short(first['model'])} {_where(first)}", f"{first['metric']} error"
-        yield _published(source, name, its, 100 - its["published"], measure, "%", ceiling)
+        error = table_error(its["published"], first["metric"])
+        yield _published(source, name, its, 100 - its["published"], error, measure, "%", ceiling)
 
 
 def _several(values: pd.Series) -> str:
@@ -159,9 +164,17 @@ def _several(values: pd.Series) -> str:
 
 
 def _published(
-    source: str, name: str, cells: pd.DataFrame, y: pd.Series, measure: str, unit: str, ceiling: float
+    source: str,
+    name: str,
+    cells: pd.DataFrame,
+    y: pd.Series,
+    error: pd.Series,
+    measure: str,
+    unit: str,
+    ceiling: float,
 ) -> Group:
-    points = pd.DataFrame({"patch": cells["patch"], "seed": 0, "y": y}).dropna().reset_index(drop=True)
+    points = pd.DataFrame({"patch": cells["patch"], "seed": 0, "y": y, "number_error": error})
+    points = points.dropna().reset_index(drop=True)
     first = cells.iloc[0]
     about = {"data": first["data"], "backbone": first["model"], "image": first["input_px"]}
     return Group(name, f"{source}: {name}", source, points, measure, unit, ceiling, about)

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.stats import nct, permutation_test
 from scipy.stats import t as student
 
-from analysis.records.seed_noise import CONFIDENCE, difference, holm
+from analysis.records.seed_noise import CONFIDENCE, Difference, difference, holm
 
 POWER = 0.8  # share of cases in which a change of the size `detectable` is found [1]
 MOST_FLIPPED = 13  # seeds, 8,192 sign flips; with more, the t test needs no exact one beside it
@@ -33,8 +33,7 @@ def patch_tests(points: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for coarse, fine in pairs:
         first, second = log_of[coarse], log_of[fine]
-        # 1 + the difference from the mean: rounding is recognised relative to the magnitude, and that of log y can be 0
-        found = difference(1 + first - first.mean(), 1 + second - first.mean())
+        found = log_difference(first, second)
         ends = [math.expm1(value) for value in (found.mean, found.low, found.high)]
         paired = found.test.startswith("paired")
         exact = sign_flip_p(second - first.loc[second.index]) if paired else math.nan
@@ -46,6 +45,12 @@ def patch_tests(points: pd.DataFrame) -> pd.DataFrame:
     table["verdict"] = np.where(table["change"] < 0, "better", "worse")
     table["verdict"] = table["verdict"].where(decided, "undecided").where(table["test"] != "", "untested")
     return table
+
+
+def log_difference(first: pd.Series, second: pd.Series) -> Difference:
+    """The difference of the mean log losses and its test. first, second: log losses by seed."""
+    # About 1: errors that are rounding are recognised relative to the magnitude, and that of log y can be 0.
+    return difference(1 + first - first.mean(), 1 + second - first.mean())
 
 
 def sign_flip_p(differences: pd.Series) -> float:

@@ -18,7 +18,7 @@ from analysis.fitting.laws import OPTIMISER, Fit
 from analysis.fitting.model import FORMS
 from analysis.fitting.model_selection import compare_forms
 from analysis.records.groups import Group
-from analysis.report.law_table import GroupLaw
+from analysis.report.law_table import GroupLaw, held_out_sentence
 from analysis.report.law_words import group_sentence, lack_of_fit_clause, why_not_tested
 from analysis.report.output import counted
 from analysis.report.patch_test_text import patch_test_lines
@@ -62,6 +62,8 @@ def _section(laws: list[GroupLaw]) -> Iterator[str]:
         yield ""  # else Markdown includes the table in the list
     if fitted:
         yield f"{group_sentence(fitted)}\n"
+        if held_out := held_out_sentence(fitted):
+            yield f"{held_out}\n"
         yield from _fits(fitted)
 
 

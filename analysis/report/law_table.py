@@ -19,6 +19,7 @@ from analysis.report.printfuncs import PARAMETER, parameter_text
 
 NAME, RULE = 18, "-"
 FEWEST_GROUPS = 4  # for means over groups
+NAIVE = ("last value", "last value and half the last gain")  # predictions without a law
 ENDS = ("", "_low", "_high", "_identified")
 
 
@@ -142,6 +143,21 @@ def rising(laws: Sequence[GroupLaw]) -> list[str]:
     ]
 
 
+def held_out_sentence(laws: Sequence[GroupLaw]) -> str:
+    """The held-out errors of one group's laws at its smallest patch and of the naive rules, and which is the smallest;
+    "" where nothing was held out."""
+    held = {f"{of.form} law": of.held_out for of in laws if of.held_out is not None}
+    if not held:
+        return ""
+    one = next(iter(held.values()))
+    errors = {name: its.relative for name, its in held.items()}
+    errors |= dict(zip(NAIVE, one.baselines, strict=True))
+    texts = ", ".join(f"{name} {100 * error:+.1f} %" for name, error in errors.items())
+    best = min(errors, key=lambda name: abs(errors[name]))
+    verdict = f"closest: {best}" + (", so no law extrapolates better than a naive rule" if best in NAIVE else "")
+    return f"Patch {one.x:g} held out and predicted from the others: {texts}; {verdict}. One held-out point."
+
+
 def held_out_errors(laws: Sequence[GroupLaw]) -> str:
     """The mean held-out errors of laws and naive predictions over the groups that have all of them, as a sentence; ""
     for fewer than FEWEST_GROUPS such groups."""
@@ -155,7 +171,7 @@ def held_out_errors(laws: Sequence[GroupLaw]) -> str:
     if len(whole) < FEWEST_GROUPS:
         return ""
     errors = {f"{form} law": [abs(held[form].relative) for held in whole] for form in forms}
-    for n, rule in enumerate(("last value", "last value and half the last gain")):
+    for n, rule in enumerate(NAIVE):
         errors[rule] = [abs(next(iter(held.values())).baselines[n]) for held in whole]
     texts = [f"{rule} {100 * sum(its) / len(its):.1f} (worst {100 * max(its):.1f})" for rule, its in errors.items()]
     return f"Mean held-out error of the smallest patch over {len(whole)} groups [%]: {', '.join(texts)}."

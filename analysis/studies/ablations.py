@@ -26,6 +26,7 @@ from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
 from analysis.studies import learning_rates
 from analysis.studies.best_rate import FEWEST
+from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, metric_of, print_gaps
@@ -76,6 +77,10 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         drawn = figure(table, name)
     if _kind(name) == "figure3":
         render_table(spending(table), "More FLOPs for a larger model or for smaller patches?")
+        if len(pairs := equal_flops(table)):
+            render_table(pairs, "Change of the loss by a finer patch at equal FLOPs")
+    if _kind(name) == "table5" and len(parts := explained(table)):
+        render_table(parts, "Change of the loss explained by tokens and FLOPs, and by information")
     paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
         print(f"wrote {path}")

@@ -9,6 +9,7 @@ from analysis.records.seed_summaries import as_points
 from analysis.report.joint_table import joint_lines
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
+from analysis.report.printfuncs import parameter_text
 from experiments.documentation.data import cifar10_means, fenced, numbers, shapes_runs, table
 
 LAWS = ("power", "shifted")
@@ -58,6 +59,22 @@ def held_out() -> list[str]:
         cells = [f"{sum(its) / len(its):+.2f}", f"{sum(absolute) / len(absolute):.2f}", f"{max(absolute):.2f}"]
         rows.append([name, *cells])
     return table(["patch 1 predicted by", "mean error", "mean absolute error", "largest"], rows)
+
+
+def number_errors() -> list[str]:
+    """The shifted law of every group of published numbers with equal weights, and weighed by the errors of the numbers
+    (analysis/records/error_models.py), with the test of whether the law misses by more than these errors."""
+    rows = []
+    for group in published_groups():
+        patch, y = group.points["patch"], group.points["y"]
+        equal = fit(patch, y, "shifted")
+        weighed = fit(patch, y, "shifted", sigma=group.points["number_error"] / y)
+        cells = [parameter_text(law, name) for law in (equal, weighed) for name in ("L_inf", "alpha")]
+        tested = weighed.lack_of_fit
+        p = "-" if tested is None else "< 0.001" if tested.p < 0.001 else f"{tested.p:.2g}"
+        rows.append([group.name, *cells, p])
+    head = ["numbers", "L_inf, equal weights", "alpha", "L_inf, by errors of the numbers", "alpha", "p, lack of fit"]
+    return table(head, rows, left=(0, 1, 2, 3, 4))
 
 
 def coverage() -> list[str]:

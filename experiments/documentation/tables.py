@@ -180,6 +180,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "laws-published": lambda: fenced(law_tables.published_laws()),
     "laws-excerpt": law_tables.laws_excerpt,
     "held-out": law_tables.held_out,
+    "number-errors": law_tables.number_errors,
     "joint": law_tables.joint,
     "coverage": law_tables.coverage,
     "measured-best": budget_tables.measured_best,

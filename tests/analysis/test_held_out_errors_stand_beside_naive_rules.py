@@ -8,7 +8,7 @@ import pytest
 from analysis.fitting.model_selection import hold_out
 from analysis.records.groups import Group, published_groups
 from analysis.report.checklist import checklist
-from analysis.report.law_table import fit_groups, held_out_errors, laws_frame, lines, rising
+from analysis.report.law_table import fit_groups, held_out_errors, held_out_sentence, laws_frame, lines, rising
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 
@@ -39,6 +39,17 @@ def test_the_table_the_file_and_the_report_have_them(unbanded, unsaved):
         laws
     )
     assert held_out_errors(laws) == ""  # one group is no comparison
+
+
+def test_a_sentence_names_the_closest_prediction(unbanded, unsaved):
+    good = fit_groups([group(1.0 * PATCH**0.5)], ["power"])
+    assert "last value +41.4 %, last value and half the last gain +12.1 %; closest: power law." in held_out_sentence(
+        good
+    )
+    flat = fit_groups([group([2.0, 1.5, 1.2, 1.0, 1.0])], ["power"])
+    assert "closest: last value, so no law extrapolates better than a naive rule" in held_out_sentence(flat)
+    assert held_out_sentence(flat) in checklist(flat)
+    assert held_out_sentence([]) == ""
 
 
 def test_of_tables_1_and_4_half_the_last_gain_held_out_errors_less_than_the_shifted_law(unbanded):
