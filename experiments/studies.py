@@ -1,4 +1,5 @@
-"""The ablations of arXiv 2502.03738 as sweeps by name: python experiments/sweep.py table5, shapes.table5, ...
+"""Studies as sweeps by name, the ablations of arXiv 2502.03738 and a control of the learning rate
+(experiments/rate_study.py): python experiments/sweep.py table5, shapes.table5, ...
 
 A study is a function that returns the recipes of all its runs, every stage of a chain among them. Those without a data
 set in their name are on ImageNet (figure2 on ADE20K), at the paper's sizes; shapes., cifar10. and camvid. are the same
@@ -12,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
+from experiments.rate_study import cifar10_learning_rate, shapes_learning_rate
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
@@ -140,6 +142,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.figure3": cifar10_figure3,
     "cifar10.figure4": cifar10_figure4,
     "camvid.figure2": camvid_figure2,
+    "shapes.learning_rate": shapes_learning_rate,
+    "cifar10.learning_rate": cifar10_learning_rate,
 }
 
 

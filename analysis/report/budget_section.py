@@ -27,7 +27,9 @@ def budget_section(runs: RunSet | None, laws: Sequence[GroupLaw]) -> Iterator[st
         return
     done, tables = runs.finished, []
     done = done.assign(training_flops=training_flops(done)).set_index("run_id")
+    poor: dict[str, None] = {}
     for where, its in _by_data(laws).items():
+        poor |= dict.fromkeys(of.name for of in its if not of.law.describes)
         own = [CostedLaw(of.name, of.law, _costed(of, done)) for of in its]
         per_run = all(of.points["training_flops"].gt(0).all() for of in own)
         for cost in ("training_flops" if per_run else "flops_per_image", "wall_time"):
@@ -41,6 +43,8 @@ def budget_section(runs: RunSet | None, laws: Sequence[GroupLaw]) -> Iterator[st
         yield from _lines(table, cost)
         yield ""
     yield EXPLAINED
+    if poor:
+        yield f"\nThe law does not describe the points of {', '.join(poor)}: shares with them are not reliable."
 
 
 def _by_data(laws: Sequence[GroupLaw]) -> dict[str, list[CostedLaw]]:

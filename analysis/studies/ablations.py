@@ -1,10 +1,12 @@
-"""Ablations: the results of one of the paper's ablations as a table, a CSV file and a figure. Without torch.
+"""Ablations: the results of a study as a table, a CSV file and a figure. Without torch.
 
 figure2   gain of UperNet over a linear head at each patch size (upernet_gain.py)
 table5    longer sequences with or without new pixels: test loss against tokens, by scaling and by extending
 figure3   larger model or smaller patch: test loss against FLOPs, a line per model size
 figure4   larger images at equal numbers of tokens: test loss against image size
-The recipes are in experiments/studies.py; a study's name may have its data set as prefix: shapes.table5.
+learning_rate   best learning rate of every patch size (learning_rates.py)
+The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
+prefix: shapes.table5.
 """
 
 from collections.abc import Sequence
@@ -16,12 +18,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
+from analysis.studies import learning_rates
+from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
+from analysis.studies.learning_rates import rate_studies
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, metric_of, print_gaps
 from scaling.runs.record import HEADLINES
@@ -56,6 +62,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         print(f"{name}: none of {counted(len(planned), 'run')} has finished")
         return []
     sizes = "; size: image/patch" if table["image"].nunique() > 1 else ""
+    if _kind(name) == "learning_rate":
+        return _report_rates(runs, name, table, out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     files = {f"{stem}.csv": table.to_csv(index=False).encode()}
     if _kind(name) == "figure2":
@@ -74,6 +82,27 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
     if _kind(name) == "table5" and len(parts := explained(table)):
         render_table(parts, "Change of the loss explained by tokens and FLOPs, and by information")
     paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
+    for path in paths:
+        print(f"wrote {path}")
+    return paths
+
+
+def _report_rates(runs: RunSet, name: str, table: pd.DataFrame, out: Path) -> list[Path]:
+    """The report of a study of learning rates. table: of study_table."""
+    columns = ["run_id", "lr", *(["val_loss"] if "val_loss" in runs.frame else [])]
+    trained = table.merge(runs.frame[columns], on="run_id")
+    studies = rate_studies(trained) if "val_loss" in trained else []
+    if not studies:
+        print_wrapped(f"{name}: no patch size has {FEWEST} learning rates with a loss on held-out images (--val-split)")
+        return []
+    title, stem = f"{name}   ({_where(table)})", name.replace(".", "_")
+    render_table(learning_rates.printed(studies), title)
+    for sentence in learning_rates.sentences(studies):
+        print_wrapped(sentence, indent=2)
+    whole = pd.concat([study.table for study in studies], ignore_index=True)
+    drawn = rate_figure(trained, whole, f"Best learning rate by patch size ({_where(table)})")
+    files = {f"{stem}.csv": whole.to_csv(index=False).encode(), f"{stem}.png": picture(drawn, "png")}
+    paths = write_files(out, files)
     for path in paths:
         print(f"wrote {path}")
     return paths

@@ -1,5 +1,7 @@
 """The configurations of a budget have the share of draws of the laws in which they are the best."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,15 @@ def test_the_report_has_a_budget_of_flops_and_one_of_seconds(tmp_path):
     assert "classify shapes, budget in training FLOPs:" in text
     assert "classify shapes, budget in training time [s]:" in text
     assert text.count("deit_nano p1 |") == 2
+    assert "not reliable" not in text
+
+
+def test_a_law_that_does_not_describe_its_points_is_named(tmp_path):
+    runs = load(sweep(tmp_path / "results", seeds=(0, 1), backbones=("deit_nano",)))
+    step = np.where(runs.frame["patch"] > 2, 2.0, 0.2) * (1 + 0.01 * runs.frame["seed"])
+    runs = replace(runs, frame=runs.frame.assign(test_loss=step))
+    text = "\n".join(budget_section(runs, fit_groups(law_input(runs).own, ["power"])))
+    assert "The law does not describe the points of deit_nano: shares with them are not reliable." in text
 
 
 def test_laws_without_degrees_of_freedom_have_no_draws(tmp_path):

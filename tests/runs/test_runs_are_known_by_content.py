@@ -70,7 +70,7 @@ def test_recipes_on_shapes_have_the_names_that_they_always_had():
                 for seed in (0, 1):
                     found |= {one.run_id: one.group for one in resolve(name, patch, {"seed": seed})}
     for name in studies.STUDIES:
-        if name.startswith("shapes"):
+        if name.startswith("shapes") and name != "shapes.learning_rate":  # which is younger
             found |= {one.run_id: one.group for one in studies.resolve(name, [], {})}
     text = "\n".join(f"{run_id} {group}" for run_id, group in sorted(found.items()))
     assert len(found) == 70
