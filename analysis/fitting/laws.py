@@ -22,10 +22,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TypedDict, Unpack
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from analysis.fitting.discrepancy import with_discrepancy
 from analysis.fitting.initial_guesses import initial_guesses

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from analysis.fitting.laws import Fit, FitOptions, fit
 from analysis.fitting.minimizer import Array

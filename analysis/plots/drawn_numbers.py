@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from matplotlib.figure import Figure
+from typing_extensions import NotRequired
 
 MOST = 7  # points kept per line, including its ends
 DIGITS = 4

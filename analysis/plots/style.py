@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypedDict, Unpack
+from typing import TypedDict
 
 import matplotlib
 import numpy as np
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.typing import LineStyleType
+from typing_extensions import Unpack
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.result import Fit
