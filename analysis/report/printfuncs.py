@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 PARAMETER = 20  # width of a parameter in a table [characters]
 
+PAGE = 98  # characters of a line, without its indent, that fit a page or a notebook
+
 
 def fit_summary(law: "Fit", x: str = "p", y: str = "L") -> str:
     """The law, and a line with its intervals. x, y: letters to use. A parameter that is not identified is printed as a
@@ -19,7 +21,10 @@ def fit_summary(law: "Fit", x: str = "p", y: str = "L") -> str:
     if not law.converged:
         text += "   DID NOT CONVERGE"
     remarks = "".join(f"\n  {remark.format(x=x)}" for remark in law.remarks)
-    return f"{text}\n  {intervals_text(law)}{remarks}"
+    intervals = intervals_text(law)
+    if len(intervals) > PAGE:  # a line for each parameter
+        intervals = intervals.replace("; ", ";\n  ")
+    return f"{text}\n  {intervals}{remarks}"
 
 
 def intervals_text(law: "Fit") -> str:
