@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
-from experiments.rate_study import cifar10_learning_rate, shapes_learning_rate
+from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
@@ -127,6 +127,20 @@ def cifar10_figure4() -> list[ExperimentConfig]:
     some of them are lost, at 64 none are gained.
     Run: python experiments/sweep.py cifar10.figure4 --data-root /data/cifar10. 6 runs, about 5 minutes."""
     return _both(cifar10, lambda recipe: _enlarged(recipe, (16, 32, 64), 8))
+
+
+def shapes_learning_rate() -> list[ExperimentConfig]:
+    """Does the best learning rate depend on the patch size? Both nano backbones on shapes at patches 16, 8, 4, 2, each
+    at a quarter to four times the recipe's rate.
+    Run: python experiments/sweep.py shapes.learning_rate --seeds 0,1,2. 40 runs a seed."""
+    return _both(shapes, at_rates)
+
+
+def cifar10_learning_rate() -> list[ExperimentConfig]:
+    """shapes.learning_rate on CIFAR-10. --epochs and --num-train make its runs longer.
+    Run: python experiments/sweep.py cifar10.learning_rate --data-root /data/cifar10 --seeds 0,1,2. 40 runs a seed;
+    --patch 8,4 are 20."""
+    return _both(cifar10, at_rates)
 
 
 STUDIES: dict[str, Study] = {  # by name on the command line

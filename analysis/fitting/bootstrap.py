@@ -28,7 +28,7 @@ from analysis.fitting.lack_of_fit import squares
 from analysis.fitting.laws import Fit
 from analysis.fitting.minimizer import Array, Index, levenberg_marquardt
 from analysis.fitting.problem import with_slopes
-from analysis.fitting.weights import FEWEST_SEEDS, places
+from analysis.fitting.weights import FEWEST_SEEDS, places, squares_about_means
 
 FEWEST_PAIRS = 8  # points
 FARTHEST = 50.0  # of an error of log y [1]
@@ -181,8 +181,7 @@ def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS:
         return _around(law, draws, rng, spread, lambda: spread * np.sqrt(df / rng.chisquare(df, (draws, 1))))
-    off_N = np.log(law.y) - (np.bincount(place_N, np.log(law.y)) / count_P)[place_N]
-    squares_P = np.bincount(place_N, off_N**2)
+    squares_P = squares_about_means(place_N, np.log(law.y))
     return _around(
         law,
         draws,
@@ -216,9 +215,8 @@ def uneven_seeds(law: Fit) -> UnequalVariance | None:
     count_P = np.bincount(place_N)
     if count_P.min() < FEWEST_SEEDS or len(count_P) < 2:
         return None
-    log_N, df_P = np.log(law.y), count_P - 1
-    mean_P = np.bincount(place_N, log_N) / count_P
-    variance_P = np.maximum(np.bincount(place_N, (log_N - mean_P[place_N]) ** 2) / df_P, 1e-300)
+    df_P = count_P - 1
+    variance_P = np.maximum(squares_about_means(place_N, np.log(law.y)) / df_P, 1e-300)
     df, P = df_P.sum(), len(df_P)
     against = df * math.log(np.sum(df_P * variance_P) / df) - float(np.sum(df_P * np.log(variance_P)))
     against /= 1 + (float(np.sum(1 / df_P)) - 1 / df) / (3 * (P - 1))

@@ -59,10 +59,14 @@ def seed_sigmas(z_VN: Array, log_y_N: Array) -> Array | None:
 def seed_variances(place_N: Index, log_y_N: Array) -> Array:
     """The variance (P,) of log y between the points of each x, which has two or more; at least SMALLEST of the
     largest."""
-    count_P = np.bincount(place_N)
-    off_N = log_y_N - (np.bincount(place_N, log_y_N) / count_P)[place_N]
-    variance_P = np.bincount(place_N, off_N**2) / (count_P - 1)
+    variance_P = squares_about_means(place_N, log_y_N) / (np.bincount(place_N) - 1)
     return np.asarray(np.maximum(variance_P, SMALLEST * variance_P.max()), np.float64)
+
+
+def squares_about_means(place_N: Index, log_y_N: Array) -> Array:
+    """The sum (P,) of squared deviations of log y from the mean of each x."""
+    mean_P = np.bincount(place_N, log_y_N) / np.bincount(place_N)
+    return np.asarray(np.bincount(place_N, (log_y_N - mean_P[place_N]) ** 2), np.float64)
 
 
 def shrunk(variance_SP: Array, df_P: Index) -> Array:

@@ -30,19 +30,24 @@ class CostedLaw(NamedTuple):
     points: pd.DataFrame  # a row per run: patch [px], y, and columns of costs
 
 
-def frontier_shares(laws: Sequence[CostedLaw], cost: str, draws: int = DRAWS) -> pd.DataFrame:
+def drawn_losses(laws: Sequence[CostedLaw], draws: int = DRAWS) -> list[Array]:
+    """For each law its losses (S, patch sizes in ascending order) in draws, independent between laws, deterministic.
+    Raises ValueError where a law has no degrees of freedom to draw from."""
+    return [
+        bootstrap(of.law, draws=draws, seed=number).predict(np.unique(of.points["patch"]))
+        for number, of in enumerate(laws)
+    ]
+
+
+def frontier_shares(laws: Sequence[CostedLaw], cost: str, predicted: Sequence[Array]) -> pd.DataFrame:
     """A row per configuration, from cheap to expensive, each taken as a budget: budget (mean cost over seeds), name,
     patch [px], y (mean over seeds), on_frontier (of the measured means), share (of the draws in which it has the lowest
     loss of all that cost as much or less), rival (the most frequent other winner of this budget, a name and a patch
-    size) and rival_share. Independent draws per law, deterministic.
+    size) and rival_share.
 
-    laws: of one task and data set.  cost: a column of points, above 0.  Raises ValueError where a law has no degrees of
-    freedom to draw from."""
-    rows, predicted = [], []
-    for number, of in enumerate(laws):
-        means = of.points.groupby("patch", as_index=False)[["y", cost]].mean()
-        rows.append(means.assign(name=of.name))
-        predicted.append(bootstrap(of.law, draws=draws, seed=number).predict(means["patch"]))
+    laws: of one task and data set.  cost: a column of points, above 0.  predicted: of drawn_losses; the same for every
+    cost."""
+    rows = [of.points.groupby("patch", as_index=False)[["y", cost]].mean().assign(name=of.name) for of in laws]
     table = pd.concat(rows, ignore_index=True).rename(columns={cost: "budget"})
     fewest = min(map(len, predicted))  # refits that did not converge are no draws
     loss_SM = np.concatenate([its[:fewest] for its in predicted], axis=1)

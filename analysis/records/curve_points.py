@@ -12,7 +12,7 @@ COLUMNS = ["run_id", "group", "patch", "seed", "images", "share", "y"]
 
 def curve_points(runs: RunSet) -> pd.DataFrame:
     """A row per test loss of every finished run: run_id, group, patch [px], seed, images (seen by then), share (of the
-    run's images [1]; 1: its end), y (test loss [nats]). Runs without a curve have their end only."""
+    run's images [1]; 1: its end), y (test loss [nats]). Runs without test losses in a curve are left out."""
     rows = []
     for run in runs.finished.itertuples():
         path = Path(str(run.folder)) / CURVE

@@ -11,10 +11,9 @@ import math
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import nct, permutation_test
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
-from analysis.records.seed_noise import CONFIDENCE, Difference, difference, holm
+from analysis.records.seed_noise import CONFIDENCE, Difference, critical_t, difference, holm
 
 POWER = 0.8  # share of cases in which a change of the size `detectable` is found [1]
 MOST_FLIPPED = 13  # seeds, 8,192 sign flips; with more, the t test needs no exact one beside it
@@ -58,13 +57,17 @@ def sign_flip_p(differences: pd.Series) -> float:
     mean is as far from 0. nan for more than MOST_FLIPPED differences."""
     if len(differences) > MOST_FLIPPED:
         return math.nan
+    from scipy.stats import permutation_test  # half a second, which laws of single seeds do not need
+
     values = differences.to_numpy(float)
     return float(permutation_test((values,), np.mean, permutation_type="samples", n_resamples=2**MOST_FLIPPED).pvalue)
 
 
 def power(shift: float, df: float, level: float) -> float:
     """The probability that a two-sided t test of this level finds a difference of `shift` standard errors [1]."""
-    critical = student.isf(level / 2, df)
+    from scipy.stats import nct
+
+    critical = stdtrit(df, 1 - level / 2)
     return float(nct.sf(critical, df, shift) + nct.sf(critical, df, -shift))  # nct.cdf(-critical, ...) can be nan
 
 
@@ -75,9 +78,9 @@ def detectable(low: float, high: float, df: float, tests: int) -> float:
     low, high: 95 % interval of the difference of log loss; it has the standard error.  df: degrees of freedom.  tests:
     their number; the level is that of Holm's strictest test, so another of them finds as small a decrease more
     often."""
-    error = (high - low) / 2 / student.isf((1 - CONFIDENCE) / 2, df)
+    error = (high - low) / 2 / float(critical_t(df))
     level = (1 - CONFIDENCE) / tests
-    most = 3.0 * student.isf(level / 2, df) + 3.0
+    most = 3.0 * float(stdtrit(df, 1 - level / 2)) + 3.0
     while power(most, df, level) < POWER:
         most *= 2
     shift = brentq(lambda shift: power(shift, df, level) - POWER, 0.0, most)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.planning.frontier_draws import DRAWS, CostedLaw, frontier_shares
+from analysis.planning.frontier_draws import DRAWS, CostedLaw, drawn_losses, frontier_shares
 from analysis.planning.pareto import training_flops
 from analysis.records.run_set import RunSet
 from analysis.report.law_table import GroupLaw
@@ -32,9 +32,10 @@ def budget_section(runs: RunSet | None, laws: Sequence[GroupLaw]) -> Iterator[st
         poor |= dict.fromkeys(of.name for of in its if not of.law.describes)
         own = [CostedLaw(of.name, of.law, _costed(of, done)) for of in its]
         per_run = all(of.points["training_flops"].gt(0).all() for of in own)
-        for cost in ("training_flops" if per_run else "flops_per_image", "wall_time"):
-            if all(of.points[cost].gt(0).all() for of in own):
-                tables.append((where, cost, frontier_shares(own, cost)))
+        costs = ("training_flops" if per_run else "flops_per_image", "wall_time")
+        if known := [cost for cost in costs if all(of.points[cost].gt(0).all() for of in own)]:
+            predicted = drawn_losses(own)
+            tables += [(where, cost, frontier_shares(own, cost, predicted)) for cost in known]
     if not tables:
         return
     yield "## Which configuration for a budget?\n"

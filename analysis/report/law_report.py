@@ -72,11 +72,7 @@ def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT_FORMS) ->
         print_wrapped(joint_table.EXPLAINED, indent=0)
     _print_section("Hierarchical fits", hierarchical_sentences(groups))
     if inputs.runs is not None:
-        _print_section(
-            "Is the smallest patch better than the next? Difference ± 95 % [nats]",
-            _seed_sentences(inputs.runs),
-            indent=2,
-        )
+        _print_section(SMALLEST, _seed_sentences(inputs.runs), indent=2)
     print(flush=True)
     files = law_files(inputs.runs, laws, joint, forms, published=bool(inputs.published))
     paths = write_files(out, files)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.records.patch_tests import patch_tests
+from analysis.report.printfuncs import p_text
 
 EXPLAINED = (
     "Change of the loss from the first patch size to the second. p: t test of log loss, adjusted for the number of "
@@ -28,7 +29,7 @@ def patch_test_lines(points: pd.DataFrame) -> Iterator[str]:
             continue
         change += f" [{100 * step['low']:+.1f}, {100 * step['high']:+.1f}]"
         exact = "-" if step["p_exact"] != step["p_exact"] else f"{step['p_exact']:.2g}"
-        p = "< 0.001" if step["p_holm"] < 0.001 else f"{step['p_holm']:.2g}"
+        p = p_text(step["p_holm"])
         least = f"{-100 * step['detectable']:.1f}"
         yield f"| {which} | {change} | {p} | {exact} | {least} | {step['test']} | {step['verdict']} |"
     seeds = int(points.groupby("patch")["seed"].nunique().max())

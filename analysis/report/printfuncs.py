@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from analysis.fitting.result import Fit
 
 PARAMETER = 20  # width of a parameter in a table [characters]
-
 PAGE = 98  # characters of a line, without its indent, that fit a page or a notebook
 
 
@@ -46,6 +45,11 @@ def interval_text(low: float, high: float, digits: str = ".4g") -> str:
     if math.isinf(high):
         return f"from {low:{digits}}, no upper end"
     return f"to {high:{digits}}, no lower end" if math.isinf(low) else f"in [{low:{digits}}, {high:{digits}}]"
+
+
+def p_text(p: float) -> str:
+    """A p value, such as "0.02" or "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def parameter_text(law: "Fit", name: str, room: int = PARAMETER) -> str:

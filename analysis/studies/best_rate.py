@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 FEWEST = 3  # rates that a parabola needs
 FARTHEST = 10.0  # doublings from the best trained rate beyond which an interval has no end
@@ -68,7 +68,7 @@ def minimum(x_N: np.ndarray, y_N: np.ndarray, seed_N: np.ndarray, confidence: fl
         return vertex, -math.inf, math.inf
     variance = float(np.sum((y_N - design_NK @ theta_K) ** 2)) / df
     ((bb, bc), (_, cc)) = variance * np.linalg.inv(design_NK.T @ design_NK)[:2, :2]
-    t2 = float(student.isf((1 - confidence) / 2, df)) ** 2
+    t2 = float(stdtrit(df, (1 + confidence) / 2)) ** 2
     # the slope b + 2 c x has the variance bb + 4 bc x + 4 cc x^2; it does not differ from 0 where its square is at most
     # t2 times that: where square x^2 + linear x + constant <= 0
     square, linear, constant = 4 * (c * c - t2 * cc), 4 * (b * c - t2 * bc), b * b - t2 * bb

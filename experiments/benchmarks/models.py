@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.table import Table
-from timm.models import VisionTransformer
 from torch import nn
 
 from scaling import costs
@@ -24,6 +23,7 @@ from scaling.backbones.ssd.ssd_scan import backend
 from scaling.config.edit import make_config
 from scaling.costs.hardware import usable_cores
 from scaling.engine.environment import Memory, machine
+from scaling.engine.trainer import Recomputing
 from scaling.errors import first_line
 from scaling.model_specs import MODEL_SPECS
 from scaling.runs.environment import REPOSITORY
@@ -132,7 +132,7 @@ def measure(
         1000,
     )
     model: nn.Module = task.to(device).train()
-    cast(VisionTransformer, task.backbone.checkpoint_module).set_grad_checkpointing(checkpointing)
+    cast(Recomputing, task.backbone.checkpoint_module).set_grad_checkpointing(checkpointing)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     weights = sum(2 * p.numel() * p.element_size() for p in model.parameters())

@@ -9,7 +9,7 @@ from analysis.records.seed_summaries import as_points
 from analysis.report.joint_table import joint_lines
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
-from analysis.report.printfuncs import parameter_text
+from analysis.report.printfuncs import p_text, parameter_text
 from experiments.documentation.data import cifar10_means, fenced, numbers, shapes_runs, table
 
 LAWS = ("power", "shifted")
@@ -71,7 +71,7 @@ def number_errors() -> list[str]:
         weighed = fit(patch, y, "shifted", sigma=group.points["number_error"] / y)
         cells = [parameter_text(law, name) for law in (equal, weighed) for name in ("L_inf", "alpha")]
         tested = weighed.lack_of_fit
-        p = "-" if tested is None else "< 0.001" if tested.p < 0.001 else f"{tested.p:.2g}"
+        p = "-" if tested is None else p_text(tested.p)
         rows.append([group.name, *cells, p])
     head = ["numbers", "L_inf, equal weights", "alpha", "L_inf, by errors of the numbers", "alpha", "p, lack of fit"]
     return table(head, rows, left=(0, 1, 2, 3, 4))

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.laws import fit
-from analysis.planning.frontier_draws import CostedLaw, frontier_shares
+from analysis.planning.frontier_draws import CostedLaw, drawn_losses, frontier_shares
 from analysis.records.run_set import load
 from analysis.report.budget_section import budget_section
 from analysis.report.law_report import law_input
@@ -26,7 +26,7 @@ def costed(name: str, factor: float, price: float, seed: int, noise: float = 0.0
 
 def test_shares_are_counted_as_by_a_loop_over_the_draws():
     laws = [costed("a", 1.0, 1.0, 0), costed("b", 1.01, 0.99, 1)]
-    table = frontier_shares(laws, "cost", draws=50)
+    table = frontier_shares(laws, "cost", drawn_losses(laws, draws=50))
     drawn = {of.name: bootstrap(of.law, draws=50, seed=n).parameters for n, of in enumerate(laws)}
     prices = {(of.name, p): c for of in laws for p, c in zip(of.points["patch"], of.points["cost"], strict=True)}
     for row in table.itertuples():
@@ -42,11 +42,13 @@ def test_shares_are_counted_as_by_a_loop_over_the_draws():
 
 
 def test_a_clear_winner_has_all_draws_and_a_tie_is_shared():
-    clear = frontier_shares([costed("a", 1.0, 1.0, 0), costed("b", 2.0, 1.0, 1)], "cost", draws=200)
+    laws = [costed("a", 1.0, 1.0, 0), costed("b", 2.0, 1.0, 1)]
+    clear = frontier_shares(laws, "cost", drawn_losses(laws, draws=200))
     assert clear.loc[clear["name"] == "a", "share"].tolist() == [1.0] * 5
     assert clear.loc[clear["name"] == "b", "share"].tolist() == [0.0] * 5
     assert clear["budget"].is_monotonic_increasing
-    tie = frontier_shares([costed("a", 1.0, 1.0, 0), costed("b", 1.0, 1.0, 0)], "cost", draws=400)
+    laws = [costed("a", 1.0, 1.0, 0), costed("b", 1.0, 1.0, 0)]
+    tie = frontier_shares(laws, "cost", drawn_losses(laws, draws=400))
     assert tie["share"].between(0.35, 0.65).all()
     assert tie["rival_share"].to_numpy() == pytest.approx(1 - tie["share"].to_numpy())
 
