@@ -76,13 +76,10 @@ class Deit(Backbone):
         pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
-        init_std: float = 0.02,
     ) -> None:
         """pos_embed: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
-        patch. patch_embed: None is a convolution. init_std: of the linear layers' initial weights. Raises
-        ConfigError."""
+        patch. patch_embed: None is a convolution. Raises ConfigError."""
         super().__init__(size.width, patch, size.depth)
-        self.init_std = init_std
         embed = patch_embed or ConvPatchEmbed(3, size.width, image, patch)
         heads, grid = size.width // size.head_dim, image // patch
         spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch))
@@ -133,8 +130,7 @@ class Deit(Backbone):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Draw every weight by its module's name: trunc_normal of init_std (0.02 in timm and DeiT), biases 0, norms 1,
-        as timm and DeiT do."""
+        """Draw every weight by its module's name: trunc_normal 0.02, biases 0, norms 1, as timm and DeiT do."""
         initialise_by_name(self.vit, seed, self._draw)
         table_LD, stored_1TD = self.vit.positions.fixed_table(), self.vit.pos_embed
         if table_LD is not None and stored_1TD is not None:
@@ -144,7 +140,7 @@ class Deit(Backbone):
 
     def _draw(self, module: nn.Module, name: str) -> None:
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=self.init_std)
+            nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv2d | nn.LayerNorm | PositionEncoding):
             module.reset_parameters()

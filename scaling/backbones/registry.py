@@ -22,8 +22,7 @@ from scaling.rng import seed_of, seeded
 def _deit(size: ModelSpec, config: ExperimentConfig) -> Backbone:
     from scaling.backbones.deit import Deit
 
-    std = config.model.init_std
-    return Deit(size, config.model.img_size, config.model.patch_size, init_std=std, **common_options(size, config))
+    return Deit(size, config.model.img_size, config.model.patch_size, **common_options(size, config))
 
 
 def _adventurer(size: ModelSpec, config: ExperimentConfig) -> Backbone:

@@ -130,12 +130,6 @@ class ModelConfig:
         "released",
         choices=("released", "alternate"),
     )
-    init_std: float = config_field(
-        "DeiT: standard deviation of the initial weights of linear layers (truncated normal). timm's 0.02 is for "
-        "widths of hundreds; narrow models learn faster from about 1 / sqrt(3 width), PyTorch's default and Adventurer's",
-        0.02,
-        bounds=Bounds(above=0, at_most=1),
-    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -147,8 +141,6 @@ class ModelConfig:
             self.scan_direction,
             rule,
         )
-        rule = f"is for DeiT, not {self.family}: add --init-std 0.02"
-        check(self.init_std == 0.02 or self.family in ("deit", "deit3"), "init_std", self.init_std, rule)
         if self.family == "timm":
             rule = "is not for timm's backbones, which have their own: add"
             check(

@@ -74,7 +74,7 @@ def test_a_group_leaves_out_patch_size_and_seed_and_nothing_else():
         ({"backbone": 3}, "backbone is 3"),
         ({"precision": "16"}, "precision"),
         ({"num_classes": 1}, "num_classes 1 must be at least 2"),
-        ({"class_names": ("cat", "dog")}, "class_names has 2 names, num_classes is 12"),
+        ({"class_names": ("cat", "dog")}, "class_names has 2 names, num_classes is 3"),
         ({"scan_direction": "alternate"}, "scan_direction alternate is for Adventurer, not deit"),
         ({"backbone": "timm:vit", "pos_embed": "sincos"}, "add --pos-embed learned"),
         ({"auto_augment": "rand-m9"}, "needs augment to be one of"),

@@ -99,7 +99,7 @@ def roads(tmp_path):
         "dataset": "shapes",
         "num_train": 24,
         "num_val": 3,
-        "num_classes": 12,
+        "num_classes": 3,
         "val_split": 0.3,
         "patch_size": 8,
     }

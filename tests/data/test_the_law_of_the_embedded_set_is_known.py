@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from scaling.data.generated import palette_mosaic
 from scaling.data.generated.generated_shapes import CLASSES, render
 from scaling.data.generated.ideal_observer import ideal_loss
-from scaling.data.generated.palette_mosaic import EXPONENT, PALETTES, even_numbers, mosaics, scales, shares_below
+from scaling.data.generated.palette_mosaic import (
+    EXPONENT,
+    PALETTES,
+    Objects,
+    even_numbers,
+    mosaics,
+    scales,
+    shares_below,
+)
 from scaling.errors import ConfigError
 from scaling.rng import splitmix64
 
@@ -27,9 +35,12 @@ def block_sums(chroma: np.ndarray, patch: int) -> np.ndarray:
 
 
 def every_mosaic(palette: np.ndarray, side: int, size: int) -> list[np.ndarray]:
-    """All equally likely (C, H, W) mosaics of one class with cells of this side, written without the generator."""
-    across = max(1, size // (2 * side))
+    """All equally likely (C, H, W) mosaics of one class with cells of this side and no grey tile, written without the
+    generator."""
+    across = size // (2 * side)
     tiles = [np.stack(order).reshape(2, 2, 3) for order in itertools.permutations(palette)]
+    if side == size:  # one cell: the first hue
+        return [np.broadcast_to(palette[0][:, None, None], (3, size, size))]
     images = []
     for choice in itertools.product(tiles, repeat=across * across):
         rows = [np.concatenate(choice[r * across : (r + 1) * across], 1) for r in range(across)]
@@ -71,13 +82,16 @@ def test_means_of_blocks_hold_nothing_of_finer_cells_and_the_hues_of_coarser_one
     monkeypatch.setattr(palette_mosaic, "_LIGHT", 0)
     scale = min(scale, size.bit_length() - 1)
     kind = np.arange(len(KEYS)) % len(PALETTES)
-    sums = block_sums(mosaics(KEYS, kind, np.full(len(KEYS), scale), size), patch)
+    middle = np.full(len(KEYS), size // 3)
+    sums = block_sums(mosaics(Objects(KEYS, kind, np.full(len(KEYS), scale), middle, middle), size), patch)
     if scale < 0 or 2**scale < patch:
         assert not sums.any()
         return
     colours = sums.transpose(0, 2, 3, 1)
     for k in range(len(PALETTES)):
-        assert (nearest_class(colours[kind == k].reshape(-1, 3)) == k).all()
+        seen = colours[kind == k]
+        assert seen.any((1, 2, 3)).all()
+        assert (nearest_class(seen[seen.any(-1)]) == k).all()
 
 
 def seen_by_an_observer(image_BHWC: np.ndarray, patch: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def det() -> ExperimentConfig:
         backbone="adventurer_nano",
         img_size=64,
         patch_size=8,
-        num_classes=12,
+        num_classes=3,
         max_objects=4,
         head_channels=16,
         epochs=1,

@@ -41,7 +41,7 @@ def seg() -> ExperimentConfig:
         backbone="adventurer_nano",
         img_size=16,
         patch_size=4,
-        num_classes=13,
+        num_classes=4,
         max_objects=3,
         epochs=2,
         global_batch_size=16,

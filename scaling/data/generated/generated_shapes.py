@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from scaling.config.data import SHAPES_VERSION
 from scaling.config.fields import check_name
-from scaling.data.generated.palette_mosaic import PALETTES, even_numbers, mosaics, scales
+from scaling.data.generated.palette_mosaic import PALETTES, Objects, even_numbers, mosaics, scales
 from scaling.errors import ConfigError
 from scaling.rng import Word, splitmix64
 
@@ -117,7 +117,9 @@ def _draw(key_B: Word, stream: int, low: int, high: int, count: int = 1) -> Whol
     return (low + (bits * np.uint64(high - low) >> np.uint64(32)).astype(np.int32)).astype(np.int32)
 
 
-def _render_chunk(key_B: Word, scale_B: NDArray[np.int64], size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
+def _render_chunk(
+    key_B: Word, scale_B: NDArray[np.int64], size: int, objects: int, part: slice, batch: Shapes, instances: bool
+) -> None:
     """Render some images into batch, in integer arithmetic, which is exact on any machine. scale_B: of the cells of the
     first object."""
     canvas = np.repeat(_grey(key_B, 16, _GROUND, size), 3, 1)
@@ -133,8 +135,9 @@ def _render_chunk(key_B: Word, scale_B: NDArray[np.int64], size: int, objects: i
         if k:
             scale_B = scales(splitmix64(key_of_object_B), size)
         tile_B = 1 << (scale_B + 1) if objects == 1 else np.ones_like(scale_B)
-        inside = _inside(key_of_object_B, tile_B, size, grid, (first + k) % (grid * grid)) & (count > k)[:, None, None]
-        colour = light + mosaics(key_of_object_B, kind[:, k], scale_B, size)
+        place = _place(key_of_object_B, size, grid, (first + k) % (grid * grid))
+        inside = _inside(key_of_object_B, place, tile_B, size) & (count > k)[:, None, None]
+        colour = light + mosaics(Objects(key_of_object_B, kind[:, k], scale_B, place[0] >> 8, place[1] >> 8), size)
         np.copyto(canvas, colour, where=inside[:, None])
         owner[inside] = k
     canvas += _even_bytes(key_B, 2**34, canvas.shape[1:], _NOISE)
@@ -169,13 +172,15 @@ def _even_bytes(key_B: Word, stream: int, shape: tuple[int, ...], most: int) -> 
     return ((eight.astype(np.int16) - 128) * most >> 7).reshape(-1, *shape)
 
 
-def _inside(key_B: Word, tile_B: NDArray[np.int64], size: int, grid: int, cell_B: Whole) -> Inside:
+def _inside(key_B: Word, place: tuple[Whole, Whole, Whole], tile_B: NDArray[np.int64], size: int) -> Inside:
     """(B, H, W) is the pixel of the object? Outlines consist of whole tiles of tile_B pixels, so that the colours in each
     tile that is seen sum to zero. An object of one tile, as large as the image, lies in its middle: then its quarters
     are alike, and so sum to zero too. Above that a tile is one cell, and any outline will do."""
-    *middles, half = _place(key_B, size, grid, cell_B)
+    *middles, half = place
     step_B1 = np.where(tile_B < size, tile_B, 1)[:, None]
-    tile_BL = (np.arange(size) // step_B1 * 2 + 1) * step_B1 * 128  # middle of the tile of each column or row [1/256 px]
+    tile_BL = (
+        (np.arange(size) // step_B1 * 2 + 1) * step_B1 * 128
+    )  # middle of the tile of each column or row [1/256 px]
     away = [abs(tile_BL - np.where(tile_B == size, size * 128, middle)[:, None]) for middle in middles]
     u, v = ((distance * 1024 // half[:, None]).astype(np.int32) for distance in away)
     inside = np.empty((len(key_B), size, size), bool)
