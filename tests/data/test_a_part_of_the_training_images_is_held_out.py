@@ -118,7 +118,7 @@ def roads(tmp_path):
             val_split=0.3,
         ),
         "shapes": make_config(**embedded, img_size=16, global_batch_size=4),
-        "shapes segmented": make_config(**{**embedded, **SEGMENT, "num_classes": 13}),
+        "shapes segmented": make_config(**{**embedded, **SEGMENT, "num_classes": 4}),
         "shapes detected": make_config(**{**embedded, **DETECT}),
     }
 

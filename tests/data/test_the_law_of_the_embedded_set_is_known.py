@@ -96,7 +96,7 @@ def test_means_of_blocks_hold_nothing_of_finer_cells_and_the_hues_of_coarser_one
 
 def seen_by_an_observer(image_BHWC: np.ndarray, patch: int) -> np.ndarray:
     """(B,) class that the mean colours of blocks tell, -1 where all of them are grey to within the noise."""
-    images, size = image_BHWC.shape[:2]
+    images = len(image_BHWC)
     pixels = image_BHWC.astype(np.float64).transpose(0, 3, 1, 2)
     mean = block_sums(pixels - pixels.mean(1, keepdims=True), patch) / patch**2
     strength = np.linalg.norm(mean, axis=1).reshape(images, -1)

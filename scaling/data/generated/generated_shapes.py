@@ -4,7 +4,7 @@ The cells of the mosaic have sides from below a pixel up to the image's, so that
 share of what is left decidable. An observer that sees only the means of p x p pixels has at best the cross-entropy
 L*(p) = log 3 (p / (2 image))^0.6 [nats]: 0.725, 0.478, 0.316, 0.208, 0.137 for p = 16, 8, 4, 2, 1 at image 16
 (ideal_observer.py computes it; palette_mosaic.py has the construction). Exact for one object per image; with several,
-outlines cut tiles. The outline (cross, disc, square), the luminance of objects and the background are independent of the class.
+outlines cut tiles. The outline (cross, disc, square), the luminance and the background are independent of the class.
 
 Source: this project. Every image is a function of (seed, split, index) by a counter-based hash (SplitMix64) and integer
 arithmetic, so it is the same in any batch, on any machine. VERSION is increased whenever a pixel changes. numpy only.
@@ -173,9 +173,9 @@ def _even_bytes(key_B: Word, stream: int, shape: tuple[int, ...], most: int) -> 
 
 
 def _inside(key_B: Word, place: tuple[Whole, Whole, Whole], tile_B: NDArray[np.int64], size: int) -> Inside:
-    """(B, H, W) is the pixel of the object? Outlines consist of whole tiles of tile_B pixels, so that the colours in each
-    tile that is seen sum to zero. An object of one tile, as large as the image, lies in its middle: then its quarters
-    are alike, and so sum to zero too. Above that a tile is one cell, and any outline will do."""
+    """(B, H, W) is the pixel of the object? Outlines consist of whole tiles of tile_B pixels, so that the colours
+    in each tile that is seen sum to zero. An object of one tile, as large as the image, lies in its middle: then its
+    quarters are alike, and sum to zero too. Above that a tile is one cell, and any outline will do."""
     *middles, half = place
     step_B1 = np.where(tile_B < size, tile_B, 1)[:, None]
     tile_BL = (

@@ -26,8 +26,8 @@ SUB_PIXEL = -1  # the exponent of cells that no pixel resolves: the object is gr
 
 # The first two of a class, red green blue about grey [levels of 255]; the other two are opposite to them. The channels
 # of a hue sum to zero: luminance holds nothing about the class. Four hues 90 degrees apart have the mean and the
-# covariance of any other four, so no linear filter, and no power of its output below the fourth, tells one mosaic from
-# another: a model has to see single cells.
+# covariance of any other four, so no linear filter, and no power of its output below the fourth, distinguishes the
+# mosaics of two classes: a model has to see single cells.
 _TWO_HUES = {
     "hue-0": ((53, -53, 0), (31, 30, -61)),
     "hue-30": ((61, -31, -30), (0, 53, -53)),
@@ -56,6 +56,11 @@ class Objects(NamedTuple):
     column_B: NDArray[np.integer]  # of the pixel in the object's middle; its tile is never grey
     row_B: NDArray[np.integer]
 
+    def part(self, of_it: NDArray[np.intp]) -> "Objects":
+        return Objects(
+            self.key_B[of_it], self.kind_B[of_it], self.scale_B[of_it], self.column_B[of_it], self.row_B[of_it]
+        )
+
 
 def shares_below(size: int) -> NDArray[np.int64]:
     """P(S < p) for p = 1, 2, 4, ... up to the largest S, which fits into an image of this size [px]; [1/65536]."""
@@ -76,12 +81,12 @@ def scales(number_B: Word, size: int) -> NDArray[np.int64]:
 
 
 def mosaics(objects: Objects, size: int) -> NDArray[np.int16]:
-    """(B, C, H, W) colours of whole images of one mosaic each, about grey [levels]. Tiles begin at the image's corner."""
+    """(B, C, H, W) colours of whole images of one mosaic each, about grey [levels]. Tiles begin at the corner."""
     colour = np.zeros((len(objects.key_B), 3, size, size), np.int16)
     for scale in range(size.bit_length()):
         of_it = np.flatnonzero(objects.scale_B == scale)
         if of_it.size:
-            tiles = _tiles(Objects(*(part[of_it] for part in objects)), 1 << scale, size)
+            tiles = _tiles(objects.part(of_it), 1 << scale, size)
             cells = tiles.transpose(0, 3, 1, 4, 2, 5).reshape(len(of_it), 3, 2 * tiles.shape[1], -1)
             colour[of_it] = cells.repeat(1 << scale, 2).repeat(1 << scale, 3)[:, :, :size, :size]
     return colour
