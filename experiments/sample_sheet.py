@@ -8,16 +8,21 @@ import numpy as np
 from analysis.plots.studies import Figure, sample_sheet
 from analysis.report.output import until_closed
 from scaling.data.generated import generated_shapes
+from scaling.data.generated.palette_mosaic import SUB_PIXEL
 
 
 def sheet(size: int = 32) -> Figure:
-    """A figure with two images of each class, size px wide."""
-    batch = generated_shapes.render(0, np.arange(2000), size)
-    first = [int(np.flatnonzero(batch.label_B == label)[0]) for label in range(len(generated_shapes.CLASSES))]
-    second = [int(np.flatnonzero(batch.label_B == label)[1]) for label in range(len(generated_shapes.CLASSES))]
-    order = np.array(first + second)
-    titles = [generated_shapes.CLASSES[label] for label in batch.label_B[order]]
-    return sample_sheet(batch.image_BHWC[order], titles, columns=12)
+    """A figure with a row of images of each class, size px wide; cells get smaller to the right."""
+    index = np.arange(4000)
+    batch, scale_B = generated_shapes.render(0, index, size), generated_shapes.cell_scales(0, index, size)
+    sides = [2**k for k in reversed(range(size.bit_length()))]
+    columns = [*(f"{side} px" for side in sides), "below 1 px"]
+    order, titles = [], []
+    for label, name in enumerate(generated_shapes.CLASSES):
+        for scale, column in zip([*(side.bit_length() - 1 for side in sides), SUB_PIXEL], columns, strict=True):
+            order.append(int(np.flatnonzero((batch.label_B == label) & (scale_B == scale))[0]))
+            titles.append(f"{name}, {column}")
+    return sample_sheet(batch.image_BHWC[order], titles, columns=len(columns))
 
 
 def main() -> int:

@@ -36,7 +36,7 @@ def numbers(name: str) -> pd.DataFrame:
 
 @functools.cache
 def shapes_runs() -> RunSet:
-    """The 30 runs of notebooks/records."""
+    """The 50 runs of notebooks/records."""
     return load(RECORDS)
 
 

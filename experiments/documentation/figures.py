@@ -20,9 +20,21 @@ from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
 from experiments.planning import budget
+from scaling.data.generated.ideal_observer import ideal_loss
 
 MODELS = ("deit_nano", "adventurer_nano")
 HEADS = {"linear": "linear", "UperNet": "upernet"}
+
+
+def law_shapes() -> Figure:
+    """Test loss of the runs on shapes, and of the ideal observer of the means of patches."""
+    figure = law_figure(shapes())
+    (axes,) = figure.axes
+    patches = sorted(map(int, shapes()["patch"].unique()))
+    losses = [ideal_loss(int(shapes()["image"].iloc[0]), patch) for patch in patches]
+    (line,) = axes.plot(patches, losses, color="black", linestyle=":", linewidth=1.4, label="ideal observer of means")
+    axes.legend(handles=[line])
+    return figure
 
 
 def frontier_cifar10() -> Figure:
@@ -76,7 +88,7 @@ def figure2_camvid() -> Figure:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "law_shapes_seeds.png": lambda: law_figure(shapes()),
+    "law_shapes_seeds.png": law_shapes,
     "frontier_shapes.png": lambda: frontier_figure(shapes()),
     "law_cifar10.png": lambda: law_figure(cifar10_runs()),
     "frontier_cifar10.png": frontier_cifar10,

@@ -19,7 +19,7 @@ from scaling.costs.hardware import CORE_TRAFFIC, CPU, SIMD, Card
 CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["avx512f"], CORE_TRAFFIC, 24 * 2**30, 2)
 BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
-    "sweep_shapes cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
+    "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
     "cifar10_mixer cifar10_stages table5_shapes equal_flops_shapes speed_options camvid seg_shapes det_shapes "
     "det_step nuclei position_encoding instruction_sets"
 )
@@ -101,6 +101,19 @@ def _mean_and_sd(losses: pd.Series) -> str:
     return f"{losses.mean():.3f} ± {losses.std():.3f}"
 
 
+def thread_settings() -> list[str]:
+    """Test loss on shapes with one and two CPU threads a run, and the largest difference that threads make to a seed."""
+    losses = numbers("thread_settings").pivot_table(index=["backbone", "patch", "seed"], columns="threads")["test_loss"]
+    rows = []
+    for backbone in BACKBONES:
+        for patch in sorted(losses.loc[backbone].index.unique("patch"), reverse=True):
+            its = losses.loc[backbone, patch]
+            spread = its.std() / its.mean()
+            cells = [f"{_mean_and_sd(its[n])} ({100 * spread[n]:.1f} %)" for n in its.columns]
+            rows.append([backbone, str(patch), *cells, f"{(its[1] - its[2]).abs().max():.3f}"])
+    return table(["backbone", "patch [px]", "one thread", "two threads", "largest difference of a seed"], rows)
+
+
 def seed_study() -> list[str]:
     study = numbers("seeds")
     seeds = sorted(study["seed"].unique())
@@ -172,6 +185,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "shapes-table": shapes_table,
     "steps-shapes": lambda: tested(shapes()),
     "seed-study": seed_study,
+    "thread-settings": thread_settings,
     "laws-shapes": law_tables.laws_shapes,
     "cifar10-seeds": lambda: means_by_patch(cifar10_means()),
     "laws-cifar10": law_tables.laws_cifar10,

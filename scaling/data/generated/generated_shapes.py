@@ -83,14 +83,23 @@ def render(
     batch = Shapes(
         np.empty((*shape, 3), np.uint8), np.empty(len(index), np.int64), np.empty(shape, np.int64), [], [], []
     )
-    # Mixed twice, the index once: seed 1 of image 0 must not be seed 0 of image 1.
-    stream = splitmix64(splitmix64(np.array([2 * seed + (split == "test")], np.uint64)))
+    stream = _stream(seed, split)
     step = max(1, _CHUNK // size**2)
     for start in range(0, len(index), step):
         part = slice(start, start + step)
         key_B, scale_B = splitmix64(stream ^ splitmix64(index[part])), scales(even_numbers(stream, index[part]), size)
         _render_chunk(key_B, scale_B, size, objects, part, batch, instances)
     return batch
+
+
+def cell_scales(seed: int, index: NDArray[np.integer], size: int, split: str = "train") -> NDArray[np.int64]:
+    """(B,) k of the cells of side 2^k px of the first object of each image, SUB_PIXEL: grey. Raises ConfigError."""
+    return scales(even_numbers(_stream(seed, split), _checked(seed, index, size, 1, split)), size)
+
+
+def _stream(seed: int, split: str) -> Word:
+    # Mixed twice, the index once: seed 1 of image 0 must not be seed 0 of image 1.
+    return splitmix64(splitmix64(np.array([2 * seed + (split == "test")], np.uint64)))
 
 
 def _checked(seed: int, index: NDArray[np.integer], size: int, objects: int, split: str) -> Word:
