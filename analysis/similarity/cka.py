@@ -6,8 +6,6 @@ distance, arXiv 2110.14739. FlexiViT (arXiv 2212.08013) compares patch sizes by 
 P representations, n images of a mini-batch, d features.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 FEWEST = 4  # images of a mini-batch, below which the unbiased HSIC does not exist
@@ -39,13 +37,12 @@ def hsic(grams_Pnn: np.ndarray) -> np.ndarray:
     return flat_PN @ flat_PN.T / (n * (n - 3))
 
 
-def cka(hsics_PP: Iterable[np.ndarray]) -> np.ndarray:
-    """CKA (P, P) from the HSIC of every mini-batch: sum HSIC(X, Y) / sqrt(sum HSIC(X, X) sum HSIC(Y, Y)). 1: equal up to
-    a rotation and a scale; 0: independent; an estimate may be slightly below 0. NaN for a representation that is the
-    same for all images."""
-    sums_PP = np.sum(list(hsics_PP), axis=0)
-    norm_P = np.sqrt(np.where(np.diag(sums_PP) > 0, np.diag(sums_PP), np.nan))
-    return sums_PP / np.outer(norm_P, norm_P)
+def cka(hsic_PP: np.ndarray) -> np.ndarray:
+    """CKA (P, P) from HSIC summed over mini-batches: HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)). 1: equal up to a rotation
+    and a scale; 0: independent; an estimate may be slightly below 0. NaN for a representation that is the same for all
+    images."""
+    norm_P = np.sqrt(np.where(np.diag(hsic_PP) > 0, np.diag(hsic_PP), np.nan))
+    return hsic_PP / np.outer(norm_P, norm_P)
 
 
 def distance(cka_PP: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ def stated_hsic(x, y):
 
 def cka_of(*batches):
     """CKA of pairs of representations, one pair per mini-batch."""
-    return cka(hsic(np.stack([gram(x), gram(y)])) for x, y in batches)
+    return cka(sum(hsic(np.stack([gram(x), gram(y)])) for x, y in batches))
 
 
 def biased_cka(x, y):
