@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         patches = _patches(args.patch)
         if args.images < FEWEST:
             raise ConfigError(f"--images {args.images} is too few: CKA needs {FEWEST} or more")
+        if args.data_root is None and all(model.startswith(TIMM) for model in args.models):
+            raise ConfigError("timm's weights have no test images: give a folder of images, --data-root DIR, or a run")
         _report(args, patches)
     except ConfigError as e:
         print(f"representations: {e}", file=sys.stderr)
@@ -34,29 +36,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def program() -> None:
-    """The console script: exits with the status of main."""
-    sys.exit(until_closed(main))
-
-
 def _report(args: argparse.Namespace, patches: list[int]) -> None:
     """Compare, print and write."""
-    import torch
-
     from analysis.plots.representations import figures
     from analysis.report.similarity_text import summary
     from analysis.similarity.similarities import Model, compared, files_of, labels
-    from scaling.comparison.images import images_of
+    from scaling.comparison.images import images_below, images_of_run
     from scaling.comparison.mini_batches import mini_batches
     from scaling.comparison.models import open_models
 
     models = open_models(args.models, patches)
-    images = images_of(models, args.models, Path(args.data_root).expanduser() if args.data_root else None, args.images)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    named = [Model(m.source, label, m.patch) for m, label in zip(models, labels([m.words for m in models]), strict=True)]
-    found = compared(named, mini_batches(models, images, MINI_BATCH, gram, device))
-    folder = next((Path(model).parent for model in args.models if not model.startswith(TIMM)), Path("results"))
-    out = Path(args.out).expanduser() if args.out else folder / "analysis" / "representations"
+    runs = [Path(model) for model in args.models if not model.startswith(TIMM)]
+    if args.data_root is not None:
+        images = images_below(models, Path(args.data_root).expanduser(), args.images)
+    else:
+        images = images_of_run(models, runs[0], args.images)
+    short = labels([model.words for model in models])
+    named = [Model(model.source, label, model.patch) for model, label in zip(models, short, strict=True)]
+    found = compared(named, mini_batches(models, images, MINI_BATCH, gram))
+    results = runs[0].parent if runs else Path("results")
+    out = Path(args.out).expanduser() if args.out else results / "analysis" / "representations"
     written = write_files(out, files_of(found) | figures(found))
     print("\n".join(summary(found, args.images, min(model.grid for model in models))))
     print_wrapped(f"wrote to {out}: {', '.join(path.name for path in written)}", indent=2)
@@ -93,4 +92,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    program()
+    sys.exit(until_closed(main))

@@ -2,6 +2,7 @@
 panel per kind of tokens. Each function returns a Figure."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,10 +38,10 @@ def matrix_figure(found: Sequence[Similarities]) -> Figure:
             axes.axvline(end, color="white", linewidth=1)
         if len(counts) == 1:
             _ticks(axes, range(counts[0]), one.layers(one.models[0]))
-            axes.set_ylabel("layer")
         else:
-            _ticks(axes, ends - np.array(counts) / 2, [model.label for model in one.models])
-            axes.set_ylabel("model, its layers from the first to the last")
+            _ticks(axes, (ends - np.array(counts) / 2).tolist(), [model.label for model in one.models])
+    several = len(found[0].models) > 1
+    figure.axes[0].set_ylabel("model, its layers from the first to the last" if several else "layer")
     figure.colorbar(image, ax=figure.axes, label="CKA", shrink=0.75)
     return figure
 
@@ -48,19 +49,19 @@ def matrix_figure(found: Sequence[Similarities]) -> Figure:
 def same_layer_figure(found: Sequence[Similarities]) -> Figure:
     """CKA between models at the same layer: a row per layer, a column per pair of models."""
     tables = [one.same_layer() for one in found]
-    pairs, layers = max(len(t.columns) for t in tables), max(len(t) for t in tables)
-    size = (len(found) * max(2.6, 0.62 * pairs + 1.2) + 0.8, max(3.2, 0.27 * layers + 1.6))
+    layers, pairs = max((table.index for table in tables), key=len), max(len(table.columns) for table in tables)
+    size = (len(found) * max(2.6, 0.62 * pairs + 1.2) + 0.8, max(3.2, 0.27 * len(layers) + 1.6))
     figure = Figure(figsize=size, layout="constrained")
     for axes, one, table in zip(figure.subplots(1, len(found), squeeze=False)[0], found, tables, strict=True):
-        image = _heat(axes, table.to_numpy(), "auto")
+        image = _heat(axes, table.reindex(layers).to_numpy(), "auto")
         axes.set_title(one.tokens, fontsize=11)
-        axes.set_yticks(range(len(table)), table.index, fontsize=8)
-        axes.set_xticks(range(len(table.columns)), [name.replace(" and ", "\n") for name in table.columns], fontsize=8)
-        axes.set_ylabel("layer")
+        names = [name.replace(" and ", "\n") for name in table.columns]
+        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=90 if pairs > NUMBERS else 0)
+        axes.set_yticks(range(len(layers)), layers, fontsize=8)
+        axes.tick_params(length=0)
         if pairs <= NUMBERS:
-            for (row, column), value in np.ndenumerate(table.to_numpy()):
-                dark = value < 0.6
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if dark else "k")
+            _write(axes, table.reindex(layers).to_numpy())
+    figure.axes[0].set_ylabel("layer")
     figure.colorbar(image, ax=figure.axes, label="CKA")
     return figure
 
@@ -92,10 +93,19 @@ def _name_ends(axes: Axes, one: Similarities) -> None:
     for model in one.models:
         its = [n for n, place in enumerate(one.places) if place.model == model]
         ends += [its[0], its[-1]]
-    label_points(axes, [Label(*one.plane.places_P2[n], one.places[n].layer) for n in dict.fromkeys(ends)])
+    places = one.plane.places_P2.tolist()
+    label_points(axes, [Label(places[n][0], places[n][1], one.places[n].layer) for n in dict.fromkeys(ends)])
 
 
-def _heat(axes: Axes, cka: np.ndarray, aspect: str = "equal") -> AxesImage:
+def _write(axes: Axes, cka: np.ndarray) -> None:
+    """Numbers in the cells that have one."""
+    for (row, column), value in np.ndenumerate(cka):
+        if np.isfinite(value):
+            colour = "white" if value < 0.6 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+
+
+def _heat(axes: Axes, cka: np.ndarray, aspect: Literal["equal", "auto"] = "equal") -> AxesImage:
     """Colours from 0 to 1; an estimate slightly below 0 has the colour of 0."""
     return axes.imshow(cka, cmap=SHADES, vmin=0, vmax=1, aspect=aspect, interpolation="nearest")
 

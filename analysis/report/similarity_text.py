@@ -13,9 +13,10 @@ def summary(found: Sequence[Similarities], images: int, cells: int) -> list[str]
     """Lines of at most WIDTH columns. cells: patches are averaged over so many cells along a side."""
     one = found[0]
     names = ", ".join(model.label for model in one.models)
+    over = f"each of {cells} x {cells} cells of an image" if cells > 1 else "an image"
     lines = textwrap.wrap(
-        f"Unbiased linear CKA of {counted(len(one.models), 'model')} ({names}) on {images} images; patches are averaged "
-        f"over {cells} x {cells} cells of an image, the coarsest grid of these models.",
+        f"Unbiased linear CKA of {counted(len(one.models), 'model')} ({names}) on {images} images; patches are "
+        f"averaged over {over}, the grid of the largest patches.",
         WIDTH,
     )
     pairs = {each.tokens: each.same_layer() for each in found}
@@ -24,8 +25,8 @@ def summary(found: Sequence[Similarities], images: int, cells: int) -> list[str]
         of_what = "the pair" if number == 1 else f"mean of {number} pairs (lowest to highest)"
         lines += ["", f"CKA between models at the same layer: {of_what}", *_table(pairs)]
     axes = [f"{100 * each.plane.explained:.0f} % ({each.tokens})" for each in found]
-    lines += ["", f"Share of the distances' variance on the map (classical MDS): {', '.join(axes)}"]
-    return lines
+    share = f"The map (classical MDS) has {' and '.join(axes)} of the variance of the distances arccos CKA."
+    return [*lines, "", *textwrap.wrap(share, WIDTH)]
 
 
 def _table(pairs: dict[str, pd.DataFrame]) -> list[str]:
@@ -35,9 +36,7 @@ def _table(pairs: dict[str, pd.DataFrame]) -> list[str]:
         for tokens, table in pairs.items()
     }
     head = f"{'layer':<9}" + "".join(f"{tokens:<22}" for tokens in cells)
-    rows = [
-        f"{layer:<9}" + "".join(f"{column[n]:<22}" for column in cells.values()) for n, layer in enumerate(layers)
-    ]
+    rows = [f"{layer:<9}" + "".join(f"{column[n]:<22}" for column in cells.values()) for n, layer in enumerate(layers)]
     return [head.rstrip(), *(row.rstrip() for row in rows)]
 
 

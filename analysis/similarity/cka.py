@@ -38,9 +38,9 @@ def hsic(grams_Pnn: np.ndarray) -> np.ndarray:
 
 
 def cka(hsic_PP: np.ndarray) -> np.ndarray:
-    """CKA (P, P) from HSIC summed over mini-batches: HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)). 1: equal up to a rotation
-    and a scale; 0: independent; an estimate may be slightly below 0. NaN for a representation that is the same for all
-    images."""
+    """CKA (P, P) from HSIC summed over mini-batches: HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)). 1: equal up to a
+    rotation and a scale; 0: independent; an estimate may be slightly below 0. NaN for a representation that is the same
+    for all images."""
     norm_P = np.sqrt(np.where(np.diag(hsic_PP) > 0, np.diag(hsic_PP), np.nan))
     return hsic_PP / np.outer(norm_P, norm_P)
 

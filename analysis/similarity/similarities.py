@@ -55,7 +55,9 @@ class Similarities(NamedTuple):
         alike = [model for model in self.models if self.layers(model) == self.layers(first)]
         at = {place: n for n, place in enumerate(self.places)}
         columns = {
-            f"{a.label} and {b.label}": [self.cka_PP[at[Place(a, l)], at[Place(b, l)]] for l in self.layers(first)]
+            f"{a.label} and {b.label}": [
+                self.cka_PP[at[Place(a, layer)], at[Place(b, layer)]] for layer in self.layers(first)
+            ]
             for a, b in combinations(alike, 2)
         }
         return pd.DataFrame(columns, index=pd.Index(self.layers(first), name="layer"))
@@ -118,7 +120,7 @@ def _npz(found: Sequence[Similarities]) -> bytes:
         arrays |= {f"{key}_{name}": column.to_numpy(str) for name, column in _points(one).drop(columns="patch").items()}
         arrays[f"{key}_patch"] = _points(one)["patch"].to_numpy()
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are not savez's own
     return file.getvalue()
 
 

@@ -22,16 +22,18 @@ See = Callable[[str, Tensor], None]  # receives the name of a layer and its rows
 def points(backbone: Backbone) -> list[Point]:
     """The points that `activations` gives, patches first."""
     stream = backbone.residual_stream()
-    steps = (" mix", "") if stream.mlp_norms else ("",)
+    steps = (" mix", "") if stream.mlp_norm else ("",)
     layers = [f"{n}{step}" for n in range(1, len(stream.blocks) + 1) for step in steps]
     of_class = [(CLASS, layer) for layer in layers] if stream.class_token is not None else []
     return [(PATCHES, layer) for layer in ("embed", *layers)] + of_class
 
 
-def activations(backbone: Backbone, image_BCHW: Tensor, cells: int, patch_size: int | None = None) -> dict[Point, Tensor]:
+def activations(
+    backbone: Backbone, image_BCHW: Tensor, cells: int, patch_size: int | None = None
+) -> dict[Point, Tensor]:
     """Of every point: (B, D) of class tokens, (B, cells * cells * D) of patches. image_BCHW: normalised. cells: g, at
     most h and w. patch_size: as for Backbone.forward."""
-    stream, rows = backbone.residual_stream(), dict[str, Tensor]()
+    stream = backbone.residual_stream()
     height, width = (side // (patch_size or backbone.stride) for side in image_BCHW.shape[-2:])
     found: dict[Point, Tensor] = {}
 
@@ -73,8 +75,9 @@ def _watched(stream: ResidualStream, see: See) -> Iterator[None]:
 
     with ExitStack() as hooks:
         hooks.enter_context(stream.blocks[0].register_forward_pre_hook(given("embed")))
-        for n, norm in enumerate(stream.mlp_norms, 1):
-            hooks.enter_context(norm.register_forward_pre_hook(given(f"{n} mix")))
         for n, block in enumerate(stream.blocks, 1):
+            if stream.mlp_norm:
+                norm = block.get_submodule(stream.mlp_norm)
+                hooks.enter_context(norm.register_forward_pre_hook(given(f"{n} mix")))
             hooks.enter_context(block.register_forward_hook(made(f"{n}")))
         yield

@@ -60,7 +60,7 @@ class AdventurerBackbone(Backbone):
         return self.net.convert_state_dict(state, pos_embed_resampling)
 
     def residual_stream(self) -> ResidualStream:
-        return ResidualStream(self.net.layers, [block.norm_mlp for block in self.net.layers], 0, -1)
+        return ResidualStream(list(self.net.layers), "norm_mlp", 0, -1)
 
     def scan_backend(self, device: str) -> str:
         return backend(device).name

@@ -83,8 +83,8 @@ class Features(NamedTuple):
 class ResidualStream(NamedTuple):
     """Modules between which a backbone's rows of tokens (B, T, D) can be read, and what is where in a row."""
 
-    blocks: Sequence[nn.Module]  # in order; each maps rows to rows
-    mlp_norms: Sequence[nn.Module]  # of each block: its input is the sum of the row and the mixer's output; or empty
+    blocks: list[nn.Module]  # in order; each maps rows to rows
+    mlp_norm: str  # name in a block of the norm whose input is the rows after the mixer; empty: blocks have none
     first_patch: int  # index of the first patch in a row; the others follow
     class_token: int | None  # its index in a row; None: there is none
 

@@ -155,7 +155,7 @@ class Deit(Backbone):
         return self.vit
 
     def residual_stream(self) -> ResidualStream:
-        return ResidualStream(self.vit.blocks, [block.norm2 for block in self.vit.blocks], 1, 0)
+        return ResidualStream(list(self.vit.blocks), "norm2", 1, 0)
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The

@@ -74,12 +74,10 @@ class TimmViT(Backbone):
         return self.net
 
     def residual_stream(self) -> ResidualStream:
-        blocks = self.net.blocks
+        blocks = list(self.net.blocks)
         two_steps = all(isinstance(block, Block | EvaBlock) for block in blocks)  # the mixer, then the MLP
         class_token = 0 if getattr(self.net, "cls_token", None) is not None else None
-        return ResidualStream(
-            blocks, [block.norm2 for block in blocks] if two_steps else [], self.net.num_prefix_tokens, class_token
-        )
+        return ResidualStream(blocks, "norm2" if two_steps else "", self.net.num_prefix_tokens, class_token)
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image, by the function and the filter with which timm loads this model."""

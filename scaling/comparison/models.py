@@ -32,7 +32,7 @@ class ComparedModel:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What distinguishes it from others, the most telling first."""
+        """What distinguishes it from others, the most important first."""
         run_id = "" if self.source.startswith(TIMM) else self.source.rsplit("-", 1)[-1]
         name = self.config.model.backbone.removeprefix(TIMM)
         return ("flexible" if self.flexible else "", name, f"p{self.patch}", f"s{self.config.seed}", run_id)
@@ -60,7 +60,8 @@ class ComparedModel:
 def open_models(sources: Sequence[str], patches: Sequence[int]) -> list[ComparedModel]:
     """The models of run folders and timm:NAMEs. patches: sizes [px] at which flexible runs, timm's weights and a run
     that is given alone are compared, the latter two with resampled kernels and positions; of several runs with fixed
-    patches each is compared at its own. Empty: all at their own. Raises ConfigError."""
+    patches each is compared at its own. Empty: all at their own. The
+    largest patch first. Raises ConfigError."""
     if repeated := [source for n, source in enumerate(sources) if source in sources[:n]]:
         raise ConfigError(f"{repeated[0]} is given twice")
     models = []
@@ -71,7 +72,7 @@ def open_models(sources: Sequence[str], patches: Sequence[int]) -> list[Compared
             models += [_of_timm(source, patch) for patch in patches]
         else:
             models += _of_run(source, patches, alone=len(sources) == 1)
-    return models
+    return sorted(models, key=lambda model: -model.patch)
 
 
 def _of_timm(source: str, patch: int) -> ComparedModel:

@@ -19,9 +19,7 @@ def stated_hsic(x, y):
     np.fill_diagonal(k, 0)
     np.fill_diagonal(m, 0)
     return (
-        np.trace(k @ m)
-        + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
-        - 2 / (n - 2) * (one @ k @ m @ one)
+        np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ m @ one)
     ) / (n * (n - 3))
 
 
@@ -43,9 +41,7 @@ def related(n, d, key=0):
 
 def test_the_sum_over_mini_batches_is_the_stated_formula():
     batches = [related(n, 7, n) for n in (4, 9, 16)]
-    of_xy, of_xx, of_yy = (
-        sum(stated_hsic(pair[a], pair[b]) for pair in batches) for a, b in ((0, 1), (0, 0), (1, 1))
-    )
+    of_xy, of_xx, of_yy = (sum(stated_hsic(pair[a], pair[b]) for pair in batches) for a, b in ((0, 1), (0, 0), (1, 1)))
     found = cka_of(*batches)
     assert found[0, 1] == pytest.approx(of_xy / np.sqrt(of_xx * of_yy), abs=1e-10)
     assert np.array_equal(found, found.T)

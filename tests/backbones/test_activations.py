@@ -37,13 +37,13 @@ def test_patches_after_a_block_are_the_backbones_hidden_tokens_before_the_norm(n
 @pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
 def test_half_a_block_is_its_mixer_added_to_what_came_in(name):
     backbone = built(name)
-    (block, *_), (norm, *_), _, _ = backbone.residual_stream()
+    block, norm = backbone.residual_stream().blocks[0], backbone.residual_stream().mlp_norm
     rows = {}
     with block.register_forward_hook(lambda module, given, made: rows.update(given=given[0], made=made)):
         found = activations(backbone, IMAGE, cells=4)
     token = 0 if name.startswith("deit") else -1
     with torch.no_grad():
-        after = found[CLASS, "1 mix"] + block.mlp(norm(found[CLASS, "1 mix"]))
+        after = found[CLASS, "1 mix"] + block.mlp(block.get_submodule(norm)(found[CLASS, "1 mix"]))
     torch.testing.assert_close(after, rows["made"][:, token])
     assert not torch.allclose(found[PATCHES, "1 mix"], found[PATCHES, "embed"])
 
