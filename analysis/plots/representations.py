@@ -50,16 +50,18 @@ def same_layer_figure(found: Sequence[Similarities]) -> Figure:
     """CKA between models at the same layer: a row per layer, a column per pair of models."""
     tables = [one.same_layer() for one in found]
     layers, pairs = max((table.index for table in tables), key=len), max(len(table.columns) for table in tables)
-    size = (len(found) * max(2.6, 0.62 * pairs + 1.2) + 0.8, max(3.2, 0.27 * len(layers) + 1.6))
+    column = 0.62 if pairs <= NUMBERS else 0.19  # [inches]
+    size = (len(found) * max(2.6, column * pairs + 1.2) + 0.8, max(3.2, 0.27 * len(layers) + 1.6))
     figure = Figure(figsize=size, layout="constrained")
     for axes, one, table in zip(figure.subplots(1, len(found), squeeze=False)[0], found, tables, strict=True):
         image = _heat(axes, table.reindex(layers).to_numpy(), "auto")
         axes.set_title(one.tokens, fontsize=11)
-        names = [name.replace(" and ", "\n") for name in table.columns]
-        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=90 if pairs > NUMBERS else 0)
+        few = pairs <= NUMBERS
+        names = [name.replace(" and ", "\n" if few else ", ") for name in table.columns]
+        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=0 if few else 90)
         axes.set_yticks(range(len(layers)), layers, fontsize=8)
         axes.tick_params(length=0)
-        if pairs <= NUMBERS:
+        if few:
             _write(axes, table.reindex(layers).to_numpy())
     figure.axes[0].set_ylabel("layer")
     figure.colorbar(image, ax=figure.axes, label="CKA")

@@ -35,8 +35,7 @@ def test_no_text_covers_another_or_is_cut_off(patches, layers):
     for draw in (matrix_figure, map_figure, *((same_layer_figure,) if len(patches) > 1 else ())):
         figure = draw(of_all)
         assert not cut_off(figure)
-        if len(patches) < 10:
-            assert not overlapping(figure)
+        assert not overlapping(figure)
 
 
 def test_the_matrix_has_a_block_per_model_and_a_single_one_its_layers():
