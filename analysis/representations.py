@@ -43,7 +43,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
     from analysis.similarity.similarities import Model, compared, files_of, labels
     from scaling.comparison.images import images_below, images_of_run
     from scaling.comparison.mini_batches import mini_batches
-    from scaling.comparison.models import open_models
+    from scaling.comparison.models import PATCH_WORD, open_models
 
     models = open_models(args.models, patches)
     runs = [Path(model) for model in args.models if not model.startswith(TIMM)]
@@ -51,7 +51,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
         images = images_below(models, Path(args.data_root).expanduser(), args.images)
     else:
         images = images_of_run(models, runs[0], args.images)
-    short = labels([model.words for model in models])
+    short = labels([model.words for model in models], PATCH_WORD)
     named = [Model(model.source, label, model.patch) for model, label in zip(models, short, strict=True)]
     found = compared(named, mini_batches(models, images, MINI_BATCH, gram))
     results = runs[0].parent if runs else Path("results")

@@ -63,16 +63,15 @@ class Similarities(NamedTuple):
         return pd.DataFrame(columns, index=pd.Index(self.layers(first), name="layer"))
 
 
-def labels(words: Sequence[Sequence[str]]) -> list[str]:
-    """A short label per model from what describes it, patch sizes (as "p16") always, and from the rest, in order, what
-    is needed until all labels differ."""
+def labels(words: Sequence[Sequence[str]], always: int) -> list[str]:
+    """A short label per model from the words that describe it: the one at index `always`, and of the others, in order,
+    those that differ, until all labels do."""
     columns = list(zip(*words, strict=True))
-    kept = [column for column in columns if all(word.startswith("p") and word[1:].isdigit() for word in column)]
-    for column in columns:
-        if len(set(zip(*kept, strict=True))) < len(words) and column not in kept and len(set(column)) > 1:
-            kept.append(column)
-    ordered = [column for column in columns if column in kept]
-    return [" ".join(filter(None, row)) for row in zip(*ordered, strict=True)]
+    kept = {always}
+    for n, column in enumerate(columns):
+        if len(set(zip(*(columns[k] for k in kept), strict=True))) < len(words) and len(set(column)) > 1:
+            kept.add(n)
+    return [" ".join(filter(None, (row[n] for n in sorted(kept)))) for row in words]
 
 
 def compared(

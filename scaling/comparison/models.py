@@ -17,6 +17,7 @@ from scaling.data.batch import normalise
 from scaling.errors import ConfigError
 from scaling.inference import load_backbone
 
+PATCH_WORD = 2
 TOKENS = 16_384  # of a forward pass, which bounds its memory
 
 
@@ -32,7 +33,7 @@ class ComparedModel:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What distinguishes it from others, the most important first."""
+        """What distinguishes it from others; the patch size at index PATCH_WORD."""
         run_id = "" if self.source.startswith(TIMM) else self.source.rsplit("-", 1)[-1]
         name = self.config.model.backbone.removeprefix(TIMM)
         return ("flexible" if self.flexible else "", name, f"p{self.patch}", f"s{self.config.seed}", run_id)
@@ -62,7 +63,8 @@ def open_models(sources: Sequence[str], patches: Sequence[int]) -> list[Compared
     that is given alone are compared, the latter two with resampled kernels and positions; of several runs with fixed
     patches each is compared at its own. Empty: all at their own. The
     largest patch first. Raises ConfigError."""
-    if repeated := [source for n, source in enumerate(sources) if source in sources[:n]]:
+    names = [_name(source) for source in sources]
+    if repeated := [name for n, name in enumerate(names) if name in names[:n]]:
         raise ConfigError(f"{repeated[0]} is given twice")
     models = []
     for source in sources:
@@ -73,6 +75,11 @@ def open_models(sources: Sequence[str], patches: Sequence[int]) -> list[Compared
         else:
             models += _of_run(source, patches, alone=len(sources) == 1)
     return sorted(models, key=lambda model: -model.patch)
+
+
+def _name(source: str) -> str:
+    """The run's ID, which its folder has as its name, or timm:NAME."""
+    return source if source.startswith(TIMM) else Path(source).resolve().name
 
 
 def _of_timm(source: str, patch: int) -> ComparedModel:
@@ -90,7 +97,7 @@ def _of_timm(source: str, patch: int) -> ComparedModel:
 
 def _of_run(source: str, patches: Sequence[int], alone: bool) -> list[ComparedModel]:
     backbone, config = load_backbone(source)
-    own, run = config.model.patch_size, Path(source).resolve().name
+    own, run = config.model.patch_size, _name(source)
     for patch in patches:
         check_patch(config.model.img_size, patch)
     others = [patch for patch in patches if patch != own]

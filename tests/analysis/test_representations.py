@@ -125,7 +125,7 @@ def test_timms_weights_are_compared_on_a_folder_of_images(tmp_path, monkeypatch)
         (["RUN", "--patch", "0"], "--patch: '0' is not a patch size"),
         (["RUN", "--patch", "8,5"], "patch 5 does not divide a 16 px image; nearest that do: 4, 8"),
         (["RUN", "OTHER", "--patch", "8"], "has patch 4, which --patch does not list"),
-        (["RUN", "RUN"], "is given twice"),
+        (["RUN", "RUN/."], "is given twice"),
         (["RUN", "--images", "3"], "--images 3 is too few: CKA needs 4 or more"),
         (["RUN", "--images", "many"], "invalid int value: 'many'; --help lists the options"),
         (["RUN", "--images", "41"], "41 images requested, 40 available: --images 40 or fewer"),
@@ -146,8 +146,8 @@ def test_what_cannot_be_used_is_said_in_a_line_and_nothing_is_written(
     arguments, message, runs, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    of = dict(zip(("RUN", "OTHER"), runs, strict=True))
-    assert main([*(of.get(word, word) for word in arguments), "--out", "out"]) == 2
+    replaced = [word.replace("RUN", runs[0]).replace("OTHER", runs[1]) for word in arguments]
+    assert main([*replaced, "--out", "out"]) == 2
     output = capsys.readouterr()
     (line,) = output.err.splitlines()
     assert line.startswith("representations: ")
@@ -157,10 +157,13 @@ def test_what_cannot_be_used_is_said_in_a_line_and_nothing_is_written(
 
 
 def test_labels_are_as_short_as_they_may_be():
-    rows = [("", "deit_nano", "p16", "s0", "ab"), ("", "deit_nano", "p8", "s0", "cd")]
-    assert labels(rows) == ["p16", "p8"]
-    assert labels([*rows, ("", "deit_nano", "p8", "s1", "ef")]) == ["p16 s0", "p8 s0", "p8 s1"]
-    assert labels([rows[0], ("", "adventurer_nano", "p16", "s0", "gh")]) == ["deit_nano p16", "adventurer_nano p16"]
-    assert labels([rows[0], ("flexible", "deit_nano", "p16", "s0", "gh")]) == ["p16", "flexible p16"]
-    assert labels([rows[0], ("", "deit_nano", "p16", "s0", "gh")]) == ["p16 ab", "p16 gh"]
-    assert labels(rows[:1]) == ["p16"]
+    def of(*rows):
+        return labels(rows, always=2)
+
+    first, second = ("", "deit_nano", "p16", "s0", "ab"), ("", "deit_nano", "p8", "s0", "cd")
+    assert of(first) == ["p16"]
+    assert of(first, second) == ["p16", "p8"]
+    assert of(first, second, ("", "deit_nano", "p8", "s1", "ef")) == ["p16 s0", "p8 s0", "p8 s1"]
+    assert of(first, ("", "adventurer_nano", "p16", "s0", "gh")) == ["deit_nano p16", "adventurer_nano p16"]
+    assert of(first, ("flexible", "deit_nano", "p16", "s0", "gh")) == ["p16", "flexible p16"]
+    assert of(first, ("", "deit_nano", "p16", "s0", "gh")) == ["p16 ab", "p16 gh"]
