@@ -61,8 +61,8 @@ class ComparedModel:
 def open_models(sources: Sequence[str], patches: Sequence[int]) -> list[ComparedModel]:
     """The models of run folders and timm:NAMEs. patches: sizes [px] at which flexible runs, timm's weights and a run
     that is given alone are compared, the latter two with resampled kernels and positions; of several runs with fixed
-    patches each is compared at its own. Empty: all at their own. The
-    largest patch first. Raises ConfigError."""
+    patches each is compared at its own. Empty: all at their own. Flexible ones first, then the largest patch. Raises
+    ConfigError."""
     names = [_name(source) for source in sources]
     if repeated := [name for n, name in enumerate(names) if name in names[:n]]:
         raise ConfigError(f"{repeated[0]} is given twice")
@@ -74,7 +74,7 @@ def open_models(sources: Sequence[str], patches: Sequence[int]) -> list[Compared
             models += [_of_timm(source, patch) for patch in patches]
         else:
             models += _of_run(source, patches, alone=len(sources) == 1)
-    return sorted(models, key=lambda model: -model.patch)
+    return sorted(models, key=lambda model: (not model.flexible, -model.patch))
 
 
 def _name(source: str) -> str:
