@@ -15,6 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scaling.backbones.base import Backbone
+from scaling.backbones.registry import build_backbone
+from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Split
 from scaling.data.files.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
@@ -22,7 +25,7 @@ from scaling.data.transforms.classification import fit_image
 from scaling.data.transforms.detection import frame_of, seen_image
 from scaling.data.transforms.segmentation import scale_image, scaled, short_side
 from scaling.engine.train import TASKS
-from scaling.engine.warm_start import restore
+from scaling.engine.warm_start import restore, restore_backbone
 from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
 from scaling.runs.record import WEIGHTS, RunRecord
@@ -57,7 +60,29 @@ class Trained(NamedTuple):
 def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Trained:
     """The model in a run's folder, with the reported weights. Raises ConfigError where the run is not finished or its
     weights are gone or damaged."""
+    folder, record = Path(run), _finished(Path(run))
+    config = record.experiment()
+    names = tuple(record.class_names or config.data.class_names or ())  # records of before have none
+    TASKS[config.task.kind].check_available(config)
+    module = TASKS[config.task.kind](config, 1, names)
+    restore(module, config, folder)
+    return Trained(module.to(device).eval().requires_grad_(False), config, names)
+
+
+def load_backbone(run: str | PathLike[str], patch_size: int | None = None) -> tuple[Backbone, ExperimentConfig]:
+    """The backbone alone, in eval mode, on the CPU, and the run's configuration. patch_size: build it for another patch
+    size [px], its kernel and positions resampled as for a run that starts from this one; None: its own. Raises
+    ConfigError as load does, and for a patch size that does not divide the image."""
     folder = Path(run)
+    trained = _finished(folder).experiment()
+    config = trained if patch_size is None else edit(trained, patch_size=patch_size)
+    backbone = build_backbone(config)
+    restore_backbone(backbone, trained, folder)
+    return backbone.eval().requires_grad_(False), config
+
+
+def _finished(folder: Path) -> RunRecord:
+    """The record of a finished run that has its weights. Raises ConfigError."""
     try:
         record = RunRecord.load(folder)
     except FileNotFoundError as e:
@@ -66,9 +91,4 @@ def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Traine
         raise ConfigError(f"{folder} failed ({record.failure.get('reason')}): it has no model to use")
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"{folder} has no {WEIGHTS} any more; its command makes it again once its folder is deleted")
-    config = record.experiment()
-    names = tuple(record.class_names or config.data.class_names or ())  # records of before have none
-    TASKS[config.task.kind].check_available(config)
-    module = TASKS[config.task.kind](config, 1, names)
-    restore(module, config, folder)
-    return Trained(module.to(device).eval().requires_grad_(False), config, names)
+    return record

@@ -32,6 +32,7 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
         "scaling.tasks",
     ),
     "scaling.inference": ("scaling",),
+    "scaling.comparison": ("scaling",),
     "analysis": (
         *CONFIG,
         "scaling.costs",
@@ -39,6 +40,8 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
         "scaling.runs.config_file",
         "scaling.runs.atomic_files",
     ),
+    # The program that runs models imports torch through this room alone; laws and figures do without it.
+    "analysis.representations": ("analysis", *CONFIG, "scaling.comparison"),
     "experiments": ("scaling", "analysis"),
 }
 NO_TORCH = (
@@ -116,6 +119,8 @@ def test_an_arrow_that_points_the_wrong_way_is_seen():
         ("analysis.fitting.laws", "timm"),
         ("scaling.engine.train", "pandas"),
         ("analysis.records.run_set", "scaling.engine.train"),
+        ("analysis.similarity.cka", "scaling.comparison.models"),
+        ("analysis.fit_laws", "scaling.comparison.models"),
         ("scaling.backbones.deit", "scaling.data.batch"),
         ("scaling.heads.feature_pyramid", "lightning"),
         ("scaling.data.sampler", "scaling.engine.callbacks.checkpointer.Watch"),

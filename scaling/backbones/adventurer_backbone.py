@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from scaling.backbones.adventurer import Adventurer
-from scaling.backbones.base import Backbone, Features
+from scaling.backbones.base import Backbone, Features, ResidualStream
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import PatchEmbed
 from scaling.backbones.sincos import Reference
@@ -58,6 +58,9 @@ class AdventurerBackbone(Backbone):
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         return self.net.convert_state_dict(state, pos_embed_resampling)
+
+    def residual_stream(self) -> ResidualStream:
+        return ResidualStream(list(self.net.layers), "norm_mlp", 0, -1)
 
     def scan_backend(self, device: str) -> str:
         return backend(device).name

@@ -80,6 +80,15 @@ class Features(NamedTuple):
         return tokens_BLD.transpose(1, 2).unflatten(2, self.layout.grid).contiguous()
 
 
+class ResidualStream(NamedTuple):
+    """Modules between which a backbone's rows of tokens (B, T, D) can be read, and what is where in a row."""
+
+    blocks: list[nn.Module]  # in order; each maps rows to rows
+    mlp_norm: str  # name in a block of the norm whose input is the rows after the mixer; empty: blocks have none
+    first_patch: int  # index of the first patch in a row; the others follow
+    class_token: int | None  # its index in a row; None: there is none
+
+
 class Backbone(nn.Module):
     """Base of all backbones.
 
@@ -121,6 +130,11 @@ class Backbone(nn.Module):
         net = self.checkpoint_module
         of_net = getattr(net, "no_weight_decay", None) if net is not self else None
         return {*(of_net() if of_net else ()), "positions.*"}
+
+    def residual_stream(self) -> ResidualStream:
+        """Where activations.py reads the tokens between blocks. Raises ConfigError where a backbone does not state
+        it."""
+        raise ConfigError(f"{type(self).__name__} does not state where its tokens between blocks are")
 
     def scan_backend(self, device: str) -> str:
         """Implementation of the scan on a kind of device ("cpu", "cuda"); empty for a backbone without a scan."""

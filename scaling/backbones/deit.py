@@ -16,7 +16,7 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer, 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from scaling.backbones.base import Backbone, Features, TokenLayout
+from scaling.backbones.base import Backbone, Features, ResidualStream, TokenLayout
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
@@ -153,6 +153,9 @@ class Deit(Backbone):
     def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of timm's checkpoints."""
         return self.vit
+
+    def residual_stream(self) -> ResidualStream:
+        return ResidualStream(list(self.vit.blocks), "norm2", 1, 0)
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The

@@ -12,10 +12,11 @@ from typing import cast
 
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.eva import EvaBlock
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from scaling.backbones.base import Backbone, Features, TokenLayout
+from scaling.backbones.base import Backbone, Features, ResidualStream, TokenLayout
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import check_image
 from scaling.errors import ConfigError, first_line
@@ -71,6 +72,12 @@ class TimmViT(Backbone):
     def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of timm's checkpoints."""
         return self.net
+
+    def residual_stream(self) -> ResidualStream:
+        blocks = list(self.net.blocks)
+        two_steps = all(isinstance(block, Block | EvaBlock) for block in blocks)  # the mixer, then the MLP
+        class_token = 0 if getattr(self.net, "cls_token", None) is not None else None
+        return ResidualStream(blocks, "norm2" if two_steps else "", self.net.num_prefix_tokens, class_token)
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image, by the function and the filter with which timm loads this model."""

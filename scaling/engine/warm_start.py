@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
@@ -36,13 +37,21 @@ def restore(
 ) -> None:
     """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_weights; head:
     load the head too. Raises ConfigError where the file is damaged or does not fit."""
+    state = restore_backbone(task.backbone, trained, folder, pos_embed_resampling)
+    if head:
+        own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
+        check_fit(own, task.head.state_dict(), f"{folder / WEIGHTS} (head)")
+        task.head.load_state_dict(own)
+
+
+def restore_backbone(
+    backbone: Backbone, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned"
+) -> dict[str, Tensor]:
+    """The same for a backbone alone. Returns all tensors of the file."""
     source = folder / WEIGHTS
     if damage := damage_of(source):
         again = f"delete {folder / RECORD}, and the run's command writes it again from its last checkpoint"
         raise ConfigError(f"{source} is damaged ({damage}); {again}")
     state = read_state_dict(str(source), (KEYS[trained.evaluation.eval_weights],))
-    load_state(task.backbone, state, str(source), pos_embed_resampling)
-    if head:
-        own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
-        check_fit(own, task.head.state_dict(), f"{source} (head)")
-        task.head.load_state_dict(own)
+    load_state(backbone, state, str(source), pos_embed_resampling)
+    return state

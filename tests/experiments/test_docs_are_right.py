@@ -152,7 +152,7 @@ def test_every_console_script_that_is_named_is_installed():
 
 def listed_options(capsys):
     """All option strings that the programs list."""
-    from analysis import fit_laws
+    from analysis import fit_laws, representations
 
     found = set()
     for main, words in (
@@ -161,6 +161,7 @@ def listed_options(capsys):
         (plan.main, ["--help-all"]),
         (plan.main, ["--budget", "1", "--help"]),
         (fit_laws.main, ["--help"]),
+        (representations.main, ["--help"]),
         (docs.main, ["--help"]),
     ):
         with pytest.raises(SystemExit):

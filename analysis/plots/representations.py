@@ -1,0 +1,118 @@
+"""Similarity figures: the matrix of CKA, CKA at the same layer between patch sizes, and the map of the distances. A
+panel per kind of tokens. Each function returns a Figure."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from analysis.plots.backbone_styles import COLOURS, MARKERS
+from analysis.plots.labels import Label, label_points
+from analysis.plots.style import INK, files, open_frame
+from analysis.similarity.similarities import Similarities
+
+SHADES = "viridis"
+NUMBERS = 8  # up to so many columns have their numbers written in the cells
+
+
+def figures(found: Sequence[Similarities]) -> dict[str, bytes]:
+    """All of them as files by name; a single model has none of the same layer."""
+    several = len(found[0].models) > 1
+    of_layers = files("same_layer", same_layer_figure(found)) if several else {}
+    return files("matrix", matrix_figure(found)) | of_layers | files("map", map_figure(found))
+
+
+def matrix_figure(found: Sequence[Similarities]) -> Figure:
+    """CKA of all pairs of layers, model by model, from the first layer to the last."""
+    figure = Figure(figsize=(4.6 * len(found) + 0.6, 4.9), layout="constrained")
+    for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+        image = _heat(axes, one.cka_PP)
+        axes.set_title(one.tokens, fontsize=11)
+        counts = [len(one.layers(model)) for model in one.models]
+        ends = np.cumsum(counts) - 0.5
+        for end in ends[:-1]:
+            axes.axhline(end, color="white", linewidth=1)
+            axes.axvline(end, color="white", linewidth=1)
+        if len(counts) == 1:
+            _ticks(axes, range(counts[0]), one.layers(one.models[0]))
+        else:
+            _ticks(axes, (ends - np.array(counts) / 2).tolist(), [model.label for model in one.models])
+    several = len(found[0].models) > 1
+    figure.axes[0].set_ylabel("model, its layers from the first to the last" if several else "layer")
+    figure.colorbar(image, ax=figure.axes, label="CKA", shrink=0.75)
+    return figure
+
+
+def same_layer_figure(found: Sequence[Similarities]) -> Figure:
+    """CKA between models at the same layer: a row per layer, a column per pair of models."""
+    tables = [one.same_layer() for one in found]
+    layers, pairs = max((table.index for table in tables), key=len), max(len(table.columns) for table in tables)
+    column = 0.62 if pairs <= NUMBERS else 0.19  # [inches]
+    size = (len(found) * max(2.6, column * pairs + 1.2) + 0.8, max(3.2, 0.27 * len(layers) + 1.6))
+    figure = Figure(figsize=size, layout="constrained")
+    for axes, one, table in zip(figure.subplots(1, len(found), squeeze=False)[0], found, tables, strict=True):
+        image = _heat(axes, table.reindex(layers).to_numpy(), "auto")
+        axes.set_title(one.tokens, fontsize=11)
+        few = pairs <= NUMBERS
+        names = [name.replace(" and ", "\n" if few else ", ") for name in table.columns]
+        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=0 if few else 90)
+        axes.set_yticks(range(len(layers)), layers, fontsize=8)
+        axes.tick_params(length=0)
+        if few:
+            _write(axes, table.reindex(layers).to_numpy())
+    figure.axes[0].set_ylabel("layer")
+    figure.colorbar(image, ax=figure.axes, label="CKA")
+    return figure
+
+
+def map_figure(found: Sequence[Similarities]) -> Figure:
+    """The layers as points whose distances are close to arccos of CKA: a line per model through its layers."""
+    figure = Figure(figsize=(4.8 * len(found), 4.6), layout="constrained")
+    panels = list(figure.subplots(1, len(found), squeeze=False)[0])
+    for axes, one in zip(panels, found, strict=True):
+        for n, model in enumerate(one.models):
+            places_n2 = one.plane.places_P2[[place.model == model for place in one.places]]
+            style = {"color": COLOURS[n % len(COLOURS)], "marker": MARKERS[n // len(COLOURS) % len(MARKERS)]}
+            axes.plot(*places_n2.T, **style, linewidth=1, markersize=4.5, label=model.label)
+        axes.set_title(f"{one.tokens} ({100 * one.plane.explained:.0f} % of the variance)", fontsize=11)
+        axes.set_aspect("equal", "datalim")
+        axes.set_xlabel("first axis of arccos CKA [rad]")
+        axes.set_ylabel("second axis [rad]")
+        open_frame(axes)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5), frameon=False, fontsize=9)
+    for axes, one in zip(panels, found, strict=True):
+        _name_ends(axes, one)
+    return figure
+
+
+def _name_ends(axes: Axes, one: Similarities) -> None:
+    """The names of the first and the last layer beside their points."""
+    ends = []
+    for model in one.models:
+        its = [n for n, place in enumerate(one.places) if place.model == model]
+        ends += [its[0], its[-1]]
+    places = one.plane.places_P2.tolist()
+    label_points(axes, [Label(places[n][0], places[n][1], one.places[n].layer) for n in dict.fromkeys(ends)])
+
+
+def _write(axes: Axes, cka: np.ndarray) -> None:
+    """Numbers in the cells that have one."""
+    for (row, column), value in np.ndenumerate(cka):
+        if np.isfinite(value):
+            colour = "white" if value < 0.6 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+
+
+def _heat(axes: Axes, cka: np.ndarray, aspect: Literal["equal", "auto"] = "equal") -> AxesImage:
+    """Colours from 0 to 1; an estimate slightly below 0 has the colour of 0."""
+    return axes.imshow(cka, cmap=SHADES, vmin=0, vmax=1, aspect=aspect, interpolation="nearest")
+
+
+def _ticks(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
+    axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 4 else 0, fontsize=8)
+    axes.set_yticks(places, names, fontsize=8)
+    axes.tick_params(length=0, colors=INK)
