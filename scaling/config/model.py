@@ -11,6 +11,7 @@ from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
 
 TIMM = "timm:"  # prefix of the name of a backbone that timm provides
+RESIZE_METHODS = ("pi", "vanilla", "norm", "area")  # of kernels (scaling/backbones/resampling.py)
 
 
 def nearest_dividing(img_size: int, patch_size: int) -> list[int]:
