@@ -13,11 +13,11 @@ from rich.table import Table
 
 from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.resolve import resolve
+from scaling.config.at_shape import model_shape
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.data.batch import Batch, ClassTargets
-from scaling.data.dataset import model_shape
 from scaling.engine.trainer import apply_speed_options
 from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask

@@ -1,6 +1,6 @@
 """Adventurer as a backbone: Features instead of logits. Letters as in adventurer.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ class AdventurerBackbone(Backbone):
         pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
+        position_options: Mapping[str, object] | None = None,
     ) -> None:
         """Arguments as Adventurer's. Raises ConfigError."""
         super().__init__(size.width, patch, size.depth)
@@ -39,6 +40,7 @@ class AdventurerBackbone(Backbone):
             pos_embed=pos_embed,
             reference=reference,
             patch_embed=patch_embed,
+            position_options=position_options,
             dynamic_img_size=True,
         )
 
