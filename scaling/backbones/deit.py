@@ -175,23 +175,22 @@ class Deit(Backbone):
             state = _without_distillation(state)
         if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
-        elif positions.has_table:
-            state = {**state, "pos_embed": self._on_own_grid(state["pos_embed"])}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
-            return checkpoint_filter_fn(state, self.vit)
+            return {**checkpoint_filter_fn(state, self.vit), **self._own_grid(state)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
 
-    def _on_own_grid(self, table_1TD: Tensor) -> Tensor:
+    def _own_grid(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Learned positions at the grid of this model's table, where that is not the grid of its tokens, to which timm
-        resamples; else as they are."""
+        resamples; else nothing."""
         side, first = self.vit.positions.table_side, 0 if self.vit.no_embed_class else 1
-        if side == self.vit.patch_embed.grid_size[0] or table_1TD.shape[1] == first + side**2:
-            return table_1TD
+        if side == self.vit.patch_embed.grid_size[0]:
+            return {}
+        table_1TD = state["pos_embed"]
         patches_1LD = resample_abs_pos_embed(table_1TD[:, first:], [side, side], num_prefix_tokens=0)
-        return torch.cat([table_1TD[:, :first], patches_1LD], 1)
+        return {"pos_embed": torch.cat([table_1TD[:, :first], patches_1LD], 1)}
 
 
 def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:

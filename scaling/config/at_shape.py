@@ -29,6 +29,8 @@ def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
 def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
     """Patch sizes that a finished run is evaluated at, fine to coarse [px]: that of the model first, then those that
     training draws, and EvaluationConfig.eval_patches."""
+    if not config.model.any_patch:
+        return (config.model.patch_size,)
     drawn = {shape.patch_size for shape in config.step_shapes.shares(model_shape(config))}
     others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
     return (config.model.patch_size, *sorted(others))

@@ -97,8 +97,8 @@ def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
     ConfigError where a run cannot have one."""
     if settings.compile and len(shapes := module.config.step_shapes.shares(model_shape(module.config))) > 1:
         raise ConfigError(
-            f"compile is for steps of one shape, and this run has {len(shapes)}, each of which would be compiled: leave "
-            "out --compile"
+            f"compile is for steps of one shape, and this run has {len(shapes)}, each of which would be compiled: "
+            "leave out --compile"
         )
     if settings.grad_checkpointing:
         cast(Recomputing, module.backbone.checkpoint_module).set_grad_checkpointing(True)
