@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.fitting.bootstrap import Bootstrap, bootstrap, fewest_runs
 from analysis.fitting.laws import fit
-from analysis.fitting.minimizer import Array
+from analysis.fitting.minimizer import Array, Index
 from analysis.fitting.model_selection import HeldOut, hold_out
 from analysis.fitting.result import Fit
 
@@ -53,11 +52,6 @@ class SharedFit(Fit):
         return self._drawn.band(*x, confidence=self.confidence)
 
 
-def are_shared(points: pd.DataFrame) -> bool:
-    """Whether some run gave several of the points. points: with run_id, where runs are known."""
-    return "run_id" in points and bool(points["run_id"].duplicated().any())
-
-
 def fit_runs(x: ArrayLike, y: ArrayLike, run: ArrayLike, form: str, given: Mapping[str, float] | None = None) -> Fit:
     """A law of points (x, y) of which those of equal `run` share weights. Arguments and errors as for fit."""
     index_N = np.unique(np.asarray(run), return_inverse=True)[1].astype(np.int64)
@@ -74,7 +68,7 @@ def _law(x: bytes, y: bytes, run: bytes, form: str, given: tuple[tuple[str, floa
     return SharedFit(**{**parts, "run_N": run_N, "why_no_intervals": why, "lack_of_fit": None})
 
 
-def why_no_draws(x_N: Array, run_N: Array) -> str:
+def why_no_draws(x_N: Array, run_N: Index) -> str:
     """Why runs cannot be drawn; "" where they can."""
     if (fewest := fewest_runs(x_N)) > 1:
         return ""
