@@ -88,8 +88,9 @@ def _elsewhere(group: Group) -> str:
 def _points(group: Group) -> Iterator[str]:
     by_patch = group.points.groupby("patch")["y"]
     size = f"{counted(len(group.points), 'point')} of {counted(group.patches, 'patch size')}"
-    runs = f"evaluations of {counted(group.points['run_id'].nunique(), 'run')} that learned all of these sizes"
-    each = f"{runs} with one set of weights" if group.shared else "each the end of a run"
+    each = "each the end of a run"
+    if group.shared:
+        each = f"of {counted(group.points['run_id'].nunique(), 'run')}, each one set of weights for all of its points"
     yield f"{size}, {each}: no intermediate checkpoints, no smoothed curves.\n"
     yield "| patch [px] | runs | " + f"{group.measure} [{group.unit}] |"
     yield "| ---: | ---: | --- |"
