@@ -4,7 +4,7 @@ import math
 
 from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.step_shapes import RandomPatch, StepShape
+from scaling.config.step_shapes import ALL, RandomPatch, StepShape
 from scaling.costs import recipe_flops, recipe_tokens
 
 
@@ -12,7 +12,9 @@ def patches_text(config: ExperimentConfig) -> str:
     """The patch sizes that a run learned, as "16,8,4", with weights where they differ; "" for a run of one size."""
     if not isinstance(config.step_shapes, RandomPatch):
         return ""
-    return config.step_shapes.patches or ",".join(str(shape.patch_size) for shape in _drawn(config))
+    if config.step_shapes.patches != ALL:
+        return config.step_shapes.patches
+    return ",".join(str(shape.patch_size) for shape in _drawn(config))
 
 
 def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weights: str) -> dict[str, object]:

@@ -17,6 +17,8 @@ from scaling.config.model import check_patch
 from scaling.errors import ConfigError
 from scaling.rng import seed_of
 
+ALL = "all"  # RandomPatch.patches: the divisors of the image in a range
+
 
 class StepShape(NamedTuple):
     """Patch size and image size that all images of a training step share."""
@@ -57,14 +59,14 @@ class RandomPatch:
     the patch size of ModelConfig."""
 
     kind: ClassVar[str] = "random_patch"
-    patches: str | None = config_field(
-        "patch sizes that training steps draw from, as 16,8,4, or with weights as 16:1,8:2,4:2; default: all divisors "
-        "of the image from patch_size to coarsest_patch",
-        None,
+    patches: str = config_field(
+        "patch sizes that training steps draw from, as 16,8,4, or with weights as 16:1,8:2,4:2; all: the divisors of "
+        "the image from patch_size to coarsest_patch",
+        ALL,
         unit="px",
     )
     coarsest_patch: int = config_field(
-        "coarsest patch that training steps draw where patches is not set (48 with patch_size 8 at 240 px: the ten "
+        "coarsest patch that training steps draw where patches is all (48 with patch_size 8 at 240 px: the ten "
         "patch sizes of the paper)",
         48,
         unit="px",
@@ -73,7 +75,7 @@ class RandomPatch:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.patches is not None:  # one spelling, so that equal recipes have one run ID
+        if self.patches != ALL:  # one spelling, so that equal recipes have one run ID
             object.__setattr__(self, "patches", _spelled(parse_patches(self.patches)))
 
     def at(self, seed: int, step: int, model: StepShape) -> StepShape:
@@ -82,7 +84,7 @@ class RandomPatch:
         return shapes[min(bisect(ends, u), len(shapes) - 1)]
 
     def shares(self, model: StepShape) -> Mapping[StepShape, float]:
-        weights = parse_patches(self.patches) if self.patches is not None else self._divisors(model)
+        weights = self._divisors(model) if self.patches == ALL else parse_patches(self.patches)
         total = math.fsum(weights.values())
         return {StepShape(patch, model.img_size): weight / total for patch, weight in weights.items()}
 

@@ -28,7 +28,7 @@ def test_by_default_the_patches_are_those_of_the_paper_at_its_image_size():
     assert [shape.patch_size for shape in RandomPatch(coarsest_patch=16).shares(StepShape(4, 32))] == [16, 8, 4]
 
 
-@pytest.mark.parametrize("patches", [None, "48:1,8:2,16:5"])
+@pytest.mark.parametrize("patches", ["all", "48:1,8:2,16:5"])
 def test_patches_are_drawn_as_often_as_their_weights(patches):
     shapes = RandomPatch(patches=patches)
     found, shares = drawn(shapes, PAPER), shapes.shares(PAPER)
