@@ -58,6 +58,10 @@ class AdventurerBackbone(Backbone):
         """The module whose keys are those of the released checkpoints."""
         return self.net
 
+    @property
+    def positioned_class_tokens(self) -> tuple[int, int]:
+        return 0, 1
+
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         return self.net.convert_state_dict(state, pos_embed_resampling)
 

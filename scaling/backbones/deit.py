@@ -160,6 +160,10 @@ class Deit(Backbone):
         """The module whose keys are those of timm's checkpoints."""
         return self.vit
 
+    @property
+    def positioned_class_tokens(self) -> tuple[int, int]:
+        return (0 if self.vit.no_embed_class else 1), 0
+
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
         class token is first, as every code has it: pos_embed_resampling makes no difference."""
