@@ -18,7 +18,7 @@ from scaling.tasks.classification import ClassificationTask
 TURNS, WARM = 21, 2
 # model, image [px], patches [px], images per step: something for a CPU, something for a GPU
 MODELS = {
-    "cpu": [("deit_nano", 16, (8, 2), 32), ("adventurer_nano", 16, (8, 2), 32), ("deit_tiny", 64, (16, 8), 16)],
+    "cpu": [("deit_nano", 16, (8, 4, 2), 32), ("adventurer_nano", 16, (8, 4, 2), 32)],
     "cuda": [("deit_base", 240, (30, 16), 128), ("adventurer_base", 240, (30, 16), 128)],
 }
 
