@@ -17,7 +17,7 @@ from scaling.tasks.classification import ClassificationTask
 
 TURNS, WARM = 21, 2
 # model, image [px], patches [px], images per step: something for a CPU, something for a GPU
-MODELS = {
+MODELS: dict[str, list[tuple[str, int, tuple[int, ...], int]]] = {
     "cpu": [("deit_nano", 16, (8, 4, 2), 32), ("adventurer_nano", 16, (8, 4, 2), 32)],
     "cuda": [("deit_base", 240, (30, 16), 128), ("adventurer_base", 240, (30, 16), 128)],
 }
