@@ -8,6 +8,8 @@ long           Adventurer on one 224 px image at patch 1 (50,176 tokens): time a
 crossing       DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
 speed-options  bf16, torch.compile, activation checkpointing, channels-last, fused AdamW and copies, each on and off:
                time and memory.
+flexible       a step of a flexible model over one of a fixed patch, and an evaluation at several patch sizes over the
+               sum of one at each. Targets: at most 1.02 and 1.
 detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
@@ -28,6 +30,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     from experiments.benchmarks import (
         data_loading,
         detection,
+        flexible,
         law_checks,
         laws,
         mixer,
@@ -44,6 +47,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "long": [models.long],
         "crossing": [models.crossing],
         "speed-options": [speed_options.speed_options],
+        "flexible": [flexible.steps, flexible.evaluations],
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
@@ -52,7 +56,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     }
 
 
-QUICK = ("overhead", "data-loading", "mixer", "speed-options", "detection")
+QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "detection")
 SLOW = ("long", "crossing", "table6", "laws", "coverage", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 

@@ -26,6 +26,7 @@ def report(
     if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
         return
     from analysis.records.run_set import load
+    from analysis.records.shared_weights import by_patch
     from analysis.report.law_report import law_input
     from analysis.report.law_report import report as report_laws
     from analysis.report.output import NotWritten
@@ -38,7 +39,7 @@ def report(
     called = {run.run_id: recorded_id(run, results) for run in every}
     if done.intersection(laws):
         its = loaded.select(loaded.frame["run_id"].isin([called[run_id] for run_id in laws]))
-        print_sweep(its.frame)
+        print_sweep(by_patch(its))
         try:
             report_laws(law_input(with_others(loaded, its)), results / "analysis")
         except NotWritten as e:
@@ -57,8 +58,10 @@ def with_others(runs: "RunSet", its: "RunSet") -> "RunSet":
     """All runs of this sweep's groups, and of the other groups in the folder that a law can be fitted to: so the files
     in analysis/ cover everything that was trained, whichever sweep was the last."""
     from analysis.records.groups import FEWEST_PATCHES
+    from analysis.records.run_frame import finished
+    from analysis.records.shared_weights import by_patch
 
-    patches = runs.finished.groupby("group")["patch"].nunique()
+    patches = finished(by_patch(runs)).groupby("group")["patch"].nunique()
     enough = set(patches[patches >= FEWEST_PATCHES].index)
     return runs.select(runs.frame["group"].isin(enough | set(its.frame["group"])))
 

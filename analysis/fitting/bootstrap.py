@@ -6,6 +6,9 @@
                 alone; per x where every x has 3 seeds or more, else pooled
     pairs       points (x, y) drawn with replacement, from 8 points up: with 5 points every second resample would have 3
                 distinct x or fewer
+    runs        of points of which several are of one run (analysis/fitting/shared_runs.py), the only kind: the law
+                times the error of the mean curve of the runs, normal, along the deviations of whole runs from that
+                curve, so that errors of the points of a run stay as correlated as they are
 The standard deviation is an estimate with f degrees of freedom, so each resample uses its own, the estimate times
 sqrt(f / chi^2_f). For a law that is linear in its parameters the interval is then the t interval; with one standard
 deviation for all resamples, as is usual, it covered the true value 81 to 86 times in 100 at five points.
@@ -32,7 +35,7 @@ from analysis.fitting.weights import FEWEST_SEEDS, places, squares_about_means
 
 FEWEST_PAIRS = 8  # points
 FARTHEST = 50.0  # of an error of log y [1]
-KINDS = ("parametric", "seeds", "pairs")
+KINDS = ("parametric", "seeds", "pairs", "runs")
 # Coverage of 95 % intervals in 100 (analysis/measured/coverage.csv): power and shifted laws at five patch sizes; errors
 # of one size, or of 0.2 to 3 % or the like between patch sizes; one, three or five seeds.
 COVERAGE = {
@@ -74,12 +77,15 @@ class Bootstrap:
 
 def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int = 0) -> Bootstrap:
     """Refit a law to `draws` resampled data sets with its own objective (Huber's or squares), deterministic in seed.
-    kind: parametric, seeds or pairs.  Raises ValueError where the data do not allow the kind, with the numbers."""
+    kind: one of KINDS.  Raises ValueError where the data do not allow the kind, with the numbers."""
     if draws < 1:
         raise ValueError(f"{draws} draws; 1 or more are needed")
-    make = {"parametric": _parametric, "seeds": _seeds, "pairs": _pairs}.get(kind)
+    make = {"parametric": _parametric, "seeds": _seeds, "pairs": _pairs, "runs": _runs}.get(kind)
     if make is None:
         raise ValueError(f"unknown kind {kind!r}; there is: {', '.join(KINDS)}")
+    if (kind == "runs") != (law.run_N is not None):
+        why = "points of one run share weights: only kind='runs' draws whole runs"
+        raise ValueError(why if law.run_N is not None else "every point is of a run of its own: use kind='seeds'")
     if law.space != "log":
         raise ValueError(f"the law was fitted in {law.space} space; a bootstrap needs errors of log y (space='log')")
     rng = np.random.default_rng(seed)
@@ -189,6 +195,27 @@ def _seeds(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
         spread,
         lambda: np.sqrt(squares_P / rng.chisquare(count_P - 1, (draws, len(count_P))))[:, place_N],
     )
+
+
+def fewest_runs(x_N: Array) -> int:
+    """The smallest number of points that share an x, each of another run."""
+    return int(np.unique(x_N, return_counts=True)[1].min())
+
+
+def _runs(law: Fit, draws: int, rng: np.random.Generator) -> Resample:
+    """For a parameter that is linear in log y the interval is the t interval of its values in the runs' own fits."""
+    assert law.run_N is not None
+    place_N, R = places(law.problem.z_VN), int(law.run_N.max()) + 1
+    count_P = np.bincount(place_N)
+    if count_P.min() < 2:
+        raise ValueError(f"{R} runs, and a size has {count_P.min()}: no deviations between runs to draw from")
+    off_RP = np.zeros((R, len(count_P)))
+    log_y_N = np.log(law.y)
+    off_RP[law.run_N, place_N] = log_y_N - (np.bincount(place_N, log_y_N) / count_P)[place_N]
+    df = int(count_P.min()) - 1
+    size_S1 = np.sqrt(df / rng.chisquare(df, (draws, 1)))
+    error_SP = size_S1 * (rng.standard_normal((draws, R)) @ off_RP) / np.sqrt(count_P * (count_P - 1))
+    return _times(law, error_SP[:, place_N], float(np.sqrt(np.sum(off_RP**2) / (count_P - 1).sum())))
 
 
 def seed_error(law: Fit) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from analysis.fitting.confidence import intervals
 from analysis.fitting.confidence_band import band
 from analysis.fitting.lack_of_fit import LackOfFit
 from analysis.fitting.likelihood_ratio import critical_rise
-from analysis.fitting.minimizer import Array
+from analysis.fitting.minimizer import Array, Index
 from analysis.fitting.problem import Problem
 from analysis.fitting.validation import variables
 from analysis.report.printfuncs import fit_summary
@@ -49,6 +49,7 @@ class Fit:
     problem: Problem = field(repr=False)
     theta_K: Array = field(repr=False)
     other_minima_PK: Array = field(repr=False)
+    run_N: Index | None = field(repr=False, default=None)  # run of each point; None: each is of a run of its own
     _bands: dict[bytes, Array] = field(repr=False, compare=False, default_factory=dict)  # (2, M), by the bytes of x
 
     @cached_property

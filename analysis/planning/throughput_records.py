@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 
 from analysis.planning.throughput_model import image_seconds
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import FixedShape
 from scaling.costs import recipe_flops, recipe_tokens
 from scaling.costs.conditions import SINGLE, Conditions, conditions_of
 from scaling.costs.hardware import Card, card_of
@@ -49,6 +50,7 @@ def _measured(card: Card, folder: Path) -> Measured | None:
         return None
     config, machine = record.experiment(), record.machine
     usable = record.status == "finished" and record.images_per_second > 0 and recipe_flops(config) > 0
+    usable &= isinstance(config.step_shapes, FixedShape)  # else the rate is a mean over patch sizes
     if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
     conditions = conditions_of(machine)

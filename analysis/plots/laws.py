@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.laws import Fit, fit
+from analysis.fitting.shared_runs import fit_runs
 from analysis.planning.pareto import comparable, frontier, over_seeds
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends, label_points, room_for
@@ -34,11 +35,13 @@ from analysis.plots.style import (
 )
 from analysis.records.group_labels import labels
 from analysis.records.groups import FEWEST_PATCHES
+from analysis.records.shared_weights import are_shared
 from scaling.config.edit import make_config
 from scaling.runs.record import HEADLINES
 
 WIDE = 3.9  # approximate width of a panel's axes [inches]
 WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
+ONE_RUN = "one run, whose points share weights: no interval"
 NO_LAW, TOO_WIDE = "no law describes the points", "95 % interval: wider than the panel"  # in legends
 FAINT = 0.35  # opacity of runs that are not on the Pareto frontier
 
@@ -46,7 +49,8 @@ FAINT = 0.35  # opacity of runs that are not on the Pareto frontier
 def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"), x: str = "patch") -> Figure:
     """Test loss against patch size or a cost, log-log, a series per group, every seed a point, with the laws.
 
-    frame: a row per run; runs that did not finish are excluded.  forms: the laws to draw, the power law as a line, the
+    frame: a row per run, or per patch size that a run learned; runs that did not finish are excluded.  forms: the laws
+    to draw, the power law as a line, the
     shifted one dashed.  The band is the 95 % interval of the last of them whose parameters are identified, or else of
     the first.  x: a column of AXES over which the laws are fitted.  Points that represent a mean (columns mean, sd of
     analysis/records/seed_summaries.py) are drawn as that mean with a bar of one standard deviation.  Cost increases to
@@ -160,7 +164,10 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
     laws = []
     for form in forms:
         with suppress(ValueError):  # no law of this form: law_table gives the reason
-            laws.append(fit(points[x], points["test_loss"], form, sigma=sigma))
+            if are_shared(points):
+                laws.append(fit_runs(points[x], points["test_loss"], points["run_id"], form))
+            else:
+                laws.append(fit(points[x], points["test_loss"], form, sigma=sigma))
     laws = [law for law in laws if law.n > len(law.parameters)]  # else it interpolates the points
     for law in laws:
         places = _places(points, x)
@@ -170,9 +177,11 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
 
 def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, colour: str) -> str:
     """The band of the last law whose parameters are identified, or else of the first. Returns why there is none: no law
-    describes the points, or it is everywhere wider than the data; "" where it is drawn."""
+    describes the points, they are of one run, or it is everywhere wider than the data; "" where it is drawn."""
     if not any(law.describes for law in laws):
         return NO_LAW
+    if are_shared(points) and points["run_id"].nunique() == 1:
+        return ONE_RUN
     law = next((law for law in reversed(laws) if all(law.identified.values())), laws[0])
     places = _places(points, x)
     low, high = law.band(places)

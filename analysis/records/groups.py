@@ -14,8 +14,9 @@ import pandas as pd
 from analysis.records.error_models import reading_error, table_error
 from analysis.records.group_labels import labels
 from analysis.records.published import IMAGENET_CLASSES, figure1_cells, table2_cells, table3_cells, top1_cells
-from analysis.records.run_frame import FIELDS, TRAPS, above_zero
+from analysis.records.run_frame import FIELDS, TRAPS, above_zero, finished
 from analysis.records.run_set import RunSet
+from analysis.records.shared_weights import are_shared, by_patch
 from scaling.errors import ConfigError
 
 FEWEST_PATCHES = 3  # distinct patch sizes that a law needs
@@ -29,10 +30,10 @@ FREE = ("patch", "seed", "task", "backbone", "data", "image", "start", *PLACES) 
 
 @dataclass(frozen=True)
 class Group:
-    """Points of one law. points: a row per run: patch [px], seed, y in `unit`, and further variables
-    of analysis/fitting/axes.py; nan where unknown. Where it is known also sigma, the standard error of y over y [1]. Of
-    published numbers number_error, the standard error in `unit` of reading, rounding or counting (error_models.py): it
-    lacks the unknown spread between runs, so it weighs no law."""
+    """Points of one law. points: a row per run, or per patch size that a run learned: patch [px], seed, y in `unit`,
+    and further variables of analysis/fitting/axes.py; nan where unknown. Where it is known also sigma, the standard
+    error of y over y [1]. Of published numbers number_error, the standard error in `unit` of reading, rounding or
+    counting (error_models.py): it lacks the unknown spread between runs, so it weighs no law."""
 
     name: str
     key: str
@@ -52,6 +53,11 @@ class Group:
         return int(self.points["patch"].nunique())
 
     @property
+    def shared(self) -> bool:
+        """Whether some run gave several points, whose errors are then not independent."""
+        return are_shared(self.points)
+
+    @property
     def sigma(self) -> "pd.Series[float] | None":
         """The relative standard error of each point [1], as the fits take it; None where it is not known."""
         return self.points.get("sigma")
@@ -64,7 +70,7 @@ def own_groups(runs: RunSet, mixed: str = "refuse") -> tuple[list[Group], dict[s
     group, or "apart" as a group each.  Raises ConfigError for another value."""
     if mixed not in MIXED:
         raise ConfigError(f"unknown --mixed {mixed!r}; choose from: {', '.join(MIXED)}")
-    done = runs.finished
+    done = finished(by_patch(runs))
     if done.empty:
         return [], {}
     keys = done["group"] if mixed == "apart" else done["family"]

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.records.drawn_patches import costs_there, patches_text
 from analysis.records.group_labels import labels
-from analysis.records.run_frame import COLUMNS, FACTS, METRICS, finished
+from analysis.records.run_frame import COLUMNS, FACTS, METRICS, PATCHES, finished
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.flat import to_flat
@@ -39,7 +40,8 @@ class RunSet:
     frame: a row per run (columns of `load`), with the loss and metrics of its reported evaluation. Laws, tests between
         seeds and tables take this frame, so that further evaluations of a run never count as independent runs.
     evaluations: a row per evaluation: run_id, group, patch and seed of the run; patch_size, img_size [px], weights
-        ("raw" or "ema"), split, test_loss [nats] and the metrics [%] of the evaluation.
+        ("raw" or "ema"), split, test_loss [nats] and the metrics [%] of the evaluation; of runs that drew their patches
+        also tokens, flops_per_image and learned, whether the patch was drawn and the weights are the reported ones.
     unfinished: folders with a recipe and no record yet.  corrupt: folders whose record cannot be used.
     source: "own", or the CSV file.
     Raises ValueError where a finished run has several rows in frame."""
@@ -157,7 +159,15 @@ def _digests(recipes: Sequence[ExperimentConfig], grouped: Sequence[str]) -> dic
 
 def _evaluations(record: RunRecord) -> list[dict[str, object]]:
     """The evaluations of a record with metrics as columns."""
-    return [{**its["metrics"], **{name: dict(its)[name] for name in EVALUATION[4:]}} for its in record.evaluations]
+    config = record.experiment()
+    return [
+        {
+            **its["metrics"],
+            **{name: dict(its)[name] for name in EVALUATION[4:]},
+            **costs_there(config, its["patch_size"], its["img_size"], its["weights"]),
+        }
+        for its in record.evaluations
+    ]
 
 
 def _plain(config: ExperimentConfig) -> ExperimentConfig:
@@ -198,6 +208,7 @@ def row(record: RunRecord, run: Path) -> dict[str, object]:
         "family": _plain(record.experiment()).group,
         "status": record.status,
         **to_flat(record.experiment()),
+        PATCHES: patches_text(record.experiment()),
         **{name: math.nan if value is None else value for name, value in facts.items()},
         "failure": "" if record.status == "finished" else str(record.failure.get("reason", "no reason recorded")),
         "started": record.started,

@@ -49,9 +49,11 @@ def budget_section(runs: RunSet | None, laws: Sequence[GroupLaw]) -> Iterator[st
 
 
 def _by_data(laws: Sequence[GroupLaw]) -> dict[str, list[CostedLaw]]:
-    """The supported laws over patch size of own groups that have degrees of freedom, by task and data set."""
+    """The supported laws over patch size of own groups that have degrees of freedom, by task and data set. A run that
+    learned several patch sizes has one training cost for all of them, and is in none."""
     found: dict[str, list[CostedLaw]] = {}
-    over_patch = [of for of in laws if of.x == "patch" and of.law is not None and "run_id" in of.group.points]
+    own = [of for of in laws if "run_id" in of.group.points and not of.group.shared]
+    over_patch = [of for of in own if of.x == "patch" and of.law is not None]
     for _, same in itertools.groupby(over_patch, key=lambda of: id(of.group)):
         its = list(same)
         law, group = supported({of.form: of.law for of in its if of.law is not None}), its[0].group

@@ -88,7 +88,10 @@ def _elsewhere(group: Group) -> str:
 def _points(group: Group) -> Iterator[str]:
     by_patch = group.points.groupby("patch")["y"]
     size = f"{counted(len(group.points), 'point')} of {counted(group.patches, 'patch size')}"
-    yield f"{size}, each the end of a run: no intermediate checkpoints, no smoothed curves.\n"
+    each = "each the end of a run"
+    if group.shared:
+        each = f"of {counted(group.points['run_id'].nunique(), 'run')}, each one set of weights for all of its points"
+    yield f"{size}, {each}: no intermediate checkpoints, no smoothed curves.\n"
     yield "| patch [px] | runs | " + f"{group.measure} [{group.unit}] |"
     yield "| ---: | ---: | --- |"
     for patch, values in sorted(by_patch, key=lambda one: -float(one[0])):  # type: ignore[arg-type]
@@ -158,11 +161,8 @@ def _answers(of: GroupLaw, law: Fit) -> dict[str, str]:
 def _draws(law: Fit) -> dict[str, str]:
     """Intervals by bootstrap, or why there are none."""
     answers = {}
-    for kind, text in (
-        ("parametric", "parametric bootstrap"),
-        ("seeds", "bootstrap of seed noise"),
-        ("pairs", "bootstrap of pairs"),
-    ):
+    kinds = {"parametric": "parametric bootstrap", "seeds": "bootstrap of seed noise", "pairs": "bootstrap of pairs"}
+    for kind, text in (kinds if law.run_N is None else {"runs": "bootstrap of runs"}).items():
         try:
             drawn = bootstrap(law, kind, draws=DRAWS)
         except ValueError as e:

@@ -11,8 +11,9 @@ from analysis.paper.layout import PaperTable
 from analysis.paper.tables import all_tables
 from analysis.plots import style
 from analysis.plots.laws import frontier_figure, law_figure
-from analysis.records.run_frame import above_zero
+from analysis.records.run_frame import PATCHES, above_zero, finished
 from analysis.records.run_set import RunSet
+from analysis.records.shared_weights import by_patch
 from analysis.report.budget_section import budget_section
 from analysis.report.checklist import checklist
 from analysis.report.joint_table import joint_frame
@@ -31,7 +32,7 @@ def law_files(
     if joint:
         files["joint_laws.csv"] = joint_frame(joint).to_csv(index=False).encode()
     files["report.md"] = "\n".join([checklist(laws), *budget_section(runs, laws)]).encode()
-    if runs is not None and not (frame := above_zero(runs.finished)).empty:
+    if runs is not None and not (frame := above_zero(finished(by_patch(runs)))).empty:
         files |= _own_figures(frame, [form for form in forms if form in DEFAULT_FORMS])
     return files | _paper_files(runs, published)
 
@@ -53,7 +54,7 @@ def _paper_files(runs: RunSet | None, published: bool) -> dict[str, bytes]:
     """The paper's tables and figures with own numbers: all where published, else only tables that compare some own run
     with a published number. Runs from a CSV file are not compared: their settings are unknown."""
     files: dict[str, bytes] = {}
-    tables = all_tables(None if runs is None or runs.from_csv else runs.frame)
+    tables = all_tables(None if runs is None or runs.from_csv else _of_one_patch(runs.frame))
     shown = {name: table for name, table in tables.items() if published or _is_compared(table)}
     for name, table in shown.items():
         for ending, text in (("md", markdown), ("tex", latex), ("csv", csv)):
@@ -70,6 +71,11 @@ def _paper_files(runs: RunSet | None, published: bool) -> dict[str, bytes]:
         for name, figure in drawn.items():
             files |= style.files(f"{FIGURES}/{name}", figure)
     return files
+
+
+def _of_one_patch(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one patch size, as the paper's are."""
+    return frame[frame[PATCHES] == ""]
 
 
 def _is_compared(table: PaperTable) -> bool:

@@ -9,8 +9,10 @@ from analysis.fitting.joint import fit_joint
 from analysis.fitting.model import DEFAULT_FORMS
 from analysis.records.chance_level import chance_lines
 from analysis.records.groups import FEWEST_PATCHES, Group, own_groups, published_groups
+from analysis.records.run_frame import finished
 from analysis.records.run_set import LeftOut, RunSet
 from analysis.records.seed_noise import seed_sentence
+from analysis.records.shared_weights import by_patch
 from analysis.report import joint_table
 from analysis.report.hierarchical_text import hierarchical_sentences
 from analysis.report.law_files import law_files
@@ -65,12 +67,13 @@ def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT_FORMS) ->
         print_wrapped(f"excluded: {why}")
     _print_laws(inputs, laws, forms)
     groups = [*inputs.own, *inputs.published]
-    joint = fit_joint(groups)
+    independent = [group for group in groups if not group.shared]
+    joint = fit_joint(independent)
     if joint:
         print("\nJoint laws E + A N^-a + B p^b, N parameters of the model\n")
         print("\n".join(joint_table.joint_lines(joint)) + "\n")
         print_wrapped(joint_table.EXPLAINED, indent=0)
-    _print_section("Hierarchical fits", hierarchical_sentences(groups))
+    _print_section("Hierarchical fits", hierarchical_sentences(independent))
     if inputs.runs is not None:
         _print_section(SMALLEST, _seed_sentences(inputs.runs), indent=2)
     print(flush=True)
@@ -85,7 +88,7 @@ def _print_laws(inputs: LawInput, laws: Sequence[GroupLaw], forms: Sequence[str]
     own = [of for of in laws if any(of.group is group for group in inputs.own)]
     _print_section("Laws, p patch size [px]", law_sentences(own), indent=2)
     if inputs.runs is not None:
-        for line in chance_lines(inputs.runs.frame):
+        for line in chance_lines(by_patch(inputs.runs)):
             print_wrapped(line, indent=2)
     for why in dict.fromkeys(_no_law(of, forms) for of in laws if of.law is None and of.x == "patch"):
         print_wrapped(why, indent=2)
@@ -107,7 +110,7 @@ def _no_law(of: GroupLaw, forms: Sequence[str]) -> str:
 
 
 def _seed_sentences(runs: RunSet) -> list[str]:
-    done = runs.finished
+    done = finished(by_patch(runs))
     return [f"{name}: {seed_sentence(done[done['group'] == group])}" for group, name in runs.labels().items()]
 
 

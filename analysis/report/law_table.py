@@ -12,6 +12,7 @@ from analysis.fitting.axes import AXES
 from analysis.fitting.laws import Fit, fit
 from analysis.fitting.model import FORMS, ONE_VARIABLE
 from analysis.fitting.model_selection import HeldOut, fewest_points, hold_out
+from analysis.fitting.shared_runs import fit_runs, hold_out_runs
 from analysis.records.groups import FEWEST_PATCHES, Group
 from analysis.report.more_patches import more_patches
 from analysis.report.output import WIDTH, counted
@@ -59,13 +60,19 @@ def fit_group(group: Group, form: str, x: str = "patch") -> GroupLaw:
         return GroupLaw(
             group, form, x, None, None, f"the {form} law needs an upper bound, which {group.measure} does not have"
         )
+    points, end = group.points, "smallest" if x == "patch" else "largest"
     try:
-        law = fit(group.points[x], group.points["y"], form, given=given, sigma=group.sigma)
+        if group.shared:
+            law = fit_runs(points[x], points["y"], points["run_id"], form, given)
+        else:
+            law = fit(points[x], points["y"], form, given=given, sigma=group.sigma)
     except ValueError as e:
         return GroupLaw(group, form, x, None, None, str(e))
     try:
-        end = "smallest" if x == "patch" else "largest"
-        held_out = hold_out(group.points[x], group.points["y"], form, end=end, given=given, sigma=group.sigma)
+        if group.shared:
+            held_out = hold_out_runs(points[x], points["y"], form, end, given)
+        else:
+            held_out = hold_out(points[x], points["y"], form, end=end, given=given, sigma=group.sigma)
     except ValueError as e:
         return GroupLaw(group, form, x, law, None, f"no held-out error: {e}")
     return GroupLaw(group, form, x, law, held_out, "")

@@ -56,6 +56,10 @@ def lack_of_fit_clause(law: Fit) -> str:
 def why_not_tested(law: Fit) -> str:
     """Why there is no test of lack of fit, a sentence."""
     patches = len(np.unique(law.x))
+    if law.run_N is not None:
+        return (
+            "The points of a run share its weights, so their scatter is no measure of errors to test the fit against."
+        )
     if law.objective == "huber":
         return "Lack of fit is tested for least squares only."
     if law.k >= patches:
@@ -92,7 +96,9 @@ def _law(group: Group, fits: dict[str, Fit], law: Fit) -> Iterator[str]:
 def _power(group: Group, law: Fit) -> Iterator[str]:
     alpha, (low, high) = law.parameters["alpha"], law.intervals["alpha"]
     formula = f"{group.measure} = {law.parameters['A']:.3g} p^{alpha:.3g} {group.unit}"
-    if math.isnan(low):
+    if math.isnan(low) and law.run_N is not None:
+        yield f"{formula}; no interval: {law.why_no_intervals}. Add --seeds 0,1,2."
+    elif math.isnan(low):
         yield f"{formula} through its points exactly; too few points for an interval ({law.why_no_intervals})."
     elif low <= 0 <= high or not law.identified["alpha"]:
         yield (

@@ -11,6 +11,7 @@ from rich.table import Table
 from analysis.records.chance_level import NEAR, at_chance
 from analysis.records.group_labels import labels
 from analysis.records.run_frame import finished, headlines
+from analysis.records.shared_weights import are_shared
 from analysis.report.output import print_wrapped
 from scaling.runs.record import HEADLINES
 
@@ -42,10 +43,10 @@ SWEEP = {  # by name in the table
 def sweep_table(frame: pd.DataFrame) -> pd.DataFrame:
     """The results of a sweep: a row for every group and patch size, patches from coarse to fine, means over seeds.
 
-    frame: of a RunSet.  Columns: group, backbone, patch [px], seeds (runs that finished), tokens per image, parameters,
-    FLOPs per image (forward), test loss [nats], the headline metrics of the tasks [%], training images/s, peak memory
-    and wall time, large values with a prefix k, M, G or T in the column's name.  A patch size whose runs all failed has
-    seeds 0 and nan."""
+    frame: of a RunSet, or of analysis/records/shared_weights.py.  Columns: group, backbone, patch [px], seeds (runs
+    that finished), tokens per image, parameters, FLOPs per image (forward), test loss [nats], the headline metrics of
+    the tasks [%], training images/s, peak memory and wall time, large values with a prefix k, M, G or T in the column's
+    name.  A patch size whose runs all failed has seeds 0 and nan."""
     keys = frame[["group", "backbone", "patch"]].drop_duplicates()
     done = finished(frame).groupby(["group", "patch"])
     table = keys.join(done.size().rename("seeds"), on=["group", "patch"])
@@ -74,6 +75,10 @@ def print_sweep(frame: pd.DataFrame) -> None:
     for group, name in labels(frame).items():
         render_table(group_table(table, group), f"{name}   ({group})")
         its = frame[frame["group"] == group]
+        if are_shared(its):
+            print_wrapped(
+                "  one set of weights at all patch sizes; images/s, memory and time are those of the whole run"
+            )
         if len(bad := its.loc[at_chance(its), "patch"]):
             patches = ", ".join(map(str, sorted(set(bad), reverse=True)))
             print_wrapped(f"  at chance level (a loss of {NEAR} ln {its['classes'].iloc[0]} or more): patch {patches}")

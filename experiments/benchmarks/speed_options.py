@@ -13,11 +13,11 @@ from rich.table import Table
 
 from experiments.benchmarks.timing import interleaved, peak_of
 from experiments.cli.resolve import resolve
+from scaling.config.at_shape import model_shape
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.data.batch import Batch, ClassTargets
-from scaling.data.dataset import model_shape
 from scaling.engine.trainer import apply_speed_options
 from scaling.rng import SampleKey
 from scaling.tasks.classification import ClassificationTask
@@ -64,23 +64,23 @@ def _compare(table: Table, name: str, sides: str, variants: dict[str, Callable[[
 
 
 def _compiled(config: ExperimentConfig, device: str) -> dict[str, Callable[[], None]]:
-    return {"plain": _step(config, device), "torch.compile": _step(config, device, RuntimeConfig(compile=True))}
+    return {"plain": one_step(config, device), "torch.compile": one_step(config, device, RuntimeConfig(compile=True))}
 
 
 def _variants(config: ExperimentConfig, device: str) -> dict[str, Callable[[], None]]:
     steps = {
-        "plain": _step(config, device),
-        "bf16-mixed": _step(config, device, bf16=True),
-        "recompute": _step(config, device, RuntimeConfig(grad_checkpointing=True)),
-        "channels-last": _step(config, device, RuntimeConfig(channels_last=True)),
-        "AdamW not fused": _step(config, device, fused=False),
+        "plain": one_step(config, device),
+        "bf16-mixed": one_step(config, device, bf16=True),
+        "recompute": one_step(config, device, RuntimeConfig(grad_checkpointing=True)),
+        "channels-last": one_step(config, device, RuntimeConfig(channels_last=True)),
+        "AdamW not fused": one_step(config, device, fused=False),
     }
     if device == "cuda":
-        steps["copies that block"] = _step(config, device, blocking=True)
+        steps["copies that block"] = one_step(config, device, blocking=True)
     return steps
 
 
-def _step(
+def one_step(
     config: ExperimentConfig,
     device: str,
     settings: RuntimeConfig | None = None,

@@ -7,6 +7,7 @@ from experiments.cli import arguments as cli
 from experiments.cli.resolve import LISTED, recipes, resolve
 from experiments.studies import STUDIES
 from experiments.studies import resolve as resolve_study
+from scaling.config.at_shape import model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 
@@ -25,7 +26,8 @@ def parser(program: str, what: str) -> cli.Parser:
         "--patch-size",
         dest="patch",
         metavar="PX,PX",
-        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs",
+        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs; a "
+        "run that draws its patches is one run, whose finest patch is the smallest",
     )
     p.add_argument(
         "--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give the seed spread"
@@ -48,12 +50,14 @@ def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[Exp
         check_name("recipe or study", name, {**recipes(), **STUDIES}, LISTED.replace("run.py", "sweep.py"))
     kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
     seeds = cli.numbers(args.seeds, "seeds")
+    patches = sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
+    flexible = {name for name in names if name not in STUDIES and _draws(resolve(name, patches[-1], given, idle)[-1])}
     ordinary = [
         run
         for seed in seeds
-        for patch in sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
+        for patch in patches
         for name in names
-        if name not in STUDIES
+        if name not in STUDIES and (name not in flexible or patch == patches[-1])
         for run in resolve(name, patch, {**given, "seed": seed}, idle)
     ]
     studies = {
@@ -62,3 +66,8 @@ def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[Exp
         if name in STUDIES
     }
     return ordinary, studies
+
+
+def _draws(config: ExperimentConfig) -> bool:
+    """Whether one run learns several patch sizes."""
+    return len(config.step_shapes.shares(model_shape(config))) > 1

@@ -102,7 +102,7 @@ def _mean_and_sd(losses: pd.Series) -> str:
 
 
 def thread_settings() -> list[str]:
-    """Test loss on shapes with one and two CPU threads a run, and the largest difference that threads make to a seed."""
+    """Test loss on shapes with one and two CPU threads a run, and the largest difference of a seed between them."""
     losses = numbers("thread_settings").pivot_table(index=["backbone", "patch", "seed"], columns="threads")["test_loss"]
     rows = []
     for backbone in BACKBONES:

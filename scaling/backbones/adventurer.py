@@ -8,7 +8,7 @@ it there. B batch, C channels, H W pixels, h w grid, L = h * w patches, T = L + 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -58,6 +58,7 @@ class Adventurer(nn.Module):
         pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
+        position_options: Mapping[str, object] | None = None,
         channels: int = 3,
         dropout: float = 0.0,
         pool: str = "token",
@@ -65,7 +66,8 @@ class Adventurer(nn.Module):
     ) -> None:
         """For images of `image` px in patches of `patch` px. classes: 0 is without a head.
         scan_direction: one of FLIPPED_BLOCKS. pos_embed: name of an encoding (pos_embed.py); reference: the unit of its
-        coordinates, None: this image and patch. patch_embed: None is a convolution. pool: one of POOLS.
+        coordinates, None: this image and patch. patch_embed: None is a convolution. position_options: of the encoding,
+        as its kind in the configuration has them. pool: one of POOLS.
         dynamic_img_size: other image sizes are accepted. Raises ConfigError."""
         super().__init__()
         embed = patch_embed or ConvPatchEmbed(channels, size.width, image, patch)
@@ -81,7 +83,7 @@ class Adventurer(nn.Module):
             {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
         ]
         spec = PositionSpec(size.width, 0, self.grid, patch, reference or Reference(self.grid, patch))
-        positions = build_position(pos_embed, spec)
+        positions = build_position(pos_embed, spec, **(position_options or {}))
         if positions.needs_attention:
             raise ConfigError(
                 f"pos_embed {pos_embed} acts on queries, keys or logits of attention, which Adventurer does not have; "
@@ -109,7 +111,7 @@ class Adventurer(nn.Module):
             table_TD = F.pad(fixed_LD, (0, 0, 0, 1))  # class token: zeros
             self.register_buffer("pos_embed", table_TD.to(self.cls_token.device).unsqueeze(0), persistent=False)
         else:
-            empty_1TD = torch.empty(1, self.grid**2 + 1, self.width)
+            empty_1TD = torch.empty(1, positions.table_side**2 + 1, self.width)
             self.pos_embed = nn.Parameter(empty_1TD) if positions.has_table else None
 
     @torch.no_grad()
@@ -264,5 +266,5 @@ class Adventurer(nn.Module):
         if not isinstance(self.pos_embed, nn.Parameter):
             state.pop("pos_embed", None)
         elif "pos_embed" in state and state["pos_embed"].shape[1] != self.pos_embed.shape[1]:
-            state["pos_embed"] = resample_table(state["pos_embed"], self.grid, pos_embed_resampling)
+            state["pos_embed"] = resample_table(state["pos_embed"], self.positions.table_side, pos_embed_resampling)
         return state

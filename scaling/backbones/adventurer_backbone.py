@@ -1,6 +1,6 @@
 """Adventurer as a backbone: Features instead of logits. Letters as in adventurer.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ class AdventurerBackbone(Backbone):
         pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
+        position_options: Mapping[str, object] | None = None,
     ) -> None:
         """Arguments as Adventurer's. Raises ConfigError."""
         super().__init__(size.width, patch, size.depth)
@@ -39,6 +40,7 @@ class AdventurerBackbone(Backbone):
             pos_embed=pos_embed,
             reference=reference,
             patch_embed=patch_embed,
+            position_options=position_options,
             dynamic_img_size=True,
         )
 
@@ -55,6 +57,10 @@ class AdventurerBackbone(Backbone):
     def checkpoint_module(self) -> nn.Module:
         """The module whose keys are those of the released checkpoints."""
         return self.net
+
+    @property
+    def positioned_class_tokens(self) -> tuple[int, int]:
+        return 0, 1
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         return self.net.convert_state_dict(state, pos_embed_resampling)

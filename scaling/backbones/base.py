@@ -124,6 +124,11 @@ class Backbone(nn.Module):
         released, as in FromFile. Raises ConfigError for weights of another architecture."""
         return state
 
+    @property
+    def positioned_class_tokens(self) -> tuple[int, int]:
+        """Numbers of class tokens before and after the patches that have a position in the stored table."""
+        return 0, 0
+
     def no_weight_decay(self) -> set[str]:
         """Names in checkpoint_module, or fnmatch patterns of names, of parameters that get no weight decay, beside all
         vectors: those that the module itself lists (timm's method of this name) and those of position encodings."""

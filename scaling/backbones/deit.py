@@ -7,11 +7,12 @@ head.
 import functools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
 import torch.nn.functional as F
+from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import Attention, Block, VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -76,14 +77,16 @@ class Deit(Backbone):
         pos_embed: str = "learned",
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
+        position_options: Mapping[str, object] | None = None,
     ) -> None:
         """pos_embed: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
-        patch. patch_embed: None is a convolution. Raises ConfigError."""
+        patch. patch_embed: None is a convolution. position_options: of the encoding, as its kind in the configuration
+        has them. Raises ConfigError."""
         super().__init__(size.width, patch, size.depth)
         embed = patch_embed or ConvPatchEmbed(3, size.width, image, patch)
         heads, grid = size.width // size.head_dim, image // patch
         spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch))
-        positions = build_position(pos_embed, spec)
+        positions = build_position(pos_embed, spec, **(position_options or {}))
         is_deit3 = size.family == "deit3"
         self.vit = PositionedViT(
             img_size=image,
@@ -99,6 +102,9 @@ class Deit(Backbone):
             block_fn=PositionedBlock,
         )
         self.vit.patch_embed, self.vit.positions = embed, positions
+        if positions.has_table and positions.table_side != grid:
+            tokens = positions.table_side**2 + (not is_deit3)
+            self.vit.pos_embed = nn.Parameter(torch.zeros(1, tokens, size.width))
         for n, block in enumerate(self.vit.blocks):  # by image; timm's DropPath draws for the batch
             rate = drop_path * n / max(size.depth - 1, 1)
             block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
@@ -157,6 +163,10 @@ class Deit(Backbone):
     def residual_stream(self) -> ResidualStream:
         return ResidualStream(list(self.vit.blocks), "norm2", 1, 0)
 
+    @property
+    def positioned_class_tokens(self) -> tuple[int, int]:
+        return (0 if self.vit.no_embed_class else 1), 0
+
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
         class token is first, as every code has it: pos_embed_resampling makes no difference."""
@@ -175,9 +185,19 @@ class Deit(Backbone):
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
-            return checkpoint_filter_fn(state, self.vit)
+            return {**checkpoint_filter_fn(state, self.vit), **self._own_grid(state)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
+
+    def _own_grid(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Learned positions at the grid of this model's table, where that is not the grid of its tokens, to which timm
+        resamples; else nothing."""
+        side, first = self.vit.positions.table_side, 0 if self.vit.no_embed_class else 1
+        if side == self.vit.patch_embed.grid_size[0]:
+            return {}
+        table_1TD = state["pos_embed"]
+        patches_1LD = resample_abs_pos_embed(table_1TD[:, first:], [side, side], num_prefix_tokens=0)
+        return {"pos_embed": torch.cat([table_1TD[:, :first], patches_1LD], 1)}
 
 
 def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:

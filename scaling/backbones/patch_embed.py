@@ -4,6 +4,7 @@ fields are a part of the same kind in scaling/config/model.py.
 conv      a convolution whose kernel and stride are the patch: smaller patches, more tokens, all from pixels
 extended  the same at a larger patch; its tokens are interpolated to as many as the patch gives, without new pixels
           (Table 5 of arXiv 2502.03738 compares the two)
+flexible  one kernel, resized to the patch size of every call (FlexiViT, arXiv 2212.08013; resampling.py)
 
 B batch, C channels, H W pixels, L patches, D width.
 """
@@ -15,8 +16,9 @@ from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
+from scaling.backbones.resampling import resize_kernel
 from scaling.config.fields import check_name
-from scaling.config.model import check_patch
+from scaling.config.model import RESIZE_METHODS, check_patch
 from scaling.errors import ConfigError
 
 
@@ -95,7 +97,39 @@ class ExtendedPatchEmbed(ConvPatchEmbed):
         return F.interpolate(self.proj(image_BCHW), grid, mode="bicubic", align_corners=False)
 
 
-PATCH_EMBEDS: dict[str, Callable[..., PatchEmbed]] = {"conv": ConvPatchEmbed, "extended": ExtendedPatchEmbed}
+class FlexiblePatchEmbed(ConvPatchEmbed):
+    """One learned kernel, resized to the patch size of every call. It is resized in each forward pass, so that its
+    gradient is that of the learned kernel."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        image: int,
+        patch_size: int,
+        kernel_size: int = 32,
+        resize: str = "pi",
+        antialias: bool = True,
+    ) -> None:
+        """patch_size: of calls that give none. kernel_size: side of the learned kernel [px]. resize, antialias: as
+        resize_kernel's. Raises ConfigError."""
+        super().__init__(channels, width, image, patch_size, kernel_size)
+        check_name("resize", resize, RESIZE_METHODS)
+        self.resize, self.antialias = resize, antialias
+
+    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+        patch = patch_size or self.patch_size
+        layout = TokenLayout(patch, image_BCHW.device, check_image(image_BCHW, patch))
+        kernel_DCpp = resize_kernel(self.proj.weight, patch, self.resize, self.antialias)
+        map_BDhw = F.conv2d(image_BCHW, kernel_DCpp, self.proj.bias, patch)
+        return map_BDhw.flatten(2).transpose(1, 2), layout
+
+
+PATCH_EMBEDS: dict[str, Callable[..., PatchEmbed]] = {
+    "conv": ConvPatchEmbed,
+    "extended": ExtendedPatchEmbed,
+    "flexible": FlexiblePatchEmbed,
+}
 
 
 def build_patch_embed(

@@ -3,12 +3,14 @@ a line in POSITION_ENCODINGS; its fields are a part of the same kind in scaling/
 
 learned   one parameter vector per token, trunc_normal 0.02 (ViT, DeiT, Adventurer); resampled at other grids
 sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix), evaluated at any grid
+grid      parameter vectors on a grid of its own, interpolated to the grid of every image (FlexiViT, arXiv 2212.08013)
 
 An encoding may act at three places: on tokens before the blocks (add), on queries and keys (rotate), on attention's
 logits (bias). B batch, T tokens (L patches and class tokens), D width, H heads, P channels of a head, h w grid.
 """
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
+from scaling.backbones.resampling import resize_positions
 from scaling.backbones.sincos import Reference, Sines
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
@@ -42,6 +45,11 @@ class PositionEncoding(nn.Module):
     def __init__(self, spec: PositionSpec) -> None:
         super().__init__()
         self.spec = spec
+
+    @property
+    def table_side(self) -> int:
+        """Side of the grid of the stored table [vectors]."""
+        return self.spec.grid
 
     def fixed_table(self) -> Tensor | None:
         """Values of the stored table for the patches (L, D), float32 on the CPU; None: they are learned."""
@@ -129,13 +137,40 @@ class SinCosPositions(PositionEncoding):
         return x_BTD + layout.padded(self.sines.like(layout.grid, table_1TD).unsqueeze(0))
 
 
-POSITION_ENCODINGS: dict[str, type[PositionEncoding]] = {"learned": LearnedPositions, "sincos": SinCosPositions}
+class GridPositions(PositionEncoding):
+    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear, antialiased) to the grid of
+    every image; those of class tokens are kept."""
+
+    has_table = True
+
+    def __init__(self, spec: PositionSpec, grid_size: int = 7) -> None:
+        super().__init__(spec)
+        self.grid_size = grid_size
+
+    @property
+    def table_side(self) -> int:
+        return self.grid_size
+
+    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
+        assert table_1TD is not None
+        if layout.grid is None:
+            raise ConfigError("grid positions belong to the patches of a grid; rows of any patches have none")
+        first, last = layout.leading, table_1TD.shape[1] - layout.trailing
+        patches_1LD = resize_positions(table_1TD[:, first:last], layout.grid)
+        return x_BTD + torch.cat([table_1TD[:, :first], patches_1LD, table_1TD[:, last:]], 1)
 
 
-def build_position(name: str, spec: PositionSpec) -> PositionEncoding:
-    """The encoding of that name in POSITION_ENCODINGS."""
+POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
+    "learned": LearnedPositions,
+    "sincos": SinCosPositions,
+    "grid": GridPositions,
+}
+
+
+def build_position(name: str, spec: PositionSpec, **options: object) -> PositionEncoding:
+    """The encoding of that name in POSITION_ENCODINGS; options: its own."""
     check_name("pos_embed", name, POSITION_ENCODINGS)
-    return POSITION_ENCODINGS[name](spec)
+    return POSITION_ENCODINGS[name](spec, **options)
 
 
 def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "aligned") -> Tensor:

@@ -13,6 +13,7 @@ from scaling.backbones.checkpoint_io import load_weights
 from scaling.backbones.patch_embed import PatchEmbed, build_patch_embed
 from scaling.backbones.sincos import Reference
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.fields import Part
 from scaling.config.model import TIMM
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.preprocessing import initial_run, preprocessing_of
@@ -73,6 +74,7 @@ class CommonOptions(TypedDict):
 
     drop_path: float
     pos_embed: str
+    position_options: dict[str, object]
     reference: Reference
     patch_embed: PatchEmbed
 
@@ -82,6 +84,7 @@ def common_options(size: ModelSpec, config: ExperimentConfig) -> CommonOptions:
     return {
         "drop_path": config.model.drop_path,
         "pos_embed": config.model.pos_embed.kind,
+        "position_options": _options(config.model.pos_embed),
         "reference": Reference(*_first_grid(config)),
         "patch_embed": _patch_embed(size, config),
     }
@@ -89,8 +92,14 @@ def common_options(size: ModelSpec, config: ExperimentConfig) -> CommonOptions:
 
 def _patch_embed(size: ModelSpec, config: ExperimentConfig) -> PatchEmbed:
     part = config.model.patch_embed
-    options = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-    return build_patch_embed(part.kind, 3, size.width, config.model.img_size, **options)
+    options = _options(part)
+    del options["patch_size"]
+    return build_patch_embed(part.kind, 3, size.width, config.model.img_size, part.patch_size, **options)
+
+
+def _options(part: Part) -> dict[str, object]:
+    """The fields of a part of the configuration."""
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
 
 
 def _first_grid(config: ExperimentConfig) -> tuple[int, int]:

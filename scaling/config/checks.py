@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 from scaling.config.fields import check
 from scaling.config.initialization import FromRun
-from scaling.config.task import Detection, Segmentation, SlidingWindow
+from scaling.config.model import check_patch
+from scaling.config.step_shapes import RandomPatch, StepShape
+from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
 from scaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ def check_config(config: "ExperimentConfig") -> None:
     """Raise ConfigError where parts that are valid alone do not fit together."""
     _check_objectives(config)
     _check_classes(config)
+    _check_patches(config)
     _check_learning_rate(config)
     rule = "needs averaged weights: set model_ema_decay, such as 0.9999"
     averaged = config.optim.model_ema_decay is not None
@@ -41,6 +44,23 @@ def _check_classes(config: "ExperimentConfig") -> None:
         check(classes >= 2, "num_classes", classes, f"must be at least 2 for the task {config.task.kind}")
     if isinstance(config.task, Segmentation):
         check(classes <= 255, "num_classes", classes, "must be at most 255: a label is a byte")
+
+
+def _check_patches(config: "ExperimentConfig") -> None:
+    model, drawn, others = config.model, config.step_shapes, config.evaluation.eval_patches
+    asked = {"step_shapes": drawn.kind} if isinstance(drawn, RandomPatch) else {}
+    asked |= {"eval_patches": ",".join(map(str, others))} if others else {}
+    for name, value in asked.items():
+        rule = (
+            f"needs a kernel that is resized, and patch_embed is {model.patch_embed.kind}: set --patch-embed flexible"
+        )
+        check(model.any_patch, name, value, rule)
+        rule = f"is for the task classify: the head of {config.task.kind} is made for one patch size"
+        check(isinstance(config.task, Classification), name, value, rule)
+    for patch in others:
+        check_patch(model.img_size, patch)
+    if isinstance(drawn, RandomPatch):
+        drawn.check_model(StepShape(model.patch_size, model.img_size))
 
 
 def _check_learning_rate(config: "ExperimentConfig") -> None:

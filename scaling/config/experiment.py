@@ -16,7 +16,7 @@ from scaling.config.model import ModelConfig
 from scaling.config.objectives import OBJECTIVES, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
 from scaling.config.packing import PACKINGS, NoPacking
-from scaling.config.step_shapes import STEP_SHAPES, FixedShape
+from scaling.config.step_shapes import STEP_SHAPES, FixedShape, RandomPatch
 from scaling.config.task import TASKS, Classification, Detection, Segmentation
 from scaling.errors import ConfigError
 
@@ -42,8 +42,8 @@ class ExperimentConfig:
     objectives: tuple[Supervised, ...] = config_field(
         "terms of the training loss", (Supervised(),), registry=OBJECTIVES
     )
-    step_shapes: FixedShape = config_field(
-        "patch size and image size of every step", FixedShape(), registry=STEP_SHAPES
+    step_shapes: FixedShape | RandomPatch = config_field(
+        "patch size and image size of every step", FixedShape(), registry=STEP_SHAPES, by_leaf=True
     )
     packing: NoPacking = config_field("layout of images in a batch", NoPacking(), registry=PACKINGS)
     seed: int = config_field(

@@ -11,6 +11,7 @@ from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
 
 TIMM = "timm:"  # prefix of the name of a backbone that timm provides
+RESIZE_METHODS = ("pi", "vanilla", "norm", "area")  # of kernels (scaling/backbones/resampling.py)
 
 
 def nearest_dividing(img_size: int, patch_size: int) -> list[int]:
@@ -70,7 +71,36 @@ class ExtendedPatchEmbed:
         check_patch(img_size, self.embed_patch_size)
 
 
-PATCH_EMBEDS: dict[str, type] = {c.kind: c for c in (ConvPatchEmbed, ExtendedPatchEmbed)}
+@dataclass(frozen=True, kw_only=True)
+class FlexiblePatchEmbed:
+    """One learned kernel that is resized to the patch size of every call (FlexiViT, arXiv 2212.08013). patch_size is
+    the finest patch that training draws: memory and the micro-batch are those of its tokens."""
+
+    kind: ClassVar[str] = "flexible"
+    any_patch: ClassVar[bool] = True
+    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
+    kernel_size: int = config_field(
+        "side of the learned kernel, which is resized to every patch size", 32, unit="px", bounds=Bounds(at_least=1)
+    )
+    resize: str = config_field(
+        "how the kernel is resized: pi (tokens of enlarged patches stay the same), vanilla (like an image), area (by "
+        "the ratio of areas), norm (norm of each filter kept)",
+        "pi",
+        choices=RESIZE_METHODS,
+    )
+    antialias: bool = config_field(
+        "whether all weights of the kernel count where it is reduced; false: as weights released with the paper need",
+        True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def check_image(self, img_size: int) -> None:
+        check_patch(img_size, self.patch_size)
+
+
+PATCH_EMBEDS: dict[str, type] = {c.kind: c for c in (ConvPatchEmbed, ExtendedPatchEmbed, FlexiblePatchEmbed)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +117,24 @@ class SinCosPosEmbed:
     kind: ClassVar[str] = "sincos"
 
 
-POS_EMBEDS: dict[str, type] = {c.kind: c for c in (LearnedPosEmbed, SinCosPosEmbed)}
+@dataclass(frozen=True, kw_only=True)
+class GridPosEmbed:
+    """Learned vectors on a grid of its own, interpolated (linear, antialiased) to the grid of every image and patch
+    size (FlexiViT, arXiv 2212.08013)."""
+
+    kind: ClassVar[str] = "grid"
+    grid_size: int = config_field(
+        "side of the grid of learned positions, which is interpolated to that of the tokens",
+        7,
+        unit="vectors",
+        bounds=Bounds(at_least=1),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+POS_EMBEDS: dict[str, type] = {c.kind: c for c in (LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed)}
 
 
 def _check_backbone(name: str) -> None:
@@ -113,11 +160,14 @@ class ModelConfig:
         bounds=Bounds(at_least=1),
         common=True,
     )
-    patch_embed: ConvPatchEmbed | ExtendedPatchEmbed = config_field(
+    patch_embed: ConvPatchEmbed | ExtendedPatchEmbed | FlexiblePatchEmbed = config_field(
         "how pixels become tokens", ConvPatchEmbed(), registry=PATCH_EMBEDS, by_leaf=True
     )
-    pos_embed: LearnedPosEmbed | SinCosPosEmbed = config_field(
-        "position encoding: learned, or sincos (fixed, 2-D; arXiv 2104.02057)", LearnedPosEmbed(), registry=POS_EMBEDS
+    pos_embed: LearnedPosEmbed | SinCosPosEmbed | GridPosEmbed = config_field(
+        "position encoding: learned, sincos (fixed, 2-D; arXiv 2104.02057), or grid (learned on a small grid, "
+        "interpolated; arXiv 2212.08013)",
+        LearnedPosEmbed(),
+        registry=POS_EMBEDS,
     )
     drop_path: float = config_field(
         "stochastic depth (arXiv 1603.09382) of the last block, rising linearly from 0 at the first",
@@ -166,6 +216,21 @@ class ModelConfig:
     def embed_patch_size(self) -> int | None:
         """Kernel of an extended embedding [px]; None for any other."""
         return getattr(self.patch_embed, "embed_patch_size", None)
+
+    @property
+    def kernel_size(self) -> int | None:
+        """Side of the learned kernel of a flexible embedding [px]; None for any other."""
+        return getattr(self.patch_embed, "kernel_size", None)
+
+    @property
+    def position_grid(self) -> int:
+        """Side of the grid of learned positions [vectors], where positions are learned."""
+        return getattr(self.pos_embed, "grid_size", self.img_size // self.patch_size)
+
+    @property
+    def any_patch(self) -> bool:
+        """Whether one model embeds patches of any size that divides the image."""
+        return getattr(self.patch_embed, "any_patch", False)
 
     @property
     def family(self) -> str:

@@ -189,6 +189,12 @@ class EvaluationConfig:
         "raw",
         choices=("raw", "ema"),
     )
+    eval_patches: tuple[int, ...] = config_field(
+        "patch sizes that the finished model is evaluated at besides those that training draws, separated by commas; "
+        "with --patch-embed flexible only",
+        (),
+        unit="px",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

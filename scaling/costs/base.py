@@ -18,7 +18,7 @@ class TokenCount(NamedTuple):
 
     image: int  # L, image tokens in the blocks; those that remain where some are dropped
     extra: int  # class token and the like, in the blocks
-    positions: int  # image tokens with a learned position; 0: positions are fixed
+    positions: int  # learned vectors of positions of image tokens; 0: positions are fixed
 
     @property
     def total(self) -> int:
@@ -79,6 +79,7 @@ class EmbedInput(NamedTuple):
 
     width: int  # D, of the backbone
     kernel: int  # side of the patch that is embedded [px]
+    learned: int  # side of the learned kernel, which may be resized to the patch [px]
     tokens: int  # image tokens that the embedding makes, before any are interpolated or dropped
 
 
@@ -97,7 +98,7 @@ class PositionCosts(Protocol):
 
     @property
     def has_table(self) -> bool:
-        """Whether each image token has a learned vector; these are counted by the CostModel."""
+        """Whether positions are a table of learned vectors; these are counted by the CostModel."""
 
     def parameters(self, spec: ModelSpec) -> int:
         """Learned numbers beside that table [1]."""

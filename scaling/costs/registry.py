@@ -20,11 +20,12 @@ COST_MODELS: dict[str, CostModel] = {
     "adventurer": AdventurerCosts(),
 }
 
-EMBED_COSTS: dict[str, EmbedCosts] = {"conv": ConvEmbedCosts(), "extended": ConvEmbedCosts()}
+EMBED_COSTS: dict[str, EmbedCosts] = dict.fromkeys(("conv", "extended", "flexible"), ConvEmbedCosts())
 
 POSITION_COSTS: dict[str, PositionCosts] = {
     "learned": TableCosts(has_table=True),
     "sincos": TableCosts(has_table=False),
+    "grid": TableCosts(has_table=True),
 }
 
 HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head

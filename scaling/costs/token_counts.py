@@ -67,14 +67,15 @@ def recipe_tokens(config: ExperimentConfig) -> int:
 def token_count(config: ExperimentConfig, extra: int, learned: bool) -> TokenCount:
     """Token counts of a training image. extra: tokens of the backbone that are not of the image
     (CostModel.extra_tokens); learned: whether positions are."""
-    positions = tokens(config.model.img_size, config.model.patch_size) if learned else 0
+    positions = config.model.position_grid**2 if learned else 0
     return TokenCount(recipe_tokens(config), extra, positions)
 
 
 def embed_input(config: ExperimentConfig, width: int) -> EmbedInput:
     """Input of the patch embedding, for a training image. width: of the backbone."""
     (height, across), kernel = recipe_sides(config), config.model.embed_patch_size or config.model.patch_size
-    return EmbedInput(width, kernel, (height // kernel) * (across // kernel))
+    learned = config.model.kernel_size or kernel
+    return EmbedInput(width, kernel, learned, (height // kernel) * (across // kernel))
 
 
 def sampled_rois(config: ExperimentConfig) -> int:

@@ -6,6 +6,7 @@ timm's, is unknown: the functions return 0.
 
 from dataclasses import dataclass
 
+from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.base import (
     Breakdown,
@@ -126,8 +127,10 @@ def recipe_flops(config: ExperimentConfig) -> int:
 
 
 def recipe_step_flops(config: ExperimentConfig) -> int:
-    """Forward and backward pass of one image, without recomputing [FLOPs]. 0: unknown."""
-    return STEP_PASSES * recipe_flops(config)
+    """Forward and backward pass of one image, without recomputing [FLOPs]; where steps differ in patch or image size,
+    the mean over steps, rounded. 0: unknown."""
+    shares = config.step_shapes.shares(model_shape(config))
+    return round(STEP_PASSES * sum(share * recipe_flops(at_shape(config, shape)) for shape, share in shares.items()))
 
 
 def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:
@@ -145,7 +148,7 @@ def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeMod
         spec=spec,
         tokens=count,
         embed=EMBED_COSTS["conv"],
-        embed_input=EmbedInput(spec.width, patch, length),
+        embed_input=EmbedInput(spec.width, patch, patch, length),
         position=POSITION_COSTS["learned"],
         backbone=family,
         head=HEAD_COSTS["classify", "linear"],

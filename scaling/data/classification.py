@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import VIEWS
 from scaling.data.batch import Batch, ClassTargets, Split
-from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
+from scaling.data.dataset import fits_in_memory, read_keys
 from scaling.data.files.file_facts import Selected
 from scaling.data.files.image_folder import Files, used
 from scaling.data.files.parallel_reading import read_all, without_bad

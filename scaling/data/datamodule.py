@@ -13,6 +13,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from scaling.config.at_shape import model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NoPacking
 from scaling.config.step_shapes import StepShape
@@ -22,7 +23,7 @@ from scaling.data.batch import Batch
 from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
 from scaling.data.coco.coco_dataset import CocoFiles
-from scaling.data.dataset import ImageDataset, batches, deal, model_shape
+from scaling.data.dataset import ImageDataset, batches, deal
 from scaling.data.detection import DetectionSource
 from scaling.data.files.file_facts import DataFiles
 from scaling.data.files.file_index import Notify

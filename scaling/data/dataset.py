@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
-from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Batch, Split
@@ -34,23 +32,6 @@ class ImageDataset(Protocol):
 def fits_in_memory(size: int) -> bool:
     """Whether decoded images of so many bytes are kept in memory."""
     return size <= MEMORY_LIMIT
-
-
-def model_shape(config: ExperimentConfig) -> StepShape:
-    """The shape that the model is built and evaluated for."""
-    return StepShape(config.model.patch_size, config.model.img_size)
-
-
-def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
-    """The recipe with the patch and image size of a step. Raises ConfigError for sizes that do not fit each other."""
-    if shape is None or shape == model_shape(config):
-        return config
-    return _at_shape(config, shape.patch_size, shape.img_size)
-
-
-@lru_cache(maxsize=256)
-def _at_shape(config: ExperimentConfig, patch_size: int, img_size: int) -> ExperimentConfig:
-    return edit(config, patch_size=patch_size, img_size=img_size)
 
 
 @dataclass

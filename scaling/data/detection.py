@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import JITTERS
@@ -19,7 +20,7 @@ from scaling.data.coco.coco_dataset import CocoFiles
 from scaling.data.coco.coco_json import used
 from scaling.data.coco.coco_messages import remarks
 from scaling.data.coco.instance_store import ImageObjects, InstanceStore, coco_masks
-from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
+from scaling.data.dataset import fits_in_memory, read_keys
 from scaling.data.files.file_facts import Selected
 from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.generated import generated_shapes

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import RESIZED_CROPS
 from scaling.data.batch import Batch, MaskTargets, Split
-from scaling.data.dataset import at_shape, fits_in_memory, model_shape, read_keys
+from scaling.data.dataset import fits_in_memory, read_keys
 from scaling.data.files.class_list_file import names_beside
 from scaling.data.files.data_root import find_root
 from scaling.data.files.file_facts import Selected

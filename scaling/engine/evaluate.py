@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import lightning as L
 
+from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
@@ -30,13 +31,17 @@ def evaluate(
     data: ImageDataModule,
     averaged: Averaged | None,
 ) -> Evaluated:
-    """Evaluate on the test images, and on those that val_split holds out; leave the weights in folder/weights.pt."""
-    found, held_out, weights = {}, dict[str, dict[str, float]](), {}
+    """Evaluate on the test images, at every patch size of the recipe, and on those that val_split holds out; leave the
+    weights in folder/weights.pt."""
+    own, every = (config.model.patch_size,), evaluated_patches(config)
+    found, held_out, weights = dict[str, dict[int, dict[str, float]]](), dict[str, dict[str, float]](), {}
     for kind in ("raw", "ema") if averaged else ("raw",):
         if kind == "ema" and averaged:
             averaged.load_average(module)
+        module.evaluated_patches = every
         trainer.test(module, datamodule=data, verbose=False)
-        found[kind], weights[KEYS[kind]] = module.compute_metrics(), weights_of(module)
+        found[kind], weights[KEYS[kind]] = module.compute_metrics_by_patch(), weights_of(module)
+        module.evaluated_patches = own
         held_out[kind] = {}
         if data.held_out is not None:
             trainer.test(module, dataloaders=data.val_dataloader(), verbose=False)
@@ -44,9 +49,10 @@ def evaluate(
     if trainer.is_global_zero:
         save_weights(weights, folder)
     rows = [
-        evaluation(config.model.patch_size, config.model.img_size, kind, found[kind])
+        evaluation(patch, config.model.img_size, kind, results)
         for kind in sorted(found, key=lambda kind: kind != config.evaluation.eval_weights)
+        for patch, results in found[kind].items()
     ]
-    whole = {kind: found[kind] | held_out[kind] for kind in found}
+    whole = {kind: found[kind][config.model.patch_size] | held_out[kind] for kind in found}
     named = {f"{name}_{SUFFIXES[kind]}": value for kind, results in whole.items() for name, value in results.items()}
     return Evaluated({**whole[config.evaluation.eval_weights], **(named if averaged else {})}, rows)

@@ -188,7 +188,8 @@ def _fit_and_evaluate(
             trainer.fit(parts.module, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
         report(Event("evaluate", callbacks.progress.progress(trainer)))
         evaluated = evaluate(config, folder, trainer, parts.module, parts.data, parts.averaged)
-        if not all(map(math.isfinite, evaluated.results.values())):
+        losses = [row["test_loss"] for row in evaluated.rows]
+        if not all(map(math.isfinite, [*evaluated.results.values(), *losses])):
             failure = {"reason": "test loss is not finite", "step": trainer.global_step, "lr": 0.0}
     except NonFiniteLossError as e:
         failure = e.facts

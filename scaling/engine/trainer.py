@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
+from scaling.config.at_shape import model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import threads_for
@@ -92,7 +93,13 @@ def useful_threads(config: ExperimentConfig, max_parallel_runs: int = 1) -> int:
 
 
 def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
-    """Options that make steps faster or smaller, and change a step's numbers in their last bits only."""
+    """Options that make steps faster or smaller, and change a step's numbers in their last bits only. Raises
+    ConfigError where a run cannot have one."""
+    if settings.compile and len(shapes := module.config.step_shapes.shares(model_shape(module.config))) > 1:
+        raise ConfigError(
+            f"compile is for steps of one shape, and this run has {len(shapes)}, each of which would be compiled: "
+            "leave out --compile"
+        )
     if settings.grad_checkpointing:
         cast(Recomputing, module.backbone.checkpoint_module).set_grad_checkpointing(True)
     if settings.channels_last:

@@ -33,9 +33,10 @@ class Resettable(Protocol):
 class TaskModule(L.LightningModule, Generic[Outputs]):
     """total_steps: optimiser steps of the whole run. names: of the classes; empty: their indices.
 
-    batch.shape is the shape of a training step. After an evaluation `compute_metrics` returns test_loss [nats] and the
-    metrics of the task, over all images and devices; and skipped_test_later, the number of images that could not be
-    read, where there are any.
+    batch.shape is the shape of a training step. An evaluation reads every image once, whatever the number of
+    evaluated_patches, which is one, the model's own, unless the embedding takes patches of any size. After an
+    evaluation `compute_metrics` returns test_loss [nats] and the metrics of the task, over all images and devices; and
+    skipped_test_later, the number of images that could not be read, where there are any.
     """
 
     head: nn.Module  # set by the subclass, after the backbone
@@ -50,7 +51,8 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
         self.sharded = False  # whether devices share the weights (engine/fsdp.py)
-        self._computed: dict[str, float] | None = None  # of the last evaluation
+        self.evaluated_patches: tuple[int, ...] = (config.model.patch_size,)  # by the next evaluation [px]
+        self._computed: dict[int, dict[str, float]] | None = None  # of the last evaluation, by patch size
 
     @staticmethod
     def check_available(config: ExperimentConfig) -> None:
@@ -100,8 +102,12 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         raise NotImplementedError
 
     def metrics(self) -> dict[str, float]:
-        """test_loss and the metrics of the images since the last reset."""
+        """test_loss and the metrics of the images since the last reset, at the model's own patch size."""
         raise NotImplementedError
+
+    def metrics_by_patch(self) -> dict[int, dict[str, float]]:
+        """`metrics` at each of evaluated_patches."""
+        return {self.config.model.patch_size: self.metrics()}
 
     def image_losses(self, batch: Batch) -> Tensor:
         """test_loss of each image (B,) [nats], counted in no metric. Classification only."""
@@ -122,14 +128,20 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
     test_step = _evaluate
 
     def compute_metrics(self) -> dict[str, float]:
-        """Metrics of the last evaluation, over all devices, all of which have to call it."""
+        """Metrics of the last evaluation at the model's own patch size, over all devices, all of which have to call
+        it."""
+        return self.compute_metrics_by_patch()[self.config.model.patch_size]
+
+    def compute_metrics_by_patch(self) -> dict[int, dict[str, float]]:
+        """compute_metrics at each of evaluated_patches."""
         if self._computed is None:
-            self._computed = self.metrics()
+            self._computed = self.metrics_by_patch()
             if skipped := self.skipped.compute().item():
-                self._computed["skipped_test_later"] = skipped
+                for its in self._computed.values():
+                    its["skipped_test_later"] = skipped
             for metric in self.resettable():
                 metric.reset()
-        return dict(self._computed)
+        return {patch: dict(its) for patch, its in self._computed.items()}
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:
         """For each image of a test batch: the image, its label and the prediction, side by side."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 from timm.data import Mixup
 from torch import Tensor, nn
@@ -10,12 +11,38 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from scaling.backbones.base import Features
+from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
 from scaling.rng import seed_of, seeded, seeded_numpy
 from scaling.tasks.base import Resettable, TaskModule
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Scores(nn.Module):
+    """Test loss [nats], top1 and top5 [%] of an evaluation."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.test_loss = MeanMetric()
+        self.top1 = MulticlassAccuracy(classes, top_k=1, average="micro")
+        self.top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro")
+
+    def update(self, logits_BK: Tensor, label_B: Tensor) -> None:
+        # Per image: the last batch is smaller, and unreadable images may be missing anywhere.
+        self.test_loss.update(cross_entropy(logits_BK, label_B, reduction="none"))
+        self.top1.update(logits_BK, label_B)
+        self.top5.update(logits_BK, label_B)
+
+    def compute(self) -> dict[str, float]:
+        """By the names of a record."""
+        shares = {name: 100 * metric.compute().item() for name, metric in (("top1", self.top1), ("top5", self.top5))}
+        return {"test_loss": self.test_loss.compute().item(), **shares}
+
+    def reset(self) -> None:
+        for metric in (self.test_loss, self.top1, self.top5):
+            metric.reset()
 
 
 class ClassificationTask(TaskModule[Tensor]):
@@ -30,13 +57,12 @@ class ClassificationTask(TaskModule[Tensor]):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.mixing = _mixing(config)
-        self.test_loss = MeanMetric()
-        self.top1 = MulticlassAccuracy(config.data.num_classes, top_k=1, average="micro")
-        self.top5 = MulticlassAccuracy(config.data.num_classes, top_k=min(5, config.data.num_classes), average="micro")
+        classes = config.data.num_classes
+        self.scores = nn.ModuleDict({str(patch): Scores(classes) for patch in evaluated_patches(config)})
 
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        """uint8 images (B, C, H, W) to logits (B, K)."""
-        return self.head(self.features(self.normalised(image_BCHW)).pooled_ND)
+    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> Tensor:
+        """uint8 images (B, C, H, W) to logits (B, K). patch_size [px]: None is the model's own."""
+        return self.head(self.features(self.normalised(image_BCHW), patch_size=patch_size).pooled_ND)
 
     def training_batch(self, batch: Batch) -> Batch:
         """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
@@ -63,18 +89,23 @@ class ClassificationTask(TaskModule[Tensor]):
         return cross_entropy(self(batch.pixels).float(), _classes(batch).label_B, reduction="none")
 
     def update_metrics(self, batch: Batch) -> None:
-        logits_BK, targets = self(batch.pixels).float(), _classes(batch)
-        # Per image: the last batch is smaller, and unreadable images may be missing anywhere.
-        self.test_loss.update(cross_entropy(logits_BK, targets.label_B, reduction="none"))
-        self.top1.update(logits_BK, targets.label_B)
-        self.top5.update(logits_BK, targets.label_B)
+        for patch in self.evaluated_patches:
+            self._scores(patch).update(self(batch.pixels, patch).float(), _classes(batch).label_B)
+
+    def evaluation_passes(self, batch: Batch) -> int:
+        return len(self.evaluated_patches) * super().evaluation_passes(batch)
 
     def metrics(self) -> dict[str, float]:
-        shares = {name: 100 * metric.compute().item() for name, metric in (("top1", self.top1), ("top5", self.top5))}
-        return {"test_loss": self.test_loss.compute().item(), **shares}
+        return self._scores(self.config.model.patch_size).compute()
+
+    def metrics_by_patch(self) -> dict[int, dict[str, float]]:
+        return {patch: self._scores(patch).compute() for patch in self.evaluated_patches}
+
+    def _scores(self, patch: int) -> Scores:
+        return cast(Scores, self.scores[str(patch)])
 
     def resettable(self) -> Iterator[Resettable]:
-        yield from (*super().resettable(), self.test_loss, self.top1, self.top5)
+        yield from (*super().resettable(), *(self._scores(patch) for patch in self.evaluated_patches))
 
 
 def _classes(batch: Batch) -> ClassTargets:

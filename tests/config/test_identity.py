@@ -104,6 +104,8 @@ OTHER = {
     "pretrained": "another",
     "weights_digest": "1" * 16,
     "config": make_config(lr=0.5),
+    "patches": "16,4",
+    "eval_patches": (2,),
 }
 
 
@@ -124,12 +126,13 @@ BASES = [
     make_config(task="detect", lr_schedule="multistep", milestones=(3, 5), pretrained="vit"),
     make_config(init=FromRun(config=make_config())),
 ]
+FLEXIBLE = make_config(patch_embed="flexible", step_shapes="random_patch", pos_embed="grid")
 
 
 def test_every_field_of_every_kind_is_part_of_the_run_id():
     seen = set()
-    for base in BASES:
-        assert further(base) == {}
+    for base in (*BASES, FLEXIBLE):
+        assert (further(base) == {}) is (base is not FLEXIBLE)
         for name, make in variants(base):
             try:
                 changed = make()
@@ -138,7 +141,7 @@ def test_every_field_of_every_kind_is_part_of_the_run_id():
             assert changed != base, name
             assert changed.run_id != base.run_id, name
             seen.add(name)
-    assert seen == {name for base in BASES for name, _ in variants(base)}
+    assert seen == {name for base in (*BASES, FLEXIBLE) for name, _ in variants(base)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,6 @@ def test_a_run_trains_it(trained):
 
 
 def test_the_registry_is_as_before_afterwards():
-    assert list(PATCH_EMBEDS) == ["conv", "extended"]
+    assert list(PATCH_EMBEDS) == ["conv", "extended", "flexible"]
     with pytest.raises(ConfigError, match="did you mean extended"):
         build_patch_embed("extendd", 3, 8, 16, 4)

@@ -220,4 +220,4 @@ def test_a_rotation_keeps_lengths_and_its_products_depend_on_differences_alone(h
 
 
 def test_the_registries_are_as_before_afterwards():
-    assert list(POSITION_ENCODINGS) == list(POS_EMBEDS) == ["learned", "sincos"]
+    assert list(POSITION_ENCODINGS) == list(POS_EMBEDS) == ["learned", "sincos", "grid"]

@@ -31,6 +31,12 @@ class Alternating:
     def at(self, seed: int, step: int, model: StepShape) -> StepShape:
         if step % 2 == 0:
             return model
+        return self._other(model)
+
+    def shares(self, model: StepShape) -> dict[StepShape, float]:
+        return {model: 0.5, self._other(model): 0.5}
+
+    def _other(self, model: StepShape) -> StepShape:
         return StepShape(model.patch_size // self.patch_divisor, model.img_size * self.img_factor)
 
 

@@ -1,0 +1,71 @@
+"""The cost of a flexible model: a training step over one of a fixed patch of the same size, and an evaluation at
+several patch sizes over the sum of one at each. Targets: at most 1.02, and at most 1."""
+
+from collections.abc import Callable
+
+import torch
+from rich.table import Table
+
+from experiments.benchmarks.speed_options import one_step
+from experiments.benchmarks.timing import interleaved
+from experiments.cli.resolve import resolve
+from scaling.config.at_shape import evaluated_patches
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.data.datamodule import ImageDataModule
+from scaling.tasks.classification import ClassificationTask
+
+TURNS, WARM = 21, 2
+# model, image [px], patches [px], images per step: something for a CPU, something for a GPU
+MODELS: dict[str, list[tuple[str, int, tuple[int, ...], int]]] = {
+    "cpu": [("deit_nano", 16, (8, 4, 2), 32), ("adventurer_nano", 16, (8, 4, 2), 32)],
+    "cuda": [("deit_base", 240, (30, 16), 128), ("adventurer_base", 240, (30, 16), 128)],
+}
+
+
+def steps() -> Table:
+    """Median time of a training step of a fixed patch, and of a flexible model with a kernel of 32 px at that patch."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    table = Table("model", "px", "fixed, ms", "flexible, ms", "ratio", title=f"flexible steps on {device}")
+    for name, image, patches, batch in MODELS[device]:
+        for patch in patches:
+            fixed = edit(_recipe(name, image, patch), global_batch_size=batch)
+            flexible = edit(fixed, patch_embed="flexible")
+            calls = {"fixed": one_step(fixed, device), "flexible": one_step(flexible, device)}
+            took = interleaved(calls, TURNS, WARM)
+            cells = [f"{1000 * took[kind]:.2f}" for kind in calls]
+            table.add_row(name, f"{image}/{patch}", *cells, f"{took['flexible'] / took['fixed']:.3f}")
+    return table
+
+
+def evaluations() -> Table:
+    """Median time of an evaluation of 512 images at patches 16, 8, 4 and 2 together, and of one at each."""
+    table = Table("model", "together, ms", "sum of each, ms", "ratio", title="evaluation at four patch sizes on cpu")
+    for name in ("deit_nano", "adventurer_nano"):
+        fields = {"num_train": 32, "num_val": 512, "patch_embed": "flexible", "step_shapes": "random_patch"}
+        config = edit(_recipe(name, 16, 2), **fields)
+        data = ImageDataModule(config)
+        data.setup()
+        task, every = ClassificationTask(config, 1).eval(), evaluated_patches(config)
+        calls = {"together": _evaluation(task, data, every)}
+        calls |= {str(patch): _evaluation(task, data, (patch,)) for patch in every}
+        took = interleaved(calls, 5, 1)
+        together = took.pop("together")
+        total = sum(took.values())
+        table.add_row(name, f"{1000 * together:.1f}", f"{1000 * total:.1f}", f"{together / total:.3f}")
+    return table
+
+
+def _recipe(name: str, image: int, patch: int) -> ExperimentConfig:
+    return edit(resolve("shapes.deit_nano", patch, {"img_size": image})[0], backbone=name)
+
+
+def _evaluation(task: ClassificationTask, data: ImageDataModule, patches: tuple[int, ...]) -> Callable[[], object]:
+    def evaluate() -> object:
+        task.evaluated_patches = patches
+        with torch.inference_mode():
+            for number, batch in enumerate(data.test_dataloader()):
+                task.test_step(batch, number)
+        return task.compute_metrics_by_patch()
+
+    return evaluate

@@ -1,0 +1,45 @@
+"""Freeze a finished flexible run at one patch size: an ordinary checkpoint, with the keys of public ones.
+
+python experiments/freeze.py RUN --patch 8 --out FILE.pth
+RUN is the run's folder. The file has the reported weights, head included, under "model": timm's VisionTransformer of
+that size, image and patch loads those of a DeiT, and --initial-checkpoint FILE starts a run of a fixed patch from them.
+"""
+
+from pathlib import Path
+from typing import NoReturn
+
+from analysis.report.output import Parser
+from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
+from scaling.errors import ConfigError
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="freeze.py", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", metavar="RUN", help="folder of a finished flexible run")
+    parser.add_argument("--patch", type=int, required=True, help="side of a square patch; divides the image [px]")
+    parser.add_argument("--out", metavar="FILE", required=True, help="checkpoint to write, such as frozen_p8.pth")
+    args = parser.parse_args(argv)
+    import torch
+
+    from scaling.backbones.frozen import frozen_state
+    from scaling.inference import load
+    from scaling.runs.atomic_files import atomic
+
+    out = Path(args.out).expanduser()
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    module = load(args.run).module
+    head = {f"head.{name}": tensor for name, tensor in module.head.state_dict().items()}
+    with atomic(out) as file:
+        torch.save({"model": {**frozen_state(module.backbone, args.patch), **head}}, file)
+    print(f"wrote {out}: {Path(args.run).name} at patch {args.patch}")
+    return 0
+
+
+def program() -> NoReturn:
+    """The program, with its exit status."""
+    arguments.guarded(main)
+
+
+if __name__ == "__main__":
+    program()

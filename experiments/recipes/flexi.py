@@ -1,0 +1,22 @@
+"""Recipes of one model for every patch size (FlexiViT, arXiv 2212.08013): every step draws its patch.
+
+--patch is the finest patch that is drawn; all divisors of the image from there to 48 px are, or those of --patches. A
+sweep trains one run per seed, whose finest patch is the finest of the sweep, and the run is evaluated at every patch.
+"""
+
+from experiments.recipes import shapes
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+
+
+def deit_nano(patch: int) -> ExperimentConfig:
+    """shapes.deit_nano with one set of weights for patches 16 to `patch`, each drawn equally often; all else, the
+    number of steps and the sine-cosine positions too, as there, so that the curves differ by what is shared alone.
+    Run: python experiments/run.py flexi.deit_nano --patch 1."""
+    return edit(shapes.deit_nano(patch), patch_embed="flexible", step_shapes="random_patch")
+
+
+def adventurer_nano(patch: int) -> ExperimentConfig:
+    """shapes.adventurer_nano with one set of weights for patches 16 to `patch`; as deit_nano.
+    Run: python experiments/run.py flexi.adventurer_nano --patch 1."""
+    return edit(deit_nano(patch), backbone="adventurer_nano")

@@ -1,0 +1,36 @@
+"""A configuration as it is at one patch and image size: what a training step or an evaluation of another shape sees."""
+
+from functools import lru_cache
+
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import FixedShape, StepShape
+
+
+def model_shape(config: ExperimentConfig) -> StepShape:
+    """The shape that the model is built and evaluated for."""
+    return StepShape(config.model.patch_size, config.model.img_size)
+
+
+def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
+    """The configuration with the patch and image size of a step, at every step. Raises ConfigError for sizes that do
+    not fit each other."""
+    if shape is None or shape == model_shape(config):
+        return config
+    return _at_shape(config, shape)
+
+
+@lru_cache(maxsize=256)
+def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
+    plain = edit(config, step_shapes=FixedShape(), eval_patches=())
+    return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size)
+
+
+def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
+    """Patch sizes that a finished run is evaluated at, fine to coarse [px]: that of the model first, then those that
+    training draws, and EvaluationConfig.eval_patches."""
+    if not config.model.any_patch:
+        return (config.model.patch_size,)
+    drawn = {shape.patch_size for shape in config.step_shapes.shares(model_shape(config))}
+    others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
+    return (config.model.patch_size, *sorted(others))
