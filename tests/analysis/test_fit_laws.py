@@ -67,7 +67,7 @@ def sweep(results: Path, seeds=(0,), patches=(16, 8, 4, 2, 1), backbones=("deit_
         for patch in patches:
             for seed in seeds:
                 loss = (0.4 + 0.3 * patch**0.6) * float(np.exp(0.01 * rng.normal()))
-                save(results, make_config(backbone=backbone, patch_size=patch, seed=seed), loss)
+                save(results, make_config(backbone=backbone, patch_size=patch, seed=seed, num_classes=12), loss)
     return results
 
 

@@ -55,7 +55,7 @@ def test_timm_loads_a_frozen_deit_and_gives_its_logits(run, tmp_path, capsys):
     trained = load(run)
     width = trained.module.backbone.width
     theirs = timm.models.VisionTransformer(
-        img_size=16, patch_size=8, embed_dim=width, depth=3, num_heads=width // 16, mlp_ratio=4, num_classes=12
+        img_size=16, patch_size=8, embed_dim=width, depth=3, num_heads=width // 16, mlp_ratio=4, num_classes=3
     ).eval()
     theirs.load_state_dict(torch.load(out)["model"])
     image = torch.randint(256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -179,7 +179,7 @@ def test_what_a_count_says_is_said_before_torch_is_loaded(pets, tmp_path):
     small = "--data folder --image 64 --patch 8"
     words = {
         f"shapes.deit_nano {small} --num-classes 37": "the data has 3 classes, the recipe 37; set --num-classes 3",
-        f"shapes.deit_nano {small} --num-classes 3": "8192 images requested, 45 available; --num-train 45 or fewer",
+        f"shapes.deit_nano {small} --num-classes 3": "16384 images requested, 45 available; --num-train 45 or fewer",
         f"shapes.deit_nano {small} --num-classes 3 --train-images 0": "2048 images requested, 15 available; --num-val",
         f"folder.deit_nano {small} --batch 64": "batch 64 is larger than the 45 training images; --global-batch",
         f"folder.deit_nano {small} --val-split 1e-9": "val_split 1e-09 holds out none of the 45",

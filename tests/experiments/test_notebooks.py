@@ -194,7 +194,7 @@ def test_a_notebook_runs_from_the_top_and_says_what_it_was_committed_with(path, 
 
 def test_the_records_are_small_and_whole():
     runs = sorted((FOLDER / "records").iterdir())
-    assert len(runs) == 30
+    assert len(runs) == 50
     for run in runs:
-        assert sorted(path.name for path in run.iterdir()) == ["recipe.json", "record.json"]
-        assert sum(path.stat().st_size for path in run.iterdir()) < 4000
+        assert sorted(path.name for path in run.iterdir()) == ["config.json", "record.json"]
+        assert sum(path.stat().st_size for path in run.iterdir()) < 8000
