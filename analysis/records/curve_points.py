@@ -40,6 +40,6 @@ def ends(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     pairs = len(last[["patch", "images"]].drop_duplicates())
     if min(lengths, patches) >= FEWEST_LENGTHS and pairs >= FEWEST_ENDS:
         return last, ""
-    has = f"{patches} patch size(s), {lengths} length(s) and {pairs} pairs of them"
+    has = f"patch sizes: {patches}, lengths: {lengths}, pairs of them: {pairs}"
     needs = f"{FEWEST_LENGTHS}, {FEWEST_LENGTHS} and {FEWEST_ENDS}"
-    return last[:0], f"finished runs alone have {has}; a law of annealed points needs {needs}"
+    return last[:0], f"finished runs alone are too few ({has}; needed: {needs})"

@@ -1,4 +1,4 @@
-"""What `fit_laws.py --axes patch,images` prints and writes: L(p, D) of each group of runs, and the share of under-training."""
+"""What `fit_laws.py --axes patch,images` prints and writes: L(p, D) of each group, and under-training."""
 
 import math
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ NOTES = (
     "so B D^-beta may be overstated.",
     f"Points before {FROM_SHARE:g} of a run are left out: during warm-up the loss follows no power law.",
 )
+NO_INTERVAL = "No intervals: they need two seeds at every patch size and length."
 LENGTH = ("epochs", "steps", "warmup_steps", "train_images")  # fields that differ between the runs of one law
 LETTERS = {"E": "E", "A": "B", "a": "beta", "B": "A", "b": "alpha"}  # of the joint form -> of the printed law
 
@@ -54,16 +55,17 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
         print_wrapped(of)
         if law.law.r2 < LEAST_R2:
             print_wrapped("This law does not describe the points; its parameters and shares mean nothing.")
+        if law.draws.empty:
+            print_wrapped(NO_INTERVAL)
         for line in _lines(law):
-            print(line)
+            print(line.rstrip())
     print()
     for note in (*NOTES, *refused):
         print_wrapped(note)
     print(flush=True)
-    write_files(out, _files(axes.replace(",", "_"), fitted))
-    print_wrapped(
-        f"wrote to {out}: {axes.replace(',', '_')}.csv|png|pdf, {axes.replace(',', '_')}_points.csv", indent=2
-    )
+    stem = axes.replace(",", "_")
+    write_files(out, _files(stem, fitted))
+    print_wrapped(f"wrote to {out}: {stem}.csv|png|pdf, {stem}_points.csv", indent=2)
 
 
 def _fitted(axes: str, runs: RunSet) -> tuple[dict[str, Fitted], list[str]]:
@@ -124,5 +126,5 @@ def _lines(law: PatchImagesLaw) -> list[str]:
 
 def _text(interval: tuple[float, float] | None, times: float = 1) -> str:
     if interval is None:
-        return "(no interval: needs two seeds at every patch and length)"
+        return ""
     return f"[{times * interval[0]:.3g}, {times * interval[1]:.3g}]"
