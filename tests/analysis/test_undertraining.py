@@ -73,9 +73,12 @@ def test_runs_of_different_length_have_intervals_that_hold_the_truth_nearly_alwa
 
 def test_finished_runs_alone_are_fitted_where_three_lengths_and_six_pairs_are_there():
     last, lack = ends(of_lengths(0))
-    assert not lack and len(last) == 45 and set(last["share"]) == {1.0}
+    assert not lack
+    assert len(last) == 45
+    assert set(last["share"]) == {1.0}
     last, lack = ends(of_lengths(0, lengths=2))
-    assert last.empty and "lengths: 2" in lack
+    assert last.empty
+    assert "lengths: 2" in lack
     few = of_lengths(0)
     assert "patch sizes: 2" in ends(few[few["patch"] > 4])[1]
 
@@ -86,8 +89,10 @@ def test_the_end_of_a_run_without_test_losses_is_a_point(tmp_path):
     pd.read_csv(place).drop(columns="test_loss").to_csv(place, index=False)
     found = curve_points(runs)
     its = found[found["run_id"] == "16-0"]
-    assert its["share"].tolist() == [1.0] and its["y"].tolist() == [runs.frame.set_index("run_id").test_loss["16-0"]]
-    assert len(found) == 9 * 6 + 1 and found["images"].max() == pytest.approx(2e4 * 32)
+    assert its["share"].tolist() == [1.0]
+    assert its["y"].tolist() == [runs.frame.set_index("run_id").test_loss["16-0"]]
+    assert len(found) == 9 * 6 + 1
+    assert found["images"].max() == pytest.approx(2e4 * 32)
 
 
 def test_runs_of_one_recipe_and_different_length_share_a_key():
@@ -132,7 +137,8 @@ def test_the_output_names_the_law_the_share_and_the_traps(tmp_path, capsys):
     law = pd.read_csv(tmp_path / "out" / "patch_images.csv").set_index("parameter")
     assert law.loc["beta", "value"] == pytest.approx(TRUTH["a"], rel=0.5)
     written = pd.read_csv(tmp_path / "out" / "patch_images_points.csv")
-    assert len(written) == 50 and np.allclose(written["predicted"], written["y"], rtol=0.1)
+    assert len(written) == 50
+    assert np.allclose(written["predicted"], written["y"], rtol=0.1)
     assert (tmp_path / "out" / "patch_images.png").stat().st_size > 10_000
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
 
