@@ -71,6 +71,14 @@ def test_runs_of_different_length_have_intervals_that_hold_the_truth_nearly_alwa
     assert np.mean(held) > 0.75
 
 
+def test_single_ends_have_intervals_that_hold_the_truth_nearly_always():
+    held = []
+    for seed in range(4):
+        found = fit_patch_images(ends(of_lengths(seed, seeds=1))[0], draws=200, seed=seed)
+        held += [low <= TRUTH[name] <= high for name in TRUTH for low, high in [found.interval(name)]]
+    assert np.mean(held) > 0.75
+
+
 def test_finished_runs_alone_are_fitted_where_three_lengths_and_six_pairs_are_there():
     last, lack = ends(of_lengths(0))
     assert not lack
