@@ -151,6 +151,15 @@ def test_the_output_names_the_law_the_share_and_the_traps(tmp_path, capsys):
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
 
 
+@pytest.mark.parametrize("content", ["", "epoch,test_loss\n1,2.0\n", "step,test_loss\n1,much\n"])
+def test_a_damaged_curve_is_named_and_nothing_is_written(content, tmp_path):
+    runs = results(tmp_path)
+    (tmp_path / "4-1" / "curve.csv").write_text(content)
+    with pytest.raises(ConfigError, match=r"4-1/curve.csv is damaged \("):
+        report_axes("patch,images", runs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_axes_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="unknown --axes"):
         report_axes("patch,params", results(tmp_path), tmp_path / "out")
