@@ -63,9 +63,10 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
             print(line.rstrip())
         for sentence in _held_out(points):
             print_wrapped(sentence)
-    print()
     within = any((one.points["share"] < 1).any() for one in fitted.values())
-    for note in (*(NOTES if within else ()), *refused):
+    if notes := [*(NOTES if within else ()), *refused]:
+        print()
+    for note in notes:
         print_wrapped(note)
     print(flush=True)
     stem = axes.replace(",", "_")
@@ -124,7 +125,8 @@ def _lines(law: PatchImagesLaw) -> list[str]:
             lines.append(f"  {letter:6} {law.law.parameters[name]:.3g} {_text(interval)}")
     lines.append("  share of L - E that more images would remove, at the largest D:")
     lines += [
-        f"  patch {p:<4g} {100 * s:.0f} % {_text(law.interval(f'share {p:g}'), 100)}" for p, s in law.shares.items()
+        f"  patch {p:<4g} {100 * s:.0f} % {_text(law.interval(f'share {p:g}'), 100, '.0f')}"
+        for p, s in law.shares.items()
     ]
     return lines
 
@@ -146,7 +148,7 @@ def _held_out_sentence(held: HeldOutPoints) -> str:
     return f"{held.what.capitalize()} left out ({counted(held.n, 'point')}), mean error: {texts}; {verdict}."
 
 
-def _text(interval: tuple[float, float] | None, times: float = 1) -> str:
+def _text(interval: tuple[float, float] | None, times: float = 1, digits: str = ".3g") -> str:
     if interval is None:
         return ""
-    return f"[{times * interval[0]:.3g}, {times * interval[1]:.3g}]"
+    return f"[{times * interval[0]:{digits}}, {times * interval[1]:{digits}}]"
