@@ -166,7 +166,7 @@ def _evaluations(record: RunRecord) -> list[dict[str, object]]:
 
 def _plain(config: ExperimentConfig) -> ExperimentConfig:
     """The recipe with TRAPS at their defaults, whose group is the family."""
-    plain = edit(config, data_version=1)
+    plain = edit(config, data_version=None)
     return edit(plain, crop_pct=1.0) if isinstance(plain.task, Classification) else plain
 
 

@@ -16,13 +16,13 @@ def deit_nano(patch: int) -> ExperimentConfig:
         backbone="deit_nano",
         img_size=16,
         patch_size=patch,
-        num_classes=12,
-        epochs=2,
+        num_classes=3,
+        epochs=1,
         global_batch_size=32,
-        num_train=8192,
+        num_train=16384,
         num_val=2048,
         lr=2e-3,
-        warmup_epochs=0.5,
+        warmup_epochs=0.1,
         pos_embed="sincos",
     )
 
@@ -43,7 +43,7 @@ def seg_nano(patch: int) -> ExperimentConfig:
         adventurer_nano(patch),
         task="segment",
         img_size=32,
-        num_classes=13,
+        num_classes=4,
         max_objects=4,
         head_channels=48,
     )

@@ -8,6 +8,7 @@ from scaling.errors import ConfigError
 
 DATASETS = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
 DATASET_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as in timm
+SHAPES_VERSION = 2  # of the generated set: increased whenever a pixel or a label changes
 ON_BAD_IMAGE = ("stop", "skip")
 
 
@@ -42,10 +43,14 @@ class DataConfig:
     data_digest: str | None = config_field(
         "fingerprint of the contents of the files; identifies the data instead of data_root", None, found=True
     )
-    data_version: int = config_field(
-        "version of the data: of the generated set's pixels, or a number of your own", 1, bounds=Bounds(at_least=1)
+    data_version: int | None = config_field(
+        "version of the data: of the generated set's pixels, or a number of your own; default: the present one of "
+        f"shapes, {SHAPES_VERSION}, and 1 of other data sets",
+        None,
+        bounds=Bounds(at_least=1),
+        follows="dataset",
     )
-    num_classes: int = config_field("number of classes", 12, bounds=Bounds(at_least=1))
+    num_classes: int = config_field("number of classes", 3, bounds=Bounds(at_least=1))
     class_names: tuple[str, ...] | None = config_field(
         "names of the classes, separated by commas; default: those of the data set, else numbers", None
     )
@@ -75,6 +80,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.data_version is None:  # never stored: a record must name the version that it was made with
+            object.__setattr__(self, "data_version", SHAPES_VERSION if self.dataset == "shapes" else 1)
         check_digest("data_digest", self.data_digest)
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ConfigError(

@@ -102,6 +102,8 @@ class _Edit:
             elif f.name in self.given:
                 self.used.add(f.name)
                 changes[f.name] = self.given[f.name]
+            elif f.metadata.get("follows") in self.given:
+                changes[f.name] = f.default
         changes = {name: value for name, value in changes.items() if value is not getattr(part, name)}
         return dataclasses.replace(part, **changes) if changes else part
 

@@ -71,6 +71,7 @@ def config_field(
     location: bool = False,
     found: bool = False,
     common: bool = False,
+    follows: str = "",
 ) -> T:
     """A dataclass field.
 
@@ -79,6 +80,7 @@ def config_field(
     retained: the value is kept for when another kind is chosen, and giving it does not keep this kind.
     location: where files are on this machine: no part of equality. found: set by the program, not by the user.
     common: listed by --help; the others by --help-all.
+    follows: another field of the part; where that is edited and this one is not given, it has its default again.
     """
     about = {
         "help": text,
@@ -91,6 +93,7 @@ def config_field(
         "location": location,
         "found": found,
         "common": common,
+        "follows": follows,
     }
     # The type of the field's value, as dataclasses.field itself claims: the class is made of it.
     return cast(T, field(default=default, metadata=about, compare=not location))

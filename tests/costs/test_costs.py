@@ -98,7 +98,9 @@ def test_parts_are_all_there_is_and_a_training_step_is_three_forward_passes():
 
 @pytest.mark.parametrize("name", ["deit_nano", "deit3_small", "adventurer_nano"])
 def test_a_sequence_that_is_extended_is_embedded_at_its_larger_patch(name):
-    config = make_config(backbone=name, img_size=32, patch_size=4, embed_patch_size=16, pos_embed="sincos")
+    config = make_config(
+        backbone=name, img_size=32, patch_size=4, embed_patch_size=16, num_classes=12, pos_embed="sincos"
+    )
     backbone = build_backbone(config)
     learned = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
     assert costs.recipe_parameters(config) == learned + MODEL_SPECS[name].width * 12 + 12

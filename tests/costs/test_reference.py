@@ -62,7 +62,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("fields", "expected"), ROWS)
 def test_no_cost_has_changed(fields, expected):
-    config = make_config(**fields)
+    config = make_config(**{"num_classes": 12, **fields})
     found = (
         costs.recipe_parameters(config),
         costs.position_parameters(config),

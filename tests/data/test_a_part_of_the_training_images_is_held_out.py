@@ -99,7 +99,7 @@ def roads(tmp_path):
         "dataset": "shapes",
         "num_train": 24,
         "num_val": 3,
-        "num_classes": 12,
+        "num_classes": 3,
         "val_split": 0.3,
         "patch_size": 8,
     }
@@ -118,7 +118,7 @@ def roads(tmp_path):
             val_split=0.3,
         ),
         "shapes": make_config(**embedded, img_size=16, global_batch_size=4),
-        "shapes segmented": make_config(**{**embedded, **SEGMENT, "num_classes": 13}),
+        "shapes segmented": make_config(**{**embedded, **SEGMENT, "num_classes": 4}),
         "shapes detected": make_config(**{**embedded, **DETECT}),
     }
 

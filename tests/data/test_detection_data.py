@@ -37,7 +37,7 @@ def config(root):
 @pytest.fixture
 def embedded(config):
     return edit(
-        config, dataset="shapes", data_root=None, num_classes=12, max_objects=4, num_train=300, num_val=5, img_size=32
+        config, dataset="shapes", data_root=None, num_classes=3, max_objects=4, num_train=300, num_val=5, img_size=32
     )
 
 
@@ -235,7 +235,7 @@ def test_shapes_are_the_objects_that_are_drawn(embedded):
     assert sets.names == generated_shapes.CLASSES
     for data, split, n in ((sets.train, "train", 300), (sets.test, "test", 5)):
         assert (len(data), data.in_memory, len(data.sizes), data.skipped) == (n, True, 0, 0)
-        assert data.categories == tuple(range(1, 13))
+        assert data.categories == (1, 2, 3)
         wanted = generated_shapes.render(0, np.arange(n), 32, objects=4, split=split, instances=True)
         batch = data.get_batch([SampleKey(0, i) for i in range(n)])
         assert np.array_equal(batch.pixels.permute(0, 2, 3, 1), wanted.image_BHWC)
@@ -280,12 +280,12 @@ def test_boxes_stay_tight_around_masks_through_every_augment(embedded, augment, 
 
 
 def test_shapes_that_cannot_be_are_refused(embedded):
-    with pytest.raises(ConfigError, match="shapes has 12 classes, the recipe 13"):
-        open_sets(detection.DetectionSource(), edit(embedded, num_classes=13))
+    with pytest.raises(ConfigError, match="shapes has 3 classes, the recipe 4"):
+        open_sets(detection.DetectionSource(), edit(embedded, num_classes=4))
     with pytest.raises(ConfigError, match=r"need more than 2 GiB; use at most 524288 \(train_images\)"):
         open_sets(detection.DetectionSource(), edit(embedded, num_train=2**20 or None))
-    with pytest.raises(ConfigError, match="data_version 2 of shapes"):
-        open_sets(detection.DetectionSource(), edit(embedded, data_version=2))
+    with pytest.raises(ConfigError, match="data_version 1 of shapes"):
+        open_sets(detection.DetectionSource(), edit(embedded, data_version=1))
 
 
 def test_two_batches_share_no_memory(embedded):

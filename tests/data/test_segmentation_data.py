@@ -362,7 +362,7 @@ def test_a_subset_is_used_where_the_recipe_asks_for_one_and_only_that_is_read(ro
 
 def test_shapes_are_labelled_with_what_is_drawn(config):
     r = edit(
-        config, dataset="shapes", data_root=None, num_classes=13, max_objects=3, num_train=300, num_val=5, img_size=32
+        config, dataset="shapes", data_root=None, num_classes=4, max_objects=3, num_train=300, num_val=5, img_size=32
     )
     sets = open_sets(segmentation.SegmentationSource(), r)
     assert sets.names == ("background", *generated_shapes.CLASSES)
@@ -377,13 +377,13 @@ def test_shapes_are_labelled_with_what_is_drawn(config):
 
 
 def test_shapes_that_cannot_be_are_refused(config):
-    r = edit(config, dataset="shapes", data_root=None, num_classes=13)
-    with pytest.raises(ConfigError, match="shapes has 13 classes, the recipe 12"):
-        open_sets(segmentation.SegmentationSource(), edit(r, num_classes=12))
+    r = edit(config, dataset="shapes", data_root=None, num_classes=4)
+    with pytest.raises(ConfigError, match="shapes has 4 classes, the recipe 3"):
+        open_sets(segmentation.SegmentationSource(), edit(r, num_classes=3))
     with pytest.raises(ConfigError, match=r"need more than 2 GiB; use at most 2097152 \(train_images\)"):
         open_sets(segmentation.SegmentationSource(), edit(r, num_train=2**21 + 1 or None))
-    with pytest.raises(ConfigError, match="data_version 2 of shapes"):
-        open_sets(segmentation.SegmentationSource(), edit(r, data_version=2))
+    with pytest.raises(ConfigError, match="data_version 1 of shapes"):
+        open_sets(segmentation.SegmentationSource(), edit(r, data_version=1))
 
 
 def test_names_are_read_from_a_list_or_from_ade20ks_table(root, config):

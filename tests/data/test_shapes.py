@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.data.generated.generated_shapes import CLASSES, MAX_SIZE, MIN_SIZE, OUTLINES, TEXTURES, VERSION, render
+from scaling.data.generated.generated_shapes import CLASSES, MAX_SIZE, MIN_SIZE, VERSION, render
 from scaling.errors import ConfigError
 
 # SHA-256 of image, label and mask bytes: a change here is a new data set, so VERSION goes up with it.
-PINNED_VERSION = 1
+PINNED_VERSION = 2
 PINNED = {
-    ("train", 16, 1): "5b64a868f4458b93",
-    ("test", 32, 1): "50ce1a2049dd1f12",
-    ("train", 50, 4): "d06a1970f11513f1",
+    ("train", 16, 1): "c1d47a399a71a8ba",
+    ("test", 32, 1): "f8669b4ed94bb75b",
+    ("train", 50, 4): "efe5ccd52b3044e7",
 }
 
 
@@ -59,16 +59,11 @@ def test_the_pixels_are_those_of_this_version():
         assert digest[:16] == pinned, (split, size, objects)
 
 
-def test_a_class_is_an_outline_and_a_texture():
-    assert len(CLASSES) == len(set(CLASSES)) == len(OUTLINES) * len(TEXTURES) == 12
-    assert CLASSES[5] == "disc-dots"
-
-
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_every_class_is_about_as_frequent(split):
-    count = np.bincount(render(0, np.arange(12_000), 16, split=split).label_B, minlength=12)
-    chi2 = ((count - 1000) ** 2 / 1000).sum()
-    assert chi2 < 31.3  # 11 degrees of freedom: exceeded once in a thousand
+    count = np.bincount(render(0, np.arange(12_000), 16, split=split).label_B, minlength=len(CLASSES))
+    chi2 = ((count - 4000) ** 2 / 4000).sum()
+    assert chi2 < 13.9  # 2 degrees of freedom: exceeded once in a thousand
 
 
 @pytest.mark.parametrize("size", [MIN_SIZE, 17, 32, 100, MAX_SIZE])
@@ -77,7 +72,7 @@ def test_label_and_mask_agree_at_every_size(size):
     assert batch.image_BHWC.shape == (24, size, size, 3)
     assert batch.image_BHWC.dtype == np.uint8
     for label, mask_HW in zip(batch.label_B, batch.mask_BHW, strict=True):
-        assert set(np.unique(mask_HW)) == {0, 1 + label}
+        assert {1 + label} <= set(np.unique(mask_HW)) <= {0, 1 + label}
 
 
 def test_class_and_place_do_not_depend_on_the_size():
@@ -108,9 +103,9 @@ def test_up_to_that_many_objects_are_drawn_and_some_hide_part_of_others():
     batch = render(0, np.arange(200), 64, 4, instances=True)
     assert {len(boxes) for boxes in batch.boxes} == {1, 2, 3, 4}
     x0, y0, x1, y1 = np.concatenate(batch.boxes).T
-    square = np.concatenate(batch.instance_classes) // len(TEXTURES) == list(OUTLINES).index("square")
     visible = np.concatenate([masks.sum((1, 2)) for masks in batch.instance_masks])
-    assert (visible[square] < ((x1 - x0) * (y1 - y0))[square]).any()
+    fill = visible / ((x1 - x0) * (y1 - y0))
+    assert ((fill > 0.45) & (fill < 0.72)).any()  # whole outlines fill 0.38, 0.79 and 1.00 of their boxes
 
 
 def test_instances_are_made_only_when_asked_for():
@@ -118,37 +113,11 @@ def test_instances_are_made_only_when_asked_for():
     assert batch.boxes == batch.instance_masks == batch.instance_classes == []
 
 
-def test_the_mean_colour_of_an_object_does_not_tell_its_class():
-    batch = render(0, np.arange(6000), 16)
-    inside = batch.mask_BHW[..., None] > 0
-    mean_BC = (batch.image_BHWC * inside).sum((1, 2)) / inside.sum((1, 2))
-    for k in range(len(CLASSES)):
-        mine, others = mean_BC[batch.label_B == k], mean_BC[batch.label_B != k]
-        error = np.sqrt(mine.var(0) / len(mine) + others.var(0) / len(others))
-        assert (abs(mine.mean(0) - others.mean(0)) < 4.5 * error + 0.5).all()  # 0.5: rounding to whole levels
-
-
-def test_a_linear_classifier_on_the_mean_colour_of_the_image_is_at_chance():
-    train, test = (render(0, np.arange(6000), 16, split=split) for split in ("train", "test"))
-    inputs = [np.c_[b.image_BHWC.mean((1, 2)), np.ones(6000)] for b in (train, test)]
-    weight, *_ = np.linalg.lstsq(inputs[0], np.eye(len(CLASSES))[train.label_B], rcond=None)
-    accuracy = ((inputs[1] @ weight).argmax(1) == test.label_B).mean()
-    assert abs(accuracy - 1 / len(CLASSES)) < 0.018  # five standard errors
-
-
-def test_textures_differ_in_their_share_of_bright_pixels():
-    batch = render(0, np.arange(3000), 32)
-    level_BHW = batch.image_BHWC.mean(3)
-    share = {}
-    for t, name in enumerate(TEXTURES):
-        values = []
-        for i in np.flatnonzero(batch.label_B % len(TEXTURES) == t)[:100]:
-            inside = level_BHW[i][batch.mask_BHW[i] > 0]
-            values.append((inside > (inside.min() + inside.max()) / 2).mean())
-        share[name] = np.mean(values)
-    assert share["dots"] == pytest.approx(0.25, abs=0.05)
-    assert share["dither"] == pytest.approx(0.5, abs=0.05)
-    assert share["holes"] == pytest.approx(0.75, abs=0.05)
+@pytest.mark.parametrize("size", [16, 24, 32, 224])
+def test_no_pixel_is_clipped(size):
+    image = render(0, np.arange(100), size).image_BHWC
+    assert image.min() > 0
+    assert image.max() < 255
 
 
 @pytest.mark.parametrize(

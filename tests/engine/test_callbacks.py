@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from scaling.config.edit import edit
+from scaling.data.generated import generated_shapes
 from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
 from scaling.engine.callbacks.run_callbacks import run_callbacks
 from scaling.engine.callbacks.step import Step
@@ -31,20 +33,25 @@ def toy():
 
 
 def rows(results):
-    """The curve without its seconds."""
-    return [row[:5] for row in csv.reader((results / RECIPE.run_id / CURVE).read_text().splitlines())]
+    """The only run's curve without its seconds."""
+    (curve,) = results.glob(f"*/{CURVE}")
+    return [row[:5] for row in csv.reader(curve.read_text().splitlines())]
 
 
-def test_a_checkpoint_of_the_callback_that_kept_everything_is_resumed_to_the_same_bits(toy, tmp_path, recwarn):
-    folder = tmp_path / "old" / RECIPE.run_id
+def test_a_checkpoint_of_the_callback_that_kept_everything_is_resumed_to_the_same_bits(
+    toy, tmp_path, recwarn, monkeypatch
+):
+    monkeypatch.setattr(generated_shapes, "VERSION", 1)  # of the checkpoint's time
+    recipe = edit(RECIPE, data_version=1)
+    folder = tmp_path / "old" / recipe.run_id
     folder.mkdir(parents=True)
     shutil.copy(KEEPER, folder / CHECKPOINT)
     held = torch.load(KEEPER, weights_only=True)["callbacks"]["Keeper"]
     steps = []
     record = run(
-        RECIPE, tmp_path / "old", report=lambda e: steps.append(e.progress.step) if e.kind == "train" else None
+        recipe, tmp_path / "old", report=lambda e: steps.append(e.progress.step) if e.kind == "train" else None
     )
-    whole = run(RECIPE, tmp_path / "whole")
+    whole = run(recipe, tmp_path / "whole")
     assert steps[0] == 4
     assert record.test_loss == whole.test_loss
     assert record.metrics == whole.metrics
@@ -52,7 +59,7 @@ def test_a_checkpoint_of_the_callback_that_kept_everything_is_resumed_to_the_sam
     assert (record.started, record.peak_memory >= held["peak_memory"]) == (held["started"], True)
     assert record.wall_time > held["seconds"]
     old, new = (
-        torch.load(r / RECIPE.run_id / WEIGHTS, weights_only=True)["model"] for r in (folder.parent, tmp_path / "whole")
+        torch.load(r / recipe.run_id / WEIGHTS, weights_only=True)["model"] for r in (folder.parent, tmp_path / "whole")
     )
     assert all(torch.equal(old[name], new[name]) for name in new)
     assert not [warning for warning in recwarn if "Keeper" in str(warning.message)]

@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
         backbone="adventurer_pico",
         img_size=64,
         patch_size=16,
-        num_classes=12,
+        num_classes=3,
         max_objects=3,
         epochs=1,
         global_batch_size=4,

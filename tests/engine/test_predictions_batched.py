@@ -83,7 +83,7 @@ def shown(run):
 
 @pytest.mark.skipif(find_spec("mmseg") is None, reason="needs the extra dense")
 def test_pictures_of_scenes_are_those_of_one_image_at_a_time(run):
-    data = {"dataset": "shapes", "num_classes": 13, "num_train": 8, "num_val": 7, "global_batch_size": 8}
+    data = {"dataset": "shapes", "num_classes": 4, "num_train": 8, "num_val": 7, "global_batch_size": 8}
     config = make_config(task="segment", backbone="deit_nano", img_size=16, patch_size=8, epochs=1, **data)
     found = []
     for images in (1, 4):

@@ -129,15 +129,32 @@ def test_a_group_is_another_where_a_stage_before_is_another():
     assert edit(other, init="scratch") == edit(last, init="scratch")
 
 
+# The recipes on shapes as they were with version 1 of the data.
+DATA_1 = {
+    "data_version": 1,
+    "num_classes": 12,
+    "epochs": 2,
+    "num_train": 8192,
+    "warmup_epochs": 0.5,
+}
+
+
 @pytest.mark.parametrize(
     ("config", "run_id", "group"),
     [
-        (shapes.deit_nano(16), "classify-shapes-deit_nano-16px-p16-s0-5c5a0e2e", "0c12e1d1"),
-        (shapes.adventurer_nano(1), "classify-shapes-adventurer_nano-16px-p1-s0-b1759963", "eb45c11a"),
+        (edit(shapes.deit_nano(16), **DATA_1), "classify-shapes-deit_nano-16px-p16-s0-5c5a0e2e", "0c12e1d1"),
+        (edit(shapes.adventurer_nano(1), **DATA_1), "classify-shapes-adventurer_nano-16px-p1-s0-b1759963", "eb45c11a"),
         (cifar10.deit_nano(16), "classify-cifar10-deit_nano-32px-p16-s0-2ae49828", "655aaaec"),
         (cifar10.adventurer_nano(1), "classify-cifar10-adventurer_nano-32px-p1-s0-acb6f54f", "c14b5ab7"),
         (
-            make_config(backbone="adventurer_nano", scan_direction="alternate", initial_checkpoint="w.pth", seed=3),
+            make_config(
+                backbone="adventurer_nano",
+                scan_direction="alternate",
+                initial_checkpoint="w.pth",
+                seed=3,
+                data_version=1,
+                num_classes=12,
+            ),
             "classify-shapes-adventurer_nano-16px-p4-s3-88192d02",
             "",
         ),
@@ -272,7 +289,7 @@ def test_the_weights_that_a_run_leaves_are_read_by_timm_and_by_weights(trained, 
     _, (first, second) = small_chain(tiny)
     path = trained(first) / first.run_id / WEIGHTS
     left = torch.load(path, weights_only=True)
-    model = Adventurer(MODEL_SPECS["adventurer_nano"], 16, 8, 12)
+    model = Adventurer(MODEL_SPECS["adventurer_nano"], 16, 8, 3)
     timm.models.load_checkpoint(model, str(path))  # strictly, and the average where a file has one
     assert all(torch.equal(tensor, left["model_ema"][name]) for name, tensor in model.state_dict().items())
     model.load_state_dict(left["model"])

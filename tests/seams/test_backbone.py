@@ -57,7 +57,7 @@ def toy(monkeypatch) -> ExperimentConfig:
 
 TASKS = {
     "classify": {},
-    "segment": {"num_classes": 13, "head": "linear", "max_objects": 3},
+    "segment": {"num_classes": 4, "head": "linear", "max_objects": 3},
     "detect": {"head": "cascade_mask_rcnn", "head_channels": 8, "max_objects": 3},
 }
 

@@ -52,7 +52,9 @@ def registered():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODEL_SPECS, "toy_tiny", TOY)
         patch.setitem(COST_MODELS, "toy", ToyCosts())
-        yield make_config(backbone="toy_tiny", img_size=32, patch_size=8, epochs=2, global_batch_size=64)
+        yield make_config(
+            backbone="toy_tiny", img_size=32, patch_size=8, epochs=2, global_batch_size=64, num_classes=12
+        )
 
 
 @pytest.fixture

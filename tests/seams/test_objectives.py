@@ -22,7 +22,7 @@ CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_siz
 DENSE = {"drop_path": 0.0, "pos_embed": "sincos"}
 KINDS = {
     "classify": {"mixup": 0.8, "cutmix": 1.0},
-    "segment": {"task": "segment", "num_classes": 13, **DENSE},
+    "segment": {"task": "segment", "num_classes": 4, **DENSE},
     "detect": {
         "task": "detect",
         "head": "cascade_mask_rcnn",

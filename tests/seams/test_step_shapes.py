@@ -49,7 +49,7 @@ DENSE = {"drop_path": 0.0, "pos_embed": "sincos"}
 KINDS = {
     "classify, in memory": {"augment": "flip"},
     "classify, by views": {"augment": "resized_crop"},
-    "segment": {"task": "segment", "num_classes": 13, "augment": "resize_crop", **DENSE},
+    "segment": {"task": "segment", "num_classes": 4, "augment": "resize_crop", **DENSE},
     "detect": {"task": "detect", "head": "cascade_mask_rcnn", "img_size": 32, "augment": "lsj", **DENSE},
 }
 

@@ -27,7 +27,7 @@ def step(request):
     shapes = {
         "dataset": "shapes",
         "max_objects": 4,
-        "num_classes": 12,
+        "num_classes": 3,
         "num_train": 4,
         "num_val": 1,
         "global_batch_size": 4,

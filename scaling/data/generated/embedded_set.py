@@ -33,7 +33,7 @@ def check_embedded(config: ExperimentConfig, split: str, n: int, classes: int, c
     if config.data.data_version != generated_shapes.VERSION:
         raise ConfigError(
             f"data_version {config.data.data_version} of shapes is not available; this version makes "
-            f"{generated_shapes.VERSION}"
+            f"{generated_shapes.VERSION}: leave out --data-version"
         )
     if not dataset.fits_in_memory(n * channels * config.model.img_size**2):
         fits = dataset.MEMORY_LIMIT // (channels * config.model.img_size**2)

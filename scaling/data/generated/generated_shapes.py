@@ -1,4 +1,10 @@
-"""Shapes: an embedded, generated data set. An object's class is its outline (coarse) and its texture (fine).
+"""Shapes: an embedded, generated data set whose law is known. An object's class is the palette of its mosaic.
+
+The cells of the mosaic have sides from below a pixel up to the image's, so that each halving of the patch makes a like
+share of what is left decidable. An observer that sees only the means of p x p pixels has at best the cross-entropy
+L*(p) = log 3 (p / (2 image))^0.6 [nats]: 0.725, 0.478, 0.316, 0.208, 0.137 for p = 16, 8, 4, 2, 1 at image 16
+(ideal_observer.py computes it; palette_mosaic.py has the construction). Exact for one object per image; with several,
+outlines cut tiles. The outline (cross, disc, square), the luminance and the background are independent of the class.
 
 Source: this project. Every image is a function of (seed, split, index) by a counter-based hash (SplitMix64) and integer
 arithmetic, so it is the same in any batch, on any machine. VERSION is increased whenever a pixel changes. numpy only.
@@ -12,11 +18,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.config.data import SHAPES_VERSION
 from scaling.config.fields import check_name
+from scaling.data.generated.palette_mosaic import PALETTES, Objects, even_numbers, mosaics, scales
 from scaling.errors import ConfigError
 from scaling.rng import Word, splitmix64
 
-VERSION = 1
+VERSION = SHAPES_VERSION
 MIN_SIZE, MAX_SIZE = 16, 224  # [px]
 MAX_OBJECTS = 16
 
@@ -25,7 +33,7 @@ Inside = NDArray[np.bool_]
 
 
 def _cross(u: Whole, v: Whole) -> Inside:
-    return (np.minimum(abs(u), abs(v)) <= 220) & (np.maximum(abs(u), abs(v)) <= 1024)
+    return (np.minimum(u, v) <= 220) & (np.maximum(u, v) <= 1024)
 
 
 def _disc(u: Whole, v: Whole) -> Inside:
@@ -33,43 +41,22 @@ def _disc(u: Whole, v: Whole) -> Inside:
 
 
 def _square(u: Whole, v: Whole) -> Inside:
-    return np.maximum(abs(u), abs(v)) <= 1024
+    return np.maximum(u, v) <= 1024
 
 
-# name -> is the point (u, v) inside?  The object's half side is 1024; u grows to the right, v down.
+# name -> is a point u columns and v rows away from the object's middle inside? The object's half side is 1024.
 OUTLINES: dict[str, Callable[[Whole, Whole], Inside]] = {"cross": _cross, "disc": _disc, "square": _square}
 
-# name -> the cells [2 x 2 px, rows joined by /] that tile it: each position has a random one of them.
-TEXTURES: dict[str, tuple[str, ...]] = {
-    "plain": ("##/##",),
-    "dots": ("#./..", ".#/..", "../#.", "../.#"),  # a quarter of the pixels is bright
-    "dither": ("##/..", "../##", "#./#.", ".#/.#", "#./.#", ".#/#."),  # half
-    "holes": (".#/##", "#./##", "##/.#", "##/#."),  # three quarters
-}
+CLASSES: tuple[str, ...] = tuple(PALETTES)
 
-CLASSES: tuple[str, ...] = tuple(f"{outline}-{texture}" for outline in OUTLINES for texture in TEXTURES)
-
-_CELL = 2  # [px]
-_WAYS = 12  # cells to choose from, a multiple of the number of cells of every texture
-
-
-def _cells() -> Inside:
-    """(textures, _WAYS, _CELL, _CELL) is the pixel bright?"""
-    bright = [[[[c == "#" for c in row] for row in cell.split("/")] for cell in t] for t in TEXTURES.values()]
-    return np.stack([np.tile(t, (_WAYS // len(t), 1, 1)) for t in bright])
-
-
-_CELLS = _cells()
-_DUTY = np.round(_CELLS.mean((1, 2, 3)) * 256).astype(np.int32)  # share of bright pixels [1/256]
-
-# Ranges end before their second number. Nothing is clipped at 0 or 255, so mean colours stay true:
-# 116 - 0.75 * 120 - 16 = 10 and 140 + 0.75 * 120 + 16 = 246.
+# Ranges end before their second number. Nothing is clipped at 0 or 255, so means of pixels stay true:
+# 108 - 5 - 30 - 61 - 3 = 9 and 148 + 5 + 30 + 61 + 3 = 247.
 _SIDE = (200, 251)  # side of the only object [1/256 of the image's side]
-_CONTRAST = (80, 121)  # bright minus dark, in one channel [levels of 255]
-_MEAN = (116, 141)  # mean colour of an object [levels]
-_GROUND = (28, 229)  # colours of the background's knots [levels]
-_NOISE = 16  # pixel noise, uniform in +- this [levels]
-_KNOTS = 3  # the background interpolates 3 x 3 random colours
+_GROUND = (28, 229)  # grey of the background's knots [levels of 255]
+_LIGHT = (108, 149)  # grey of the objects' knots [levels]
+_GRAIN = 5  # luminance of an object's pixels, uniform in +- this [levels]
+_NOISE = 3  # noise of each channel of each pixel, uniform in +- this [levels]
+_KNOTS = 3  # greys are smooth surfaces through 3 x 3 random ones
 _CHUNK = 32768  # pixels worked on at once: temporaries stay in the cache
 
 
@@ -101,7 +88,8 @@ def render(
     step = max(1, _CHUNK // size**2)
     for start in range(0, len(index), step):
         part = slice(start, start + step)
-        _render_chunk(splitmix64(stream ^ splitmix64(index[part])), size, objects, part, batch, instances)
+        key_B, scale_B = splitmix64(stream ^ splitmix64(index[part])), scales(even_numbers(stream, index[part]), size)
+        _render_chunk(key_B, scale_B, size, objects, part, batch, instances)
     return batch
 
 
@@ -129,9 +117,13 @@ def _draw(key_B: Word, stream: int, low: int, high: int, count: int = 1) -> Whol
     return (low + (bits * np.uint64(high - low) >> np.uint64(32)).astype(np.int32)).astype(np.int32)
 
 
-def _render_chunk(key_B: Word, size: int, objects: int, part: slice, batch: Shapes, instances: bool) -> None:
-    """Render some images into batch, in integer arithmetic, which is exact on any machine."""
-    canvas = _background(key_B, size)
+def _render_chunk(
+    key_B: Word, scale_B: NDArray[np.int64], size: int, objects: int, part: slice, batch: Shapes, instances: bool
+) -> None:
+    """Render some images into batch, in integer arithmetic, which is exact on any machine. scale_B: of the cells of the
+    first object."""
+    canvas = np.repeat(_grey(key_B, 16, _GROUND, size), 3, 1)
+    light = _grey(key_B, 32, _LIGHT, size) + _even_bytes(key_B, 2**32, (1, size, size), _GRAIN)
     owner = np.full((len(key_B), size, size), -1, np.int8)  # number of the visible object, -1 background
     count = _draw(key_B, 1, 1, objects + 1)[:, 0]
     grid = math.isqrt(objects - 1) + 1  # several objects have a cell of a square grid each
@@ -139,11 +131,17 @@ def _render_chunk(key_B: Word, size: int, objects: int, part: slice, batch: Shap
     kind = np.zeros((len(key_B), objects), np.int64)
     for k in range(objects):
         key_of_object_B = splitmix64(key_B ^ splitmix64(np.array([k], np.uint64)))
-        frame = _frame(key_of_object_B, size, grid, (first + k) % (grid * grid))
-        there = np.flatnonzero(count > k)
-        kind[:, k] = _paint_object(key_of_object_B, frame, k, there, canvas, owner)
-    canvas += _noise(key_B, size)
-    batch.image_BHWC[part] = np.clip(canvas, 0, 255, out=canvas).transpose(0, 2, 3, 1)
+        kind[:, k] = _draw(key_of_object_B, 0, 0, len(CLASSES))[:, 0]
+        if k:
+            scale_B = scales(splitmix64(key_of_object_B), size)
+        tile_B = 1 << (scale_B + 1) if objects == 1 else np.ones_like(scale_B)
+        place = _place(key_of_object_B, size, grid, (first + k) % (grid * grid))
+        inside = _inside(key_of_object_B, place, tile_B, size) & (count > k)[:, None, None]
+        colour = light + mosaics(Objects(key_of_object_B, kind[:, k], scale_B, place[0] >> 8, place[1] >> 8), size)
+        np.copyto(canvas, colour, where=inside[:, None])
+        owner[inside] = k
+    canvas += _even_bytes(key_B, 2**34, canvas.shape[1:], _NOISE)
+    batch.image_BHWC[part] = canvas.transpose(0, 2, 3, 1)
     if objects == 1:
         largest = np.zeros(len(key_B), np.int64)
     else:
@@ -156,73 +154,48 @@ def _render_chunk(key_B: Word, size: int, objects: int, part: slice, batch: Shap
             _add_instances(owner[i], kind[i], batch)
 
 
-def _background(key_B: Word, size: int) -> NDArray[np.int16]:
-    """(B, C, H, W) low-frequency colours: a smooth surface through _KNOTS x _KNOTS random ones.
+def _grey(key_B: Word, stream: int, levels: tuple[int, int], size: int) -> NDArray[np.int16]:
+    """(B, 1, H, W) low-frequency greys: a smooth surface through _KNOTS x _KNOTS random ones.
     float32 holds these products exactly (8 + 8 + 8 bits), so the order of sums does not matter."""
-    low, high = _GROUND
-    knots = _draw(key_B, 16, low, high, 3 * _KNOTS**2).reshape(-1, 3, _KNOTS, _KNOTS).astype(np.float32)
+    knots = _draw(key_B, stream, *levels, _KNOTS**2).reshape(-1, 1, _KNOTS, _KNOTS).astype(np.float32)
     at = (2 * np.arange(size) + 1) * (_KNOTS - 1) / (2 * size)
     near = np.clip(1 - abs(at[:, None] - np.arange(_KNOTS)), 0, 1)
     weight = np.floor(near * 255).astype(np.float32)
     return ((weight @ knots) @ weight.T / 65536).astype(np.int16)
 
 
-def _noise(key_B: Word, size: int) -> NDArray[np.int16]:
-    """(B, C, H, W) independent noise; eight values from each 64-bit number."""
-    count = -(-3 * size**2 // 8)
-    numbers = np.arange(2**32, 2**32 + count, dtype=np.uint64)
-    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : 3 * size**2]
-    return ((eight.astype(np.int16) - 128) * _NOISE >> 7).reshape(-1, 3, size, size)
+def _even_bytes(key_B: Word, stream: int, shape: tuple[int, ...], most: int) -> NDArray[np.int16]:
+    """(B, *shape) independent numbers, uniform in +- most; eight from each 64-bit number."""
+    count = math.prod(shape)
+    numbers = np.arange(stream, stream + -(-count // 8), dtype=np.uint64)
+    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, :count]
+    return ((eight.astype(np.int16) - 128) * most >> 7).reshape(-1, *shape)
 
 
-def _paint_object(
-    key_B: Word,
-    frame: tuple[Whole, Whole],
-    number: int,
-    there: NDArray[np.intp],
-    canvas: NDArray[np.int16],
-    owner: NDArray[np.int8],
-) -> NDArray[np.integer]:
-    """Draw object `number` into the images `there`, in front of what they hold. Returns its class, (B,)."""
-    kind = _draw(key_B, 0, 0, len(CLASSES))[:, 0]
-    outline, texture = kind // len(TEXTURES), kind % len(TEXTURES)
-    (u, v), size = frame, owner.shape[1]
-    inside = np.zeros(owner.shape, bool)
+def _inside(key_B: Word, place: tuple[Whole, Whole, Whole], tile_B: NDArray[np.int64], size: int) -> Inside:
+    """(B, H, W) is the pixel of the object? Outlines consist of whole tiles of tile_B pixels, so that the colours
+    in each tile that is seen sum to zero. An object of one tile, as large as the image, lies in its middle: then its
+    quarters are alike, and sum to zero too. Above that a tile is one cell, and any outline will do."""
+    *middles, half = place
+    step_B1 = np.where(tile_B < size, tile_B, 1)[:, None]
+    tile_BL = (
+        (np.arange(size) // step_B1 * 2 + 1) * step_B1 * 128
+    )  # middle of the tile of each column or row [1/256 px]
+    away = [abs(tile_BL - np.where(tile_B == size, size * 128, middle)[:, None]) for middle in middles]
+    u, v = ((distance * 1024 // half[:, None]).astype(np.int32) for distance in away)
+    inside = np.empty((len(key_B), size, size), bool)
+    outline = _draw(key_B, 3, 0, len(OUTLINES))[:, 0]
     for o, shape in enumerate(OUTLINES.values()):
-        of_it = there[outline[there] == o]
+        of_it = np.flatnonzero(outline == o)
         inside[of_it] = shape(u[of_it][:, None, :], v[of_it][:, :, None])
-    bright = _weave(key_B, texture, size)
-    # Mean colour and contrast have the same distribution for all textures: the mean of an object is independent of
-    # its class.
-    mean = _draw(key_B, 3, *_MEAN, 3)
-    contrast = _draw(key_B, 6, *_CONTRAST, 3)
-    dark = (mean - (contrast * _DUTY[texture][:, None] >> 8)).astype(np.int16)
-    colour = np.where(bright[:, None], (dark + contrast).astype(np.int16)[..., None, None], dark[..., None, None])
-    np.copyto(canvas, colour, where=inside[:, None])
-    owner[inside] = number
-    return kind
+    at_middle = [distance <= step_B1 * 128 for distance in away]  # an object has at least this tile
+    return inside | (at_middle[0][:, None, :] & at_middle[1][:, :, None])
 
 
-def _weave(key_B: Word, texture: Whole, size: int) -> Inside:
-    """(B, H, W) is the pixel bright? Cells at random, on a grid that begins at a random pixel."""
-    across = -(-size // _CELL) + 1
-    numbers = np.arange(2**33, 2**33 + -(-(across**2) // 8), dtype=np.uint64)
-    eight = splitmix64(key_B[:, None] + numbers).astype("<u8").view(np.uint8)[:, : across**2]
-    way = (eight.astype(np.int16) * _WAYS >> 8).reshape(-1, across, across)
-    woven = _CELLS[texture[:, None, None], way].swapaxes(2, 3).reshape(len(key_B), across * _CELL, across * _CELL)
-    phase = _draw(key_B, 1, 0, _CELL, 2)
-    bright = np.empty((len(key_B), size, size), bool)
-    for x in range(_CELL):
-        for y in range(_CELL):
-            at = np.flatnonzero((phase[:, 0] == x) & (phase[:, 1] == y))
-            bright[at] = woven[at, y : y + size, x : x + size]
-    return bright
-
-
-def _frame(key_B: Word, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole]:
-    """Coordinates of the columns (B, W) and rows (B, H) in the object's own frame, where its half side is 1024.
-    A single object (grid 1) lies anywhere in the image; of several, each lies near its cell of the grid."""
-    whole = size * 256  # lengths in [1/256 px]
+def _place(key_B: Word, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Whole, Whole]:
+    """(B,) column and row of the object's middle, and half its side [1/256 px]. A single object (grid 1) lies anywhere
+    in the image; of several, each lies near its cell of the grid."""
+    whole = size * 256
     side = whole // grid
     half = side * _draw(key_B, 9, *_SIDE)[:, 0] >> 9
     room = whole - 2 * half
@@ -233,9 +206,7 @@ def _frame(key_B: Word, size: int, grid: int, cell_B: Whole) -> tuple[Whole, Who
     for axis, place in enumerate((cell_B % grid, cell_B // grid)):
         moved = room * (_draw(key_B, 10 + axis, 0, 257)[:, 0] - 128) >> 8
         at.append(np.clip(place * side + side // 2 + moved, half, whole - half))
-    pixel = np.arange(size, dtype=np.int32) * 256 + 128
-    u, v = ((pixel - at[axis][:, None]) * 1024 // half[:, None] for axis in (0, 1))
-    return u.astype(np.int32), v.astype(np.int32)
+    return at[0], at[1], half
 
 
 def _add_instances(owner_HW: NDArray[np.int8], kind: NDArray[np.int64], batch: Shapes) -> None:
