@@ -14,7 +14,7 @@ detection      a training step and an image of Cascade Mask R-CNN and of torchvi
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
-coverage       how often the intervals of laws contain the truth. 20 minutes.
+coverage       how often the intervals of laws contain the truth. 25 minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
@@ -28,6 +28,7 @@ from scaling.config.fields import check_name
 
 def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     from experiments.benchmarks import (
+        curve_coverage,
         curve_losses,
         data_loading,
         detection,
@@ -51,7 +52,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
-        "coverage": [law_checks.coverage],
+        "coverage": [law_checks.coverage, curve_coverage.coverage_images],
         "fuzz": [law_checks.fuzz],
     }
 
