@@ -2,6 +2,8 @@
 
 overhead       a training step through the framework (Lightning, checkpoints, curve, progress) over a bare PyTorch loop
                with the same model, data and batch, a step of each in turn. Target: at most 1.03 over the main job.
+test-losses    time of the test losses along a run (--test-points) over that of its training steps, planned for 3 %. 4
+               minutes.
 data-loading   images/s of the embedded data set, and of JPEG files here and in a bare torchvision loop.
 mixer          forward and backward of a Mamba-2 mixer against public plain-torch ones: time, memory, time per token.
 long           Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
@@ -14,7 +16,7 @@ detection      a training step and an image of Cascade Mask R-CNN and of torchvi
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
-coverage       how often the intervals of laws contain the truth. 20 minutes.
+coverage       how often the intervals of laws contain the truth. 25 minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
@@ -28,6 +30,8 @@ from scaling.config.fields import check_name
 
 def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     from experiments.benchmarks import (
+        curve_coverage,
+        curve_losses,
         data_loading,
         detection,
         flexible,
@@ -42,6 +46,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
     return {
         "overhead": [overhead.overhead],
+        "test-losses": [curve_losses.curve_losses],
         "data-loading": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
         "long": [models.long],
@@ -51,13 +56,13 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
-        "coverage": [law_checks.coverage],
+        "coverage": [law_checks.coverage, curve_coverage.coverage_images],
         "fuzz": [law_checks.fuzz],
     }
 
 
 QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "detection")
-SLOW = ("long", "crossing", "table6", "laws", "coverage", "fuzz")
+SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 

@@ -12,7 +12,7 @@ METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a
 FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 PATCHES = "patches"  # that a run learned with one set of weights, as "16,8,4"; "": a run of one patch size
-COLUMNS = ["run_id", "group", "family", "status", *FIELDS, PATCHES, *FACTS, *ENDINGS]
+COLUMNS = ["run_id", "group", "family", "any_length", "status", *FIELDS, PATCHES, *FACTS, *ENDINGS]
 TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed
 
 

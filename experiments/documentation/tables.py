@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
-from analysis.records.seed_noise import steps
+from analysis.records.patch_tests import patch_tests
 from experiments.documentation import budget_tables, law_tables
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
@@ -21,7 +21,7 @@ BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
     "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
     "cifar10_mixer cifar10_stages table5_shapes equal_flops_shapes speed_options camvid seg_shapes det_shapes "
-    "det_step nuclei position_encoding instruction_sets"
+    "det_step nuclei position_encoding instruction_sets coverage_images"
 )
 
 
@@ -42,13 +42,12 @@ def tested(runs: pd.DataFrame) -> list[str]:
     """Test of every halving of the patch size, with Holm's correction for the tests of a backbone."""
     rows = []
     for _, its in sorted(runs.groupby("group", sort=False), key=lambda one: one[1]["backbone"].iloc[0], reverse=True):
-        for step in steps(its).to_dict("records"):
-            holm, p = (step[name] for name in ("p_holm", "p"))
-            verdict = step["verdict"] if holm < 0.05 else "undecided"
-            interval = f"[{step['low']:+.3f}, {step['high']:+.3f}]" if math.isfinite(step["low"]) else "-"
-            cells = [f"{step['coarse']:g} to {step['fine']:g}", f"{step['difference']:+.3f}", interval]
-            rows.append([its["backbone"].iloc[0], *cells, _p(p), _p(holm), step["test"], verdict])
-    head = ["backbone", "patch [px]", "change [nats]", "95 % interval", "p", "p, Holm", "test", "by Holm"]
+        for step in patch_tests(its.rename(columns={"test_loss": "y"})).to_dict("records"):
+            change, low, high = (f"{100 * step[name]:+.1f}" for name in ("change", "low", "high"))
+            interval = f"[{low}, {high}]" if math.isfinite(step["low"]) else "-"
+            cells = [f"{step['coarse']:g} to {step['fine']:g}", change, interval, _p(step["p"]), _p(step["p_holm"])]
+            rows.append([its["backbone"].iloc[0], *cells, step["test"], step["verdict"]])
+    head = ["backbone", "patch [px]", "change [%]", "95 % interval", "p", "p, Holm", "test", "by Holm"]
     return table(head, rows, left=(0, 6, 7))
 
 
@@ -114,17 +113,6 @@ def thread_settings() -> list[str]:
     return table(["backbone", "patch [px]", "one thread", "two threads", "largest difference of a seed"], rows)
 
 
-def seed_study() -> list[str]:
-    study = numbers("seeds")
-    seeds = sorted(study["seed"].unique())
-    rows = []
-    for (backbone, patch), its in study.groupby(["backbone", "patch"], sort=False):
-        losses = its.set_index("seed")["test_loss"]
-        cells = [f"{losses[seed]:.4f}" for seed in seeds]
-        rows.append([str(backbone), str(patch), *cells, f"{losses.mean():.4f}", f"{losses.std():.4f}"])
-    return table(["backbone", "patch [px]", *(f"seed {s}" for s in seeds), "mean", "standard deviation"], rows)
-
-
 def cifar10_plan() -> list[str]:
     """Images/s as measured, and as predicted by the cost model of one core, which was fitted to the runs on shapes."""
     rows = []
@@ -184,7 +172,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "shapes-short": shapes_short,
     "shapes-table": shapes_table,
     "steps-shapes": lambda: tested(shapes()),
-    "seed-study": seed_study,
     "thread-settings": thread_settings,
     "laws-shapes": law_tables.laws_shapes,
     "cifar10-seeds": lambda: means_by_patch(cifar10_means()),

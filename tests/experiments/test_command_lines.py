@@ -298,9 +298,7 @@ class Distillation:
 
 def test_a_printed_configuration_keeps_the_values_of_objectives_and_any_class_name(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
-    config = make_config(
-        objectives=(Supervised(), Distillation(weight=0.25)), class_names=("cat, big", "1", "c")
-    )
+    config = make_config(objectives=(Supervised(), Distillation(weight=0.25)), class_names=("cat, big", "1", "c"))
     arguments.print_configs([config])
     (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
     (again,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])
