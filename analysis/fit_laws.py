@@ -31,6 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = Path(args.results or RESULTS).expanduser()
         out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         runs = _load(results, optional=args.published and args.results is None and args.axes is None)
+        if args.axes is not None and args.axes.replace(" ", "") == "patch,params,images":
+            from analysis.report.isoflop_report import report_isoflop
+
+            assert runs is not None
+            report_isoflop(runs, out)
+            return 0
         if args.axes is not None:
             from analysis.report.axes_report import report_axes
 
@@ -94,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--axes",
         metavar="AXES",
-        help="patch,images: print only the law of patch size and images seen, from the runs' curves",
+        help="patch,images: print only the law of patch size and images seen, from the runs' curves; "
+        "patch,params,images: with model size, from finished runs, and isoFLOP curves",
     )
     parser.add_argument(
         "--mixed",
