@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 2 with one line on stderr for unusable input."""
     try:
         args = _parser().parse_args(argv)
-        forms = _forms(args.form)
+        if args.axes is not None:
+            _refuse_with_axes(args)
+        forms = _forms(",".join(DEFAULT_FORMS) if args.form is None else args.form)
         results = Path(args.results or RESULTS).expanduser()
         out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         runs = _load(results, optional=args.published and args.results is None and args.axes is None)
@@ -41,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             from analysis.report.axes_report import report_axes
 
             assert runs is not None
-            report_axes(args.axes.replace(" ", ""), runs)
+            report_axes(args.axes.replace(" ", ""), runs, out)
             return 0
         from analysis.report.law_report import check_some_law, law_input, report
 
-        inputs = law_input(runs, args.published, args.mixed)
+        inputs = law_input(runs, args.published, "refuse" if args.mixed is None else args.mixed)
         if not args.published:
             check_some_law(inputs)
         report(inputs, out, forms)
@@ -74,6 +76,13 @@ def _load(results: Path, optional: bool) -> "RunSet | None":
     return None if optional and runs.finished.empty else runs
 
 
+def _refuse_with_axes(args: argparse.Namespace) -> None:
+    """Raise ConfigError for options that have no meaning for a law of several axes."""
+    for name in ("form", "published", "mixed"):
+        if getattr(args, name) not in (None, False):
+            raise ConfigError(f"--{name} has no meaning with --axes; leave one of them out")
+
+
 def _forms(text: str) -> list[str]:
     forms = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     for form in forms:
@@ -90,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     of_runs = "results folder with a folder per run, or CSV file with a row per run (default: results)"
     parser.add_argument("--results", metavar="DIR", help=of_runs)
     parser.add_argument("--out", metavar="DIR", help="folder for laws.csv, report.md, figures (default: DIR/analysis)")
-    forms = f"laws to fit, separated by commas: {', '.join(ONE_VARIABLE)} (default: %(default)s)"
-    parser.add_argument("--form", metavar="FORMS", default=",".join(DEFAULT_FORMS), help=forms)
+    forms = f"laws to fit, separated by commas: {', '.join(ONE_VARIABLE)} (default: {','.join(DEFAULT_FORMS)})"
+    parser.add_argument("--form", metavar="FORMS", help=forms)
     parser.add_argument(
         "--published",
         action="store_true",
@@ -100,14 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--axes",
         metavar="AXES",
-        help="patch,images: print only the law of patch size and images seen, from the runs' curves; "
-        "patch,params,images: with model size, from finished runs, and isoFLOP curves",
+        help="instead the law of patch,images, from the runs' ends or curves; or of patch,params,images, from finished "
+        "runs, with isoFLOP curves",
     )
     parser.add_argument(
         "--mixed",
         metavar="HOW",
-        default="refuse",
-        help="groups that differ in crop or data version alone: refuse, together or apart (default: %(default)s)",
+        help="groups that differ in crop or data version alone: refuse, together or apart (default: refuse)",
     )
     return parser
 

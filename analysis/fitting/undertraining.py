@@ -2,8 +2,9 @@
 
 The points of one run's curve are correlated: a seed that is good at one step is good at the next. So intervals come
 from a bootstrap of whole runs (blocks; Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8): the
-deviations of a run from the mean of its patch size, stretched by sqrt(n / (n - 1)), are drawn from all runs, times
-sqrt(f / chi^2_f) for their f degrees of freedom as in bootstrap.py. That needs two runs or more at every patch size.
+deviations of a run from the mean of its patch size and length, stretched by sqrt(n / (n - 1)), are drawn from all runs,
+times sqrt(f / chi^2_f) for their f degrees of freedom as in bootstrap.py. That needs two runs or more at every patch
+size and length.
 Source of the law: arXiv 2203.15556, section 3.3, with a patch in the place of a model.
 """
 
@@ -17,13 +18,13 @@ from analysis.fitting.bootstrap import refit
 from analysis.fitting.laws import Fit, fit2
 from analysis.fitting.minimizer import Array
 
-FEWEST_RUNS = 2  # at every patch size, for intervals
+FEWEST_RUNS = 2  # at every patch size and length, for intervals
 
 
 @dataclass(frozen=True)
 class PatchImagesLaw:
     """law: E + A D^-a + B p^b of x1 = D and x2 = p. draws: refits, a row each, columns as law.parameters and
-    "share PATCH"; empty where a patch size has a single run."""
+    "share PATCH"; empty where a patch size and length has a single run."""
 
     law: Fit
     shares: dict[float, float]  # by patch: what A D^-a makes of L - E at the largest D [1]
@@ -43,8 +44,7 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     law = fit2(points["images"], points["patch"], points["y"], "joint")
     patches, most = sorted(map(float, points["patch"].unique())), float(points["images"].max())
     shares = {p: float(_share(law, law.theta_K[None], most, p)[0]) for p in patches}
-    runs = points.groupby("patch")["run_id"].nunique()
-    if runs.min() < FEWEST_RUNS:
+    if _fewest_alike(points) < FEWEST_RUNS:
         return PatchImagesLaw(law, shares, pd.DataFrame())
     y_SN = _resampled(points, law, draws, np.random.default_rng(seed))
     problem = law.problem
@@ -56,6 +56,12 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     return PatchImagesLaw(law, shares, table)
 
 
+def _fewest_alike(points: pd.DataFrame) -> int:
+    """The smallest number of runs of one patch size that were evaluated at the same numbers of images seen."""
+    cells = points.groupby("run_id").agg({"patch": "first", "images": tuple})
+    return int(cells.value_counts().min())
+
+
 def _share(law: Fit, theta_SK: Array, images: float, patch: float) -> Array:
     """What A D^-a makes of L - E, from parameters as fitted: A itself may be beyond float64 where a is large."""
     longer, shorter = np.log([images, patch]) - law.problem.pivot_V
@@ -64,22 +70,22 @@ def _share(law: Fit, theta_SK: Array, images: float, patch: float) -> Array:
 
 
 def _resampled(points: pd.DataFrame, law: Fit, draws: int, rng: np.random.Generator) -> Array:
-    """y (S, N): the law times the mean residuals of each patch size, times the deviations of a drawn run for each run.
-    Raises ValueError where runs were evaluated at different numbers of images seen."""
-    blocks = [its.index.to_numpy() for _, its in points.groupby(["patch", "run_id"], sort=False)]
-    if len({tuple(points.loc[block, "images"]) for block in blocks}) > 1:
-        raise ValueError("runs were evaluated at different numbers of images seen; intervals need the same for all")
-    patch_R = points["patch"].to_numpy()[[block[0] for block in blocks]]
-    log_RM = np.stack([law.residuals[block] for block in blocks])
-    mean_RM, off_RM = np.empty_like(log_RM), np.empty_like(log_RM)
-    for p in np.unique(patch_R):
-        its, n = patch_R == p, np.sum(patch_R == p)
-        mean_RM[its] = log_RM[its].mean(0)
-        off_RM[its] = (log_RM[its] - mean_RM[its]) * np.sqrt(n / (n - 1))
-    df = len(blocks) - len(np.unique(patch_R))
-    scale_S1 = np.sqrt(df / rng.chisquare(df, (draws, 1)))
+    """y (S, N): the law times the mean residuals of each patch size and length, times the deviations of a drawn run for
+    each run. Runs with equally many points are drawn for each other, whatever their length."""
     y_SN = np.empty((draws, len(points)))
-    for r, block in enumerate(blocks):
-        centre_M = points["y"].to_numpy()[block] * np.exp(mean_RM[r] - law.residuals[block])
-        y_SN[:, block] = centre_M * np.exp(scale_S1 * off_RM[rng.integers(len(blocks), size=draws)])
+    for _, its in points.groupby(points.groupby("run_id")["y"].transform("size"), sort=True):
+        blocks = [run.index.to_numpy() for _, run in its.groupby(["patch", "run_id"], sort=False)]
+        cells = [(its["patch"][block[0]], *its["images"][block]) for block in blocks]
+        log_RM = np.stack([law.residuals[block] for block in blocks])
+        mean_RM, off_RM = np.empty_like(log_RM), np.empty_like(log_RM)
+        for cell in set(cells):
+            same = np.array([one == cell for one in cells])
+            n = same.sum()
+            mean_RM[same] = log_RM[same].mean(0)
+            off_RM[same] = (log_RM[same] - mean_RM[same]) * np.sqrt(n / (n - 1))
+        df = len(blocks) - len(set(cells))
+        scale_S1 = np.sqrt(df / rng.chisquare(df, (draws, 1)))
+        for r, block in enumerate(blocks):
+            centre_M = points["y"].to_numpy()[block] * np.exp(mean_RM[r] - law.residuals[block])
+            y_SN[:, block] = centre_M * np.exp(scale_S1 * off_RM[rng.integers(len(blocks), size=draws)])
     return y_SN

@@ -1,4 +1,4 @@
-"""Test losses by patch size and images seen: the points of a law L(p, D), from the curves of finished runs."""
+"""Test losses by patch size and images seen: the points of a law L(p, D), from the curves and ends of finished runs."""
 
 from pathlib import Path
 
@@ -8,20 +8,38 @@ from analysis.records.run_set import RunSet
 from scaling.runs.record import CURVE
 
 COLUMNS = ["run_id", "group", "patch", "seed", "images", "share", "y"]
+FEWEST_LENGTHS = 3  # of finished runs, and of patch sizes, that a law of the ends alone needs
+FEWEST_ENDS = 6  # distinct pairs of patch size and length: one more than the law has parameters
 
 
 def curve_points(runs: RunSet) -> pd.DataFrame:
-    """A row per test loss of every finished run: run_id, group, patch [px], seed, images (seen by then), share (of the
-    run's images [1]; 1: its end), y (test loss [nats]). Runs without test losses in a curve are left out."""
+    """A row per test loss of every finished run: run_id, group (of its recipe at any length), patch [px], seed, images
+    (seen by then, repetitions included), share (of the run's images [1]; 1: its end), y (test loss [nats]). The end has
+    the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none."""
     rows = []
     for run in runs.finished.itertuples():
         path = Path(str(run.folder)) / CURVE
-        if not path.is_file():
-            continue
-        curve = pd.read_csv(path)
-        if curve.empty or "test_loss" not in curve:
+        curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        if curve.empty:
             continue
         last = curve["step"].max()
-        for step, loss in curve.loc[curve["test_loss"] > 0, ["step", "test_loss"]].itertuples(index=False):
-            rows.append([run.run_id, run.group, run.patch, run.seed, step * run.batch, step / last, loss])
-    return pd.DataFrame(rows, columns=COLUMNS)
+        before = curve[curve["step"] < last]
+        losses = before["test_loss"] if "test_loss" in before else pd.Series(dtype=float)
+        steps = [*before["step"][losses.index[losses > 0]], last]
+        for step, loss in zip(steps, [*losses[losses > 0], run.test_loss], strict=True):
+            rows.append([run.run_id, run.any_length, run.patch, run.seed, step * run.batch, step / last, loss])
+    points = pd.DataFrame(rows, columns=COLUMNS)
+    return points[points["y"] > 0]
+
+
+def ends(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The ends of one group's runs and "" where they suffice for a law of patch size and images seen, or no rows and
+    what they lack."""
+    last = points[points["share"] == 1]
+    lengths, patches = last["images"].nunique(), last["patch"].nunique()
+    pairs = len(last[["patch", "images"]].drop_duplicates())
+    if min(lengths, patches) >= FEWEST_LENGTHS and pairs >= FEWEST_ENDS:
+        return last, ""
+    has = f"patch sizes: {patches}, lengths: {lengths}, pairs of them: {pairs}"
+    needs = f"{FEWEST_LENGTHS}, {FEWEST_LENGTHS} and {FEWEST_ENDS}"
+    return last[:0], f"finished runs alone are too few ({has}; needed: {needs})"

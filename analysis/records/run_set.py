@@ -21,6 +21,7 @@ from scaling.runs.config_file import CONFIG, config_path, read_config, stored_id
 from scaling.runs.record import RECORD, RunRecord
 
 OWN = "own"
+ENDLESS = 10**6  # epochs, beyond every warm-up and milestone
 EVALUATION = ["run_id", "group", "patch", "seed", "patch_size", "img_size", "weights", "split", "test_loss"]
 
 
@@ -83,7 +84,8 @@ def load(results: str | Path) -> RunSet:
     coarse to fine, seed; load("results").evaluations a row per evaluation of each run.
 
     Columns of frame: run_id, group (runs of one group differ in patch and seed only), family (also in crop and
-    data_version), status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image
+    data_version), any_length (in patch, seed and length of training
+    only), status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image
     [FLOPs], test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
     images_per_second, peak_memory [bytes], wall_time [s], failure (reason, "" for finished runs), folder, then the
     other metrics, version_* and machine_*.
@@ -103,11 +105,13 @@ def load(results: str | Path) -> RunSet:
     known = {name: config for name, config in others.items() if config is not None}
     recipes = [*(record.experiment() for record in found.records.values()), *known.values()]
     grouped, families = groups(recipes), groups([_plain(config) for config in recipes])
+    lengths = groups([any_length(config) for config in recipes])
     digests = _digests(recipes, grouped)
     rows: list[dict[str, object]] = []
     evaluations: list[dict[str, object]] = []
-    for (run, record), group, family in zip(found.records.items(), grouped, families, strict=False):
-        one: dict[str, object] = {**row(record, run), **digests.get(group, {}), "group": group, "family": family}
+    for (run, record), *keys in zip(found.records.items(), grouped, families, lengths, strict=False):
+        named = dict(zip(("group", "family", "any_length"), keys, strict=True))
+        one: dict[str, object] = {**row(record, run), **digests.get(named["group"], {}), **named}
         rows.append(one)
         evaluations += [{**{name: one[name] for name in EVALUATION[:4]}, **its} for its in _evaluations(record)]
     frame = pd.DataFrame(rows, columns=_columns(rows, COLUMNS))
@@ -166,6 +170,11 @@ def _plain(config: ExperimentConfig) -> ExperimentConfig:
     return edit(plain, crop_pct=1.0) if isinstance(plain.task, Classification) else plain
 
 
+def any_length(config: ExperimentConfig) -> ExperimentConfig:
+    """The recipe at one length for all, whose group leaves the length out: a warm-up in steps belongs to a length."""
+    return edit(config, max_steps=None, warmup_steps=None, num_train=None, epochs=ENDLESS)
+
+
 def _config(run: Path) -> ExperimentConfig | None:
     """The configuration in a folder that has no record; None where it cannot be read."""
     path = config_path(run)
@@ -196,6 +205,7 @@ def row(record: RunRecord, run: Path) -> dict[str, object]:
         "run_id": record.run_id,
         "group": record.group,
         "family": _plain(record.experiment()).group,
+        "any_length": any_length(record.experiment()).group,
         "status": record.status,
         **to_flat(record.experiment()),
         **{name: math.nan if value is None else value for name, value in facts.items()},

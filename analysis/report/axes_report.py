@@ -1,10 +1,21 @@
-"""What `fit_laws.py --axes patch,images` prints: L(p, D) of each group of runs, and the share of under-training."""
+"""What `fit_laws.py --axes patch,images` prints and writes: L(p, D) of each group, and under-training."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
 
 from analysis.fitting.undertraining import PatchImagesLaw, fit_patch_images
-from analysis.records.curve_points import curve_points
+from analysis.plots import style
+from analysis.plots.curves import curve_figure
+from analysis.records.curve_points import curve_points, ends
+from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet
-from analysis.report.output import print_wrapped
+from analysis.report.output import print_wrapped, write_files
 from scaling.errors import ConfigError
+from scaling.runs.record import CURVE
 
 AXES_LAWS = {"patch,images": fit_patch_images}  # by the value of --axes
 FROM_SHARE = 1 / 16  # of a run's images: earlier points are of the warm-up, which follows no power law
@@ -14,34 +25,87 @@ NOTES = (
     "so B D^-beta may be overstated.",
     f"Points before {FROM_SHARE:g} of a run are left out: during warm-up the loss follows no power law.",
 )
+NO_INTERVAL = "No intervals: they need two seeds at every patch size and length."
+LENGTH = ("epochs", "steps", "warmup_steps", "train_images")  # fields that differ between the runs of one law
 LETTERS = {"E": "E", "A": "B", "a": "beta", "B": "A", "b": "alpha"}  # of the joint form -> of the printed law
 
 
-def report_axes(axes: str, runs: RunSet) -> None:
-    """Print the law of each group. Raises ConfigError where no group has points for one, or the axes are unknown."""
+class Fitted(NamedTuple):
+    """The law of one group and the points that it was fitted to. of: which points, and why, as a sentence."""
+
+    law: PatchImagesLaw
+    points: pd.DataFrame
+    of: str
+
+
+def report_axes(axes: str, runs: RunSet, out: Path) -> None:
+    """Print the law of each group, and write it, its points and a figure to out. Raises ConfigError where no group has
+    points for one, the axes are unknown, or out cannot be written."""
     if axes not in AXES_LAWS:
         raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join(AXES_LAWS)}")
-    points, labels, refused = curve_points(runs), runs.labels(), []
-    points = points[points["share"] >= FROM_SHARE]
-    laws: dict[str, PatchImagesLaw] = {}
-    for group, its in points.groupby("group", sort=False):
-        try:
-            laws[labels[str(group)]] = AXES_LAWS[axes](its)
-        except ValueError as e:
-            refused.append(f"{labels[str(group)]}: {e}")
-    if not laws:
-        why = refused[0] if refused else "no finished run has a curve.csv with test losses"
-        raise ConfigError(f"no law of {axes}: {why}; runs trained with --test-points 8 have such curves")
+    if runs.from_csv:
+        raise ConfigError(f"--axes {axes} needs the curves of a results folder; a CSV file has none")
+    fitted, refused = _fitted(axes, runs)
+    if not fitted:
+        why = refused[0] if refused else f"no finished run has a {CURVE}"
+        raise ConfigError(f"no law of {axes}: {why}; runs trained with --test-points 8 have test losses on the way")
     print("L(p, D) = E + A p^alpha + B D^-beta; p patch [px], D images seen; [95 % range]")
-    for name, law in laws.items():
+    for name, (law, _, of) in fitted.items():
         print(f"\n{name}: {law.law.n} points, R2 {law.law.r2:.3f}")
+        print_wrapped(of)
         if law.law.r2 < LEAST_R2:
             print_wrapped("This law does not describe the points; its parameters and shares mean nothing.")
+        if law.draws.empty:
+            print_wrapped(NO_INTERVAL)
         for line in _lines(law):
-            print(line)
+            print(line.rstrip())
     print()
     for note in (*NOTES, *refused):
         print_wrapped(note)
+    print(flush=True)
+    stem = axes.replace(",", "_")
+    write_files(out, _files(stem, fitted))
+    print_wrapped(f"wrote to {out}: {stem}.csv|png|pdf, {stem}_points.csv", indent=2)
+
+
+def _fitted(axes: str, runs: RunSet) -> tuple[dict[str, Fitted], list[str]]:
+    """The laws by the name of their group, and why other groups have none."""
+    points, done = curve_points(runs), runs.finished
+    names = labels(done.assign(group=done["any_length"]).drop(columns=list(LENGTH), errors="ignore"))
+    fitted: dict[str, Fitted] = {}
+    refused = []
+    for group, every in points.groupby("group", sort=False):
+        name = names[str(group)]
+        its, lack = ends(every)
+        of = f"Fitted to the ends of {len(its)} finished runs of {its['images'].nunique()} lengths, which are annealed."
+        if lack:
+            its = every[every["share"] >= FROM_SHARE]
+            of = f"Fitted to curves within runs and their ends: {lack}."
+        try:
+            fitted[name] = Fitted(AXES_LAWS[axes](its), its, of)
+        except ValueError as e:
+            refused.append(f"{name}: {e}")
+    return fitted, refused
+
+
+def _files(stem: str, fitted: Mapping[str, Fitted]) -> dict[str, bytes]:
+    """Parameters and shares with intervals, points with predictions, and the figure."""
+    rows: list[list[object]] = []
+    points = []
+    for name, (law, its, _) in fitted.items():
+        values = {name: law.law.parameters[name] for name in LETTERS}
+        shares = {f"share {p:g}": share for p, share in law.shares.items()}
+        for what, value in {**values, **shares}.items():
+            low, high = law.interval(what) or (math.nan, math.nan)
+            rows.append([name, LETTERS.get(what, what), value, low, high, law.law.n, law.law.r2])
+        predicted = law.law.predict(its["images"], its["patch"])
+        points.append(its.assign(group=name, predicted=predicted))
+    law_table = pd.DataFrame(rows, columns=["group", "parameter", "value", "low", "high", "points", "r2"])
+    return {
+        f"{stem}.csv": law_table.to_csv(index=False).encode(),
+        f"{stem}_points.csv": pd.concat(points).to_csv(index=False).encode(),
+        **style.files(stem, curve_figure({name: (one.law.law, one.points) for name, one in fitted.items()})),
+    }
 
 
 def _lines(law: PatchImagesLaw) -> list[str]:
@@ -62,5 +126,5 @@ def _lines(law: PatchImagesLaw) -> list[str]:
 
 def _text(interval: tuple[float, float] | None, times: float = 1) -> str:
     if interval is None:
-        return "(no interval: needs two seeds at every patch size)"
+        return ""
     return f"[{times * interval[0]:.3g}, {times * interval[1]:.3g}]"

@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.fit_laws import main
 from analysis.fitting.undertraining import fit_patch_images
-from analysis.records.run_set import RunSet
+from analysis.records.curve_points import curve_points, ends
+from analysis.records.run_set import RunSet, any_length
 from analysis.report.axes_report import report_axes
+from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
 
 TRUTH = {"E": 0.3, "A": 60.0, "a": 0.5, "B": 0.15, "b": 0.6}  # A D^-a and B p^b
@@ -44,10 +47,67 @@ def test_intervals_of_whole_runs_hold_the_truth_nearly_always():
     assert np.mean(held) > 0.75
 
 
-def test_one_seed_has_a_law_without_intervals_and_unequal_curves_are_refused():
+def test_one_seed_and_a_curve_like_no_other_have_laws_without_intervals():
     assert fit_patch_images(points(0, seeds=1)).interval("b") is None
-    with pytest.raises(ValueError, match="different numbers of images"):
-        fit_patch_images(points(0).iloc[1:])
+    assert fit_patch_images(points(0).iloc[1:]).interval("b") is None
+
+
+def of_lengths(seed, noise=1.0, lengths=3, seeds=3):
+    """Runs of 6, 5, ... points, each with a noise of its own."""
+    runs = []
+    for length in range(lengths):
+        its = points(seed + 1000 * length, noise, seeds)
+        its = its[its["images"] < 2e4 * 2.0 ** (6 - length)]
+        its = its.assign(run_id=its["run_id"] + f"-{length}")
+        runs.append(its.assign(share=its["images"] / its["images"].max()))
+    return pd.concat(runs, ignore_index=True)
+
+
+def test_runs_of_different_length_have_intervals_that_hold_the_truth_nearly_always():
+    held = []
+    for seed in range(4):
+        found = fit_patch_images(of_lengths(seed), draws=200, seed=seed)
+        held += [low <= TRUTH[name] <= high for name in TRUTH for low, high in [found.interval(name)]]
+    assert np.mean(held) > 0.75
+
+
+def test_finished_runs_alone_are_fitted_where_three_lengths_and_six_pairs_are_there():
+    last, lack = ends(of_lengths(0))
+    assert not lack
+    assert len(last) == 45
+    assert set(last["share"]) == {1.0}
+    last, lack = ends(of_lengths(0, lengths=2))
+    assert last.empty
+    assert "lengths: 2" in lack
+    few = of_lengths(0)
+    assert "patch sizes: 2" in ends(few[few["patch"] > 4])[1]
+
+
+def test_the_end_of_a_run_without_test_losses_is_a_point(tmp_path):
+    runs = results(tmp_path)
+    place = tmp_path / "16-0" / "curve.csv"
+    pd.read_csv(place).drop(columns="test_loss").to_csv(place, index=False)
+    found = curve_points(runs)
+    its = found[found["run_id"] == "16-0"]
+    assert its["share"].tolist() == [1.0]
+    assert its["y"].tolist() == [runs.frame.set_index("run_id").test_loss["16-0"]]
+    assert len(found) == 9 * 6 + 1
+    assert found["images"].max() == pytest.approx(2e4 * 32)
+
+
+def test_runs_of_one_recipe_and_different_length_share_a_key():
+    base = make_config(epochs=3)
+    for change in ({"epochs": 5}, {"max_steps": 100, "warmup_steps": 7}, {"num_train": 1000}, {"patch_size": 8}):
+        assert any_length(edit(base, **change)).group == any_length(base).group
+    for change in ({"lr": 0.3}, {"weight_decay": 0.5}, {"warmup_epochs": 2.0}):
+        assert any_length(edit(base, **change)).group != any_length(base).group
+
+
+def test_options_without_meaning_beside_axes_are_refused_and_nothing_is_written(tmp_path, capsys):
+    for options in (["--form", "power"], ["--published"], ["--mixed", "apart"]):
+        assert main(["--axes", "patch,images", "--out", str(tmp_path / "out"), *options]) == 2
+        assert f"{options[0]} has no meaning with --axes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def results(tmp_path, seeds=2):
@@ -56,26 +116,39 @@ def results(tmp_path, seeds=2):
         (tmp_path / run_id).mkdir()
         steps = its["images"] / 100
         pd.DataFrame({"step": steps, "test_loss": its["y"]}).to_csv(tmp_path / run_id / "curve.csv", index=False)
-        facts = {"run_id": run_id, "group": "g", "patch": patch, "seed": seed, "batch": 100, "status": "finished"}
+        facts = {
+            "run_id": run_id,
+            "group": "g",
+            "any_length": "any",
+            "backbone": "my_runs",
+            "patch": patch,
+            "seed": seed,
+            "batch": 100,
+            "status": "finished",
+        }
         rows.append({**facts, "test_loss": its["y"].iloc[-1], "folder": str(tmp_path / run_id)})
     return RunSet(pd.DataFrame(rows))
 
 
-def test_the_output_names_the_law_the_share_and_the_traps(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(RunSet, "labels", lambda self: {"g": "my runs"})
-    report_axes("patch,images", results(tmp_path))
+def test_the_output_names_the_law_the_share_and_the_traps(tmp_path, capsys):
+    report_axes("patch,images", results(tmp_path), tmp_path / "out")
     out = capsys.readouterr().out
-    assert all(words in out for words in ("my runs: 50 points", "alpha", "not annealed", "warm-up", "patch 1"))
-    assert max(map(len, out.splitlines())) <= 80
+    assert all(words in out for words in ("my_runs: 50 points", "alpha", "not annealed", "warm-up", "patch 1"))
+    law = pd.read_csv(tmp_path / "out" / "patch_images.csv").set_index("parameter")
+    assert law.loc["beta", "value"] == pytest.approx(TRUTH["a"], rel=0.5)
+    written = pd.read_csv(tmp_path / "out" / "patch_images_points.csv")
+    assert len(written) == 50
+    assert np.allclose(written["predicted"], written["y"], rtol=0.1)
+    assert (tmp_path / "out" / "patch_images.png").stat().st_size > 10_000
+    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
 
 
 def test_unknown_axes_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="unknown --axes"):
-        report_axes("patch,params", results(tmp_path))
+        report_axes("patch,params", results(tmp_path), tmp_path / "out")
 
 
-def test_a_law_that_does_not_describe_the_points_is_called_that(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(RunSet, "labels", lambda self: {"g": "my runs"})
+def test_a_law_that_does_not_describe_the_points_is_called_that(tmp_path, capsys):
     good = results(tmp_path)
     for place in sorted(tmp_path.glob("*/curve.csv")):
         curve = pd.read_csv(place)
@@ -83,5 +156,5 @@ def test_a_law_that_does_not_describe_the_points_is_called_that(tmp_path, capsys
         curve.to_csv(place, index=False)
     first = pd.read_csv(place)
     first.assign(test_loss=first["test_loss"] * 1.01).to_csv(place, index=False)
-    report_axes("patch,images", good)
+    report_axes("patch,images", good, tmp_path / "out")
     assert "does not describe the points" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from experiments.recipes import shapes
 from scaling.config.edit import edit
 from scaling.data.datamodule import ImageDataModule
-from scaling.engine.test_points import FEWEST, images_at_each, steps_of
+from scaling.engine.curve_steps import FEWEST, images_at_each, steps_of
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS
 from scaling.tasks.classification import ClassificationTask
 from tests.toy_task import run

@@ -1,4 +1,4 @@
-"""Test losses at geometric steps of a run (scaling/engine/test_points.py), as rows of curve.csv."""
+"""Test losses at geometric steps of a run (scaling/engine/curve_steps.py), as rows of curve.csv."""
 
 import math
 import time
@@ -10,9 +10,9 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from scaling.engine import evaluation_steps
 from scaling.engine.callbacks.curve_logger import CurveLogger
 from scaling.engine.callbacks.step import RunState
+from scaling.engine.curve_steps import images_at_each, steps_of
 from scaling.engine.distributed import over_devices
 from scaling.engine.ema import Averaged
-from scaling.engine.test_points import images_at_each, steps_of
 from scaling.tasks.base import TaskModule
 from scaling.tasks.sharded_passes import keep_in_step
 
