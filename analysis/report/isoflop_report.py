@@ -17,6 +17,11 @@ from scaling.errors import ConfigError
 AXES = "patch,params,images"
 LEAST_R2 = 0.9  # of log L, below which the output calls a law one that does not describe the points
 
+FORMULAS = {
+    "additive": "E + A x1^-a + B x2^b + C x3^-c",
+    "surface": "A x1^-a x3^-c (1 + B x2^b x1^-d x3^-e)",
+}
+
 
 def report_isoflop(runs: RunSet, out: Path) -> None:
     """Print the law of each family, and write its points, curves and figure to out. Raises ConfigError where no family
@@ -46,7 +51,7 @@ def report_isoflop(runs: RunSet, out: Path) -> None:
 def _report(name: str, found: SizeLaw) -> dict[str, bytes]:
     law, table, place = found.law, isoflop(found), place_of(found.points)
     print(f"{name}: {law.n} runs, R2 {law.r2:.3f}; x1 parameters, x2 patch [px], x3 images seen")
-    print_wrapped(law.summary())
+    print_wrapped(f"L = {FORMULAS[law.form]}")
     if law.r2 < LEAST_R2:
         print_wrapped("This law does not describe the points; what follows means nothing.")
     print("  parameters with 95 % intervals (whole runs resampled):")
