@@ -4,30 +4,47 @@ Two forms with seven parameters each, of which AICc selects one, as analysis/pla
     additive  E + A N^-a + B p^b + C D^-c    each axis has a term of its own (arXiv 2203.15556, section 3.3)
     surface   A N^-a D^-c (1 + B p^b N^-d D^-e)    the gain of a smaller patch depends on model and length
 On Tables 1 and 4 of arXiv 2502.03738, with image size in the place of D, the second describes the points better. The
-paper has no law in D, so neither is assumed. Every point is a run of its own, so that the parametric bootstrap of
-analysis/fitting/bootstrap.py draws whole runs.
+paper has no law in D, so neither is assumed. AICc needs ten runs; with fewer the form is additive. With fewer than
+FEWEST model sizes one model alone has a law E + A D^-a + B p^b. Every point is a run of its own, so that the parametric
+bootstrap of analysis/fitting/bootstrap.py draws whole runs.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from analysis.fitting.bootstrap import Bootstrap, bootstrap
-from analysis.fitting.laws import Fit, fit3
+from analysis.fitting.laws import Fit, fit2, fit3
+from analysis.fitting.minimizer import Array
 
 AT = ("parameters", "patch", "images")
+OF_ONE_MODEL = ("images", "patch")
 CANDIDATES = ("additive", "surface")
 FEWEST = 3  # values of each variable: a floor, a coefficient and an exponent per term
 NAMES = {"parameters": "model size", "patch": "patch size", "images": "length"}
 
 
 class SizeLaw(NamedTuple):
-    """The selected law, its refits, and its points (columns AT, y, model, flops_per_image, training_flops)."""
+    """A law, its refits, its points (columns AT, y, model, flops_per_image, training_flops), and its variables in
+    order: AT, or OF_ONE_MODEL."""
 
     law: Fit
     draws: Bootstrap
     points: pd.DataFrame
+    variables: tuple[str, ...] = AT
+
+    def predict(self, frame: pd.DataFrame) -> Array:
+        """The law (M,) at each row of a frame with columns AT."""
+        return self.law.predict(*self._at(frame))
+
+    def predict_draws(self, frame: pd.DataFrame) -> Array:
+        """Every refit (S, M) at each row."""
+        return self.draws.predict(*self._at(frame))
+
+    def _at(self, frame: pd.DataFrame) -> list[ArrayLike]:
+        return [frame[name].to_numpy(float) for name in self.variables]
 
 
 class LargestHeldOut(NamedTuple):
@@ -42,11 +59,16 @@ class LargestHeldOut(NamedTuple):
 def fit_sizes(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> SizeLaw:
     """Fit L(N, p, D) to the rows of size_points of one family. Raises ValueError where there are too few sizes,
     patches, lengths or runs."""
-    for name, word in NAMES.items():
-        if (number := points[name].nunique()) < FEWEST:
-            raise ValueError(f"{number} {word}{'s' * (number != 1)}, and {FEWEST} are needed")
+    _check(points, AT)
     law = min((_fit(points, form) for form in CANDIDATES), key=lambda law: law.aicc)
     return SizeLaw(law, bootstrap(law, draws=draws, seed=seed), points)
+
+
+def fit_one_model(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> SizeLaw:
+    """Fit E + A D^-a + B p^b to the rows of size_points of one model. Raises ValueError as fit_sizes."""
+    _check(points, OF_ONE_MODEL)
+    law = fit2(points["images"], points["patch"], points["y"], "joint")
+    return SizeLaw(law, bootstrap(law, draws=draws, seed=seed), points, OF_ONE_MODEL)
 
 
 def hold_out_largest(found: SizeLaw) -> LargestHeldOut | None:
@@ -56,18 +78,24 @@ def hold_out_largest(found: SizeLaw) -> LargestHeldOut | None:
     sizes = sorted(points["parameters"].unique())
     if len(sizes) <= FEWEST:
         return None
-    out = points[points["parameters"] == sizes[-1]]
     means = points.groupby(["patch", "images", "parameters"])["y"].mean().unstack()
     means = means[sizes[-3:]].dropna()
     if means.empty:
         return None
-    law = _fit(points.drop(out.index), found.law.form)
+    largest = points["parameters"] == sizes[-1]
+    law = _fit(points[~largest], found.law.form)
     patch, images = (means.index.get_level_values(name).to_numpy(float) for name in ("patch", "images"))
     before, last, measured = (means[size].to_numpy(float) for size in sizes[-3:])
     predicted = law.predict(np.full(len(means), sizes[-1]), patch, images)
-    rules = (predicted, last, np.maximum(last - (before - last) / 2, 0.0))
+    rules = (predicted, last, last - (before - last) / 2)
     errors = [float(np.sqrt(np.mean((rule / measured - 1) ** 2))) for rule in rules]
-    return LargestHeldOut(str(out["model"].iloc[0]), *errors)
+    return LargestHeldOut(str(points.loc[largest, "model"].iloc[0]), *errors)
+
+
+def _check(points: pd.DataFrame, variables: tuple[str, ...]) -> None:
+    for name in variables:
+        if (number := points[name].nunique()) < FEWEST:
+            raise ValueError(f"{number} {NAMES[name]}{'s' * (number != 1)}, and {FEWEST} are needed")
 
 
 def _fit(points: pd.DataFrame, form: str) -> Fit:

@@ -12,12 +12,13 @@ import pandas as pd
 
 from analysis.fitting.minimizer import Array
 from analysis.fitting.model_patch_images import AT, SizeLaw
-from analysis.records.size_points import BACKWARD
+from scaling.costs.whole_model import STEP_PASSES
 
 BUDGETS = 4
 BEYOND = 2.0  # factor by which D may be outside the runs' range
 ENDS = (0.025, 0.975)
 GROW, LONGER, SHRINK = "grow the model", "train longer", "shrink the patch"
+CHANGED = {GROW: "parameters", LONGER: "images", SHRINK: "patch"}
 
 
 def budgets_of(points: pd.DataFrame) -> Array:
@@ -34,13 +35,12 @@ def isoflop(found: SizeLaw) -> pd.DataFrame:
     ends = found.points["images"].min() / BEYOND, found.points["images"].max() * BEYOND
     tables = []
     for budget in budgets_of(found.points):
-        can = configurations.assign(budget=budget, images=budget / BACKWARD / configurations["flops_per_image"])
+        can = configurations.assign(budget=budget, images=budget / STEP_PASSES / configurations["flops_per_image"])
         can = can[can["images"].between(*ends)].sort_values("patch", ignore_index=True)
         if can["patch"].nunique() < 2:
             continue
-        at = [can[name] for name in AT]
-        loss_SM = found.draws.predict(*at)
-        can["predicted"] = found.law.predict(*at)
+        loss_SM = found.predict_draws(can)
+        can["predicted"] = found.predict(can)
         can["low"], can["high"] = np.quantile(loss_SM, ENDS, axis=0)
         won = can["patch"].to_numpy()[loss_SM.argmin(axis=1)]
         best = can.loc[can.groupby("patch")["predicted"].idxmin()]
@@ -68,26 +68,31 @@ def place_of(points: pd.DataFrame) -> pd.Series:
 
 
 def directions(found: SizeLaw, place: pd.Series) -> pd.DataFrame:
-    """A row per direction: change of the loss [nats] by a doubling of the FLOPs from place, low and high (95 %), and
-    factor: of parameters, images or patch side. FLOPs per image change with size and patch as between place and the
-    next larger model and smaller patch that were run (of the largest and smallest: the one before). Directions without
-    a neighbour are left out. The draws (S, directions) are in attrs["draws"]."""
+    """A row per direction: change of the loss [nats] by a doubling of the FLOPs from place, low and high (95 %), factor
+    (of parameters, images or patch side), and beyond (whether that is outside the range of the runs). FLOPs per image
+    change with size and patch as between place and the next larger model and smaller patch that were run (of the
+    largest and smallest: the one before). Directions without a neighbour, and sizes in a law of one model, are left
+    out. The draws (S, directions) are in attrs["draws"]."""
     points = found.points
-    at_patch, of_model = points[points["patch"] == place["patch"]], points[points["model"] == place["model"]]
     powers = {
-        GROW: (0, _power(at_patch, "parameters", place, upwards=True)),
-        LONGER: (2, 1.0),
-        SHRINK: (1, _power(of_model, "patch", place, upwards=False)),
+        GROW: _power(points[points["patch"] == place["patch"]], "parameters", place, upwards=True),
+        LONGER: 1.0,
+        SHRINK: _power(points[points["model"] == place["model"]], "patch", place, upwards=False),
     }
-    factors = {name: (axis, 2 ** (1 / power)) for name, (axis, power) in powers.items() if power}
-    x = np.tile(place[list(AT)].to_numpy(float)[:, None], len(factors) + 1)
-    for column, (axis, factor) in enumerate(factors.values(), 1):
-        x[axis, column] *= factor
-    change, loss_SM = found.law.predict(*x), found.draws.predict(*x)
+    factors = {name: 2 ** (1 / power) for name, power in powers.items() if power and CHANGED[name] in found.variables}
+    at = pd.DataFrame([place[list(AT)]] * (len(factors) + 1), dtype=float, index=["", *factors])
+    for name, factor in factors.items():
+        at.loc[name, CHANGED[name]] *= factor
+    loss, loss_SM = found.predict(at), found.predict_draws(at)
     change_S = loss_SM[:, 1:] - loss_SM[:, :1]
     low, high = np.quantile(change_S, ENDS, axis=0)
-    table = pd.DataFrame({"direction": list(factors), "change": change[1:] - change[0], "low": low, "high": high})
-    table["factor"] = [factor for _, factor in factors.values()]
+    table = pd.DataFrame({"direction": list(factors), "change": loss[1:] - loss[0], "low": low, "high": high})
+    table["factor"] = list(factors.values())
+    table["beyond"] = [
+        not points[column].min() <= at.loc[name, column] <= points[column].max()
+        for name, column in CHANGED.items()
+        if name in factors
+    ]
     table.attrs["draws"] = change_S
     return table
 
@@ -101,10 +106,10 @@ def verdict(table: pd.DataFrame) -> str:
         apart[i, j] = apart[j, i] = low > 0 or high < 0
     best = int(table["change"].argmin())
     rivals = [names[j] for j in range(len(names)) if j != best and not apart[best, j]]
-    if rivals:
-        return f"undecided: {' or '.join([names[best], *rivals])} (intervals of their differences include 0)"
     if table["high"].iloc[best] >= 0:
         return "undecided: no direction lowers the loss beyond its interval"
+    if rivals:
+        return f"undecided: {' or '.join([names[best], *rivals])} (intervals of their differences include 0)"
     return f"{names[best]} lowers the loss most"
 
 
@@ -112,9 +117,8 @@ def _power(points: pd.DataFrame, column: str, place: pd.Series, upwards: bool) -
     """d log FLOPs per image / d log column between place and a neighbour; 0 without one or where FLOPs are equal."""
     flops = points.groupby(column)["flops_per_image"].first()
     here, flops_here = float(place[column]), float(place["flops_per_image"])
-    above, below = flops[flops.index > here], flops[flops.index < here]
-    first, second = (above.iloc[:1], below.iloc[-1:]) if upwards else (below.iloc[-1:], above.iloc[:1])
-    for neighbour in (first, second):
+    above, below = flops[flops.index > here].iloc[:1], flops[flops.index < here].iloc[-1:]
+    for neighbour in (above, below) if upwards else (below, above):
         if len(neighbour):
             return float(np.log(neighbour.iloc[0] / flops_here) / np.log(neighbour.index[0] / here))
     return 0.0

@@ -10,41 +10,65 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.records.run_set import RunSet
+from analysis.records.group_labels import labels
+from analysis.records.run_set import RunSet, any_length
 from scaling.config.canonical import as_json
+from scaling.config.experiment import ExperimentConfig
+from scaling.costs.whole_model import STEP_PASSES
 from scaling.errors import ConfigError
 from scaling.runs.record import CURVE, RunRecord
 
-BACKWARD = 3.0  # FLOPs of a training step over those of its forward pass [1]
-LENGTH = ("epochs", "steps", "train_images", "warmup_epochs", "warmup_steps")  # fields that a run's length changes
-COLUMNS = ["family", "model", "parameters", "patch", "images", "seed", "y", "flops_per_image", "training_flops"]
+LENGTH = ["epochs", "steps", "warmup_steps", "train_images"]  # columns that no family's name has
+COLUMNS = ["run_id", "model", "parameters", "patch", "images", "seed", "y", "flops_per_image", "training_flops"]
 
 
 def size_points(runs: RunSet) -> pd.DataFrame:
-    """A row per finished run with a curve: family, model, parameters [1], patch [px], images (seen, new or repeated),
-    seed, y (test loss [nats]), flops_per_image (forward) and training_flops [FLOPs]. Raises ConfigError for runs of a
-    CSV file, which have no curves."""
+    """A row per finished run with a curve: run_id, model, parameters [1], patch [px], images (seen, new or repeated),
+    seed, y (test loss [nats]), flops_per_image (forward), training_flops [FLOPs], and family, a short name. Raises
+    ConfigError for runs of a CSV file, which have no curves."""
     if runs.from_csv:
-        raise ConfigError("a law of patch,params,images needs a results folder; a CSV file has no images seen")
-    rows = []
+        raise ConfigError("--axes patch,params,images needs a results folder; a CSV file has no images seen")
+    rows, recipes = [], []
     for run in runs.finished.itertuples():
         folder = Path(str(run.folder))
-        if not (folder / CURVE).is_file() or not run.test_loss > 0:
+        images = _steps(folder) * run.batch
+        if not (images > 0 and run.test_loss > 0):
             continue
-        images = float(pd.read_csv(folder / CURVE)["step"].max() * run.batch)
-        if not images > 0:
-            continue
-        cost = BACKWARD * run.flops_per_image * images
+        cost = STEP_PASSES * run.flops_per_image * images
         facts = [run.backbone, run.parameters, run.patch, images, run.seed, run.test_loss, run.flops_per_image, cost]
-        rows.append([_family(folder), *facts])
+        rows.append([run.run_id, *facts])
+        recipes.append(family_of(RunRecord.load(folder).experiment()))
     points = pd.DataFrame(rows, columns=COLUMNS)
+    points["family"] = _named(points, recipes, runs)
     smallest = points.sort_values("patch").groupby(["family", "model"])["parameters"].first().rename("N")
     points["parameters"] = points.join(smallest, on=["family", "model"])["N"].astype(float)
     return points
 
 
-def _family(folder: Path) -> str:
-    """The canonical configuration of a run without size, patch, length and seed."""
-    values = json.loads(RunRecord.load(folder).experiment().canonical)
-    values["backbone"] = str(values["backbone"]).replace("-", "_").split("_")[0]
-    return as_json({name: value for name, value in values.items() if name not in ("patch", "seed", *LENGTH)})
+def family_of(config: ExperimentConfig) -> str:
+    """The canonical form of a recipe without size of backbone, patch size, length and seed."""
+    values = json.loads(any_length(config).canonical)
+    values["backbone"] = _family_name(values["backbone"])
+    values.get("further", {}).get("model", {}).get("patch_embed", {}).pop("patch_size", None)
+    return as_json({name: value for name, value in values.items() if name not in ("patch", "seed")})
+
+
+def _family_name(backbone: str) -> str:
+    return backbone.replace("-", "_").split("_")[0]
+
+
+def _steps(folder: Path) -> float:
+    """Optimiser steps by the run's curve; 0 without one."""
+    path = folder / CURVE
+    curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    return 0.0 if curve.empty else float(curve["step"].max())
+
+
+def _named(points: pd.DataFrame, recipes: list[str], runs: RunSet) -> pd.Series:
+    """The short name of each point's family."""
+    numbers = [f"family {number + 1}" for number in pd.factorize(pd.Series(recipes, dtype=object))[0]]
+    done = runs.finished.set_index("run_id").loc[points["run_id"]]
+    backbones = [_family_name(name) for name in done["backbone"]]
+    frame = done.assign(group=numbers, backbone=backbones).drop(columns=LENGTH, errors="ignore")
+    names = labels(frame.reset_index())
+    return pd.Series([names[number] for number in numbers], points.index, dtype=object)

@@ -1,87 +1,166 @@
 """What `fit_laws.py --axes patch,params,images` prints and writes: L(N, p, D), isoFLOP curves and directions."""
 
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.fitting.model_patch_images import SizeLaw, fit_sizes, hold_out_largest
-from analysis.planning.isoflop import best_patches, directions, isoflop, place_of, verdict
+from analysis.fitting.model_patch_images import FEWEST, SizeLaw, fit_one_model, fit_sizes, hold_out_largest
+from analysis.planning.isoflop import CHANGED, best_patches, directions, isoflop, place_of, verdict
 from analysis.plots.isoflop import isoflop_figure
 from analysis.plots.style import files
 from analysis.records.run_set import RunSet
 from analysis.records.size_points import size_points
+from analysis.report.axes_report import LEAST_R2
 from analysis.report.output import print_wrapped, write_files
 from scaling.errors import ConfigError
 
 AXES = "patch,params,images"
-LEAST_R2 = 0.9  # of log L, below which the output calls a law one that does not describe the points
-
+STEM = AXES.replace(",", "_")
 FORMULAS = {
-    "additive": "E + A x1^-a + B x2^b + C x3^-c",
-    "surface": "A x1^-a x3^-c (1 + B x2^b x1^-d x3^-e)",
+    "additive": "E + A N^-a + B p^b + C D^-c",
+    "surface": "A N^-a D^-c (1 + B p^b N^-d D^-e)",
+    "joint": "E + A D^-a + B p^b",
 }
+LETTERS = "N parameters, p patch [px], D images seen, repetitions included; [95 % range over resampled runs]"
+UNITS = {"parameters": "parameters", "images": "images", "patch": "patch side"}
+
+
+class Answer(NamedTuple):
+    """The law of a family, or of one model, with its isoFLOP curves, best patch sizes and directions."""
+
+    law: SizeLaw
+    curves: pd.DataFrame
+    best: pd.DataFrame
+    place: pd.Series
+    steps: pd.DataFrame
+
+    @property
+    def describes(self) -> bool:
+        return self.law.law.r2 >= LEAST_R2
 
 
 def report_isoflop(runs: RunSet, out: Path) -> None:
-    """Print the law of each family, and write its points, curves and figure to out. Raises ConfigError where no family
-    has enough sizes, patches and lengths, with nothing written."""
-    laws: dict[str, SizeLaw] = {}
-    refused = []
-    for number, (family, points) in enumerate(size_points(runs).groupby("family", sort=False), 1):
-        values = json.loads(str(family))
-        name = f"{values['backbone']}-{values['data']}-{values['image']}px".replace("/", "_")
-        name = f"{name}-{number}" if name in laws else name
+    """Print the law of each family, and write it, its points, curves and figure to out. Where a family has too few
+    sizes, each of its models has a law. Raises ConfigError, with nothing written, where there is no law at all or out
+    cannot be written."""
+    answers, notes = _answers(size_points(runs))
+    if not answers:
+        why = notes[0] if notes else "no finished run has a curve.csv"
+        raise ConfigError(f"no law of {AXES}: {why}; --axes patch,images needs one length only")
+    print_wrapped(f"L: test loss [nats]; {LETTERS}")
+    for name, answer in answers.items():
+        print(f"\n{name}")
+        _print(answer)
+    print()
+    for note in notes:
+        print_wrapped(note)
+    print(flush=True)
+    written = [path.name for path in write_files(out, _files(answers))]
+    print_wrapped(f"wrote to {out}: {', '.join(written)}", indent=2)
+
+
+def _answers(points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
+    """By the name of the family or model, families of many runs first; and which have none, and why."""
+    answers: dict[str, Answer] = {}
+    notes = []
+    for family in points["family"].value_counts().index:
+        its = points[points["family"] == family]
         try:
-            laws[name] = fit_sizes(points.drop(columns="family").reset_index(drop=True))
+            answers[family] = _answer(fit_sizes(its))
         except ValueError as e:
-            refused.append(f"{name}: {e}")
-    if not laws:
-        why = refused[0] if refused else "no finished run has a curve.csv"
-        raise ConfigError(f"no law of {AXES}: {why}; one backbone alone has --axes patch,images")
-    written: dict[str, bytes] = {}
-    for name, found in laws.items():
-        written |= _report(name, found)
-    for line in refused:
-        print_wrapped(f"No law of {line}.")
-    for path in write_files(out, written):
-        print(f"wrote {path}")
+            found, without = _of_models(family, its)
+            answers |= found
+            instead = "; each model has a law of patch size and images seen" if found else ""
+            notes.append("; ".join([f"{family}: no law of model size ({e}){instead}", *without]))
+    return answers, notes
 
 
-def _report(name: str, found: SizeLaw) -> dict[str, bytes]:
-    law, table, place = found.law, isoflop(found), place_of(found.points)
-    print(f"{name}: {law.n} runs, R2 {law.r2:.3f}; x1 parameters, x2 patch [px], x3 images seen")
-    print_wrapped(f"L = {FORMULAS[law.form]}")
-    if law.r2 < LEAST_R2:
-        print_wrapped("This law does not describe the points; what follows means nothing.")
-    print("  parameters with 95 % intervals (whole runs resampled):")
-    for letter, (low, high) in found.draws.intervals().items():
-        print(f"  {letter:3} {law.parameters[letter]:.3g} [{low:.3g}, {high:.3g}]")
+def _of_models(family: str, points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
+    """The laws of single models, and which models have none, and why."""
+    answers: dict[str, Answer] = {}
+    without = []
+    for model, its in points.groupby("model", sort=False):
+        try:
+            answers[f"{family}, {model}"] = _answer(fit_one_model(its))
+        except ValueError as e:
+            without.append(f"{model}: no law of patch size and images either ({e})")
+    return answers, without
+
+
+def _answer(law: SizeLaw) -> Answer:
+    place, curves = place_of(law.points), isoflop(law)
+    return Answer(law, curves, best_patches(curves), place, directions(law, place))
+
+
+def _print(answer: Answer) -> None:
+    found, place = answer.law, answer.place
+    law = found.law
+    print_wrapped(f"L = {FORMULAS[law.form]}, fitted to the ends of {law.n} runs, R2 {law.r2:.3f}")
+    if not answer.describes:
+        print_wrapped("This law does not describe the points, so it has no parameters, curves and directions here.")
+        return
+    for line in _parameters(found):
+        print(line)
     held = hold_out_largest(found)
-    if held is None:
-        print_wrapped("Hold-out of the largest model: needs four model sizes with common patches and lengths.")
+    if held is not None:
+        rules = f"{100 * held.last:.1f} % as the next smaller model, {100 * held.half:.1f} % with half of the last gain"
+        print_wrapped(f"{held.model} left out and predicted: {100 * held.law:.1f} % error (rms); naive: {rules}.")
+    elif "parameters" in found.variables:
+        print_wrapped(f"No hold-out of the largest model: that needs {FEWEST + 1} sizes.")
+    if answer.curves.empty:
+        print_wrapped("No isoFLOP curves: no budget allows two patch sizes at up to twice the lengths of the runs.")
     else:
-        rules = f"next smaller model {100 * held.last:.1f} %, plus half of the last gain {100 * held.half:.1f} %"
-        print_wrapped(f"Hold-out of {held.model}: rms error of the law {100 * held.law:.1f} %; {rules}.")
-    if table.empty:
-        print_wrapped("No budget allows two patch sizes within twice the lengths that were run: no isoFLOP curves.")
-    else:
-        print("best patch size per budget, by the law; [95 % range over draws]")
-        for row in best_patches(table).itertuples():
-            where = f"[{row.finest:g}, {row.coarsest:g}], {row.model}, {row.images:.3g} images"
-            print(f"  {row.budget:.2e} FLOPs: patch {row.patch:g} {where}, {100 * row.share:.0f} % of draws")
+        print("Best patch size [px] per budget of training FLOPs, by the law:")
+    for row in answer.best.itertuples():
+        which = f"{row.patch:<3g} [{row.finest:g}, {row.coarsest:g}]"
+        print(f"  {row.budget:.1e} FLOPs  {which:14} {row.model}, {row.images:.2g} images")
     print_wrapped(
-        f"From {place['model']} at patch {place['patch']:g}, {place['images']:g} images (loss {place['y']:.3g}), "
-        "a doubling of training FLOPs changes the loss [nats, 95 %] by:"
+        f"Twice the training FLOPs from {place['model']} at patch {place['patch']:g} and {place['images']:,.0f} images "
+        f"(the lowest loss, {place['y']:.3g}) change the loss [nats] by:"
     )
-    steps = directions(found, place)
-    for row in steps.itertuples():
-        print(f"  {row.direction:17} {row.change:+.4f} [{row.low:+.4f}, {row.high:+.4f}]  (x{row.factor:.2f})")
-    print_wrapped(f"Verdict: {verdict(steps)}.\n")
-    tables = {"points": found.points, "isoflop": table, "directions": steps}
-    made = {f"{name}_{what}.csv": _csv(of) for what, of in tables.items()}
-    return made if table.empty else made | files(f"{name}_isoflop", isoflop_figure(found.points, table, name))
+    for row in answer.steps.itertuples():
+        beyond = ", beyond the runs" if row.beyond else ""
+        factor = f"({row.factor:.2f} times the {UNITS[CHANGED[row.direction]]}{beyond})"
+        print(f"  {row.direction:16} {row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {factor}")
+    print_wrapped(f"Which lowers it most: {verdict(answer.steps)}.")
 
 
-def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False).encode()
+def _parameters(found: SizeLaw) -> Iterator[str]:
+    smallest = 1e-6 * found.law.y.min()
+    for name, (low, high) in found.draws.intervals().items():
+        if name == "E" and low <= smallest:
+            yield f"  {name} not identified (at most {high:.3g})" if high > smallest else f"  {name} 0 in all draws"
+        else:
+            yield f"  {name} {found.law.parameters[name]:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _files(answers: Mapping[str, Answer]) -> dict[str, bytes]:
+    """Parameters with intervals and points with predictions of all laws; isoFLOP curves, directions and the figure of
+    those that describe their points."""
+    shown = {name: answer for name, answer in answers.items() if answer.describes}
+    rows = [
+        [name, found.law.form, letter, found.law.parameters[letter], *ends, found.law.n, found.law.r2]
+        for name, (found, *_) in answers.items()
+        for letter, ends in found.draws.intervals().items()
+    ]
+    laws = pd.DataFrame(rows, columns=["group", "form", "parameter", "value", "low", "high", "runs", "r2"])
+    points = {name: found.points.assign(predicted=found.predict(found.points)) for name, (found, *_) in answers.items()}
+    tables = {
+        STEM: laws,
+        f"{STEM}_points": _joined(points),
+        f"{STEM}_isoflop": _joined({name: answer.curves for name, answer in shown.items()}),
+        f"{STEM}_directions": _joined({name: answer.steps for name, answer in shown.items()}),
+    }
+    made = {f"{stem}.csv": table.to_csv(index=False).encode() for stem, table in tables.items()}
+    drawn = {name: (its.law.points, its.curves, its.best) for name, its in shown.items() if not its.curves.empty}
+    return made | files(STEM, isoflop_figure(drawn)) if drawn else made
+
+
+def _joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables as one with a first column group. Without attrs, which concat would compare."""
+    if not tables:
+        return pd.DataFrame(columns=["group"])
+    plain = [pd.DataFrame({"group": name, **table.to_dict("series")}) for name, table in tables.items()]
+    return pd.concat(plain, ignore_index=True)
