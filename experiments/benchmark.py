@@ -13,6 +13,7 @@ table6         Table 6 on this machine: hours and memory of both backbones over 
                published. 224 px on a GPU, 64 px elsewhere.
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
 coverage       how often the intervals of laws contain the truth. 20 minutes.
+coverage-sizes how often the intervals of L(N, p, D), its best patch sizes and directions contain the truth. 2 minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
@@ -33,6 +34,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         mixer,
         models,
         overhead,
+        size_law_checks,
         speed_options,
         table6,
     )
@@ -48,12 +50,13 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "table6": [table6.table6],
         "laws": [laws.laws],
         "coverage": [law_checks.coverage],
+        "coverage-sizes": [size_law_checks.coverage],
         "fuzz": [law_checks.fuzz],
     }
 
 
 QUICK = ("overhead", "data-loading", "mixer", "speed-options", "detection")
-SLOW = ("long", "crossing", "table6", "laws", "coverage", "fuzz")
+SLOW = ("long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 

@@ -59,7 +59,7 @@ class LargestHeldOut(NamedTuple):
 def fit_sizes(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> SizeLaw:
     """Fit L(N, p, D) to the rows of size_points of one family. Raises ValueError where there are too few sizes,
     patches, lengths or runs."""
-    _check(points, AT)
+    _check(points, (*OF_ONE_MODEL, "parameters"))
     law = min((_fit(points, form) for form in CANDIDATES), key=lambda law: law.aicc)
     return SizeLaw(law, bootstrap(law, draws=draws, seed=seed), points)
 

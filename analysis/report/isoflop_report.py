@@ -48,7 +48,7 @@ def report_isoflop(runs: RunSet, out: Path) -> None:
     answers, notes = _answers(size_points(runs))
     if not answers:
         why = notes[0] if notes else "no finished run has a curve.csv"
-        raise ConfigError(f"no law of {AXES}: {why}; --axes patch,images needs one length only")
+        raise ConfigError(f"no law of {AXES}: {why}; --axes patch,images needs one model and length only")
     print_wrapped(f"L: test loss [nats]; {LETTERS}")
     for name, answer in answers.items():
         print(f"\n{name}")
@@ -72,8 +72,8 @@ def _answers(points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
         except ValueError as e:
             found, without = _of_models(family, its)
             answers |= found
-            instead = "; each model has a law of patch size and images seen" if found else ""
-            notes.append("; ".join([f"{family}: no law of model size ({e}){instead}", *without]))
+            instead = ["each model has a law of patch size and images seen", *without] if found else []
+            notes.append("; ".join([f"{family}: no law of all three ({e})", *instead]))
     return answers, notes
 
 
@@ -85,7 +85,7 @@ def _of_models(family: str, points: pd.DataFrame) -> tuple[dict[str, Answer], li
         try:
             answers[f"{family}, {model}"] = _answer(fit_one_model(its))
         except ValueError as e:
-            without.append(f"{model}: no law of patch size and images either ({e})")
+            without.append(f"{model}: none ({e})")
     return answers, without
 
 

@@ -1,89 +1,93 @@
 """L(N, p, D) on synthetic runs with known truth: the law, its intervals, isoFLOP curves and directions."""
 
-import itertools
-
 import numpy as np
-import pandas as pd
 import pytest
 
-from analysis.fitting.model_patch_images import fit_sizes, hold_out_largest
+from analysis.fitting.model_patch_images import fit_one_model, fit_sizes, hold_out_largest
 from analysis.planning.isoflop import best_patches, directions, isoflop, place_of, verdict
-
-TRUTH = {"E": 0.2, "A": 30.0, "a": 0.4, "B": 0.1, "b": 0.7, "C": 40.0, "c": 0.5}
-
-
-def truth(N, p, D):
-    return TRUTH["E"] + 30 * N**-0.4 + 0.1 * p**0.7 + 40 * D**-0.5
+from experiments.benchmarks.size_law_checks import TRUTHS, law, synthetic, true_best, true_changes
 
 
-def runs(seed=0, noise=0.01, seeds=2, sizes=4):
-    """Models of 1e4 to 6.4e5 parameters; FLOPs per image 2 N times 256 / p^2 tokens."""
-    rng, rows = np.random.default_rng(seed), []
-    grid = itertools.product(1e4 * 4.0 ** np.arange(sizes), (16, 8, 4, 2), (4e3, 1.6e4, 6.4e4), range(seeds))
-    for N, p, D, run in grid:
-        y, flops = truth(N, p, D) * np.exp(noise * rng.normal()), 2 * N * 256 / p**2
-        rows.append([f"m{N:g}", N, float(p), D, run, y, flops, 3 * flops * D])
-    return pd.DataFrame(
-        rows, columns=["model", "parameters", "patch", "images", "seed", "y", "flops_per_image", "training_flops"]
-    )
+@pytest.mark.parametrize("form", TRUTHS)
+def test_without_noise_the_form_and_the_truth_are_found(form):
+    found = fit_sizes(synthetic(form, 0, noise=0.0, seeds=1), draws=5)
+    assert found.law.form == form
+    assert found.law.parameters == pytest.approx(TRUTHS[form][1], rel=1e-3)
 
 
-def test_without_noise_the_truth_is_found():
-    found = fit_sizes(runs(noise=0.0, seeds=1), draws=5)
-    assert found.law.form == "additive"
-    assert found.law.parameters == pytest.approx(TRUTH, rel=1e-3)
+@pytest.mark.parametrize("form", TRUTHS)
+def test_directions_are_those_of_the_true_law(form):
+    found = fit_sizes(synthetic(form, 0, noise=1e-6), draws=20)
+    steps, true = directions(found, place_of(found.points)), true_changes(form, found)
+    assert steps["change"].to_numpy() == pytest.approx(true, rel=1e-2)
+    assert steps["factor"].to_numpy() == pytest.approx([2, 2, 0.5**0.5])
+    assert steps["beyond"].all()  # from the largest model at the smallest patch and greatest length
+    assert verdict(steps) == f"{steps['direction'][int(np.argmin(true))]} lowers the loss most"
 
 
-def test_directions_are_those_of_the_true_law():
-    found = fit_sizes(runs(noise=1e-6), draws=20)
-    place = place_of(found.points)
-    N, p, D = place["parameters"], place["patch"], place["images"]
-    here = truth(N, p, D)
-    expected = [truth(2 * N, p, D) - here, truth(N, p, 2 * D) - here, truth(N, p / 2**0.5, D) - here]
-    steps = directions(found, place)
-    assert steps["change"].to_numpy() == pytest.approx(expected, rel=1e-2)
-    assert verdict(steps) == f"{steps['direction'][int(np.argmin(expected))]} lowers the loss most"
-
-
-def test_isoflop_curves_take_the_best_model_at_each_patch_by_brute_force():
-    found = fit_sizes(runs(noise=1e-6), draws=20)
+@pytest.mark.parametrize("form", TRUTHS)
+def test_isoflop_curves_take_the_best_model_at_each_patch_by_brute_force(form):
+    found = fit_sizes(synthetic(form, 0, noise=1e-6), draws=20)
     table = isoflop(found)
+    runs = found.points.drop_duplicates("model")
     for row in table.itertuples():
-        losses = []
-        for N in found.points["parameters"].unique():
-            D = row.budget / (3 * 2 * N * 256 / row.patch**2)
-            if 2e3 <= D <= 1.28e5:
-                losses.append(truth(N, row.patch, D))
-        assert row.predicted == pytest.approx(min(losses), rel=1e-3)
+        at = runs.assign(patch=row.patch, images=row.budget / (3 * 2 * runs["parameters"] * 256 / row.patch**2))
+        at = at[(at["images"] >= 2e3) & (at["images"] <= 1.28e5)]
+        assert row.predicted == pytest.approx(law(form, at).min(), rel=1e-3)
     assert table.groupby("budget")["share"].sum().to_numpy() == pytest.approx(1.0)
     best = best_patches(table)
+    assert best["patch"].tolist() == true_best(form, found)
     assert ((best["finest"] <= best["patch"]) & (best["patch"] <= best["coarsest"])).all()
 
 
-def test_intervals_hold_the_true_change_nearly_always():
+def test_intervals_hold_the_truth_nearly_always():
     held = []
-    for seed in range(5):
-        found = fit_sizes(runs(seed), draws=100, seed=seed)
-        place = place_of(found.points)
-        N, p, D = place["parameters"], place["patch"], place["images"]
-        longer = directions(found, place).iloc[1]
-        held.append(longer["low"] <= truth(N, p, 2 * D) - truth(N, p, D) <= longer["high"])
-        held += [low <= TRUTH[name] <= high for name, (low, high) in found.draws.intervals().items() if name in TRUTH]
+    for seed in range(6):
+        found = fit_sizes(synthetic("additive", seed), draws=100, seed=seed)
+        rows = directions(found, place_of(found.points)).itertuples()
+        held += [row.low <= true <= row.high for row, true in zip(rows, true_changes("additive", found), strict=True)]
+        ends = found.draws.intervals()
+        held += [low <= TRUTHS["additive"][1][name] <= high for name, (low, high) in ends.items()]
     assert np.mean(held) > 0.75
 
 
 def test_large_noise_is_undecided():
-    found = fit_sizes(runs(3, noise=0.3), draws=200)
+    found = fit_sizes(synthetic("additive", 3, noise=0.3), draws=200)
     assert verdict(directions(found, place_of(found.points))).startswith("undecided")
 
 
 def test_the_law_predicts_the_largest_model_better_than_naive_rules():
-    held = hold_out_largest(fit_sizes(runs(noise=0.002), draws=5))
+    held = hold_out_largest(fit_sizes(synthetic("additive", 0, noise=0.002), draws=5))
     assert held is not None
+    assert held.model == "m640000"
     assert held.law < min(held.last, held.half)
-    assert hold_out_largest(fit_sizes(runs(sizes=3), draws=5)) is None
+    assert hold_out_largest(fit_sizes(synthetic("additive", 0, sizes=3), draws=5)) is None
 
 
-def test_two_sizes_are_refused_with_the_number_that_is_needed():
+def test_the_naive_rules_are_the_last_loss_and_half_of_the_last_gain():
+    runs = synthetic("additive", 0, noise=0.0)
+    runs = runs.assign(y=runs["parameters"].map({1e4: 4.0, 4e4: 3.0, 1.6e5: 2.0, 6.4e5: 1.6}) + runs["patch"] / 1e6)
+    held = hold_out_largest(fit_sizes(runs, draws=5))
+    assert (held.last, held.half) == pytest.approx((2 / 1.6 - 1, 1 - 1.5 / 1.6), rel=1e-3)
+
+
+def test_one_model_has_a_law_of_patch_and_images_and_two_directions():
+    runs = synthetic("additive", 0, noise=1e-4, sizes=1)
+    found = fit_one_model(runs, draws=50)
+    truth = TRUTHS["additive"][1]
+    known = {"E": truth["E"] + truth["A"] * 1e4 ** -truth["a"], "A": truth["C"], "a": truth["c"]}
+    assert {name: found.law.parameters[name] for name in known} == pytest.approx(known, rel=0.02)
+    steps = directions(found, place_of(runs))
+    assert steps["direction"].tolist() == ["train longer", "shrink the patch"]
+    assert steps["change"].to_numpy() == pytest.approx(true_changes("additive", found)[1:], rel=0.02)
+    assert (isoflop(found)["model"] == "m10000").all()
+
+
+def test_too_few_sizes_patches_and_lengths_are_refused_with_the_number_that_is_needed():
+    runs = synthetic("additive", 0)
     with pytest.raises(ValueError, match="2 model sizes, and 3 are needed"):
-        fit_sizes(runs(sizes=2))
+        fit_sizes(synthetic("additive", 0, sizes=2))
+    with pytest.raises(ValueError, match="2 patch sizes, and 3 are needed"):
+        fit_sizes(runs[runs["patch"] > 4])
+    with pytest.raises(ValueError, match="1 length, and 3 are needed"):
+        fit_one_model(runs[runs["images"] == 4e3])
