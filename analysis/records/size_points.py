@@ -19,7 +19,6 @@ from scaling.errors import ConfigError
 from scaling.runs.record import CURVE, RunRecord
 
 LENGTH = ["epochs", "steps", "warmup_steps", "train_images"]  # columns that no family's name has
-COLUMNS = ["run_id", "model", "parameters", "patch", "images", "seed", "y", "flops_per_image", "training_flops"]
 
 
 def size_points(runs: RunSet) -> pd.DataFrame:
@@ -28,18 +27,14 @@ def size_points(runs: RunSet) -> pd.DataFrame:
     ConfigError for runs of a CSV file, which have no curves."""
     if runs.from_csv:
         raise ConfigError("--axes patch,params,images needs a results folder; a CSV file has no images seen")
-    rows, recipes = [], []
-    for run in runs.finished.itertuples():
-        folder = Path(str(run.folder))
-        images = _steps(folder) * run.batch
-        if not (images > 0 and run.test_loss > 0):
-            continue
-        cost = STEP_PASSES * run.flops_per_image * images
-        facts = [run.backbone, run.parameters, run.patch, images, run.seed, run.test_loss, run.flops_per_image, cost]
-        rows.append([run.run_id, *facts])
-        recipes.append(family_of(RunRecord.load(folder).experiment()))
-    points = pd.DataFrame(rows, columns=COLUMNS)
-    points["family"] = _named(points, recipes, runs)
+    done = runs.finished
+    steps = [_steps(Path(folder)) for folder in done["folder"].astype(str)]
+    points = done[["run_id", "parameters", "patch", "seed", "flops_per_image"]].assign(
+        model=done["backbone"], images=steps * done["batch"].astype(float), y=done["test_loss"]
+    )
+    points["training_flops"] = STEP_PASSES * points["flops_per_image"] * points["images"]
+    points["family"] = _families(done)
+    points = points[(points["images"] > 0) & (points["y"] > 0)].reset_index(drop=True)
     smallest = points.sort_values("patch").groupby(["family", "model"])["parameters"].first().rename("N")
     points["parameters"] = points.join(smallest, on=["family", "model"])["N"].astype(float)
     return points
@@ -64,11 +59,11 @@ def _steps(folder: Path) -> float:
     return 0.0 if curve.empty else float(curve["step"].max())
 
 
-def _named(points: pd.DataFrame, recipes: list[str], runs: RunSet) -> pd.Series:
-    """The short name of each point's family."""
+def _families(done: pd.DataFrame) -> pd.Series:
+    """The short name of each run's family."""
+    recipes = [family_of(RunRecord.load(Path(folder)).experiment()) for folder in done["folder"].astype(str)]
     numbers = [f"family {number + 1}" for number in pd.factorize(pd.Series(recipes, dtype=object))[0]]
-    done = runs.finished.set_index("run_id").loc[points["run_id"]]
     backbones = [_family_name(name) for name in done["backbone"]]
     frame = done.assign(group=numbers, backbone=backbones).drop(columns=LENGTH, errors="ignore")
-    names = labels(frame.reset_index())
-    return pd.Series([names[number] for number in numbers], points.index, dtype=object)
+    names = labels(frame)
+    return pd.Series([names[number] for number in numbers], done.index, dtype=object)

@@ -121,9 +121,10 @@ def _print(answer: Answer) -> None:
         f"(the lowest loss, {place['y']:.3g}) change the loss [nats] by:"
     )
     for row in answer.steps.itertuples():
-        beyond = ", beyond the runs" if row.beyond else ""
-        factor = f"({row.factor:.2f} times the {UNITS[CHANGED[row.direction]]}{beyond})"
-        print(f"  {row.direction:16} {row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {factor}")
+        factor = f"{UNITS[CHANGED[str(row.direction)]]} x {row.factor:.2f}{'*' * bool(row.beyond)}"
+        print(f"  {row.direction:16} {row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}]  {factor}")
+    if answer.steps["beyond"].any():
+        print_wrapped("* beyond the range of the runs: extrapolated")
     print_wrapped(f"Which lowers it most: {verdict(answer.steps)}.")
 
 
