@@ -2,6 +2,8 @@
 
 overhead       a training step through the framework (Lightning, checkpoints, curve, progress) over a bare PyTorch loop
                with the same model, data and batch, a step of each in turn. Target: at most 1.03 over the main job.
+test-losses    time of the test losses along a run (--test-points) over that of its training steps, planned for 3 %. 4
+               minutes.
 data-loading   images/s of the embedded data set, and of JPEG files here and in a bare torchvision loop.
 mixer          forward and backward of a Mamba-2 mixer against public plain-torch ones: time, memory, time per token.
 long           Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
@@ -27,6 +29,7 @@ from scaling.config.fields import check_name
 
 def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     from experiments.benchmarks import (
+        curve_losses,
         data_loading,
         detection,
         law_checks,
@@ -41,6 +44,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
     return {
         "overhead": [overhead.overhead],
+        "test-losses": [curve_losses.curve_losses],
         "data-loading": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
         "long": [models.long],
@@ -56,7 +60,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
 
 QUICK = ("overhead", "data-loading", "mixer", "speed-options", "detection")
-SLOW = ("long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
+SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from analysis.records.seed_noise import CONFIDENCE, Difference, critical_t, difference, holm
+from analysis.records.seed_noise import CONFIDENCE, Difference, critical_t, difference
 
 POWER = 0.8  # share of cases in which a change of the size `detectable` is found [1]
 MOST_FLIPPED = 13  # seeds, 8,192 sign flips; with more, the t test needs no exact one beside it
@@ -44,6 +44,13 @@ def patch_tests(points: pd.DataFrame) -> pd.DataFrame:
     table["verdict"] = np.where(table["change"] < 0, "better", "worse")
     table["verdict"] = table["verdict"].where(decided, "undecided").where(table["test"] != "", "untested")
     return table
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p values adjusted for their number (Holm 1979, Scand. J. Statist. 6); nan, where there is no test, stays nan."""
+    order = p.rank(method="first") - 1
+    by_p = (p * (p.notna().sum() - order)).clip(upper=1)
+    return by_p.iloc[p.argsort()].cummax().reindex(p.index).where(p.notna())
 
 
 def log_difference(first: pd.Series, second: pd.Series) -> Difference:

@@ -10,7 +10,6 @@ from analysis.fitting.model import DEFAULT_FORMS
 from analysis.records.chance_level import chance_lines
 from analysis.records.groups import FEWEST_PATCHES, Group, own_groups, published_groups
 from analysis.records.run_set import LeftOut, RunSet
-from analysis.records.seed_noise import seed_sentence
 from analysis.report import joint_table
 from analysis.report.hierarchical_text import hierarchical_sentences
 from analysis.report.law_files import law_files
@@ -18,9 +17,10 @@ from analysis.report.law_table import EXPLAINED, GroupLaw, fit_groups, held_out_
 from analysis.report.law_words import law_sentences
 from analysis.report.more_patches import more_patches
 from analysis.report.output import counted, print_wrapped, write_files
+from analysis.report.patch_test_text import smallest_patch
 from scaling.errors import ConfigError
 
-SMALLEST = "Is the smallest patch better than the next? Difference ± 95 % [nats]"
+SMALLEST = "Is the smallest patch better than the next? Change [%], 95 % interval, p by Holm"
 
 
 class LawInput(NamedTuple):
@@ -71,8 +71,7 @@ def report(inputs: LawInput, out: Path, forms: Sequence[str] = DEFAULT_FORMS) ->
         print("\n".join(joint_table.joint_lines(joint)) + "\n")
         print_wrapped(joint_table.EXPLAINED, indent=0)
     _print_section("Hierarchical fits", hierarchical_sentences(groups))
-    if inputs.runs is not None:
-        _print_section(SMALLEST, _seed_sentences(inputs.runs), indent=2)
+    _print_section(SMALLEST, (f"{group.name}: {smallest_patch(group.points)}" for group in inputs.own), indent=2)
     print(flush=True)
     files = law_files(inputs.runs, laws, joint, forms, published=bool(inputs.published))
     paths = write_files(out, files)
@@ -104,11 +103,6 @@ def _no_law(of: GroupLaw, forms: Sequence[str]) -> str:
     """Why a group has no law, or none of this form."""
     form = "no law" if len(forms) == 1 or of.group.patches < FEWEST_PATCHES else f"no {of.form} law"
     return f"{of.group.name}: {form}; {of.why}"
-
-
-def _seed_sentences(runs: RunSet) -> list[str]:
-    done = runs.finished
-    return [f"{name}: {seed_sentence(done[done['group'] == group])}" for group, name in runs.labels().items()]
 
 
 def _print_section(title: str, sentences: Iterable[str], indent: int = 4) -> None:

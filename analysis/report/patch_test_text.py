@@ -1,4 +1,5 @@
-"""Patch tests in Markdown: whether a smaller patch size is better, and what the seeds could have found."""
+"""Patch tests as text: whether a smaller patch size is better, in a table with what the seeds could have found, and of
+the smallest patch size in one clause."""
 
 from collections.abc import Iterator
 
@@ -35,3 +36,25 @@ def patch_test_lines(points: pd.DataFrame) -> Iterator[str]:
     seeds = int(points.groupby("patch")["seed"].nunique().max())
     smallest = f"{seeds} seeds allow no p below {2 / 2**seeds:.2g}"
     yield "\n" + EXPLAINED.format(least=smallest)
+
+
+def smallest_patch(points: pd.DataFrame) -> str:
+    """Whether the smallest patch size is better than the next, as a clause: the verdict of patch_tests, the change of
+    the loss with its 95 % interval [%], and p by Holm. points: of a group, as for patch_tests."""
+    table = patch_tests(points)
+    if table.empty:
+        return "one patch size"
+    step = table.iloc[-1]
+    which = f"{step['fine']:g} vs {step['coarse']:g} px {step['verdict']}, {_percent(step['change'])}"
+    if not step["test"]:
+        single = points.loc[points["patch"].isin([step["fine"], step["coarse"]]), "patch"].value_counts().max() == 1
+        return f"{which} ({'one seed; add --seeds 0,1,2' if single else 'seeds of one patch size do not differ'})"
+    ends = f"[{_percent(step['low'])}, {_percent(step['high'])}]"
+    p = p_text(step["p_holm"])
+    equals = "" if p.startswith("<") else "= "
+    return f"{which} {ends}, p {equals}{p} ({step['test'].replace(' t test', ' t')})"
+
+
+def _percent(change: float) -> str:
+    """A relative change [%], with a decimal below 10."""
+    return f"{100 * change:+.0f}" if abs(change) >= 0.1 else f"{100 * change:+.1f}"

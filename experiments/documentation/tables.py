@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
-from analysis.records.seed_noise import steps
+from analysis.records.patch_tests import patch_tests
 from experiments.documentation import budget_tables, law_tables
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
@@ -42,13 +42,12 @@ def tested(runs: pd.DataFrame) -> list[str]:
     """Test of every halving of the patch size, with Holm's correction for the tests of a backbone."""
     rows = []
     for _, its in sorted(runs.groupby("group", sort=False), key=lambda one: one[1]["backbone"].iloc[0], reverse=True):
-        for step in steps(its).to_dict("records"):
-            holm, p = (step[name] for name in ("p_holm", "p"))
-            verdict = step["verdict"] if holm < 0.05 else "undecided"
-            interval = f"[{step['low']:+.3f}, {step['high']:+.3f}]" if math.isfinite(step["low"]) else "-"
-            cells = [f"{step['coarse']:g} to {step['fine']:g}", f"{step['difference']:+.3f}", interval]
-            rows.append([its["backbone"].iloc[0], *cells, _p(p), _p(holm), step["test"], verdict])
-    head = ["backbone", "patch [px]", "change [nats]", "95 % interval", "p", "p, Holm", "test", "by Holm"]
+        for step in patch_tests(its.rename(columns={"test_loss": "y"})).to_dict("records"):
+            change, low, high = (f"{100 * step[name]:+.1f}" for name in ("change", "low", "high"))
+            interval = f"[{low}, {high}]" if math.isfinite(step["low"]) else "-"
+            cells = [f"{step['coarse']:g} to {step['fine']:g}", change, interval, _p(step["p"]), _p(step["p_holm"])]
+            rows.append([its["backbone"].iloc[0], *cells, step["test"], step["verdict"]])
+    head = ["backbone", "patch [px]", "change [%]", "95 % interval", "p", "p, Holm", "test", "by Holm"]
     return table(head, rows, left=(0, 6, 7))
 
 

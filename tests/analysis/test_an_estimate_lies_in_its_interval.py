@@ -14,8 +14,8 @@ from scipy.stats import t as student
 from analysis.fitting.laws import fit, fit2
 from analysis.fitting.lineshapes import joint
 from analysis.records.published import load_published
-from analysis.records.seed_noise import seed_sentence
 from analysis.report.law_table import parameter_text
+from analysis.report.patch_test_text import smallest_patch
 from analysis.report.printfuncs import interval_text
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
@@ -222,8 +222,7 @@ def test_ends_are_told_in_words_where_there_are_none():
     assert interval_text(-math.inf, math.inf) == "no end on either side"
 
 
-def test_a_step_in_a_small_unit_keeps_its_digits():
-    runs = pd.DataFrame(
-        {"group": "g", "patch": [2, 2, 1, 1], "seed": [0, 1, 0, 1], "test_loss": [2e-9, 2.1e-9, 1e-9, 1.2e-9]}
-    )
-    assert seed_sentence(runs).startswith("1 vs 2 px better, -9.5e-10 ± 6.4e-10, ")
+def test_the_unit_of_the_loss_changes_nothing_of_a_step():
+    runs = pd.DataFrame({"group": "g", "patch": [2, 2, 1, 1], "seed": [0, 1, 0, 1], "y": [2e-9, 2.1e-9, 1e-9, 1.2e-9]})
+    assert smallest_patch(runs) == smallest_patch(runs.assign(y=1e9 * runs["y"]))
+    assert smallest_patch(runs).startswith("1 vs 2 px undecided, -47 [-77, +25], p = 0.068")

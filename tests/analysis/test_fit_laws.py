@@ -109,7 +109,7 @@ def test_a_results_folder_gives_one_table_a_csv_a_report_and_plots(tmp_path, mon
     assert rows[0][2] == "-"  # a power law has no floor
     assert "\ndeit_nano: test loss = 0." in said
     assert "what is above the floor, 0.3" in said
-    assert re.search(r"\ndeit_nano: 1 vs 2 px undecided, -0\.\d+ \(one seed; add --seeds 0,1,2\)\n", said)
+    assert re.search(r"\ndeit_nano: 1 vs 2 px untested, -\d+ \(one seed; add --seeds 0,1,2\)\n", said)
     with open(out / "laws.csv") as f:
         rows = list(csv.DictReader(f))
     over_patch = [row for row in rows if row["x"] == "patch"]

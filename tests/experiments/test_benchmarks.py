@@ -10,7 +10,7 @@ from rich.console import Console
 
 from analysis.plots.studies import crossing_figure
 from experiments import benchmark
-from experiments.benchmarks import mixer, models, table6
+from experiments.benchmarks import curve_losses, mixer, models, table6
 from experiments.benchmarks.timing import interleaved
 from experiments.cli import arguments
 from scaling import costs
@@ -121,3 +121,10 @@ def test_a_patch_that_does_not_fit_is_said_with_the_bytes_that_it_wants(monkeypa
     assert "GiB for" in said
     assert rows[1]["wants"] > rows[0]["wants"] > 0
     assert rows[1]["batch"] == 0
+
+
+def test_test_losses_along_a_run_are_timed_beside_its_steps():
+    table = curve_losses.curve_losses(patches=(16,), turns=1, images=1536)
+    shares = [float(share) for share in table.columns[3].cells]
+    assert len(shares) == len(curve_losses.RECIPES) + 1
+    assert all(share > 0 for share in shares)
