@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.records.chance_level import at_chance
 from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet, any_length
 from scaling.config.canonical import as_json
@@ -23,8 +24,8 @@ LENGTH = ["epochs", "steps", "warmup_steps", "train_images"]  # columns that no 
 
 def size_points(runs: RunSet) -> pd.DataFrame:
     """A row per finished run with a curve: run_id, model, parameters [1], patch [px], images (seen, new or repeated),
-    seed, y (test loss [nats]), flops_per_image (forward), training_flops [FLOPs], and family, a short name. Raises
-    ConfigError for runs of a CSV file, which have no curves."""
+    seed, y (test loss [nats]), flops_per_image (forward), training_flops [FLOPs], family (a short name) and
+    at_chance (nothing was learned). Raises ConfigError for runs of a CSV file, which have no curves."""
     if runs.from_csv:
         raise ConfigError("--axes patch,params,images needs a results folder; a CSV file has no images seen")
     done = runs.finished
@@ -33,7 +34,7 @@ def size_points(runs: RunSet) -> pd.DataFrame:
         model=done["backbone"], images=steps * done["batch"].astype(float), y=done["test_loss"]
     )
     points["training_flops"] = STEP_PASSES * points["flops_per_image"] * points["images"]
-    points["family"] = _families(done)
+    points["family"], points["at_chance"] = _families(done), at_chance(done)
     points = points[(points["images"] > 0) & (points["y"] > 0)].reset_index(drop=True)
     smallest = points.sort_values("patch").groupby(["family", "model"])["parameters"].first().rename("N")
     points["parameters"] = points.join(smallest, on=["family", "model"])["N"].astype(float)

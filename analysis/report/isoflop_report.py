@@ -13,7 +13,7 @@ from analysis.plots.style import files
 from analysis.records.run_set import RunSet
 from analysis.records.size_points import size_points
 from analysis.report.axes_report import LEAST_R2
-from analysis.report.output import print_wrapped, write_files
+from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
 
 AXES = "patch,params,images"
@@ -48,7 +48,7 @@ def report_isoflop(runs: RunSet, out: Path) -> None:
     answers, notes = _answers(size_points(runs))
     if not answers:
         why = notes[0] if notes else "no finished run has a curve.csv"
-        raise ConfigError(f"no law of {AXES}: {why}; --axes patch,images needs one model and length only")
+        raise ConfigError(f"--axes {AXES}: {why}; --axes patch,images needs one model and length only")
     print_wrapped(f"L: test loss [nats]; {LETTERS}")
     for name, answer in answers.items():
         print(f"\n{name}")
@@ -67,13 +67,19 @@ def _answers(points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
     notes = []
     for family in points["family"].value_counts().index:
         its = points[points["family"] == family]
+        about = []
+        if number := int(its["at_chance"].sum()):
+            about.append(f"{counted(number, 'run')} with a loss near that of guessing left out")
+            its = its[~its["at_chance"]]
         try:
             answers[family] = _answer(fit_sizes(its))
         except ValueError as e:
             found, without = _of_models(family, its)
             answers |= found
             instead = ["each model has a law of patch size and images seen", *without] if found else []
-            notes.append("; ".join([f"{family}: no law of all three ({e})", *instead]))
+            about += [f"no law of all three ({e})", *instead]
+        if about:
+            notes.append(f"{family}: {'; '.join(about)}")
     return answers, notes
 
 

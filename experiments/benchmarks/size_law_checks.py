@@ -11,23 +11,23 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from analysis.fitting.lineshapes import additive, surface
+from analysis.fitting.model import FORMS
 from analysis.fitting.model_patch_images import AT, SizeLaw, fit_sizes
 from analysis.planning.isoflop import best_patches, directions, isoflop, place_of
 from scaling.costs.whole_model import STEP_PASSES
 
 SETS, DRAWS, NOISE = 200, 400, 0.01
 TRUTHS = {
-    "additive": (additive, {"E": 0.2, "A": 30.0, "a": 0.4, "B": 0.1, "b": 0.7, "C": 40.0, "c": 0.5}),
-    "surface": (surface, {"A": 20.0, "a": 0.1, "c": 0.2, "B": 20.0, "b": 0.7, "d": 0.25, "e": 0.15}),
+    "additive": {"E": 0.2, "A": 30.0, "a": 0.4, "B": 0.1, "b": 0.7, "C": 40.0, "c": 0.5},
+    "surface": {"A": 20.0, "a": 0.1, "c": 0.2, "B": 20.0, "b": 0.7, "d": 0.25, "e": 0.15},
 }
 TOKENS = 256  # at patch 1
 
 
 def law(form: str, at: pd.DataFrame) -> np.ndarray:
     """The true loss at each row of a frame with columns AT."""
-    function, truth = TRUTHS[form]
-    return np.asarray(function(*(at[name].to_numpy(float) for name in AT), **truth), np.float64)
+    N, p, D = (at[name].to_numpy(float) for name in AT)
+    return np.asarray(FORMS[form].law(N, p, D, **TRUTHS[form]), np.float64)
 
 
 def synthetic(form: str, seed: int, noise: float = NOISE, seeds: int = 2, sizes: int = 4) -> pd.DataFrame:
@@ -62,13 +62,18 @@ def coverage_of(form: str) -> dict[str, list[bool]]:
         held["(form selected)"].append(right)
         if right:
             for name, (low, high) in found.draws.intervals().items():
-                held[name].append(low <= TRUTHS[form][1][name] <= high)
+                held[name].append(low <= TRUTHS[form][name] <= high)
         place = place_of(found.points)
-        for row, true in zip(directions(found, place).itertuples(), true_changes(form, found), strict=True):
-            held[str(row.direction)].append(bool(row.low <= true <= row.high))
-        for row, true in zip(best_patches(isoflop(found)).itertuples(), true_best(form, found), strict=True):
-            held["best patch size"].append(bool(row.finest <= true <= row.coarsest))
+        steps, best = directions(found, place), best_patches(isoflop(found))
+        for name, holds in zip(steps["direction"], _hold(steps, "low", "high", true_changes(form, found)), strict=True):
+            held[name].append(holds)
+        held["best patch size"] += _hold(best, "finest", "coarsest", true_best(form, found))
     return held
+
+
+def _hold(table: pd.DataFrame, low: str, high: str, true: list[float]) -> list[bool]:
+    """Whether each row's interval holds its true value."""
+    return [bool(holds) for holds in (table[low] <= true) & (table[high] >= true)]
 
 
 def true_changes(form: str, found: SizeLaw) -> list[float]:

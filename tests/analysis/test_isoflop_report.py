@@ -76,6 +76,18 @@ def test_a_law_that_does_not_describe_its_points_has_no_verdict(tmp_path, capsys
     assert not (tmp_path / "out" / "patch_params_images.png").exists()
 
 
+def test_runs_that_have_not_learned_are_left_out_and_counted(tmp_path, capsys):
+    folder = results(tmp_path / "mine")
+    for number in range(3):
+        config = make_config(backbone="deit_pico", patch_size=16, epochs=2 + number)
+        name = save(folder, edit(config, global_batch_size=100), 2.48, parameters=10_000, flops_per_image=2e4)
+        pd.DataFrame({"step": [8 + number]}).to_csv(folder / name / "curve.csv", index=False)
+    assert main(["--results", str(folder), *AXES]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "deit: 3 runs with a loss near that of guessing left out" in out
+    assert "fitted to the ends of 27 runs" in out
+
+
 def test_a_csv_file_is_refused(tmp_path, capsys):
     (tmp_path / "runs.csv").write_text("patch,test_loss\n16,2.0\n8,1.5\n")
     assert main(["--results", str(tmp_path / "runs.csv"), *AXES]) == 2

@@ -12,7 +12,7 @@ from experiments.benchmarks.size_law_checks import TRUTHS, law, synthetic, true_
 def test_without_noise_the_form_and_the_truth_are_found(form):
     found = fit_sizes(synthetic(form, 0, noise=0.0, seeds=1), draws=5)
     assert found.law.form == form
-    assert found.law.parameters == pytest.approx(TRUTHS[form][1], rel=1e-3)
+    assert found.law.parameters == pytest.approx(TRUTHS[form], rel=1e-3)
 
 
 @pytest.mark.parametrize("form", TRUTHS)
@@ -47,7 +47,7 @@ def test_intervals_hold_the_truth_nearly_always():
         rows = directions(found, place_of(found.points)).itertuples()
         held += [row.low <= true <= row.high for row, true in zip(rows, true_changes("additive", found), strict=True)]
         ends = found.draws.intervals()
-        held += [low <= TRUTHS["additive"][1][name] <= high for name, (low, high) in ends.items()]
+        held += [low <= TRUTHS["additive"][name] <= high for name, (low, high) in ends.items()]
     assert np.mean(held) > 0.75
 
 
@@ -74,7 +74,7 @@ def test_the_naive_rules_are_the_last_loss_and_half_of_the_last_gain():
 def test_one_model_has_a_law_of_patch_and_images_and_two_directions():
     runs = synthetic("additive", 0, noise=1e-4, sizes=1)
     found = fit_one_model(runs, draws=50)
-    truth = TRUTHS["additive"][1]
+    truth = TRUTHS["additive"]
     known = {"E": truth["E"] + truth["A"] * 1e4 ** -truth["a"], "A": truth["C"], "a": truth["c"]}
     assert {name: found.law.parameters[name] for name in known} == pytest.approx(known, rel=0.02)
     steps = directions(found, place_of(runs))
