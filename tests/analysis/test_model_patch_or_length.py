@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from analysis.fitting.model_patch_images import fit_one_model, fit_sizes, hold_out_largest
+from analysis.fitting.model_patch_images import CANDIDATES, fit_one_model, fit_sizes, hold_out_largest
 from analysis.planning.isoflop import best_patches, directions, isoflop, place_of, verdict
 from experiments.benchmarks.size_law_checks import TRUTHS, law, synthetic, true_best, true_changes
 
 
-@pytest.mark.parametrize("form", TRUTHS)
+@pytest.mark.parametrize("form", CANDIDATES)
 def test_without_noise_the_form_and_the_truth_are_found(form):
     found = fit_sizes(synthetic(form, 0, noise=0.0, seeds=1), draws=5)
     assert found.law.form == form
     assert found.law.parameters == pytest.approx(TRUTHS[form], rel=1e-3)
 
 
-@pytest.mark.parametrize("form", TRUTHS)
+@pytest.mark.parametrize("form", CANDIDATES)
 def test_directions_are_those_of_the_true_law(form):
     found = fit_sizes(synthetic(form, 0, noise=1e-6), draws=20)
     steps, true = directions(found, place_of(found.points)), true_changes(form, found)
@@ -25,7 +25,7 @@ def test_directions_are_those_of_the_true_law(form):
     assert verdict(steps) == f"{steps['direction'][int(np.argmin(true))]} lowers the loss most"
 
 
-@pytest.mark.parametrize("form", TRUTHS)
+@pytest.mark.parametrize("form", CANDIDATES)
 def test_isoflop_curves_take_the_best_model_at_each_patch_by_brute_force(form):
     found = fit_sizes(synthetic(form, 0, noise=1e-6), draws=20)
     table = isoflop(found)
@@ -52,7 +52,7 @@ def test_intervals_hold_the_truth_nearly_always():
 
 
 def test_large_noise_is_undecided():
-    found = fit_sizes(synthetic("additive", 3, noise=0.3), draws=200)
+    found = fit_sizes(synthetic("additive", 3, noise=0.3), draws=60)
     assert verdict(directions(found, place_of(found.points))).startswith("undecided")
 
 
@@ -72,14 +72,12 @@ def test_the_naive_rules_are_the_last_loss_and_half_of_the_last_gain():
 
 
 def test_one_model_has_a_law_of_patch_and_images_and_two_directions():
-    runs = synthetic("additive", 0, noise=1e-4, sizes=1)
+    runs = synthetic("joint", 0, noise=1e-4)
     found = fit_one_model(runs, draws=50)
-    truth = TRUTHS["additive"]
-    known = {"E": truth["E"] + truth["A"] * 1e4 ** -truth["a"], "A": truth["C"], "a": truth["c"]}
-    assert {name: found.law.parameters[name] for name in known} == pytest.approx(known, rel=0.02)
+    assert found.law.parameters == pytest.approx(TRUTHS["joint"], rel=0.02)
     steps = directions(found, place_of(runs))
     assert steps["direction"].tolist() == ["train longer", "shrink the patch"]
-    assert steps["change"].to_numpy() == pytest.approx(true_changes("additive", found)[1:], rel=0.02)
+    assert steps["change"].to_numpy() == pytest.approx(true_changes("joint", found), rel=0.02)
     assert (isoflop(found)["model"] == "m10000").all()
 
 
