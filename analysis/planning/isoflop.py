@@ -50,14 +50,16 @@ def isoflop(found: SizeLaw) -> pd.DataFrame:
 
 
 def best_patches(table: pd.DataFrame) -> pd.DataFrame:
-    """The row of the best patch size of each budget of isoflop, with finest and coarsest [px]: the 95 % interval of the
-    best patch size over draws."""
+    """The row of the best patch size of each budget of isoflop, with finest and coarsest [px], the 95 % interval of the
+    best patch size over draws, and edge: whether it is the finest or coarsest that was compared."""
     rows = []
     for _, its in table.groupby("budget"):
         its = its.sort_values("patch")
         below = its["share"].cumsum().to_numpy()
         finest, coarsest = (its["patch"].to_numpy()[np.searchsorted(below, end)] for end in ENDS)
-        rows.append({**its.loc[its["predicted"].idxmin()].to_dict(), "finest": finest, "coarsest": coarsest})
+        best = its.loc[its["predicted"].idxmin()]
+        edge = best["patch"] in (its["patch"].min(), its["patch"].max())
+        rows.append({**best.to_dict(), "finest": finest, "coarsest": coarsest, "edge": edge})
     return pd.DataFrame(rows)
 
 

@@ -69,7 +69,7 @@ def _answers(points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
         its = points[points["family"] == family]
         about = []
         if number := int(its["at_chance"].sum()):
-            about.append(f"{counted(number, 'run')} with a loss near that of guessing left out")
+            about.append(f"{counted(number, 'run')} no better than guessing left out")
             its = its[~its["at_chance"]]
         try:
             answers[family] = _answer(fit_sizes(its))
@@ -121,7 +121,9 @@ def _print(answer: Answer) -> None:
         print("Best patch size [px] per budget of training FLOPs, by the law:")
     for row in answer.best.itertuples():
         which = f"{row.patch:<3g} [{row.finest:g}, {row.coarsest:g}]"
-        print(f"  {row.budget:.1e} FLOPs  {which:14} {row.model}, {row.images:.2g} images")
+        print(f"  {row.budget:.1e} FLOPs  {which:14} {row.model}, {row.images:.2g} images{'+' * bool(row.edge)}")
+    if not answer.curves.empty and answer.best["edge"].any():
+        print_wrapped("+ the coarsest or finest that the lengths of the runs allow for this budget")
     print_wrapped(
         f"Twice the training FLOPs from {place['model']} at patch {place['patch']:g} and {place['images']:,.0f} images "
         f"(the lowest loss, {place['y']:.3g}) change the loss [nats] by:"

@@ -84,7 +84,7 @@ def test_runs_that_have_not_learned_are_left_out_and_counted(tmp_path, capsys):
         pd.DataFrame({"step": [8 + number]}).to_csv(folder / name / "curve.csv", index=False)
     assert main(["--results", str(folder), *AXES]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "deit: 3 runs with a loss near that of guessing left out" in out
+    assert "deit: 3 runs no better than guessing left out" in out
     assert "fitted to the ends of 27 runs" in out
 
 

@@ -37,6 +37,8 @@ def test_isoflop_curves_take_the_best_model_at_each_patch_by_brute_force(form):
     assert table.groupby("budget")["share"].sum().to_numpy() == pytest.approx(1.0)
     best = best_patches(table)
     assert best["patch"].tolist() == true_best(form, found)
+    ends = table.groupby("budget")["patch"].agg(["min", "max"]).to_numpy()
+    assert best["edge"].tolist() == [pick in pair for pick, pair in zip(best["patch"], ends, strict=True)]
     assert ((best["finest"] <= best["patch"]) & (best["patch"] <= best["coarsest"])).all()
 
 
