@@ -69,10 +69,10 @@ def _load(results: Path, optional: bool) -> "RunSet | None":
 
 
 def _report_axes(axes: str, runs: "RunSet", out: Path) -> None:
-    from analysis.report.axes_report import report_axes
-    from analysis.report.isoflop_report import AXES, report_isoflop
+    from analysis.report.axes_report import THREE, report_axes
+    from analysis.report.isoflop_report import report_isoflop
 
-    if axes == AXES:
+    if axes == THREE:
         report_isoflop(runs, out)
     else:
         report_axes(axes, runs, out)

@@ -18,6 +18,7 @@ from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
 AXES_LAWS = {"patch,images": fit_patch_images}  # by the value of --axes
+THREE = "patch,params,images"  # the value of --axes that isoflop_report.py answers
 FROM_SHARE = 1 / 16  # of a run's images: earlier points are of the warm-up, which follows no power law
 LEAST_R2 = 0.9  # of log L, below which the output calls a law one that does not describe the points
 NOTES = (
@@ -42,7 +43,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
     """Print the law of each group, and write it, its points and a figure to out. Raises ConfigError where no group has
     points for one, the axes are unknown, or out cannot be written."""
     if axes not in AXES_LAWS:
-        raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join(AXES_LAWS)}")
+        raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join((*AXES_LAWS, THREE))}")
     if runs.from_csv:
         raise ConfigError(f"--axes {axes} needs the curves of a results folder; a CSV file has none")
     fitted, refused = _fitted(axes, runs)

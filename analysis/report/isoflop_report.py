@@ -12,12 +12,11 @@ from analysis.plots.isoflop import isoflop_figure
 from analysis.plots.style import files
 from analysis.records.run_set import RunSet
 from analysis.records.size_points import size_points
-from analysis.report.axes_report import LEAST_R2
+from analysis.report.axes_report import LEAST_R2, THREE
 from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
 
-AXES = "patch,params,images"
-STEM = AXES.replace(",", "_")
+STEM = THREE.replace(",", "_")
 FORMULAS = {
     "additive": "E + A N^-a + B p^b + C D^-c",
     "surface": "A N^-a D^-c (1 + B p^b N^-d D^-e)",
@@ -48,7 +47,7 @@ def report_isoflop(runs: RunSet, out: Path) -> None:
     answers, notes = _answers(size_points(runs))
     if not answers:
         why = notes[0] if notes else "no finished run has a curve.csv"
-        raise ConfigError(f"--axes {AXES}: {why}; --axes patch,images needs one model and length only")
+        raise ConfigError(f"--axes {THREE}: {why}; --axes patch,images needs one model and length only")
     print_wrapped(f"L: test loss [nats]; {LETTERS}")
     for name, answer in answers.items():
         print(f"\n{name}")

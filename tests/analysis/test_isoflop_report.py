@@ -88,6 +88,11 @@ def test_runs_that_have_not_learned_are_left_out_and_counted(tmp_path, capsys):
     assert "fitted to the ends of 27 runs" in out
 
 
+def test_unknown_axes_are_refused_with_those_that_exist(tmp_path, capsys):
+    assert main(["--results", str(results(tmp_path / "mine", 1, 1)), "--axes", "patch,params"]) == 2
+    assert "choose from: patch,images; patch,params,images" in capsys.readouterr().err
+
+
 def test_a_csv_file_is_refused(tmp_path, capsys):
     (tmp_path / "runs.csv").write_text("patch,test_loss\n16,2.0\n8,1.5\n")
     assert main(["--results", str(tmp_path / "runs.csv"), *AXES]) == 2

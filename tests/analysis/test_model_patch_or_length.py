@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
-from analysis.fitting.model_patch_images import CANDIDATES, fit_one_model, fit_sizes, hold_out_largest
+from analysis.fitting.laws import fit3
+from analysis.fitting.model_patch_images import AT, CANDIDATES, fit_one_model, fit_sizes, hold_out_largest
 from analysis.planning.isoflop import best_patches, directions, isoflop, place_of, verdict
 from experiments.benchmarks.size_law_checks import TRUTHS, law, synthetic, true_best, true_changes
 
@@ -13,6 +15,20 @@ def test_without_noise_the_form_and_the_truth_are_found(form):
     found = fit_sizes(synthetic(form, 0, noise=0.0, seeds=1), draws=5)
     assert found.law.form == form
     assert found.law.parameters == pytest.approx(TRUTHS[form], rel=1e-3)
+
+
+def test_no_optimiser_gets_below_the_additive_fit():
+    runs = synthetic("additive", 1, noise=0.05, seeds=1)
+    z_AN = np.log(runs[list(AT)].to_numpy().T) - np.log(runs[list(AT)].to_numpy().T).mean(1, keepdims=True)
+
+    def residual(q):
+        terms = np.exp(q[1] - q[2] * z_AN[0]) + np.exp(q[3] + q[4] * z_AN[1]) + np.exp(q[5] - q[6] * z_AN[2])
+        return np.log(q[0] ** 2 + terms) - np.log(runs["y"])
+
+    rng = np.random.default_rng(0)
+    starts = rng.normal(size=(10, 7)) * 0.3 + [0.5, -1, 0.5, -1, 0.5, -1, 0.5]
+    best = min(2 * least_squares(residual, start, max_nfev=300).cost for start in starts)
+    assert fit3(*(runs[name] for name in AT), runs["y"], "additive").loss <= best * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("form", CANDIDATES)
