@@ -9,6 +9,8 @@ FEWEST model sizes one model alone has a law E + A D^-a + B p^b. Every point is 
 bootstrap of analysis/fitting/bootstrap.py draws whole runs.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +28,21 @@ FEWEST = 3  # values of each variable: a floor, a coefficient and an exponent pe
 NAMES = {"parameters": "model size", "patch": "patch size", "images": "length"}
 
 
-class SizeLaw(NamedTuple):
-    """A law, its refits, its points (columns AT, y, model, flops_per_image, training_flops), and its variables in
-    order: AT, or OF_ONE_MODEL."""
+@dataclass(frozen=True, eq=False)
+class SizeLaw:
+    """A law, its points (columns AT, y, model, flops_per_image, training_flops), its variables in order: AT, or
+    OF_ONE_MODEL; and how its refits are drawn."""
 
     law: Fit
-    draws: Bootstrap
     points: pd.DataFrame
-    variables: tuple[str, ...] = AT
+    variables: tuple[str, ...]
+    resamples: int
+    seed: int
+
+    @cached_property
+    def draws(self) -> Bootstrap:
+        """The refits, made when first needed: for a law that does not describe its points they take many steps."""
+        return bootstrap(self.law, draws=self.resamples, seed=self.seed)
 
     def predict(self, frame: pd.DataFrame) -> Array:
         """The law (M,) at each row of a frame with columns AT."""
@@ -61,14 +70,14 @@ def fit_sizes(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> SizeLaw
     patches, lengths or runs."""
     _check(points, (*OF_ONE_MODEL, "parameters"))
     law = min((_fit(points, form) for form in CANDIDATES), key=lambda law: law.aicc)
-    return SizeLaw(law, bootstrap(law, draws=draws, seed=seed), points)
+    return _with_intervals(SizeLaw(law, points, AT, draws, seed))
 
 
 def fit_one_model(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> SizeLaw:
     """Fit E + A D^-a + B p^b to the rows of size_points of one model. Raises ValueError as fit_sizes."""
     _check(points, OF_ONE_MODEL)
     law = fit2(points["images"], points["patch"], points["y"], "joint")
-    return SizeLaw(law, bootstrap(law, draws=draws, seed=seed), points, OF_ONE_MODEL)
+    return _with_intervals(SizeLaw(law, points, OF_ONE_MODEL, draws, seed))
 
 
 def hold_out_largest(found: SizeLaw) -> LargestHeldOut | None:
@@ -90,6 +99,12 @@ def hold_out_largest(found: SizeLaw) -> LargestHeldOut | None:
     rules = (predicted, last, last - (before - last) / 2)
     errors = [float(np.sqrt(np.mean((rule / measured - 1) ** 2))) for rule in rules]
     return LargestHeldOut(str(points.loc[largest, "model"].iloc[0]), *errors)
+
+
+def _with_intervals(found: SizeLaw) -> SizeLaw:
+    if found.law.why_no_intervals:
+        raise ValueError(found.law.why_no_intervals)
+    return found
 
 
 def _check(points: pd.DataFrame, variables: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """What `fit_laws.py --axes patch,params,images` prints and writes: L(N, p, D), isoFLOP curves and directions."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -27,42 +28,44 @@ UNITS = {"parameters": "parameters", "images": "images", "patch": "patch side"}
 
 
 class Answer(NamedTuple):
-    """The law of a family, or of one model, with its isoFLOP curves, best patch sizes and directions."""
+    """What a law that describes its points is used for: isoFLOP curves, best patch sizes and directions."""
 
-    law: SizeLaw
     curves: pd.DataFrame
     best: pd.DataFrame
     place: pd.Series
     steps: pd.DataFrame
-
-    @property
-    def describes(self) -> bool:
-        return self.law.law.r2 >= LEAST_R2
 
 
 def report_isoflop(runs: RunSet, out: Path) -> None:
     """Print the law of each family, and write it, its points, curves and figure to out. Where a family has too few
     sizes, each of its models has a law. Raises ConfigError, with nothing written, where there is no law at all or out
     cannot be written."""
-    answers, notes = _answers(size_points(runs))
-    if not answers:
+    laws, notes = _laws(size_points(runs))
+    if not laws:
         why = notes[0] if notes else "no finished run has a curve.csv"
         raise ConfigError(f"--axes {THREE}: {why}; --axes patch,images needs one model and length only")
     print_wrapped(f"L: test loss [nats]; {LETTERS}")
-    for name, answer in answers.items():
+    answers: dict[str, Answer] = {}
+    for name, found in laws.items():
+        law = found.law
         print(f"\n{name}")
-        _print(answer)
+        print_wrapped(f"L = {FORMULAS[law.form]}, fitted to the ends of {law.n} runs, R2 {law.r2:.3f}")
+        if law.r2 < LEAST_R2:
+            print_wrapped("This law does not describe the points, so it has no parameters, curves and directions here.")
+        else:
+            answers[name] = _answer(found)
+            _print(found, answers[name])
     print()
     for note in notes:
         print_wrapped(note)
     print(flush=True)
-    written = [path.name for path in write_files(out, _files(answers))]
+    written = [path.name for path in write_files(out, _files(laws, answers))]
     print_wrapped(f"wrote to {out}: {', '.join(written)}", indent=2)
 
 
-def _answers(points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
+def _laws(points: pd.DataFrame) -> tuple[dict[str, SizeLaw], list[str]]:
     """By the name of the family or model, families of many runs first; and which have none, and why."""
-    answers: dict[str, Answer] = {}
+    laws: dict[str, SizeLaw] = {}
     notes = []
     for family in points["family"].value_counts().index:
         its = points[points["family"] == family]
@@ -71,41 +74,36 @@ def _answers(points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
             about.append(f"{counted(number, 'run')} no better than guessing left out")
             its = its[~its["at_chance"]]
         try:
-            answers[family] = _answer(fit_sizes(its))
+            laws[family] = fit_sizes(its)
         except ValueError as e:
             found, without = _of_models(family, its)
-            answers |= found
+            laws |= found
             instead = ["each model has a law of patch size and images seen", *without] if found else []
             about += [f"no law of all three ({e})", *instead]
         if about:
             notes.append(f"{family}: {'; '.join(about)}")
-    return answers, notes
+    return laws, notes
 
 
-def _of_models(family: str, points: pd.DataFrame) -> tuple[dict[str, Answer], list[str]]:
+def _of_models(family: str, points: pd.DataFrame) -> tuple[dict[str, SizeLaw], list[str]]:
     """The laws of single models, and which models have none, and why."""
-    answers: dict[str, Answer] = {}
+    laws: dict[str, SizeLaw] = {}
     without = []
     for model, its in points.groupby("model", sort=False):
         try:
-            answers[f"{family}, {model}"] = _answer(fit_one_model(its))
+            laws[f"{family}, {model}"] = fit_one_model(its)
         except ValueError as e:
             without.append(f"{model}: none ({e})")
-    return answers, without
+    return laws, without
 
 
-def _answer(law: SizeLaw) -> Answer:
-    place, curves = place_of(law.points), isoflop(law)
-    return Answer(law, curves, best_patches(curves), place, directions(law, place))
+def _answer(found: SizeLaw) -> Answer:
+    place, curves = place_of(found.points), isoflop(found)
+    return Answer(curves, best_patches(curves), place, directions(found, place))
 
 
-def _print(answer: Answer) -> None:
-    found, place = answer.law, answer.place
-    law = found.law
-    print_wrapped(f"L = {FORMULAS[law.form]}, fitted to the ends of {law.n} runs, R2 {law.r2:.3f}")
-    if not answer.describes:
-        print_wrapped("This law does not describe the points, so it has no parameters, curves and directions here.")
-        return
+def _print(found: SizeLaw, answer: Answer) -> None:
+    place = answer.place
     for line in _parameters(found):
         print(line)
     held = hold_out_largest(found)
@@ -144,31 +142,29 @@ def _parameters(found: SizeLaw) -> Iterator[str]:
             yield f"  {name} {found.law.parameters[name]:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def _files(answers: Mapping[str, Answer]) -> dict[str, bytes]:
-    """Parameters with intervals and points with predictions of all laws; isoFLOP curves, directions and the figure of
-    those that describe their points."""
-    shown = {name: answer for name, answer in answers.items() if answer.describes}
-    rows = [
-        [name, found.law.form, letter, found.law.parameters[letter], *ends, found.law.n, found.law.r2]
-        for name, (found, *_) in answers.items()
-        for letter, ends in found.draws.intervals().items()
-    ]
-    laws = pd.DataFrame(rows, columns=["group", "form", "parameter", "value", "low", "high", "runs", "r2"])
-    points = {name: found.points.assign(predicted=found.predict(found.points)) for name, (found, *_) in answers.items()}
+def _files(laws: Mapping[str, SizeLaw], answers: Mapping[str, Answer]) -> dict[str, bytes]:
+    """Parameters and points with predictions of all laws; intervals, isoFLOP curves, directions and the figure of those
+    that describe their points."""
+    rows: list[list[object]] = []
+    for name, found in laws.items():
+        intervals = found.draws.intervals() if name in answers else {}
+        for letter, value in found.law.parameters.items():
+            ends = intervals.get(letter, (math.nan, math.nan))
+            rows.append([name, found.law.form, letter, value, *ends, found.law.n, found.law.r2])
+    columns = ["group", "form", "parameter", "value", "low", "high", "runs", "r2"]
+    points = {name: found.points.assign(predicted=found.predict(found.points)) for name, found in laws.items()}
     tables = {
-        STEM: laws,
+        STEM: pd.DataFrame(rows, columns=columns),
         f"{STEM}_points": _joined(points),
-        f"{STEM}_isoflop": _joined({name: answer.curves for name, answer in shown.items()}),
-        f"{STEM}_directions": _joined({name: answer.steps for name, answer in shown.items()}),
+        f"{STEM}_isoflop": _joined({name: answer.curves for name, answer in answers.items()}),
+        f"{STEM}_directions": _joined({name: answer.steps for name, answer in answers.items()}),
     }
-    made = {f"{stem}.csv": table.to_csv(index=False).encode() for stem, table in tables.items()}
-    drawn = {name: (its.law.points, its.curves, its.best) for name, its in shown.items() if not its.curves.empty}
+    made = {f"{stem}.csv": table.to_csv(index=False).encode() for stem, table in tables.items() if not table.empty}
+    drawn = {name: (laws[name].points, its.curves, its.best) for name, its in answers.items() if not its.curves.empty}
     return made | files(STEM, isoflop_figure(drawn)) if drawn else made
 
 
 def _joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The tables as one with a first column group. Without attrs, which concat would compare."""
-    if not tables:
-        return pd.DataFrame(columns=["group"])
     plain = [pd.DataFrame({"group": name, **table.to_dict("series")}) for name, table in tables.items()]
-    return pd.concat(plain, ignore_index=True)
+    return pd.concat(plain, ignore_index=True) if plain else pd.DataFrame()
