@@ -59,11 +59,11 @@ def hold_out(
     law = fit(xs[xs != at], ys[xs != at], form, **options)
     low, high = law.band(at)
     measured = float(np.exp(np.log(ys[xs == at]).mean()))
-    last, half = _baselines(xs[xs != at], ys[xs != at], end)
+    last, half = baselines(xs[xs != at], ys[xs != at], end)
     return HeldOut(float(at), measured, float(law.predict(at)[0]), float(low[0]), float(high[0]), law.n, last, half)
 
 
-def _baselines(x: Array, y: Array, end: str) -> tuple[float, float]:
+def baselines(x: Array, y: Array, end: str) -> tuple[float, float]:
     """The value at the last x before the end, and that plus half of its improvement; means over seeds."""
     places = np.unique(x) if end == "smallest" else np.unique(x)[::-1]
     values = [float(np.exp(np.log(y[x == place]).mean())) for place in places[:2]]

@@ -4,7 +4,7 @@ The points of one run's curve are correlated: a seed that is good at one step is
 from a bootstrap of whole runs (blocks; Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8): the
 deviations of a run from the mean of its patch size and length, stretched by sqrt(n / (n - 1)), are drawn from all runs,
 times sqrt(f / chi^2_f) for their f degrees of freedom as in bootstrap.py. That needs two runs or more at every patch
-size and length.
+size and length. Ends of runs are independent, so single ones have the parametric bootstrap of bootstrap.py.
 Source of the law: arXiv 2203.15556, section 3.3, with a patch in the place of a model.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis.fitting.bootstrap import refit
+from analysis.fitting.bootstrap import bootstrap, refit
 from analysis.fitting.laws import Fit, fit2
 from analysis.fitting.minimizer import Array
 
@@ -24,7 +24,7 @@ FEWEST_RUNS = 2  # at every patch size and length, for intervals
 @dataclass(frozen=True)
 class PatchImagesLaw:
     """law: E + A D^-a + B p^b of x1 = D and x2 = p. draws: refits, a row each, columns as law.parameters and
-    "share PATCH"; empty where a patch size and length has a single run."""
+    "share PATCH"; empty where a patch size and length has a single run, of which more than the end was fitted."""
 
     law: Fit
     shares: dict[float, float]  # by patch: what A D^-a makes of L - E at the largest D [1]
@@ -44,15 +44,19 @@ def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> 
     law = fit2(points["images"], points["patch"], points["y"], "joint")
     patches, most = sorted(map(float, points["patch"].unique())), float(points["images"].max())
     shares = {p: float(_share(law, law.theta_K[None], most, p)[0]) for p in patches}
-    if _fewest_alike(points) < FEWEST_RUNS:
-        return PatchImagesLaw(law, shares, pd.DataFrame())
-    y_SN = _resampled(points, law, draws, np.random.default_rng(seed))
     problem = law.problem
-    theta_SK, converged_S = refit(law, (problem.z_VN - problem.pivot_V[:, None])[None], y_SN)
-    natural_SK = [problem.natural(theta_K) for theta_K in theta_SK[converged_S]]
+    if _fewest_alike(points) >= FEWEST_RUNS:
+        y_SN = _resampled(points, law, draws, np.random.default_rng(seed))
+        theta_SK, converged_S = refit(law, (problem.z_VN - problem.pivot_V[:, None])[None], y_SN)
+        theta_SK = theta_SK[converged_S]
+    elif points["run_id"].is_unique and problem.df > 0:
+        theta_SK = bootstrap(law, draws=draws, seed=seed).theta_SK
+    else:
+        return PatchImagesLaw(law, shares, pd.DataFrame())
+    natural_SK = [problem.natural(theta_K) for theta_K in theta_SK]
     table = pd.DataFrame(natural_SK, columns=list(problem.shape.names))
     for p in patches:
-        table[f"share {p:g}"] = _share(law, theta_SK[converged_S], most, p)
+        table[f"share {p:g}"] = _share(law, theta_SK, most, p)
     return PatchImagesLaw(law, shares, table)
 
 

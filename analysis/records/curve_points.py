@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.records.run_set import RunSet
+from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
 COLUMNS = ["run_id", "group", "patch", "seed", "images", "share", "y"]
@@ -15,11 +16,11 @@ FEWEST_ENDS = 6  # distinct pairs of patch size and length: one more than the la
 def curve_points(runs: RunSet) -> pd.DataFrame:
     """A row per test loss of every finished run: run_id, group (of its recipe at any length), patch [px], seed, images
     (seen by then, repetitions included), share (of the run's images [1]; 1: its end), y (test loss [nats]). The end has
-    the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none."""
+    the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none.
+    Raises ConfigError for a damaged curve."""
     rows = []
     for run in runs.finished.itertuples():
-        path = Path(str(run.folder)) / CURVE
-        curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        curve = _curve(Path(str(run.folder)) / CURVE)
         if curve.empty:
             continue
         last = curve["step"].max()
@@ -30,6 +31,18 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
             rows.append([run.run_id, run.any_length, run.patch, run.seed, step * run.batch, step / last, loss])
     points = pd.DataFrame(rows, columns=COLUMNS)
     return points[points["y"] > 0]
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    """step and, where it has them, test_loss [nats] of a curve; empty where there is none."""
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        curve = pd.read_csv(path, usecols=lambda name: name in ("step", "test_loss"), dtype=float)
+        return curve[curve["step"] > 0]
+    except (ValueError, KeyError) as e:
+        why = str(e).strip().splitlines()[-1]
+        raise ConfigError(f"{path} is damaged ({why}); move its run out of the results folder") from e
 
 
 def ends(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -1,19 +1,21 @@
 """What `fit_laws.py --axes patch,images` prints and writes: L(p, D) of each group, and under-training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.fitting.curve_hold_out import HeldOutPoints, hold_out_images, hold_out_patch
 from analysis.fitting.undertraining import PatchImagesLaw, fit_patch_images
 from analysis.plots import style
 from analysis.plots.curves import curve_figure
 from analysis.records.curve_points import curve_points, ends
 from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet
-from analysis.report.output import print_wrapped, write_files
+from analysis.report.law_table import NAIVE
+from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
@@ -51,7 +53,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
         why = refused[0] if refused else f"no finished run has a {CURVE}"
         raise ConfigError(f"no law of {axes}: {why}; runs trained with --test-points 8 have test losses on the way")
     print("L(p, D) = E + A p^alpha + B D^-beta; p patch [px], D images seen; [95 % range]")
-    for name, (law, _, of) in fitted.items():
+    for name, (law, points, of) in fitted.items():
         print(f"\n{name}: {law.law.n} points, R2 {law.law.r2:.3f}")
         print_wrapped(of)
         if law.law.r2 < LEAST_R2:
@@ -60,8 +62,12 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
             print_wrapped(NO_INTERVAL)
         for line in _lines(law):
             print(line.rstrip())
-    print()
-    for note in (*NOTES, *refused):
+        for sentence in _held_out(points):
+            print_wrapped(sentence)
+    within = any((one.points["share"] < 1).any() for one in fitted.values())
+    if notes := [*(NOTES if within else ()), *refused]:
+        print()
+    for note in notes:
         print_wrapped(note)
     print(flush=True)
     stem = axes.replace(",", "_")
@@ -120,12 +126,30 @@ def _lines(law: PatchImagesLaw) -> list[str]:
             lines.append(f"  {letter:6} {law.law.parameters[name]:.3g} {_text(interval)}")
     lines.append("  share of L - E that more images would remove, at the largest D:")
     lines += [
-        f"  patch {p:<4g} {100 * s:.0f} % {_text(law.interval(f'share {p:g}'), 100)}" for p, s in law.shares.items()
+        f"  patch {p:<4g} {100 * s:.0f} % {_text(law.interval(f'share {p:g}'), 100, '.0f')}"
+        for p, s in law.shares.items()
     ]
     return lines
 
 
-def _text(interval: tuple[float, float] | None, times: float = 1) -> str:
+def _held_out(points: pd.DataFrame) -> Iterator[str]:
+    """How well the law predicts points that it was not fitted to, beside naive rules, a sentence for each hold-out."""
+    for hold_out in (hold_out_patch, hold_out_images):
+        try:
+            yield _held_out_sentence(hold_out(points))
+        except ValueError as e:
+            yield f"No hold-out: {e}."
+
+
+def _held_out_sentence(held: HeldOutPoints) -> str:
+    errors = dict(zip(("law", *NAIVE), (held.law, held.last, held.half), strict=True))
+    texts = ", ".join(f"{name} {100 * error:.1f} %" for name, error in errors.items())
+    best = min(errors, key=lambda name: errors[name])
+    verdict = f"closest: {best}" + (", so the law extrapolates no better than a naive rule" if best in NAIVE else "")
+    return f"{held.what.capitalize()} left out ({counted(held.n, 'point')}), mean error: {texts}; {verdict}."
+
+
+def _text(interval: tuple[float, float] | None, times: float = 1, digits: str = ".3g") -> str:
     if interval is None:
         return ""
-    return f"[{times * interval[0]:.3g}, {times * interval[1]:.3g}]"
+    return f"[{times * interval[0]:{digits}}, {times * interval[1]:{digits}}]"

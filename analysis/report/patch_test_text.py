@@ -52,7 +52,7 @@ def smallest_patch(points: pd.DataFrame) -> str:
     ends = f"[{_percent(step['low'])}, {_percent(step['high'])}]"
     p = p_text(step["p_holm"])
     equals = "" if p.startswith("<") else "= "
-    return f"{which} {ends}, p {equals}{p} ({step['test'].replace(' t test', ' t')})"
+    return f"{which} {ends}, p {equals}{p} ({step['test'].replace(' t test', '')})"
 
 
 def _percent(change: float) -> str:

@@ -34,7 +34,7 @@ def test_seeds_give_the_spread_and_the_verdict_on_the_smallest_patch(tmp_path):
     points = group.points
     sentence = smallest_patch(points)
     assert sentence.startswith("1 vs 2 px better, -1")
-    assert sentence.endswith(" (paired t, 3 seeds)")
+    assert sentence.endswith(" (paired, 3 seeds)")
     assert len(f"adventurer_nano: {sentence}") <= 80
     worse = points.assign(y=points["y"].where(points["patch"] > 1, 2.0 + 0.01 * points["seed"]))
     assert smallest_patch(worse).startswith("1 vs 2 px worse, +")

@@ -71,6 +71,14 @@ def test_runs_of_different_length_have_intervals_that_hold_the_truth_nearly_alwa
     assert np.mean(held) > 0.75
 
 
+def test_single_ends_have_intervals_that_hold_the_truth_nearly_always():
+    held = []
+    for seed in range(4):
+        found = fit_patch_images(ends(of_lengths(seed, seeds=1))[0], draws=200, seed=seed)
+        held += [low <= TRUTH[name] <= high for name in TRUTH for low, high in [found.interval(name)]]
+    assert np.mean(held) > 0.75
+
+
 def test_finished_runs_alone_are_fitted_where_three_lengths_and_six_pairs_are_there():
     last, lack = ends(of_lengths(0))
     assert not lack
@@ -141,6 +149,15 @@ def test_the_output_names_the_law_the_share_and_the_traps(tmp_path, capsys):
     assert np.allclose(written["predicted"], written["y"], rtol=0.1)
     assert (tmp_path / "out" / "patch_images.png").stat().st_size > 10_000
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
+
+
+@pytest.mark.parametrize("content", ["", "epoch,test_loss\n1,2.0\n", "step,test_loss\n1,much\n"])
+def test_a_damaged_curve_is_named_and_nothing_is_written(content, tmp_path):
+    runs = results(tmp_path)
+    (tmp_path / "4-1" / "curve.csv").write_text(content)
+    with pytest.raises(ConfigError, match=r"4-1/curve.csv is damaged \("):
+        report_axes("patch,images", runs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_axes_are_refused(tmp_path):
