@@ -11,31 +11,30 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.records.chance_level import at_chance
+from analysis.records.curve_points import curve_points
 from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet, any_length
 from scaling.config.canonical import as_json
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.whole_model import STEP_PASSES
 from scaling.errors import ConfigError
-from scaling.runs.record import CURVE, RunRecord
+from scaling.runs.record import RunRecord
 
 LENGTH = ["epochs", "steps", "warmup_steps", "train_images"]  # columns that no family's name has
 
 
 def size_points(runs: RunSet) -> pd.DataFrame:
     """A row per finished run with a curve: run_id, model, parameters [1], patch [px], images (seen, new or repeated),
-    seed, y (test loss [nats]), flops_per_image (forward), training_flops [FLOPs], family (a short name) and
-    at_chance (nothing was learned). Raises ConfigError for runs of a CSV file, which have no curves."""
+    seed, y (test loss [nats]), flops_per_image (forward), training_flops [FLOPs], family (a short name) and at_chance
+    (nothing was learned). Raises ConfigError for runs of a CSV file, which have no curves, and for a damaged curve."""
     if runs.from_csv:
         raise ConfigError("--axes patch,params,images needs a results folder; a CSV file has no images seen")
     done = runs.finished
-    steps = [_steps(Path(folder)) for folder in done["folder"].astype(str)]
-    points = done[["run_id", "parameters", "patch", "seed", "flops_per_image"]].assign(
-        model=done["backbone"], images=steps * done["batch"].astype(float), y=done["test_loss"]
-    )
+    facts = done[["run_id", "parameters", "patch", "seed", "flops_per_image"]].assign(model=done["backbone"])
+    facts["family"], facts["at_chance"] = _families(done), at_chance(done)
+    ends = curve_points(runs).query("share == 1")[["run_id", "images", "y"]]
+    points = facts.merge(ends, on="run_id")
     points["training_flops"] = STEP_PASSES * points["flops_per_image"] * points["images"]
-    points["family"], points["at_chance"] = _families(done), at_chance(done)
-    points = points[(points["images"] > 0) & (points["y"] > 0)].reset_index(drop=True)
     smallest = points.sort_values("patch").groupby(["family", "model"])["parameters"].first().rename("N")
     points["parameters"] = points.join(smallest, on=["family", "model"])["N"].astype(float)
     return points
@@ -51,13 +50,6 @@ def family_of(config: ExperimentConfig) -> str:
 
 def _family_name(backbone: str) -> str:
     return backbone.replace("-", "_").split("_")[0]
-
-
-def _steps(folder: Path) -> float:
-    """Optimiser steps by the run's curve; 0 without one."""
-    path = folder / CURVE
-    curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    return 0.0 if curve.empty else float(curve["step"].max())
 
 
 def _families(done: pd.DataFrame) -> pd.Series:

@@ -14,6 +14,7 @@ from analysis.plots.curves import curve_figure
 from analysis.records.curve_points import curve_points, ends
 from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet
+from analysis.records.size_points import LENGTH
 from analysis.report.law_table import NAIVE
 from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
@@ -29,7 +30,6 @@ NOTES = (
     f"Points before {FROM_SHARE:g} of a run are left out: during warm-up the loss follows no power law.",
 )
 NO_INTERVAL = "No intervals: they need two seeds at every patch size and length."
-LENGTH = ("epochs", "steps", "warmup_steps", "train_images")  # fields that differ between the runs of one law
 LETTERS = {"E": "E", "A": "B", "a": "beta", "B": "A", "b": "alpha"}  # of the joint form -> of the printed law
 
 
@@ -78,7 +78,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
 def _fitted(axes: str, runs: RunSet) -> tuple[dict[str, Fitted], list[str]]:
     """The laws by the name of their group, and why other groups have none."""
     points, done = curve_points(runs), runs.finished
-    names = labels(done.assign(group=done["any_length"]).drop(columns=list(LENGTH), errors="ignore"))
+    names = labels(done.assign(group=done["any_length"]).drop(columns=LENGTH, errors="ignore"))
     fitted: dict[str, Fitted] = {}
     refused = []
     for group, every in points.groupby("group", sort=False):

@@ -93,6 +93,15 @@ def test_unknown_axes_are_refused_with_those_that_exist(tmp_path, capsys):
     assert "choose from: patch,images; patch,params,images" in capsys.readouterr().err
 
 
+def test_a_damaged_curve_is_refused_in_one_line(tmp_path, capsys):
+    folder = results(tmp_path / "mine", sizes=1)
+    next(folder.glob("*/curve.csv")).write_text("step,test_loss\n1,a\n")
+    assert main(["--results", str(folder), *AXES]) == 2
+    err = capsys.readouterr().err
+    assert "curve.csv is damaged" in err
+    assert err.count("\n") == 1
+
+
 def test_a_csv_file_is_refused(tmp_path, capsys):
     (tmp_path / "runs.csv").write_text("patch,test_loss\n16,2.0\n8,1.5\n")
     assert main(["--results", str(tmp_path / "runs.csv"), *AXES]) == 2
