@@ -100,7 +100,8 @@ def directions(found: SizeLaw, place: pd.Series) -> pd.DataFrame:
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """Which direction lowers the loss most, in words; undecided where the interval of a difference includes 0."""
+    """Which direction lowers the loss most, in words; undecided where the interval of its difference from another, or
+    its own, includes 0."""
     change_S, names = table.attrs["draws"], list(table["direction"])
     apart = {}
     for i, j in combinations(range(len(names)), 2):
@@ -108,10 +109,10 @@ def verdict(table: pd.DataFrame) -> str:
         apart[i, j] = apart[j, i] = low > 0 or high < 0
     best = int(table["change"].argmin())
     rivals = [names[j] for j in range(len(names)) if j != best and not apart[best, j]]
-    if table["high"].iloc[best] >= 0:
-        return "undecided: no direction lowers the loss beyond its interval"
     if rivals:
         return f"undecided: {' or '.join([names[best], *rivals])} (intervals of their differences include 0)"
+    if table["high"].iloc[best] >= 0:
+        return f"undecided: {names[best]} has the largest decrease, but its interval includes 0"
     return f"{names[best]} lowers the loss most"
 
 
