@@ -25,7 +25,7 @@ def isoflop_figure(curves: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, pd.Dat
         _draw(axes, points, table, best)
         axes.set_title(title, loc="left", fontsize=10)
     marks = [
-        handle("law", linewidth=1.4),
+        handle("law and 95 % band", linewidth=1.4),
         handle("best patch size, 95 % interval", marker="o", ms=10, mfc="none", linewidth=3, alpha=0.6),
         handle(f"run within {NEAR:g} times the budget", marker="o", ms=4.5, ls=""),
         handle("other run", marker="o", ms=3, color="0.75", ls=""),
