@@ -57,11 +57,9 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
         print(f"\n{name}: {law.law.n} points, R2 {law.law.r2:.3f}")
         print_wrapped(of)
         if law.law.r2 < LEAST_R2:
-            print_wrapped("This law does not describe the points; its parameters and shares mean nothing.")
-        if law.draws.empty:
-            print_wrapped(NO_INTERVAL)
-        for line in _lines(law):
-            print(line.rstrip())
+            print_wrapped("This law does not describe the points; its parameters are not printed.")
+        else:
+            _print_parameters(law)
         for sentence in _held_out(points):
             print_wrapped(sentence)
     within = any((one.points["share"] < 1).any() for one in fitted.values())
@@ -113,6 +111,13 @@ def _files(stem: str, fitted: Mapping[str, Fitted]) -> dict[str, bytes]:
         f"{stem}_points.csv": pd.concat(points).to_csv(index=False).encode(),
         **style.files(stem, curve_figure({name: (one.law.law, one.points) for name, one in fitted.items()})),
     }
+
+
+def _print_parameters(law: PatchImagesLaw) -> None:
+    if law.draws.empty:
+        print_wrapped(NO_INTERVAL)
+    for line in _lines(law):
+        print(line.rstrip())
 
 
 def _lines(law: PatchImagesLaw) -> list[str]:
