@@ -34,10 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         runs = _load(results, optional=args.published and args.results is None and args.axes is None)
         if args.axes is not None:
-            from analysis.report.axes_report import report_axes
-
             assert runs is not None
-            report_axes(args.axes.replace(" ", ""), runs, out)
+            _report_axes(args.axes.replace(" ", ""), runs, out)
             return 0
         from analysis.report.law_report import check_some_law, law_input, report
 
@@ -68,6 +66,16 @@ def _load(results: Path, optional: bool) -> "RunSet | None":
             return None
         raise
     return None if optional and runs.finished.empty else runs
+
+
+def _report_axes(axes: str, runs: "RunSet", out: Path) -> None:
+    from analysis.report.axes_report import THREE, report_axes
+    from analysis.report.isoflop_report import report_isoflop
+
+    if axes == THREE:
+        report_isoflop(runs, out)
+    else:
+        report_axes(axes, runs, out)
 
 
 def _refuse_with_axes(args: argparse.Namespace) -> None:
@@ -103,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--axes",
         metavar="AXES",
-        help="patch,images: instead the law of patch size and images seen, from the runs' ends or curves",
+        help="instead the law of patch,images, from the runs' ends or curves; or of patch,params,images, from finished "
+        "runs, with isoFLOP curves",
     )
     parser.add_argument(
         "--mixed",

@@ -17,6 +17,7 @@ table6         Table 6 on this machine: hours and memory of both backbones over 
                published. 224 px on a GPU, 64 px elsewhere.
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
 coverage       how often the intervals of laws contain the truth. 25 minutes.
+coverage-sizes how often the intervals of L(N, p, D), its best patch sizes and directions contain the truth. Minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
@@ -40,6 +41,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         mixer,
         models,
         overhead,
+        size_law_checks,
         speed_options,
         table6,
     )
@@ -57,12 +59,13 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "table6": [table6.table6],
         "laws": [laws.laws],
         "coverage": [law_checks.coverage, curve_coverage.coverage_images],
+        "coverage-sizes": [size_law_checks.coverage],
         "fuzz": [law_checks.fuzz],
     }
 
 
 QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "detection")
-SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "fuzz")
+SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 

@@ -127,6 +127,23 @@ def two_variables(problem: Problem, _: Array) -> list[list[float]]:
     return [start for _, start in sorted(found, key=lambda one: one[0])[:16]]
 
 
+def three_variables(problem: Problem, _: Array) -> list[list[float]]:
+    """As two_variables, with a third term; exponents with which every term reduces the loss in its direction."""
+    from scipy.optimize import nnls
+
+    take = slice(None, None, -(-problem.y_N.size // MANY))
+    z_VN, y_N = (problem.z_VN - problem.pivot_V[:, None])[:, take], problem.y_N[take]
+    sign_V, least = np.array([-1.0, 1.0, -1.0]), 1e-3 * y_N.min()
+    found = []
+    for exponents in itertools.product(EXPONENTS, repeat=3):
+        terms_VN = exp((sign_V * exponents)[:, None] * z_VN)
+        sizes, cost = nnls(np.stack([np.ones_like(y_N), *terms_VN], axis=1) / y_N[:, None], np.ones_like(y_N))
+        A, B, C = np.log(np.maximum(sizes[1:], least))
+        a, b, c = exponents
+        found.append((cost, [sizes[0], A, a, B, b, C, c]))
+    return [start for _, start in sorted(found, key=lambda one: one[0])[:16]]
+
+
 def surface(problem: Problem, _: Array) -> list[list[float]]:
     """Planes through log y at the smallest x2, less an assumed relative excess there; then planes through the log of
     the excess of the other points. With a floor in the model's term, for several shares of the plane as floor."""

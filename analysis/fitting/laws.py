@@ -5,6 +5,7 @@
     bounded, m4    between L_inf and a known upper bound L_0 (error rates)      broken    two exponents, from 8 sizes
     general  L = E + A / x1^a + B / x2^b      joint    L = E + A N^-a + B p^b: two variables, by fit2
     surface  L = A N^-a I^-c (1 + B p^b N^-d I^-e): model, patch and image, by fit3      floored    with a floor in N
+    additive L = E + A N^-a + B p^b + C D^-c: model, patch and images seen, by fit3
 L loss [nats], x patch side [px] or any other positive variable. As functions: analysis/fitting/lineshapes.py.
 
 Fits minimise the sum of squared residuals of log L, each weighed by its standard error where that is given, or by the
@@ -93,8 +94,9 @@ def fit3(
     x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, y: ArrayLike, form: str = "surface", **options: Unpack[FitOptions]
 ) -> Fit:
     """Fit a law of three variables to points: "surface" A N^-a I^-c (1 + B p^b N^-d I^-e) of parameters x1, patch sides
-    x2 [px] and image sides x3 [px], or "floored", F (1 + (M / N)^a) in the place of A N^-a.
-    x1, x2, x3, y: (n,) > 0, n 8 or more, and one more for intervals (surface: 7). options: as for fit2."""
+    x2 [px] and image sides x3 [px], "floored", F (1 + (M / N)^a) in the place of A N^-a, or "additive", E + A x1^-a +
+    B x2^b + C x3^-c, where x3 may be images seen.
+    x1, x2, x3, y: (n,) > 0, n 8 or more, and one more for intervals (surface, additive: 7). options: as for fit2."""
     return _fit((x1, x2, x3), y, form, **options)
 
 

@@ -61,6 +61,14 @@ def joint(N: X, p: X, E: float, A: float, a: float, B: float, b: float) -> X:
     return E + A * N**-a + B * p**b
 
 
+# fmt: off
+def additive(N: X, p: X, D: X, E: float, A: float, a: float, B: float, b: float, C: float, c: float) -> X:
+    """E + A N^-a + B p^b + C D^-c: parameters N [1], patch side p [px], images seen D [1], one term each.
+    Source: arXiv 2203.15556, section 3.3, with one more term, for the patch."""
+    return E + A * N**-a + B * p**b + C * D**-c
+# fmt: on
+
+
 def surface(N: X, p: X, I: X, A: float, a: float, c: float, B: float, b: float, d: float, e: float) -> X:  # noqa: E741
     """A N^-a I^-c (1 + B p^b N^-d I^-e): the limit p -> 0 of a model of N parameters at an image side I [px], times one
     plus the relative excess at patch side p [px], which is smaller in large models and on large images.

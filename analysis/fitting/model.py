@@ -14,6 +14,7 @@ from analysis.fitting.lineshapes import (
     Array,
     Rows,
     Values,
+    additive,
     bounded,
     broken,
     exp,
@@ -93,6 +94,14 @@ def _solve_m4(L: Values, t: Rows, z: Rows) -> Values:
 def _bend(t: Rows, z: Rows) -> Values:
     width = exp(t[5])
     return t[2] * z[0] + t[3] * width * softplus((z[0] - t[4]) / width)
+
+
+def _additive(t: Rows, z: Rows) -> Values:
+    return t[0] + exp(t[1] - t[2] * z[0]) + _patch_and_images(t, z)
+
+
+def _patch_and_images(t: Rows, z: Rows) -> Values:
+    return exp(t[3] + t[4] * z[1]) + exp(t[5] - t[6] * z[2])
 
 
 def _surface(t: Rows, z: Rows) -> Values:
@@ -214,6 +223,21 @@ FORMS = {
     ),
     "general": _two(general, -1, "{E} + {A} / {x1}^{a} + {B} / {x2}^{b}"),
     "joint": _two(joint, 1, "{E} + {A} {x1}^-{a} + {B} {x2}^{b}"),
+    "additive": Form(
+        additive,
+        ("E", "A", "a", "B", "b", "C", "c"),
+        _additive,
+        lambda L, t, z: np.log(L - t[0] - _patch_and_images(t, z)) + t[2] * z[0],
+        (False, True, False, True, False, True, False),
+        (0.0, *(-ANY,) * 6),
+        (ANY,) * 7,
+        (Move(1, 2, 0, 1), Move(3, 4, 1, -1), Move(5, 6, 2, 1)),
+        1,
+        "{E} + {A} {x1}^-{a} + {B} {x2}^{b} + {C} {x3}^-{c}",
+        (1, 1, 0, 1, 0, 1, 0),
+        guesses.three_variables,
+        variables=3,
+    ),
     "surface": Form(
         surface,
         ("A", "a", "c", "B", "b", "d", "e"),

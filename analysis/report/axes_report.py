@@ -14,12 +14,14 @@ from analysis.plots.curves import curve_figure
 from analysis.records.curve_points import curve_points, ends
 from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet
+from analysis.records.size_points import LENGTH
 from analysis.report.law_table import NAIVE
 from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
 AXES_LAWS = {"patch,images": fit_patch_images}  # by the value of --axes
+THREE = "patch,params,images"  # the value of --axes that isoflop_report.py answers
 FROM_SHARE = 1 / 16  # of a run's images: earlier points are of the warm-up, which follows no power law
 LEAST_R2 = 0.9  # of log L, below which the output calls a law one that does not describe the points
 NOTES = (
@@ -28,7 +30,6 @@ NOTES = (
     f"Points before {FROM_SHARE:g} of a run are left out: during warm-up the loss follows no power law.",
 )
 NO_INTERVAL = "No intervals: they need two seeds at every patch size and length."
-LENGTH = ("epochs", "steps", "warmup_steps", "train_images")  # fields that differ between the runs of one law
 LETTERS = {"E": "E", "A": "B", "a": "beta", "B": "A", "b": "alpha"}  # of the joint form -> of the printed law
 
 
@@ -44,7 +45,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
     """Print the law of each group, and write it, its points and a figure to out. Raises ConfigError where no group has
     points for one, the axes are unknown, or out cannot be written."""
     if axes not in AXES_LAWS:
-        raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join(AXES_LAWS)}")
+        raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join((*AXES_LAWS, THREE))}")
     if runs.from_csv:
         raise ConfigError(f"--axes {axes} needs the curves of a results folder; a CSV file has none")
     fitted, refused = _fitted(axes, runs)
@@ -75,7 +76,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
 def _fitted(axes: str, runs: RunSet) -> tuple[dict[str, Fitted], list[str]]:
     """The laws by the name of their group, and why other groups have none."""
     points, done = curve_points(runs), runs.finished
-    names = labels(done.assign(group=done["any_length"]).drop(columns=list(LENGTH), errors="ignore"))
+    names = labels(done.assign(group=done["any_length"]).drop(columns=LENGTH, errors="ignore"))
     fitted: dict[str, Fitted] = {}
     refused = []
     for group, every in points.groupby("group", sort=False):
