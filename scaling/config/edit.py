@@ -114,7 +114,7 @@ class _Edit:
                 check_member(field, asked)
                 value = cast(Kind | tuple[Kind, ...], asked)  # or check_member had raised
         if isinstance(value, tuple):
-            return _members(field.name, asked, registry) if isinstance(asked, str) else value
+            return self.several(field, value, asked)
         kind = value.kind
         if isinstance(asked, str):
             check_name(field.name, asked, registry)
@@ -124,6 +124,25 @@ class _Edit:
         if kind == value.kind:
             return self.edited(value)
         return self.made(registry[kind], value)
+
+    def several(self, field: Field, value: tuple[Kind, ...], asked: object) -> tuple[Kind, ...]:
+        """The members of a union of several: of the kinds that are asked for, separated by commas, with the fields that
+        are given. A field without a default adds its kind."""
+        registry, present = field.metadata["registry"], {one.kind: one for one in value}
+        kinds = asked.split(",") if isinstance(asked, str) else [one.kind for one in value]
+        for kind, cls in registry.items() if field.metadata.get("by_leaf") else ():
+            needed = [f.name for f in fields_of(cls) if f.default is dataclasses.MISSING]
+            if kind not in kinds and any(self.given.get(name) is not None for name in needed):
+                kinds.append(kind)
+        for kind in kinds:
+            check_name(field.name, kind, registry)
+        if asked is None and len(set(kinds)) < len(value):  # one kind twice, which the configuration refuses
+            return value
+        changed = tuple(
+            self.edited(present[kind]) if kind in present else self.made(registry[kind], registry[kind])
+            for kind in kinds
+        )
+        return value if changed == value and asked is None else changed
 
     def kind_for(self, registry: Registry, present: str) -> str:
         """The kind of a union that has the given fields. A field that is None, and may not be, excludes the kinds that
@@ -162,13 +181,6 @@ class _Edit:
                 raise ConfigError(f"{cls.kind} needs {f.name}: set --{f.name.replace('_', '-')}")
         make: Callable[..., Kind] = cls  # which checks the types of its fields
         return self.edited(make(**values))
-
-
-def _members(name: str, kinds: str, registry: Registry) -> tuple[Kind, ...]:
-    """The values of a union of several, from their kinds, separated by commas."""
-    for kind in kinds.split(","):
-        check_name(name, kind, registry)
-    return tuple(registry[kind]() for kind in kinds.split(","))
 
 
 def _fits(field: Field, value: object) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
 from scaling.config.initialization import FromFile, FromRun
+from scaling.config.objectives import Distillation
 from scaling.runs.config_file import config_path
 from scaling.runs.identity import config_in, folder_of
 from scaling.runs.record import RECORD, WEIGHTS
@@ -56,10 +57,19 @@ def _with_fingerprints(
         digest = init.weights_digest or _weights_digest(init.source, known, read) or None
         init = replace(init, weights_digest=digest)
     digest = config.data.data_digest or _data_digest(config, results, known, read, notify) or None
-    found = replace(config, init=init, data=replace(config.data, data_digest=digest))
+    objectives = tuple(_with_teacher(o, known, read) if isinstance(o, Distillation) else o for o in config.objectives)
+    found = replace(config, init=init, data=replace(config.data, data_digest=digest), objectives=objectives)
     earlier = results / config.run_id
     begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
     return config if begun and not os.path.isdir(results / found.run_id) else found
+
+
+def _with_teacher(objective: Distillation, known: Known, read: bool) -> Distillation:
+    if not objective.is_file:
+        return objective
+    return replace(
+        objective, teacher_digest=objective.teacher_digest or _weights_digest(objective.teacher, known, read) or None
+    )
 
 
 def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: Notify | None) -> str:

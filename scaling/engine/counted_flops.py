@@ -32,7 +32,7 @@ def counted_flops(task: TaskModule) -> int:
 def _without_numbers(task: TaskModule) -> TaskModule:
     """The same task on the meta device, without initial weights from elsewhere."""
     with torch.device("meta"):
-        return type(task)(edit(task.config, init="scratch", stage=None), task.total_steps)
+        return type(task)(edit(task.config, init="scratch", stage=None, objectives="supervised"), task.total_steps)
 
 
 def _count(task: TaskModule, side: int) -> int:

@@ -1,0 +1,138 @@
+"""The teacher of distillation: a finished run, a file of weights of the student's own backbone, or a model of timm.
+
+K classes.
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from scaling import costs
+from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
+from scaling.config.edit import edit
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromTeacher, Scratch
+from scaling.config.model import TIMM
+from scaling.downloads import hub_or_cache
+from scaling.engine.counted_flops import counted_flops
+from scaling.engine.warm_start import restore
+from scaling.errors import ConfigError, first_line
+from scaling.preprocessing import Preprocessing, preprocessing_of
+from scaling.runs.record import WEIGHTS, RunRecord
+from scaling.tasks.base import TaskModule
+from scaling.tasks.classification import ClassificationTask
+from scaling.tasks.distillation import Distillation, Teacher
+
+
+def set_teacher(task: TaskModule) -> float:
+    """Give the objective distillation of a task its teacher, and the student its weights where it starts from them.
+    Returns the FLOPs of the teacher's forward pass of an image; 0: no teacher, or unknown. Raises ConfigError."""
+    objective, part = task.objectives.get("distillation"), task.config.distillation
+    if part is None or not isinstance(objective, Distillation):
+        return 0.0
+    objective.teacher = teacher = load_teacher(part.teacher, task.config)
+    if isinstance(task.config.init, FromTeacher):
+        source = f"of the teacher {part.teacher}"
+        load_state(task.backbone, teacher.state, source, task.config.init.pos_embed_resampling)
+        head = {name.removeprefix("head."): t for name, t in teacher.state.items() if name.startswith("head.")}
+        check_fit(head, task.head.state_dict(), f"{source} (head)")
+        task.head.load_state_dict(head)
+    return teacher.flops
+
+
+def load_teacher(source: str, student: ExperimentConfig) -> Teacher:
+    """source: as Distillation.teacher. Raises ConfigError where it cannot be read or has other classes."""
+    if source.startswith(TIMM):
+        return _of_timm(source.removeprefix(TIMM), student.data.num_classes)
+    task = _of_run(Path(source)) if Path(source).is_dir() else _of_file(source, student)
+    _check_classes(source, task.config.data.num_classes, student.data.num_classes)
+    preprocessing = preprocessing_of(task.config)
+    state = dict(task.backbone.checkpoint_module.state_dict())
+    state |= {f"head.{name}": tensor for name, tensor in task.head.state_dict().items()}
+    flops = float(costs.recipe_flops(task.config) or counted_flops(task))
+    return _teacher(_Logits(task), task.config.model.img_size, preprocessing, state, flops)
+
+
+class _Logits(nn.Module):
+    """A trained task as a function of normalised pixels."""
+
+    def __init__(self, task: ClassificationTask) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        return self.task.head(self.task.features(image_BCHW).pooled_ND)
+
+
+def _teacher(
+    logits: nn.Module, img_size: int, preprocessing: Preprocessing, state: dict[str, Tensor], flops: float
+) -> Teacher:
+    logits.eval().requires_grad_(False)
+    return Teacher(logits, img_size, preprocessing.mean, preprocessing.std, state, flops)
+
+
+def _check_classes(source: str, theirs: int, ours: int) -> None:
+    if theirs != ours:
+        raise ConfigError(f"teacher {source} has {theirs} classes, the student {ours}: choose a teacher of its classes")
+
+
+def _of_run(folder: Path) -> ClassificationTask:
+    try:
+        record = RunRecord.load(folder)
+    except FileNotFoundError as e:
+        raise ConfigError(f"teacher {folder} is no finished run: it has no record.json; run it first") from e
+    if record.status != "finished":
+        raise ConfigError(f"teacher {folder} failed ({record.failure.get('reason')}): choose a run that is finished")
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"teacher {folder} has no {WEIGHTS} any more; delete its folder and run it again")
+    config = record.experiment()
+    if config.task.kind != "classify":
+        raise ConfigError(f"teacher {folder} is a run of the task {config.task.kind}: choose one that classifies")
+    task = ClassificationTask(config, 1)
+    restore(task, config, folder)
+    return task
+
+
+def _of_file(source: str, student: ExperimentConfig) -> ClassificationTask:
+    """A classifier with the student's backbone, and the patch size, image size and classes of the file's tensors."""
+    state = read_state_dict(source)
+    kernel, head = state.get("patch_embed.proj.weight"), state.get("head.weight")
+    if kernel is None or head is None:
+        lacks = "patch_embed.proj.weight" if kernel is None else "head.weight"
+        raise ConfigError(f"teacher {source} has no {lacks}: give a classifier, the folder of a run or timm:NAME")
+    _check_classes(source, len(head), student.data.num_classes)
+    patch = kernel.shape[-1]
+    side = student.model.img_size
+    if (positions := state.get("pos_embed")) is not None:
+        side = patch * math.isqrt(positions.shape[1])  # with or without the class token's
+    config = edit(
+        replace(student, init=Scratch()), objectives="supervised", img_size=side, patch_size=patch, stage=None
+    )
+    task = ClassificationTask(config, 1)
+    load_state(task.backbone, state, f"of the teacher {source}")
+    own = {name: state[f"head.{name}"] for name in task.head.state_dict() if f"head.{name}" in state}
+    check_fit(own, task.head.state_dict(), f"of the teacher {source} (head)")
+    task.head.load_state_dict(own)
+    return task
+
+
+def _of_timm(name: str, classes: int) -> Teacher:
+    import timm
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with hub_or_cache():
+            model = timm.create_model(name, pretrained=True)
+    except Exception as e:  # timm, the hub and safetensors raise many kinds
+        raise ConfigError(f"teacher {TIMM}{name}: timm cannot provide it ({first_line(e, 200)})") from e
+    _check_classes(TIMM + name, model.num_classes, classes)
+    side = model.pretrained_cfg["input_size"][-1]
+    model.eval().requires_grad_(False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, side, side))
+    cfg = model.pretrained_cfg
+    found = Preprocessing(tuple(map(float, cfg["mean"])), tuple(map(float, cfg["std"])))
+    return _teacher(model, side, found, model.state_dict(), float(counter.get_total_flops()))
