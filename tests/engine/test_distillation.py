@@ -1,0 +1,232 @@
+"""A student is trained on the logits of a fixed teacher, which leaves no trace in what is saved."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+
+from scaling.config.edit import edit, make_config
+from scaling.config.runtime import RuntimeConfig
+from scaling.data.batch import normalise
+from scaling.data.datamodule import ImageDataModule
+from scaling.data.fingerprints import with_fingerprints
+from scaling.engine import teachers
+from scaling.engine.teachers import load_teacher, set_teacher
+from scaling.engine.train import train
+from scaling.errors import ConfigError, TrainingInterrupted
+from scaling.runs.record import WEIGHTS
+from scaling.tasks.classification import ClassificationTask
+from scaling.tasks.distillation import divergence
+
+CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=8)
+SHORT = {"num_train": 16, "epochs": 1, "num_val": 2, "drop_path": 0.0}
+
+
+def reference(student_BK, teacher_BK, t):
+    """The formula of the paper, one image and one class at a time."""
+    total = 0.0
+    for student_K, teacher_K in zip(student_BK, teacher_BK, strict=True):
+        log_s, log_t = log_softmax(student_K / t), log_softmax(teacher_K / t)
+        total += sum(np.exp(a) * (a - b) for a, b in zip(log_t, log_s, strict=True))
+    return t**2 * total / len(student_BK)
+
+
+def batch_of(config):
+    data = ImageDataModule(config)
+    data.setup()
+    return next(iter(data.train_dataloader()))
+
+
+@pytest.fixture
+def teacher(tiny, trained):
+    """A finished run and its folder."""
+    config = edit(tiny, **SHORT)
+    return config, str(trained(config) / config.run_id)
+
+
+def taught(config, folder, **given):
+    task = ClassificationTask(edit(config, teacher=folder, **given), 10)
+    set_teacher(task)
+    return task
+
+
+@pytest.mark.parametrize("t", [0.5, 1.0, 4.0])
+def test_the_divergence_is_that_of_the_formula_and_not_its_reverse(t):
+    z = np.random.default_rng(0).normal(size=(2, 5, 7))
+    student, teacher = map(torch.tensor, z)
+    assert divergence(student, teacher, t).item() == pytest.approx(reference(*z, t), rel=1e-12)
+    assert divergence(student, teacher, t).item() != pytest.approx(reference(*z[::-1], t), rel=1e-3)
+    assert divergence(student, student, t).item() == 0
+
+
+def test_the_gradient_of_small_logits_hardly_depends_on_the_temperature():
+    gradients = []
+    for t in (1.0, 2.0):
+        student, teacher = 0.01 * torch.randn(2, 8, 10, generator=torch.Generator().manual_seed(0)).double()
+        divergence(student.requires_grad_(), teacher, t).backward()
+        gradients.append(student.grad)
+    assert torch.allclose(*gradients, rtol=0.05, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["deit_nano", "adventurer_nano"])
+@pytest.mark.parametrize("mixed", [{}, {"mixup": 0.8, "cutmix": 1.0}])
+def test_a_student_that_starts_from_its_teacher_has_a_loss_of_exactly_0(tiny, trained, backbone, mixed):
+    config = edit(tiny, **SHORT, backbone=backbone)
+    task = taught(edit(config, **mixed), str(trained(config) / config.run_id), init="teacher", seed=1)
+    assert task.training_step(batch_of(task.config), 0).item() == 0
+    other = taught(edit(config, **mixed), str(trained(config) / config.run_id), seed=1)
+    assert other.training_step(batch_of(task.config), 0).item() > 0
+
+
+def test_the_supervised_loss_has_the_weight_that_is_left(teacher):
+    config, folder = teacher
+    task = taught(config, folder, distil_weight=0.25, temperature=2.0, seed=1)
+    batch = batch_of(config)
+    loss = task.training_step(batch, 0)
+    terms = task.objective_losses
+    assert loss.item() == pytest.approx(0.75 * terms["supervised"].item() + 0.25 * terms["distillation"].item())
+    alone = ClassificationTask(edit(config, seed=1), 10).training_step(batch, 0)
+    assert torch.equal(terms["supervised"], alone)
+
+
+def test_the_teacher_sees_the_mixed_view_with_its_own_normalisation_and_size(teacher, monkeypatch):
+    config, folder = teacher
+    task = taught(edit(config, mixup=0.8, img_size=32), folder, seed=1)
+    task.backbone.mean, task.backbone.std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    seen = []
+    own = task.objectives["distillation"].teacher
+    own.logits.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    batch = batch_of(task.config)
+    task.training_step(batch, 0)
+    assert seen[0].shape[-2:] == (16, 16)
+    mixed = task.training_batch(batch).pixels  # the same random numbers: of the same step
+    std, mean = (torch.tensor(v).view(1, 3, 1, 1) for v in (task.backbone.std, task.backbone.mean))
+    shown = torch.nn.functional.interpolate(255 * (mixed * std + mean), (16, 16), mode="bicubic", antialias=True)
+    assert torch.allclose(seen[0], normalise(shown, own.mean, own.std), atol=1e-4)
+
+
+def test_training_leaves_the_teacher_as_it_was_and_no_trace_of_it(teacher, tmp_path):
+    config, folder = teacher
+    student = edit(config, teacher=folder, seed=1, epochs=2, drop_path=0.2, patch_size=4, model_ema_decay=0.9)
+    plain = ClassificationTask(edit(config, patch_size=4), 10)
+    task = ClassificationTask(student, 10)
+    before = {name: t.clone() for name, t in load_teacher(folder, student).state.items()}
+    set_teacher(task)
+    own = task.objectives["distillation"].teacher
+    assert not own.logits.training
+    for group in task.configure_optimizers()["optimizer"].param_groups:
+        assert not {id(p) for p in group["params"]} & {id(p) for p in own.logits.parameters()}
+    for _ in range(10):
+        task.training_step(batch_of(student), 0).backward()
+    assert all(torch.equal(t, own.state[name]) for name, t in before.items())
+    assert all(p.grad is None for p in own.logits.parameters())
+    assert task.state_dict().keys() == plain.state_dict().keys()
+    record = train(student, tmp_path, CPU)
+    saved = torch.load(tmp_path / record.run_id / WEIGHTS, weights_only=True)
+    names = {name for name in plain.state_dict() if "top" not in name}
+    assert len(saved["model"]) == len(saved["model_ema"]) <= len(names)
+    assert record.parameters == sum(p.numel() for p in plain.parameters() if p.requires_grad)
+    assert record.teacher_flops_per_image == load_teacher(folder, student).flops > 0
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(teacher, tmp_path):
+    config, folder = teacher
+    student = edit(config, teacher=folder, seed=1, num_train=32, epochs=2, mixup=0.8)
+    whole = train(student, tmp_path / "whole", CPU)
+
+    def interrupt(event):
+        if event.kind == "train" and event.progress.step == 2:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted):
+        train(student, tmp_path / "cut", CPU, interrupt)
+    assert train(student, tmp_path / "cut", CPU).test_loss == whole.test_loss
+
+
+def test_a_file_is_a_teacher_at_its_own_patch_and_image_size(teacher):
+    config, folder = teacher
+    student = edit(config, img_size=32, patch_size=4)
+    pixels = torch.randn(2, 3, 32, 32)
+    by_run, by_file = load_teacher(folder, student), load_teacher(f"{folder}/{WEIGHTS}", student)
+    assert by_file.img_size == by_run.img_size == 16
+    assert torch.equal(by_file(pixels, by_run.mean, by_run.std), by_run(pixels, by_run.mean, by_run.std))
+
+
+def test_a_model_of_timm_is_a_teacher(tiny, monkeypatch):
+    import timm
+
+    real = timm.create_model
+    made = real("vit_tiny_patch16_224", num_classes=12)
+    monkeypatch.setattr("timm.create_model", lambda name, pretrained: made)
+    student = edit(tiny, teacher="timm:vit_tiny_patch16_224")
+    found = load_teacher("timm:vit_tiny_patch16_224", student)
+    assert (found.img_size, found.mean) == (224, (0.5, 0.5, 0.5))
+    pixels = torch.randn(1, 3, 224, 224)
+    assert torch.equal(found(pixels, found.mean, found.std), made(pixels))
+    with_fingerprints([student], None)
+    assert student.run_id != edit(student, teacher="timm:vit_small_patch16_224").run_id
+
+
+def test_the_identity_of_a_teacher_is_its_contents(teacher, tmp_path):
+    config, folder = teacher
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / WEIGHTS).write_bytes(open(f"{folder}/{WEIGHTS}", "rb").read())
+    configs = [edit(config, teacher=str(path)) for path in (folder, moved)]
+    assert configs[0].run_id != configs[1].run_id  # before the contents are known
+    here, there = with_fingerprints(configs, tmp_path).values()
+    assert here.run_id == there.run_id != config.run_id
+    assert here.from_dict(here.to_dict()).run_id == here.run_id
+    assert edit(here, patch_size=4).group == here.group
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"other")
+    (changed,) = with_fingerprints([edit(config, teacher=str(other))], tmp_path).values()
+    assert changed.run_id != here.run_id
+
+
+def test_what_cannot_teach_is_refused_in_a_line_and_nothing_is_written(teacher, tmp_path):
+    config, folder = teacher
+    empty = tmp_path / "unfinished"
+    empty.mkdir()
+    cases = {
+        "has 12 classes, the student 10": {"teacher": folder, "num_classes": 10},
+        "no such file": {"teacher": str(tmp_path / "none.pth")},
+        "is no finished run": {"teacher": str(empty)},
+        "of another shape": {"teacher": folder, "init": "teacher", "backbone": "deit_tiny"},
+    }
+    for said, given in cases.items():
+        with pytest.raises(ConfigError, match=said) as caught:
+            train(edit(config, **given), tmp_path / "results", CPU)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"task": "segment", "teacher": "t", "num_classes": 13}, "distillation is of class logits: the task segment"),
+        ({"init": "teacher"}, "init teacher needs a teacher"),
+        ({"objectives": "distillation"}, "distillation needs teacher: set --teacher"),
+        ({"temperature": 2.0}, "temperature does not apply to objectives supervised"),
+        ({"teacher": ""}, "teacher '' is empty"),
+        ({"teacher": "t", "temperature": 0.0}, "temperature 0.0 must be above 0"),
+        ({"teacher": "t", "distil_weight": 1.5}, r"distil_weight 1.5 must be in \(0, 1\]"),
+        ({"teacher": "t", "objectives": "distillation", "distil_weight": 0.5}, "add supervised, or set 1"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_together_is_refused(given, said):
+    with pytest.raises(ConfigError, match=said):
+        make_config(**given)
+
+
+def test_a_teacher_adds_distillation_to_the_objectives():
+    config = make_config(teacher="t", temperature=2.0)
+    assert [one.kind for one in config.objectives] == ["supervised", "distillation"]
+    assert edit(config, distil_weight=0.5).distillation.temperature == 2.0
+    assert edit(config, objectives="supervised") == make_config()
+    assert re.match("[0-9a-f]{8}$", config.run_id[-8:])
+    assert teachers.set_teacher(ClassificationTask(make_config(patch_size=8), 1)) == 0
