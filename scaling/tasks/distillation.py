@@ -1,5 +1,5 @@
-"""Distillation: t^2 KL(softmax(z_T / t) || softmax(z_S / t)) of the logits of a teacher T and a student S at temperature
-t, a mean over images and a sum over classes [nats].
+"""Distillation: t^2 KL(softmax(z_T / t) || softmax(z_S / t)) of the logits of a teacher T and a student S at
+temperature t, a mean over images and a sum over classes [nats].
 
 Source: arXiv 2212.08013 and google-research/big_vision, evaluators/proj/distill/distance.py. The teacher sees the very
 pixels of the student (crop, flip and mixture), with its own normalisation and at its own image size: function matching.
@@ -54,8 +54,8 @@ def _by_channel(image_BCHW: Tensor, *values: tuple[float, ...]) -> list[Tensor]:
 
 def divergence(student_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
     """t^2 KL(teacher || student) of logits: a scalar [nats]."""
-    logs = [log_softmax(logits_BK / temperature, dim=-1) for logits_BK in (student_BK, teacher_BK)]
-    return temperature**2 * kl_div(*logs, reduction="batchmean", log_target=True)
+    student, teacher = (log_softmax(logits_BK / temperature, dim=-1) for logits_BK in (student_BK, teacher_BK))
+    return temperature**2 * kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 class Distillation:

@@ -1,6 +1,8 @@
 """A student is trained on the logits of a fixed teacher, which leaves no trace in what is saved."""
 
 import re
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,8 +140,6 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(teacher, tmp_path):
 
     def interrupt(event):
         if event.kind == "train" and event.progress.step == 2:
-            import signal
-
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(TrainingInterrupted):
@@ -175,7 +175,7 @@ def test_the_identity_of_a_teacher_is_its_contents(teacher, tmp_path):
     config, folder = teacher
     moved = tmp_path / "elsewhere"
     moved.mkdir()
-    (moved / WEIGHTS).write_bytes(open(f"{folder}/{WEIGHTS}", "rb").read())
+    (moved / WEIGHTS).write_bytes(Path(folder, WEIGHTS).read_bytes())
     configs = [edit(config, teacher=str(path)) for path in (folder, moved)]
     assert configs[0].run_id != configs[1].run_id  # before the contents are known
     here, there = with_fingerprints(configs, tmp_path).values()
