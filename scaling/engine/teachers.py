@@ -6,6 +6,7 @@ K classes.
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,14 @@ from scaling.runs.record import WEIGHTS, RunRecord
 from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.distillation import Distillation, Teacher
+
+
+class TimmConfig(TypedDict):
+    """What is read of the pretrained_cfg of a model of timm."""
+
+    input_size: tuple[int, int, int]  # channels, height, width [px]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def set_teacher(task: TaskModule) -> float:
@@ -128,11 +137,11 @@ def _of_timm(name: str, classes: int) -> Teacher:
             model = timm.create_model(name, pretrained=True)
     except Exception as e:  # timm, the hub and safetensors raise many kinds
         raise ConfigError(f"teacher {TIMM}{name}: timm cannot provide it ({first_line(e, 200)})") from e
-    _check_classes(TIMM + name, model.num_classes, classes)
-    side = model.pretrained_cfg["input_size"][-1]
+    cfg = cast(TimmConfig, model.pretrained_cfg)
+    _check_classes(TIMM + name, cast(int, model.num_classes), classes)
+    side = cfg["input_size"][-1]
     model.eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, side, side))
-    cfg = model.pretrained_cfg
-    found = Preprocessing(tuple(map(float, cfg["mean"])), tuple(map(float, cfg["std"])))
+    found = Preprocessing(tuple(cfg["mean"]), tuple(cfg["std"]))
     return _teacher(model, side, found, model.state_dict(), float(counter.get_total_flops()))
