@@ -17,7 +17,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
 from scaling.config.initialization import FromFile, FromRun
 from scaling.config.objectives import Distillation
-from scaling.runs.config_file import config_path
+from scaling.runs.config_file import config_path, stored_id
 from scaling.runs.identity import config_in, folder_of
 from scaling.runs.record import RECORD, WEIGHTS
 
@@ -68,8 +68,16 @@ def _with_teacher(objective: Distillation, known: Known, read: bool) -> Distilla
     if not objective.is_file:
         return objective
     return replace(
-        objective, teacher_digest=objective.teacher_digest or _weights_digest(objective.teacher, known, read) or None
+        objective, teacher_digest=objective.teacher_digest or _teacher_digest(objective.teacher, known, read) or None
     )
+
+
+def _teacher_digest(source: str, known: Known, read: bool) -> str:
+    """The fingerprint of a file of weights, or of those of a run with its run_id: which of its weights a run reports,
+    and what its model makes of them, are in its configuration."""
+    weights = _weights_digest(source, known, read)
+    run = stored_id(Path(source) / RECORD) if os.path.isdir(source) else ""
+    return hashlib.blake2b(f"{run} {weights}".encode(), digest_size=8).hexdigest() if weights and run else weights
 
 
 def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: Notify | None) -> str:

@@ -15,7 +15,7 @@ from scaling import costs
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.initialization import FromTeacher, Scratch
+from scaling.config.initialization import FromFile, FromTeacher
 from scaling.config.model import TIMM
 from scaling.downloads import hub_or_cache
 from scaling.engine.counted_flops import counted_flops
@@ -113,15 +113,19 @@ def _of_file(source: str, student: ExperimentConfig) -> ClassificationTask:
         lacks = "patch_embed.proj.weight" if kernel is None else "head.weight"
         raise ConfigError(f"teacher {source} has no {lacks}: give a classifier, the folder of a run or timm:NAME")
     _check_classes(source, len(head), student.data.num_classes)
-    patch = kernel.shape[-1]
+    # Of another embedding than a convolution, the kernel is not the patch.
+    patch = kernel.shape[-1] if student.model.patch_embed.kind == "conv" else student.model.patch_size
     side = student.model.img_size
     if (positions := state.get("pos_embed")) is not None:
         side = patch * math.isqrt(positions.shape[1])  # with or without the class token's
     config = edit(
-        replace(student, init=Scratch()), objectives="supervised", img_size=side, patch_size=patch, stage=None
+        replace(student, init=FromFile(initial_checkpoint=source)),
+        objectives="supervised",
+        img_size=side,
+        patch_size=patch,
+        stage=None,
     )
-    task = ClassificationTask(config, 1)
-    load_state(task.backbone, state, f"of the teacher {source}")
+    task = ClassificationTask(config, 1)  # with the file's backbone, and the pixels that its weights expect
     own = {name: state[f"head.{name}"] for name in task.head.state_dict() if f"head.{name}" in state}
     check_fit(own, task.head.state_dict(), f"of the teacher {source} (head)")
     task.head.load_state_dict(own)

@@ -1,6 +1,7 @@
 """A student is trained on the logits of a fixed teacher, which leaves no trace in what is saved."""
 
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -174,8 +175,7 @@ def test_a_model_of_timm_is_a_teacher(tiny, monkeypatch):
 def test_the_identity_of_a_teacher_is_its_contents(teacher, tmp_path):
     config, folder = teacher
     moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    (moved / WEIGHTS).write_bytes(Path(folder, WEIGHTS).read_bytes())
+    shutil.copytree(folder, moved)
     configs = [edit(config, teacher=str(path)) for path in (folder, moved)]
     assert configs[0].run_id != configs[1].run_id  # before the contents are known
     here, there = with_fingerprints(configs, tmp_path).values()
@@ -186,6 +186,32 @@ def test_the_identity_of_a_teacher_is_its_contents(teacher, tmp_path):
     other.write_bytes(b"other")
     (changed,) = with_fingerprints([edit(config, teacher=str(other))], tmp_path).values()
     assert changed.run_id != here.run_id
+
+
+def test_a_run_and_its_file_are_different_teachers_as_a_run_may_report_averaged_weights(tiny, trained):
+    config = edit(tiny, **{**SHORT, "epochs": 3}, model_ema_decay=0.5, eval_weights="ema")
+    folder = trained(config) / config.run_id
+    sources = [str(folder), str(folder / WEIGHTS)]
+    run, file = (load_teacher(source, config).state["norm.weight"] for source in sources)
+    assert not torch.equal(run, file)
+    found = with_fingerprints([edit(config, teacher=source) for source in sources], folder.parent).values()
+    assert len({one.run_id for one in found}) == 2
+
+
+def test_a_teacher_with_stochastic_depth_has_none(tiny, trained):
+    config = edit(tiny, **{**SHORT, "drop_path": 0.5})
+    task = taught(edit(config, drop_path=0.0), str(trained(config) / config.run_id), init="teacher", seed=1)
+    assert task.training_step(batch_of(config), 0).item() == 0
+
+
+def test_a_file_from_timm_has_the_normalisation_of_timm(tiny, monkeypatch, tmp_path):
+    task = ClassificationTask(edit(tiny, **SHORT), 1)
+    state = dict(task.backbone.checkpoint_module.state_dict())
+    state |= {f"head.{name}": tensor for name, tensor in task.head.state_dict().items()}
+    torch.save(state, tmp_path / "held.pth")
+    source = "hf:timm/vit_base_patch16_224.augreg_in1k/held.pth"
+    monkeypatch.setattr("scaling.backbones.checkpoint_io.fetched", lambda address: tmp_path / "held.pth")
+    assert load_teacher(source, edit(tiny, **SHORT)).mean == (0.5, 0.5, 0.5)
 
 
 def test_what_cannot_teach_is_refused_in_a_line_and_nothing_is_written(teacher, tmp_path):
