@@ -7,6 +7,7 @@ that kind set to None switches back. Fields that both kinds have are carried ove
 
 import dataclasses
 import difflib
+import operator
 from collections.abc import Callable, Collection, Iterator
 from typing import cast
 
@@ -142,7 +143,8 @@ class _Edit:
             self.edited(present[kind]) if kind in present else self.made(registry[kind], registry[kind])
             for kind in kinds
         )
-        return value if changed == value and asked is None else changed
+        same = len(changed) == len(value) and all(map(operator.is_, changed, value))
+        return value if same else changed
 
     def kind_for(self, registry: Registry, present: str) -> str:
         """The kind of a union that has the given fields. A field that is None, and may not be, excludes the kinds that
@@ -217,5 +219,6 @@ def _holder(name: str, config: ExperimentConfig) -> str:
             for kind, member in registry.items():
                 if name in names_in(member):
                     present = getattr(part, f.name)
-                    return f"{f.name} {present.kind}; choose --{f.name.replace('_', '-')} {kind}"
+                    kinds = ",".join(one.kind for one in (present if isinstance(present, tuple) else (present,)))
+                    return f"{f.name} {kinds}; choose --{f.name.replace('_', '-')} {kind}"
     return "this configuration"
