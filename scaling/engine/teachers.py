@@ -4,6 +4,7 @@ K classes.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, cast
@@ -22,7 +23,7 @@ from scaling.engine.counted_flops import counted_flops
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError, first_line
 from scaling.preprocessing import Preprocessing, preprocessing_of
-from scaling.runs.record import WEIGHTS, RunRecord
+from scaling.runs.teacher import check_classes, check_names, finished_teacher
 from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.distillation import Distillation, Teacher
@@ -42,22 +43,26 @@ def set_teacher(task: TaskModule) -> float:
     objective, part = task.objectives.get("distillation"), task.config.distillation
     if part is None or not isinstance(objective, Distillation):
         return 0.0
-    objective.teacher = teacher = load_teacher(part.teacher, task.config)
+    objective.teacher = teacher = load_teacher(part.teacher, task.config, task.names)
     if isinstance(task.config.init, FromTeacher):
         source = f"of the teacher {part.teacher}"
-        load_state(task.backbone, teacher.state, source, task.config.init.pos_embed_resampling)
+        try:
+            load_state(task.backbone, teacher.state, source, task.config.init.pos_embed_resampling)
+        except ConfigError as e:
+            raise ConfigError(f"init teacher: {e}; use the teacher's backbone, or --init scratch") from e
         head = {name.removeprefix("head."): t for name, t in teacher.state.items() if name.startswith("head.")}
         check_fit(head, task.head.state_dict(), f"{source} (head)")
         task.head.load_state_dict(head)
     return teacher.flops
 
 
-def load_teacher(source: str, student: ExperimentConfig) -> Teacher:
-    """source: as Distillation.teacher. Raises ConfigError where it cannot be read or has other classes."""
+def load_teacher(source: str, student: ExperimentConfig, names: Sequence[str] = ()) -> Teacher:
+    """source: as Distillation.teacher; names: of the student's classes, where they are known. Raises ConfigError where it cannot be read or has other classes."""
     if source.startswith(TIMM):
         return _of_timm(source.removeprefix(TIMM), student.data.num_classes)
     task = _of_run(Path(source)) if Path(source).is_dir() else _of_file(source, student)
-    _check_classes(source, task.config.data.num_classes, student.data.num_classes)
+    check_classes(source, task.config.data.num_classes, student.data.num_classes)
+    check_names(source, task.names, names)
     preprocessing = preprocessing_of(task.config)
     state = dict(task.backbone.checkpoint_module.state_dict())
     state |= {f"head.{name}": tensor for name, tensor in task.head.state_dict().items()}
@@ -83,24 +88,10 @@ def _teacher(
     return Teacher(logits, img_size, preprocessing.mean, preprocessing.std, state, flops)
 
 
-def _check_classes(source: str, theirs: int, ours: int) -> None:
-    if theirs != ours:
-        raise ConfigError(f"teacher {source} has {theirs} classes, the student {ours}: choose a teacher of its classes")
-
-
 def _of_run(folder: Path) -> ClassificationTask:
-    try:
-        record = RunRecord.load(folder)
-    except FileNotFoundError as e:
-        raise ConfigError(f"teacher {folder} is no finished run: it has no record.json; run it first") from e
-    if record.status != "finished":
-        raise ConfigError(f"teacher {folder} failed ({record.failure.get('reason')}): choose a run that is finished")
-    if not (folder / WEIGHTS).is_file():
-        raise ConfigError(f"teacher {folder} has no {WEIGHTS} any more; delete its folder and run it again")
+    record = finished_teacher(folder)
     config = record.experiment()
-    if config.task.kind != "classify":
-        raise ConfigError(f"teacher {folder} is a run of the task {config.task.kind}: choose one that classifies")
-    task = ClassificationTask(config, 1)
+    task = ClassificationTask(config, 1, record.class_names)
     restore(task, config, folder)
     return task
 
@@ -112,7 +103,7 @@ def _of_file(source: str, student: ExperimentConfig) -> ClassificationTask:
     if kernel is None or head is None:
         lacks = "patch_embed.proj.weight" if kernel is None else "head.weight"
         raise ConfigError(f"teacher {source} has no {lacks}: give a classifier, the folder of a run or timm:NAME")
-    _check_classes(source, len(head), student.data.num_classes)
+    check_classes(source, len(head), student.data.num_classes)
     # Of another embedding than a convolution, the kernel is not the patch.
     patch = kernel.shape[-1] if student.model.patch_embed.kind == "conv" else student.model.patch_size
     side = student.model.img_size
@@ -142,7 +133,7 @@ def _of_timm(name: str, classes: int) -> Teacher:
     except Exception as e:  # timm, the hub and safetensors raise many kinds
         raise ConfigError(f"teacher {TIMM}{name}: timm cannot provide it ({first_line(e, 200)})") from e
     cfg = cast(TimmConfig, model.pretrained_cfg)
-    _check_classes(TIMM + name, cast(int, model.num_classes), classes)
+    check_classes(TIMM + name, cast(int, model.num_classes), classes)
     side = cfg["input_size"][-1]
     model.eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -46,6 +46,7 @@ from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RunRecord
 from scaling.runs.run_folder import hold, open_run, read_record
 from scaling.runs.stop_signals import at_once
+from scaling.runs.teacher import check_teacher
 from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
@@ -78,6 +79,7 @@ def train(
     task.check_available(config)
     check_outputs(config, settings.save_predictions, settings.export_coco)
     check_start(config, results)
+    check_teacher(config, results)
     config = with_fingerprints([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
     folder = folder_of(config, results)
     record = read_record(folder)

@@ -19,6 +19,7 @@ from scaling.engine.teachers import load_teacher, set_teacher
 from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
 from scaling.runs.record import WEIGHTS
+from scaling.runs.teacher import check_names
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.distillation import divergence
 
@@ -217,9 +218,13 @@ def test_what_cannot_teach_is_refused_in_a_line_and_nothing_is_written(teacher, 
     empty = tmp_path / "unfinished"
     empty.mkdir()
     cases = {
-        "no such file": {"teacher": str(tmp_path / "none.pth")},
+        "no such file or folder; give a run": {"teacher": str(tmp_path / "none.pth")},
         "is no finished run": {"teacher": str(empty)},
-        "48 channels wide; this backbone is 192": {"teacher": folder, "init": "teacher", "backbone": "deit_tiny"},
+        "init teacher: these weights are 48 channels wide; this backbone is 192; use": {
+            "teacher": folder,
+            "init": "teacher",
+            "backbone": "deit_tiny",
+        },
     }
     for said, given in cases.items():
         with pytest.raises(ConfigError, match=said) as caught:
@@ -229,6 +234,13 @@ def test_what_cannot_teach_is_refused_in_a_line_and_nothing_is_written(teacher, 
     for source in (folder, f"{folder}/{WEIGHTS}"):
         with pytest.raises(ConfigError, match="has 12 classes, the student 10: choose a teacher of its classes"):
             load_teacher(source, edit(config, num_classes=10))
+
+
+def test_classes_in_another_order_are_refused():
+    check_names("t", ["cat", "dog"], ["Katze", "dog"])
+    check_names("t", ["cat", "dog"], ["0", "1"])  # the student's have no names
+    with pytest.raises(ConfigError, match="class dog is number 1 for the teacher t and 0 for the student"):
+        check_names("t", ["ant", "dog"], ["dog", "ewe"])
 
 
 @pytest.mark.parametrize(
