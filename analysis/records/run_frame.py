@@ -9,7 +9,10 @@ from scaling.runs.record import HEADLINES
 
 FIELDS = [*FIRST, *LATER]  # the names that version 1 had
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
-FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
+FACTS = [
+    *("tokens", "parameters", "flops_per_image", "teacher_flops_per_image", "test_loss", *METRICS),
+    *("images_per_second", "peak_memory"),
+]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 COLUMNS = ["run_id", "group", "family", "status", *FIELDS, *FACTS, *ENDINGS]
 TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed

@@ -84,9 +84,9 @@ def load(results: str | Path) -> RunSet:
 
     Columns of frame: run_id, group (runs of one group differ in patch and seed only), family (also in crop and
     data_version), status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image
-    [FLOPs], test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
-    images_per_second, peak_memory [bytes], wall_time [s], failure (reason, "" for finished runs), folder, then the
-    other metrics, version_* and machine_*.
+    [FLOPs], teacher_flops_per_image [FLOPs] (0: no teacher), test_loss [nats], the headline metric of every task (top1,
+    miou ...; nan for other tasks) and top5 [%], images_per_second, peak_memory [bytes], wall_time [s], failure (reason,
+    "" for finished runs), folder, then the other metrics, version_* and machine_*.
     Runs without fingerprints of their data have the group of the same runs with them (scaling/config/identity.py). A
     renamed folder counts, a copy does not.
     Raises ConfigError where there is no such folder, or no run in it."""

@@ -57,7 +57,8 @@ def set_teacher(task: TaskModule) -> float:
 
 
 def load_teacher(source: str, student: ExperimentConfig, names: Sequence[str] = ()) -> Teacher:
-    """source: as Distillation.teacher; names: of the student's classes, where they are known. Raises ConfigError where it cannot be read or has other classes."""
+    """source: as Distillation.teacher; names: of the student's classes, where they are known. Raises
+    ConfigError where it cannot be read or has other classes."""
     if source.startswith(TIMM):
         return _of_timm(source.removeprefix(TIMM), student.data.num_classes)
     task = _of_run(Path(source)) if Path(source).is_dir() else _of_file(source, student)

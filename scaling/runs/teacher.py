@@ -1,13 +1,15 @@
 """The teacher of distillation as far as it can be checked before torch is loaded and data are read."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
+from scaling.costs import recipe_flops
 from scaling.errors import ConfigError
-from scaling.runs.identity import folder_of
+from scaling.runs.identity import config_in, folder_of
 from scaling.runs.record import RECORD, WEIGHTS, RunRecord
 
 
@@ -29,7 +31,7 @@ def finished_teacher(folder: Path) -> RunRecord:
 
 def check_teacher(config: ExperimentConfig, results: Path) -> None:
     """Raise ConfigError where a run that has no record yet has a teacher that is missing, not finished or of other
-    classes. What only tensors tell is checked when the model is built."""
+    classes. The shapes of its weights are checked when the model is built."""
     part = config.distillation
     if part is None or not part.is_file or is_address(part.teacher):
         return
@@ -60,3 +62,13 @@ def check_names(source: str, theirs: Sequence[str], ours: Sequence[str]) -> None
                 f"class {name} is number {number} for the teacher {source} and {numbers[name]} for the student: choose "
                 "a teacher of its classes"
             )
+
+
+def teacher_flops(config: ExperimentConfig) -> float:
+    """Forward pass of one image through the teacher [FLOPs]; 0: no teacher; nan: unknown, as that of a file or of
+    timm."""
+    part = config.distillation
+    if part is None:
+        return 0.0
+    taught = config_in(Path(part.teacher)) if part.is_file else None
+    return float(recipe_flops(taught) if taught else 0) or math.nan

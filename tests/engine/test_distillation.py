@@ -9,8 +9,13 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
+from analysis.planning.pareto import training_flops
+from analysis.records.run_set import load
+from experiments.planning.cost_estimate import device, forecast
+from experiments.planning.plan_report import teacher_lines
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
+from scaling.costs import recipe_flops
 from scaling.data.batch import normalise
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.fingerprints import with_fingerprints
@@ -220,11 +225,7 @@ def test_what_cannot_teach_is_refused_in_a_line_and_nothing_is_written(teacher, 
     cases = {
         "no such file or folder; give a run": {"teacher": str(tmp_path / "none.pth")},
         "is no finished run": {"teacher": str(empty)},
-        "init teacher: these weights are 48 channels wide; this backbone is 192; use": {
-            "teacher": folder,
-            "init": "teacher",
-            "backbone": "deit_tiny",
-        },
+        "init teacher: these weights are 48 channels": {"teacher": folder, "init": "teacher", "backbone": "deit_tiny"},
     }
     for said, given in cases.items():
         with pytest.raises(ConfigError, match=said) as caught:
@@ -269,3 +270,21 @@ def test_a_teacher_adds_distillation_to_the_objectives():
     assert edit(config, objectives="supervised") == make_config()
     assert re.match("[0-9a-f]{8}$", config.run_id[-8:])
     assert teachers.set_teacher(ClassificationTask(make_config(patch_size=8), 1)) == 0
+
+
+def test_plans_records_and_training_flops_count_the_teacher(teacher, tmp_path):
+    config, folder = teacher
+    student = edit(config, teacher=folder, seed=1, patch_size=16)
+    own, teachers_own = recipe_flops(student), recipe_flops(config)
+    record = train(student, tmp_path, CPU)
+    assert (record.flops_per_image, record.teacher_flops_per_image) == (own, teachers_own)
+    assert training_flops(load(tmp_path).frame).item() == (3 * own + teachers_own) * 16
+    on = device("", 1, tmp_path / "none")
+    plain, taught = forecast(edit(student, objectives="supervised"), on), forecast(student, on)
+    assert taught.epoch_flops == (3 * own + teachers_own) * 16
+    assert taught.hours / plain.hours == pytest.approx(1 + teachers_own / (3 * own))
+    by_file = edit(student, teacher=f"{folder}/{WEIGHTS}")
+    assert forecast(by_file, on).epoch_flops == plain.epoch_flops
+    lines = teacher_lines([forecast(by_file, on), taught])
+    assert "unknown before training; FLOPs and hours are without it" in lines[0]
+    assert "GFLOPs per image, in FLOPs and hours" in lines[1]
