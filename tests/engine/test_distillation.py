@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,25 @@ def test_a_student_that_starts_from_its_teacher_has_a_loss_of_exactly_0(tiny, tr
     assert task.training_step(batch_of(task.config), 0).item() == 0
     other = taught(edit(config, **mixed), str(trained(config) / config.run_id), seed=1)
     assert other.training_step(batch_of(task.config), 0).item() > 0
+
+
+@pytest.mark.parametrize("backbone", ["deit_nano", "adventurer_nano"])
+def test_a_student_of_another_patch_starts_from_the_resampled_teacher(tiny, trained, backbone):
+    config = edit(tiny, **SHORT, backbone=backbone)
+    folder = trained(config) / config.run_id
+    student = taught(edit(config, patch_size=4, seed=1), str(folder), init="teacher")
+    loaded = ClassificationTask(edit(config, patch_size=4, initial_checkpoint=str(folder)), 1)
+    for name, tensor in loaded.backbone.state_dict().items():
+        assert torch.equal(student.backbone.state_dict()[name], tensor)
+    assert torch.equal(student.head.weight, load_teacher(str(folder), config).state["head.weight"])
+
+
+def test_micro_batches_change_nothing_but_rounding(teacher, tmp_path, doubles):
+    config, folder = teacher
+    student = edit(config, teacher=folder, seed=1, mixup=0.8, distil_weight=0.5)
+    sizes = {n: train(student, tmp_path / str(n), replace(CPU, micro_batch_size=n)).test_loss for n in (4, 8, 16)}
+    assert sizes[4] == pytest.approx(sizes[16], rel=1e-9)
+    assert sizes[8] == pytest.approx(sizes[16], rel=1e-9)
 
 
 def test_the_supervised_loss_has_the_weight_that_is_left(teacher):
