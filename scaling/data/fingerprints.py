@@ -68,14 +68,15 @@ def _with_teacher(objective: Distillation, known: Known, read: bool) -> Distilla
     if not objective.is_file:
         return objective
     return replace(
-        objective, teacher_digest=objective.teacher_digest or _teacher_digest(objective.teacher, known, read) or None
+        objective, teacher_digest=objective.teacher_digest or teacher_digest(objective.teacher, known, read) or None
     )
 
 
-def _teacher_digest(source: str, known: Known, read: bool) -> str:
+def teacher_digest(source: str, known: Known | None = None, read: bool = True) -> str:
     """The fingerprint of a file of weights, or of those of a run with its run_id: which of its weights a run reports,
-    and what its model makes of them, are in its configuration."""
-    weights = _weights_digest(source, known, read)
+    and what its model makes of them, are in its configuration. Empty where it is not known; other arguments as in
+    with_fingerprints, with what was read before."""
+    weights = _weights_digest(source, {} if known is None else known, read)
     run = stored_id(Path(source) / RECORD) if os.path.isdir(source) else ""
     return hashlib.blake2b(f"{run} {weights}".encode(), digest_size=8).hexdigest() if weights and run else weights
 

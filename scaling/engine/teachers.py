@@ -18,8 +18,9 @@ from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromTeacher
 from scaling.config.model import TIMM
+from scaling.data.fingerprints import teacher_digest
 from scaling.downloads import hub_or_cache
-from scaling.engine.counted_flops import counted_flops
+from scaling.engine.counted_flops import counted_flops, flops_of
 from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError, first_line
 from scaling.preprocessing import Preprocessing, preprocessing_of
@@ -43,6 +44,9 @@ def set_teacher(task: TaskModule) -> float:
     objective, part = task.objectives.get("distillation"), task.config.distillation
     if part is None or not isinstance(objective, Distillation):
         return 0.0
+    if part.teacher_digest and teacher_digest(part.teacher) != part.teacher_digest:  # a run may be resumed much later
+        changed = "has other contents than when this run was configured: bring those back, or begin a new run"
+        raise ConfigError(f"teacher {part.teacher} {changed}")
     objective.teacher = teacher = load_teacher(part.teacher, task.config, task.names)
     if isinstance(task.config.init, FromTeacher):
         source = f"of the teacher {part.teacher}"
@@ -126,7 +130,6 @@ def _of_file(source: str, student: ExperimentConfig) -> ClassificationTask:
 
 def _of_timm(name: str, classes: int) -> Teacher:
     import timm
-    from torch.utils.flop_counter import FlopCounterMode
 
     try:
         with hub_or_cache():
@@ -136,8 +139,6 @@ def _of_timm(name: str, classes: int) -> Teacher:
     cfg = cast(TimmConfig, model.pretrained_cfg)
     check_classes(TIMM + name, cast(int, model.num_classes), classes)
     side = cfg["input_size"][-1]
-    model.eval().requires_grad_(False)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, side, side))
+    flops = flops_of(model, torch.zeros(1, 3, side, side))
     found = Preprocessing(tuple(cfg["mean"]), tuple(cfg["std"]))
-    return _teacher(model, side, found, model.state_dict(), float(counter.get_total_flops()))
+    return _teacher(model, side, found, model.state_dict(), float(flops))

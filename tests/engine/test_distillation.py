@@ -14,9 +14,10 @@ from analysis.planning.pareto import training_flops
 from analysis.records.run_set import load
 from experiments.planning.cost_estimate import device, forecast
 from experiments.planning.plan_report import teacher_lines
+from scaling import inference
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
-from scaling.costs import recipe_flops
+from scaling.costs import flops, recipe_flops
 from scaling.data.batch import normalise
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.fingerprints import with_fingerprints
@@ -193,6 +194,10 @@ def test_a_model_of_timm_is_a_teacher(tiny, monkeypatch):
     assert (found.img_size, found.mean) == (224, (0.5, 0.5, 0.5))
     pixels = torch.randn(1, 3, 224, 224)
     assert torch.equal(found(pixels, found.mean, found.std), made(pixels))
+    assert found.flops == flops("deit_tiny", 224, 16, 12)
+    task = taught(edit(tiny, backbone="deit_tiny"), "timm:vit_tiny_patch16_224", init="teacher")
+    assert torch.equal(task.head.weight, made.head.weight)
+    assert torch.equal(task.backbone.checkpoint_module.blocks[3].mlp.fc1.weight, made.blocks[3].mlp.fc1.weight)
     assert student.run_id != edit(student, teacher="timm:vit_small_patch16_224").run_id
 
 
@@ -210,6 +215,31 @@ def test_the_identity_of_a_teacher_is_its_contents(teacher, tmp_path):
     other.write_bytes(b"other")
     (changed,) = with_fingerprints([edit(config, teacher=str(other))], tmp_path).values()
     assert changed.run_id != here.run_id
+
+
+def test_a_run_is_not_resumed_with_a_teacher_whose_contents_have_changed(teacher, tmp_path):
+    config, folder = teacher
+    shutil.copytree(folder, tmp_path / "teacher")
+    (student,) = with_fingerprints([edit(config, teacher=str(tmp_path / "teacher"))], tmp_path).values()
+    other = torch.load(tmp_path / "teacher" / WEIGHTS, weights_only=True)
+    other["model"]["head.bias"] += 1
+    torch.save(other, tmp_path / "teacher" / WEIGHTS)
+    with pytest.raises(ConfigError, match="has other contents than when this run was configured"):
+        train(student, tmp_path / "results", CPU)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_finished_run_needs_no_teacher_any_more_and_a_moved_one_changes_nothing(teacher, tmp_path):
+    config, folder = teacher
+    shutil.copytree(folder, tmp_path / "here")
+    student = edit(config, teacher=str(tmp_path / "here"), seed=1)
+    record = train(student, tmp_path / "results", CPU)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert train(student, tmp_path / "results", CPU).ended == record.ended
+    assert train(edit(student, teacher=str(tmp_path / "there")), tmp_path / "results", CPU).ended == record.ended
+    shutil.rmtree(tmp_path / "there")
+    used = inference.load(tmp_path / "results" / record.run_id)
+    assert used.module(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)).shape == (1, 12)
 
 
 def test_a_run_and_its_file_are_different_teachers_as_a_run_may_report_averaged_weights(tiny, trained):
