@@ -41,9 +41,10 @@ class TimmConfig(TypedDict):
 def set_teacher(task: TaskModule) -> float:
     """Give the objective distillation of a task its teacher, and the student its weights where it starts from them.
     Returns the FLOPs of the teacher's forward pass of an image; 0: no teacher, or unknown. Raises ConfigError."""
-    objective, part = task.objectives.get("distillation"), task.config.distillation
-    if part is None or not isinstance(objective, Distillation):
+    part = task.config.distillation
+    if part is None:
         return 0.0
+    objective = cast(Distillation, task.objectives[part.kind])  # BUILDERS made it of part
     if part.teacher_digest and teacher_digest(part.teacher) != part.teacher_digest:  # a run may be resumed much later
         changed = "has other contents than when this run was configured: bring those back, or begin a new run"
         raise ConfigError(f"teacher {part.teacher} {changed}")
