@@ -19,6 +19,7 @@ from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
+from scaling.runs.teacher import check_teacher
 
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.check_writable(results)
     check_start(stages[0], results)
     for recipe in stages:
+        check_teacher(recipe, results)
         check_tokens(recipe)
         check_outputs(recipe, settings.save_predictions, settings.export_coco)
     # Of several processes that share a run, torchrun's or those that Lightning starts, only the first one prints.

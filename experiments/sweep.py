@@ -37,6 +37,7 @@ from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 from scaling.runs.run_folder import State, state
 from scaling.runs.stop_signals import as_ctrl_c
+from scaling.runs.teacher import check_teacher
 
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 PLANNED = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
@@ -102,11 +103,12 @@ def print_states(runs: list[ExperimentConfig], results: Path) -> int:
 def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, ExperimentConfig]:
     """The runs as they are to be trained, by the run_ids of the given ones: with fingerprints of their data and
     weights, by which finished ones are found. Raises ConfigError where one starts from a run that is neither here nor
-    among them."""
+    among them, or has a teacher that cannot teach."""
     ours = {run.run_id for run in runs}
     for run in runs:
         if waits_for(run) not in ours:
             check_start(run, results)
+        check_teacher(run, results)
     return with_fingerprints(runs, results, notify=print)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromTeacher
 from scaling.config.model import TIMM
 from scaling.runs.identity import config_in
 
@@ -40,7 +41,7 @@ def preprocessing_of(config: ExperimentConfig) -> Preprocessing:
     """Preprocessing of the initial weights, possibly through other runs; otherwise of the backbone."""
     if (before := initial_run(config)) is not None:
         return preprocessing_of(before)
-    return _of_sources(config.init.source or "", config.model.backbone)
+    return _of_sources(_source(config), config.model.backbone)
 
 
 @functools.cache
@@ -73,4 +74,11 @@ def initial_run(config: ExperimentConfig) -> ExperimentConfig | None:
     """The recipe of the run whose weights this one starts from: by `start`, or where `weights` is a run's folder."""
     if config.predecessor is not None:
         return config.predecessor
-    return config_in(Path(config.init.source)) if config.init.source else None
+    return config_in(Path(source)) if (source := _source(config)) else None
+
+
+def _source(config: ExperimentConfig) -> str:
+    """Where the initial weights are, other than in a run before; empty where there are none."""
+    if isinstance(config.init, FromTeacher) and config.distillation is not None:
+        return config.distillation.teacher
+    return config.init.source or ""

@@ -48,7 +48,8 @@ def over_seeds(frame: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
 
 
 def training_flops(frame: pd.DataFrame) -> pd.Series:
-    """Training FLOPs of each run: three forward passes per image, without evaluation and earlier stages.
+    """Training FLOPs of each run: three forward passes per image, and one of the teacher where it has one; without
+    evaluation and earlier stages.
 
     frame: columns flops_per_image [FLOPs], steps, batch, epochs, train_images, data, and empty_images where it has
     that.  nan where the recipe takes all training images of a data set of unknown size."""
@@ -57,4 +58,5 @@ def training_flops(frame: pd.DataFrame) -> pd.Series:
         everything += frame["data"].map(EMPTY).where(frame["empty_images"] == "keep").fillna(0)
     epoch_images = frame["train_images"].astype(float).where(frame["train_images"] > 0, everything)
     images = (frame["steps"] * frame["batch"]).astype(float).where(frame["steps"] > 0, epoch_images * frame["epochs"])
-    return 3.0 * frame["flops_per_image"] * images
+    taught = frame["teacher_flops_per_image"].fillna(0.0) if "teacher_flops_per_image" in frame else 0.0
+    return (3.0 * frame["flops_per_image"] + taught) * images

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from analysis.planning.throughput_model import image_seconds
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import FixedShape
-from scaling.costs import recipe_flops, recipe_tokens
+from scaling.costs import recipe_flops, recipe_step_flops, recipe_tokens
 from scaling.costs.conditions import SINGLE, Conditions, conditions_of
 from scaling.costs.hardware import Card, card_of
 from scaling.errors import ConfigError
@@ -50,7 +50,8 @@ def _measured(card: Card, folder: Path) -> Measured | None:
         return None
     config, machine = record.experiment(), record.machine
     usable = record.status == "finished" and record.images_per_second > 0 and recipe_flops(config) > 0
-    usable &= isinstance(config.step_shapes, FixedShape)  # else the rate is a mean over patch sizes
+    usable = usable and isinstance(config.step_shapes, FixedShape)  # else the rate is a mean over patch sizes
+    usable = usable and (config.distillation is None or record.teacher_flops_per_image > 0)
     if not (usable and _is_of(card, machine)) or record.wall_time < SHORTEST:
         return None
     conditions = conditions_of(machine)
@@ -61,6 +62,7 @@ def _measured(card: Card, folder: Path) -> Measured | None:
     at_work = devices * (_count(machine, "threads", 1) if card.cores else 1)
     spec = MODEL_SPECS[config.model.backbone]
     predicted = image_seconds(config, card, micro_batch_size, conditions is not None and conditions.recompute)
+    predicted *= 1 + record.teacher_flops_per_image / recipe_step_flops(config)
     return Measured(
         record.run_id,
         spec.family,

@@ -9,7 +9,10 @@ from scaling.runs.record import HEADLINES
 
 FIELDS = [*FIRST, *LATER]  # the names that version 1 had
 METRICS = [*(metric for metric, _ in HEADLINES.values()), "top5"]  # nan where a task has no such metric
-FACTS = ["tokens", "parameters", "flops_per_image", "test_loss", *METRICS, "images_per_second", "peak_memory"]
+FACTS = [
+    *("tokens", "parameters", "flops_per_image", "teacher_flops_per_image", "test_loss", *METRICS),
+    *("images_per_second", "peak_memory"),
+]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 PATCHES = "patches"  # that a run learned with one set of weights, as "16,8,4"; "": a run of one patch size
 COLUMNS = ["run_id", "group", "family", "any_length", "status", *FIELDS, PATCHES, *FACTS, *ENDINGS]

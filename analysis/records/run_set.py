@@ -86,9 +86,9 @@ def load(results: str | Path) -> RunSet:
     coarse to fine, seed; load("results").evaluations a row per evaluation of each run.
 
     Columns of frame: run_id, group (runs of one group differ in patch and seed only), family (also in crop and
-    data_version), any_length (in patch, seed and length of training
-    only), status ("finished" or "failed"), every field of the recipe, tokens, parameters, flops_per_image
-    [FLOPs], test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
+    data_version), any_length (in patch, seed and length of training only), status ("finished" or "failed"), every field
+    of the recipe, tokens, parameters, flops_per_image [FLOPs], teacher_flops_per_image [FLOPs] (0: no teacher),
+    test_loss [nats], the headline metric of every task (top1, miou ...; nan for other tasks) and top5 [%],
     images_per_second, peak_memory [bytes], wall_time [s], failure (reason, "" for finished runs), folder, then the
     other metrics, version_* and machine_*.
     Runs without fingerprints of their data have the group of the same runs with them (scaling/config/identity.py). A

@@ -131,8 +131,9 @@ def _wrapped(text: str) -> list[str]:
 def fields(args: argparse.Namespace) -> Overrides:
     """The fields of an experiment that the user set, on the command line or in files. Raises ConfigError."""
     found = overrides(*args.texts)
-    if path := found.given.get("initial_checkpoint"):
-        found.given["initial_checkpoint"] = os.path.expanduser(str(path))
+    for name in ("initial_checkpoint", "teacher"):
+        if path := found.given.get(name):
+            found.given[name] = os.path.expanduser(str(path))
     return found
 
 

@@ -125,7 +125,7 @@ def _flat(values: Mapping[str, object], path: str) -> Iterator[tuple[str, object
             yield name, value
 
 
-_FOUND = ("data_digest", "weights_digest", "start")
+_FOUND = ("data_digest", "weights_digest", "teacher_digest", "start")
 
 
 def _text(value: object) -> str | list[object]:
@@ -178,7 +178,8 @@ def _old_value(name: str, text: str) -> object:
 def parse(row: Row, text: str | list[object]) -> object:
     """The value of a field from its text, or from a list in a file. Raises ConfigError."""
     if isinstance(text, list) and row.type == "kind" and "." not in row.name:
-        return getattr(ExperimentConfig.from_dict({row.name: text}), row.leaf)
+        members = [{k: v for k, v in one.items() if k not in _FOUND} if isinstance(one, dict) else one for one in text]
+        return getattr(ExperimentConfig.from_dict({row.name: members}), row.leaf)
     if isinstance(text, list) and row.type.startswith("list of "):
         return tuple(_parsed(row.leaf, row.type.removeprefix("list of "), str(one)) for one in text)
     if isinstance(text, list):

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
+from scaling.config.initialization import FromFile, FromRun, FromTeacher, FromTimm, Scratch
 from scaling.errors import ConfigError
 
 INIT = ("init", "initial_checkpoint", "pretrained")  # fields of the first stage alone
@@ -53,6 +53,6 @@ def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
         return edit(config, init=FromRun(config=before, pos_embed_resampling=resampling))
     return (
         edit(config, pos_embed_resampling=resampling)
-        if isinstance(config.init, FromFile | FromTimm | FromRun)
+        if isinstance(config.init, FromFile | FromTimm | FromRun | FromTeacher)
         else config
     )

@@ -27,6 +27,7 @@ from scaling.costs.training_memory import SHARE, step_bytes
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.model_specs import has_scan
+from scaling.runs.teacher import teacher_flops
 
 
 class Device(NamedTuple):
@@ -61,7 +62,7 @@ class Forecast(NamedTuple):
     run: ExperimentConfig
     tokens: int
     parameters: int
-    epoch_flops: float  # forward and backward [FLOPs]
+    epoch_flops: float  # forward and backward, and the forward pass of a teacher [FLOPs]
     image_bytes: float  # memory of one image in training [bytes]
     least_bytes: float  # memory with the smallest possible micro-batch, model included [bytes]
     micro_batch_size: int
@@ -168,6 +169,10 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     if micro:
         known = 1.0 if math.isnan(ratio) else ratio
         seconds = known * image_seconds(run, card, micro, on.grad_checkpointing) / on.cards
+    taught = teacher_flops(run)
+    taught = 0.0 if math.isnan(taught) else taught  # plan_report.py has a line on it
+    step = costs.recipe_step_flops(run)
+    seconds *= 1 + taught / step if step else 1
     epoch, tested = images(run)
     trained = float((run.schedule.max_steps or 0) * run.optim.global_batch_size) or epoch * run.schedule.epochs
     evaluations = math.ceil(run.schedule.epochs / run.evaluation.val_interval) if run.evaluation.val_interval else 1
@@ -178,7 +183,7 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
         run=run,
         tokens=costs.recipe_tokens(run),
         parameters=costs.recipe_parameters(run),
-        epoch_flops=costs.recipe_step_flops(run) * epoch,
+        epoch_flops=(step + taught) * epoch,
         image_bytes=image_bytes(run, micro or possible[0], policy.number, on.grad_checkpointing),
         least_bytes=float(state + steps[possible[0]]),
         micro_batch_size=micro,

@@ -15,6 +15,7 @@ from scaling.costs.token_limit import check_tokens
 from scaling.costs.training_memory import SHARE
 from scaling.errors import ConfigError
 from scaling.runs.identity import recorded_id
+from scaling.runs.teacher import teacher_flops
 
 Table = list[list[str]]
 STAGE_LETTERS = 8  # shown of a stage's name
@@ -93,7 +94,8 @@ def sweep_table(found: Sequence[Chain], on: Device) -> list[str]:
 def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: str = "total") -> list[str]:
     """The total, and the assumptions behind it."""
     lines = [total_line(forecasts, on, price, what), *unfit_lines(forecasts, on)]
-    rest = (rates_line(forecasts, on), extrapolated_line(forecasts, on), *assumed_lines(forecasts))
+    rates = (rates_line(forecasts, on), extrapolated_line(forecasts, on))
+    rest = (*rates, *assumed_lines(forecasts), *teacher_lines(forecasts))
     return [*lines, *filter(None, rest)]
 
 
@@ -108,6 +110,18 @@ def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, wh
     more = f"; excludes {counted(unknown, 'run')} without an estimate" if unknown else ""
     scale, h = (60.0, "min") if hours < 1 else (1.0, "h")
     return f"{what}: {counted(len(forecasts), 'run')}, {number(hours * scale)} {unit_of(on, h)}{cost}{more}"
+
+
+def teacher_lines(forecasts: Sequence[Forecast]) -> list[str]:
+    """Whether the costs of the runs include their teachers; a line for each teacher."""
+    by_name = {taught.teacher: teacher_flops(one.run) for one in forecasts if (taught := one.run.distillation)}
+    lines = []
+    for name, flops in by_name.items():
+        cost = "unknown before training; FLOPs and hours are without it"
+        if not math.isnan(flops):
+            cost = f"a forward pass of {number(flops / 1e9)} GFLOPs per image, in FLOPs and hours; memory is without it"
+        lines.append(f"teacher {Path(name).name}: {cost}")
+    return lines
 
 
 def unit_of(on: Device, h: str = "h") -> str:

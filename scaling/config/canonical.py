@@ -97,9 +97,16 @@ def _fields(part: Part, had: Collection[str], expressed: bool) -> dict[str, obje
     found = {
         f.name: _value(getattr(part, f.name), expressed)
         for f in dataclasses.fields(part)
-        if f.compare and f.name not in had and getattr(part, f.name) != f.default
+        if (f.compare or _stands_for_contents(part, f.name))
+        and f.name not in had
+        and getattr(part, f.name) != f.default
     }
     return {name: value for name, value in found.items() if value != {}}
+
+
+def _stands_for_contents(part: Part, name: str) -> bool:
+    """Whether the location in a field is all that is known of what is there: its fingerprint is not."""
+    return getattr(part, f"{name}_digest", "") is None
 
 
 def _value(value: object, expressed: bool) -> object:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from scaling.config.fields import check
-from scaling.config.initialization import FromRun
+from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.model import check_patch
 from scaling.config.step_shapes import RandomPatch, StepShape
 from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
@@ -36,6 +36,19 @@ def _check_objectives(config: "ExperimentConfig") -> None:
         raise ConfigError("objectives is empty: the training loss needs one term or more, such as supervised")
     if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
         raise ConfigError(f"objectives has {twice[0]} {len(twice)} times: the terms of a loss are of different kinds")
+    _check_distillation(config, kinds)
+
+
+def _check_distillation(config: "ExperimentConfig", kinds: list[str]) -> None:
+    distillation = config.distillation
+    if distillation is None:
+        if isinstance(config.init, FromTeacher):
+            raise ConfigError("init teacher needs a teacher: set --teacher RUN, FILE or timm:NAME")
+        return
+    if not isinstance(config.task, Classification):
+        raise ConfigError(f"distillation is of class logits: the task {config.task.kind} has none; leave out --teacher")
+    rule = "leaves a weight to the supervised loss, which is not among the objectives: add supervised, or set 1"
+    check("supervised" in kinds or distillation.distil_weight == 1, "distil_weight", distillation.distil_weight, rule)
 
 
 def _check_classes(config: "ExperimentConfig") -> None:

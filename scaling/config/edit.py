@@ -7,6 +7,7 @@ that kind set to None switches back. Fields that both kinds have are carried ove
 
 import dataclasses
 import difflib
+import operator
 from collections.abc import Callable, Collection, Iterator
 from typing import cast
 
@@ -116,7 +117,7 @@ class _Edit:
                 check_member(field, asked)
                 value = cast(Kind | tuple[Kind, ...], asked)  # or check_member had raised
         if isinstance(value, tuple):
-            return _members(field.name, asked, registry) if isinstance(asked, str) else value
+            return self.several(field, value, asked)
         kind = value.kind
         if isinstance(asked, str):
             check_name(field.name, asked, registry)
@@ -126,6 +127,26 @@ class _Edit:
         if kind == value.kind:
             return self.edited(value)
         return self.made(registry[kind], value)
+
+    def several(self, field: Field, value: tuple[Kind, ...], asked: object) -> tuple[Kind, ...]:
+        """The members of a union of several: of the kinds that are asked for, separated by commas, with the fields that
+        are given. A field without a default adds its kind."""
+        registry, present = field.metadata["registry"], {one.kind: one for one in value}
+        kinds = asked.split(",") if isinstance(asked, str) else [one.kind for one in value]
+        for kind, cls in registry.items() if field.metadata.get("by_leaf") else ():
+            needed = [f.name for f in fields_of(cls) if f.default is dataclasses.MISSING]
+            if kind not in kinds and any(self.given.get(name) is not None for name in needed):
+                kinds.append(kind)
+        for kind in kinds:
+            check_name(field.name, kind, registry)
+        if asked is None and len(set(kinds)) < len(value):  # one kind twice, which the configuration refuses
+            return value
+        changed = tuple(
+            self.edited(present[kind]) if kind in present else self.made(registry[kind], registry[kind])
+            for kind in kinds
+        )
+        same = len(changed) == len(value) and all(map(operator.is_, changed, value))
+        return value if same else changed
 
     def kind_for(self, registry: Registry, present: str) -> str:
         """The kind of a union that has the given fields. A field that is None, and may not be, excludes the kinds that
@@ -166,13 +187,6 @@ class _Edit:
         return self.edited(make(**values))
 
 
-def _members(name: str, kinds: str, registry: Registry) -> tuple[Kind, ...]:
-    """The values of a union of several, from their kinds, separated by commas."""
-    for kind in kinds.split(","):
-        check_name(name, kind, registry)
-    return tuple(registry[kind]() for kind in kinds.split(","))
-
-
 def _fits(field: Field, value: object) -> bool:
     registry = field.metadata.get("registry")
     return registry is None or isinstance(value, tuple(registry.values()))
@@ -207,5 +221,6 @@ def _holder(name: str, config: ExperimentConfig) -> str:
             for kind, member in registry.items():
                 if name in names_in(member):
                     present = getattr(part, f.name)
-                    return f"{f.name} {present.kind}; choose --{f.name.replace('_', '-')} {kind}"
+                    kinds = ",".join(one.kind for one in (present if isinstance(present, tuple) else (present,)))
+                    return f"{f.name} {kinds}; choose --{f.name.replace('_', '-')} {kind}"
     return "this configuration"

@@ -11,9 +11,9 @@ from typing import TypeVar
 from scaling.config import canonical, checks, identity, tree
 from scaling.config.data import DataConfig
 from scaling.config.fields import Bounds, check_fields, config_field
-from scaling.config.initialization import INITS, FromFile, FromRun, FromTimm, Scratch
+from scaling.config.initialization import INITS, FromFile, FromRun, FromTeacher, FromTimm, Scratch
 from scaling.config.model import ModelConfig
-from scaling.config.objectives import OBJECTIVES, Supervised
+from scaling.config.objectives import OBJECTIVES, Distillation, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
 from scaling.config.packing import PACKINGS, NoPacking
 from scaling.config.step_shapes import STEP_SHAPES, FixedShape, RandomPatch
@@ -36,11 +36,11 @@ class ExperimentConfig:
     optim: OptimConfig = config_field("optimiser", OptimConfig())
     schedule: ScheduleConfig = config_field("length and learning rate", ScheduleConfig())
     evaluation: EvaluationConfig = config_field("evaluation", EvaluationConfig())
-    init: Scratch | FromFile | FromTimm | FromRun = config_field(
+    init: Scratch | FromFile | FromTimm | FromRun | FromTeacher = config_field(
         "initial weights", Scratch(), registry=INITS, by_leaf=True
     )
-    objectives: tuple[Supervised, ...] = config_field(
-        "terms of the training loss", (Supervised(),), registry=OBJECTIVES
+    objectives: tuple[Supervised | Distillation, ...] = config_field(
+        "terms of the training loss", (Supervised(),), registry=OBJECTIVES, by_leaf=True
     )
     step_shapes: FixedShape | RandomPatch = config_field(
         "patch size and image size of every step", FixedShape(), registry=STEP_SHAPES, by_leaf=True
@@ -99,6 +99,11 @@ class ExperimentConfig:
     def weights_digest(self) -> str | None:
         """Fingerprint of the file of initial weights, where there is one and it is known."""
         return self.init.weights_digest if isinstance(self.init, FromFile) else None
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """The objective with a teacher, where there is one."""
+        return next((one for one in self.objectives if isinstance(one, Distillation)), None)
 
     @property
     def classification(self) -> Classification:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from scaling.config.canonical import as_json, data_name
 from scaling.config.data import DATASETS
 from scaling.config.initialization import FromFile, FromRun
+from scaling.config.objectives import Distillation, Supervised
 
 if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
@@ -66,14 +67,23 @@ def bare(config: "ExperimentConfig") -> "ExperimentConfig":
     elif isinstance(init, FromRun):
         init = dataclasses.replace(init, config=bare(init.config))
     data = dataclasses.replace(config.data, data_root=None, data_digest=None)
-    return dataclasses.replace(config, data=data, init=init)
+    return dataclasses.replace(config, data=data, init=init, objectives=tuple(map(_bare_objective, config.objectives)))
+
+
+def _bare_objective(objective: Supervised | Distillation) -> Supervised | Distillation:
+    """A teacher in timm keeps its name, which is its identity."""
+    if isinstance(objective, Distillation) and objective.is_file:
+        return dataclasses.replace(objective, teacher="file", teacher_digest=None)
+    return objective
 
 
 def is_open(config: "ExperimentConfig") -> bool:
     """Whether a location is part of its run_id: its own, or that of a run before it."""
     data = config.data.data_root is not None and config.data.data_digest is None
     weights = isinstance(config.init, FromFile) and config.init.weights_digest is None
-    return data or weights or (config.predecessor is not None and is_open(config.predecessor))
+    taught = config.distillation
+    teacher = taught is not None and taught.is_file and taught.teacher_digest is None
+    return data or weights or teacher or (config.predecessor is not None and is_open(config.predecessor))
 
 
 def groups(configs: Sequence["ExperimentConfig"]) -> list[str]:

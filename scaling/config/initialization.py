@@ -1,4 +1,4 @@
-"""Source of the initial weights of the backbone: none, a file, timm, or another run.
+"""Source of the initial weights of the backbone: none, a file, timm, another run, or the teacher of distillation.
 
 A file is identified by the fingerprint of its contents; its path is no part of a run. FromRun holds the whole
 configuration of the run that must be finished before this one.
@@ -96,4 +96,17 @@ class FromRun:
     pos_embed_resampling: str = _resampling()
 
 
-INITS: dict[str, type] = {c.kind: c for c in (Scratch, FromFile, FromTimm, FromRun)}
+@dataclass(frozen=True, kw_only=True)
+class FromTeacher:
+    """The weights of the teacher of the objective distillation, with its head; the patch embedding and the positions
+    are resampled."""
+
+    kind: ClassVar[str] = "teacher"
+    source: ClassVar[None] = None
+    pos_embed_resampling: str = _resampling()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+INITS: dict[str, type] = {c.kind: c for c in (Scratch, FromFile, FromTimm, FromRun, FromTeacher)}

@@ -63,7 +63,8 @@ def _rows(cls: type[Part], value: object, path: str, of: str) -> Iterator[Row]:
             # check_member: the values of a union are of its kinds
             chosen = cast(tuple[Kind, ...], default if several else (default,))
             yield _row(f, name, "kind", False, ",".join(one.kind for one in chosen), tuple(registry), of)
-            for kind, member in registry.items() if not several else ():  # of several, a name alone would mean many
+            # Of several without by_leaf, a name alone would mean many.
+            for kind, member in registry.items() if not several or f.metadata.get("by_leaf") else ():
                 own = default if chosen[0].kind == kind else None
                 yield from _rows(member, own, name + ".", f"{of} {kind}".strip())
         elif isinstance(f.type, type) and dataclasses.is_dataclass(f.type):

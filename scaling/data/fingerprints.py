@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
 from scaling.config.initialization import FromFile, FromRun
-from scaling.runs.config_file import config_path
+from scaling.config.objectives import Distillation
+from scaling.runs.config_file import config_path, stored_id
 from scaling.runs.identity import config_in, folder_of
 from scaling.runs.record import RECORD, WEIGHTS
 
@@ -56,10 +57,28 @@ def _with_fingerprints(
         digest = init.weights_digest or _weights_digest(init.source, known, read) or None
         init = replace(init, weights_digest=digest)
     digest = config.data.data_digest or _data_digest(config, results, known, read, notify) or None
-    found = replace(config, init=init, data=replace(config.data, data_digest=digest))
+    objectives = tuple(_with_teacher(o, known, read) if isinstance(o, Distillation) else o for o in config.objectives)
+    found = replace(config, init=init, data=replace(config.data, data_digest=digest), objectives=objectives)
     earlier = results / config.run_id
     begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)
     return config if begun and not os.path.isdir(results / found.run_id) else found
+
+
+def _with_teacher(objective: Distillation, known: Known, read: bool) -> Distillation:
+    if not objective.is_file:
+        return objective
+    return replace(
+        objective, teacher_digest=objective.teacher_digest or teacher_digest(objective.teacher, known, read) or None
+    )
+
+
+def teacher_digest(source: str, known: Known | None = None, read: bool = True) -> str:
+    """The fingerprint of a file of weights, or of those of a run with its run_id: which of its weights a run reports,
+    and what its model makes of them, are in its configuration. Empty where it is not known; other arguments as in
+    with_fingerprints, with what was read before."""
+    weights = _weights_digest(source, {} if known is None else known, read)
+    run = stored_id(Path(source) / RECORD) if os.path.isdir(source) else ""
+    return hashlib.blake2b(f"{run} {weights}".encode(), digest_size=8).hexdigest() if weights and run else weights
 
 
 def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: Notify | None) -> str:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -32,14 +32,18 @@ def counted_flops(task: TaskModule) -> int:
 def _without_numbers(task: TaskModule) -> TaskModule:
     """The same task on the meta device, without initial weights from elsewhere."""
     with torch.device("meta"):
-        return type(task)(edit(task.config, init="scratch", stage=None), task.total_steps)
+        return type(task)(edit(task.config, init="scratch", stage=None, objectives="supervised"), task.total_steps)
 
 
 def _count(task: TaskModule, side: int) -> int:
     device = next(task.parameters()).device
-    image_BCHW = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
-    with _still(task), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        task(image_BCHW)
+    return flops_of(task, torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device))
+
+
+def flops_of(model: nn.Module, image_BCHW: Tensor) -> int:
+    """FLOPs of a model's forward pass, whose weights and mode stay as they were."""
+    with _still(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(image_BCHW)
     return counter.get_total_flops()
 
 

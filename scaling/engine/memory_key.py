@@ -23,6 +23,8 @@ def memory_key(config: ExperimentConfig, ran: Conditions, device: str, world: in
     """A readable name and a hash. device: its name; world: devices that share a run [1]."""
     fields = {name: value for name, value in leaf_values(config).items() if name not in IDLE}
     fields["model_ema_decay"] = config.optim.model_ema_decay is not None  # a second set of weights, whatever its decay
+    if config.distillation is not None:
+        fields["teacher"] = config.distillation.teacher_digest or config.distillation.teacher
     how = ran._replace(threads=0, workers=0, jobs=0)._asdict()
     text = json.dumps([fields, how, world], sort_keys=True)
     size = f"{config.model.img_size}/{config.model.patch_size}"

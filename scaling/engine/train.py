@@ -33,6 +33,7 @@ from scaling.engine.loggers import check_loggers, logged_nothing, make_loggers, 
 from scaling.engine.micro_batch import MicroBatch
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.engine.predict import draw_predictions, export_detections, place_of
+from scaling.engine.teachers import set_teacher
 from scaling.engine.trainer import apply_speed_options, make_trainer, useful_threads
 from scaling.engine.warm_start import start_from
 from scaling.errors import NonFiniteLossError, first_line
@@ -45,6 +46,7 @@ from scaling.runs.predecessor import check_start, find_start
 from scaling.runs.record import RunRecord
 from scaling.runs.run_folder import hold, open_run, read_record
 from scaling.runs.stop_signals import at_once
+from scaling.runs.teacher import check_teacher
 from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.detection import DetectionTask
@@ -77,6 +79,7 @@ def train(
     task.check_available(config)
     check_outputs(config, settings.save_predictions, settings.export_coco)
     check_start(config, results)
+    check_teacher(config, results)
     config = with_fingerprints([config], results, notify=lambda text: report(Event("note", text=text)))[config.run_id]
     folder = folder_of(config, results)
     record = read_record(folder)
@@ -145,6 +148,7 @@ class Parts(NamedTuple):
     averaged: Averaged | None
     trainer: L.Trainer
     flops: float  # of an image's forward pass [FLOPs]
+    teacher_flops: float  # the same of the teacher, where there is one
 
 
 def _build(
@@ -154,6 +158,7 @@ def _build(
     memory = Memory(uses_cuda(settings.accelerator))
     module = TASKS[config.task.kind](config, data.total_steps, data.names)
     start_from(module, config, results)
+    teacher_flops = set_teacher(module)
     flops = float(costs.recipe_flops(config) or counted_flops(module))  # before training: it may fail
     apply_speed_options(module, settings)
     folder = training_folder(config, results)
@@ -165,7 +170,7 @@ def _build(
     # The micro-batch is found before anything counts in it; the average is in the checkpoints that the last one writes.
     before = [micro_batch, evaluation_steps.Evaluations(config, data), *([averaged] if averaged else [])]
     trainer = make_trainer(config, settings, [*before, *callbacks.for_lightning], data, folder)
-    return Parts(module, data, callbacks, micro_batch, averaged, trainer, flops)
+    return Parts(module, data, callbacks, micro_batch, averaged, trainer, flops, teacher_flops)
 
 
 class Outcome(NamedTuple):
@@ -215,6 +220,7 @@ def _record(
         tokens=costs.recipe_tokens(config),
         parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
         flops_per_image=parts.flops,
+        teacher_flops_per_image=parts.teacher_flops,
         peak_memory=callbacks.throughput.peak_memory,
         images_per_second=callbacks.throughput.images_per_second,
         wall_time=callbacks.clock.wall_time(),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import bare, is_public, last_name
+from scaling.config.objectives import Distillation
 from scaling.errors import ConfigError
 from scaling.runs.config_file import CONFIG, config_of, config_path, read_config, stored_id
 from scaling.runs.record import CHECKPOINT, RECORD
@@ -116,8 +117,17 @@ def _same_content(a: ExperimentConfig, b: ExperimentConfig, first: bool) -> bool
         data = a.data.data_digest == b.data.data_digest
     if a.weights_digest and b.weights_digest:
         weights = a.weights_digest == b.weights_digest
+    teacher = _same_teacher(a.distillation, b.distillation)
     chain = before is None or other is None or _same_content(before, other, first=False)
-    return data and weights and chain
+    return data and weights and teacher and chain
+
+
+def _same_teacher(a: Distillation | None, b: Distillation | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    if a.teacher_digest and b.teacher_digest:
+        return a.teacher_digest == b.teacher_digest
+    return _same_place(a.teacher, b.teacher)
 
 
 def _same_place(a: str, b: str) -> bool:

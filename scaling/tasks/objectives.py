@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from scaling.backbones.base import Features
+from scaling.config import objectives
 from scaling.data.batch import Batch
+from scaling.tasks.distillation import Distillation
 
 if TYPE_CHECKING:
     from scaling.tasks.base import TaskModule
@@ -29,12 +31,22 @@ class Objective(Protocol):
 
 
 class Supervised:
-    """The loss of the task against its labels."""
+    """The loss of the task against its labels. weight: what distillation leaves."""
 
-    weight = 1.0
+    def __init__(self, task: TaskModule) -> None:
+        distillation = task.config.distillation
+        self.weight = 1.0 - distillation.distil_weight if distillation else 1.0
 
     def loss(self, task: TaskModule, batch: Batch, features: Features, outputs: object) -> Tensor:
         return task.supervised_loss(batch, outputs)
 
 
-BUILDERS: dict[str, Callable[[object, TaskModule], Objective]] = {"supervised": lambda config, task: Supervised()}
+def _distillation(config: object, task: TaskModule) -> Objective:
+    assert isinstance(config, objectives.Distillation)
+    return Distillation(config)
+
+
+BUILDERS: dict[str, Callable[[object, TaskModule], Objective]] = {
+    "supervised": lambda config, task: Supervised(task),
+    "distillation": _distillation,
+}

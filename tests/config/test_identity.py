@@ -44,10 +44,10 @@ class Orthogonal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Imitation:
     """A second term of the loss."""
 
-    kind: ClassVar[str] = "distillation"
+    kind: ClassVar[str] = "imitation"
     weight: float = config_field("weight of the term", 1.0)
 
 
@@ -73,8 +73,8 @@ def test_every_value_of_a_kind_that_is_added_has_a_run_id(union, monkeypatch):
 
 
 def test_the_objectives_with_their_values_are_part_of_the_run_id(monkeypatch):
-    monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
-    sums = [(Supervised(), *more) for more in ((), (Distillation(),), (Distillation(weight=0.25),))]
+    monkeypatch.setitem(OBJECTIVES, Imitation.kind, Imitation)
+    sums = [(Supervised(), *more) for more in ((), (Imitation(),), (Imitation(weight=0.25),))]
     assert len({make_config(objectives=terms).run_id for terms in sums}) == 3
     assert make_config(objectives=sums[0]).run_id == make_config().run_id
 

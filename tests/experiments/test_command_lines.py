@@ -289,16 +289,16 @@ def test_a_later_stage_alone_says_what_to_do_first_and_writes_nothing(call, tmp_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Imitation:
     """A second term of the loss."""
 
-    kind: ClassVar[str] = "distillation"
+    kind: ClassVar[str] = "imitation"
     weight: float = config_field("weight of the term", 1.0)
 
 
 def test_a_printed_configuration_keeps_the_values_of_objectives_and_any_class_name(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
-    config = make_config(objectives=(Supervised(), Distillation(weight=0.25)), class_names=("cat, big", "1", "c"))
+    monkeypatch.setitem(OBJECTIVES, Imitation.kind, Imitation)
+    config = make_config(objectives=(Supervised(), Imitation(weight=0.25)), class_names=("cat, big", "1", "c"))
     arguments.print_configs([config])
     (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
     (again,), _ = run.arguments(["shapes.deit_nano", "--config", str(tmp_path / "c.yaml")])

@@ -1,4 +1,4 @@
-"""An objective that this file adds: a distillation loss. Nothing in the library is edited."""
+"""An objective that this file adds: an imitation loss. Nothing in the library is edited."""
 
 import csv
 import signal
@@ -35,12 +35,12 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
-    kind: ClassVar[str] = "distillation"
+class Imitation:
+    kind: ClassVar[str] = "imitation"
     weight: float = 0.25
 
 
-class Distill:
+class Imitate:
     """The pooled features are to be those of a fixed linear teacher of the very pixels that the backbone was given."""
 
     def __init__(self, config, task):
@@ -59,9 +59,9 @@ class Distill:
 @pytest.fixture
 def both(monkeypatch):
     """The objectives of the library and of this file."""
-    monkeypatch.setitem(OBJECTIVES, Distillation.kind, Distillation)
-    monkeypatch.setitem(BUILDERS, Distillation.kind, Distill)
-    return Supervised(), Distillation()
+    monkeypatch.setitem(OBJECTIVES, Imitation.kind, Imitation)
+    monkeypatch.setitem(BUILDERS, Imitation.kind, Imitate)
+    return Supervised(), Imitation()
 
 
 def batch_of(config):
@@ -80,11 +80,11 @@ def test_the_training_loss_is_the_weighted_sum_and_the_terms_are_kept(tiny, both
     task = TASKS[config.task.kind](edit(config, objectives=both), 10)
     loss = task.training_step(batch, 0)
     terms = task.objective_losses
-    assert list(terms) == ["supervised", "distillation"]
+    assert list(terms) == ["supervised", "imitation"]
     assert torch.equal(terms["supervised"], alone)
-    assert loss.item() == pytest.approx(alone.item() + 0.25 * terms["distillation"].item(), rel=1e-6)
-    assert terms["distillation"] > 0
-    (seen,) = task.objectives["distillation"].pixels
+    assert loss.item() == pytest.approx(alone.item() + 0.25 * terms["imitation"].item(), rel=1e-6)
+    assert terms["imitation"] > 0
+    (seen,) = task.objectives["imitation"].pixels
     assert seen.dtype == torch.float32  # normalised, and mixed where the recipe mixes
     assert torch.equal(seen, task.normalised(batch.pixels)) == (kind != "classify")
     loss.backward()
@@ -103,7 +103,7 @@ def test_a_run_with_two_objectives_logs_each_and_resumes_exactly(tiny, both, tmp
     assert record.status == "finished"
     logged = rows(tmp_path / "whole", config)
     for row in logged:
-        terms = float(row["train_loss_supervised"]), float(row["train_loss_distillation"])
+        terms = float(row["train_loss_supervised"]), float(row["train_loss_imitation"])
         assert float(row["train_loss"]) == pytest.approx(terms[0] + 0.25 * terms[1], rel=1e-5)
     assert len(logged) == 4
 
