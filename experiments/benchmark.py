@@ -17,7 +17,7 @@ table6         Table 6 on this machine: hours and memory of both backbones over 
                published. 224 px on a GPU, 64 px elsewhere.
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
 coverage       how often the intervals of laws contain the truth. 25 minutes.
-coverage-sizes how often the intervals of L(N, p, D), its best patch sizes and directions contain the truth. Minutes.
+coverage-sizes how often the intervals of L(N, p, D), its best patch sizes and directions contain the truth. 3 minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
