@@ -74,7 +74,7 @@ def directions(found: SizeLaw, place: pd.Series) -> pd.DataFrame:
     (of parameters, images or patch side), and beyond (whether that is outside the range of the runs). FLOPs per image
     change with size and patch as between place and the next larger model and smaller patch that were run (of the
     largest and smallest: the one before). Directions without a neighbour, and sizes in a law of one model, are left
-    out. The draws (S, directions) are in attrs["draws"]."""
+    out. draws: an array (S,) of the change by refits."""
     points = found.points
     powers = {
         GROW: _power(points[points["patch"] == place["patch"]], "parameters", place, upwards=True),
@@ -95,14 +95,14 @@ def directions(found: SizeLaw, place: pd.Series) -> pd.DataFrame:
         for name, column in CHANGED.items()
         if name in factors
     ]
-    table.attrs["draws"] = change_S
+    table["draws"] = list(change_S.T)
     return table
 
 
 def verdict(table: pd.DataFrame) -> str:
     """Which direction lowers the loss most, in words; undecided where the interval of its difference from another, or
     its own, includes 0."""
-    change_S, names = table.attrs["draws"], list(table["direction"])
+    change_S, names = np.stack(list(table["draws"]), axis=1), list(table["direction"])
     apart = {}
     for i, j in combinations(range(len(names)), 2):
         low, high = np.quantile(change_S[:, i] - change_S[:, j], ENDS)

@@ -157,7 +157,7 @@ def _files(laws: Mapping[str, SizeLaw], answers: Mapping[str, Answer]) -> dict[s
         STEM: pd.DataFrame(rows, columns=columns),
         f"{STEM}_points": _joined(points),
         f"{STEM}_isoflop": _joined({name: answer.curves for name, answer in answers.items()}),
-        f"{STEM}_directions": _joined({name: answer.steps for name, answer in answers.items()}),
+        f"{STEM}_directions": _joined({name: answer.steps.drop(columns="draws") for name, answer in answers.items()}),
     }
     made = {f"{stem}.csv": table.to_csv(index=False).encode() for stem, table in tables.items() if not table.empty}
     drawn = {name: (laws[name].points, its.curves, its.best) for name, its in answers.items() if not its.curves.empty}

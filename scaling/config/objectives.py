@@ -29,7 +29,10 @@ class Distillation:
         location=True,
     )
     teacher_digest: str | None = config_field(
-        "fingerprint of the contents of the teacher's weights; identifies it instead of its path", None, found=True
+        "fingerprint of the contents of the teacher's weights; identifies it instead of its path",
+        None,
+        found=True,
+        follows="teacher",
     )
     distil_weight: float = config_field(
         "weight w of distillation; the supervised loss has 1 - w", 1.0, bounds=Bounds(above=0, at_most=1)

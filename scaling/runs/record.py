@@ -46,8 +46,6 @@ class RunRecord:
     peak_memory: int  # above what was held before there was a model; process on a CPU, allocator on a GPU [bytes]
     images_per_second: float  # training, evaluation and set-up left out [images/s]
     wall_time: float  # over all processes of a resumed run [s]
-    # forward, one image, not in flops_per_image: training adds one per image; 0: no teacher, or unknown [FLOPs]
-    teacher_flops_per_image: float = 0.0
     curve: str = CURVE  # file in the same folder (curve_logger.py): step, train_loss, test_loss, test_images ...
     class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
     failure: dict[str, object] = field(default_factory=dict)  # reason, step, lr
@@ -60,6 +58,8 @@ class RunRecord:
     # one row for each evaluation at the end (scaling/runs/evaluations.py), that of test_loss and metrics first; a
     # record from before there were rows is given one when it is loaded
     evaluations: list[Evaluation] = field(default_factory=list)
+    # forward, one image, not in flops_per_image: training adds one per image; 0: no teacher, or unknown [FLOPs]
+    teacher_flops_per_image: float = 0.0
 
     def save(self, folder: Path) -> Path:
         """Write folder/record.json: all of it or nothing."""

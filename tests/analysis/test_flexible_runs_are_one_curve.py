@@ -11,7 +11,8 @@ from analysis.fitting.shared_runs import fit_runs
 from analysis.plots.laws import law_figure
 from analysis.records.groups import own_groups
 from analysis.records.run_set import load
-from analysis.records.seed_noise import seed_spread, steps
+from analysis.records.patch_tests import patch_tests
+from analysis.records.seed_noise import seed_spread
 from analysis.records.shared_weights import are_shared, by_patch
 from analysis.report.law_report import law_input, report
 from analysis.report.law_table import fit_groups
@@ -101,8 +102,8 @@ def test_the_table_counts_runs_and_the_laws_have_a_group_of_their_own(results, c
     assert groups["deit_nano flexible"].patches == 5
     spread = seed_spread(runs.finished)
     assert spread["df"].sum() == 2 + 5 * 2  # the flexible runs have two degrees of freedom, not ten
-    tested = steps(by_patch(runs)[by_patch(runs)["patches"] != ""])
-    assert set(tested["df"]) == {2.0}  # paired over the three runs
+    tested = patch_tests(groups["deit_nano flexible"].points)
+    assert set(tested["test"]) == {"paired t test, 3 seeds"}  # over the three runs
 
 
 def test_the_report_has_one_curve_per_flexible_group_and_laws_csv_its_law(results, capsys):

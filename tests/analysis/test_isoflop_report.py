@@ -20,7 +20,7 @@ def results(folder, sizes=3, lengths=3, change=lambda y: y):
     runs = runs[(runs["patch"] > 2) & (runs["parameters"] < 1e4 * 4.0**sizes) & (runs["images"] < 4e3 * 4.0**lengths)]
     for number, run in enumerate(runs.itertuples()):
         backbone = BACKBONES[round(np.log(run.parameters / 1e4) / np.log(4))]
-        config = make_config(backbone=backbone, patch_size=int(run.patch), epochs=int(run.images / 400))
+        config = make_config(backbone=backbone, patch_size=int(run.patch), epochs=int(run.images / 400), num_classes=12)
         config = edit(config, global_batch_size=100)
         flops = 2 * run.parameters * TOKENS / run.patch**2
         y = change(run.y) if number % 2 else run.y
@@ -79,7 +79,7 @@ def test_a_law_that_does_not_describe_its_points_has_no_verdict(tmp_path, capsys
 def test_runs_that_have_not_learned_are_left_out_and_counted(tmp_path, capsys):
     folder = results(tmp_path / "mine")
     for number in range(3):
-        config = make_config(backbone="deit_pico", patch_size=16, epochs=2 + number)
+        config = make_config(backbone="deit_pico", patch_size=16, epochs=2 + number, num_classes=12)
         name = save(folder, edit(config, global_batch_size=100), 2.48, parameters=10_000, flops_per_image=2e4)
         pd.DataFrame({"step": [8 + number]}).to_csv(folder / name / "curve.csv", index=False)
     assert main(["--results", str(folder), *AXES]) == 0

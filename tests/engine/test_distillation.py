@@ -187,14 +187,14 @@ def test_a_model_of_timm_is_a_teacher(tiny, monkeypatch):
     import timm
 
     real = timm.create_model
-    made = real("vit_tiny_patch16_224", num_classes=12)
+    made = real("vit_tiny_patch16_224", num_classes=3)
     monkeypatch.setattr("timm.create_model", lambda name, pretrained: made)
     student = edit(tiny, teacher="timm:vit_tiny_patch16_224")
     found = load_teacher("timm:vit_tiny_patch16_224", student)
     assert (found.img_size, found.mean) == (224, (0.5, 0.5, 0.5))
     pixels = torch.randn(1, 3, 224, 224)
     assert torch.equal(found(pixels, found.mean, found.std), made(pixels))
-    assert found.flops == flops("deit_tiny", 224, 16, 12)
+    assert found.flops == flops("deit_tiny", 224, 16, 3)
     task = taught(edit(tiny, backbone="deit_tiny"), "timm:vit_tiny_patch16_224", init="teacher")
     assert torch.equal(task.head.weight, made.head.weight)
     assert torch.equal(task.backbone.checkpoint_module.blocks[3].mlp.fc1.weight, made.blocks[3].mlp.fc1.weight)
@@ -239,7 +239,7 @@ def test_a_finished_run_needs_no_teacher_any_more_and_a_moved_one_changes_nothin
     assert train(edit(student, teacher=str(tmp_path / "there")), tmp_path / "results", CPU).ended == record.ended
     shutil.rmtree(tmp_path / "there")
     used = inference.load(tmp_path / "results" / record.run_id)
-    assert used.module(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)).shape == (1, 12)
+    assert used.module(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)).shape == (1, 3)
 
 
 def test_a_run_and_its_file_are_different_teachers_as_a_run_may_report_averaged_weights(tiny, trained):
@@ -283,7 +283,7 @@ def test_what_cannot_teach_is_refused_in_a_line_and_nothing_is_written(teacher, 
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "results").exists()
     for source in (folder, f"{folder}/{WEIGHTS}"):
-        with pytest.raises(ConfigError, match="has 12 classes, the student 10: choose a teacher of its classes"):
+        with pytest.raises(ConfigError, match="has 3 classes, the student 10: choose a teacher of its classes"):
             load_teacher(source, edit(config, num_classes=10))
 
 
