@@ -10,8 +10,8 @@ from analysis.fitting.laws import fit
 from analysis.fitting.shared_runs import fit_runs
 from analysis.plots.laws import law_figure
 from analysis.records.groups import own_groups
-from analysis.records.run_set import load
 from analysis.records.patch_tests import patch_tests
+from analysis.records.run_set import load
 from analysis.records.seed_noise import seed_spread
 from analysis.records.shared_weights import are_shared, by_patch
 from analysis.report.law_report import law_input, report
