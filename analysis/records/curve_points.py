@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.records.run_frame import PATCHES
 from analysis.records.run_set import RunSet
 from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
@@ -16,10 +17,13 @@ FEWEST_ENDS = 6  # distinct pairs of patch size and length: one more than the la
 def curve_points(runs: RunSet) -> pd.DataFrame:
     """A row per test loss of every finished run: run_id, group (of its recipe at any length), patch [px], seed, images
     (seen by then, repetitions included), share (of the run's images [1]; 1: its end), y (test loss [nats]). The end has
-    the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none.
+    the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none, nor
+    has one that learned several patch sizes, which saw only a part of its images at each.
     Raises ConfigError for a damaged curve."""
     rows = []
-    for run in runs.finished.itertuples():
+    done = runs.finished
+    done = done[done[PATCHES] == ""] if PATCHES in done else done  # a CSV file has no such column
+    for run in done.itertuples():
         curve = _curve(Path(str(run.folder)) / CURVE)
         if curve.empty:
             continue

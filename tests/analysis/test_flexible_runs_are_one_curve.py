@@ -1,5 +1,7 @@
 """A run that learned several patch sizes: a row per patch for curves, one run for whatever counts runs."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.laws import fit
 from analysis.fitting.shared_runs import fit_runs
 from analysis.plots.laws import law_figure
+from analysis.records.curve_points import curve_points
 from analysis.records.groups import own_groups
 from analysis.records.patch_tests import patch_tests
 from analysis.records.run_set import load
@@ -104,6 +107,16 @@ def test_the_table_counts_runs_and_the_laws_have_a_group_of_their_own(results, c
     assert spread["df"].sum() == 2 + 5 * 2  # the flexible runs have two degrees of freedom, not ten
     tested = patch_tests(groups["deit_nano flexible"].points)
     assert set(tested["test"]) == {"paired t test, 3 seeds"}  # over the three runs
+
+
+def test_a_run_of_several_patch_sizes_is_no_point_of_a_law_of_images_seen(results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "copy")
+    for record in folder.glob("*/record.json"):
+        record.with_name("curve.csv").write_text("step,test_loss\n4,2.0\n8,1.0\n")
+    runs = load(folder)
+    fixed = runs.finished[runs.finished["patches"] == ""]
+    assert 0 < len(fixed) < len(runs.finished)
+    assert set(curve_points(runs)["run_id"]) == set(fixed["run_id"])
 
 
 def test_the_report_has_one_curve_per_flexible_group_and_laws_csv_its_law(results, capsys):
