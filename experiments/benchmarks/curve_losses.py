@@ -29,7 +29,7 @@ def curve_losses(patches: tuple[int, ...] = PATCHES, turns: int = TURNS, images:
     cases = [(name, patch) for name in RECIPES for patch in patches]
     seconds = np.array([[_seconds(*case, images) for case in cases] for _ in range(turns)])
     testing_TC, training_TC = seconds[..., 0], seconds[..., 1]
-    table = Table("recipe", "patch", "training [s]", "share [%]", "each run", title=f"--test-points {POINTS}")
+    table = Table("recipe", "patch", r"training \[s]", "share [%]", "each run", title=f"--test-points {POINTS}")
     for (name, patch), testing_T, training_T in zip(cases, testing_TC.T, training_TC.T, strict=True):
         each = " ".join(f"{100 * share:.2f}" for share in testing_T / training_T)
         whole = 100 * testing_T.sum() / training_T.sum()

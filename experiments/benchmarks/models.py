@@ -72,7 +72,7 @@ def crossing() -> Table:
     frame["measured"], frame["machine"] = time.strftime("%Y-%m-%d"), where()
     frame.to_csv(MEASURED / "crossing.csv", index=False, float_format="%.5g")
     both = frame.pivot(index="tokens", columns="backbone", values="seconds_per_image")
-    table = Table("tokens", "deit_tiny [s]", "adventurer_tiny [s]", "ratio", title="training step per 224 px image")
+    table = Table("tokens", r"deit_tiny \[s]", r"adventurer_tiny \[s]", "ratio", title="training step per 224 px image")
     for of_image, row in both.iterrows():
         deit, adventurer = row["deit_tiny"], row["adventurer_tiny"]
         table.add_row(f"{of_image:,}", f"{deit:.3f}", f"{adventurer:.3f}", f"{deit / adventurer:.2f}")
