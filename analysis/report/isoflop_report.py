@@ -165,6 +165,6 @@ def _files(laws: Mapping[str, SizeLaw], answers: Mapping[str, Answer]) -> dict[s
 
 
 def _joined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The tables as one with a first column group. Without attrs, which concat would compare."""
+    """The tables as one with a first column group."""
     plain = [pd.DataFrame({"group": name, **table.to_dict("series")}) for name, table in tables.items()]
     return pd.concat(plain, ignore_index=True) if plain else pd.DataFrame()
