@@ -26,9 +26,8 @@ from scaling.data.transforms.detection import frame_of, seen_image
 from scaling.data.transforms.segmentation import scale_image, scaled, short_side
 from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore, restore_backbone
-from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
-from scaling.runs.record import WEIGHTS, RunRecord
+from scaling.runs.finished_run import finished_run
 from scaling.tasks.base import TaskModule
 
 
@@ -60,7 +59,7 @@ class Trained(NamedTuple):
 def load(run: str | PathLike[str], device: str | torch.device = "cpu") -> Trained:
     """The model in a run's folder, with the reported weights. Raises ConfigError where the run is not finished or its
     weights are gone or damaged."""
-    folder, record = Path(run), _finished(Path(run))
+    folder, record = Path(run), finished_run(Path(run))
     config = record.experiment()
     names = tuple(record.class_names or config.data.class_names or ())  # records of before have none
     TASKS[config.task.kind].check_available(config)
@@ -74,21 +73,8 @@ def load_backbone(run: str | PathLike[str], patch_size: int | None = None) -> tu
     size [px], its kernel and positions resampled as for a run that starts from this one; None: its own. Raises
     ConfigError as load does, and for a patch size that does not divide the image."""
     folder = Path(run)
-    trained = _finished(folder).experiment()
+    trained = finished_run(folder).experiment()
     config = trained if patch_size is None else edit(trained, patch_size=patch_size)
     backbone = build_backbone(config)
     restore_backbone(backbone, trained, folder)
     return backbone.eval().requires_grad_(False), config
-
-
-def _finished(folder: Path) -> RunRecord:
-    """The record of a finished run that has its weights. Raises ConfigError."""
-    try:
-        record = RunRecord.load(folder)
-    except FileNotFoundError as e:
-        raise ConfigError(f"{folder} is no finished run: it has no record.json") from e
-    if record.status != "finished":
-        raise ConfigError(f"{folder} failed ({record.failure.get('reason')}): it has no model to use")
-    if not (folder / WEIGHTS).is_file():
-        raise ConfigError(f"{folder} has no {WEIGHTS} any more; its command makes it again once its folder is deleted")
-    return record

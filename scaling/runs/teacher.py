@@ -9,20 +9,17 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
 from scaling.costs import recipe_flops
 from scaling.errors import ConfigError
+from scaling.runs.finished_run import finished_run
 from scaling.runs.identity import config_in, folder_of
-from scaling.runs.record import RECORD, WEIGHTS, RunRecord
+from scaling.runs.record import RECORD, RunRecord
 
 
 def finished_teacher(folder: Path) -> RunRecord:
     """The record of a run that can teach. Raises ConfigError."""
     try:
-        record = RunRecord.load(folder)
-    except FileNotFoundError as e:
-        raise ConfigError(f"teacher {folder} is no finished run: it has no {RECORD}; run it first") from e
-    if record.status != "finished":
-        raise ConfigError(f"teacher {folder} failed ({record.failure.get('reason')}): choose a run that is finished")
-    if not (folder / WEIGHTS).is_file():
-        raise ConfigError(f"teacher {folder} has no {WEIGHTS} any more; delete its folder and run it again")
+        record = finished_run(folder)
+    except ConfigError as e:
+        raise ConfigError(f"teacher {e}") from e
     task = record.experiment().task.kind
     if task != "classify":
         raise ConfigError(f"teacher {folder} is a run of the task {task}: choose one that classifies")
