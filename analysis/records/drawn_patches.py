@@ -2,7 +2,7 @@
 
 import math
 
-from scaling.config.at_shape import at_shape, model_shape
+from scaling.config.at_shape import at_shape, shape_shares
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import ALL, RandomPatch, StepShape
 from scaling.costs import recipe_flops, recipe_tokens
@@ -14,7 +14,7 @@ def patches_text(config: ExperimentConfig) -> str:
         return ""
     if config.step_shapes.patches != ALL:
         return config.step_shapes.patches
-    return ",".join(str(shape.patch_size) for shape in _drawn(config))
+    return ",".join(str(shape.patch_size) for shape in shape_shares(config))
 
 
 def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weights: str) -> dict[str, object]:
@@ -22,14 +22,10 @@ def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weight
     whether the patch was drawn and the weights ("raw" or "ema") are the reported ones. Nothing for other runs."""
     if not isinstance(config.step_shapes, RandomPatch):
         return {}
-    drawn = {shape.patch_size for shape in _drawn(config)}
+    drawn = {shape.patch_size for shape in shape_shares(config)}
     there = at_shape(config, StepShape(patch_size, img_size))
     return {
         "tokens": recipe_tokens(there),
         "flops_per_image": float(recipe_flops(there)) or math.nan,
         "learned": patch_size in drawn and weights == config.evaluation.eval_weights,
     }
-
-
-def _drawn(config: ExperimentConfig) -> list[StepShape]:
-    return list(config.step_shapes.shares(model_shape(config)))

@@ -18,7 +18,8 @@ from scaling.tasks.classification import ClassificationTask
 
 RECIPES = ("shapes.deit_nano", "shapes.adventurer_nano")
 PATCHES, TURNS = (16, 4, 2), 3
-IMAGES = 8192  # of an epoch, of which there are two, as in the recipes: 184 test images at each of 8 points
+# Of an epoch, of which there are two: as many are seen as in the recipes, so 184 test images at each of 8 points.
+IMAGES = 8192
 POINTS = RuntimeConfig().test_points
 
 

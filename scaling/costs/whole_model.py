@@ -6,7 +6,7 @@ timm's, is unknown: the functions return 0.
 
 from dataclasses import dataclass
 
-from scaling.config.at_shape import at_shape, model_shape
+from scaling.config.at_shape import at_shape, shape_shares
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.base import (
     Breakdown,
@@ -129,8 +129,8 @@ def recipe_flops(config: ExperimentConfig) -> int:
 def recipe_step_flops(config: ExperimentConfig) -> int:
     """Forward and backward pass of one image, without recomputing [FLOPs]; where steps differ in patch or image size,
     the mean over steps, rounded. 0: unknown."""
-    shares = config.step_shapes.shares(model_shape(config))
-    return round(STEP_PASSES * sum(share * recipe_flops(at_shape(config, shape)) for shape, share in shares.items()))
+    shares = shape_shares(config).items()
+    return round(STEP_PASSES * sum(share * recipe_flops(at_shape(config, shape)) for shape, share in shares))
 
 
 def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling import costs
-from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
+from scaling.backbones.checkpoint_io import load_state, read_state_dict
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromTeacher
@@ -21,7 +21,7 @@ from scaling.config.model import TIMM
 from scaling.data.fingerprints import teacher_digest
 from scaling.downloads import hub_or_cache
 from scaling.engine.counted_flops import counted_flops, flops_of
-from scaling.engine.warm_start import restore
+from scaling.engine.warm_start import load_head, restore
 from scaling.errors import ConfigError, first_line
 from scaling.preprocessing import Preprocessing, preprocessing_of
 from scaling.runs.teacher import check_classes, check_names, finished_teacher
@@ -55,9 +55,7 @@ def set_teacher(task: TaskModule) -> float:
             load_state(task.backbone, teacher.state, source, task.config.init.pos_embed_resampling)
         except ConfigError as e:
             raise ConfigError(f"init teacher: {e}; use the teacher's backbone, or --init scratch") from e
-        head = {name.removeprefix("head."): t for name, t in teacher.state.items() if name.startswith("head.")}
-        check_fit(head, task.head.state_dict(), f"{source} (head)")
-        task.head.load_state_dict(head)
+        load_head(task, teacher.state, source)
     return teacher.flops
 
 
@@ -123,9 +121,8 @@ def _of_file(source: str, student: ExperimentConfig) -> ClassificationTask:
         stage=None,
     )
     task = ClassificationTask(config, 1)  # with the file's backbone, and the pixels that its weights expect
-    own = {name: state[f"head.{name}"] for name in task.head.state_dict() if f"head.{name}" in state}
-    check_fit(own, task.head.state_dict(), f"of the teacher {source} (head)")
-    task.head.load_state_dict(own)
+    names = {f"head.{name}" for name in task.head.state_dict()}
+    load_head(task, {name: state[name] for name in names & set(state)}, f"of the teacher {source}")
     return task
 
 

@@ -39,9 +39,15 @@ def restore(
     load the head too. Raises ConfigError where the file is damaged or does not fit."""
     state = restore_backbone(task.backbone, trained, folder, pos_embed_resampling)
     if head:
-        own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
-        check_fit(own, task.head.state_dict(), f"{folder / WEIGHTS} (head)")
-        task.head.load_state_dict(own)
+        load_head(task, state, str(folder / WEIGHTS))
+
+
+def load_head(task: TaskModule, state: dict[str, Tensor], source: str) -> None:
+    """Load the head of a task from the tensors head.* of a checkpoint. source: named in errors. Raises ConfigError
+    where they do not fit."""
+    own = {name.removeprefix("head."): t for name, t in state.items() if name.startswith("head.")}
+    check_fit(own, task.head.state_dict(), f"{source} (head)")
+    task.head.load_state_dict(own)
 
 
 def restore_backbone(

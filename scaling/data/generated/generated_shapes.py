@@ -187,9 +187,8 @@ def _inside(key_B: Word, place: tuple[Whole, Whole, Whole], tile_B: NDArray[np.i
     quarters are alike, and sum to zero too. Above that a tile is one cell, and any outline will do."""
     *middles, half = place
     step_B1 = np.where(tile_B < size, tile_B, 1)[:, None]
-    tile_BL = (
-        (np.arange(size) // step_B1 * 2 + 1) * step_B1 * 128
-    )  # middle of the tile of each column or row [1/256 px]
+    # Middle of the tile of each column or row [1/256 px].
+    tile_BL = (np.arange(size) // step_B1 * 2 + 1) * step_B1 * 128
     away = [abs(tile_BL - np.where(tile_B == size, size * 128, middle)[:, None]) for middle in middles]
     u, v = ((distance * 1024 // half[:, None]).astype(np.int32) for distance in away)
     inside = np.empty((len(key_B), size, size), bool)

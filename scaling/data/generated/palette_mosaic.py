@@ -96,16 +96,16 @@ def _tiles(objects: Objects, side: int, size: int) -> NDArray[np.int16]:
     """(B, rows, columns, C, 2, 2) the tiles of an image, one pixel per cell. side: of the cells [px]."""
     key_B, kind_B, _, column_B, row_B = objects
     across = -(-size // (2 * side))
-    grid, last = (len(key_B), across, across), (1, 1, 1)
+    grid = (len(key_B), across, across)
     orders = len(_ORDERS) if side < size else _FIRST  # one cell is all that is seen
     order = (_numbers(key_B, 2**33, across**2) * orders >> 16).reshape(grid)
-    contrast = _CONTRAST[0] + (_numbers(key_B, 2**34, across**2) * (_CONTRAST[1] - _CONTRAST[0]) >> 16)
+    contrast = (_CONTRAST[0] + (_numbers(key_B, 2**34, across**2) * (_CONTRAST[1] - _CONTRAST[0]) >> 16)).reshape(grid)
     light = (_numbers(key_B, 2**35, 4 * across**2) * (2 * _LIGHT + 1) >> 16) - _LIGHT
     coloured = (_numbers(key_B, 2**36, across**2) < 65536 * 4 * side // size).reshape(grid)
     coloured[np.arange(len(key_B)), row_B // (2 * side), column_B // (2 * side)] = True
     hues = _TILES[kind_B[:, None, None], order]
     # Of the absolute values, which are rounded down alike: opposite hues still sum to zero.
-    faded = np.sign(hues) * (abs(hues) * (coloured.ravel() * contrast.ravel()).reshape(grid + last) >> 8)
+    faded = np.sign(hues) * (abs(hues) * (coloured * contrast)[..., None, None, None] >> 8)
     return (faded + light.reshape(*grid, 1, 2, 2)).astype(np.int16)
 
 
