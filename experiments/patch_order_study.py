@@ -23,8 +23,8 @@ def in_each_order(recipe: Function, patches: Sequence[int], stretches: str) -> l
     budget = recipe_step_flops(fixed) * fixed.optim.global_batch_size * _steps(fixed)
     several = [
         edit(fixed, patches=",".join(map(str, patches))),
-        edit(fixed, schedule="..".join(map(str, patches))),
-        edit(fixed, schedule=stretches),
+        edit(fixed, patch_schedule="..".join(map(str, patches))),
+        edit(fixed, patch_schedule=stretches),
     ]
     return [fixed, *(of_flops(run, budget) for run in several), of_flops(fixed, LONGER * budget)]
 

@@ -13,7 +13,7 @@ def patches_text(config: ExperimentConfig) -> str:
     for a run of one size."""
     shapes = config.step_shapes
     if isinstance(shapes, PatchSchedule):
-        return shapes.schedule
+        return shapes.patch_schedule
     if not isinstance(shapes, RandomPatch):
         return ""
     return shapes.patches if shapes.patches != ALL else ",".join(str(one.patch_size) for one in shapes_of(config))

@@ -50,16 +50,16 @@ def _pure(text: str) -> tuple[Stretch, ...]:
     before, patch_before = 0.0, 0
     for part in text.split(","):
         size, _, progress = (word.strip() for word in part.partition(END))
-        patch = parse_size(size, f"schedule {text!r}: {size!r}", LIKE)
+        patch = parse_size(size, f"patch_schedule {text!r}: {size!r}", LIKE)
         end = _progress(progress, text)
         if end <= before:
-            raise ConfigError(f"schedule {text!r}: {patch} px ends at {end}, which is not after {before}")
+            raise ConfigError(f"patch_schedule {text!r}: {patch} px ends at {end}, which is not after {before}")
         if patch == patch_before:
-            raise ConfigError(f"schedule {text!r} has {patch} px twice in a row; make it one stretch")
+            raise ConfigError(f"patch_schedule {text!r} has {patch} px twice in a row; make it one stretch")
         found.append(Stretch(end, {patch: 1.0}, {patch: 1.0}))
         before, patch_before = end, patch
     if before != 1:
-        raise ConfigError(f"schedule {text!r} ends at {before}; the last stretch ends at 1, as {patch_before}@1")
+        raise ConfigError(f"patch_schedule {text!r} ends at {before}; the last stretch ends at 1, as {patch_before}@1")
     return tuple(found)
 
 
@@ -69,7 +69,7 @@ def _progress(word: str, text: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number <= 1:
-        raise ConfigError(f"schedule {text!r}: {word!r} is not a progress above 0 and up to 1; write {LIKE}")
+        raise ConfigError(f"patch_schedule {text!r}: {word!r} is not a progress above 0 and up to 1; write {LIKE}")
     return number
 
 

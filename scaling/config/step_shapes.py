@@ -121,23 +121,23 @@ class PatchSchedule:
     is the patch size of ModelConfig. Source: ours (patch_schedules.py)."""
 
     kind: ClassVar[str] = "patch_schedule"
-    schedule: str = config_field(
+    patch_schedule: str = config_field(
         "patch sizes over a run: 16@0.3,8@0.6,4@1 trains at each up to this progress, 16..8..4 moves the weights from "
         "one to the next, with constant speed; 16:3,8:1..4 begins with weights",
         unit="px",
     )
-    progress: str = config_field(
-        "what the progress of schedule is a share of: the steps of the run, or its FLOPs",
+    progress_in: str = config_field(
+        "what the progress in patch_schedule is a share of: the steps of the run, or its FLOPs",
         "steps",
         choices=("steps", "flops"),
     )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        object.__setattr__(self, "schedule", spelled_schedule(self.schedule))
+        object.__setattr__(self, "patch_schedule", spelled_schedule(self.patch_schedule))
 
     def shapes(self, model: StepShape) -> Collection[StepShape]:
-        return [StepShape(patch, model.img_size) for patch in patches_of(parse_schedule(self.schedule))]
+        return [StepShape(patch, model.img_size) for patch in patches_of(parse_schedule(self.patch_schedule))]
 
     def at(self, seed: int, step: int, course: Course) -> StepShape:
         steps = course.total_steps
@@ -148,14 +148,16 @@ class PatchSchedule:
 
     def check_model(self, model: StepShape) -> None:
         """Raise ConfigError unless all patches divide the image and the finest is that of the model."""
-        _check_finest(f"schedule {self.schedule}", self.shapes(model), model)
+        _check_finest(f"patch_schedule {self.patch_schedule}", self.shapes(model), model)
 
     def _shares(self, model: StepShape, flops: Flops, begin: float, end: float) -> dict[StepShape, float]:
         """Mean shares over the steps from `begin` to `end`, which are shares of the run's steps [1]."""
-        by_patch = {shape.patch_size: one for shape, one in flops.items()} if self.progress == "flops" else None
+        by_patch = {shape.patch_size: one for shape, one in flops.items()} if self.progress_in == "flops" else None
         if by_patch == {}:
-            raise ConfigError("progress flops needs the FLOPs of the model, which has no cost model: --progress steps")
-        found = mean_shares(parse_schedule(self.schedule), begin, end, by_patch)
+            raise ConfigError(
+                "progress_in flops needs the FLOPs of the model, which has no cost model: set --progress-in steps"
+            )
+        found = mean_shares(parse_schedule(self.patch_schedule), begin, end, by_patch)
         return {StepShape(patch, model.img_size): share for patch, share in found.items()}
 
 
