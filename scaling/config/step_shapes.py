@@ -154,9 +154,7 @@ class PatchSchedule:
         """Mean shares over the steps from `begin` to `end`, which are shares of the run's steps [1]."""
         by_patch = {shape.patch_size: one for shape, one in flops.items()} if self.progress_in == "flops" else None
         if by_patch == {}:
-            raise ConfigError(
-                "progress_in flops needs the FLOPs of the model, which has no cost model: set --progress-in steps"
-            )
+            raise ConfigError("progress_in flops needs a cost model, which this model has not: set --progress-in steps")
         found = mean_shares(parse_schedule(self.patch_schedule), begin, end, by_patch)
         return {StepShape(patch, model.img_size): share for patch, share in found.items()}
 
