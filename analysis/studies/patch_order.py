@@ -29,13 +29,13 @@ COMPARED = ["backbone", "order", "cost", "change", "low", "high", "p", "p_holm",
 
 
 def order_curves(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
-    """A row per test loss along every planned run that finished, at the smallest patch size: CURVES, that is images of
-    the whole run, step, its share of the steps (1: the end), flops of training until then, seconds until then, with
-    test losses and without set-up, test_loss [nats], and at the end top1 [%]. Raises ConfigError for a damaged curve.
+    """A row per test loss, at the smallest patch size, along every planned run that finished, in the order of planned:
+    CURVES, that is images of the whole run, step, its share of the steps (1: the end), flops of training until then,
+    seconds until then, with test losses and without set-up, test_loss [nats], and at the end top1 [%].
 
-    frame: of a RunSet."""
-    table = study_table(frame, planned).merge(frame[["run_id", "folder", PATCHES]], on="run_id")
-    parts = [_curve(run) for _, run in table.iterrows()]
+    frame: of a RunSet.  Raises ConfigError for a damaged curve."""
+    table = study_table(frame, planned).merge(frame[["run_id", "folder", PATCHES]], on="run_id").set_index("run_id")
+    parts = [_curve(table.loc[run.run_id]) for run in planned if run.run_id in table.index]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVES)
 
 
