@@ -2,11 +2,12 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.plots.backbone_styles import styles
 from analysis.plots.style import cost_axis, grid, handle, loss_axis
 
-AXES = {"flops": "cumulated training FLOPs, log scale", "seconds": "seconds of training, log scale"}
+AXES = {"flops": "cumulated training FLOPs, log scale", "seconds": "training time [s], log scale"}
 
 
 def order_figure(curves: pd.DataFrame, title: str) -> Figure:
@@ -27,9 +28,12 @@ def order_figure(curves: pd.DataFrame, title: str) -> Figure:
             ends = runs[runs["share"] == 1]
             axes.plot(ends[cost], ends["test_loss"], marker, color=colour, ms=5, mec="white", mew=0.5)
         cost_axis(axes, its[cost], AXES[cost])
+        if cost == "seconds":
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
         loss_axis(axes, its["test_loss"])
         axes.set_title(backbone, loc="left", fontsize=10)
     handles = [handle(order, color=colour, marker=marker, ms=5) for order, (colour, marker) in looks.items()]
+    handles.append(handle("dotted: a longer run", ls=":"))
     spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure

@@ -1,5 +1,5 @@
-"""FLOPs and time of a training step of a flexible model by patch size: runs of equal FLOPs are not runs of equal seconds
-where these differ. Time is that of the CPU, which other programs on the machine prolong less than that of the clock."""
+"""FLOPs and time of a training step of a flexible model by patch size: where these differ, runs of equal FLOPs are not
+runs of equal seconds. Time is that of the CPU, which other programs on the machine prolong less than the clock's."""
 
 import statistics
 import time
