@@ -1,9 +1,7 @@
-"""Table and figures of the order of patch sizes in docs/flexible.md, from analysis/measured/patch_order.csv."""
+"""Tables of the order of patch sizes in docs/flexible.md, from analysis/measured/patch_order.csv."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from analysis.plots.patch_order import order_figure
 from analysis.studies import patch_order
 from experiments.documentation.data import numbers, table
 
@@ -35,8 +33,3 @@ def compared() -> list[str]:
             rows += [[data, str(backbone), *map(str, row)] for row in shown.itertuples(index=False)]
             head = ["data", "backbone", *shown.columns]
     return table(head, rows, left=(0, 1, 2, 3, 4))
-
-
-def figure(data: str, where: str) -> Figure:
-    """Test loss along the runs on a data set. where: data and image size, for the title."""
-    return order_figure(curves(data), f"Order of patch sizes: test loss at the smallest ({where})")
