@@ -5,6 +5,7 @@ table5    longer sequences with or without new pixels: test loss against tokens,
 figure3   larger model or smaller patch: test loss against FLOPs, a line per model size
 figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
+flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
@@ -24,7 +25,7 @@ from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import learning_rates
+from analysis.studies import flexivit, learning_rates
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
@@ -64,6 +65,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
     sizes = "; size: image/patch" if table["image"].nunique() > 1 else ""
     if _kind(name) == "learning_rate":
         return _report_rates(runs, name, table, out)
+    if _kind(name) == "flexivit":
+        return _report_flexivit(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     files = {f"{stem}.csv": table.to_csv(index=False).encode()}
     if _kind(name) == "figure2":
@@ -103,6 +106,26 @@ def _report_rates(runs: RunSet, name: str, table: pd.DataFrame, out: Path) -> li
     drawn = rate_figure(trained, whole, f"Best learning rate by patch size ({_where(table)})")
     files = {f"{stem}.csv": whole.to_csv(index=False).encode(), f"{stem}.png": picture(drawn, "png")}
     paths = write_files(out, files)
+    for path in paths:
+        print(f"wrote {path}")
+    return paths
+
+
+def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of flexible and fixed models. where: data and image size."""
+    found = flexivit.losses(runs, planned)
+    compared, stem = flexivit.compared(found), name.replace(".", "_")
+    for backbone, its in found.groupby("backbone", sort=False):
+        title = f"{name}   ({backbone}, {where})"
+        if len(compared):
+            render_table(flexivit.printed_comparison(compared[compared["backbone"] == backbone]), title)
+        render_table(flexivit.printed_elsewhere(its), f"{title}, each model at all patch sizes")
+    for sentence in flexivit.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = flexivit.figure(found, f"Flexible and fixed models at all patch sizes ({where})")
+    tables = {f"{stem}.csv": found, f"{stem}_compared.csv": compared}
+    files = {file: table.to_csv(index=False).encode() for file, table in tables.items()}
+    paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
         print(f"wrote {path}")
     return paths
@@ -206,7 +229,7 @@ def _print_left_out(runs: RunSet, name: str, planned: Sequence[StudyRun]) -> Non
     failed = frame[frame["status"] == "failed"].set_index("run_id")["failure"]
     corrupt = {one.folder: one.reason for one in runs.corrupt}
     done = set(runs.finished["run_id"])
-    for run_id, _, _ in planned:
+    for run_id in (run.run_id for run in planned):
         if run_id in failed.index:
             print_wrapped(f"{name}: excluded, failed: {run_id} ({failed[run_id]})")
         elif run_id in corrupt:
