@@ -41,8 +41,8 @@ def flexivit_figure(flexible: pd.DataFrame, own: pd.DataFrame, resized: pd.DataF
             patch_axis(axes, every["patch"])
             loss_axis(axes, every["test_loss"])
             axes.set_title(f"{backbone}, {way}", loc="left", fontsize=9.5)
-            axes.set_xlabel("patch size [px]" if row is spots[-1] else "")
-            axes.set_ylabel("test loss [nats], log scale" if axes is row[0] else "")
+            axes.set_xlabel("patch size [px]" if backbone == backbones[-1] else "")
+            axes.set_ylabel("test loss [nats], log scale" if way == ways[0] else "")
     styles: list[LineStyle] = [FLEXIBLE, OWN, *(_thin(*model) for model in enumerate(models))]
     handles = [Line2D([], [], **style) for style in styles]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
