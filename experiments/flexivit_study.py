@@ -15,13 +15,12 @@ from scaling.config.model import RESIZE_METHODS
 PATCHES = (16, 8, 4, 2)  # px
 
 
-def at_all_patches(recipe: Function) -> list[ExperimentConfig]:
-    """A recipe of one stage: with PATCHES drawn at random, at each of them, and these runs evaluated at the others."""
-    (finest,) = chain_of(recipe(min(PATCHES)))
-    spelled = ",".join(map(str, PATCHES))
-    flexible = edit(finest, patch_embed="flexible", step_shapes="random_patch", patches=spelled)
+def at_all_patches(recipe: Function, flexible: Function) -> list[ExperimentConfig]:
+    """A recipe of one stage at each of PATCHES, these runs evaluated at the others, and the flexible recipe, which
+    draws all of them."""
     fixed = [run for patch in PATCHES for run in chain_of(recipe(patch))]
-    return [flexible, *fixed, *(resized(run, method) for run in fixed for method in RESIZE_METHODS)]
+    evaluated = [resized(run, method) for run in fixed for method in RESIZE_METHODS]
+    return [*chain_of(flexible(min(PATCHES))), *fixed, *evaluated]
 
 
 def resized(run: ExperimentConfig, method: str) -> ExperimentConfig:

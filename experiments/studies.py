@@ -16,7 +16,7 @@ from experiments.cli.stage_options import resampled, stage_options
 from experiments.flexivit_study import at_all_patches
 from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
-from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
+from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
@@ -166,14 +166,20 @@ def shapes_flexivit() -> list[ExperimentConfig]:
     Both nano backbones on shapes at patches 16, 8, 4, 2: one flexible model, a model per patch size, and each of these
     at all other patch sizes, its kernel resized in four ways (runs of no epochs).
     Run: python experiments/sweep.py shapes.flexivit --seeds 0,1,2. 42 runs a seed, 10 of which train."""
-    return _both(shapes, at_all_patches)
+    return [
+        *at_all_patches(shapes.deit_nano, flexi.deit_nano),
+        *at_all_patches(shapes.adventurer_nano, flexi.adventurer_nano),
+    ]
 
 
 def cifar10_flexivit() -> list[ExperimentConfig]:
     """shapes.flexivit on CIFAR-10, at the same patch sizes of 32 px.
     Run: python experiments/sweep.py cifar10.flexivit --data-root /data/cifar10 --seeds 0,1,2. 42 runs a seed, 10 of
     which train."""
-    return _both(cifar10, at_all_patches)
+    return [
+        *at_all_patches(cifar10.deit_nano, flexi.cifar10_deit_nano),
+        *at_all_patches(cifar10.adventurer_nano, flexi.cifar10_adventurer_nano),
+    ]
 
 
 STUDIES: dict[str, Study] = {  # by name on the command line

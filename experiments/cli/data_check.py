@@ -35,8 +35,8 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
 
 
 def few_steps(run: ExperimentConfig) -> str:
-    """A message if epochs have so few steps that a run hardly learns; "" for longer ones, for runs in steps, and for those of
-    no epochs."""
+    """A message if epochs have so few steps that a run hardly learns; "" for longer ones, for runs in steps, and
+    for those of no epochs."""
     epoch, _ = images(run)
     batch = run.optim.global_batch_size
     steps = epoch // batch
