@@ -18,28 +18,16 @@ def interleaved(
 ) -> dict[str, float]:
     """Median seconds of each call, one of each in turn; the first `warm` turns are not counted. cuda: wait for the
     device after each call."""
-    return {name: statistics.median(found) for name, found in in_turn(calls, turns, warm, cuda).items()}
-
-
-def in_turn(
-    calls: Mapping[str, Callable[[], object]],
-    turns: int,
-    warm: int = 1,
-    cuda: bool = False,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[float]]:
-    """Seconds of every call, as in `interleaved`. clock: time.process_time counts those of this process's CPU, which
-    other programs on the machine prolong less."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warm + turns):
         for name, call in calls.items():
-            began = clock()
+            began = time.perf_counter()
             call()
             if cuda:
                 torch.cuda.synchronize()
             if turn >= warm:
-                seconds[name].append(clock() - began)
-    return seconds
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(found) for name, found in seconds.items()}
 
 
 def peak_of(call: Callable[[], object], cuda: bool = False) -> int:
