@@ -89,7 +89,7 @@ def test_one_seed_decides_nothing():
 def test_what_is_shipped_is_three_seeds_of_each_kind_and_makes_whole_matrices():
     table = measured_pairs()
     kinds = table.groupby(["backbone", "models", "coarsest"])
-    assert len(kinds) == 6
+    assert len(kinds) == 8
     for _, its in kinds:
         assert set(finding(its)["seeds"]) == {3}
         assert thirds(its, across="seed").notna().all(axis=None)
