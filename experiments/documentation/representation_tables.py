@@ -27,7 +27,7 @@ def similar_finding() -> list[str]:
         found = finding(pairs)
         head = [str(statement) for statement in found.index]
         cells = [
-            f"{row['difference']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]: {row['holds']}"
+            f"{row['difference']:+.3f} [{row['low']:.3f}, {row['high']:.3f}]: {row['holds']}"
             for _, row in found.iterrows()
         ]
         rows.append([*name, *cells])
