@@ -1,5 +1,5 @@
 """Similarities that are shipped: analysis/measured/representations_shapes.csv, a row per pair of points, with three
-seeds of flexible models and of models with one patch size each. docs/representations.md says how they were measured."""
+seeds of flexible models and of models with one patch size each. docs/representations.md has the commands."""
 
 from collections.abc import Iterator
 from pathlib import Path
