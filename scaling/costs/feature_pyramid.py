@@ -28,8 +28,8 @@ def pyramid_parameters(x: HeadInput) -> int:
 
 
 def pyramid_bytes(x: HeadInput, number: int, blocks: Sequence[int]) -> int:
-    """Memory that the pyramid keeps at the stride that it is built for [bytes]. number: bytes of an activation; blocks: of the backbone, whose outputs
-    become the maps."""
+    """Memory that the pyramid keeps, on a backbone of the stride that it is built for [bytes]. number: bytes of an
+    activation; blocks: of the backbone, whose outputs become the maps."""
     d, read, total = x.spec.width, set(), 0
     for stride, block, cells in zip(FPN_STRIDES, blocks, map_cells(x.sides, FPN_STRIDES), strict=True):
         times = num_upsamples(x.patch, stride)

@@ -58,7 +58,8 @@ class WholeModel:
 
 
 def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> WholeModel | None:
-    """shape: of a step, where it differs from that of the recipe's model, which the head is built for. None: the family of the backbone, the patch embedding, the position encoding or the head has no cost model."""
+    """shape: of a step, where it is not that of the recipe's model, which the head is built for. None: the family of
+    the backbone, the patch embedding, the position encoding or the head has no cost model."""
     config = at_shape(recipe, shape)
     spec = MODEL_SPECS.get(config.model.backbone)
     embed, position = EMBED_COSTS.get(config.model.patch_embed.kind), POSITION_COSTS.get(config.model.pos_embed.kind)

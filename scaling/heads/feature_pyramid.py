@@ -50,10 +50,9 @@ class FeaturePyramid(nn.Module):
             maps = [maps[0]] * len(self.strides)
         out = []
         for map_BDhw, s in zip(maps, self.strides, strict=True):
-            doubled = self.up[str(s)]
-            if len(doubled):
+            if num_upsamples(self.stride, s):
                 map_BDhw = _resized(map_BDhw, _grid(size, self.stride))
-            out.append(_resized(doubled(map_BDhw), _grid(size, s)).contiguous())
+            out.append(_resized(self.up[str(s)](map_BDhw), _grid(size, s)).contiguous())
         return out
 
 

@@ -145,8 +145,9 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
             if skipped := self.skipped.compute().item():
                 for its in self._computed.values():
                     its["skipped_test_later"] = skipped
-            for accumulated in (self.skipped, *map(self.scores_at, self.evaluated_patches)):
-                accumulated.reset()
+            self.skipped.reset()
+            for patch in self.evaluated_patches:
+                self.scores_at(patch).reset()
         return {patch: dict(its) for patch, its in self._computed.items()}
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:
