@@ -6,7 +6,7 @@ from experiments import plan, run, sweep
 from experiments.cli.resolve import recipes
 from experiments.launch.progress_display import told_apart
 from scaling import costs
-from scaling.config.at_shape import shape_shares
+from scaling.config.at_shape import evaluated_patches
 from scaling.config.edit import edit
 
 NAMES = "flexi.deit_nano,flexi.adventurer_nano"
@@ -20,7 +20,7 @@ DENSE = [("flexi.seg_nano", 2, [16, 8, 4, 2]), ("flexi.det_nano", 4, [16, 8, 4])
 def test_a_flexible_recipe_is_the_fixed_one_with_one_set_of_weights(name, patch, drawn):
     flexible, fixed = (recipes()[each](patch) for each in (name, name.replace("flexi", "shapes")))
     assert edit(flexible, step_shapes="fixed", patch_embed="conv") == fixed
-    assert [shape.patch_size for shape in shape_shares(flexible)] == drawn
+    assert sorted(evaluated_patches(flexible), reverse=True) == drawn
     # The head of detection costs the same at every patch size, and most of all.
     most = {"classify": 0.3, "segment": 0.4, "detect": 1.0}[fixed.task.kind]
     assert costs.recipe_step_flops(flexible) < most * costs.recipe_step_flops(fixed)
