@@ -202,7 +202,7 @@ def test_a_head_with_a_pyramid_is_frozen_at_its_finest_patch_alone(tmp_path, cap
 def test_a_flexible_model_starts_from_a_classifier_with_its_features_at_every_patch(tmp_path):
     """The finest patch of the classifier is another one: the kernel is resized to the patch of every call."""
     fields = {"task": "classify", "num_classes": 3, "max_objects": 1, "num_train": 4, "num_val": 2}
-    classifier = edit(SEGMENT, patch_size=8, head_channels=None, **fields)
+    classifier = edit(SEGMENT, patch_size=8, **fields)
     train(classifier, tmp_path, CPU)
     config = edit(SEGMENT, init=FromRun(config=classifier))
     assert costs.recipe_step_flops(config) == costs.recipe_step_flops(SEGMENT)
