@@ -84,7 +84,7 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     before = init.config
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
-    pairs = {"backbone": (config.model.backbone, before.model.backbone)}
+    pairs: dict[str, tuple[object, object]] = {"backbone": (config.model.backbone, before.model.backbone)}
     if not config.model.any_patch:  # whose kernel is resized anyway, to the patch of every call
         pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
