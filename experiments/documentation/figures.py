@@ -109,5 +109,4 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "shapes.png": sample_sheet.sheet,
     "design.png": design_figure,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
-    "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10, 32 px"),
 }
