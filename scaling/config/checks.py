@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.model import check_patch
-from scaling.config.step_shapes import RandomPatch, StepShape
+from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
 from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
 from scaling.errors import ConfigError
 
@@ -61,7 +61,7 @@ def _check_classes(config: "ExperimentConfig") -> None:
 
 def _check_patches(config: "ExperimentConfig") -> None:
     model, drawn, others = config.model, config.step_shapes, config.evaluation.eval_patches
-    asked = {"step_shapes": drawn.kind} if isinstance(drawn, RandomPatch) else {}
+    asked = {"step_shapes": drawn.kind} if isinstance(drawn, LEARNS_SEVERAL) else {}
     asked |= {"eval_patches": ",".join(map(str, others))} if others else {}
     for name, value in asked.items():
         rule = (
@@ -70,7 +70,7 @@ def _check_patches(config: "ExperimentConfig") -> None:
         check(model.any_patch, name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
-    if isinstance(drawn, RandomPatch):
+    if isinstance(drawn, LEARNS_SEVERAL):
         drawn.check_model(StepShape(model.patch_size, model.img_size))
 
 
