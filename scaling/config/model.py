@@ -223,6 +223,11 @@ class ModelConfig:
         return getattr(self.patch_embed, "kernel_size", None)
 
     @property
+    def resize(self) -> str | None:
+        """How the kernel of a flexible embedding is resized; None for any other."""
+        return getattr(self.patch_embed, "resize", None)
+
+    @property
     def position_grid(self) -> int:
         """Side of the grid of learned positions [vectors], where positions are learned."""
         return getattr(self.pos_embed, "grid_size", self.img_size // self.patch_size)
