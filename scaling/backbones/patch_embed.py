@@ -136,7 +136,7 @@ class FlexiblePatchEmbed(ConvPatchEmbed):
         old = kernel_DCpp.shape[-1]
         what = f"stay the same at patch {old} alone" if old < side else "change at every patch size"
         LOG.warning(
-            "a kernel of %d px becomes one of %d px, and tokens %s; --kernel-size %d keeps it", old, side, what, old
+            "a kernel of %d px becomes one of %d px: tokens %s; --kernel-size %d keeps it", old, side, what, old
         )
         change = enlarge_kernel if old < side else resize_kernel
         return change(kernel_DCpp, side, self.resize, self.antialias)
