@@ -88,8 +88,9 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
     pairs = {
         "backbone": (config.model.backbone, before.model.backbone),
-        "patch_size": (config.model.patch_size, before.model.patch_size),
     }
+    if not (config.model.any_patch or before.model.any_patch):
+        pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
         pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)
     for name, (ours, theirs) in pairs.items():
