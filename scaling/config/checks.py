@@ -86,7 +86,7 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     before = init.config
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "backbone": (config.model.backbone, before.model.backbone),
     }
     if not (config.model.any_patch or before.model.any_patch):
