@@ -40,9 +40,8 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
     if path.is_dir():  # a run's folder
         path = path / WEIGHTS
     if not path.is_file():
-        raise ConfigError(
-            f"weights {source}: no such file; give a .pth, .safetensors or .npz file, or --pretrained NAME"
-        )
+        what = "a .pth, .safetensors or .npz file, or --pretrained NAME"
+        raise ConfigError(f"weights {source}: no such file; give {what}")
     return unwrapped(_read(path, source), source, keys)
 
 
