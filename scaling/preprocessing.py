@@ -1,7 +1,8 @@
 """Preprocessing that weights were trained with: mean and standard deviation of pixels, and the interpolation filter.
 
-timm knows it for its own weights, and JAX codes scale pixels to [-1, 1]; all others were trained with ImageNet's. It follows from the recipe alone, so that
-data (scaling/data) and backbones agree without importing each other. No torch; timm where a recipe names it.
+timm knows it for its own weights, and JAX codes scale pixels to [-1, 1]; all others were trained with ImageNet's. It
+follows from the recipe alone, so that data (scaling/data) and backbones agree without importing each other. No torch;
+timm where a recipe names it.
 """
 
 import functools

@@ -114,8 +114,8 @@ def _from_timm(name: str) -> dict[str, Tensor]:
 def load_state(
     backbone: Backbone, state: dict[str, Tensor], source: str, pos_embed_resampling: str = "aligned"
 ) -> None:
-    """Load tensors (as of read_state_dict) into a backbone, strictly by key, without the classifier's head. source: their
-    name in errors.
+    """Load tensors, as of read_state_dict, into a backbone, strictly by key, without the classifier's head. source:
+    their name in errors.
 
     Backbone.convert_state_dict resamples what depends on patch and image size; pos_embed_resampling is passed to it.
     Raises ConfigError with the keys that do not fit.

@@ -1,5 +1,5 @@
-"""Weights of ViTs as JAX codes publish them: .npz files of big_vision (FlexiViT, arXiv 2212.08013) and vision_transformer
-(ViT, arXiv 2010.11929).
+"""Weights of ViTs in the .npz files that JAX codes publish: big_vision (FlexiViT, arXiv 2212.08013) and
+vision_transformer (ViT, arXiv 2010.11929).
 
 D width, H heads, M hidden channels of the MLP, p side of the kernel, L positions.
 """

@@ -81,8 +81,8 @@ def _built(config: ExperimentConfig) -> Backbone:
 
 
 def state_for(backbone: Backbone, state: dict[str, Tensor], trained: ExperimentConfig) -> dict[str, Tensor]:
-    """The tensors of the run of `trained`, as load_state takes them for a backbone: those of a flexible one are frozen at
-    the patch size of a backbone that has only one. Raises ConfigError where that does not divide the run's image."""
+    """The tensors of the run of `trained`, as load_state takes them for a backbone: those of a flexible one are frozen
+    at the patch size of a backbone that has only one. Raises ConfigError where that does not divide the run's image."""
     own = getattr(backbone.checkpoint_module, "patch_embed", None)
     if not trained.model.any_patch or isinstance(own, FlexiblePatchEmbed):
         return state

@@ -46,8 +46,8 @@ def start_from(task: TaskModule, config: ExperimentConfig, results: Path) -> Non
 def restore(
     task: TaskModule, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned", head: bool = True
 ) -> None:
-    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_state; head: load
-    the head too. Raises ConfigError where the file is damaged or does not fit."""
+    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_state; head:
+    load the head too. Raises ConfigError where the file is damaged or does not fit."""
     state = restore_backbone(task.backbone, trained, folder, pos_embed_resampling)
     if head:
         load_head(task, state, str(folder / WEIGHTS))
