@@ -95,8 +95,8 @@ def test_a_fixed_model_has_them_resampled_as_timm_does(tmp_path, monkeypatch, ba
     torch.save(theirs.state_dict(), tmp_path / "w.pth")
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **{**SHALLOW, **given}))
-    changed = {"patch_embed": "conv", "pos_embed": "learned", "load_head": True}
-    config = config_for(tmp_path / "w.pth", backbone=backbone, patch_size=patch, **changed)
+    where = {"img_size": 240, "patch_size": patch, "num_classes": 5, "initial_checkpoint": str(tmp_path / "w.pth")}
+    config = make_config(backbone=backbone, load_head=True, **where)
     with torch.no_grad():
         wanted = at_patch(theirs.state_dict(), patch)(IMAGE)
     torch.testing.assert_close(logits(loaded(config, tmp_path)), wanted, atol=1e-5, rtol=1e-5)
@@ -155,18 +155,13 @@ def as_jax(state, heads, layout="params/"):
             f"LayerNorm{norm}/scale": own["norm2.weight"],
             f"LayerNorm{norm}/bias": own["norm2.bias"],
         }
+        mixer = f"MultiHeadDotProductAttention{attention}"
         for row, name in enumerate(("query", "key", "value")):
             rows = slice(row * width, (row + 1) * width)
-            block[f"MultiHeadDotProductAttention{attention}/{name}/kernel"] = own["attn.qkv.weight"][rows].T.reshape(
-                width, heads, -1
-            )
-            block[f"MultiHeadDotProductAttention{attention}/{name}/bias"] = own["attn.qkv.bias"][rows].reshape(
-                heads, -1
-            )
-        block[f"MultiHeadDotProductAttention{attention}/out/kernel"] = own["attn.proj.weight"].T.reshape(
-            heads, -1, width
-        )
-        block[f"MultiHeadDotProductAttention{attention}/out/bias"] = own["attn.proj.bias"]
+            block[f"{mixer}/{name}/kernel"] = own["attn.qkv.weight"][rows].T.reshape(width, heads, -1)
+            block[f"{mixer}/{name}/bias"] = own["attn.qkv.bias"][rows].reshape(heads, -1)
+        block[f"{mixer}/out/kernel"] = own["attn.proj.weight"].T.reshape(heads, -1, width)
+        block[f"{mixer}/out/bias"] = own["attn.proj.bias"]
         for layer in (0, 1):
             block[f"MlpBlock{mlp}/Dense_{layer}/kernel"] = own[f"mlp.fc{layer + 1}.weight"].T
             block[f"MlpBlock{mlp}/Dense_{layer}/bias"] = own[f"mlp.fc{layer + 1}.bias"]
@@ -240,9 +235,7 @@ def test_a_head_of_other_classes_and_another_width_are_refused_in_one_line(tmp_p
     state = flexivit().state_dict()
     torch.save(state, tmp_path / "w.pth")
     config = config_for(tmp_path / "w.pth", load_head=True)
-    with pytest.raises(
-        ConfigError, match=r"have a head of 5 classes, the data 3; leave out --load-head for a new head$"
-    ):
+    with pytest.raises(ConfigError, match=r"have a head of 5 classes, the data 3; leave out --load-head"):
         loaded(edit(config, num_classes=3), tmp_path)
     with pytest.raises(ConfigError, match="24 channels wide; this backbone is 48"):
         loaded(edit(config, backbone="deit_nano"), tmp_path)
