@@ -69,6 +69,19 @@ def test_a_fixed_run_made_flexible_has_its_logits_at_its_patch(fixed, backbone, 
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("backbone", ["deit_nano", "adventurer_nano"])
+def test_positions_by_sines_stay_where_they_are_at_any_finest_patch(tmp_path, backbone):
+    config = edit(TINY, backbone=backbone, patch_size=4, num_train=16, epochs=1, drop_path=0.0, pos_embed="sincos")
+    train(config, tmp_path, CPU)
+    made = edit(config, patch_size=2, patch_embed="flexible", kernel_size=4, init=FromRun(config=config))
+    wanted = logits(load(tmp_path / config.run_id).module)
+    torch.testing.assert_close(logits(started(made, tmp_path), 4), wanted, atol=1e-6, rtol=1e-5)
+    back = edit(made, patch_size=8, patch_embed="conv", init=FromRun(config=made))
+    train(made, tmp_path, CPU)
+    wanted = logits(load(tmp_path / made.run_id).module, 8)
+    torch.testing.assert_close(logits(started(back, tmp_path)), wanted, atol=1e-6, rtol=1e-5)
+
+
 def test_it_can_be_trained_at_random_patches(fixed):
     results, config = fixed[0], fixed[1]["deit_nano"]
     changed = {"patch_size": 2, "kernel_size": 4, "grid_size": 4, "step_shapes": "random_patch", **FLEXIBLE}
