@@ -8,6 +8,7 @@ from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
 from scaling.config.initialization import FromRun
 from scaling.config.runtime import RuntimeConfig
+from scaling.engine.teachers import set_teacher
 from scaling.engine.train import train
 from scaling.engine.warm_start import start_from
 from scaling.errors import ConfigError
@@ -102,6 +103,15 @@ def test_a_flexible_run_made_fixed_has_its_logits_at_that_patch(flexible, road, 
     )
     made = edit(TINY, patch_size=patch, **start)
     torch.testing.assert_close(logits(started(made, results)), wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_a_fixed_student_starts_from_a_flexible_teacher_at_its_own_patch(flexible):
+    results, config = flexible
+    taught = {"objectives": "distillation", "teacher": str(results / config.run_id), "init": "teacher"}
+    student = ClassificationTask(edit(TINY, patch_size=8, **taught), 1).eval()
+    set_teacher(student)
+    wanted = logits(load(results / config.run_id).module, 8)
+    torch.testing.assert_close(logits(student), wanted, atol=1e-6, rtol=1e-5)
 
 
 def test_a_patch_that_the_flexible_run_has_not_is_refused(flexible):
