@@ -49,8 +49,8 @@ class PatchEmbed(nn.Module):
         raise NotImplementedError
 
     def convert_state_dict(self, state: dict[str, Tensor], how: Filter = BICUBIC) -> dict[str, Tensor]:
-        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are. how: of the
-        kernel of an embedding that does not say it itself."""
+        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are. how: the
+        filter, where the embedding has none of its own."""
         return state
 
 
