@@ -116,5 +116,4 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "design.png": design_figure,
     "flexivit_shapes.png": flexivit_shapes,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
-    "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10, 32 px"),
 }

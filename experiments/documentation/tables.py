@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
 from analysis.records.patch_tests import patch_tests
-from experiments.documentation import budget_tables, flexivit, law_tables, patch_order
+from experiments.documentation import budget_tables, flexivit, law_tables, patch_order, representation_tables
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
 from experiments.recipes import cifar10
@@ -192,6 +192,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "table6": table6,
     "table6-excerpt": table6_excerpt,
     "crossing": crossing,
+    "similar-thirds": representation_tables.similar_thirds,
+    "similar-finding": representation_tables.similar_finding,
     "micro-batches": micro_batches,
     "flexivit-elsewhere": flexivit.elsewhere,
     "flexivit-ways": flexivit.by_way,

@@ -138,14 +138,15 @@ class SinCosPositions(PositionEncoding):
 
 
 class GridPositions(PositionEncoding):
-    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear, antialiased) to the grid of
-    every image; those of class tokens are kept."""
+    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear) to the grid of every image;
+    those of class tokens are kept."""
 
     has_table = True
 
-    def __init__(self, spec: PositionSpec, grid_size: int = 7) -> None:
+    def __init__(self, spec: PositionSpec, grid_size: int = 7, grid_antialias: bool = True) -> None:
+        """grid_antialias: as resize_positions'."""
         super().__init__(spec)
-        self.grid_size = grid_size
+        self.grid_size, self.grid_antialias = grid_size, grid_antialias
 
     @property
     def table_side(self) -> int:
@@ -156,7 +157,7 @@ class GridPositions(PositionEncoding):
         if layout.grid is None:
             raise ConfigError("grid positions belong to the patches of a grid; rows of any patches have none")
         first, last = layout.leading, table_1TD.shape[1] - layout.trailing
-        patches_1LD = resize_positions(table_1TD[:, first:last], layout.grid)
+        patches_1LD = resize_positions(table_1TD[:, first:last], layout.grid, self.grid_antialias)
         return x_BTD + torch.cat([table_1TD[:, :first], patches_1LD, table_1TD[:, last:]], 1)
 
 

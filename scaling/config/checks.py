@@ -68,8 +68,6 @@ def _check_patches(config: "ExperimentConfig") -> None:
             f"needs a kernel that is resized, and patch_embed is {model.patch_embed.kind}: set --patch-embed flexible"
         )
         check(model.any_patch, name, value, rule)
-        rule = f"is for the task classify: the head of {config.task.kind} is made for one patch size"
-        check(isinstance(config.task, Classification), name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
     if isinstance(drawn, LEARNS_SEVERAL):
@@ -86,10 +84,9 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     before = init.config
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
-    pairs = {
-        "backbone": (config.model.backbone, before.model.backbone),
-        "patch_size": (config.model.patch_size, before.model.patch_size),
-    }
+    pairs: dict[str, tuple[object, object]] = {"backbone": (config.model.backbone, before.model.backbone)}
+    if not (config.model.any_patch or before.model.any_patch):  # else the kernel is resized anyway
+        pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
         pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)
     for name, (ours, theirs) in pairs.items():

@@ -6,7 +6,7 @@ Evaluation, recomputed activations and a teacher are not in them. FLOP conventio
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.config.at_shape import at_shape, model_shape, shapes_of
+from scaling.config.at_shape import model_shape, shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import Course, StepShape
 from scaling.costs.whole_model import recipe_flops
@@ -16,7 +16,7 @@ STEP_PASSES = 3  # a training step in forward passes: backward makes the gradien
 
 def shape_flops(config: ExperimentConfig) -> dict[StepShape, float]:
     """FLOPs of a training step per image, by the shapes that steps may have. Empty: unknown."""
-    flops = {shape: float(STEP_PASSES * recipe_flops(at_shape(config, shape))) for shape in shapes_of(config)}
+    flops = {shape: float(STEP_PASSES * recipe_flops(config, shape)) for shape in shapes_of(config)}
     return flops if all(flops.values()) else {}
 
 

@@ -15,6 +15,7 @@ from scaling.runs.record import RunRecord
 from scaling.tasks.classification import ClassificationTask
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=16)
+SEGMENT = {"task": "segment", "num_classes": 4, "head": "upernet", "head_channels": 16}
 
 
 @pytest.fixture
@@ -33,15 +34,25 @@ def weights_of(folder):
     return torch.load(folder / "weights.pt")["model"]
 
 
-@pytest.mark.parametrize("fields", [{}, {"backbone": "adventurer_nano"}, SCHEDULE, STRETCHES])
-def test_a_run_has_a_row_per_patch_and_an_interrupted_one_ends_with_the_same_bits(flexible, fields, tmp_path):
+@pytest.mark.parametrize(
+    ("fields", "metric"),
+    [
+        ({}, "top1"),
+        ({"backbone": "adventurer_nano"}, "top1"),
+        (SCHEDULE, "top1"),
+        (STRETCHES, "top1"),
+        (SEGMENT, "miou"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
+)
+def test_a_run_has_a_row_per_patch_and_an_interrupted_one_ends_with_the_same_bits(flexible, fields, metric, tmp_path):
     config = edit(flexible, **fields)
     record = train(config, tmp_path / "whole", CPU)
     assert record.status == "finished"
     rows = RunRecord.load(tmp_path / "whole" / config.run_id).evaluations
     assert [row["patch_size"] for row in rows] == [4, 2, 8, 16]
     assert len({row["test_loss"] for row in rows}) == 4
-    assert (rows[0]["test_loss"], rows[0]["metrics"]["top1"]) == (record.test_loss, record.metrics["top1"])
+    assert (rows[0]["test_loss"], rows[0]["metrics"][metric]) == (record.test_loss, record.metrics[metric])
 
     def interrupt(event):
         if event.kind == "train" and event.progress.step == 8:
@@ -73,8 +84,9 @@ def test_every_device_and_micro_batch_of_a_step_has_its_patch(flexible, fields):
             assert [one.shape for one in sampler] == [s for s in expected[3:] for _ in range(micro_batches)]
 
 
-def test_micro_batches_change_a_run_by_rounding_only(flexible, doubles, tmp_path):
-    config = edit(flexible, epochs=1, drop_path=0.0, precision="32")
+@pytest.mark.parametrize("fields", [{}, SEGMENT], ids=["classify", "segment"])
+def test_micro_batches_change_a_run_by_rounding_only(flexible, fields, doubles, tmp_path):
+    config = edit(flexible, epochs=1, drop_path=0.0, precision="32", **fields)
     whole, parts = (train(config, tmp_path / str(n), CPU_OF[n]) for n in (16, 4))
     for one, other in zip(whole.evaluations, parts.evaluations, strict=True):
         assert other["test_loss"] == pytest.approx(one["test_loss"], rel=1e-9)
