@@ -6,6 +6,7 @@ figure3   larger model or smaller patch: test loss against FLOPs, a line per mod
 figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
 flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
+patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
@@ -19,13 +20,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import flexivit, learning_rates
+from analysis.studies import flexivit, learning_rates, patch_order
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
@@ -67,6 +69,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return _report_rates(runs, name, table, out)
     if _kind(name) == "flexivit":
         return _report_flexivit(runs, name, planned, _where(table), out)
+    if _kind(name) == "patch_schedule":
+        return _report_orders(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     files = {f"{stem}.csv": table.to_csv(index=False).encode()}
     if _kind(name) == "figure2":
@@ -124,6 +128,28 @@ def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where
         print_wrapped(sentence, indent=2)
     drawn = flexivit.figure(found, f"Flexible and fixed models at all patch sizes ({where})")
     tables = {f"{stem}.csv": found, f"{stem}_compared.csv": compared}
+    files = {file: table.to_csv(index=False).encode() for file, table in tables.items()}
+    paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
+    for path in paths:
+        print(f"wrote {path}")
+    return paths
+
+
+def _report_orders(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of the order of patch sizes. where: data and image size."""
+    curves = patch_order.order_curves(runs.frame, planned)
+    if curves.empty:
+        print_wrapped(f"{name}: no run has a curve")
+        return []
+    found, stem = patch_order.comparisons(curves), name.replace(".", "_")
+    for backbone, its in curves.groupby("backbone", sort=False):
+        render_table(patch_order.printed(its), f"{name}   ({backbone}, {where}; at the smallest patch)")
+        if len(against := found[found["backbone"] == backbone]):
+            render_table(patch_order.compared(against))
+    for sentence in patch_order.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({where})")
+    tables = {f"{stem}.csv": curves, f"{stem}_compared.csv": found}
     files = {file: table.to_csv(index=False).encode() for file, table in tables.items()}
     paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:

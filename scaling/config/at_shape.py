@@ -1,6 +1,6 @@
 """A configuration as it is at one patch and image size: what a training step or an evaluation of another shape sees."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from functools import lru_cache
 
 from scaling.config.edit import edit
@@ -13,9 +13,9 @@ def model_shape(config: ExperimentConfig) -> StepShape:
     return StepShape(config.model.patch_size, config.model.img_size)
 
 
-def shape_shares(config: ExperimentConfig) -> Mapping[StepShape, float]:
-    """The expected share of the training steps that have each shape; more than one where a run learns several."""
-    return config.step_shapes.shares(model_shape(config))
+def shapes_of(config: ExperimentConfig) -> Collection[StepShape]:
+    """All shapes that training steps may have; more than one where a run learns several."""
+    return config.step_shapes.shapes(model_shape(config))
 
 
 def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
@@ -24,6 +24,11 @@ def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentCon
     if shape is None or shape == model_shape(config):
         return config
     return _at_shape(config, shape)
+
+
+def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConfig:
+    """The same with the image size of the model. patch_size [px]: None is the model's own."""
+    return at_shape(config, StepShape(patch_size or config.model.patch_size, config.model.img_size))
 
 
 @lru_cache(maxsize=256)
@@ -37,6 +42,6 @@ def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
     training draws, and EvaluationConfig.eval_patches."""
     if not config.model.any_patch:
         return (config.model.patch_size,)
-    drawn = {shape.patch_size for shape in shape_shares(config)}
+    drawn = {shape.patch_size for shape in shapes_of(config)}
     others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
     return (config.model.patch_size, *sorted(others))

@@ -28,7 +28,8 @@ from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
-ABLATIONS = sorted(name for name in STUDIES if not name.endswith(("learning_rate", "flexivit")))
+TABLES = ("learning_rate", "patch_schedule", "flexivit")  # studies with tables of their own
+ABLATIONS = sorted(name for name in STUDIES if not name.endswith(TABLES))
 
 
 def save(results, config: ExperimentConfig, test_loss: float | None = 1.0, score: float = 50.0) -> None:
