@@ -1,5 +1,5 @@
 """Rows of several images for a scan: each image with its heading average in front, and with its patches reversed where
-a block reads backwards. State and convolution of the mixer start anew at each image.
+a block reads backwards. State and convolution of the mixer are reset at each image.
 
 N images, R rows, S tokens of a row, M tokens of a row of the scan (S and a place for each image's average), T tokens of
 all images.

