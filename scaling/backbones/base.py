@@ -71,21 +71,19 @@ class TokenLayout:
         """(B, T, X) from values of the patches (B, L, X): zeros for tokens that are no patches."""
         if self.rows is None:
             return F.pad(x_BLX, (0, 0, self.leading, self.trailing))
-        index = self.rows.on(self.device)
-        flat = x_BLX.new_zeros(index.images_RS.numel(), x_BLX.shape[-1])
-        return flat.index_copy(0, index.patches_L, x_BLX[0]).unflatten(0, index.images_RS.shape)
+        return self.rows.on(self.device).patches_to_rows(x_BLX[0])
 
     def patches(self, x_BTD: Tensor) -> Tensor:
         """Those of rows of tokens (B, T, D) that are patches (B, L, D)."""
         if self.rows is None:
             return x_BTD[:, self.leading : x_BTD.shape[1] - self.trailing]
-        return x_BTD.flatten(0, 1)[self.rows.on(self.device).patches_L].unsqueeze(0)
+        return self.rows.on(self.device).patches(x_BTD).unsqueeze(0)
 
     def class_token(self, x_BTD: Tensor) -> Tensor:
         """The first class token of each image (N, D)."""
         if self.rows is None:
             return x_BTD[:, 0] if self.leading else x_BTD[:, -self.trailing]
-        return x_BTD.flatten(0, 1)[torch.from_numpy(self.rows.class_tokens_N(0)).to(self.device)]
+        return x_BTD.flatten(0, 1).index_select(0, torch.from_numpy(self.rows.class_tokens_N(0)).to(self.device))
 
 
 class Features(NamedTuple):

@@ -29,11 +29,12 @@ class ScanRows:
         """Normed tokens to rows of the scan (R, M, D)."""
         averages_ND = image_means(u_RSD, self.rows)
         zero_1D = u_RSD.new_zeros(1, u_RSD.shape[-1])
-        return torch.cat([u_RSD.flatten(0, 1), averages_ND, zero_1D])[self.source_RM]
+        flat = torch.cat([u_RSD.flatten(0, 1), averages_ND, zero_1D])
+        return flat.index_select(0, self.source_RM.flatten()).unflatten(0, self.source_RM.shape)
 
     def after_scan(self, y_RMD: Tensor) -> Tensor:
         """Outputs of the scan to rows (R, S, D); what padding gets has no meaning."""
-        return y_RMD.flatten(0, 1)[self.back_RS]
+        return y_RMD.flatten(0, 1).index_select(0, self.back_RS.flatten()).unflatten(0, self.back_RS.shape)
 
 
 def image_means(x_RSD: Tensor, rows: PackedRows) -> Tensor:
@@ -44,7 +45,7 @@ def image_means(x_RSD: Tensor, rows: PackedRows) -> Tensor:
         found.append(x_TD[first : first + images * tokens].unflatten(0, (images, tokens)).mean(1))
         first += images * tokens
     by_image = np.argsort(rows.order)
-    return torch.cat(found)[torch.from_numpy(by_image).to(x_RSD.device)]
+    return torch.cat(found).index_select(0, torch.from_numpy(by_image).to(x_RSD.device))
 
 
 @functools.lru_cache(maxsize=16)

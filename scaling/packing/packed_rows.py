@@ -112,24 +112,32 @@ class RowIndex:
     """PackedRows' lists as tensors."""
 
     places_T: Tensor
-    from_T: Tensor  # (R * S,): index in the list by length of the token in each place; T: padding
     patches_L: Tensor
     images_RS: Tensor
 
     def by_length(self, x_RSD: Tensor) -> Tensor:
         """(T, D) of rows (R, S, D)."""
-        return x_RSD.flatten(0, 1)[self.places_T]
+        return x_RSD.flatten(0, 1).index_select(0, self.places_T)
 
     def to_rows(self, x_TD: Tensor) -> Tensor:
         """(R, S, D) of a list by length (T, D); zeros in padding."""
-        zero_1D = x_TD.new_zeros(1, *x_TD.shape[1:])
-        return torch.cat([x_TD, zero_1D])[self.from_T].unflatten(0, self.images_RS.shape)
+        return self._filled(self.places_T, x_TD)
+
+    def patches(self, x_RSD: Tensor) -> Tensor:
+        """(L, D) of rows."""
+        return x_RSD.flatten(0, 1).index_select(0, self.patches_L)
+
+    def patches_to_rows(self, x_LD: Tensor) -> Tensor:
+        """(R, S, D) of the patches by image (L, D); zeros elsewhere."""
+        return self._filled(self.patches_L, x_LD)
+
+    def _filled(self, places: Tensor, x: Tensor) -> Tensor:
+        zeros = x.new_zeros(self.images_RS.numel(), *x.shape[1:])
+        return zeros.index_copy(0, places, x).unflatten(0, self.images_RS.shape)
 
 
 @functools.lru_cache(maxsize=8)
 def _on(rows: PackedRows, device: torch.device) -> RowIndex:
-    from_T = np.full(rows.images_RS.size, len(rows.places_T), np.int64)
-    from_T[rows.places_T] = np.arange(len(rows.places_T))
-    made = (rows.places_T, from_T, rows.patches_L, rows.images_RS)
+    made = (rows.places_T, rows.patches_L, rows.images_RS)
     with torch.inference_mode(False):  # of inference tensors, no gradient could be taken afterwards
-        return RowIndex(*(torch.from_numpy(np.ascontiguousarray(x)).to(device, non_blocking=True) for x in made))
+        return RowIndex(*(torch.from_numpy(x).to(device, non_blocking=True) for x in made))
