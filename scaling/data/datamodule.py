@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scaling.config.at_shape import model_shape
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.packing import NoPacking
+from scaling.config.packing import NoPacking, SequencePacking
 from scaling.config.step_shapes import StepShape
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import usable_cores
@@ -67,9 +67,10 @@ class ImageDataModule(L.LightningDataModule):
         if self.is_set_up:
             return
         config = self.config
-        if not isinstance(config.packing, NoPacking):
+        if not isinstance(config.packing, NoPacking | SequencePacking):
             raise ConfigError(
-                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none"
+                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none, or in "
+                "rows of several, --packing sequences"
             )
         source = cast(Source[DataFiles], SOURCES[config.task.kind])  # it is given only files that it selected itself
         sets = open_sets(source, config, self.results, self.notify)

@@ -14,6 +14,7 @@ from scaling.backbones.base import Features
 from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
+from scaling.packing.packed_images import PackedImages
 from scaling.rng import seed_of, seeded, seeded_numpy
 from scaling.tasks.base import Resettable, TaskModule
 
@@ -60,9 +61,9 @@ class ClassificationTask(TaskModule[Tensor]):
         classes = config.data.num_classes
         self.scores = nn.ModuleDict({str(patch): Scores(classes) for patch in evaluated_patches(config)})
 
-    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> Tensor:
-        """uint8 images (B, C, H, W) to logits (B, K). patch_size [px]: None is the model's own."""
-        return self.head(self.features(self.normalised(image_BCHW), patch_size=patch_size).pooled_ND)
+    def forward(self, images: Tensor | PackedImages, patch_size: int | None = None) -> Tensor:
+        """uint8 images (B, C, H, W), or packed ones, to logits (B, K). patch_size [px]: None is the model's own."""
+        return self.head(self.features(self.normalised(images), patch_size=patch_size).pooled_ND)
 
     def training_batch(self, batch: Batch) -> Batch:
         """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
@@ -76,7 +77,7 @@ class ClassificationTask(TaskModule[Tensor]):
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
     def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
-        features = self.features(batch.pixels, patch_size=batch.shape.patch_size)
+        features = self.features(batch.images, patch_size=batch.shape.patch_size)
         return features, self.head(features.pooled_ND)
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
@@ -86,11 +87,11 @@ class ClassificationTask(TaskModule[Tensor]):
         return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
     def image_losses(self, batch: Batch) -> Tensor:
-        return cross_entropy(self(batch.pixels).float(), _classes(batch).label_B, reduction="none")
+        return cross_entropy(self(batch.images).float(), _classes(batch).label_B, reduction="none")
 
     def update_metrics(self, batch: Batch) -> None:
         for patch in self.evaluated_patches:
-            self._scores(patch).update(self(batch.pixels, patch).float(), _classes(batch).label_B)
+            self._scores(patch).update(self(batch.images, patch).float(), _classes(batch).label_B)
 
     def evaluation_passes(self, batch: Batch) -> int:
         return len(self.evaluated_patches) * super().evaluation_passes(batch)
