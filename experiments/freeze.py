@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from analysis.report.output import Parser
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
+from scaling.config.task import LinearHead
 from scaling.errors import ConfigError
 
 
@@ -29,9 +30,12 @@ def main(argv: list[str] | None = None) -> int:
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     module = load(args.run).module
-    head = {f"head.{name}": tensor for name, tensor in module.head.state_dict().items()}
+    head, finest = module.config.task.head.kind, module.config.model.patch_size
+    if head != LinearHead.kind and args.patch != finest:
+        raise ConfigError(f"the head {head} is built for patch {finest}, the finest: freeze it there, --patch {finest}")
+    weights = {f"head.{name}": tensor for name, tensor in module.head.state_dict().items()}
     with atomic(out) as file:
-        torch.save({"model": {**frozen_state(module.backbone, args.patch), **head}}, file)
+        torch.save({"model": {**frozen_state(module.backbone, args.patch), **weights}}, file)
     print(f"wrote {out}: {Path(args.run).name} at patch {args.patch}")
     return 0
 

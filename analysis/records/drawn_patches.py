@@ -23,9 +23,9 @@ def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weight
     if not isinstance(config.step_shapes, RandomPatch):
         return {}
     drawn = {shape.patch_size for shape in shape_shares(config)}
-    there = at_shape(config, StepShape(patch_size, img_size))
+    shape = StepShape(patch_size, img_size)
     return {
-        "tokens": recipe_tokens(there),
-        "flops_per_image": float(recipe_flops(there)) or math.nan,
+        "tokens": recipe_tokens(at_shape(config, shape)),
+        "flops_per_image": float(recipe_flops(config, shape)) or math.nan,
         "learned": patch_size in drawn and weights == config.evaluation.eval_weights,
     }

@@ -20,3 +20,20 @@ def adventurer_nano(patch: int) -> ExperimentConfig:
     """shapes.adventurer_nano with one set of weights for patches 16 to `patch`; as deit_nano.
     Run: python experiments/run.py flexi.adventurer_nano --patch 1."""
     return edit(deit_nano(patch), backbone="adventurer_nano")
+
+
+def seg_nano(patch: int) -> ExperimentConfig:
+    """shapes.seg_nano with one set of weights, head included, for patches 16 to `patch`; as deit_nano. Not for 32, a
+    whole image in one token.
+    Run: python experiments/run.py flexi.seg_nano --patch 2."""
+    return _up_to_16(shapes.seg_nano(patch))
+
+
+def det_nano(patch: int) -> ExperimentConfig:
+    """shapes.det_nano with one set of weights, head included, for patches 16 to `patch`; as deit_nano.
+    Run: python experiments/run.py flexi.det_nano --patch 4."""
+    return _up_to_16(shapes.det_nano(patch))
+
+
+def _up_to_16(fixed: ExperimentConfig) -> ExperimentConfig:
+    return edit(fixed, patch_embed="flexible", step_shapes="random_patch", coarsest_patch=16)

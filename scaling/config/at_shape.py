@@ -26,6 +26,11 @@ def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentCon
     return _at_shape(config, shape)
 
 
+def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConfig:
+    """The same with the image size of the model. patch_size [px]: None is the model's own."""
+    return at_shape(config, StepShape(patch_size or config.model.patch_size, config.model.img_size))
+
+
 @lru_cache(maxsize=256)
 def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
     plain = edit(config, step_shapes=FixedShape(), eval_patches=())

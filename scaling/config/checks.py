@@ -71,8 +71,6 @@ def _check_patches(config: "ExperimentConfig") -> None:
             f"needs a kernel that is resized, and patch_embed is {model.patch_embed.kind}: set --patch-embed flexible"
         )
         check(model.any_patch, name, value, rule)
-        rule = f"is for the task classify: the head of {config.task.kind} is made for one patch size"
-        check(isinstance(config.task, Classification), name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
     if isinstance(drawn, RandomPatch):

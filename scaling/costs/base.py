@@ -110,6 +110,7 @@ class HeadInput(NamedTuple):
     spec: ModelSpec  # of the backbone
     tokens: TokenCount
     patch: int  # stride of the backbone's map [px]
+    built_for: int  # stride that the head is built for; another one only where the patch changes between steps [px]
     sides: tuple[int, int]  # height and width of the image [px]
     classes: int
     channels: int  # hidden channels of the head

@@ -15,21 +15,21 @@ def map_cells(sides: tuple[int, int], strides: Sequence[int]) -> list[int]:
 
 
 def pyramid_flops(x: HeadInput) -> int:
-    """FLOPs of the transposed convolutions of kernel 2 that double a map."""
-    width = x.spec.width
-    each = [2 * 4 * width * width * x.cells * 4**n for n in range(num_upsamples(x.patch, FPN_STRIDES[0]))]
-    return sum(sum(each[: num_upsamples(x.patch, stride)]) for stride in FPN_STRIDES)
+    """FLOPs of the transposed convolutions of kernel 2 that double a map, which has the stride they are built for."""
+    width, (cells,) = x.spec.width, map_cells(x.sides, (x.built_for,))
+    each = [2 * 4 * width * width * cells * 4**n for n in range(num_upsamples(x.built_for, FPN_STRIDES[0]))]
+    return sum(sum(each[: num_upsamples(x.built_for, stride)]) for stride in FPN_STRIDES)
 
 
 def pyramid_parameters(x: HeadInput) -> int:
     """Parameters of the same, with bias, and of the norms between two of them."""
-    width, times = x.spec.width, [num_upsamples(x.patch, stride) for stride in FPN_STRIDES]
+    width, times = x.spec.width, [num_upsamples(x.built_for, stride) for stride in FPN_STRIDES]
     return sum(n * (4 * width * width + width) + max(n - 1, 0) * 2 * width for n in times)
 
 
 def pyramid_bytes(x: HeadInput, number: int, blocks: Sequence[int]) -> int:
-    """Memory that the pyramid keeps [bytes]. number: bytes of an activation; blocks: of the backbone, whose outputs
-    become the maps."""
+    """Memory that the pyramid keeps, on a backbone of the stride that it is built for [bytes]. number: bytes of an
+    activation; blocks: of the backbone, whose outputs become the maps."""
     d, read, total = x.spec.width, set(), 0
     for stride, block, cells in zip(FPN_STRIDES, blocks, map_cells(x.sides, FPN_STRIDES), strict=True):
         times = num_upsamples(x.patch, stride)

@@ -2,6 +2,7 @@
 
 import os
 
+from scaling.config.at_shape import at_patch, evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import padded_size
 from scaling.errors import ConfigError
@@ -12,15 +13,15 @@ LIMIT = "SCALING_MOST_TOKENS"
 
 def check_tokens(config: ExperimentConfig, size: tuple[int, int] | None = None) -> None:
     """Raise ConfigError where an image has more tokens than the limit: before it is made, not when memory runs out.
-    size: height and width before padding [px]; None: the largest that a recipe of detection allows."""
+    size: height and width before padding [px]; None: the largest that a recipe of detection allows, at every patch
+    size that it is evaluated at."""
     if config.task.kind != "detect":
         return
     if size is None:
         short = config.detection.resize_short or config.model.img_size
-        size = max(
-            ((config.model.img_size,) * 2, (short, config.detection.max_long or short)),
-            key=lambda s: _tokens(config, s),
-        )
+        sizes = ((config.model.img_size,) * 2, (short, config.detection.max_long or short))
+        every = [at_patch(config, patch) for patch in evaluated_patches(config)]
+        config, size = max(((one, size) for one in every for size in sizes), key=lambda pair: _tokens(*pair))
     most, found = _most(), _tokens(config, size)
     if found > most:
         raise ConfigError(

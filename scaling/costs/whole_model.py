@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from scaling.config.at_shape import at_shape, shape_shares
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import StepShape
 from scaling.costs.base import (
     Breakdown,
     CostModel,
@@ -56,8 +57,10 @@ class WholeModel:
         return Breakdown({"embedding": embedding, **own, "head": head})
 
 
-def whole_model(config: ExperimentConfig) -> WholeModel | None:
-    """None: the family of the backbone, the patch embedding, the position encoding or the head has no cost model."""
+def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> WholeModel | None:
+    """shape: of a step, where it is not that of the recipe's model, which the head is built for. None: the family of
+    the backbone, the patch embedding, the position encoding or the head has no cost model."""
+    config = at_shape(recipe, shape)
     spec = MODEL_SPECS.get(config.model.backbone)
     embed, position = EMBED_COSTS.get(config.model.patch_embed.kind), POSITION_COSTS.get(config.model.pos_embed.kind)
     head = HEAD_COSTS.get((config.task.kind, config.task.head.kind))
@@ -69,6 +72,7 @@ def whole_model(config: ExperimentConfig) -> WholeModel | None:
         spec=spec,
         tokens=count,
         patch=config.model.patch_size,
+        built_for=recipe.model.patch_size,
         sides=recipe_sides(config),
         classes=config.data.num_classes,
         channels=getattr(config.task.head, "head_channels", 0),
@@ -114,23 +118,24 @@ def position_parameters(config: ExperimentConfig) -> int:
     return recipe_parameters_by_part(config)["positions"]
 
 
-def recipe_flops_by_part(config: ExperimentConfig) -> Breakdown:
+def recipe_flops_by_part(config: ExperimentConfig, shape: StepShape | None = None) -> Breakdown:
     """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
-    detections. No parts: unknown."""
-    model = whole_model(config)
+    detections. shape: as in whole_model. No parts: unknown."""
+    model = whole_model(config, shape)
     return model.flops if model else Breakdown({})
 
 
-def recipe_flops(config: ExperimentConfig) -> int:
-    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. 0: unknown."""
-    return recipe_flops_by_part(config).total
+def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None) -> int:
+    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. shape: as in whole_model. 0:
+    unknown."""
+    return recipe_flops_by_part(config, shape).total
 
 
 def recipe_step_flops(config: ExperimentConfig) -> int:
     """Forward and backward pass of one image, without recomputing [FLOPs]; where steps differ in patch or image size,
     the mean over steps, rounded. 0: unknown."""
     shares = shape_shares(config).items()
-    return round(STEP_PASSES * sum(share * recipe_flops(at_shape(config, shape)) for shape, share in shares))
+    return round(STEP_PASSES * sum(share * recipe_flops(config, shape) for shape, share in shares))
 
 
 def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:
@@ -152,5 +157,5 @@ def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeMod
         position=POSITION_COSTS["learned"],
         backbone=family,
         head=HEAD_COSTS["classify", "linear"],
-        head_input=HeadInput(spec, count, patch, (image, image), classes, channels=0),
+        head_input=HeadInput(spec, count, patch, patch, (image, image), classes, channels=0),
     )

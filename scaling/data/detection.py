@@ -4,13 +4,14 @@ Images that fit in memory are decoded once, at their own size; the rest is read 
 evaluation views are in transforms/detection.py. n objects in an image, H W pixels, C = 3 channels.
 """
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scaling.config.at_shape import at_shape, model_shape
+from scaling.config.at_shape import at_patch, at_shape, evaluated_patches, model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import JITTERS
@@ -71,7 +72,10 @@ class DetectionDataset:
         found = read_keys(read, keys, len(self), config, self.split)
         least = config.model.img_size if augmentation(config, self.split) in JITTERS else 0
         views = [view for _, view in found.items]
-        pixels, targets = collate(views, size_multiple(config), least, preprocessing_of(config).grey)
+        # A test batch has room for the padding of every patch size; the task cuts off what one does not need.
+        patches = evaluated_patches(config) if self.split is Split.VAL else (config.model.patch_size,)
+        multiple = math.lcm(*(size_multiple(at_patch(config, patch)) for patch in patches))
+        pixels, targets = collate(views, multiple, least, preprocessing_of(config).grey)
         if self.split is Split.VAL:
             targets = targets._replace(truth=tuple(self.objects.truth(index) for index, _ in found.items))
         return Batch(pixels, found.keys, model_shape(config), targets, found.skipped)

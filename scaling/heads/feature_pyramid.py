@@ -24,6 +24,12 @@ class FeaturePyramid(nn.Module):
     then bilinearly to the exact size (patch 14 to stride 4: doubled once, then by 1.75). To a coarser one: average
     pooling. No intermediate map is larger than the requested one.
 
+    A backbone of another stride than it is built for, as a flexible one has in most steps, shares all weights: where
+    transposed convolutions follow, its map is first brought to the grid of that stride, bilinearly from a coarser one
+    and by means from a finer one; so they always double maps of one scale. Where none follow, the map goes to the
+    requested stride at once: a detour over the finest grid would smooth it and, with a backbone built for patch 1, hold
+    a vector per pixel. Nothing changes at the stride that it is built for.
+
     The maps and the image share their edges. Where a stride does not divide the image, a cell is therefore a little
     less than the stride; pad the image first where that matters, as detection's anchors do.
     """
@@ -36,16 +42,23 @@ class FeaturePyramid(nn.Module):
         self.up = nn.ModuleDict({str(s): _doubled(width, num_upsamples(stride, s)) for s in self.strides})
 
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
-        """maps: one for each of strides, or one that serves all; size: the image's height and width [px]."""
+        """maps: one for each of strides, or one that serves all, at any stride of the backbone; size: the image's
+        height and width [px]."""
         if len(maps) not in (1, len(self.strides)):
             raise ValueError(f"{len(maps)} maps for strides {self.strides}; give one for each, or one for all")
         if len(maps) == 1:
             maps = [maps[0]] * len(self.strides)
         out = []
         for map_BDhw, s in zip(maps, self.strides, strict=True):
-            target = (-(-size[0] // s), -(-size[1] // s))  # rounded up
-            out.append(_resized(self.up[str(s)](map_BDhw), target).contiguous())
+            if num_upsamples(self.stride, s):
+                map_BDhw = _resized(map_BDhw, _grid(size, self.stride))
+            out.append(_resized(self.up[str(s)](map_BDhw), _grid(size, s)).contiguous())
         return out
+
+
+def _grid(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Rows and columns of cells of that stride that an image has, rounded up."""
+    return -(-size[0] // stride), -(-size[1] // stride)
 
 
 def _doubled(width: int, times: int) -> nn.Sequential:

@@ -2,19 +2,20 @@
 evaluation, and the optimiser. A subclass adds the head, its loss and its metrics.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import lightning as L
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchmetrics import SumMetric
+from torchmetrics import Metric, SumMetric
 
 from scaling.backbones.base import Features
 from scaling.backbones.drop_path import set_sample_keys
 from scaling.backbones.registry import build_backbone
+from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
 from scaling.packing.packed_images import PackedImages
@@ -26,10 +27,17 @@ Images = TypeVar("Images", Tensor, PackedImages, Tensor | PackedImages)
 Outputs = TypeVar("Outputs")  # what a task's head gives in training
 
 
-class Resettable(Protocol):
-    """Something that accumulates over an evaluation, such as a metric of torchmetrics."""
+class Scores(nn.Module):
+    """What accumulates over an evaluation at one patch size."""
 
-    def reset(self) -> None: ...
+    def compute(self) -> dict[str, float]:
+        """test_loss and the metrics of a task, by the names of a record, over the images since the last reset and over
+        all devices."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        for each in self.children():
+            cast(Metric, each).reset()
 
 
 class TaskModule(L.LightningModule, Generic[Outputs]):
@@ -53,6 +61,7 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
         self.sharded = False  # whether devices share the weights (engine/fsdp.py)
+        self.scores = nn.ModuleDict({str(patch): self.make_scores() for patch in evaluated_patches(config)})
         self.evaluated_patches: tuple[int, ...] = (config.model.patch_size,)  # by the next evaluation [px]
         self._computed: dict[int, dict[str, float]] | None = None  # of the last evaluation, by patch size
 
@@ -101,36 +110,33 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
 
     # Evaluation
 
-    def evaluation_passes(self, batch: Batch) -> int:
-        """Forward passes that the evaluation of a batch takes."""
+    def make_scores(self) -> Scores:
+        """The scores of one patch size, empty."""
+        raise NotImplementedError
+
+    def scores_at(self, patch_size: int) -> Scores:
+        """The scores of one of the patch sizes that a run is evaluated at [px]."""
+        return cast(Scores, self.scores[str(patch_size)])
+
+    def evaluation_passes(self, batch: Batch, patch_size: int) -> int:
+        """Forward passes that the evaluation of a batch takes at one patch size [px]."""
         return min(1, len(batch))
 
-    def update_metrics(self, batch: Batch) -> None:
-        """Evaluate a batch of one image or more."""
+    def update_scores(self, batch: Batch, patch_size: int) -> None:
+        """Evaluate a batch of one image or more at one patch size [px], into its scores."""
         raise NotImplementedError
-
-    def metrics(self) -> dict[str, float]:
-        """test_loss and the metrics of the images since the last reset, at the model's own patch size."""
-        raise NotImplementedError
-
-    def metrics_by_patch(self) -> dict[int, dict[str, float]]:
-        """`metrics` at each of evaluated_patches."""
-        return {self.config.model.patch_size: self.metrics()}
 
     def image_losses(self, batch: Batch) -> Tensor:
         """test_loss of each image (B,) [nats], counted in no metric. Classification only."""
         raise NotImplementedError
 
-    def resettable(self) -> Iterator[Resettable]:
-        """Everything that accumulates over an evaluation."""
-        yield self.skipped
-
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         self._computed = None
         self.skipped.update(batch.skipped)
-        keep_in_step(self, self.evaluation_passes(batch))
+        keep_in_step(self, sum(self.evaluation_passes(batch, patch) for patch in self.evaluated_patches))
         if len(batch):  # this device may have none left, or the only image of a batch cannot be read
-            self.update_metrics(batch)
+            for patch in self.evaluated_patches:
+                self.update_scores(batch, patch)
 
     validation_step = _evaluate
     test_step = _evaluate
@@ -143,12 +149,13 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
     def compute_metrics_by_patch(self) -> dict[int, dict[str, float]]:
         """compute_metrics at each of evaluated_patches."""
         if self._computed is None:
-            self._computed = self.metrics_by_patch()
+            self._computed = {patch: self.scores_at(patch).compute() for patch in self.evaluated_patches}
             if skipped := self.skipped.compute().item():
                 for its in self._computed.values():
                     its["skipped_test_later"] = skipped
-            for metric in self.resettable():
-                metric.reset()
+            self.skipped.reset()
+            for patch in self.evaluated_patches:
+                self.scores_at(patch).reset()
         return {patch: dict(its) for patch, its in self._computed.items()}
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:

@@ -1,6 +1,6 @@
 """Classification: one class per image, cross-entropy [nats]. B batch, K classes, C = 3 channels, H W pixels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -11,17 +11,16 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from scaling.backbones.base import Features
-from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
 from scaling.packing.packed_images import PackedImages
 from scaling.rng import seed_of, seeded, seeded_numpy
-from scaling.tasks.base import Resettable, TaskModule
+from scaling.tasks.base import Scores, TaskModule
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class Scores(nn.Module):
+class ClassScores(Scores):
     """Test loss [nats], top1 and top5 [%] of an evaluation."""
 
     def __init__(self, classes: int) -> None:
@@ -41,10 +40,6 @@ class Scores(nn.Module):
         shares = {name: 100 * metric.compute().item() for name, metric in (("top1", self.top1), ("top5", self.top5))}
         return {"test_loss": self.test_loss.compute().item(), **shares}
 
-    def reset(self) -> None:
-        for metric in (self.test_loss, self.top1, self.top5):
-            metric.reset()
-
 
 class ClassificationTask(TaskModule[Tensor]):
     """A backbone and a linear classifier on its pooled features. Metrics: top1 and top5 [%]."""
@@ -58,8 +53,6 @@ class ClassificationTask(TaskModule[Tensor]):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.mixing = _mixing(config)
-        classes = config.data.num_classes
-        self.scores = nn.ModuleDict({str(patch): Scores(classes) for patch in evaluated_patches(config)})
 
     def forward(self, images: Tensor | PackedImages, patch_size: int | None = None) -> Tensor:
         """uint8 images (B, C, H, W), or packed ones, to logits (B, K). patch_size [px]: None is the model's own."""
@@ -89,24 +82,12 @@ class ClassificationTask(TaskModule[Tensor]):
     def image_losses(self, batch: Batch) -> Tensor:
         return cross_entropy(self(batch.images).float(), _classes(batch).label_B, reduction="none")
 
-    def update_metrics(self, batch: Batch) -> None:
-        for patch in self.evaluated_patches:
-            self._scores(patch).update(self(batch.images, patch).float(), _classes(batch).label_B)
+    def make_scores(self) -> ClassScores:
+        return ClassScores(self.config.data.num_classes)
 
-    def evaluation_passes(self, batch: Batch) -> int:
-        return len(self.evaluated_patches) * super().evaluation_passes(batch)
-
-    def metrics(self) -> dict[str, float]:
-        return self._scores(self.config.model.patch_size).compute()
-
-    def metrics_by_patch(self) -> dict[int, dict[str, float]]:
-        return {patch: self._scores(patch).compute() for patch in self.evaluated_patches}
-
-    def _scores(self, patch: int) -> Scores:
-        return cast(Scores, self.scores[str(patch)])
-
-    def resettable(self) -> Iterator[Resettable]:
-        yield from (*super().resettable(), *(self._scores(patch) for patch in self.evaluated_patches))
+    def update_scores(self, batch: Batch, patch_size: int) -> None:
+        scores = cast(ClassScores, self.scores_at(patch_size))
+        scores.update(self(batch.pixels, patch_size).float(), _classes(batch).label_B)
 
 
 def _classes(batch: Batch) -> ClassTargets:

@@ -3,9 +3,9 @@
 B batch, C channels, H W pixels, n objects, N detections.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from scaling.backbones.base import Features
+from scaling.config.at_shape import at_patch
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import sampled_rois, size_multiple
 from scaling.costs.token_limit import check_tokens
@@ -25,7 +26,7 @@ from scaling.heads.cascade_mask_rcnn import CascadeMaskRCNN, DenseOutputs, Insta
 from scaling.heads.openmmlab import ready
 from scaling.rng import seed_of
 from scaling.tasks import coco_metric
-from scaling.tasks.base import Resettable, TaskModule
+from scaling.tasks.base import Scores, TaskModule
 from scaling.tasks.sliding_window import padded
 from scaling.tasks.visualize import Drawn, objects_side_by_side
 
@@ -38,6 +39,32 @@ class HeadOutputs(NamedTuple):
     features: Features
     dense: DenseOutputs
     samples: list[Sample]
+
+
+class ObjectScores(Scores):
+    """Losses and average precision of an evaluation. names: of the classes."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.box_loss, self.mask_loss = MeanMetric(), MeanMetric()
+        self.average_precision = coco_metric.AveragePrecision(names)
+
+    def update(self, losses_B: Mapping[str, Tensor], found: Sequence[Detections], truth: Sequence[GroundTruth]) -> None:
+        """losses_B: of each image, by the names of the head's losses; found, truth: of each image."""
+        for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
+            of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
+            metric.update(torch.stack(of_kind).sum(0))
+        for detections, its in zip(found, truth, strict=True):
+            self.average_precision.update(detections, its)
+
+    def compute(self) -> dict[str, float]:
+        box, mask = self.box_loss.compute().item(), self.mask_loss.compute().item()
+        losses = {"test_loss": box + mask, "test_box_loss": box, "test_mask_loss": mask}
+        return {**losses, **self.average_precision.compute()}
+
+    def reset(self) -> None:
+        super().reset()
+        self.average_precision.reset()
 
 
 class DetectionTask(TaskModule[dict[str, Tensor]]):
@@ -66,8 +93,6 @@ class DetectionTask(TaskModule[dict[str, Tensor]]):
         self.head = build_head(
             *maps, config.data.num_classes, config.task.head.head_channels, config.seed, sampled_rois(config)
         )
-        self.box_loss, self.mask_loss = MeanMetric(), MeanMetric()
-        self.average_precision = coco_metric.AveragePrecision(self.names)
 
     @staticmethod
     def check_available(config: ExperimentConfig) -> None:
@@ -77,16 +102,18 @@ class DetectionTask(TaskModule[dict[str, Tensor]]):
         coco_metric.check_available()
         check_tokens(config)
 
-    def forward(self, image_BCHW: Tensor) -> list[Detections]:
-        """uint8 images (B, C, H, W) to the detections in each, as predict returns them, at that size."""
+    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> list[Detections]:
+        """uint8 images (B, C, H, W) to the detections in each, as predict returns them, at that size. patch_size [px]:
+        None is the model's own."""
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
         samples = [Sample(size, size)] * len(image_BCHW)
-        return self._detections(self._outputs(self.normalised(image_BCHW), samples))
+        return self._detections(self._outputs(self.normalised(image_BCHW), samples, patch_size))
 
     def _outputs(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadOutputs:
         """Outputs for normalised images."""
-        check_tokens(self.config, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
-        image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(self.config))
+        config = at_patch(self.config, patch_size)
+        check_tokens(config, (image_BCHW.shape[-2], image_BCHW.shape[-1]))
+        image_BCHW = padded(_blank(image_BCHW, samples), size_multiple(config))
         features = self.features(image_BCHW, self.head.blocks, patch_size)
         return HeadOutputs(features, self.head(features, (image_BCHW.shape[-2], image_BCHW.shape[-1])), samples)
 
@@ -118,29 +145,20 @@ class DetectionTask(TaskModule[dict[str, Tensor]]):
             samples.append(Sample((height, width), original, objects, seed))
         return samples
 
-    def _parts(self, batch: Batch) -> list[Batch]:
-        return list(same_size_parts(batch, size_multiple(self.config)))
+    def make_scores(self) -> ObjectScores:
+        return ObjectScores(self.names)
 
-    def evaluation_passes(self, batch: Batch) -> int:
-        return len(self._parts(batch))
+    def _parts(self, batch: Batch, patch_size: int | None = None) -> list[Batch]:
+        return list(same_size_parts(batch, size_multiple(at_patch(self.config, patch_size))))
 
-    def update_metrics(self, batch: Batch) -> None:
-        for part in self._parts(batch):
-            outputs = self._outputs(self.normalised(part.pixels), self._samples(part))
-            losses_B, found = self._losses(outputs), self._detections(outputs)
-            for metric, is_mask in ((self.box_loss, False), (self.mask_loss, True)):
-                of_kind = [loss_B for name, loss_B in losses_B.items() if name.startswith("mask") == is_mask]
-                metric.update(torch.stack(of_kind).sum(0))
-            for detections, truth in zip(found, _instances(part).truth, strict=True):
-                self.average_precision.update(detections, truth)
+    def evaluation_passes(self, batch: Batch, patch_size: int) -> int:
+        return len(self._parts(batch, patch_size))
 
-    def metrics(self) -> dict[str, float]:
-        box, mask = self.box_loss.compute().item(), self.mask_loss.compute().item()
-        losses = {"test_loss": box + mask, "test_box_loss": box, "test_mask_loss": mask}
-        return {**losses, **self.average_precision.compute()}
-
-    def resettable(self) -> Iterator[Resettable]:
-        yield from (*super().resettable(), self.box_loss, self.mask_loss, self.average_precision)
+    def update_scores(self, batch: Batch, patch_size: int) -> None:
+        scores = cast(ObjectScores, self.scores_at(patch_size))
+        for part in self._parts(batch, patch_size):
+            outputs = self._outputs(self.normalised(part.pixels), self._samples(part), patch_size)
+            scores.update(self._losses(outputs), self._detections(outputs), _instances(part).truth)
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[Detections]:

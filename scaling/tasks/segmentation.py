@@ -3,7 +3,9 @@
 B batch, C channels, K classes, H W pixels of an image or of its label map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
 import torch
 from PIL import Image
@@ -13,15 +15,34 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from scaling.backbones.base import Features
+from scaling.config.at_shape import at_patch
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import size_multiple
 from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.heads.segmentation import Linear, UperNet, build_head
-from scaling.tasks.base import Resettable, TaskModule
+from scaling.tasks.base import Scores, TaskModule
 from scaling.tasks.sliding_window import slide, whole, windows
 from scaling.tasks.visualize import side_by_side
+
+
+class PixelScores(Scores):
+    """Test loss [nats] and confusion matrix of an evaluation. names: of the classes."""
+
+    def __init__(self, classes: int, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = names
+        self.test_loss = MeanMetric()
+        self.confusion = MulticlassConfusionMatrix(classes, ignore_index=IGNORE_INDEX)
+
+    def update(self, logits_BKHW: Tensor, label_BHW: Tensor) -> None:
+        if labelled := int((label_BHW != IGNORE_INDEX).sum()):
+            self.test_loss.update(_summed_loss(logits_BKHW, label_BHW) / labelled, labelled)
+        self.confusion.update(logits_BKHW.argmax(1), label_BHW.long())
+
+    def compute(self) -> dict[str, float]:
+        return {"test_loss": self.test_loss.compute().item(), **scores(self.confusion.compute(), self.names)}
 
 
 class SegmentationTask(TaskModule[Tensor]):
@@ -47,23 +68,23 @@ class SegmentationTask(TaskModule[Tensor]):
         self.head = build_head(
             config.task.head.kind, *maps, config.data.num_classes, config.task.head.head_channels, config.seed
         )
-        self.test_loss = MeanMetric()
-        self.confusion = MulticlassConfusionMatrix(config.data.num_classes, ignore_index=IGNORE_INDEX)
 
     @staticmethod
     def check_available(config: ExperimentConfig) -> None:
         ready()
 
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        """uint8 images (B, C, H, W) of any size to logits (B, K, H, W), whole or in windows of the recipe's size."""
-        image_BCHW, r = self.normalised(image_BCHW), self.config
+    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> Tensor:
+        """uint8 images (B, C, H, W) of any size to logits (B, K, H, W), whole or in windows of the recipe's size.
+        patch_size [px]: None is the model's own."""
+        image_BCHW, r = self.normalised(image_BCHW), at_patch(self.config, patch_size)
+        logits = partial(self._logits, patch_size=patch_size)
         if r.segmentation.slide_stride:
-            return slide(self._logits, image_BCHW, r.model.img_size, r.segmentation.slide_stride or 0)
-        return whole(self._logits, image_BCHW, size_multiple(r))
+            return slide(logits, image_BCHW, r.model.img_size, r.segmentation.slide_stride)
+        return whole(logits, image_BCHW, size_multiple(r))
 
-    def _logits(self, image_BCHW: Tensor) -> Tensor:
+    def _logits(self, image_BCHW: Tensor, patch_size: int | None) -> Tensor:
         """Logits of normalised images whose sides the patch divides, at their size."""
-        return self._head(self.features(image_BCHW, self.head.blocks), image_BCHW)
+        return self._head(self.features(image_BCHW, self.head.blocks, patch_size), image_BCHW)
 
     def _head(self, features: Features, image_BCHW: Tensor) -> Tensor:
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
@@ -77,27 +98,21 @@ class SegmentationTask(TaskModule[Tensor]):
         label_BHW = _labels(batch)
         return _summed_loss(outputs, label_BHW, self.config.segmentation.smoothing) / label_BHW.numel()
 
-    def evaluation_passes(self, batch: Batch) -> int:
+    def make_scores(self) -> PixelScores:
+        return PixelScores(self.config.data.num_classes, self.names)
+
+    def evaluation_passes(self, batch: Batch, patch_size: int) -> int:
         if not len(batch) or not self.config.segmentation.slide_stride:
-            return min(1, len(batch))
+            return super().evaluation_passes(batch, patch_size)
         height, width = batch.pixels.shape[-2:]
-        return windows(height, width, self.config.model.img_size, self.config.segmentation.slide_stride or 0)
+        return windows(height, width, self.config.model.img_size, self.config.segmentation.slide_stride)
 
-    def _at_label_size(self, batch: Batch) -> Tensor:
+    def _at_label_size(self, batch: Batch, patch_size: int | None = None) -> Tensor:
         """Logits of a test batch."""
-        return _resized(self(batch.pixels).float(), tuple(_labels(batch).shape[-2:]))
+        return _resized(self(batch.pixels, patch_size).float(), tuple(_labels(batch).shape[-2:]))
 
-    def update_metrics(self, batch: Batch) -> None:
-        label_BHW, logits_BKHW = _labels(batch), self._at_label_size(batch)
-        if labelled := int((label_BHW != IGNORE_INDEX).sum()):
-            self.test_loss.update(_summed_loss(logits_BKHW, label_BHW) / labelled, labelled)
-        self.confusion.update(logits_BKHW.argmax(1), label_BHW.long())
-
-    def metrics(self) -> dict[str, float]:
-        return {"test_loss": self.test_loss.compute().item(), **scores(self.confusion.compute(), self.names)}
-
-    def resettable(self) -> Iterator[Resettable]:
-        yield from (*super().resettable(), self.test_loss, self.confusion)
+    def update_scores(self, batch: Batch, patch_size: int) -> None:
+        cast(PixelScores, self.scores_at(patch_size)).update(self._at_label_size(batch, patch_size), _labels(batch))
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:
         prediction_BHW = self._at_label_size(batch).argmax(1).to(torch.uint8)

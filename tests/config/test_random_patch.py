@@ -86,7 +86,6 @@ def test_any_text_is_a_list_of_patches_or_refused(text):
         ({"patches": "16,4"}, "has 4 as its finest, and patch_size is 1; the model is planned for the finest: set"),
         ({"patch_size": 8, "coarsest_patch": 4}, "coarsest_patch 4 is below patch_size 8"),
         ({"patch_embed": "conv"}, "step_shapes random_patch needs a kernel that is resized"),
-        ({"task": "segment", "num_classes": 13}, "step_shapes random_patch is for the task classify"),
         ({"eval_patches": (3,)}, "patch 3 does not divide a 16 px image"),
         ({"eval_patches": (2,), "patch_embed": "conv", "step_shapes": "fixed"}, "eval_patches 2 needs a kernel"),
         ({"resize": "area!"}, "unknown resize 'area!'; did you mean area"),

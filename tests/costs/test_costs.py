@@ -11,6 +11,7 @@ from scaling import costs
 from scaling.backbones.base import Features, TokenLayout
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import make_config
+from scaling.config.step_shapes import StepShape
 from scaling.errors import ConfigError
 from scaling.model_specs import MAX_DETECTIONS, MAX_PROPOSALS, MODEL_SPECS
 from scaling.tasks.detection import DetectionTask
@@ -163,13 +164,17 @@ def test_a_patch_that_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize("name", ["linear", "upernet"])
-@pytest.mark.parametrize(("image", "patch"), [(32, 1), (32, 4), (64, 16), (64, 64), (64, 2)])
-def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image, patch):
+@pytest.mark.parametrize(
+    ("image", "patch", "built_for"),
+    [(32, 1, 1), (32, 4, 4), (64, 16, 16), (64, 64, 64), (64, 2, 2), (64, 16, 4), (64, 32, 8), (64, 32, 16)],
+)
+def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image, patch, built_for):
     config = make_config(
         task="segment",
         backbone="deit_nano",
         img_size=image,
-        patch_size=patch,
+        patch_size=built_for,
+        patch_embed="conv" if patch == built_for else "flexible",
         num_classes=7,
         head=name,
         head_channels=32,
@@ -180,7 +185,7 @@ def test_the_flops_of_a_segmentation_head_agree_with_torchs_counter(name, image,
     features = Features(tokens_BLD, torch.zeros(1, 48), layout, (tokens_BLD,) * len(task.head.blocks))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         task.head(features, (image, image))
-    head = costs.recipe_flops(config) - costs.flops("deit_nano", image, patch, 0)
+    head = costs.recipe_flops_by_part(config, StepShape(patch, image))["head"]
     assert head == pytest.approx(counter.get_total_flops(), rel=0.005)
 
 

@@ -29,15 +29,23 @@ def weights_of(folder):
     return torch.load(folder / "weights.pt")["model"]
 
 
-@pytest.mark.parametrize("backbone", ["deit_nano", "adventurer_nano"])
-def test_a_run_has_a_row_per_patch_and_an_interrupted_one_ends_with_the_same_bits(flexible, backbone, tmp_path):
-    config = edit(flexible, backbone=backbone)
+@pytest.mark.parametrize(
+    ("fields", "metric"),
+    [
+        ({"backbone": "deit_nano"}, "top1"),
+        ({"backbone": "adventurer_nano"}, "top1"),
+        ({"task": "segment", "num_classes": 4, "head": "upernet", "head_channels": 16}, "miou"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
+)
+def test_a_run_has_a_row_per_patch_and_an_interrupted_one_ends_with_the_same_bits(flexible, fields, metric, tmp_path):
+    config = edit(flexible, **fields)
     record = train(config, tmp_path / "whole", CPU)
     assert record.status == "finished"
     rows = RunRecord.load(tmp_path / "whole" / config.run_id).evaluations
     assert [row["patch_size"] for row in rows] == [4, 2, 8, 16]
     assert len({row["test_loss"] for row in rows}) == 4
-    assert (rows[0]["test_loss"], rows[0]["metrics"]["top1"]) == (record.test_loss, record.metrics["top1"])
+    assert (rows[0]["test_loss"], rows[0]["metrics"][metric]) == (record.test_loss, record.metrics[metric])
 
     def interrupt(event):
         if event.kind == "train" and event.progress.step == 8:

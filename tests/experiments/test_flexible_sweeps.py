@@ -6,17 +6,25 @@ from experiments import plan, run, sweep
 from experiments.cli.resolve import recipes
 from experiments.launch.progress_display import told_apart
 from scaling import costs
+from scaling.config.at_shape import shape_shares
 from scaling.config.edit import edit
 
 NAMES = "flexi.deit_nano,flexi.adventurer_nano"
+DENSE = [("flexi.seg_nano", 2, [16, 8, 4, 2]), ("flexi.det_nano", 4, [16, 8, 4])]
 
 
-@pytest.mark.parametrize("name", NAMES.split(","))
-def test_a_flexible_recipe_is_the_fixed_one_with_one_set_of_weights(name):
-    flexible, fixed = recipes()[name](1), recipes()[name.replace("flexi", "shapes")](1)
+@pytest.mark.parametrize(
+    ("name", "patch", "drawn"),
+    [*((name, 1, [16, 8, 4, 2, 1]) for name in NAMES.split(",")), *DENSE],
+)
+def test_a_flexible_recipe_is_the_fixed_one_with_one_set_of_weights(name, patch, drawn):
+    flexible, fixed = (recipes()[each](patch) for each in (name, name.replace("flexi", "shapes")))
     assert edit(flexible, step_shapes="fixed", patch_embed="conv") == fixed
-    assert costs.recipe_step_flops(flexible) < 0.3 * costs.recipe_step_flops(fixed)  # a fifth of its steps at patch 1
-    assert f"python experiments/run.py {name} --patch 1" in recipes()[name].__doc__
+    assert [shape.patch_size for shape in shape_shares(flexible)] == drawn
+    # The head of detection costs the same at every patch size, and most of all.
+    most = {"classify": 0.3, "segment": 0.4, "detect": 1.0}[fixed.task.kind]
+    assert costs.recipe_step_flops(flexible) < most * costs.recipe_step_flops(fixed)
+    assert f"python experiments/run.py {name} --patch {patch}" in recipes()[name].__doc__
 
 
 def test_a_sweep_has_one_flexible_run_per_seed_whose_finest_patch_is_the_smallest():

@@ -156,6 +156,50 @@ def test_stretching_to_an_odd_ratio_keeps_constants_and_where_things_lie(size):
     assert error.max() <= 7
 
 
+@pytest.mark.parametrize("size", [(32, 64), (37, 29)])
+@pytest.mark.parametrize("built_for", [2, 8, 16])
+def test_a_map_of_another_stride_is_brought_to_the_one_it_is_built_for_and_then_treated_alike(built_for, size):
+    neck = pyramid(built_for)
+    own_grid = tuple(math.ceil(side / built_for) for side in size)
+    for patch in PATCHES:
+        map_BDhw = grid(patch, size)
+        enlarged = map_BDhw.shape[-1] < own_grid[1] or map_BDhw.shape[-2] < own_grid[0]
+        at_own = resized_ref(map_BDhw, own_grid) if enlarged else pooled_ref(map_BDhw, own_grid)
+        for s, got in zip(STRIDES, neck([map_BDhw], size), strict=True):
+            target = tuple(math.ceil(side / s) for side in size)
+            if num_upsamples(built_for, s):
+                want = neck([at_own], size)[STRIDES.index(s)]
+            elif map_BDhw.shape[-1] < target[1] or map_BDhw.shape[-2] < target[0]:
+                want = resized_ref(map_BDhw, target)
+            else:
+                want = pooled_ref(map_BDhw, target)
+            torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5, msg=lambda m, of=(patch, s): f"{of}: {m}")
+
+
+def resized_ref(map_BDhw, target):
+    """Bilinear, from the four nearest cells of every place."""
+    (h, w), (n, m) = map_BDhw.shape[-2:], target
+    out = torch.zeros(*map_BDhw.shape[:2], n, m)
+    for i in range(n):
+        for j in range(m):
+            y, x = (min(max((k + 0.5) * a / b - 0.5, 0), a - 1) for k, a, b in ((i, h, n), (j, w, m)))
+            top, left = int(y), int(x)
+            for row, down in ((top, 1 - (y - top)), (min(top + 1, h - 1), y - top)):
+                for column, across in ((left, 1 - (x - left)), (min(left + 1, w - 1), x - left)):
+                    out[..., i, j] += down * across * map_BDhw[..., row, column]
+    return out
+
+
+@pytest.mark.parametrize("built_for", [1, 8, 16])
+def test_no_stride_of_the_backbone_makes_a_map_that_is_larger_than_stride_4_needs(built_for):
+    neck = pyramid(built_for)
+    for patch in (2, 4, 8, 16, 32):
+        map_BDhw, largest = grid(patch, (128, 128), batch=1), Largest()
+        with torch.no_grad(), largest:
+            neck([map_BDhw], (128, 128))
+        assert largest.cells == 32**2, patch
+
+
 def test_doubling_keeps_where_things_lie():
     """A transposed convolution whose four taps are the identity repeats each token in the four cells it covers."""
     neck = pyramid(14)
