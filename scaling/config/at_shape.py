@@ -5,7 +5,10 @@ from functools import lru_cache
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.step_shapes import FixedShape, StepShape
+
+SIZES = 64  # of packed images, for their mean cost
 
 
 def model_shape(config: ExperimentConfig) -> StepShape:
@@ -16,6 +19,21 @@ def model_shape(config: ExperimentConfig) -> StepShape:
 def shape_shares(config: ExperimentConfig) -> Mapping[StepShape, float]:
     """The expected share of the training steps that have each shape; more than one where a run learns several."""
     return config.step_shapes.shares(model_shape(config))
+
+
+def image_shares(config: ExperimentConfig) -> Mapping[StepShape, float]:
+    """The expected share of the training images that have each shape. The sizes of packed images are taken at equal
+    steps of their distribution, in whole patches; images of their own sizes are taken to have that of the model."""
+    shares, packing = shape_shares(config), config.packing
+    if not isinstance(packing, SequencePacking) or packing.image_sizes == NATIVE:
+        return shares
+    found: dict[StepShape, float] = {}
+    for (patch, _), share in shares.items():
+        for step in range(SIZES):
+            patches = (packing.size_at((step + 0.5) / SIZES) or 0.0) / patch
+            shape = StepShape(patch, max(1, round(patches)) * patch)
+            found[shape] = found.get(shape, 0.0) + share / SIZES
+    return found
 
 
 def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
@@ -33,8 +51,14 @@ def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConf
 
 @lru_cache(maxsize=256)
 def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
-    plain = edit(config, step_shapes=FixedShape(), eval_patches=())
+    plain = edit(config, step_shapes=FixedShape(), eval_patches=(), eval_img_sizes=())
     return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size)
+
+
+def evaluated_sizes(config: ExperimentConfig) -> tuple[int, ...]:
+    """Image sizes that a finished run is evaluated at [px]: that of the model first."""
+    sizes = (config.model.img_size, *sorted(config.evaluation.eval_img_sizes))
+    return tuple(dict.fromkeys(sizes))
 
 
 def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.model import check_patch
-from scaling.config.packing import SequencePacking
+from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.step_shapes import RandomPatch, StepShape
 from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
 from scaling.errors import ConfigError
@@ -79,8 +79,15 @@ def _check_patches(config: "ExperimentConfig") -> None:
 
 def _check_packing(config: "ExperimentConfig") -> None:
     packing, model, task = config.packing, config.model, config.task
+    sizes = config.evaluation.eval_img_sizes
     if not isinstance(packing, SequencePacking):
+        check(not sizes, "eval_img_sizes", ",".join(map(str, sizes)), "needs images of any sizes: --packing sequences")
         return
+    native = packing.image_sizes == NATIVE
+    rule = "is never used: images are evaluated at their own sizes; set --image-sizes"
+    check(not (native and sizes), "eval_img_sizes", ",".join(map(str, sizes)), rule)
+    for size in sizes:
+        check_patch(size, model.patch_size)
     name, value = "packing", packing.kind
     check(isinstance(task, Classification), name, value, f"is for the task classify, not {task.kind}")
     assert isinstance(task, Classification)

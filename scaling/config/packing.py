@@ -5,6 +5,7 @@ range). A size is the square root of the image's area in pixels, or its shorter 
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import ClassVar
 
 from scaling.config.fields import Bounds, check_fields, config_field
@@ -55,11 +56,27 @@ class SequencePacking:
     size_mean: float = config_field(
         "mean of truncated_normal before it is cut off: -1 is the smallest size of the range, 1 the largest",
         -0.5,
+        bounds=Bounds(at_least=-3, at_most=3),
     )
 
     def __post_init__(self) -> None:
         check_fields(self)
         parse_sizes(self.image_sizes)
+
+    def size_at(self, share: float) -> float | None:
+        """Size [px] below which this share of the training images lies, by the inverse of the distribution function;
+        None: images have their own. arXiv 2307.06304 (appendix A.1) draws the square root of the area from
+        U(64, 256)."""
+        sizes = parse_sizes(self.image_sizes)
+        if not sizes:
+            return None
+        if not isinstance(sizes, SizeRange):
+            return float(sorted(sizes)[min(int(share * len(sizes)), len(sizes) - 1)])
+        if self.size_distribution == "truncated_normal":
+            normal = NormalDist(self.size_mean)
+            low, high = normal.cdf(-1.0), normal.cdf(1.0)
+            share = (normal.inv_cdf(min(max(low + share * (high - low), 1e-300), 1 - 1e-16)) + 1) / 2
+        return sizes[0] + (sizes[1] - sizes[0]) * min(max(share, 0.0), 1.0)
 
 
 class SizeRange(tuple[int, int]):

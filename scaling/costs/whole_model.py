@@ -6,7 +6,7 @@ timm's, is unknown: the functions return 0.
 
 from dataclasses import dataclass
 
-from scaling.config.at_shape import at_shape, shape_shares
+from scaling.config.at_shape import at_shape, image_shares
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.costs.base import (
@@ -134,7 +134,7 @@ def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None) -> in
 def recipe_step_flops(config: ExperimentConfig) -> int:
     """Forward and backward pass of one image, without recomputing [FLOPs]; where steps differ in patch or image size,
     the mean over steps, rounded. 0: unknown."""
-    shares = shape_shares(config).items()
+    shares = image_shares(config).items()
     return round(STEP_PASSES * sum(share * recipe_flops(config, shape) for shape, share in shares))
 
 

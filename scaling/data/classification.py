@@ -150,13 +150,11 @@ class ClassificationSource:
             image_NCHW[chunk] = shapes.image_BHWC.transpose(0, 3, 1, 2)
             label_N[chunk] = shapes.label_B
         if isinstance(config.packing, SequencePacking):
-            return PackedImageSet(
-                lambda i: (Image.fromarray(image_NCHW[i].transpose(1, 2, 0)), int(label_N[i])),
-                n,
-                config,
-                split,
-                config.packing,
-            )
+
+            def drawn(i: int) -> tuple[Image.Image, int]:
+                return Image.fromarray(image_NCHW[i].transpose(1, 2, 0)), int(label_N[i])
+
+            return PackedImageSet(drawn, n, config, split, config.packing)
         return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), config, split)
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:

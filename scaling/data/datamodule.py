@@ -54,6 +54,7 @@ class ImageDataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.num_workers, self.results, self.notify = config, num_workers, results, notify
         self.lines: tuple[str, ...] = ()  # messages about the data
+        self.evaluated_size = config.model.img_size  # of the next evaluation [px]
         self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
         self.train_set: ImageDataset
         self.test_set: ImageDataset
@@ -168,7 +169,8 @@ class ImageDataModule(L.LightningDataModule):
         return self._evaluated(self.test_set, batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
 
     def _evaluated(self, data: ImageDataset, numbers: list[list[int]]) -> DataLoader:
-        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch]) for batch in numbers])
+        shape = StepShape(self.config.model.patch_size, self.evaluated_size)
+        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch], shape) for batch in numbers])
 
     def _loader(self, data: ImageDataset, **order: object) -> DataLoader:
         num_workers = 0 if data.in_memory else self.num_workers

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.packing import SequencePacking
+from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Batch, ClassTargets, Split
 from scaling.data.dataset import fits_in_memory, read_keys
@@ -20,7 +20,7 @@ from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.open_sets import Examined
 from scaling.data.transforms.classification import PILS
 from scaling.model_specs import CLASS_TOKENS
-from scaling.packing.image_sizes import drawn_sizes, fitted_grid
+from scaling.packing.fitted_grid import fitted_grid
 from scaling.packing.packed_images import pack
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey, uniform
@@ -54,11 +54,8 @@ class PackedImageSet:
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
         config = at_shape(self.config, shape)
         found = read_keys(lambda index, key: self.read(index), keys, self.n, config, self.split)
-        size_B = self._sizes(found.keys, config)
-        images = [
-            self._resized(image, config, None if size_B is None else float(size_B[n]))
-            for n, (image, _) in enumerate(found.items)
-        ]
+        sizes = self._sizes(found.keys, config)
+        images = [self._resized(image, config, size) for (image, _), size in zip(found.items, sizes, strict=True)]
         if self.split is Split.TRAIN and config.task.augment == "flip":
             flipped_B = uniform(found.keys, config.seed, "flip")[:, 0] < 0.5
             images = [x.flip(2) if flipped else x for x, flipped in zip(images, flipped_B, strict=True)]
@@ -79,12 +76,12 @@ class PackedImageSet:
         )
         return Batch(packed.patch_LP, found.keys, model_shape(config), targets, found.skipped, packed.rows)
 
-    def _sizes(self, keys: list[SampleKey], config: ExperimentConfig) -> np.ndarray | None:
+    def _sizes(self, keys: list[SampleKey], config: ExperimentConfig) -> list[float | None]:
         """Sizes of the images [px]; None: their own."""
-        sizes_B = drawn_sizes(self.packing, uniform(keys, config.seed, "image_size")[:, 0])
-        if sizes_B is None or self.split is Split.TRAIN:
-            return sizes_B
-        return np.full(len(keys), float(config.model.img_size))
+        if self.split is Split.TRAIN or self.packing.image_sizes == NATIVE:
+            shares: list[float] = uniform(keys, config.seed, "image_size")[:, 0].tolist() if keys else []
+            return [self.packing.size_at(share) for share in shares]
+        return [float(config.model.img_size)] * len(keys)
 
     def _resized(self, image: Image.Image, config: ExperimentConfig, size: float | None) -> Tensor:
         """(3, H, W) uint8, sides that the patch divides."""

@@ -23,7 +23,7 @@ from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import Optimisation, adamw
 from scaling.tasks.sharded_passes import keep_in_step
 
-Images = TypeVar("Images", Tensor, PackedImages, Tensor | PackedImages)
+Images = TypeVar("Images", bound=Tensor | PackedImages)
 Outputs = TypeVar("Outputs")  # what a task's head gives in training
 
 
@@ -73,8 +73,9 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         """uint8 images as the backbone expects them."""
         pixels = (self.backbone.mean, self.backbone.std)
         if isinstance(images, PackedImages):
-            return images.map(lambda x_LP: normalise(x_LP.view(len(x_LP), 3, -1, 1), *pixels).flatten(1))
-        return normalise(images, *pixels)
+            packed = images.map(lambda x_LP: normalise(x_LP.view(len(x_LP), 3, -1, 1), *pixels).flatten(1))
+            return cast(Images, packed)
+        return cast(Images, normalise(images, *pixels))
 
     def features(
         self, images: Tensor | PackedImages, blocks: Sequence[int] = (), patch_size: int | None = None

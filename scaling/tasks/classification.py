@@ -87,7 +87,7 @@ class ClassificationTask(TaskModule[Tensor]):
 
     def update_scores(self, batch: Batch, patch_size: int) -> None:
         scores = cast(ClassScores, self.scores_at(patch_size))
-        scores.update(self(batch.pixels, patch_size).float(), _classes(batch).label_B)
+        scores.update(self(batch.images, patch_size).float(), _classes(batch).label_B)
 
 
 def _classes(batch: Batch) -> ClassTargets:
