@@ -29,10 +29,15 @@ class SequencePacking:
 
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(
-        "most tokens of a row, class tokens among them; a larger image is reduced to fit",
-        256,
+        "most tokens of a row, class tokens among them: images share a row until it is full",
+        2048,
         unit="tokens",
         bounds=Bounds(at_least=2),
+    )
+    on_large_image: str = config_field(
+        "what is done with an image of more tokens than a row: reduce (to as many as fit) or stop",
+        "reduce",
+        choices=("reduce", "stop"),
     )
     packing_plan: str = config_field(
         "which image goes into which row: first-fit (as in arXiv 2307.06304), best-fit, decreasing (first-fit, longest "

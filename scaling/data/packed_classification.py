@@ -19,8 +19,9 @@ from scaling.data.files.image_folder import Files
 from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.open_sets import Examined
 from scaling.data.transforms.classification import PILS
+from scaling.errors import ConfigError
 from scaling.model_specs import CLASS_TOKENS
-from scaling.packing.fitted_grid import fitted_grid
+from scaling.packing.fitted_grid import fitted_grid, reduced_grid
 from scaling.packing.packed_images import pack
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey, uniform
@@ -87,7 +88,14 @@ class PackedImageSet:
         """(3, H, W) uint8, sides that the patch divides."""
         patch = config.model.patch_size
         most = self.packing.sequence_length - sum(CLASS_TOKENS[config.model.family])
-        h, w = fitted_grid(image.height, image.width, patch, most, size, self.packing.size_measure)
+        h, w = fitted_grid(image.height, image.width, patch, size, self.packing.size_measure)
+        if h * w > most:
+            if self.packing.on_large_image == "stop":
+                raise ConfigError(
+                    f"an image of {image.height} x {image.width} px has {h * w} patches, and a row of sequence_length "
+                    f"{self.packing.sequence_length} holds {most}: a longer one, or --on-large-image reduce"
+                )
+            h, w = reduced_grid(image.height, image.width, patch, most)
         if image.size != (w * patch, h * patch):
             image = image.resize((w * patch, h * patch), PILS[preprocessing_of(config).interpolation])
         return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())

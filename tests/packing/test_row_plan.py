@@ -1,7 +1,5 @@
 """Plans of rows: no image is lost or split, no row overflows, and how close the number of rows is to the fewest."""
 
-from itertools import product
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,16 +10,13 @@ from scaling.packing.row_plan import PLANS, balanced, best_fit, first_fit, first
 LENGTHS = st.lists(st.integers(1, 20), max_size=30)
 
 
-def fewest_rows(lengths, capacity):
-    """By trying every assignment of the images to ever more rows."""
-    for count in range(len(lengths) + 1):
-        for rows in product(range(count), repeat=len(lengths)):
-            used = [0] * count
-            for length, row in zip(lengths, rows, strict=True):
-                used[row] += length
-            if all(n <= capacity for n in used):
-                return count
-    raise AssertionError
+def fewest_rows(lengths, capacity, rooms=()):
+    """By trying every row that is begun, and a new one, for the first image, then for the next."""
+    if not lengths:
+        return len(rooms)
+    n, *others = lengths
+    choices = [(*rooms[:i], room - n, *rooms[i + 1 :]) for i, room in enumerate(rooms) if room >= n]
+    return min(fewest_rows(others, capacity, choice) for choice in [*choices, (*rooms, capacity - n)])
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))

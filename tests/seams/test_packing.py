@@ -29,4 +29,4 @@ def test_a_packing_that_no_data_reads_is_refused_before_the_data_are_opened(tiny
 
 
 def test_the_registry_is_as_before_afterwards():
-    assert list(PACKINGS) == ["none"]
+    assert list(PACKINGS) == ["none", "sequences"]
