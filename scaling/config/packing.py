@@ -59,7 +59,7 @@ class SequencePacking:
         choices=("uniform", "truncated_normal"),
     )
     size_mean: float = config_field(
-        "mean of truncated_normal before it is cut off: -1 is the smallest size of the range, 1 the largest",
+        "mean of the normal distribution that is truncated: -1 is the smallest size of the range, 1 the largest",
         -0.5,
         bounds=Bounds(at_least=-3, at_most=3),
     )
