@@ -41,6 +41,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         mixer,
         models,
         overhead,
+        packing,
         size_law_checks,
         speed_options,
         table6,
@@ -55,6 +56,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "crossing": [models.crossing],
         "speed-options": [speed_options.speed_options],
         "flexible": [flexible.steps, flexible.evaluations],
+        "packing": [packing.padding, packing.steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
@@ -64,7 +66,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     }
 
 
-QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "detection")
+QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "packing", "detection")
 SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 

@@ -30,7 +30,7 @@ class SequencePacking:
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(
         "most tokens of a row, class tokens among them: images share a row until it is full",
-        2048,
+        4096,
         unit="tokens",
         bounds=Bounds(at_least=2),
     )

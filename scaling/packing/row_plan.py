@@ -7,8 +7,8 @@ have a fixed length, here too: `capacity`. What is left of a row is padding.
 first-fit    images as they come, each into the first open row with room (the paper)
 best-fit     images as they come, each into the open row with the least room that suffices
 decreasing   first-fit, longest image first: at most 11/9 of the fewest rows, plus one (Johnson 1973; Dosa 2007)
-balanced     as many rows as `decreasing` needs, filled evenly (longest image first, into the emptiest row), so that
-             rows that are cut at the longest of them have little padding; as `decreasing` where that does not fit
+balanced     rows that are filled evenly (longest image first, into the emptiest row) and cut at the longest of them;
+             their number is the one with the least padding
 """
 
 import heapq
@@ -36,17 +36,29 @@ def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> Rows:
 
 
 def balanced(lengths: Sequence[int], capacity: int) -> Rows:
-    """As many rows as first_fit_decreasing needs, of about equal lengths."""
+    """Rows of about equal lengths: of all numbers of rows from that of first_fit_decreasing to twice as many, the one
+    with the fewest places in rows that are cut at the longest."""
     decreasing = first_fit_decreasing(lengths, capacity)
-    filled = [(0, row) for row in range(len(decreasing))]
-    rows: Rows = [[] for _ in decreasing]
+    if not decreasing:
+        return []
+    plans = [_even(lengths, count) for count in range(len(decreasing), min(2 * len(decreasing), len(lengths)) + 1)]
+    fitting = [plan for plan in (decreasing, *plans) if _longest(lengths, plan) <= capacity]
+    return min(fitting, key=lambda plan: len(plan) * _longest(lengths, plan))
+
+
+def _even(lengths: Sequence[int], count: int) -> Rows:
+    """So many rows: the longest image first, into the emptiest row (Graham 1969)."""
+    filled = [(0, row) for row in range(count)]
+    rows: Rows = [[] for _ in range(count)]
     for image in _long_to_short(lengths):
         used, row = heapq.heappop(filled)
-        if used + lengths[image] > capacity:
-            return decreasing
         heapq.heappush(filled, (used + lengths[image], row))
         rows[row].append(image)
     return [sorted(row) for row in rows]
+
+
+def _longest(lengths: Sequence[int], rows: Rows) -> int:
+    return max(sum(lengths[image] for image in row) for row in rows)
 
 
 PLANS: dict[str, Callable[[Sequence[int], int], Rows]] = {
