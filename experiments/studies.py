@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
+from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
@@ -143,6 +144,21 @@ def cifar10_learning_rate() -> list[ExperimentConfig]:
     return _both(cifar10, at_rates)
 
 
+def shapes_patch_schedule() -> list[ExperimentConfig]:
+    """Is it better to train on large patches first, at equal FLOPs? Both nano backbones on shapes: patch 2 alone, and
+    patches 16 to 2 drawn uniformly, by a ramp and in stretches, all with the training FLOPs of patch 2 on 16,384
+    images; patch 2 alone for twice that, to compare at equal seconds.
+    Run: python experiments/sweep.py shapes.patch_schedule --seeds 0,1,2. 10 runs a seed."""
+    return _both(shapes, lambda recipe: in_each_order(recipe, (16, 8, 4, 2), "16@0.3,8@0.6,4@0.85,2@1"))
+
+
+def cifar10_patch_schedule() -> list[ExperimentConfig]:
+    """shapes.patch_schedule on CIFAR-10, patches 16, 8, 4 and the FLOPs of patch 4 on 30,000 images.
+    Run: python experiments/sweep.py cifar10.patch_schedule --data-root /data/cifar10 --seeds 0,1,2. 10 runs a seed;
+    --backbone deit_nano are 5."""
+    return _both(cifar10, lambda recipe: in_each_order(recipe, (16, 8, 4), "16@0.3,8@0.6,4@1"))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -158,6 +174,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "camvid.figure2": camvid_figure2,
     "shapes.learning_rate": shapes_learning_rate,
     "cifar10.learning_rate": cifar10_learning_rate,
+    "shapes.patch_schedule": shapes_patch_schedule,
+    "cifar10.patch_schedule": cifar10_patch_schedule,
 }
 
 

@@ -5,6 +5,7 @@ table5    longer sequences with or without new pixels: test loss against tokens,
 figure3   larger model or smaller patch: test loss against FLOPs, a line per model size
 figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
+patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
@@ -18,13 +19,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import learning_rates
+from analysis.studies import learning_rates, patch_order
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
@@ -64,6 +66,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
     sizes = "; size: image/patch" if table["image"].nunique() > 1 else ""
     if _kind(name) == "learning_rate":
         return _report_rates(runs, name, table, out)
+    if _kind(name) == "patch_schedule":
+        return _report_orders(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     files = {f"{stem}.csv": table.to_csv(index=False).encode()}
     if _kind(name) == "figure2":
@@ -103,6 +107,28 @@ def _report_rates(runs: RunSet, name: str, table: pd.DataFrame, out: Path) -> li
     drawn = rate_figure(trained, whole, f"Best learning rate by patch size ({_where(table)})")
     files = {f"{stem}.csv": whole.to_csv(index=False).encode(), f"{stem}.png": picture(drawn, "png")}
     paths = write_files(out, files)
+    for path in paths:
+        print(f"wrote {path}")
+    return paths
+
+
+def _report_orders(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of the order of patch sizes. where: data and image size."""
+    curves = patch_order.order_curves(runs.frame, planned)
+    if curves.empty:
+        print_wrapped(f"{name}: no run has a curve")
+        return []
+    found, stem = patch_order.comparisons(curves), name.replace(".", "_")
+    for backbone, its in curves.groupby("backbone", sort=False):
+        render_table(patch_order.printed(its), f"{name}   ({backbone}, {where}; at the smallest patch)")
+        if len(against := found[found["backbone"] == backbone]):
+            render_table(patch_order.compared(against))
+    for sentence in patch_order.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({where})")
+    tables = {f"{stem}.csv": curves, f"{stem}_compared.csv": found}
+    files = {file: table.to_csv(index=False).encode() for file, table in tables.items()}
+    paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
         print(f"wrote {path}")
     return paths

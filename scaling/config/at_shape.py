@@ -1,6 +1,7 @@
 """A configuration as it is at one patch and image size: what a training step or an evaluation of another shape sees."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from scaling.config.edit import edit
@@ -16,24 +17,21 @@ def model_shape(config: ExperimentConfig) -> StepShape:
     return StepShape(config.model.patch_size, config.model.img_size)
 
 
-def shape_shares(config: ExperimentConfig) -> Mapping[StepShape, float]:
-    """The expected share of the training steps that have each shape; more than one where a run learns several."""
-    return config.step_shapes.shares(model_shape(config))
+def shapes_of(config: ExperimentConfig) -> Collection[StepShape]:
+    """All shapes that training steps may have; more than one where a run learns several."""
+    return config.step_shapes.shapes(model_shape(config))
 
 
-def image_shares(config: ExperimentConfig) -> Mapping[StepShape, float]:
-    """The expected share of the training images that have each shape. The sizes of packed images are taken at equal
-    steps of their distribution, in whole patches; images of their own sizes are taken to have that of the model."""
-    shares, packing = shape_shares(config), config.packing
+def images_of_step(config: ExperimentConfig, shape: StepShape) -> Mapping[StepShape, float]:
+    """The expected share of the images of a step of this shape that have each shape. The sizes of packed images are
+    taken at equal steps of their distribution, in whole patches; images of their own sizes are taken to have that of
+    the model."""
+    packing = config.packing
     if not isinstance(packing, SequencePacking) or packing.image_sizes == NATIVE:
-        return shares
-    found: dict[StepShape, float] = {}
-    for (patch, _), share in shares.items():
-        for step in range(SIZES):
-            patches = (packing.size_at((step + 0.5) / SIZES) or 0.0) / patch
-            shape = StepShape(patch, max(1, round(patches)) * patch)
-            found[shape] = found.get(shape, 0.0) + share / SIZES
-    return found
+        return {shape: 1.0}
+    sizes = [packing.size_at((step + 0.5) / SIZES) or 0.0 for step in range(SIZES)]
+    patches = Counter(max(1, round(size / shape.patch_size)) for size in sizes)
+    return {StepShape(shape.patch_size, n * shape.patch_size): count / SIZES for n, count in patches.items()}
 
 
 def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
@@ -66,6 +64,6 @@ def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
     training draws, and EvaluationConfig.eval_patches."""
     if not config.model.any_patch:
         return (config.model.patch_size,)
-    drawn = {shape.patch_size for shape in shape_shares(config)}
+    drawn = {shape.patch_size for shape in shapes_of(config)}
     others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
     return (config.model.patch_size, *sorted(others))

@@ -6,7 +6,7 @@ from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.model import check_patch
 from scaling.config.packing import NATIVE, SequencePacking
-from scaling.config.step_shapes import RandomPatch, StepShape
+from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
 from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
 from scaling.errors import ConfigError
 from scaling.model_specs import CLASS_TOKENS
@@ -64,7 +64,7 @@ def _check_classes(config: "ExperimentConfig") -> None:
 
 def _check_patches(config: "ExperimentConfig") -> None:
     model, drawn, others = config.model, config.step_shapes, config.evaluation.eval_patches
-    asked = {"step_shapes": drawn.kind} if isinstance(drawn, RandomPatch) else {}
+    asked = {"step_shapes": drawn.kind} if isinstance(drawn, LEARNS_SEVERAL) else {}
     asked |= {"eval_patches": ",".join(map(str, others))} if others else {}
     for name, value in asked.items():
         rule = (
@@ -73,7 +73,7 @@ def _check_patches(config: "ExperimentConfig") -> None:
         check(model.any_patch, name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
-    if isinstance(drawn, RandomPatch):
+    if isinstance(drawn, LEARNS_SEVERAL):
         drawn.check_model(StepShape(model.patch_size, model.img_size))
 
 
@@ -113,10 +113,9 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     before = init.config
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
-    pairs = {
-        "backbone": (config.model.backbone, before.model.backbone),
-        "patch_size": (config.model.patch_size, before.model.patch_size),
-    }
+    pairs: dict[str, tuple[object, object]] = {"backbone": (config.model.backbone, before.model.backbone)}
+    if not config.model.any_patch:  # whose kernel is resized anyway, to the patch of every call
+        pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
         pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)
     for name, (ours, theirs) in pairs.items():

@@ -16,7 +16,7 @@ from scaling.config.model import ModelConfig
 from scaling.config.objectives import OBJECTIVES, Distillation, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
 from scaling.config.packing import PACKINGS, NoPacking, SequencePacking
-from scaling.config.step_shapes import STEP_SHAPES, FixedShape, RandomPatch
+from scaling.config.step_shapes import STEP_SHAPES, FixedShape, PatchSchedule, RandomPatch
 from scaling.config.task import TASKS, Classification, Detection, Segmentation
 from scaling.errors import ConfigError
 
@@ -42,7 +42,7 @@ class ExperimentConfig:
     objectives: tuple[Supervised | Distillation, ...] = config_field(
         "terms of the training loss", (Supervised(),), registry=OBJECTIVES, by_leaf=True
     )
-    step_shapes: FixedShape | RandomPatch = config_field(
+    step_shapes: FixedShape | RandomPatch | PatchSchedule = config_field(
         "patch size and image size of every step", FixedShape(), registry=STEP_SHAPES, by_leaf=True
     )
     packing: NoPacking | SequencePacking = config_field(

@@ -4,6 +4,7 @@ What fits in memory is decoded once and served from there; the rest is read by w
 of images in SOURCES.
 """
 
+import functools
 from collections.abc import Hashable, Sequence
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -13,12 +14,12 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from scaling.config.at_shape import model_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NoPacking, SequencePacking
-from scaling.config.step_shapes import StepShape
+from scaling.config.step_shapes import Course, StepShape
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import usable_cores
+from scaling.costs.run_flops import course_of
 from scaling.data.batch import Batch
 from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
@@ -114,7 +115,11 @@ class ImageDataModule(L.LightningDataModule):
 
     def shape_at(self, step: int) -> StepShape:
         """Patch and image size of a training step."""
-        return self.config.step_shapes.at(self.config.seed, step, model_shape(self.config))
+        return self.config.step_shapes.at(self.config.seed, step, self._course)
+
+    @functools.cached_property
+    def _course(self) -> Course:
+        return course_of(self.config, self.total_steps)
 
     def train_dataloader(self) -> DataLoader:
         """From the trainer's current step to the end of the run, as one sequence."""

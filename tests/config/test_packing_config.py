@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from scaling import costs
-from scaling.config.at_shape import evaluated_sizes, image_shares, model_shape
+from scaling.config.at_shape import evaluated_sizes, images_of_step, model_shape
 from scaling.config.edit import edit, make_config
 from scaling.config.packing import PLANS, SequencePacking, parse_sizes
 from scaling.errors import ConfigError
@@ -74,7 +74,7 @@ def test_training_flops_are_the_mean_over_sizes_and_not_those_of_the_mean_size(p
 
 def test_images_of_their_own_sizes_are_taken_to_have_that_of_the_model(packed):
     native = edit(packed, image_sizes="native")
-    assert image_shares(native) == {model_shape(native): 1.0}
+    assert images_of_step(native, model_shape(native)) == {model_shape(native): 1.0}
     assert costs.recipe_step_flops(native) == costs.recipe_step_flops(edit(native, packing="none"))
 
 

@@ -28,7 +28,7 @@ from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
-ABLATIONS = sorted(name for name in STUDIES if not name.endswith("learning_rate"))
+ABLATIONS = sorted(name for name in STUDIES if not name.endswith(("learning_rate", "patch_schedule")))
 
 
 def save(results, config: ExperimentConfig, test_loss: float | None = 1.0, score: float = 50.0) -> None:

@@ -7,14 +7,18 @@ import pytest
 import torch
 
 from experiments import freeze
+from scaling import costs
 from scaling.backbones.frozen import frozen_state
 from scaling.config.edit import edit, make_config
+from scaling.config.initialization import FromRun
 from scaling.config.runtime import RuntimeConfig
 from scaling.data.datamodule import ImageDataModule
 from scaling.data.segmentation import MaskTargets
 from scaling.engine.train import train
+from scaling.engine.warm_start import start_from
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
+from scaling.inference import load
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.segmentation import SegmentationTask
 from tests.pictures import batch_of
@@ -193,3 +197,19 @@ def test_a_head_with_a_pyramid_is_frozen_at_its_finest_patch_alone(tmp_path, cap
     assert freeze.main([str(run), "--patch", "4", "--out", str(out)]) == 0
     fixed = edit(config, step_shapes="fixed", patch_embed="conv", initial_checkpoint=str(out), pos_embed="learned")
     assert train(fixed, tmp_path / "results", CPU).status == "finished"
+
+
+def test_a_flexible_model_starts_from_a_classifier_with_its_features_at_every_patch(tmp_path):
+    """The finest patch of the classifier is another one: the kernel is resized to the patch of every call."""
+    fields = {"task": "classify", "num_classes": 3, "max_objects": 1, "num_train": 4, "num_val": 2}
+    classifier = edit(SEGMENT, patch_size=8, **fields)
+    train(classifier, tmp_path, CPU)
+    config = edit(SEGMENT, init=FromRun(config=classifier))
+    assert costs.recipe_step_flops(config) == costs.recipe_step_flops(SEGMENT)
+    task = SegmentationTask(config, 1).eval()
+    start_from(task, config, tmp_path)
+    before = load(tmp_path / classifier.run_id).module.backbone
+    image = torch.linspace(-2, 2, 3 * 32 * 32).view(1, 3, 32, 32).sin()
+    for patch in (4, 8, 16):
+        ours, theirs = (backbone(image, patch_size=patch).tokens_BLD for backbone in (task.backbone, before))
+        torch.testing.assert_close(ours, theirs)
