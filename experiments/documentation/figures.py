@@ -17,7 +17,7 @@ from analysis.plots.laws import frontier_figure, law_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from experiments import sample_sheet
-from experiments.documentation import patch_order
+from experiments.documentation import packing, patch_order
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -108,5 +108,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "law_nuclei.png": law_nuclei,
     "shapes.png": sample_sheet.sheet,
     "design.png": design_figure,
+    "packed_rows.png": packing.rows_figure,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
 }
