@@ -21,8 +21,9 @@ from scaling.backbones.base import Backbone, Features, ResidualStream
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.packed_attention import attention_within_images
-from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
+from scaling.backbones.patch_embed import KERNEL, ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position
+from scaling.backbones.resampling import BICUBIC, BILINEAR, Filter
 from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError, first_line
 from scaling.model_specs import ModelSpec
@@ -178,36 +179,46 @@ class Deit(Backbone):
         return (0 if self.vit.no_embed_class else 1), 0
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
-        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
-        class token is first, as every code has it: pos_embed_resampling makes no difference."""
+        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions, except
+        the kernel of a flexible embedding. Weights of FlexiViT, whose class token has no position, fit with zeros for
+        it. The class token is first, as every code has it: pos_embed_resampling makes no difference."""
         positions = self.vit.positions
-        if "patch_embed.proj.weight" not in state or (positions.has_table and "pos_embed" not in state):
+        if KERNEL not in state or (positions.has_table and "pos_embed" not in state):
             raise ConfigError(
                 "these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed"
             )
-        width = state["patch_embed.proj.weight"].shape[0]
+        width = state[KERNEL].shape[0]
         if width != self.width:
             raise ConfigError(f"these weights are {width} channels wide; this backbone is {self.width}")
         if "dist_token" in state:
             state = _without_distillation(state)
+        how = BICUBIC
+        if not self.vit.no_embed_class and "pos_embed" in state and _is_square(state["pos_embed"].shape[1]):
+            # FlexiViT's: no other plain ViT without layer scale has a class token without position.
+            how, state = BILINEAR, {**state, "pos_embed": F.pad(state["pos_embed"], (0, 0, 1, 0))}
         if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
-            return {**checkpoint_filter_fn(state, self.vit), **self._own_grid(state)}
+            state = self.vit.patch_embed.convert_state_dict(state, how)
+            return {**checkpoint_filter_fn(state, self.vit, **how), **self._own_grid(state, how)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
 
-    def _own_grid(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _own_grid(self, state: dict[str, Tensor], how: Filter) -> dict[str, Tensor]:
         """Learned positions at the grid of this model's table, where that is not the grid of its tokens, to which timm
         resamples; else nothing."""
         side, first = self.vit.positions.table_side, 0 if self.vit.no_embed_class else 1
         if side == self.vit.patch_embed.grid_size[0]:
             return {}
         table_1TD = state["pos_embed"]
-        patches_1LD = resample_abs_pos_embed(table_1TD[:, first:], [side, side], num_prefix_tokens=0)
+        patches_1LD = resample_abs_pos_embed(table_1TD[:, first:], [side, side], num_prefix_tokens=0, **how)
         return {"pos_embed": torch.cat([table_1TD[:, :first], patches_1LD], 1)}
+
+
+def _is_square(n: int) -> bool:
+    return math.isqrt(n) ** 2 == n
 
 
 def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,6 +227,6 @@ def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
     state = {name: tensor for name, tensor in state.items() if name != "dist_token"}
     pos_1TD = state["pos_embed"]
     patches = max(0, pos_1TD.shape[1] - 2)
-    if math.isqrt(patches) ** 2 == patches:  # the class token's, this one's, then theirs
+    if _is_square(patches):  # the class token's, this one's, then theirs
         state["pos_embed"] = torch.cat([pos_1TD[:, :1], pos_1TD[:, 2:]], 1)
     return state

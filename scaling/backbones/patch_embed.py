@@ -9,6 +9,7 @@ flexible  one kernel, resized to the patch size of every call (FlexiViT, arXiv 2
 B batch, C channels, H W pixels, L patches, D width.
 """
 
+import logging
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -16,13 +17,16 @@ from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
-from scaling.backbones.resampling import resize_kernel
+from scaling.backbones.resampling import BICUBIC, Filter, enlarge_kernel, resize_kernel
 from scaling.config.fields import check_name
 from scaling.config.model import RESIZE_METHODS, check_patch
 from scaling.errors import ConfigError
 from scaling.packing.packed_images import PackedImages
 
 Images = Tensor | PackedImages  # (B, C, H, W), or of any sizes
+
+LOG = logging.getLogger(__name__)
+KERNEL = "patch_embed.proj.weight"  # its name in public checkpoints
 
 
 def check_image(image_BCHW: Tensor, patch: int) -> tuple[int, int]:
@@ -48,8 +52,9 @@ class PatchEmbed(nn.Module):
         have."""
         raise NotImplementedError
 
-    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are."""
+    def convert_state_dict(self, state: dict[str, Tensor], how: Filter = BICUBIC) -> dict[str, Tensor]:
+        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are. how: the
+        filter, where the embedding has none of its own."""
         return state
 
 
@@ -79,13 +84,15 @@ class ConvPatchEmbed(PatchEmbed):
     def _packed(self, images: PackedImages) -> tuple[Tensor, TokenLayout]:
         return _linear(images, self.patch_size, self.proj.weight, self.proj.bias)
 
-    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def convert_state_dict(self, state: dict[str, Tensor], how: Filter = BICUBIC) -> dict[str, Tensor]:
         """The kernel resampled by its pseudo-inverse (FlexiViT, arXiv 2212.08013, section 3.4), as timm does."""
-        key, own = "patch_embed.proj.weight", self.proj.weight.shape[-1]
-        kernel = state.get(key)
+        own, kernel = self.proj.weight.shape[-1], state.get(KERNEL)
         if kernel is None or kernel.ndim != 4 or kernel.shape[-1] == own:
             return state
-        return {**state, key: resample_patch_embed(kernel, [own, own])}
+        return {**state, KERNEL: self._resampled(kernel, own, how)}
+
+    def _resampled(self, kernel_DCpp: Tensor, side: int, how: Filter) -> Tensor:
+        return resample_patch_embed(kernel_DCpp, [side, side], **how)
 
 
 class ExtendedPatchEmbed(ConvPatchEmbed):
@@ -137,6 +144,16 @@ class FlexiblePatchEmbed(ConvPatchEmbed):
         layout = TokenLayout(patch, image_BCHW.device, check_image(image_BCHW, patch))
         map_BDhw = F.conv2d(image_BCHW, kernel_DCpp, self.proj.bias, patch)
         return map_BDhw.flatten(2).transpose(1, 2), layout
+
+    def _resampled(self, kernel_DCpp: Tensor, side: int, how: Filter) -> Tensor:
+        """By this embedding's own method. Tokens of a smaller kernel stay the same at its own patch size."""
+        old = kernel_DCpp.shape[-1]
+        what = f"stay the same at patch {old} alone" if old < side else "change at every patch size"
+        LOG.warning(
+            "a kernel of %d px becomes one of %d px: tokens %s; --kernel-size %d keeps it", old, side, what, old
+        )
+        change = enlarge_kernel if old < side else resize_kernel
+        return change(kernel_DCpp, side, self.resize, self.antialias)
 
 
 def _linear(images: PackedImages, patch: int, kernel_DCpp: Tensor, bias_D: Tensor | None) -> tuple[Tensor, TokenLayout]:

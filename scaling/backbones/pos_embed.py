@@ -158,12 +158,13 @@ class SinCosPositions(TablePositions):
 
 
 class GridPositions(TablePositions):
-    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear, antialiased) to the grid of
-    every image; those of class tokens are kept."""
+    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear) to the grid of every image;
+    those of class tokens are kept."""
 
-    def __init__(self, spec: PositionSpec, grid_size: int = 7) -> None:
+    def __init__(self, spec: PositionSpec, grid_size: int = 7, grid_antialias: bool = True) -> None:
+        """grid_antialias: as resize_positions'."""
         super().__init__(spec)
-        self.grid_size = grid_size
+        self.grid_size, self.grid_antialias = grid_size, grid_antialias
 
     @property
     def table_side(self) -> int:
@@ -171,7 +172,7 @@ class GridPositions(TablePositions):
 
     def at(self, grid: tuple[int, int], layout: TokenLayout, table_1TD: Tensor) -> Tensor:
         own = _between(table_1TD, self.grid_size, layout)
-        patches_1LD = resize_positions(table_1TD[:, own], grid)
+        patches_1LD = resize_positions(table_1TD[:, own], grid, self.grid_antialias)
         return torch.cat([table_1TD[:, : own.start], patches_1LD, table_1TD[:, own.stop :]], 1)
 
 

@@ -114,7 +114,7 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
     pairs: dict[str, tuple[object, object]] = {"backbone": (config.model.backbone, before.model.backbone)}
-    if not config.model.any_patch:  # whose kernel is resized anyway, to the patch of every call
+    if not (config.model.any_patch or before.model.any_patch):  # else the kernel is resized anyway
         pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
         pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)

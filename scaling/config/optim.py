@@ -56,7 +56,11 @@ class Epochs:
 
     kind: ClassVar[str] = "epochs"
     epochs: int = config_field(
-        "passes over the training images", 10, unit="epochs", bounds=Bounds(at_least=1), common=True
+        "passes over the training images; 0: the initial weights are evaluated as they are",
+        10,
+        unit="epochs",
+        bounds=Bounds(at_least=0),
+        common=True,
     )
 
     def __post_init__(self) -> None:
