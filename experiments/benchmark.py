@@ -42,6 +42,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         mixer,
         models,
         overhead,
+        packing,
         patch_steps,
         size_law_checks,
         speed_options,
@@ -57,6 +58,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "crossing": [models.crossing],
         "speed-options": [speed_options.speed_options],
         "flexible": [flexible.steps, flexible.evaluations],
+        "packing": [packing.padding, packing.steps],
         "patch-steps": [patch_steps.patch_steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
@@ -67,7 +69,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     }
 
 
-QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "patch-steps", "detection")
+QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "patch-steps", "packing", "detection")
 SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 

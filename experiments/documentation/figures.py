@@ -18,7 +18,7 @@ from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from analysis.studies.flexivit import figure as flexivit_figure
 from experiments import sample_sheet
-from experiments.documentation import flexivit, patch_order
+from experiments.documentation import flexivit, packing, patch_order
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -115,5 +115,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "shapes.png": sample_sheet.sheet,
     "design.png": design_figure,
     "flexivit_shapes.png": flexivit_shapes,
+    "packed_rows.png": packing.rows_figure,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
 }

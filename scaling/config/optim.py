@@ -199,6 +199,12 @@ class EvaluationConfig:
         (),
         unit="px",
     )
+    eval_img_sizes: tuple[int, ...] = config_field(
+        "image sizes that the finished model is evaluated at besides img_size, separated by commas: the square root of "
+        "an image's area, or what size_measure names; with --packing sequences only",
+        (),
+        unit="px",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

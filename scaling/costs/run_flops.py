@@ -6,7 +6,7 @@ Evaluation, recomputed activations and a teacher are not in them. FLOP conventio
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.config.at_shape import model_shape, shapes_of
+from scaling.config.at_shape import images_of_step, model_shape, shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import Course, StepShape
 from scaling.costs.whole_model import recipe_flops
@@ -16,8 +16,14 @@ STEP_PASSES = 3  # a training step in forward passes: backward makes the gradien
 
 def shape_flops(config: ExperimentConfig) -> dict[StepShape, float]:
     """FLOPs of a training step per image, by the shapes that steps may have. Empty: unknown."""
-    flops = {shape: float(STEP_PASSES * recipe_flops(config, shape)) for shape in shapes_of(config)}
+    flops = {shape: float(STEP_PASSES * _image_flops(config, shape)) for shape in shapes_of(config)}
     return flops if all(flops.values()) else {}
+
+
+def _image_flops(config: ExperimentConfig, shape: StepShape) -> float:
+    """Forward pass of an image of such a step, the mean over the sizes of packed images [FLOPs]. 0: unknown."""
+    shares = images_of_step(config, shape).items()
+    return sum(share * recipe_flops(config, one) for one, share in shares)
 
 
 def course_of(config: ExperimentConfig, total_steps: int) -> Course:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.packing import NoPacking
+from scaling.config.packing import NoPacking, SequencePacking
 from scaling.config.step_shapes import Course, StepShape
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import usable_cores
@@ -55,6 +55,7 @@ class ImageDataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.num_workers, self.results, self.notify = config, num_workers, results, notify
         self.lines: tuple[str, ...] = ()  # messages about the data
+        self.evaluated_size = config.model.img_size  # of the next evaluation [px]
         self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
         self.train_set: ImageDataset
         self.test_set: ImageDataset
@@ -68,9 +69,10 @@ class ImageDataModule(L.LightningDataModule):
         if self.is_set_up:
             return
         config = self.config
-        if not isinstance(config.packing, NoPacking):
+        if not isinstance(config.packing, NoPacking | SequencePacking):
             raise ConfigError(
-                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none"
+                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none, or in "
+                "rows of several, --packing sequences"
             )
         source = cast(Source[DataFiles], SOURCES[config.task.kind])  # it is given only files that it selected itself
         sets = open_sets(source, config, self.results, self.notify)
@@ -172,7 +174,8 @@ class ImageDataModule(L.LightningDataModule):
         return self._evaluated(self.test_set, batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
 
     def _evaluated(self, data: ImageDataset, numbers: list[list[int]]) -> DataLoader:
-        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch]) for batch in numbers])
+        shape = StepShape(self.config.model.patch_size, self.evaluated_size)
+        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch], shape) for batch in numbers])
 
     def _loader(self, data: ImageDataset, **order: object) -> DataLoader:
         num_workers = 0 if data.in_memory else self.num_workers

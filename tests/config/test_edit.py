@@ -56,7 +56,7 @@ def test_epochs_and_steps_are_two_lengths_of_a_run():
         ({"pos_embed_resampling": "released"}, "set --initial-checkpoint"),
         ({"initial_checkpoint": "a", "pretrained": "b"}, "initial_checkpoint and pretrained exclude each other"),
         ({"epoch": 3}, "did you mean epochs?"),
-        ({"packing": "navit"}, "unknown packing 'navit'; there is: none"),
+        ({"packing": "navit"}, "unknown packing 'navit'; there is: none, sequences"),
         ({"step_shapes": "variable"}, "unknown step_shapes 'variable'; there is: fixed, patch_schedule, random_patch"),
         ({"objectives": "contrastive"}, "unknown objectives 'contrastive'; there is: distillation, supervised"),
         ({"patch_embed": "stem"}, "unknown patch_embed 'stem'; there is: conv, extended"),

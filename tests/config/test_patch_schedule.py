@@ -207,7 +207,6 @@ def test_any_text_is_a_schedule_or_refused(text):
         ({"progress_in": "images"}, "unknown progress_in 'images'; there is: flops, steps"),
         ({"step_shapes": "fixed", "patch_schedule": RAMP}, "patch_schedule does not apply to step_shapes fixed"),
         ({"patch_embed": "conv"}, "step_shapes patch_schedule needs a kernel that is resized"),
-        ({"task": "segment", "num_classes": 13}, "step_shapes patch_schedule is for the task classify"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_a_line(fields, why):
