@@ -142,7 +142,7 @@ def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where
         title = f"{name}   ({backbone}, {where})"
         if len(compared):
             render_table(flexivit.printed_comparison(compared[compared["backbone"] == backbone]), title)
-        render_table(flexivit.printed_elsewhere(its), f"{title}, each model at all patch sizes")
+        render_table(flexivit.printed_elsewhere(its), f"{title}, at all patch sizes")
     for sentence in flexivit.sentences(found):
         print_wrapped(sentence, indent=2)
     drawn = flexivit.figure(found, f"Flexible and fixed models at all patch sizes ({where})")
