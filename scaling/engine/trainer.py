@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from scaling.config.at_shape import shapes_of
+from scaling.config.at_shape import shape_shares
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import threads_for
@@ -95,7 +95,7 @@ def useful_threads(config: ExperimentConfig, max_parallel_runs: int = 1) -> int:
 def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
     """Options that make steps faster or smaller, and change a step's numbers in their last bits only. Raises
     ConfigError where a run cannot have one."""
-    if settings.compile and len(shapes := shapes_of(module.config)) > 1:
+    if settings.compile and len(shapes := shape_shares(module.config)) > 1:
         raise ConfigError(
             f"compile is for steps of one shape, and this run has {len(shapes)}, each of which would be compiled: "
             "leave out --compile"
@@ -120,7 +120,7 @@ def hush() -> None:
         "treespec",
         "`IterableDataset` has `__len__`",
         "is not resumable",
-        "across ranks is zero",  # of a run of no epochs, which is evaluated as it is
+        "across ranks is zero",  # of runs of no epochs
         "returned a view tensor",
         "The `srun` command is available",
     ):
