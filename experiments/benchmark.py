@@ -12,6 +12,7 @@ speed-options  bf16, torch.compile, activation checkpointing, channels-last, fus
                time and memory.
 flexible       a step of a flexible model over one of a fixed patch, and an evaluation at several patch sizes over the
                sum of one at each. Targets: at most 1.02 and 1.
+patch-steps    FLOPs and CPU time of a training step by patch size.
 detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
@@ -41,6 +42,8 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         mixer,
         models,
         overhead,
+        packing,
+        patch_steps,
         size_law_checks,
         speed_options,
         table6,
@@ -55,6 +58,8 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "crossing": [models.crossing],
         "speed-options": [speed_options.speed_options],
         "flexible": [flexible.steps, flexible.evaluations],
+        "packing": [packing.padding, packing.steps],
+        "patch-steps": [patch_steps.patch_steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
         "laws": [laws.laws],
@@ -64,7 +69,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     }
 
 
-QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "detection")
+QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "patch-steps", "packing", "detection")
 SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
+from experiments.flexivit_study import at_all_patches
+from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
-from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
+from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
@@ -24,7 +26,8 @@ from scaling.errors import ConfigError
 
 Study = Callable[..., list[ExperimentConfig]]
 # Fields that an option chooses among, where a study has several.
-VARIED = ("backbone", "img_size", "embed_patch_size", "head")
+VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize")
+LENGTH = ("epochs", "max_steps")  # fields that runs of no epochs, which evaluate another run, do not take over
 
 
 def table5() -> list[ExperimentConfig]:
@@ -143,6 +146,42 @@ def cifar10_learning_rate() -> list[ExperimentConfig]:
     return _both(cifar10, at_rates)
 
 
+def shapes_patch_schedule() -> list[ExperimentConfig]:
+    """Is it better to train on large patches first, at equal FLOPs? Both nano backbones on shapes: patch 2 alone, and
+    patches 16 to 2 drawn uniformly, by a ramp and in stretches, all with the training FLOPs of patch 2 on 16,384
+    images; patch 2 alone for twice that, to compare at equal seconds.
+    Run: python experiments/sweep.py shapes.patch_schedule --seeds 0,1,2. 10 runs a seed."""
+    return _both(shapes, lambda recipe: in_each_order(recipe, (16, 8, 4, 2), "16@0.3,8@0.6,4@0.85,2@1"))
+
+
+def cifar10_patch_schedule() -> list[ExperimentConfig]:
+    """shapes.patch_schedule on CIFAR-10, patches 16, 8, 4 and the FLOPs of patch 4 on 30,000 images.
+    Run: python experiments/sweep.py cifar10.patch_schedule --data-root /data/cifar10 --seeds 0,1,2. 10 runs a seed;
+    --backbone deit_nano are 5."""
+    return _both(cifar10, lambda recipe: in_each_order(recipe, (16, 8, 4), "16@0.3,8@0.6,4@1"))
+
+
+def shapes_flexivit() -> list[ExperimentConfig]:
+    """What does a model per patch size have that one flexible model has not, and how far does a fixed model carry?
+    Both nano backbones on shapes at patches 16, 8, 4, 2: one flexible model, a model per patch size, and each of these
+    at all other patch sizes, its kernel resized in four ways (runs of no epochs).
+    Run: python experiments/sweep.py shapes.flexivit --seeds 0,1,2. 42 runs a seed, 10 of which train."""
+    return [
+        *at_all_patches(shapes.deit_nano, flexi.deit_nano),
+        *at_all_patches(shapes.adventurer_nano, flexi.adventurer_nano),
+    ]
+
+
+def cifar10_flexivit() -> list[ExperimentConfig]:
+    """shapes.flexivit on CIFAR-10, at the same patch sizes of 32 px.
+    Run: python experiments/sweep.py cifar10.flexivit --data-root /data/cifar10 --seeds 0,1,2. 42 runs a seed, 10 of
+    which train."""
+    return [
+        *at_all_patches(cifar10.deit_nano, flexi.cifar10_deit_nano),
+        *at_all_patches(cifar10.adventurer_nano, flexi.cifar10_adventurer_nano),
+    ]
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -158,6 +197,10 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "camvid.figure2": camvid_figure2,
     "shapes.learning_rate": shapes_learning_rate,
     "cifar10.learning_rate": cifar10_learning_rate,
+    "shapes.patch_schedule": shapes_patch_schedule,
+    "cifar10.patch_schedule": cifar10_patch_schedule,
+    "shapes.flexivit": shapes_flexivit,
+    "cifar10.flexivit": cifar10_flexivit,
 }
 
 
@@ -217,7 +260,8 @@ def _changed(
 ) -> ExperimentConfig:
     """The run with other fields in all of its stages. first: the initial weights of the first one, where set."""
     before = _earlier(run)
-    changed = edit_where(edit(run, init="scratch"), given, idle)
+    mine = given if run.schedule.epochs else {name: value for name, value in given.items() if name not in LENGTH}
+    changed = edit_where(edit(run, init="scratch"), mine, idle)
     if before is not None:
         return edit(changed, init=FromRun(config=_changed(before, given, idle, first)))
     return edit(changed, **first) if first else edit(changed, init=run.init)

@@ -47,7 +47,15 @@ def report(
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
     for name, last in wanted.items():
         if done.intersection(run.run_id for run in last):
-            planned = [StudyRun(called[run.run_id], run.model.backbone, run.model.patch_size) for run in last]
+            planned = [
+                StudyRun(
+                    called[run.run_id],
+                    run.model.backbone,
+                    run.model.patch_size,
+                    "" if run.schedule.epochs else run.model.resize or "",
+                )
+                for run in last
+            ]
             try:
                 report_study(loaded, name, planned, results / "analysis")
             except NotWritten as e:

@@ -55,6 +55,10 @@ MODEL_SPECS: dict[str, ModelSpec] = {
 }
 
 
+# Class tokens of an image before and after its patches, by family: families whose rows may hold several images.
+CLASS_TOKENS: dict[str, tuple[int, int]] = {"deit": (1, 0), "deit3": (1, 0), "adventurer": (0, 1)}
+
+
 def has_scan(backbone: str) -> bool:
     """Whether a backbone mixes tokens by a scan. False for a name that is not in MODEL_SPECS, such as one of timm's."""
     return backbone in MODEL_SPECS and MODEL_SPECS[backbone].has_scan

@@ -1,7 +1,8 @@
 """Preprocessing that weights were trained with: mean and standard deviation of pixels, and the interpolation filter.
 
-timm knows it for its own weights; all others were trained with ImageNet's. It follows from the recipe alone, so that
-data (scaling/data) and backbones agree without importing each other. No torch; timm where a recipe names it.
+timm knows it for its own weights, and JAX codes scale pixels to [-1, 1]; all others were trained with ImageNet's. It
+follows from the recipe alone, so that data (scaling/data) and backbones agree without importing each other. No torch;
+timm where a recipe names it.
 """
 
 import functools
@@ -46,6 +47,8 @@ def preprocessing_of(config: ExperimentConfig) -> Preprocessing:
 
 @functools.cache
 def _of_sources(weights: str, backbone: str) -> Preprocessing:
+    if weights.split("?")[0].endswith(".npz"):
+        return Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # as big_vision and vision_transformer scale them
     for source in (weights, backbone):
         if source.startswith(HUB):
             source = TIMM + source.removeprefix(HUB).split("/")[0]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.fitting.minimizer import Array
 from analysis.fitting.model_patch_images import AT, SizeLaw
-from scaling.costs.whole_model import STEP_PASSES
+from scaling.costs.run_flops import STEP_PASSES
 
 BUDGETS = 4
 BEYOND = 2.0  # factor by which D may be outside the runs' range

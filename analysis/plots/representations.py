@@ -1,4 +1,4 @@
-"""Similarity figures: the matrix of CKA, CKA at the same layer between patch sizes, and the map of the distances. A
+"""Similarity figures: the matrix of CKA, CKA at the same layer between patch sizes, and two maps of the distances. A
 panel per kind of tokens. Each function returns a Figure."""
 
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ def figures(found: Sequence[Similarities]) -> dict[str, bytes]:
     """All of them as files by name; a single model has none of the same layer."""
     several = len(found[0].models) > 1
     of_layers = files("same_layer", same_layer_figure(found)) if several else {}
-    return files("matrix", matrix_figure(found)) | of_layers | files("map", map_figure(found))
+    maps = files("map", map_figure(found)) | files("tsne", tsne_figure(found))
+    return files("matrix", matrix_figure(found)) | of_layers | maps
 
 
 def matrix_figure(found: Sequence[Similarities]) -> Figure:
@@ -70,33 +71,51 @@ def same_layer_figure(found: Sequence[Similarities]) -> Figure:
 
 def map_figure(found: Sequence[Similarities]) -> Figure:
     """The layers as points whose distances are close to arccos of CKA: a line per model through its layers."""
-    figure = Figure(figsize=(4.8 * len(found), 4.6), layout="constrained")
-    panels = list(figure.subplots(1, len(found), squeeze=False)[0])
-    for axes, one in zip(panels, found, strict=True):
-        for n, model in enumerate(one.models):
-            places_n2 = one.plane.places_P2[[place.model == model for place in one.places]]
-            style = {"color": COLOURS[n % len(COLOURS)], "marker": MARKERS[n // len(COLOURS) % len(MARKERS)]}
-            axes.plot(*places_n2.T, **style, linewidth=1, markersize=4.5, label=model.label)
+    figure = _map(found, [one.plane.places_P2 for one in found])
+    for axes, one in zip(figure.axes, found, strict=True):
         axes.set_title(f"{one.tokens} ({100 * one.plane.explained:.0f} % of the variance)", fontsize=11)
-        axes.set_aspect("equal", "datalim")
         axes.set_xlabel("first axis of arccos CKA [rad]")
         axes.set_ylabel("second axis [rad]")
+    return _named(figure, found, [one.plane.places_P2 for one in found])
+
+
+def tsne_figure(found: Sequence[Similarities]) -> Figure:
+    """The layers by t-SNE of arccos CKA: which are neighbours; a distance between groups has no meaning. A line per
+    model through its layers."""
+    figure = _map(found, [one.tsne_P2 for one in found])
+    for axes, one in zip(figure.axes, found, strict=True):
+        axes.set_title(one.tokens, fontsize=11)
+        axes.set_xlabel("t-SNE of arccos CKA")
+        axes.tick_params(labelbottom=False, labelleft=False, length=0)  # the axes have no unit
+    return _named(figure, found, [one.tsne_P2 for one in found])
+
+
+def _map(found: Sequence[Similarities], places: Sequence[np.ndarray]) -> Figure:
+    """A panel per kind of tokens with a line per model through its layers. places: (P, 2) of the points of each."""
+    figure = Figure(figsize=(4.8 * len(found), 4.6), layout="constrained")
+    panels = list(figure.subplots(1, len(found), squeeze=False)[0])
+    for axes, one, places_P2 in zip(panels, found, places, strict=True):
+        for n, model in enumerate(one.models):
+            places_n2 = places_P2[[place.model == model for place in one.places]]
+            style = {"color": COLOURS[n % len(COLOURS)], "marker": MARKERS[n // len(COLOURS) % len(MARKERS)]}
+            axes.plot(*places_n2.T, **style, linewidth=1, markersize=4.5, label=model.label)
+        axes.set_aspect("equal", "datalim")
         open_frame(axes)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5), frameon=False, fontsize=9)
-    for axes, one in zip(panels, found, strict=True):
-        _name_ends(axes, one)
     return figure
 
 
-def _name_ends(axes: Axes, one: Similarities) -> None:
-    """The names of the first and the last layer beside their points."""
-    ends = []
-    for model in one.models:
-        its = [n for n, place in enumerate(one.places) if place.model == model]
-        ends += [its[0], its[-1]]
-    places = one.plane.places_P2.tolist()
-    label_points(axes, [Label(places[n][0], places[n][1], one.places[n].layer) for n in dict.fromkeys(ends)])
+def _named(figure: Figure, found: Sequence[Similarities], places: Sequence[np.ndarray]) -> Figure:
+    """The names of the first and the last layer beside their points, once all else has its place."""
+    for axes, one, places_P2 in zip(figure.axes, found, places, strict=True):
+        ends = []
+        for model in one.models:
+            its = [n for n, place in enumerate(one.places) if place.model == model]
+            ends += [its[0], its[-1]]
+        at = places_P2.tolist()
+        label_points(axes, [Label(at[n][0], at[n][1], one.places[n].layer) for n in dict.fromkeys(ends)])
+    return figure
 
 
 def _write(axes: Axes, cka: np.ndarray) -> None:

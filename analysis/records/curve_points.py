@@ -24,7 +24,7 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
     done = runs.finished
     done = done[done[PATCHES] == ""] if PATCHES in done else done  # a CSV file has no such column
     for run in done.itertuples():
-        curve = _curve(Path(str(run.folder)) / CURVE)
+        curve = read_curve(Path(str(run.folder)) / CURVE)
         if curve.empty:
             continue
         last = curve["step"].max()
@@ -37,12 +37,13 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
     return points[points["y"] > 0]
 
 
-def _curve(path: Path) -> pd.DataFrame:
-    """step and, where it has them, test_loss [nats] of a curve; empty where there is none."""
+def read_curve(path: Path) -> pd.DataFrame:
+    """step, seconds and, where it has them, test_loss [nats] of a curve; empty where there is none. Raises ConfigError
+    for a damaged one."""
     if not path.is_file():
         return pd.DataFrame()
     try:
-        curve = pd.read_csv(path, usecols=lambda name: name in ("step", "test_loss"), dtype=float)
+        curve = pd.read_csv(path, usecols=lambda name: name in ("step", "seconds", "test_loss"), dtype=float)
         return curve[curve["step"] > 0]
     except (ValueError, KeyError) as e:
         why = str(e).strip().splitlines()[-1]

@@ -16,7 +16,7 @@ from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet, any_length
 from scaling.config.canonical import as_json
 from scaling.config.experiment import ExperimentConfig
-from scaling.costs.whole_model import STEP_PASSES
+from scaling.costs.run_flops import STEP_PASSES
 from scaling.errors import ConfigError
 from scaling.runs.record import RunRecord
 

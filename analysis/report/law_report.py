@@ -34,11 +34,13 @@ class LawInput(NamedTuple):
 
 
 def law_input(runs: RunSet | None, published: bool = False, mixed: str = "refuse") -> LawInput:
-    """The groups of own runs, and the paper's where published. mixed: as for groups.own_groups. Raises ConfigError
-    where none of the runs has finished."""
+    """The groups of own runs, and the paper's where published; runs of no epochs, which evaluate what others learned,
+    are left out. mixed: as for groups.own_groups. Raises ConfigError where none of the runs has finished."""
     papers = published_groups() if published else []
     if runs is None:
         return LawInput(None, [], {}, papers)
+    if "epochs" in runs.frame:  # not in a CSV file
+        runs = runs.select(runs.frame["epochs"] != 0)
     if runs.finished.empty:
         ended = counted(len(runs.frame) + len(runs.corrupt), "run")
         raise ConfigError(f"none of {ended} has finished{_damaged(runs.corrupt)}; `make sweep` continues them")

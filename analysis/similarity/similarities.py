@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.similarity.cka import cka, distance, hsic
 from analysis.similarity.mds import Map, classical_mds
+from analysis.similarity.tsne import tsne
 
 
 class Model(NamedTuple):
@@ -37,7 +38,8 @@ class Similarities(NamedTuple):
     places: list[Place]
     cka_PP: np.ndarray
     distance_PP: np.ndarray  # arccos of CKA [rad]
-    plane: Map  # of the distances
+    plane: Map  # of the distances, by classical MDS
+    tsne_P2: np.ndarray  # places of the distances by t-SNE, without a unit
 
     @property
     def models(self) -> list[Model]:
@@ -99,7 +101,7 @@ def similarities(tokens: str, places: Sequence[Place], cka_PP: np.ndarray) -> Si
     distance_PP = distance(cka_PP)
     np.fill_diagonal(distance_PP, 0)  # of 1 up to rounding
     left = [place for place, keep in zip(places, kept, strict=True) if keep]
-    return Similarities(tokens, left, cka_PP, distance_PP, classical_mds(distance_PP))
+    return Similarities(tokens, left, cka_PP, distance_PP, classical_mds(distance_PP), tsne(distance_PP))
 
 
 def files_of(found: Sequence[Similarities]) -> dict[str, bytes]:
@@ -115,7 +117,8 @@ def _npz(found: Sequence[Similarities]) -> bytes:
     arrays: dict[str, np.ndarray] = {}
     for one in found:
         key = one.tokens.replace(" ", "_")
-        arrays |= {f"{key}_cka": one.cka_PP, f"{key}_distance": one.distance_PP, f"{key}_map": one.plane.places_P2}
+        arrays |= {f"{key}_cka": one.cka_PP, f"{key}_distance": one.distance_PP}
+        arrays |= {f"{key}_map": one.plane.places_P2, f"{key}_tsne": one.tsne_P2}
         arrays |= {f"{key}_{name}": column.to_numpy(str) for name, column in _points(one).drop(columns="patch").items()}
         arrays[f"{key}_patch"] = _points(one)["patch"].to_numpy()
     file = io.BytesIO()
@@ -137,7 +140,8 @@ def _pairs(one: Similarities) -> pd.DataFrame:
 
 
 def _map(one: Similarities) -> pd.DataFrame:
-    places = pd.DataFrame(one.plane.places_P2, columns=["x", "y"])
+    both_P4 = np.hstack([one.plane.places_P2, one.tsne_P2])
+    places = pd.DataFrame(both_P4, columns=["x", "y", "tsne_x", "tsne_y"])
     return pd.concat([pd.Series(one.tokens, places.index, name="tokens"), _points(one), places], axis=1)
 
 

@@ -5,6 +5,8 @@ table5    longer sequences with or without new pixels: test loss against tokens,
 figure3   larger model or smaller patch: test loss against FLOPs, a line per model size
 figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
+patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
+flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
@@ -18,13 +20,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import learning_rates
+from analysis.studies import flexivit, learning_rates, patch_order
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
@@ -64,12 +67,16 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
     sizes = "; size: image/patch" if table["image"].nunique() > 1 else ""
     if _kind(name) == "learning_rate":
         return _report_rates(runs, name, table, out)
+    if _kind(name) == "patch_schedule":
+        return _report_orders(runs, name, planned, _where(table), out)
+    if _kind(name) == "flexivit":
+        return _report_flexivit(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
-    files = {f"{stem}.csv": table.to_csv(index=False).encode()}
+    tables = {"": table}
     if _kind(name) == "figure2":
         found = gaps(table, planned)
         print_gaps(found, table, title)
-        files[f"{stem}_gaps.csv"] = found.to_csv(index=False).encode()
+        tables["_gaps"] = found
         of = f"{found['backbone'].iloc[0]}, " if found["backbone"].nunique() == 1 else ""
         drawn = gap_figure(table, found, *metric_of(table), f"Does a decoder still help? ({of}{_where(table)})")
     else:
@@ -81,6 +88,12 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
             render_table(pairs, "Change of the loss by a finer patch at equal FLOPs")
     if _kind(name) == "table5" and len(parts := explained(table)):
         render_table(parts, "Change of the loss explained by tokens and FLOPs, and by information")
+    return _write(out, stem, tables, drawn)
+
+
+def _write(out: Path, stem: str, tables: dict[str, pd.DataFrame], drawn: Figure) -> list[Path]:
+    """Write a study's tables, by what follows the stem of their names, and its figure; and say where they are."""
+    files = {f"{stem}{end}.csv": table.to_csv(index=False).encode() for end, table in tables.items()}
     paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
         print(f"wrote {path}")
@@ -101,11 +114,39 @@ def _report_rates(runs: RunSet, name: str, table: pd.DataFrame, out: Path) -> li
         print_wrapped(sentence, indent=2)
     whole = pd.concat([study.table for study in studies], ignore_index=True)
     drawn = rate_figure(trained, whole, f"Best learning rate by patch size ({_where(table)})")
-    files = {f"{stem}.csv": whole.to_csv(index=False).encode(), f"{stem}.png": picture(drawn, "png")}
-    paths = write_files(out, files)
-    for path in paths:
-        print(f"wrote {path}")
-    return paths
+    return _write(out, stem, {"": whole}, drawn)
+
+
+def _report_orders(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of the order of patch sizes. where: data and image size."""
+    curves = patch_order.order_curves(runs.frame, planned)
+    if curves.empty:
+        print_wrapped(f"{name}: no run has a curve")
+        return []
+    found, stem = patch_order.comparisons(curves), name.replace(".", "_")
+    for backbone, its in curves.groupby("backbone", sort=False):
+        render_table(patch_order.printed(its), f"{name}   ({backbone}, {where}; at the smallest patch)")
+        if len(against := found[found["backbone"] == backbone]):
+            render_table(patch_order.compared(against))
+    for sentence in patch_order.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({where})")
+    return _write(out, stem, {"": curves, "_compared": found}, drawn)
+
+
+def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of flexible and fixed models. where: data and image size."""
+    found = flexivit.losses(runs, planned)
+    compared, stem = flexivit.compared(found), name.replace(".", "_")
+    for backbone, its in found.groupby("backbone", sort=False):
+        title = f"{name}   ({backbone}, {where})"
+        if len(compared):
+            render_table(flexivit.printed_comparison(compared[compared["backbone"] == backbone]), title)
+        render_table(flexivit.printed_elsewhere(its), f"{title}, each model at all patch sizes")
+    for sentence in flexivit.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = flexivit.figure(found, f"Flexible and fixed models at all patch sizes ({where})")
+    return _write(out, stem, {"": found, "_compared": compared}, drawn)
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +247,7 @@ def _print_left_out(runs: RunSet, name: str, planned: Sequence[StudyRun]) -> Non
     failed = frame[frame["status"] == "failed"].set_index("run_id")["failure"]
     corrupt = {one.folder: one.reason for one in runs.corrupt}
     done = set(runs.finished["run_id"])
-    for run_id, _, _ in planned:
+    for run_id in (run.run_id for run in planned):
         if run_id in failed.index:
             print_wrapped(f"{name}: excluded, failed: {run_id} ({failed[run_id]})")
         elif run_id in corrupt:

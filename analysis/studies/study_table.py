@@ -19,6 +19,7 @@ class StudyRun(NamedTuple):
     run_id: str
     backbone: str
     patch: int  # [px]
+    resize: str = ""  # how the kernel of a model of one patch size was resized to others; "": the run was trained
 
 
 def study_table(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:

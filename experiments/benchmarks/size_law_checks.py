@@ -14,7 +14,7 @@ from rich.table import Table
 from analysis.fitting.model import FORMS
 from analysis.fitting.model_patch_images import AT, OF_ONE_MODEL, SizeLaw, fit_one_model, fit_sizes
 from analysis.planning.isoflop import best_patches, directions, isoflop, place_of
-from scaling.costs.whole_model import STEP_PASSES
+from scaling.costs.run_flops import STEP_PASSES
 
 SETS, DRAWS, NOISE = 200, 400, 0.01
 TRUTHS = {

@@ -14,19 +14,23 @@ from scaling.engine.environment import Memory
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], object]], turns: int, warm: int = 1, cuda: bool = False
+    calls: Mapping[str, Callable[[], object]],
+    turns: int,
+    warm: int = 1,
+    cuda: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of each call, one of each in turn; the first `warm` turns are not counted. cuda: wait for the
-    device after each call."""
+    device after each call. clock: time.process_time counts this process alone, all of its threads."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warm + turns):
         for name, call in calls.items():
-            began = time.perf_counter()
+            began = clock()
             call()
             if cuda:
                 torch.cuda.synchronize()
             if turn >= warm:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 

@@ -35,11 +35,12 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
 
 
 def few_steps(run: ExperimentConfig) -> str:
-    """A message if epochs have so few steps that a run hardly learns; "" for longer ones, and for runs in steps."""
+    """A message if epochs have so few steps that a run hardly learns; "" for longer ones, for runs in steps, and
+    for those of no epochs."""
     epoch, _ = images(run)
     batch = run.optim.global_batch_size
     steps = epoch // batch
-    if run.schedule.max_steps or not steps < FEW:
+    if run.schedule.max_steps or not run.schedule.epochs or not steps < FEW:
         return ""
     few = "1 step" if steps == 1 else f"{steps:.0f} steps"
     return f"{epoch:.0f} training images are {few} per epoch: a --global-batch-size below {batch} gives more"

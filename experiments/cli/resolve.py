@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from experiments.cli.stage_options import resampled, stage_options, takes_image
-from experiments.recipes import ade20k, camvid, cifar10, coco, flexi, folder, imagenet, nuclei, shapes
+from experiments.recipes import ade20k, camvid, cifar10, coco, flexi, folder, imagenet, navit, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
@@ -26,7 +26,7 @@ def recipes() -> dict[str, Function]:
     its stages depend on it of the image size."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
-        for module in (shapes, flexi, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
+        for module in (shapes, flexi, navit, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }

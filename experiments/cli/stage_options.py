@@ -9,7 +9,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromRun, FromTeacher, FromTimm, Scratch
 from scaling.errors import ConfigError
 
-INIT = ("init", "initial_checkpoint", "pretrained")  # fields of the first stage alone
+INIT = ("init", "initial_checkpoint", "pretrained", "load_head")  # fields of the first stage alone
 
 
 class StageOptions(NamedTuple):

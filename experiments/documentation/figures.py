@@ -14,8 +14,11 @@ from analysis.paper.tables import figure1 as figure1_numbers
 from analysis.planning.allocation import published_surface
 from analysis.plots.allocation import optimal_figure
 from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
+from analysis.studies.flexivit import figure as flexivit_figure
 from experiments import sample_sheet
+from experiments.documentation import flexivit, packing, patch_order
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -87,6 +90,16 @@ def figure2_camvid() -> Figure:
     return gap_figure(runs, gaps, "miou", "mIoU", "Does a decoder still help? (adventurer_nano, CamVid, 128 px)")
 
 
+def flexivit_shapes() -> Figure:
+    """Test loss on shapes of flexible and fixed models at all patch sizes, three seeds."""
+    return flexivit_figure(flexivit.losses(), "Flexible and fixed models at all patch sizes (shapes, 16 px)")
+
+
+def patch_order_of(data: str, where: str) -> Figure:
+    """Test loss at the smallest patch size along the runs of each order of patch sizes, three seeds."""
+    return order_figure(patch_order.curves(data), f"Order of patch sizes: test loss at the smallest ({where})")
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "law_shapes_seeds.png": law_shapes,
     "frontier_shapes.png": lambda: frontier_figure(shapes()),
@@ -101,4 +114,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "law_nuclei.png": law_nuclei,
     "shapes.png": sample_sheet.sheet,
     "design.png": design_figure,
+    "flexivit_shapes.png": flexivit_shapes,
+    "packed_rows.png": packing.rows_figure,
+    "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
 }

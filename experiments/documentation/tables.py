@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
 from analysis.records.patch_tests import patch_tests
-from experiments.documentation import budget_tables, law_tables
+from experiments.documentation import budget_tables, flexivit, law_tables, patch_order, representation_tables
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
 from experiments.recipes import cifar10
@@ -21,7 +21,8 @@ BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
     "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
     "cifar10_mixer cifar10_stages table5_shapes equal_flops_shapes speed_options camvid seg_shapes det_shapes "
-    "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes test_losses"
+    "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes test_losses "
+    "patch_steps padding packed_steps"
 )
 
 
@@ -192,5 +193,11 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "table6": table6,
     "table6-excerpt": table6_excerpt,
     "crossing": crossing,
+    "similar-thirds": representation_tables.similar_thirds,
+    "similar-finding": representation_tables.similar_finding,
     "micro-batches": micro_batches,
+    "flexivit-elsewhere": flexivit.elsewhere,
+    "flexivit-ways": flexivit.by_way,
+    "patch-order": patch_order.ends,
+    "patch-order-compared": patch_order.compared,
 }

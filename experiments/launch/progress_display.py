@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from experiments.launch.outcome import Outcome
-from scaling.config.at_shape import shape_shares
+from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
@@ -142,11 +142,13 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 
 def what_else(run: ExperimentConfig) -> str:
     """Fields that a run_id leaves out, where they are not the default: the head, what an extended sequence is embedded
-    from, and whether one model learns several patch sizes."""
-    several = "flexible" if len(shape_shares(run)) > 1 else ""
+    from, whether one model learns several patch sizes, or by which schedule, and how the kernel of a finished one is
+    resized."""
+    several = getattr(run.step_shapes, "patch_schedule", "flexible") if len(shapes_of(run)) > 1 else ""
+    resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
-    return " ".join(filter(None, (several, head, extended)))
+    return " ".join(filter(None, (several, resized, head, extended)))
 
 
 def _time(seconds: float) -> str:

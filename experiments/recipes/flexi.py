@@ -4,7 +4,7 @@
 sweep trains one run per seed, whose finest patch is the finest of the sweep, and the run is evaluated at every patch.
 """
 
-from experiments.recipes import shapes
+from experiments.recipes import cifar10, shapes
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 
@@ -33,6 +33,18 @@ def det_nano(patch: int) -> ExperimentConfig:
     """shapes.det_nano with one set of weights, head included, for patches 16 to `patch`; as deit_nano.
     Run: python experiments/run.py flexi.det_nano --patch 4."""
     return _up_to_16(shapes.det_nano(patch))
+
+
+def cifar10_deit_nano(patch: int) -> ExperimentConfig:
+    """cifar10.deit_nano with one set of weights for patches 16 to `patch`, each drawn equally often; all else as there.
+    Run: python experiments/run.py flexi.cifar10_deit_nano --patch 2 --data-root /data/cifar10."""
+    return _up_to_16(cifar10.deit_nano(patch))
+
+
+def cifar10_adventurer_nano(patch: int) -> ExperimentConfig:
+    """cifar10.adventurer_nano with one set of weights for patches 16 to `patch`; as cifar10_deit_nano.
+    Run: python experiments/run.py flexi.cifar10_adventurer_nano --patch 2 --data-root /data/cifar10."""
+    return edit(cifar10_deit_nano(patch), backbone="adventurer_nano")
 
 
 def _up_to_16(fixed: ExperimentConfig) -> ExperimentConfig:

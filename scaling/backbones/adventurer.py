@@ -27,6 +27,7 @@ from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
 from scaling.model_specs import ModelSpec
+from scaling.packing.packed_images import PackedImages
 
 # Kept: the released code flips blocks 2 and 3 only (n // 2 == 1), and the released weights need that.
 # Its comment and the paper state every two blocks, which is "alternate".
@@ -40,7 +41,7 @@ class EncodedTokens(NamedTuple):
 
     tokens_BTD: Tensor  # before the final norm
     hidden: list[Tensor]  # (B, T, D) after each requested block
-    layout: TokenLayout  # where the patches lie
+    layout: TokenLayout  # where they lie
 
 
 class Adventurer(nn.Module):
@@ -134,8 +135,15 @@ class Adventurer(nn.Module):
             elif name.endswith("out_proj"):  # as in Mamba; mlp.w3 is not scaled
                 module.weight.div_(math.sqrt(len(self.layers)))
 
-    def _embedded(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
-        """Tokens before the first block, the class token last; and where the patches lie."""
+    def _embedded(self, image_BCHW: Tensor | PackedImages, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+        """Tokens before the first block, the class token last; and where they lie."""
+        if isinstance(image_BCHW, Tensor):
+            self._check_sides(image_BCHW)
+        patches_BLD, layout = self.patch_embed(image_BCHW, patch_size)
+        x_BTD, layout = layout.with_class_tokens(patches_BLD, trailing_1XD=self.cls_token)
+        return self.positions.add(x_BTD, layout, self.pos_embed), layout
+
+    def _check_sides(self, image_BCHW: Tensor) -> None:
         sides = image_BCHW.shape[-2:]
         fits = image_BCHW.ndim == 4 and image_BCHW.shape[1] == self.in_chans
         if not fits or not (self.dynamic_img_size or sides == (self.image, self.image)):
@@ -143,15 +151,10 @@ class Adventurer(nn.Module):
                 f"images are {tuple(image_BCHW.shape)}; this model is built for "
                 f"(batch, {self.in_chans}, {self.image}, {self.image})"
             )
-        x_BLD, layout = self.patch_embed(image_BCHW, patch_size)
-        layout.check_one_image_per_row("Adventurer")
-        class_B1D = self.cls_token.expand(len(x_BLD), -1, -1).to(x_BLD.dtype)
-        x_BTD = torch.cat([x_BLD, class_B1D], 1)
-        return self.positions.add(x_BTD, layout.with_class_tokens(trailing=1), self.pos_embed), layout
 
     def encode(
         self,
-        image_BCHW: Tensor,
+        image_BCHW: Tensor | PackedImages,
         blocks: Sequence[int] = (),
         norm: bool = True,
         last: int | None = None,
@@ -163,9 +166,9 @@ class Adventurer(nn.Module):
         hidden = []
         for n, layer in enumerate(self.layers if last is None else self.layers[: last + 1]):
             if self.grad_checkpointing and torch.is_grad_enabled():
-                x_BTD = checkpoint(layer, x_BTD, use_reentrant=False)
+                x_BTD = checkpoint(layer, x_BTD, layout.rows, use_reentrant=False)
             else:
-                x_BTD = layer(x_BTD)
+                x_BTD = layer(x_BTD, layout.rows)
             if n in blocks:
                 hidden.append(self.norm_f(x_BTD) if norm else x_BTD)
         return EncodedTokens(x_BTD, hidden, layout)

@@ -11,6 +11,7 @@ from scaling.backbones.patch_embed import PatchEmbed
 from scaling.backbones.sincos import Reference
 from scaling.backbones.ssd.ssd_scan import backend
 from scaling.model_specs import ModelSpec
+from scaling.packing.packed_images import PackedImages
 
 
 class AdventurerBackbone(Backbone):
@@ -44,10 +45,13 @@ class AdventurerBackbone(Backbone):
             dynamic_img_size=True,
         )
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+    def forward(
+        self, image_BCHW: Tensor | PackedImages, blocks: Sequence[int] = (), patch_size: int | None = None
+    ) -> Features:
         x_BTD, hidden, layout = self.net.encode(image_BCHW, blocks, patch_size=patch_size)
         x_BTD = self.net.norm_f(x_BTD)
-        return Features(x_BTD[:, :-1], x_BTD[:, -1], layout, tuple(y_BTD[:, :-1] for y_BTD in hidden))
+        tokens = tuple(layout.patches(y_BTD) for y_BTD in hidden)
+        return Features(layout.patches(x_BTD), layout.class_token(x_BTD), layout, tokens)
 
     def initialise(self, seed: int) -> None:
         """Draw every weight from the seed and the name of its module."""

@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.backbones.drop_path import DropPath
+from scaling.backbones.packed_scan import scan_rows
 from scaling.backbones.ssd.mamba2_mixer import mix
 from scaling.backbones.ssd.mixer_tiling import Weights
 from scaling.backbones.ssd.rms_norm import rms_norm
 from scaling.errors import ConfigError
 from scaling.model_specs import CONV_TAPS, EXPAND, ModelSpec
+from scaling.packing.packed_rows import PackedRows
 
 EPS = 1e-5
 
@@ -90,15 +92,21 @@ class Block(nn.Module):
         self.norm_mlp = RMSNorm(size.width)
         self.drop_path, self.drop_path_mlp = DropPath(drop_path), DropPath(drop_path)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        u_BLD = self.norm(x_BLD)
+    def forward(self, x_BLD: Tensor, rows: PackedRows | None = None) -> Tensor:
+        """rows: of several images in each row of x; None: every row is an image."""
+        mixed_BLD = self._mixed(self.norm(x_BLD)) if rows is None else self._mixed_in_rows(self.norm(x_BLD), rows)
+        x_BLD = x_BLD + self.drop_path(mixed_BLD, rows)
+        return x_BLD + self.drop_path_mlp(self.mlp(self.norm_mlp(x_BLD)), rows)
+
+    def _mixed(self, u_BLD: Tensor) -> Tensor:
         front_B1D = u_BLD.mean(1, keepdim=True)
         ordered = _flipped(u_BLD) if self.flip else [u_BLD]
         mixed_BLD = self.mixer(torch.cat([front_B1D, *ordered], 1))[:, 1:]
-        if self.flip:
-            mixed_BLD = torch.cat(_flipped(mixed_BLD), 1)
-        x_BLD = x_BLD + self.drop_path(mixed_BLD)
-        return x_BLD + self.drop_path_mlp(self.mlp(self.norm_mlp(x_BLD)))
+        return torch.cat(_flipped(mixed_BLD), 1) if self.flip else mixed_BLD
+
+    def _mixed_in_rows(self, u_RSD: Tensor, rows: PackedRows) -> Tensor:
+        scan = scan_rows(rows, self.flip, u_RSD.device)
+        return scan.after_scan(self.mixer(scan.before_scan(u_RSD), scan.segments_RM))
 
 
 def _flipped(x_BLD: Tensor) -> list[Tensor]:

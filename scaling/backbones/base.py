@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.errors import ConfigError
+from scaling.packing.packed_images import PackedImages
+from scaling.packing.packed_rows import PackedRows
 from scaling.preprocessing import MEAN, STD
 
 
@@ -23,45 +25,71 @@ from scaling.preprocessing import MEAN, STD
 class TokenLayout:
     """Positions of the patches of a batch in their images, and the tokens of a row that are not patches.
 
-    Either every row is one image whose patches form a grid, row by row (`grid`), or rows hold any patches, perhaps of
-    several images, and `centres_BL2` and `image_ids_BL` describe them."""
+    Either every row is one image whose patches form a grid, row by row (`grid`), or rows hold several images, each with
+    a grid of its own (`rows`). Then lists of patches have one row, (1, L, ...), image by image."""
 
     patch_px: int  # side of a patch [px]
     device: torch.device
-    grid: tuple[int, int] | None = None  # rows and columns of patches; None: rows of any patches
-    centres_BL2: Tensor | None = None  # coords_BL2 of rows of any patches
-    image_ids_BL: Tensor | None = None  # image of each patch, int64, never decreasing along a row; None: one per row
-    leading: int = 0  # tokens before the patches that are no patches, such as a class token
-    trailing: int = 0  # tokens after the patches that are no patches
+    grid: tuple[int, int] | None = None  # rows and columns of patches; None: rows of several images
+    rows: PackedRows | None = None
+    leading: int = 0  # tokens before the patches of an image that are no patches, such as a class token
+    trailing: int = 0  # tokens after them that are no patches
 
     @functools.cached_property
     def coords_BL2(self) -> Tensor:
-        """Row and column of the centre of each patch, as shares of its image's height and width, in [0, 1] (B or 1, L,
-        2), float32."""
-        if self.centres_BL2 is not None:
-            return self.centres_BL2
-        assert self.grid is not None
-        axes = [(torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n for n in self.grid]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(1, -1, 2)
+        """Row and column of the centre of each patch, as shares of its image's height and width, in [0, 1] (1, L, 2),
+        float32."""
+        grids = self.rows.grids if self.rows is not None else [self.grid]
+        return torch.cat([self._centres(grid) for grid in grids if grid is not None]).unsqueeze(0)
 
-    def check_one_image_per_row(self, backbone: str) -> None:
-        """Raise ConfigError where a row may hold several images, whose tokens a backbone would mix."""
-        if self.image_ids_BL is not None:
-            raise ConfigError(f"{backbone} takes one image per row, not rows that hold several")
+    def _centres(self, grid: tuple[int, int]) -> Tensor:
+        axes = [(torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n for n in grid]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(-1, 2)
 
-    def with_class_tokens(self, leading: int = 0, trailing: int = 0) -> "TokenLayout":
-        """The layout of rows to which tokens that are no patches have been joined."""
-        return replace(self, leading=leading, trailing=trailing)
+    def with_class_tokens(
+        self, patches_BLD: Tensor, leading_1XD: Tensor | None = None, trailing_1XD: Tensor | None = None
+    ) -> tuple[Tensor, "TokenLayout"]:
+        """Rows of tokens (B, T, D) from patches (B, L, D), the same class tokens joined to those of every image; and
+        their layout. Raises ConfigError where packed rows have places for another number of class tokens."""
+        counts = tuple(0 if x is None else x.shape[1] for x in (leading_1XD, trailing_1XD))
+        layout = replace(self, leading=counts[0], trailing=counts[1])
+        if self.rows is None:
+            parts = [x.to(patches_BLD.dtype) for x in (leading_1XD, patches_BLD, trailing_1XD) if x is not None]
+            return torch.cat([x.expand(len(patches_BLD), -1, -1) for x in parts], 1), layout
+        if counts != (self.rows.leading, self.rows.trailing):
+            has = f"{self.rows.leading} class tokens before and {self.rows.trailing} after the patches of an image"
+            raise ConfigError(f"these rows have {has}; the backbone has {counts[0]} and {counts[1]}")
+        x_RSD = layout.padded(patches_BLD)
+        tokens = [x[:, i] for x in (leading_1XD, trailing_1XD) if x is not None for i in range(x.shape[1])]
+        for number, token_1D in enumerate(tokens):
+            at_N = torch.from_numpy(self.rows.class_tokens_N(number)).to(self.device)
+            flat = x_RSD.flatten(0, 1)
+            x_RSD = flat.index_copy(0, at_N, token_1D.to(flat.dtype).expand(len(at_N), -1)).view_as(x_RSD)
+        return x_RSD, layout
 
     def padded(self, x_BLX: Tensor) -> Tensor:
         """(B, T, X) from values of the patches (B, L, X): zeros for tokens that are no patches."""
-        return F.pad(x_BLX, (0, 0, self.leading, self.trailing))
+        if self.rows is None:
+            return F.pad(x_BLX, (0, 0, self.leading, self.trailing))
+        return self.rows.on(self.device).patches_to_rows(x_BLX[0])
+
+    def patches(self, x_BTD: Tensor) -> Tensor:
+        """Those of rows of tokens (B, T, D) that are patches (B, L, D)."""
+        if self.rows is None:
+            return x_BTD[:, self.leading : x_BTD.shape[1] - self.trailing]
+        return self.rows.on(self.device).patches(x_BTD).unsqueeze(0)
+
+    def class_token(self, x_BTD: Tensor) -> Tensor:
+        """The first class token of each image (N, D)."""
+        if self.rows is None:
+            return x_BTD[:, 0] if self.leading else x_BTD[:, -self.trailing]
+        return x_BTD.flatten(0, 1).index_select(0, torch.from_numpy(self.rows.class_tokens_N(0)).to(self.device))
 
 
 class Features(NamedTuple):
     """Output of a backbone."""
 
-    tokens_BLD: Tensor  # of the patches, after the final norm
+    tokens_BLD: Tensor  # of the patches, after the final norm; of packed images (1, L, D), image by image
     pooled_ND: Tensor  # one feature vector per image
     layout: TokenLayout
     hidden: tuple[Tensor, ...] = ()  # tokens (B, L, D) after the requested blocks, with the final norm
@@ -76,7 +104,7 @@ class Features(NamedTuple):
 
     def _map(self, tokens_BLD: Tensor) -> Tensor:
         if self.layout.grid is None:
-            raise ValueError("packed tokens have no map: their rows hold patches of several images")
+            raise ValueError("packed tokens have no map: their images have grids of their own")
         return tokens_BLD.transpose(1, 2).unflatten(2, self.layout.grid).contiguous()
 
 
@@ -104,10 +132,13 @@ class Backbone(nn.Module):
         super().__init__()
         self.width, self.stride, self.depth, self.dynamic_img_size = width, stride, depth, dynamic_img_size
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
-        """blocks: indices (from 0, ascending) of the blocks whose output `Features.hidden` has. patch_size: of this
-        call [px]; None: `stride`. Raises ConfigError where patches do not tile the images, and for a patch size that
-        the embedding does not have."""
+    def forward(
+        self, image_BCHW: Tensor | PackedImages, blocks: Sequence[int] = (), patch_size: int | None = None
+    ) -> Features:
+        """Images of one size, or packed images of any sizes: the features of an image are the same. blocks: indices
+        (from 0, ascending) of the blocks whose output `Features.hidden` has. patch_size: of this call [px]; None:
+        `stride`. Raises ConfigError where patches do not tile the images, and for a patch size that the embedding does
+        not have."""
         raise NotImplementedError
 
     def initialise(self, seed: int) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scaling.backbones.base import Backbone
+from scaling.backbones.npz_weights import npz_state
 from scaling.downloads import fetched, forget, hub_or_cache
 from scaling.errors import ConfigError, first_line
 from scaling.runs.atomic_files import damage_of
@@ -20,8 +21,8 @@ GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # what weights_only refuses, in the wor
 
 
 def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), the folder of a
-    finished run, timm:NAME, or the address of such a file, hf:OWNER/REPOSITORY/FILE or https://….
+    """Tensors by name from a .safetensors file, a torch file (weights_only: no code in it is run), an .npz file of JAX,
+    the folder of a finished run, timm:NAME, or the address of such a file, hf:OWNER/REPOSITORY/FILE or https://….
 
     A torch file may hold them directly or under a key (as the DeiT and Adventurer releases do): the first of `keys` in
     it. Raises ConfigError.
@@ -39,7 +40,8 @@ def read_state_dict(source: str, keys: tuple[str, ...] = ("model", "state_dict")
     if path.is_dir():  # a run's folder
         path = path / WEIGHTS
     if not path.is_file():
-        raise ConfigError(f"weights {source}: no such file; give a .pth or .safetensors file, or --pretrained NAME")
+        what = "a .pth, .safetensors or .npz file, or --pretrained NAME"
+        raise ConfigError(f"weights {source}: no such file; give {what}")
     return unwrapped(_read(path, source), source, keys)
 
 
@@ -52,6 +54,8 @@ def _read(path: Path, source: str) -> object:
             return load_file(path)
         if zipfile.is_zipfile(path) and (damage := damage_of(path)):  # torch does not check
             raise ValueError(damage)
+        if path.suffix == ".npz":
+            return npz_state(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch and safetensors raise many kinds
         reason = _no_weights(path, e)
@@ -107,19 +111,15 @@ def _from_timm(name: str) -> dict[str, Tensor]:
         ) from e
 
 
-def load_weights(backbone: Backbone, source: str, pos_embed_resampling: str = "aligned") -> None:
-    """Load source (as in read_state_dict) into a backbone, strictly by key, without the classifier's head.
+def load_state(
+    backbone: Backbone, state: dict[str, Tensor], source: str, pos_embed_resampling: str = "aligned"
+) -> None:
+    """Load tensors, as of read_state_dict, into a backbone, strictly by key, without the classifier's head. source:
+    their name in errors.
 
     Backbone.convert_state_dict resamples what depends on patch and image size; pos_embed_resampling is passed to it.
     Raises ConfigError with the keys that do not fit.
     """
-    load_state(backbone, read_state_dict(source), source, pos_embed_resampling)
-
-
-def load_state(
-    backbone: Backbone, state: dict[str, Tensor], source: str, pos_embed_resampling: str = "aligned"
-) -> None:
-    """load_weights from tensors already read; source: their name in errors."""
     converted = backbone.convert_state_dict(state, pos_embed_resampling)
     state = {k: v for k, v in converted.items() if not k.startswith(("head.", "head_dist."))}
     check_fit(state, backbone.checkpoint_module.state_dict(), source)

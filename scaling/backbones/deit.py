@@ -17,36 +17,51 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer, 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from scaling.backbones.base import Backbone, Features, ResidualStream, TokenLayout
+from scaling.backbones.base import Backbone, Features, ResidualStream
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.init import initialise_by_name
-from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
+from scaling.backbones.packed_attention import attention_within_images
+from scaling.backbones.patch_embed import KERNEL, ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position
+from scaling.backbones.resampling import BICUBIC, BILINEAR, Filter
 from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError, first_line
 from scaling.model_specs import ModelSpec
+from scaling.packing.packed_images import PackedImages
+from scaling.packing.packed_rows import PackedRows
 
 LOG = logging.getLogger(__name__)
 Rotate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of queries and keys (B, H, T, P)
 
 
 class PositionedBlock(Block):
-    """timm's block, whose queries and keys may be rotated."""
+    """timm's block, whose queries and keys may be rotated, and whose rows may hold several images."""
 
     def forward(
-        self, x_BTD: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, rotate: Rotate | None = None
+        self,
+        x_BTD: Tensor,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        rotate: Rotate | None = None,
+        rows: PackedRows | None = None,
     ) -> Tensor:
-        """attn_mask: what is added to attention's logits (B or 1, H, T, T)."""
-        if rotate is None:
+        """attn_mask: what is added to attention's logits (B or 1, H, T, T). rows: images that share rows; a token
+        attends to those of its image."""
+        if rows is None and rotate is None:
             return super().forward(x_BTD) if attn_mask is None else super().forward(x_BTD, attn_mask=attn_mask)
-        x_BTD = x_BTD + self.drop_path1(self.ls1(self._attention(self.norm1(x_BTD), attn_mask, rotate)))
-        return x_BTD + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BTD))))
+        x_BTD = x_BTD + self.drop_path1(self.ls1(self._attention(self.norm1(x_BTD), attn_mask, rotate, rows)), rows)
+        return x_BTD + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BTD))), rows)
 
-    def _attention(self, x_BTD: Tensor, attn_mask: Tensor | None, rotate: Rotate) -> Tensor:
+    def _attention(
+        self, x_BTD: Tensor, attn_mask: Tensor | None, rotate: Rotate | None, rows: PackedRows | None
+    ) -> Tensor:
         """timm's Attention without its options that DeiT does not use."""
         attn = cast(Attention, self.attn)
         q_BHTP, k_BHTP, v_BHTP = attn.qkv(x_BTD).unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        q_BHTP, k_BHTP = rotate(q_BHTP, k_BHTP)
+        if rotate is not None:
+            q_BHTP, k_BHTP = rotate(q_BHTP, k_BHTP)
+        if rows is not None:
+            return attn.proj(attention_within_images(q_BHTP, k_BHTP, v_BHTP, rows))
         y_BHTP = F.scaled_dot_product_attention(q_BHTP, k_BHTP, v_BHTP, attn_mask=attn_mask)
         return attn.proj(y_BHTP.transpose(1, 2).flatten(2))
 
@@ -109,30 +124,26 @@ class Deit(Backbone):
             rate = drop_path * n / max(size.depth - 1, 1)
             block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+    def forward(
+        self, image_BCHW: Tensor | PackedImages, blocks: Sequence[int] = (), patch_size: int | None = None
+    ) -> Features:
         vit, hidden = self.vit, []
         patches_BLD, layout = vit.patch_embed(image_BCHW, patch_size)
-        layout.check_one_image_per_row("DeiT")
-        x_BTD, with_class = self._add_positions(patches_BLD, layout)
-        bias = vit.positions.bias(with_class)
-        rotate = functools.partial(vit.positions.rotate, layout=with_class) if vit.positions.rotates else None
+        x_BTD, layout = layout.with_class_tokens(patches_BLD, vit.cls_token)  # in DeiT III it has no position
+        x_BTD = vit.positions.add(x_BTD, layout, vit.pos_embed)
+        bias = vit.positions.bias(layout)
+        if bias is not None and layout.rows is not None:
+            raise ConfigError("a bias of attention's logits is for images of one grid, not for packed ones")
+        rotate = functools.partial(vit.positions.rotate, layout=layout) if vit.positions.rotates else None
         for n, block in enumerate(vit.blocks):
             if vit.grad_checkpointing and torch.is_grad_enabled():
-                x_BTD = checkpoint(block, x_BTD, bias, False, rotate, use_reentrant=False)
+                x_BTD = checkpoint(block, x_BTD, bias, False, rotate, layout.rows, use_reentrant=False)
             else:
-                x_BTD = block(x_BTD, bias, False, rotate)
+                x_BTD = block(x_BTD, bias, False, rotate, layout.rows)
             if n in blocks:
-                hidden.append(vit.norm(x_BTD)[:, 1:])
+                hidden.append(layout.patches(vit.norm(x_BTD)))
         x_BTD = vit.norm(x_BTD)
-        return Features(x_BTD[:, 1:], x_BTD[:, 0], layout, tuple(hidden))
-
-    def _add_positions(self, patches_BLD: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
-        """Tokens with their positions, the class token first. In DeiT III the class token has no position."""
-        vit, with_class = self.vit, layout.with_class_tokens(leading=1)
-        class_B1D = vit.cls_token.expand(len(patches_BLD), -1, -1)
-        if vit.no_embed_class:
-            return torch.cat([class_B1D, vit.positions.add(patches_BLD, layout, vit.pos_embed)], 1), with_class
-        return vit.positions.add(torch.cat([class_B1D, patches_BLD], 1), with_class, vit.pos_embed), with_class
+        return Features(layout.patches(x_BTD), layout.class_token(x_BTD), layout, tuple(hidden))
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -168,36 +179,46 @@ class Deit(Backbone):
         return (0 if self.vit.no_embed_class else 1), 0
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
-        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions. The
-        class token is first, as every code has it: pos_embed_resampling makes no difference."""
+        """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions, except
+        the kernel of a flexible embedding. Weights of FlexiViT, whose class token has no position, fit with zeros for
+        it. The class token is first, as every code has it: pos_embed_resampling makes no difference."""
         positions = self.vit.positions
-        if "patch_embed.proj.weight" not in state or (positions.has_table and "pos_embed" not in state):
+        if KERNEL not in state or (positions.has_table and "pos_embed" not in state):
             raise ConfigError(
                 "these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed"
             )
-        width = state["patch_embed.proj.weight"].shape[0]
+        width = state[KERNEL].shape[0]
         if width != self.width:
             raise ConfigError(f"these weights are {width} channels wide; this backbone is {self.width}")
         if "dist_token" in state:
             state = _without_distillation(state)
+        how = BICUBIC
+        if not self.vit.no_embed_class and "pos_embed" in state and _is_square(state["pos_embed"].shape[1]):
+            # FlexiViT's: no other plain ViT without layer scale has a class token without position.
+            how, state = BILINEAR, {**state, "pos_embed": F.pad(state["pos_embed"], (0, 0, 1, 0))}
         if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
-            return {**checkpoint_filter_fn(state, self.vit), **self._own_grid(state)}
+            state = self.vit.patch_embed.convert_state_dict(state, how)
+            return {**checkpoint_filter_fn(state, self.vit, **how), **self._own_grid(state, how)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
 
-    def _own_grid(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _own_grid(self, state: dict[str, Tensor], how: Filter) -> dict[str, Tensor]:
         """Learned positions at the grid of this model's table, where that is not the grid of its tokens, to which timm
         resamples; else nothing."""
         side, first = self.vit.positions.table_side, 0 if self.vit.no_embed_class else 1
         if side == self.vit.patch_embed.grid_size[0]:
             return {}
         table_1TD = state["pos_embed"]
-        patches_1LD = resample_abs_pos_embed(table_1TD[:, first:], [side, side], num_prefix_tokens=0)
+        patches_1LD = resample_abs_pos_embed(table_1TD[:, first:], [side, side], num_prefix_tokens=0, **how)
         return {"pos_embed": torch.cat([table_1TD[:, :first], patches_1LD], 1)}
+
+
+def _is_square(n: int) -> bool:
+    return math.isqrt(n) ** 2 == n
 
 
 def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -206,6 +227,6 @@ def _without_distillation(state: dict[str, Tensor]) -> dict[str, Tensor]:
     state = {name: tensor for name, tensor in state.items() if name != "dist_token"}
     pos_1TD = state["pos_embed"]
     patches = max(0, pos_1TD.shape[1] - 2)
-    if math.isqrt(patches) ** 2 == patches:  # the class token's, this one's, then theirs
+    if _is_square(patches):  # the class token's, this one's, then theirs
         state["pos_embed"] = torch.cat([pos_1TD[:, :1], pos_1TD[:, 2:]], 1)
     return state

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scaling.packing.packed_rows import PackedRows
 from scaling.rng import SampleKey, uniform
 
 
@@ -19,12 +21,16 @@ class DropPath(nn.Module):
         self.rate = rate
         self.uniform_B: Tensor | None = None
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, rows: PackedRows | None = None) -> Tensor:
+        """rows: of several images in each row of x; None: every row is an image."""
         if not self.training or self.rate == 0:
             return x_BLD
+        images = len(x_BLD) if rows is None else len(rows.grids)
         # float32 whatever x is: bfloat16's steps of 1/256 would drop more than the rate
-        uniform_B = torch.rand(len(x_BLD), device=x_BLD.device) if self.uniform_B is None else self.uniform_B
+        uniform_B = torch.rand(images, device=x_BLD.device) if self.uniform_B is None else self.uniform_B
         kept_B = (uniform_B >= self.rate).to(x_BLD.dtype) / (1 - self.rate)
+        if rows is not None:
+            return x_BLD * F.pad(kept_B, (0, 1))[rows.on(x_BLD.device).images_RS].unsqueeze(-1)
         return x_BLD * kept_B.view(-1, *[1] * (x_BLD.ndim - 1))
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from scaling.backbones.base import Backbone, TokenLayout
-from scaling.backbones.patch_embed import FlexiblePatchEmbed
+from scaling.backbones.patch_embed import KERNEL, FlexiblePatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding
 from scaling.backbones.resampling import resize_kernel
 from scaling.config.model import check_patch
 from scaling.errors import ConfigError
 
-KERNEL, POSITIONS = "patch_embed.proj.weight", "pos_embed"  # names in public checkpoints
+POSITIONS = "pos_embed"  # their name in public checkpoints
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ flexible  one kernel, resized to the patch size of every call (FlexiViT, arXiv 2
 B batch, C channels, H W pixels, L patches, D width.
 """
 
+import logging
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -16,10 +17,16 @@ from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
-from scaling.backbones.resampling import resize_kernel
+from scaling.backbones.resampling import BICUBIC, Filter, enlarge_kernel, resize_kernel
 from scaling.config.fields import check_name
 from scaling.config.model import RESIZE_METHODS, check_patch
 from scaling.errors import ConfigError
+from scaling.packing.packed_images import PackedImages
+
+Images = Tensor | PackedImages  # (B, C, H, W), or of any sizes
+
+LOG = logging.getLogger(__name__)
+KERNEL = "patch_embed.proj.weight"  # its name in public checkpoints
 
 
 def check_image(image_BCHW: Tensor, patch: int) -> tuple[int, int]:
@@ -39,13 +46,15 @@ class PatchEmbed(nn.Module):
         check_patch(image, patch_size)
         self.patch_size, self.grid_size = patch_size, (image // patch_size, image // patch_size)
 
-    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
-        """Tokens (B, L, D) and where they lie. patch_size: of this call [px]; None: the one it is built for. Raises
-        ConfigError for a patch size that the embedding does not have."""
+    def forward(self, image_BCHW: Images, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+        """Tokens (B, L, D) and where they lie; those of packed images are (1, L, D), image by image. patch_size: of
+        this call [px]; None: the one it is built for. Raises ConfigError for a patch size that the embedding does not
+        have."""
         raise NotImplementedError
 
-    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are."""
+    def convert_state_dict(self, state: dict[str, Tensor], how: Filter = BICUBIC) -> dict[str, Tensor]:
+        """A checkpoint's tensors under `patch_embed.`, resampled to this embedding; all others as they are. how: the
+        filter, where the embedding has none of its own."""
         return state
 
 
@@ -57,12 +66,14 @@ class ConvPatchEmbed(PatchEmbed):
         super().__init__(channels, width, image, patch_size)
         self.proj = nn.Conv2d(channels, width, kernel or patch_size, kernel or patch_size)
 
-    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+    def forward(self, image_BCHW: Images, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
         if patch_size not in (None, self.patch_size):
             raise ConfigError(
                 f"patch {patch_size} differs from {self.patch_size}, the only patch size of this embedding: its kernel "
                 "is not resized between steps"
             )
+        if isinstance(image_BCHW, PackedImages):
+            return self._packed(image_BCHW)
         grid = check_image(image_BCHW, self.patch_size)
         layout = TokenLayout(self.patch_size, image_BCHW.device, grid)
         return self._map(image_BCHW, grid).flatten(2).transpose(1, 2), layout
@@ -70,13 +81,18 @@ class ConvPatchEmbed(PatchEmbed):
     def _map(self, image_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.proj(image_BCHW)
 
-    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _packed(self, images: PackedImages) -> tuple[Tensor, TokenLayout]:
+        return _linear(images, self.patch_size, self.proj.weight, self.proj.bias)
+
+    def convert_state_dict(self, state: dict[str, Tensor], how: Filter = BICUBIC) -> dict[str, Tensor]:
         """The kernel resampled by its pseudo-inverse (FlexiViT, arXiv 2212.08013, section 3.4), as timm does."""
-        key, own = "patch_embed.proj.weight", self.proj.weight.shape[-1]
-        kernel = state.get(key)
+        own, kernel = self.proj.weight.shape[-1], state.get(KERNEL)
         if kernel is None or kernel.ndim != 4 or kernel.shape[-1] == own:
             return state
-        return {**state, key: resample_patch_embed(kernel, [own, own])}
+        return {**state, KERNEL: self._resampled(kernel, own, how)}
+
+    def _resampled(self, kernel_DCpp: Tensor, side: int, how: Filter) -> Tensor:
+        return resample_patch_embed(kernel_DCpp, [side, side], **how)
 
 
 class ExtendedPatchEmbed(ConvPatchEmbed):
@@ -95,6 +111,9 @@ class ExtendedPatchEmbed(ConvPatchEmbed):
     def _map(self, image_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
         check_image(image_BCHW, self.proj.kernel_size[0])
         return F.interpolate(self.proj(image_BCHW), grid, mode="bicubic", align_corners=False)
+
+    def _packed(self, images: PackedImages) -> tuple[Tensor, TokenLayout]:
+        raise ConfigError("an extended embedding interpolates maps of tokens, which packed images do not have")
 
 
 class FlexiblePatchEmbed(ConvPatchEmbed):
@@ -117,12 +136,33 @@ class FlexiblePatchEmbed(ConvPatchEmbed):
         check_name("resize", resize, RESIZE_METHODS)
         self.resize, self.antialias = resize, antialias
 
-    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
+    def forward(self, image_BCHW: Images, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
         patch = patch_size or self.patch_size
-        layout = TokenLayout(patch, image_BCHW.device, check_image(image_BCHW, patch))
         kernel_DCpp = resize_kernel(self.proj.weight, patch, self.resize, self.antialias)
+        if isinstance(image_BCHW, PackedImages):
+            return _linear(image_BCHW, patch, kernel_DCpp, self.proj.bias)
+        layout = TokenLayout(patch, image_BCHW.device, check_image(image_BCHW, patch))
         map_BDhw = F.conv2d(image_BCHW, kernel_DCpp, self.proj.bias, patch)
         return map_BDhw.flatten(2).transpose(1, 2), layout
+
+    def _resampled(self, kernel_DCpp: Tensor, side: int, how: Filter) -> Tensor:
+        """By this embedding's own method. Tokens of a smaller kernel stay the same at its own patch size."""
+        old = kernel_DCpp.shape[-1]
+        what = f"stay the same at patch {old} alone" if old < side else "change at every patch size"
+        LOG.warning(
+            "a kernel of %d px becomes one of %d px: tokens %s; --kernel-size %d keeps it", old, side, what, old
+        )
+        change = enlarge_kernel if old < side else resize_kernel
+        return change(kernel_DCpp, side, self.resize, self.antialias)
+
+
+def _linear(images: PackedImages, patch: int, kernel_DCpp: Tensor, bias_D: Tensor | None) -> tuple[Tensor, TokenLayout]:
+    """A convolution whose kernel is its stride, on patches that are apart already. Raises ConfigError where they have
+    another size."""
+    if images.patch_px != patch:
+        raise ConfigError(f"the images are packed in patches of {images.patch_px} px; the embedding is at {patch} px")
+    tokens_LD = F.linear(images.patch_LP, kernel_DCpp.flatten(1), bias_D)
+    return tokens_LD.unsqueeze(0), TokenLayout(patch, tokens_LD.device, rows=images.rows)
 
 
 PATCH_EMBEDS: dict[str, Callable[..., PatchEmbed]] = {

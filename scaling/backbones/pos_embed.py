@@ -24,6 +24,7 @@ from scaling.backbones.sincos import Reference, Sines
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
+from scaling.packing.packed_rows import PackedRows
 
 
 class PositionSpec(NamedTuple):
@@ -81,43 +82,65 @@ class PositionEncoding(nn.Module):
         return self.rotates or type(self).bias is not PositionEncoding.bias
 
 
-class LearnedPositions(PositionEncoding):
-    """A parameter vector per token. At another grid those of the patches are resampled (bicubic, antialiased), those of
-    class tokens kept."""
+class TablePositions(PositionEncoding):
+    """Base of encodings whose vectors are a function of an image's grid: a subclass has `at`."""
 
     has_table = True
+
+    def at(self, grid: tuple[int, int], layout: TokenLayout, table_1TD: Tensor) -> Tensor:
+        """Positions of the patches of an image of this grid (1, h * w, D), or of all of its tokens (1, T, D).
+        table_1TD: what the backbone stores, with vectors for class tokens or without."""
+        raise NotImplementedError
+
+    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
+        assert table_1TD is not None
+        if layout.rows is not None:
+            return x_BTD + self._in_rows(layout.rows, layout, table_1TD)
+        assert layout.grid is not None
+        found_1XD = self.at(layout.grid, layout, table_1TD)
+        return x_BTD + (found_1XD if found_1XD.shape[1] == x_BTD.shape[1] else layout.padded(found_1XD))
+
+    def _in_rows(self, rows: PackedRows, layout: TokenLayout, table_1TD: Tensor) -> Tensor:
+        """(R, S, D): the positions of each image as if it were alone."""
+        of_grid = {grid: self.at(grid, layout, table_1TD)[0] for grid in set(rows.grids)}
+        alike = next(iter(of_grid))
+        if len(of_grid[alike]) == math.prod(alike):  # none for class tokens
+            return layout.padded(torch.cat([of_grid[grid] for grid in rows.grids]).unsqueeze(0))
+        return rows.on(table_1TD.device).to_rows(torch.cat([of_grid[rows.grids[image]] for image in rows.order]))
+
+
+def _between(table_1TD: Tensor, side: int, layout: TokenLayout) -> slice:
+    """The vectors of the patches in a stored table of side x side, which may have vectors for class tokens too."""
+    first = layout.leading if table_1TD.shape[1] > side * side else 0
+    return slice(first, first + side * side)
+
+
+class LearnedPositions(TablePositions):
+    """A parameter vector per token. At another grid those of the patches are resampled (bicubic, antialiased), those of
+    class tokens kept."""
 
     def __init__(self, spec: PositionSpec) -> None:
         super().__init__(spec)
         self._resampled: tuple[tuple, Tensor] | None = None  # the table of the last other grid, and its key
 
-    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
-        assert table_1TD is not None
-        if layout.grid is None:
-            raise ConfigError("learned positions belong to the patches of a grid; rows of any patches have none")
-        if layout.grid == (self.spec.grid, self.spec.grid):
-            return x_BTD + table_1TD
-        return x_BTD + self._at(layout, layout.grid, table_1TD)
-
-    def _at(self, layout: TokenLayout, grid: tuple[int, int], table_1TD: Tensor) -> Tensor:
-        """The table at another grid, kept for the next images of that size unless gradients are needed."""
+    def at(self, grid: tuple[int, int], layout: TokenLayout, table_1TD: Tensor) -> Tensor:
+        """The table at a grid, kept for the next images of that size unless gradients are needed."""
+        side = self.spec.grid
+        if grid == (side, side):
+            return table_1TD
         learning = table_1TD.requires_grad and torch.is_grad_enabled()
         key = (grid, table_1TD._version, table_1TD.device, torch.is_inference_mode_enabled())
         if not learning and self._resampled is not None and self._resampled[0] == key:
             return self._resampled[1]
-        first, last = layout.leading, table_1TD.shape[1] - layout.trailing
-        patches_1LD = resample_abs_pos_embed(
-            table_1TD[:, first:last], list(grid), [self.spec.grid, self.spec.grid], num_prefix_tokens=0
-        )
-        found = torch.cat([table_1TD[:, :first], patches_1LD, table_1TD[:, last:]], 1)
+        own = _between(table_1TD, side, layout)
+        patches_1LD = resample_abs_pos_embed(table_1TD[:, own], list(grid), [side, side], num_prefix_tokens=0)
+        found = torch.cat([table_1TD[:, : own.start], patches_1LD, table_1TD[:, own.stop :]], 1)
         self._resampled = None if learning else (key, found)
         return found
 
 
-class SinCosPositions(PositionEncoding):
+class SinCosPositions(TablePositions):
     """Fixed sines and cosines; zero for class tokens. The stored table is that of the training grid."""
-
-    has_table = True
 
     def __init__(self, spec: PositionSpec) -> None:
         super().__init__(spec)
@@ -128,36 +151,29 @@ class SinCosPositions(PositionEncoding):
     def fixed_table(self) -> Tensor:
         return self.sines.table((self.spec.grid, self.spec.grid))
 
-    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
-        assert table_1TD is not None
-        if layout.grid is None:
-            raise ConfigError("sincos positions are evaluated on a grid; rows of any patches have none")
-        if layout.grid == (self.spec.grid, self.spec.grid):
-            return x_BTD + table_1TD
-        return x_BTD + layout.padded(self.sines.like(layout.grid, table_1TD).unsqueeze(0))
+    def at(self, grid: tuple[int, int], layout: TokenLayout, table_1TD: Tensor) -> Tensor:
+        if grid == (self.spec.grid, self.spec.grid):
+            return table_1TD[:, _between(table_1TD, self.spec.grid, layout)] if layout.rows is not None else table_1TD
+        return self.sines.like(grid, table_1TD).unsqueeze(0)
 
 
-class GridPositions(PositionEncoding):
-    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear, antialiased) to the grid of
-    every image; those of class tokens are kept."""
+class GridPositions(TablePositions):
+    """A parameter vector per cell of a grid of grid_size x grid_size, interpolated (linear) to the grid of every image;
+    those of class tokens are kept."""
 
-    has_table = True
-
-    def __init__(self, spec: PositionSpec, grid_size: int = 7) -> None:
+    def __init__(self, spec: PositionSpec, grid_size: int = 7, grid_antialias: bool = True) -> None:
+        """grid_antialias: as resize_positions'."""
         super().__init__(spec)
-        self.grid_size = grid_size
+        self.grid_size, self.grid_antialias = grid_size, grid_antialias
 
     @property
     def table_side(self) -> int:
         return self.grid_size
 
-    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
-        assert table_1TD is not None
-        if layout.grid is None:
-            raise ConfigError("grid positions belong to the patches of a grid; rows of any patches have none")
-        first, last = layout.leading, table_1TD.shape[1] - layout.trailing
-        patches_1LD = resize_positions(table_1TD[:, first:last], layout.grid)
-        return x_BTD + torch.cat([table_1TD[:, :first], patches_1LD, table_1TD[:, last:]], 1)
+    def at(self, grid: tuple[int, int], layout: TokenLayout, table_1TD: Tensor) -> Tensor:
+        own = _between(table_1TD, self.grid_size, layout)
+        patches_1LD = resize_positions(table_1TD[:, own], grid, self.grid_antialias)
+        return torch.cat([table_1TD[:, : own.start], patches_1LD, table_1TD[:, own.stop :]], 1)
 
 
 POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {

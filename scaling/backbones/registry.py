@@ -8,9 +8,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypedDict
 
+from torch import Tensor
+
 from scaling.backbones.base import Backbone
-from scaling.backbones.checkpoint_io import load_weights
-from scaling.backbones.patch_embed import PatchEmbed, build_patch_embed
+from scaling.backbones.checkpoint_io import load_state, read_state_dict
+from scaling.backbones.frozen import frozen_state
+from scaling.backbones.patch_embed import FlexiblePatchEmbed, PatchEmbed, build_patch_embed
 from scaling.backbones.sincos import Reference
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import Part
@@ -59,14 +62,33 @@ def build_backbone(config: ExperimentConfig) -> Backbone:
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
     module name), so that a larger patch embedding does not shift what the blocks draw. Raises ConfigError.
     """
-    size = MODEL_SPECS.get(config.model.backbone, FOREIGN)
-    with seeded(seed_of(config.seed, "construction")):
-        backbone = FAMILIES[size.family](size, config)
+    backbone = _built(config)
     backbone.mean, backbone.std, _ = preprocessing_of(config)
     backbone.initialise(config.seed)
     if config.init.source:
-        load_weights(backbone, config.init.source, config.init.pos_embed_resampling)
+        state, trained = read_state_dict(config.init.source), initial_run(config)
+        if trained is not None:
+            state = state_for(backbone, state, trained)
+        load_state(backbone, state, config.init.source, config.init.pos_embed_resampling)
     return backbone
+
+
+def _built(config: ExperimentConfig) -> Backbone:
+    """The recipe's backbone with any weights."""
+    size = MODEL_SPECS.get(config.model.backbone, FOREIGN)
+    with seeded(seed_of(config.seed, "construction")):
+        return FAMILIES[size.family](size, config)
+
+
+def state_for(backbone: Backbone, state: dict[str, Tensor], trained: ExperimentConfig) -> dict[str, Tensor]:
+    """The tensors of the run of `trained`, as load_state takes them for a backbone: those of a flexible one are frozen
+    at the patch size of a backbone that has only one. Raises ConfigError where that does not divide the run's image."""
+    own = getattr(backbone.checkpoint_module, "patch_embed", None)
+    if not trained.model.any_patch or isinstance(own, FlexiblePatchEmbed):
+        return state
+    flexible = _built(trained)
+    load_state(flexible, state, trained.run_id)
+    return frozen_state(flexible, backbone.stride)
 
 
 class CommonOptions(TypedDict):

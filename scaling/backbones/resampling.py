@@ -15,6 +15,7 @@ D width, C channels, p old and q new side of a kernel, g side of the table of po
 """
 
 import functools
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -24,6 +25,16 @@ from torch import Tensor
 from scaling.config.fields import check_name
 from scaling.config.model import RESIZE_METHODS
 
+
+class Filter(TypedDict):
+    """How timm resamples kernels (by the pseudo-inverse) and positions of weights at loading."""
+
+    interpolation: str
+    antialias: bool
+
+
+BICUBIC: Filter = {"interpolation": "bicubic", "antialias": True}
+BILINEAR: Filter = {"interpolation": "bilinear", "antialias": False}  # of FlexiViT's weights
 CACHED = 256  # matrices that are kept, each of a few kilobytes
 
 
@@ -77,13 +88,31 @@ def resize_kernel(kernel_DCpp: Tensor, side: int, method: str = "pi", antialias:
         return resized_DCqq
 
 
-def resize_positions(table_1LD: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Vectors of a square grid (1, g * g, D), row by row, at another grid: (1, h * w, D), linear and antialiased. At
-    the same grid they are returned as they are. Differentiable."""
+def enlarge_kernel(kernel_DCqq: Tensor, side: int, method: str = "pi", antialias: bool = True) -> Tensor:
+    """The kernel (D, C, side, side) of least norm that resize_kernel turns back into kernel_DCqq (D, C, q, q), side >=
+    q: so a kernel for patches of q px becomes one that can be resized, and its tokens stay the same at q. By "pi" it is
+    R' W R, where R reduces a patch of `side` px to q: its token there is that of the reduced patch. Raises ConfigError
+    for another method."""
+    check_name("resize", method, RESIZE_METHODS)
+    q = kernel_DCqq.shape[-1]
+    inverse_pq = np.linalg.pinv(kernel_matrix(side, q, method == "pi", antialias))
+    matrix_pq = torch.tensor(inverse_pq, dtype=torch.float64, device=kernel_DCqq.device)
+    enlarged_DCpp = matrix_pq @ kernel_DCqq.double() @ matrix_pq.T
+    if method == "area":
+        enlarged_DCpp = (q / side) ** 2 * enlarged_DCpp
+    if method == "norm":
+        norms = [x.flatten(1).norm(dim=1).view(-1, 1, 1, 1) for x in (kernel_DCqq.double(), enlarged_DCpp)]
+        enlarged_DCpp = enlarged_DCpp * (norms[0] / norms[1])
+    return enlarged_DCpp.to(kernel_DCqq.dtype)
+
+
+def resize_positions(table_1LD: Tensor, grid: tuple[int, int], antialias: bool = True) -> Tensor:
+    """Vectors of a square grid (1, g * g, D), row by row, at another grid: (1, h * w, D), linear. antialias: whether
+    all vectors count where the grid is reduced. At the same grid they are returned as they are. Differentiable."""
     g = round(table_1LD.shape[1] ** 0.5)
     if grid == (g, g):
         return table_1LD
     with torch.autocast(table_1LD.device.type, enabled=False):
-        rows_hg, columns_wg = (_matrix(g, n, False, True, table_1LD) for n in grid)
+        rows_hg, columns_wg = (_matrix(g, n, False, antialias, table_1LD) for n in grid)
         columns_1gwD = columns_wg @ table_1LD.unflatten(1, (g, g))
         return (rows_hg @ columns_1gwD.flatten(2)).unflatten(2, (grid[1], -1)).flatten(1, 2)

@@ -20,6 +20,7 @@ from scaling.backbones.base import Backbone, Features, ResidualStream, TokenLayo
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import check_image
 from scaling.errors import ConfigError, first_line
+from scaling.packing.packed_images import PackedImages
 from scaling.preprocessing import Preprocessing, from_timm_config
 
 
@@ -46,7 +47,11 @@ class TimmViT(Backbone):
         self.net = vit  # or another model with its methods
         self.mean, self.std, _ = from_timm_config(timm.models.PretrainedCfg(**cfg)) if cfg else Preprocessing()
 
-    def forward(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+    def forward(
+        self, image_BCHW: Tensor | PackedImages, blocks: Sequence[int] = (), patch_size: int | None = None
+    ) -> Features:
+        if isinstance(image_BCHW, PackedImages):
+            raise ConfigError("timm's backbones take images of one size; packed ones are for DeiT and Adventurer")
         if patch_size not in (None, self.stride):
             raise ConfigError(f"patch {patch_size} differs from {self.stride}, the only patch size of timm's backbones")
         layout = TokenLayout(self.stride, image_BCHW.device, check_image(image_BCHW, self.stride))

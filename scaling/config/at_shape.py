@@ -1,11 +1,15 @@
 """A configuration as it is at one patch and image size: what a training step or an evaluation of another shape sees."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.step_shapes import FixedShape, StepShape
+
+SIZES = 64  # of packed images, for their mean cost
 
 
 def model_shape(config: ExperimentConfig) -> StepShape:
@@ -13,9 +17,21 @@ def model_shape(config: ExperimentConfig) -> StepShape:
     return StepShape(config.model.patch_size, config.model.img_size)
 
 
-def shape_shares(config: ExperimentConfig) -> Mapping[StepShape, float]:
-    """The expected share of the training steps that have each shape; more than one where a run learns several."""
-    return config.step_shapes.shares(model_shape(config))
+def shapes_of(config: ExperimentConfig) -> Collection[StepShape]:
+    """All shapes that training steps may have; more than one where a run learns several."""
+    return config.step_shapes.shapes(model_shape(config))
+
+
+def images_of_step(config: ExperimentConfig, shape: StepShape) -> Mapping[StepShape, float]:
+    """The expected share of the images of a step of this shape that have each shape. The sizes of packed images are
+    taken at equal steps of their distribution, in whole patches; images of their own sizes are taken to have that of
+    the model."""
+    packing = config.packing
+    if not isinstance(packing, SequencePacking) or packing.image_sizes == NATIVE:
+        return {shape: 1.0}
+    sizes = [packing.size_at((step + 0.5) / SIZES) or 0.0 for step in range(SIZES)]
+    patches = Counter(max(1, round(size / shape.patch_size)) for size in sizes)
+    return {StepShape(shape.patch_size, n * shape.patch_size): count / SIZES for n, count in patches.items()}
 
 
 def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:
@@ -33,8 +49,14 @@ def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConf
 
 @lru_cache(maxsize=256)
 def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
-    plain = edit(config, step_shapes=FixedShape(), eval_patches=())
+    plain = edit(config, step_shapes=FixedShape(), eval_patches=(), eval_img_sizes=())
     return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size)
+
+
+def evaluated_sizes(config: ExperimentConfig) -> tuple[int, ...]:
+    """Image sizes that a finished run is evaluated at [px]: that of the model first."""
+    sizes = (config.model.img_size, *sorted(config.evaluation.eval_img_sizes))
+    return tuple(dict.fromkeys(sizes))
 
 
 def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
@@ -42,6 +64,6 @@ def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
     training draws, and EvaluationConfig.eval_patches."""
     if not config.model.any_patch:
         return (config.model.patch_size,)
-    drawn = {shape.patch_size for shape in shape_shares(config)}
+    drawn = {shape.patch_size for shape in shapes_of(config)}
     others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
     return (config.model.patch_size, *sorted(others))

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.model import check_patch
-from scaling.config.step_shapes import RandomPatch, StepShape
+from scaling.config.packing import NATIVE, SequencePacking
+from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
 from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
 from scaling.errors import ConfigError
+from scaling.model_specs import CLASS_TOKENS
 
 if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
@@ -18,6 +20,7 @@ def check_config(config: "ExperimentConfig") -> None:
     _check_objectives(config)
     _check_classes(config)
     _check_patches(config)
+    _check_packing(config)
     _check_learning_rate(config)
     rule = "needs averaged weights: set model_ema_decay, such as 0.9999"
     averaged = config.optim.model_ema_decay is not None
@@ -61,7 +64,7 @@ def _check_classes(config: "ExperimentConfig") -> None:
 
 def _check_patches(config: "ExperimentConfig") -> None:
     model, drawn, others = config.model, config.step_shapes, config.evaluation.eval_patches
-    asked = {"step_shapes": drawn.kind} if isinstance(drawn, RandomPatch) else {}
+    asked = {"step_shapes": drawn.kind} if isinstance(drawn, LEARNS_SEVERAL) else {}
     asked |= {"eval_patches": ",".join(map(str, others))} if others else {}
     for name, value in asked.items():
         rule = (
@@ -70,8 +73,34 @@ def _check_patches(config: "ExperimentConfig") -> None:
         check(model.any_patch, name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
-    if isinstance(drawn, RandomPatch):
+    if isinstance(drawn, LEARNS_SEVERAL):
         drawn.check_model(StepShape(model.patch_size, model.img_size))
+
+
+def _check_packing(config: "ExperimentConfig") -> None:
+    packing, model, task = config.packing, config.model, config.task
+    sizes = config.evaluation.eval_img_sizes
+    if not isinstance(packing, SequencePacking):
+        check(not sizes, "eval_img_sizes", ",".join(map(str, sizes)), "needs images of any sizes: --packing sequences")
+        return
+    native = packing.image_sizes == NATIVE
+    rule = "is never used: images are evaluated at their own sizes; set --image-sizes"
+    check(not (native and sizes), "eval_img_sizes", ",".join(map(str, sizes)), rule)
+    for size in sizes:
+        check_patch(size, model.patch_size)
+    name, value = "packing", packing.kind
+    check(isinstance(task, Classification), name, value, f"is for the task classify, not {task.kind}")
+    assert isinstance(task, Classification)
+    check(model.family in CLASS_TOKENS, name, value, f"is for {', '.join(CLASS_TOKENS)}, not {model.backbone}")
+    check(model.patch_embed.kind == "conv", name, value, f"needs --patch-embed conv, not {model.patch_embed.kind}")
+    check(task.augment in ("none", "flip"), "augment", task.augment, "crops to a square; packed images: none or flip")
+    for option in ("mixup", "cutmix", "random_erasing_prob", "auto_augment"):
+        rule = "needs images of one size, and packing is sequences: set it to none"
+        check(not getattr(task, option), option, getattr(task, option), rule)
+    check(config.distillation is None, name, value, "gives a teacher no images of one size: leave out --teacher")
+    class_tokens = sum(CLASS_TOKENS[model.family])
+    rule = f"has no room for an image of one patch and its {class_tokens} class token"
+    check(packing.sequence_length > class_tokens, "sequence_length", packing.sequence_length, rule)
 
 
 def _check_learning_rate(config: "ExperimentConfig") -> None:
@@ -85,7 +114,7 @@ def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
     pairs: dict[str, tuple[object, object]] = {"backbone": (config.model.backbone, before.model.backbone)}
-    if not config.model.any_patch:  # whose kernel is resized anyway, to the patch of every call
+    if not (config.model.any_patch or before.model.any_patch):  # else the kernel is resized anyway
         pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
         pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)

@@ -15,8 +15,8 @@ from scaling.config.initialization import INITS, FromFile, FromRun, FromTeacher,
 from scaling.config.model import ModelConfig
 from scaling.config.objectives import OBJECTIVES, Distillation, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
-from scaling.config.packing import PACKINGS, NoPacking
-from scaling.config.step_shapes import STEP_SHAPES, FixedShape, RandomPatch
+from scaling.config.packing import PACKINGS, NoPacking, SequencePacking
+from scaling.config.step_shapes import STEP_SHAPES, FixedShape, PatchSchedule, RandomPatch
 from scaling.config.task import TASKS, Classification, Detection, Segmentation
 from scaling.errors import ConfigError
 
@@ -42,10 +42,16 @@ class ExperimentConfig:
     objectives: tuple[Supervised | Distillation, ...] = config_field(
         "terms of the training loss", (Supervised(),), registry=OBJECTIVES, by_leaf=True
     )
-    step_shapes: FixedShape | RandomPatch = config_field(
+    step_shapes: FixedShape | RandomPatch | PatchSchedule = config_field(
         "patch size and image size of every step", FixedShape(), registry=STEP_SHAPES, by_leaf=True
     )
-    packing: NoPacking = config_field("layout of images in a batch", NoPacking(), registry=PACKINGS)
+    packing: NoPacking | SequencePacking = config_field(
+        "layout of images in a batch: none (one per row, all of one size) or sequences (rows of several images of any "
+        "sizes; arXiv 2307.06304)",
+        NoPacking(),
+        registry=PACKINGS,
+        by_leaf=True,
+    )
     seed: int = config_field(
         "seed of weights, order of images and augmentation", 0, bounds=Bounds(at_least=0, below=2**32), common=True
     )

@@ -27,6 +27,12 @@ def _resampling(retained: bool = False) -> str:
     )
 
 
+def _load_head() -> bool:
+    return config_field(
+        "load the classifier of the initial weights too: the data must have its classes, by the same numbers", False
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scratch:
     """Random initial weights, from the seed. pos_embed_resampling has no effect here, and is part of the run IDs of
@@ -46,7 +52,8 @@ class FromFile:
 
     kind: ClassVar[str] = "file"
     initial_checkpoint: str = config_field(
-        "file of initial weights: .pth (read with weights_only) or .safetensors; a path, https://... or hf:NAME/FILE",
+        "file of initial weights: .pth (read with weights_only), .safetensors or .npz (of JAX); a path, https://... or "
+        "hf:NAME/FILE",
         location=True,
         common=True,
     )
@@ -54,6 +61,7 @@ class FromFile:
         "fingerprint of the contents of the file; identifies it instead of its path", None, found=True
     )
     pos_embed_resampling: str = _resampling()
+    load_head: bool = _load_head()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -76,6 +84,7 @@ class FromTimm:
     kind: ClassVar[str] = "timm"
     pretrained: str = config_field("name of timm's pretrained weights, as vit_base_patch16_224.augreg_in1k")
     pos_embed_resampling: str = _resampling()
+    load_head: bool = _load_head()
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -119,8 +119,8 @@ class SinCosPosEmbed:
 
 @dataclass(frozen=True, kw_only=True)
 class GridPosEmbed:
-    """Learned vectors on a grid of its own, interpolated (linear, antialiased) to the grid of every image and patch
-    size (FlexiViT, arXiv 2212.08013)."""
+    """Learned vectors on a grid of its own, interpolated (linear) to the grid of every image and patch size (FlexiViT,
+    arXiv 2212.08013)."""
 
     kind: ClassVar[str] = "grid"
     grid_size: int = config_field(
@@ -128,6 +128,11 @@ class GridPosEmbed:
         7,
         unit="vectors",
         bounds=Bounds(at_least=1),
+    )
+    grid_antialias: bool = config_field(
+        "whether all positions count where their grid is reduced, as in the code of the paper; false: as timm does it "
+        "with weights of FlexiViT",
+        True,
     )
 
     def __post_init__(self) -> None:
@@ -221,6 +226,11 @@ class ModelConfig:
     def kernel_size(self) -> int | None:
         """Side of the learned kernel of a flexible embedding [px]; None for any other."""
         return getattr(self.patch_embed, "kernel_size", None)
+
+    @property
+    def resize(self) -> str | None:
+        """How the kernel of a flexible embedding is resized; None for any other."""
+        return getattr(self.patch_embed, "resize", None)
 
     @property
     def position_grid(self) -> int:

@@ -56,7 +56,11 @@ class Epochs:
 
     kind: ClassVar[str] = "epochs"
     epochs: int = config_field(
-        "passes over the training images", 10, unit="epochs", bounds=Bounds(at_least=1), common=True
+        "passes over the training images; 0: the initial weights are evaluated as they are",
+        10,
+        unit="epochs",
+        bounds=Bounds(at_least=0),
+        common=True,
     )
 
     def __post_init__(self) -> None:
@@ -192,6 +196,12 @@ class EvaluationConfig:
     eval_patches: tuple[int, ...] = config_field(
         "patch sizes that the finished model is evaluated at besides those that training draws, separated by commas; "
         "with --patch-embed flexible only",
+        (),
+        unit="px",
+    )
+    eval_img_sizes: tuple[int, ...] = config_field(
+        "image sizes that the finished model is evaluated at besides img_size, separated by commas: the square root of "
+        "an image's area, or what size_measure names; with --packing sequences only",
         (),
         unit="px",
     )

@@ -1,21 +1,18 @@
-"""Step shapes: patch size and image size of every training step. Registered kinds: fixed, random_patch.
+"""Step shapes: patch size and image size of every training step. Registered kinds: fixed, random_patch, patch_schedule.
 
-A kind is a frozen dataclass with `kind` and two pure functions, `at` and `shares`: so a resumed run continues with the
-very shapes, and every device and worker process computes the same ones.
+A kind is a frozen dataclass with `kind` and three pure functions, `shapes`, `at` and `shares`: so a resumed run
+continues with the very shapes, and every device and worker process computes the same ones.
 """
 
-import functools
-import math
-from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import ClassVar, NamedTuple, Protocol
 
 from scaling.config.fields import Bounds, check_fields, config_field
 from scaling.config.model import check_patch
+from scaling.config.patch_schedules import mean_shares, parse_schedule, patches_of, spelled_schedule
+from scaling.config.patch_weights import drawn, normalised, parse_patches, spelled
 from scaling.errors import ConfigError
-from scaling.rng import seed_of
 
 ALL = "all"  # RandomPatch.patches: the divisors of the image in a range
 
@@ -27,17 +24,30 @@ class StepShape(NamedTuple):
     img_size: int  # [px]: side of the images, or of the crops, that a step is made of
 
 
+Flops = Mapping[StepShape, float]  # of a training step per image, in any unit; empty: unknown
+
+
+class Course(NamedTuple):
+    """What the shape of a step may depend on besides the run's seed and the number of the step."""
+
+    model: StepShape  # of ModelConfig, which the model is built and evaluated for
+    total_steps: int  # of the whole run
+    flops: Flops
+
+
 class StepShapes(Protocol):
     """How the shape depends on the step."""
 
     kind: ClassVar[str]
 
-    def at(self, seed: int, step: int, model: StepShape) -> StepShape:
-        """The shape of step number `step` (from 0) of the run with this seed. model: the shape of ModelConfig, which
-        the model is built and evaluated for."""
+    def shapes(self, model: StepShape) -> Collection[StepShape]:
+        """All shapes that steps may have, each once. model: as in Course."""
 
-    def shares(self, model: StepShape) -> Mapping[StepShape, float]:
-        """The expected share of the steps that have each shape; the sum is 1."""
+    def at(self, seed: int, step: int, course: Course) -> StepShape:
+        """The shape of step number `step` (from 0) of the run with this seed."""
+
+    def shares(self, model: StepShape, flops: Flops) -> Mapping[StepShape, float]:
+        """The expected share of a run's steps that have each shape; the sum is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +56,21 @@ class FixedShape:
 
     kind: ClassVar[str] = "fixed"
 
-    def at(self, seed: int, step: int, model: StepShape) -> StepShape:
-        return model
+    def shapes(self, model: StepShape) -> Collection[StepShape]:
+        return (model,)
 
-    def shares(self, model: StepShape) -> Mapping[StepShape, float]:
+    def at(self, seed: int, step: int, course: Course) -> StepShape:
+        return course.model
+
+    def shares(self, model: StepShape, flops: Flops) -> Mapping[StepShape, float]:
         return {model: 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomPatch:
     """Every step draws one patch size, so that one model learns all of them (FlexiViT, arXiv 2212.08013). The finest is
-    the patch size of ModelConfig."""
+    the patch size of ModelConfig. The weights are those of all steps, as in the released trainer (big_vision,
+    trainers/proj/flexi/train.py: config.flexi.seqhw.v and .p); the generator of the draws is ours."""
 
     kind: ClassVar[str] = "random_patch"
     patches: str = config_field(
@@ -76,75 +90,85 @@ class RandomPatch:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.patches != ALL:  # one spelling, so that equal recipes have one run ID
-            object.__setattr__(self, "patches", _spelled(parse_patches(self.patches)))
+            object.__setattr__(self, "patches", spelled(parse_patches(self.patches)))
 
-    def at(self, seed: int, step: int, model: StepShape) -> StepShape:
-        shapes, ends = _cumulated(self, model)
-        u = (seed_of(seed, "patch_size", step) >> 11) / 2**53
-        return shapes[min(bisect(ends, u), len(shapes) - 1)]
+    def shapes(self, model: StepShape) -> Collection[StepShape]:
+        return [StepShape(patch, model.img_size) for patch in self._weights(model)]
 
-    def shares(self, model: StepShape) -> Mapping[StepShape, float]:
-        weights = self._divisors(model) if self.patches == ALL else parse_patches(self.patches)
-        total = math.fsum(weights.values())
-        return {StepShape(patch, model.img_size): weight / total for patch, weight in weights.items()}
+    def at(self, seed: int, step: int, course: Course) -> StepShape:
+        return drawn(self.shares(course.model, course.flops), seed, step)
+
+    def shares(self, model: StepShape, flops: Flops) -> Mapping[StepShape, float]:
+        return {StepShape(patch, model.img_size): share for patch, share in normalised(self._weights(model)).items()}
 
     def check_model(self, model: StepShape) -> None:
         """Raise ConfigError unless all patches divide the image and the finest is that of the model."""
-        shapes = self.shares(model)
-        for shape in shapes:
-            check_patch(shape.img_size, shape.patch_size)
-        finest = min((shape.patch_size for shape in shapes), default=0)
-        if not finest:
+        if not self._weights(model):
             rule = f"is below patch_size {model.patch_size}, the finest that is drawn"
             raise ConfigError(f"coarsest_patch {self.coarsest_patch} {rule}")
-        if finest != model.patch_size:
-            raise ConfigError(
-                f"patches {self.patches} has {finest} as its finest, and patch_size is {model.patch_size}; the model "
-                f"is planned for the finest: set --patch-size {finest}"
-            )
+        _check_finest(f"patches {self.patches}", self.shapes(model), model)
 
-    def _divisors(self, model: StepShape) -> dict[int, float]:
+    def _weights(self, model: StepShape) -> dict[int, float]:
+        if self.patches != ALL:
+            return parse_patches(self.patches)
         most = min(self.coarsest_patch, model.img_size)
         return {p: 1.0 for p in range(most, model.patch_size - 1, -1) if model.img_size % p == 0}
 
 
-@functools.lru_cache
-def _cumulated(shapes: RandomPatch, model: StepShape) -> tuple[list[StepShape], list[float]]:
-    """The shapes, and where the interval of each ends in [0, 1]."""
-    shares = shapes.shares(model)
-    return list(shares), list(accumulate(shares.values()))
+@dataclass(frozen=True, kw_only=True)
+class PatchSchedule:
+    """Every step draws one patch size, with weights that change over the run, such as from coarse to fine. The finest
+    is the patch size of ModelConfig. Source: ours (patch_schedules.py)."""
+
+    kind: ClassVar[str] = "patch_schedule"
+    patch_schedule: str = config_field(
+        "patch sizes over a run: 16@0.3,8@0.6,4@1 trains at each up to this progress, 16..8..4 moves the weights from "
+        "one to the next, with constant speed; 16:3,8:1..4 begins with weights",
+        unit="px",
+    )
+    progress_in: str = config_field(
+        "what the progress in patch_schedule is a share of: the steps of the run, or its FLOPs",
+        "steps",
+        choices=("steps", "flops"),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        object.__setattr__(self, "patch_schedule", spelled_schedule(self.patch_schedule))
+
+    def shapes(self, model: StepShape) -> Collection[StepShape]:
+        return [StepShape(patch, model.img_size) for patch in patches_of(parse_schedule(self.patch_schedule))]
+
+    def at(self, seed: int, step: int, course: Course) -> StepShape:
+        steps = course.total_steps
+        return drawn(self._shares(course.model, course.flops, step / steps, (step + 1) / steps), seed, step)
+
+    def shares(self, model: StepShape, flops: Flops) -> Mapping[StepShape, float]:
+        return self._shares(model, flops, 0.0, 1.0)
+
+    def check_model(self, model: StepShape) -> None:
+        """Raise ConfigError unless all patches divide the image and the finest is that of the model."""
+        _check_finest(f"patch_schedule {self.patch_schedule}", self.shapes(model), model)
+
+    def _shares(self, model: StepShape, flops: Flops, begin: float, end: float) -> dict[StepShape, float]:
+        """Mean shares over the steps from `begin` to `end`, which are shares of the run's steps [1]."""
+        by_patch = {shape.patch_size: one for shape, one in flops.items()} if self.progress_in == "flops" else None
+        if by_patch == {}:
+            raise ConfigError("progress_in flops needs a cost model, which this model has not: set --progress-in steps")
+        found = mean_shares(parse_schedule(self.patch_schedule), begin, end, by_patch)
+        return {StepShape(patch, model.img_size): share for patch, share in found.items()}
 
 
-def parse_patches(text: str) -> dict[int, float]:
-    """Patch sizes [px] and their weights, from coarse to fine, of a text such as 16,8,4 (weights 1) or 16:1,8:2. Raises
-    ConfigError."""
-    found: dict[int, float] = {}
-    for part in text.split(","):
-        size, colon, weight = (word.strip() for word in part.partition(":"))
-        if not (size.isascii() and size.isdecimal() and len(size) < 10 and int(size)):
-            raise ConfigError(f"patches {text!r}: {part.strip()!r} is not a patch size; write 16,8,4 or 16:1,8:2")
-        number = _weight(weight, text) if colon else 1.0
-        if int(size) in found:
-            raise ConfigError(f"patches {text!r} names {size} twice; give it one larger weight, as {size}:2")
-        found[int(size)] = number
-    return dict(sorted(found.items(), reverse=True))
+def _check_finest(what: str, shapes: Collection[StepShape], model: StepShape) -> None:
+    for shape in shapes:
+        check_patch(shape.img_size, shape.patch_size)
+    finest = min(shape.patch_size for shape in shapes)
+    if finest != model.patch_size:
+        raise ConfigError(
+            f"{what} has {finest} as its finest, and patch_size is {model.patch_size}; the model "
+            f"is planned for the finest: set --patch-size {finest}"
+        )
 
 
-def _weight(weight: str, text: str) -> float:
-    try:
-        number = float(weight)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ConfigError(f"patches {text!r}: the weight {weight!r} is not a number above 0")
-    return number
-
-
-def _spelled(weights: Mapping[int, float]) -> str:
-    """The one text of patch sizes and weights; equal weights are left out."""
-    if len(set(weights.values())) == 1:
-        return ",".join(map(str, weights))
-    return ",".join(f"{patch}:{str(weight).removesuffix('.0')}" for patch, weight in weights.items())
-
-
-STEP_SHAPES: dict[str, type] = {c.kind: c for c in (FixedShape, RandomPatch)}
+LEARNS_SEVERAL = (RandomPatch, PatchSchedule)  # kinds whose one model learns several patch sizes
+STEP_SHAPES: dict[str, type] = {c.kind: c for c in (FixedShape, RandomPatch, PatchSchedule)}

@@ -11,14 +11,15 @@ Source of the sizes: Table 7 of arXiv 2502.03738.
 
 One file per family (deit.py, adventurer.py), patch embedding (patch_embed.py), position encoding (pos_embed.py) and
 head (linear_heads.py, upernet.py, cascade_mask_rcnn.py, with feature_pyramid.py), registered in registry.py; base.py
-has their protocols. On top of these: whole_model.py, training_memory.py, token_counts.py, token_limit.py. Data:
-dataset_sizes.py, hardware.py, conditions.py
+has their protocols. On top of these: whole_model.py, run_flops.py, training_memory.py, token_counts.py, token_limit.py.
+Data: dataset_sizes.py, hardware.py, conditions.py
 """
 
 from scaling.costs.base import Breakdown, MemoryPolicy, TokenCount
 from scaling.costs.dataset_sizes import IMAGENET_IMAGES, epoch_images
 from scaling.costs.hardware import CARDS, peak_flops
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
+from scaling.costs.run_flops import recipe_step_flops, recipe_training_flops
 from scaling.costs.token_counts import recipe_sides, recipe_tokens, tokens
 from scaling.costs.training_memory import activation_bytes, memory_bytes, optimiser_bytes, step_bytes
 from scaling.costs.whole_model import (
@@ -30,8 +31,6 @@ from scaling.costs.whole_model import (
     recipe_flops,
     recipe_flops_by_part,
     recipe_parameters,
-    recipe_step_flops,
-    recipe_training_flops,
 )
 
 __all__ = [

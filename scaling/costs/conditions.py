@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.costs.whole_model import recipe_step_flops
+from scaling.costs.run_flops import recipe_step_flops
 
 FLOPS_PER_THREAD = 5e8  # of a training step per CPU thread; with fewer, another thread does not pay
 SINGLE = "single"  # the strategy of a single device

@@ -6,7 +6,7 @@ timm's, is unknown: the functions return 0.
 
 from dataclasses import dataclass
 
-from scaling.config.at_shape import at_shape, shape_shares
+from scaling.config.at_shape import at_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.costs.base import (
@@ -22,8 +22,6 @@ from scaling.costs.base import (
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
 from scaling.costs.token_counts import embed_input, recipe_sides, sampled_rois, token_count, tokens
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-
-STEP_PASSES = 3  # a training step in forward passes: backward makes the gradients of both factors of every product
 
 
 @dataclass(frozen=True)
@@ -129,19 +127,6 @@ def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None) -> in
     """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. shape: as in whole_model. 0:
     unknown."""
     return recipe_flops_by_part(config, shape).total
-
-
-def recipe_step_flops(config: ExperimentConfig) -> int:
-    """Forward and backward pass of one image, without recomputing [FLOPs]; where steps differ in patch or image size,
-    the mean over steps, rounded. 0: unknown."""
-    shares = shape_shares(config).items()
-    return round(STEP_PASSES * sum(share * recipe_flops(config, shape) for shape, share in shares))
-
-
-def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:
-    """A whole training run with train_images per epoch, evaluation left out [FLOPs]. 0: unknown."""
-    images = (config.schedule.max_steps or 0) * config.optim.global_batch_size or train_images * config.schedule.epochs
-    return float(recipe_step_flops(config)) * images
 
 
 def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeModel:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from scaling.packing.packed_images import PackedImages
+    from scaling.packing.packed_rows import PackedRows
+
 IGNORE_INDEX = 255  # ignore index of label maps: neither trained on nor evaluated; so class indices are 0 to 254
 
 
@@ -79,11 +82,19 @@ Targets = ClassTargets | MaskTargets | InstanceTargets
 class Batch:
     """Images and their targets. Bytes, not floats, are copied to the device: a quarter of the traffic."""
 
-    pixels: Tensor  # (B, C, H, W) uint8; float32 once they are normalised
+    pixels: Tensor  # (B, C, H, W) uint8, of packed images (L, C * p * p); float32 once they are normalised
     keys: list[SampleKey]  # of the images, in order
     shape: StepShape
     targets: Targets
     skipped: int = 0  # requested images that could not be read; in training others took their places
+    rows: PackedRows | None = None  # of packed images
+
+    @property
+    def images(self) -> Tensor | PackedImages:
+        """What a backbone takes."""
+        from scaling.packing.packed_images import PackedImages
+
+        return self.pixels if self.rows is None else PackedImages(self.pixels, self.rows, self.shape.patch_size)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 
 from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import VIEWS
 from scaling.data.batch import Batch, ClassTargets, Split
@@ -23,6 +24,7 @@ from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
+from scaling.data.packed_classification import PackedImageSet, read_packed
 from scaling.data.transforms.classification import (
     TORCHVISIONS,
     augment_batch,
@@ -138,13 +140,21 @@ class ClassificationSource:
         if config.classification.auto_augment:
             check_rand_augment(config.classification.auto_augment or "")
 
-    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> InMemory:
+    def generate(
+        self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split
+    ) -> InMemory | PackedImageSet:
         n = len(indices)
         image_NCHW = np.empty((n, 3, config.model.img_size, config.model.img_size), np.uint8)
         label_N = np.empty(n, np.int64)
         for chunk, shapes in rendered(config, part, indices):
             image_NCHW[chunk] = shapes.image_BHWC.transpose(0, 3, 1, 2)
             label_N[chunk] = shapes.label_B
+        if isinstance(config.packing, SequencePacking):
+
+            def drawn(i: int) -> tuple[Image.Image, int]:
+                return Image.fromarray(image_NCHW[i].transpose(1, 2, 0)), int(label_N[i])
+
+            return PackedImageSet(drawn, n, config, split, config.packing)
         return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), config, split)
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:
@@ -158,8 +168,10 @@ class ClassificationSource:
     ) -> Iterable[str]:
         return (*train.files.lines, *test.files.lines)
 
-    def read(self, part: Examined[Files], config: ExperimentConfig, split: Split) -> InMemory | OnDisk:
+    def read(self, part: Examined[Files], config: ExperimentConfig, split: Split) -> InMemory | OnDisk | PackedImageSet:
         files, indices = part.files, part.indices
+        if isinstance(config.packing, SequencePacking):
+            return read_packed(part, config, split, config.packing)
         if not makes_views(config, split) and fits_in_memory(len(indices) * 3 * config.model.img_size**2):
 
             def decode(i: int) -> tuple[np.ndarray, int]:

@@ -4,6 +4,7 @@ What fits in memory is decoded once and served from there; the rest is read by w
 of images in SOURCES.
 """
 
+import functools
 from collections.abc import Hashable, Sequence
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -13,12 +14,12 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from scaling.config.at_shape import model_shape
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.packing import NoPacking
-from scaling.config.step_shapes import StepShape
+from scaling.config.packing import NoPacking, SequencePacking
+from scaling.config.step_shapes import Course, StepShape
 from scaling.costs.conditions import workers_for
 from scaling.costs.hardware import usable_cores
+from scaling.costs.run_flops import course_of
 from scaling.data.batch import Batch
 from scaling.data.class_names import distinct
 from scaling.data.classification import ClassificationSource
@@ -54,6 +55,7 @@ class ImageDataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.num_workers, self.results, self.notify = config, num_workers, results, notify
         self.lines: tuple[str, ...] = ()  # messages about the data
+        self.evaluated_size = config.model.img_size  # of the next evaluation [px]
         self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
         self.train_set: ImageDataset
         self.test_set: ImageDataset
@@ -67,9 +69,10 @@ class ImageDataModule(L.LightningDataModule):
         if self.is_set_up:
             return
         config = self.config
-        if not isinstance(config.packing, NoPacking):
+        if not isinstance(config.packing, NoPacking | SequencePacking):
             raise ConfigError(
-                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none"
+                f"packing {config.packing.kind} is not that of any data: images are one per row, --packing none, or in "
+                "rows of several, --packing sequences"
             )
         source = cast(Source[DataFiles], SOURCES[config.task.kind])  # it is given only files that it selected itself
         sets = open_sets(source, config, self.results, self.notify)
@@ -112,7 +115,11 @@ class ImageDataModule(L.LightningDataModule):
 
     def shape_at(self, step: int) -> StepShape:
         """Patch and image size of a training step."""
-        return self.config.step_shapes.at(self.config.seed, step, model_shape(self.config))
+        return self.config.step_shapes.at(self.config.seed, step, self._course)
+
+    @functools.cached_property
+    def _course(self) -> Course:
+        return course_of(self.config, self.total_steps)
 
     def train_dataloader(self) -> DataLoader:
         """From the trainer's current step to the end of the run, as one sequence."""
@@ -167,7 +174,8 @@ class ImageDataModule(L.LightningDataModule):
         return self._evaluated(self.test_set, batches(min(count, len(self.test_set)), batch, self.test_set.sizes))
 
     def _evaluated(self, data: ImageDataset, numbers: list[list[int]]) -> DataLoader:
-        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch]) for batch in numbers])
+        shape = StepShape(self.config.model.patch_size, self.evaluated_size)
+        return self._loader(data, batch_sampler=[Request([SampleKey(0, i) for i in batch], shape) for batch in numbers])
 
     def _loader(self, data: ImageDataset, **order: object) -> DataLoader:
         num_workers = 0 if data.in_memory else self.num_workers

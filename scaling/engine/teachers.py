@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from scaling import costs
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
+from scaling.backbones.registry import state_for
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromTeacher
@@ -23,7 +24,7 @@ from scaling.downloads import hub_or_cache
 from scaling.engine.counted_flops import counted_flops, flops_of
 from scaling.engine.warm_start import load_head, restore
 from scaling.errors import ConfigError, first_line
-from scaling.preprocessing import Preprocessing, preprocessing_of
+from scaling.preprocessing import Preprocessing, initial_run, preprocessing_of
 from scaling.runs.teacher import check_classes, check_names, finished_teacher
 from scaling.tasks.base import TaskModule
 from scaling.tasks.classification import ClassificationTask
@@ -51,8 +52,10 @@ def set_teacher(task: TaskModule) -> float:
     objective.teacher = teacher = load_teacher(part.teacher, task.config, task.names)
     if isinstance(task.config.init, FromTeacher):
         source = f"of the teacher {part.teacher}"
+        trained = initial_run(task.config)
         try:
-            load_state(task.backbone, teacher.state, source, task.config.init.pos_embed_resampling)
+            state = state_for(task.backbone, teacher.state, trained) if trained else teacher.state
+            load_state(task.backbone, state, source, task.config.init.pos_embed_resampling)
         except ConfigError as e:
             raise ConfigError(f"init teacher: {e}; use the teacher's backbone, or --init scratch") from e
         load_head(task, teacher.state, source)

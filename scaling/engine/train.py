@@ -209,7 +209,8 @@ def _record(
     module, data, callbacks, trainer = parts.module, parts.data, parts.callbacks, parts.trainer
     metrics, failed = dict(outcome.evaluated.results), bool(outcome.failure)
     loss = metrics.pop("test_loss", None)
-    metrics |= {"train_loss": callbacks.curve.train_loss, **data.skipped, **callbacks.skipped.counts}
+    metrics |= {"train_loss": callbacks.curve.train_loss} if data.total_steps else {}
+    metrics |= {**data.skipped, **callbacks.skipped.counts, **callbacks.packing.metrics}
     return RunRecord(
         run_id=run_id,
         group=config.group,

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
+from scaling.backbones.registry import state_for
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.initialization import FromFile, FromTimm
 from scaling.errors import ConfigError
 from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
@@ -26,7 +28,16 @@ def save_weights(weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
 
 def start_from(task: TaskModule, config: ExperimentConfig, results: Path) -> None:
     """Load the reported weights of the run that a task starts from, if any. Positions are resampled, and the patch
-    kernel where the patch size differs; the head is loaded too where that run has the same task."""
+    kernel where the patch size differs; the head is loaded too where that run has the same task. Or load the head of a
+    file or of timm, where the recipe wants it. Raises ConfigError."""
+    init = config.init
+    if isinstance(init, FromFile | FromTimm) and init.load_head:
+        state = read_state_dict(init.source)
+        classes = len(state["head.weight"]) if "head.weight" in state else 0
+        if classes != config.data.num_classes:
+            found = f"a head of {classes} classes, the data {config.data.num_classes}" if classes else "no head.weight"
+            raise ConfigError(f"load_head: weights {init.source} have {found}; leave out --load-head for a new head")
+        load_head(task, state, init.source)
     before, folder = config.predecessor, find_start(config, results)
     if before is not None and folder is not None:
         restore(task, before, folder, config.init.pos_embed_resampling, head=before.task.kind == config.task.kind)
@@ -35,7 +46,7 @@ def start_from(task: TaskModule, config: ExperimentConfig, results: Path) -> Non
 def restore(
     task: TaskModule, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned", head: bool = True
 ) -> None:
-    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_weights; head:
+    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_state; head:
     load the head too. Raises ConfigError where the file is damaged or does not fit."""
     state = restore_backbone(task.backbone, trained, folder, pos_embed_resampling)
     if head:
@@ -59,5 +70,5 @@ def restore_backbone(
         again = f"delete {folder / RECORD}, and the run's command writes it again from its last checkpoint"
         raise ConfigError(f"{source} is damaged ({damage}); {again}")
     state = read_state_dict(str(source), (KEYS[trained.evaluation.eval_weights],))
-    load_state(backbone, state, str(source), pos_embed_resampling)
+    load_state(backbone, state_for(backbone, state, trained), str(source), pos_embed_resampling)
     return state

@@ -18,10 +18,12 @@ from scaling.backbones.registry import build_backbone
 from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
+from scaling.packing.packed_images import PackedImages
 from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import Optimisation, adamw
 from scaling.tasks.sharded_passes import keep_in_step
 
+Images = TypeVar("Images", bound=Tensor | PackedImages)
 Outputs = TypeVar("Outputs")  # what a task's head gives in training
 
 
@@ -67,16 +69,22 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
     def check_available(config: ExperimentConfig) -> None:
         """Raise ConfigError where the task needs a package that is not installed, or the recipe cannot be built."""
 
-    def normalised(self, image_BCHW: Tensor) -> Tensor:
+    def normalised(self, images: Images) -> Images:
         """uint8 images as the backbone expects them."""
-        return normalise(image_BCHW, self.backbone.mean, self.backbone.std)
+        pixels = (self.backbone.mean, self.backbone.std)
+        if isinstance(images, PackedImages):
+            packed = images.map(lambda x_LP: normalise(x_LP.view(len(x_LP), 3, -1, 1), *pixels).flatten(1))
+            return cast(Images, packed)
+        return cast(Images, normalise(images, *pixels))
 
-    def features(self, image_BCHW: Tensor, blocks: Sequence[int] = (), patch_size: int | None = None) -> Features:
+    def features(
+        self, images: Tensor | PackedImages, blocks: Sequence[int] = (), patch_size: int | None = None
+    ) -> Features:
         """Features of the backbone for normalised images. blocks: those whose tokens are needed too; patch_size: of the
         step [px], None: that of the backbone."""
-        if self.channels_last:
-            image_BCHW = image_BCHW.contiguous(memory_format=torch.channels_last)
-        return self.backbone(image_BCHW, blocks, patch_size)
+        if self.channels_last and isinstance(images, Tensor):
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.backbone(images, blocks, patch_size)
 
     # Training
 
@@ -90,7 +98,8 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
 
     def training_batch(self, batch: Batch) -> Batch:
         """The batch with normalised pixels."""
-        return replace(batch, pixels=self.normalised(batch.pixels))
+        images = self.normalised(batch.images)
+        return replace(batch, pixels=images if isinstance(images, Tensor) else images.patch_LP)
 
     def training_outputs(self, batch: Batch) -> tuple[Features, Outputs]:
         """Features of the backbone, and whatever supervised_loss needs of the head."""

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from scaling.backbones.base import Features
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
+from scaling.packing.packed_images import PackedImages
 from scaling.rng import seed_of, seeded, seeded_numpy
 from scaling.tasks.base import Scores, TaskModule
 
@@ -53,9 +54,9 @@ class ClassificationTask(TaskModule[Tensor]):
         nn.init.zeros_(self.head.bias)
         self.mixing = _mixing(config)
 
-    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> Tensor:
-        """uint8 images (B, C, H, W) to logits (B, K). patch_size [px]: None is the model's own."""
-        return self.head(self.features(self.normalised(image_BCHW), patch_size=patch_size).pooled_ND)
+    def forward(self, images: Tensor | PackedImages, patch_size: int | None = None) -> Tensor:
+        """uint8 images (B, C, H, W), or packed ones, to logits (B, K). patch_size [px]: None is the model's own."""
+        return self.head(self.features(self.normalised(images), patch_size=patch_size).pooled_ND)
 
     def training_batch(self, batch: Batch) -> Batch:
         """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
@@ -69,7 +70,7 @@ class ClassificationTask(TaskModule[Tensor]):
         return replace(batch, pixels=image_BCHW, targets=ClassTargets(targets.label_B, mixed_BK))
 
     def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
-        features = self.features(batch.pixels, patch_size=batch.shape.patch_size)
+        features = self.features(batch.images, patch_size=batch.shape.patch_size)
         return features, self.head(features.pooled_ND)
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
@@ -79,14 +80,14 @@ class ClassificationTask(TaskModule[Tensor]):
         return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
     def image_losses(self, batch: Batch) -> Tensor:
-        return cross_entropy(self(batch.pixels).float(), _classes(batch).label_B, reduction="none")
+        return cross_entropy(self(batch.images).float(), _classes(batch).label_B, reduction="none")
 
     def make_scores(self) -> ClassScores:
         return ClassScores(self.config.data.num_classes)
 
     def update_scores(self, batch: Batch, patch_size: int) -> None:
         scores = cast(ClassScores, self.scores_at(patch_size))
-        scores.update(self(batch.pixels, patch_size).float(), _classes(batch).label_B)
+        scores.update(self(batch.images, patch_size).float(), _classes(batch).label_B)
 
 
 def _classes(batch: Batch) -> ClassTargets:

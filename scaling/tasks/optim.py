@@ -91,7 +91,7 @@ def lr_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
     """Learning rate of step number `step` (from 0) of a run of total_steps, as a share of the peak."""
     warmup = warmup_steps(config, total_steps)
     if config.schedule.lr_schedule.kind == "multistep":
-        epoch = step * config.schedule.epochs / total_steps
+        epoch = step * config.schedule.epochs / max(1, total_steps)
         passed = sum(epoch >= end for end in config.schedule.milestones)
         return min(1.0, (step + 1) / (warmup + 1)) * 0.1**passed
     return lr_factor(
@@ -101,7 +101,7 @@ def lr_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
 
 def warmup_steps(config: ExperimentConfig, total_steps: int) -> float:
     """Steps of linear warm-up in a run of total_steps; may be fractional."""
-    if config.schedule.max_steps or config.schedule.warmup_steps:
+    if config.schedule.max_steps or config.schedule.warmup_steps or not total_steps:
         return config.schedule.warmup_steps or 0
     return config.schedule.warmup_epochs * total_steps / config.schedule.epochs
 

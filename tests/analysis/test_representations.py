@@ -18,7 +18,7 @@ from tests.pictures import prepared, write_classes
 from tests.seams.test_patch_embed import registered  # noqa: F401  a fixture
 
 FILES = {"representations.npz", "representations.csv", "map.csv"} | {
-    f"{stem}.{ending}" for stem in ("matrix", "same_layer", "map") for ending in ("png", "pdf")
+    f"{stem}.{ending}" for stem in ("matrix", "same_layer", "map", "tsne") for ending in ("png", "pdf")
 }
 
 

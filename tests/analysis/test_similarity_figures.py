@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.plots.representations import map_figure, matrix_figure, same_layer_figure
+from analysis.plots.representations import map_figure, matrix_figure, same_layer_figure, tsne_figure
 from analysis.report.similarity_text import summary
 from analysis.similarity.cka import gram
 from analysis.similarity.similarities import Model, compared
@@ -32,7 +32,7 @@ def found(patches=(16, 8, 4), layers=7, names="p{}"):
 @pytest.mark.parametrize("layers", [4, 25])
 def test_no_text_covers_another_or_is_cut_off(patches, layers):
     of_all = found(patches, layers)
-    for draw in (matrix_figure, map_figure, *((same_layer_figure,) if len(patches) > 1 else ())):
+    for draw in (matrix_figure, map_figure, tsne_figure, *((same_layer_figure,) if len(patches) > 1 else ())):
         figure = draw(of_all)
         assert not cut_off(figure)
         assert not overlapping(figure)

@@ -9,7 +9,7 @@ import torch
 
 from scaling.backbones.adventurer import Adventurer
 from scaling.backbones.adventurer_backbone import AdventurerBackbone
-from scaling.backbones.checkpoint_io import load_weights
+from scaling.backbones.checkpoint_io import load_state, read_state_dict
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import make_config
 from scaling.errors import ConfigError
@@ -297,12 +297,12 @@ def test_a_released_file_loads_strictly_and_one_with_other_keys_is_refused_with_
     torch.manual_seed(0)
     state, backbone = Adventurer(NANO, 16, 4, 10).state_dict(), AdventurerBackbone(NANO, 16, 4)
     torch.save({"model": state, "model_ema": state}, tmp_path / "released.pth")
-    load_weights(backbone, str(tmp_path / "released.pth"))
+    load_state(backbone, read_state_dict(str(tmp_path / "released.pth")), "released.pth")
     assert all(torch.equal(value, state[key]) for key, value in backbone.checkpoint_module.state_dict().items())
     state["layers.1.mixer.extra"] = state.pop("layers.1.mixer.D")
     torch.save({"model": state}, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match=r"missing layers\.1\.mixer\.D; unexpected layers\.1\.mixer\.extra"):
-        load_weights(backbone, str(tmp_path / "other.pth"))
+        load_state(backbone, read_state_dict(str(tmp_path / "other.pth")), "other.pth")
 
 
 def test_bad_input_is_refused_with_the_numbers():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling.backbones.base import Features, TokenLayout
+from scaling.packing.packed_images import pack
 
 CPU = torch.device("cpu")
 
@@ -22,18 +23,18 @@ def test_a_map_has_at_each_place_the_token_whose_centre_lies_there(h, w):
 
 @given(st.integers(0, 2), st.integers(0, 2))
 def test_class_tokens_have_zeros_among_values_of_patches(leading, trailing):
-    layout = TokenLayout(4, CPU, (2, 3)).with_class_tokens(leading, trailing)
+    before, after = (torch.zeros(1, n, 5) if n else None for n in (leading, trailing))
+    _, layout = TokenLayout(4, CPU, (2, 3)).with_class_tokens(torch.ones(2, 6, 5), before, after)
     padded = layout.padded(torch.ones(2, 6, 5))
     assert padded.shape == (2, leading + 6 + trailing, 5)
     assert padded.sum() == 2 * 6 * 5
     assert padded[:, leading : leading + 6].all()
 
 
-def test_packed_tokens_have_their_own_coordinates_and_no_map():
-    centres = torch.rand(1, 5, 2)
-    layout = TokenLayout(4, CPU, centres_BL2=centres, image_ids_BL=torch.tensor([[0, 0, 0, 1, 1]]))
-    assert layout.coords_BL2 is centres
-    features = Features(torch.zeros(1, 5, 8), torch.zeros(2, 8), layout, (torch.zeros(1, 5, 8),))
+def test_packed_tokens_have_no_map():
+    rows = pack([torch.zeros(3, 4, 8), torch.zeros(3, 4, 4)], 4, 3).rows
+    layout = TokenLayout(4, CPU, rows=rows)
+    features = Features(torch.zeros(1, 3, 8), torch.zeros(2, 8), layout, (torch.zeros(1, 3, 8),))
     for get in (features.to_map, features.hidden_maps):
         with pytest.raises(ValueError, match="packed tokens have no map"):
             get()

@@ -120,8 +120,10 @@ def test_the_positions_of_a_class_token_are_no_part_of_the_grid():
         with torch.no_grad():
             table.zero_()
             table[:, 0 if "deit" in backbone else -1] = 7.0
-        layout = model.patch_embed(IMAGE, 4)[1]
-        layout = layout.with_class_tokens(**{"leading" if "deit" in backbone else "trailing": 1})
-        found = model.positions.add(torch.zeros(1, 17, table.shape[2]), layout, table)[0, :, 0]
+        patches_BLD, layout = model.patch_embed(IMAGE, 4)
+        token_11D = torch.zeros(1, 1, table.shape[2])
+        places = (token_11D, None) if "deit" in backbone else (None, token_11D)
+        x_BTD, layout = layout.with_class_tokens(torch.zeros_like(patches_BLD), *places)
+        found = model.positions.add(x_BTD, layout, table)[0, :, 0]
         assert found.tolist().count(7.0) == 1
         assert found[0 if "deit" in backbone else -1] == 7.0

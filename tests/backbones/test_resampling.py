@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm.layers import resample_patch_embed
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
 
-from scaling.backbones.resampling import kernel_matrix, resize_kernel, resize_matrix, resize_positions
+from scaling.backbones.resampling import enlarge_kernel, kernel_matrix, resize_kernel, resize_matrix, resize_positions
 from scaling.config.model import RESIZE_METHODS
 from scaling.errors import ConfigError
 
@@ -159,6 +159,25 @@ def test_pi_resize_of_pi_resize_is_one_where_resizes_compose(p, factor):
     np.testing.assert_allclose((twice[:, 0].numpy() * both).sum((1, 2)), kernel[:, 0, 0, 0] * patch[0, 0], atol=1e-10)
 
 
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("method", RESIZE_METHODS)
+def test_a_kernel_is_enlarged_to_one_that_is_resized_to_it(method, antialias):
+    for q, p in ((16, 32), (4, 32), (5, 7), (1, 4), (8, 8)):
+        kernel = double(2, 3, q, q)
+        large = enlarge_kernel(kernel, p, method, antialias)
+        assert large.shape == (2, 3, p, p)
+        torch.testing.assert_close(resize_kernel(large, q, method, antialias), kernel, atol=1e-10, rtol=1e-10)
+    with pytest.raises(ConfigError, match="resize"):
+        enlarge_kernel(kernel, p, "bicubic")
+
+
+def test_the_token_of_an_enlarged_kernel_is_that_of_the_reduced_patch():
+    kernel, patch = double(4, 3, 8, 8), double(3, 32, 32, seed=1)
+    reduce = torch.from_numpy(resize_matrix(32, 8, True))
+    wanted = (kernel * (reduce @ patch @ reduce.T)).sum((1, 2, 3))
+    torch.testing.assert_close((enlarge_kernel(kernel, 32) * patch).sum((1, 2, 3)), wanted, atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize("method", RESIZE_METHODS)
 @pytest.mark.parametrize(("p", "q"), [(3, 5), (5, 3)])
 def test_gradients_reach_the_kernel(p, q, method):
@@ -219,3 +238,12 @@ def test_positions_that_rise_along_the_image_do_so_at_every_grid():
     found = resize_positions(table, (14, 21)).view(14, 21, 2)
     torch.testing.assert_close(found[1:-1, 5, 0], ((torch.arange(14, dtype=torch.float64) + 0.5) / 14)[1:-1])
     torch.testing.assert_close(found[5, 1:-1, 1], ((torch.arange(21, dtype=torch.float64) + 0.5) / 21)[1:-1])
+
+
+@pytest.mark.parametrize("side", [5, 7, 15, 30])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_positions_are_those_of_timm_by_the_same_filter(side, antialias):
+    table = double(1, 15 * 15, 6).float()
+    given = {"num_prefix_tokens": 0, "interpolation": "bilinear", "antialias": antialias}
+    wanted = resample_abs_pos_embed(table, [side, side], **given)
+    torch.testing.assert_close(resize_positions(table, (side, side), antialias), wanted, atol=1e-5, rtol=1e-5)

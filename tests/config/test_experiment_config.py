@@ -66,7 +66,7 @@ def test_a_group_leaves_out_patch_size_and_seed_and_nothing_else():
         ({"dataset": "shape"}, "did you mean shapes?"),
         ({"epochs": 1.5}, "epochs is 1.5"),
         ({"epochs": True}, "epochs is True"),
-        ({"epochs": 0}, "epochs 0 must be 1 or more"),
+        ({"epochs": -1}, "epochs -1 must be 0 or more"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"lr": 0.0}, "lr 0.0 must be above 0"),
         ({"crop_pct": 1.2}, "crop_pct 1.2 must be in (0, 1]"),

@@ -9,7 +9,8 @@ from scaling import costs
 from scaling.config.at_shape import at_shape, evaluated_patches, model_shape
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.step_shapes import RandomPatch, StepShape, parse_patches
+from scaling.config.patch_weights import parse_patches
+from scaling.config.step_shapes import Course, RandomPatch, StepShape
 from scaling.errors import ConfigError
 
 FLEXIBLE = make_config(
@@ -19,19 +20,19 @@ PAPER = StepShape(8, 240)
 
 
 def drawn(shapes, model, seed=0, steps=10_000):
-    return [shapes.at(seed, step, model) for step in range(steps)]
+    return [shapes.at(seed, step, Course(model, steps, {})) for step in range(steps)]
 
 
 def test_by_default_the_patches_are_those_of_the_paper_at_its_image_size():
-    assert [shape.patch_size for shape in RandomPatch().shares(PAPER)] == [48, 40, 30, 24, 20, 16, 15, 12, 10, 8]
-    assert [shape.patch_size for shape in RandomPatch().shares(StepShape(8, 224))] == [32, 28, 16, 14, 8]
-    assert [shape.patch_size for shape in RandomPatch(coarsest_patch=16).shares(StepShape(4, 32))] == [16, 8, 4]
+    assert [shape.patch_size for shape in RandomPatch().shares(PAPER, {})] == [48, 40, 30, 24, 20, 16, 15, 12, 10, 8]
+    assert [shape.patch_size for shape in RandomPatch().shares(StepShape(8, 224), {})] == [32, 28, 16, 14, 8]
+    assert [shape.patch_size for shape in RandomPatch(coarsest_patch=16).shares(StepShape(4, 32), {})] == [16, 8, 4]
 
 
 @pytest.mark.parametrize("patches", ["all", "48:1,8:2,16:5"])
 def test_patches_are_drawn_as_often_as_their_weights(patches):
     shapes = RandomPatch(patches=patches)
-    found, shares = drawn(shapes, PAPER), shapes.shares(PAPER)
+    found, shares = drawn(shapes, PAPER), shapes.shares(PAPER, {})
     assert sum(shares.values()) == pytest.approx(1)
     assert set(found) == set(shares)
     counts = [found.count(shape) for shape in shares]
@@ -42,7 +43,9 @@ def test_a_draw_depends_on_seed_and_step_alone():
     shapes = RandomPatch()
     first = drawn(shapes, PAPER, steps=200)
     assert first == drawn(RandomPatch(), PAPER, steps=200)
-    assert first[150:] == [RandomPatch().at(0, step, PAPER) for step in range(150, 200)]  # as a resumed run
+    assert first[150:] == [
+        RandomPatch().at(0, step, Course(PAPER, 200, {})) for step in range(150, 200)
+    ]  # as a resumed run
     assert first != drawn(shapes, PAPER, seed=1, steps=200)
 
 

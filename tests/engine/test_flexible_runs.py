@@ -26,6 +26,10 @@ def flexible(tiny):
     )
 
 
+SCHEDULE = {"patch_schedule": "16..8..4", "progress_in": "flops"}
+STRETCHES = {"patch_schedule": "16@0.2,8@0.7,4@1"}
+
+
 def weights_of(folder):
     return torch.load(folder / "weights.pt")["model"]
 
@@ -33,8 +37,10 @@ def weights_of(folder):
 @pytest.mark.parametrize(
     ("fields", "metric"),
     [
-        ({"backbone": "deit_nano"}, "top1"),
+        ({}, "top1"),
         ({"backbone": "adventurer_nano"}, "top1"),
+        (SCHEDULE, "top1"),
+        (STRETCHES, "top1"),
         (SEGMENT, "miou"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
@@ -60,8 +66,9 @@ def test_a_run_has_a_row_per_patch_and_an_interrupted_one_ends_with_the_same_bit
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
-def test_every_device_and_micro_batch_of_a_step_has_its_patch(flexible):
-    data = ImageDataModule(flexible)
+@pytest.mark.parametrize("fields", [{}, SCHEDULE])
+def test_every_device_and_micro_batch_of_a_step_has_its_patch(flexible, fields):
+    data = ImageDataModule(edit(flexible, **fields))
     data.setup()
     expected = [data.shape_at(step) for step in range(data.total_steps)]
     assert {shape.patch_size for shape in expected} == {4, 8, 16}
@@ -90,10 +97,12 @@ CPU_OF = {n: RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_ba
 
 def test_with_one_patch_and_a_kernel_of_its_size_it_is_the_plain_run(tiny, tmp_path):
     plain = train(tiny, tmp_path, CPU)
-    one = edit(tiny, patch_embed="flexible", kernel_size=8, step_shapes="random_patch", patches="8")
-    assert train(one, tmp_path, CPU).test_loss == plain.test_loss
-    ours, theirs = weights_of(tmp_path / tiny.run_id), weights_of(tmp_path / one.run_id)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours = weights_of(tmp_path / tiny.run_id)
+    for fields in ({"patches": "8"}, {"patch_schedule": "8@1"}):
+        one = edit(tiny, patch_embed="flexible", kernel_size=8, **fields)
+        assert train(one, tmp_path, CPU).test_loss == plain.test_loss
+        theirs = weights_of(tmp_path / one.run_id)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_both_kinds_of_weights_have_a_row_per_patch_the_reported_ones_first(flexible, tmp_path):

@@ -35,6 +35,8 @@ def test_a_sweep_has_one_flexible_run_per_seed_whose_finest_patch_is_the_smalles
     names = told_apart(runs)
     assert names[flexible[0].run_id] == "deit_nano p2 s0 flexible"
     assert len(set(names.values())) == len(runs)
+    runs, _ = sweep.arguments([NAMES, "--patch", "8,2", "--patch-schedule", "16..2", "--progress-in", "flops"])
+    assert list(told_apart(runs).values()) == ["deit_nano p2 s0 16..2", "adventurer_nano p2 s0 16..2"]
 
 
 def test_a_plan_shows_flexible_runs_in_a_table_of_their_own(capsys):
@@ -50,6 +52,11 @@ def test_a_plan_shows_flexible_runs_in_a_table_of_their_own(capsys):
         (["--patches", ""], "error: patches '': '' is not a patch size; write 16,8,4 or 16:1,8:2"),
         (["--patches", "5,1"], "error: patch 5 does not divide a 16 px image; nearest that do: 4, 8"),
         (["--patches", "16,2"], "error: patches 16,2 has 2 as its finest, and patch_size is 1"),
+        (
+            ["--patch-schedule", "16@0.5,1@0.9"],
+            "error: patch_schedule '16@0.5,1@0.9' ends at 0.9; the last stretch ends",
+        ),
+        (["--patch-schedule", "16..2"], "error: patch_schedule 16..2 has 2 as its finest, and patch_size is 1"),
         (["--patch-embed", "conv"], "error: step_shapes random_patch needs a kernel that is resized"),
         (["--eval-patches", "32"], "error: patch 32 does not divide a 16 px image"),
         (["--compile", "true"], "error: compile is for steps of one shape, and this run has 5"),

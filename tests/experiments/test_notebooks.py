@@ -94,11 +94,12 @@ def execute(tmp_path, monkeypatch):
     return run
 
 
-def test_there_are_three_notebooks():
+def test_there_are_four_notebooks():
     assert [path.stem for path in PATHS] == [
         "01_patch_size_laws",
         "02_against_the_paper",
         "03_what_does_a_patch_cost",
+        "04_what_happens_inside",
     ]
 
 

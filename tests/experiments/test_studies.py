@@ -28,7 +28,8 @@ from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
-ABLATIONS = sorted(name for name in STUDIES if not name.endswith("learning_rate"))
+NOT_ABLATIONS = ("learning_rate", "patch_schedule", "flexivit")
+ABLATIONS = sorted(name for name in STUDIES if not name.endswith(NOT_ABLATIONS))
 
 
 def save(results, config: ExperimentConfig, test_loss: float | None = 1.0, score: float = 50.0) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from scaling.config.edit import edit
 from scaling.config.runtime import RuntimeConfig
-from scaling.config.step_shapes import STEP_SHAPES, StepShape
+from scaling.config.step_shapes import STEP_SHAPES, Course, Flops, StepShape
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
@@ -28,13 +28,14 @@ class Alternating:
     img_factor: int = 2
     patch_divisor: int = 1
 
-    def at(self, seed: int, step: int, model: StepShape) -> StepShape:
-        if step % 2 == 0:
-            return model
-        return self._other(model)
+    def shapes(self, model: StepShape) -> tuple[StepShape, ...]:
+        return model, self._other(model)
 
-    def shares(self, model: StepShape) -> dict[StepShape, float]:
-        return {model: 0.5, self._other(model): 0.5}
+    def at(self, seed: int, step: int, course: Course) -> StepShape:
+        return self.shapes(course.model)[step % 2]
+
+    def shares(self, model: StepShape, flops: Flops) -> dict[StepShape, float]:
+        return dict.fromkeys(self.shapes(model), 0.5)
 
     def _other(self, model: StepShape) -> StepShape:
         return StepShape(model.patch_size // self.patch_divisor, model.img_size * self.img_factor)
@@ -123,8 +124,11 @@ def test_sizes_that_do_not_fit_each_other_are_refused_when_their_step_comes(shor
     class Odd:
         kind: ClassVar[str] = "odd"
 
-        def at(self, seed, step, model):
-            return model._replace(patch_size=5)
+        def shapes(self, model):
+            return (model,)
+
+        def at(self, seed, step, course):
+            return course.model._replace(patch_size=5)
 
     monkeypatch.setitem(STEP_SHAPES, Odd.kind, Odd)
     data = ImageDataModule(edit(short, step_shapes=Odd()))

@@ -24,7 +24,7 @@ from scaling.data.files.file_facts import PART, TABLE, WIDTH, DataFiles, Facts, 
 from scaling.runs.atomic_files import write_atomically
 
 FOLDER = ".index"  # in a results folder
-VERSION = 2  # of the tables, and of the checks
+VERSION = 3  # of the tables, and of the checks
 CUT = 32  # files that a thread reads at a time
 SECONDS = 60.0  # between two writings of a table
 MANY = 20_000  # files to be read of which the user is notified

@@ -104,10 +104,10 @@ class Files:
             return Facts(b"", bad=str(e))
         try:
             with naming_errors(lambda: self.name(i)):
-                note = read_header(data).note
+                header = read_header(data)
         except OSError as e:
             return Facts(digest(data, str(label).encode()), bad=str(e))
-        return Facts(digest(data, str(label).encode(), *digest_parts(note)), note=note)
+        return Facts(digest(data, str(label).encode(), *digest_parts(header.note)), header.size, note=header.note)
 
     def name(self, i: int) -> str:
         """The i-th file's name, as an error should call it."""

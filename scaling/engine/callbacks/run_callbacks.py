@@ -14,6 +14,7 @@ from scaling.engine.callbacks.curve_logger import CurveLogger
 from scaling.engine.callbacks.dispatcher import HookDispatcher
 from scaling.engine.callbacks.keeper_state import KeeperState
 from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
+from scaling.engine.callbacks.packing import PackingCounts
 from scaling.engine.callbacks.progress import ProgressReporter
 from scaling.engine.callbacks.run_log import RunLog
 from scaling.engine.callbacks.signals import SignalHandler
@@ -44,6 +45,7 @@ class RunCallbacks:
     progress: ProgressReporter
     curve: CurveLogger
     skipped: SkippedImages
+    packing: PackingCounts
     ordered: tuple[L.Callback, ...]
 
     @functools.cached_property
@@ -67,7 +69,7 @@ def run_callbacks(
     clock = RunClock()
     state = RunState(config, folder, data, report, clock)
     throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
-    curve, skipped = CurveLogger(state), SkippedImages()
+    curve, skipped, packing = CurveLogger(state), SkippedImages(), PackingCounts()
     ordered = (
         clock,
         StepSeeder(config.seed),
@@ -80,6 +82,7 @@ def run_callbacks(
         TestLosses(state, curve, test_points, averaged if config.evaluation.eval_weights == "ema" else None),
         RunLog(state),
         skipped,
+        packing,
         Checkpointer(state, checkpoint_minutes),
     )
-    return RunCallbacks(clock, throughput, progress, curve, skipped, ordered)
+    return RunCallbacks(clock, throughput, progress, curve, skipped, packing, ordered)

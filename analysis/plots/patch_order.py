@@ -1,0 +1,39 @@
+"""Figure of the order of patch sizes: test loss along runs against their training FLOPs and their seconds."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from analysis.plots.backbone_styles import styles
+from analysis.plots.style import cost_axis, grid, handle, loss_axis
+
+AXES = {"flops": "cumulated training FLOPs, log scale", "seconds": "training time [s], log scale"}
+
+
+def order_figure(curves: pd.DataFrame, title: str) -> Figure:
+    """Test loss at the smallest patch size, log-log: a row of panels per backbone, one for each cost. Lines go through
+    the means over seeds at equal steps, and end in a mark for every seed.
+
+    curves: of analysis/studies/patch_order.py, order_curves; several lengths of an order are lines of one colour."""
+    backbones, looks = list(curves["backbone"].unique()), styles(curves["order"].unique())
+    figure, spots = grid(2 * len(backbones), 2, (4.6, 3.6))
+    for place, axes in enumerate(spots):
+        backbone, cost = backbones[place // 2], list(AXES)[place % 2]
+        its = curves[curves["backbone"] == backbone]
+        for (order, images), runs in its.groupby(["order", "images"], sort=False):
+            colour, marker = looks[order]
+            shortest = images == its.loc[its["order"] == order, "images"].min()
+            means = runs.groupby("step")[[cost, "test_loss"]].mean()
+            axes.plot(means[cost], means["test_loss"], color=colour, linewidth=1.3, ls="-" if shortest else ":")
+            ends = runs[runs["share"] == 1]
+            axes.plot(ends[cost], ends["test_loss"], marker, color=colour, ms=5, mec="white", mew=0.5)
+        cost_axis(axes, its[cost], AXES[cost])
+        if cost == "seconds":
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        loss_axis(axes, its["test_loss"])
+        axes.set_title(backbone, loc="left", fontsize=10)
+    handles = [handle(order, color=colour, marker=marker, ms=5) for order, (colour, marker) in looks.items()]
+    handles.append(handle("dotted: a longer run", ls=":"))
+    spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    return figure

@@ -1,0 +1,135 @@
+"""Order of patch sizes: whether training on large patches first helps the smallest one, by FLOPs and by seconds.
+
+Runs of the smallest patch size alone, at two lengths, give its loss as a power of the cost, in FLOPs or in seconds, for
+each seed. The other runs are compared with that law at their own cost, with the FLOPs of the patch sizes that their
+steps drew: so a draw of many small patches is not taken for an effect of the order. Differences are of log loss, paired
+over seeds, with Holm's correction for the comparisons of a backbone.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.records.curve_points import read_curve
+from analysis.records.patch_tests import holm, log_difference
+from analysis.records.run_frame import PATCHES
+from analysis.records.seed_noise import CONFIDENCE
+from analysis.report.sweep_table import short
+from analysis.studies.study_table import StudyRun, study_table
+from scaling.costs.run_flops import cumulated_flops
+from scaling.runs.record import CURVE, RunRecord
+
+COSTS = {"flops": "equal FLOPs", "seconds": "equal seconds"}  # columns of order_curves, and comparisons by them
+ALONE = " px alone"  # of the name of a run of one patch size
+CURVES = ["backbone", "order", "seed", "images", "step", "share", "flops", "seconds", "test_loss", "top1"]
+COMPARED = ["backbone", "order", "cost", "change", "low", "high", "p", "p_holm", "verdict"]
+
+
+def order_curves(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
+    """A row per test loss, at the smallest patch size, along every planned run that finished, in the order of planned:
+    CURVES, that is images of the whole run, step, its share of the steps (1: the end), flops of training until then,
+    seconds until then, with test losses and without set-up, test_loss [nats], and at the end top1 [%].
+
+    frame: of a RunSet.  Raises ConfigError for a damaged curve."""
+    table = study_table(frame, planned).merge(frame[["run_id", "folder", PATCHES]], on="run_id").set_index("run_id")
+    parts = [_curve(table.loc[run.run_id]) for run in planned if run.run_id in table.index]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVES)
+
+
+def _curve(run: pd.Series) -> pd.DataFrame:
+    config, curve = RunRecord.load(Path(run["folder"])).experiment(), read_curve(Path(run["folder"]) / CURVE)
+    if curve.empty:
+        return pd.DataFrame(columns=CURVES)
+    steps, ends = int(curve["step"].max()), curve["step"] == curve["step"].max()
+    end = {"step": steps, "seconds": curve.loc[ends, "seconds"].min(), "test_loss": run["test_loss"]}
+    rows = pd.concat([curve[~ends & (curve["test_loss"] > 0)], pd.DataFrame([end])], ignore_index=True)
+    rows["share"], rows["top1"] = rows["step"] / steps, np.where(rows["step"] == steps, run["top1"], math.nan)
+    rows["flops"] = cumulated_flops(config, steps)[rows["step"].to_numpy(int)]
+    order = run[PATCHES] or f"{run['patch']}{ALONE}"
+    images = steps * config.optim.global_batch_size
+    return rows.assign(backbone=run["backbone"], order=order, seed=run["seed"], images=images)[CURVES]
+
+
+def comparisons(curves: pd.DataFrame) -> pd.DataFrame:
+    """COMPARED, a row per backbone, order and cost: change, low, high, of the loss relative to the smallest patch size
+    alone at the same cost, with its 95 % interval [1]; p, p_holm; verdict: better, worse, undecided or untested.
+
+    curves: of order_curves. Without two lengths of the smallest patch size alone in two seeds there are no rows."""
+    rows = []
+    for backbone, its in curves[curves["share"] == 1].groupby("backbone", sort=False):
+        alone = its["order"].str.endswith(ALONE)
+        for cost in COSTS:
+            for order, runs in its[~alone].groupby("order", sort=False):
+                ours = np.log(runs.set_index("seed")["test_loss"])
+                theirs = _alone_at(its[alone], runs.set_index("seed")[cost], cost)
+                if len(theirs) > 1:
+                    found = log_difference(theirs, ours)
+                    ends = [math.expm1(value) for value in (found.mean, found.low, found.high)]
+                    rows.append([backbone, order, cost, *ends, found.p, math.nan, ""])
+    table = pd.DataFrame(rows, columns=COMPARED)
+    table["p_holm"] = table.groupby("backbone", group_keys=False)["p"].apply(holm)
+    signs = np.where(table["change"] < 0, "better", "worse")
+    decided = pd.Series(signs, table.index).where(table["p_holm"] < 1 - CONFIDENCE, "undecided")
+    return table.assign(verdict=decided.where(table["p"].notna(), "untested"))
+
+
+def _alone_at(alone: pd.DataFrame, costs: pd.Series, cost: str) -> pd.Series:
+    """Log loss of the smallest patch size alone at these costs, by seed: on the line through the logarithms of its
+    shortest and its longest run of the seed. Seeds without two runs are left out."""
+    found = {}
+    for seed, at in costs.items():
+        runs = alone[alone["seed"] == seed].sort_values(cost)
+        if len(runs) > 1:
+            x, y = np.log(runs[cost].to_numpy(float)), np.log(runs["test_loss"].to_numpy(float))
+            found[seed] = y[0] + (math.log(at) - x[0]) * (y[-1] - y[0]) / (x[-1] - x[0])
+    return pd.Series(found, dtype=float)
+
+
+def printed(curves: pd.DataFrame) -> pd.DataFrame:
+    """The ends of one backbone's runs as text, a row per order and length: mean and standard deviation over seeds."""
+    ends = curves[curves["share"] == 1]
+    rows = []
+    for (order, images), its in ends.groupby(["order", "images"], sort=False):
+        rows.append(
+            {
+                "patch sizes": order,
+                "images": f"{images:,}",
+                "FLOPs": short(its["flops"].mean()),
+                "time [s]": _spread(its["seconds"], 0),
+                "loss [nats]": _spread(its["test_loss"], 3),
+                "top-1 [%]": _spread(its["top1"], 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _spread(values: pd.Series, decimals: int) -> str:
+    error = f" ± {values.std():.{decimals}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{decimals}f}{error}"
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """One backbone's comparisons as text: a row per order, with the change of the loss [%] and its 95 % interval."""
+    rows = []
+    for order, its in table.groupby("order", sort=False):
+        cells = {}
+        for one in its.itertuples():
+            change, low, high = (f"{100 * float(str(value)):+.1f}" for value in (one.change, one.low, one.high))
+            interval = f" [{low}, {high}]" if one.verdict != "untested" else ""
+            cells[f"{COSTS[str(one.cost)]} [%]"] = f"{change}{interval} {one.verdict}"
+        rows.append({"loss against the smallest alone": order, **cells})
+    return pd.DataFrame(rows)
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """The verdicts of comparisons, a sentence per backbone and cost."""
+    found = []
+    for (backbone, cost), its in table.groupby(["backbone", "cost"], sort=False):
+        verdicts = ", ".join(
+            f"{order} is {verdict}" for order, verdict in zip(its["order"], its["verdict"], strict=True)
+        )
+        found.append(f"{backbone}, at {COSTS[str(cost)]} as the smallest patch size alone: {verdicts}.")
+    return found

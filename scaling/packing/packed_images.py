@@ -1,0 +1,60 @@
+"""PackedImages: the patches of images of any sizes, and the rows in which a backbone is to see them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scaling.config.fields import check_name
+from scaling.errors import ConfigError
+from scaling.packing.packed_rows import PackedRows
+from scaling.packing.row_plan import PLANS
+
+
+@dataclass(frozen=True, eq=False)
+class PackedImages:
+    """Patches of N images. L patches of all images, P = C * patch * patch values of a patch, channels outermost."""
+
+    patch_LP: Tensor  # by image, row by row within an image; uint8, or float32 once they are normalised
+    rows: PackedRows
+    patch_px: int
+
+    def __len__(self) -> int:
+        return len(self.rows.grids)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "PackedImages":
+        """With other values or on another device."""
+        return replace(self, patch_LP=change(self.patch_LP))
+
+
+def pack(
+    images: Sequence[Tensor],
+    patch_px: int,
+    sequence_length: int,
+    class_tokens: tuple[int, int] = (0, 0),
+    plan: str = "balanced",
+    trim: bool = True,
+) -> PackedImages:
+    """Images (C, H, W) as rows of at most sequence_length tokens. class_tokens: of each image, before and after its
+    patches. plan: name of a plan in row_plan.py. trim: rows end where the longest of them does. Raises ConfigError
+    where a patch does not divide an image, and for an image that is longer than a row."""
+    check_name("packing plan", plan, PLANS)
+    grids = []
+    for image_CHW in images:
+        height, width = image_CHW.shape[1:]
+        if height % patch_px or width % patch_px:
+            raise ConfigError(f"patches of {patch_px} px do not tile an image of {height} x {width} px")
+        grids.append((height // patch_px, width // patch_px))
+    lengths = [h * w + sum(class_tokens) for h, w in grids]
+    planned = PLANS[plan](lengths, sequence_length)
+    used = max((sum(lengths[image] for image in row) for row in planned), default=0)
+    rows = PackedRows(planned, tuple(grids), *class_tokens, used if trim else sequence_length)
+    return PackedImages(torch.cat([patches_of(image_CHW, patch_px) for image_CHW in images]), rows, patch_px)
+
+
+def patches_of(image_CHW: Tensor, patch_px: int) -> Tensor:
+    """(h * w, C * p * p): the patches of an image row by row, each with its channels outermost."""
+    channels, height, width = image_CHW.shape
+    h, w, p = height // patch_px, width // patch_px, patch_px
+    return image_CHW.view(channels, h, p, w, p).permute(1, 3, 0, 2, 4).reshape(h * w, channels * p * p)

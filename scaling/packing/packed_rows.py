@@ -1,0 +1,143 @@
+"""PackedRows: which token of which image is in which place of rows that hold several images.
+
+The tokens of an image are neighbours in one row, in the order class tokens before, patches row by row, class tokens
+after. Images of a row are in the order of the batch; padding is at the end of a row.
+
+N images, R rows, S tokens of a row, T tokens of all images (padding is none), L patches of all images.
+Order of lists: `by image` is the batch's order; `by length` has images of equal numbers of tokens side by side, so that
+attention within each image is one batched product per length.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scaling.packing.row_plan import Rows
+
+Index = NDArray[np.int64]
+
+
+class Bucket(NamedTuple):
+    """Images of equal length in the list of tokens by length."""
+
+    images: int  # how many
+    tokens: int  # of each, class tokens among them
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRows:
+    """rows: images of each row (row_plan.py). grids: rows and columns of patches of each image. leading, trailing:
+    class tokens of each image, before and after its patches. row_length: S."""
+
+    rows: Rows
+    grids: tuple[tuple[int, int], ...]
+    leading: int
+    trailing: int
+    row_length: int
+
+    @functools.cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each image."""
+        return [h * w + self.leading + self.trailing for h, w in self.grids]
+
+    @functools.cached_property
+    def starts_N(self) -> Index:
+        """Place of the first token of each image in the rows, one after the other (row * S + place)."""
+        starts_N = np.zeros(len(self.grids), np.int64)
+        for number, row in enumerate(self.rows):
+            place = number * self.row_length
+            for image in row:
+                starts_N[image] = place
+                place += self.lengths[image]
+        return starts_N
+
+    @functools.cached_property
+    def order(self) -> list[int]:
+        """Images by length."""
+        return sorted(range(len(self.grids)), key=self.lengths.__getitem__)
+
+    @functools.cached_property
+    def buckets(self) -> list[Bucket]:
+        """Of the list of tokens by length."""
+        lengths, counts = np.unique(self.lengths, return_counts=True)
+        return [Bucket(int(n), int(length)) for length, n in zip(lengths, counts, strict=True)]
+
+    @functools.cached_property
+    def places_T(self) -> Index:
+        """Place in the rows of every token, by length."""
+        return self._places(self.order, 0, 0)
+
+    @functools.cached_property
+    def patches_L(self) -> Index:
+        """Place in the rows of every patch, by image."""
+        return self._places(range(len(self.grids)), self.leading, self.trailing)
+
+    def class_tokens_N(self, number: int) -> Index:
+        """Place in the rows of a class token of each image, by image. number: 0 to leading - 1 before the patches,
+        then those after them."""
+        skipped = number if number < self.leading else number + np.array([h * w for h, w in self.grids], np.int64)
+        return self.starts_N + skipped
+
+    @functools.cached_property
+    def images_RS(self) -> Index:
+        """Image of every token; N: padding. It never decreases along a row."""
+        images = np.full(len(self.rows) * self.row_length, len(self.grids), np.int64)
+        images[self.places_T] = np.repeat(self.order, [self.lengths[image] for image in self.order])
+        return images.reshape(len(self.rows), self.row_length)
+
+    @property
+    def padding(self) -> float:
+        """Share of the rows that no image fills [1]."""
+        size = len(self.rows) * self.row_length
+        return 1 - sum(self.lengths) / size if size else 0.0
+
+    def _places(self, images: Sequence[int], first: int, last: int) -> Index:
+        """Places of the tokens of these images without their first and last ones."""
+        parts = [np.arange(self.starts_N[i] + first, self.starts_N[i] + self.lengths[i] - last) for i in images]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def on(self, device: torch.device) -> "RowIndex":
+        """The lists as tensors on a device; made once for each."""
+        return _on(self, device)
+
+
+@dataclass(frozen=True, eq=False)
+class RowIndex:
+    """PackedRows' lists as tensors."""
+
+    places_T: Tensor
+    patches_L: Tensor
+    images_RS: Tensor
+
+    def by_length(self, x_RSD: Tensor) -> Tensor:
+        """(T, D) of rows (R, S, D)."""
+        return x_RSD.flatten(0, 1).index_select(0, self.places_T)
+
+    def to_rows(self, x_TD: Tensor) -> Tensor:
+        """(R, S, D) of a list by length (T, D); zeros in padding."""
+        return self._filled(self.places_T, x_TD)
+
+    def patches(self, x_RSD: Tensor) -> Tensor:
+        """(L, D) of rows."""
+        return x_RSD.flatten(0, 1).index_select(0, self.patches_L)
+
+    def patches_to_rows(self, x_LD: Tensor) -> Tensor:
+        """(R, S, D) of the patches by image (L, D); zeros elsewhere."""
+        return self._filled(self.patches_L, x_LD)
+
+    def _filled(self, places: Tensor, x: Tensor) -> Tensor:
+        zeros = x.new_zeros(self.images_RS.numel(), *x.shape[1:])
+        return zeros.index_copy(0, places, x).unflatten(0, self.images_RS.shape)
+
+
+@functools.lru_cache(maxsize=8)
+def _on(rows: PackedRows, device: torch.device) -> RowIndex:
+    made = (rows.places_T, rows.patches_L, rows.images_RS)
+    with torch.inference_mode(False):  # of inference tensors, no gradient could be taken afterwards
+        return RowIndex(*(torch.from_numpy(x).to(device, non_blocking=True) for x in made))

@@ -1,0 +1,111 @@
+"""Sizes of packed images: their text, their distribution, their mean cost, and what does not go with packing."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from scaling import costs
+from scaling.config.at_shape import evaluated_sizes, images_of_step, model_shape
+from scaling.config.edit import edit, make_config
+from scaling.config.packing import PLANS, SequencePacking, parse_sizes
+from scaling.errors import ConfigError
+from scaling.packing import row_plan
+
+
+@pytest.fixture
+def packed(tiny):
+    return edit(tiny, packing="sequences", image_sizes="8-32", pos_embed="sincos")
+
+
+def drawn(count=4000, **fields):
+    packing, shares = SequencePacking(**fields), np.random.default_rng(0).random(count)
+    return np.array([packing.size_at(float(share)) for share in shares])
+
+
+def test_the_named_plans_are_those_that_there_are():
+    assert set(PLANS) == set(row_plan.PLANS)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"), [("native", ()), ("64", (64,)), ("64, 32", (64, 32)), ("64-256", (64, 256)), ("9-9", (9, 9))]
+)
+def test_sizes_are_read(text, sizes):
+    assert tuple(parse_sizes(text)) == sizes
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "a-b", "64-", "256-64", "1-2-3", "8,9-10", "12.5", "1e3", "٣"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(ConfigError, match=r"^image_sizes "):
+        SequencePacking(image_sizes=text)
+
+
+def test_sizes_of_a_range_are_uniform():
+    assert stats.kstest(drawn(image_sizes="64-256"), stats.uniform(64, 192).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("mean", [-0.5, 0.0, 0.5])
+def test_or_truncated_normal(mean):
+    sizes = drawn(image_sizes="64-384", size_distribution="truncated_normal", size_mean=mean)
+    wanted = stats.truncnorm(-1 - mean, 1 - mean, mean)
+    assert stats.kstest((sizes - 224) / 160, wanted.cdf).pvalue > 0.01
+
+
+def test_sizes_of_a_list_are_drawn_equally_often():
+    counts = np.unique(drawn(image_sizes="32,64,16"), return_counts=True)
+    assert counts[0].tolist() == [16, 32, 64]
+    assert stats.chisquare(counts[1]).pvalue > 0.01
+
+
+def test_the_extremes_of_a_distribution_are_the_ends_of_the_range():
+    for distribution in ("uniform", "truncated_normal"):
+        packing = SequencePacking(image_sizes="64-256", size_distribution=distribution)
+        assert packing.size_at(0.0) == pytest.approx(64)
+        assert packing.size_at(1.0) == pytest.approx(256)
+
+
+@pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
+def test_training_flops_are_the_mean_over_sizes_and_not_those_of_the_mean_size(packed, name):
+    packed = edit(packed, backbone=name, patch_size=1)
+    wanted = np.mean(
+        [costs.recipe_flops(edit(packed, packing="none", img_size=round(s))) for s in np.arange(8, 32.01, 0.25)]
+    )
+    assert costs.recipe_step_flops(packed) / 3 == pytest.approx(wanted, rel=0.01)
+
+
+def test_images_of_their_own_sizes_are_taken_to_have_that_of_the_model(packed):
+    native = edit(packed, image_sizes="native")
+    assert images_of_step(native, model_shape(native)) == {model_shape(native): 1.0}
+    assert costs.recipe_step_flops(native) == costs.recipe_step_flops(edit(native, packing="none"))
+
+
+def test_a_run_is_evaluated_at_its_own_size_first(packed):
+    assert evaluated_sizes(packed) == (16,)
+    assert evaluated_sizes(edit(packed, eval_img_sizes=(32, 8, 16))) == (16, 8, 32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"eval_img_sizes": (12,)}, "^patch 8 does not divide a 12 px image"),
+        ({"image_sizes": "native", "eval_img_sizes": (8,)}, "eval_img_sizes 8 is never used"),
+        ({"packing": "none", "eval_img_sizes": (8,)}, "eval_img_sizes 8 needs images of any sizes"),
+        ({"augment": "pad_crop_flip"}, "augment pad_crop_flip crops to a square"),
+        ({"mixup": 0.5}, "mixup 0.5 needs images of one size"),
+        ({"random_erasing_prob": 0.5}, "random_erasing_prob 0.5 needs images of one size"),
+        ({"patch_embed": "flexible"}, "packing sequences needs --patch-embed conv"),
+        ({"sequence_length": 1}, "sequence_length 1 must be 2 or more"),
+        (
+            {"backbone": "timm:vit_tiny_patch16_224", "drop_path": 0.0, "pos_embed": "learned"},
+            "packing sequences is for",
+        ),
+        ({"on_large_image": "crop"}, "on_large_image"),
+    ],
+)
+def test_what_does_not_go_with_packing_is_refused(packed, fields, message):
+    with pytest.raises(ConfigError, match=message):
+        edit(packed, **fields)
+
+
+def test_segmentation_is_refused():
+    with pytest.raises(ConfigError, match=r"^packing sequences is for the task classify, not segment"):
+        make_config(task="segment", packing="sequences")
