@@ -10,8 +10,9 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from scaling.config.at_shape import shape_shares
+from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import threads_for
 from scaling.costs.hardware import usable_cores
@@ -95,11 +96,13 @@ def useful_threads(config: ExperimentConfig, max_parallel_runs: int = 1) -> int:
 def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
     """Options that make steps faster or smaller, and change a step's numbers in their last bits only. Raises
     ConfigError where a run cannot have one."""
-    if settings.compile and len(shapes := shape_shares(module.config)) > 1:
+    if settings.compile and len(shapes := shapes_of(module.config)) > 1:
         raise ConfigError(
             f"compile is for steps of one shape, and this run has {len(shapes)}, each of which would be compiled: "
             "leave out --compile"
         )
+    if settings.compile and isinstance(module.config.packing, SequencePacking):
+        raise ConfigError("compile is for steps of one shape, and rows of packed images have many: leave out --compile")
     if settings.grad_checkpointing:
         cast(Recomputing, module.backbone.checkpoint_module).set_grad_checkpointing(True)
     if settings.channels_last:
