@@ -92,7 +92,7 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
 
 
 def _write(out: Path, stem: str, tables: dict[str, pd.DataFrame], drawn: Figure) -> list[Path]:
-    """Write a study's tables, by what follows the stem of their names, and its figure; and say where they are."""
+    """Write a study's tables, by what follows the stem of their names, and its figure. Prints and returns the paths."""
     files = {f"{stem}{end}.csv": table.to_csv(index=False).encode() for end, table in tables.items()}
     paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
