@@ -92,7 +92,7 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
 
 
 def _write(out: Path, stem: str, tables: dict[str, pd.DataFrame], drawn: Figure) -> list[Path]:
-    """Write a study's tables, by what follows the stem of their names, and its figure; and say where they are."""
+    """Write a study's tables, by what follows the stem of their names, and its figure. Prints and returns the paths."""
     files = {f"{stem}{end}.csv": table.to_csv(index=False).encode() for end, table in tables.items()}
     paths = write_files(out, {**files, f"{stem}.png": picture(drawn, "png")})
     for path in paths:
@@ -142,7 +142,7 @@ def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where
         title = f"{name}   ({backbone}, {where})"
         if len(compared):
             render_table(flexivit.printed_comparison(compared[compared["backbone"] == backbone]), title)
-        render_table(flexivit.printed_elsewhere(its), f"{title}, each model at all patch sizes")
+        render_table(flexivit.printed_elsewhere(its), f"{title}, at all patch sizes")
     for sentence in flexivit.sentences(found):
         print_wrapped(sentence, indent=2)
     drawn = flexivit.figure(found, f"Flexible and fixed models at all patch sizes ({where})")

@@ -87,7 +87,7 @@ def printed_elsewhere(found: pd.DataFrame) -> pd.DataFrame:
             f"at {patch} px\n[nats]": _loss(losses.mean(), losses.std())
             for patch, losses in its.groupby("patch")["test_loss"]
         }
-        rows.append({"model of\n[px]": str(model) if model else "all", "kernel by": resize or "-", **cells})
+        rows.append({"model of\n[px]": str(model) if model else "all", "kernel\nby": resize or "-", **cells})
     first = rows[0]
     patches = sorted(found["patch"].unique(), reverse=True)
     return pd.DataFrame(rows, columns=[*list(first)[:2], *(f"at {patch} px\n[nats]" for patch in patches)])

@@ -18,7 +18,7 @@ def elsewhere() -> list[str]:
     """A row per model, its kernel resized by the pseudo-inverse: its loss at all patch sizes."""
     found, rows = losses(), []
     for backbone, its in found[found["resize"].isin(["", "pi"])].groupby("backbone", sort=False):
-        shown = flexivit.printed_elsewhere(its).drop(columns="kernel by")
+        shown = flexivit.printed_elsewhere(its).drop(columns="kernel\nby")
         rows += [[str(backbone), *map(str, row)] for row in shown.itertuples(index=False)]
         head = ["backbone", *(name.replace("\n", " ") for name in shown)]
     return table(head, rows)
