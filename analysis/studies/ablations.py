@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
@@ -145,7 +146,7 @@ def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where
         render_table(flexivit.printed_elsewhere(its), f"{title}, at all patch sizes")
     for sentence in flexivit.sentences(found):
         print_wrapped(sentence, indent=2)
-    drawn = flexivit.figure(found, f"Flexible and fixed models at all patch sizes ({where})")
+    drawn = flexivit_figure(*flexivit.drawn(found), f"Flexible and fixed models at all patch sizes ({where})")
     return _write(out, stem, {"": found, "_compared": compared}, drawn)
 
 

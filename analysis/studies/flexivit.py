@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.plots.flexivit import flexivit_figure
 from analysis.records.run_set import RunSet
 from analysis.studies.study_table import StudyRun
 
@@ -112,10 +110,10 @@ def sentences(found: pd.DataFrame) -> Iterator[str]:
             yield f"{backbone}: the flexible model has a lower mean loss than the best of them at {worse} of {total}"
 
 
-def figure(found: pd.DataFrame, title: str) -> Figure:
-    """The study's figure. found: of `losses`."""
+def drawn(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The frames of the study's figure (analysis/plots/flexivit.py). found: of `losses`."""
     learned_all = found["model_patch"] == FLEXIBLE
-    return flexivit_figure(found[learned_all], own_losses(found), found[~learned_all], title)
+    return found[learned_all], own_losses(found), found[~learned_all]
 
 
 def _loss(mean: float, spread: float) -> str:

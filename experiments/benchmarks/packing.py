@@ -132,7 +132,7 @@ def _calls(backbone: Backbone, name: str, patch: int, sizes: Sizes, device: str)
     places = CLASS_TOKENS[name.split("_")[0]]
 
     def packed() -> None:
-        same = len({image.shape for image in images}) == 1  # the data road packs only what differs
+        same = len({image.shape for image in images}) == 1  # data loaders pack only what differs
         _step(backbone, torch.stack(images) if same else pack(images, patch, 4096, places))
 
     return {"packed": packed, "padded": lambda: _step(backbone, padded), "squares": lambda: _step(backbone, squares)}

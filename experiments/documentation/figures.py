@@ -6,26 +6,32 @@ weights are not in the repository.
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from analysis.paper.figures import figure1, figure1_honest
 from analysis.paper.tables import figure1 as figure1_numbers
 from analysis.planning.allocation import published_surface
 from analysis.plots.allocation import optimal_figure
+from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.packed_rows import packed_rows_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
-from analysis.studies.flexivit import figure as flexivit_figure
+from analysis.studies.flexivit import drawn
 from experiments import sample_sheet
-from experiments.documentation import flexivit, packing, patch_order
+from experiments.documentation import flexivit, patch_order
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
 from experiments.planning import budget
 from scaling.data.generated.ideal_observer import ideal_loss
+from scaling.packing.packed_images import pack
 
 MODELS = ("deit_nano", "adventurer_nano")
+PACKED_GRIDS = ((4, 4), (2, 5), (3, 3), (5, 3), (2, 2), (3, 5), (1, 6))  # patches of the images of packed_rows
 HEADS = {"linear": "linear", "UperNet": "upernet"}
 
 
@@ -92,12 +98,22 @@ def figure2_camvid() -> Figure:
 
 def flexivit_shapes() -> Figure:
     """Test loss on shapes of flexible and fixed models at all patch sizes, three seeds."""
-    return flexivit_figure(flexivit.losses(), "Flexible and fixed models at all patch sizes (shapes, 16 px)")
+    return flexivit_figure(*drawn(flexivit.losses()), "Flexible and fixed models at all patch sizes (shapes, 16 px)")
 
 
 def patch_order_of(data: str, where: str) -> Figure:
     """Test loss at the smallest patch size along the runs of each order of patch sizes, three seeds."""
     return order_figure(patch_order.curves(data), f"Order of patch sizes: test loss at the smallest ({where})")
+
+
+def packed_rows() -> Figure:
+    """Seven images in rows of 32 tokens, by first-fit, a class token before the patches of each, as DeiT has it."""
+    images = [torch.zeros(3, h, w, dtype=torch.uint8) for h, w in PACKED_GRIDS]
+    rows = pack(images, 1, 32, (1, 0), "first-fit", trim=False).rows
+    class_RS = np.zeros(rows.images_RS.size, bool)
+    class_RS[rows.class_tokens_N(0)] = True
+    words = [f"{h} x {w}" for h, w in rows.grids]
+    return packed_rows_figure(rows.images_RS, class_RS.reshape(rows.images_RS.shape), words)
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -115,6 +131,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "shapes.png": sample_sheet.sheet,
     "design.png": design_figure,
     "flexivit_shapes.png": flexivit_shapes,
-    "packed_rows.png": packing.rows_figure,
+    "packed_rows.png": packed_rows,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
 }

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.plots.flexivit import flexivit_figure
 from analysis.records.run_set import RunSet, load
 from analysis.report.law_report import law_input
 from analysis.studies import flexivit
@@ -105,7 +106,7 @@ def test_a_report_fits_a_terminal_and_writes_table_comparison_and_figure(study, 
 
 def test_the_figure_has_a_panel_for_each_way_with_both_curves_and_a_line_for_each_model(study):
     found = flexivit.losses(*study)
-    figure = flexivit.figure(found, "title")
+    figure = flexivit_figure(*flexivit.drawn(found), "title")
     assert len(figure.axes) == len(RESIZE_METHODS)
     for axes in figure.axes:
         way = axes.get_title(loc="left").rpartition(" ")[2]
