@@ -196,6 +196,11 @@ class Deit(Backbone):
         if not self.vit.no_embed_class and "pos_embed" in state and _is_square(state["pos_embed"].shape[1]):
             # FlexiViT's: no other plain ViT without layer scale has a class token without position.
             how, state = BILINEAR, {**state, "pos_embed": F.pad(state["pos_embed"], (0, 0, 1, 0))}
+            if getattr(self.vit.patch_embed, "antialias", False):
+                LOG.warning(
+                    "these are weights of FlexiViT, whose kernel was resized without antialiasing: --antialias false "
+                    "gives its logits at patches smaller than the kernel"
+                )
         if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):

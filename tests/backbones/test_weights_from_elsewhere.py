@@ -67,7 +67,7 @@ def logits(task, patch=None):
 
 
 @pytest.mark.parametrize("ending", ["pth", "npz"])
-def test_timms_weights_give_its_logits_at_every_patch_size_and_by_no_other_filter(tmp_path, ending):
+def test_timms_weights_give_its_logits_at_every_patch_size_and_by_no_other_filter(tmp_path, ending, caplog):
     theirs = flexivit()
     path = tmp_path / f"w.{ending}"
     if ending == "pth":
@@ -75,9 +75,11 @@ def test_timms_weights_give_its_logits_at_every_patch_size_and_by_no_other_filte
     else:
         np.savez(path, **as_jax(theirs.state_dict(), 3))
     task = loaded(config_for(path, load_head=True), tmp_path)
+    assert "antialias" not in caplog.text
     others = [
         loaded(config_for(path, load_head=True, **{name: True}), tmp_path) for name in ("antialias", "grid_antialias")
     ]
+    assert caplog.text.count("--antialias false gives its logits") == 1
     for patch in PATCHES:
         with torch.no_grad():
             wanted = at_patch(theirs.state_dict(), patch)(IMAGE)
