@@ -15,6 +15,7 @@ from analysis.paper.figures import figure1, figure1_honest
 from analysis.paper.tables import figure1 as figure1_numbers
 from analysis.planning.allocation import published_surface
 from analysis.plots.allocation import optimal_figure
+from analysis.plots.curves import curve_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.laws import frontier_figure, law_figure
 from analysis.plots.packed_rows import packed_rows_figure
@@ -22,7 +23,7 @@ from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from analysis.studies.flexivit import drawn
 from experiments import sample_sheet
-from experiments.documentation import flexivit, patch_order
+from experiments.documentation import cifar10_full, flexivit, patch_order
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -60,6 +61,11 @@ def frontier_cifar10() -> Figure:
         }
     )
     return frontier_figure(runs.assign(status="finished", task="classify", data="cifar10", image=32))
+
+
+def images_cifar10_full() -> Figure:
+    """Loss against images seen on CIFAR-10, by patch size, with L(p, D)."""
+    return curve_figure({name: (law.law, points) for name, (law, points) in cifar10_full.surfaces().items()})
 
 
 def law_nuclei() -> Figure:
@@ -120,6 +126,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "law_shapes_seeds.png": law_shapes,
     "frontier_shapes.png": lambda: frontier_figure(shapes()),
     "law_cifar10.png": lambda: law_figure(cifar10_runs()),
+    "law_cifar10_full.png": lambda: law_figure(cifar10_full.runs()),
+    "images_cifar10_full.png": images_cifar10_full,
     "frontier_cifar10.png": frontier_cifar10,
     "figure1.png": lambda: figure1(figure1_numbers().frame),
     "figure1_honest.png": lambda: figure1_honest(figure1_numbers().frame),

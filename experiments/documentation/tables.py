@@ -9,7 +9,14 @@ import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
 from analysis.records.patch_tests import patch_tests
-from experiments.documentation import budget_tables, flexivit, law_tables, patch_order, representation_tables
+from experiments.documentation import (
+    budget_tables,
+    cifar10_full,
+    flexivit,
+    law_tables,
+    patch_order,
+    representation_tables,
+)
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
 from experiments.recipes import cifar10
@@ -22,7 +29,7 @@ RAW = (  # tables that are files of analysis/measured, cell for cell
     "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
     "cifar10_mixer cifar10_stages table5_shapes equal_flops_shapes speed_options camvid seg_shapes det_shapes "
     "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes "
-    "test_losses patch_steps padding packed_steps"
+    "test_losses patch_steps padding packed_steps cifar10_rates"
 )
 
 
@@ -178,6 +185,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "cifar10-seeds": lambda: means_by_patch(cifar10_means()),
     "laws-cifar10": law_tables.laws_cifar10,
     "steps-cifar10": lambda: tested(cifar10_runs()),
+    "cifar10-full": lambda: means_by_patch(cifar10_full.means()),
+    "laws-cifar10-full": cifar10_full.laws,
+    "steps-cifar10-full": lambda: tested(cifar10_full.runs()),
+    "shares-cifar10-full": cifar10_full.shares,
     "cifar10-plan": cifar10_plan,
     "laws-published": lambda: fenced(law_tables.published_laws()),
     "laws-excerpt": law_tables.laws_excerpt,
