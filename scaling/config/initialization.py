@@ -52,8 +52,7 @@ class FromFile:
 
     kind: ClassVar[str] = "file"
     initial_checkpoint: str = config_field(
-        "file of initial weights: .pth (read with weights_only), .safetensors or .npz (of JAX); a path, https://... or "
-        "hf:NAME/FILE",
+        "file of initial weights: .pth, .safetensors or .npz (of JAX); a path, https://... or hf:NAME/FILE",
         location=True,
         common=True,
     )

@@ -56,7 +56,7 @@ class Epochs:
 
     kind: ClassVar[str] = "epochs"
     epochs: int = config_field(
-        "passes over the training images; 0: the initial weights are evaluated as they are",
+        "passes over the training images; 0: none",
         10,
         unit="epochs",
         bounds=Bounds(at_least=0),

@@ -1,5 +1,7 @@
 """representations.py from the command line, on small runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +38,9 @@ def class_tokens(run):
     pixels = torch.cat([batch.pixels for batch in data.test_dataloader()])
     vit = backbone.vit
     with torch.no_grad():
-        x_BTD, _ = backbone._add_positions(*vit.patch_embed(normalise(pixels)))
+        patches_BLD, layout = vit.patch_embed(normalise(pixels))
+        x_BTD = torch.cat([vit.cls_token.expand(len(pixels), -1, -1), patches_BLD], 1)
+        x_BTD = vit.positions.add(x_BTD, replace(layout, leading=1), vit.pos_embed)
         found = [x_BTD]
         for block in vit.blocks:
             found.append(block(found[-1]))

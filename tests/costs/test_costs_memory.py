@@ -140,7 +140,8 @@ def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image,
     rel = 0.05 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
     policy = MemoryPolicy(grad_checkpointing=True, number=number)
     assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=rel)
-    assert kept < images * costs.activation_bytes(config, policy, images) < most
+    # In Adventurer a row of normed tokens is free before the block ends, so the peak is that of the activations.
+    assert kept < images * costs.activation_bytes(config, policy, images) < 1.01 * most
 
 
 @pytest.mark.parametrize("head", ["linear", "upernet"])

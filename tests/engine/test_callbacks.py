@@ -91,7 +91,8 @@ def callbacks(tmp_path):
 def test_callbacks_are_called_in_the_order_that_they_need(callbacks):
     assert [type(callback).__name__ for callback in callbacks.ordered] == [
         "RunClock", "StepSeeder", "SignalHandler", "StepTracker", "NonFiniteGuard", "ThroughputMonitor",
-        "ProgressReporter", "CurveLogger", "TestLosses", "RunLog", "SkippedImages", "Checkpointer",
+        "ProgressReporter", "CurveLogger", "TestLosses", "RunLog", "SkippedImages", "PackingCounts",
+        "Checkpointer",
     ]  # fmt: skip
 
 

@@ -265,8 +265,8 @@ def test_a_runs_folder_stands_for_its_recipe(tmp_path):
     with pytest.raises(ConfigError, match="whose configuration is settled; leave out epochs, patch_size"):
         run.arguments([str(folder), "--patch", "4", "--epochs", "2"])
     (folder / "config.json").unlink()
-    (folder / "recipe.json").write_text('{"epochs": 0}')
-    with pytest.raises(ConfigError, match=r"recipe.json cannot be read as a configuration \(epochs 0"):
+    (folder / "recipe.json").write_text('{"epochs": -1}')
+    with pytest.raises(ConfigError, match=r"recipe.json cannot be read as a configuration \(epochs -1"):
         run.arguments([str(folder)])
 
 

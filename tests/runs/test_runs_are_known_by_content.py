@@ -69,7 +69,7 @@ def test_recipes_on_shapes_have_the_names_of_this_version_of_the_data():
             for patch in (16, 8, 4, 2, 1):
                 for seed in (0, 1):
                     found |= {one.run_id: one.group for one in resolve(name, patch, {"seed": seed})}
-    younger = ("shapes.learning_rate", "shapes.patch_schedule")
+    younger = ("shapes.learning_rate", "shapes.patch_schedule", "shapes.flexivit")
     for name in studies.STUDIES:
         if name.startswith("shapes") and name not in younger:
             found |= {one.run_id: one.group for one in studies.resolve(name, [], {})}
