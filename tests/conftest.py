@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -18,6 +19,10 @@ from scaling.config.runtime import RuntimeConfig
 from tests import served
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+hypothesis.settings.register_profile("without times", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("without times")
 
 
 def pytest_configure(config: pytest.Config) -> None:
