@@ -20,8 +20,7 @@ BACKBONES = ("deit_nano", "adventurer_nano")
 
 def runs() -> pd.DataFrame:
     """A row per run."""
-    frame = load_csv(MEASURED / "cifar10_full.csv").frame
-    return frame.assign(data="cifar10", group="classify-cifar10-" + frame["backbone"])
+    return load_csv(MEASURED / "cifar10_full.csv").frame
 
 
 def means() -> pd.DataFrame:
