@@ -36,9 +36,10 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infini
 GROUPED_DIGITS = re.compile(r"[+-]?\d[\d.,' _]*", re.ASCII)  # 1,113 or 1 113: ambiguous
 
 
-def load_csv(path: Path) -> RunSet:
+def load_csv(path: str | Path) -> RunSet:
     """The runs of a CSV file, with the columns of analysis.records.run_set.load, nan where it has no value. Raises
     ConfigError, with the line of the file, for rows that are not valid runs."""
+    path = Path(path)
     table, line = _table(path)
     done = np.ones(len(table), bool)
     if "status" in table:

@@ -1,5 +1,5 @@
-"""Tables and figures of the long runs on CIFAR-10 in docs/results/cifar10.md, from cifar10_full.csv and
-cifar10_full_curves.csv in analysis/measured."""
+"""Tables and figures of the long runs on CIFAR-10 in docs/results/cifar10.md, from cifar10_full.csv,
+cifar10_full_curves.csv and cifar10_lengths.csv in analysis/measured."""
 
 import functools
 
@@ -45,16 +45,29 @@ def surfaces() -> dict[str, tuple[PatchImagesLaw, pd.DataFrame]]:
     return found
 
 
+@functools.cache
+def surfaces_of_ends() -> dict[str, PatchImagesLaw]:
+    """L(p, D) of each backbone, fitted to the ends of runs of several lengths."""
+    every = numbers("cifar10_lengths").rename(columns={"test_loss": "y"})
+    every["run_id"] = every[["backbone", "patch", "seed", "images"]].astype(str).agg("-".join, axis=1)
+    return {
+        name: fit_patch_images(every[every["backbone"] == name].reset_index(drop=True), draws=DRAWS)
+        for name in BACKBONES
+    }
+
+
 def shares() -> list[str]:
-    """L(p, D): what more images would remove of L - E, by patch size."""
-    patches = sorted(next(iter(surfaces().values()))[0].shares, reverse=True)
+    """L(p, D): what more images would remove of L - E, by patch size, from curves and from the ends of runs."""
+    laws_of = {"curves": {name: law for name, (law, _) in surfaces().items()}, "ends": surfaces_of_ends()}
+    patches = sorted(laws_of["curves"][BACKBONES[0]].shares, reverse=True)
     rows = []
-    for name, (law, _) in surfaces().items():
-        cells = [f"{law.law.r2:.2f}", _with_interval(law, "a", ".2f"), _with_interval(law, "b", ".2f")]
-        cells += [_share(law, patch) for patch in patches]
-        rows.append([name, *cells])
-    head = ["backbone", "R2", "beta (images)", "alpha (patch)", *(f"share, {patch:g} px [%]" for patch in patches)]
-    return table(head, rows)
+    for name in BACKBONES:
+        for what, its in laws_of.items():
+            law = its[name]
+            cells = [f"{law.law.r2:.2f}", _with_interval(law, "a", ".2f"), _with_interval(law, "b", ".2f")]
+            rows.append([name, what, *cells, *(_share(law, patch) for patch in patches)])
+    shares_of = [f"share, {patch:g} px [%]" for patch in patches]
+    return table(["backbone", "fitted to", "R2", "beta (images)", "alpha (patch)", *shares_of], rows, left=(0, 1))
 
 
 def _with_interval(law: PatchImagesLaw, name: str, digits: str) -> str:
