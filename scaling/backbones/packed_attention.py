@@ -16,13 +16,10 @@ def attention_within_images(q_RHSP: Tensor, k_RHSP: Tensor, v_RHSP: Tensor, rows
     """softmax(q k' / sqrt(P)) v over the tokens of a token's own image (R, S, H * P); zeros in padding."""
     index = rows.on(q_RHSP.device)
     qkv_RSXHP = torch.stack([x.transpose(1, 2) for x in (q_RHSP, k_RHSP, v_RHSP)], 2)
-    found, first = [], 0
-    qkv_TXHP = index.by_length(qkv_RSXHP)
-    for images, tokens in rows.buckets:
-        of_bucket = qkv_TXHP[first : first + images * tokens].unflatten(0, (images, tokens))
-        q_nHtP, k_nHtP, v_nHtP = of_bucket.permute(2, 0, 3, 1, 4).unbind(0)
+    found = []
+    for qkv_ntXHP in rows.of_each_length(index.by_length(qkv_RSXHP)):
+        q_nHtP, k_nHtP, v_nHtP = qkv_ntXHP.permute(2, 0, 3, 1, 4).unbind(0)
         found.append(F.scaled_dot_product_attention(q_nHtP, k_nHtP, v_nHtP).transpose(1, 2).flatten(2).flatten(0, 1))
-        first += images * tokens
     return index.to_rows(torch.cat(found))
 
 

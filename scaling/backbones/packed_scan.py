@@ -17,8 +17,8 @@ from scaling.packing.packed_rows import PackedRows
 
 @dataclass(frozen=True, eq=False)
 class ScanRows:
-    """Rows (R, S) as rows of a scan and back. source_RM: index in the tokens of all rows, then the averages, then one
-    row of zeros. back_RS: index in the tokens of all rows of the scan (0 for padding)."""
+    """Rows (R, S) as rows of a scan and back. source_RM: index in the tokens of all rows, then the averages by length,
+    then one row of zeros. back_RS: index in the tokens of all rows of the scan (0 for padding)."""
 
     source_RM: Tensor
     back_RS: Tensor
@@ -38,21 +38,17 @@ class ScanRows:
 
 
 def image_means(x_RSD: Tensor, rows: PackedRows) -> Tensor:
-    """(N, D): mean over all tokens of each image, by image."""
-    index, found, first = rows.on(x_RSD.device), [], 0
-    x_TD = index.by_length(x_RSD)
-    for images, tokens in rows.buckets:
-        found.append(x_TD[first : first + images * tokens].unflatten(0, (images, tokens)).mean(1))
-        first += images * tokens
-    by_image = np.argsort(rows.order)
-    return torch.cat(found).index_select(0, torch.from_numpy(by_image).to(x_RSD.device))
+    """(N, D): mean over all tokens of each image, by length."""
+    x_TD = rows.on(x_RSD.device).by_length(x_RSD)
+    return torch.cat([x_ntD.mean(1) for x_ntD in rows.of_each_length(x_TD)])
 
 
 @functools.lru_cache(maxsize=16)
 def scan_rows(rows: PackedRows, reversed_patches: bool, device: torch.device) -> ScanRows:
     """The rows of a scan for rows whose images have one class token after their patches."""
     most = max((sum(rows.lengths[image] + 1 for image in row) for row in rows.rows), default=0)
-    averages, zero = rows.images_RS.size, rows.images_RS.size + len(rows.grids)
+    zero = rows.images_RS.size + len(rows.grids)
+    average_N = rows.images_RS.size + np.argsort(rows.order)  # places of the averages in the source
     source = np.full((len(rows.rows), most), zero, np.int64)
     segments = np.full_like(source, len(rows.grids))
     back = np.zeros(rows.images_RS.size, np.int64)
@@ -63,7 +59,7 @@ def scan_rows(rows: PackedRows, reversed_patches: bool, device: torch.device) ->
             if reversed_patches:
                 tokens[:-1] = tokens[-2::-1].copy()
             end = place + 1 + len(tokens)
-            source[number, place], source[number, place + 1 : end] = averages + image, tokens
+            source[number, place], source[number, place + 1 : end] = average_N[image], tokens
             segments[number, place:end] = image
             back[tokens] = number * most + np.arange(place + 1, end)
             place = end

@@ -98,9 +98,6 @@ def _check_packing(config: "ExperimentConfig") -> None:
         rule = "needs images of one size, and packing is sequences: set it to none"
         check(not getattr(task, option), option, getattr(task, option), rule)
     check(config.distillation is None, name, value, "gives a teacher no images of one size: leave out --teacher")
-    class_tokens = sum(CLASS_TOKENS[model.family])
-    rule = f"has no room for an image of one patch and its {class_tokens} class token"
-    check(packing.sequence_length > class_tokens, "sequence_length", packing.sequence_length, rule)
 
 
 def _check_learning_rate(config: "ExperimentConfig") -> None:

@@ -41,7 +41,7 @@ class SequencePacking:
     )
     packing_plan: str = config_field(
         "which image goes into which row: first-fit (as in arXiv 2307.06304), best-fit, decreasing (first-fit, longest "
-        "image first), balanced (as many rows as decreasing, filled evenly and cut at the longest)",
+        "image first), balanced (filled evenly and cut at the longest)",
         "balanced",
         choices=PLANS,
     )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from scaling.config.patch_weights import normalised, parse_patches, parse_size, spelled
+from scaling.config.patch_weights import normalised, number_of, parse_patches, parse_size, spelled
 from scaling.errors import ConfigError
 
 Shares = Mapping[int, float]  # of patch sizes [px]; the sum is 1
@@ -64,10 +64,7 @@ def _pure(text: str) -> tuple[Stretch, ...]:
 
 
 def _progress(word: str, text: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
+    number = number_of(word)
     if not 0 < number <= 1:
         raise ConfigError(f"patch_schedule {text!r}: {word!r} is not a progress above 0 and up to 1; write {LIKE}")
     return number

@@ -33,11 +33,16 @@ def parse_size(word: str, what: str, like: str) -> int:
     return int(word)
 
 
-def _weight(weight: str, text: str) -> float:
+def number_of(word: str) -> float:
+    """nan for what is no number."""
     try:
-        number = float(weight)
+        return float(word)
     except ValueError:
-        number = math.nan
+        return math.nan
+
+
+def _weight(weight: str, text: str) -> float:
+    number = number_of(weight)
     if not 0 < number < math.inf:
         raise ConfigError(f"patches {text!r}: the weight {weight!r} is not a number above 0")
     return number

@@ -154,7 +154,7 @@ class ClassificationSource:
             def drawn(i: int) -> tuple[Image.Image, int]:
                 return Image.fromarray(image_NCHW[i].transpose(1, 2, 0)), int(label_N[i])
 
-            return PackedImageSet(drawn, n, config, split, config.packing)
+            return PackedImageSet(drawn, n, config, split)
         return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), config, split)
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:
@@ -171,7 +171,7 @@ class ClassificationSource:
     def read(self, part: Examined[Files], config: ExperimentConfig, split: Split) -> InMemory | OnDisk | PackedImageSet:
         files, indices = part.files, part.indices
         if isinstance(config.packing, SequencePacking):
-            return read_packed(part, config, split, config.packing)
+            return read_packed(part, config, split)
         if not makes_views(config, split) and fits_in_memory(len(indices) * 3 * config.model.img_size**2):
 
             def decode(i: int) -> tuple[np.ndarray, int]:

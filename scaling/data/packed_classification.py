@@ -42,11 +42,11 @@ class PackedImageSet:
         n: int,
         config: ExperimentConfig,
         split: Split,
-        packing: SequencePacking,
         in_memory: bool = True,
         skipped: int = 0,
     ) -> None:
-        self.read, self.n, self.config, self.split, self.packing = read, n, config, split, packing
+        assert isinstance(config.packing, SequencePacking)
+        self.read, self.n, self.config, self.split, self.packing = read, n, config, split, config.packing
         self.in_memory, self.skipped = in_memory, skipped
 
     def __len__(self) -> int:
@@ -101,18 +101,12 @@ class PackedImageSet:
         return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
 
 
-def read_packed(
-    part: Examined[Files], config: ExperimentConfig, split: Split, packing: SequencePacking
-) -> PackedImageSet:
+def read_packed(part: Examined[Files], config: ExperimentConfig, split: Split) -> PackedImageSet:
     """The images of files, decoded at their own sizes where they fit in memory."""
     files, indices, seen = part.files, part.indices, part.seen
-    if fits_in_memory(3 * int(seen.size_N2.prod(1).sum())) and seen.size_N2.all():
-        found = list(zip(indices.tolist(), read_all(files.load, indices, seen), strict=True))
-        items = [item for _, item in without_bad(found, config.data.on_bad_image, files.split)]
-        return PackedImageSet(items.__getitem__, len(items), config, split, packing, skipped=len(indices) - len(items))
-    errors = list(zip(indices.tolist(), seen.errors(), strict=True))
-    kept = [i for i, _ in without_bad(errors, config.data.on_bad_image, files.split)]
-    skipped = len(indices) - len(kept)
-    return PackedImageSet(
-        lambda i: files.load(kept[i]), len(kept), config, split, packing, in_memory=False, skipped=skipped
-    )
+    fits = bool(seen.size_N2.all()) and fits_in_memory(3 * int(seen.size_N2.prod(1).sum()))
+    found: Sequence[Labelled | OSError | None] = read_all(files.load, indices, seen) if fits else seen.errors()
+    good = without_bad(list(zip(indices.tolist(), found, strict=True)), config.data.on_bad_image, files.split)
+    images = [image for _, image in good if image is not None]
+    read = images.__getitem__ if fits else lambda i: files.load(good[i][0])
+    return PackedImageSet(read, len(good), config, split, in_memory=fits, skipped=len(indices) - len(good))

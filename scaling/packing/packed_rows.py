@@ -9,7 +9,7 @@ attention within each image is one batched product per length.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,11 +91,12 @@ class PackedRows:
         images[self.places_T] = np.repeat(self.order, [self.lengths[image] for image in self.order])
         return images.reshape(len(self.rows), self.row_length)
 
-    @property
-    def padding(self) -> float:
-        """Share of the rows that no image fills [1]."""
-        size = len(self.rows) * self.row_length
-        return 1 - sum(self.lengths) / size if size else 0.0
+    def of_each_length(self, x_TD: Tensor) -> Iterator[Tensor]:
+        """The images of each bucket (n, t, D) of a list by length (T, D)."""
+        first = 0
+        for images, tokens in self.buckets:
+            yield x_TD[first : first + images * tokens].unflatten(0, (images, tokens))
+            first += images * tokens
 
     def _places(self, images: Sequence[int], first: int, last: int) -> Index:
         """Places of the tokens of these images without their first and last ones."""

@@ -86,7 +86,7 @@ def pictures(*sizes):
 
 
 def of(images, config, split=Split.VAL):
-    return PackedImageSet(lambda i: (images[i], i % 3), len(images), config, split, config.packing)
+    return PackedImageSet(lambda i: (images[i], i % 3), len(images), config, split)
 
 
 def test_an_image_keeps_its_shape_and_its_pixels_at_its_own_size(packed):

@@ -13,6 +13,7 @@ from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
 from scaling.runs.record import RunRecord
 from scaling.tasks.classification import ClassificationTask
+from tests.engine.test_train import at_step
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=16)
 SEGMENT = {"task": "segment", "num_classes": 4, "head": "upernet", "head_channels": 16}
@@ -54,10 +55,7 @@ def test_a_run_has_a_row_per_patch_and_an_interrupted_one_ends_with_the_same_bit
     assert len({row["test_loss"] for row in rows}) == 4
     assert (rows[0]["test_loss"], rows[0]["metrics"][metric]) == (record.test_loss, record.metrics[metric])
 
-    def interrupt(event):
-        if event.kind == "train" and event.progress.step == 8:
-            signal.raise_signal(signal.SIGINT)
-
+    interrupt = at_step(8, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(TrainingInterrupted):
         train(config, tmp_path / "cut", CPU, interrupt)
     resumed = train(config, tmp_path / "cut", CPU)

@@ -12,6 +12,7 @@ from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.identity import folder_of
 from scaling.runs.record import WEIGHTS
+from tests.engine.test_train import at_step
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0, micro_batch_size=16)
 
@@ -39,10 +40,7 @@ def test_micro_batches_give_the_run_of_whole_batches(packed, backbone, tmp_path,
 def test_an_interrupted_run_ends_with_the_same_weights(packed, tmp_path):
     whole = train(packed, tmp_path / "whole", CPU)
 
-    def interrupt(event):
-        if event.kind == "train" and event.progress.step == 8:
-            signal.raise_signal(signal.SIGINT)
-
+    interrupt = at_step(8, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(TrainingInterrupted):
         train(packed, tmp_path / "cut", CPU, interrupt)
     record = train(packed, tmp_path / "cut", CPU)
