@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import ClassVar
 
 from scaling.config.fields import Bounds, check_fields, config_field
+from scaling.config.token_drop import TOKEN_DROPS, BetaDrop, ConstantDrop, NoDrop, ResolutionDrop, ScheduledDrop
 from scaling.errors import ConfigError
 
 NATIVE = "native"
@@ -63,10 +64,22 @@ class SequencePacking:
         -0.5,
         bounds=Bounds(at_least=-3, at_most=3),
     )
+    token_drop: NoDrop | ConstantDrop | BetaDrop | ResolutionDrop | ScheduledDrop = config_field(
+        "patches of training images that are left out, drawn for every image: none, constant (one rate), beta (a rate "
+        "per image), resolution (a higher rate for larger images), schedule (a rate that changes over the run)",
+        NoDrop(),
+        registry=TOKEN_DROPS,
+        by_leaf=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        parse_sizes(self.image_sizes)
+        sizes = parse_sizes(self.image_sizes)
+        if isinstance(self.token_drop, ResolutionDrop) and len(set(sizes)) < 2:
+            raise ConfigError(
+                f"token_drop resolution needs images of several sizes, and image_sizes is {self.image_sizes}: give a "
+                "range, as 64-256"
+            )
 
     def size_at(self, share: float) -> float | None:
         """Size [px] below which this share of the training images lies, by the inverse of the distribution function;
@@ -82,6 +95,15 @@ class SequencePacking:
             low, high = normal.cdf(-1.0), normal.cdf(1.0)
             share = (normal.inv_cdf(min(max(low + share * (high - low), 1e-300), 1 - 1e-16)) + 1) / 2
         return sizes[0] + (sizes[1] - sizes[0]) * min(max(share, 0.0), 1.0)
+
+    def place_of(self, pixels: float) -> float:
+        """From 0 for an image of as many pixels as a square of the smallest of image_sizes to 1 for the largest, or 0
+        where there are not several sizes."""
+        sizes = parse_sizes(self.image_sizes)
+        if len(set(sizes)) < 2:
+            return 0.0
+        least, most = min(sizes) ** 2, max(sizes) ** 2
+        return min(max((pixels - least) / (most - least), 0.0), 1.0)
 
 
 class SizeRange(tuple[int, int]):
