@@ -1,5 +1,5 @@
-"""Token dropping: the share of the patches of a training image that is left out. Registered kinds: none, constant, beta,
-resolution, schedule (NaViT, arXiv 2307.06304, section 2.1 and appendices A.4 and A.5).
+"""Token dropping: the share of the patches of a training image that is left out (NaViT, arXiv 2307.06304, section 2.1
+and appendices A.4 and A.5). Registered kinds: none, constant, beta, resolution, schedule.
 
 A kind is a frozen dataclass with `kind` and one pure function, `rates`. Which patches are left out is in
 scaling/packing/token_drop.py. Rates are shares of the patches, in [0, 1). scipy is imported where it is used: it takes

@@ -23,6 +23,7 @@ from scaling.errors import ConfigError
 from scaling.model_specs import CLASS_TOKENS
 from scaling.packing.fitted_grid import fitted_grid, reduced_grid
 from scaling.packing.packed_images import pack
+from scaling.packing.token_drop import drop_rates, kept_counts, kept_patches
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey, uniform
 
@@ -30,9 +31,9 @@ Labelled = tuple[Image.Image, int]
 
 
 class PackedImageSet:
-    """n images and labels that read returns; the rest as in ImageDataset. In training the size of an image is a
-    function of seed and sample key; in evaluation it is the recipe's img_size, or the image's own where image_sizes is
-    native."""
+    """n images and labels that read returns; the rest as in ImageDataset. In training the size of an image, and which
+    of its patches are kept, are functions of seed, sample key and the progress of the run. In evaluation the size is
+    the recipe's img_size, or the image's own where image_sizes is native, and all patches are kept."""
 
     sizes: Sequence[Hashable] = ()
 
@@ -52,28 +53,29 @@ class PackedImageSet:
     def __len__(self) -> int:
         return self.n
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
-        config = at_shape(self.config, shape)
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
+        config, packing = at_shape(self.config, shape), self.packing
         found = read_keys(lambda index, key: self.read(index), keys, self.n, config, self.split)
-        sizes = self._sizes(found.keys, config)
-        images = [self._resized(image, config, size) for (image, _), size in zip(found.items, sizes, strict=True)]
+        grids, counts = self._grids([image for image, _ in found.items], found.keys, config, progress)
+        images = [_resized(image, grid, config) for (image, _), grid in zip(found.items, grids, strict=True)]
         if self.split is Split.TRAIN and config.task.augment == "flip":
             flipped_B = uniform(found.keys, config.seed, "flip")[:, 0] < 0.5
             images = [x.flip(2) if flipped else x for x, flipped in zip(images, flipped_B, strict=True)]
         targets = ClassTargets(torch.tensor([label for _, label in found.items], dtype=torch.int64))
-        if len({image_CHW.shape for image_CHW in images}) <= 1:  # equal images need no packing
+        whole = [h * w for h, w in grids]
+        if counts == whole and len(set(grids)) <= 1:  # equal images need no packing
             side = config.model.img_size
             pixels = torch.stack(images) if images else torch.empty(0, 3, side, side, dtype=torch.uint8)
             return Batch(pixels, found.keys, model_shape(config), targets, found.skipped)
-        class_tokens = CLASS_TOKENS[config.model.family]
-        packing = self.packing
+        drawn = (kept_patches(*one, config.seed) for one in zip(whole, counts, found.keys, strict=True))
         packed = pack(
             images,
             config.model.patch_size,
             packing.sequence_length,
-            class_tokens,
+            CLASS_TOKENS[config.model.family],
             packing.packing_plan,
             trim=packing.packing_plan == "balanced",
+            kept=None if counts == whole else tuple(drawn),
         )
         return Batch(packed.patch_LP, found.keys, model_shape(config), targets, found.skipped, packed.rows)
 
@@ -84,21 +86,39 @@ class PackedImageSet:
             return [self.packing.size_at(share) for share in shares]
         return [float(config.model.img_size)] * len(keys)
 
-    def _resized(self, image: Image.Image, config: ExperimentConfig, size: float | None) -> Tensor:
-        """(3, H, W) uint8, sides that the patch divides."""
-        patch = config.model.patch_size
-        most = self.packing.sequence_length - sum(CLASS_TOKENS[config.model.family])
-        h, w = fitted_grid(image.height, image.width, patch, size, self.packing.size_measure)
-        if h * w > most:
-            if self.packing.on_large_image == "stop":
-                raise ConfigError(
-                    f"an image of {image.height} x {image.width} px has {h * w} patches, and a row of sequence_length "
-                    f"{self.packing.sequence_length} holds {most}: a longer one, or --on-large-image reduce"
-                )
-            h, w = reduced_grid(image.height, image.width, patch, most)
-        if image.size != (w * patch, h * patch):
-            image = image.resize((w * patch, h * patch), PILS[preprocessing_of(config).interpolation])
-        return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+    def _grids(
+        self, images: Sequence[Image.Image], keys: list[SampleKey], config: ExperimentConfig, progress: float
+    ) -> tuple[list[tuple[int, int]], list[int]]:
+        """Rows and columns of patches of each image, and how many of them are kept, at most as many as a row holds."""
+        packing, patch = self.packing, config.model.patch_size
+        sizes = zip(images, self._sizes(keys, config), strict=True)
+        grids = [fitted_grid(one.height, one.width, patch, size, packing.size_measure) for one, size in sizes]
+        rate_N = np.zeros(len(grids))
+        if self.split is Split.TRAIN:
+            rate_N = drop_rates(packing, [h * w * patch**2 for h, w in grids], keys, config.seed, progress)
+        counts = kept_counts([h * w for h, w in grids], rate_N, keys, config.seed)
+        most = packing.sequence_length - sum(CLASS_TOKENS[config.model.family])
+        for i, (image, count) in enumerate(zip(images, counts, strict=True)):
+            if count > most:
+                h, w = grids[i]
+                if packing.on_large_image == "stop":
+                    of_which = f", of which {count} are kept" if count < h * w else ""
+                    raise ConfigError(
+                        f"an image of {image.height} x {image.width} px has {h * w} patches{of_which}, and a row of "
+                        f"sequence_length {packing.sequence_length} holds {most}: a longer one, or --on-large-image "
+                        "reduce"
+                    )
+                grids[i] = reduced_grid(image.height, image.width, patch, int(most / (1 - rate_N[i])))
+        counts = kept_counts([h * w for h, w in grids], rate_N, keys, config.seed)
+        return grids, [min(count, most) for count in counts]
+
+
+def _resized(image: Image.Image, grid: tuple[int, int], config: ExperimentConfig) -> Tensor:
+    """(3, H, W) uint8, of so many patches."""
+    (h, w), patch = grid, config.model.patch_size
+    if image.size != (w * patch, h * patch):
+        image = image.resize((w * patch, h * patch), PILS[preprocessing_of(config).interpolation])
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
 
 
 def read_packed(part: Examined[Files], config: ExperimentConfig, split: Split) -> PackedImageSet:

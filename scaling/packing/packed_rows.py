@@ -191,8 +191,15 @@ class RowIndex:
 
 @functools.lru_cache(maxsize=8)
 def _on(rows: PackedRows, device: torch.device) -> RowIndex:
-    made = (rows.places_T, rows.patches_L, rows.images_RS, rows.borders.astype(np.int32))
+    def tensor(x: Index) -> Tensor:
+        return torch.from_numpy(x).to(device, non_blocking=True)
+
     with torch.inference_mode(False):  # of inference tensors, no gradient could be taken afterwards
-        always = [torch.from_numpy(x).to(device, non_blocking=True) for x in made]
-        kept = [None if x is None else torch.from_numpy(x).to(device, non_blocking=True) for x in (rows.kept_L, rows.kept_T)]
-        return RowIndex(*always, *kept)
+        return RowIndex(
+            tensor(rows.places_T),
+            tensor(rows.patches_L),
+            tensor(rows.images_RS),
+            tensor(rows.borders.astype(np.int32)),
+            None if rows.kept_L is None else tensor(rows.kept_L),
+            None if rows.kept_T is None else tensor(rows.kept_T),
+        )
