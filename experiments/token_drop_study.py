@@ -1,10 +1,10 @@
 """Studies of dropped tokens: does training on a part of each image's patches, which is cheap, give a better model?
 
-Every way of dropping is compared with no dropping on equally many images, and with equal training FLOPs: then a run sees
-more images, each as often. Images of all runs have one size, but those of rates by resolution, which are compared on
-images of several sizes. Finished models are evaluated on whole images. Beta rates of several means show where training
-becomes unstable. Source: appendices A.4 and A.5 of NaViT (arXiv 2307.06304). analysis/studies/token_drop.py shows the
-result.
+Every way of dropping is compared with no dropping on equally many images, and with equal training FLOPs: then a run
+sees more images, each as often. Images of all runs have one size, but those of rates by resolution, which are compared
+on images of several sizes. Finished models are evaluated on whole images. Beta rates of several means show where
+training becomes unstable. Source: appendices A.4 and A.5 of NaViT (arXiv 2307.06304). analysis/studies/token_drop.py
+shows the result.
 """
 
 from experiments.patch_order_study import of_flops
@@ -13,13 +13,14 @@ from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.run_flops import recipe_training_flops
 
-DROPS: tuple[dict[str, object], ...] = (
+Fields = dict[str, float]  # of the configuration
+DROPS: tuple[Fields, ...] = (
     {"drop_rate": 0.5},
     *({"drop_mean": mean, "drop_most": 0.9} for mean in (0.25, 0.5, 0.7)),
     {"drop_start": 0.2, "drop_end": 0.8},
     {"drop_start": 0.8, "drop_end": 0.2},
 )
-BY_RESOLUTION: tuple[dict[str, object], ...] = ({"drop_rate": 0.5}, {"drop_smallest": 0.25, "drop_largest": 0.75})
+BY_RESOLUTION: tuple[Fields, ...] = ({"drop_rate": 0.5}, {"drop_smallest": 0.25, "drop_largest": 0.75})
 
 
 def with_dropped_tokens(recipe: Function, patch: int) -> list[ExperimentConfig]:
@@ -33,7 +34,7 @@ def with_dropped_tokens(recipe: Function, patch: int) -> list[ExperimentConfig]:
     ]
 
 
-def _compared(whole: ExperimentConfig, drops: tuple[dict[str, object], ...]) -> list[ExperimentConfig]:
+def _compared(whole: ExperimentConfig, drops: tuple[Fields, ...]) -> list[ExperimentConfig]:
     """The run without dropping, and with each way of it on as many images and with as many FLOPs."""
     assert whole.data.num_train is not None  # of the recipes that a study has
     budget = recipe_training_flops(whole, whole.data.num_train)

@@ -39,8 +39,8 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
 
 
 def read_curve(path: Path) -> pd.DataFrame:
-    """step, seconds and, where it has them, train_loss and test_loss [nats] of a curve; empty where there is none. Raises ConfigError
-    for a damaged one."""
+    """step, seconds and, where it has them, train_loss and test_loss [nats] of a curve; empty where there is none.
+    Raises ConfigError for a damaged one."""
     if not path.is_file():
         return pd.DataFrame()
     try:

@@ -150,9 +150,8 @@ def what_else(run: ExperimentConfig) -> str:
     resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
-    packing = run.packing
-    drops = isinstance(packing, SequencePacking) and not isinstance(packing.token_drop, NoDrop)
-    dropped = f"drop {packing.token_drop.words}" if drops else ""
+    drop = run.packing.token_drop if isinstance(run.packing, SequencePacking) else NoDrop()
+    dropped = "" if isinstance(drop, NoDrop) else f"drop {drop.words}"
     return " ".join(filter(None, (several, resized, head, extended, dropped)))
 
 

@@ -113,7 +113,7 @@ class ResolutionDrop:
 
     @property
     def words(self) -> str:
-        return f"{self.kind} {self.drop_smallest:g} to {self.drop_largest:g}"
+        return f"{self.kind} {self.drop_smallest:g}..{self.drop_largest:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class ScheduledDrop:
 
     @property
     def words(self) -> str:
-        return f"{self.kind} {self.drop_start:g} to {self.drop_end:g}"
+        return f"{self.kind} {self.drop_start:g}..{self.drop_end:g}"
 
 
 TOKEN_DROPS: dict[str, type] = {c.kind: c for c in (NoDrop, ConstantDrop, BetaDrop, ResolutionDrop, ScheduledDrop)}
