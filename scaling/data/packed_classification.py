@@ -67,7 +67,7 @@ class PackedImageSet:
             side = config.model.img_size
             pixels = torch.stack(images) if images else torch.empty(0, 3, side, side, dtype=torch.uint8)
             return Batch(pixels, found.keys, model_shape(config), targets, found.skipped)
-        drawn = (kept_patches(*one, config.seed) for one in zip(whole, counts, found.keys, strict=True))
+        kept = None if counts == whole else kept_patches(whole, counts, found.keys, config.seed)
         packed = pack(
             images,
             config.model.patch_size,
@@ -75,7 +75,7 @@ class PackedImageSet:
             CLASS_TOKENS[config.model.family],
             packing.packing_plan,
             trim=packing.packing_plan == "balanced",
-            kept=None if counts == whole else tuple(drawn),
+            kept=kept,
         )
         return Batch(packed.patch_LP, found.keys, model_shape(config), targets, found.skipped, packed.rows)
 

@@ -34,9 +34,11 @@ def kept_counts(patches_N: Sequence[int], rate_N: Numbers, keys: Sequence[Sample
     return np.clip(kept_N, 1, patches_N).tolist()  # the sum of a whole number and a number below 1 may be rounded up
 
 
-def kept_patches(patches: int, kept: int, key: SampleKey, seed: int) -> Index:
-    """So many of the patches of an image, each set of them equally likely. Ascending, as a scan reads them in order."""
-    if kept == patches:
-        return np.arange(patches)
-    order = np.argsort(uniform([key], seed, "kept_patches", patches)[0], kind="stable")
-    return np.sort(order[:kept])
+def kept_patches(
+    patches_N: Sequence[int], kept_N: Sequence[int], keys: Sequence[SampleKey], seed: int
+) -> tuple[Index, ...]:
+    """So many of the patches of each image, each set of them equally likely. Ascending, as a scan reads them in
+    order."""
+    uniform_NL = uniform(keys, seed, "kept_patches", max(patches_N))  # L: the most patches of an image
+    each = zip(uniform_NL, patches_N, kept_N, strict=True)
+    return tuple(np.sort(np.argsort(of_image[:patches], kind="stable")[:kept]) for of_image, patches, kept in each)

@@ -66,14 +66,17 @@ def test_at_least_one_patch_and_at_most_all_are_kept(patches, rate, image):
 @given(st.integers(1, 60), st.data(), st.integers(0, 2**20))
 def test_kept_patches_are_ascending_and_without_replacement(patches, data, image):
     count = data.draw(st.integers(1, patches))
-    kept = kept_patches(patches, count, SampleKey(2, image), 5)
+    key = SampleKey(2, image)
+    (kept,) = kept_patches([patches], [count], [key], 5)
     assert len(kept) == count
+    beside = kept_patches([99, patches], [9, count], [SampleKey(0, 0), key], 5)
+    assert np.array_equal(beside[1], kept)  # whatever else is in the batch
     assert (np.diff(kept) > 0).all()
     assert 0 <= kept.min() <= kept.max() < patches
 
 
 def test_every_set_of_patches_is_equally_likely():
-    found = [tuple(kept_patches(5, 2, key, 3).tolist()) for key in KEYS[:5000]]
+    found = [tuple(kept.tolist()) for kept in kept_patches([5] * 5000, [2] * 5000, KEYS[:5000], 3)]
     sets = list(itertools.combinations(range(5), 2))
     counts = [found.count(one) for one in sets]
     assert sum(counts) == 5000
