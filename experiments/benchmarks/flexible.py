@@ -38,7 +38,7 @@ def steps() -> Table:
     REPEATS, with their range."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     clock = time.perf_counter if device == "cuda" else time.process_time
-    columns = ("model", "px", "images", "fixed", "flexible", "ratio [range]")
+    columns = ("model", "px", "images", "fixed", "flexible", "ratio, range")
     table = Table(*columns, title=f"flexible steps on {device}, ms")
     cases = [(name, image, patch, batch) for name, image, patches, batch in MODELS[device] for patch in patches]
     for name, image, patch, batch in progress(cases, "flexible steps"):
