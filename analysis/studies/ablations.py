@@ -13,7 +13,6 @@ prefix: shapes.table5.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ from analysis.report.sweep_table import render_table, short
 from analysis.studies import flexivit, learning_rates, patch_order, token_drop
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
+from analysis.studies.larger_or_finer import spending
 from analysis.studies.learning_rates import rate_studies
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, metric_of, print_gaps
@@ -193,33 +193,6 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def spending(table: pd.DataFrame) -> pd.DataFrame:
-    """For figure3, as text: FLOPs and loss of the next larger model at the same patch, and of the same model at the
-    next smaller patch. Means over seeds; a row where both have finished."""
-    means = table.groupby(["backbone", "patch"], as_index=False)[["flops_per_image", "test_loss"]].mean()
-    at = means.set_index(["backbone", "patch"])
-    rows = []
-    for backbones in _families(table).values():
-        for small, large in pairwise(backbones):
-            patches = sorted(means.loc[means["backbone"] == small, "patch"], reverse=True)
-            for patch, half in pairwise(patches):
-                if (large, patch) not in at.index:
-                    continue
-                here, larger, finer = at.loc[(small, patch)], at.loc[(large, patch)], at.loc[(small, half)]
-                gain = round(float(larger["test_loss"] - finer["test_loss"]), 3)
-                rows.append(
-                    {
-                        "from": f"{small} p{patch}",
-                        "larger [FLOPs]": f"x {larger['flops_per_image'] / here['flops_per_image']:.1f}",
-                        "larger [nats]": f"{larger['test_loss']:.3f}",
-                        "finer [FLOPs]": f"x {finer['flops_per_image'] / here['flops_per_image']:.1f}",
-                        "finer [nats]": f"{finer['test_loss']:.3f}",
-                        "better [nats]": f"{'finer' if gain > 0 else 'larger'} by {abs(gain):.3f}" if gain else "even",
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
 def figure(table: pd.DataFrame, name: str) -> Figure:
     """A study's figure. table: of study_table."""
     axis = KINDS[_kind(name)]
@@ -241,15 +214,6 @@ def _both_ways(points: pd.DataFrame) -> pd.DataFrame:
     base = extended[["backbone", "image", "extend"]].drop_duplicates().rename(columns={"extend": "patch"})
     begin = points[points["extend"] == 0].merge(base, on=["backbone", "image", "patch"])
     return pd.concat([points, begin.assign(dash="by extending")], ignore_index=True)
-
-
-def _families(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Each family's backbones from small to large, by parameters at the coarsest patch."""
-    sizes = table.groupby("backbone")["parameters"].max().sort_values()
-    families: dict[str, list[str]] = {}
-    for backbone in sizes.index:
-        families.setdefault(str(backbone).split("_")[0], []).append(str(backbone))
-    return families
 
 
 def _kind(name: str) -> str:

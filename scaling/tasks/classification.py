@@ -79,8 +79,10 @@ class ClassificationTask(TaskModule[Tensor]):
             return cross_entropy(outputs, targets.mixed_BK)
         return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
-    def image_losses(self, batch: Batch) -> Tensor:
-        return cross_entropy(self(batch.images).float(), _classes(batch).label_B, reduction="none")
+    def image_scores(self, batch: Batch) -> dict[str, Tensor]:
+        logits_BK, label_B = self(batch.images).float(), _classes(batch).label_B
+        correct_B = logits_BK.argmax(1) == label_B
+        return {"test_loss": cross_entropy(logits_BK, label_B, reduction="none"), "top1": 100.0 * correct_B}
 
     def make_scores(self) -> ClassScores:
         return ClassScores(self.config.data.num_classes)
