@@ -9,7 +9,12 @@ UV      := uv==0.13.8
 
 # PYTHONNOUSERSITE: only what the lock names is imported, not what the user's home happens to hold.
 export PYTHONNOUSERSITE := 1
+# mamba-ssm without what nvcc compiles: its Triton kernels need no more. Its build imports torch.
+export MAMBA_FORCE_BUILD := TRUE
+export MAMBA_SKIP_CUDA_BUILD := TRUE
 RUN   := .venv/bin/python
+BUILT := --no-build-isolation-package patch-scaling --no-build-isolation-package mamba-ssm \
+         --no-build-isolation-package causal-conv1d
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
@@ -30,9 +35,9 @@ $(STAMP): requirements.lock pyproject.toml
 	  { rm -rf .venv; echo "setup: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
 	@echo "setup: installing what requirements.lock names into .venv (once, about 6 GB with torch)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check $(UV)
-	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock setuptools
+	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock setuptools torch
 	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock \
-	  --no-build-isolation-package patch-scaling -e ".[$(EXTRAS)]"
+	  $(BUILT) -e ".[$(EXTRAS)]"
 	@touch $@
 
 sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot them
@@ -58,7 +63,8 @@ test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this
 
 lowest: $(STAMP) ## the test suite on the oldest versions that pyproject.toml allows, in .venv/lowest
 	@.venv/bin/uv venv --quiet --clear --python $(RUN) .venv/lowest
-	@.venv/bin/uv pip install --quiet --python .venv/lowest/bin/python --resolution lowest-direct -e ".[dev]"
+	@.venv/bin/uv pip install --quiet --python .venv/lowest/bin/python --resolution lowest-direct 'setuptools<81' -e .
+	@.venv/bin/uv pip install --quiet --python .venv/lowest/bin/python --resolution lowest-direct $(BUILT) -e ".[dev]"
 	@.venv/lowest/bin/python -m pytest -q -n 2 --dist worksteal tests $(ARGS)
 
 lint: $(STAMP) ## ruff (lint and format) and mypy

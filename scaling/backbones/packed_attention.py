@@ -1,26 +1,59 @@
 """Attention within each image of rows that hold several images.
 
-Images of equal length attend as one batch, so nothing of the size of a row squared is computed: the cost is the sum of
-the squares of the images' lengths (arXiv 2307.06304, section 2.2, has masks of whole rows instead).
+Nothing of the size of a row squared is computed: the cost is the sum of the squares of the images' lengths (arXiv
+2307.06304, section 2.2, has masks of whole rows instead). Where torch has a kernel for sequences of any lengths (CUDA,
+half precision), all images are one call; elsewhere images of equal length attend as one batch.
 R rows, S tokens of a row, H heads, P channels of a head, T tokens of all images, n images of t tokens in a bucket.
 """
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 from scaling.packing.packed_rows import PackedRows
+
+AMPERE = (8, 0)  # compute capability that FlashAttention 2 needs
+MOST_CHANNELS = 256  # of a head, in its kernels
 
 
 def attention_within_images(q_RHSP: Tensor, k_RHSP: Tensor, v_RHSP: Tensor, rows: PackedRows) -> Tensor:
     """softmax(q k' / sqrt(P)) v over the tokens of a token's own image (R, S, H * P); zeros in padding."""
     index = rows.on(q_RHSP.device)
-    qkv_RSXHP = torch.stack([x.transpose(1, 2) for x in (q_RHSP, k_RHSP, v_RHSP)], 2)
+    qkv_TXHP = index.by_length(torch.stack([x.transpose(1, 2) for x in (q_RHSP, k_RHSP, v_RHSP)], 2))
+    attend = in_one_call if has_kernel(qkv_TXHP) else by_length
+    return index.to_rows(attend(qkv_TXHP, rows).flatten(1))
+
+
+def has_kernel(qkv_TXHP: Tensor) -> bool:
+    """Whether in_one_call runs on this device, in this precision."""
+    return (
+        qkv_TXHP.is_cuda
+        and qkv_TXHP.dtype in (torch.float16, torch.bfloat16)
+        and qkv_TXHP.shape[-1] <= MOST_CHANNELS
+        and qkv_TXHP.shape[-1] % 8 == 0
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(qkv_TXHP.device) >= AMPERE
+    )
+
+
+def in_one_call(qkv_TXHP: Tensor, rows: PackedRows) -> Tensor:
+    """(T, H, P) of tokens by length, by one kernel for images of any lengths."""
+    borders = rows.on(qkv_TXHP.device).borders
+    q_THP, k_THP, v_THP = qkv_TXHP.unbind(1)
+    longest = max(rows.lengths, default=0)
+    return cast(Tensor, varlen_attn(q_THP, k_THP, v_THP, borders, borders, longest, longest))
+
+
+def by_length(qkv_TXHP: Tensor, rows: PackedRows) -> Tensor:
+    """(T, H, P) of tokens by length, one batch for each length."""
     found = []
-    for qkv_ntXHP in rows.of_each_length(index.by_length(qkv_RSXHP)):
+    for qkv_ntXHP in rows.of_each_length(qkv_TXHP):
         q_nHtP, k_nHtP, v_nHtP = qkv_ntXHP.permute(2, 0, 3, 1, 4).unbind(0)
-        found.append(F.scaled_dot_product_attention(q_nHtP, k_nHtP, v_nHtP).transpose(1, 2).flatten(2).flatten(0, 1))
-    return index.to_rows(torch.cat(found))
+        found.append(F.scaled_dot_product_attention(q_nHtP, k_nHtP, v_nHtP).transpose(1, 2).flatten(0, 1))
+    return torch.cat(found)
 
 
 def attention_with_mask(q_RHSP: Tensor, k_RHSP: Tensor, v_RHSP: Tensor, rows: PackedRows) -> Tensor:

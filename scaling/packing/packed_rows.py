@@ -69,6 +69,11 @@ class PackedRows:
         return [Bucket(int(n), int(length)) for length, n in zip(lengths, counts, strict=True)]
 
     @functools.cached_property
+    def borders(self) -> Index:
+        """(N + 1,): where images begin and end in the list of tokens by length."""
+        return np.concatenate([[0], np.cumsum([self.lengths[image] for image in self.order], dtype=np.int64)])
+
+    @functools.cached_property
     def places_T(self) -> Index:
         """Place in the rows of every token, by length."""
         return self._places(self.order, 0, 0)
@@ -115,6 +120,7 @@ class RowIndex:
     places_T: Tensor
     patches_L: Tensor
     images_RS: Tensor
+    borders: Tensor  # int32, as kernels of attention expect it
 
     def by_length(self, x_RSD: Tensor) -> Tensor:
         """(T, D) of rows (R, S, D)."""
@@ -139,6 +145,6 @@ class RowIndex:
 
 @functools.lru_cache(maxsize=8)
 def _on(rows: PackedRows, device: torch.device) -> RowIndex:
-    made = (rows.places_T, rows.patches_L, rows.images_RS)
+    made = (rows.places_T, rows.patches_L, rows.images_RS, rows.borders.astype(np.int32))
     with torch.inference_mode(False):  # of inference tensors, no gradient could be taken afterwards
         return RowIndex(*(torch.from_numpy(x).to(device, non_blocking=True) for x in made))

@@ -1,12 +1,16 @@
 """Packed images against each image alone, for both backbones: features, gradients, stochastic depth, isolation."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
 
+from scaling.backbones import packed_attention
 from scaling.backbones.drop_path import set_sample_keys
-from scaling.backbones.packed_attention import attention_with_mask, attention_within_images
+from scaling.backbones.packed_attention import attention_with_mask, attention_within_images, by_length, in_one_call
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import make_config
 from scaling.errors import ConfigError
@@ -148,6 +152,52 @@ def test_attention_within_images_is_attention_under_a_mask(grids):
     shape = (len(rows.rows), 2, rows.row_length, 3)
     qkv = [torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(3)]
     torch.testing.assert_close(attention_within_images(*qkv, rows), attention_with_mask(*qkv, rows), rtol=0, atol=1e-12)
+
+
+def one_after_the_other(q_THP, k_THP, v_THP, borders_q, borders_k, longest_q, longest_k):
+    """What the kernel for images of any lengths is stated to do."""
+    assert borders_q.dtype == borders_k.dtype == torch.int32
+    lengths = borders_q.diff().tolist()
+    assert max(lengths) == longest_q == longest_k
+    assert borders_q[0] == 0
+    parts = zip(*(x_THP.split(lengths) for x_THP in (q_THP, k_THP, v_THP)), strict=True)
+    found = [scaled_dot_product_attention(*(x_tHP.transpose(0, 1) for x_tHP in part)) for part in parts]
+    return torch.cat([y_HtP.transpose(0, 1) for y_HtP in found])
+
+
+@settings(max_examples=10)
+@given(grids=SIDES)
+def test_attention_in_one_call_for_images_of_any_lengths_is_that_by_length(grids):
+    rows = pack(images_of(grids), PATCH, LENGTH, (1, 0)).rows
+    draw = torch.Generator().manual_seed(1)
+    qkv_TXHP = torch.randn(sum(rows.lengths), 3, 2, 5, generator=draw, dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed_attention, "varlen_attn", one_after_the_other)
+        found = in_one_call(qkv_TXHP, rows)
+    torch.testing.assert_close(found, by_length(qkv_TXHP, rows), rtol=0, atol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_so_is_that_of_the_kernel_on_a_gpu(dtype):
+    rows = pack(images_of([(4, 4), (1, 3), (2, 2), (3, 1)]), PATCH, LENGTH, (1, 0)).rows
+    draw = torch.Generator().manual_seed(1)
+    qkv_TXHP = torch.randn(sum(rows.lengths), 3, 2, 16, generator=draw).to("cuda", dtype).requires_grad_()
+    assert packed_attention.has_kernel(qkv_TXHP)
+    found, expected = in_one_call(qkv_TXHP, rows), by_length(qkv_TXHP, rows)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-2)
+    (gradient,), (right,) = (torch.autograd.grad(y.sum(), qkv_TXHP) for y in (found, expected))
+    torch.testing.assert_close(gradient, right, rtol=0, atol=2e-2)
+
+
+@pytest.mark.gpu
+@BACKBONES
+def test_features_on_a_gpu_are_those_on_the_cpu(name):
+    images = packed(name, images_of([(4, 4), (1, 3), (2, 2), (3, 1)], torch.float32))
+    backbone = built(name, torch.float32)
+    expected = backbone(images).pooled_ND
+    found = backbone.cuda()(dataclasses.replace(images, patch_LP=images.patch_LP.cuda())).pooled_ND
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-3)
 
 
 def test_patches_of_another_size_and_extended_embeddings_are_refused():
