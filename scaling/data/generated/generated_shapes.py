@@ -115,9 +115,10 @@ def _stream(seed: int, split: str) -> Word:
 
 def _checked(seed: int, index: NDArray[np.integer], size: Size, objects: int, split: str) -> Word:
     check_name("split", split, ("train", "test"))
-    limits = (SHORTEST_SIDE, LONGEST_SIDE) if isinstance(size, tuple) else (MIN_SIZE, MAX_SIZE)
+    sides = dict.fromkeys(sides_of(size))
+    limits = (MIN_SIZE, MAX_SIZE) if len(sides) == 1 else (SHORTEST_SIDE, LONGEST_SIDE)
     for name, value, low, high in (
-        *(("image", side, *limits) for side in dict.fromkeys(sides_of(size))),
+        *(("image", side, *limits) for side in sides),
         ("objects", objects, 1, MAX_OBJECTS),
         ("seed", seed, 0, 2**32 - 1),
     ):
