@@ -25,7 +25,7 @@ class NoPacking:
 @dataclass(frozen=True, kw_only=True)
 class SequencePacking:
     """Images of any sizes and shapes as rows of tokens, several images per row, and attention and scans within each
-    image (NaViT, arXiv 2307.06304). Images keep their aspect ratio: nothing is cropped."""
+    image (NaViT, arXiv 2307.06304). Images keep their aspect ratio unless it is said otherwise; nothing is cropped."""
 
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(
@@ -49,6 +49,9 @@ class SequencePacking:
         "sizes that training images are resized to: native (their own), 64 or 32,64 (one of these), 64-256 (a range)",
         NATIVE,
         unit="px",
+    )
+    keep_aspect_ratio: bool = config_field(
+        "whether images keep their aspect ratio; false: they are resized to squares of as many pixels", True
     )
     size_measure: str = config_field(
         "what a size is: area (its square root), or side (the shorter one)", "area", choices=("area", "side")

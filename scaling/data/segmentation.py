@@ -13,10 +13,12 @@ from torch import Tensor
 
 from scaling.config.at_shape import at_shape, model_shape
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import RESIZED_CROPS
+from scaling.data import packed_segmentation
 from scaling.data.batch import Batch, MaskTargets, Split
-from scaling.data.dataset import fits_in_memory, read_keys
+from scaling.data.dataset import ImageDataset, fits_in_memory, read_keys
 from scaling.data.files.class_list_file import names_beside
 from scaling.data.files.data_root import find_root
 from scaling.data.files.file_facts import Selected
@@ -82,7 +84,9 @@ class SegmentationSource:
                 f"{config.data.dataset} has no label maps: use a folder, --dataset folder --data-root DIR"
             )
 
-    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> SegmentationDataset:
+    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
+        if isinstance(config.packing, SequencePacking):
+            return packed_segmentation.generated(config, part, indices, split)
         n = len(indices)
         image_NHWC = np.empty((n, config.model.img_size, config.model.img_size, 3), np.uint8)
         label_NHW = np.empty((n, config.model.img_size, config.model.img_size), np.uint8)
@@ -117,7 +121,7 @@ class SegmentationSource:
     ) -> Iterable[str]:
         return (*train.files.lines, *test.files.lines, *check_classes(train.seen, test.seen, config, names))
 
-    def read(self, part: Examined[SegmentationFiles], config: ExperimentConfig, split: Split) -> SegmentationDataset:
+    def read(self, part: Examined[SegmentationFiles], config: ExperimentConfig, split: Split) -> ImageDataset:
         files, indices, seen = part.files, part.indices, part.seen
         sizes = [(height, width) for height, width in seen.size_N2.tolist()]
         fits = fits_in_memory(sum(4 * height * width for height, width in sizes))
@@ -127,13 +131,10 @@ class SegmentationSource:
         good = without_bad(list(enumerate(found)), config.data.on_bad_image, files.split)
         kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
         images = [image_and_label for _, image_and_label in good if image_and_label is not None]
+        read, skipped = images.__getitem__ if fits else kept.load, len(indices) - len(good)
+        if isinstance(config.packing, SequencePacking):
+            return packed_segmentation.packed_scenes(
+                read, [sizes[i] for i, _ in good], config, split, in_memory=fits, skipped=skipped
+            )
         views = [(scaled(*sizes[i], short_side(config)), sizes[i]) for i, _ in good] if split is Split.VAL else []
-        return SegmentationDataset(
-            images.__getitem__ if fits else kept.load,
-            len(good),
-            config,
-            split,
-            in_memory=fits,
-            sizes=views,
-            skipped=len(indices) - len(good),
-        )
+        return SegmentationDataset(read, len(good), config, split, in_memory=fits, sizes=views, skipped=skipped)

@@ -8,7 +8,8 @@ from PIL import Image
 from scaling.config.edit import edit
 from scaling.data.batch import Split
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.packed_classification import PackedImageSet
+from scaling.data.packed_classification import ClassView
+from scaling.data.packed_dataset import PackedImageSet
 from scaling.errors import ConfigError
 from scaling.packing.packed_images import PackedImages
 from scaling.rng import SampleKey
@@ -86,7 +87,7 @@ def pictures(*sizes):
 
 
 def of(images, config, split=Split.VAL):
-    return PackedImageSet(lambda i: (images[i], i % 3), len(images), config, split)
+    return PackedImageSet(lambda i: (images[i], i % 3), len(images), ClassView(), config, split)
 
 
 def test_an_image_keeps_its_shape_and_its_pixels_at_its_own_size(packed):
