@@ -97,9 +97,9 @@ def render(
     return batch
 
 
-def cell_scales(seed: int, index: NDArray[np.integer], size: int, split: str = "train") -> NDArray[np.int64]:
+def cell_scales(seed: int, index: NDArray[np.integer], size: Size, split: str = "train") -> NDArray[np.int64]:
     """(B,) k of the cells of side 2^k px of the first object of each image, SUB_PIXEL: grey. Raises ConfigError."""
-    return scales(even_numbers(_stream(seed, split), _checked(seed, index, size, 1, split)), size)
+    return scales(even_numbers(_stream(seed, split), _checked(seed, index, size, 1, split)), min(sides_of(size)))
 
 
 def shape_numbers(seed: int, index: NDArray[np.integer], count: int, split: str = "train") -> NDArray[np.int32]:
