@@ -4,7 +4,7 @@ size that was drawn for it.
 --patch is fixed; the number of tokens of an image varies with its size. A finished run is evaluated at several sizes.
 """
 
-from experiments.recipes import camvid, cifar10, shapes
+from experiments.recipes import camvid, cifar10, nuclei, shapes
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 
@@ -70,6 +70,23 @@ def camvid_nano(patch: int) -> ExperimentConfig:
         image_sizes="96-192",
         size_measure="side",
         eval_img_sizes=_sizes(patch, (96, 144)),
+    )
+
+
+def nuclei_nano(patch: int) -> ExperimentConfig:
+    """Segmentation of nuclei and background, by the model of nuclei.adventurer_nano and one linear layer per token, on
+    whole microscope images at their own sizes, 256 to 360 px (costs are planned for 256 px).
+    Run: python experiments/run.py navit.nuclei_nano --patch 8 --data-root /data/nuclei."""
+    return edit(
+        nuclei.adventurer_nano(patch),
+        task="segment",
+        num_classes=2,
+        head="linear",
+        augment="flip",
+        resize_short=None,
+        packing="sequences",
+        epochs=10,
+        lr_schedule="linear",
     )
 
 

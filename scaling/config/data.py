@@ -7,6 +7,7 @@ from scaling.config.fields import Bounds, check, check_fields, check_name, confi
 from scaling.errors import ConfigError
 
 DATASETS = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
+COCO_LAYOUT = ("coco", "nuclei")  # objects in COCO's JSON, also for segmentation
 DATASET_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as in timm
 SHAPES_VERSION = 2  # of the generated set: increased whenever a pixel or a label changes
 ON_BAD_IMAGE = ("stop", "skip")

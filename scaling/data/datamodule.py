@@ -30,7 +30,7 @@ from scaling.data.files.file_facts import DataFiles
 from scaling.data.files.file_index import Notify
 from scaling.data.files.image_folder import Files
 from scaling.data.files.listing_cache import forget_listings
-from scaling.data.files.segmentation_folder import SegmentationFiles
+from scaling.data.files.segmentation_folder import LabelMaps
 from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch, subset
 from scaling.data.segmentation import SegmentationSource
@@ -38,7 +38,7 @@ from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seed_of, torch_generator
 
 T = TypeVar("T")
-SOURCES: dict[str, Source[Files] | Source[SegmentationFiles] | Source[CocoFiles]] = {
+SOURCES: dict[str, Source[Files] | Source[LabelMaps] | Source[CocoFiles]] = {
     "classify": ClassificationSource(),
     "segment": SegmentationSource(),
     "detect": DetectionSource(),

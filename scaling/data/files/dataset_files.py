@@ -4,6 +4,7 @@ new and changed files are read."""
 from collections.abc import Hashable
 from pathlib import Path
 
+from scaling.config.data import COCO_LAYOUT
 from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.files import image_folder, segmentation_folder
@@ -74,4 +75,8 @@ def _used(config: ExperimentConfig) -> tuple[Selected[DataFiles], Selected[DataF
         from scaling.data.coco import coco_json
 
         return coco_json.used(config)
+    if config.task.kind == "segment" and config.data.dataset in COCO_LAYOUT:
+        from scaling.data.coco import coco_label_maps
+
+        return coco_label_maps.used(config)
     return segmentation_folder.used(config) if config.task.kind == "segment" else image_folder.used(config)
