@@ -98,7 +98,7 @@ class PackedImageSet(Generic[Item, Label]):
         if self.split is Split.TRAIN or self.packing.image_sizes == NATIVE:
             shares: list[float] = uniform(keys, config.seed, "image_size")[:, 0].tolist() if keys else []
             return [self.packing.size_at(share) for share in shares]
-        return [float(config.model.img_size)] * len(keys)
+        return [evaluated_size(config)] * len(keys)
 
     def _resized(self, item: Item, config: ExperimentConfig, size: float | None) -> tuple[Tensor, Label]:
         height, width = self.view.size(item)
@@ -110,6 +110,11 @@ def packing_of(config: ExperimentConfig) -> SequencePacking:
     if not isinstance(config.packing, SequencePacking):
         raise ConfigError(f"packing is {config.packing.kind}, not sequences")
     return config.packing
+
+
+def evaluated_size(config: ExperimentConfig) -> float | None:
+    """To which size test images are resized [px]; None: they have their own."""
+    return None if packing_of(config).image_sizes == NATIVE else float(config.model.img_size)
 
 
 def packed_size(height: int, width: int, config: ExperimentConfig, size: float | None) -> tuple[int, int]:

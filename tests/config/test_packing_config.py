@@ -106,6 +106,43 @@ def test_what_does_not_go_with_packing_is_refused(packed, fields, message):
         edit(packed, **fields)
 
 
-def test_segmentation_is_refused():
-    with pytest.raises(ConfigError, match=r"^packing sequences is for the task classify, not segment"):
-        make_config(task="segment", packing="sequences")
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"head": "upernet"}, r"^head upernet reads maps of one size, .*: --head linear$"),
+        ({"slide_stride": 16}, "^slide_stride 16 is for images that are cropped"),
+        ({"resize_short": 32}, "^resize_short 32 is for images that are cropped, .* --image-sizes$"),
+        ({"augment": "resize_crop"}, "^augment resize_crop crops to a square"),
+    ],
+)
+def test_what_does_not_go_with_packed_segmentation_is_refused(fields, message):
+    packed = make_config(task="segment", packing="sequences", num_classes=4, img_size=32)
+    with pytest.raises(ConfigError, match=message):
+        edit(packed, **fields)
+
+
+def test_detection_is_refused():
+    with pytest.raises(ConfigError, match=r"^packing sequences is for the tasks classify and segment, not detect"):
+        make_config(task="detect", packing="sequences")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2", "0.5", "2-0.5", "0.1-1", "1-8", "a-b", "-1-2", "1-2-3", "1,2", "1e0-2", "٣-4"]
+)
+def test_what_is_no_range_of_ratios_is_refused(packed, text):
+    with pytest.raises(ConfigError, match=r"^aspect_ratios "):
+        edit(packed, aspect_ratios=text)
+
+
+def test_ratios_are_for_generated_images_that_are_packed(packed):
+    assert edit(packed, aspect_ratios="0.5-2").data.aspect_ratios == "0.5-2"
+    with pytest.raises(ConfigError, match=r"^aspect_ratios 1-2 needs images of any sizes: --packing sequences"):
+        edit(packed, aspect_ratios="1-2", packing="none")
+    with pytest.raises(ConfigError, match=r"^aspect_ratios 1-2 is for shapes"):
+        edit(packed, aspect_ratios="1-2", dataset="cifar10")
+
+
+def test_the_new_fields_change_no_id_where_they_have_their_defaults(packed):
+    assert edit(packed, keep_aspect_ratio=True, aspect_ratios=None).run_id == packed.run_id
+    others = {edit(packed, keep_aspect_ratio=False).run_id, edit(packed, aspect_ratios="0.5-2").run_id}
+    assert len({packed.run_id, *others}) == 3

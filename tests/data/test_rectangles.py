@@ -107,13 +107,13 @@ def test_objects_are_not_stretched_and_lie_anywhere_along_the_longer_side():
     assert (middle > 42).mean() > 0.15
 
 
-@pytest.mark.parametrize("size", [(16, 32), (32, 16), (16, 48), (12, 20), (24, 16)])
-@pytest.mark.parametrize("patch", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize(
+    ("size", "patch"),
+    [((16, 32), 1), ((16, 32), 4), ((32, 16), 16), ((16, 48), 16), ((12, 20), 2), ((12, 20), 4), ((24, 16), 8)],
+)
 def test_an_observer_of_the_means_reaches_the_ideal_loss_of_the_shorter_side(size, patch):
     """The law of squares holds where patches tile the rectangle: an observer that is sure where a block's mean has a
     hue, and at chance where none has."""
-    if any(side % patch for side in size):
-        pytest.skip("these patches do not tile this image")
     batch, images = render(0, np.arange(2000), size, split="test"), 2000
     pixels = batch.image_BHWC.astype(np.float64)
     chroma = pixels - pixels.mean(3, keepdims=True)
