@@ -18,12 +18,14 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
     """A row per test loss of every finished run: run_id, group (of its recipe at any length), patch [px], seed, images
     (seen by then, repetitions included), share (of the run's images [1]; 1: its end), y (test loss [nats]). The end has
     the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none, nor
-    has one that learned several patch sizes, which saw only a part of its images at each.
-    Raises ConfigError for a damaged curve."""
+    has one that learned several patch sizes, which saw only a part of its images at each. Runs of a CSV file have
+    their ends alone, where its column `images` has a number.
+    Raises ConfigError for a damaged curve, and for a CSV file without that column."""
+    if runs.from_csv:
+        return _ends_of_csv(runs)
     rows = []
     done = runs.finished
-    done = done[done[PATCHES] == ""] if PATCHES in done else done  # a CSV file has no such column
-    for run in done.itertuples():
+    for run in done[done[PATCHES] == ""].itertuples():
         curve = read_curve(Path(str(run.folder)) / CURVE)
         if curve.empty:
             continue
@@ -35,6 +37,14 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
             rows.append([run.run_id, run.any_length, run.patch, run.seed, step * run.batch, step / last, loss])
     points = pd.DataFrame(rows, columns=COLUMNS)
     return points[points["y"] > 0]
+
+
+def _ends_of_csv(runs: RunSet) -> pd.DataFrame:
+    if "images" not in runs.frame:
+        raise ConfigError(f"{runs.source} has no column images, the number that each run has seen")
+    done = runs.finished.assign(share=1.0)
+    points = done.rename(columns={"any_length": "group", "group": "one_length", "test_loss": "y"})[COLUMNS]
+    return points[(points["y"] > 0) & (points["images"] > 0)]
 
 
 def read_curve(path: Path) -> pd.DataFrame:
