@@ -64,7 +64,9 @@ def test_a_folder_is_read_as_packed_images_with_their_label_maps(config):
 
 
 def test_the_number_of_classes_has_the_background_in_it(config):
-    with pytest.raises(ConfigError, match=r"with the background 4 classes, the recipe 3; set --num-classes 4$"):
+    with pytest.raises(
+        ConfigError, match=r"has 4 classes, its categories and the background, the recipe 3; set --num-classes 4$"
+    ):
         check_counts(edit(config, num_classes=3))
 
 

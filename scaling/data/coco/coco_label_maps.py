@@ -85,7 +85,7 @@ def used(config: ExperimentConfig) -> tuple[Selected[CocoLabelMaps], Selected[Co
     check_categories(train, test, len(train.categories))
     if config.data.num_classes != (needed := len(train.categories) + 1):
         raise ConfigError(
-            f"{train.file} has {needed - 1} categories, with the background {needed} classes, the recipe "
+            f"{train.file} has {needed} classes, its categories and the background, the recipe "
             f"{config.data.num_classes}; set --num-classes {needed}"
         )
     of_train = subset(len(train), config.data.num_train or 0, "num-train")
