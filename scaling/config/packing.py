@@ -25,7 +25,7 @@ class NoPacking:
 @dataclass(frozen=True, kw_only=True)
 class SequencePacking:
     """Images of any sizes and shapes as rows of tokens, several images per row, and attention and scans within each
-    image (NaViT, arXiv 2307.06304). Images keep their aspect ratio unless it is said otherwise; nothing is cropped."""
+    image (NaViT, arXiv 2307.06304). Nothing is cropped."""
 
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(

@@ -97,6 +97,18 @@ def test_an_image_keeps_its_shape_and_its_pixels_at_its_own_size(packed):
     assert batch.targets.label_B.tolist() == [0, 1, 2]
     first = batch.pixels[:12].view(2, 6, 3, 4, 4).permute(2, 0, 3, 1, 4).reshape(3, 8, 24)
     assert torch.equal(first, torch.from_numpy(np.asarray(images[0]).transpose(2, 0, 1).copy()))
+    for image, image_CHW in zip(images, batch.images.images(), strict=True):
+        assert np.array_equal(image_CHW.permute(1, 2, 0), image)
+
+
+def test_or_becomes_a_square_of_as_many_pixels(packed):
+    images = pictures((8, 24), (16, 12), (36, 4))
+    squares = edit(packed, keep_aspect_ratio=False)
+    batch = of(images, edit(squares, image_sizes="native")).get_batch([SampleKey(0, i) for i in range(3)])
+    assert tuple(batch.pixels.shape) == (3, 3, 12, 12)  # of 192, 192 and 144 pixels, in patches of 4 px
+    for measure in ("area", "side"):
+        sized = of(images, edit(squares, size_measure=measure)).get_batch([SampleKey(0, 0)])
+        assert tuple(sized.pixels.shape) == (1, 3, 16, 16)
 
 
 def test_an_image_with_more_tokens_than_a_row_is_reduced_or_refused(packed):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
@@ -16,6 +17,7 @@ from scaling.data.packed_segmentation import packed_scenes
 from scaling.data.segmentation import SegmentationDataset
 from scaling.engine.predict import draw_predictions, place_of
 from scaling.engine.train import train
+from scaling.inference import load
 from scaling.rng import SampleKey
 from scaling.runs.identity import folder_of
 from scaling.tasks.segmentation import SegmentationTask
@@ -37,7 +39,7 @@ def seg():
         max_objects=3,
         epochs=2,
         global_batch_size=16,
-        num_train=32,
+        num_train=16,
         num_val=20,
         lr=1e-3,
         pos_embed="sincos",
@@ -75,7 +77,7 @@ def evaluated(task, batches):
 
 
 @BACKBONES
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(grids=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=6))
 def test_the_logits_of_each_image_are_those_of_the_image_alone(seg, backbone, grids, doubles):
     task = SegmentationTask(edit(seg, backbone=backbone), 10).eval()
@@ -200,3 +202,7 @@ def test_a_run_gives_the_same_numbers_in_micro_batches_and_has_a_row_per_image_s
     place = place_of(config, CPU, whole)
     draw_predictions(config, folder_of(config, tmp_path / "whole"), 3, SegmentationTask, place, lambda event: None)
     assert len(list((folder_of(config, tmp_path / "whole") / "predictions").glob("*.png"))) == 3
+    trained = load(folder_of(config, tmp_path / "whole"))
+    image = trained.image(Image.new("RGB", (30, 17)))
+    assert tuple(image.shape[2:]) == packed_size(17, 30, config, 16.0) == (12, 20)
+    assert tuple(trained.module(image).shape) == (1, 4, 12, 20)
