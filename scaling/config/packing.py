@@ -31,7 +31,7 @@ class SequencePacking:
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(
         "most tokens of a row, class tokens among them: images share a row until it is full",
-        4096,
+        8192,
         unit="tokens",
         bounds=Bounds(at_least=2),
     )
@@ -50,6 +50,11 @@ class SequencePacking:
         "sizes that training images are resized to: native (their own), 64 or 32,64 (one of these), 64-256 (a range)",
         NATIVE,
         unit="px",
+    )
+    image_sizes_per: str = config_field(
+        "what shares a drawn size: an image (each has its own) or a batch (all images of an optimiser step)",
+        "image",
+        choices=("image", "batch"),
     )
     size_measure: str = config_field(
         "what a size is: area (its square root), or side (the shorter one)", "area", choices=("area", "side")
@@ -75,6 +80,8 @@ class SequencePacking:
     def __post_init__(self) -> None:
         check_fields(self)
         sizes = parse_sizes(self.image_sizes)
+        if self.image_sizes_per == "batch" and not sizes:
+            raise ConfigError("image_sizes_per batch needs sizes to draw, and image_sizes is native: set --image-sizes")
         if isinstance(self.token_drop, ResolutionDrop) and len(set(sizes)) < 2:
             raise ConfigError(
                 f"token_drop resolution needs images of several sizes, and image_sizes is {self.image_sizes}: give a "

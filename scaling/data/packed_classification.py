@@ -19,11 +19,10 @@ from scaling.data.files.image_folder import Files
 from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.open_sets import Examined
 from scaling.data.transforms.classification import PILS
-from scaling.errors import ConfigError
 from scaling.model_specs import CLASS_TOKENS
-from scaling.packing.fitted_grid import fitted_grid, reduced_grid
+from scaling.packing.drawn_grids import Grids, drawn_grids, grids_of_size
 from scaling.packing.packed_images import pack
-from scaling.packing.token_drop import drop_rates, kept_counts, kept_patches
+from scaling.packing.token_drop import kept_patches
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey, uniform
 
@@ -32,7 +31,7 @@ Labelled = tuple[Image.Image, int]
 
 class PackedImageSet:
     """n images and labels that read returns; the rest as in ImageDataset. In training the size of an image, and which
-    of its patches are kept, are functions of seed, sample key and the progress of the run. In evaluation the size is
+    of its patches are kept, are functions of seed, step and sample key. In evaluation the size is
     the recipe's img_size, or the image's own where image_sizes is native, and all patches are kept."""
 
     sizes: Sequence[Hashable] = ()
@@ -56,18 +55,18 @@ class PackedImageSet:
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config, packing = at_shape(self.config, shape), self.packing
         found = read_keys(lambda index, key: self.read(index), keys, self.n, config, self.split)
-        grids, counts = self._grids([image for image, _ in found.items], found.keys, config, progress)
-        images = [_resized(image, grid, config) for (image, _), grid in zip(found.items, grids, strict=True)]
+        grids = self._grids([image for image, _ in found.items], found.keys, config, progress)
+        images = [_resized(image, grid, config) for (image, _), grid in zip(found.items, grids.whole, strict=True)]
         if self.split is Split.TRAIN and config.task.augment == "flip":
             flipped_B = uniform(found.keys, config.seed, "flip")[:, 0] < 0.5
             images = [x.flip(2) if flipped else x for x, flipped in zip(images, flipped_B, strict=True)]
         targets = ClassTargets(torch.tensor([label for _, label in found.items], dtype=torch.int64))
-        whole = [h * w for h, w in grids]
-        if counts == whole and len(set(grids)) <= 1:  # equal images need no packing
+        if grids.are_equal:  # these need no packing
             side = config.model.img_size
             pixels = torch.stack(images) if images else torch.empty(0, 3, side, side, dtype=torch.uint8)
             return Batch(pixels, found.keys, model_shape(config), targets, found.skipped)
-        drawn = (kept_patches(*one, config.seed) for one in zip(whole, counts, found.keys, strict=True))
+        whole = [h * w for h, w in grids.whole]
+        drawn = (kept_patches(*one, config.seed) for one in zip(whole, grids.kept, found.keys, strict=True))
         packed = pack(
             images,
             config.model.patch_size,
@@ -75,42 +74,18 @@ class PackedImageSet:
             CLASS_TOKENS[config.model.family],
             packing.packing_plan,
             trim=packing.packing_plan == "balanced",
-            kept=None if counts == whole else tuple(drawn),
+            kept=None if grids.kept == whole else tuple(drawn),
         )
         return Batch(packed.patch_LP, found.keys, model_shape(config), targets, found.skipped, packed.rows)
 
-    def _sizes(self, keys: list[SampleKey], config: ExperimentConfig) -> list[float | None]:
-        """Sizes of the images [px]; None: their own."""
-        if self.split is Split.TRAIN or self.packing.image_sizes == NATIVE:
-            shares: list[float] = uniform(keys, config.seed, "image_size")[:, 0].tolist() if keys else []
-            return [self.packing.size_at(share) for share in shares]
-        return [float(config.model.img_size)] * len(keys)
-
     def _grids(
         self, images: Sequence[Image.Image], keys: list[SampleKey], config: ExperimentConfig, progress: float
-    ) -> tuple[list[tuple[int, int]], list[int]]:
-        """Rows and columns of patches of each image, and how many of them are kept, at most as many as a row holds."""
-        packing, patch = self.packing, config.model.patch_size
-        sizes = zip(images, self._sizes(keys, config), strict=True)
-        grids = [fitted_grid(one.height, one.width, patch, size, packing.size_measure) for one, size in sizes]
-        rate_N = np.zeros(len(grids))
+    ) -> Grids:
+        sides = [(image.height, image.width) for image in images]
         if self.split is Split.TRAIN:
-            rate_N = drop_rates(packing, [h * w * patch**2 for h, w in grids], keys, config.seed, progress)
-        counts = kept_counts([h * w for h, w in grids], rate_N, keys, config.seed)
-        most = packing.sequence_length - sum(CLASS_TOKENS[config.model.family])
-        for i, (image, count) in enumerate(zip(images, counts, strict=True)):
-            if count > most:
-                h, w = grids[i]
-                if packing.on_large_image == "stop":
-                    of_which = f", of which {count} are kept" if count < h * w else ""
-                    raise ConfigError(
-                        f"an image of {image.height} x {image.width} px has {h * w} patches{of_which}, and a row of "
-                        f"sequence_length {packing.sequence_length} holds {most}: a longer one, or --on-large-image "
-                        "reduce"
-                    )
-                grids[i] = reduced_grid(image.height, image.width, patch, int(most / (1 - rate_N[i])))
-        counts = kept_counts([h * w for h, w in grids], rate_N, keys, config.seed)
-        return grids, [min(count, most) for count in counts]
+            return drawn_grids(config, sides, keys, progress)
+        native = self.packing.image_sizes == NATIVE
+        return grids_of_size(config, sides, None if native else float(config.model.img_size))
 
 
 def _resized(image: Image.Image, grid: tuple[int, int], config: ExperimentConfig) -> Tensor:

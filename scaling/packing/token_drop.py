@@ -8,10 +8,10 @@ costs follow from the patches that are kept. N images.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling.config.packing import SequencePacking
 from scaling.config.token_drop import Numbers
-from scaling.packing.packed_rows import Index
 from scaling.rng import SampleKey, uniform
 
 
@@ -34,7 +34,7 @@ def kept_counts(patches_N: Sequence[int], rate_N: Numbers, keys: Sequence[Sample
     return np.clip(kept_N, 1, patches_N).tolist()  # the sum of a whole number and a number below 1 may be rounded up
 
 
-def kept_patches(patches: int, kept: int, key: SampleKey, seed: int) -> Index:
+def kept_patches(patches: int, kept: int, key: SampleKey, seed: int) -> NDArray[np.int64]:
     """So many of the patches of an image, each set of them equally likely. Ascending, as a scan reads them in order."""
     if kept == patches:
         return np.arange(patches)
