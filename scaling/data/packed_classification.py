@@ -22,6 +22,7 @@ from scaling.data.transforms.classification import PILS
 from scaling.model_specs import CLASS_TOKENS
 from scaling.packing.drawn_grids import Grids, drawn_grids, grids_of_size
 from scaling.packing.packed_images import pack
+from scaling.packing.row_plan import CUT
 from scaling.packing.token_drop import kept_patches
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey, uniform
@@ -73,7 +74,7 @@ class PackedImageSet:
             packing.sequence_length,
             CLASS_TOKENS[config.model.family],
             packing.packing_plan,
-            trim=packing.packing_plan == "balanced",
+            trim=packing.packing_plan in CUT,
             kept=None if grids.kept == whole else tuple(drawn),
         )
         return Batch(packed.patch_LP, found.keys, model_shape(config), targets, found.skipped, packed.rows)
