@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,52 @@ from pycocotools import mask as coco_mask
 from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
 
-CATEGORIES = [{"id": 7, "name": "cow"}, {"id": 2, "name": "cat"}, {"id": 90, "name": "brush"}]  # in no order, with gaps
+
+class RunLengths(TypedDict):
+    """COCO's, of a mask."""
+
+    size: list[int]  # height, width
+    counts: str | list[int]
+
+
+class Annotation(TypedDict, total=False):
+    """One object."""
+
+    id: int
+    image_id: int
+    category_id: int
+    iscrowd: int
+    area: float
+    bbox: list[float]
+    segmentation: list[list[float]] | RunLengths
+
+
+class ImageEntry(TypedDict):
+    """One image."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+class Category(TypedDict):
+    """One class."""
+
+    id: int
+    name: str
+
+
+class Annotations(TypedDict):
+    """The JSON of a split."""
+
+    images: list[ImageEntry]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+
+# In no order, with gaps.
+CATEGORIES: list[Category] = [{"id": 7, "name": "cow"}, {"id": 2, "name": "cat"}, {"id": 90, "name": "brush"}]
 SIZES = ((40, 60), (60, 40), (40, 60), (48, 48), (40, 60), (30, 80))  # height, width of the training images
 TESTED = ((40, 60), (40, 60), (70, 40))
 
@@ -29,7 +74,7 @@ def filled(size: tuple[int, int], x: int, y: int, width: int, height: int) -> np
     return mask_hw
 
 
-def run_lengths(mask_hw: np.ndarray, text: bool) -> dict[str, Any]:
+def run_lengths(mask_hw: np.ndarray, text: bool) -> RunLengths:
     """COCO's, as JSON has them: a text, or a list of numbers."""
     if text:
         rle = coco_mask.encode(np.asfortranarray(mask_hw))
@@ -39,11 +84,11 @@ def run_lengths(mask_hw: np.ndarray, text: bool) -> dict[str, Any]:
     return {"size": list(mask_hw.shape), "counts": np.diff([0, *edges, mask_hw.size]).tolist()}
 
 
-def objects(size: tuple[int, int], first: int) -> list[dict[str, Any]]:
+def objects(size: tuple[int, int], first: int) -> list[Annotation]:
     """One annotation of each kind: polygons, both kinds of run lengths, and a crowd."""
     height, width = size
     blob = filled(size, 3, 4, 9, 7) | filled(size, 6, 8, 12, 9)
-    listed = [
+    listed: list[Annotation] = [
         {"category_id": 2, "segmentation": [rectangle(2.4, 3.3, 10.2, 8.8), rectangle(15, 4, 6, 6)]},
         {"category_id": 90, "segmentation": run_lengths(blob, text=True)},
         {"category_id": 7, "segmentation": run_lengths(filled(size, width - 12, 5, 9, 13), text=False)},
@@ -66,7 +111,7 @@ def write_split(
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     where = root / (name if folder is None else folder)
     where.mkdir(parents=True, exist_ok=True)
-    data: dict[str, Any] = {"images": [], "annotations": [], "categories": CATEGORIES}
+    data: Annotations = {"images": [], "annotations": [], "categories": CATEGORIES}
     for i, (height, width) in enumerate(sizes):
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(where / f"{i}.png")
         data["images"].append({"id": 100 + 3 * i, "file_name": f"{i}.png", "height": height, "width": width})
@@ -80,11 +125,11 @@ def json_path(root: Path, name: str) -> Path:
     return root / "annotations" / f"instances_{name}.json"
 
 
-def read_json(root: Path, name: str) -> dict[str, Any]:
+def read_json(root: Path, name: str) -> Annotations:
     return json.loads(json_path(root, name).read_text())
 
 
-def write_json(root: Path, name: str, data: Any) -> None:
+def write_json(root: Path, name: str, data: object) -> None:
     json_path(root, name).write_text(json.dumps(data))
 
 
@@ -113,7 +158,7 @@ def recipe_of(root: Path) -> ExperimentConfig:
 def changing(root: Path) -> Callable[..., None]:
     """changing(root)(function): let it change the JSON of the test images, or of a split by its name."""
 
-    def done(how: Callable[[dict[str, Any]], object], name: str = "val2017") -> None:
+    def done(how: Callable[[Annotations], object], name: str = "val2017") -> None:
         data = read_json(root, name)
         how(data)
         write_json(root, name, data)

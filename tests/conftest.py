@@ -5,9 +5,8 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import numpy as np
@@ -134,8 +133,10 @@ def start(tmp_path_factory) -> Iterator:
     """start("experiments/run.py", ...) -> a served.Command that is under way; it is killed where a test leaves it."""
     begun: list[served.Command] = []
 
-    def begin(script: str, *arguments: object, **more: Any) -> served.Command:
-        begun.append(served.Command(tmp_path_factory.mktemp("said"), script, *arguments, **more))
+    def begin(
+        script: str, *arguments: object, before: Callable[[], object] | None = None, **env: str
+    ) -> served.Command:
+        begun.append(served.Command(tmp_path_factory.mktemp("said"), script, *arguments, before=before, **env))
         return begun[-1]
 
     yield begin
@@ -148,8 +149,14 @@ def start(tmp_path_factory) -> Iterator:
 def call(start):
     """call("experiments/run.py", ...) -> finished process, from the repository's root, output captured as text."""
 
-    def run(script: str, *arguments: object, timeout: float = 240, **more: Any) -> subprocess.CompletedProcess:
-        return start(script, *arguments, **more).wait(timeout)
+    def run(
+        script: str,
+        *arguments: object,
+        timeout: float = 240,
+        before: Callable[[], object] | None = None,
+        **env: str,
+    ) -> subprocess.CompletedProcess:
+        return start(script, *arguments, before=before, **env).wait(timeout)
 
     return run
 

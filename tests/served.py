@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PRELOAD = ["scaling.engine.train", "experiments.sweep", "experiments.run", "tests.served", "tests.preloaded"]
@@ -24,7 +24,7 @@ PRELOAD = ["scaling.engine.train", "experiments.sweep", "experiments.run", "test
 SHARED = "PATCH_TESTS_SERVER"  # where the workers' common server listens, and the key that Python 3.14 asks for
 
 
-def context() -> Any:
+def context() -> ForkServerContext:
     """Start processes from the server."""
     served = multiprocessing.get_context("forkserver")
     if SHARED in os.environ:

@@ -1,7 +1,6 @@
 """Study figures: ablations, benchmarks and sheets of images. Each function returns a Figure."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 from numpy.typing import ArrayLike
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.labels import Label, label_ends
+from analysis.plots.labels import Label, label_ends, label_points
 from analysis.plots.style import DASHES, LineStyle, handle, loss_axis, open_frame, patch_axis, round_ticks
 from scaling.config.task import SEGMENTATION_HEADS
 
@@ -27,8 +26,7 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         its = points[points["panel"] == panel]
         for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
-            number = list(its["colour"].unique()).index(colour)
-            _draw_line(axes, line, looks[colour], number, list(its["dash"].unique()).index(dash))
+            _draw_line(axes, line, looks[colour], list(its["dash"].unique()).index(dash))
         axes.set_xscale("log", base=base or 10)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if not base else FuncFormatter(lambda x, _: f"{x:,.0f}"))
@@ -43,7 +41,18 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
         if axes is not figure.axes[0]:
             axes.set_ylabel("")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        label_points(axes, _notes(points[points["panel"] == panel], looks))
     return figure
+
+
+def _notes(points: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> list[Label]:
+    """The notes of a panel, each at the mean of its runs."""
+    noted = points[points["note"] != ""]
+    means = noted.groupby(["colour", "note", "x"], sort=False)["test_loss"].mean()
+    return [
+        Label(float(x), float(mean), note, looks[colour][0], needed=True) for (colour, note, x), mean in means.items()
+    ]
 
 
 def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, title: str) -> Figure:
@@ -133,8 +142,8 @@ def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: in
     return figure
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: int, dash: int) -> None:
-    """One line of a study: its runs, their means joined, and their notes. number: of its colour in the panel."""
+def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], dash: int) -> None:
+    """One line of a study: its runs, and their means joined."""
     paint, marker = look
     style = list(DASHES.values())[dash % len(DASHES)]
     name = ", ".join(filter(None, (str(line["colour"].iloc[0]), str(line["dash"].iloc[0]))))
@@ -143,13 +152,6 @@ def _draw_line(axes: Axes, line: pd.DataFrame, look: tuple[str, str], number: in
     size = 6.5 if dash == 0 else 4.5  # hollow marks are reserved for published numbers
     axes.plot(line["x"], line["test_loss"], marker, color=paint, ms=size, zorder=4 - dash)
     axes.plot([], [], marker, color=paint, ms=size, linestyle=style, linewidth=1.5, label=name)
-    write = partial(axes.annotate, textcoords="offset points", fontsize=7.5, color=paint)
-    for x, note in dict(zip(line["x"], line["note"], strict=True)).items():
-        place: tuple[float, float] = (float(x), float(means[x]))
-        if number % 2:  # so that the notes of neighbours do not overlap
-            write(note, place, (-4, -6), ha="center", va="top")
-        else:
-            write(note, place, (3, 5), ha="left", va="bottom")
 
 
 def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series, style: LineStyle) -> None:

@@ -5,7 +5,8 @@
     8,0.931,vit_base,0
 
 patch [px] and test_loss [nats] are required. Runs belong to one group where they agree in task, data, backbone, head,
-image, stage, crop and data_version, as far as the file has these columns; within a group patch and seed identify a run.
+image, stage, images (that the run has seen), crop and data_version, as far as the file has these columns; within a
+group patch and seed identify a run. Runs of several numbers of images have a law of these (fit_laws.py --axes).
 Other known columns: standard_error of test_loss [nats] (of a rounded or digitised value, or of a mean; in every row; it
 weighs the points of laws), seed, status, tokens, parameters, flops_per_image [FLOPs], wall_time [s], classes, and the
 metrics of analysis/records/run_frame.py; tokens default to (image / patch)^2. A row whose status is not one of DONE is
@@ -28,7 +29,7 @@ from scaling.errors import ConfigError
 NEEDED = ("patch", "test_loss")
 GROUPED = ("task", "data", "backbone", "head", "image", "stage")
 MEASURED = ("test_loss", "standard_error")  # every finished run has them, where the file does
-POSITIVE = ("patch", *MEASURED, "image", "tokens", "parameters", "flops_per_image", "wall_time", "classes")
+POSITIVE = ("patch", *MEASURED, "image", "images", "tokens", "parameters", "flops_per_image", "wall_time", "classes")
 TEXT = {"task": "classify", "data": "csv", "backbone": "model", "head": "", "stage": ""}
 WORDS = (*TEXT, "run_id", "group", "status", "failure")  # text columns
 DONE = ("finished", "success", "succeeded", "completed", "complete", "done", "ok")  # of wandb, mlflow, ray and others
@@ -128,8 +129,12 @@ def _as_runs(table: pd.DataFrame) -> pd.DataFrame:
     frame = table.assign(**{name: default for name, default in defaults.items() if name not in table})
     frame = frame.assign(seed=frame.get("seed", 0), image=frame.get("image", np.nan))
     words = [frame[name].map(_word) for name in GROUPED]
-    frame["family"] = ["-".join(filter(None, its)) for its in zip(*words, strict=True)]
+    names = ["-".join(filter(None, its)) for its in zip(*words, strict=True)]
     changed = [name + frame[name].map("{:g}".format) for name in TRAPS if name in table]
+    frame["any_length"] = ["-".join(its) for its in zip(names, *changed, strict=True)]
+    frame["family"] = names
+    if "images" in table:
+        frame["family"] += "-images" + frame["images"].map(_word)
     frame["group"] = ["-".join(its) for its in zip(frame["family"], *changed, strict=True)]
     frame["run_id"] = frame["group"] + "-p" + frame["patch"].map(_word) + "-s" + frame["seed"].map(_word)
     if "tokens" not in table:

@@ -10,6 +10,7 @@ from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
 COLUMNS = ["run_id", "group", "patch", "seed", "images", "share", "y"]
+READ = ("step", "seconds", "train_loss", "test_loss")  # columns of a curve
 FEWEST_LENGTHS = 3  # of finished runs, and of patch sizes, that a law of the ends alone needs
 FEWEST_ENDS = 6  # distinct pairs of patch size and length: one more than the law has parameters
 
@@ -18,12 +19,14 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
     """A row per test loss of every finished run: run_id, group (of its recipe at any length), patch [px], seed, images
     (seen by then, repetitions included), share (of the run's images [1]; 1: its end), y (test loss [nats]). The end has
     the reported test loss. A run without test losses in its curve has its end alone; one without a curve has none, nor
-    has one that learned several patch sizes, which saw only a part of its images at each.
-    Raises ConfigError for a damaged curve."""
+    has one that learned several patch sizes, which saw only a part of its images at each. Runs of a CSV file have
+    their ends alone, where its column `images` has a number.
+    Raises ConfigError for a damaged curve, and for a CSV file without that column."""
+    if runs.from_csv:
+        return _ends_of_csv(runs)
     rows = []
     done = runs.finished
-    done = done[done[PATCHES] == ""] if PATCHES in done else done  # a CSV file has no such column
-    for run in done.itertuples():
+    for run in done[done[PATCHES] == ""].itertuples():
         curve = read_curve(Path(str(run.folder)) / CURVE)
         if curve.empty:
             continue
@@ -37,13 +40,21 @@ def curve_points(runs: RunSet) -> pd.DataFrame:
     return points[points["y"] > 0]
 
 
+def _ends_of_csv(runs: RunSet) -> pd.DataFrame:
+    if "images" not in runs.frame:
+        raise ConfigError(f"{runs.source} has no column images, the number that each run has seen")
+    done = runs.finished.assign(share=1.0)
+    points = done.rename(columns={"any_length": "group", "group": "one_length", "test_loss": "y"})[COLUMNS]
+    return points[(points["y"] > 0) & (points["images"] > 0)]
+
+
 def read_curve(path: Path) -> pd.DataFrame:
-    """step, seconds and, where it has them, test_loss [nats] of a curve; empty where there is none. Raises ConfigError
-    for a damaged one."""
+    """step, seconds and, where it has them, train_loss and test_loss [nats] of a curve; empty where there is none.
+    Raises ConfigError for a damaged one."""
     if not path.is_file():
         return pd.DataFrame()
     try:
-        curve = pd.read_csv(path, usecols=lambda name: name in ("step", "seconds", "test_loss"), dtype=float)
+        curve = pd.read_csv(path, usecols=lambda name: name in READ, dtype=float)
         return curve[curve["step"] > 0]
     except (ValueError, KeyError) as e:
         why = str(e).strip().splitlines()[-1]

@@ -39,7 +39,7 @@ def _differences(groups: pd.DataFrame) -> pd.Series:
     else as few as distinguish the rows equally well."""
     texts = {
         name: groups[name].map(_text).replace("", "none")
-        for name in (*FIELDS, PATCHES)
+        for name in (*FIELDS, PATCHES, "images")
         if name in groups and name not in UNNAMED
     }
     differ = {name: f"{name} " + text for name, text in texts.items() if text.nunique() > 1}

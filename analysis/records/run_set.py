@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.records.drawn_patches import costs_there, patches_text
 from analysis.records.group_labels import labels
 from analysis.records.run_frame import COLUMNS, FACTS, METRICS, PATCHES, finished
+from analysis.records.training_length import keys_of_any_length
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.flat import to_flat
@@ -22,7 +23,6 @@ from scaling.runs.config_file import CONFIG, config_path, read_config, stored_id
 from scaling.runs.record import RECORD, RunRecord
 
 OWN = "own"
-ENDLESS = 10**6  # epochs, beyond every warm-up and milestone
 EVALUATION = ["run_id", "group", "patch", "seed", "patch_size", "img_size", "weights", "split", "test_loss"]
 
 
@@ -107,7 +107,7 @@ def load(results: str | Path) -> RunSet:
     known = {name: config for name, config in others.items() if config is not None}
     recipes = [*(record.experiment() for record in found.records.values()), *known.values()]
     grouped, families = groups(recipes), groups([_plain(config) for config in recipes])
-    lengths = groups([any_length(config) for config in recipes])
+    lengths = keys_of_any_length(recipes, groups)
     digests = _digests(recipes, grouped)
     rows: list[dict[str, object]] = []
     evaluations: list[dict[str, object]] = []
@@ -180,11 +180,6 @@ def _plain(config: ExperimentConfig) -> ExperimentConfig:
     return edit(plain, crop_pct=1.0) if isinstance(plain.task, Classification) else plain
 
 
-def any_length(config: ExperimentConfig) -> ExperimentConfig:
-    """The recipe at one length for all, whose group leaves the length out: a warm-up in steps belongs to a length."""
-    return edit(config, max_steps=None, warmup_steps=None, num_train=None, epochs=ENDLESS)
-
-
 def _config(run: Path) -> ExperimentConfig | None:
     """The configuration in a folder that has no record; None where it cannot be read."""
     path = config_path(run)
@@ -209,13 +204,10 @@ def _misplaced(run: Path, records: dict[Path, RunRecord]) -> str:
 
 
 def row(record: RunRecord, run: Path) -> dict[str, object]:
-    """A record as a row."""
+    """A record as a row, without the keys of sets of runs: group, family and any_length."""
     facts = {name: getattr(record, name) for name in [*FACTS, "wall_time"] if hasattr(record, name)}
     known = {
         "run_id": record.run_id,
-        "group": record.group,
-        "family": _plain(record.experiment()).group,
-        "any_length": any_length(record.experiment()).group,
         "status": record.status,
         **to_flat(record.experiment()),
         PATCHES: patches_text(record.experiment()),

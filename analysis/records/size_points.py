@@ -6,21 +6,20 @@ learning rate is not annealed.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.records.chance_level import at_chance
 from analysis.records.curve_points import curve_points
-from analysis.records.group_labels import labels
-from analysis.records.run_set import RunSet, any_length
+from analysis.records.run_set import RunSet
+from analysis.records.training_length import keys_of_any_length, labels_of_any_length
 from scaling.config.canonical import as_json
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.run_flops import STEP_PASSES
 from scaling.errors import ConfigError
 from scaling.runs.record import RunRecord
-
-LENGTH = ["epochs", "steps", "warmup_steps", "train_images"]  # columns that no family's name has
 
 
 def size_points(runs: RunSet) -> pd.DataFrame:
@@ -28,7 +27,7 @@ def size_points(runs: RunSet) -> pd.DataFrame:
     seed, y (test loss [nats]), flops_per_image (forward), training_flops [FLOPs], family (a short name) and at_chance
     (nothing was learned). Raises ConfigError for runs of a CSV file, which have no curves, and for a damaged curve."""
     if runs.from_csv:
-        raise ConfigError("--axes patch,params,images needs a results folder; a CSV file has no images seen")
+        raise ConfigError("--axes patch,params,images needs a results folder; a CSV file has no recipes")
     done = runs.finished
     facts = done[["run_id", "parameters", "patch", "seed", "flops_per_image"]].assign(model=done["backbone"])
     facts["family"], facts["at_chance"] = _families(done), at_chance(done)
@@ -40,9 +39,13 @@ def size_points(runs: RunSet) -> pd.DataFrame:
     return points
 
 
-def family_of(config: ExperimentConfig) -> str:
-    """The canonical form of a recipe without size of backbone, patch size, length and seed."""
-    values = json.loads(any_length(config).canonical)
+def families(configs: Sequence[ExperimentConfig]) -> list[str]:
+    """The canonical form of each recipe without size of backbone, patch size, length and seed."""
+    return keys_of_any_length(configs, lambda its: [_without_size(config) for config in its])
+
+
+def _without_size(config: ExperimentConfig) -> str:
+    values = json.loads(config.canonical)
     values["backbone"] = _family_name(values["backbone"])
     values.get("further", {}).get("model", {}).get("patch_embed", {}).pop("patch_size", None)
     return as_json({name: value for name, value in values.items() if name not in ("patch", "seed")})
@@ -54,9 +57,8 @@ def _family_name(backbone: str) -> str:
 
 def _families(done: pd.DataFrame) -> pd.Series:
     """The short name of each run's family."""
-    recipes = [family_of(RunRecord.load(Path(folder)).experiment()) for folder in done["folder"].astype(str)]
+    recipes = families([RunRecord.load(Path(folder)).experiment() for folder in done["folder"].astype(str)])
     numbers = [f"family {number + 1}" for number in pd.factorize(pd.Series(recipes, dtype=object))[0]]
     backbones = [_family_name(name) for name in done["backbone"]]
-    frame = done.assign(group=numbers, backbone=backbones).drop(columns=LENGTH, errors="ignore")
-    names = labels(frame)
+    names = labels_of_any_length(done.assign(group=numbers, backbone=backbones))
     return pd.Series([names[number] for number in numbers], done.index, dtype=object)

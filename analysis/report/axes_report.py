@@ -12,9 +12,8 @@ from analysis.fitting.undertraining import PatchImagesLaw, fit_patch_images
 from analysis.plots import style
 from analysis.plots.curves import curve_figure
 from analysis.records.curve_points import curve_points, ends
-from analysis.records.group_labels import labels
 from analysis.records.run_set import RunSet
-from analysis.records.size_points import LENGTH
+from analysis.records.training_length import labels_of_any_length
 from analysis.report.law_table import NAIVE
 from analysis.report.output import counted, print_wrapped, write_files
 from scaling.errors import ConfigError
@@ -23,6 +22,7 @@ from scaling.runs.record import CURVE
 AXES_LAWS = {"patch,images": fit_patch_images}  # by the value of --axes
 THREE = "patch,params,images"  # the value of --axes that isoflop_report.py answers
 FROM_SHARE = 1 / 16  # of a run's images: earlier points are of the warm-up, which follows no power law
+DIVERGED = 10  # relative error of a prediction [1], from which its digits have no meaning
 LEAST_R2 = 0.9  # of log L, below which the output calls a law one that does not describe the points
 NOTES = (
     "Points within a run are not annealed: their loss is higher than that of a run of that length (arXiv 2203.15556), "
@@ -46,12 +46,11 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
     points for one, the axes are unknown, or out cannot be written."""
     if axes not in AXES_LAWS:
         raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join((*AXES_LAWS, THREE))}")
-    if runs.from_csv:
-        raise ConfigError(f"--axes {axes} needs the curves of a results folder; a CSV file has none")
-    fitted, refused = _fitted(axes, runs)
+    fitted, refused = axes_laws(axes, runs)
     if not fitted:
-        why = refused[0] if refused else f"no finished run has a {CURVE}"
-        raise ConfigError(f"no law of {axes}: {why}; runs trained with --test-points 8 have test losses on the way")
+        why = refused[0] if refused else f"no finished run has {'images' if runs.from_csv else f'a {CURVE}'}"
+        more = "" if runs.from_csv else "; runs trained with --test-points 8 have test losses on the way"
+        raise ConfigError(f"no law of {axes}: {why}{more}")
     print("L(p, D) = E + A p^alpha + B D^-beta; p patch [px], D images seen; [95 % range]")
     for name, (law, points, of) in fitted.items():
         print(f"\n{name}: {law.law.n} points, R2 {law.law.r2:.3f}")
@@ -73,10 +72,11 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
     print_wrapped(f"wrote to {out}: {stem}.csv|png|pdf, {stem}_points.csv", indent=2)
 
 
-def _fitted(axes: str, runs: RunSet) -> tuple[dict[str, Fitted], list[str]]:
-    """The laws by the name of their group, and why other groups have none."""
+def axes_laws(axes: str, runs: RunSet, draws: int = 1000) -> tuple[dict[str, Fitted], list[str]]:
+    """The laws by the name of their group, and why other groups have none. draws: of the bootstrap. Raises ConfigError
+    as curve_points."""
     points, done = curve_points(runs), runs.finished
-    names = labels(done.assign(group=done["any_length"]).drop(columns=LENGTH, errors="ignore"))
+    names = labels_of_any_length(done.assign(group=done["any_length"]))
     fitted: dict[str, Fitted] = {}
     refused = []
     for group, every in points.groupby("group", sort=False):
@@ -87,7 +87,7 @@ def _fitted(axes: str, runs: RunSet) -> tuple[dict[str, Fitted], list[str]]:
             its = every[every["share"] >= FROM_SHARE]
             of = f"Fitted to curves within runs and their ends: {lack}."
         try:
-            fitted[name] = Fitted(AXES_LAWS[axes](its), its, of)
+            fitted[name] = Fitted(AXES_LAWS[axes](its, draws), its, of)
         except ValueError as e:
             refused.append(f"{name}: {e}")
     return fitted, refused
@@ -141,17 +141,21 @@ def _held_out(points: pd.DataFrame) -> Iterator[str]:
     """How well the law predicts points that it was not fitted to, beside naive rules, a sentence for each hold-out."""
     for hold_out in (hold_out_patch, hold_out_images):
         try:
-            yield _held_out_sentence(hold_out(points))
+            yield held_out_sentence(hold_out(points))
         except ValueError as e:
             yield f"No hold-out: {e}."
 
 
-def _held_out_sentence(held: HeldOutPoints) -> str:
+def held_out_sentence(held: HeldOutPoints) -> str:
     errors = dict(zip(("law", *NAIVE), (held.law, held.last, held.half), strict=True))
-    texts = ", ".join(f"{name} {100 * error:.1f} %" for name, error in errors.items())
+    texts = ", ".join(f"{name} {_error(error)}" for name, error in errors.items())
     best = min(errors, key=lambda name: errors[name])
     verdict = f"closest: {best}" + (", so the law extrapolates no better than a naive rule" if best in NAIVE else "")
     return f"{held.what.capitalize()} left out ({counted(held.n, 'point')}), mean error: {texts}; {verdict}."
+
+
+def _error(error: float) -> str:
+    return f"{100 * error:.1f} %" if error < DIVERGED else "diverges"
 
 
 def _text(interval: tuple[float, float] | None, times: float = 1, digits: str = ".3g") -> str:

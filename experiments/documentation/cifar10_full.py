@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.fitting.undertraining import PatchImagesLaw, fit_patch_images
 from analysis.records.csv_import import load_csv
 from analysis.records.groups import own_groups
-from analysis.report.axes_report import FROM_SHARE
+from analysis.report.axes_report import FROM_SHARE, axes_laws
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
 from experiments.documentation.data import MEASURED, fenced, numbers, table
@@ -48,12 +48,8 @@ def surfaces() -> dict[str, tuple[PatchImagesLaw, pd.DataFrame]]:
 @functools.cache
 def surfaces_of_ends() -> dict[str, PatchImagesLaw]:
     """L(p, D) of each backbone, fitted to the ends of runs of several lengths."""
-    every = numbers("cifar10_lengths").rename(columns={"test_loss": "y"})
-    every["run_id"] = every[["backbone", "patch", "seed", "images"]].astype(str).agg("-".join, axis=1)
-    return {
-        name: fit_patch_images(every[every["backbone"] == name].reset_index(drop=True), draws=DRAWS)
-        for name in BACKBONES
-    }
+    fitted, _ = axes_laws("patch,images", load_csv(MEASURED / "cifar10_lengths.csv"), DRAWS)
+    return {name: one.law for name, one in fitted.items()}
 
 
 def shares() -> list[str]:

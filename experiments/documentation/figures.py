@@ -23,7 +23,7 @@ from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from analysis.studies.flexivit import drawn
 from experiments import sample_sheet
-from experiments.documentation import cifar10_full, flexivit, patch_order
+from experiments.documentation import cifar10_full, flexivit, patch_order, shape_ablations
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -134,6 +134,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "optimal.png": lambda: optimal_figure(published_surface(), configured(), points(), budget.CURVES),
     "crossing.png": lambda: crossing_figure(numbers("crossing")),
     "study_table5.png": study_table5,
+    "study_figure3.png": shape_ablations.sizes_figure,
+    "study_figure4.png": shape_ablations.images_figure,
     "figure2_camvid.png": figure2_camvid,
     "law_nuclei.png": law_nuclei,
     "shapes.png": sample_sheet.sheet,

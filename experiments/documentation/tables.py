@@ -16,6 +16,7 @@ from experiments.documentation import (
     law_tables,
     patch_order,
     representation_tables,
+    shape_ablations,
 )
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
@@ -27,7 +28,7 @@ CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["a
 BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
     "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
-    "cifar10_mixer cifar10_stages table5_shapes equal_flops_shapes speed_options camvid seg_shapes det_shapes "
+    "cifar10_mixer cifar10_stages table5_shapes speed_options camvid seg_shapes det_shapes "
     "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes "
     "test_losses patch_steps padding packed_steps cifar10_rates"
 )
@@ -209,6 +210,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "micro-batches": micro_batches,
     "flexivit-elsewhere": flexivit.elsewhere,
     "flexivit-ways": flexivit.by_way,
+    "figure3-shapes": shape_ablations.larger_or_finer,
+    "figure3-shapes-flops": shape_ablations.at_equal_flops,
+    "figure4-shapes": shape_ablations.by_image_size,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
 }

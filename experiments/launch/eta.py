@@ -6,6 +6,7 @@ import numpy as np
 
 from scaling import costs
 from scaling.config.experiment import ExperimentConfig
+from scaling.runs.teacher import teacher_flops
 
 
 class Clock:
@@ -37,5 +38,11 @@ class Clock:
 
 
 def weight(run: ExperimentConfig) -> float:
-    """FLOPs of a run's training; per training image where the recipe leaves their number to the data."""
-    return costs.recipe_training_flops(run, run.data.num_train or 1)
+    """FLOPs of a run's training, with those of a teacher that are known; per training image where the recipe leaves
+    their number to the data."""
+    own, step, taught = (
+        costs.recipe_training_flops(run, run.data.num_train or 1),
+        costs.recipe_step_flops(run),
+        teacher_flops(run),
+    )
+    return own if math.isnan(taught) or not step else own * (1 + taught / step)

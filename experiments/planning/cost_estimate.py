@@ -23,11 +23,11 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import Conditions, strategy_for, threads_for, workers_for
 from scaling.costs.hardware import CPU, Card, card_called, card_of, gpus_here
-from scaling.costs.training_memory import SHARE, step_bytes
+from scaling.costs.training_memory import SHARE, step_bytes, teacher_bytes
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.model_specs import has_scan
-from scaling.runs.teacher import teacher_flops
+from scaling.runs.teacher import teacher_config, teacher_flops
 
 
 class Device(NamedTuple):
@@ -161,8 +161,10 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     card, possible = on.card, check_sizes(run, on.cards, on.micro_batch_size)
     possible = [on.micro_batch_size] if on.micro_batch_size else possible
     policy = costs.MemoryPolicy(on.grad_checkpointing, number=number_bytes(run, card))
-    steps = {n: step_bytes(run, n, policy) for n in possible}
+    teacher = teacher_config(run)
+    steps = {n: step_bytes(run, n, policy, teacher) for n in possible}
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.optim.model_ema_decay is not None)
+    state += teacher_bytes(teacher)
     micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
     ratio = correction(run, records_for(run, on), own)
     seconds = math.nan

@@ -119,9 +119,9 @@ def teacher_lines(forecasts: Sequence[Forecast]) -> list[str]:
     by_name = {taught.teacher: teacher_flops(one.run) for one in forecasts if (taught := one.run.distillation)}
     lines = []
     for name, flops in by_name.items():
-        cost = "unknown before training; FLOPs and hours are without it"
+        cost = "unknown before training; FLOPs, memory and hours are without it"
         if not math.isnan(flops):
-            cost = f"a forward pass of {number(flops / 1e9)} GFLOPs per image, in FLOPs and hours; memory is without it"
+            cost = f"a forward pass of {number(flops / 1e9)} GFLOPs per image, in FLOPs, memory and hours"
         lines.append(f"teacher {Path(name).name}: {cost}")
     return lines
 

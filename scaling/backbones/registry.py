@@ -62,15 +62,20 @@ def build_backbone(config: ExperimentConfig) -> Backbone:
     Blocks start equal at every patch size: each module's weights come from its own stream of random numbers (seed and
     module name), so that a larger patch embedding does not shift what the blocks draw. Raises ConfigError.
     """
+    return build_with_head(config)[0]
+
+
+def build_with_head(config: ExperimentConfig) -> tuple[Backbone, dict[str, Tensor]]:
+    """The same, and the tensors head.* of the initial weights, whose source is read once; none from a seed."""
     backbone = _built(config)
     backbone.mean, backbone.std, _ = preprocessing_of(config)
     backbone.initialise(config.seed)
-    if config.init.source:
-        state, trained = read_state_dict(config.init.source), initial_run(config)
-        if trained is not None:
-            state = state_for(backbone, state, trained)
-        load_state(backbone, state, config.init.source, config.init.pos_embed_resampling)
-    return backbone
+    if not config.init.source:
+        return backbone, {}
+    state, trained = read_state_dict(config.init.source), initial_run(config)
+    own = state if trained is None else state_for(backbone, state, trained)
+    load_state(backbone, own, config.init.source, config.init.pos_embed_resampling)
+    return backbone, {name: tensor for name, tensor in state.items() if name.startswith("head.")}
 
 
 def _built(config: ExperimentConfig) -> Backbone:

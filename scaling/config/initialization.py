@@ -57,7 +57,10 @@ class FromFile:
         common=True,
     )
     weights_digest: str | None = config_field(
-        "fingerprint of the contents of the file; identifies it instead of its path", None, found=True
+        "fingerprint of the contents of the file; identifies it instead of its path",
+        None,
+        found=True,
+        follows="initial_checkpoint",
     )
     pos_embed_resampling: str = _resampling()
     load_head: bool = _load_head()

@@ -8,6 +8,7 @@ it: the trainer that is released draws with constant weights (big_vision, traine
 which is the kind random_patch.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -30,6 +31,7 @@ class Stretch(NamedTuple):
     last: Shares
 
 
+@functools.lru_cache(maxsize=64)  # every step asks
 def parse_schedule(text: str) -> tuple[Stretch, ...]:
     """The stretches of a text, of which there are two kinds: 16@0.3,8@0.6,4@1 has one patch size in each, up to the
     progress after the @; 16..8..4 moves from all steps at 16 px through 8 px to 4 px in stretches of equal length, and

@@ -4,8 +4,10 @@ A kind is a frozen dataclass with `kind` and three pure functions, `shapes`, `at
 continues with the very shapes, and every device and worker process computes the same ones.
 """
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol
 
 from scaling.config.fields import Bounds, check_fields, config_field
@@ -93,26 +95,33 @@ class RandomPatch:
             object.__setattr__(self, "patches", spelled(parse_patches(self.patches)))
 
     def shapes(self, model: StepShape) -> Collection[StepShape]:
-        return [StepShape(patch, model.img_size) for patch in self._weights(model)]
+        return [StepShape(patch, model.img_size) for patch in self.weights(model)]
 
     def at(self, seed: int, step: int, course: Course) -> StepShape:
         return drawn(self.shares(course.model, course.flops), seed, step)
 
     def shares(self, model: StepShape, flops: Flops) -> Mapping[StepShape, float]:
-        return {StepShape(patch, model.img_size): share for patch, share in normalised(self._weights(model)).items()}
+        return _shares_of(self, model)
 
     def check_model(self, model: StepShape) -> None:
         """Raise ConfigError unless all patches divide the image and the finest is that of the model."""
-        if not self._weights(model):
+        if not self.weights(model):
             rule = f"is below patch_size {model.patch_size}, the finest that is drawn"
             raise ConfigError(f"coarsest_patch {self.coarsest_patch} {rule}")
         _check_finest(f"patches {self.patches}", self.shapes(model), model)
 
-    def _weights(self, model: StepShape) -> dict[int, float]:
+    def weights(self, model: StepShape) -> dict[int, float]:
+        """Weights of the patch sizes that are drawn, from coarse to fine; empty where none is."""
         if self.patches != ALL:
             return parse_patches(self.patches)
         most = min(self.coarsest_patch, model.img_size)
         return {p: 1.0 for p in range(most, model.patch_size - 1, -1) if model.img_size % p == 0}
+
+
+@functools.lru_cache(maxsize=64)  # every step draws from them
+def _shares_of(drawn_from: RandomPatch, model: StepShape) -> Mapping[StepShape, float]:
+    shares = normalised(drawn_from.weights(model))
+    return MappingProxyType({StepShape(patch, model.img_size): share for patch, share in shares.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

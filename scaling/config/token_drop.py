@@ -1,7 +1,7 @@
 """Token dropping: the share of the patches of a training image that is left out (NaViT, arXiv 2307.06304, section 2.1
 and appendices A.4 and A.5). Registered kinds: none, constant, beta, resolution, schedule.
 
-A kind is a frozen dataclass with `kind` and one pure function, `rates`. Which patches are left out is in
+A kind is a frozen dataclass with `kind`, `words` and one pure function, `rates`. Which patches are left out is in
 scaling/packing/token_drop.py. Rates are shares of the patches, in [0, 1). scipy is imported where it is used: it takes
 0.3 s.
 """
@@ -30,6 +30,10 @@ class TokenDrop(Protocol):
         argument of the inverse distribution function. place: from 0 for the fewest patches that an image may have to 1
         for the most. progress: share of the run's steps before this one."""
 
+    @property
+    def words(self) -> str:
+        """Name for tables."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoDrop:
@@ -39,6 +43,10 @@ class NoDrop:
 
     def rates(self, share: Numbers, place: Numbers, progress: Numbers) -> Numbers:
         return np.zeros(1)
+
+    @property
+    def words(self) -> str:
+        return self.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,10 @@ class ConstantDrop:
 
     def rates(self, share: Numbers, place: Numbers, progress: Numbers) -> Numbers:
         return np.full(1, self.drop_rate)
+
+    @property
+    def words(self) -> str:
+        return f"{self.kind} {self.drop_rate:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +87,10 @@ class BetaDrop:
         mean, both = self.drop_mean / self.drop_most, 1 / SPREAD - 1  # both: the sum of the two parameters
         return self.drop_most * np.asarray(betaincinv(both * mean, both * (1 - mean), share))
 
+    @property
+    def words(self) -> str:
+        return f"{self.kind} {self.drop_mean:g} up to {self.drop_most:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResolutionDrop:
@@ -94,6 +110,10 @@ class ResolutionDrop:
         normal = ndtri(ndtr(-CUT) + share * (ndtr(CUT) - ndtr(-CUT)))
         mean = self.drop_smallest + (self.drop_largest - self.drop_smallest) * place
         return np.asarray(np.clip(mean + DEVIATION * normal, 0, np.nextafter(1, 0)))
+
+    @property
+    def words(self) -> str:
+        return f"{self.kind} {self.drop_smallest:g}..{self.drop_largest:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +142,10 @@ class ScheduledDrop:
 
         way = expit((progress - self.drop_middle) / self.drop_width)
         return np.asarray(self.drop_start + (self.drop_end - self.drop_start) * way)
+
+    @property
+    def words(self) -> str:
+        return f"{self.kind} {self.drop_start:g}..{self.drop_end:g}"
 
 
 TOKEN_DROPS: dict[str, type] = {c.kind: c for c in (NoDrop, ConstantDrop, BetaDrop, ResolutionDrop, ScheduledDrop)}

@@ -21,6 +21,7 @@ from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey
 from scaling.runs.atomic_files import write_atomically
+from scaling.runs.teacher import teacher_config
 from scaling.tasks.base import TaskModule
 
 Loops = dict[str, dict[str, dict[str, int]]]  # Lightning's counts of batches in a checkpoint
@@ -54,9 +55,10 @@ def largest(sizes: list[int], planned: int, fits: Callable[[int], bool]) -> int:
 
 def needed(config: ExperimentConfig, images: int, grad_checkpointing: bool) -> int:
     """Memory that training with so many images at a time takes above the weights and their average, which exist already
-    [bytes]; 0: not known."""
+    [bytes]; 0: not known. Of a teacher the forward pass and the weights, which come to the device in the first step."""
     there = (2 if config.optim.model_ema_decay else 1) * 4 * costs.recipe_parameters(config)
-    return costs.memory_bytes(config, images, costs.MemoryPolicy(grad_checkpointing)) - there
+    policy = costs.MemoryPolicy(grad_checkpointing)
+    return costs.memory_bytes(config, images, policy, teacher_config(config)) - there
 
 
 class MicroBatch(L.Callback):

@@ -32,12 +32,12 @@ def start_from(task: TaskModule, config: ExperimentConfig, results: Path) -> Non
     file or of timm, where the recipe wants it. Raises ConfigError."""
     init = config.init
     if isinstance(init, FromFile | FromTimm) and init.load_head:
-        state = read_state_dict(init.source)
-        classes = len(state["head.weight"]) if "head.weight" in state else 0
+        head = task.initial_head
+        classes = len(head["head.weight"]) if "head.weight" in head else 0
         if classes != config.data.num_classes:
             found = f"a head of {classes} classes, the data {config.data.num_classes}" if classes else "no head.weight"
             raise ConfigError(f"load_head: weights {init.source} have {found}; leave out --load-head for a new head")
-        load_head(task, state, init.source)
+        load_head(task, head, init.source)
     before, folder = config.predecessor, find_start(config, results)
     if before is not None and folder is not None:
         restore(task, before, folder, config.init.pos_embed_resampling, head=before.task.kind == config.task.kind)

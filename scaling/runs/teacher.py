@@ -61,11 +61,17 @@ def check_names(source: str, theirs: Sequence[str], ours: Sequence[str]) -> None
             )
 
 
+def teacher_config(config: ExperimentConfig) -> ExperimentConfig | None:
+    """The configuration of the teacher, where it is a run that is here; None also for a file and a model of timm, which
+    are unknown before training."""
+    part = config.distillation
+    return config_in(Path(part.teacher)) if part is not None and part.is_file else None
+
+
 def teacher_flops(config: ExperimentConfig) -> float:
     """Forward pass of one image through the teacher [FLOPs]; 0: no teacher; nan: unknown, as that of a file or of
     timm."""
-    part = config.distillation
-    if part is None:
+    if config.distillation is None:
         return 0.0
-    taught = config_in(Path(part.teacher)) if part.is_file else None
+    taught = teacher_config(config)
     return float(recipe_flops(taught) if taught else 0) or math.nan

@@ -14,7 +14,7 @@ from torchmetrics import Metric, SumMetric
 
 from scaling.backbones.base import Features
 from scaling.backbones.drop_path import set_sample_keys
-from scaling.backbones.registry import build_backbone
+from scaling.backbones.registry import build_with_head
 from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
@@ -55,7 +55,7 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         super().__init__()
         self.config, self.total_steps = config, total_steps
         self.names = [str(name) for name in names] or [str(number) for number in range(config.data.num_classes)]
-        self.backbone = build_backbone(config)
+        self.backbone, self.initial_head = build_with_head(config)
         self.channels_last = False
         self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in config.objectives}
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights

@@ -1,16 +1,24 @@
 """L(p, D) on synthetic curves with known truth, and what is printed of it."""
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.fit_laws import main
+from analysis.fitting.curve_hold_out import HeldOutPoints
 from analysis.fitting.undertraining import fit_patch_images
+from analysis.records.csv_import import load_csv
 from analysis.records.curve_points import curve_points, ends
-from analysis.records.run_set import RunSet, any_length
-from analysis.report.axes_report import report_axes
+from analysis.records.run_set import RunSet, load
+from analysis.records.training_length import any_length, keys_of_any_length
+from analysis.report.axes_report import axes_laws, held_out_sentence, report_axes
 from scaling.config.edit import edit, make_config
 from scaling.errors import ConfigError
+from tests.analysis.test_runs import save
 
 TRUTH = {"E": 0.3, "A": 60.0, "a": 0.5, "B": 0.15, "b": 0.6}  # A D^-a and B p^b
 
@@ -111,6 +119,65 @@ def test_runs_of_one_recipe_and_different_length_share_a_key():
         assert any_length(edit(base, **change)).group != any_length(base).group
 
 
+def keys(*changes):
+    base = make_config(epochs=4, warmup_epochs=0.4)
+    return keys_of_any_length([edit(base, **change) for change in changes], lambda its: [c.group for c in its])
+
+
+def test_a_warm_up_in_proportion_to_the_length_is_one_study_and_others_are_not():
+    shares = [{"epochs": n, "warmup_epochs": n / 10, "patch_size": 8} for n in (1, 3, 7)]
+    assert len(set(keys({}, *shares))) == 1
+    assert len(set(keys({}, *shares, {"lr": 0.3}))) == 2
+    assert len(set(keys({}, {"epochs": 8}, {"num_train": 100}))) == 1
+    assert len(set(keys({}, {"epochs": 8, "warmup_epochs": 0.7}))) == 2
+    assert len(set(keys({"max_steps": 90, "warmup_steps": 9}, {"epochs": 1}))) == 1
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=12))
+def test_runs_that_are_fitted_together_have_warm_ups_equal_in_epochs_or_in_proportion(drawn):
+    found = keys(*({"epochs": n, "warmup_epochs": w / 4} for n, w in drawn))
+    for key in set(found):
+        its = [one for one, other in zip(drawn, found, strict=True) if other == key]
+        assert len({w for _, w in its}) == 1 or len({Fraction(w, n) for n, w in its}) == 1
+
+
+def test_runs_of_a_folder_and_of_a_csv_file_have_the_same_law(tmp_path, capsys):
+    """Ends of runs of several lengths, each with a warm-up of a tenth."""
+    rows = of_lengths(0, seeds=1).query("share == 1")
+    for run in rows.itertuples():
+        epochs = int(run.images / 16e4)
+        config = make_config(patch_size=int(run.patch), epochs=epochs, warmup_epochs=epochs / 10, global_batch_size=100)
+        name = save(tmp_path / "runs", config, run.y)
+        pd.DataFrame({"step": [run.images / 100]}).to_csv(tmp_path / "runs" / name / "curve.csv", index=False)
+    table = rows.rename(columns={"y": "test_loss"})[["patch", "seed", "images", "test_loss"]]
+    table.assign(backbone="deit_nano").to_csv(tmp_path / "runs.csv", index=False)
+    laws = [axes_laws("patch,images", runs, 50) for runs in (load(tmp_path / "runs"), load_csv(tmp_path / "runs.csv"))]
+    assert [list(fitted) for fitted, _ in laws] == [["deit_nano"], ["deit_nano"]]
+    folder, file = (fitted["deit_nano"] for fitted, _ in laws)
+    assert folder.of == file.of == "Fitted to the ends of 15 finished runs of 3 lengths, which are annealed."
+    assert folder.law.law.parameters == pytest.approx(file.law.law.parameters, rel=1e-6)
+    assert main(["--results", str(tmp_path / "runs.csv")]) == 0
+    assert "deit_nano images 640000" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("column", "why"), [("", "has no column images"), (",images", "no finished run has images")])
+def test_a_csv_file_without_images_has_no_law_of_them(column, why, tmp_path, capsys):
+    rows = "".join(f"{patch},{1 + patch / 10}{column and ','}\n" for patch in (16, 8, 4))
+    (tmp_path / "runs.csv").write_text(f"patch,test_loss{column}\n{rows}")
+    assert main(["--results", str(tmp_path / "runs.csv"), "--axes", "patch,images"]) == 2
+    err = capsys.readouterr().err
+    assert why in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
+
+
+def test_a_prediction_that_diverges_has_no_digits():
+    good, bad = (held_out_sentence(HeldOutPoints("patch 1", 3, law, 0.05, 0.04)) for law in (0.03, 1e14))
+    assert "law 3.0 %, last value 5.0 %" in good
+    assert "law diverges, last value 5.0 %" in bad
+
+
 def test_options_without_meaning_beside_axes_are_refused_and_nothing_is_written(tmp_path, capsys):
     for options in (["--form", "power"], ["--published"], ["--mixed", "apart"]):
         assert main(["--axes", "patch,images", "--out", str(tmp_path / "out"), *options]) == 2
@@ -128,6 +195,7 @@ def results(tmp_path, seeds=2):
             "run_id": run_id,
             "group": "g",
             "any_length": "any",
+            "patches": "",
             "backbone": "my_runs",
             "patch": patch,
             "seed": seed,

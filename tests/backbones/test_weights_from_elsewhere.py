@@ -233,6 +233,14 @@ def test_a_file_of_jax_that_is_no_plain_vit_is_refused_in_one_line(tmp_path, how
     assert "\n" not in str(e.value)
 
 
+def test_the_source_of_backbone_and_head_is_read_once(tmp_path, monkeypatch):
+    torch.save(flexivit().state_dict(), tmp_path / "w.pth")
+    read, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **given: read.append(path.name) or load(path, **given))
+    loaded(config_for(tmp_path / "w.pth", load_head=True), tmp_path)
+    assert read == ["w.pth"]
+
+
 def test_a_head_of_other_classes_and_another_width_are_refused_in_one_line(tmp_path):
     state = flexivit().state_dict()
     torch.save(state, tmp_path / "w.pth")

@@ -79,3 +79,14 @@ def test_a_value_is_found_by_its_name():
     config = make_config(task="segment", head="upernet", patch_size=2)
     names = ("patch_size", "head", "task", "lr", "mixup", "img_size", "resize_short")
     assert [value_of(config, name) for name in names] == [2, "upernet", "segment", 2e-3, None, 16, None]
+
+
+def test_another_file_of_weights_or_of_a_teacher_has_no_fingerprint_yet():
+    digest = "0123456789abcdef"
+    read = make_config(
+        initial_checkpoint="a.pth", weights_digest=digest, teacher="b.pth", teacher_digest=digest, data_root=None
+    )
+    assert edit(read, lr=0.1).weights_digest == digest
+    assert edit(read, initial_checkpoint="c.pth").weights_digest is None
+    assert edit(read, initial_checkpoint="c.pth", weights_digest=digest).run_id == read.run_id
+    assert edit(read, teacher="c.pth").distillation.teacher_digest is None

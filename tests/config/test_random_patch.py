@@ -10,7 +10,7 @@ from scaling.config.at_shape import at_shape, evaluated_patches, model_shape
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.patch_weights import parse_patches
-from scaling.config.step_shapes import Course, RandomPatch, StepShape
+from scaling.config.step_shapes import Course, PatchSchedule, RandomPatch, StepShape
 from scaling.errors import ConfigError
 
 FLEXIBLE = make_config(
@@ -27,6 +27,20 @@ def test_by_default_the_patches_are_those_of_the_paper_at_its_image_size():
     assert [shape.patch_size for shape in RandomPatch().shares(PAPER, {})] == [48, 40, 30, 24, 20, 16, 15, 12, 10, 8]
     assert [shape.patch_size for shape in RandomPatch().shares(StepShape(8, 224), {})] == [32, 28, 16, 14, 8]
     assert [shape.patch_size for shape in RandomPatch(coarsest_patch=16).shares(StepShape(4, 32), {})] == [16, 8, 4]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "read"),
+    [
+        (RandomPatch(patches="60:7,8:5"), "step_shapes.parse_patches"),
+        (PatchSchedule(patch_schedule="60:7,8:5..8"), "patch_schedules.parse_patches"),
+    ],
+)
+def test_the_text_is_read_once_for_all_steps(shapes, read, monkeypatch):
+    texts, parse = [], parse_patches
+    monkeypatch.setattr(f"scaling.config.{read}", lambda text: texts.append(text) or parse(text))
+    drawn(shapes, PAPER, steps=20)
+    assert len(texts) == len(set(texts)) <= 2
 
 
 @pytest.mark.parametrize("patches", ["all", "48:1,8:2,16:5"])

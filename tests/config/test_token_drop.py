@@ -42,7 +42,7 @@ PRINTED = {
 
 @pytest.mark.parametrize(("most", "mean", "percent"), [(k, m, p) for k, of in PRINTED.items() for m, p in of.items()])
 def test_the_share_of_nearly_whole_images_is_the_printed_one(most, mean, percent):
-    rates = BetaDrop(drop_mean=mean, drop_most=most).rates((np.arange(5000) + 0.5) / 5000, START, START)
+    rates = BetaDrop(drop_mean=mean, drop_most=most).rates((np.arange(20000) + 0.5) / 20000, START, START)
     assert 100 * (rates < 0.1).mean() == pytest.approx(percent, abs=0.6)
 
 

@@ -336,5 +336,5 @@ def test_plans_records_and_training_flops_count_the_teacher(teacher, tmp_path):
     by_file = edit(student, teacher=f"{folder}/{WEIGHTS}")
     assert forecast(by_file, on).epoch_flops == plain.epoch_flops
     lines = teacher_lines([forecast(by_file, on), taught])
-    assert "unknown before training; FLOPs and hours are without it" in lines[0]
-    assert "GFLOPs per image, in FLOPs and hours" in lines[1]
+    assert "unknown before training; FLOPs, memory and hours are without it" in lines[0]
+    assert "GFLOPs per image, in FLOPs, memory and hours" in lines[1]

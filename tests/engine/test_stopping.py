@@ -35,6 +35,17 @@ def slurm(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture
+def no_nohup():
+    """SIGHUP as a terminal has it: a suite that runs under nohup begins with it ignored, and so it stays in a run."""
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def left(results):
     return torch.load(results / RECIPE.run_id / WEIGHTS, weights_only=True)["model"]["head.weight"]
 
@@ -58,7 +69,7 @@ def test_every_signal_stops_a_run_with_a_checkpoint_and_leaves_handlers_as_they_
 
 @pytest.mark.parametrize("wanted", SIGNALS, ids=lambda wanted: wanted.name)
 @pytest.mark.parametrize("when", ["open", "evaluate"])
-def test_a_signal_before_training_and_after_it_stops_at_once(toy, tmp_path, wanted, when):
+def test_a_signal_before_training_and_after_it_stops_at_once(toy, tmp_path, no_nohup, wanted, when):
     def report(event):
         if event.kind == when:
             signal.raise_signal(wanted)

@@ -10,9 +10,10 @@ import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
+import pytest
 import torch
 from torch import Tensor
 
@@ -33,7 +34,8 @@ from scaling.heads.openmmlab import ready
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.runs.record import RunRecord
 
-Flat = dict[str, Any]
+Value = str | int | float | bool
+Flat = dict[str, Value]
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 ADDED_SIZES = {"deit3_pico": ModelSpec("deit3", 24, 3, 96, 8)}  # the shipped ones of this family are large
 DATA_ROOTS = {"cifar10": "golden_cifar10", "imagenet": "golden_imagenet", "ade20k": "golden_ade20k"}
@@ -51,7 +53,7 @@ SIDES = {0: 0, 192: 48, 256: 64, 800: 64, 1024: 64, 1333: 96}  # px, the same of
 class Outcome(NamedTuple):
     """What a finished run left, under the names of this version."""
 
-    record: dict[str, Any]  # record.json
+    record: dict[str, object]  # record.json
     curve: list[dict[str, float]]  # rows of curve.csv, without the seconds
     weights: dict[str, dict[str, Tensor]]  # weights.pt: "model" and, with an average, "model_ema"
 
@@ -119,7 +121,7 @@ def predecessor(flat: Flat) -> Flat | None:
     return from_json(flat["start"]) if flat["start"] else None
 
 
-def small(flat: Flat, **changed: Any) -> Flat:
+def small(flat: Flat, **changed: Value) -> Flat:
     """The recipe with all that makes it large made small: model, images, their number, batch, steps, classes. What else
     tells recipes apart stays. changed: fields that replace the recipe's, in earlier stages of its task too."""
     before, flat = predecessor(flat), {**flat, **changed}
@@ -184,7 +186,7 @@ def load_dense_heads() -> None:
     ready()
 
 
-def add_sizes(monkeypatch: Any) -> None:
+def add_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the small models known that are not shipped."""
     for name, size in ADDED_SIZES.items():
         monkeypatch.setitem(MODEL_SPECS, name, size)

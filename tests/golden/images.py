@@ -1,14 +1,13 @@
 """Small data sets drawn from fixed seeds, in the layouts that the shipped recipes read: what golden runs train on."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from tests.coco_folder import changing, write_folder
+from tests.coco_folder import Annotations, changing, write_folder
 
 CLASSES = ("bird", "cat", "dog")
 CLASSIFICATION = ("golden_imagenet", "golden_cifar10", "golden_classes")
@@ -64,7 +63,7 @@ def _write_objects(root: Path) -> None:
             changing(root)(_with_one_category, split)
 
 
-def _with_one_category(data: dict[str, Any]) -> None:
+def _with_one_category(data: Annotations) -> None:
     data["categories"] = [c for c in data["categories"] if c["id"] == 7]
     data["annotations"] = [a for a in data["annotations"] if a["category_id"] == 7]
 

@@ -7,10 +7,10 @@ Recipes that become the same small recipe are run once.
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from tests.golden import adapter
 
 EXPECTED = Path(__file__).with_name("losses.json")
 PATCH = 8  # px
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that no shipped recipe sets
+VARIANTS: dict[str, tuple[str, adapter.Flat]] = {  # options that no shipped recipe sets
     "deit3": ("cifar10.deit_nano", {"backbone": "deit3_nano", "position": "learned"}),
     "timm": ("cifar10.deit_nano", {"backbone": "timm:test_vit", "position": "learned"}),
     "extended tokens": ("cifar10.deit_nano", {"patch": 4, "extend": 8}),
@@ -37,6 +37,26 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that no shipped r
     "upernet in sliding windows": ("ade20k.adventurer_tiny", {"head": "upernet", "slide": 24}),
     "images without objects": ("folder.det_nano", {"empty_images": "keep", "position": "learned"}),
 }
+
+
+class Numbers(TypedDict):
+    """What a run is held to."""
+
+    steps: list[dict[str, float]]
+    curve: list[dict[str, float]]
+    test_loss: float
+    metrics: dict[str, float]
+    counts: dict[str, int]
+    weights: dict[str, float]
+    weight_names: str
+
+
+class Golden(TypedDict):
+    """The contents of EXPECTED."""
+
+    resized: float
+    cases: dict[str, list[str]]
+    runs: dict[str, Numbers]
 
 
 def cases() -> dict[str, list[adapter.Flat]]:
@@ -68,7 +88,7 @@ def resizes_bytes(flat: adapter.Flat) -> bool:
     return flat["task"] != "classify" and flat["data"] != "shapes"
 
 
-def values(flat: adapter.Flat, results: Path) -> dict[str, Any]:
+def values(flat: adapter.Flat, results: Path) -> Numbers:
     """The numbers of a run that is trained now."""
     adapter.load_dense_heads()  # what is imported later would stay in float32
     with doubled(), _watched() as steps:
@@ -85,7 +105,7 @@ def values(flat: adapter.Flat, results: Path) -> dict[str, Any]:
     }
 
 
-def projection(tensors: Any) -> float:
+def projection(tensors: Iterable[Tensor]) -> float:
     """A number that every entry of the tensors is in, in whatever order the tensors come: the root of the sum over
     tensors of squares of sums of entries times cos(1), cos(2) ..."""
     sums = (float(t.double().flatten() @ torch.arange(1, t.numel() + 1).double().cos()) for t in tensors)
@@ -102,15 +122,15 @@ def _watched() -> Iterator[list[dict[str, float]]]:
     norms: list[float] = []
     backward = Tensor.backward
 
-    def begun(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def begun(optimizer: torch.optim.Optimizer, *_: object) -> None:
         learned[:] = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def noted(loss: Tensor, *args: Any, **more: Any) -> None:
+    def noted(loss: Tensor, *args: object, **more: object) -> None:
         backward(loss, *args, **more)
         losses.append(loss.item())
         norms.append(math.sqrt(sum(float(p.grad.double().square().sum()) for p in learned if p.grad is not None)))
 
-    def done(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def done(optimizer: torch.optim.Optimizer, *_: object) -> None:
         rows.append({"loss": sum(losses), "grad_norm": norms[-1], "weights": projection(p.detach() for p in learned)})
         losses.clear()
 
@@ -124,5 +144,5 @@ def _watched() -> Iterator[list[dict[str, float]]]:
             hook.remove()
 
 
-def expected() -> dict[str, Any]:
+def expected() -> Golden:
     return json.loads(EXPECTED.read_text())

@@ -3,17 +3,16 @@
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
 from tests.golden import adapter, ids, images, runs
 
 
-def golden_runs() -> dict[str, Any]:
+def golden_runs() -> runs.Golden:
     """The small recipes of each case by run_id, and the numbers of each."""
     cases: dict[str, list[str]] = {}
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, runs.Numbers] = {}
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         results = Path(folder)
         patched.setenv("SCALING_DATA", str(images.write_all(results / "data")))

@@ -110,7 +110,7 @@ class AnyPatch(nn.Module):
 
 def test_the_backbone_of_a_task_is_called_with_the_patch_size_of_every_step(short, monkeypatch):
     short = edit(short, step_shapes=Alternating(img_factor=1, patch_divisor=4))
-    monkeypatch.setattr("scaling.tasks.base.build_backbone", lambda config: AnyPatch())
+    monkeypatch.setattr("scaling.tasks.base.build_with_head", lambda config: (AnyPatch(), {}))
     data = ImageDataModule(short)
     data.setup()
     task = ClassificationTask(short, data.total_steps)
