@@ -18,6 +18,7 @@ from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
+from experiments.token_drop_study import with_dropped_tokens
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
@@ -182,6 +183,14 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
     ]
 
 
+def shapes_token_drop() -> list[ExperimentConfig]:
+    """Does training on a part of each image's tokens help? Both nano backbones on shapes at patch 2, without dropping
+    and with a constant rate, Beta rates of three means, rates that rise or fall over the run, and rates by resolution
+    on images of 8 to 16 px; each on as many images and with as many training FLOPs.
+    Run: python experiments/sweep.py shapes.token_drop --seeds 0,1,2. 36 runs a seed; --backbone deit_nano are 18."""
+    return _both(shapes, lambda recipe: with_dropped_tokens(recipe, 2))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -201,6 +210,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.patch_schedule": cifar10_patch_schedule,
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
+    "shapes.token_drop": shapes_token_drop,
 }
 
 

@@ -23,12 +23,12 @@ from scaling.config.packing import SequencePacking
 from scaling.data.batch import Split
 from scaling.data.files.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
 from scaling.data.packed_classification import ClassView
-from scaling.data.packed_dataset import evaluated_size, packed_size
 from scaling.data.transforms.classification import fit_image
 from scaling.data.transforms.detection import frame_of, seen_image
 from scaling.data.transforms.segmentation import scale_image, scaled, short_side
 from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore, restore_backbone
+from scaling.packing.drawn_grids import evaluated_size, grids_of_size
 from scaling.preprocessing import preprocessing_of
 from scaling.runs.finished_run import finished_run
 from scaling.tasks.base import TaskModule
@@ -51,7 +51,8 @@ class Trained(NamedTuple):
             rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
         r = self.config
         if isinstance(r.packing, SequencePacking):
-            size = packed_size(rgb.height, rgb.width, r, evaluated_size(r))
+            (h, w), patch = grids_of_size(r, [(rgb.height, rgb.width)], evaluated_size(r)).whole[0], r.model.patch_size
+            size = (h * patch, w * patch)
             if r.task.kind == "classify":
                 return ClassView().resized((rgb, 0), size, r)[0][None]
             return scale_image(image_tensor(rgb), size)[None]

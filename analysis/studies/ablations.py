@@ -7,6 +7,7 @@ figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
 patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
 flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
+token_drop   training on a part of each image's tokens, on equal images and at equal FLOPs (token_drop.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
@@ -25,10 +26,11 @@ from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
+from analysis.plots.token_drop import drop_figure
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import flexivit, learning_rates, patch_order
+from analysis.studies import flexivit, learning_rates, patch_order, token_drop
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
@@ -72,6 +74,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return _report_orders(runs, name, planned, _where(table), out)
     if _kind(name) == "flexivit":
         return _report_flexivit(runs, name, planned, _where(table), out)
+    if _kind(name) == "token_drop":
+        return _report_drops(runs, name, planned, table, out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     tables = {"": table}
     if _kind(name) == "figure2":
@@ -148,6 +152,22 @@ def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where
         print_wrapped(sentence, indent=2)
     drawn = flexivit_figure(*flexivit.drawn(found), f"Flexible and fixed models at all patch sizes ({where})")
     return _write(out, stem, {"": found, "_compared": compared}, drawn)
+
+
+def _report_drops(runs: RunSet, name: str, planned: Sequence[StudyRun], table: pd.DataFrame, out: Path) -> list[Path]:
+    """The report of a study of dropped tokens. table: of study_table."""
+    found, along = token_drop.drop_runs(runs.frame, planned)
+    if found.empty:
+        print_wrapped(f"{name}: no run has a curve")
+        return []
+    compared, stem = token_drop.comparisons(found), name.replace(".", "_")
+    for (backbone, sizes), its in found.groupby(["backbone", "sizes"], sort=False):
+        render_table(token_drop.printed(its), f"{name}   ({backbone}, {_where(table)}, trained at {sizes} px)")
+        against = compared[(compared["backbone"] == backbone) & (compared["sizes"] == sizes)]
+        if len(against):
+            render_table(token_drop.compared(against))
+    drawn = drop_figure(found, along, f"Training on a part of the tokens ({_where(table)})")
+    return _write(out, stem, {"": found, "_along": along, "_compared": compared}, drawn)
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:

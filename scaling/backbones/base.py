@@ -39,8 +39,11 @@ class TokenLayout:
     def coords_BL2(self) -> Tensor:
         """Row and column of the centre of each patch, as shares of its image's height and width, in [0, 1] (1, L, 2),
         float32."""
-        grids = self.rows.grids if self.rows is not None else [self.grid]
-        return torch.cat([self._centres(grid) for grid in grids if grid is not None]).unsqueeze(0)
+        if self.rows is not None:
+            whole_L2 = torch.cat([self._centres(grid) for grid in self.rows.grids])
+            return self.rows.on(self.device).kept_patches(whole_L2).unsqueeze(0)
+        assert self.grid is not None
+        return self._centres(self.grid).unsqueeze(0)
 
     def _centres(self, grid: tuple[int, int]) -> Tensor:
         axes = [(torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n for n in grid]

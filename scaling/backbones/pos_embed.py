@@ -103,10 +103,10 @@ class TablePositions(PositionEncoding):
     def _in_rows(self, rows: PackedRows, layout: TokenLayout, table_1TD: Tensor) -> Tensor:
         """(R, S, D): the positions of each image as if it were alone."""
         of_grid = {grid: self.at(grid, layout, table_1TD)[0] for grid in set(rows.grids)}
-        alike = next(iter(of_grid))
+        alike, index = next(iter(of_grid)), rows.on(table_1TD.device)
         if len(of_grid[alike]) == math.prod(alike):  # none for class tokens
-            return layout.padded(torch.cat([of_grid[grid] for grid in rows.grids]).unsqueeze(0))
-        return rows.on(table_1TD.device).to_rows(torch.cat([of_grid[rows.grids[image]] for image in rows.order]))
+            return layout.padded(index.kept_patches(torch.cat([of_grid[grid] for grid in rows.grids])).unsqueeze(0))
+        return index.to_rows(index.kept_tokens(torch.cat([of_grid[rows.grids[image]] for image in rows.order])))
 
 
 def _between(table_1TD: Tensor, side: int, layout: TokenLayout) -> slice:

@@ -8,6 +8,7 @@ from scaling.config.model import check_patch
 from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
 from scaling.config.task import Classification, Detection, LinearHead, Segmentation, SlidingWindow
+from scaling.config.token_drop import NoDrop
 from scaling.errors import ConfigError
 from scaling.model_specs import CLASS_TOKENS
 
@@ -90,6 +91,9 @@ def _check_packing(config: "ExperimentConfig") -> None:
     check(not (native and sizes), "eval_img_sizes", ",".join(map(str, sizes)), rule)
     for size in sizes:
         check_patch(size, model.patch_size)
+    if not isinstance(task, Classification):
+        rule = f"leaves out patches, and the task {task.kind} has an answer in each: it is for the task classify"
+        check(isinstance(packing.token_drop, NoDrop), "token_drop", packing.token_drop.kind, rule)
     name, value = "packing", packing.kind
     check(not isinstance(task, Detection), name, value, f"is for the tasks classify and segment, not {task.kind}")
     check(model.family in CLASS_TOKENS, name, value, f"is for {', '.join(CLASS_TOKENS)}, not {model.backbone}")

@@ -55,9 +55,10 @@ class WholeModel:
         return Breakdown({"embedding": embedding, **own, "head": head})
 
 
-def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> WholeModel | None:
-    """shape: of a step, where it is not that of the recipe's model, which the head is built for. None: the family of
-    the backbone, the patch embedding, the position encoding or the head has no cost model."""
+def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None) -> WholeModel | None:
+    """shape: of a step, where it is not that of the recipe's model, which the head is built for. kept: patches of an
+    image that are not left out before they are embedded (token dropping); None: all. None is returned where the family
+    of the backbone, the patch embedding, the position encoding or the head has no cost model."""
     config = at_shape(recipe, shape)
     spec = MODEL_SPECS.get(config.model.backbone)
     embed, position = EMBED_COSTS.get(config.model.patch_embed.kind), POSITION_COSTS.get(config.model.pos_embed.kind)
@@ -65,7 +66,9 @@ def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> Who
     if spec is None or embed is None or position is None or head is None or spec.family not in COST_MODELS:
         return None
     backbone = COST_MODELS[spec.family]
-    count = token_count(config, backbone.extra_tokens, position.has_table)
+    count, embedded = token_count(config, backbone.extra_tokens, position.has_table), embed_input(config, spec.width)
+    if kept is not None:
+        count, embedded = count._replace(image=kept), embedded._replace(tokens=kept)
     head_input = HeadInput(
         spec=spec,
         tokens=count,
@@ -76,7 +79,7 @@ def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> Who
         channels=getattr(config.task.head, "head_channels", 0),
         rois=sampled_rois(config) if config.task.kind == "detect" else 0,
     )
-    return WholeModel(spec, count, embed, embed_input(config, spec.width), position, backbone, head, head_input)
+    return WholeModel(spec, count, embed, embedded, position, backbone, head, head_input)
 
 
 def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
@@ -116,17 +119,19 @@ def position_parameters(config: ExperimentConfig) -> int:
     return recipe_parameters_by_part(config)["positions"]
 
 
-def recipe_flops_by_part(config: ExperimentConfig, shape: StepShape | None = None) -> Breakdown:
+def recipe_flops_by_part(
+    config: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None
+) -> Breakdown:
     """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
-    detections. shape: as in whole_model. No parts: unknown."""
-    model = whole_model(config, shape)
+    detections. shape, kept: as in whole_model. No parts: unknown."""
+    model = whole_model(config, shape, kept)
     return model.flops if model else Breakdown({})
 
 
-def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None) -> int:
-    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. shape: as in whole_model. 0:
+def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None) -> int:
+    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. shape, kept: as in whole_model. 0:
     unknown."""
-    return recipe_flops_by_part(config, shape).total
+    return recipe_flops_by_part(config, shape, kept).total
 
 
 def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeModel:

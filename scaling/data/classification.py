@@ -52,7 +52,7 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.label_N)
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
         indices = torch.tensor([key.image for key in keys], dtype=torch.int64)  # of no keys, too
         images = self.image_NCHW[indices]
@@ -78,7 +78,7 @@ class OnDisk:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[np.ndarray, int]:

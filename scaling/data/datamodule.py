@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from scaling.config.at_shape import step_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NoPacking, SequencePacking
 from scaling.config.step_shapes import Course, StepShape
@@ -115,7 +116,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def shape_at(self, step: int) -> StepShape:
         """Patch and image size of a training step."""
-        return self.config.step_shapes.at(self.config.seed, step, self._course)
+        return step_shape(self.config, step, self._course)
 
     @functools.cached_property
     def _course(self) -> Course:

@@ -10,8 +10,9 @@ from torch import Tensor
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import PackedMaskTargets, Split
 from scaling.data.generated.embedded_set import rendered
-from scaling.data.packed_dataset import PackedImageSet, mean_pixels
+from scaling.data.packed_dataset import PackedImageSet
 from scaling.data.transforms.segmentation import scale_image, scale_label
+from scaling.packing.drawn_grids import mean_pixels
 
 Scene = tuple[Tensor, Tensor]  # an image (C, H, W) and its label map (H, W)
 
@@ -46,7 +47,7 @@ def packed_scenes(
     skipped: int = 0,
 ) -> PackedImageSet[Scene, Tensor]:
     """The images that read returns. sizes: their heights and widths [px]."""
-    mean = mean_pixels(sizes, config) if split is Split.TRAIN else 0.0
+    mean = mean_pixels(config, sizes) if split is Split.TRAIN else 0.0
     return PackedImageSet(read, len(sizes), SceneView(split, mean), config, split, in_memory, skipped)
 
 

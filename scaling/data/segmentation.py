@@ -58,7 +58,7 @@ class SegmentationDataset:
     def __len__(self) -> int:
         return self.n
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[Tensor, Tensor]:

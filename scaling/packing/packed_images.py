@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scaling.config.fields import check_name
 from scaling.errors import ConfigError
-from scaling.packing.packed_rows import PackedRows
+from scaling.packing.packed_rows import Index, PackedRows, patch_counts
 from scaling.packing.row_plan import PLANS
 
 
@@ -40,10 +40,12 @@ def pack(
     class_tokens: tuple[int, int] = (0, 0),
     plan: str = "balanced",
     trim: bool = True,
+    kept: tuple[Index, ...] | None = None,
 ) -> PackedImages:
     """Images (C, H, W) as rows of at most sequence_length tokens. class_tokens: of each image, before and after its
-    patches. plan: name of a plan in row_plan.py. trim: rows end where the longest of them does. Raises ConfigError
-    where a patch does not divide an image, and for an image that is longer than a row."""
+    patches. plan: name of a plan in row_plan.py. trim: rows end where the longest of them does. kept: of each image,
+    which of its patches are kept, ascending (token_drop.py); None: all. Raises ConfigError where a patch does not
+    divide an image, and for an image that is longer than a row."""
     check_name("packing plan", plan, PLANS)
     grids = []
     for image_CHW in images:
@@ -51,11 +53,14 @@ def pack(
         if height % patch_px or width % patch_px:
             raise ConfigError(f"patches of {patch_px} px do not tile an image of {height} x {width} px")
         grids.append((height // patch_px, width // patch_px))
-    lengths = [h * w + sum(class_tokens) for h, w in grids]
+    lengths = [patches + sum(class_tokens) for patches in patch_counts(grids, kept)]
     planned = PLANS[plan](lengths, sequence_length)
     used = max((sum(lengths[image] for image in row) for row in planned), default=0)
-    rows = PackedRows(planned, tuple(grids), *class_tokens, used if trim else sequence_length)
-    return PackedImages(torch.cat([patches_of(image_CHW, patch_px) for image_CHW in images]), rows, patch_px)
+    rows = PackedRows(planned, tuple(grids), *class_tokens, used if trim else sequence_length, kept)
+    patches = [patches_of(image_CHW, patch_px) for image_CHW in images]
+    if kept is not None:
+        patches = [x_LP[torch.from_numpy(of_image)] for x_LP, of_image in zip(patches, kept, strict=True)]
+    return PackedImages(torch.cat(patches), rows, patch_px)
 
 
 def patches_of(image_CHW: Tensor, patch_px: int) -> Tensor:

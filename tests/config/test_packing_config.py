@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 
 from scaling import costs
-from scaling.config.at_shape import evaluated_sizes, images_of_step, model_shape
+from scaling.config.at_shape import evaluated_sizes, images_of_step, model_shape, step_shape
 from scaling.config.edit import edit, make_config
 from scaling.config.packing import PLANS, SequencePacking, parse_sizes
+from scaling.costs.run_flops import course_of
 from scaling.errors import ConfigError
 from scaling.packing import row_plan
 
@@ -72,6 +73,30 @@ def test_training_flops_are_the_mean_over_sizes_and_not_those_of_the_mean_size(p
     assert costs.recipe_step_flops(packed) / 3 == pytest.approx(wanted, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["deit_nano", "adventurer_nano"])
+def test_memory_is_planned_for_the_largest_size_that_is_drawn(packed, name):
+    packed = edit(packed, backbone=name)
+    for sizes, largest in (("8-32", 32), ("40,8", 40), ("10-10", 8), ("native", 16)):
+        one_size = edit(packed, packing="none", img_size=largest)
+        assert costs.step_bytes(edit(packed, image_sizes=sizes), 4) == costs.step_bytes(one_size, 4)
+    short = edit(packed, image_sizes="8-96", patch_size=4, sequence_length=66)
+    assert costs.step_bytes(short, 4) == costs.step_bytes(edit(short, packing="none", img_size=32), 4)
+
+
+def test_a_size_per_step_is_distributed_as_one_per_image_and_a_function_of_seed_and_step(packed):
+    packed = edit(packed, image_sizes="8-40", image_sizes_per="batch")
+    course = course_of(packed, 4000)
+    sizes = [step_shape(packed, step, course).img_size for step in range(4000)]
+    shares = images_of_step(packed, model_shape(packed))
+    values, counts = np.unique(sizes, return_counts=True)
+    wanted = {8: 1 / 8, 16: 1 / 4, 24: 1 / 4, 32: 1 / 4, 40: 1 / 8}
+    assert {shape.img_size: share for shape, share in shares.items()} == pytest.approx(wanted)
+    assert stats.chisquare(counts, 4000 * np.array([wanted[size] for size in values.tolist()])).pvalue > 0.01
+    assert sizes[100:104] == [step_shape(packed, step, course).img_size for step in range(100, 104)]
+    other = edit(packed, seed=1)
+    assert sizes[:64] != [step_shape(other, step, course).img_size for step in range(64)]
+
+
 def test_images_of_their_own_sizes_are_taken_to_have_that_of_the_model(packed):
     native = edit(packed, image_sizes="native")
     assert images_of_step(native, model_shape(native)) == {model_shape(native): 1.0}
@@ -86,6 +111,7 @@ def test_a_run_is_evaluated_at_its_own_size_first(packed):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"image_sizes": "native", "image_sizes_per": "batch"}, "image_sizes_per batch needs sizes to draw"),
         ({"eval_img_sizes": (12,)}, "^patch 8 does not divide a 12 px image"),
         ({"image_sizes": "native", "eval_img_sizes": (8,)}, "eval_img_sizes 8 is never used"),
         ({"packing": "none", "eval_img_sizes": (8,)}, "eval_img_sizes 8 needs images of any sizes"),

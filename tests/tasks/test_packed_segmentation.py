@@ -12,12 +12,12 @@ from PIL import Image
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
 from scaling.data.batch import IGNORE_INDEX, Split
-from scaling.data.packed_dataset import mean_pixels, packed_size
 from scaling.data.packed_segmentation import packed_scenes
 from scaling.data.segmentation import SegmentationDataset
 from scaling.engine.predict import draw_predictions, place_of
 from scaling.engine.train import train
 from scaling.inference import load
+from scaling.packing.drawn_grids import grids_of_size, mean_pixels
 from scaling.rng import SampleKey
 from scaling.runs.identity import folder_of
 from scaling.tasks.segmentation import SegmentationTask
@@ -176,10 +176,12 @@ def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut
 def test_the_pixels_of_the_mean_training_image_are_those_of_very_many(seg, sizes, image_sizes, measure, keep):
     config = edit(seg, image_sizes=image_sizes, size_measure=measure, keep_aspect_ratio=keep)
     shares = (np.arange(512) + 0.5) / 512
-    drawn = [np.prod(packed_size(*size, config, config.packing.size_at(share))) for size in sizes for share in shares]
-    assert mean_pixels(sizes, config) == pytest.approx(np.mean(drawn), rel=0.05)
+    grids = [
+        grids_of_size(config, [size], config.packing.size_at(share)).whole[0] for size in sizes for share in shares
+    ]
+    assert mean_pixels(config, sizes) == pytest.approx(np.mean([16 * h * w for h, w in grids]), rel=0.05)
     if image_sizes == "16" and not keep:
-        assert mean_pixels(sizes, config) == 256
+        assert mean_pixels(config, sizes) == 256
 
 
 def test_squares_of_one_size_give_the_run_without_packing(seg, tmp_path, doubles):
@@ -204,5 +206,5 @@ def test_a_run_gives_the_same_numbers_in_micro_batches_and_has_a_row_per_image_s
     assert len(list((folder_of(config, tmp_path / "whole") / "predictions").glob("*.png"))) == 3
     trained = load(folder_of(config, tmp_path / "whole"))
     image = trained.image(Image.new("RGB", (30, 17)))
-    assert tuple(image.shape[2:]) == packed_size(17, 30, config, 16.0) == (12, 20)
+    assert tuple(image.shape[2:]) == (12, 20)
     assert tuple(trained.module(image).shape) == (1, 4, 12, 20)

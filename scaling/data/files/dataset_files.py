@@ -4,6 +4,8 @@ new and changed files are read."""
 from collections.abc import Hashable
 from pathlib import Path
 
+import numpy as np
+
 from scaling.config.data import COCO_LAYOUT
 from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
@@ -56,6 +58,20 @@ def image_counts(config: ExperimentConfig) -> tuple[int, int]:
     if files_key(config) not in _COUNTS:
         _counted(config)
     return _COUNTS[files_key(config)]
+
+
+def train_sides(config: ExperimentConfig, results: Path) -> np.ndarray | None:
+    """(n, 2) heights and widths of the images that are trained on [px], as an earlier run read them; None: unknown.
+    No image is read."""
+    if not (Path(results) / FOLDER).is_dir() or config.data.dataset.startswith("hfds/"):
+        return None
+    try:
+        train, _ = _used(config)
+    except ConfigError:  # raised again when the run starts
+        return None
+    kept, _ = parted(train.files.file_names, train.indices, config.data.val_split)
+    seen = known(train.files, train.indices[kept], results)
+    return seen.size_N2 if seen is not None and seen.size_N2.all() else None
 
 
 def _counted(config: ExperimentConfig) -> tuple[Selected[DataFiles], Selected[DataFiles]]:

@@ -48,8 +48,13 @@ def embedded_indices(config: ExperimentConfig, classes: int, channels: int) -> I
     train, test = config.data.num_train or TRAIN_IMAGES, config.data.num_val or TEST_IMAGES
     for split, n in (("train", train), ("test", test)):
         check_embedded(config, split, n, classes, channels)
-    kept, out = parted([str(number) for number in range(train)], np.arange(train), config.data.val_split)
-    return Indices(kept, out, np.arange(test))
+    return Indices(*_training_indices(config), np.arange(test))
+
+
+def _training_indices(config: ExperimentConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Those that are trained on, and those that are held out."""
+    numbers = np.arange(config.data.num_train or TRAIN_IMAGES)
+    return parted([str(number) for number in numbers], numbers, config.data.val_split)
 
 
 def sizes_of(config: ExperimentConfig, part: str, indices: np.ndarray) -> list[tuple[int, int]]:
@@ -59,6 +64,11 @@ def sizes_of(config: ExperimentConfig, part: str, indices: np.ndarray) -> list[t
         return [(side, side)] * len(indices)
     sizes = rectangles(side, config.data.aspect_ratios)
     return [sizes[k] for k in generated_shapes.shape_numbers(0, indices, len(sizes), part).tolist()]
+
+
+def training_sizes(config: ExperimentConfig) -> list[tuple[int, int]]:
+    """Height and width of the images that are trained on [px]."""
+    return sizes_of(config, "train", _training_indices(config)[0])
 
 
 def rendered(
