@@ -97,9 +97,8 @@ def _shape(config: ExperimentConfig, sides: tuple[int, int]) -> tuple[float, flo
 
 def _fitted(config: ExperimentConfig, sides_N: Sequence[tuple[int, int]], sizes: Sequence[float | None]) -> list[Grid]:
     patch, measure = config.model.patch_size, packing_of(config).size_measure
-    return [
-        fitted_grid(*_shape(config, sides), patch, size, measure) for sides, size in zip(sides_N, sizes, strict=True)
-    ]
+    shapes = [_shape(config, sides) for sides in sides_N]
+    return [fitted_grid(*shape, patch, size, measure) for shape, size in zip(shapes, sizes, strict=True)]
 
 
 def _limited(

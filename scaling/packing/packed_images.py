@@ -24,7 +24,7 @@ class PackedImages:
         return len(self.rows.grids)
 
     def images(self) -> list[Tensor]:
-        """(C, H, W) of each image."""
+        """(C, H, W) of each image, none of whose patches is left out."""
         parts = self.patch_LP.split([h * w for h, w in self.rows.grids])
         return [image_of(x_LP, grid, self.patch_px) for x_LP, grid in zip(parts, self.rows.grids, strict=True)]
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from experiments.planning.predicted_packing import predicted_packing, training_sides
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
 from scaling.data.batch import IGNORE_INDEX, Split
@@ -176,9 +177,7 @@ def test_the_training_loss_and_its_gradients_do_not_depend_on_how_a_batch_is_cut
 def test_the_pixels_of_the_mean_training_image_are_those_of_very_many(seg, sizes, image_sizes, measure, keep):
     config = edit(seg, image_sizes=image_sizes, size_measure=measure, keep_aspect_ratio=keep)
     shares = (np.arange(512) + 0.5) / 512
-    grids = [
-        grids_of_size(config, [size], config.packing.size_at(share)).whole[0] for size in sizes for share in shares
-    ]
+    grids = [grid for share in shares for grid in grids_of_size(config, sizes, config.packing.size_at(share)).whole]
     assert mean_pixels(config, sizes) == pytest.approx(np.mean([16 * h * w for h, w in grids]), rel=0.05)
     if image_sizes == "16" and not keep:
         assert mean_pixels(config, sizes) == 256
@@ -200,7 +199,9 @@ def test_a_run_gives_the_same_numbers_in_micro_batches_and_has_a_row_per_image_s
     assert whole.test_loss == pytest.approx(cut.test_loss, rel=1e-9)
     assert [row["img_size"] for row in whole.evaluations] == [16, 8, 24]
     assert len({row["test_loss"] for row in whole.evaluations}) == 3
-    assert whole.metrics["images_per_sequence"] > 1
+    predicted = predicted_packing(config, 16, training_sides(config, tmp_path))
+    assert whole.metrics["padding"] == pytest.approx(predicted.padding)
+    assert whole.metrics["images_per_sequence"] == pytest.approx(predicted.images_per_sequence)
     place = place_of(config, CPU, whole)
     draw_predictions(config, folder_of(config, tmp_path / "whole"), 3, SegmentationTask, place, lambda event: None)
     assert len(list((folder_of(config, tmp_path / "whole") / "predictions").glob("*.png"))) == 3
