@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.config.edit import edit, make_config
 from scaling.config.at_shape import images_of_step, model_shape
+from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs import IMAGENET_IMAGES, MemoryPolicy, activation_bytes, recipe_step_flops
 from scaling.costs.hardware import CARDS, Card

@@ -46,7 +46,7 @@ def losses(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
 def _trained(config: ExperimentConfig) -> str:
     packing = config.packing
     assert isinstance(packing, SequencePacking)
-    return f"{packing.image_sizes} px" + (", per step" if packing.image_sizes_per == "batch" else "")
+    return packing.sizes_words
 
 
 def full_size(found: pd.DataFrame) -> str:
