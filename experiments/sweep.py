@@ -102,8 +102,8 @@ def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeC
         from experiments.planning import cost_estimate, predicted_packing
 
         on = cost_estimate.device_of(settings, results)
-        micro = [(run, cost_estimate.forecast(run, on).micro_batch_size) for run in packed]
-        for line in predicted_packing.packing_lines(micro, results):
+        named = [(cost_estimate.title(run), run, cost_estimate.forecast(run, on).micro_batch_size) for run in packed]
+        for line in predicted_packing.packing_lines(named, results):
             print_wrapped(line, indent=2)
     return 0
 

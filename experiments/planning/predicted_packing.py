@@ -30,7 +30,7 @@ class PredictedPacking(NamedTuple):
     """Means over batches, as in a record."""
 
     padding: float  # places in rows that no image fills [%]
-    images_per_sequence: float
+    images_per_sequence: float  # 0: all batches are of equal images, which are not packed
     tokens: float  # of an image, class tokens among them
 
 
@@ -63,7 +63,7 @@ def predicted_packing(run: ExperimentConfig, micro_batch_size: int, sides: Sides
             counts["tokens"] += sum(lengths)
             counts["places"] += len(rows) * row_length(packing.packing_plan, rows, lengths, packing.sequence_length)
     padding = 100 * (1 - counts["tokens"] / counts["places"]) if counts["places"] else 0.0
-    per_row = counts["images"] / counts["rows"] if counts["rows"] else 1.0
+    per_row = counts["images"] / counts["rows"] if counts["rows"] else 0.0
     return PredictedPacking(padding, per_row, counts["all_tokens"] / counts["all"])
 
 
@@ -104,20 +104,22 @@ def training_sides(run: ExperimentConfig, results: Path) -> Sides | None:
     return None if found is None else [(int(height), int(width)) for height, width in found]
 
 
-def packing_lines(runs: Sequence[tuple[ExperimentConfig, int]], results: Path) -> list[str]:
-    """A sentence for each different prediction. runs: with their micro-batches; 0: none fits."""
+def packing_lines(runs: Sequence[tuple[str, ExperimentConfig, int]], results: Path) -> list[str]:
+    """A sentence for each title and patch size of runs on packed images. runs: with their titles and micro-batches; 0:
+    none fits."""
     lines: dict[str, str] = {}
-    for run, micro in runs:
-        if isinstance(run.packing, SequencePacking):
-            its = f"{run.model.backbone} at patch {run.model.patch_size}"
+    for title, run, micro in runs:
+        its = f"{title}, patch {run.model.patch_size}"
+        if isinstance(run.packing, SequencePacking) and its not in lines:
             sides = training_sides(run, results)
             found = predicted_packing(run, micro or 1, sides)
-            about = "unknown until the images are read"
+            about = "packing unknown until the images are read; memory is for images of --img-size"
             if found is not None:
-                square = "" if sides else ", taking images as squares"
+                rows = f"{found.padding:.1f} % padding, {found.images_per_sequence:.1f} images per row"
+                square = "" if sides else ", for square images"
                 about = (
-                    f"{found.padding:.1f} % padding, {found.images_per_sequence:.1f} images per row, "
+                    f"{rows if found.images_per_sequence else 'images of one size are not packed'}, "
                     f"{found.tokens:.0f} tokens per image{square}"
                 )
-            lines.setdefault(its, f"packing of {its}: {about}; memory is for images of the largest size")
+            lines[its] = f"{its}: {about}"
     return list(lines.values())

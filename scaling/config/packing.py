@@ -91,6 +91,13 @@ class SequencePacking:
                 "range, as 64-256"
             )
 
+    @property
+    def sizes_words(self) -> str:
+        """Sizes of training images for names of runs."""
+        if self.image_sizes == NATIVE:
+            return "native sizes"
+        return f"{self.image_sizes} px" + (", per step" if self.image_sizes_per == "batch" else "")
+
     def size_at(self, share: float) -> float | None:
         """Size [px] below which this share of the training images lies, by the inverse of the distribution function;
         None: images have their own. arXiv 2307.06304 (appendix A.1) draws the square root of the area from
