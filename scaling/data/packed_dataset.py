@@ -66,7 +66,8 @@ class PackedImageSet(Generic[Item, Label]):
         return self.n
 
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
-        config, packing, patch = at_shape(self.config, shape), packing_of(self.config), self.config.model.patch_size
+        config, packing = at_shape(self.config, shape), packing_of(self.config)
+        patch = config.model.patch_size
         found = read_keys(lambda index, key: self.read(index), keys, self.n, config, self.split)
         grids = self._grids([self.view.size(item) for item in found.items], found.keys, config, progress)
         sizes = [(h * patch, w * patch) for h, w in grids.whole]

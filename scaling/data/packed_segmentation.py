@@ -12,7 +12,7 @@ from scaling.data.batch import PackedMaskTargets, Split
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.packed_dataset import PackedImageSet
 from scaling.data.transforms.segmentation import scale_image, scale_label
-from scaling.packing.drawn_grids import mean_pixels
+from scaling.packing.drawn_grids import evaluated_size, mean_pixels
 
 Scene = tuple[Tensor, Tensor]  # an image (C, H, W) and its label map (H, W)
 
@@ -48,6 +48,8 @@ def packed_scenes(
 ) -> PackedImageSet[Scene, Tensor]:
     """The images that read returns. sizes: their heights and widths [px]."""
     mean = mean_pixels(config, sizes) if split is Split.TRAIN else 0.0
+    # Resizing takes milliseconds per image: in worker processes, even of images in memory.
+    in_memory = in_memory and evaluated_size(config) is None
     return PackedImageSet(read, len(sizes), SceneView(split, mean), config, split, in_memory, skipped)
 
 

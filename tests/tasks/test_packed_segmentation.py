@@ -105,6 +105,8 @@ def test_metrics_are_those_of_one_image_at_a_time_and_of_evaluation_without_pack
 
 def test_images_are_resized_to_whole_patches_and_predictions_to_the_labels_of_the_data(seg):
     data = packed(seg, [(17, 30), (8, 9)])
+    assert data.in_memory
+    assert not packed(edit(seg, image_sizes="8-24"), [(17, 30)]).in_memory  # resized by worker processes
     batch = data.get_batch(keys(2))
     assert batch.rows.grids == ((4, 8), (2, 2))
     assert [tuple(label_HW.shape) for label_HW in batch.targets.labels] == [(17, 30), (8, 9)]
