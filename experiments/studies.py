@@ -14,6 +14,7 @@ from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
 from experiments.flexivit_study import at_all_patches
+from experiments.mixed_size_study import at_mixed_sizes
 from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
@@ -191,6 +192,21 @@ def shapes_token_drop() -> list[ExperimentConfig]:
     return _both(shapes, lambda recipe: with_dropped_tokens(recipe, 2))
 
 
+def shapes_navit() -> list[ExperimentConfig]:
+    """Do mixed image sizes help, at equally many images and at equal FLOPs? Both nano backbones on shapes at patch 2,
+    trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. Textures of shapes are
+    cells of 2 px, and reduced images lose them: at small sizes outlines alone tell the classes apart.
+    Run: python experiments/sweep.py shapes.navit --seeds 0,1,2. 12 runs a seed; --backbone deit_nano are 6."""
+    return _both(shapes, lambda recipe: at_mixed_sizes(recipe, 2))
+
+
+def cifar10_navit() -> list[ExperimentConfig]:
+    """shapes.navit on CIFAR-10 at patch 4, trained at 32, 24 and 16 px and at sizes from 16 to 32 px.
+    Run: python experiments/sweep.py cifar10.navit --data-root /data/cifar10 --seeds 0,1,2. 12 runs a seed;
+    --backbone deit_nano are 6."""
+    return _both(cifar10, lambda recipe: at_mixed_sizes(recipe, 4))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -211,6 +227,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
     "shapes.token_drop": shapes_token_drop,
+    "shapes.navit": shapes_navit,
+    "cifar10.navit": cifar10_navit,
 }
 
 

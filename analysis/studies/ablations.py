@@ -8,6 +8,7 @@ learning_rate   best learning rate of every patch size (learning_rates.py)
 patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
 flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
 token_drop   training on a part of each image's tokens, on equal images and at equal FLOPs (token_drop.py)
+navit     mixed sizes of training images against one size (mixed_sizes.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
@@ -21,6 +22,7 @@ import pandas as pd
 
 from analysis.fitting.axes import AXES
 from analysis.plots.flexivit import flexivit_figure
+from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
@@ -29,7 +31,7 @@ from analysis.plots.token_drop import drop_figure
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import flexivit, learning_rates, patch_order, token_drop
+from analysis.studies import flexivit, learning_rates, mixed_sizes, patch_order, token_drop
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.larger_or_finer import spending
@@ -76,6 +78,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return _report_flexivit(runs, name, planned, _where(table), out)
     if _kind(name) == "token_drop":
         return _report_drops(runs, name, planned, table, out)
+    if _kind(name) == "navit":
+        return _report_sizes(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     tables = {"": table}
     if _kind(name) == "figure2":
@@ -168,6 +172,18 @@ def _report_drops(runs: RunSet, name: str, planned: Sequence[StudyRun], table: p
             render_table(token_drop.compared(against))
     drawn = drop_figure(found, along, f"Training on a part of the tokens ({_where(table)})")
     return _write(out, stem, {"": found, "_along": along, "_compared": compared}, drawn)
+
+
+def _report_sizes(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of mixed image sizes. where: data and image size."""
+    found = mixed_sizes.losses(runs, planned)
+    compared, stem = mixed_sizes.comparisons(found), name.replace(".", "_")
+    for backbone, its in found.groupby("backbone", sort=False):
+        render_table(mixed_sizes.printed(its), f"{name}   ({backbone}, {where}; test loss by size of test images)")
+        if len(against := compared[compared["backbone"] == backbone]):
+            render_table(mixed_sizes.compared(against))
+    drawn = mixed_sizes_figure(found, f"Mixed and fixed sizes of training images ({where})")
+    return _write(out, stem, {"": found, "_compared": compared}, drawn)
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:

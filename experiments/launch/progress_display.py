@@ -145,14 +145,16 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 def what_else(run: ExperimentConfig) -> str:
     """Fields that a run_id leaves out, where they are not the default: the head, what an extended sequence is embedded
     from, whether one model learns several patch sizes, or by which schedule, how the kernel of a finished one is
-    resized, and which tokens are dropped."""
+    resized, sizes of packed images, and which tokens are dropped."""
     several = getattr(run.step_shapes, "patch_schedule", "flexible") if len(shapes_of(run)) > 1 else ""
     resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
-    drop = run.packing.token_drop if isinstance(run.packing, SequencePacking) else NoDrop()
-    dropped = "" if isinstance(drop, NoDrop) else f"drop {drop.words}"
-    return " ".join(filter(None, (several, resized, head, extended, dropped)))
+    sizes = dropped = ""
+    if isinstance(run.packing, SequencePacking):
+        sizes, drop = f"at {run.packing.sizes_words}", run.packing.token_drop
+        dropped = "" if isinstance(drop, NoDrop) else f"drop {drop.words}"
+    return " ".join(filter(None, (several, resized, head, extended, sizes, dropped)))
 
 
 def _time(seconds: float) -> str:

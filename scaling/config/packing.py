@@ -26,12 +26,12 @@ class NoPacking:
 @dataclass(frozen=True, kw_only=True)
 class SequencePacking:
     """Images of any sizes and shapes as rows of tokens, several images per row, and attention and scans within each
-    image (NaViT, arXiv 2307.06304). Images keep their aspect ratio: nothing is cropped."""
+    image (NaViT, arXiv 2307.06304). Nothing is cropped."""
 
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(
         "most tokens of a row, class tokens among them: images share a row until it is full",
-        4096,
+        8192,
         unit="tokens",
         bounds=Bounds(at_least=2),
     )
@@ -50,6 +50,14 @@ class SequencePacking:
         "sizes that training images are resized to: native (their own), 64 or 32,64 (one of these), 64-256 (a range)",
         NATIVE,
         unit="px",
+    )
+    image_sizes_per: str = config_field(
+        "what shares a drawn size: an image (each has its own) or a batch (all images of an optimiser step)",
+        "image",
+        choices=("image", "batch"),
+    )
+    keep_aspect_ratio: bool = config_field(
+        "whether images keep their aspect ratio; false: they are resized to squares of as many pixels", True
     )
     size_measure: str = config_field(
         "what a size is: area (its square root), or side (the shorter one)", "area", choices=("area", "side")
@@ -75,11 +83,20 @@ class SequencePacking:
     def __post_init__(self) -> None:
         check_fields(self)
         sizes = parse_sizes(self.image_sizes)
+        if self.image_sizes_per == "batch" and not sizes:
+            raise ConfigError("image_sizes_per batch needs sizes to draw, and image_sizes is native: set --image-sizes")
         if isinstance(self.token_drop, ResolutionDrop) and len(set(sizes)) < 2:
             raise ConfigError(
                 f"token_drop resolution needs images of several sizes, and image_sizes is {self.image_sizes}: give a "
                 "range, as 64-256"
             )
+
+    @property
+    def sizes_words(self) -> str:
+        """Sizes of training images for names of runs."""
+        if self.image_sizes == NATIVE:
+            return "native sizes"
+        return f"{self.image_sizes} px" + (", per step" if self.image_sizes_per == "batch" else "")
 
     def size_at(self, share: float) -> float | None:
         """Size [px] below which this share of the training images lies, by the inverse of the distribution function;

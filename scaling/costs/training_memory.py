@@ -1,9 +1,12 @@
 """Training memory: activations saved for the backward pass, optimiser state, and the peak total.
 
-Letters as in scaling/costs/__init__.py. The memory of a model with a component that has no cost model is unknown: 0.
+Of packed images with drawn sizes, an image is one of the largest size: a micro-batch may hold many of these. Letters as
+in scaling/costs/__init__.py. The memory of a model with a component that has no cost model is unknown: 0.
 """
 
+from scaling.config.at_shape import largest_image
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import StepShape
 from scaling.costs.base import FLOAT, MemoryPolicy, stream_bytes
 from scaling.costs.whole_model import WholeModel, recipe_parameters, whole_model
 
@@ -15,12 +18,15 @@ SHARE = 0.8  # of the memory that is free, or that a model leaves, which a plan 
 DEFAULT = MemoryPolicy()
 
 
-def activation_bytes(config: ExperimentConfig, policy: MemoryPolicy = DEFAULT, images: int = 0) -> int:
+def activation_bytes(
+    config: ExperimentConfig, policy: MemoryPolicy = DEFAULT, images: int = 0, shape: StepShape | None = None
+) -> int:
     """Memory that a training step keeps of one image until its gradient is computed; with gradient checkpointing the
     most at a time: the input of every block, and one block whole [bytes].
 
-    images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many."""
-    if (m := whole_model(config)) is None:
+    images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many. shape: of the image; None: of the
+    largest one."""
+    if (m := whole_model(config, shape or largest_image(config))) is None:
         return 0
     return _kept(m, policy, images) + m.backbone.activations(m.spec, m.tokens, policy, images).recomputed
 
@@ -42,7 +48,7 @@ def step_bytes(
     """Peak of a training step of one micro-batch, gradients of activations included; without weights, their gradients
     and the optimiser state [bytes]. images: in the micro-batch. teacher: of distillation; it sees the images when the
     student's activations are all kept."""
-    if (m := whole_model(config)) is None:
+    if (m := whole_model(config, largest_image(config))) is None:
         return 0
     blocks = m.backbone.activations(m.spec, m.tokens, policy, images)
     at_loss = _kept(m, policy, images) + m.head.loss_backward(m.head_input)

@@ -23,6 +23,11 @@ class PackedImages:
     def __len__(self) -> int:
         return len(self.rows.grids)
 
+    def images(self) -> list[Tensor]:
+        """(C, H, W) of each image, none of whose patches is left out."""
+        parts = self.patch_LP.split([h * w for h, w in self.rows.grids])
+        return [image_of(x_LP, grid, self.patch_px) for x_LP, grid in zip(parts, self.rows.grids, strict=True)]
+
     def map(self, change: Callable[[Tensor], Tensor]) -> "PackedImages":
         """With other values or on another device."""
         return replace(self, patch_LP=change(self.patch_LP))
@@ -63,3 +68,9 @@ def patches_of(image_CHW: Tensor, patch_px: int) -> Tensor:
     channels, height, width = image_CHW.shape
     h, w, p = height // patch_px, width // patch_px, patch_px
     return image_CHW.view(channels, h, p, w, p).permute(1, 3, 0, 2, 4).reshape(h * w, channels * p * p)
+
+
+def image_of(patch_LP: Tensor, grid: tuple[int, int], patch_px: int) -> Tensor:
+    """(C, H, W) of its patches: the inverse of patches_of. grid: rows and columns of patches."""
+    (h, w), p = grid, patch_px
+    return patch_LP.view(h, w, -1, p, p).permute(2, 0, 3, 1, 4).reshape(-1, h * p, w * p)
