@@ -82,8 +82,10 @@ def memory_bytes(
 
 
 def _input(m: WholeModel, policy: MemoryPolicy) -> int:
-    """The image as bytes, and as numbers for the gradient of the embedding's kernel [bytes]."""
-    return 3 * m.head_input.pixels * (1 + policy.number)
+    """The image as bytes, and as numbers for the gradient of the embedding's kernel; what the embedding keeps besides
+    [bytes]."""
+    embedding = m.embed.activations(m.embed_input, policy.number)
+    return 3 * m.head_input.pixels * (1 + policy.number) + embedding
 
 
 def _kept(m: WholeModel, policy: MemoryPolicy, images: int) -> int:

@@ -13,7 +13,8 @@ from experiments import plan
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs
 from scaling.config.edit import edit, make_config
-from scaling.config.model import PATCH_EMBEDS, POS_EMBEDS
+from scaling.config.model import POS_EMBEDS
+from scaling.config.patch_embeds import PATCH_EMBEDS
 from scaling.config.task import CLASSIFICATION_HEADS
 from scaling.costs.base import Activations, Breakdown, EmbedInput, MemoryPolicy, TokenCount, equal_blocks
 from scaling.costs.hardware import CARDS
