@@ -15,8 +15,8 @@ from scaling.config.flat import FIRST, LATER, VALUES
 from scaling.config.flat_values import FlatValues
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
 from scaling.config.model import TIMM, LearnedPosEmbed, ModelConfig, SinCosPosEmbed
-from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.optim import Cosine, Epochs, EvaluationConfig, Linear, MultiStep, OptimConfig, ScheduleConfig, Steps
+from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.task import (
     CascadeMaskRCNN,
     Classification,

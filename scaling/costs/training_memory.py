@@ -51,8 +51,10 @@ def step_bytes(
     if policy.number < FLOAT:  # autocast's copies of weights
         own = m.backbone.parameters(m.spec, m.tokens)["blocks"] // m.spec.depth
         weights += policy.number * (own if policy.grad_checkpointing else m.parameters.total)
+    # The embedding's gradient before it is accumulated: its kernel can be larger than all that blocks keep.
+    at_embedding = images * (_input(m, policy) + stream_bytes(m.spec, m.tokens)) + FLOAT * m.parameters["embedding"]
     at_teacher = images * _kept(m, policy, images) + forward_bytes(teacher, images, policy) if teacher else 0
-    return max(images * at_loss, images * at_last_block + weights, at_teacher)
+    return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher)
 
 
 def optimiser_bytes(parameters: int, ema: bool = False) -> int:

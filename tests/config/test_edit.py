@@ -2,8 +2,8 @@ import pytest
 
 from scaling.config.edit import edit, make_config, value_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.optim import Epochs, MultiStep, Steps
+from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.task import Classification, LinearHead, Segmentation, SlidingWindow, UperNetHead, WholeImages
 from scaling.errors import ConfigError
 
