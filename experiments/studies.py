@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
+from experiments.embedding_study import each_embedding, each_init
 from experiments.flexivit_study import at_all_patches
 from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
@@ -26,7 +27,7 @@ from scaling.errors import ConfigError
 
 Study = Callable[..., list[ExperimentConfig]]
 # Fields that an option chooses among, where a study has several.
-VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize")
+VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize", "patch_embed", "embed_init")
 LENGTH = ("epochs", "max_steps")  # fields that runs of no epochs, which evaluate another run, do not take over
 
 
@@ -182,6 +183,22 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
     ]
 
 
+def shapes_embeddings() -> list[ExperimentConfig]:
+    """Which patch embedding is better, at equal patch sizes and at equal FLOPs? Both nano backbones on shapes at patches
+    16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as many
+    images as have the FLOPs of the convolution.
+    Run: python experiments/sweep.py shapes.embeddings --seeds 0,1,2. 70 runs a seed; --patch 16,8,4 are 42."""
+    return _both(shapes, each_embedding)
+
+
+def shapes_embed_init() -> list[ExperimentConfig]:
+    """Does the scale of tokens at the start decide the law of patch size? Both nano backbones on shapes at patches 16 to
+    1 with four initialisations of the kernel: two give tokens of one scale at every patch size, He's is larger, and
+    that of Xavier falls with the patch.
+    Run: python experiments/sweep.py shapes.embed_init --seeds 0,1,2. 40 runs a seed."""
+    return _both(shapes, each_init)
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -199,6 +216,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.learning_rate": cifar10_learning_rate,
     "shapes.patch_schedule": shapes_patch_schedule,
     "cifar10.patch_schedule": cifar10_patch_schedule,
+    "shapes.embeddings": shapes_embeddings,
+    "shapes.embed_init": shapes_embed_init,
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
 }

@@ -6,6 +6,7 @@ figure3   larger model or smaller patch: test loss against FLOPs, a line per mod
 figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
 patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
+embeddings, embed_init   patch embeddings and their initial weights, at equal images and FLOPs (embeddings.py)
 flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.embeddings import embedding_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
@@ -28,7 +30,7 @@ from analysis.plots.style import picture
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import flexivit, learning_rates, patch_order
+from analysis.studies import embeddings, flexivit, learning_rates, patch_order
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.learning_rates import rate_studies
@@ -70,6 +72,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return _report_rates(runs, name, table, out)
     if _kind(name) == "patch_schedule":
         return _report_orders(runs, name, planned, _where(table), out)
+    if _kind(name) in ("embeddings", "embed_init"):
+        return _report_embeddings(runs, name, planned, _where(table), out)
     if _kind(name) == "flexivit":
         return _report_flexivit(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
@@ -133,6 +137,20 @@ def _report_orders(runs: RunSet, name: str, planned: Sequence[StudyRun], where: 
         print_wrapped(sentence, indent=2)
     drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({where})")
     return _write(out, stem, {"": curves, "_compared": found}, drawn)
+
+
+def _report_embeddings(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of patch embeddings or of their initial weights. where: data and image size."""
+    table = embeddings.embedding_table(runs.frame, planned)
+    found, by_slope, stem = embeddings.comparisons(table), embeddings.slopes(table), name.replace(".", "_")
+    for backbone, its in table.groupby("backbone", sort=False):
+        render_table(embeddings.printed(its), f"{name}   ({backbone}, {where})")
+    if len(by_slope):
+        render_table(embeddings.printed_slopes(by_slope), "Exponent over patch size")
+    for sentence in embeddings.sentences(found, by_slope):
+        print_wrapped(sentence, indent=2)
+    drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({where})")
+    return _write(out, stem, {"": table, "_compared": found, "_alpha": by_slope}, drawn)
 
 
 def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:

@@ -148,6 +148,9 @@ class StemCosts:
     def flops(self, x: EmbedInput) -> int:
         return 2 * x.tokens * (4 * 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2)
 
+    def activations(self, x: EmbedInput, number: int) -> int:
+        return number * 4 * x.tokens * x.width
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stem:
