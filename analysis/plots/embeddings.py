@@ -10,9 +10,9 @@ from analysis.records.run_frame import EMBEDDING
 
 
 def embedding_figure(table: pd.DataFrame, title: str) -> Figure:
-    """A row of panels per backbone, log-log: test loss against patch size, every seed a mark, with the power law of each
-    embedding through all seeds; and against training FLOPs, lines through means over seeds, hollow marks for runs with
-    the FLOPs of the convolution.
+    """A row of panels per backbone, log-log: test loss against patch size, every seed a mark, with the power law of
+    each embedding through all seeds; and against training FLOPs, lines through means over seeds, hollow marks for runs
+    with the FLOPs of the convolution.
 
     table: of analysis/studies/embeddings.py, embedding_table."""
     backbones, looks = list(table["backbone"].unique()), styles(table[EMBEDDING].unique())
