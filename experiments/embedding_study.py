@@ -1,5 +1,5 @@
-"""Studies of patch embeddings: which one is better at a patch size, at equal FLOPs too, and whether the initial scale of
-tokens decides the law of patch size. analysis/studies/embeddings.py shows the results.
+"""Studies of patch embeddings: which one is better at a patch size, at equal FLOPs too, and whether the initial scale
+of tokens decides the law of patch size. analysis/studies/embeddings.py shows the results.
 """
 
 from collections.abc import Iterable

@@ -184,16 +184,16 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
 
 
 def shapes_embeddings() -> list[ExperimentConfig]:
-    """Which patch embedding is better, at equal patch sizes and at equal FLOPs? Both nano backbones on shapes at patches
-    16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as many
+    """Which patch embedding is better, at equal patch sizes and at equal FLOPs? Both nano backbones on shapes at
+    patches 16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as many
     images as have the FLOPs of the convolution.
     Run: python experiments/sweep.py shapes.embeddings --seeds 0,1,2. 70 runs a seed; --patch 16,8,4 are 42."""
     return _both(shapes, each_embedding)
 
 
 def shapes_embed_init() -> list[ExperimentConfig]:
-    """Does the scale of tokens at the start decide the law of patch size? Both nano backbones on shapes at patches 16 to
-    1 with four initialisations of the kernel: two give tokens of one scale at every patch size, He's is larger, and
+    """Does the scale of tokens at the start decide the law of patch size? Both nano backbones on shapes at patches 16
+    to 1 with four initialisations of the kernel: two give tokens of one scale at every patch size, He's is larger, and
     that of Xavier falls with the patch.
     Run: python experiments/sweep.py shapes.embed_init --seeds 0,1,2. 40 runs a seed."""
     return _both(shapes, each_init)

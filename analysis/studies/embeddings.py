@@ -133,10 +133,8 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
 
 def printed_slopes(found: pd.DataFrame) -> pd.DataFrame:
     """slopes as text for 80 columns."""
-    change = [
-        "-" if math.isnan(row.change) else f"{row.change:+.3f}" + _interval(row.low, row.high)
-        for row in found.itertuples()
-    ]
+    ends = zip(found["change"], found["low"], found["high"], strict=True)
+    change = ["-" if math.isnan(mean) else f"{mean:+.3f}" + _interval(low, high) for mean, low, high in ends]
     return pd.DataFrame(
         {
             "backbone": found["backbone"],
@@ -152,10 +150,8 @@ def sentences(found: pd.DataFrame, by_slope: pd.DataFrame) -> Iterator[str]:
     """The verdicts: for each backbone, embedding and equal the patch sizes at which it is better, worse or undecided;
     and whether the exponent depends on the embedding. found: of comparisons; by_slope: of slopes."""
     for (backbone, embedding, equal), its in found.groupby(["backbone", "embedding", "equal"], sort=False):
-        at = (
-            f"{verdict} at {', '.join(map(str, rows['patch']))} px"
-            for verdict, rows in its.groupby("verdict", sort=False)
-        )
+        by_verdict = its.groupby("verdict", sort=False)["patch"]
+        at = (f"{verdict} at {', '.join(map(str, patches))} px" for verdict, patches in by_verdict)
         yield f"{backbone}, {embedding} against {PLAIN} at equal {equal}: {'; '.join(at)}."
     for backbone, its in by_slope[by_slope["embedding"] != PLAIN].groupby("backbone", sort=False):
         verdicts = ", ".join(f"{row.embedding} {row.verdict or 'untested'}" for row in its.itertuples())

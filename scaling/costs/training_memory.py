@@ -51,7 +51,8 @@ def step_bytes(
     if policy.number < FLOAT:  # autocast's copies of weights
         own = m.backbone.parameters(m.spec, m.tokens)["blocks"] // m.spec.depth
         weights += policy.number * (own if policy.grad_checkpointing else m.parameters.total)
-    # The embedding's gradient before it is accumulated: its kernel can be larger than all that blocks keep.
+    # The embedding's gradient before it is accumulated, which can be larger than all that blocks keep. Of several
+    # kernels at most one is there at a time: an upper bound.
     at_embedding = images * (_input(m, policy) + stream_bytes(m.spec, m.tokens)) + FLOAT * m.parameters["embedding"]
     at_teacher = images * _kept(m, policy, images) + forward_bytes(teacher, images, policy) if teacher else 0
     return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher)
