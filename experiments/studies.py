@@ -185,8 +185,8 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
 
 def shapes_embeddings() -> list[ExperimentConfig]:
     """Which patch embedding is better, at equal patch sizes and at equal FLOPs? Both nano backbones on shapes at
-    patches 16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as many
-    images as have the FLOPs of the convolution.
+    patches 16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as
+    many images as have the FLOPs of the convolution.
     Run: python experiments/sweep.py shapes.embeddings --seeds 0,1,2. 70 runs a seed; --patch 16,8,4 are 42."""
     return _both(shapes, each_embedding)
 
