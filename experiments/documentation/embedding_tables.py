@@ -9,12 +9,13 @@ from experiments.documentation.data import table
 from scaling import costs
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
+from scaling.costs.whole_model import recipe_parameters_by_part
 from scaling.data.generated.generated_shapes import render
 from scaling.preprocessing import MEAN, STD
 
 KINDS = ("conv", "overlapping", "conv_stem", "hierarchical")
 PATCHES = (16, 8, 4, 2, 1)  # px
-SIDE, IMAGES = 16, 64  # of images of the data set shapes [px], [1]
+SIDE, IMAGES = 16, 32  # of images of the data set shapes [px], [1]
 ARMS: Sequence[tuple[str, int, str, dict[str, object]]] = [  # name, width, kind, options
     ("conv, timm (DeiT)", 48, "conv", {"embed_init": "timm"}),
     ("conv, lecun (Adventurer)", 48, "conv", {"embed_init": "lecun"}),
@@ -51,7 +52,7 @@ def embedding_costs() -> list[str]:
         plain = edit(ExperimentConfig(), backbone="deit_tiny", img_size=224, patch_size=patch, dataset="imagenet")
         for kind in KINDS:
             config = edit(plain, patch_embed=kind)
-            parts, whole = costs.recipe_parameters_by_part(config), costs.recipe_flops(config)
+            parts, whole = recipe_parameters_by_part(config), costs.recipe_flops(config)
             flops = costs.recipe_flops_by_part(config)["embedding"]
             cells = [f"{costs.recipe_tokens(config):,}", f"{parts['embedding']:,}", f"{flops / 1e9:.2f}"]
             memory = costs.activation_bytes(config) / 2**20

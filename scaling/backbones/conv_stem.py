@@ -11,7 +11,7 @@ from scaling.backbones.embed_init import EmbedConv
 from scaling.backbones.overlapping_embed import channel_norm
 from scaling.backbones.patch_embed import MapPatchEmbed
 from scaling.backbones.resampling import BICUBIC, Filter
-from scaling.embed_shapes import stem_convolutions
+from scaling.config.embed_shapes import stem_convolutions
 from scaling.errors import ConfigError
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from timm.layers import lecun_normal_
 from torch import Tensor, nn
 
+from scaling.config.embed_shapes import Convolution
 from scaling.config.patch_embeds import RELEASED
-from scaling.embed_shapes import Convolution
 
 DRAWS: dict[str, Callable[[Tensor], Tensor]] = {  # of a kernel as a matrix (D, n)
     "lecun": lecun_normal_,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scaling.backbones.embed_init import EmbedConv
 from scaling.backbones.patch_embed import MapPatchEmbed
 from scaling.backbones.resampling import BICUBIC, Filter
-from scaling.embed_shapes import cross_scale_convolutions
+from scaling.config.embed_shapes import cross_scale_convolutions
 from scaling.errors import ConfigError
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from scaling.backbones.embed_init import embed_conv
 from scaling.backbones.patch_embed import KERNEL, MapPatchEmbed
 from scaling.backbones.resampling import BICUBIC, Filter
+from scaling.config.embed_shapes import Convolution, overlapping_kernel
 from scaling.config.patch_embeds import RELEASED
-from scaling.embed_shapes import Convolution, overlapping_kernel
 from scaling.errors import ConfigError
 
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.embed_init import embed_conv
 from scaling.backbones.resampling import BICUBIC, Filter, enlarge_kernel, resize_kernel
+from scaling.config.embed_shapes import Convolution
 from scaling.config.fields import check_name
 from scaling.config.patch_embeds import RELEASED, RESIZE_METHODS
 from scaling.config.patch_size import check_patch
-from scaling.embed_shapes import Convolution
 from scaling.errors import ConfigError
 from scaling.packing.packed_images import PackedImages
 

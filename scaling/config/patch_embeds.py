@@ -5,9 +5,9 @@ scaling/backbones/patch_embeds.py under the same names.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from scaling.config.embed_shapes import overlapping_kernel
 from scaling.config.fields import Bounds, check, check_fields, config_field
 from scaling.config.patch_size import check_patch
-from scaling.embed_shapes import overlapping_kernel
 
 RESIZE_METHODS = ("pi", "vanilla", "norm", "area")  # of kernels (scaling/backbones/resampling.py)
 RELEASED = "released"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from scaling.config.embed_shapes import Convolution, stem_convolutions
 from scaling.costs.base import FLOAT, EmbedInput
 from scaling.costs.patch_embed import norm_bytes
-from scaling.embed_shapes import Convolution, stem_convolutions
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from scaling.config.embed_shapes import cross_scale_convolutions
 from scaling.costs.base import FLOAT, EmbedInput
-from scaling.embed_shapes import cross_scale_convolutions
 
 
 @dataclass(frozen=True)

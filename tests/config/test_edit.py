@@ -59,7 +59,10 @@ def test_epochs_and_steps_are_two_lengths_of_a_run():
         ({"packing": "navit"}, "unknown packing 'navit'; there is: none, sequences"),
         ({"step_shapes": "variable"}, "unknown step_shapes 'variable'; there is: fixed, patch_schedule, random_patch"),
         ({"objectives": "contrastive"}, "unknown objectives 'contrastive'; there is: distillation, supervised"),
-        ({"patch_embed": "stem"}, "unknown patch_embed 'stem'; there is: conv, conv_stem, extended"),
+        (
+            {"patch_embed": "stem"},
+            "unknown patch_embed 'stem'; did you mean conv_stem? there is: conv, conv_stem, extended",
+        ),
         ({"lr_schedule": "multistep"}, "multistep needs milestones: set --milestones"),
     ],
 )
