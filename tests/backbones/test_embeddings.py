@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from itertools import pairwise
 
 import pytest
 import timm.layers
@@ -112,7 +113,7 @@ def test_a_stem_reaches_every_patch_in_prime_steps_and_ends_at_the_width(patch, 
     assert all(stride == 1 or all(stride % n for n in range(2, stride)) for stride in strides)
     assert [one.stride for one in convolutions] == [*strides, 1]
     assert convolutions[-2].outputs == convolutions[-1].outputs == width
-    assert all(a.outputs == b.inputs for a, b in zip(convolutions, convolutions[1:], strict=False))
+    assert all(a.outputs == b.inputs for a, b in pairwise(convolutions))
 
 
 def test_the_stem_of_patch_16_is_that_of_the_paper():
