@@ -133,8 +133,11 @@ def test_the_grid_is_that_of_the_patches(kind, patch):
         tokens_BLD, layout = embed(torch.zeros(1, 3, height, width, dtype=torch.float64))
         assert layout.grid == (height // patch, width // patch)
         assert tokens_BLD.shape == (1, height * width // patch**2, WIDTH)
-    with pytest.raises(ConfigError, match="do not tile images"):
-        embed(torch.zeros(1, 3, 49, 48, dtype=torch.float64)) if patch > 1 else embed(IMAGE, patch_size=5)
+    with pytest.raises(ConfigError, match=r"^patch 5 differs from \d+, the only patch size"):
+        embed(IMAGE, patch_size=5)
+    if patch > 1:
+        with pytest.raises(ConfigError, match="do not tile images"):
+            embed(torch.zeros(1, 3, 49, 48, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
