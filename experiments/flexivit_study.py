@@ -10,7 +10,7 @@ from experiments.stages import Function, chain_of
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
-from scaling.config.model import RESIZE_METHODS
+from scaling.config.patch_embeds import RESIZE_METHODS
 
 PATCHES = (16, 8, 4, 2)  # px
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
-from scaling.config.model import check_patch
+from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
 
 Function = Callable[..., ExperimentConfig | list[ExperimentConfig]]

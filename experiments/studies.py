@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
+from experiments.embedding_study import each_embedding, each_init
 from experiments.flexivit_study import at_all_patches
 from experiments.mixed_size_study import at_mixed_sizes
 from experiments.patch_order_study import in_each_order
@@ -28,7 +29,7 @@ from scaling.errors import ConfigError
 
 Study = Callable[..., list[ExperimentConfig]]
 # Fields that an option chooses among, where a study has several.
-VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize")
+VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize", "patch_embed", "embed_init")
 LENGTH = ("epochs", "max_steps")  # fields that runs of no epochs, which evaluate another run, do not take over
 
 
@@ -194,8 +195,8 @@ def shapes_token_drop() -> list[ExperimentConfig]:
 
 def shapes_navit() -> list[ExperimentConfig]:
     """Do mixed image sizes help, at equally many images and at equal FLOPs? Both nano backbones on shapes at patch 2,
-    trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. Textures of shapes are
-    cells of 2 px, and reduced images lose them: at small sizes outlines alone tell the classes apart.
+    trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. A reduced
+    image loses the cells that are then smaller than a pixel.
     Run: python experiments/sweep.py shapes.navit --seeds 0,1,2. 12 runs a seed; --backbone deit_nano are 6."""
     return _both(shapes, lambda recipe: at_mixed_sizes(recipe, 2))
 
@@ -205,6 +206,22 @@ def cifar10_navit() -> list[ExperimentConfig]:
     Run: python experiments/sweep.py cifar10.navit --data-root /data/cifar10 --seeds 0,1,2. 12 runs a seed;
     --backbone deit_nano are 6."""
     return _both(cifar10, lambda recipe: at_mixed_sizes(recipe, 4))
+
+
+def shapes_embeddings() -> list[ExperimentConfig]:
+    """Which patch embedding is better, at equal patch sizes and at equal FLOPs? Both nano backbones on shapes at
+    patches 16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as
+    many images as have the FLOPs of the convolution.
+    Run: python experiments/sweep.py shapes.embeddings --seeds 0,1,2. 70 runs a seed; --patch 16,8,4 are 42."""
+    return _both(shapes, each_embedding)
+
+
+def shapes_embed_init() -> list[ExperimentConfig]:
+    """Does the scale of tokens at the start decide the law of patch size? Both nano backbones on shapes at patches 16
+    to 1 with four initialisations of the kernel: two give tokens of one scale at every patch size, He's is larger, and
+    that of Xavier falls with the patch.
+    Run: python experiments/sweep.py shapes.embed_init --seeds 0,1,2. 40 runs a seed."""
+    return _both(shapes, each_init)
 
 
 STUDIES: dict[str, Study] = {  # by name on the command line
@@ -224,6 +241,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.learning_rate": cifar10_learning_rate,
     "shapes.patch_schedule": shapes_patch_schedule,
     "cifar10.patch_schedule": cifar10_patch_schedule,
+    "shapes.embeddings": shapes_embeddings,
+    "shapes.embed_init": shapes_embed_init,
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
     "shapes.token_drop": shapes_token_drop,

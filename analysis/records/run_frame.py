@@ -15,7 +15,8 @@ FACTS = [
 ]
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 PATCHES = "patches"  # that a run learned with one set of weights, as "16,8,4"; "": a run of one patch size
-COLUMNS = ["run_id", "group", "family", "any_length", "status", *FIELDS, PATCHES, *FACTS, *ENDINGS]
+EMBEDDING = "embedding"  # kind of the patch embedding, and what is not the default of it
+COLUMNS = ["run_id", "group", "family", "any_length", "status", *FIELDS, PATCHES, EMBEDDING, *FACTS, *ENDINGS]
 TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed
 
 

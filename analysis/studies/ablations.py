@@ -6,6 +6,7 @@ figure3   larger model or smaller patch: test loss against FLOPs, a line per mod
 figure4   larger images at equal numbers of tokens: test loss against image size
 learning_rate   best learning rate of every patch size (learning_rates.py)
 patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
+embeddings, embed_init   patch embeddings and their initial weights, at equal images and FLOPs (embeddings.py)
 flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
 token_drop   training on a part of each image's tokens, on equal images and at equal FLOPs (token_drop.py)
 navit     mixed sizes of training images against one size (mixed_sizes.py)
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
+from analysis.plots.embeddings import embedding_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
@@ -31,7 +33,7 @@ from analysis.plots.token_drop import drop_figure
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import flexivit, learning_rates, mixed_sizes, patch_order, token_drop
+from analysis.studies import embeddings, flexivit, learning_rates, mixed_sizes, patch_order, token_drop
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
 from analysis.studies.larger_or_finer import spending
@@ -74,6 +76,8 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return _report_rates(runs, name, table, out)
     if _kind(name) == "patch_schedule":
         return _report_orders(runs, name, planned, _where(table), out)
+    if _kind(name) in ("embeddings", "embed_init"):
+        return _report_embeddings(runs, name, planned, _where(table), out)
     if _kind(name) == "flexivit":
         return _report_flexivit(runs, name, planned, _where(table), out)
     if _kind(name) == "token_drop":
@@ -141,6 +145,20 @@ def _report_orders(runs: RunSet, name: str, planned: Sequence[StudyRun], where: 
         print_wrapped(sentence, indent=2)
     drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({where})")
     return _write(out, stem, {"": curves, "_compared": found}, drawn)
+
+
+def _report_embeddings(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of patch embeddings or of their initial weights. where: data and image size."""
+    table = embeddings.embedding_table(runs.frame, planned)
+    found, by_slope, stem = embeddings.comparisons(table), embeddings.slopes(table), name.replace(".", "_")
+    for backbone, its in table.groupby("backbone", sort=False):
+        render_table(embeddings.printed(its), f"{name}   ({backbone}, {where})")
+    if len(by_slope):
+        render_table(embeddings.printed_slopes(by_slope), "Exponent over patch size")
+    for sentence in embeddings.sentences(found, by_slope):
+        print_wrapped(sentence, indent=2)
+    drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({where})")
+    return _write(out, stem, {"": table, "_compared": found, "_alpha": by_slope}, drawn)
 
 
 def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from analysis.records.patch_tests import patch_tests
 from experiments.documentation import (
     budget_tables,
     cifar10_full,
+    embedding_tables,
     flexivit,
     law_tables,
     patch_order,
@@ -215,4 +216,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "figure4-shapes": shape_ablations.by_image_size,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
+    "token-scales": embedding_tables.token_scales,
+    "embedding-costs": embedding_tables.embedding_costs,
 }

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
 from scaling.backbones.base import TokenLayout
+from scaling.backbones.embed_init import EmbedConv
 from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position, resample_table
 from scaling.backbones.sincos import Reference
@@ -122,7 +123,7 @@ class Adventurer(nn.Module):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
             if isinstance(self.pos_embed, nn.Parameter):
                 nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        elif isinstance(module, Mixer | RMSNorm | PositionEncoding):
+        elif isinstance(module, Mixer | RMSNorm | nn.LayerNorm | PositionEncoding | EmbedConv):
             module.reset_parameters()
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
             module.reset_parameters()

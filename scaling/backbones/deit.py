@@ -187,7 +187,7 @@ class Deit(Backbone):
             raise ConfigError(
                 "these are not weights of a plain ViT: they hold no patch_embed.proj.weight or no pos_embed"
             )
-        width = state[KERNEL].shape[0]
+        width = state.get("norm.weight", state[KERNEL]).shape[0]  # that kernel has some of the channels only at times
         if width != self.width:
             raise ConfigError(f"these weights are {width} channels wide; this backbone is {self.width}")
         if "dist_token" in state:

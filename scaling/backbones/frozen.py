@@ -12,7 +12,7 @@ from scaling.backbones.base import Backbone, TokenLayout
 from scaling.backbones.patch_embed import KERNEL, FlexiblePatchEmbed
 from scaling.backbones.pos_embed import PositionEncoding
 from scaling.backbones.resampling import resize_kernel
-from scaling.config.model import check_patch
+from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
 
 POSITIONS = "pos_embed"  # their name in public checkpoints

@@ -1,5 +1,4 @@
-"""Patch embeddings: pixels to tokens. A new embedding is a subclass of PatchEmbed and a line in PATCH_EMBEDS; its
-fields are a part of the same kind in scaling/config/model.py.
+"""Patch embeddings by one kernel: pixels to tokens; and the bases of all others (patch_embeds.py lists them).
 
 conv      a convolution whose kernel and stride are the patch: smaller patches, more tokens, all from pixels
 extended  the same at a larger patch; its tokens are interpolated to as many as the patch gives, without new pixels
@@ -10,16 +9,18 @@ B batch, C channels, H W pixels, L patches, D width.
 """
 
 import logging
-from collections.abc import Callable
 
 import torch.nn.functional as F
 from timm.layers import resample_patch_embed
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
+from scaling.backbones.embed_init import embed_conv
 from scaling.backbones.resampling import BICUBIC, Filter, enlarge_kernel, resize_kernel
+from scaling.config.embed_shapes import Convolution
 from scaling.config.fields import check_name
-from scaling.config.model import RESIZE_METHODS, check_patch
+from scaling.config.patch_embeds import RELEASED, RESIZE_METHODS
+from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
 from scaling.packing.packed_images import PackedImages
 
@@ -58,13 +59,8 @@ class PatchEmbed(nn.Module):
         return state
 
 
-class ConvPatchEmbed(PatchEmbed):
-    """A convolution whose kernel is its stride."""
-
-    def __init__(self, channels: int, width: int, image: int, patch_size: int, kernel: int = 0) -> None:
-        """kernel: side of the convolution's kernel and stride [px]; 0: patch_size."""
-        super().__init__(channels, width, image, patch_size)
-        self.proj = nn.Conv2d(channels, width, kernel or patch_size, kernel or patch_size)
+class MapPatchEmbed(PatchEmbed):
+    """Base of embeddings with one patch size that make a map of tokens from an image."""
 
     def forward(self, image_BCHW: Images, patch_size: int | None = None) -> tuple[Tensor, TokenLayout]:
         if patch_size not in (None, self.patch_size):
@@ -77,6 +73,28 @@ class ConvPatchEmbed(PatchEmbed):
         grid = check_image(image_BCHW, self.patch_size)
         layout = TokenLayout(self.patch_size, image_BCHW.device, grid)
         return self._map(image_BCHW, grid).flatten(2).transpose(1, 2), layout
+
+    def _map(self, image_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens as a map (B, D, h, w)."""
+        raise NotImplementedError
+
+    def _packed(self, images: PackedImages) -> tuple[Tensor, TokenLayout]:
+        raise ConfigError(
+            f"{type(self).__name__} reads pixels around a patch, which packed images do not have beside it: set "
+            "--patch-embed conv"
+        )
+
+
+class ConvPatchEmbed(MapPatchEmbed):
+    """A convolution whose kernel is its stride: a linear map of the flattened patch."""
+
+    def __init__(
+        self, channels: int, width: int, image: int, patch_size: int, kernel: int = 0, embed_init: str = RELEASED
+    ) -> None:
+        """kernel: side of the convolution's kernel and stride [px]; 0: patch_size. embed_init: one of INITS."""
+        super().__init__(channels, width, image, patch_size)
+        side = kernel or patch_size
+        self.proj = embed_conv(Convolution(side, side, channels, width), embed_init)
 
     def _map(self, image_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.proj(image_BCHW)
@@ -163,18 +181,3 @@ def _linear(images: PackedImages, patch: int, kernel_DCpp: Tensor, bias_D: Tenso
         raise ConfigError(f"the images are packed in patches of {images.patch_px} px; the embedding is at {patch} px")
     tokens_LD = F.linear(images.patch_LP, kernel_DCpp.flatten(1), bias_D)
     return tokens_LD.unsqueeze(0), TokenLayout(patch, tokens_LD.device, rows=images.rows)
-
-
-PATCH_EMBEDS: dict[str, Callable[..., PatchEmbed]] = {
-    "conv": ConvPatchEmbed,
-    "extended": ExtendedPatchEmbed,
-    "flexible": FlexiblePatchEmbed,
-}
-
-
-def build_patch_embed(
-    name: str, channels: int, width: int, image: int, patch_size: int, **options: object
-) -> PatchEmbed:
-    """The patch embedding of that name in PATCH_EMBEDS; options: its own."""
-    check_name("patch embedding", name, PATCH_EMBEDS)
-    return PATCH_EMBEDS[name](channels, width, image, patch_size, **options)

@@ -13,7 +13,8 @@ from torch import Tensor
 from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
 from scaling.backbones.frozen import frozen_state
-from scaling.backbones.patch_embed import FlexiblePatchEmbed, PatchEmbed, build_patch_embed
+from scaling.backbones.patch_embed import FlexiblePatchEmbed, PatchEmbed
+from scaling.backbones.patch_embeds import build_patch_embed
 from scaling.backbones.sincos import Reference
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import Part

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scaling.config.fields import check_name
-from scaling.config.model import RESIZE_METHODS
+from scaling.config.patch_embeds import RESIZE_METHODS
 
 
 class Filter(TypedDict):

@@ -12,7 +12,8 @@ from scaling.backbones.base import Backbone
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.model import TIMM, check_patch
+from scaling.config.model import TIMM
+from scaling.config.patch_size import check_patch
 from scaling.data.batch import normalise
 from scaling.errors import ConfigError
 from scaling.inference import load_backbone

@@ -14,10 +14,11 @@ from scaling.config.data import DataConfig
 from scaling.config.fields import Part
 from scaling.config.flat import FIRST, LATER, to_flat
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
-from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, ModelConfig, SinCosPosEmbed
+from scaling.config.model import LearnedPosEmbed, ModelConfig, SinCosPosEmbed
 from scaling.config.objectives import Supervised
 from scaling.config.optim import Cosine, Epochs, EvaluationConfig, Linear, MultiStep, OptimConfig, ScheduleConfig, Steps
 from scaling.config.packing import NoPacking
+from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.step_shapes import FixedShape
 from scaling.config.task import (
     CascadeMaskRCNN,

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
-from scaling.config.model import check_patch
 from scaling.config.packing import NATIVE, SequencePacking
+from scaling.config.patch_size import check_patch
 from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
 from scaling.config.task import Classification, Detection, LinearHead, Segmentation, SlidingWindow
 from scaling.config.token_drop import NoDrop

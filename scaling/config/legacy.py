@@ -14,8 +14,9 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import Part, SomePart, check_name
 from scaling.config.flat import DEFAULTS, NAMES, UNSET, VALUES
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
-from scaling.config.model import TIMM, ConvPatchEmbed, ExtendedPatchEmbed, LearnedPosEmbed, ModelConfig, SinCosPosEmbed
+from scaling.config.model import TIMM, LearnedPosEmbed, ModelConfig, SinCosPosEmbed
 from scaling.config.optim import Cosine, Epochs, EvaluationConfig, Linear, MultiStep, OptimConfig, ScheduleConfig, Steps
+from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.task import (
     CascadeMaskRCNN,
     Classification,

@@ -7,100 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
-from scaling.errors import ConfigError
+from scaling.config.patch_embeds import PATCH_EMBEDS, ConvPatchEmbed, PatchEmbedConfig
 from scaling.model_specs import MODEL_SPECS
 
 TIMM = "timm:"  # prefix of the name of a backbone that timm provides
-RESIZE_METHODS = ("pi", "vanilla", "norm", "area")  # of kernels (scaling/backbones/resampling.py)
-
-
-def nearest_dividing(img_size: int, patch_size: int) -> list[int]:
-    """The divisors of img_size [px] next below and next above patch_size [px] (one of them where there is only one)."""
-    divisors = [d for d in range(1, img_size + 1) if img_size % d == 0]
-    below = [d for d in divisors if d < patch_size][-1:]
-    above = [d for d in divisors if d > patch_size][:1]
-    return below + above
-
-
-def check_patch(img_size: int, patch_size: int) -> None:
-    """Raise ConfigError unless square patches of patch_size [px] tile a side of img_size [px]."""
-    if patch_size < 1:
-        raise ConfigError(
-            f"patch {patch_size} is not a size; a patch is 1 px or more and divides the image ({img_size} px)"
-        )
-    if img_size % patch_size:
-        near = ", ".join(str(d) for d in nearest_dividing(img_size, patch_size))
-        raise ConfigError(f"patch {patch_size} does not divide a {img_size} px image; nearest that do: {near}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvPatchEmbed:
-    """A convolution whose kernel and stride are the patch."""
-
-    kind: ClassVar[str] = "conv"
-    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def check_image(self, img_size: int) -> None:
-        check_patch(img_size, self.patch_size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtendedPatchEmbed:
-    """Pixels are embedded at a larger patch, and the tokens interpolated to as many as patch_size gives: longer
-    sequences without new pixels (Table 5 of arXiv 2502.03738)."""
-
-    kind: ClassVar[str] = "extended"
-    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
-    embed_patch_size: int = config_field(
-        "kernel of the patch embedding, whose tokens are interpolated to as many as patch_size gives (Table 5 of arXiv "
-        "2502.03738)",
-        16,
-        unit="px",
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        rule = f"is below patch_size {self.patch_size}: a sequence is extended from a larger patch, such as 16"
-        check(self.embed_patch_size >= self.patch_size, "embed_patch_size", self.embed_patch_size, rule)
-
-    def check_image(self, img_size: int) -> None:
-        check_patch(img_size, self.patch_size)
-        check_patch(img_size, self.embed_patch_size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlexiblePatchEmbed:
-    """One learned kernel that is resized to the patch size of every call (FlexiViT, arXiv 2212.08013). patch_size is
-    the finest patch that training draws: memory and the micro-batch are those of its tokens."""
-
-    kind: ClassVar[str] = "flexible"
-    any_patch: ClassVar[bool] = True
-    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
-    kernel_size: int = config_field(
-        "side of the learned kernel, which is resized to every patch size", 32, unit="px", bounds=Bounds(at_least=1)
-    )
-    resize: str = config_field(
-        "how the kernel is resized: pi (tokens of enlarged patches stay the same), vanilla (like an image), area (by "
-        "the ratio of areas), norm (norm of each filter kept)",
-        "pi",
-        choices=RESIZE_METHODS,
-    )
-    antialias: bool = config_field(
-        "whether all weights of the kernel count where it is reduced; false: as weights released with the paper need",
-        True,
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def check_image(self, img_size: int) -> None:
-        check_patch(img_size, self.patch_size)
-
-
-PATCH_EMBEDS: dict[str, type] = {c.kind: c for c in (ConvPatchEmbed, ExtendedPatchEmbed, FlexiblePatchEmbed)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +75,7 @@ class ModelConfig:
         bounds=Bounds(at_least=1),
         common=True,
     )
-    patch_embed: ConvPatchEmbed | ExtendedPatchEmbed | FlexiblePatchEmbed = config_field(
+    patch_embed: PatchEmbedConfig = config_field(
         "how pixels become tokens", ConvPatchEmbed(), registry=PATCH_EMBEDS, by_leaf=True
     )
     pos_embed: LearnedPosEmbed | SinCosPosEmbed | GridPosEmbed = config_field(

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol
 
 from scaling.config.fields import Bounds, check_fields, config_field
-from scaling.config.model import check_patch
 from scaling.config.patch_schedules import mean_shares, parse_schedule, patches_of, spelled_schedule
+from scaling.config.patch_size import check_patch
 from scaling.config.patch_weights import drawn, normalised, parse_patches, spelled
 from scaling.errors import ConfigError
 

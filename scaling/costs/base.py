@@ -81,6 +81,8 @@ class EmbedInput(NamedTuple):
     kernel: int  # side of the patch that is embedded [px]
     learned: int  # side of the learned kernel, which may be resized to the patch [px]
     tokens: int  # image tokens that the embedding makes, before any are interpolated or dropped
+    norm: bool = False  # whether a LayerNorm of the tokens belongs to it
+    scales: int = 1  # kernels of a hierarchical embedding
 
 
 class EmbedCosts(Protocol):
@@ -91,6 +93,10 @@ class EmbedCosts(Protocol):
 
     def flops(self, x: EmbedInput) -> int:
         """FLOPs of the forward pass."""
+
+    def activations(self, x: EmbedInput, number: int) -> int:
+        """Memory that a training step keeps for the backward pass, without the pixels that the first convolution reads
+        [bytes]. number: bytes of an activation."""
 
 
 class PositionCosts(Protocol):

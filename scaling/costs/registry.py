@@ -8,9 +8,10 @@ ModelSpec("mine", ...). What has no cost model can be trained, but its cost is u
 from scaling.costs.adventurer import AdventurerCosts
 from scaling.costs.base import CostModel, EmbedCosts, HeadCosts, PositionCosts
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
+from scaling.costs.conv_stem import ConvStemCosts
 from scaling.costs.deit import DeitCosts
 from scaling.costs.linear_heads import ClassifierCosts, TokenClassifierCosts
-from scaling.costs.patch_embed import ConvEmbedCosts
+from scaling.costs.patch_embed import ConvEmbedCosts, CrossScaleCosts
 from scaling.costs.pos_embed import TableCosts
 from scaling.costs.upernet import UpernetCosts
 
@@ -20,7 +21,14 @@ COST_MODELS: dict[str, CostModel] = {
     "adventurer": AdventurerCosts(),
 }
 
-EMBED_COSTS: dict[str, EmbedCosts] = dict.fromkeys(("conv", "extended", "flexible"), ConvEmbedCosts())
+EMBED_COSTS: dict[str, EmbedCosts] = {
+    "conv": ConvEmbedCosts(),
+    "extended": ConvEmbedCosts(),
+    "flexible": ConvEmbedCosts(),
+    "overlapping": ConvEmbedCosts(),
+    "conv_stem": ConvStemCosts(),
+    "hierarchical": CrossScaleCosts(),
+}
 
 POSITION_COSTS: dict[str, PositionCosts] = {
     "learned": TableCosts(has_table=True),

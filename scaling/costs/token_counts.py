@@ -3,7 +3,8 @@
 import math
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.model import check_patch
+from scaling.config.patch_embeds import HierarchicalPatchEmbed, OverlappingPatchEmbed
+from scaling.config.patch_size import check_patch
 from scaling.costs.base import EmbedInput, TokenCount
 from scaling.model_specs import FPN_COARSEST, MAX_ROIS
 
@@ -73,9 +74,17 @@ def token_count(config: ExperimentConfig, extra: int, learned: bool) -> TokenCou
 
 def embed_input(config: ExperimentConfig, width: int) -> EmbedInput:
     """Input of the patch embedding, for a training image. width: of the backbone."""
-    (height, across), kernel = recipe_sides(config), config.model.embed_patch_size or config.model.patch_size
-    learned = config.model.kernel_size or kernel
-    return EmbedInput(width, kernel, learned, (height // kernel) * (across // kernel))
+    (height, across), embed = recipe_sides(config), config.model.patch_embed
+    stride = config.model.embed_patch_size or config.model.patch_size
+    kernel = embed.kernel if isinstance(embed, OverlappingPatchEmbed) else stride
+    return EmbedInput(
+        width,
+        kernel=kernel,
+        learned=config.model.kernel_size or kernel,
+        tokens=(height // stride) * (across // stride),
+        norm=isinstance(embed, OverlappingPatchEmbed) and embed.embed_norm,
+        scales=embed.scales if isinstance(embed, HierarchicalPatchEmbed) else 1,
+    )
 
 
 def sampled_rois(config: ExperimentConfig) -> int:

@@ -57,8 +57,11 @@ def step_bytes(
     if policy.number < FLOAT:  # autocast's copies of weights
         own = m.backbone.parameters(m.spec, m.tokens)["blocks"] // m.spec.depth
         weights += policy.number * (own if policy.grad_checkpointing else m.parameters.total)
+    # The embedding's gradient before it is accumulated, which can be larger than all that blocks keep. Of several
+    # kernels at most one is there at a time: an upper bound.
+    at_embedding = images * (_input(m, policy) + stream_bytes(m.spec, m.tokens)) + FLOAT * m.parameters["embedding"]
     at_teacher = images * _kept(m, policy, images) + forward_bytes(teacher, images, policy) if teacher else 0
-    return max(images * at_loss, images * at_last_block + weights, at_teacher)
+    return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher)
 
 
 def optimiser_bytes(parameters: int, ema: bool = False) -> int:
@@ -88,8 +91,10 @@ def memory_bytes(
 
 
 def _input(m: WholeModel, policy: MemoryPolicy) -> int:
-    """The image as bytes, and as numbers for the gradient of the embedding's kernel [bytes]."""
-    return 3 * m.head_input.pixels * (1 + policy.number)
+    """The image as bytes, and as numbers for the gradient of the embedding's kernel; what the embedding keeps besides
+    [bytes]."""
+    embedding = m.embed.activations(m.embed_input, policy.number)
+    return 3 * m.head_input.pixels * (1 + policy.number) + embedding
 
 
 def _kept(m: WholeModel, policy: MemoryPolicy, images: int) -> int:

@@ -15,7 +15,7 @@ from analysis.studies.ablations import report
 from analysis.studies.study_table import StudyRun
 from experiments.flexivit_study import PATCHES
 from experiments.studies import last_stages, resolve
-from scaling.config.model import RESIZE_METHODS
+from scaling.config.patch_embeds import RESIZE_METHODS
 from scaling.runs.evaluations import evaluation
 from tests.analysis.test_runs import save
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 
 from scaling.backbones.resampling import enlarge_kernel, kernel_matrix, resize_kernel, resize_matrix, resize_positions
-from scaling.config.model import RESIZE_METHODS
+from scaling.config.patch_embeds import RESIZE_METHODS
 from scaling.errors import ConfigError
 
 SIDES = st.integers(1, 33)

@@ -2,8 +2,8 @@ import pytest
 
 from scaling.config.edit import edit, make_config, value_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.model import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.optim import Epochs, MultiStep, Steps
+from scaling.config.patch_embeds import ConvPatchEmbed, ExtendedPatchEmbed
 from scaling.config.task import Classification, LinearHead, Segmentation, SlidingWindow, UperNetHead, WholeImages
 from scaling.errors import ConfigError
 
@@ -59,7 +59,10 @@ def test_epochs_and_steps_are_two_lengths_of_a_run():
         ({"packing": "navit"}, "unknown packing 'navit'; there is: none, sequences"),
         ({"step_shapes": "variable"}, "unknown step_shapes 'variable'; there is: fixed, patch_schedule, random_patch"),
         ({"objectives": "contrastive"}, "unknown objectives 'contrastive'; there is: distillation, supervised"),
-        ({"patch_embed": "stem"}, "unknown patch_embed 'stem'; there is: conv, extended"),
+        (
+            {"patch_embed": "stem"},
+            "unknown patch_embed 'stem'; did you mean conv_stem? there is: conv, ",
+        ),
         ({"lr_schedule": "multistep"}, "multistep needs milestones: set --milestones"),
     ],
 )

@@ -11,8 +11,8 @@ from scaling.config.data import DataConfig
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromFile, FromRun
-from scaling.config.model import check_patch, nearest_dividing
 from scaling.config.objectives import Supervised
+from scaling.config.patch_size import check_patch, nearest_dividing
 from scaling.config.reference import rows
 from scaling.config.task import Classification
 from scaling.errors import ConfigError, NewerRecordError

@@ -6,8 +6,8 @@ import pytest
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import config_field
-from scaling.config.model import PATCH_EMBEDS
 from scaling.config.packing import PACKINGS
+from scaling.config.patch_embeds import PATCH_EMBEDS
 from scaling.config.reference import by_leaf, rows, runtime_rows
 from scaling.config.runtime import AUTOMATIC, OLD_NAMES, RuntimeConfig
 from scaling.errors import ConfigError

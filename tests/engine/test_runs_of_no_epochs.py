@@ -7,7 +7,7 @@ from experiments.cli.data_check import few_steps
 from experiments.planning import cost_estimate
 from scaling.config.edit import edit
 from scaling.config.initialization import FromRun
-from scaling.config.model import RESIZE_METHODS
+from scaling.config.patch_embeds import RESIZE_METHODS
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
 from scaling.runs.record import RunRecord

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scaling.backbones.base import Backbone, Features
 from scaling.backbones.init import initialise_by_name
-from scaling.backbones.patch_embed import build_patch_embed
+from scaling.backbones.patch_embeds import build_patch_embed
 from scaling.backbones.registry import FAMILIES, build_backbone
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig

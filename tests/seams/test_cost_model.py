@@ -13,7 +13,8 @@ from experiments import plan
 from experiments.planning.cost_estimate import Device, forecast
 from scaling import costs
 from scaling.config.edit import edit, make_config
-from scaling.config.model import PATCH_EMBEDS, POS_EMBEDS
+from scaling.config.model import POS_EMBEDS
+from scaling.config.patch_embeds import PATCH_EMBEDS
 from scaling.config.task import CLASSIFICATION_HEADS
 from scaling.costs.base import Activations, Breakdown, EmbedInput, MemoryPolicy, TokenCount, equal_blocks
 from scaling.costs.hardware import CARDS
@@ -146,6 +147,9 @@ class StemCosts:
 
     def flops(self, x: EmbedInput) -> int:
         return 2 * x.tokens * (4 * 3 * (x.kernel // 2) ** 2 * x.width + 4 * x.width**2)
+
+    def activations(self, x: EmbedInput, number: int) -> int:
+        return number * 4 * x.tokens * x.width
 
 
 @dataclass(frozen=True, kw_only=True)

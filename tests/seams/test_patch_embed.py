@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from scaling.backbones.adventurer_backbone import AdventurerBackbone
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.deit import Deit
-from scaling.backbones.patch_embed import PATCH_EMBEDS, PatchEmbed, build_patch_embed, check_image
+from scaling.backbones.patch_embed import PatchEmbed, check_image
+from scaling.backbones.patch_embeds import PATCH_EMBEDS, build_patch_embed
 from scaling.config.edit import make_config
 from scaling.config.fields import config_field
-from scaling.config.model import PATCH_EMBEDS as PARTS
-from scaling.config.model import check_patch
+from scaling.config.patch_embeds import PATCH_EMBEDS as PARTS
+from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
 from scaling.runs.record import RunRecord
@@ -96,6 +97,6 @@ def test_a_run_trains_it(trained):
 
 
 def test_the_registry_is_as_before_afterwards():
-    assert list(PATCH_EMBEDS) == ["conv", "extended", "flexible"]
+    assert list(PATCH_EMBEDS) == ["conv", "extended", "flexible", "overlapping", "conv_stem", "hierarchical"]
     with pytest.raises(ConfigError, match="did you mean extended"):
         build_patch_embed("extendd", 3, 8, 16, 4)
