@@ -13,6 +13,8 @@ from analysis.similarity.measured import measured_pairs
 from analysis.studies.flexivit import FLEXIBLE, own_losses
 from analysis.studies.patch_order import comparisons
 
+SCHEDULE = r"\.\.|@"  # in the name of an order that changes along a run
+
 
 def flexible_over_own() -> list[Estimate]:
     """Test loss of the flexible model less that of the model of each patch size [nats]."""
@@ -67,7 +69,7 @@ def large_first(cost: str) -> list[Estimate]:
     """Change of the loss at the smallest patch by orders that begin with large patches, against this patch alone at
     equal cost [%]. cost: flops or seconds."""
     table = comparisons(measured("patch_order"))
-    its = table[(table["cost"] == cost) & table["order"].str.contains("..", regex=False) | (table["cost"] == cost) & table["order"].str.contains("@")]
+    its = table[(table["cost"] == cost) & table["order"].str.contains(SCHEDULE)]
     return [
         Estimate(f"{NAMES[row['backbone']]}, {row['order']}", *(100 * row[end] for end in ("change", "low", "high")))
         for row in its.to_dict("records")
@@ -77,7 +79,7 @@ def large_first(cost: str) -> list[Estimate]:
 def random_sizes() -> list[Estimate]:
     """The same for patch sizes drawn uniformly, at equal FLOPs [%]."""
     table = comparisons(measured("patch_order"))
-    its = table[(table["cost"] == "flops") & ~table["order"].str.contains(r"\.\.|@")]
+    its = table[(table["cost"] == "flops") & ~table["order"].str.contains(SCHEDULE)]
     return [
         Estimate(f"{NAMES[row['backbone']]}, {row['order']} px", *(100 * row[end] for end in ("change", "low", "high")))
         for row in its.to_dict("records")

@@ -36,14 +36,23 @@ def position_interpolation() -> list[Estimate]:
     return found
 
 
-def yarn_kept(length: int, band: int) -> list[Estimate]:
-    """Frequency of a band of axial RoPE (16 per axis, base 100) under YaRN with s = 2, over the trained one [1].
-    length: positions per axis; band: 0 is the fastest. Source: arXiv 2309.00071, alpha 1, beta 32."""
-    theta = 100.0 ** (-2 * band / 32)
-    turns = length * theta / (2 * math.pi)
-    kept = min(max((turns - 1) / (32 - 1), 0.0), 1.0)
-    which = "fastest" if band == 0 else "slowest"
-    return [exact(f"{which} band, {length:,} positions per axis: frequency over the trained one", (1 - kept) / 2 + kept)]
+def yarn(length: int, base: float, bands: int) -> Array:
+    """(bands,): frequencies of RoPE under YaRN with s = 2 over the trained ones, the fastest first [1]. length:
+    positions per axis. Source: arXiv 2309.00071, alpha 1, beta 32."""
+    turns = length * base ** (-np.arange(bands) / bands) / (2 * math.pi)
+    kept = np.clip((turns - 1) / (32 - 1), 0, 1)
+    return (1 - kept) / 2 + kept
+
+
+def yarn_long(band: int) -> list[Estimate]:
+    """A band of a language model's RoPE with 4,096 positions."""
+    which = "slowest" if band else "fastest"
+    return [exact(f"{which} band, 4,096 positions: frequency over the trained one", float(yarn(4096, 1e4, 64)[band]))]
+
+
+def yarn_grid() -> list[Estimate]:
+    """The fastest band of axial RoPE on a grid of 14 x 14 tokens."""
+    return [exact("fastest band, 14 positions per axis: frequency over the trained one", float(yarn(14, 100, 8)[0]))]
 
 
 def distinct_sinusoids() -> list[Estimate]:
@@ -179,9 +188,9 @@ def shared_row() -> list[Estimate]:
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "interpolated_ramp": interpolated_ramp,
     "position_interpolation": position_interpolation,
-    "yarn_long_fastest": lambda: yarn_kept(4096, 0),
-    "yarn_long_slowest": lambda: yarn_kept(4096, 15),
-    "yarn_grid_fastest": lambda: yarn_kept(14, 0),
+    "yarn_long_fastest": lambda: yarn_long(0),
+    "yarn_long_slowest": lambda: yarn_long(-1),
+    "yarn_grid_fastest": yarn_grid,
     "distinct_sinusoids": distinct_sinusoids,
     "gram_of_sinusoids": gram_of_sinusoids,
     "normalised_token": normalised_token,

@@ -113,7 +113,7 @@ def detection() -> list[Estimate]:
 
 
 def packed_padding() -> list[Estimate]:
-    """Padding of rows of 256-fold packing by the plan of the paper, sizes U(64, 256) at 16 px [%]; a mean of 50 batches
+    """Padding of rows by the plan of the paper, sizes U(64, 256) at 16 px [%]; a mean of 50 batches
     whose spread is not shipped."""
     of = measured("padding").set_index(["sizes", "plan"])["512 tokens"]
     what = "U(64, 256), 16 px, first-fit, batches of 64 images, rows of 512 tokens"
