@@ -44,7 +44,9 @@ def _attention_share(patch: int, flash: bool) -> Estimate:
 def optimiser_multiple() -> list[Estimate]:
     """Weights, gradients and AdamW's state over the weights [1]."""
     parameters = costs.parameters("deit_base", 224, 16, 1000)
-    return [exact("weights, gradients and both moments over weights", costs.optimiser_bytes(parameters) / (4 * parameters))]
+    return [
+        exact("weights, gradients and both moments over weights", costs.optimiser_bytes(parameters) / (4 * parameters))
+    ]
 
 
 def checkpointed_step() -> list[Estimate]:
@@ -88,13 +90,18 @@ def memory_exponent_fused() -> list[Estimate]:
 def _exponent(coarse: int, way: dict[str, bool]) -> Estimate:
     fine = coarse // 2
     at = {p: image_memory(classifier("deit_base", 224, p), **way) for p in (coarse, fine)}
-    return exact(f"DeiT-Base, 224 px: log2 of memory per image, {fine} px over {coarse} px", math.log2(at[fine] / at[coarse]))
+    return exact(
+        f"DeiT-Base, 224 px: log2 of memory per image, {fine} px over {coarse} px", math.log2(at[fine] / at[coarse])
+    )
 
 
 def growth_with_tokens() -> list[Estimate]:
     """The power of N that memory per image grows with, kept matrices, from N to 4 N tokens [1]. That of an exponential
     passes any number."""
-    tokens, at = zip(*((costs.tokens(224, p), image_memory(classifier("deit_base", 224, p), **KEPT)) for p in (8, 4, 2, 1)), strict=True)
+    tokens, at = zip(
+        *((costs.tokens(224, p), image_memory(classifier("deit_base", 224, p), **KEPT)) for p in (8, 4, 2, 1)),
+        strict=True,
+    )
     return [
         exact(f"DeiT-Base: power of N, {few:,} to {many:,} tokens", math.log(more / less, 4))
         for few, many, less, more in zip(tokens, tokens[1:], at, at[1:], strict=False)
@@ -109,7 +116,9 @@ def early_phase() -> list[Estimate]:
 def peak_of_run() -> list[Estimate]:
     """Memory per image of a run whose crops grow to whole images, the largest of its phases, over that of a run on
     whole images [1]."""
-    return [exact(f"{name}, phases of 112 and 224 px", max(_crop(key), _whole(key)) / _whole(key)) for name, key in _BOTH]
+    return [
+        exact(f"{name}, phases of 112 and 224 px", max(_crop(key), _whole(key)) / _whole(key)) for name, key in _BOTH
+    ]
 
 
 _BOTH = (("DeiT-Base", "deit_base"), ("Adventurer-Base", "adventurer_base"))

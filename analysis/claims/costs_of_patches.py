@@ -39,14 +39,6 @@ def _at_16() -> int:
     return _flops("deit_base", 16)["attention"]
 
 
-def whole_by_halving() -> list[Estimate]:
-    """FLOPs of whole models at 8 px over those at 16 px [1]."""
-    return [
-        exact(f"{name}, 224 px: whole model, 8 px over 16 px", _flops(key, 8).total / _flops(key, 16).total)
-        for name, key in (("DeiT-Base", "deit_base"), ("Adventurer-Base", "adventurer_base"))
-    ]
-
-
 def exponent_16_to_8() -> list[Estimate]:
     """The power of 1/p that FLOPs of DeiT-Base grow with from 16 to 8 px [1]."""
     return [_exponent(16)]
@@ -59,7 +51,8 @@ def exponent_2_to_1() -> list[Estimate]:
 
 def _exponent(coarse: int) -> Estimate:
     growth = _flops("deit_base", coarse // 2).total / _flops("deit_base", coarse).total
-    return exact(f"DeiT-Base, 224 px: log2 of FLOPs at {coarse // 2} px over {coarse} px", math.log2(growth))
+    what = f"DeiT-Base, 224 px: log2 of FLOPs, {coarse // 2} px over {coarse} px ({growth:.3g} times)"
+    return exact(what, math.log2(growth))
 
 
 def attention_exponent() -> list[Estimate]:
@@ -86,7 +79,8 @@ def position_parameters() -> list[Estimate]:
     return [
         exact(
             f"{p} px: parameters over (N + 1) D",
-            costs.parameters_by_part("deit_base", SIDE, p, CLASSES)["positions"] / ((costs.tokens(SIDE, p) + 1) * width),
+            costs.parameters_by_part("deit_base", SIDE, p, CLASSES)["positions"]
+            / ((costs.tokens(SIDE, p) + 1) * width),
         )
         for p in (32, 16, 8)
     ]
@@ -159,7 +153,6 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "pairs_512": pairs_512,
     "tokens_by_halving": tokens_by_halving,
     "attention_by_halving": attention_by_halving,
-    "whole_by_halving": whole_by_halving,
     "exponent_16_to_8": exponent_16_to_8,
     "exponent_2_to_1": exponent_2_to_1,
     "attention_exponent": attention_exponent,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.verdict import Estimate
+from analysis.records.published import load_published
 from analysis.records.seed_noise import critical_t, difference
 
 FOLDER = Path(__file__).parents[1] / "measured"
@@ -120,6 +121,22 @@ def packed_padding() -> list[Estimate]:
     return [Estimate(what, float(of["U(64, 256), 16 px", "first-fit"]), math.nan, math.nan)]
 
 
+def checkpointed_time() -> list[Estimate]:
+    """Time of a step with gradient checkpointing over one without [1]; medians whose spread is not shipped."""
+    row = measured("speed_options").set_index("option").loc["gradient checkpointing"]
+    return [Estimate(f"{name}: checkpointed over not", float(row[name]), math.nan, math.nan) for name in row.index[:-1]]
+
+
+def published_8_over_16() -> list[Estimate]:
+    """Top-1 at 8 px less that at 16 px on ImageNet-1k at 224 px, Table 1 of arXiv 2502.03738, single runs [points]."""
+    table = load_published("table1_imagenet_patch")
+    its = table[table["input_px"] == 224].set_index("model")
+    return [
+        Estimate(f"ImageNet-1k, 224 px, {name}, 16 to 8 px", round(float(gain), 1), math.nan, math.nan)
+        for name, gain in (its["p8"] - its["p16"]).items()
+    ]
+
+
 def packed_time() -> list[Estimate]:
     """Time of a step of packed images over that of squares with as many tokens, sizes 16 to 32 px [1]; medians of 15
     turns whose spread is not shipped."""
@@ -141,8 +158,9 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "predicted_patch_1": predicted_patch_1,
     "extrapolated_positions": extrapolated_positions,
     "segmentation_8": lambda: segmentation("mIoU [%]", 16, 8),
-    "segmentation_4_to_2": lambda: segmentation("mIoU [%]", 4, 2),
     "detection": detection,
+    "published_8_over_16": published_8_over_16,
+    "checkpointed_time": checkpointed_time,
     "packed_padding": packed_padding,
     "packed_time": packed_time,
 }
