@@ -21,6 +21,16 @@ from scaling.errors import ConfigError
 FOLDER = Path(__file__).parent
 SOURCES, STUDIES = "sources.yaml", "studies.yaml"
 KINDS = ("arithmetic", "study", "not testable")
+TOPICS = (
+    "patch law and cost",
+    "memory and hardware",
+    "positions",
+    "embeddings",
+    "one model for all patches",
+    "order and schedules",
+    "stability and norms",
+    "packing",
+)
 ID = re.compile(r"[A-Z]\d+[a-z]?")  # letter of the source, number of the claim, letter of its part
 Row = TypeVar("Row")
 
@@ -75,10 +85,6 @@ class Claim:
         """The letter of its source."""
         return self.id[0]
 
-    def estimates(self) -> list[Estimate]:
-        """Computed from the cost model, formulas and shipped measurements; empty: not run."""
-        return ESTIMATES[self.estimate]() if self.estimate else []
-
 
 @dataclass(frozen=True)
 class Ledger:
@@ -101,8 +107,8 @@ class Assessed:
 def assess(claim: Claim) -> Assessed:
     """The estimates of a claim, and what they decide."""
     if claim.claimed is None:
-        return Assessed(claim, (), Verdict.NOT_RUN)
-    found = tuple(claim.estimates())
+        return Assessed(claim, (), Verdict.NOT_TESTABLE if claim.reason else Verdict.NOT_RUN)
+    found = tuple(ESTIMATES[claim.estimate]())
     return Assessed(claim, found, decide_all(found, claim.claimed, claim.margin))
 
 
@@ -147,7 +153,7 @@ def _made(kind: type[Row], row: Mapping[str, object], file: Path) -> Row:
             raise ConfigError(f"{where}: {name} is missing; add it")
         if name in row and isinstance(field.type, type) and not _is(row[name], field.type):
             raise ConfigError(f"{where}: {name} is {row[name]!r}, not {field.type.__name__}")
-        if row.get(name) == "" or isinstance(row.get(name), str) and "\n" in str(row[name]):
+        if row.get(name) == "" or (isinstance(row.get(name), str) and "\n" in str(row[name])):
             raise ConfigError(f"{where}: {name} is empty or has several lines; write one line, or leave it out")
     return kind(**row)
 
@@ -188,6 +194,8 @@ def _problem(claim: Claim) -> str:
     """What is incomplete or ambiguous in a claim; empty: nothing."""
     if claim.kind not in KINDS:
         return f"kind is {claim.kind}; choose from: {', '.join(KINDS)}"
+    if claim.topic not in TOPICS:
+        return f"topic is {claim.topic}; choose from: {', '.join(TOPICS)}"
     if claim.estimate and claim.estimate not in ESTIMATES:
         return f"no estimate is called {claim.estimate}; there are: {', '.join(ESTIMATES)}"
     if bool(claim.estimate) != (claim.claimed is not None):

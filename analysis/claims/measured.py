@@ -1,7 +1,8 @@
-"""Estimates of claims on fixed patch sizes, from analysis/measured: differences of test loss [nats], paired by seed, with
-the 95 % interval of Student's t (analysis/records/seed_noise.py)."""
+"""Estimates of claims on fixed patch sizes, from analysis/measured: differences of test loss [nats], paired by seed,
+with the 95 % interval of Student's t (analysis/records/seed_noise.py)."""
 
 import csv
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def halvings(runs: pd.DataFrame, data: str) -> list[Estimate]:
     found = []
     for backbone, losses in _losses(runs):
         patches = sorted(losses.columns, reverse=True)
-        for coarse, fine in zip(patches, patches[1:], strict=False):
+        for coarse, fine in itertools.pairwise(patches):
             what = f"{data}, {NAMES[backbone]}, {coarse} to {fine} px"
             found.append(of_difference(what, losses[coarse].dropna(), losses[fine].dropna()))
     return found

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from analysis.claims.ledger import Assessed, Claim, Ledger, Study, assess, load
+from analysis.claims.ledger import TOPICS, Assessed, Claim, Ledger, Study, assess, load
 from analysis.claims.verdict import Estimate, Verdict, decide
 
 HEAD = """# Claims of the source texts
 
 Four texts make claims on patch sizes. This page has a row for each claim, or for each part of one that is decided by
-itself, with its verdict: **supported**, **contradicted**, **undecided**, or **not run**. `make claims` writes it from
-the claims in `analysis/claims/*.yaml`, the cost model, and the numbers in `analysis/measured`.
+itself, with its verdict: **supported**, **contradicted**, **undecided**, **not run** (with the study that would decide
+it), or **not testable** here. `make claims` writes it from the claims in `analysis/claims/*.yaml`, the cost model, and
+the numbers in `analysis/measured`.
 
 How a verdict comes about:
 
@@ -24,7 +25,6 @@ How a verdict comes about:
   addresses which claim was chosen with the numbers known.
 - A verdict holds for its scope alone: models of 0.1 M parameters on small images are no ImageNet.
 """
-DECIDED = (Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNDECIDED, Verdict.NOT_RUN)
 
 
 def claims_page() -> str:
@@ -35,8 +35,7 @@ def claims_page() -> str:
 def page(ledger: Ledger) -> str:
     """The page of a ledger as Markdown."""
     rows = [assess(claim) for claim in ledger.claims]
-    topics = list(dict.fromkeys(row.claim.topic for row in rows))
-    by_topic = {topic: [row for row in rows if row.claim.topic == topic] for topic in topics}
+    by_topic = {topic: [row for row in rows if row.claim.topic == topic] for topic in TOPICS}
     lines = [HEAD, *_counts(ledger, rows), ""]
     for source in ledger.sources:
         lines.append(f"- **{source.id}**: {source.title}. {source.note}")
@@ -46,18 +45,17 @@ def page(ledger: Ledger) -> str:
     lines += ["", "## Studies", "", *_studies(ledger.studies), "## Details"]
     for topic, its in by_topic.items():
         lines += ["", f"### {_title(topic)} in full", ""]
-        for row in its:
-            lines += _full(row)
+        lines += [line for row in its for line in _full(row)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def counts(rows: Sequence[Assessed]) -> dict[Verdict, int]:
     """Number of claims by verdict."""
-    return {verdict: sum(row.verdict == verdict for row in rows) for verdict in DECIDED}
+    return {verdict: sum(row.verdict == verdict for row in rows) for verdict in Verdict}
 
 
 def _counts(ledger: Ledger, rows: Sequence[Assessed]) -> Iterator[str]:
-    yield from _table_head(["source", "claims", *(verdict.value for verdict in DECIDED)], numbers=5)
+    yield from _table_head(["source", "claims", *(verdict.value for verdict in Verdict)], numbers=1 + len(Verdict))
     parts = {f"{source.id}": [row for row in rows if row.claim.source == source.id] for source in ledger.sources}
     for name, its in {**parts, "all": rows}.items():
         yield f"| {name} | {len(its)} | {' | '.join(str(number) for number in counts(its).values())} |"
@@ -79,18 +77,20 @@ def _table_head(names: Sequence[str], numbers: int = 0) -> Iterator[str]:
 def _why(row: Assessed) -> str:
     claim = row.claim
     if row.estimates:
-        return f"{in_short(row.estimates)}{_unit(claim)}; predicted {predicted(claim)}"
+        return f"{in_short(row.estimates, _unit(claim))}; predicted {predicted(claim)}"
     if claim.reason:
         return claim.reason
     return f"study {claim.study.id}" + (f" (issue {claim.issue})" if claim.issue else "")
 
 
-def in_short(estimates: Sequence[Estimate]) -> str:
+def in_short(estimates: Sequence[Estimate], unit: str = "") -> str:
     """One estimate with its interval; of several the smallest and the largest. estimates: one or more."""
     if len(estimates) == 1:
-        return with_interval(estimates[0])
+        return f"{estimates[0].what}: {with_interval(estimates[0])}{unit}"
     low, high = (number(end(estimate.value for estimate in estimates)) for end in (min, max))
-    return f"{low} in all {len(estimates)}" if low == high else f"{low} to {high} ({len(estimates)} estimates)"
+    each = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+    without = " without interval" if math.isnan(estimates[0].low) else ""
+    return f"{each} in {len(estimates)} estimates{without}"
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -153,28 +153,30 @@ def _command(command: str, issue: int) -> str:
 
 
 def _full(row: Assessed) -> Iterator[str]:
-    """A claim with everything that the ledger has of it."""
+    """A claim with everything that the ledger has of it: an item, with one below for each estimate."""
     claim = row.claim
-    yield f"**{claim.id}** {claim.claim}: **{row.verdict.value}**"
-    yield ""
-    where = claim.lines if claim.lines[0].isalpha() else f"lines {claim.lines}"
-    yield f"- Source {claim.source}, {where}; {claim.kind}; study {claim.study.id}."
+    where = claim.lines if claim.lines[0].isalpha() else f"line{'' if claim.lines.isdigit() else 's'} {claim.lines}"
+    parts = [f"**{claim.id}** ({where}; {_kind(claim)}): **{row.verdict.value}**."]
     if claim.reason:
-        yield f"- Why not: {claim.reason}."
-        yield ""
-        return
-    yield f"- Expected if it holds: {claim.expectation}."
-    if claim.rule != claim.study.rule:
-        yield f"- Rule: {claim.rule}."
-    if claim.scope != claim.study.scope:
-        yield f"- Scope: {claim.scope}."
+        parts.append(f"{claim.reason[0].upper()}{claim.reason[1:]}.")
+    else:
+        parts.append(f"Expected if it holds: {claim.expectation}.")
+    items = []
     if claim.claimed is not None:
-        yield f"- Predicted: {predicted(claim)}{_unit(claim)}."
+        parts.append(f"Predicted: {predicted(claim)}{_unit(claim)}.")
         for estimate in row.estimates:
-            verdict = decide(estimate, claim.claimed, claim.margin)
-            yield f"- {estimate.what}: {with_interval(estimate)}{_unit(claim)}, {verdict.value}."
-    if claim.note:
-        yield f"- {claim.note}"
+            its = f", {decide(estimate, claim.claimed, claim.margin).value}" if len(row.estimates) > 1 else ""
+            items.append(f"  - {estimate.what}: {with_interval(estimate)}{_unit(claim)}{its}")
+    if claim.rule != claim.study.rule:
+        parts.append(f"Rule: {claim.rule}.")
+    if claim.scope != claim.study.scope:
+        parts.append(f"Scope: {claim.scope}.")
+    parts += [claim.note] if claim.note else []
     if claim.command and claim.command != claim.study.command:
-        yield f"- {_command(claim.command, claim.issue)}"
-    yield ""
+        parts.append(_command(claim.command, claim.issue))
+    yield f"- {' '.join(parts)}"
+    yield from items
+
+
+def _kind(claim: Claim) -> str:
+    return f"study {claim.study.id}" if claim.kind == "study" else claim.kind

@@ -20,6 +20,7 @@ class Verdict(Enum):
     CONTRADICTED = "contradicted"
     UNDECIDED = "undecided"
     NOT_RUN = "not run"
+    NOT_TESTABLE = "not testable"
 
 
 class Range(NamedTuple):
