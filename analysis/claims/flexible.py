@@ -29,14 +29,15 @@ def flexible_over_own() -> list[Estimate]:
 
 
 def elsewhere(finer: bool) -> list[Estimate]:
-    """Loss of a fixed model at patch sizes finer or coarser than its own, kernel resized by the pseudo-inverse, less
-    that of the model of that patch size; mean over models and patch sizes [nats]."""
+    """Loss of each fixed model at patch sizes finer or coarser than its own, kernel resized by the pseudo-inverse, less
+    that of the model of that patch size; mean over patch sizes [nats]."""
     away = _away(finer)
-    off = away[away["resize"] == "pi"].set_index(["backbone", "seed"])
-    by_seed = (off["test_loss"] - off["test_loss_own"]).groupby(["backbone", "seed"], sort=False).mean()
+    off = away[away["resize"] == "pi"].assign(off=away["test_loss"] - away["test_loss_own"])
     side = "finer" if finer else "coarser"
-    names = list(dict.fromkeys(by_seed.index.get_level_values("backbone")))
-    return [of_values(f"{NAMES[name]}, at {side} patches", by_seed[name]) for name in names]
+    return [
+        of_values(f"{NAMES[str(backbone)]} of {patch} px, at {side} patches", its.groupby("seed")["off"].mean())
+        for (backbone, patch), its in off.groupby(["backbone", "model_patch"], sort=False)
+    ]
 
 
 def pi_over_area(finer: bool) -> list[Estimate]:

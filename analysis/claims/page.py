@@ -77,7 +77,7 @@ def _table_head(names: Sequence[str], numbers: int = 0) -> Iterator[str]:
 def _why(row: Assessed) -> str:
     claim = row.claim
     if row.estimates:
-        return f"{in_short(row.estimates, _unit(claim))}; predicted {predicted(claim)}"
+        return f"{in_short(row.estimates, _unit(claim))}; expected: {claim.expectation}"
     if claim.reason:
         return claim.reason
     return f"study {claim.study.id}" + (f" (issue {claim.issue})" if claim.issue else "")
@@ -86,26 +86,27 @@ def _why(row: Assessed) -> str:
 def in_short(estimates: Sequence[Estimate], unit: str = "") -> str:
     """One estimate with its interval; of several the smallest and the largest. estimates: one or more."""
     if len(estimates) == 1:
-        return f"{estimates[0].what}: {with_interval(estimates[0])}{unit}"
+        return f"{estimates[0].what}: {with_interval(estimates[0], unit)}"
     low, high = (number(end(estimate.value for estimate in estimates)) for end in (min, max))
     each = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
     without = " without interval" if math.isnan(estimates[0].low) else ""
     return f"{each} in {len(estimates)} estimates{without}"
 
 
-def with_interval(estimate: Estimate) -> str:
+def with_interval(estimate: Estimate, unit: str = "") -> str:
     """The number, and its interval where it has one that is no single number."""
+    value = number(estimate.value)
     if math.isnan(estimate.low):
-        return f"{number(estimate.value)}, no interval"
+        return f"{value}{unit}, no interval"
     if estimate.low == estimate.high:
-        return number(estimate.value)
-    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+        return f"{value}{unit}"
+    return f"{value} [{number(estimate.low)}, {number(estimate.high)}]{unit}"
 
 
 def number(value: float) -> str:
     """Three significant digits; whole numbers whole."""
     if value == round(value):
-        return f"{value:,.0f}".replace("-0", "0") if value == 0 else f"{value:,.0f}"
+        return f"{value + 0.0:,.0f}"  # -0.0 is 0
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
@@ -166,7 +167,7 @@ def _full(row: Assessed) -> Iterator[str]:
         parts.append(f"Predicted: {predicted(claim)}{_unit(claim)}.")
         for estimate in row.estimates:
             its = f", {decide(estimate, claim.claimed, claim.margin).value}" if len(row.estimates) > 1 else ""
-            items.append(f"  - {estimate.what}: {with_interval(estimate)}{_unit(claim)}{its}")
+            items.append(f"  - {estimate.what}: {with_interval(estimate, _unit(claim))}{its}")
     if claim.rule != claim.study.rule:
         parts.append(f"Rule: {claim.rule}.")
     if claim.scope != claim.study.scope:
