@@ -55,7 +55,8 @@ class TokenLayout:
         layout = replace(self, leading=counts[0], trailing=counts[1])
         if self.rows is None:
             parts = [x.to(patches_BLD.dtype) for x in (leading_1XD, patches_BLD, trailing_1XD) if x is not None]
-            return torch.cat([x.expand(len(patches_BLD), -1, -1) for x in parts], 1), layout
+            # shape: torch.export takes len for a constant
+            return torch.cat([x.expand(patches_BLD.shape[0], -1, -1) for x in parts], 1), layout
         if counts != (self.rows.leading, self.rows.trailing):
             has = f"{self.rows.leading} class tokens before and {self.rows.trailing} after the patches of an image"
             raise ConfigError(f"these rows have {has}; the backbone has {counts[0]} and {counts[1]}")
