@@ -96,7 +96,7 @@ def _orders() -> pd.DataFrame:
 def similarity(statement: str) -> list[Estimate]:
     """Difference of CKA between patch sizes of flexible models. statement: a row of analysis/similarity/finding.py."""
     return [
-        Estimate(what, *(float(found.loc[statement, end]) for end in ("difference", "low", "high")))
+        Estimate(what, *found.loc[statement, ["difference", "low", "high"]].astype(float))
         for what, found in _findings().items()
     ]
 

@@ -73,7 +73,7 @@ def gram_of_sinusoids() -> list[Estimate]:
         for j in range(36):
             by_offset.setdefault((rows[i] - rows[j], columns[i] - columns[j]), []).append(gram[i, j])
     spread = max(max(values) - min(values) for values in by_offset.values())
-    return [exact("largest difference of similarity at equal offset", round(spread, 9))]
+    return [exact("largest difference of similarity at equal offset", round(float(spread), 9))]
 
 
 def _sinusoid(positions_N: Array, width: int) -> Array:
@@ -86,7 +86,7 @@ def normalised_token() -> list[Estimate]:
     """LayerNorm of a token among 49 and among 784 tokens: the largest change of its channels [1]."""
     tokens = np.random.default_rng(SEED).normal(size=(784, 96))
     few, many = (_layer_norm(tokens[:n])[:49] for n in (49, 784))
-    return [exact("largest change of a token's channels, 49 to 784 tokens", float(np.abs(many - few).max()))]
+    return [exact("largest change of a token's channels, 49 to 784 tokens", round(float(np.abs(many - few).max()), 12))]
 
 
 def _layer_norm(tokens_ND: Array) -> Array:
