@@ -64,6 +64,8 @@ def has_scan(backbone: str) -> bool:
     return backbone in MODEL_SPECS and MODEL_SPECS[backbone].has_scan
 
 
+BIAS_HIDDEN = 512  # hidden channels of the MLP of relative biases (arXiv 2111.09883, section 3.3)
+
 # Structure of Mamba-2's mixer.
 EXPAND = 2  # inner width over width
 CONV_TAPS = 4  # of the depth-wise convolution along the tokens

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scaling.backbones.base import Backbone, TokenLayout
 from scaling.backbones.patch_embed import KERNEL, FlexiblePatchEmbed
-from scaling.backbones.pos_embed import PositionEncoding
+from scaling.backbones.position_encoding import PositionEncoding
 from scaling.backbones.resampling import resize_kernel
 from scaling.config.model import check_patch
 from scaling.errors import ConfigError

@@ -6,7 +6,8 @@ Sources: backbones and sizes are those of Table 7 of arXiv 2502.03738 (scaling/m
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
+from scaling.config.attention_positions import RelativeMlpPosEmbed, RelativePosEmbed, RopeMixedPosEmbed, RopePosEmbed
+from scaling.config.fields import Bounds, Kind, check, check_fields, check_name, config_field
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
 
@@ -139,7 +140,12 @@ class GridPosEmbed:
         check_fields(self)
 
 
-POS_EMBEDS: dict[str, type] = {c.kind: c for c in (LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed)}
+InAttention = RopePosEmbed | RopeMixedPosEmbed | RelativePosEmbed | RelativeMlpPosEmbed
+_POS_EMBEDS: tuple[type[Kind], ...] = (
+    *(LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed),
+    *(RopePosEmbed, RopeMixedPosEmbed, RelativePosEmbed, RelativeMlpPosEmbed),
+)
+POS_EMBEDS: dict[str, type] = {c.kind: c for c in _POS_EMBEDS}
 
 
 def _check_backbone(name: str) -> None:
@@ -168,9 +174,10 @@ class ModelConfig:
     patch_embed: ConvPatchEmbed | ExtendedPatchEmbed | FlexiblePatchEmbed = config_field(
         "how pixels become tokens", ConvPatchEmbed(), registry=PATCH_EMBEDS, by_leaf=True
     )
-    pos_embed: LearnedPosEmbed | SinCosPosEmbed | GridPosEmbed = config_field(
+    pos_embed: LearnedPosEmbed | SinCosPosEmbed | GridPosEmbed | InAttention = config_field(
         "position encoding: learned, sincos (fixed, 2-D; arXiv 2104.02057), or grid (learned on a small grid, "
-        "interpolated; arXiv 2212.08013)",
+        "interpolated; arXiv 2212.08013); inside DeiT's attention: rope (2-D, axial), rope_mixed (learned frequencies; "
+        "arXiv 2403.13298), relative (a bias per offset), relative_mlp (a bias by an MLP of the offset)",
         LearnedPosEmbed(),
         registry=POS_EMBEDS,
     )
@@ -236,6 +243,11 @@ class ModelConfig:
     def position_grid(self) -> int:
         """Side of the grid of learned positions [vectors], where positions are learned."""
         return getattr(self.pos_embed, "grid_size", self.img_size // self.patch_size)
+
+    @property
+    def learned_table(self) -> bool:
+        """Whether a table of learned positions is added beside an encoding that acts inside attention."""
+        return getattr(self.pos_embed, "learned_table", False)
 
     @property
     def any_patch(self) -> bool:
