@@ -9,7 +9,7 @@ from scaling.costs.adventurer import AdventurerCosts
 from scaling.costs.base import CostModel, EmbedCosts, HeadCosts, PositionCosts
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.deit import DeitCosts
-from scaling.costs.linear_heads import ClassifierCosts, TokenClassifierCosts
+from scaling.costs.linear_heads import AttentionClassifierCosts, ClassifierCosts, TokenClassifierCosts
 from scaling.costs.patch_embed import ConvEmbedCosts
 from scaling.costs.pos_embed import TableCosts
 from scaling.costs.upernet import UpernetCosts
@@ -30,6 +30,8 @@ POSITION_COSTS: dict[str, PositionCosts] = {
 
 HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head
     ("classify", "linear"): ClassifierCosts(),
+    ("classify", "avg"): ClassifierCosts(),
+    ("classify", "map"): AttentionClassifierCosts(),
     ("segment", "linear"): TokenClassifierCosts(),
     ("segment", "upernet"): UpernetCosts(),
     ("detect", "cascade_mask_rcnn"): CascadeMaskRCNNCosts(),
