@@ -158,12 +158,13 @@ POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
 }
 
 
-def build_position(name: str, spec: PositionSpec, learned_table: bool = False, **options: object) -> PositionEncoding:
-    """The encoding of that name in POSITION_ENCODINGS. learned_table: with LearnedPositions beside it. options: its
-    own."""
+def build_position(name: str, spec: PositionSpec, **options: object) -> PositionEncoding:
+    """The encoding of that name in POSITION_ENCODINGS; options: its own, and learned_table: a learned table beside
+    it."""
     check_name("pos_embed", name, POSITION_ENCODINGS)
+    beside = options.pop("learned_table", False)
     found = POSITION_ENCODINGS[name](spec, **options)
-    return WithTable(found) if learned_table else found
+    return WithTable(found) if beside else found
 
 
 def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "aligned") -> Tensor:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaling.model_specs import ModelSpec
+from scaling.costs.base import PositionInput
 
 
 @dataclass(frozen=True)
@@ -10,6 +10,10 @@ class TableCosts:
     """A vector per image token is added before the blocks. has_table: whether it is learned."""
 
     has_table: bool
+    keeps_matrix: bool = False
 
-    def parameters(self, spec: ModelSpec) -> int:
+    def parameters(self, x: PositionInput) -> int:
+        return 0
+
+    def block_bytes(self, x: PositionInput, number: int) -> int:
         return 0

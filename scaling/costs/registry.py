@@ -12,6 +12,8 @@ from scaling.costs.deit import DeitCosts
 from scaling.costs.linear_heads import ClassifierCosts, TokenClassifierCosts
 from scaling.costs.patch_embed import ConvEmbedCosts
 from scaling.costs.pos_embed import TableCosts
+from scaling.costs.relative_bias import RelativeCosts
+from scaling.costs.rope import RopeCosts
 from scaling.costs.upernet import UpernetCosts
 
 COST_MODELS: dict[str, CostModel] = {
@@ -26,6 +28,10 @@ POSITION_COSTS: dict[str, PositionCosts] = {
     "learned": TableCosts(has_table=True),
     "sincos": TableCosts(has_table=False),
     "grid": TableCosts(has_table=True),
+    "rope": RopeCosts(learned=False),
+    "rope_mixed": RopeCosts(learned=True),
+    "relative": RelativeCosts(by_mlp=False),
+    "relative_mlp": RelativeCosts(by_mlp=True),
 }
 
 HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head
