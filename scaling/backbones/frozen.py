@@ -2,7 +2,8 @@
 
 The kernel is resized and positions are evaluated once (FlexiViT, arXiv 2212.08013, section 3). Positions of any kind
 that are added to tokens become a table, under `pos_embed` as in public checkpoints, so that timm's VisionTransformer
-loads the weights of a DeiT. Those that act inside attention stay what they are. L patches, T tokens, D width, p side of the learned kernel, q patch.
+loads the weights of a DeiT. Those that act inside attention stay what they are.
+L patches, T tokens, D width, p side of the learned kernel, q patch.
 """
 
 import torch

@@ -120,6 +120,9 @@ class PositionCosts(Protocol):
         """Memory that a block keeps for the backward pass in addition, of one image [bytes]. number: bytes of an
         activation."""
 
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        """Memory of a training step in addition, whatever the number of images [bytes]."""
+
 
 class HeadInput(NamedTuple):
     """All that the cost of a head depends on."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaling.costs.base import PositionInput
+from scaling.costs.base import MemoryPolicy, PositionInput
 
 
 @dataclass(frozen=True)
@@ -16,4 +16,7 @@ class TableCosts:
         return 0
 
     def block_bytes(self, x: PositionInput, number: int) -> int:
+        return 0
+
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
         return 0

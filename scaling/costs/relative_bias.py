@@ -1,12 +1,12 @@
 """Costs of relative biases (scaling/backbones/relative_bias.py).
 
-The bias itself is made once a step, whatever the number of images: neither the products of its MLP nor its memory, one
-matrix of T x T numbers per head, are counted. T tokens, H heads.
+The bias is made once a step, whatever the number of images, so the products of its MLP are not counted. T tokens, H
+heads.
 """
 
 from dataclasses import dataclass
 
-from scaling.costs.base import PositionInput
+from scaling.costs.base import FLOAT, MemoryPolicy, PositionInput
 from scaling.model_specs import BIAS_HIDDEN
 
 
@@ -26,3 +26,10 @@ class RelativeCosts:
 
     def block_bytes(self, x: PositionInput, number: int) -> int:
         return 0
+
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        """Where each pair of tokens has its number, or the hidden channels of the MLP at each offset. Blocks that are
+        computed again need the bias itself until the end, a matrix of T x T numbers per head, and its gradient."""
+        pairs, heads = x.tokens.total**2, x.spec.width // x.spec.head_dim
+        made = FLOAT * BIAS_HIDDEN * (2 * x.side - 1) ** 2 if self.by_mlp else 9 * pairs  # a long and a bool
+        return made + (2 * FLOAT * heads * pairs if policy.grad_checkpointing else 0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaling.costs.base import PositionInput
+from scaling.costs.base import FLOAT, MemoryPolicy, PositionInput
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,13 @@ class RopeCosts:
         return x.spec.depth * x.spec.width if self.learned else 0
 
     def block_bytes(self, x: PositionInput, number: int) -> int:
-        """Queries and keys after they are turned; those before are part of the product with values."""
-        return number * x.tokens.total * 2 * x.spec.width
+        """Queries and keys after they are turned; those before share their memory with the values, which are kept
+        anyway. For the gradient of frequencies those before are needed in float32, too."""
+        before = FLOAT if self.learned and number < FLOAT else 0
+        return (number + before) * x.tokens.total * 2 * x.spec.width
+
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        """Of learned frequencies the angles, their sines and cosines, and the turns made of these: five numbers for each
+        pair of channels. Turns that are not learned are kept from step to step."""
+        blocks = 1 if policy.grad_checkpointing else x.spec.depth
+        return blocks * 5 * FLOAT * x.tokens.total * x.spec.width // 2 if self.learned else 0

@@ -52,7 +52,8 @@ def step_bytes(
         own = m.backbone.parameters(m.spec, m.tokens)["blocks"] // m.spec.depth
         weights += policy.number * (own if policy.grad_checkpointing else m.parameters.total)
     at_teacher = images * _kept(m, policy, images) + forward_bytes(teacher, images, policy) if teacher else 0
-    return max(images * at_loss, images * at_last_block + weights, at_teacher)
+    position = m.position.step_bytes(m.position_input, policy)
+    return max(images * at_loss, images * at_last_block + weights, at_teacher) + position
 
 
 def optimiser_bytes(parameters: int, ema: bool = False) -> int:

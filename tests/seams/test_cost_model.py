@@ -177,6 +177,9 @@ class RampCosts:
     def block_bytes(self, x: PositionInput, number: int) -> int:
         return 0
 
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        return 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
