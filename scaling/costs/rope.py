@@ -24,7 +24,7 @@ class RopeCosts:
         return (number + before) * x.tokens.total * 2 * x.spec.width
 
     def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
-        """Of learned frequencies the angles, their sines and cosines, and the turns made of these: five numbers for each
-        pair of channels. Turns that are not learned are kept from step to step."""
+        """Of learned frequencies the angles, their sines and cosines, and the turns made of these: five numbers for
+        each pair of channels. Turns that are not learned are kept from step to step."""
         blocks = 1 if policy.grad_checkpointing else x.spec.depth
         return blocks * 5 * FLOAT * x.tokens.total * x.spec.width // 2 if self.learned else 0
