@@ -33,6 +33,7 @@ from scaling.packing.packed_images import PackedImages
 from scaling.packing.packed_rows import PackedRows
 
 LOG = logging.getLogger(__name__)
+POSITIONS = "positions."  # parameters of position encodings, beside a table
 Rotate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of queries and keys (B, H, T, P)
 
 
@@ -216,15 +217,26 @@ class Deit(Backbone):
                     "these are weights of FlexiViT, whose kernel was resized without antialiasing: --antialias false "
                     "gives its logits at patches smaller than the kernel"
                 )
+        if not positions.has_table and "pos_embed" in state:
+            raise ConfigError(
+                "these weights hold a table of positions (pos_embed), and this backbone has none: --pos-embed learned "
+                "has one, and rope and relative have it with --learned-table true"
+            )
         if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
-            state = self.vit.patch_embed.convert_state_dict(state, how)
+            state = self._own_positions(self.vit.patch_embed.convert_state_dict(state, how))
             return {**checkpoint_filter_fn(state, self.vit, **how), **self._own_grid(state, how)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
+
+    def _own_positions(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """With the parameters of the position encoding at its grid."""
+        named = {name.removeprefix(POSITIONS): t for name, t in state.items() if name.startswith(POSITIONS)}
+        fitted = self.vit.positions.convert_state_dict(named)
+        return {**state, **{f"{POSITIONS}{name}": tensor for name, tensor in fitted.items()}}
 
     def _own_grid(self, state: dict[str, Tensor], how: Filter) -> dict[str, Tensor]:
         """Learned positions at the grid of this model's table, where that is not the grid of its tokens, to which timm

@@ -4,6 +4,7 @@
 learned   one parameter vector per token, trunc_normal 0.02 (ViT, DeiT, Adventurer); resampled at other grids
 sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix), evaluated at any grid
 grid      parameter vectors on a grid of its own, interpolated to the grid of every image (FlexiViT, arXiv 2212.08013)
+none, sincos1d, factorized, fourier  functions of the coordinates, added (additive_positions.py)
 rope, rope_mixed          rotations of queries and keys (rope.py)
 relative, relative_mlp    biases of attention's logits (relative_bias.py)
 
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
+from scaling.backbones.additive_positions import Factorized, Fourier, NoPositions, SinCos1d
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
 from scaling.backbones.relative_bias import RelativeMlp, RelativeTable
@@ -151,6 +153,10 @@ POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
     "learned": LearnedPositions,
     "sincos": SinCosPositions,
     "grid": GridPositions,
+    "none": NoPositions,
+    "sincos1d": SinCos1d,
+    "factorized": Factorized,
+    "fourier": Fourier,
     "rope": AxialRope,
     "rope_mixed": MixedRope,
     "relative": RelativeTable,
@@ -158,12 +164,13 @@ POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
 }
 
 
-def build_position(name: str, spec: PositionSpec, learned_table: bool = False, **options: object) -> PositionEncoding:
-    """The encoding of that name in POSITION_ENCODINGS. learned_table: with LearnedPositions beside it. options: its
-    own."""
+def build_position(name: str, spec: PositionSpec, **options: object) -> PositionEncoding:
+    """The encoding of that name in POSITION_ENCODINGS; options: its own, and learned_table: a learned table beside
+    it."""
     check_name("pos_embed", name, POSITION_ENCODINGS)
+    beside = options.pop("learned_table", False)
     found = POSITION_ENCODINGS[name](spec, **options)
-    return WithTable(found) if learned_table else found
+    return WithTable(found) if beside else found
 
 
 def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "aligned") -> Tensor:

@@ -144,7 +144,7 @@ class MixedRope(Rope):
         length_F = self.rope_base ** -(torch.arange(bands) / bands)
         turn_NH1 = 2 * torch.pi * torch.rand(self.spec.depth, self.spec.heads, 1)
         angles = (turn_NH1, turn_NH1 + torch.pi / 2)
-        axes = [torch.cat([length_F * f(angle) for angle in angles], -1) for f in (torch.sin, torch.cos)]
+        axes = [torch.cat([length_F * f(angle) for angle in angles], -1) for f in (torch.cos, torch.sin)]
         self.frequency_N2HE.copy_(torch.stack(axes, 1))
 
     def frequencies(self, block: int) -> Tensor:
