@@ -113,10 +113,9 @@ class Fourier(CoordinatePositions):
             raise ConfigError(f"pos_embed fourier needs an even width, not {spec.width}")
         self.std = fourier_std
         self.frequency = nn.Parameter(torch.empty(spec.width // 2, 2))
-        self.weight, self.bias = (
-            nn.Parameter(torch.empty(spec.width, spec.width)),
-            nn.Parameter(torch.empty(spec.width)),
-        )
+        # Not nn.Linear, which each backbone draws in its own way.
+        self.weight = nn.Parameter(torch.empty(spec.width, spec.width))
+        self.offset = nn.Parameter(torch.empty(spec.width))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
