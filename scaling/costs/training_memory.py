@@ -28,7 +28,7 @@ def activation_bytes(
     largest one."""
     if (m := whole_model(config, shape or largest_image(config))) is None:
         return 0
-    return _kept(m, policy, images) + m.backbone.activations(m.spec, m.tokens, policy, images).recomputed
+    return _kept(m, policy, images) + m.activations(policy, images).recomputed
 
 
 def forward_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = DEFAULT) -> int:
@@ -37,7 +37,7 @@ def forward_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = 
     what it has used, so this is 1.3 to 1.7 times what torch holds on a CPU; in bf16-mixed 0.9 to 1.4 times."""
     if (m := whole_model(config)) is None:
         return 0
-    block = m.backbone.activations(m.spec, m.tokens, policy._replace(grad_checkpointing=True), images).recomputed
+    block = m.activations(policy._replace(grad_checkpointing=True), images).recomputed
     head = m.head.activations(m.head_input, policy.number)
     return images * (_input(m, policy) + 2 * stream_bytes(m.spec, m.tokens) + block + head)
 
@@ -50,7 +50,7 @@ def step_bytes(
     student's activations are all kept."""
     if (m := whole_model(config, largest_image(config))) is None:
         return 0
-    blocks = m.backbone.activations(m.spec, m.tokens, policy, images)
+    blocks = m.activations(policy, images)
     at_loss = _kept(m, policy, images) + m.head.loss_backward(m.head_input)
     at_last_block = _input(m, policy) + blocks.kept + blocks.recomputed + blocks.backward
     weights = FLOAT * m.spec.width * m.spec.mlp  # gradient of a block's largest matrix, before it is accumulated
@@ -61,7 +61,8 @@ def step_bytes(
     # kernels at most one is there at a time: an upper bound.
     at_embedding = images * (_input(m, policy) + stream_bytes(m.spec, m.tokens)) + FLOAT * m.parameters["embedding"]
     at_teacher = images * _kept(m, policy, images) + forward_bytes(teacher, images, policy) if teacher else 0
-    return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher)
+    position = m.position.step_bytes(m.position_input, policy)
+    return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher) + position
 
 
 def optimiser_bytes(parameters: int, ema: bool = False) -> int:
@@ -99,6 +100,6 @@ def _input(m: WholeModel, policy: MemoryPolicy) -> int:
 
 def _kept(m: WholeModel, policy: MemoryPolicy, images: int) -> int:
     """Kept of one image when the forward pass is done [bytes]."""
-    blocks = m.backbone.activations(m.spec, m.tokens, policy, images).kept
+    blocks = m.activations(policy, images).kept
     head = m.head.activations(m.head_input, policy.number)
     return _input(m, policy) + blocks + stream_bytes(m.spec, m.tokens) + head

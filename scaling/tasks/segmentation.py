@@ -68,7 +68,7 @@ class SegmentationTask(TaskModule[list[Tensor]]):
             )
         maps = (backbone.width, backbone.stride, backbone.depth)
         self.head = build_head(
-            config.task.head.kind, *maps, config.data.num_classes, config.task.head.head_channels, config.seed
+            config.task.head.kind, *maps, config.data.num_classes, config.segmentation.head.head_channels, config.seed
         )
 
     @staticmethod
