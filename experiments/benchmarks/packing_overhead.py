@@ -59,7 +59,7 @@ def _calls(backbone: Backbone, places: tuple[int, int], tokens: int) -> dict[str
 
 
 def predicted_overhead(config: ExperimentConfig, images: int) -> float:
-    """FLOPs of the blocks on a row of so many equal images whose tokens all meet, over those of the images alone [1]."""
+    """FLOPs of the blocks on a row of so many equal images whose tokens all meet, over those of each alone [1]."""
     alone = _blocks(config, None)
     tokens = (config.model.img_size // config.model.patch_size) ** 2 + 1
     return _blocks(config, images * tokens - 1) / (images * alone)
