@@ -135,12 +135,13 @@ def _calls(backbone: Backbone, name: str, patch: int, sizes: Sizes, device: str)
 
     def packed() -> None:
         same = len({image.shape for image in images}) == 1  # data loaders pack only what differs
-        _step(backbone, torch.stack(images) if same else pack(images, patch, SequencePacking().sequence_length, places))
+        step(backbone, torch.stack(images) if same else pack(images, patch, SequencePacking().sequence_length, places))
 
-    return {"packed": packed, "padded": lambda: _step(backbone, padded), "squares": lambda: _step(backbone, squares)}
+    return {"packed": packed, "padded": lambda: step(backbone, padded), "squares": lambda: step(backbone, squares)}
 
 
-def _step(backbone: Backbone, images: Tensor | PackedImages) -> None:
+def step(backbone: Backbone, images: Tensor | PackedImages) -> None:
+    """Forward and backward pass."""
     backbone(images).pooled_ND.sum().backward()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
