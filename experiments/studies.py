@@ -4,7 +4,7 @@
 A study is a function that returns the recipes of all its runs, every stage of a chain among them. Those without a data
 set in their name are on ImageNet (figure2 on ADE20K), at the paper's sizes; shapes., cifar10. and camvid. are the same
 questions on a CPU. A sweep of a study ends with its table and figure in results/analysis
-(analysis/studies/ablations.py) instead of the laws.
+(analysis/studies/study_report.py) instead of the laws.
 
 GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them. CPU times are of two cores.
 """
@@ -17,6 +17,7 @@ from experiments.embedding_study import each_embedding, each_init
 from experiments.flexivit_study import at_all_patches
 from experiments.mixed_size_study import at_mixed_sizes
 from experiments.patch_order_study import in_each_order
+from experiments.position_study import at_other_sizes
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
@@ -29,7 +30,7 @@ from scaling.errors import ConfigError
 
 Study = Callable[..., list[ExperimentConfig]]
 # Fields that an option chooses among, where a study has several.
-VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize", "patch_embed", "embed_init")
+VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize", "patch_embed", "embed_init", "pos_embed")
 LENGTH = ("epochs", "max_steps")  # fields that runs of no epochs, which evaluate another run, do not take over
 
 
@@ -224,6 +225,19 @@ def shapes_embed_init() -> list[ExperimentConfig]:
     return _both(shapes, each_init)
 
 
+def shapes_positions() -> list[ExperimentConfig]:
+    """Which position encodings carry over to other image sizes? Both nano backbones on shapes at patch 2, trained on
+    images of 8 to 12 px with each encoding, evaluated at 6 to 16 px.
+    Run: python experiments/sweep.py shapes.positions --seeds 0,1,2. 24 runs a seed; --backbone deit_nano are 13."""
+    return _both(shapes, lambda recipe: at_other_sizes(recipe, 2))
+
+
+def cifar10_positions() -> list[ExperimentConfig]:
+    """shapes.positions on CIFAR-10 at patch 4, trained at 16 to 24 px, evaluated at 12 to 32 px.
+    Run: python experiments/sweep.py cifar10.positions --data-root /data/cifar10 --seeds 0,1,2. 24 runs a seed."""
+    return _both(cifar10, lambda recipe: at_other_sizes(recipe, 4))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -248,6 +262,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "shapes.token_drop": shapes_token_drop,
     "shapes.navit": shapes_navit,
     "cifar10.navit": cifar10_navit,
+    "shapes.positions": shapes_positions,
+    "cifar10.positions": cifar10_positions,
 }
 
 

@@ -31,7 +31,7 @@ def report(
     from analysis.report.law_report import report as report_laws
     from analysis.report.output import NotWritten
     from analysis.report.sweep_table import print_sweep
-    from analysis.studies.ablations import report as report_study
+    from analysis.studies.study_report import report as report_study
     from analysis.studies.study_table import StudyRun
 
     loaded = load(results)

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import analysis.report.law_report
 import analysis.report.sweep_table
-import analysis.studies.ablations  # noqa: F401
+import analysis.studies.study_report  # noqa: F401
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 

@@ -9,9 +9,9 @@ from analysis.plots.style import grid, handle, image_axis, loss_axis
 SIZE = "size of test images [px], log scale"
 
 
-def mixed_sizes_figure(found: pd.DataFrame, title: str) -> Figure:
+def mixed_sizes_figure(found: pd.DataFrame, title: str, way: str = "trained at") -> Figure:
     """A panel per backbone, log-log: a line through the means over seeds for every way of training, and a mark for
-    every seed; dotted where a run sees more images, with the FLOPs of the full size.
+    every seed; dotted where a run sees more images, with the FLOPs of the full size. way: name of what differs.
 
     found: of analysis/studies/mixed_sizes.py, losses."""
     backbones, looks = list(found["backbone"].unique()), styles(found["trained"].unique())
@@ -29,10 +29,9 @@ def mixed_sizes_figure(found: pd.DataFrame, title: str) -> Figure:
         loss_axis(axes, its["test_loss"])
         axes.set_title(backbone, loc="left", fontsize=10)
     handles = [handle(name, color=colour, marker=marker, ms=5) for name, (colour, marker) in looks.items()]
-    handles.append(handle("dotted: FLOPs of the full size", ls=":"))
+    if found["images"].nunique() > 1:
+        handles.append(handle("dotted: FLOPs of the full size", ls=":"))
     columns = 2 if len(backbones) == 1 else 3
-    figure.legend(
-        handles=handles, title="trained at", loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
-    )
+    figure.legend(handles=handles, title=way, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure

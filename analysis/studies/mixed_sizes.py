@@ -5,7 +5,7 @@ log loss, paired over seeds, with Holm's correction for the comparisons of a bac
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,10 @@ LOSSES = ["backbone", "trained", "images", "flops", "seed", "size", "test_loss",
 COMPARED = ["backbone", "trained", "images", "size", "change", "low", "high", "p", "p_holm", "verdict"]
 
 
-def losses(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
+def losses(runs: RunSet, planned: Sequence[StudyRun], way: Callable[[ExperimentConfig], str]) -> pd.DataFrame:
     """LOSSES, a row per planned run that finished and size that it was evaluated at, in the order of planned: trained
-    (sizes of the training images), images (seen in the run), flops of training, size [px], test_loss [nats], top1 [%].
-    """
+    (of way: what differs between the runs), images (seen in the run), flops of training, size [px], test_loss [nats],
+    top1 [%]."""
     done = runs.finished.set_index("run_id")
     first = runs.evaluations.drop_duplicates(["run_id", "img_size"])  # the reported weights come first
     rows = []
@@ -38,12 +38,13 @@ def losses(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
             images = (config.data.num_train or 0) * config.schedule.epochs
             flops = recipe_training_flops(config, config.data.num_train or 0)
             for its in first[first["run_id"] == run.run_id].sort_values("img_size").itertuples():
-                of_run = [run.backbone, _trained(config), images, flops, config.seed]
+                of_run = [run.backbone, way(config), images, flops, config.seed]
                 rows.append([*of_run, its.img_size, its.test_loss, its.top1])
     return pd.DataFrame(rows, columns=LOSSES)
 
 
-def _trained(config: ExperimentConfig) -> str:
+def sizes_of(config: ExperimentConfig) -> str:
+    """Sizes of the training images, a way of losses."""
     packing = config.packing
     assert isinstance(packing, SequencePacking)
     return packing.sizes_words
@@ -71,13 +72,13 @@ def comparisons(found: pd.DataFrame) -> pd.DataFrame:
     return with_verdicts(pd.DataFrame(rows, columns=COMPARED), "backbone")
 
 
-def printed(found: pd.DataFrame) -> pd.DataFrame:
+def printed(found: pd.DataFrame, way: str = "trained at") -> pd.DataFrame:
     """The runs of one backbone as text, a row per way of training and number of images: mean and standard deviation of
-    the test loss over seeds at every size."""
+    the test loss over seeds at every size. way: name of what differs between runs."""
     rows = []
     for (trained, images), its in found.groupby(["trained", "images"], sort=False):
         at = {f"{size} px [nats]": spread(one["test_loss"], 3) for size, one in its.groupby("size")}
-        rows.append({"trained at": trained, "images": f"{images:,}", "FLOPs": short(its["flops"].mean()), **at})
+        rows.append({way: trained, "images": f"{images:,}", "FLOPs": short(its["flops"].mean()), **at})
     return pd.DataFrame(rows)
 
 

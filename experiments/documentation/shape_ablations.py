@@ -6,6 +6,7 @@ from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure
 from analysis.studies import ablations, learning_rates
 from analysis.studies.explained import equal_flops
+from analysis.studies.larger_or_finer import spending
 from experiments.documentation.data import numbers, table
 from scaling.data.generated.ideal_observer import ideal_loss
 
@@ -23,7 +24,7 @@ def by_image_size() -> list[str]:
 
 def larger_or_finer() -> list[str]:
     """figure3: the next larger model at the same patch, or the same model at the next smaller patch."""
-    return _shown(ablations.spending(numbers("figure3_shapes")))
+    return _shown(spending(numbers("figure3_shapes")))
 
 
 def at_equal_flops() -> list[str]:
@@ -37,11 +38,11 @@ def rates() -> list[str]:
 
 
 def sizes_figure() -> Figure:
-    return ablations.figure(numbers("figure3_shapes"), "shapes.figure3")
+    return ablations.figure(numbers("figure3_shapes"), "figure3", "shapes, 16 px")
 
 
 def images_figure() -> Figure:
-    return ablations.figure(numbers("figure4_shapes"), "shapes.figure4")
+    return ablations.figure(numbers("figure4_shapes"), "figure4", "shapes")
 
 
 def rates_figure() -> Figure:

@@ -11,6 +11,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from analysis.records.embedding_text import embedding_text
+from analysis.records.position_text import position_text
 from experiments.launch.outcome import Outcome
 from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
@@ -20,6 +21,7 @@ from scaling.config.token_drop import NoDrop
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
 
+PLAIN_POSITIONS = ("learned", "sincos")
 PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
 
@@ -147,18 +149,20 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 def what_else(run: ExperimentConfig) -> str:
     """Fields that a run_id leaves out, where they are not the default: the head, how patches are embedded, what an
     extended sequence is embedded from, whether one model learns several patch sizes, or by which schedule, how the
-    kernel of a finished one is resized, sizes of packed images, and which tokens are dropped."""
+    kernel of a finished one is resized, a position encoding that is no plain table, sizes of packed images, and which
+    tokens are dropped."""
     several = getattr(run.step_shapes, "patch_schedule", "flexible") if len(shapes_of(run)) > 1 else ""
     resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
     embedding = "" if run.model.any_patch else embedding_text(run).removeprefix(ConvPatchEmbed.kind + ", ")
     embedding = "" if embedding == ConvPatchEmbed.kind else embedding
+    places = "" if run.model.pos_embed.kind in PLAIN_POSITIONS else f"positions {position_text(run)}"
     sizes = dropped = ""
     if isinstance(run.packing, SequencePacking):
         sizes, drop = f"at {run.packing.sizes_words}", run.packing.token_drop
         dropped = "" if isinstance(drop, NoDrop) else f"drop {drop.words}"
-    return " ".join(filter(None, (several, resized, head, extended, embedding, sizes, dropped)))
+    return " ".join(filter(None, (several, resized, head, extended, embedding, places, sizes, dropped)))
 
 
 def _time(seconds: float) -> str:

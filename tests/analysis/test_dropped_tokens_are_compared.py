@@ -7,7 +7,7 @@ import pytest
 from analysis.plots.token_drop import drop_figure
 from analysis.records.run_set import load
 from analysis.studies import token_drop
-from analysis.studies.ablations import report
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.recipes import shapes
 from experiments.token_drop_study import with_dropped_tokens

@@ -11,7 +11,7 @@ from analysis.plots.flexivit import flexivit_figure
 from analysis.records.run_set import RunSet, load
 from analysis.report.law_report import law_input
 from analysis.studies import flexivit
-from analysis.studies.ablations import report
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.flexivit_study import PATCHES
 from experiments.studies import last_stages, resolve

@@ -9,7 +9,7 @@ from analysis.plots.laws import law_figure
 from analysis.records.embedding_text import embedding_text
 from analysis.records.run_set import load
 from analysis.studies import embeddings
-from analysis.studies.ablations import report
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.embedding_study import OTHERS, each_embedding, each_init
 from experiments.recipes import shapes

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import t as student
 
 from analysis.records.run_set import load
-from analysis.studies.ablations import report
 from analysis.studies.best_rate import best_rate, common_rates, minimum
 from analysis.studies.learning_rates import rate_studies, sentences
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.studies import resolve
 from scaling.errors import ConfigError

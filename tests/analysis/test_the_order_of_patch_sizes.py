@@ -7,7 +7,7 @@ import pytest
 from analysis.plots.patch_order import order_figure
 from analysis.records.run_set import load
 from analysis.studies import patch_order
-from analysis.studies.ablations import report
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.patch_order_study import in_each_order
 from experiments.recipes import shapes

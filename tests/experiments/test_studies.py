@@ -11,8 +11,9 @@ from analysis.paper.comparison import published_miou, published_top1
 from analysis.plots.studies import gap_figure
 from analysis.records.published import load_published
 from analysis.records.run_set import RunSet, load
-from analysis.studies.ablations import figure, report
+from analysis.studies.ablations import KINDS, figure
 from analysis.studies.larger_or_finer import spending
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
@@ -29,8 +30,7 @@ from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
-NOT_ABLATIONS = ("learning_rate", "patch_schedule", "flexivit", "token_drop", "navit")
-ABLATIONS = sorted(name for name in STUDIES if not name.endswith(NOT_ABLATIONS))
+ABLATIONS = sorted(name for name in STUDIES if name.rsplit(".", 1)[-1] in (*KINDS, "figure2"))
 
 
 def save(results, config: ExperimentConfig, test_loss: float | None = 1.0, score: float = 50.0) -> None:
@@ -356,7 +356,7 @@ def test_runs_that_failed_or_wait_are_left_out_with_a_word(tmp_path, capsys):
 
 def test_table_5_is_drawn_as_two_lines_a_backbone_from_the_same_run(tmp_path):
     runs, planned = done(tmp_path, "shapes.table5")
-    drawn = lines(figure(study_table(runs.frame, planned), "shapes.table5"))
+    drawn = lines(figure(study_table(runs.frame, planned), "table5", "shapes, 16 px"))
     assert set(drawn) == {f"{b}_nano, by {way}" for b in ("deit", "adventurer") for way in ("scaling", "extending")}
     for backbone in ("deit_nano", "adventurer_nano"):
         scaled, extended = drawn[f"{backbone}, by scaling"], drawn[f"{backbone}, by extending"]
@@ -367,13 +367,13 @@ def test_table_5_is_drawn_as_two_lines_a_backbone_from_the_same_run(tmp_path):
 
 def test_figure_4_is_drawn_against_the_image_and_figure_3_against_flops(tmp_path):
     runs, planned = done(tmp_path / "4", "shapes.figure4")
-    drawn = figure(study_table(runs.frame, planned), "shapes.figure4")
+    drawn = figure(study_table(runs.frame, planned), "figure4", "shapes")
     assert {len(line) for line in lines(drawn).values()} == {3}
     assert {name.split(", ")[1] for name in lines(drawn)} == {"16 tokens", "64 tokens"}
     assert drawn.axes[0].get_xticks().tolist() == [16, 32, 64]
     runs, planned = done(tmp_path / "3", "shapes.figure3")
     table = study_table(runs.frame, planned)
-    drawn = figure(table, "shapes.figure3")
+    drawn = figure(table, "figure3", "shapes, 16 px")
     assert len(drawn.axes) == 2  # a panel a family
     assert {name: len(line) for name, line in lines(drawn).items()}["adventurer_pico"] == 4
     assert {text.get_text() for text in drawn.axes[0].texts} == {"p16", "p8", "p4", "p2"}
@@ -398,7 +398,7 @@ def test_seeds_are_rows_of_the_table_and_one_line_of_the_figure(tmp_path):
     table = study_table(load(tmp_path).frame, planned_runs(runs))
     assert len(table) == 10
     assert table["seed"].tolist() == [0, 1] * 5
-    drawn = lines(figure(table, "shapes.table5"))
+    drawn = lines(figure(table, "table5", "shapes, 16 px"))
     assert drawn["deit_nano, by scaling"] == pytest.approx([1.1, 1.1, 1.1])
 
 

@@ -1,0 +1,138 @@
+"""What the studies of one kind each show: tables and sentences on the terminal, tables for files, and a figure. A new
+kind of study is a function here and a line in REPORTS. Without torch.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from analysis.plots.embeddings import embedding_figure
+from analysis.plots.flexivit import flexivit_figure
+from analysis.plots.mixed_sizes import mixed_sizes_figure
+from analysis.plots.patch_order import order_figure
+from analysis.plots.rates import rate_figure
+from analysis.plots.token_drop import drop_figure
+from analysis.records.position_text import position_text
+from analysis.report.output import print_wrapped
+from analysis.report.sweep_table import render_table
+from analysis.studies import ablations, embeddings, flexivit, learning_rates, mixed_sizes, patch_order, token_drop
+from analysis.studies.best_rate import FEWEST
+from analysis.studies.learning_rates import rate_studies
+from analysis.studies.study_runs import Shown, StudyRuns
+
+
+def rates(study: StudyRuns) -> Shown | None:
+    """Learning rates."""
+    columns = ["run_id", "lr", *(["val_loss"] if "val_loss" in study.runs.frame else [])]
+    trained = study.table.merge(study.runs.frame[columns], on="run_id")
+    studies = rate_studies(trained) if "val_loss" in trained else []
+    if not studies:
+        print_wrapped(
+            f"{study.name}: no patch size has {FEWEST} learning rates with a loss on held-out images (--val-split)"
+        )
+        return None
+    render_table(learning_rates.printed(studies), study.title)
+    for sentence in learning_rates.sentences(studies):
+        print_wrapped(sentence, indent=2)
+    whole = pd.concat([one.table for one in studies], ignore_index=True)
+    return Shown({"": whole}, rate_figure(trained, whole, f"Best learning rate by patch size ({study.where})"))
+
+
+def orders(study: StudyRuns) -> Shown | None:
+    """The order of the patch sizes of a run."""
+    curves = patch_order.order_curves(study.runs.frame, study.planned)
+    if curves.empty:
+        print_wrapped(f"{study.name}: no run has a curve")
+        return None
+    found = patch_order.comparisons(curves)
+    for backbone, its in curves.groupby("backbone", sort=False):
+        title = f"{study.name}   ({backbone}, {study.where}; at the smallest patch)"
+        render_table(patch_order.printed(its), title)
+        if len(against := found[found["backbone"] == backbone]):
+            render_table(patch_order.compared(against))
+    for sentence in patch_order.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({study.where})")
+    return Shown({"": curves, "_compared": found}, drawn)
+
+
+def embedded(study: StudyRuns) -> Shown:
+    """Patch embeddings, or their initial weights."""
+    table = embeddings.embedding_table(study.runs.frame, study.planned)
+    found, by_slope = embeddings.comparisons(table), embeddings.slopes(table)
+    for backbone, its in table.groupby("backbone", sort=False):
+        render_table(embeddings.printed(its), f"{study.name}   ({backbone}, {study.where})")
+    if len(by_slope):
+        render_table(embeddings.printed_slopes(by_slope), "Exponent over patch size")
+    for sentence in embeddings.sentences(found, by_slope):
+        print_wrapped(sentence, indent=2)
+    drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({study.where})")
+    return Shown({"": table, "_compared": found, "_alpha": by_slope}, drawn)
+
+
+def flexible(study: StudyRuns) -> Shown:
+    """Flexible and fixed models."""
+    found = flexivit.losses(study.runs, study.planned)
+    compared = flexivit.compared(found)
+    for backbone, its in found.groupby("backbone", sort=False):
+        title = f"{study.name}   ({backbone}, {study.where})"
+        if len(compared):
+            render_table(flexivit.printed_comparison(compared[compared["backbone"] == backbone]), title)
+        render_table(flexivit.printed_elsewhere(its), f"{title}, at all patch sizes")
+    for sentence in flexivit.sentences(found):
+        print_wrapped(sentence, indent=2)
+    drawn = flexivit_figure(*flexivit.drawn(found), f"Flexible and fixed models at all patch sizes ({study.where})")
+    return Shown({"": found, "_compared": compared}, drawn)
+
+
+def drops(study: StudyRuns) -> Shown | None:
+    """Dropped tokens."""
+    found, along = token_drop.drop_runs(study.runs.frame, study.planned)
+    if found.empty:
+        print_wrapped(f"{study.name}: no run has a curve")
+        return None
+    compared = token_drop.comparisons(found)
+    for (backbone, sizes), its in found.groupby(["backbone", "sizes"], sort=False):
+        render_table(token_drop.printed(its), f"{study.name}   ({backbone}, {study.where}, trained at {sizes} px)")
+        against = compared[(compared["backbone"] == backbone) & (compared["sizes"] == sizes)]
+        if len(against):
+            render_table(token_drop.compared(against))
+    drawn = drop_figure(found, along, f"Training on a part of the tokens ({study.where})")
+    return Shown({"": found, "_along": along, "_compared": compared}, drawn)
+
+
+def sizes(study: StudyRuns) -> Shown:
+    """Mixed image sizes."""
+    found = mixed_sizes.losses(study.runs, study.planned, mixed_sizes.sizes_of)
+    compared = mixed_sizes.comparisons(found)
+    for backbone, its in found.groupby("backbone", sort=False):
+        title = f"{study.name}   ({backbone}, {study.where}; test loss by size of test images)"
+        render_table(mixed_sizes.printed(its), title)
+        if len(against := compared[compared["backbone"] == backbone]):
+            render_table(mixed_sizes.compared(against))
+    drawn = mixed_sizes_figure(found, f"Mixed and fixed sizes of training images ({study.where})")
+    return Shown({"": found, "_compared": compared}, drawn)
+
+
+def encodings(study: StudyRuns) -> Shown:
+    """Position encodings at sizes of images that training has not had."""
+    found = mixed_sizes.losses(study.runs, study.planned, position_text)
+    for backbone, its in found.groupby("backbone", sort=False):
+        title = f"{study.name}   ({backbone}, {study.where}; test loss by size of test images)"
+        render_table(mixed_sizes.printed(its, "positions").drop(columns=["images", "FLOPs"]), title)
+    drawn = mixed_sizes_figure(found, f"Position encodings by size of test images ({study.where})", "positions")
+    return Shown({"": found.rename(columns={"trained": "positions"})}, drawn)
+
+
+REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part of a study's name
+    "learning_rate": rates,
+    "patch_schedule": orders,
+    "embeddings": embedded,
+    "embed_init": embedded,
+    "flexivit": flexible,
+    "token_drop": drops,
+    "navit": sizes,
+    "positions": encodings,
+    **dict.fromkeys(ablations.KINDS, ablations.shown),
+    "figure2": ablations.decoder_gain,
+}
