@@ -144,9 +144,11 @@ def _report_embeddings(runs: RunSet, name: str, planned: Sequence[StudyRun], whe
     table = embeddings.embedding_table(runs.frame, planned)
     found, by_slope, stem = embeddings.comparisons(table), embeddings.slopes(table), name.replace(".", "_")
     for backbone, its in table.groupby("backbone", sort=False):
-        render_table(embeddings.printed(its), f"{name}   ({backbone}, {where})")
-    if len(by_slope):
-        render_table(embeddings.printed_slopes(by_slope), "Exponent over patch size")
+        title = f"{backbone}, {where}"
+        render_table(embeddings.printed_costs(its), f"{title}: cost")
+        render_table(embeddings.printed_losses(its), f"{title}: test loss")
+        if len(alphas := by_slope[by_slope["backbone"] == backbone]):
+            render_table(embeddings.printed_slopes(alphas), f"{title}: exponent")
     for sentence in embeddings.sentences(found, by_slope):
         print_wrapped(sentence, indent=2)
     drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({where})")
