@@ -18,7 +18,7 @@ BUILT := --no-build-isolation-package patch-scaling --no-build-isolation-package
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws paper plan docs notebooks test lowest lint bench lock clean
+.PHONY: help setup sweep laws paper plan claims docs notebooks test lowest lint bench lock clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ paper: $(STAMP) ## Tables 1 to 7 and Figures 1 to 4 of the paper, with the runs 
 
 plan: $(STAMP) ## hours, memory and price of RECIPE, before training (ARGS="--gpu a100 --price 2.5")
 	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
+
+claims: $(STAMP) ## claims of the source texts against arithmetic and measurements: docs/claims.md
+	@$(RUN) -m analysis.claims $(ARGS)
 
 docs: $(STAMP) ## write every figure and table of README.md and docs/ from the records
 	@$(RUN) experiments/docs.py $(ARGS)

@@ -71,8 +71,11 @@ def _load(results: Path, optional: bool) -> "RunSet | None":
 def _report_axes(axes: str, runs: "RunSet", out: Path) -> None:
     from analysis.report.axes_report import THREE, report_axes
     from analysis.report.isoflop_report import report_isoflop
+    from analysis.report.tokens_report import TOKENS, report_tokens
 
-    if axes == THREE:
+    if axes == TOKENS:
+        report_tokens(runs, out)
+    elif axes == THREE:
         report_isoflop(runs, out)
     else:
         report_axes(axes, runs, out)
@@ -111,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--axes",
         metavar="AXES",
-        help="instead the law of patch,images, from the runs' ends or curves; or of patch,params,images, from finished "
-        "runs, with isoFLOP curves",
+        help="instead the law of patch,images, from the runs' ends or curves; of patch,params,images, from finished "
+        "runs, with isoFLOP curves; or of tokens, from evaluations at any patch and image sizes",
     )
     parser.add_argument(
         "--mixed",

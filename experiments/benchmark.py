@@ -12,6 +12,8 @@ speed-options  bf16, torch.compile, activation checkpointing, channels-last, fus
                time and memory.
 flexible       a step of a flexible model over one of a fixed patch, and an evaluation at several patch sizes over the
                sum of one at each. Targets: at most 1.02 and 1.
+packing        padding of rows of several images by plan, and steps of packed, padded and square images.
+packing-overhead  steps of packed images by length of a row and width of the model. A minute.
 patch-steps    FLOPs and CPU time of a training step by patch size.
 detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
@@ -43,6 +45,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         models,
         overhead,
         packing,
+        packing_overhead,
         patch_steps,
         size_law_checks,
         speed_options,
@@ -59,6 +62,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "speed-options": [speed_options.speed_options],
         "flexible": [flexible.steps, flexible.evaluations],
         "packing": [packing.padding, packing.steps],
+        "packing-overhead": [packing_overhead.overhead],
         "patch-steps": [patch_steps.patch_steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
@@ -70,7 +74,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
 
 QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "patch-steps", "packing", "detection")
-SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
+SLOW = ("test-losses", "packing-overhead", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 

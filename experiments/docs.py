@@ -1,7 +1,8 @@
 """All tables, figures and generated pages of README.md and docs/, from data that are in the repository.
 
 python experiments/docs.py           # write them: the blocks between `<!-- made: NAME -->` and `<!-- end -->`,
-                                     # docs/figures/*.png, and the pages docs/config.md and docs/recipes.md
+                                     # docs/figures/*.png, and the pages docs/claims.md, docs/config.md and
+                                     # docs/recipes.md
 python experiments/docs.py --check   # list what is out of date, and write nothing
 Data: notebooks/records, analysis/measured, analysis/published. docs/figures/numbers.json holds the numbers that each
 figure shows, and each PNG carries their digest, so that tests compare numbers and not pixels
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
 
+from analysis.claims.page import claims_page
 from analysis.plots.drawn_numbers import DrawnPanel, agree, digest, numbers_of
 from analysis.plots.style import picture
 from analysis.report.made_blocks import filled, names_in, stale
@@ -24,7 +26,11 @@ from experiments.documentation.figures import FIGURES
 from experiments.documentation.recipe_table import recipes_page
 from experiments.documentation.tables import TABLES
 
-PAGES: dict[str, Callable[[], str]] = {"docs/config.md": config_page, "docs/recipes.md": recipes_page}  # wholly made
+PAGES: dict[str, Callable[[], str]] = {  # wholly made
+    "docs/claims.md": claims_page,
+    "docs/config.md": config_page,
+    "docs/recipes.md": recipes_page,
+}
 FOLDER = "docs/figures"
 NUMBERS = f"{FOLDER}/numbers.json"
 DIGEST = "numbers"  # key of the digest among the texts of a PNG

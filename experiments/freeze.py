@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from analysis.report.output import Parser
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
+from scaling.config.model import InAttention
 from scaling.config.task import LinearHead
 from scaling.errors import ConfigError
 
@@ -30,6 +31,12 @@ def main(argv: list[str] | None = None) -> int:
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     module = load(args.run).module
+    kind = module.config.model.pos_embed
+    if isinstance(kind, InAttention):
+        raise ConfigError(
+            f"pos_embed {kind.kind} acts inside attention and counts patches of the run, which a file of weights does "
+            f"not say: --initial-checkpoint {args.run} starts a run of a fixed patch from it"
+        )
     head, finest = module.config.task.head.kind, module.config.model.patch_size
     if head != LinearHead.kind and args.patch != finest:
         raise ConfigError(f"the head {head} is built for patch {finest}, the finest: freeze it there, --patch {finest}")

@@ -15,10 +15,12 @@ from types import ModuleType
 from experiments.cli.stage_options import resampled, stage_options
 from experiments.embedding_study import each_embedding, each_init
 from experiments.flexivit_study import at_all_patches
+from experiments.mixed_size_study import at_mixed_sizes
 from experiments.patch_order_study import in_each_order
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
+from experiments.token_drop_study import with_dropped_tokens
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
@@ -183,6 +185,29 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
     ]
 
 
+def shapes_token_drop() -> list[ExperimentConfig]:
+    """Does training on a part of each image's tokens help? Both nano backbones on shapes at patch 2, without dropping
+    and with a constant rate, Beta rates of three means, rates that rise or fall over the run, and rates by resolution
+    on images of 8 to 16 px; each on as many images and with as many training FLOPs.
+    Run: python experiments/sweep.py shapes.token_drop --seeds 0,1,2. 36 runs a seed; --backbone deit_nano are 18."""
+    return _both(shapes, lambda recipe: with_dropped_tokens(recipe, 2))
+
+
+def shapes_navit() -> list[ExperimentConfig]:
+    """Do mixed image sizes help, at equally many images and at equal FLOPs? Both nano backbones on shapes at patch 2,
+    trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. A reduced
+    image loses the cells that are then smaller than a pixel.
+    Run: python experiments/sweep.py shapes.navit --seeds 0,1,2. 12 runs a seed; --backbone deit_nano are 6."""
+    return _both(shapes, lambda recipe: at_mixed_sizes(recipe, 2))
+
+
+def cifar10_navit() -> list[ExperimentConfig]:
+    """shapes.navit on CIFAR-10 at patch 4, trained at 32, 24 and 16 px and at sizes from 16 to 32 px.
+    Run: python experiments/sweep.py cifar10.navit --data-root /data/cifar10 --seeds 0,1,2. 12 runs a seed;
+    --backbone deit_nano are 6."""
+    return _both(cifar10, lambda recipe: at_mixed_sizes(recipe, 4))
+
+
 def shapes_embeddings() -> list[ExperimentConfig]:
     """Which patch embedding is better, at equal patch sizes and at equal FLOPs? Both nano backbones on shapes at
     patches 16 to 1 with a convolution, overlapping, early convolutions and several scales; all but the first also on as
@@ -220,6 +245,9 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "shapes.embed_init": shapes_embed_init,
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
+    "shapes.token_drop": shapes_token_drop,
+    "shapes.navit": shapes_navit,
+    "cifar10.navit": cifar10_navit,
 }
 
 

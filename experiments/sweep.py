@@ -26,6 +26,7 @@ from experiments.stages import waits_for
 from experiments.sweep_report import report, report_failures
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
+from scaling.config.packing import SequencePacking
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.data.fingerprints import with_fingerprints
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         check_tokens(run)  # a sweep would find it out at that run only, a dry run never
         check_outputs(run, settings.save_predictions, settings.export_coco)
     if args.dry_run:
-        return print_states(runs, results)
+        return print_states(runs, results, settings)
     as_ctrl_c()
     named = checked(runs, results)
     runs = list({run.run_id: run for run in named.values()}.values())
@@ -90,13 +91,20 @@ def main(argv: list[str] | None = None) -> int:
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
-def print_states(runs: list[ExperimentConfig], results: Path) -> int:
-    """The dry run: a line for each run, with its outcome or what would be done."""
+def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeConfig) -> int:
+    """The dry run: a line for each run, with its outcome or what would be done, and the padding of packed images."""
     for run in with_fingerprints(runs, results, read=False).values():
         folder = folder_of(run, results)
         outcome = recorded(folder)
         status = outcome.text if outcome else PLANNED[state(folder)]
         print(f"{status:6} {run.run_id} {what_else(run)}".rstrip())
+    if packed := [run for run in runs if isinstance(run.packing, SequencePacking)]:
+        from experiments.planning import cost_estimate, predicted_packing
+
+        on = cost_estimate.device_of(settings, results)
+        named = [(cost_estimate.title(run), run, cost_estimate.forecast(run, on).micro_batch_size) for run in packed]
+        for line in predicted_packing.packing_lines(named, results):
+            print_wrapped(line, indent=2)
     return 0
 
 

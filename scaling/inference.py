@@ -19,13 +19,16 @@ from scaling.backbones.base import Backbone
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.data.batch import Split
 from scaling.data.files.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
+from scaling.data.packed_classification import ClassView
 from scaling.data.transforms.classification import fit_image
 from scaling.data.transforms.detection import frame_of, seen_image
 from scaling.data.transforms.segmentation import scale_image, scaled, short_side
 from scaling.engine.train import TASKS
 from scaling.engine.warm_start import restore, restore_backbone
+from scaling.packing.drawn_grids import evaluated_size, grids_of_size
 from scaling.preprocessing import preprocessing_of
 from scaling.runs.finished_run import finished_run
 from scaling.tasks.base import TaskModule
@@ -42,10 +45,17 @@ class Trained(NamedTuple):
 
     def image(self, file: str | PathLike[str] | Image.Image) -> Tensor:
         """An image (1, 3, H, W), uint8, as in the run's evaluation: in classification a centre crop of img_size px,
-        else the whole image resized to resize_short. Raises OSError for a file that is no image."""
+        else the whole image resized to resize_short; of a run on packed images the whole image at their size. Raises
+        OSError for a file that is no image."""
         with naming_errors(lambda: file):
             rgb = as_rgb(file) if isinstance(file, Image.Image) else decode_rgb(Path(file).read_bytes())
         r = self.config
+        if isinstance(r.packing, SequencePacking):
+            (h, w), patch = grids_of_size(r, [(rgb.height, rgb.width)], evaluated_size(r)).whole[0], r.model.patch_size
+            size = (h * patch, w * patch)
+            if r.task.kind == "classify":
+                return ClassView().resized((rgb, 0), size, r)[0][None]
+            return scale_image(image_tensor(rgb), size)[None]
         if r.task.kind == "classify":
             fitted = fit_image(rgb, r.model.img_size, r.classification.crop_pct, preprocessing_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]

@@ -64,6 +64,8 @@ def has_scan(backbone: str) -> bool:
     return backbone in MODEL_SPECS and MODEL_SPECS[backbone].has_scan
 
 
+BIAS_HIDDEN = 512  # hidden channels of the MLP of relative biases (arXiv 2111.09883, section 3.3)
+
 # Structure of Mamba-2's mixer.
 EXPAND = 2  # inner width over width
 CONV_TAPS = 4  # of the depth-wise convolution along the tokens
@@ -80,6 +82,10 @@ MIN_TILE_CHUNKS = 4  # in a tile: a state is as large as a chunk, and one per ti
 # times their own size. Recomputing it made steps of the nano models 1.2 to 1.3 times as long.
 MAX_KEPT_ELEMENTS = 2**20
 
+# Structure of attention pooling, the head "map" of classification.
+MAP_MLP_RATIO = 4  # hidden channels of its MLP over the width
+MAP_HEAD_DIM = 64  # channels of a head of attention, where they divide the width
+
 # Structure of the dense heads.
 FPN_STRIDES = (4, 8, 16, 32)  # of the maps of the feature pyramid [px]
 FPN_COARSEST = FPN_STRIDES[-1]  # of which the sides of detection's images are multiples [px]
@@ -93,6 +99,11 @@ MAX_DETECTIONS = 100  # of an image
 MAX_ROIS = 512  # regions sampled from an image in training
 MASK_FRACTION = 0.25  # of the sampled regions that are positive at most, and so have a mask
 BOX_SIDE, MASK_SIDE = 7, 14  # of the features pooled from a region, for boxes and for masks; a mask is twice as large
+
+
+def map_heads(width: int) -> int:
+    """Heads of attention pooling."""
+    return width // MAP_HEAD_DIM if width % MAP_HEAD_DIM == 0 else 1
 
 
 def num_upsamples(stride: int, wanted: int) -> int:

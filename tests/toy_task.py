@@ -31,7 +31,7 @@ class Dots:
     def __len__(self):
         return self.count
 
-    def get_batch(self, keys, shape=None):
+    def get_batch(self, keys, shape=None, progress=0.0):
         image = torch.tensor([[k.image * 37 % 256, k.image * 101 % 256, k.epoch * 53 % 256] for k in keys])
         pixels = image.to(torch.uint8).view(-1, 3, 1, 1)
         return Batch(pixels, keys, StepShape(1, 1), ClassTargets(image.sum(1) % 2))

@@ -91,8 +91,8 @@ def _parameter_remarks() -> tuple[str, ...]:
     return (
         f"parameters: learned position embeddings of a {linear.model.img_size} px crop are {table} M {of}; "
         f"{BARE}: without them",
-        f"UperNet: width head_channels (default {linear.task.head.head_channels}; the paper gives none) and more "
-        f"upsampling for coarser patches: {more} M more than linear {of}",
+        f"UperNet: width head_channels (default {linear.segmentation.head.head_channels}; the paper gives none) and "
+        f"more upsampling for coarser patches: {more} M more than linear {of}",
     )
 
 

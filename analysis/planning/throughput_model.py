@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.config.at_shape import images_of_step, model_shape
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs import IMAGENET_IMAGES, MemoryPolicy, activation_bytes, recipe_step_flops
@@ -108,7 +109,8 @@ def _work(config: ExperimentConfig, card: Card) -> tuple[float, float]:
     """Seconds per image at the full rates: of matrix products, of memory traffic."""
     number = number_bytes(config, card)
     rate = card.bf16 if number == 2 else card.float32
-    kept = activation_bytes(config, MemoryPolicy(number=number))
+    policy, shares = MemoryPolicy(number=number), images_of_step(config, model_shape(config))
+    kept = sum(share * activation_bytes(config, policy, shape=shape) for shape, share in shares.items())
     return recipe_step_flops(config) / rate, PASSES * kept / card.traffic
 
 

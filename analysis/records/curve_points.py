@@ -10,6 +10,7 @@ from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
 COLUMNS = ["run_id", "group", "patch", "seed", "images", "share", "y"]
+READ = ("step", "seconds", "train_loss", "test_loss")  # columns of a curve
 FEWEST_LENGTHS = 3  # of finished runs, and of patch sizes, that a law of the ends alone needs
 FEWEST_ENDS = 6  # distinct pairs of patch size and length: one more than the law has parameters
 
@@ -48,12 +49,12 @@ def _ends_of_csv(runs: RunSet) -> pd.DataFrame:
 
 
 def read_curve(path: Path) -> pd.DataFrame:
-    """step, seconds and, where it has them, test_loss [nats] of a curve; empty where there is none. Raises ConfigError
-    for a damaged one."""
+    """step, seconds and, where it has them, train_loss and test_loss [nats] of a curve; empty where there is none.
+    Raises ConfigError for a damaged one."""
     if not path.is_file():
         return pd.DataFrame()
     try:
-        curve = pd.read_csv(path, usecols=lambda name: name in ("step", "seconds", "test_loss"), dtype=float)
+        curve = pd.read_csv(path, usecols=lambda name: name in READ, dtype=float)
         return curve[curve["step"] > 0]
     except (ValueError, KeyError) as e:
         why = str(e).strip().splitlines()[-1]

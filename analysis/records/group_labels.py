@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.records.run_frame import EMBEDDING, FIELDS, PATCHES
+from analysis.records.run_frame import EMBEDDING, FIELDS, PATCHES, SIZES
 
 UNNAMED = ("patch", "seed", "start", "data_root", "data_digest", "weights_digest")  # fields that are not part of a name
 KEY = 8  # last characters of a group that are added where names are equal
@@ -39,7 +39,7 @@ def _differences(groups: pd.DataFrame) -> pd.Series:
     else as few as distinguish the rows equally well."""
     texts = {
         name: groups[name].map(_text).replace("", "none")
-        for name in (*FIELDS, PATCHES, EMBEDDING, "images")
+        for name in (*FIELDS, PATCHES, EMBEDDING, SIZES, "images")
         if name in groups and name not in UNNAMED
     }
     differ = {name: f"{name} " + text for name, text in texts.items() if text.nunique() > 1}

@@ -46,6 +46,15 @@ def patch_tests(points: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def with_verdicts(table: pd.DataFrame, among: str) -> pd.DataFrame:
+    """The table with p_holm, for the number of tests among rows of equal `among`, and verdict: better, worse, undecided
+    or untested. table: change (of a loss) and p."""
+    p_holm = table.groupby(among, group_keys=False)["p"].apply(holm)
+    signs = pd.Series(np.where(table["change"] < 0, "better", "worse"), table.index)
+    verdict = signs.where(p_holm < 1 - CONFIDENCE, "undecided").where(table["p"].notna(), "untested")
+    return table.assign(p_holm=p_holm, verdict=verdict)
+
+
 def holm(p: pd.Series) -> pd.Series:
     """p values adjusted for their number (Holm 1979, Scand. J. Statist. 6); nan, where there is no test, stays nan."""
     order = p.rank(method="first") - 1

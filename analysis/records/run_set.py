@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.records.drawn_patches import costs_there, patches_text
 from analysis.records.embedding_text import embedding_text
 from analysis.records.group_labels import labels
-from analysis.records.run_frame import COLUMNS, EMBEDDING, FACTS, METRICS, PATCHES, finished
+from analysis.records.run_frame import COLUMNS, EMBEDDING, FACTS, METRICS, PATCHES, SIZES, finished
 from analysis.records.training_length import keys_of_any_length
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
@@ -213,6 +213,7 @@ def row(record: RunRecord, run: Path) -> dict[str, object]:
         **to_flat(record.experiment()),
         PATCHES: patches_text(record.experiment()),
         EMBEDDING: embedding_text(record.experiment()),
+        SIZES: getattr(record.experiment().packing, "sizes_words", ""),
         **{name: math.nan if value is None else value for name, value in facts.items()},
         "failure": "" if record.status == "finished" else str(record.failure.get("reason", "no reason recorded")),
         "started": record.started,

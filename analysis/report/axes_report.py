@@ -16,6 +16,7 @@ from analysis.records.run_set import RunSet
 from analysis.records.training_length import labels_of_any_length
 from analysis.report.law_table import NAIVE
 from analysis.report.output import counted, print_wrapped, write_files
+from analysis.report.tokens_report import TOKENS
 from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
 
@@ -45,7 +46,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
     """Print the law of each group, and write it, its points and a figure to out. Raises ConfigError where no group has
     points for one, the axes are unknown, or out cannot be written."""
     if axes not in AXES_LAWS:
-        raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join((*AXES_LAWS, THREE))}")
+        raise ConfigError(f"unknown --axes {axes!r}; choose from: {'; '.join((*AXES_LAWS, THREE, TOKENS))}")
     fitted, refused = axes_laws(axes, runs)
     if not fitted:
         why = refused[0] if refused else f"no finished run has {'images' if runs.from_csv else f'a {CURVE}'}"

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.axes import AXES
-from analysis.fitting.bootstrap import COVERAGE, bootstrap, seed_error, uneven_seeds
+from analysis.fitting.bootstrap import COVERAGE, bootstrap
 from analysis.fitting.laws import OPTIMISER, Fit
 from analysis.fitting.model import FORMS
 from analysis.fitting.model_selection import compare_forms
+from analysis.fitting.seed_error import seed_error, uneven_seeds
 from analysis.records.groups import Group
 from analysis.report.law_table import GroupLaw, held_out_sentence
 from analysis.report.law_words import group_sentence, lack_of_fit_clause, why_not_tested

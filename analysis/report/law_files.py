@@ -10,7 +10,8 @@ from analysis.paper import figures
 from analysis.paper.layout import PaperTable
 from analysis.paper.tables import all_tables
 from analysis.plots import style
-from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.frontier import frontier_figure
+from analysis.plots.laws import law_figure
 from analysis.records.run_frame import PATCHES, above_zero, finished
 from analysis.records.run_set import RunSet
 from analysis.records.shared_weights import by_patch

@@ -8,12 +8,13 @@ learning_rate   best learning rate of every patch size (learning_rates.py)
 patch_schedule   order of the patch sizes of a run, at equal FLOPs and at equal seconds (patch_order.py)
 embeddings, embed_init   patch embeddings and their initial weights, at equal images and FLOPs (embeddings.py)
 flexivit  one flexible model, a model per patch size, and these at other patch sizes (flexivit.py)
+token_drop   training on a part of each image's tokens, on equal images and at equal FLOPs (token_drop.py)
+navit     mixed sizes of training images against one size (mixed_sizes.py)
 The first four are the paper's. The recipes are in experiments/studies.py; a study's name may have its data set as
 prefix: shapes.table5.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,16 +24,19 @@ import pandas as pd
 from analysis.fitting.axes import AXES
 from analysis.plots.embeddings import embedding_figure
 from analysis.plots.flexivit import flexivit_figure
+from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure, gap_figure, study_figure
 from analysis.plots.style import picture
+from analysis.plots.token_drop import drop_figure
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.report.sweep_table import render_table, short
-from analysis.studies import embeddings, flexivit, learning_rates, patch_order
+from analysis.studies import embeddings, flexivit, learning_rates, mixed_sizes, patch_order, token_drop
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.explained import equal_flops, explained
+from analysis.studies.larger_or_finer import spending
 from analysis.studies.learning_rates import rate_studies
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, metric_of, print_gaps
@@ -76,6 +80,10 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return _report_embeddings(runs, name, planned, _where(table), out)
     if _kind(name) == "flexivit":
         return _report_flexivit(runs, name, planned, _where(table), out)
+    if _kind(name) == "token_drop":
+        return _report_drops(runs, name, planned, table, out)
+    if _kind(name) == "navit":
+        return _report_sizes(runs, name, planned, _where(table), out)
     title, stem = f"{name}   ({_where(table)}{sizes})", name.replace(".", "_")
     tables = {"": table}
     if _kind(name) == "figure2":
@@ -170,6 +178,34 @@ def _report_flexivit(runs: RunSet, name: str, planned: Sequence[StudyRun], where
     return _write(out, stem, {"": found, "_compared": compared}, drawn)
 
 
+def _report_drops(runs: RunSet, name: str, planned: Sequence[StudyRun], table: pd.DataFrame, out: Path) -> list[Path]:
+    """The report of a study of dropped tokens. table: of study_table."""
+    found, along = token_drop.drop_runs(runs.frame, planned)
+    if found.empty:
+        print_wrapped(f"{name}: no run has a curve")
+        return []
+    compared, stem = token_drop.comparisons(found), name.replace(".", "_")
+    for (backbone, sizes), its in found.groupby(["backbone", "sizes"], sort=False):
+        render_table(token_drop.printed(its), f"{name}   ({backbone}, {_where(table)}, trained at {sizes} px)")
+        against = compared[(compared["backbone"] == backbone) & (compared["sizes"] == sizes)]
+        if len(against):
+            render_table(token_drop.compared(against))
+    drawn = drop_figure(found, along, f"Training on a part of the tokens ({_where(table)})")
+    return _write(out, stem, {"": found, "_along": along, "_compared": compared}, drawn)
+
+
+def _report_sizes(runs: RunSet, name: str, planned: Sequence[StudyRun], where: str, out: Path) -> list[Path]:
+    """The report of a study of mixed image sizes. where: data and image size."""
+    found = mixed_sizes.losses(runs, planned)
+    compared, stem = mixed_sizes.comparisons(found), name.replace(".", "_")
+    for backbone, its in found.groupby("backbone", sort=False):
+        render_table(mixed_sizes.printed(its), f"{name}   ({backbone}, {where}; test loss by size of test images)")
+        if len(against := compared[compared["backbone"] == backbone]):
+            render_table(mixed_sizes.compared(against))
+    drawn = mixed_sizes_figure(found, f"Mixed and fixed sizes of training images ({where})")
+    return _write(out, stem, {"": found, "_compared": compared}, drawn)
+
+
 def printed(table: pd.DataFrame) -> pd.DataFrame:
     """study_table's rows as text for 80 columns, without columns that the title states."""
     shown = pd.DataFrame({"backbone": table["backbone"]})
@@ -193,33 +229,6 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def spending(table: pd.DataFrame) -> pd.DataFrame:
-    """For figure3, as text: FLOPs and loss of the next larger model at the same patch, and of the same model at the
-    next smaller patch. Means over seeds; a row where both have finished."""
-    means = table.groupby(["backbone", "patch"], as_index=False)[["flops_per_image", "test_loss"]].mean()
-    at = means.set_index(["backbone", "patch"])
-    rows = []
-    for backbones in _families(table).values():
-        for small, large in pairwise(backbones):
-            patches = sorted(means.loc[means["backbone"] == small, "patch"], reverse=True)
-            for patch, half in pairwise(patches):
-                if (large, patch) not in at.index:
-                    continue
-                here, larger, finer = at.loc[(small, patch)], at.loc[(large, patch)], at.loc[(small, half)]
-                gain = round(float(larger["test_loss"] - finer["test_loss"]), 3)
-                rows.append(
-                    {
-                        "from": f"{small} p{patch}",
-                        "larger [FLOPs]": f"x {larger['flops_per_image'] / here['flops_per_image']:.1f}",
-                        "larger [nats]": f"{larger['test_loss']:.3f}",
-                        "finer [FLOPs]": f"x {finer['flops_per_image'] / here['flops_per_image']:.1f}",
-                        "finer [nats]": f"{finer['test_loss']:.3f}",
-                        "better [nats]": f"{'finer' if gain > 0 else 'larger'} by {abs(gain):.3f}" if gain else "even",
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
 def figure(table: pd.DataFrame, name: str) -> Figure:
     """A study's figure. table: of study_table."""
     axis = KINDS[_kind(name)]
@@ -241,15 +250,6 @@ def _both_ways(points: pd.DataFrame) -> pd.DataFrame:
     base = extended[["backbone", "image", "extend"]].drop_duplicates().rename(columns={"extend": "patch"})
     begin = points[points["extend"] == 0].merge(base, on=["backbone", "image", "patch"])
     return pd.concat([points, begin.assign(dash="by extending")], ignore_index=True)
-
-
-def _families(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Each family's backbones from small to large, by parameters at the coarsest patch."""
-    sizes = table.groupby("backbone")["parameters"].max().sort_values()
-    families: dict[str, list[str]] = {}
-    for backbone in sizes.index:
-        families.setdefault(str(backbone).split("_")[0], []).append(str(backbone))
-    return families
 
 
 def _kind(name: str) -> str:

@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.records.curve_points import read_curve
-from analysis.records.patch_tests import holm, log_difference
+from analysis.records.patch_tests import log_difference, with_verdicts
 from analysis.records.run_frame import PATCHES
-from analysis.records.seed_noise import CONFIDENCE
 from analysis.report.sweep_table import short
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.costs.run_flops import cumulated_flops
@@ -69,11 +68,7 @@ def comparisons(curves: pd.DataFrame) -> pd.DataFrame:
                     found = log_difference(theirs, ours)
                     ends = [math.expm1(value) for value in (found.mean, found.low, found.high)]
                     rows.append([backbone, order, cost, *ends, found.p, math.nan, ""])
-    table = pd.DataFrame(rows, columns=COMPARED)
-    table["p_holm"] = table.groupby("backbone", group_keys=False)["p"].apply(holm)
-    signs = np.where(table["change"] < 0, "better", "worse")
-    decided = pd.Series(signs, table.index).where(table["p_holm"] < 1 - CONFIDENCE, "undecided")
-    return table.assign(verdict=decided.where(table["p"].notna(), "untested"))
+    return with_verdicts(pd.DataFrame(rows, columns=COMPARED), "backbone")
 
 
 def _alone_at(alone: pd.DataFrame, costs: pd.Series, cost: str) -> pd.Series:
@@ -98,15 +93,16 @@ def printed(curves: pd.DataFrame) -> pd.DataFrame:
                 "patch sizes": order,
                 "images": f"{images:,}",
                 "FLOPs": short(its["flops"].mean()),
-                "time [s]": _spread(its["seconds"], 0),
-                "loss [nats]": _spread(its["test_loss"], 3),
-                "top-1 [%]": _spread(its["top1"], 1),
+                "time [s]": spread(its["seconds"], 0),
+                "loss [nats]": spread(its["test_loss"], 3),
+                "top-1 [%]": spread(its["top1"], 1),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _spread(values: pd.Series, decimals: int) -> str:
+def spread(values: pd.Series, decimals: int) -> str:
+    """Mean and standard deviation over seeds as text."""
     error = f" ± {values.std():.{decimals}f}" if len(values) > 1 else ""
     return f"{values.mean():.{decimals}f}{error}"
 

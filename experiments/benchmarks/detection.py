@@ -35,7 +35,7 @@ class Maps(nn.Module):
     def __init__(self, config: ExperimentConfig) -> None:
         super().__init__()
         task = DetectionTask(config, 1)
-        self.backbone, self.neck, self.out_channels = task.backbone, task.head.neck, config.task.head.head_channels
+        self.backbone, self.neck, self.out_channels = task.backbone, task.head.neck, config.detection.head.head_channels
         assert isinstance(self.neck, Neck)
 
     def forward(self, image_BCHW: Tensor) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def _torchvision(config: ExperimentConfig) -> "MaskRCNN":
     from torchvision.ops import MultiScaleRoIAlign
 
     names = [str(number) for number in range(len(FPN_STRIDES))]
-    rois, c = min(512, config.model.img_size), config.task.head.head_channels
+    rois, c = min(512, config.model.img_size), config.detection.head.head_channels
     return MaskRCNN(
         Maps(config),
         box_head=TwoMLPHead(49 * c, 4 * c),

@@ -16,10 +16,11 @@ from experiments.benchmarks.timing import interleaved
 from scaling.backbones.base import Backbone
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import make_config
+from scaling.config.packing import SequencePacking
 from scaling.model_specs import CLASS_TOKENS
 from scaling.packing.fitted_grid import fitted_grid, reduced_grid
 from scaling.packing.packed_images import PackedImages, pack
-from scaling.packing.row_plan import PLANS, padding_share
+from scaling.packing.row_plan import PLANS, padding_share, row_length
 
 Sizes = Callable[[np.random.Generator, int], list[tuple[float, float]]]  # generator, number: heights and widths [px]
 BATCH, BATCHES = 64, 50
@@ -61,22 +62,23 @@ DISTRIBUTIONS: dict[str, tuple[int, Sizes]] = {
 
 def padding() -> Table:
     """Mean padding [%] of batches of 64 images by plan and length of a sequence."""
-    lengths = (512, 1024, 2048, 4096)
-    table = Table("sizes", "plan", *(str(n) for n in lengths), title=f"padding [%], batches of {BATCH} images")
+    lengths = (512, 1024, 2048, 4096, 8192)
+    title = f"padding [%], batches of {BATCH} images"
+    table = Table("sizes", "plan", *(f"{n} tokens" for n in lengths), title=title)
     for name, (patch, sizes) in DISTRIBUTIONS.items():
         for plan in PLANS:
-            cells = [f"{100 * _padding(patch, sizes, plan, length):.1f}" for length in lengths]
+            cells = [f"{padding_of(patch, sizes, plan, length, BATCHES):.1f}" for length in lengths]
             table.add_row(name, plan, *cells)
     return table
 
 
-def _padding(patch: int, sizes: Sizes, plan: str, sequence_length: int) -> float:
+def padding_of(patch: int, sizes: Sizes, plan: str, sequence_length: int, batches: int) -> float:
+    """Mean padding [%] of so many batches. patch [px]."""
     rng, found = np.random.default_rng(0), []
-    for _ in range(BATCHES):
+    for _ in range(batches):
         tokens = [_tokens(height, width, patch, sequence_length) for height, width in sizes(rng, BATCH)]
         rows = PLANS[plan](tokens, sequence_length)
-        longest = max(sum(tokens[image] for image in row) for row in rows)
-        found.append(padding_share(rows, tokens, longest if plan == "balanced" else sequence_length))
+        found.append(100 * padding_share(rows, tokens, row_length(plan, rows, tokens, sequence_length)))
     return float(np.mean(found))
 
 
@@ -133,12 +135,13 @@ def _calls(backbone: Backbone, name: str, patch: int, sizes: Sizes, device: str)
 
     def packed() -> None:
         same = len({image.shape for image in images}) == 1  # data loaders pack only what differs
-        _step(backbone, torch.stack(images) if same else pack(images, patch, 4096, places))
+        step(backbone, torch.stack(images) if same else pack(images, patch, SequencePacking().sequence_length, places))
 
-    return {"packed": packed, "padded": lambda: _step(backbone, padded), "squares": lambda: _step(backbone, squares)}
+    return {"packed": packed, "padded": lambda: step(backbone, padded), "squares": lambda: step(backbone, squares)}
 
 
-def _step(backbone: Backbone, images: Tensor | PackedImages) -> None:
+def step(backbone: Backbone, images: Tensor | PackedImages) -> None:
+    """Forward and backward pass."""
     backbone(images).pooled_ND.sum().backward()
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,16 +1,26 @@
-"""Timing of alternatives on a machine whose speed drifts: a call of each in turn, so that a slow minute slows all; and
-the memory that a call takes."""
+"""Timing of alternatives on a machine whose speed drifts: a call of each in turn, so that a slow minute slows all; the
+memory that a call takes; and the progress of a benchmark."""
 
 import ctypes
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from scaling.engine.environment import Memory
+
+T = TypeVar("T")
+
+
+def progress(cases: Sequence[T], what: str) -> Iterable[T]:
+    """The cases of a benchmark, with a bar on stderr while they last, where that is a terminal."""
+    return track(cases, what, console=Console(stderr=True), transient=True)
 
 
 def interleaved(

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import yaml
 
 from experiments.cli.wrong_options import in_yaml, not_a_value
-from scaling.config import legacy, runtime
+from scaling.config import flat, legacy, runtime
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.legacy import read_predecessor
 from scaling.config.reference import Row, by_leaf, rows, runtime_rows
@@ -53,7 +53,7 @@ def spellings(leave_out: Collection[str] = ()) -> dict[str, str]:
     """Every name of an option for a field, with _ for -: last, dotted and old ones -> last name."""
     found = {leaf: leaf for leaf in (*field_rows(), *machine_rows()) if leaf not in leave_out}
     found |= {same[0].name: leaf for leaf, same in field_rows().items() if leaf in found}
-    old = {**legacy.NAMES, **runtime.OLD_NAMES}
+    old = {**flat.NAMES, **runtime.OLD_NAMES}
     found |= {name: leaf for name, leaf in old.items() if leaf in found and name not in leave_out}
     return found | {"weights": "initial_checkpoint"}
 
@@ -72,7 +72,7 @@ def take(words: Sequence[str], names: Mapping[str, str]) -> tuple[list[str], Tex
             continue
         leaf = names[name]
         if not equals:
-            if _row(leaf).type == "bool" and name not in legacy.DEFAULTS:  # alone, or with a word
+            if _row(leaf).type == "bool" and name not in flat.DEFAULTS:  # alone, or with a word
                 text = left.pop(0) if left and left[0].lower() in BOOLEANS else "true"
             elif left and not left[0].startswith("--"):
                 text = left.pop(0)
@@ -143,7 +143,7 @@ def overrides(command: Texts, file: Texts) -> Overrides:
         for leaf, (name, text) in texts.items():
             if leaf not in fields or (source is file and leaf in command):
                 continue
-            if isinstance(text, str) and (name == "weights" or name in legacy.DEFAULTS):
+            if isinstance(text, str) and (name == "weights" or name in flat.DEFAULTS):
                 old[name] = _old_value(name, text)
             else:
                 new[leaf] = parse(fields[leaf][0], text)
@@ -169,9 +169,9 @@ def runtime_config(command: Texts, file: Texts) -> RuntimeConfig:
 
 def _old_value(name: str, text: str) -> object:
     """The value of an option of version 1, of the type that it had."""
-    kind = type(legacy.DEFAULTS[name]).__name__
-    if text == "none" and (name in legacy.UNSET or name == "weights"):
-        return legacy.DEFAULTS[name] if name != "clip" else 0.0
+    kind = type(flat.DEFAULTS[name]).__name__
+    if text == "none" and (name in flat.UNSET or name == "weights"):
+        return flat.DEFAULTS[name] if name != "clip" else 0.0
     return _parsed(name, kind, text)
 
 
@@ -184,7 +184,7 @@ def parse(row: Row, text: str | list[object]) -> object:
         return tuple(_parsed(row.leaf, row.type.removeprefix("list of "), str(one)) for one in text)
     if isinstance(text, list):
         text = ",".join(map(str, text))
-    unset = text in ("", "none", "null") or (text == "0" and row.leaf in legacy.UNSET)
+    unset = text in ("", "none", "null") or (text == "0" and row.leaf in flat.UNSET)
     if row.optional and unset:
         return None
     if row.type == "kind":

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from scaling.config import flat, legacy, runtime
+from scaling.config import flat, runtime
 from scaling.config.reference import Row, rows, runtime_rows
 
 HEAD = """# Configuration reference
@@ -88,7 +88,7 @@ def _merged(found: Iterable[Row]) -> Iterator[tuple[Row, str]]:
 def _earlier() -> Iterator[str]:
     yield "| earlier | today | earlier values |"
     yield "| --- | --- | --- |"
-    renamed = {**legacy.NAMES, **runtime.OLD_NAMES, "head": "head", "augment": "augment"}
+    renamed = {**flat.NAMES, **runtime.OLD_NAMES, "head": "head", "augment": "augment"}
     del renamed["patch"]  # a short spelling of today
     for before, today in sorted(renamed.items()):
         values = (f"`{_word(old)}` is `{_word(new)}`" for new, old in flat.VALUES.get(before, {}).items())

@@ -17,7 +17,8 @@ from analysis.planning.allocation import published_surface
 from analysis.plots.allocation import optimal_figure
 from analysis.plots.curves import curve_figure
 from analysis.plots.flexivit import flexivit_figure
-from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.frontier import frontier_figure
+from analysis.plots.laws import law_figure
 from analysis.plots.packed_rows import packed_rows_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure

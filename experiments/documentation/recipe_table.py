@@ -12,8 +12,7 @@ import pandas as pd
 from analysis.records.published import load_published
 from experiments.recipes import imagenet
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.flat import to_flat
-from scaling.config.legacy import NAMES
+from scaling.config.flat import NAMES, to_flat
 
 SIZES = {"T": "tiny", "S": "small", "B": "base", "L": "large", "H": "huge"}
 STAGES = {"pretrain": 128, "intermediate": 224, "finetune": 224}  # image size [px] of each stage of a run at 224 px

@@ -14,7 +14,9 @@ from analysis.records.embedding_text import embedding_text
 from experiments.launch.outcome import Outcome
 from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.config.patch_embeds import ConvPatchEmbed
+from scaling.config.token_drop import NoDrop
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
 
@@ -144,15 +146,19 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 
 def what_else(run: ExperimentConfig) -> str:
     """Fields that a run_id leaves out, where they are not the default: the head, how patches are embedded, what an
-    extended sequence is embedded from, whether one model learns several patch sizes, or by which schedule, and how the
-    kernel of a finished one is resized."""
+    extended sequence is embedded from, whether one model learns several patch sizes, or by which schedule, how the
+    kernel of a finished one is resized, sizes of packed images, and which tokens are dropped."""
     several = getattr(run.step_shapes, "patch_schedule", "flexible") if len(shapes_of(run)) > 1 else ""
     resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""
     embedding = "" if run.model.any_patch else embedding_text(run).removeprefix(ConvPatchEmbed.kind + ", ")
     embedding = "" if embedding == ConvPatchEmbed.kind else embedding
-    return " ".join(filter(None, (several, resized, head, extended, embedding)))
+    sizes = dropped = ""
+    if isinstance(run.packing, SequencePacking):
+        sizes, drop = f"at {run.packing.sizes_words}", run.packing.token_drop
+        dropped = "" if isinstance(drop, NoDrop) else f"drop {drop.words}"
+    return " ".join(filter(None, (several, resized, head, extended, embedding, sizes, dropped)))
 
 
 def _time(seconds: float) -> str:

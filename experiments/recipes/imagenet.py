@@ -109,6 +109,36 @@ def deit_huge(patch: int, image: int = 224) -> ExperimentConfig:
     return edit(deit_large(patch, image), backbone="deit_huge")
 
 
+def navit_small(patch: int = 16, image: int = 224) -> ExperimentConfig:
+    """DeiT-Small on images of mixed sizes that keep their aspect ratio (NaViT, arXiv 2307.06304): the square root of
+    the area is drawn from U(64, 256) at patch 16, as printed there; evaluated at 224 px and at 64 to 384 px. Epochs,
+    batch, rates and regularisation as deit_small. Expected: unknown, the paper's models are trained on JFT-4B.
+    Run: python experiments/run.py imagenet.navit_small --patch 16 --data-root /data/imagenet.
+
+    Departs: from the paper by its data, 4,000 rows of 256 tokens a step, cross-entropy instead of a sigmoid loss, a
+    class token instead of attention pooling, and rows of up to 8,192 tokens, as images do not attend to each other and
+    longer rows have less padding. From deit_small by flips alone as augmentation: crops to a square, Mixup, CutMix and
+    random erasing are for images of one size."""
+    return edit(
+        deit_small(patch, image),
+        packing="sequences",
+        image_sizes="64-256",
+        eval_img_sizes=tuple(size for size in (64, 128, 256, 384) if size % patch == 0),
+        augment="flip",
+        auto_augment=None,
+        random_erasing_prob=0.0,
+        mixup=0.0,
+        cutmix=0.0,
+        pos_embed="sincos",
+    )
+
+
+def navit_base(patch: int = 16, image: int = 224) -> ExperimentConfig:
+    """navit_small with DeiT-Base.
+    Run: python experiments/run.py imagenet.navit_base --patch 16 --data-root /data/imagenet."""
+    return edit(navit_small(patch, image), backbone="deit_base")
+
+
 def adventurer_tiny(patch: int, image: int = 224) -> list[ExperimentConfig]:
     """Adventurer-Tiny in stages. Expected at 128 px: 72.6, 78.5, 80.4, 80.6, 80.7; at 224 px: 78.2, 80.9, 81.3, 81.7,
     81.9 (Table 4). GPU-hours of all stages: 12, 47, 182, 729, 3,054.

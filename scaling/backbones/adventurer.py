@@ -22,7 +22,8 @@ from scaling.backbones.adventurer_block import Block, Mixer, RMSNorm
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.embed_init import EmbedConv
 from scaling.backbones.patch_embed import ConvPatchEmbed, PatchEmbed
-from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position, resample_table
+from scaling.backbones.pos_embed import build_position, resample_table
+from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
 from scaling.backbones.sincos import Reference
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
@@ -84,7 +85,7 @@ class Adventurer(nn.Module):
         self.feature_info = [
             {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
         ]
-        spec = PositionSpec(size.width, 0, self.grid, patch, reference or Reference(self.grid, patch))
+        spec = PositionSpec(size.width, 0, self.grid, patch, reference or Reference(self.grid, patch), size.depth)
         positions = build_position(pos_embed, spec, **(position_options or {}))
         if positions.needs_attention:
             raise ConfigError(

@@ -7,6 +7,7 @@ B batch, L patches, T tokens (patches and class tokens), N images, D width, C ch
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -39,11 +40,28 @@ class TokenLayout:
     def coords_BL2(self) -> Tensor:
         """Row and column of the centre of each patch, as shares of its image's height and width, in [0, 1] (1, L, 2),
         float32."""
-        grids = self.rows.grids if self.rows is not None else [self.grid]
-        return torch.cat([self._centres(grid) for grid in grids if grid is not None]).unsqueeze(0)
+        return self.centres_BL2 / self.sides_BL2
+
+    @functools.cached_property
+    def centres_BL2(self) -> Tensor:
+        """Row and column of the centre of each patch, in patches from its image's corner (1, L, 2), float32."""
+        if self.rows is not None:
+            whole_L2 = torch.cat([self._centres(grid) for grid in self.rows.grids])
+            return self.rows.on(self.device).kept_patches(whole_L2).unsqueeze(0)
+        assert self.grid is not None
+        return self._centres(self.grid).unsqueeze(0)
+
+    @functools.cached_property
+    def sides_BL2(self) -> Tensor:
+        """Rows and columns of patches of each patch's image (1, L, 2), float32."""
+        if self.rows is None:
+            assert self.grid is not None
+            return torch.tensor(self.grid, device=self.device, dtype=torch.float32).expand(1, math.prod(self.grid), 2)
+        counts_N = torch.tensor(self.rows.patch_counts)
+        return torch.tensor(self.rows.grids).float().repeat_interleave(counts_N, 0).unsqueeze(0).to(self.device)
 
     def _centres(self, grid: tuple[int, int]) -> Tensor:
-        axes = [(torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n for n in grid]
+        axes = [torch.arange(n, device=self.device, dtype=torch.float32) + 0.5 for n in grid]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(-1, 2)
 
     def with_class_tokens(
@@ -55,7 +73,8 @@ class TokenLayout:
         layout = replace(self, leading=counts[0], trailing=counts[1])
         if self.rows is None:
             parts = [x.to(patches_BLD.dtype) for x in (leading_1XD, patches_BLD, trailing_1XD) if x is not None]
-            return torch.cat([x.expand(len(patches_BLD), -1, -1) for x in parts], 1), layout
+            # shape: torch.export takes len for a constant
+            return torch.cat([x.expand(patches_BLD.shape[0], -1, -1) for x in parts], 1), layout
         if counts != (self.rows.leading, self.rows.trailing):
             has = f"{self.rows.leading} class tokens before and {self.rows.trailing} after the patches of an image"
             raise ConfigError(f"these rows have {has}; the backbone has {counts[0]} and {counts[1]}")

@@ -8,6 +8,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -17,12 +18,13 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer, 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from scaling.backbones.base import Backbone, Features, ResidualStream
+from scaling.backbones.base import Backbone, Features, ResidualStream, TokenLayout
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.init import initialise_by_name
-from scaling.backbones.packed_attention import attention_within_images
+from scaling.backbones.packed_attention import Biases, attention_within_images
 from scaling.backbones.patch_embed import KERNEL, ConvPatchEmbed, PatchEmbed
-from scaling.backbones.pos_embed import PositionEncoding, PositionSpec, build_position
+from scaling.backbones.pos_embed import build_position
+from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
 from scaling.backbones.resampling import BICUBIC, BILINEAR, Filter
 from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError, first_line
@@ -31,6 +33,7 @@ from scaling.packing.packed_images import PackedImages
 from scaling.packing.packed_rows import PackedRows
 
 LOG = logging.getLogger(__name__)
+POSITIONS = "positions."  # parameters of position encodings, beside a table
 Rotate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of queries and keys (B, H, T, P)
 
 
@@ -44,16 +47,23 @@ class PositionedBlock(Block):
         is_causal: bool = False,
         rotate: Rotate | None = None,
         rows: PackedRows | None = None,
+        biases: Biases | None = None,
     ) -> Tensor:
         """attn_mask: what is added to attention's logits (B or 1, H, T, T). rows: images that share rows; a token
-        attends to those of its image."""
+        attends to those of its image. biases: attn_mask of an image of each grid, where there are rows."""
         if rows is None and rotate is None:
             return super().forward(x_BTD) if attn_mask is None else super().forward(x_BTD, attn_mask=attn_mask)
-        x_BTD = x_BTD + self.drop_path1(self.ls1(self._attention(self.norm1(x_BTD), attn_mask, rotate, rows)), rows)
+        y_BTD = self._attention(self.norm1(x_BTD), attn_mask, rotate, rows, biases)
+        x_BTD = x_BTD + self.drop_path1(self.ls1(y_BTD), rows)
         return x_BTD + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BTD))), rows)
 
     def _attention(
-        self, x_BTD: Tensor, attn_mask: Tensor | None, rotate: Rotate | None, rows: PackedRows | None
+        self,
+        x_BTD: Tensor,
+        attn_mask: Tensor | None,
+        rotate: Rotate | None,
+        rows: PackedRows | None,
+        biases: Biases | None,
     ) -> Tensor:
         """timm's Attention without its options that DeiT does not use."""
         attn = cast(Attention, self.attn)
@@ -61,7 +71,7 @@ class PositionedBlock(Block):
         if rotate is not None:
             q_BHTP, k_BHTP = rotate(q_BHTP, k_BHTP)
         if rows is not None:
-            return attn.proj(attention_within_images(q_BHTP, k_BHTP, v_BHTP, rows))
+            return attn.proj(attention_within_images(q_BHTP, k_BHTP, v_BHTP, rows, biases))
         y_BHTP = F.scaled_dot_product_attention(q_BHTP, k_BHTP, v_BHTP, attn_mask=attn_mask)
         return attn.proj(y_BHTP.transpose(1, 2).flatten(2))
 
@@ -100,7 +110,7 @@ class Deit(Backbone):
         super().__init__(size.width, patch, size.depth)
         embed = patch_embed or ConvPatchEmbed(3, size.width, image, patch)
         heads, grid = size.width // size.head_dim, image // patch
-        spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch))
+        spec = PositionSpec(size.width, heads, grid, patch, reference or Reference(grid, patch), size.depth)
         positions = build_position(pos_embed, spec, **(position_options or {}))
         is_deit3 = size.family == "deit3"
         self.vit = PositionedViT(
@@ -131,19 +141,25 @@ class Deit(Backbone):
         patches_BLD, layout = vit.patch_embed(image_BCHW, patch_size)
         x_BTD, layout = layout.with_class_tokens(patches_BLD, vit.cls_token)  # in DeiT III it has no position
         x_BTD = vit.positions.add(x_BTD, layout, vit.pos_embed)
-        bias = vit.positions.bias(layout)
-        if bias is not None and layout.rows is not None:
-            raise ConfigError("a bias of attention's logits is for images of one grid, not for packed ones")
-        rotate = functools.partial(vit.positions.rotate, layout=layout) if vit.positions.rotates else None
+        bias, biases = self._biases(layout)
         for n, block in enumerate(vit.blocks):
+            turn = functools.partial(vit.positions.rotate, layout=layout, block=n) if vit.positions.rotates else None
             if vit.grad_checkpointing and torch.is_grad_enabled():
-                x_BTD = checkpoint(block, x_BTD, bias, False, rotate, layout.rows, use_reentrant=False)
+                x_BTD = checkpoint(block, x_BTD, bias, False, turn, layout.rows, biases, use_reentrant=False)
             else:
-                x_BTD = block(x_BTD, bias, False, rotate, layout.rows)
+                x_BTD = block(x_BTD, bias, False, turn, layout.rows, biases)
             if n in blocks:
                 hidden.append(layout.patches(vit.norm(x_BTD)))
         x_BTD = vit.norm(x_BTD)
         return Features(layout.patches(x_BTD), layout.class_token(x_BTD), layout, tuple(hidden))
+
+    def _biases(self, layout: TokenLayout) -> tuple[Tensor | None, Biases | None]:
+        """Bias of all blocks: of images of one grid, or of an image of each grid in rows."""
+        positions = self.vit.positions
+        if layout.rows is None:
+            return positions.bias(layout), None
+        found = {grid: positions.bias(replace(layout, grid=grid, rows=None)) for grid in set(layout.rows.grids)}
+        return None, {grid: bias for grid, bias in found.items() if bias is not None} or None
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -201,15 +217,26 @@ class Deit(Backbone):
                     "these are weights of FlexiViT, whose kernel was resized without antialiasing: --antialias false "
                     "gives its logits at patches smaller than the kernel"
                 )
+        if not positions.has_table and "pos_embed" in state:
+            raise ConfigError(
+                "these weights hold a table of positions (pos_embed), and this backbone has none: --pos-embed learned "
+                "has one, and rope and relative have it with --learned-table true"
+            )
         if positions.fixed_table() is not None and self.vit.pos_embed is not None:
             state = {**state, "pos_embed": self.vit.pos_embed.detach()}
         if ("blocks.0.ls1.gamma" in state) != ("blocks.0.ls1.gamma" in self.vit.state_dict()):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
-            state = self.vit.patch_embed.convert_state_dict(state, how)
+            state = self._own_positions(self.vit.patch_embed.convert_state_dict(state, how))
             return {**checkpoint_filter_fn(state, self.vit, **how), **self._own_grid(state, how)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e
+
+    def _own_positions(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """With the parameters of the position encoding at its grid."""
+        named = {name.removeprefix(POSITIONS): t for name, t in state.items() if name.startswith(POSITIONS)}
+        fitted = self.vit.positions.convert_state_dict(named)
+        return {**state, **{f"{POSITIONS}{name}": tensor for name, tensor in fitted.items()}}
 
     def _own_grid(self, state: dict[str, Tensor], how: Filter) -> dict[str, Tensor]:
         """Learned positions at the grid of this model's table, where that is not the grid of its tokens, to which timm

@@ -2,7 +2,8 @@
 
 The kernel is resized and positions are evaluated once (FlexiViT, arXiv 2212.08013, section 3). Positions of any kind
 that are added to tokens become a table, under `pos_embed` as in public checkpoints, so that timm's VisionTransformer
-loads the weights of a DeiT. L patches, T tokens, D width, p side of the learned kernel, q patch.
+loads the weights of a DeiT. Those that act inside attention stay what they are.
+L patches, T tokens, D width, p side of the learned kernel, q patch.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from scaling.backbones.base import Backbone, TokenLayout
 from scaling.backbones.patch_embed import KERNEL, FlexiblePatchEmbed
-from scaling.backbones.pos_embed import PositionEncoding
+from scaling.backbones.position_encoding import PositionEncoding
 from scaling.backbones.resampling import resize_kernel
 from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
@@ -32,7 +33,10 @@ def frozen_state(backbone: Backbone, patch_size: int) -> dict[str, Tensor]:
     kernel_DCqq = resize_kernel(embed.proj.weight, patch_size, embed.resize, embed.antialias)
     side = image // patch_size
     leading, trailing = backbone.positioned_class_tokens
+    state = {**net.state_dict(), KERNEL: kernel_DCqq.clone()}
+    if positions.needs_attention and not positions.has_table:
+        return state
     layout = TokenLayout(patch_size, kernel_DCqq.device, (side, side), leading=leading, trailing=trailing)
     none_1TD = kernel_DCqq.new_zeros(1, leading + side**2 + trailing, backbone.width)
     table_1TD = positions.add(none_1TD, layout, getattr(net, POSITIONS, None))
-    return {**net.state_dict(), KERNEL: kernel_DCqq.clone(), POSITIONS: table_1TD.clone()}
+    return {**state, POSITIONS: table_1TD.clone()}

@@ -6,6 +6,7 @@ half precision), all images are one call; elsewhere images of equal length atten
 R rows, S tokens of a row, H heads, P channels of a head, T tokens of all images, n images of t tokens in a bucket.
 """
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -17,14 +18,18 @@ from scaling.packing.packed_rows import PackedRows
 
 AMPERE = (8, 0)  # compute capability that FlashAttention 2 needs
 MOST_CHANNELS = 256  # of a head, in its kernels
+Biases = Mapping[tuple[int, int], Tensor]  # grid of an image -> what is added to its logits (1, H, t, t)
 
 
-def attention_within_images(q_RHSP: Tensor, k_RHSP: Tensor, v_RHSP: Tensor, rows: PackedRows) -> Tensor:
-    """softmax(q k' / sqrt(P)) v over the tokens of a token's own image (R, S, H * P); zeros in padding."""
+def attention_within_images(
+    q_RHSP: Tensor, k_RHSP: Tensor, v_RHSP: Tensor, rows: PackedRows, biases: Biases | None = None
+) -> Tensor:
+    """softmax(q k' / sqrt(P) + bias) v over the tokens of a token's own image (R, S, H * P); zeros in padding."""
     index = rows.on(q_RHSP.device)
     qkv_TXHP = index.by_length(torch.stack([x.transpose(1, 2) for x in (q_RHSP, k_RHSP, v_RHSP)], 2))
-    attend = in_one_call if has_kernel(qkv_TXHP) else by_length
-    return index.to_rows(attend(qkv_TXHP, rows).flatten(1))
+    if biases is None and has_kernel(qkv_TXHP):
+        return index.to_rows(in_one_call(qkv_TXHP, rows).flatten(1))
+    return index.to_rows(by_length(qkv_TXHP, rows, biases).flatten(1))
 
 
 def has_kernel(qkv_TXHP: Tensor) -> bool:
@@ -47,12 +52,14 @@ def in_one_call(qkv_TXHP: Tensor, rows: PackedRows) -> Tensor:
     return cast(Tensor, varlen_attn(q_THP, k_THP, v_THP, borders, borders, longest, longest))
 
 
-def by_length(qkv_TXHP: Tensor, rows: PackedRows) -> Tensor:
+def by_length(qkv_TXHP: Tensor, rows: PackedRows, biases: Biases | None = None) -> Tensor:
     """(T, H, P) of tokens by length, one batch for each length."""
-    found = []
+    found, grids = [], iter([rows.grids[image] for image in rows.order])
     for qkv_ntXHP in rows.of_each_length(qkv_TXHP):
         q_nHtP, k_nHtP, v_nHtP = qkv_ntXHP.permute(2, 0, 3, 1, 4).unbind(0)
-        found.append(F.scaled_dot_product_attention(q_nHtP, k_nHtP, v_nHtP).transpose(1, 2).flatten(0, 1))
+        mask = None if biases is None else torch.cat([biases[next(grids)] for _ in q_nHtP])
+        y_nHtP = F.scaled_dot_product_attention(q_nHtP, k_nHtP, v_nHtP, attn_mask=mask)
+        found.append(y_nHtP.transpose(1, 2).flatten(0, 1))
     return torch.cat(found)
 
 

@@ -1,9 +1,12 @@
-"""Position encodings: how tokens know where in the image they lie. A new encoding is a subclass of PositionEncoding and
-a line in POSITION_ENCODINGS; its fields are a part of the same kind in scaling/config/model.py.
+"""Position encodings: how tokens know where in the image they lie. A new encoding is a subclass of PositionEncoding
+(position_encoding.py) and a line in POSITION_ENCODINGS; its fields are a part of the same kind in scaling/config.
 
 learned   one parameter vector per token, trunc_normal 0.02 (ViT, DeiT, Adventurer); resampled at other grids
 sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix), evaluated at any grid
 grid      parameter vectors on a grid of its own, interpolated to the grid of every image (FlexiViT, arXiv 2212.08013)
+none, sincos1d, factorized, fourier  functions of the coordinates, added (additive_positions.py)
+rope, rope_mixed          rotations of queries and keys (rope.py)
+relative, relative_mlp    biases of attention's logits (relative_bias.py)
 
 An encoding may act at three places: on tokens before the blocks (add), on queries and keys (rotate), on attention's
 logits (bias). B batch, T tokens (L patches and class tokens), D width, H heads, P channels of a head, h w grid.
@@ -11,75 +14,23 @@ logits (bias). B batch, T tokens (L patches and class tokens), D width, H heads,
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
-from torch import Tensor, nn
+from torch import Tensor
 
+from scaling.backbones.additive_positions import Factorized, Fourier, NoPositions, SinCos1d
 from scaling.backbones.base import TokenLayout
+from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
+from scaling.backbones.relative_bias import RelativeMlp, RelativeTable
 from scaling.backbones.resampling import resize_positions
-from scaling.backbones.sincos import Reference, Sines
+from scaling.backbones.rope import AxialRope, MixedRope
+from scaling.backbones.sincos import Sines
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
 from scaling.packing.packed_rows import PackedRows
-
-
-class PositionSpec(NamedTuple):
-    """Dimensions that an encoding is built for."""
-
-    width: int  # D
-    heads: int  # of attention; 0: the backbone has no attention
-    grid: int  # side of the training image's grid [tokens]
-    patch_px: int  # [px]
-    reference: Reference  # grid and patch that coordinates are measured in
-
-
-class PositionEncoding(nn.Module):
-    """Base of all encodings: every method here does nothing. Rows of tokens include class tokens: see
-    `TokenLayout.leading`, `trailing` and `padded`."""
-
-    has_table: ClassVar[bool] = False  # whether the backbone stores a vector per token, as `pos_embed` (1, T, D)
-
-    def __init__(self, spec: PositionSpec) -> None:
-        super().__init__()
-        self.spec = spec
-
-    @property
-    def table_side(self) -> int:
-        """Side of the grid of the stored table [vectors]."""
-        return self.spec.grid
-
-    def fixed_table(self) -> Tensor | None:
-        """Values of the stored table for the patches (L, D), float32 on the CPU; None: they are learned."""
-        return None
-
-    def reset_parameters(self) -> None:
-        """Draw the encoding's own parameters, if it has any."""
-
-    def add(self, x_BTD: Tensor, layout: TokenLayout, table_1TD: Tensor | None) -> Tensor:
-        """Tokens with their positions added. table_1TD: what the backbone stores, None where there is no table."""
-        return x_BTD
-
-    def rotate(self, q_BHTP: Tensor, k_BHTP: Tensor, layout: TokenLayout) -> tuple[Tensor, Tensor]:
-        """Queries and keys of one block, before their product."""
-        return q_BHTP, k_BHTP
-
-    def bias(self, layout: TokenLayout) -> Tensor | None:
-        """Bias of attention's logits in all blocks (B or 1, H, T, T); None: no bias."""
-        return None
-
-    @property
-    def rotates(self) -> bool:
-        """Whether `rotate` is overridden."""
-        return type(self).rotate is not PositionEncoding.rotate
-
-    @property
-    def needs_attention(self) -> bool:
-        """Whether the encoding acts inside attention, which not every backbone has."""
-        return self.rotates or type(self).bias is not PositionEncoding.bias
 
 
 class TablePositions(PositionEncoding):
@@ -103,10 +54,10 @@ class TablePositions(PositionEncoding):
     def _in_rows(self, rows: PackedRows, layout: TokenLayout, table_1TD: Tensor) -> Tensor:
         """(R, S, D): the positions of each image as if it were alone."""
         of_grid = {grid: self.at(grid, layout, table_1TD)[0] for grid in set(rows.grids)}
-        alike = next(iter(of_grid))
+        alike, index = next(iter(of_grid)), rows.on(table_1TD.device)
         if len(of_grid[alike]) == math.prod(alike):  # none for class tokens
-            return layout.padded(torch.cat([of_grid[grid] for grid in rows.grids]).unsqueeze(0))
-        return rows.on(table_1TD.device).to_rows(torch.cat([of_grid[rows.grids[image]] for image in rows.order]))
+            return layout.padded(index.kept_patches(torch.cat([of_grid[grid] for grid in rows.grids])).unsqueeze(0))
+        return index.to_rows(index.kept_tokens(torch.cat([of_grid[rows.grids[image]] for image in rows.order])))
 
 
 def _between(table_1TD: Tensor, side: int, layout: TokenLayout) -> slice:
@@ -176,17 +127,50 @@ class GridPositions(TablePositions):
         return torch.cat([table_1TD[:, : own.start], patches_1LD, table_1TD[:, own.stop :]], 1)
 
 
+class WithTable(LearnedPositions):
+    """Learned vectors, and an encoding that acts inside attention ("APE + RoPE" in arXiv 2403.13298)."""
+
+    def __init__(self, inside: PositionEncoding) -> None:
+        super().__init__(inside.spec)
+        self.inside = inside
+
+    def rotate(self, q_BHTP: Tensor, k_BHTP: Tensor, layout: TokenLayout, block: int) -> tuple[Tensor, Tensor]:
+        return self.inside.rotate(q_BHTP, k_BHTP, layout, block)
+
+    def bias(self, layout: TokenLayout) -> Tensor | None:
+        return self.inside.bias(layout)
+
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        own = {name.removeprefix("inside."): tensor for name, tensor in state.items()}
+        return {f"inside.{name}": tensor for name, tensor in self.inside.convert_state_dict(own).items()}
+
+    @property
+    def rotates(self) -> bool:
+        return self.inside.rotates
+
+
 POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
     "learned": LearnedPositions,
     "sincos": SinCosPositions,
     "grid": GridPositions,
+    "none": NoPositions,
+    "sincos1d": SinCos1d,
+    "factorized": Factorized,
+    "fourier": Fourier,
+    "rope": AxialRope,
+    "rope_mixed": MixedRope,
+    "relative": RelativeTable,
+    "relative_mlp": RelativeMlp,
 }
 
 
 def build_position(name: str, spec: PositionSpec, **options: object) -> PositionEncoding:
-    """The encoding of that name in POSITION_ENCODINGS; options: its own."""
+    """The encoding of that name in POSITION_ENCODINGS; options: its own, and learned_table: a learned table beside
+    it."""
     check_name("pos_embed", name, POSITION_ENCODINGS)
-    return POSITION_ENCODINGS[name](spec, **options)
+    beside = options.pop("learned_table", False)
+    found = POSITION_ENCODINGS[name](spec, **options)
+    return WithTable(found) if beside else found
 
 
 def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "aligned") -> Tensor:

@@ -131,9 +131,9 @@ def _options(part: Part) -> dict[str, object]:
 
 
 def _first_grid(config: ExperimentConfig) -> tuple[int, int]:
-    """Grid [tokens] and patch [px] in which the sincos coordinates of multi-stage training are measured: those of its
-    first run with sincos."""
+    """Grid [tokens] and patch [px] in which the coordinates of multi-stage training are measured: those of its first
+    run with this position encoding."""
     before = initial_run(config)
-    if before is not None and before.model.pos_embed.kind == "sincos":
+    if before is not None and before.model.pos_embed.kind == config.model.pos_embed.kind:
         return _first_grid(before)
     return config.model.img_size // config.model.patch_size, config.model.patch_size

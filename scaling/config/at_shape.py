@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from math import floor, isqrt
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NATIVE, SequencePacking
-from scaling.config.step_shapes import FixedShape, StepShape
+from scaling.config.step_shapes import Course, FixedShape, StepShape
+from scaling.config.token_drop import NoDrop
+from scaling.model_specs import CLASS_TOKENS
+from scaling.rng import SampleKey, uniform
 
 SIZES = 64  # of packed images, for their mean cost
 
@@ -22,16 +26,47 @@ def shapes_of(config: ExperimentConfig) -> Collection[StepShape]:
     return config.step_shapes.shapes(model_shape(config))
 
 
+def step_shape(config: ExperimentConfig, step: int, course: Course) -> StepShape:
+    """The shape of a step of the run with this seed; its image size is that of the model, but where all images of a
+    step share a drawn size, in whole patches."""
+    shape = config.step_shapes.at(config.seed, step, course)
+    packing = config.packing
+    if not isinstance(packing, SequencePacking) or packing.image_sizes_per == "image":
+        return shape
+    share = float(uniform([SampleKey(0, step)], config.seed, "image_size_of_step")[0, 0])
+    return _of_size(config, shape, packing.size_at(share))
+
+
 def images_of_step(config: ExperimentConfig, shape: StepShape) -> Mapping[StepShape, float]:
-    """The expected share of the images of a step of this shape that have each shape. The sizes of packed images are
-    taken at equal steps of their distribution, in whole patches; images of their own sizes are taken to have that of
-    the model."""
+    """The expected share of the images of steps of this shape that have each shape. The sizes of packed images are
+    taken at equal steps of their distribution, as squares of whole patches; images of their own sizes are taken to have
+    that of the model."""
     packing = config.packing
     if not isinstance(packing, SequencePacking) or packing.image_sizes == NATIVE:
         return {shape: 1.0}
-    sizes = [packing.size_at((step + 0.5) / SIZES) or 0.0 for step in range(SIZES)]
-    patches = Counter(max(1, round(size / shape.patch_size)) for size in sizes)
-    return {StepShape(shape.patch_size, n * shape.patch_size): count / SIZES for n, count in patches.items()}
+    drawn = Counter(_of_size(config, shape, packing.size_at((step + 0.5) / SIZES)) for step in range(SIZES))
+    return {one: count / SIZES for one, count in drawn.items()}
+
+
+def largest_image(config: ExperimentConfig) -> StepShape:
+    """The shape of the largest images that training steps may have, as squares of whole patches, which memory is
+    planned for. Images of their own sizes, which nobody knows before they are read, are taken to have that of the
+    model."""
+    packing, shape = config.packing, model_shape(config)
+    return _of_size(config, shape, packing.size_at(1.0)) if isinstance(packing, SequencePacking) else shape
+
+
+def _of_size(config: ExperimentConfig, shape: StepShape, size: float | None) -> StepShape:
+    """A square image of this size [px] (None: that of the shape), in whole patches of the shape, at most as many as a
+    row holds. Of images whose tokens are dropped a row holds more, which is not looked at."""
+    packing = config.packing
+    if size is None or not isinstance(packing, SequencePacking):
+        return shape
+    patches = max(1, floor(size / shape.patch_size + 0.5))
+    if isinstance(packing.token_drop, NoDrop):
+        class_tokens = sum(CLASS_TOKENS.get(config.model.family, ()))
+        patches = min(patches, max(1, isqrt(packing.sequence_length - class_tokens)))
+    return StepShape(shape.patch_size, patches * shape.patch_size)
 
 
 def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentConfig:

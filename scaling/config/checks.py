@@ -7,7 +7,8 @@ from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.patch_size import check_patch
 from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
-from scaling.config.task import Classification, Detection, Segmentation, SlidingWindow
+from scaling.config.task import Classification, Detection, LinearHead, Segmentation, SlidingWindow
+from scaling.config.token_drop import NoDrop
 from scaling.errors import ConfigError
 from scaling.model_specs import CLASS_TOKENS
 
@@ -81,22 +82,32 @@ def _check_packing(config: "ExperimentConfig") -> None:
     packing, model, task = config.packing, config.model, config.task
     sizes = config.evaluation.eval_img_sizes
     if not isinstance(packing, SequencePacking):
-        check(not sizes, "eval_img_sizes", ",".join(map(str, sizes)), "needs images of any sizes: --packing sequences")
+        rule = "needs images of any sizes: --packing sequences"
+        check(not sizes, "eval_img_sizes", ",".join(map(str, sizes)), rule)
+        check(config.data.aspect_ratios is None, "aspect_ratios", config.data.aspect_ratios, rule)
         return
     native = packing.image_sizes == NATIVE
     rule = "is never used: images are evaluated at their own sizes; set --image-sizes"
     check(not (native and sizes), "eval_img_sizes", ",".join(map(str, sizes)), rule)
     for size in sizes:
         check_patch(size, model.patch_size)
+    if not isinstance(task, Classification):
+        rule = f"leaves out patches, and the task {task.kind} has an answer in each: it is for the task classify"
+        check(isinstance(packing.token_drop, NoDrop), "token_drop", packing.token_drop.kind, rule)
     name, value = "packing", packing.kind
-    check(isinstance(task, Classification), name, value, f"is for the task classify, not {task.kind}")
-    assert isinstance(task, Classification)
+    check(not isinstance(task, Detection), name, value, f"is for the tasks classify and segment, not {task.kind}")
     check(model.family in CLASS_TOKENS, name, value, f"is for {', '.join(CLASS_TOKENS)}, not {model.backbone}")
     check(model.patch_embed.kind == "conv", name, value, f"needs --patch-embed conv, not {model.patch_embed.kind}")
     check(task.augment in ("none", "flip"), "augment", task.augment, "crops to a square; packed images: none or flip")
+    if isinstance(task, Segmentation):
+        rule = "reads maps of one size, and packed images have sizes of their own: --head linear"
+        check(isinstance(task.head, LinearHead), "head", task.head.kind, rule)
+        rule = "is for images that are cropped, and packed images are whole: leave it out"
+        check(task.slide_stride is None, "slide_stride", task.slide_stride, rule)
+        check(task.resize_short is None, "resize_short", task.resize_short, rule + ", and set --image-sizes")
     for option in ("mixup", "cutmix", "random_erasing_prob", "auto_augment"):
         rule = "needs images of one size, and packing is sequences: set it to none"
-        check(not getattr(task, option), option, getattr(task, option), rule)
+        check(not getattr(task, option, None), option, getattr(task, option, None), rule)
     check(config.distillation is None, name, value, "gives a teacher no images of one size: leave out --teacher")
 
 

@@ -7,9 +7,11 @@ from scaling.config.fields import Bounds, check, check_fields, check_name, confi
 from scaling.errors import ConfigError
 
 DATASETS = ("shapes", "cifar10", "imagenet", "ade20k", "camvid", "coco", "nuclei", "folder")
+COCO_LAYOUT = ("coco", "nuclei")  # objects in COCO's JSON, also for segmentation
 DATASET_PREFIXES = ("hfds/", "wds/")  # of Hugging Face data sets and WebDataset shards, as in timm
 SHAPES_VERSION = 2  # of the generated set: increased whenever a pixel or a label changes
 ON_BAD_IMAGE = ("stop", "skip")
+RATIOS = (0.25, 4.0)  # limits of aspect ratios
 
 
 def _check_dataset(name: str) -> None:
@@ -20,6 +22,18 @@ def _check_dataset(name: str) -> None:
 def check_digest(name: str, value: str | None) -> None:
     """Raise ConfigError unless value is None or a fingerprint: 16 hexadecimal digits."""
     check(value is None or bool(re.fullmatch("[0-9a-f]{16}", value)), name, value, "must be 16 hex digits")
+
+
+def parse_ratios(text: str) -> tuple[float, float]:
+    """The least and the largest ratio of width to height of a range such as 0.5-2. Raises ConfigError."""
+    low, _, high = text.partition("-")
+    if not all(re.fullmatch(r"[0-9]+(\.[0-9]+)?", part) for part in (low, high)):
+        raise ConfigError(f"aspect_ratios {text!r} is not a range of width : height, as 0.5-2")
+    if not RATIOS[0] <= float(low) <= float(high) <= RATIOS[1]:
+        raise ConfigError(
+            f"aspect_ratios {text!r} must be a range from a ratio to a larger one, in [{RATIOS[0]:g}, {RATIOS[1]:g}]"
+        )
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +86,11 @@ class DataConfig:
         bounds=Bounds(at_least=0, below=1),
     )
     max_objects: int = config_field("shapes: an image has from one to this many objects", 1, bounds=Bounds(at_least=1))
+    aspect_ratios: str | None = config_field(
+        "shapes: images are rectangles of about img_size x img_size pixels whose width : height is in this range, such "
+        "as 0.5-2, each with its own; needs --packing sequences; default: squares",
+        None,
+    )
     on_bad_image: str = config_field(
         "unreadable image file: stop, or skip (counted; in training the next image takes its place)",
         "stop",
@@ -83,6 +102,9 @@ class DataConfig:
         if self.data_version is None:  # never stored: a record must name the version that it was made with
             object.__setattr__(self, "data_version", SHAPES_VERSION if self.dataset == "shapes" else 1)
         check_digest("data_digest", self.data_digest)
+        if self.aspect_ratios is not None:
+            parse_ratios(self.aspect_ratios)
+            check(self.dataset == "shapes", "aspect_ratios", self.aspect_ratios, "is for shapes: files have their own")
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ConfigError(
                 f"class_names has {len(self.class_names)} names, num_classes is {self.num_classes}; set --num-classes"

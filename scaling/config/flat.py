@@ -5,30 +5,58 @@ of version 1 hold such dictionaries, scaling/config/legacy.py reads them, canoni
 its columns by them. A kind of a union that version 1 did not have appears by its name alone.
 """
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple
 
+from scaling.config.fields import Part
 from scaling.config.initialization import FromFile, FromRun, FromTimm
-from scaling.config.task import Classification, Detection, Segmentation
 
 if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
 
-# Fields of the first release and their defaults: always in the canonical JSON.
-FIRST: dict[str, object] = {
-    "task": "classify", "data": "shapes", "data_root": "", "data_version": 1, "backbone": "deit_nano", "image": 16,
-    "patch": 4, "classes": 12, "epochs": 10, "batch": 64, "seed": 0, "train_images": 0, "test_images": 0, "crop": 1.0,
-    "augment": "none", "bad_images": "stop", "lr": 2e-3, "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.999,
-    "warmup_epochs": 1.0, "clip": 1.0, "smoothing": 0.0, "drop_path": 0.0, "weights": "", "position": "learned",
-    "eval_every": 0, "precision": "auto",
+
+class Old(NamedTuple):
+    """A field of version 1."""
+
+    default: object
+    now: str = ""  # its name now; "": the same
+    unset: bool = False  # 0 or "" stands for "not set", which is None now
+
+
+# Fields of the first release: always in the canonical JSON.
+_FIRST = {
+    "task": Old("classify"), "data": Old("shapes", "dataset"), "data_root": Old("", unset=True),
+    "data_version": Old(1), "backbone": Old("deit_nano"), "image": Old(16, "img_size"), "patch": Old(4, "patch_size"),
+    "classes": Old(12, "num_classes"), "epochs": Old(10), "batch": Old(64, "global_batch_size"), "seed": Old(0),
+    "train_images": Old(0, "num_train", unset=True), "test_images": Old(0, "num_val", unset=True),
+    "crop": Old(1.0, "crop_pct"), "augment": Old("none"), "bad_images": Old("stop", "on_bad_image"), "lr": Old(2e-3),
+    "weight_decay": Old(0.05), "beta1": Old(0.9), "beta2": Old(0.999), "warmup_epochs": Old(1.0),
+    "clip": Old(1.0, "max_grad_norm", unset=True), "smoothing": Old(0.0), "drop_path": Old(0.0), "weights": Old(""),
+    "position": Old("learned", "pos_embed"), "eval_every": Old(0, "val_interval", unset=True),
+    "precision": Old("auto"),
 }  # fmt: skip
 # Fields added afterwards: in the canonical JSON only where they differ from their defaults.
-LATER: dict[str, object] = {
-    "head": "linear", "head_channels": 192, "steps": 0, "val_split": 0.0, "objects": 1, "short_side": 0,
-    "long_side": 0, "empty_images": "drop", "slide": 0, "unlabelled": 255, "class_names": "", "rand_augment": "",
-    "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "repeats": 1, "lr_batch": 0, "min_lr": 0.0, "layer_decay": 1.0,
-    "warmup_steps": 0, "schedule": "cosine", "milestones": "", "ema": 0.0, "judged": "raw", "stage": "", "start": "",
-    "compat": "fixed", "extend": 0, "flip": "released", "data_digest": "", "weights_digest": "",
+_LATER = {
+    "head": Old("linear"), "head_channels": Old(192), "steps": Old(0, "max_steps", unset=True), "val_split": Old(0.0),
+    "objects": Old(1, "max_objects"), "short_side": Old(0, "resize_short", unset=True),
+    "long_side": Old(0, "max_long", unset=True), "empty_images": Old("drop", "filter_empty_gt"),
+    "slide": Old(0, "slide_stride", unset=True), "unlabelled": Old(255, "ignore_index"),
+    "class_names": Old("", unset=True), "rand_augment": Old("", "auto_augment", unset=True),
+    "erasing": Old(0.0, "random_erasing_prob"), "mixup": Old(0.0), "cutmix": Old(0.0),
+    "repeats": Old(1, "aug_repeats"), "lr_batch": Old(0, "lr_base_size", unset=True), "min_lr": Old(0.0),
+    "layer_decay": Old(1.0), "warmup_steps": Old(0, unset=True), "schedule": Old("cosine", "lr_schedule"),
+    "milestones": Old(""), "ema": Old(0.0, "model_ema_decay", unset=True), "judged": Old("raw", "eval_weights"),
+    "stage": Old("", unset=True), "start": Old(""), "compat": Old("fixed", "pos_embed_resampling"),
+    "extend": Old(0, "embed_patch_size", unset=True), "flip": Old("released", "scan_direction"),
+    "data_digest": Old("", unset=True), "weights_digest": Old("", unset=True),
 }  # fmt: skip
+FIRST = {name: one.default for name, one in _FIRST.items()}
+LATER = {name: one.default for name, one in _LATER.items()}
+DEFAULTS = {**FIRST, **LATER}
+_ALL = {**_FIRST, **_LATER}
+NAMES = {name: one.now for name, one in _ALL.items() if one.now}  # of version 1 and of now, where they differ
+UNSET = frozenset(name for name, one in _ALL.items() if one.unset)
+_BEFORE = {NAMES.get(name, name): name for name in DEFAULTS}
 # Values under new names, by field: new -> version 1. All other values are spelled as they were.
 VALUES: dict[str, dict[object, object]] = {
     "head": {"cascade_mask_rcnn": "cascade"},
@@ -42,83 +70,31 @@ VALUES: dict[str, dict[object, object]] = {
 
 def to_flat(config: "ExperimentConfig") -> dict[str, object]:
     """All fields of version 1. What version 1 did not have is left out."""
-    model, data, optim, schedule = config.model, config.data, config.optim, config.schedule
-    values: dict[str, object] = {
-        "task": config.task.kind,
-        "data": data.dataset,
-        "data_root": data.data_root or "",
-        "data_version": data.data_version,
-        "data_digest": data.data_digest or "",
-        "backbone": model.backbone,
-        "image": model.img_size,
-        "patch": model.patch_size,
-        "extend": model.embed_patch_size or 0,
-        "position": model.pos_embed.kind,
-        "drop_path": model.drop_path,
-        "flip": model.scan_direction,
-        "classes": data.num_classes,
-        "class_names": ",".join(data.class_names or ()),
-        "train_images": data.num_train or 0,
-        "test_images": data.num_val or 0,
-        "val_split": data.val_split,
-        "objects": data.max_objects,
-        "bad_images": data.on_bad_image,
-        "epochs": schedule.epochs,
-        "steps": schedule.max_steps or 0,
-        "warmup_epochs": schedule.warmup_epochs,
-        "warmup_steps": schedule.warmup_steps or 0,
-        "schedule": schedule.lr_schedule.kind,
-        "min_lr": schedule.min_lr,
-        "milestones": ",".join(map(str, schedule.milestones)),
-        "batch": optim.global_batch_size,
-        "lr": optim.lr,
-        "lr_batch": optim.lr_base_size or 0,
-        "weight_decay": optim.weight_decay,
-        "layer_decay": optim.layer_decay,
-        "beta1": optim.beta1,
-        "beta2": optim.beta2,
-        "clip": 0.0 if optim.max_grad_norm is None else optim.max_grad_norm,
-        "ema": optim.model_ema_decay or 0.0,
-        "judged": config.evaluation.eval_weights,
-        "eval_every": config.evaluation.val_interval or 0,
-        "seed": config.seed,
-        "stage": config.stage or "",
-        "precision": config.precision,
-        **_task(config.task),
-        **_init(config),
-    }
-    named = {name: VALUES.get(name, {}).get(value, value) for name, value in values.items()}
-    return {**FIRST, **LATER, **named}
+    values = dict(DEFAULTS)
+    parts: list[Part] = [config]
+    for part in parts:
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            if dataclasses.is_dataclass(value) and not isinstance(value, type) and f.name != "config":  # another run's
+                parts.append(value)
+            if f.name in _BEFORE:
+                values[_BEFORE[f.name]] = _old(_BEFORE[f.name], value)
+    return {**values, **_start(config)}
 
 
-def _task(task: Classification | Segmentation | Detection) -> dict[str, object]:
-    channels = getattr(task.head, "head_channels", LATER["head_channels"])
-    head = {"head": task.head.kind, "head_channels": channels, "augment": task.augment}
-    if isinstance(task, Classification):
-        return {
-            **head,
-            "crop": task.crop_pct,
-            "smoothing": task.smoothing,
-            "rand_augment": task.auto_augment or "",
-            "erasing": task.random_erasing_prob,
-            "mixup": task.mixup,
-            "cutmix": task.cutmix,
-            "repeats": task.aug_repeats,
-        }
-    values = {**head, "short_side": task.resize_short or 0}
-    if isinstance(task, Segmentation):
-        slide = getattr(task.eval_mode, "slide_stride", 0)
-        return {**values, "smoothing": task.smoothing, "slide": slide, "unlabelled": task.ignore_index}
-    return {**values, "long_side": task.max_long or 0, "empty_images": task.filter_empty_gt}
+def _old(name: str, value: object) -> object:
+    """A value as version 1 spelled it; of a union its kind."""
+    if value is None:
+        return type(DEFAULTS[name])()  # 0 or ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    value = getattr(value, "kind", value)
+    return VALUES.get(name, {}).get(value, value)
 
 
-def _init(config: "ExperimentConfig") -> dict[str, object]:
+def _start(config: "ExperimentConfig") -> dict[str, object]:
+    """Where the weights come from, which version 1 had in two fields."""
     init = config.init
-    found: dict[str, object] = {}
-    if isinstance(init, FromFile):
-        found = {"weights": init.initial_checkpoint, "weights_digest": init.weights_digest or ""}
-    elif isinstance(init, FromTimm):
-        found = {"weights": init.source}
-    elif isinstance(init, FromRun):
-        found = {"start": init.config.canonical}
-    return {**found, "compat": getattr(init, "pos_embed_resampling", "aligned")}
+    if isinstance(init, FromFile | FromTimm):
+        return {"weights": init.source}
+    return {"start": init.config.canonical} if isinstance(init, FromRun) else {}

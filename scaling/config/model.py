@@ -6,7 +6,9 @@ Sources: backbones and sizes are those of Table 7 of arXiv 2502.03738 (scaling/m
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
+from scaling.config.additive_positions import FactorizedPosEmbed, FourierPosEmbed, NoPosEmbed, SinCos1dPosEmbed
+from scaling.config.attention_positions import RelativeMlpPosEmbed, RelativePosEmbed, RopeMixedPosEmbed, RopePosEmbed
+from scaling.config.fields import Bounds, Kind, check, check_fields, check_name, config_field
 from scaling.config.patch_embeds import PATCH_EMBEDS, ConvPatchEmbed, PatchEmbedConfig
 from scaling.model_specs import MODEL_SPECS
 
@@ -49,7 +51,14 @@ class GridPosEmbed:
         check_fields(self)
 
 
-POS_EMBEDS: dict[str, type] = {c.kind: c for c in (LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed)}
+OfCoordinates = NoPosEmbed | SinCos1dPosEmbed | FactorizedPosEmbed | FourierPosEmbed
+InAttention = RopePosEmbed | RopeMixedPosEmbed | RelativePosEmbed | RelativeMlpPosEmbed
+_POS_EMBEDS: tuple[type[Kind], ...] = (
+    *(LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed),
+    *(NoPosEmbed, SinCos1dPosEmbed, FactorizedPosEmbed, FourierPosEmbed),
+    *(RopePosEmbed, RopeMixedPosEmbed, RelativePosEmbed, RelativeMlpPosEmbed),
+)
+POS_EMBEDS: dict[str, type] = {c.kind: c for c in _POS_EMBEDS}
 
 
 def _check_backbone(name: str) -> None:
@@ -78,9 +87,12 @@ class ModelConfig:
     patch_embed: PatchEmbedConfig = config_field(
         "how pixels become tokens", ConvPatchEmbed(), registry=PATCH_EMBEDS, by_leaf=True
     )
-    pos_embed: LearnedPosEmbed | SinCosPosEmbed | GridPosEmbed = config_field(
-        "position encoding: learned, sincos (fixed, 2-D; arXiv 2104.02057), or grid (learned on a small grid, "
-        "interpolated; arXiv 2212.08013)",
+    pos_embed: LearnedPosEmbed | SinCosPosEmbed | GridPosEmbed | OfCoordinates | InAttention = config_field(
+        "position encoding: learned, sincos (fixed, 2-D; arXiv 2104.02057), grid (learned on a small grid, "
+        "interpolated; arXiv 2212.08013), none, sincos1d (of the raster order), factorized (of the row plus of the "
+        "column; arXiv 2307.06304), fourier (learned frequencies; arXiv 2106.02795); inside DeiT's attention: rope "
+        "(2-D, axial), rope_mixed (learned frequencies; arXiv 2403.13298), relative (a bias per offset), relative_mlp "
+        "(a bias by an MLP of the offset)",
         LearnedPosEmbed(),
         registry=POS_EMBEDS,
     )
@@ -146,6 +158,11 @@ class ModelConfig:
     def position_grid(self) -> int:
         """Side of the grid of learned positions [vectors], where positions are learned."""
         return getattr(self.pos_embed, "grid_size", self.img_size // self.patch_size)
+
+    @property
+    def learned_table(self) -> bool:
+        """Whether a table of learned positions is added beside an encoding that acts inside attention."""
+        return getattr(self.pos_embed, "learned_table", False)
 
     @property
     def any_patch(self) -> bool:

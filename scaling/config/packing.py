@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import ClassVar
 
 from scaling.config.fields import Bounds, check_fields, config_field
+from scaling.config.token_drop import TOKEN_DROPS, BetaDrop, ConstantDrop, NoDrop, ResolutionDrop, ScheduledDrop
 from scaling.errors import ConfigError
 
 NATIVE = "native"
@@ -25,12 +26,12 @@ class NoPacking:
 @dataclass(frozen=True, kw_only=True)
 class SequencePacking:
     """Images of any sizes and shapes as rows of tokens, several images per row, and attention and scans within each
-    image (NaViT, arXiv 2307.06304). Images keep their aspect ratio: nothing is cropped."""
+    image (NaViT, arXiv 2307.06304). Nothing is cropped."""
 
     kind: ClassVar[str] = "sequences"
     sequence_length: int = config_field(
         "most tokens of a row, class tokens among them: images share a row until it is full",
-        4096,
+        8192,
         unit="tokens",
         bounds=Bounds(at_least=2),
     )
@@ -50,6 +51,14 @@ class SequencePacking:
         NATIVE,
         unit="px",
     )
+    image_sizes_per: str = config_field(
+        "what shares a drawn size: an image (each has its own) or a batch (all images of an optimiser step)",
+        "image",
+        choices=("image", "batch"),
+    )
+    keep_aspect_ratio: bool = config_field(
+        "whether images keep their aspect ratio; false: they are resized to squares of as many pixels", True
+    )
     size_measure: str = config_field(
         "what a size is: area (its square root), or side (the shorter one)", "area", choices=("area", "side")
     )
@@ -63,10 +72,31 @@ class SequencePacking:
         -0.5,
         bounds=Bounds(at_least=-3, at_most=3),
     )
+    token_drop: NoDrop | ConstantDrop | BetaDrop | ResolutionDrop | ScheduledDrop = config_field(
+        "patches of training images that are left out, drawn for every image: none, constant (one rate), beta (a rate "
+        "per image), resolution (a higher rate for larger images), schedule (a rate that changes over the run)",
+        NoDrop(),
+        registry=TOKEN_DROPS,
+        by_leaf=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
-        parse_sizes(self.image_sizes)
+        sizes = parse_sizes(self.image_sizes)
+        if self.image_sizes_per == "batch" and not sizes:
+            raise ConfigError("image_sizes_per batch needs sizes to draw, and image_sizes is native: set --image-sizes")
+        if isinstance(self.token_drop, ResolutionDrop) and len(set(sizes)) < 2:
+            raise ConfigError(
+                f"token_drop resolution needs images of several sizes, and image_sizes is {self.image_sizes}: give a "
+                "range, as 64-256"
+            )
+
+    @property
+    def sizes_words(self) -> str:
+        """Sizes of training images for names of runs."""
+        if self.image_sizes == NATIVE:
+            return "native sizes"
+        return f"{self.image_sizes} px" + (", per step" if self.image_sizes_per == "batch" else "")
 
     def size_at(self, share: float) -> float | None:
         """Size [px] below which this share of the training images lies, by the inverse of the distribution function;
@@ -82,6 +112,15 @@ class SequencePacking:
             low, high = normal.cdf(-1.0), normal.cdf(1.0)
             share = (normal.inv_cdf(min(max(low + share * (high - low), 1e-300), 1 - 1e-16)) + 1) / 2
         return sizes[0] + (sizes[1] - sizes[0]) * min(max(share, 0.0), 1.0)
+
+    def place_of(self, pixels: float) -> float:
+        """From 0 for an image of as many pixels as a square of the smallest of image_sizes to 1 for the largest, or 0
+        where there are not several sizes."""
+        sizes = parse_sizes(self.image_sizes)
+        if len(set(sizes)) < 2:
+            return 0.0
+        least, most = min(sizes) ** 2, max(sizes) ** 2
+        return min(max((pixels - least) / (most - least), 0.0), 1.0)
 
 
 class SizeRange(tuple[int, int]):

@@ -33,6 +33,20 @@ class LinearHead:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeanHead:
+    """One linear layer on the mean of the patch tokens."""
+
+    kind: ClassVar[str] = "avg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionPoolHead:
+    """Attention pooling of the patch tokens, an MLP and a linear layer (arXiv 2302.05442, arXiv 2307.06304)."""
+
+    kind: ClassVar[str] = "map"
+
+
+@dataclass(frozen=True, kw_only=True)
 class UperNetHead:
     """UperNet (arXiv 1807.10221)."""
 
@@ -76,7 +90,7 @@ class SlidingWindow:
         check_fields(self)
 
 
-CLASSIFICATION_HEADS: dict[str, type] = {c.kind: c for c in (LinearHead,)}
+CLASSIFICATION_HEADS: dict[str, type] = {c.kind: c for c in (LinearHead, MeanHead, AttentionPoolHead)}
 SEGMENTATION_HEADS: dict[str, type] = {c.kind: c for c in (LinearHead, UperNetHead)}
 DETECTION_HEADS: dict[str, type] = {c.kind: c for c in (CascadeMaskRCNN,)}
 EVAL_MODES: dict[str, type] = {c.kind: c for c in (WholeImages, SlidingWindow)}
@@ -87,7 +101,12 @@ class Classification:
     """One label per image. Loss: cross-entropy [nats]."""
 
     kind: ClassVar[str] = "classify"
-    head: LinearHead = config_field("linear", LinearHead(), registry=CLASSIFICATION_HEADS)
+    head: LinearHead | MeanHead | AttentionPoolHead = config_field(
+        "classification: linear (on the class token), avg (on the mean of the patch tokens) or map (attention "
+        "pooling, arXiv 2302.05442); segmentation: linear (one layer per token) or upernet",
+        LinearHead(),
+        registry=CLASSIFICATION_HEADS,
+    )
     crop_pct: float = config_field(
         "share of the test image's side kept by the centre crop; one value for a whole sweep (the released code takes "
         "0.875 at patch 16 and 1.0 below)",
@@ -139,7 +158,7 @@ class Segmentation:
 
     kind: ClassVar[str] = "segment"
     head: LinearHead | UperNetHead = config_field(
-        "segmentation: linear (one layer per token) or upernet; the other tasks have one head",
+        "segmentation: linear (one layer per token) or upernet",
         LinearHead(),
         registry=SEGMENTATION_HEADS,
         common=True,

@@ -99,15 +99,36 @@ class EmbedCosts(Protocol):
         [bytes]. number: bytes of an activation."""
 
 
+class PositionInput(NamedTuple):
+    """All that the cost of a position encoding depends on."""
+
+    spec: ModelSpec
+    tokens: TokenCount
+    side: int  # of the grid that it is built for [tokens]
+    longest: int = 0  # vectors of a table along an axis; 0: it has none
+
+
 class PositionCosts(Protocol):
-    """Arithmetic of one position encoding. Its work is element-wise, which is not counted."""
+    """Arithmetic of one position encoding. Its work is element-wise, or that of a step whatever the number of images:
+    its FLOPs are not counted."""
 
     @property
     def has_table(self) -> bool:
         """Whether positions are a table of learned vectors; these are counted by the CostModel."""
 
-    def parameters(self, spec: ModelSpec) -> int:
+    @property
+    def keeps_matrix(self) -> bool:
+        """Whether attention keeps its matrix, because a bias of the logits is learned."""
+
+    def parameters(self, x: PositionInput) -> int:
         """Learned numbers beside that table [1]."""
+
+    def block_bytes(self, x: PositionInput, number: int) -> int:
+        """Memory that a block keeps for the backward pass in addition, of one image [bytes]. number: bytes of an
+        activation."""
+
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        """Memory of a training step in addition, whatever the number of images [bytes]."""
 
 
 class HeadInput(NamedTuple):

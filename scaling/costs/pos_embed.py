@@ -1,8 +1,8 @@
-"""Costs of position encodings that are a table, learned or fixed (scaling/backbones/pos_embed.py)."""
+"""Costs of position encodings that are added to tokens (scaling/backbones/pos_embed.py, additive_positions.py)."""
 
 from dataclasses import dataclass
 
-from scaling.model_specs import ModelSpec
+from scaling.costs.base import MemoryPolicy, PositionInput
 
 
 @dataclass(frozen=True)
@@ -10,6 +10,33 @@ class TableCosts:
     """A vector per image token is added before the blocks. has_table: whether it is learned."""
 
     has_table: bool
+    keeps_matrix: bool = False
 
-    def parameters(self, spec: ModelSpec) -> int:
+    def parameters(self, x: PositionInput) -> int:
         return 0
+
+    def block_bytes(self, x: PositionInput, number: int) -> int:
+        return 0
+
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class FactorizedCosts(TableCosts):
+    """A table along each axis."""
+
+    has_table: bool = False
+
+    def parameters(self, x: PositionInput) -> int:
+        return 2 * x.longest * x.spec.width
+
+
+@dataclass(frozen=True)
+class FourierCosts(TableCosts):
+    """Frequencies along both axes, for half as many pairs as channels, and a linear layer on sines and cosines."""
+
+    has_table: bool = False
+
+    def parameters(self, x: PositionInput) -> int:
+        return x.spec.width + x.spec.width**2 + x.spec.width

@@ -1,4 +1,5 @@
-"""Training FLOPs of a run whose steps may differ in patch and image size: as planned, and as drawn step by step.
+"""Training FLOPs of a run whose steps may differ in patch and image size, and in the share of the tokens that they
+keep: as planned, and as drawn step by step.
 
 Evaluation, recomputed activations and a teacher are not in them. FLOP convention as in scaling/costs/__init__.py.
 """
@@ -8,22 +9,53 @@ from numpy.typing import NDArray
 
 from scaling.config.at_shape import images_of_step, model_shape, shapes_of
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.config.step_shapes import Course, StepShape
+from scaling.config.token_drop import NoDrop, Numbers
+from scaling.costs.token_counts import tokens
 from scaling.costs.whole_model import recipe_flops
 
 STEP_PASSES = 3  # a training step in forward passes: backward makes the gradients of both factors of every product
+POINTS = 256  # of a distribution of rates, and of a schedule, that means are taken over
 
 
 def shape_flops(config: ExperimentConfig) -> dict[StepShape, float]:
-    """FLOPs of a training step per image, by the shapes that steps may have. Empty: unknown."""
-    flops = {shape: float(STEP_PASSES * _image_flops(config, shape)) for shape in shapes_of(config)}
+    """FLOPs of a training step per image, by the shapes that steps may have; the mean over the run where the share of
+    tokens that is dropped changes. Empty: unknown."""
+    whole_run = (np.arange(POINTS) + 0.5) / POINTS
+    flops = {shape: float(_step_flops(config, shape, whole_run).mean()) for shape in shapes_of(config)}
     return flops if all(flops.values()) else {}
 
 
-def _image_flops(config: ExperimentConfig, shape: StepShape) -> float:
-    """Forward pass of an image of such a step, the mean over the sizes of packed images [FLOPs]. 0: unknown."""
+def _step_flops(config: ExperimentConfig, shape: StepShape, progress_S: Numbers) -> Numbers:
+    """(S,) FLOPs of steps of this shape per image, the mean over the sizes and the dropped tokens of packed images.
+    progress_S: shares of the run's steps before each. 0: unknown."""
     shares = images_of_step(config, shape).items()
-    return sum(share * recipe_flops(config, one) for one, share in shares)
+    of_sizes = [share * _image_flops(config, one, progress_S) for one, share in shares]
+    return STEP_PASSES * np.sum(of_sizes, axis=0)
+
+
+def _image_flops(config: ExperimentConfig, shape: StepShape, progress_S: Numbers) -> Numbers:
+    """(S,) forward pass of an image, the mean over the tokens that are kept [FLOPs]. 0: unknown."""
+    packing = config.packing
+    if not isinstance(packing, SequencePacking) or isinstance(packing.token_drop, NoDrop):
+        return np.full(progress_S.shape, float(recipe_flops(config, shape)))
+    shares = (np.arange(POINTS) + 0.5) / POINTS
+    place = np.array(packing.place_of(shape.img_size**2))
+    rate_ES = packing.token_drop.rates(shares[:, None], place, progress_S)
+    return np.broadcast_to(_kept_flops(config, shape, np.atleast_2d(rate_ES)).mean(0), progress_S.shape)
+
+
+def _kept_flops(config: ExperimentConfig, shape: StepShape, rate: Numbers) -> Numbers:
+    """Forward pass of an image of which this share of the patches is dropped, the mean over the rounding to whole
+    patches (scaling/packing/token_drop.py) [FLOPs]. An array as rate."""
+    patches = tokens(shape.img_size, shape.patch_size)
+    exact = (1 - rate) * patches
+    low = np.maximum(np.floor(exact), 1).astype(int)
+    high = np.clip(np.floor(exact).astype(int) + 1, 1, patches)
+    counts, places = np.unique([low, high], return_inverse=True)
+    at_low, at_high = np.array([float(recipe_flops(config, shape, n)) for n in counts.tolist()])[places]
+    return np.asarray(at_low + (exact - np.floor(exact)) * (at_high - at_low))
 
 
 def course_of(config: ExperimentConfig, total_steps: int) -> Course:
@@ -48,14 +80,16 @@ def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:
 
 
 def cumulated_flops(config: ExperimentConfig, total_steps: int) -> NDArray[np.float64]:
-    """(total_steps + 1,) training FLOPs after 0, 1 ... steps, of the shapes that these steps of this seed had. Empty:
-    unknown."""
+    """(total_steps + 1,) training FLOPs after 0, 1 ... steps, of the shapes that these steps of this seed had, and the
+    expected number of tokens. Empty: unknown."""
     course = course_of(config, total_steps)
     if not course.flops:
         return np.empty(0)
     shapes = [config.step_shapes.at(config.seed, step, course) for step in range(total_steps)]
+    progress = np.arange(total_steps) / total_steps
+    flops = {shape: _step_flops(config, shape, progress) for shape in set(shapes)}
     batch = config.optim.global_batch_size
-    return np.concatenate([[0.0], np.cumsum([batch * course.flops[shape] for shape in shapes])])
+    return np.concatenate([[0.0], np.cumsum([batch * flops[shape][step] for step, shape in enumerate(shapes)])])
 
 
 def steps_of_equal_flops(config: ExperimentConfig, flops: float) -> int:

@@ -1,9 +1,12 @@
 """Training memory: activations saved for the backward pass, optimiser state, and the peak total.
 
-Letters as in scaling/costs/__init__.py. The memory of a model with a component that has no cost model is unknown: 0.
+Of packed images with drawn sizes, an image is one of the largest size: a micro-batch may hold many of these. Letters as
+in scaling/costs/__init__.py. The memory of a model with a component that has no cost model is unknown: 0.
 """
 
+from scaling.config.at_shape import largest_image
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import StepShape
 from scaling.costs.base import FLOAT, MemoryPolicy, stream_bytes
 from scaling.costs.whole_model import WholeModel, recipe_parameters, whole_model
 
@@ -15,14 +18,17 @@ SHARE = 0.8  # of the memory that is free, or that a model leaves, which a plan 
 DEFAULT = MemoryPolicy()
 
 
-def activation_bytes(config: ExperimentConfig, policy: MemoryPolicy = DEFAULT, images: int = 0) -> int:
+def activation_bytes(
+    config: ExperimentConfig, policy: MemoryPolicy = DEFAULT, images: int = 0, shape: StepShape | None = None
+) -> int:
     """Memory that a training step keeps of one image until its gradient is computed; with gradient checkpointing the
     most at a time: the input of every block, and one block whole [bytes].
 
-    images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many."""
-    if (m := whole_model(config)) is None:
+    images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many. shape: of the image; None: of the
+    largest one."""
+    if (m := whole_model(config, shape or largest_image(config))) is None:
         return 0
-    return _kept(m, policy, images) + m.backbone.activations(m.spec, m.tokens, policy, images).recomputed
+    return _kept(m, policy, images) + m.activations(policy, images).recomputed
 
 
 def forward_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = DEFAULT) -> int:
@@ -31,7 +37,7 @@ def forward_bytes(config: ExperimentConfig, images: int, policy: MemoryPolicy = 
     what it has used, so this is 1.3 to 1.7 times what torch holds on a CPU; in bf16-mixed 0.9 to 1.4 times."""
     if (m := whole_model(config)) is None:
         return 0
-    block = m.backbone.activations(m.spec, m.tokens, policy._replace(grad_checkpointing=True), images).recomputed
+    block = m.activations(policy._replace(grad_checkpointing=True), images).recomputed
     head = m.head.activations(m.head_input, policy.number)
     return images * (_input(m, policy) + 2 * stream_bytes(m.spec, m.tokens) + block + head)
 
@@ -42,9 +48,9 @@ def step_bytes(
     """Peak of a training step of one micro-batch, gradients of activations included; without weights, their gradients
     and the optimiser state [bytes]. images: in the micro-batch. teacher: of distillation; it sees the images when the
     student's activations are all kept."""
-    if (m := whole_model(config)) is None:
+    if (m := whole_model(config, largest_image(config))) is None:
         return 0
-    blocks = m.backbone.activations(m.spec, m.tokens, policy, images)
+    blocks = m.activations(policy, images)
     at_loss = _kept(m, policy, images) + m.head.loss_backward(m.head_input)
     at_last_block = _input(m, policy) + blocks.kept + blocks.recomputed + blocks.backward
     weights = FLOAT * m.spec.width * m.spec.mlp  # gradient of a block's largest matrix, before it is accumulated
@@ -55,7 +61,8 @@ def step_bytes(
     # kernels at most one is there at a time: an upper bound.
     at_embedding = images * (_input(m, policy) + stream_bytes(m.spec, m.tokens)) + FLOAT * m.parameters["embedding"]
     at_teacher = images * _kept(m, policy, images) + forward_bytes(teacher, images, policy) if teacher else 0
-    return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher)
+    position = m.position.step_bytes(m.position_input, policy)
+    return max(images * at_loss, images * at_last_block + weights, at_embedding, at_teacher) + position
 
 
 def optimiser_bytes(parameters: int, ema: bool = False) -> int:
@@ -93,6 +100,6 @@ def _input(m: WholeModel, policy: MemoryPolicy) -> int:
 
 def _kept(m: WholeModel, policy: MemoryPolicy, images: int) -> int:
     """Kept of one image when the forward pass is done [bytes]."""
-    blocks = m.backbone.activations(m.spec, m.tokens, policy, images).kept
+    blocks = m.activations(policy, images).kept
     head = m.head.activations(m.head_input, policy.number)
     return _input(m, policy) + blocks + stream_bytes(m.spec, m.tokens) + head

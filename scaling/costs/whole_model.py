@@ -10,13 +10,16 @@ from scaling.config.at_shape import at_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.costs.base import (
+    Activations,
     Breakdown,
     CostModel,
     EmbedCosts,
     EmbedInput,
     HeadCosts,
     HeadInput,
+    MemoryPolicy,
     PositionCosts,
+    PositionInput,
     TokenCount,
 )
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
@@ -33,6 +36,7 @@ class WholeModel:
     embed: EmbedCosts
     embed_input: EmbedInput
     position: PositionCosts
+    position_input: PositionInput
     backbone: CostModel
     head: HeadCosts
     head_input: HeadInput
@@ -43,7 +47,7 @@ class WholeModel:
         any beside the table of positions, which is the family's."""
         own = self.backbone.parameters(self.spec, self.tokens).parts
         embedding, head = self.embed.parameters(self.embed_input), self.head.parameters(self.head_input)
-        position = self.position.parameters(self.spec)
+        position = self.position.parameters(self.position_input)
         beside = {"position_encoding": position} if position else {}
         return Breakdown({"embedding": embedding, **own, **beside, "head": head})
 
@@ -54,10 +58,20 @@ class WholeModel:
         embedding, head = self.embed.flops(self.embed_input), self.head.flops(self.head_input)
         return Breakdown({"embedding": embedding, **own, "head": head})
 
+    def activations(self, policy: MemoryPolicy, images: int) -> Activations:
+        """Memory of the blocks, of one image [bytes]. images: in a micro-batch; 0: many."""
+        policy = policy._replace(flash=policy.flash and not self.position.keeps_matrix)
+        found = self.backbone.activations(self.spec, self.tokens, policy, images)
+        of_block = self.position.block_bytes(self.position_input, policy.number)
+        if policy.grad_checkpointing:
+            return found._replace(recomputed=found.recomputed + of_block)
+        return found._replace(kept=found.kept + self.spec.depth * of_block)
 
-def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> WholeModel | None:
-    """shape: of a step, where it is not that of the recipe's model, which the head is built for. None: the family of
-    the backbone, the patch embedding, the position encoding or the head has no cost model."""
+
+def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None) -> WholeModel | None:
+    """shape: of a step, where it is not that of the recipe's model, which the head is built for. kept: patches of an
+    image that are not left out before they are embedded (token dropping); None: all. None is returned where the family
+    of the backbone, the patch embedding, the position encoding or the head has no cost model."""
     config = at_shape(recipe, shape)
     spec = MODEL_SPECS.get(config.model.backbone)
     embed, position = EMBED_COSTS.get(config.model.patch_embed.kind), POSITION_COSTS.get(config.model.pos_embed.kind)
@@ -65,7 +79,12 @@ def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> Who
     if spec is None or embed is None or position is None or head is None or spec.family not in COST_MODELS:
         return None
     backbone = COST_MODELS[spec.family]
-    count = token_count(config, backbone.extra_tokens, position.has_table)
+    count = token_count(config, backbone.extra_tokens, position.has_table or config.model.learned_table)
+    embedded = embed_input(config, spec.width)
+    if kept is not None:
+        count, embedded = count._replace(image=kept), embedded._replace(tokens=kept)
+    side = config.model.img_size // config.model.patch_size
+    place = PositionInput(spec, count, side, getattr(config.model.pos_embed, "max_side", 0))
     head_input = HeadInput(
         spec=spec,
         tokens=count,
@@ -76,7 +95,7 @@ def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None) -> Who
         channels=getattr(config.task.head, "head_channels", 0),
         rois=sampled_rois(config) if config.task.kind == "detect" else 0,
     )
-    return WholeModel(spec, count, embed, embed_input(config, spec.width), position, backbone, head, head_input)
+    return WholeModel(spec, count, embed, embedded, position, place, backbone, head, head_input)
 
 
 def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
@@ -116,17 +135,19 @@ def position_parameters(config: ExperimentConfig) -> int:
     return recipe_parameters_by_part(config)["positions"]
 
 
-def recipe_flops_by_part(config: ExperimentConfig, shape: StepShape | None = None) -> Breakdown:
+def recipe_flops_by_part(
+    config: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None
+) -> Breakdown:
     """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
-    detections. shape: as in whole_model. No parts: unknown."""
-    model = whole_model(config, shape)
+    detections. shape, kept: as in whole_model. No parts: unknown."""
+    model = whole_model(config, shape, kept)
     return model.flops if model else Breakdown({})
 
 
-def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None) -> int:
-    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. shape: as in whole_model. 0:
+def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None) -> int:
+    """Forward pass of one image, head included; in segmentation of one crop [FLOPs]. shape, kept: as in whole_model. 0:
     unknown."""
-    return recipe_flops_by_part(config, shape).total
+    return recipe_flops_by_part(config, shape, kept).total
 
 
 def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeModel:
@@ -140,6 +161,7 @@ def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeMod
         embed=EMBED_COSTS["conv"],
         embed_input=EmbedInput(spec.width, patch, patch, length),
         position=POSITION_COSTS["learned"],
+        position_input=PositionInput(spec, count, image // patch),
         backbone=family,
         head=HEAD_COSTS["classify", "linear"],
         head_input=HeadInput(spec, count, patch, patch, (image, image), classes, channels=0),

@@ -45,6 +45,13 @@ class MaskTargets(NamedTuple):
     label_BHW: Tensor  # uint8, IGNORE_INDEX where there is no class
 
 
+class PackedMaskTargets(NamedTuple):
+    """One class per pixel of packed images."""
+
+    labels: list[Tensor]  # (H, W) of each image, uint8; in evaluation images may be larger or smaller
+    mean_pixels: float  # of a training image [px^2]; 0 in evaluation
+
+
 class RunLengths(TypedDict):
     """A mask in COCO's form."""
 
@@ -75,7 +82,7 @@ class InstanceTargets(NamedTuple):
     truth: tuple[GroundTruth, ...] = ()  # of VAL images; stays on the CPU
 
 
-Targets = ClassTargets | MaskTargets | InstanceTargets
+Targets = ClassTargets | MaskTargets | PackedMaskTargets | InstanceTargets
 
 
 @dataclass

@@ -16,15 +16,15 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import VIEWS
+from scaling.data import packed_classification
 from scaling.data.batch import Batch, ClassTargets, Split
-from scaling.data.dataset import fits_in_memory, read_keys
+from scaling.data.dataset import ImageDataset, fits_in_memory, read_keys
 from scaling.data.files.file_facts import Selected
 from scaling.data.files.image_folder import Files, used
 from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
-from scaling.data.packed_classification import PackedImageSet, read_packed
 from scaling.data.transforms.classification import (
     TORCHVISIONS,
     augment_batch,
@@ -52,7 +52,7 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.label_N)
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
         indices = torch.tensor([key.image for key in keys], dtype=torch.int64)  # of no keys, too
         images = self.image_NCHW[indices]
@@ -78,7 +78,7 @@ class OnDisk:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[np.ndarray, int]:
@@ -140,21 +140,15 @@ class ClassificationSource:
         if config.classification.auto_augment:
             check_rand_augment(config.classification.auto_augment or "")
 
-    def generate(
-        self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split
-    ) -> InMemory | PackedImageSet:
+    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
+        if isinstance(config.packing, SequencePacking):
+            return packed_classification.generated(config, part, indices, split)
         n = len(indices)
         image_NCHW = np.empty((n, 3, config.model.img_size, config.model.img_size), np.uint8)
         label_N = np.empty(n, np.int64)
         for chunk, shapes in rendered(config, part, indices):
             image_NCHW[chunk] = shapes.image_BHWC.transpose(0, 3, 1, 2)
             label_N[chunk] = shapes.label_B
-        if isinstance(config.packing, SequencePacking):
-
-            def drawn(i: int) -> tuple[Image.Image, int]:
-                return Image.fromarray(image_NCHW[i].transpose(1, 2, 0)), int(label_N[i])
-
-            return PackedImageSet(drawn, n, config, split)
         return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), config, split)
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:
@@ -168,10 +162,10 @@ class ClassificationSource:
     ) -> Iterable[str]:
         return (*train.files.lines, *test.files.lines)
 
-    def read(self, part: Examined[Files], config: ExperimentConfig, split: Split) -> InMemory | OnDisk | PackedImageSet:
+    def read(self, part: Examined[Files], config: ExperimentConfig, split: Split) -> ImageDataset:
         files, indices = part.files, part.indices
         if isinstance(config.packing, SequencePacking):
-            return read_packed(part, config, split)
+            return packed_classification.read_packed(part, config, split)
         if not makes_views(config, split) and fits_in_memory(len(indices) * 3 * config.model.img_size**2):
 
             def decode(i: int) -> tuple[np.ndarray, int]:

@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from scaling.config.at_shape import step_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NoPacking, SequencePacking
 from scaling.config.step_shapes import Course, StepShape
@@ -30,7 +31,7 @@ from scaling.data.files.file_facts import DataFiles
 from scaling.data.files.file_index import Notify
 from scaling.data.files.image_folder import Files
 from scaling.data.files.listing_cache import forget_listings
-from scaling.data.files.segmentation_folder import SegmentationFiles
+from scaling.data.files.segmentation_folder import LabelMaps
 from scaling.data.open_sets import Source, open_sets
 from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch, subset
 from scaling.data.segmentation import SegmentationSource
@@ -38,7 +39,7 @@ from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seed_of, torch_generator
 
 T = TypeVar("T")
-SOURCES: dict[str, Source[Files] | Source[SegmentationFiles] | Source[CocoFiles]] = {
+SOURCES: dict[str, Source[Files] | Source[LabelMaps] | Source[CocoFiles]] = {
     "classify": ClassificationSource(),
     "segment": SegmentationSource(),
     "detect": DetectionSource(),
@@ -115,7 +116,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def shape_at(self, step: int) -> StepShape:
         """Patch and image size of a training step."""
-        return self.config.step_shapes.at(self.config.seed, step, self._course)
+        return step_shape(self.config, step, self._course)
 
     @functools.cached_property
     def _course(self) -> Course:

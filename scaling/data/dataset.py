@@ -25,8 +25,9 @@ class ImageDataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
-        """These images. shape: of the training step; None: the recipe's own."""
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
+        """These images. shape: of the training step; None: the recipe's own. progress: share of the run's steps before
+        this one."""
 
 
 def fits_in_memory(size: int) -> bool:

@@ -63,7 +63,7 @@ class DetectionDataset:
     def __len__(self) -> int:
         return len(self.objects)
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[int, View]:

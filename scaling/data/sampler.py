@@ -49,10 +49,11 @@ def folded(n: int, shares: int) -> list[np.ndarray]:
 
 
 class Request(NamedTuple):
-    """The images of a micro-batch, and the shape of its step."""
+    """The images of a micro-batch, and what its step is like."""
 
     keys: list[SampleKey]
     shape: StepShape | None = None  # None: the recipe's own
+    progress: float = 0.0  # share of the run's steps before this one
 
 
 class ResumableBatchSampler:
@@ -97,4 +98,4 @@ class ResumableBatchSampler:
             images, copies = order[places // self.repeats].tolist(), (places % self.repeats).tolist()
             shape = None if self.shape_at is None else self.shape_at(step)
             for share in self.shares:
-                yield Request([SampleKey(epoch, images[i], copies[i]) for i in share.tolist()], shape)
+                yield Request([SampleKey(epoch, images[i], copies[i]) for i in share.tolist()], shape, step / self.stop)

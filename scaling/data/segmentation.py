@@ -1,28 +1,33 @@
-"""Images with one class per pixel: the embedded set, or folders of images and label maps (segmentation_folder.py).
+"""Images with one class per pixel: the embedded set, folders of images and label maps (segmentation_folder.py), or
+objects in COCO's layout (coco_label_maps.py).
 
 What fits in memory is decoded once, at its own size; the rest is read by worker processes. Training and evaluation
 views are in transforms/segmentation.py. N images, H W pixels, C = 3 channels.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scaling.config.at_shape import at_shape, model_shape
+from scaling.config.data import COCO_LAYOUT
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.config.step_shapes import StepShape
 from scaling.config.task import RESIZED_CROPS
+from scaling.data import packed_segmentation
 from scaling.data.batch import Batch, MaskTargets, Split
-from scaling.data.dataset import fits_in_memory, read_keys
+from scaling.data.coco import coco_label_maps
+from scaling.data.coco.instance_store import coco_masks
+from scaling.data.dataset import ImageDataset, fits_in_memory, read_keys
 from scaling.data.files.class_list_file import names_beside
 from scaling.data.files.data_root import find_root
 from scaling.data.files.file_facts import Selected
 from scaling.data.files.label_classes import check_classes
 from scaling.data.files.parallel_reading import read_all, without_bad
-from scaling.data.files.segmentation_folder import SegmentationFiles, used
+from scaling.data.files.segmentation_folder import LabelMaps, used
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
@@ -53,7 +58,7 @@ class SegmentationDataset:
     def __len__(self) -> int:
         return self.n
 
-    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None) -> Batch:
+    def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
         config = at_shape(self.config, shape)
 
         def read(index: int, key: SampleKey) -> tuple[Tensor, Tensor]:
@@ -77,12 +82,16 @@ class SegmentationSource:
     names, channels = ("background", *generated_shapes.CLASSES), 4
 
     def check(self, config: ExperimentConfig) -> None:
+        if config.data.dataset in COCO_LAYOUT:
+            coco_masks()
         if "/" in config.data.dataset:
             raise ConfigError(
                 f"{config.data.dataset} has no label maps: use a folder, --dataset folder --data-root DIR"
             )
 
-    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> SegmentationDataset:
+    def generate(self, config: ExperimentConfig, part: str, indices: np.ndarray, split: Split) -> ImageDataset:
+        if isinstance(config.packing, SequencePacking):
+            return packed_segmentation.generated(config, part, indices, split)
         n = len(indices)
         image_NHWC = np.empty((n, config.model.img_size, config.model.img_size, 3), np.uint8)
         label_NHW = np.empty((n, config.model.img_size, config.model.img_size), np.uint8)
@@ -91,11 +100,15 @@ class SegmentationSource:
         image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
         return SegmentationDataset(lambda i: (image_NCHW[i], label[i]), n, config, split)
 
-    def select(self, config: ExperimentConfig) -> tuple[Selected[SegmentationFiles], Selected[SegmentationFiles]]:
+    def select(self, config: ExperimentConfig) -> tuple[Selected[LabelMaps], Selected[LabelMaps]]:
+        if config.data.dataset in COCO_LAYOUT:
+            return coco_label_maps.used(config)
         self._listed_names(config)  # before the label files are read
         return used(config)
 
-    def class_names(self, train: SegmentationFiles, config: ExperimentConfig) -> tuple[str, ...]:
+    def class_names(self, train: LabelMaps, config: ExperimentConfig) -> tuple[str, ...]:
+        if isinstance(train, coco_label_maps.CocoLabelMaps):
+            return coco_label_maps.class_names(train)
         return self._listed_names(config)
 
     def _listed_names(self, config: ExperimentConfig) -> tuple[str, ...]:
@@ -110,14 +123,14 @@ class SegmentationSource:
 
     def remarks(
         self,
-        train: Examined[SegmentationFiles],
-        test: Examined[SegmentationFiles],
+        train: Examined[LabelMaps],
+        test: Examined[LabelMaps],
         config: ExperimentConfig,
         names: tuple[str, ...],
     ) -> Iterable[str]:
         return (*train.files.lines, *test.files.lines, *check_classes(train.seen, test.seen, config, names))
 
-    def read(self, part: Examined[SegmentationFiles], config: ExperimentConfig, split: Split) -> SegmentationDataset:
+    def read(self, part: Examined[LabelMaps], config: ExperimentConfig, split: Split) -> ImageDataset:
         files, indices, seen = part.files, part.indices, part.seen
         sizes = [(height, width) for height, width in seen.size_N2.tolist()]
         fits = fits_in_memory(sum(4 * height * width for height, width in sizes))
@@ -125,15 +138,12 @@ class SegmentationSource:
             read_all(files.load, indices, seen) if fits else seen.errors()
         )
         good = without_bad(list(enumerate(found)), config.data.on_bad_image, files.split)
-        kept = replace(files, pairs=tuple(files.pairs[indices[i]] for i, _ in good))
+        kept = files.take([int(indices[i]) for i, _ in good])
         images = [image_and_label for _, image_and_label in good if image_and_label is not None]
+        read, skipped = images.__getitem__ if fits else kept.load, len(indices) - len(good)
+        if isinstance(config.packing, SequencePacking):
+            return packed_segmentation.packed_scenes(
+                read, [sizes[i] for i, _ in good], config, split, in_memory=fits, skipped=skipped
+            )
         views = [(scaled(*sizes[i], short_side(config)), sizes[i]) for i, _ in good] if split is Split.VAL else []
-        return SegmentationDataset(
-            images.__getitem__ if fits else kept.load,
-            len(good),
-            config,
-            split,
-            in_memory=fits,
-            sizes=views,
-            skipped=len(indices) - len(good),
-        )
+        return SegmentationDataset(read, len(good), config, split, in_memory=fits, sizes=views, skipped=skipped)

@@ -85,7 +85,7 @@ class _Logits(nn.Module):
         self.task = task
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        return self.task.head(self.task.features(image_BCHW).pooled_ND)
+        return self.task.head(self.task.features(image_BCHW))
 
 
 def _teacher(

@@ -21,12 +21,12 @@ import torch
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
-from torchvision.ops import roi_align
 
 from scaling.backbones.base import Features
 from scaling.backbones.init import initialise_by_name
 from scaling.heads.cascade_config import WEIGHTS, build_roi, build_rpn, training_proposals
 from scaling.heads.feature_pyramid import FeaturePyramid
+from scaling.heads.instance_masks import Masks
 from scaling.model_specs import FPN_COARSEST, FPN_STRIDES, MAX_ROIS
 from scaling.rng import seed_of, seeded
 
@@ -75,30 +75,6 @@ class ImageLosses(NamedTuple):
 
     losses: dict[str, Tensor]
     regions: Regions
-
-
-class Masks:
-    """Masks of objects, cropped to regions as by mmdet's BitmapMasks, bit for bit.
-
-    BitmapMasks holds them on the CPU and copies the whole mask for each region: half a gigabyte per image of COCO."""
-
-    def __init__(self, masks_nHW: Tensor) -> None:
-        self.masks_nHW = masks_nHW
-        self.height, self.width = masks_nHW.shape[-2:]
-
-    def __len__(self) -> int:
-        return len(self.masks_nHW)
-
-    def crop_and_resize(self, boxes: Any, out_shape: Any, inds: Any, device: Any, binarize: bool = True) -> "Masks":
-        """boxes (N, 4) and inds (N,), the index of the mask: numpy arrays, as mmdet gives them."""
-        boxes_N4, inds_N = torch.from_numpy(boxes).to(device), torch.from_numpy(inds).to(device)
-        regions_N5 = torch.cat([inds_N[:, None].to(boxes_N4.dtype), boxes_N4], 1)
-        crop_N1hw = roi_align(self.masks_nHW[:, None].to(boxes_N4.dtype), regions_N5, out_shape, aligned=True)
-        return Masks(crop_N1hw[:, 0] >= 0.5 if binarize else crop_N1hw[:, 0])
-
-    def to_ndarray(self) -> Any:
-        """The names that mmdet calls."""
-        return self.masks_nHW.cpu().numpy()
 
 
 class Neck(nn.Module):

@@ -24,7 +24,8 @@ LEVELS = len(FPN_STRIDES)
 
 
 class Linear(nn.Module):
-    """Logits (B, K, h, w) at the backbone's stride, each from its own token."""
+    """Logits (B, K, h, w) at the backbone's stride, each from its own token; of packed images (1, K, L, 1), of all
+    patches, image by image."""
 
     blocks: tuple[int, ...] = ()
 
@@ -34,7 +35,8 @@ class Linear(nn.Module):
         self.head = build("segmentation", {"type": "FCNHead", **convs, **_common(classes)})
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
-        return self.head([features.to_map()])
+        packed = features.layout.rows is not None
+        return self.head([features.tokens_BLD.transpose(1, 2).unsqueeze(3) if packed else features.to_map()])
 
 
 class UperNet(nn.Module):

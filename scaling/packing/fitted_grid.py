@@ -8,7 +8,7 @@ import math
 
 
 def fitted_grid(
-    height: int, width: int, patch_px: int, size: float | None = None, measure: str = "area"
+    height: float, width: float, patch_px: int, size: float | None = None, measure: str = "area"
 ) -> tuple[int, int]:
     """Rows and columns of patches of an image of height x width px that is resized to a size [px] (None: its own) with
     its aspect ratio kept, to whole patches. measure: what size is: area (its square root) or side (the shorter
@@ -20,7 +20,7 @@ def fitted_grid(
     return h, w
 
 
-def reduced_grid(height: int, width: int, patch_px: int, most_tokens: int) -> tuple[int, int]:
+def reduced_grid(height: float, width: float, patch_px: int, most_tokens: int) -> tuple[int, int]:
     """The largest grid of at most most_tokens patches that keeps the aspect ratio, sides rounded down."""
     scale = math.sqrt(most_tokens * patch_px**2 / (height * width))
     h, w = (max(1, math.floor(side * scale / patch_px + 1e-9)) for side in (height, width))

@@ -1,14 +1,17 @@
 """PackedRows: which token of which image is in which place of rows that hold several images.
 
 The tokens of an image are neighbours in one row, in the order class tokens before, patches row by row, class tokens
-after. Images of a row are in the order of the batch; padding is at the end of a row.
+after. Images of a row are in the order of the batch; padding is at the end of a row. Patches may be left out
+(token_drop.py): those that are kept are in the same order, and have the places that they have in the whole image.
 
-N images, R rows, S tokens of a row, T tokens of all images (padding is none), L patches of all images.
+N images, R rows, S tokens of a row, T tokens of all images (padding is none), L patches of all images, those left out
+in neither.
 Order of lists: `by image` is the batch's order; `by length` has images of equal numbers of tokens side by side, so that
 attention within each image is one batched product per length.
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,21 +33,33 @@ class Bucket(NamedTuple):
     tokens: int  # of each, class tokens among them
 
 
+def patch_counts(grids: Sequence[tuple[int, int]], kept: Sequence[Index] | None) -> list[int]:
+    """Patches of each image. Arguments as of PackedRows."""
+    return [h * w for h, w in grids] if kept is None else list(map(len, kept))
+
+
 @dataclass(frozen=True, eq=False)
 class PackedRows:
     """rows: images of each row (row_plan.py). grids: rows and columns of patches of each image. leading, trailing:
-    class tokens of each image, before and after its patches. row_length: S."""
+    class tokens of each image, before and after its patches. row_length: S. kept: of each image, which of its patches
+    there are, ascending; None: all of all images."""
 
     rows: Rows
     grids: tuple[tuple[int, int], ...]
     leading: int
     trailing: int
     row_length: int
+    kept: tuple[Index, ...] | None = None
+
+    @functools.cached_property
+    def patch_counts(self) -> list[int]:
+        """Patches of each image."""
+        return patch_counts(self.grids, self.kept)
 
     @functools.cached_property
     def lengths(self) -> list[int]:
         """Tokens of each image."""
-        return [h * w + self.leading + self.trailing for h, w in self.grids]
+        return [patches + self.leading + self.trailing for patches in self.patch_counts]
 
     @functools.cached_property
     def starts_N(self) -> Index:
@@ -86,8 +101,29 @@ class PackedRows:
     def class_tokens_N(self, number: int) -> Index:
         """Place in the rows of a class token of each image, by image. number: 0 to leading - 1 before the patches,
         then those after them."""
-        skipped = number if number < self.leading else number + np.array([h * w for h, w in self.grids], np.int64)
+        skipped = number if number < self.leading else number + np.array(self.patch_counts, np.int64)
         return self.starts_N + skipped
+
+    @functools.cached_property
+    def kept_L(self) -> Index | None:
+        """Index of every patch in a list of all patches of the whole images, by image. None: all are kept."""
+        if self.kept is None:
+            return None
+        firsts = np.cumsum([0, *(h * w for h, w in self.grids)])[:-1]
+        return np.concatenate([first + kept for first, kept in zip(firsts, self.kept, strict=True)])
+
+    @functools.cached_property
+    def kept_T(self) -> Index | None:
+        """Index of every token in a list of all tokens of the whole images, by length. None: all are kept."""
+        if self.kept is None:
+            return None
+        parts, first = [], 0
+        for image in self.order:
+            last = first + self.leading + math.prod(self.grids[image])
+            ends = np.arange(first, first + self.leading), np.arange(last, last + self.trailing)
+            parts += [ends[0], first + self.leading + self.kept[image], ends[1]]
+            first = last + self.trailing
+        return np.concatenate(parts)
 
     @functools.cached_property
     def images_RS(self) -> Index:
@@ -121,6 +157,16 @@ class RowIndex:
     patches_L: Tensor
     images_RS: Tensor
     borders: Tensor  # int32, as kernels of attention expect it
+    kept_L: Tensor | None
+    kept_T: Tensor | None
+
+    def kept_patches(self, x_LD: Tensor) -> Tensor:
+        """Those of all patches of the whole images, by image, that there are."""
+        return x_LD if self.kept_L is None else x_LD.index_select(0, self.kept_L)
+
+    def kept_tokens(self, x_TD: Tensor) -> Tensor:
+        """Those of all tokens of the whole images, by length, that there are."""
+        return x_TD if self.kept_T is None else x_TD.index_select(0, self.kept_T)
 
     def by_length(self, x_RSD: Tensor) -> Tensor:
         """(T, D) of rows (R, S, D)."""
@@ -145,6 +191,15 @@ class RowIndex:
 
 @functools.lru_cache(maxsize=8)
 def _on(rows: PackedRows, device: torch.device) -> RowIndex:
-    made = (rows.places_T, rows.patches_L, rows.images_RS, rows.borders.astype(np.int32))
+    def tensor(x: Index) -> Tensor:
+        return torch.from_numpy(x).to(device, non_blocking=True)
+
     with torch.inference_mode(False):  # of inference tensors, no gradient could be taken afterwards
-        return RowIndex(*(torch.from_numpy(x).to(device, non_blocking=True) for x in made))
+        return RowIndex(
+            tensor(rows.places_T),
+            tensor(rows.patches_L),
+            tensor(rows.images_RS),
+            tensor(rows.borders.astype(np.int32)),
+            None if rows.kept_L is None else tensor(rows.kept_L),
+            None if rows.kept_T is None else tensor(rows.kept_T),
+        )

@@ -8,7 +8,7 @@ first-fit    images as they come, each into the first open row with room (the pa
 best-fit     images as they come, each into the open row with the least room that suffices
 decreasing   first-fit, longest image first: at most 11/9 of the fewest rows, plus one (Johnson 1973; Dosa 2007)
 balanced     rows that are filled evenly (longest image first, into the emptiest row) and cut at the longest of them;
-             their number is the one with the least padding
+             their number is the first with hardly any padding, else the one with the least
 """
 
 import heapq
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from scaling.errors import ConfigError
 
+LITTLE = 0.001  # share of padding for which no better plan is looked for: large batches have hundreds of rows
 Rows = list[list[int]]  # indices of the images of each row, ascending
 
 
@@ -36,14 +37,22 @@ def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> Rows:
 
 
 def balanced(lengths: Sequence[int], capacity: int) -> Rows:
-    """Rows of about equal lengths: of all numbers of rows from that of first_fit_decreasing to twice as many, the one
-    with the fewest places in rows that are cut at the longest."""
-    decreasing = first_fit_decreasing(lengths, capacity)
-    if not decreasing:
+    """Rows of about equal lengths: of all numbers of rows from the fewest that may do to twice those of
+    first_fit_decreasing, the first whose padding is at most LITTLE, or else the one with the fewest places in rows that
+    are cut at the longest."""
+    best = first_fit_decreasing(lengths, capacity)
+    if not best:
         return []
-    plans = [_even(lengths, count) for count in range(len(decreasing), min(2 * len(decreasing), len(lengths)) + 1)]
-    fitting = [plan for plan in (decreasing, *plans) if _longest(lengths, plan) <= capacity]
-    return min(fitting, key=lambda plan: len(plan) * _longest(lengths, plan))
+    tokens, most = sum(lengths), min(2 * len(best), len(lengths))
+    places = len(best) * _longest(lengths, best)
+    for count in range(-(-tokens // capacity), most + 1):
+        if places <= tokens / (1 - LITTLE):
+            break
+        plan = _even(lengths, count)
+        longest = _longest(lengths, plan)
+        if longest <= capacity and count * longest < places:
+            best, places = plan, count * longest
+    return best
 
 
 def _even(lengths: Sequence[int], count: int) -> Rows:
@@ -67,6 +76,14 @@ PLANS: dict[str, Callable[[Sequence[int], int], Rows]] = {
     "decreasing": first_fit_decreasing,
     "balanced": balanced,
 }
+
+
+CUT = ("balanced",)  # plans whose rows are cut at the longest
+
+
+def row_length(plan: str, rows: Rows, lengths: Sequence[int], capacity: int) -> int:
+    """Places in each row of a plan."""
+    return _longest(lengths, rows) if plan in CUT and rows else capacity
 
 
 def padding_share(rows: Rows, lengths: Sequence[int], row_length: int) -> float:

@@ -127,8 +127,9 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         """Evaluate a batch of one image or more at one patch size [px], into its scores."""
         raise NotImplementedError
 
-    def image_losses(self, batch: Batch) -> Tensor:
-        """test_loss of each image (B,) [nats], counted in no metric. Classification only."""
+    def image_scores(self, batch: Batch) -> dict[str, Tensor]:
+        """test_loss [nats] and the first metric [%] of each image (B,), by the names of a record, counted in no metric.
+        Classification only."""
         raise NotImplementedError
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import cast
 
 from timm.data import Mixup
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
@@ -13,8 +13,9 @@ from torchmetrics.classification import MulticlassAccuracy
 from scaling.backbones.base import Features
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, ClassTargets
+from scaling.heads.classification import ClassificationHead, build_head
 from scaling.packing.packed_images import PackedImages
-from scaling.rng import seed_of, seeded, seeded_numpy
+from scaling.rng import seed_of, seeded_numpy
 from scaling.tasks.base import Scores, TaskModule
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -42,21 +43,18 @@ class ClassScores(Scores):
 
 
 class ClassificationTask(TaskModule[Tensor]):
-    """A backbone and a linear classifier on its pooled features. Metrics: top1 and top5 [%]."""
+    """A backbone and a head on its tokens. Metrics: top1 and top5 [%]."""
 
-    head: nn.Linear
+    head: ClassificationHead
 
     def __init__(self, config: ExperimentConfig, total_steps: int, names: Sequence[str] = ()) -> None:
         super().__init__(config, total_steps, names)
-        self.head = nn.Linear(self.backbone.width, config.data.num_classes)
-        with seeded(seed_of(config.seed, "construction")):
-            nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.head = build_head(config.task.head.kind, self.backbone.width, config.data.num_classes, config.seed)
         self.mixing = _mixing(config)
 
     def forward(self, images: Tensor | PackedImages, patch_size: int | None = None) -> Tensor:
         """uint8 images (B, C, H, W), or packed ones, to logits (B, K). patch_size [px]: None is the model's own."""
-        return self.head(self.features(self.normalised(images), patch_size=patch_size).pooled_ND)
+        return self.head(self.features(self.normalised(images), patch_size=patch_size))
 
     def training_batch(self, batch: Batch) -> Batch:
         """Normalised, and mixed with its reverse (timm's Mixup). The random numbers follow from seed and step: all
@@ -71,7 +69,7 @@ class ClassificationTask(TaskModule[Tensor]):
 
     def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
         features = self.features(batch.images, patch_size=batch.shape.patch_size)
-        return features, self.head(features.pooled_ND)
+        return features, self.head(features)
 
     def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
         targets = _classes(batch)
@@ -79,8 +77,10 @@ class ClassificationTask(TaskModule[Tensor]):
             return cross_entropy(outputs, targets.mixed_BK)
         return cross_entropy(outputs, targets.label_B, label_smoothing=self.config.classification.smoothing)
 
-    def image_losses(self, batch: Batch) -> Tensor:
-        return cross_entropy(self(batch.images).float(), _classes(batch).label_B, reduction="none")
+    def image_scores(self, batch: Batch) -> dict[str, Tensor]:
+        logits_BK, label_B = self(batch.images).float(), _classes(batch).label_B
+        correct_B = logits_BK.argmax(1) == label_B
+        return {"test_loss": cross_entropy(logits_BK, label_B, reduction="none"), "top1": 100.0 * correct_B}
 
     def make_scores(self) -> ClassScores:
         return ClassScores(self.config.data.num_classes)

@@ -91,7 +91,7 @@ class DetectionTask(TaskModule[dict[str, Tensor]]):
             )
         maps = (self.backbone.width, self.backbone.stride)
         self.head = build_head(
-            *maps, config.data.num_classes, config.task.head.head_channels, config.seed, sampled_rois(config)
+            *maps, config.data.num_classes, config.detection.head.head_channels, config.seed, sampled_rois(config)
         )
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Semantic segmentation: one class per pixel, cross-entropy [nats]. Table 2 of arXiv 2502.03738.
 
-B batch, C channels, K classes, H W pixels of an image or of its label map.
+B batch, C channels, K classes, H W pixels of an image or of its label map, L patches of all images of a batch.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from scaling.backbones.base import Features
 from scaling.config.at_shape import at_patch
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.token_counts import size_multiple
-from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets
+from scaling.data.batch import IGNORE_INDEX, Batch, MaskTargets, PackedMaskTargets
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.heads.segmentation import Linear, UperNet, build_head
+from scaling.packing.packed_images import PackedImages
 from scaling.tasks.base import Scores, TaskModule
 from scaling.tasks.sliding_window import slide, whole, windows
 from scaling.tasks.visualize import side_by_side
@@ -45,13 +46,14 @@ class PixelScores(Scores):
         return {"test_loss": self.test_loss.compute().item(), **scores(self.confusion.compute(), self.names)}
 
 
-class SegmentationTask(TaskModule[Tensor]):
+class SegmentationTask(TaskModule[list[Tensor]]):
     """A backbone and a head on its maps.
 
     The training loss is the sum over labelled pixels divided by the number of all pixels, as mmsegmentation's is: so it
-    does not depend on how a batch is divided among devices. The test loss is the mean over the labelled pixels of the
-    whole set. Metrics: miou, mean_accuracy and pixel_accuracy [%], of the confusion matrix of the whole set, and
-    iou_CLASS [%] of each class that is labelled or predicted.
+    does not depend on how a batch is divided among devices. Nor does it where images have sizes of their own: a batch
+    is then taken to have as many pixels as so many mean training images. The test loss is the mean over the labelled
+    pixels of the whole set. Metrics: miou, mean_accuracy and pixel_accuracy [%], of the confusion matrix of the
+    whole set, and iou_CLASS [%] of each class that is labelled or predicted.
     """
 
     head: Linear | UperNet
@@ -66,7 +68,7 @@ class SegmentationTask(TaskModule[Tensor]):
             )
         maps = (backbone.width, backbone.stride, backbone.depth)
         self.head = build_head(
-            config.task.head.kind, *maps, config.data.num_classes, config.task.head.head_channels, config.seed
+            config.task.head.kind, *maps, config.data.num_classes, config.segmentation.head.head_channels, config.seed
         )
 
     @staticmethod
@@ -90,13 +92,33 @@ class SegmentationTask(TaskModule[Tensor]):
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
         return _resized(self.head(features, size), size)
 
-    def training_outputs(self, batch: Batch) -> tuple[Features, Tensor]:
-        features = self.features(batch.pixels, self.head.blocks, batch.shape.patch_size)
-        return features, self._head(features, batch.pixels)
+    def _head_on_packed(self, features: Features) -> list[Tensor]:
+        """Logits (1, K, H, W) of each packed image, at its size."""
+        rows, patch = features.layout.rows, features.layout.patch_px
+        assert rows is not None
+        logits_1KL = self.head(features, (0, 0)).squeeze(3)
+        parts = logits_1KL.split([h * w for h, w in rows.grids], 2)
+        return [
+            _resized(part_1KL.unflatten(2, (h, w)), (h * patch, w * patch))
+            for part_1KL, (h, w) in zip(parts, rows.grids, strict=True)
+        ]
 
-    def supervised_loss(self, batch: Batch, outputs: Tensor) -> Tensor:
-        label_BHW = _labels(batch)
-        return _summed_loss(outputs, label_BHW, self.config.segmentation.smoothing) / label_BHW.numel()
+    def training_outputs(self, batch: Batch) -> tuple[Features, list[Tensor]]:
+        features = self.features(batch.images, self.head.blocks, batch.shape.patch_size)
+        if batch.rows is not None:
+            return features, self._head_on_packed(features)
+        return features, _of_labels(self._head(features, batch.pixels), batch)
+
+    def supervised_loss(self, batch: Batch, outputs: list[Tensor]) -> Tensor:
+        """outputs: logits of the label maps of _labels."""
+        targets, labels = batch.targets, _labels(batch)
+        sums = [
+            _summed_loss(logits_BKHW, label_BHW, self.config.segmentation.smoothing)
+            for logits_BKHW, label_BHW in zip(outputs, labels, strict=True)
+        ]
+        if isinstance(targets, PackedMaskTargets):
+            return torch.stack(sums).sum() / (len(labels) * targets.mean_pixels)
+        return sums[0] / labels[0].numel()
 
     def make_scores(self) -> PixelScores:
         return PixelScores(self.config.data.num_classes, self.names)
@@ -107,23 +129,42 @@ class SegmentationTask(TaskModule[Tensor]):
         height, width = batch.pixels.shape[-2:]
         return windows(height, width, self.config.model.img_size, self.config.segmentation.slide_stride)
 
-    def _at_label_size(self, batch: Batch, patch_size: int | None = None) -> Tensor:
-        """Logits of a test batch."""
-        return _resized(self(batch.pixels, patch_size).float(), tuple(_labels(batch).shape[-2:]))
+    def _at_label_size(self, batch: Batch, patch_size: int | None = None) -> list[Tensor]:
+        """Logits of a test batch, for the label maps of _labels."""
+        if batch.rows is not None:
+            images = self.normalised(batch.images)
+            found = self._head_on_packed(self.features(images, self.head.blocks, patch_size))
+        else:
+            found = _of_labels(self(batch.pixels, patch_size), batch)
+        return [_resized(x.float(), tuple(y.shape[-2:])) for x, y in zip(found, _labels(batch), strict=True)]
 
     def update_scores(self, batch: Batch, patch_size: int) -> None:
-        cast(PixelScores, self.scores_at(patch_size)).update(self._at_label_size(batch, patch_size), _labels(batch))
+        scores = cast(PixelScores, self.scores_at(patch_size))
+        for logits_BKHW, label_BHW in zip(self._at_label_size(batch, patch_size), _labels(batch), strict=True):
+            scores.update(logits_BKHW, label_BHW)
 
     def draw_predictions(self, batch: Batch) -> list[Image.Image]:
-        prediction_BHW = self._at_label_size(batch).argmax(1).to(torch.uint8)
-        parts = (batch.pixels.permute(0, 2, 3, 1), _labels(batch), prediction_BHW)
-        each = zip(*(part.cpu().numpy() for part in parts), strict=True)
-        return [side_by_side(image_HWC, label_HW, found_HW, self.names) for image_HWC, label_HW, found_HW in each]
+        predictions = [x.argmax(1).to(torch.uint8).cpu().numpy() for x in self._at_label_size(batch)]
+        labels = [label_BHW.cpu().numpy() for label_BHW in _labels(batch)]
+        shown = zip(*([one for part in parts for one in part] for parts in (labels, predictions)), strict=True)
+        images = batch.images.images() if isinstance(batch.images, PackedImages) else batch.images
+        return [
+            side_by_side(image_CHW.permute(1, 2, 0).cpu().numpy(), label_HW, found_HW, self.names)
+            for image_CHW, (label_HW, found_HW) in zip(images, shown, strict=True)
+        ]
 
 
-def _labels(batch: Batch) -> Tensor:
+def _labels(batch: Batch) -> list[Tensor]:
+    """Label maps (B, H, W): of all images at once, or of each packed image (1, H, W)."""
+    if isinstance(batch.targets, PackedMaskTargets):
+        return [label_HW.unsqueeze(0) for label_HW in batch.targets.labels]
     assert isinstance(batch.targets, MaskTargets)
-    return batch.targets.label_BHW
+    return [batch.targets.label_BHW]
+
+
+def _of_labels(logits_BKHW: Tensor, batch: Batch) -> list[Tensor]:
+    """The logits of images of one size in the parts of _labels."""
+    return list(logits_BKHW.split(1)) if isinstance(batch.targets, PackedMaskTargets) else [logits_BKHW]
 
 
 def _summed_loss(logits_BKHW: Tensor, label_BHW: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -5,9 +5,10 @@ import pytest
 from scipy.stats import bartlett
 from scipy.stats import t as student
 
-from analysis.fitting.bootstrap import KINDS, bootstrap, seed_error, uneven_seeds
+from analysis.fitting.bootstrap import KINDS, bootstrap
 from analysis.fitting.laws import fit, fit2
 from analysis.fitting.lineshapes import general
+from analysis.fitting.seed_error import seed_error, uneven_seeds
 
 PATCH = np.array([16.0, 8, 4, 2, 1])
 

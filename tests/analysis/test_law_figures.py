@@ -7,7 +7,8 @@ import pytest
 from analysis.fitting.axes import AXES
 from analysis.fitting.laws import fit
 from analysis.planning.pareto import frontier
-from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.frontier import frontier_figure
+from analysis.plots.laws import law_figure
 from analysis.plots.style import picture
 from tests.drawn import cut_off, overlapping
 

@@ -203,12 +203,6 @@ def test_vmap_gives_what_a_loop_gives_and_gradients_an_image():
     assert error(mapped, mix(x, w, EPS)) < 1e-12
 
 
-def test_under_torch_compile_it_is_a_call_between_graphs():
-    x, w = inputs(2, 70, 0.1)
-    compiled = torch.compile(lambda x: 2 * mix(3 * x, w, EPS), backend="eager")
-    assert torch.equal(compiled(x), 2 * mix(3 * x, w, EPS))
-
-
 @pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("decay", [0.1, 1000.0])
 def test_a_graph_that_is_retained_gives_its_gradients_twice(decay):

@@ -60,6 +60,38 @@ def test_the_features_of_each_image_are_those_of_the_image_alone(name, pos_embed
     assert_each_as_alone(backbone, name, images_of(grids), 1e-10, plan=plan, trim=trim)
 
 
+@pytest.mark.parametrize(
+    ("pos_embed", "options"),
+    [
+        ("rope", {"rope_transfer": "yarn"}),
+        ("rope", {"rope_transfer": "ntk", "learned_table": True}),
+        ("rope_mixed", {}),
+        ("relative", {}),
+        ("relative_mlp", {"learned_table": True}),
+    ],
+)
+@settings(max_examples=6)
+@given(grids=SIDES)
+def test_so_are_those_with_positions_inside_attention_and_their_gradients(pos_embed, options, grids):
+    """The first training had images of two patches a side, so that most of these are extended."""
+    backbone, images = built("deit_pico", pos_embed=pos_embed, img_size=8, **options), images_of(grids)
+    for parameter in backbone.vit.positions.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    assert_each_as_alone(backbone, "deit_pico", images, 1e-10)
+    found = []
+    for pooled in (backbone(packed("deit_pico", images)).pooled_ND, [backbone(i[None]).pooled_ND[0] for i in images]):
+        backbone.zero_grad()
+        sum(x_D.square().sum() for x_D in pooled).backward()
+        found.append({key: p.grad.clone() for key, p in backbone.vit.positions.named_parameters()})
+    for key, grad in found[0].items():
+        torch.testing.assert_close(grad, found[1][key], rtol=1e-8, atol=1e-10, msg=key)
+
+
+def test_images_of_equal_length_and_unequal_grids_have_their_own_biases():
+    backbone = built("deit_pico", pos_embed="relative")
+    assert_each_as_alone(backbone, "deit_pico", images_of([(2, 3), (3, 2), (1, 6), (6, 1), (2, 3)]), 1e-10)
+
+
 @BACKBONES
 def test_in_float32_they_agree_to_1e_5(name):
     images = images_of([(4, 4), (1, 3), (2, 2), (3, 1), (2, 2)], torch.float32)

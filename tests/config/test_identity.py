@@ -108,6 +108,7 @@ OTHER = {
     "eval_patches": (2,),
     "eval_img_sizes": (8,),
     "image_sizes": "8-16",
+    "aspect_ratios": "0.5-2",
 }
 
 

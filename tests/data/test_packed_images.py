@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 
 from scaling.config.edit import edit
+from scaling.config.step_shapes import StepShape
 from scaling.data.batch import Split
 from scaling.data.datamodule import ImageDataModule
-from scaling.data.packed_classification import PackedImageSet
+from scaling.data.packed_classification import ClassView
+from scaling.data.packed_dataset import PackedImageSet
 from scaling.errors import ConfigError
 from scaling.packing.packed_images import PackedImages
 from scaling.rng import SampleKey
@@ -44,6 +46,19 @@ def test_micro_batches_hold_the_images_of_the_whole_batch_at_the_same_sizes(pack
     joined = [{k: v for part in parts[4 * n : 4 * n + 4] for k, v in part.items()} for n in range(len(whole))]
     assert joined == whole
     assert len({grid for batch in whole for grid, _ in batch.values()}) > 3
+
+
+def test_all_images_of_a_step_may_share_a_size(packed):
+    packed = edit(packed, image_sizes_per="batch")
+    whole = [images_of(batch) for batch in set_up(packed).train_dataloader()]
+    parts = [images_of(batch) for batch in set_up(packed, 4).train_dataloader()]
+    joined = [{k: v for part in parts[4 * n : 4 * n + 4] for k, v in part.items()} for n in range(len(whole))]
+    assert joined == whole
+    grids = [{grid for grid, _ in batch.values()} for batch in whole]
+    assert {len(of_step) for of_step in grids} == {1}
+    assert len(set().union(*grids)) > 2
+    other = [images_of(batch) for batch in set_up(edit(packed, seed=1)).train_dataloader()]
+    assert [{grid for grid, _ in batch.values()} for batch in other] != grids
 
 
 def test_an_image_has_other_sizes_in_other_epochs_and_with_another_seed(packed):
@@ -86,7 +101,7 @@ def pictures(*sizes):
 
 
 def of(images, config, split=Split.VAL):
-    return PackedImageSet(lambda i: (images[i], i % 3), len(images), config, split)
+    return PackedImageSet(lambda i: (images[i], i % 3), len(images), ClassView(), config, split)
 
 
 def test_an_image_keeps_its_shape_and_its_pixels_at_its_own_size(packed):
@@ -96,6 +111,18 @@ def test_an_image_keeps_its_shape_and_its_pixels_at_its_own_size(packed):
     assert batch.targets.label_B.tolist() == [0, 1, 2]
     first = batch.pixels[:12].view(2, 6, 3, 4, 4).permute(2, 0, 3, 1, 4).reshape(3, 8, 24)
     assert torch.equal(first, torch.from_numpy(np.asarray(images[0]).transpose(2, 0, 1).copy()))
+    for image, image_CHW in zip(images, batch.images.images(), strict=True):
+        assert np.array_equal(image_CHW.permute(1, 2, 0), image)
+
+
+def test_or_becomes_a_square_of_as_many_pixels(packed):
+    images = pictures((8, 24), (16, 12), (36, 4))
+    squares = edit(packed, keep_aspect_ratio=False)
+    batch = of(images, edit(squares, image_sizes="native")).get_batch([SampleKey(0, i) for i in range(3)])
+    assert tuple(batch.pixels.shape) == (3, 3, 12, 12)  # of 192, 192 and 144 pixels, in patches of 4 px
+    for measure in ("area", "side"):
+        sized = of(images, edit(squares, size_measure=measure)).get_batch([SampleKey(0, 0)])
+        assert tuple(sized.pixels.shape) == (1, 3, 16, 16)
 
 
 def test_an_image_with_more_tokens_than_a_row_is_reduced_or_refused(packed):
@@ -105,6 +132,12 @@ def test_an_image_with_more_tokens_than_a_row_is_reduced_or_refused(packed):
     assert of(images, short).get_batch(keys).rows.grids == ((8, 4), (2, 2))
     with pytest.raises(ConfigError, match=r"^an image of 80 x 40 px has 200 patches, and a row of sequence_length 33"):
         of(images, edit(short, on_large_image="stop")).get_batch(keys)
+
+
+def test_images_of_a_step_of_one_size_keep_their_shapes(packed):
+    images, keys = pictures((32, 8), (16, 16), (12, 20)), [SampleKey(0, i) for i in range(3)]
+    data = of(images, edit(packed, image_sizes_per="batch"), Split.TRAIN)
+    assert data.get_batch(keys, StepShape(4, 12)).rows.grids == ((6, 2), (3, 3), (2, 4))
 
 
 def test_no_image_is_a_batch_of_none(packed):

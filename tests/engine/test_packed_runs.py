@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from experiments.planning.predicted_packing import predicted_packing
 from scaling.config.edit import edit
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
@@ -57,3 +58,12 @@ def test_there_is_a_row_per_image_size_that_of_the_model_first(packed, tmp_path)
     assert [row["img_size"] for row in record.evaluations] == [16, 8, 24]
     assert record.evaluations[0]["test_loss"] == record.test_loss
     assert len({row["test_loss"] for row in record.evaluations}) == 3
+
+
+@pytest.mark.parametrize("per", ["image", "batch"])
+def test_the_predicted_padding_is_that_of_the_record(packed, per, tmp_path):
+    packed = edit(packed, image_sizes_per=per, drop_rate=0.3, epochs=1)
+    record = train(packed, tmp_path, replace(CPU, micro_batch_size=8))
+    predicted = predicted_packing(packed, 8, None)
+    assert predicted.padding == pytest.approx(record.metrics["padding"], abs=1e-12)
+    assert predicted.images_per_sequence == record.metrics["images_per_sequence"] > 1

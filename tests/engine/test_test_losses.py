@@ -25,7 +25,7 @@ AVERAGED = edit(RECIPE, model_ema_decay=0.9, eval_weights="ema")
 def curve_of(results, config):
     with open(results / config.run_id / CURVE) as file:
         return [
-            (int(row["step"]), float(row["test_loss"]), row["test_images"], row["test_loss_se"])
+            (int(row["step"]), float(row["test_loss"]), row["test_images"], row["test_loss_se"], float(row["top1"]))
             for row in csv.DictReader(file)
             if row["test_loss"]
         ]
@@ -68,26 +68,30 @@ def test_a_run_has_the_same_bits_with_and_without_and_its_rows_are_those_of_a_re
     rows = curve_of(tmp_path / "with", config)
     assert rows == curve_of(tmp_path / "cut", config)
     assert [row[0] for row in rows] == [1, 2, 4, 8, 16, 32, 64]
-    assert rows[-1][1:] == (with_points.test_loss, "", "")
+    assert rows[-1][1:] == (with_points.test_loss, "", "", with_points.metrics["top1"])
     assert {row[2] for row in rows[:-1]} == {"46"}
     assert curve_of(tmp_path / "without", config) == rows[-1:]
-    mean, error = _slow(config, halfway)
+    mean, error, top1 = _slow(config, halfway)
     at_16 = next(row for row in rows if row[0] == 16)
     assert at_16[1] == pytest.approx(mean, rel=1e-4)
     assert float(at_16[3]) == pytest.approx(error, rel=1e-3)
+    assert at_16[4] == pytest.approx(top1)
 
 
 def _slow(config, checkpoint):
-    """Mean loss and standard error over the sample by the reported weights of a checkpoint, image by image."""
+    """Mean loss, its standard error and top-1 over the sample by the reported weights of a checkpoint, image by
+    image."""
     data = ImageDataModule(config)
     data.setup()
     task = ClassificationTask(config, data.total_steps, data.names)
     # Of an averaged run Lightning keeps the average as the state dict: it is what a checkpoint's user wants.
     task.load_state_dict(checkpoint["state_dict"], strict=False)
     task.eval()
-    losses = []
+    losses, correct = [], []
     with torch.no_grad():
         for batch in data.test_sample(46):
             for image, label in zip(batch.pixels, batch.targets.label_B, strict=True):
-                losses.append(-task(image[None]).log_softmax(1)[0, label].item())
-    return statistics.fmean(losses), statistics.stdev(losses) / len(losses) ** 0.5
+                logits_1K = task(image[None])
+                losses.append(-logits_1K.log_softmax(1)[0, label].item())
+                correct.append(int(logits_1K.argmax()) == label)
+    return statistics.fmean(losses), statistics.stdev(losses) / len(losses) ** 0.5, 100 * statistics.fmean(correct)

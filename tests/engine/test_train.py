@@ -82,7 +82,7 @@ def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
     assert record.wall_time > 0
     assert {"torch", "lightning", "timm"} <= record.versions.keys()
     rows = (folder / "curve.csv").read_text().splitlines()
-    assert rows[0] == "step,epoch,lr,train_loss,test_loss,seconds,test_images,test_loss_se"
+    assert rows[0] == "step,epoch,lr,train_loss,test_loss,seconds,test_images,test_loss_se,top1"
     assert len(rows) == 1 + 12 + 1
     assert float(rows[-1].split(",")[4]) == record.test_loss
     assert read_config(folder / "config.json") == tiny

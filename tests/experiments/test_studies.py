@@ -11,7 +11,8 @@ from analysis.paper.comparison import published_miou, published_top1
 from analysis.plots.studies import gap_figure
 from analysis.records.published import load_published
 from analysis.records.run_set import RunSet, load
-from analysis.studies.ablations import figure, report, spending
+from analysis.studies.ablations import figure, report
+from analysis.studies.larger_or_finer import spending
 from analysis.studies.study_table import StudyRun, study_table
 from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
@@ -28,7 +29,7 @@ from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
-NOT_ABLATIONS = ("learning_rate", "patch_schedule", "flexivit")
+NOT_ABLATIONS = ("learning_rate", "patch_schedule", "flexivit", "token_drop", "navit")
 ABLATIONS = sorted(name for name in STUDIES if not name.endswith(NOT_ABLATIONS))
 
 

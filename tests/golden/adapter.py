@@ -32,7 +32,7 @@ from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.model_specs import MODEL_SPECS, ModelSpec
-from scaling.runs.record import RunRecord
+from scaling.runs.record import HEADLINES, RunRecord
 
 Value = str | int | float | bool
 Flat = dict[str, Value]
@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
     """What a finished run left, under the names of this version."""
 
     record: dict[str, object]  # record.json
-    curve: list[dict[str, float]]  # rows of curve.csv, without the seconds
+    curve: list[dict[str, float]]  # rows of curve.csv, without the seconds and the metric, which came later
     weights: dict[str, dict[str, Tensor]]  # weights.pt: "model" and, with an average, "model_ema"
 
 
@@ -163,7 +163,8 @@ def run(flat: Flat, results: Path) -> Outcome:
     folder = results / record.run_id
     with open(folder / "curve.csv", newline="") as f:
         rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(f)]
-    curve = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    left_out = ("seconds", *(metric for metric, _ in HEADLINES.values()))
+    curve = [{name: value for name, value in row.items() if name.removeprefix("val_") not in left_out} for row in rows]
     weights = torch.load(folder / "weights.pt", weights_only=True)
     return Outcome(json.loads((folder / "record.json").read_text()), curve, weights)
 

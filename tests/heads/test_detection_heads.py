@@ -15,7 +15,8 @@ from torchvision.ops import batched_nms, box_iou, roi_align
 from scaling.backbones.base import Features, TokenLayout
 from scaling.data.generated import generated_shapes
 from scaling.heads.cascade_config import IOUS, STDS, WEIGHTS, roi_settings, rpn_settings, training_proposals
-from scaling.heads.cascade_mask_rcnn import Instances, Masks, Neck, Sample, build_head
+from scaling.heads.cascade_mask_rcnn import Instances, Neck, Sample, build_head
+from scaling.heads.instance_masks import Masks
 from scaling.heads.openmmlab import ready
 from scaling.model_specs import FPN_STRIDES
 

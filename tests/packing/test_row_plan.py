@@ -4,8 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.benchmarks.packing import DISTRIBUTIONS, padding_of
+from scaling.config.packing import SequencePacking
 from scaling.errors import ConfigError
-from scaling.packing.row_plan import PLANS, balanced, best_fit, first_fit, first_fit_decreasing, padding_share
+from scaling.packing.row_plan import (
+    LITTLE,
+    PLANS,
+    balanced,
+    best_fit,
+    first_fit,
+    first_fit_decreasing,
+    padding_share,
+    row_length,
+)
 
 LENGTHS = st.lists(st.integers(1, 20), max_size=30)
 
@@ -65,6 +76,24 @@ def test_balanced_rows_have_no_more_padding_than_decreasing_ones_that_are_cut_at
         return len(rows) * max(sum(lengths[image] for image in row) for row in rows)
 
     assert places(balanced(lengths, capacity)) <= places(first_fit_decreasing(lengths, capacity))
+
+
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), capacity=st.integers(20, 60))
+def test_balanced_rows_are_the_best_of_all_numbers_of_even_rows_or_have_hardly_any_padding(lengths, capacity):
+    rows = balanced(lengths, capacity)
+    places = len(rows) * row_length("balanced", rows, lengths, capacity)
+    most = min(2 * len(first_fit_decreasing(lengths, capacity)), len(lengths))
+    for count in range(1, most + 1):
+        totals = [0] * count
+        for length in sorted(lengths, reverse=True):
+            totals[totals.index(min(totals))] += length
+        if max(totals) <= capacity:
+            assert places <= max(count * max(totals), sum(lengths) / (1 - LITTLE))
+
+
+def test_padding_is_below_two_percent_with_the_defaults_on_sizes_of_real_images():
+    for patch, sizes in DISTRIBUTIONS.values():
+        assert padding_of(patch, sizes, SequencePacking().packing_plan, SequencePacking().sequence_length, 8) < 2
 
 
 def test_a_worked_example_of_balanced_rows():

@@ -16,7 +16,7 @@ from scaling.config.edit import edit, make_config
 from scaling.config.model import POS_EMBEDS
 from scaling.config.patch_embeds import PATCH_EMBEDS
 from scaling.config.task import CLASSIFICATION_HEADS
-from scaling.costs.base import Activations, Breakdown, EmbedInput, MemoryPolicy, TokenCount, equal_blocks
+from scaling.costs.base import Activations, Breakdown, EmbedInput, MemoryPolicy, PositionInput, TokenCount, equal_blocks
 from scaling.costs.hardware import CARDS
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
 from scaling.costs.training_memory import PROGRAM
@@ -173,9 +173,16 @@ class Ramp:
 @dataclass(frozen=True)
 class RampCosts:
     has_table: bool = False
+    keeps_matrix: bool = False
 
-    def parameters(self, spec: ModelSpec) -> int:
-        return 3 * spec.width
+    def parameters(self, x: PositionInput) -> int:
+        return 3 * x.spec.width
+
+    def block_bytes(self, x: PositionInput, number: int) -> int:
+        return 0
+
+    def step_bytes(self, x: PositionInput, policy: MemoryPolicy) -> int:
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)

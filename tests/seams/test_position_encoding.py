@@ -29,7 +29,7 @@ TURN = 5.0  # angle over one side of the image
 class Rotary(PositionEncoding):
     """Neighbouring channels are rotated, by the row in the first half and by the column in the second."""
 
-    def rotate(self, q_BHTP, k_BHTP, layout):
+    def rotate(self, q_BHTP, k_BHTP, layout, block):
         half = q_BHTP.shape[-1] // 4
         angle_1TF = layout.padded(TURN * layout.coords_BL2.to(q_BHTP.dtype).repeat_interleave(half, 2))
         cos, sin = angle_1TF.cos().unsqueeze(1), angle_1TF.sin().unsqueeze(1)
@@ -211,7 +211,7 @@ def test_a_rotation_keeps_lengths_and_its_products_depend_on_differences_alone(h
     u, v = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     layout = TokenLayout(4, torch.device("cpu"), (h, w), leading=1)
     rows = u.expand(1, 1, h * w + 1, 8), v.expand(1, 1, h * w + 1, 8)
-    q, k = (t[0, 0] for t in Rotary(None).rotate(*rows, layout))
+    q, k = (t[0, 0] for t in Rotary(None).rotate(*rows, layout, 0))
     assert torch.equal(q[0], u)
     torch.testing.assert_close(q.norm(dim=1), u.norm().expand(h * w + 1))
     products = (q[1:] @ k[1:].T).view(h, w, h, w)
@@ -220,4 +220,5 @@ def test_a_rotation_keeps_lengths_and_its_products_depend_on_differences_alone(h
 
 
 def test_the_registries_are_as_before_afterwards():
-    assert list(POSITION_ENCODINGS) == list(POS_EMBEDS) == ["learned", "sincos", "grid"]
+    names = ["learned", "sincos", "grid", "rope", "rope_mixed", "relative", "relative_mlp"]
+    assert list(POSITION_ENCODINGS) == list(POS_EMBEDS) == names

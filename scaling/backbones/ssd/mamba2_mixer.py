@@ -8,16 +8,18 @@ B batch, L tokens, I = H * P inner channels, N state size, C = I + 2 N channels 
 X = I + C + H channels of (z, x, B, C, dt).
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Sequence
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from scaling.backbones.ssd.mixer_operator import mixer
+from scaling.backbones.ssd.mixer_passes import backward, forward, recomputed
 from scaling.backbones.ssd.mixer_tile import Tile
-from scaling.backbones.ssd.mixer_tiling import Gradients, TilePlace, Tiling, Weights
+from scaling.backbones.ssd.mixer_tiling import Tiling, Weights
 from scaling.backbones.ssd.scan_inputs import ScanInputs, check_scan
 from scaling.backbones.ssd.ssd_scan_cuda import mamba_ssm, mamba_ssm_mix
 from scaling.backbones.ssd.ssd_scan_reference import scan_ref
@@ -42,7 +44,6 @@ def mix_ref(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = Non
     return F.rms_norm(y_BLHP.flatten(2) * F.silu(z_BLI), w.norm_I.shape, w.norm_I, eps)
 
 
-@torch.compiler.disable  # torch.compile makes one call between two graphs of it
 def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -> Tensor:
     """norm(scan(silu(conv(xBC))) * silu(z)) (B, L, I), in the dtype of its input: (z, x, B, C, dt) side by side as the
     input projection gives them, dt before its bias and softplus.
@@ -50,55 +51,26 @@ def mix(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None = None) -
     ids (B, L), integers that never decrease along a row: state and convolution are reset where the id changes.
     Arithmetic is float32 also under autocast and for half precision inputs; float64 stays float64. Raises
     ConfigError."""
-    check_scan(zxBCdt_BLX, ids)
     uneven = len(w.norm_I) % len(w.A_H) or sum(w.parts) != len(w.conv_C1K)
     if uneven or sum(w.splits) != zxBCdt_BLX.shape[-1]:
         raise ConfigError(
             f"{zxBCdt_BLX.shape[-1]} channels are not {w.splits} for z, (x, B, C) and dt of {len(w.A_H)} heads"
         )
+    traced = torch.compiler.is_exporting() or (torch.compiler.is_compiling() and not zxBCdt_BLX.is_cuda)
+    if traced or zxBCdt_BLX.is_meta:
+        return cast(Tensor, mixer(zxBCdt_BLX, *w, eps, ids))
+    return _eager(zxBCdt_BLX, w, eps, ids)
+
+
+@torch.compiler.disable  # on CUDA torch.compile makes one call of mamba-ssm between two graphs of it
+def _eager(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None) -> Tensor:
+    check_scan(zxBCdt_BLX, ids)
     if zxBCdt_BLX.is_cuda and mamba_ssm()[0] is not None:
         return mamba_ssm_mix(zxBCdt_BLX, *w, eps, ids)
     small = zxBCdt_BLX.shape[:2].numel() * len(w.norm_I) <= MAX_KEPT_ELEMENTS
     if small and not torch._C._are_functorch_transforms_active():
         return _MixKept.apply(zxBCdt_BLX, *w, eps, ids)
     return _Mix.apply(zxBCdt_BLX, *w, eps, ids)[0]
-
-
-class _Forward(NamedTuple):
-    """Output, the state before each tile but the first of an image, and with keep the tiles."""
-
-    out_BLI: Tensor
-    states_BSNI: Tensor
-    tiles: list[Tile]
-
-
-def _forward(tiling: Tiling, keep: bool) -> _Forward:
-    inner, states, _ = tiling.w.parts
-    out_BLI = tiling.w.A_H.new_empty(tiling.batch, tiling.length, inner)
-    states_BSNI = tiling.w.A_H.new_empty(tiling.batch, tiling.count - 1, states, inner)
-    tiles: list[Tile] = []
-    state_gNI: Tensor | None = None
-    for at in tiling.places():
-        if at.number == 0:
-            state_gNI = None
-        elif state_gNI is not None:
-            states_BSNI[at.rows, at.number - 1] = state_gNI
-        tile = Tile(tiling, at, state_gNI, keep)
-        state_gNI = tile.after_gNI
-        tile.write_output(out_BLI[at.rows, at.tokens])
-        if keep:
-            tiles.append(tile)
-    return _Forward(out_BLI, states_BSNI, tiles)
-
-
-def _backward(
-    tiling: Tiling, g_BLI: Tensor, tile_at: Callable[[int, TilePlace], Tile], dtypes: list[torch.dtype]
-) -> tuple[Tensor, ...]:
-    """Gradients of the inputs. tile_at: a tile that has kept what it needs, from its index among all and its place."""
-    grads = Gradients(tiling)
-    for i, at in reversed(list(enumerate(tiling.places()))):
-        tile_at(i, at).backward(g_BLI[at.rows, at.tokens].to(tiling.work), grads)
-    return tuple(grads.as_inputs(dtypes))
 
 
 # What the Functions below take and save, in their order.
@@ -134,7 +106,7 @@ class _MixKept(torch.autograd.Function):
         zxBCdt, *w, eps, ids = cast(_Inputs, inputs)
         with torch.autocast(zxBCdt.device.type, enabled=False):
             ctx.tiling = Tiling(zxBCdt, w, eps, ids)
-            out_BLI, _, ctx.tiles = _forward(ctx.tiling, keep=any(ctx.needs_input_grad))
+            out_BLI, _, ctx.tiles = forward(ctx.tiling, keep=any(ctx.needs_input_grad))
         ctx.dtypes = [t.dtype for t in (zxBCdt, *w)]
         return out_BLI.to(zxBCdt.dtype)
 
@@ -142,7 +114,7 @@ class _MixKept(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: _MixKeptContext, g_BLI: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(g_BLI.device.type, enabled=False):
-            return *_backward(ctx.tiling, g_BLI, lambda i, at: ctx.tiles[i], ctx.dtypes), None, None
+            return *backward(ctx.tiling, g_BLI, lambda i, at: ctx.tiles[i], ctx.dtypes), None, None
 
 
 class _Mix(torch.autograd.Function):
@@ -152,7 +124,7 @@ class _Mix(torch.autograd.Function):
     def forward(*inputs: object) -> tuple[Tensor, Tensor]:
         zxBCdt, *w, eps, ids = cast(_Inputs, inputs)
         with torch.autocast(zxBCdt.device.type, enabled=False):
-            out_BLI, states_BSNI, _ = _forward(Tiling(zxBCdt, w, eps, ids), keep=False)
+            out_BLI, states_BSNI, _ = forward(Tiling(zxBCdt, w, eps, ids), keep=False)
         return out_BLI.to(zxBCdt.dtype), states_BSNI
 
     @staticmethod
@@ -182,11 +154,7 @@ class _MixBackward(torch.autograd.Function):
         g_BLI, zxBCdt, *w, states_BSNI, ids, eps = cast(_Backward, inputs)
         with torch.autocast(g_BLI.device.type, enabled=False):
             tiling = Tiling(zxBCdt, w, eps, ids)
-
-            def recomputed(i: int, at: TilePlace) -> Tile:
-                return Tile(tiling, at, states_BSNI[at.rows, at.number - 1] if at.number else None, keep=True)
-
-            return _backward(tiling, g_BLI, recomputed, [t.dtype for t in (zxBCdt, *w)])
+            return backward(tiling, g_BLI, recomputed(tiling, states_BSNI), [t.dtype for t in (zxBCdt, *w)])
 
     @staticmethod
     def setup_context(ctx: object, inputs: object, output: object) -> None:

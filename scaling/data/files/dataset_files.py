@@ -4,6 +4,9 @@ new and changed files are read."""
 from collections.abc import Hashable
 from pathlib import Path
 
+import numpy as np
+
+from scaling.config.data import COCO_LAYOUT
 from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.files import image_folder, segmentation_folder
@@ -57,6 +60,20 @@ def image_counts(config: ExperimentConfig) -> tuple[int, int]:
     return _COUNTS[files_key(config)]
 
 
+def train_sides(config: ExperimentConfig, results: Path) -> np.ndarray | None:
+    """(n, 2) heights and widths of the images that are trained on [px], as an earlier run read them; None: unknown.
+    No image is read."""
+    if not (Path(results) / FOLDER).is_dir() or config.data.dataset.startswith("hfds/"):
+        return None
+    try:
+        train, _ = _used(config)
+    except ConfigError:  # raised again when the run starts
+        return None
+    kept, _ = parted(train.files.file_names, train.indices, config.data.val_split)
+    seen = known(train.files, train.indices[kept], results)
+    return seen.size_N2 if seen is not None and seen.size_N2.all() else None
+
+
 def _counted(config: ExperimentConfig) -> tuple[Selected[DataFiles], Selected[DataFiles]]:
     """The training and the test files, and which of them are used."""
     train, test = _used(config)
@@ -74,4 +91,8 @@ def _used(config: ExperimentConfig) -> tuple[Selected[DataFiles], Selected[DataF
         from scaling.data.coco import coco_json
 
         return coco_json.used(config)
+    if config.task.kind == "segment" and config.data.dataset in COCO_LAYOUT:
+        from scaling.data.coco import coco_label_maps
+
+        return coco_label_maps.used(config)
     return segmentation_folder.used(config) if config.task.kind == "segment" else image_folder.used(config)

@@ -7,9 +7,10 @@ subfolders. H W pixels, C = 3 channels. torch is imported where tensors are made
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
@@ -28,7 +29,7 @@ from scaling.data.files.decoding import (
     read_header,
 )
 from scaling.data.files.decoding_notes import Note, digest_parts
-from scaling.data.files.file_facts import Facts, Selected, digest, stamps
+from scaling.data.files.file_facts import DataFiles, Facts, Selected, digest, stamps
 from scaling.data.files.file_listing import ENDINGS, LOOKED_FOR, files_below
 from scaling.data.files.listing_cache import listing
 from scaling.data.sampler import subset
@@ -38,10 +39,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class LabelMaps(DataFiles, Protocol):
+    """The images of one split and their label maps. lines: messages for the user."""
+
+    @property
+    def lines(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Sequence[int]) -> LabelMaps:
+        """Some of the images."""
+
+    def load(self, i: int) -> tuple[Tensor, Tensor]:
+        """The i-th image (3, H, W) and its label map (H, W), uint8. Raises OSError for unreadable files, ConfigError
+        for an invalid label map."""
+
+
 @dataclass(frozen=True)
 class SegmentationFiles:
-    """The images of one split ("train" or "test") and their label maps. Methods as in file_facts.DataFiles; reading is
-    safe from threads and workers."""
+    """The images of one split ("train" or "test") and their label maps. Methods as in LabelMaps; reading is safe from
+    threads and workers."""
 
     split: str
     pairs: tuple[tuple[Path, Path], ...]  # image, label
@@ -67,9 +84,10 @@ class SegmentationFiles:
         """The stamps of image and label."""
         return stamps([str(path) for i in indices.tolist() for path in self.pairs[i]]).reshape(-1, 4)
 
+    def take(self, indices: Sequence[int]) -> SegmentationFiles:
+        return replace(self, pairs=tuple(self.pairs[i] for i in indices))
+
     def load(self, i: int) -> tuple[Tensor, Tensor]:
-        """The i-th image (3, H, W) and its label map (H, W), uint8. Raises OSError for unreadable files, ConfigError
-        for an invalid label map."""
         import torch
 
         path, label = self.pairs[i]

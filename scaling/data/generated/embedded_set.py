@@ -8,6 +8,7 @@ import numpy as np
 from scaling.config.experiment import ExperimentConfig
 from scaling.data import dataset
 from scaling.data.generated import generated_shapes
+from scaling.data.generated.rectangles import rectangles
 from scaling.data.held_out import parted
 from scaling.errors import ConfigError
 
@@ -47,19 +48,40 @@ def embedded_indices(config: ExperimentConfig, classes: int, channels: int) -> I
     train, test = config.data.num_train or TRAIN_IMAGES, config.data.num_val or TEST_IMAGES
     for split, n in (("train", train), ("test", test)):
         check_embedded(config, split, n, classes, channels)
-    kept, out = parted([str(number) for number in range(train)], np.arange(train), config.data.val_split)
-    return Indices(kept, out, np.arange(test))
+    return Indices(*_training_indices(config), np.arange(test))
+
+
+def _training_indices(config: ExperimentConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Those that are trained on, and those that are held out."""
+    numbers = np.arange(config.data.num_train or TRAIN_IMAGES)
+    return parted([str(number) for number in numbers], numbers, config.data.val_split)
+
+
+def sizes_of(config: ExperimentConfig, part: str, indices: np.ndarray) -> list[tuple[int, int]]:
+    """Height and width of the images of part "train" or "test" [px]: squares, or rectangles, all equally often."""
+    side = config.model.img_size
+    if config.data.aspect_ratios is None:
+        return [(side, side)] * len(indices)
+    sizes = rectangles(side, config.data.aspect_ratios)
+    return [sizes[k] for k in generated_shapes.shape_numbers(0, indices, len(sizes), part).tolist()]
+
+
+def training_sizes(config: ExperimentConfig) -> list[tuple[int, int]]:
+    """Height and width of the images that are trained on [px]."""
+    return sizes_of(config, "train", _training_indices(config)[0])
 
 
 def rendered(
     config: ExperimentConfig, part: str, indices: np.ndarray, instances: bool = False
-) -> Iterator[tuple[slice, generated_shapes.Shapes]]:
-    """The images of part "train" or "test", PART at a time, each with its slice of indices. instances: with boxes and
-    masks."""
-    n = len(indices)
-    for start in range(0, n, PART):
-        chunk = slice(start, min(n, start + PART))
-        yield (
-            chunk,
-            generated_shapes.render(0, indices[chunk], config.model.img_size, config.data.max_objects, part, instances),
-        )
+) -> Iterator[tuple[np.ndarray, generated_shapes.Shapes]]:
+    """The images of part "train" or "test", up to PART of one size at a time, each time with their positions in
+    indices. instances: with boxes and masks."""
+    sizes = np.array(sizes_of(config, part, indices), np.int64).reshape(-1, 2)
+    for height, width in np.unique(sizes, axis=0).tolist():
+        of_it = np.flatnonzero((sizes == (height, width)).all(1))
+        for start in range(0, len(of_it), PART):
+            chunk = of_it[start : start + PART]
+            yield (
+                chunk,
+                generated_shapes.render(0, indices[chunk], (height, width), config.data.max_objects, part, instances),
+            )

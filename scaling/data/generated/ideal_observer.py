@@ -3,8 +3,9 @@
 An object's class is decidable from these means where its cells have a side S >= p, and not at all where S < p
 (palette_mosaic.py): the classes are then as likely as before, which costs log(classes). So
 L*(p) = log(classes) P(S < p) = log(classes) (p / (2 image))^EXPONENT.
-It holds for images with one object and for p that are powers of two and divide the image. A model that reads more than
-means from a patch can be better: L* is what patches are worth when each is one colour. numpy only.
+It holds for images with one object and for p that are powers of two and divide the image; for rectangles whose sides
+p divides, with the shorter side as image. A model that reads more than means from a patch can be better: L* is what
+patches are worth when each is one colour. numpy only.
 """
 
 import math

@@ -4,7 +4,7 @@ The cells of a mosaic are squares of side S, a power of two of pixels. Each tile
 four hues in random order, which sum to zero. So the means of p x p blocks hold nothing about the class where p >= 2 S,
 and all of it where p <= S. S has the distribution P(S < p) = (p / (2 image))^EXPONENT, so halving p divides by
 2^EXPONENT the share of objects of which nothing is decidable (ideal_observer.py). Integer arithmetic; numpy only.
-B images, H W pixels, C = 3 channels.
+Of a rectangle, image is the shorter side. B images, H W pixels, C = 3 channels.
 
 Four choices are for models that learn from a few thousand images; the law of the ideal observer needs none of them.
 An object of one cell has the first hue of its class: a linear model learns these, and the other hues from there. The
@@ -80,28 +80,30 @@ def scales(number_B: Word, size: int) -> NDArray[np.int64]:
     return np.searchsorted(shares_below(size), quantile_B, side="right") + SUB_PIXEL
 
 
-def mosaics(objects: Objects, size: int) -> NDArray[np.int16]:
-    """(B, C, H, W) colours of whole images of one mosaic each, about grey [levels]. Tiles begin at the corner."""
-    colour = np.zeros((len(objects.key_B), 3, size, size), np.int16)
-    for scale in range(size.bit_length()):
+def mosaics(objects: Objects, sides: tuple[int, int]) -> NDArray[np.int16]:
+    """(B, C, H, W) colours of whole images of one mosaic each, about grey [levels]. Tiles begin at the corner. sides:
+    height and width [px]."""
+    height, width = sides
+    colour = np.zeros((len(objects.key_B), 3, height, width), np.int16)
+    for scale in range(min(sides).bit_length()):
         of_it = np.flatnonzero(objects.scale_B == scale)
         if of_it.size:
-            tiles = _tiles(objects.part(of_it), 1 << scale, size)
+            tiles = _tiles(objects.part(of_it), 1 << scale, sides)
             cells = tiles.transpose(0, 3, 1, 4, 2, 5).reshape(len(of_it), 3, 2 * tiles.shape[1], -1)
-            colour[of_it] = cells.repeat(1 << scale, 2).repeat(1 << scale, 3)[:, :, :size, :size]
+            colour[of_it] = cells.repeat(1 << scale, 2).repeat(1 << scale, 3)[:, :, :height, :width]
     return colour
 
 
-def _tiles(objects: Objects, side: int, size: int) -> NDArray[np.int16]:
+def _tiles(objects: Objects, side: int, sides: tuple[int, int]) -> NDArray[np.int16]:
     """(B, rows, columns, C, 2, 2) the tiles of an image, one pixel per cell. side: of the cells [px]."""
     key_B, kind_B, _, column_B, row_B = objects
-    across = -(-size // (2 * side))
-    grid = (len(key_B), across, across)
+    down, across = (-(-length // (2 * side)) for length in sides)
+    grid, count, size = (len(key_B), down, across), down * across, min(sides)
     orders = len(_ORDERS) if side < size else _FIRST  # one cell is all that is seen
-    order = (_numbers(key_B, 2**33, across**2) * orders >> 16).reshape(grid)
-    contrast = (_CONTRAST[0] + (_numbers(key_B, 2**34, across**2) * (_CONTRAST[1] - _CONTRAST[0]) >> 16)).reshape(grid)
-    light = (_numbers(key_B, 2**35, 4 * across**2) * (2 * _LIGHT + 1) >> 16) - _LIGHT
-    coloured = (_numbers(key_B, 2**36, across**2) < 65536 * 4 * side // size).reshape(grid)
+    order = (_numbers(key_B, 2**33, count) * orders >> 16).reshape(grid)
+    contrast = (_CONTRAST[0] + (_numbers(key_B, 2**34, count) * (_CONTRAST[1] - _CONTRAST[0]) >> 16)).reshape(grid)
+    light = (_numbers(key_B, 2**35, 4 * count) * (2 * _LIGHT + 1) >> 16) - _LIGHT
+    coloured = (_numbers(key_B, 2**36, count) < 65536 * 4 * side // size).reshape(grid)
     coloured[np.arange(len(key_B)), row_B // (2 * side), column_B // (2 * side)] = True
     hues = _TILES[kind_B[:, None, None], order]
     # Of the absolute values, which are rounded down alike: opposite hues still sum to zero.

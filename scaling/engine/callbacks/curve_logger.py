@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict, cast
 
 import lightning as L
@@ -13,11 +13,12 @@ from torch import Tensor
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import is_first_process, over_devices
 from scaling.runs.atomic_files import write_atomically
-from scaling.runs.record import CURVE
+from scaling.runs.record import CURVE, HEADLINES
 from scaling.tasks.base import TaskModule
 
 COLUMNS = ("step", "epoch", "lr", "train_loss", "test_loss", "seconds")
 # Of a test loss along the run (test_losses.py): its images, and its standard error [nats]; empty: all test images.
+# Behind them is the first metric of the task [%].
 SAMPLE = ("test_images", "test_loss_se")
 CURVE_SECONDS = 5.0  # between two writings of curve.csv
 CURVE_ROWS = 200  # of training loss, about, in a whole run
@@ -42,7 +43,9 @@ class CurveLogger(L.Callback):
         terms = [o.kind for o in state.config.objectives] if len(state.config.objectives) > 1 else []
         self._terms: dict[str, list[Tensor | float]] = {kind: [] for kind in terms}  # since the last row
         more = (["val_loss"] if state.config.data.val_split else []) + [f"train_loss_{kind}" for kind in terms]
-        self.columns = (*COLUMNS, *more, *SAMPLE)
+        metric, _ = HEADLINES[state.config.task.kind]
+        self._metrics = (metric, f"val_{metric}") if state.config.data.val_split else (metric,)
+        self.columns = (*COLUMNS, *more, *SAMPLE, *self._metrics)
         self.rows: list[list[float | str]] = []
         self._row_losses: list[Tensor | float] = []  # since the last row
         self._written = time.monotonic()
@@ -67,20 +70,24 @@ class CurveLogger(L.Callback):
                 self.write()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.state.row_loss = cast(TaskModule, pl_module).compute_metrics()["test_loss"]
+        found = cast(TaskModule, pl_module).compute_metrics()
+        self.state.row_loss = found["test_loss"]
         column = "val_loss" if self.state.config.data.val_split else "test_loss"
-        self._add_row(trainer.global_step, **{column: self.state.row_loss})
+        metric = {self._metrics[-1]: found.get(self._metrics[0], "")}
+        self._add_row(trainer.global_step, **{column: self.state.row_loss}, **metric)
         self.write()
 
-    def add_test_loss(self, step: int, loss: float, images: int, error: float) -> None:
-        """A row for a test loss along the run, of so many images, with its standard error [nats]."""
-        self._add_row(step, test_loss=loss, test_images=images, test_loss_se=error)
+    def add_test_loss(self, step: int, means: Mapping[str, float], images: int, error: float) -> None:
+        """A row for a test along the run, of so many images. means: test_loss [nats] and the first metric [%]; error:
+        the standard error of the loss [nats]."""
+        self._add_row(step, **means, test_images=images, test_loss_se=error)
 
     def finish(self, results: dict[str, float]) -> None:
         """The last row, from the evaluation at the end; empty results: there was none."""
         steps = self.state.data.total_steps
         if results:
-            self._add_row(steps, test_loss=results["test_loss"], val_loss=results.get("val_loss", ""))
+            ends = {name: results.get(name, "") for name in ("test_loss", "val_loss", *self._metrics)}
+            self._add_row(steps, **ends)
         self.write()
         for logger in self.loggers:
             logger.log_metrics({f"final_{name}": value for name, value in results.items()}, steps)

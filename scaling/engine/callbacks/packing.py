@@ -1,4 +1,4 @@
-"""How full the rows of packed images were in training."""
+"""How full the rows of packed images were in training, and which share of the patches was kept."""
 
 from typing import cast
 
@@ -8,12 +8,12 @@ from scaling.data.batch import Batch
 from scaling.engine.distributed import over_devices
 
 STATE = "packing"  # in a checkpoint
-COUNTED = ("images", "rows", "tokens", "places")
+COUNTED = ("images", "rows", "tokens", "places", "kept", "patches")
 
 
 class PackingCounts(L.Callback):
     """Counts over all devices and all processes of the run, up to the last checkpoint. Batches of equal images, which
-    are not packed, are not counted."""
+    are not packed, have no rows: of them only patches are counted."""
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(COUNTED, 0.0)
@@ -21,13 +21,14 @@ class PackingCounts(L.Callback):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """padding: share of the places in rows that no image fills [%]; images_per_sequence [1]. Empty for runs
-        without packed images."""
+        """padding: share of the places in rows that no image fills [%]; images_per_sequence [1]; tokens_kept: share of
+        the patches of all images that were not dropped [%]. Empty for runs without packed images."""
         if not self.counts["places"]:
             return {}
         return {
             "padding": 100 * (1 - self.counts["tokens"] / self.counts["places"]),
             "images_per_sequence": self.counts["images"] / self.counts["rows"],
+            "tokens_kept": 100 * self.counts["kept"] / self.counts["patches"],
         }
 
     def on_train_batch_end(
@@ -35,9 +36,18 @@ class PackingCounts(L.Callback):
     ) -> None:
         rows = batch.rows
         if rows is None:
-            return
-        places = len(rows.rows) * rows.row_length
-        for name, count in zip(COUNTED, (len(rows.grids), len(rows.rows), sum(rows.lengths), places), strict=True):
+            whole = batch.pixels[:, 0].numel() / batch.shape.patch_size**2
+            counts = {"kept": whole, "patches": whole}
+        else:
+            counts = {
+                "images": len(rows.grids),
+                "rows": len(rows.rows),
+                "tokens": sum(rows.lengths),
+                "places": len(rows.rows) * rows.row_length,
+                "kept": sum(rows.patch_counts),
+                "patches": sum(h * w for h, w in rows.grids),
+            }
+        for name, count in counts.items():
             self._here[name] += count
 
     def on_save_checkpoint(

@@ -1,4 +1,5 @@
-"""Test losses at geometric steps of a run (scaling/engine/curve_steps.py), as rows of curve.csv."""
+"""Test losses, with the first metric, at geometric steps of a run (scaling/engine/curve_steps.py), as rows of
+curve.csv."""
 
 import math
 import time
@@ -13,6 +14,7 @@ from scaling.engine.callbacks.step import RunState
 from scaling.engine.curve_steps import images_at_each, steps_of
 from scaling.engine.distributed import over_devices
 from scaling.engine.ema import Averaged
+from scaling.runs.record import HEADLINES
 from scaling.tasks.base import TaskModule
 from scaling.tasks.sharded_passes import keep_in_step
 
@@ -54,32 +56,36 @@ class TestLosses(L.Callback):
         modes = [(module, module.training) for module in pl_module.modules()]
         pl_module.eval()
         try:
-            loss, error = self._evaluate(trainer, pl_module)
+            means, error = self._evaluate(trainer, pl_module)
         finally:
             for module, training in modes:
                 module.training = training
             if self.averaged is not None:
                 self.averaged.swap(pl_module)
-        self.curve.add_test_loss(step.number, loss, self._count, error)
+        self.curve.add_test_loss(step.number, means, self._count, error)
         self.state.testing_seconds += time.monotonic() - begun
 
     @property
     def _held_out(self) -> bool:
         return self.state.data.held_out is not None
 
-    def _evaluate(self, trainer: L.Trainer, task: TaskModule) -> tuple[float, float]:
-        """Mean loss and its standard error [nats], over the images of all devices."""
-        count, total, squares = 0.0, 0.0, 0.0
+    def _evaluate(self, trainer: L.Trainer, task: TaskModule) -> tuple[dict[str, float], float]:
+        """Means of the loss [nats] and of the first metric [%], and the standard error of the loss, over the images of
+        all devices."""
+        metric, _ = HEADLINES[task.config.task.kind]
+        count, squares = 0.0, 0.0
+        totals = {"test_loss": 0.0, metric: 0.0}
         # Not inference_mode: a tensor that a module caches there could not be used in training.
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
             for batch in self.state.data.test_sample(self._count):
                 keep_in_step(task, min(1, len(batch)))
                 if len(batch):
-                    loss_B = task.image_losses(move_data_to_device(batch, task.device)).double()
-                    count += len(loss_B)
-                    total += loss_B.sum().item()
-                    squares += loss_B.square().sum().item()
-        count, total, squares = (over_devices(trainer, value, "sum") for value in (count, total, squares))
-        mean = total / count
-        variance = max(0.0, squares - count * mean**2) / (count - 1)
-        return mean, math.sqrt(variance / count)
+                    scores = task.image_scores(move_data_to_device(batch, task.device))
+                    count += len(batch)
+                    squares += scores["test_loss"].double().square().sum().item()
+                    for name in totals:
+                        totals[name] += scores[name].double().sum().item()
+        count, squares = (over_devices(trainer, value, "sum") for value in (count, squares))
+        means = {name: over_devices(trainer, total, "sum") / count for name, total in totals.items()}
+        variance = max(0.0, squares - count * means["test_loss"] ** 2) / (count - 1)
+        return means, math.sqrt(variance / count)

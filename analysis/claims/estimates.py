@@ -1,0 +1,14 @@
+"""All estimates by the names that claims refer to them by."""
+
+from collections.abc import Callable
+
+from analysis.claims import costs_of_memory, costs_of_patches, flexible, formulas, measured
+from analysis.claims.verdict import Estimate
+
+ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
+    **costs_of_patches.ESTIMATES,
+    **costs_of_memory.ESTIMATES,
+    **formulas.ESTIMATES,
+    **measured.ESTIMATES,
+    **flexible.ESTIMATES,
+}
