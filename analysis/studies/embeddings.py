@@ -130,7 +130,7 @@ def _decided(table: pd.DataFrame, families: pd.Series, falls: str, rises: str) -
 
 
 def printed_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """What one backbone costs with each embedding, as text for 80 columns: of runs on equal images, means over seeds."""
+    """What one backbone costs with each embedding, as text for 80 columns: runs on equal images, means over seeds."""
     rows = []
     for (patch, embedding), its in table[table["equal"] == EQUAL[0]].groupby(["patch", EMBEDDING], sort=False):
         rows.append(
