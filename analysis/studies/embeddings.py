@@ -1,9 +1,9 @@
 """Patch embeddings and their initialisations: each one against the plain convolution of the same backbone.
 
-The loss is compared with that of the convolution on equal images and at equal training FLOPs, at every patch size and in
-the geometric mean over all of them; so is the exponent alpha, the slope of log loss over log patch size. All are paired
-over seeds. Holm's correction is for the means, and the exponents, of a backbone's embeddings, and for the patch sizes of
-one embedding.
+The loss is compared with that of the convolution on equal images and at equal training FLOPs, at every patch size and
+in the geometric mean over all of them; so is the exponent alpha, the slope of log loss over log patch size. All are
+paired over seeds. Holm's correction is for the means, and the exponents, of a backbone's embeddings, and for the patch
+sizes of one embedding.
 """
 
 import math

@@ -29,7 +29,7 @@ from scaling.runs.record import HEADLINES
 from tests.analysis.test_runs import save as save_run
 
 SMALL = sorted(name for name in STUDIES if "." in name)
-NOT_ABLATIONS = ("learning_rate", "patch_schedule", "flexivit", "token_drop", "navit")
+NOT_ABLATIONS = ("learning_rate", "patch_schedule", "flexivit", "embeddings", "embed_init", "token_drop", "navit")
 ABLATIONS = sorted(name for name in STUDIES if not name.endswith(NOT_ABLATIONS))
 
 
