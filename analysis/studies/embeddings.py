@@ -1,8 +1,9 @@
 """Patch embeddings and their initialisations: each one against the plain convolution of the same backbone.
 
-At every patch size the loss is compared with that of the convolution, on equal images and at equal training FLOPs, and
-over all patch sizes its exponent alpha, the slope of log loss over log patch size. All are paired over seeds, with
-Holm's correction for the comparisons of a backbone.
+The loss is compared with that of the convolution on equal images and at equal training FLOPs, at every patch size and
+in the geometric mean over all of them; so is the exponent alpha, the slope of log loss over log patch size. All are
+paired over seeds. Holm's correction is for the means, and the exponents, of a backbone's embeddings, and for the patch
+sizes of one embedding.
 """
 
 import math
@@ -19,8 +20,10 @@ from analysis.records.seed_noise import CONFIDENCE, difference
 from analysis.report.sweep_table import short
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.config.patch_embeds import ConvPatchEmbed
+from scaling.runs.record import HEADLINES
 
 PLAIN = ConvPatchEmbed.kind
+ALL = 0  # in the place of a patch size: all of them
 EQUAL = ("images", "FLOPs")  # what a run has as much of as the convolution at its patch size
 FACTS = ["images_per_second", "peak_memory", "train_images"]
 COMPARED = ["backbone", "embedding", "equal", "patch", "change", "low", "high", "p", "p_holm", "verdict"]
@@ -49,19 +52,29 @@ def embedding_table(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.Data
 
 
 def comparisons(table: pd.DataFrame) -> pd.DataFrame:
-    """COMPARED, a row per backbone, embedding, equal and patch [px]: change, low, high, of the loss relative to the
-    convolution with its 95 % interval [1]; p, p_holm; verdict: better, worse, undecided or untested.
+    """COMPARED, a row per backbone, embedding, equal and patch [px; ALL: the mean over all]: change, low, high, of the
+    loss relative to the convolution with its 95 % interval [1]; p, p_holm; verdict: better, worse, undecided or
+    untested.
 
     table: of embedding_table. Runs at equal FLOPs are compared with the convolution on all images."""
     rows = []
-    for (backbone, patch), its in table.groupby(["backbone", "patch"], sort=False):
+    for backbone, its in table.groupby("backbone", sort=False):
         plain = _log_losses(its[its[EMBEDDING] == PLAIN])
         for (embedding, equal), runs in its[its[EMBEDDING] != PLAIN].groupby([EMBEDDING, "equal"], sort=False):
-            if len(plain):
-                found = log_difference(plain, _log_losses(runs))
-                ends = [math.expm1(value) for value in (found.mean, found.low, found.high)]
-                rows.append([backbone, embedding, equal, patch, *ends, found.p, math.nan, ""])
-    return _decided(pd.DataFrame(rows, columns=COMPARED), "better", "worse")
+            ours = _log_losses(runs)
+            both = [patch for patch in ours if patch in plain]
+            pairs = {patch: (plain[patch].dropna(), ours[patch].dropna()) for patch in both}
+            if len(both) > 1:
+                pairs = {ALL: (_means(plain[both]), _means(ours[both])), **pairs}
+            for patch, (theirs, own) in pairs.items():
+                if len(theirs) and len(own):
+                    found = log_difference(theirs, own)
+                    ends = [math.expm1(value) for value in (found.mean, found.low, found.high)]
+                    rows.append([backbone, embedding, equal, patch, *ends, found.p, math.nan, ""])
+    found_rows = pd.DataFrame(rows, columns=COMPARED)
+    of_means = found_rows["patch"] == ALL
+    families = found_rows[["embedding", "equal"]].agg(" ".join, axis=1).mask(of_means, "")
+    return _decided(found_rows, families, "better", "worse")
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,11 +96,18 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
                 continue
             found = difference(plain, its_alphas)
             rows.append([*row, found.mean, found.low, found.high, found.p, math.nan, ""])
-    return _decided(pd.DataFrame(rows, columns=SLOPES), "flatter", "steeper")
+    found_rows = pd.DataFrame(rows, columns=SLOPES)
+    return _decided(found_rows, pd.Series("", found_rows.index), "flatter", "steeper")
 
 
-def _log_losses(runs: pd.DataFrame) -> pd.Series:
-    return np.log(runs.set_index("seed")["test_loss"])
+def _log_losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Log losses, a row per seed and a column per patch size from coarse to fine."""
+    return np.log(runs.pivot(index="seed", columns="patch", values="test_loss")).sort_index(axis=1, ascending=False)
+
+
+def _means(log_losses: pd.DataFrame) -> pd.Series:
+    """Means over patch sizes by seed, of the seeds that have all."""
+    return log_losses.dropna().mean(axis=1)
 
 
 def _alphas(runs: pd.DataFrame) -> pd.Series:
@@ -100,44 +120,57 @@ def _alphas(runs: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=float)
 
 
-def _decided(table: pd.DataFrame, falls: str, rises: str) -> pd.DataFrame:
-    """The table with p_holm and verdict. falls, rises: words for a decided change below and above 0."""
-    table["p_holm"] = table.groupby("backbone", group_keys=False)["p"].apply(holm)
+def _decided(table: pd.DataFrame, families: pd.Series, falls: str, rises: str) -> pd.DataFrame:
+    """The table with p_holm and verdict. families: of comparisons that Holm's correction is for, within a backbone.
+    falls, rises: words for a decided change below and above 0."""
+    table["p_holm"] = table["p"].groupby([table["backbone"], families], group_keys=False).apply(holm)
     signs = pd.Series(np.where(table["change"] < 0, falls, rises), table.index)
     decided = signs.where(table["p_holm"] < 1 - CONFIDENCE, "undecided").where(table["p"].notna(), "untested")
     return table.assign(verdict=decided.where(table["change"].notna(), ""))
 
 
-def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """One backbone's rows as text for 80 columns: a row per patch size and embedding, mean and standard deviation over
-    seeds."""
+def printed_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """What one backbone costs with each embedding, as text for 80 columns: runs on equal images, means over seeds."""
+    rows = []
+    for (patch, embedding), its in table[table["equal"] == EQUAL[0]].groupby(["patch", EMBEDDING], sort=False):
+        rows.append(
+            {
+                "patch": str(patch),
+                "tokens": f"{its['tokens'].iloc[0]:,}",
+                "embedding": _short_name(str(embedding)),
+                "FLOPs": short(its["flops_per_image"].iloc[0]),
+                "memory [MiB]": _mean(its["peak_memory"] / 2**20, 0),
+                "images/s": _mean(its["images_per_second"], 0),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def printed_losses(table: pd.DataFrame) -> pd.DataFrame:
+    """One backbone's losses as text for 80 columns, mean and standard deviation over seeds; on equal images, with the
+    headline metric, and at the training FLOPs of the convolution."""
+    metrics = {name: words for name, words in HEADLINES.values() if name in table}
     rows = []
     for (patch, embedding), its in table.groupby(["patch", EMBEDDING], sort=False):
         own, equal = (its[its["equal"] == name] for name in EQUAL)
         cells = {
             "patch": str(patch),
-            "tokens": f"{its['tokens'].iloc[0]:,}",
             "embedding": _short_name(str(embedding)),
-            "FLOPs": short(its["flops_per_image"].iloc[0]),
-            "MiB": _mean(own["peak_memory"] / 2**20, 0),
-            "img/s": _mean(own["images_per_second"], 0),
             "loss [nats]": _spread(own["test_loss"]),
         }
+        cells |= {f"{words} [%]": _mean(own[name], 1) for name, words in metrics.items()}
         if (table["equal"] == EQUAL[1]).any():
-            cells["same FLOPs"] = _spread(equal["test_loss"])
-        if "top1" in its:
-            cells["top-1"] = _mean(own["top1"], 1)
+            cells["at equal FLOPs"] = _spread(equal["test_loss"])
         rows.append(cells)
     return pd.DataFrame(rows)
 
 
 def printed_slopes(found: pd.DataFrame) -> pd.DataFrame:
-    """slopes as text for 80 columns."""
+    """One backbone's slopes as text for 80 columns."""
     ends = zip(found["change"], found["low"], found["high"], strict=True)
     change = ["-" if math.isnan(mean) else f"{mean:+.3f}" + _interval(low, high) for mean, low, high in ends]
     return pd.DataFrame(
         {
-            "backbone": found["backbone"],
             "embedding": found["embedding"].map(_short_name),
             "alpha": [_ends(mean, sd) for mean, sd in zip(found["alpha"], found["sd"], strict=True)],
             "minus that of conv": change,
@@ -147,15 +180,28 @@ def printed_slopes(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(found: pd.DataFrame, by_slope: pd.DataFrame) -> Iterator[str]:
-    """The verdicts: for each backbone, embedding and equal the patch sizes at which it is better, worse or undecided;
-    and whether the exponent depends on the embedding. found: of comparisons; by_slope: of slopes."""
+    """The verdicts: for each backbone, embedding and equal the change over all patch sizes, and the patch sizes at
+    which it is better, worse or undecided; and whether the exponent depends on the embedding. found: of comparisons;
+    by_slope: of slopes."""
     for (backbone, embedding, equal), its in found.groupby(["backbone", "embedding", "equal"], sort=False):
-        by_verdict = its.groupby("verdict", sort=False)["patch"]
-        at = (f"{verdict} at {', '.join(map(str, patches))} px" for verdict, patches in by_verdict)
-        yield f"{backbone}, {embedding} against {PLAIN} at equal {equal}: {'; '.join(at)}."
+        whole, single = its[its["patch"] == ALL], its[its["patch"] != ALL]
+        by_verdict = single.groupby("verdict", sort=False)["patch"]
+        words = [f"{verdict} at {', '.join(map(str, patches))} px" for verdict, patches in by_verdict]
+        ends = zip(whole["change"], whole["low"], whole["high"], whole["verdict"], strict=True)
+        words = [f"loss {_percent(mean, low, high)}, {verdict}" for mean, low, high, verdict in ends] + words
+        yield f"{backbone}, {_named(embedding)} against {PLAIN} at equal {equal}: {'; '.join(words)}."
     for backbone, its in by_slope[by_slope["embedding"] != PLAIN].groupby("backbone", sort=False):
-        verdicts = ", ".join(f"{row.embedding} {row.verdict or 'untested'}" for row in its.itertuples())
+        verdicts = "; ".join(f"{_named(row.embedding)}: {row.verdict or 'untested'}" for row in its.itertuples())
         yield f"{backbone}, alpha over patch sizes against {PLAIN}: {verdicts}."
+
+
+def _named(embedding: object) -> str:
+    return str(embedding).removeprefix(f"{PLAIN}, ")
+
+
+def _percent(mean: float, low: float, high: float) -> str:
+    interval = "" if math.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{100 * mean:+.1f} %{interval}"
 
 
 def _short_name(embedding: str) -> str:

@@ -61,9 +61,11 @@ def embedded(study: StudyRuns) -> Shown:
     table = embeddings.embedding_table(study.runs.frame, study.planned)
     found, by_slope = embeddings.comparisons(table), embeddings.slopes(table)
     for backbone, its in table.groupby("backbone", sort=False):
-        render_table(embeddings.printed(its), f"{study.name}   ({backbone}, {study.where})")
-    if len(by_slope):
-        render_table(embeddings.printed_slopes(by_slope), "Exponent over patch size")
+        title = f"{backbone}, {study.where}"
+        render_table(embeddings.printed_costs(its), f"{title}: cost")
+        render_table(embeddings.printed_losses(its), f"{title}: test loss")
+        if len(alphas := by_slope[by_slope["backbone"] == backbone]):
+            render_table(embeddings.printed_slopes(alphas), f"{title}: exponent")
     for sentence in embeddings.sentences(found, by_slope):
         print_wrapped(sentence, indent=2)
     drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({study.where})")
