@@ -58,7 +58,7 @@ KNOWN = {
     "B31b": [4 * 8 * 16 * 32],
     "B32": [0],
     "B33a": [55],
-    "B35": [math.sqrt(48 * 2 / (48 + 768)), math.sqrt(3 * 2 / (3 + 768))],
+    "B35a": [math.sqrt(48 * 2 / (48 + 768)), math.sqrt(3 * 2 / (3 + 768))],
     "B38a": [3.826, 3.953],
     "B38b": [2, 2],
     "F1": [0, 0, 0],
@@ -72,7 +72,7 @@ KNOWN = {
 CONTRADICTED = {
     *("A7c", "A29b", "A31", "A42b"),
     *("B3", "B4", "B5", "B6b", "B17b", "B18", "B27a", "B27b", "B27c", "B28a", "B28b", "B29a", "B29b", "B31b", "B32"),
-    *("B33a", "B35", "B38b", "F4", "F5"),
+    *("B33a", "B35a", "B38b", "F4", "F5"),
 }
 CLAIMS = {claim.id: claim for claim in load().claims if claim.kind == "arithmetic"}
 
