@@ -13,6 +13,8 @@ speed-options  bf16, torch.compile, activation checkpointing, channels-last, fus
 flexible       a step of a flexible model over one of a fixed patch, and an evaluation at several patch sizes over the
                sum of one at each. Targets: at most 1.02 and 1.
 patch-steps    FLOPs and CPU time of a training step by patch size.
+rope           a training step with rope, rope_mixed, relative and relative_mlp over one with learned positions, at 256
+               and 1,024 tokens. Target for rope: at most 1.05.
 detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
@@ -44,6 +46,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         overhead,
         packing,
         patch_steps,
+        positions,
         size_law_checks,
         speed_options,
         table6,
@@ -59,6 +62,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "speed-options": [speed_options.speed_options],
         "flexible": [flexible.steps, flexible.evaluations],
         "packing": [packing.padding, packing.steps],
+        "rope": [positions.steps],
         "patch-steps": [patch_steps.patch_steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
@@ -69,7 +73,17 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     }
 
 
-QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "patch-steps", "packing", "detection")
+QUICK = (
+    "overhead",
+    "data-loading",
+    "mixer",
+    "speed-options",
+    "flexible",
+    "patch-steps",
+    "packing",
+    "rope",
+    "detection",
+)
 SLOW = ("test-losses", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
