@@ -15,6 +15,8 @@ flexible       a step of a flexible model over one of a fixed patch, and an eval
 packing        padding of rows of several images by plan, and steps of packed, padded and square images.
 packing-overhead  steps of packed images by length of a row and width of the model. A minute.
 patch-steps    FLOPs and CPU time of a training step by patch size.
+rope           a training step with rope, rope_mixed, relative and relative_mlp over one with learned positions, at 256
+               and 1,024 tokens. Target for rope: at most 1.05.
 detection      a training step and an image of Cascade Mask R-CNN and of torchvision's Mask R-CNN, on the same backbone.
 table6         Table 6 on this machine: hours and memory of both backbones over patch sizes, measured, predicted,
                published. 224 px on a GPU, 64 px elsewhere.
@@ -47,6 +49,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         packing,
         packing_overhead,
         patch_steps,
+        positions,
         size_law_checks,
         speed_options,
         table6,
@@ -63,6 +66,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "flexible": [flexible.steps, flexible.evaluations],
         "packing": [packing.padding, packing.steps],
         "packing-overhead": [packing_overhead.overhead],
+        "rope": [positions.steps],
         "patch-steps": [patch_steps.patch_steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
@@ -73,7 +77,17 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     }
 
 
-QUICK = ("overhead", "data-loading", "mixer", "speed-options", "flexible", "patch-steps", "packing", "detection")
+QUICK = (
+    "overhead",
+    "data-loading",
+    "mixer",
+    "speed-options",
+    "flexible",
+    "patch-steps",
+    "packing",
+    "rope",
+    "detection",
+)
 SLOW = ("test-losses", "packing-overhead", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
