@@ -11,7 +11,6 @@ he       normal, v = 2/n
 p patch [px], D width.
 """
 
-import math
 from collections.abc import Callable
 
 from timm.layers import lecun_normal_
@@ -48,11 +47,3 @@ def embed_conv(size: Convolution, init: str) -> nn.Conv2d:
     if init == RELEASED:
         return nn.Conv2d(size.inputs, size.outputs, size.kernel, size.stride, size.padding)
     return EmbedConv(size, init)
-
-
-def expected_std(init: str, patch: int, width: int) -> float:
-    """Standard deviation of a token's numbers at the start, over draws of the weights, for pixels of mean square 1 [1].
-    init: timm or one of DRAWS."""
-    n = 3 * patch**2
-    bias = 1 / (3 * n) if init == "timm" else 0.0
-    return math.sqrt({"timm": 1 / 3, "lecun": 1.0, "xavier": 2 * n / (n + width), "he": 2.0}[init] + bias)

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from scaling.backbones.embed_init import expected_std
 from scaling.backbones.overlapping_embed import channel_norm
 from scaling.backbones.patch_embeds import build_patch_embed
 from scaling.backbones.registry import build_backbone
@@ -45,6 +44,14 @@ def windows(image_BCHW, kernel, stride, padding):
             top, left = row + kernel - padding, column + kernel - padding
             found.append(padded[:, :, top : top + kernel, left : left + kernel].flatten(1))
     return torch.stack(found, 1)
+
+
+def expected_std(init: str, patch: int, width: int) -> float:
+    """Standard deviation of a token's numbers at the start, over draws of the weights, for pixels of mean square 1 [1].
+    init: timm or one of DRAWS."""
+    n = 3 * patch**2
+    bias = 1 / (3 * n) if init == "timm" else 0.0
+    return math.sqrt({"timm": 1 / 3, "lecun": 1.0, "xavier": 2 * n / (n + width), "he": 2.0}[init] + bias)
 
 
 def slow(conv, image_BCHW):
