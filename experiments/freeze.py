@@ -11,7 +11,7 @@ from typing import NoReturn
 from analysis.report.output import Parser
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from scaling.config.model import InAttention
-from scaling.config.task import LinearHead
+from scaling.config.task import Classification, LinearHead
 from scaling.errors import ConfigError
 
 
@@ -35,10 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(kind, InAttention):
         raise ConfigError(
             f"pos_embed {kind.kind} acts inside attention and counts patches of the run, which a file of weights does "
-            f"not say: --initial-checkpoint {args.run} starts a run of a fixed patch from it"
+            f"not hold: --initial-checkpoint {args.run} starts a run of a fixed patch from it"
         )
     head, finest = module.config.task.head.kind, module.config.model.patch_size
-    if head != LinearHead.kind and args.patch != finest:
+    of_maps = module.config.task.kind != Classification.kind and head != LinearHead.kind
+    if of_maps and args.patch != finest:
         raise ConfigError(f"the head {head} is built for patch {finest}, the finest: freeze it there, --patch {finest}")
     weights = {f"head.{name}": tensor for name, tensor in module.head.state_dict().items()}
     with atomic(out) as file:
