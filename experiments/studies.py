@@ -195,7 +195,7 @@ def shapes_token_drop() -> list[ExperimentConfig]:
 def shapes_navit() -> list[ExperimentConfig]:
     """Do mixed image sizes help, at equally many images and at equal FLOPs? Both nano backbones on shapes at patch 2,
     trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. Textures of shapes are
-    cells of 2 px, and reduced images lose them: at small sizes outlines alone tell the classes apart.
+    cells of 2 px, and reduced images lose them: at small sizes the classes differ in outlines alone.
     Run: python experiments/sweep.py shapes.navit --seeds 0,1,2. 12 runs a seed; --backbone deit_nano are 6."""
     return _both(shapes, lambda recipe: at_mixed_sizes(recipe, 2))
 
