@@ -196,8 +196,8 @@ def shapes_token_drop() -> list[ExperimentConfig]:
 
 def shapes_navit() -> list[ExperimentConfig]:
     """Do mixed image sizes help, at equally many images and at equal FLOPs? Both nano backbones on shapes at patch 2,
-    trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. A reduced
-    image loses the cells that are then smaller than a pixel.
+    trained at 16, 12 and 8 px and at sizes from 8 to 16 px, and evaluated at 16, 12 and 8 px. A reduced image loses the
+    cells that are then smaller than a pixel.
     Run: python experiments/sweep.py shapes.navit --seeds 0,1,2. 12 runs a seed; --backbone deit_nano are 6."""
     return _both(shapes, lambda recipe: at_mixed_sizes(recipe, 2))
 
