@@ -63,7 +63,7 @@ def loaded(config, tmp_path):
 
 @torch.no_grad()
 def logits(task, patch=None):
-    return task.head(task.backbone(IMAGE, patch_size=patch).pooled_ND)
+    return task.head(task.backbone(IMAGE, patch_size=patch))
 
 
 @pytest.mark.parametrize("ending", ["pth", "npz"])

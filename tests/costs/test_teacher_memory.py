@@ -32,7 +32,7 @@ def test_a_forward_pass_holds_no_more_than_planned_and_more_than_half(name, imag
     config = make_config(backbone=name, img_size=image, patch_size=patch, global_batch_size=images)
     task, batch = ClassificationTask(config, 1).eval(), noise(config, images)
     with Held() as watch, torch.no_grad():
-        task.head(task.features(task.normalised(batch.pixels)).pooled_ND)
+        task.head(task.features(task.normalised(batch.pixels)))
     assert 0.5 < (watch.most + batch.pixels.numel()) / forward_bytes(config, images) <= 1
 
 
