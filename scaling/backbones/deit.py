@@ -159,7 +159,12 @@ class Deit(Backbone):
         if layout.rows is None:
             return positions.bias(layout), None
         found = {grid: positions.bias(replace(layout, grid=grid, rows=None)) for grid in set(layout.rows.grids)}
-        return None, {grid: bias for grid, bias in found.items() if bias is not None} or None
+        biases = {grid: bias for grid, bias in found.items() if bias is not None}
+        if biases and layout.rows.kept is not None:
+            raise ConfigError(
+                "relative biases are of whole images, and tokens are dropped: use rope or --token-drop none"
+            )
+        return None, biases or None
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
