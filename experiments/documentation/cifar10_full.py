@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.fitting.undertraining import PatchImagesLaw, fit_patch_images
 from analysis.records.csv_import import load_csv
 from analysis.records.groups import own_groups
-from analysis.report.axes_report import FROM_SHARE, axes_laws
+from analysis.report.axes_report import FROM_SHARE
 from analysis.report.law_table import fit_groups
 from analysis.report.law_table import lines as law_lines
 from experiments.documentation.data import MEASURED, fenced, numbers, table
@@ -35,21 +35,31 @@ def laws() -> list[str]:
 
 @functools.cache
 def surfaces() -> dict[str, tuple[PatchImagesLaw, pd.DataFrame]]:
-    """L(p, D) of each backbone and the points that it is fitted to: curves within runs and their ends."""
+    """L(p, D) of each backbone, fitted to curves within runs and their ends at patch sizes of several seeds; and the
+    points of all patch sizes."""
     found = {}
     every = numbers("cifar10_full_curves").rename(columns={"test_loss": "y"})
     for name in BACKBONES:
         its = every[(every["backbone"] == name) & (every["share"] >= FROM_SHARE)].reset_index(drop=True)
         its = its.assign(run_id=its["patch"].astype(str) + "-" + its["seed"].astype(str))
-        found[name] = fit_patch_images(its, draws=DRAWS), its
+        found[name] = fit_patch_images(_of_several_seeds(its), draws=DRAWS), its
     return found
 
 
 @functools.cache
 def surfaces_of_ends() -> dict[str, PatchImagesLaw]:
-    """L(p, D) of each backbone, fitted to the ends of runs of several lengths."""
-    fitted, _ = axes_laws("patch,images", load_csv(MEASURED / "cifar10_lengths.csv"), DRAWS)
-    return {name: one.law for name, one in fitted.items()}
+    """L(p, D) of each backbone, fitted to the ends of runs of several lengths, at the same patch sizes."""
+    found = {}
+    every = numbers("cifar10_lengths").rename(columns={"test_loss": "y"})
+    for name in BACKBONES:
+        its = _of_several_seeds(every[every["backbone"] == name])
+        runs = its["patch"].astype(str) + "-" + its["seed"].astype(str) + "-" + its["images"].astype(str)
+        found[name] = fit_patch_images(its.assign(run_id=runs), draws=DRAWS)
+    return found
+
+
+def _of_several_seeds(points: pd.DataFrame) -> pd.DataFrame:
+    return points[points.groupby("patch")["seed"].transform("nunique") > 1].reset_index(drop=True)
 
 
 def shares() -> list[str]:

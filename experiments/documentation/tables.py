@@ -41,11 +41,14 @@ def means_by_patch(means: pd.DataFrame, backbones: Sequence[str] = BACKBONES) ->
     at = means.set_index(["backbone", "patch"])
     alone = [patch for patch in patches if (means.loc[means["patch"] == patch, "seeds"] == 1).all()]
     head = ["backbone", *(f"{patch} px" + ", one seed" * (patch in alone) for patch in patches)]
-    rows = []
-    for backbone in backbones:
-        cells = [at.loc[(backbone, patch)] for patch in patches]
-        rows.append([backbone, *(f"{c['mean']:.3f}" + (f" ± {c['sd']:.3f}" if c["seeds"] > 1 else "") for c in cells)])
-    return table(head, rows)
+    return table(head, [[backbone, *(_mean_of(at, backbone, patch) for patch in patches)] for backbone in backbones])
+
+
+def _mean_of(at: pd.DataFrame, backbone: str, patch: int) -> str:
+    if (backbone, patch) not in at.index:
+        return "-"
+    cell = at.loc[(backbone, patch)]
+    return f"{cell['mean']:.3f}" + (f" ± {cell['sd']:.3f}" if cell["seeds"] > 1 else "")
 
 
 def tested(runs: pd.DataFrame) -> list[str]:
