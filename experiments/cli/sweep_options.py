@@ -15,23 +15,30 @@ PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
 
 
+def _studies() -> str:
+    """Lines with the names of all studies, by data set; those on ImageNet and ADE20K have no prefix."""
+    by_data: dict[str, list[str]] = {}
+    for name in STUDIES:
+        data, _, kind = name.rpartition(".")
+        by_data.setdefault(data, []).append(kind)
+    lines = [f"{data}: {', '.join(kinds)}" if data else ", ".join(kinds) for data, kinds in by_data.items()]
+    return "\n".join(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ") for line in lines)
+
+
 def parser(program: str, what: str) -> cli.Parser:
     """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
-    studies = textwrap.fill(", ".join(STUDIES), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     several = "RECIPE may be several recipes and studies, separated by commas."
-    also = f"studies, ablations of arXiv 2502.03738 (experiments/studies.py):\n{studies}\n\n{several}"
+    also = f"studies (experiments/studies.py), as shapes.table5:\n{_studies()}\n\n{several}"
     p = cli.parser(program, what, also, leave_out=LISTS)
     p.add_argument(
         "--patch",
         "--patch-size",
         dest="patch",
         metavar="PX,PX",
-        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs; a "
-        "run that draws its patches is one run, whose finest patch is the smallest",
+        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs; of a "
+        "run that draws patches the smallest is its finest",
     )
-    p.add_argument(
-        "--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give the seed spread"
-    )
+    p.add_argument("--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give a spread")
     return p
 
 

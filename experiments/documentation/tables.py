@@ -31,24 +31,19 @@ RAW = (  # tables that are files of analysis/measured, cell for cell
     "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
     "cifar10_mixer cifar10_stages table5_shapes speed_options camvid seg_shapes det_shapes "
     "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes "
-    "test_losses patch_steps padding packed_steps packing_overhead cifar10_rates"
+    "test_losses patch_steps position_steps padding packed_steps packing_overhead cifar10_rates"
 )
 
 
 def means_by_patch(means: pd.DataFrame, backbones: Sequence[str] = BACKBONES) -> list[str]:
     """One row per backbone: mean ± standard deviation of the test loss [nats] at every patch size."""
     patches = sorted(means["patch"].unique(), reverse=True)
-    at = means.set_index(["backbone", "patch"])
     alone = [patch for patch in patches if (means.loc[means["patch"] == patch, "seeds"] == 1).all()]
     head = ["backbone", *(f"{patch} px" + ", one seed" * (patch in alone) for patch in patches)]
-    return table(head, [[backbone, *(_mean_of(at, backbone, patch) for patch in patches)] for backbone in backbones])
-
-
-def _mean_of(at: pd.DataFrame, backbone: str, patch: int) -> str:
-    if (backbone, patch) not in at.index:
-        return "-"
-    cell = at.loc[(backbone, patch)]
-    return f"{cell['mean']:.3f}" + (f" ± {cell['sd']:.3f}" if cell["seeds"] > 1 else "")
+    ordered = zip(means["mean"], means["sd"], means["seeds"], strict=True)
+    cells = [f"{mean:.3f}" + (f" ± {sd:.3f}" if seeds > 1 else "") for mean, sd, seeds in ordered]
+    at = dict(zip(zip(means["backbone"], means["patch"], strict=True), cells, strict=True))
+    return table(head, [[name, *(at.get((name, patch), "-") for patch in patches)] for name in backbones])
 
 
 def tested(runs: pd.DataFrame) -> list[str]:

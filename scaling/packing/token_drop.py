@@ -8,10 +8,10 @@ costs follow from the patches that are kept. N images.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling.config.packing import SequencePacking
 from scaling.config.token_drop import Numbers
-from scaling.packing.packed_rows import Index
 from scaling.rng import SampleKey, uniform
 
 
@@ -36,7 +36,7 @@ def kept_counts(patches_N: Sequence[int], rate_N: Numbers, keys: Sequence[Sample
 
 def kept_patches(
     patches_N: Sequence[int], kept_N: Sequence[int], keys: Sequence[SampleKey], seed: int
-) -> tuple[Index, ...]:
+) -> tuple[NDArray[np.int64], ...]:
     """So many of the patches of each image, each set of them equally likely. Ascending, as a scan reads them in
     order."""
     uniform_NL = uniform(keys, seed, "kept_patches", max(patches_N))  # L: the most patches of an image

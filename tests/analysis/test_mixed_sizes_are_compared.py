@@ -6,7 +6,7 @@ import pytest
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.records.run_set import load
 from analysis.studies import mixed_sizes
-from analysis.studies.ablations import report
+from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.mixed_size_study import at_mixed_sizes
 from experiments.recipes import cifar10
@@ -60,7 +60,7 @@ def test_one_mixed_run_has_as_many_images_as_the_full_size_and_one_as_many_flops
 
 
 def test_every_size_is_compared_with_the_full_size_alone(study):
-    found = mixed_sizes.losses(*study)
+    found = mixed_sizes.losses(*study, mixed_sizes.sizes_of)
     assert len(found) == 3 * 6 * 3
     table = mixed_sizes.comparisons(found).set_index(["trained", "images", "size"])
     assert mixed_sizes.full_size(found) == "32 px"
@@ -83,6 +83,8 @@ def test_the_report_is_printed_within_80_columns_and_written(study, tmp_path, ca
 
 
 def test_nothing_in_the_figure_overlaps_or_is_cut_off(study):
-    figure = mixed_sizes_figure(mixed_sizes.losses(*study), "Mixed and fixed sizes of training images")
+    figure = mixed_sizes_figure(
+        mixed_sizes.losses(*study, mixed_sizes.sizes_of), "Mixed and fixed sizes of training images"
+    )
     assert not cut_off(figure)
     assert not overlapping(figure)

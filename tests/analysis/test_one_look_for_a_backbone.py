@@ -9,8 +9,9 @@ from analysis.paper.figures import figure2, figure3
 from analysis.paper.tables import figure2 as table2
 from analysis.paper.tables import figure3 as table3
 from analysis.plots.backbone_styles import BY_SIZE, COLOURS, look_of, styles
+from analysis.plots.frontier import frontier_figure
 from analysis.plots.labels import Label, label_ends
-from analysis.plots.laws import frontier_figure, law_figure
+from analysis.plots.laws import law_figure
 from analysis.plots.studies import crossing_figure, study_figure
 from analysis.plots.style import picture, round_ticks
 from analysis.records.groups import Group

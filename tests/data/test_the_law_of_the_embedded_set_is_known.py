@@ -83,7 +83,8 @@ def test_means_of_blocks_hold_nothing_of_finer_cells_and_the_hues_of_coarser_one
     scale = min(scale, size.bit_length() - 1)
     kind = np.arange(len(KEYS)) % len(PALETTES)
     middle = np.full(len(KEYS), size // 3)
-    sums = block_sums(mosaics(Objects(KEYS, kind, np.full(len(KEYS), scale), middle, middle), size), patch)
+    objects = Objects(KEYS, kind, np.full(len(KEYS), scale), middle, middle)
+    sums = block_sums(mosaics(objects, (size, size)), patch)
     if scale < 0 or 2**scale < patch:
         assert not sums.any()
         return

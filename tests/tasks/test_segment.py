@@ -251,7 +251,7 @@ def test_a_task_without_pictures_says_so_before_it_begins(tiny, tmp_path):
         ({"augment": "three_augment"}, "unknown augment 'three_augment'; there is: flip, none, resize_crop"),
         ({"num_classes": 256}, "num_classes 256 must be at most 255"),
         ({"lr_schedule": "line"}, "unknown lr_schedule 'line'"),
-        ({"task": "classify", "head": "upernet"}, "unknown head 'upernet'; there is: linear"),
+        ({"task": "classify", "head": "upernet"}, "unknown head 'upernet'; there is: avg, linear, map"),
     ],
 )
 def test_what_a_recipe_cannot_be_is_said_with_the_numbers(seg, fields, said):
