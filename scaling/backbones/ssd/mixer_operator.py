@@ -17,7 +17,9 @@ from scaling.backbones.ssd.scan_inputs import check_scan
 from scaling.model_specs import MAX_KEPT_ELEMENTS
 
 SCAN_PRODUCTS = 3  # multiply-adds of the scan per token, channel and state: decay, input, read-out
-Weighted = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]  # zxBCdt and Weights, or their gradients
+WEIGHTED = 7  # tensors: zxBCdt and Weights, in this order in all that follows
+_WEIGHTED = "Tensor zxBCdt, Tensor conv, Tensor conv_bias, Tensor dt_bias, Tensor A, Tensor D, Tensor norm"
+_GRADIENTS = ", ".join(["Tensor"] * WEIGHTED)
 
 
 class _Context(Protocol):
@@ -27,79 +29,44 @@ class _Context(Protocol):
     def save_for_backward(self, *tensors: Tensor | None) -> None: ...
 
 
-@torch.library.custom_op("patch_scaling::mixer", mutates_args=())
-def mixer(
-    zxBCdt: Tensor,
-    conv: Tensor,
-    conv_bias: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D: Tensor,
-    norm: Tensor,
-    eps: float,
-    ids: Tensor | None,
-) -> Tensor:
+@torch.library.custom_op(
+    "patch_scaling::mixer", mutates_args=(), schema=f"({_WEIGHTED}, float eps, Tensor? ids) -> Tensor"
+)
+def mixer(zxBCdt: Tensor, *others: Tensor | float | None) -> Tensor:
     """mamba2_mixer.mix: (B, L, X) to (B, L, I) in the dtype of zxBCdt. Raises ConfigError."""
-    check_scan(zxBCdt, ids)
+    *weights, eps, ids = others
+    check_scan(zxBCdt, cast(Tensor | None, ids))
     with torch.autocast(zxBCdt.device.type, enabled=False):
-        tiling = Tiling(zxBCdt, (conv, conv_bias, dt_bias, A, D, norm), eps, ids)
+        tiling = Tiling(zxBCdt, cast(list[Tensor], weights), cast(float, eps), cast(Tensor | None, ids))
         return forward(tiling, keep=False).out_BLI.to(zxBCdt.dtype)
 
 
 @mixer.register_fake
-def _output(
-    zxBCdt: Tensor,
-    conv: Tensor,
-    conv_bias: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D: Tensor,
-    norm: Tensor,
-    eps: float,
-    ids: Tensor | None,
-) -> Tensor:
+def _output(zxBCdt: Tensor, *others: Tensor | float | None) -> Tensor:
+    norm = cast(Tensor, others[WEIGHTED - 2])
     return zxBCdt.new_empty(zxBCdt.shape[0], zxBCdt.shape[1], norm.shape[0])
 
 
-@torch.library.custom_op("patch_scaling::mixer_backward", mutates_args=())
-def mixer_backward(
-    g: Tensor,
-    zxBCdt: Tensor,
-    conv: Tensor,
-    conv_bias: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D: Tensor,
-    norm: Tensor,
-    eps: float,
-    ids: Tensor | None,
-) -> Weighted:
-    """Gradients of zxBCdt and of the weights, of the gradient g (B, L, I) of the output."""
-    weights = (conv, conv_bias, dt_bias, A, D, norm)
+@torch.library.custom_op(
+    "patch_scaling::mixer_backward",
+    mutates_args=(),
+    schema=f"(Tensor g, {_WEIGHTED}, float eps, Tensor? ids) -> ({_GRADIENTS})",
+)
+def mixer_backward(g: Tensor, zxBCdt: Tensor, *others: Tensor | float | None) -> tuple[Tensor, ...]:
+    """Gradients of zxBCdt and of the weights, from the gradient g (B, L, I) of the output."""
+    *weights, eps, ids = others
     with torch.autocast(zxBCdt.device.type, enabled=False):
-        tiling = Tiling(zxBCdt, weights, eps, ids)
+        tiling = Tiling(zxBCdt, cast(list[Tensor], weights), cast(float, eps), cast(Tensor | None, ids))
         small = tiling.batch * tiling.length * tiling.inner <= MAX_KEPT_ELEMENTS
         _, states_BSNI, tiles = forward(tiling, keep=small)
         tile_at = (lambda i, at: tiles[i]) if small else recomputed(tiling, states_BSNI)
-        found = backward(tiling, g, tile_at, [t.dtype for t in (zxBCdt, *weights)])
-    return cast(Weighted, tuple(gradient.contiguous() for gradient in found))
+        found = backward(tiling, g, tile_at, [t.dtype for t in (zxBCdt, *cast(list[Tensor], weights))])
+    return tuple(gradient.contiguous() for gradient in found)
 
 
 @mixer_backward.register_fake
-def _gradients(
-    g: Tensor,
-    zxBCdt: Tensor,
-    conv: Tensor,
-    conv_bias: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D: Tensor,
-    norm: Tensor,
-    eps: float,
-    ids: Tensor | None,
-) -> Weighted:
-    inputs = (zxBCdt, conv, conv_bias, dt_bias, A, D, norm)
-    return cast(Weighted, tuple(t.new_empty(t.shape) for t in inputs))
+def _gradients(g: Tensor, *others: Tensor | float | None) -> tuple[Tensor, ...]:
+    return tuple(t.new_empty(t.shape) for t in cast(tuple[Tensor, ...], others[:WEIGHTED]))
 
 
 def _setup_context(ctx: _Context, inputs: tuple[object, ...], output: Tensor) -> None:
