@@ -137,6 +137,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_table5.png": study_table5,
     "study_figure3.png": shape_ablations.sizes_figure,
     "study_figure4.png": shape_ablations.images_figure,
+    "study_rates.png": shape_ablations.rates_figure,
     "figure2_camvid.png": figure2_camvid,
     "law_nuclei.png": law_nuclei,
     "shapes.png": sample_sheet.sheet,

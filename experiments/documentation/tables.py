@@ -212,6 +212,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "figure3-shapes": shape_ablations.larger_or_finer,
     "figure3-shapes-flops": shape_ablations.at_equal_flops,
     "figure4-shapes": shape_ablations.by_image_size,
+    "rates-shapes": shape_ablations.rates,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
     "token-scales": embedding_tables.token_scales,
