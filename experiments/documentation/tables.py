@@ -18,6 +18,7 @@ from experiments.documentation import (
     patch_order,
     representation_tables,
     shape_ablations,
+    starts_and_teachers,
 )
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
 from experiments.planning.plan_report import number, residual_lines
@@ -213,6 +214,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "figure3-shapes-flops": shape_ablations.at_equal_flops,
     "figure4-shapes": shape_ablations.by_image_size,
     "rates-shapes": shape_ablations.rates,
+    "distillation-shapes": starts_and_teachers.distillation,
+    "coarse-tuning": starts_and_teachers.coarse_tuning,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
     "token-scales": embedding_tables.token_scales,
