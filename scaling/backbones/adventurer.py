@@ -90,7 +90,7 @@ class Adventurer(nn.Module):
         if positions.needs_attention:
             raise ConfigError(
                 f"pos_embed {pos_embed} acts on queries, keys or logits of attention, which Adventurer does not have; "
-                "use learned or sincos"
+                "use learned, sincos, factorized or fourier"
             )
         self.patch_embed, self.positions = embed, positions
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
