@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.backbones.deit import Deit
+from scaling.errors import ConfigError
 from scaling.packing.packed_images import pack
 from tests.backbones.test_packed import BACKBONES, CLASS_TOKENS, PATCH, built, images_of
 
@@ -42,7 +43,7 @@ def alone(backbone, picture, kept):
 
 
 @BACKBONES
-@pytest.mark.parametrize("pos_embed", ["sincos", "learned", "grid"])
+@pytest.mark.parametrize("pos_embed", ["sincos", "learned", "grid", "factorized", "fourier"])
 @settings(max_examples=6)
 @given(images=IMAGES, plan=st.sampled_from(["first-fit", "balanced"]))
 def test_the_features_of_each_image_are_those_of_its_kept_patches_alone(name, pos_embed, images, plan):
@@ -54,6 +55,30 @@ def test_the_features_of_each_image_are_those_of_its_kept_patches_alone(name, po
         first = own.stop
         torch.testing.assert_close(found.pooled_ND[number], pooled, rtol=0, atol=1e-10)
         torch.testing.assert_close(found.tokens_BLD[0, own], tokens, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("pos_embed", ["rope", "rope_mixed"])
+def test_rotations_of_kept_patches_are_those_of_their_places_in_the_whole_image(pos_embed):
+    """Logits of all patches of the image alone, of which those of the kept ones are taken: attention over the others is
+    cut by -inf."""
+    backbone, pictures = built("deit_pico", pos_embed=pos_embed), images_of([grid for grid, _ in MIXED])
+    found = backbone(together("deit_pico", pictures, [kept for _, kept in MIXED])).pooled_ND
+    net = backbone.checkpoint_module
+    for number, (picture, (grid, kept)) in enumerate(zip(pictures, MIXED, strict=True)):
+        patches, layout = net.patch_embed(picture[None])
+        x_1TD, layout = layout.with_class_tokens(patches, net.cls_token)
+        dropped = [1 + k for k in range(grid[0] * grid[1]) if k not in kept]
+        mask = torch.zeros(1, 1, x_1TD.shape[1], x_1TD.shape[1], dtype=torch.float64)
+        mask[..., dropped] = -torch.inf
+        for n, block in enumerate(net.blocks):
+            x_1TD = block(x_1TD, mask, False, lambda q, k, n=n, its=layout: net.positions.rotate(q, k, its, n))
+        torch.testing.assert_close(found[number], net.norm(x_1TD)[0, 0], rtol=0, atol=1e-10)
+
+
+def test_relative_biases_refuse_dropped_patches():
+    backbone, pictures = built("deit_pico", pos_embed="relative"), images_of([grid for grid, _ in MIXED])
+    with pytest.raises(ConfigError, match=r"^relative biases are of whole images, and tokens are dropped"):
+        backbone(together("deit_pico", pictures, [kept for _, kept in MIXED]))
 
 
 @BACKBONES
