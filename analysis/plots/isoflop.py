@@ -30,7 +30,8 @@ def isoflop_figure(curves: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, pd.Dat
         handle(f"run within {NEAR:g} times the budget", marker="o", ms=4.5, ls=""),
         handle("other run", marker="o", ms=3, color="0.75", ls=""),
     ]
-    figure.legend(handles=marks, frameon=False, fontsize=8, loc="outside lower left", ncols=4)
+    columns = 2 if len(curves) == 1 else 4
+    figure.legend(handles=marks, frameon=False, fontsize=8, loc="outside lower left", ncols=columns)
     figure.suptitle("Test loss by patch size at equal training FLOPs", x=0.02, ha="left", fontsize=11)
     figure.draw_without_rendering()
     for axes, (_, table, _) in zip(spots, curves.values(), strict=True):
