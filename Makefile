@@ -35,7 +35,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  { rm -rf .venv; echo "setup: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 2; }
 	@echo "setup: installing what requirements.lock names into .venv (once, about 6 GB with torch)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check $(UV)
-	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock setuptools torch
+	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock setuptools packaging torch
 	@.venv/bin/uv pip install --quiet --python $(RUN) --compile-bytecode -c requirements.lock \
 	  $(BUILT) -e ".[$(EXTRAS)]"
 	@touch $@
