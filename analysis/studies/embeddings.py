@@ -18,6 +18,7 @@ from analysis.records.patch_tests import holm, log_difference
 from analysis.records.run_frame import EMBEDDING
 from analysis.records.seed_noise import CONFIDENCE, difference
 from analysis.report.sweep_table import short
+from analysis.studies.cell_text import spread
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.config.patch_embeds import ConvPatchEmbed
 from scaling.runs.record import HEADLINES
@@ -213,7 +214,7 @@ def _mean(values: pd.Series, decimals: int) -> str:
 
 
 def _spread(values: pd.Series) -> str:
-    return _ends(values.mean(), values.std()) if len(values) else "-"
+    return spread(values, 3) if len(values) else "-"
 
 
 def _ends(mean: float, sd: float) -> str:

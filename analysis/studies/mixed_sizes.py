@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.records.patch_tests import log_difference, with_verdicts
 from analysis.records.run_set import RunSet
 from analysis.report.sweep_table import short
-from analysis.studies.patch_order import spread
+from analysis.studies.cell_text import change_text, spread
 from analysis.studies.study_table import StudyRun
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking, parse_sizes
@@ -89,8 +89,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     for (trained, images), its in table.groupby(["trained", "images"], sort=False):
         cells = {}
         for one in its.itertuples():
-            change, low, high = (f"{100 * float(str(value)):+.1f}" for value in (one.change, one.low, one.high))
-            interval = f" [{low}, {high}]" if one.verdict != "untested" else ""
-            cells[f"{one.size} px [%]"] = f"{change}{interval}\n{one.verdict}"
+            text = change_text((one.change, one.low, one.high), one.verdict)
+            cells[f"{one.size} px [%]"] = f"{text}\n{one.verdict}"
         rows.append({"loss against the\nfull size alone": f"{trained}\n{images:,} images", **cells})
     return pd.DataFrame(rows)

@@ -17,6 +17,7 @@ from analysis.records.curve_points import read_curve
 from analysis.records.patch_tests import log_difference, with_verdicts
 from analysis.records.run_frame import PATCHES
 from analysis.report.sweep_table import short
+from analysis.studies.cell_text import change_text, spread
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.costs.run_flops import cumulated_flops
 from scaling.runs.record import CURVE, RunRecord
@@ -101,21 +102,14 @@ def printed(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def spread(values: pd.Series, decimals: int) -> str:
-    """Mean and standard deviation over seeds as text."""
-    error = f" ± {values.std():.{decimals}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{decimals}f}{error}"
-
-
 def compared(table: pd.DataFrame) -> pd.DataFrame:
     """One backbone's comparisons as text: a row per order, with the change of the loss [%] and its 95 % interval."""
     rows = []
     for order, its in table.groupby("order", sort=False):
         cells = {}
         for one in its.itertuples():
-            change, low, high = (f"{100 * float(str(value)):+.1f}" for value in (one.change, one.low, one.high))
-            interval = f" [{low}, {high}]" if one.verdict != "untested" else ""
-            cells[f"{COSTS[str(one.cost)]} [%]"] = f"{change}{interval} {one.verdict}"
+            text = change_text((one.change, one.low, one.high), one.verdict)
+            cells[f"{COSTS[str(one.cost)]} [%]"] = f"{text} {one.verdict}"
         rows.append({"loss against the smallest alone": order, **cells})
     return pd.DataFrame(rows)
 

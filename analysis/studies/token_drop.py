@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.records.curve_points import read_curve
 from analysis.records.patch_tests import log_difference, with_verdicts
 from analysis.report.sweep_table import short
-from analysis.studies.patch_order import spread
+from analysis.studies.cell_text import change_text, spread
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
@@ -116,8 +116,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     for dropped, its in table.groupby("dropped", sort=False):
         cells = {}
         for one in its.itertuples():
-            change, low, high = (f"{100 * float(str(value)):+.1f}" for value in (one.change, one.low, one.high))
-            interval = f" [{low}, {high}]" if one.verdict != "untested" else ""
-            cells[f"equal {one.equal} [%]"] = f"{change}{interval} {one.verdict}"
+            text = change_text((one.change, one.low, one.high), one.verdict)
+            cells[f"equal {one.equal} [%]"] = f"{text} {one.verdict}"
         rows.append({"loss against none": dropped, **cells})
     return pd.DataFrame(rows).fillna("-")

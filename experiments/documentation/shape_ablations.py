@@ -5,6 +5,7 @@ import pandas as pd
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import Figure
 from analysis.studies import ablations, learning_rates
+from analysis.studies.cell_text import spread
 from analysis.studies.explained import equal_flops
 from analysis.studies.larger_or_finer import spending
 from experiments.documentation.data import numbers, table
@@ -17,7 +18,7 @@ def by_image_size() -> list[str]:
     sizes, rows = sorted(runs["image"].unique()), []
     for (backbone, tokens), its in runs.groupby(["backbone", "tokens"], sort=False):
         ideal = {ideal_loss(int(image), int(patch)) for image, patch in zip(its["image"], its["patch"], strict=True)}
-        cells = [_mean_and_sd(its.loc[its["image"] == size, "test_loss"]) for size in sizes]
+        cells = [spread(its.loc[its["image"] == size, "test_loss"], 3) for size in sizes]
         rows.append([str(backbone), str(tokens), f"{min(ideal):.3f}", *cells])
     return table(["backbone", "tokens", "ideal observer", *(f"{size} px" for size in sizes)], rows)
 
@@ -49,10 +50,6 @@ def rates_figure() -> Figure:
     runs = numbers("rates_shapes")
     whole = pd.concat([study.table for study in learning_rates.rate_studies(runs)], ignore_index=True)
     return rate_figure(runs, whole, "Best learning rate by patch size (shapes, 16 px)")
-
-
-def _mean_and_sd(losses: pd.Series) -> str:
-    return f"{losses.mean():.3f} ± {losses.std():.3f}"
 
 
 def _shown(found: pd.DataFrame) -> list[str]:

@@ -1,6 +1,7 @@
 """Tables of what a flexible model starts from and learns from, DeiT-nano on shapes, three seeds, from
 distillation_shapes.csv and coarse_tuning_shapes.csv in analysis/measured."""
 
+from analysis.studies.cell_text import spread
 from experiments.documentation.data import numbers, table
 
 
@@ -20,7 +21,5 @@ def _by_patch(name: str, keys: tuple[str, str]) -> list[str]:
     patches = sorted(runs["patch"].unique(), reverse=True)
     rows = []
     for values, its in runs.groupby(list(keys), sort=False):
-        at = its.groupby("patch")["test_loss"]
-        means, spreads = at.mean(), at.std()
-        rows.append([*map(str, values), *(f"{means[patch]:.3f} ± {spreads[patch]:.3f}" for patch in patches)])
+        rows.append([*map(str, values), *(spread(its.loc[its["patch"] == patch, "test_loss"], 3) for patch in patches)])
     return table([*keys, *(f"{patch} px" for patch in patches)], rows, left=(0, 1))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.planning.throughput_model import image_seconds, residuals
 from analysis.records.patch_tests import patch_tests
+from analysis.studies.cell_text import spread
 from experiments.documentation import (
     budget_tables,
     cifar10_full,
@@ -74,7 +75,7 @@ def shapes_short() -> list[str]:
         for backbone in BACKBONES:
             its = of_patch[of_patch["backbone"] == backbone]
             flops, top1 = its["flops_per_image"].mean() / 1e6, its["top1"].mean()
-            cells += [f"{flops:.2f}", _mean_and_sd(its["test_loss"]), f"{top1:.1f}"]
+            cells += [f"{flops:.2f}", spread(its["test_loss"], 3), f"{top1:.1f}"]
         rows.append(cells)
     columns = ("FLOPs [M]", "test loss [nats]", "top-1 [%]")
     names = [f"{name} {column}" for name in ("DeiT", "Adventurer") for column in columns]
@@ -95,7 +96,7 @@ def shapes_table() -> list[str]:
                     f"{mean['tokens']:.0f}",
                     f"{mean['parameters'] / 1e3:.1f}",
                     f"{mean['flops_per_image'] / 1e6:.2f}",
-                    _mean_and_sd(its["test_loss"]),
+                    spread(its["test_loss"], 3),
                     f"{mean['top1']:.1f}",
                     f"{mean['images_per_second']:,.0f}",
                     f"{mean['peak_memory'] / 1e6:.0f}",
@@ -106,10 +107,6 @@ def shapes_table() -> list[str]:
     return table([*head, "images/s", "peak memory [MB]", "wall time [s]"], rows)
 
 
-def _mean_and_sd(losses: pd.Series) -> str:
-    return f"{losses.mean():.3f} ± {losses.std():.3f}"
-
-
 def thread_settings() -> list[str]:
     """Test loss on shapes with one and two CPU threads a run, and the largest difference of a seed between them."""
     losses = numbers("thread_settings").pivot_table(index=["backbone", "patch", "seed"], columns="threads")["test_loss"]
@@ -117,8 +114,8 @@ def thread_settings() -> list[str]:
     for backbone in BACKBONES:
         for patch in sorted(losses.loc[backbone].index.unique("patch"), reverse=True):
             its = losses.loc[backbone, patch]
-            spread = its.std() / its.mean()
-            cells = [f"{_mean_and_sd(its[n])} ({100 * spread[n]:.1f} %)" for n in its.columns]
+            shares = its.std() / its.mean()
+            cells = [f"{spread(its[n], 3)} ({100 * shares[n]:.1f} %)" for n in its.columns]
             rows.append([backbone, str(patch), *cells, f"{(its[1] - its[2]).abs().max():.3f}"])
     return table(["backbone", "patch [px]", "one thread", "two threads", "largest difference of a seed"], rows)
 
