@@ -48,9 +48,10 @@ def drawn_grids(
     pixels = [h * w * config.model.patch_size**2 for h, w in grids]
     rate_N = drop_rates(packing, pixels, keys, config.seed, progress)
     kept = kept_counts([h * w for h, w in grids], rate_N, keys, config.seed)
-    grids = _limited(config, sides_N, grids, kept, (1 - rate_N).tolist())
-    kept = kept_counts([h * w for h, w in grids], rate_N, keys, config.seed)
-    return Grids(grids, [min(count, most_patches(config)) for count in kept])
+    limited = _limited(config, sides_N, grids, kept, (1 - rate_N).tolist())
+    if limited != grids:
+        kept = kept_counts([h * w for h, w in limited], rate_N, keys, config.seed)
+    return Grids(limited, [min(count, most_patches(config)) for count in kept])
 
 
 def grids_of_size(config: ExperimentConfig, sides_N: Sequence[tuple[int, int]], size: float | None) -> Grids:
