@@ -38,10 +38,9 @@ def surfaces() -> dict[str, tuple[PatchImagesLaw, pd.DataFrame]]:
     """L(p, D) of each backbone, fitted to curves within runs and their ends at patch sizes of several seeds; and the
     points of all patch sizes."""
     found = {}
-    every = numbers("cifar10_full_curves").rename(columns={"test_loss": "y"})
     for name in BACKBONES:
-        its = every[(every["backbone"] == name) & (every["share"] >= FROM_SHARE)].reset_index(drop=True)
-        its = its.assign(run_id=its["patch"].astype(str) + "-" + its["seed"].astype(str))
+        its = _points("cifar10_full_curves", name, ["patch", "seed"])
+        its = its[its["share"] >= FROM_SHARE].reset_index(drop=True)
         found[name] = fit_patch_images(_of_several_seeds(its), draws=DRAWS), its
     return found
 
@@ -49,13 +48,15 @@ def surfaces() -> dict[str, tuple[PatchImagesLaw, pd.DataFrame]]:
 @functools.cache
 def surfaces_of_ends() -> dict[str, PatchImagesLaw]:
     """L(p, D) of each backbone, fitted to the ends of runs of several lengths, at the same patch sizes."""
-    found = {}
-    every = numbers("cifar10_lengths").rename(columns={"test_loss": "y"})
-    for name in BACKBONES:
-        its = _of_several_seeds(every[every["backbone"] == name])
-        runs = its["patch"].astype(str) + "-" + its["seed"].astype(str) + "-" + its["images"].astype(str)
-        found[name] = fit_patch_images(its.assign(run_id=runs), draws=DRAWS)
-    return found
+    of_runs = {name: _points("cifar10_lengths", name, ["patch", "seed", "images"]) for name in BACKBONES}
+    return {name: fit_patch_images(_of_several_seeds(its), draws=DRAWS) for name, its in of_runs.items()}
+
+
+def _points(name: str, backbone: str, keys: list[str]) -> pd.DataFrame:
+    """Losses of one backbone as fit_patch_images takes them. keys: columns that together name a run."""
+    every = numbers(name).rename(columns={"test_loss": "y"})
+    its = every[every["backbone"] == backbone].reset_index(drop=True)
+    return its.assign(run_id=its[keys].astype(str).agg("-".join, axis=1))
 
 
 def _of_several_seeds(points: pd.DataFrame) -> pd.DataFrame:
