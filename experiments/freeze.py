@@ -37,6 +37,11 @@ def main(argv: list[str] | None = None) -> int:
             f"pos_embed {kind.kind} acts inside attention and counts patches of the run, which a file of weights does "
             f"not hold: --initial-checkpoint {args.run} starts a run of a fixed patch from it"
         )
+    if module.config.model.norm != "layer":
+        raise ConfigError(
+            f"norm {module.config.model.norm} has no place in public checkpoints, whose norm is LayerNorm: "
+            f"--initial-checkpoint {args.run} starts a run of a fixed patch from it"
+        )
     head, finest = module.config.task.head.kind, module.config.model.patch_size
     of_maps = module.config.task.kind != Classification.kind and head != LinearHead.kind
     if of_maps and args.patch != finest:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from scaling.backbones.base import Backbone, Features, ResidualStream, TokenLayout
+from scaling.backbones.batch_norm import TokenBatchNorm, batch_norms
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.packed_attention import Biases, attention_within_images
@@ -103,10 +104,11 @@ class Deit(Backbone):
         reference: Reference | None = None,
         patch_embed: PatchEmbed | None = None,
         position_options: Mapping[str, object] | None = None,
+        norm_layer: Callable[..., nn.Module] | None = None,
     ) -> None:
         """pos_embed: name of an encoding (pos_embed.py); reference: the unit of its coordinates, None: this image and
         patch. patch_embed: None is a convolution. position_options: of the encoding, as its kind in the configuration
-        has them. Raises ConfigError."""
+        has them. norm_layer: of a width; None is timm's LayerNorm. Raises ConfigError."""
         super().__init__(size.width, patch, size.depth)
         embed = patch_embed or ConvPatchEmbed(3, size.width, image, patch)
         heads, grid = size.width // size.head_dim, image // patch
@@ -125,11 +127,13 @@ class Deit(Backbone):
             no_embed_class=is_deit3,
             pos_embed="learn" if positions.has_table else "none",
             block_fn=PositionedBlock,
+            norm_layer=norm_layer,
         )
         self.vit.patch_embed, self.vit.positions = embed, positions
         if positions.has_table and positions.table_side != grid:
             tokens = positions.table_side**2 + (not is_deit3)
             self.vit.pos_embed = nn.Parameter(torch.zeros(1, tokens, size.width))
+        self._batch_norms = batch_norms(self.vit)
         for n, block in enumerate(self.vit.blocks):  # by image; timm's DropPath draws for the batch
             rate = drop_path * n / max(size.depth - 1, 1)
             block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
@@ -139,6 +143,8 @@ class Deit(Backbone):
     ) -> Features:
         vit, hidden = self.vit, []
         patches_BLD, layout = vit.patch_embed(image_BCHW, patch_size)
+        for norm in self._batch_norms:
+            norm.patch_size = layout.patch_px
         x_BTD, layout = layout.with_class_tokens(patches_BLD, vit.cls_token)  # in DeiT III it has no position
         x_BTD = vit.positions.add(x_BTD, layout, vit.pos_embed)
         bias, biases = self._biases(layout)
@@ -180,7 +186,7 @@ class Deit(Backbone):
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d | nn.LayerNorm | PositionEncoding):
+        elif isinstance(module, nn.Conv2d | nn.LayerNorm | TokenBatchNorm | PositionEncoding):
             module.reset_parameters()
         elif isinstance(module, PositionedViT):
             nn.init.normal_(module.cls_token, std=1e-6)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scaling.backbones.base import Backbone, TokenLayout
+from scaling.backbones.batch_norm import statistics_at
 from scaling.backbones.patch_embed import KERNEL, FlexiblePatchEmbed
 from scaling.backbones.position_encoding import PositionEncoding
 from scaling.backbones.resampling import resize_kernel
@@ -33,7 +34,7 @@ def frozen_state(backbone: Backbone, patch_size: int) -> dict[str, Tensor]:
     kernel_DCqq = resize_kernel(embed.proj.weight, patch_size, embed.resize, embed.antialias)
     side = image // patch_size
     leading, trailing = backbone.positioned_class_tokens
-    state = {**net.state_dict(), KERNEL: kernel_DCqq.clone()}
+    state = {**net.state_dict(), KERNEL: kernel_DCqq.clone(), **statistics_at(net, patch_size)}
     if positions.needs_attention and not positions.has_table:
         return state
     layout = TokenLayout(patch_size, kernel_DCqq.device, (side, side), leading=leading, trailing=trailing)

@@ -5,17 +5,20 @@ scaling/model_specs.py, makes the backbone mine_tiny known to recipes.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TypedDict
 
 from torch import Tensor
 
 from scaling.backbones.base import Backbone
+from scaling.backbones.batch_norm import TokenBatchNorm
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
 from scaling.backbones.frozen import frozen_state
 from scaling.backbones.patch_embed import FlexiblePatchEmbed, PatchEmbed
 from scaling.backbones.patch_embeds import build_patch_embed
 from scaling.backbones.sincos import Reference
+from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import Part
 from scaling.config.model import TIMM
@@ -27,7 +30,16 @@ from scaling.rng import seed_of, seeded
 def _deit(size: ModelSpec, config: ExperimentConfig) -> Backbone:
     from scaling.backbones.deit import Deit
 
-    return Deit(size, config.model.img_size, config.model.patch_size, **common_options(size, config))
+    options = common_options(size, config)
+    return Deit(size, config.model.img_size, config.model.patch_size, **options, norm_layer=_norm_layer(config))
+
+
+def _norm_layer(config: ExperimentConfig) -> Callable[..., TokenBatchNorm] | None:
+    """None: the LayerNorm of a plain ViT."""
+    if config.model.norm == "layer":
+        return None
+    patches = {shape.patch_size for shape in shapes_of(config)} if config.model.norm == "batch_per_patch" else ()
+    return functools.partial(TokenBatchNorm, patches=sorted(patches))
 
 
 def _adventurer(size: ModelSpec, config: ExperimentConfig) -> Backbone:

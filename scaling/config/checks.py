@@ -22,6 +22,7 @@ def check_config(config: "ExperimentConfig") -> None:
     _check_classes(config)
     _check_patches(config)
     _check_packing(config)
+    _check_norm(config)
     _check_learning_rate(config)
     rule = "needs averaged weights: set model_ema_decay, such as 0.9999"
     averaged = config.optim.model_ema_decay is not None
@@ -109,6 +110,19 @@ def _check_packing(config: "ExperimentConfig") -> None:
         rule = "needs images of one size, and packing is sequences: set it to none"
         check(not getattr(task, option, None), option, getattr(task, option, None), rule)
     check(config.distillation is None, name, value, "gives a teacher no images of one size: leave out --teacher")
+
+
+def _check_norm(config: "ExperimentConfig") -> None:
+    """What statistics of a batch cannot be combined with."""
+    name, value = "norm", config.model.norm
+    if value == "layer":
+        return
+    rule = f"is for the task classify, not {config.task.kind}: set it to layer"
+    check(isinstance(config.task, Classification), name, value, rule)
+    rule = "counts all tokens of rows, and rows of packed images have padding: set it to layer"
+    check(not isinstance(config.packing, SequencePacking), name, value, rule)
+    rule = "has statistics that are no weights, which averaged weights (model_ema_decay) would not fit: set it to layer"
+    check(config.optim.model_ema_decay is None, name, value, rule)
 
 
 def _check_learning_rate(config: "ExperimentConfig") -> None:

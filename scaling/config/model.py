@@ -101,6 +101,12 @@ class ModelConfig:
         0.0,
         bounds=Bounds(at_least=0, below=1),
     )
+    norm: str = config_field(
+        "norm of DeiT's tokens: layer (over the channels of each token), batch (over all tokens of a batch, arXiv "
+        "1502.03167) or batch_per_patch (the same, with running statistics for each patch size of training)",
+        "layer",
+        choices=("layer", "batch", "batch_per_patch"),
+    )
     scan_direction: str = config_field(
         "Adventurer: blocks that scan the image backwards: released (the third and fourth of all, as the released "
         "weights need) or alternate (two of every four, as in arXiv 2410.07599)",
@@ -118,6 +124,8 @@ class ModelConfig:
             self.scan_direction,
             rule,
         )
+        rule = f"is for DeiT, not {self.family}: its norms are part of its weights and costs"
+        check(self.norm == "layer" or self.family in ("deit", "deit3"), "norm", self.norm, rule)
         if self.family == "timm":
             rule = "is not for timm's backbones, which have their own: add"
             check(

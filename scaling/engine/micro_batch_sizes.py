@@ -27,6 +27,8 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
 def check_sizes(config: ExperimentConfig, world: int, asked: int = 0) -> list[int]:
     """Micro-batches of a recipe on so many devices. Raises ConfigError where there are none, or the asked one (0: any)
     is not among them."""
+    if config.model.norm != "layer":
+        return _whole_batch(config, world, asked)
     mixes = bool(getattr(config.task, "mixup", 0) or getattr(config.task, "cutmix", 0))
     possible = sizes(config.optim.global_batch_size, world, even=mixes)
     if asked and asked not in possible:
@@ -36,3 +38,13 @@ def check_sizes(config: ExperimentConfig, world: int, asked: int = 0) -> list[in
             f"these do: {listed}"
         )
     return possible
+
+
+def _whole_batch(config: ExperimentConfig, world: int, asked: int) -> list[int]:
+    """The only micro-batch of a model whose norms take statistics of the batch: all of it, on one device."""
+    batch, rule = config.optim.global_batch_size, f"norm {config.model.norm} takes statistics of the whole batch"
+    if world > 1:
+        raise ConfigError(f"{rule}, and {world} devices would have one share of it each: --devices 1 or --norm layer")
+    if asked not in (0, batch):
+        raise ConfigError(f"{rule}, and a micro-batch of {asked} is a part of it: leave out --micro-batch-size")
+    return [batch]

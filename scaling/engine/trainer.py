@@ -103,6 +103,11 @@ def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
         )
     if settings.compile and isinstance(module.config.packing, SequencePacking):
         raise ConfigError("compile is for steps of one shape, and rows of packed images have many: leave out --compile")
+    if settings.grad_checkpointing and module.config.model.norm != "layer":
+        raise ConfigError(
+            f"norm {module.config.model.norm} would count each batch twice where blocks are computed again: leave out "
+            "--grad-checkpointing"
+        )
     if settings.grad_checkpointing:
         cast(Recomputing, module.backbone.checkpoint_module).set_grad_checkpointing(True)
     if settings.channels_last:

@@ -43,6 +43,7 @@ def weights_of(folder):
         (SCHEDULE, "top1"),
         (STRETCHES, "top1"),
         (SEGMENT, "miou"),
+        ({"norm": "batch_per_patch"}, "top1"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
 )
