@@ -20,6 +20,7 @@ from experiments.patch_order_study import in_each_order
 from experiments.position_study import at_other_sizes
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
+from experiments.stability_study import in_each_setting
 from experiments.stages import Function, chain_of, linked
 from experiments.token_drop_study import with_dropped_tokens
 from scaling.config.edit import edit, edit_where, value_of
@@ -238,6 +239,15 @@ def cifar10_positions() -> list[ExperimentConfig]:
     return _both(cifar10, lambda recipe: at_other_sizes(recipe, 4))
 
 
+def shapes_stability() -> list[ExperimentConfig]:
+    """Do clipping, warm-up and BatchNorm matter more where the patch size varies? Both nano backbones on shapes at
+    patch 4, fixed, and with patches 16, 8, 4 drawn per step: no clipping, at 1 and at 5, a warm-up of 0, 5 and 10 %,
+    and for DeiT three norms.
+    Run: python experiments/sweep.py shapes.stability --seeds 0,1,2. 63 runs a seed; --backbone adventurer_nano are 18.
+    """
+    return _both(shapes, lambda recipe: in_each_setting(recipe, (16, 8, 4)))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -264,6 +274,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.navit": cifar10_navit,
     "shapes.positions": shapes_positions,
     "cifar10.positions": cifar10_positions,
+    "shapes.stability": shapes_stability,
 }
 
 

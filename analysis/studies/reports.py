@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from analysis.plots.effects import effects_figure
 from analysis.plots.embeddings import embedding_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.mixed_sizes import mixed_sizes_figure
@@ -15,7 +16,16 @@ from analysis.plots.token_drop import drop_figure
 from analysis.records.position_text import position_text
 from analysis.report.output import print_wrapped
 from analysis.report.sweep_table import render_table
-from analysis.studies import ablations, embeddings, flexivit, learning_rates, mixed_sizes, patch_order, token_drop
+from analysis.studies import (
+    ablations,
+    embeddings,
+    flexivit,
+    learning_rates,
+    mixed_sizes,
+    patch_order,
+    stability,
+    token_drop,
+)
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.learning_rates import rate_studies
 from analysis.studies.study_runs import Shown, StudyRuns
@@ -103,6 +113,23 @@ def drops(study: StudyRuns) -> Shown | None:
     return Shown({"": found, "_along": along, "_compared": compared}, drawn)
 
 
+def stable(study: StudyRuns) -> Shown | None:
+    """Clipping, warm-up and norms, with fixed and with drawn patch sizes."""
+    found = stability.stability_runs(study.runs.frame, study.planned)
+    if found.empty:
+        print_wrapped(f"{study.name}: no run has a curve")
+        return None
+    compared = stability.effects(found)
+    for backbone, its in found.groupby("backbone", sort=False):
+        for patches, ours in its.groupby("patches", sort=False):
+            render_table(stability.printed(ours), f"{study.name}   ({backbone}, {study.where}; steps of {patches})")
+        if len(against := compared[compared["backbone"] == backbone]):
+            base = ", ".join(f"{name} {value}" for name, value in stability.BASE.items())
+            render_table(stability.compared(against), f"{backbone}: effects, against {base}")
+    drawn = effects_figure(compared, f"Settings of training and the patch size ({study.where})")
+    return Shown({"": found, "_effects": compared}, drawn)
+
+
 def sizes(study: StudyRuns) -> Shown:
     """Mixed image sizes."""
     found = mixed_sizes.losses(study.runs, study.planned, mixed_sizes.sizes_of)
@@ -133,6 +160,7 @@ REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part 
     "embed_init": embedded,
     "flexivit": flexible,
     "token_drop": drops,
+    "stability": stable,
     "navit": sizes,
     "positions": encodings,
     **dict.fromkeys(ablations.KINDS, ablations.shown),

@@ -2,7 +2,7 @@
 
 Every way of dropping is compared with the runs without it on images of the same sizes. Differences are of log loss on
 whole test images, paired over seeds, with Holm's correction for the comparisons of a backbone. How unstable training is
-shows in `rise`: the largest increase of the training loss from one of the WINDOWS equal parts of a run to the next.
+shows in `rise`: the largest increase of the training loss from one equal part of a run to the next (loss_rise.py).
 """
 
 import math
@@ -16,13 +16,13 @@ from analysis.records.curve_points import read_curve
 from analysis.records.patch_tests import log_difference, with_verdicts
 from analysis.report.sweep_table import short
 from analysis.studies.cell_text import change_text, spread
+from analysis.studies.loss_rise import by_window
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
 from scaling.costs.run_flops import cumulated_flops
 from scaling.runs.record import CURVE, RunRecord
 
-WINDOWS = 32
 NONE, KEPT = "none", "tokens_kept"  # the kind of dropping that is none, and a metric of records
 SAME = 0.02  # largest relative difference of FLOPs that are called equal
 NAMES = ["backbone", "sizes", "dropped", "images", "seed"]
@@ -45,7 +45,7 @@ def drop_runs(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> tuple[pd.Data
         curve = read_curve(folder / CURVE)
         if not curve.empty:
             row = _row(run, RunRecord.load(folder).experiment(), curve)
-            losses = _by_window(curve)
+            losses = by_window(curve)
             runs.append({**row, "rise": losses.diff().max()})
             along += [{**row, "share": share, "train_loss": loss} for share, loss in losses.items()]
     return pd.DataFrame(runs, columns=RUNS), pd.DataFrame(along, columns=ALONG)
@@ -64,13 +64,6 @@ def _row(run: pd.Series, config: ExperimentConfig, curve: pd.DataFrame) -> dict[
         "flops": cumulated_flops(config, steps)[-1],
         "seconds": curve.loc[curve["step"] == steps, "seconds"].min(),
     }
-
-
-def _by_window(curve: pd.DataFrame) -> pd.Series:
-    """Mean training loss of each window, by the share of the run at its end."""
-    trained = curve[curve["train_loss"].notna()]
-    ends = np.ceil(trained["step"] / curve["step"].max() * WINDOWS) / WINDOWS
-    return trained["train_loss"].groupby(ends).mean()
 
 
 def comparisons(runs: pd.DataFrame) -> pd.DataFrame:

@@ -149,8 +149,8 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 def what_else(run: ExperimentConfig) -> str:
     """Fields that a run_id leaves out, where they are not the default: the head, how patches are embedded, what an
     extended sequence is embedded from, whether one model learns several patch sizes, or by which schedule, how the
-    kernel of a finished one is resized, a position encoding that is no plain table, sizes of packed images, and which
-    tokens are dropped."""
+    kernel of a finished one is resized, a norm of other tokens, a position encoding that is no plain table, sizes of
+    packed images, and which tokens are dropped."""
     several = getattr(run.step_shapes, "patch_schedule", "flexible") if len(shapes_of(run)) > 1 else ""
     resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
@@ -158,11 +158,12 @@ def what_else(run: ExperimentConfig) -> str:
     embedding = "" if run.model.any_patch else embedding_text(run).removeprefix(ConvPatchEmbed.kind + ", ")
     embedding = "" if embedding == ConvPatchEmbed.kind else embedding
     places = "" if run.model.pos_embed.kind in PLAIN_POSITIONS else f"positions {position_text(run)}"
+    norm = "" if run.model.norm == "layer" else f"norm {run.model.norm}"
     sizes = dropped = ""
     if isinstance(run.packing, SequencePacking):
         sizes, drop = f"at {run.packing.sizes_words}", run.packing.token_drop
         dropped = "" if isinstance(drop, NoDrop) else f"drop {drop.words}"
-    return " ".join(filter(None, (several, resized, head, extended, embedding, places, sizes, dropped)))
+    return " ".join(filter(None, (several, resized, head, extended, embedding, norm, places, sizes, dropped)))
 
 
 def _time(seconds: float) -> str:
