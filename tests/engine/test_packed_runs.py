@@ -38,7 +38,9 @@ def test_micro_batches_give_the_run_of_whole_batches(packed, backbone, tmp_path,
     assert whole.metrics["images_per_sequence"] > 1
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(packed, tmp_path):
+@pytest.mark.parametrize("fields", [{}, {"task": "segment", "num_classes": 4}], ids=["classify", "segment"])
+def test_an_interrupted_run_ends_with_the_same_weights(packed, fields, tmp_path):
+    packed = edit(packed, **fields)
     whole = train(packed, tmp_path / "whole", CPU)
 
     interrupt = at_step(8, lambda: signal.raise_signal(signal.SIGINT))
