@@ -18,10 +18,10 @@ BUILT := --no-build-isolation-package patch-scaling --no-build-isolation-package
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws paper plan claims docs notebooks test lowest lint bench lock clean
+.PHONY: help setup sweep laws paper plan claims docs notebooks test lowest lint bench gpu-report lock clean
 
 help: ## show this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  Variables: RECIPE=$(RECIPE)"
 	@echo "             PATCH=$(PATCH) RESULTS=$(RESULTS) ARGS=\"--epochs 2\" EXTRAS=$(EXTRAS)"
@@ -75,6 +75,9 @@ lint: $(STAMP) ## ruff (lint and format) and mypy
 
 bench: $(STAMP) ## measure framework overhead, data loading, the mixer, speed options
 	@$(RUN) experiments/benchmark.py $(ARGS)
+
+gpu-report: $(STAMP) ## all that needs a CUDA device: tests, kernels by length, Table 6, memory
+	@$(RUN) experiments/gpu_report.py --out $(RESULTS)/gpu_report $(ARGS)
 
 lock: ## resolve requirements.lock again from pyproject.toml
 	@.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --generate-hashes \

@@ -6,6 +6,7 @@ test-losses    time of the test losses along a run (--test-points) over that of 
                minutes.
 data-loading   images/s of the embedded data set, and of JPEG files here and in a bare torchvision loop.
 mixer          forward and backward of a Mamba-2 mixer against public plain-torch ones: time, memory, time per token.
+scans          implementations of Adventurer's mixer by length: which is fastest where. For a GPU; minutes on a CPU.
 long           Adventurer on one 224 px image at patch 1 (50,176 tokens): time and memory. Minutes on a CPU.
 crossing       DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
 speed-options  bf16, torch.compile, activation checkpointing, channels-last, fused AdamW and copies, each on and off:
@@ -50,6 +51,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         packing_overhead,
         patch_steps,
         positions,
+        scans,
         size_law_checks,
         speed_options,
         table6,
@@ -60,6 +62,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "test-losses": [curve_losses.curve_losses],
         "data-loading": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
+        "scans": [scans.scans],
         "long": [models.long],
         "crossing": [models.crossing],
         "speed-options": [speed_options.speed_options],
@@ -88,7 +91,18 @@ QUICK = (
     "rope",
     "detection",
 )
-SLOW = ("test-losses", "packing-overhead", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
+SLOW = (
+    "test-losses",
+    "packing-overhead",
+    "scans",
+    "long",
+    "crossing",
+    "table6",
+    "laws",
+    "coverage",
+    "coverage-sizes",
+    "fuzz",
+)
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 

@@ -18,6 +18,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from experiments.planning.plan_report import number
 from scaling import costs
 from scaling.backbones.ssd.ssd_scan import backend
 from scaling.config.edit import make_config
@@ -49,12 +50,16 @@ class Measured(TypedDict, total=False):
 
 def long() -> Table:
     """Forward and backward of one 224 px image at patch 1, blocks checkpointed."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     table = Table("model", "tokens", "s", "weights [GiB]", "peak above [GiB]", "limit [GiB]", title="patch 1, 224 px")
     for name, limit in LONG:
-        got = in_process(name, image=224, patch=1, batch=1, checkpointing=True, device="cpu")
+        got = in_process(name, image=224, patch=1, batch=1, checkpointing=True, device=device)
+        if "failed" in got:
+            table.add_row(name, f"{224**2:,}", f"- {got['failed']}", "", "", str(limit))
+            continue
         weights, peak = got["weights"] / 2**30, got["peak"] / 2**30
         table.add_row(
-            name, f"{224**2:,}", f"{got['seconds'][0]:.0f}", f"{weights:.2f}", f"{peak:.2f}", str(limit)
+            name, f"{224**2:,}", number(got["seconds"][0]), f"{weights:.2f}", f"{peak:.2f}", str(limit)
         )  # fmt: skip
     return table
 
