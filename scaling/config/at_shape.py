@@ -8,7 +8,7 @@ from math import floor, isqrt
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NATIVE, SequencePacking
-from scaling.config.step_shapes import Course, FixedShape, StepShape
+from scaling.config.step_shapes import Course, FixedShape, PatchSchedule, StepShape
 from scaling.config.token_drop import NoDrop
 from scaling.model_specs import CLASS_TOKENS
 from scaling.rng import SampleKey, uniform
@@ -35,6 +35,17 @@ def step_shape(config: ExperimentConfig, step: int, course: Course) -> StepShape
         return shape
     share = float(uniform([SampleKey(0, step)], config.seed, "image_size_of_step")[0, 0])
     return _of_size(config, shape, packing.size_at(share))
+
+
+def learned_patches(config: ExperimentConfig) -> set[int]:
+    """All patch sizes that training steps may have [px]; more than one where one model learns several."""
+    return {shape.patch_size for shape in shapes_of(config)}
+
+
+def step_images(config: ExperimentConfig, shape: StepShape) -> int:
+    """Images of a training step of this shape, over all devices."""
+    shapes, batch = config.step_shapes, config.optim.global_batch_size
+    return shapes.images(model_shape(config), shape, batch) if isinstance(shapes, PatchSchedule) else batch
 
 
 def images_of_step(config: ExperimentConfig, shape: StepShape) -> Mapping[StepShape, float]:
@@ -99,6 +110,5 @@ def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
     training draws, and EvaluationConfig.eval_patches."""
     if not config.model.any_patch:
         return (config.model.patch_size,)
-    drawn = {shape.patch_size for shape in shapes_of(config)}
-    others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
+    others = (learned_patches(config) | set(config.evaluation.eval_patches)) - {config.model.patch_size}
     return (config.model.patch_size, *sorted(others))
