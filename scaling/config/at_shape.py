@@ -96,7 +96,16 @@ def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConf
 @lru_cache(maxsize=256)
 def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
     plain = edit(config, step_shapes=FixedShape(), eval_patches=(), eval_img_sizes=())
-    return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size)
+    stride = getattr(config.task, "slide_stride", None)  # of evaluation windows, which may not be wider than the image
+    narrower = {"slide_stride": shape.img_size} if stride and stride > shape.img_size else {}
+    return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size, **narrower)
+
+
+def phase_config(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
+    """The same with the batch of the steps of this shape."""
+    images = step_images(config, shape)
+    there = at_shape(config, shape)
+    return there if images == config.optim.global_batch_size else edit(there, global_batch_size=images)
 
 
 def evaluated_sizes(config: ExperimentConfig) -> tuple[int, ...]:

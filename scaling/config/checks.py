@@ -87,6 +87,8 @@ def _check_schedule(config: "ExperimentConfig", schedule: PatchSchedule) -> None
     for name, value in sizes.items():
         rule = "is for images of one size per step, and packing is sequences: leave it out"
         check(not isinstance(config.packing, SequencePacking), name, value, rule)
+        rule = "gives a teacher images of other sizes: leave out --teacher"
+        check(config.distillation is None, name, value, rule)
         rule = "changes the size of objects and boxes, which no training view of detection follows: leave it out"
         check(not isinstance(config.task, Detection), name, value, rule)
     if isinstance(config.task, Segmentation) and schedule.image_schedule:

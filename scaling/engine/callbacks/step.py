@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from scaling.config.experiment import ExperimentConfig
+from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.callbacks.clock import RunClock
@@ -68,12 +69,12 @@ class StepTracker(L.Callback):
         self._reported = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         # Lightning has divided each micro-batch's loss by their number.
         self._loss = cast(Mapping[str, Tensor], outputs)["loss"].detach() + (self._loss if self._micro_batches else 0)
         self._micro_batches += 1
-        if self._micro_batches < self.state.data.micro_batches:
+        if self._micro_batches < self.state.data.size_of(batch.shape).micro_batches:
             self.state.step = None
             return
         self._micro_batches = 0
