@@ -35,6 +35,11 @@ class StepShape(NamedTuple):
         """Patches of an image."""
         return (self.img_size // self.patch_size) ** 2
 
+    @property
+    def crop(self) -> float:
+        """Share of the side of the training image [1]."""
+        return self.img_size / self.cropped_from if self.cropped_from else 1.0
+
 
 Flops = Mapping[StepShape, float]  # of a training step per image, in any unit; empty: unknown
 

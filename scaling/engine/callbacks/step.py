@@ -54,6 +54,7 @@ class RunState:
     images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
     row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
     testing_seconds: float = 0.0  # TestLosses: spent on test losses along the run so far [s]
+    probing_seconds: float = 0.0  # PhaseMeter: spent on losses around changes so far [s]
     saving_seconds: float = 0.0  # Checkpointer: spent on checkpoints so far [s]
 
 
