@@ -71,8 +71,10 @@ def _between(stretch: Stretch[Size], begin: float, progress: float) -> Mapping[S
         return stretch.first
     if place > 1 - ROUNDING:
         return stretch.last
-    sizes = sorted({*stretch.first, *stretch.last}, reverse=True)
-    return {size: (1 - place) * stretch.first.get(size, 0.0) + place * stretch.last.get(size, 0.0) for size in sizes}
+    found: dict[Size, float] = {size: (1 - place) * share for size, share in stretch.first.items()}
+    for size, share in stretch.last.items():
+        found[size] = found.get(size, 0.0) + place * share
+    return found
 
 
 def _product(

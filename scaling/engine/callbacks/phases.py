@@ -115,8 +115,10 @@ class PhaseMeter(L.Callback):
     def rows(self, trainer: L.Trainer) -> list[PhaseRow]:
         """RunRecord.phases. All devices have to call."""
         config, data = self.state.config, self.state.data
-        flops = cumulated_flops(config, data.total_steps) if self._phases else []
         found: list[PhaseRow] = []
+        if not self._phases:
+            return found
+        flops = cumulated_flops(config, data.total_steps)
         for number, phase in enumerate(self._phases):
             end = phase.first_step + phase.steps
             shapes = [data.shape_at(step) for step in range(phase.first_step, end)]
