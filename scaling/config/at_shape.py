@@ -102,9 +102,8 @@ def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
 
 
 def phase_config(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
-    """The same with the batch of the steps of this shape."""
-    images = step_images(config, shape)
-    there = at_shape(config, shape)
+    """The configuration of a run of which all steps are as those of this shape, with their batch."""
+    there, images = edit(at_shape(config, shape), step_shapes=FixedShape()), step_images(config, shape)
     return there if images == config.optim.global_batch_size else edit(there, global_batch_size=images)
 
 
