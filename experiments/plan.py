@@ -14,7 +14,7 @@ from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.sweep_options import parser, runs_of
 from experiments.launch.local import with_parallel_runs
-from experiments.planning import budget, plan_report
+from experiments.planning import budget, phase_report, plan_report
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
 from scaling.config.experiment import ExperimentConfig
@@ -83,6 +83,9 @@ def show(runs: list[ExperimentConfig], on: Device, price: float) -> None:
         print_wrapped(plan_report.heading(its[0], on), indent=2)
         print_lines(plan_report.stage_table(its))
         print()
+        if phases := phase_report.phase_table(its, on):
+            print_lines(phases)
+            print()
         print_lines(plan_report.bill_table(its, on, price))
         print()
     forecasts = [one for chain in found for one in chain.runs]

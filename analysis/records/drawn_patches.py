@@ -2,9 +2,9 @@
 
 import math
 
-from scaling.config.at_shape import at_shape, shapes_of
+from scaling.config.at_shape import at_shape, learned_patches, shapes_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.step_shapes import ALL, LEARNS_SEVERAL, PatchSchedule, RandomPatch, StepShape
+from scaling.config.step_shapes import ALL, PatchSchedule, RandomPatch, StepShape
 from scaling.costs import recipe_flops, recipe_tokens
 
 
@@ -12,8 +12,10 @@ def patches_text(config: ExperimentConfig) -> str:
     """The patch sizes that a run learned, as "16,8,4", with weights where they differ, or as its schedule has them; ""
     for a run of one size."""
     shapes = config.step_shapes
+    if len(learned_patches(config)) == 1:
+        return ""
     if isinstance(shapes, PatchSchedule):
-        return shapes.patch_schedule
+        return shapes.text
     if not isinstance(shapes, RandomPatch):
         return ""
     return shapes.patches if shapes.patches != ALL else ",".join(str(one.patch_size) for one in shapes_of(config))
@@ -22,9 +24,9 @@ def patches_text(config: ExperimentConfig) -> str:
 def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weights: str) -> dict[str, object]:
     """Of an evaluation of a run that drew its patches: tokens [1], flops_per_image [FLOPs; nan: unknown] and learned,
     whether the patch was drawn and the weights ("raw" or "ema") are the reported ones. Nothing for other runs."""
-    if not isinstance(config.step_shapes, LEARNS_SEVERAL):
+    drawn = learned_patches(config)
+    if len(drawn) == 1:
         return {}
-    drawn = {shape.patch_size for shape in shapes_of(config)}
     shape = StepShape(patch_size, img_size)
     return {
         "tokens": recipe_tokens(at_shape(config, shape)),

@@ -7,7 +7,7 @@ from experiments.cli import arguments as cli
 from experiments.cli.resolve import LISTED, recipes, resolve
 from experiments.studies import STUDIES
 from experiments.studies import resolve as resolve_study
-from scaling.config.at_shape import shapes_of
+from scaling.config.at_shape import learned_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 
@@ -77,4 +77,4 @@ def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[Exp
 
 def _draws(config: ExperimentConfig) -> bool:
     """Whether one run learns several patch sizes."""
-    return len(shapes_of(config)) > 1
+    return len(learned_patches(config)) > 1

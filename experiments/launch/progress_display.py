@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from analysis.records.embedding_text import embedding_text
 from analysis.records.position_text import position_text
 from experiments.launch.outcome import Outcome
-from scaling.config.at_shape import shapes_of
+from scaling.config.at_shape import learned_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
 from scaling.config.patch_embeds import ConvPatchEmbed
@@ -151,7 +151,7 @@ def what_else(run: ExperimentConfig) -> str:
     extended sequence is embedded from, whether one model learns several patch sizes, or by which schedule, how the
     kernel of a finished one is resized, a norm of other tokens, a position encoding that is no plain table, sizes of
     packed images, and which tokens are dropped."""
-    several = getattr(run.step_shapes, "patch_schedule", "flexible") if len(shapes_of(run)) > 1 else ""
+    several = getattr(run.step_shapes, "text", "flexible" if len(learned_patches(run)) > 1 else "")
     resized = f"by {run.model.resize}" if run.model.resize and not run.schedule.epochs else ""
     extended = f"from {run.model.embed_patch_size} px" if run.model.embed_patch_size else ""
     head = run.task.head.kind if run.task.head.kind != type(run.task)().head.kind else ""

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.planning.throughput_model import image_bytes, image_seconds, number_bytes
+from analysis.planning.throughput_model import image_bytes, number_bytes
 from analysis.planning.throughput_records import Measured, alike, correction, measured_on
 from experiments.cli.data_check import images
 from experiments.launch.progress_display import what_else
+from experiments.planning.phase_costs import fit, mean_image_seconds
 from experiments.stages import waits_for
 from experiments.studies import last_stages
 from scaling import costs
@@ -23,11 +24,9 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import Conditions, strategy_for, threads_for, workers_for
 from scaling.costs.hardware import CPU, Card, card_called, card_of, gpus_here
-from scaling.costs.training_memory import SHARE, step_bytes, teacher_bytes
-from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.errors import ConfigError
 from scaling.model_specs import has_scan
-from scaling.runs.teacher import teacher_config, teacher_flops
+from scaling.runs.teacher import teacher_flops
 
 
 class Device(NamedTuple):
@@ -158,19 +157,12 @@ def records_for(run: ExperimentConfig, on: Device) -> list[Measured]:
 def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     """Estimated cost of one run. own: whether a record of this same run may calibrate it. Raises ConfigError where the
     batch cannot be divided among the devices, or among micro-batches of the requested size."""
-    card, possible = on.card, check_sizes(run, on.cards, on.micro_batch_size)
-    possible = [on.micro_batch_size] if on.micro_batch_size else possible
-    policy = costs.MemoryPolicy(on.grad_checkpointing, number=number_bytes(run, card))
-    teacher = teacher_config(run)
-    steps = {n: step_bytes(run, n, policy, teacher) for n in possible}
-    state = costs.optimiser_bytes(costs.recipe_parameters(run), run.optim.model_ema_decay is not None)
-    state += teacher_bytes(teacher)
-    micro = max([n for n in possible if 0 < steps[n] <= SHARE * (card.memory - state)], default=0)
+    card, its = on.card, fit(run, on)
+    micro = its.micro_batch_size
     ratio = correction(run, records_for(run, on), own)
     seconds = math.nan
     if micro:
-        known = 1.0 if math.isnan(ratio) else ratio
-        seconds = known * image_seconds(run, card, micro, on.grad_checkpointing) / on.cards
+        seconds = (1.0 if math.isnan(ratio) else ratio) * mean_image_seconds(run, on)
     taught = teacher_flops(run)
     taught = 0.0 if math.isnan(taught) else taught  # plan_report.py has a line on it
     step = costs.recipe_step_flops(run)
@@ -186,8 +178,8 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
         tokens=costs.recipe_tokens(run),
         parameters=costs.recipe_parameters(run),
         epoch_flops=(step + taught) * epoch,
-        image_bytes=image_bytes(run, micro or possible[0], policy.number, on.grad_checkpointing),
-        least_bytes=float(state + steps[possible[0]]),
+        image_bytes=image_bytes(run, micro or its.smallest, number_bytes(run, card), on.grad_checkpointing),
+        least_bytes=its.least_bytes,
         micro_batch_size=micro,
         accumulation=run.optim.global_batch_size // on.cards // micro if micro else 0,
         epoch_hours=seconds * epoch / 3600,

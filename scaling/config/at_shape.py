@@ -8,7 +8,7 @@ from math import floor, isqrt
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NATIVE, SequencePacking
-from scaling.config.step_shapes import Course, FixedShape, StepShape
+from scaling.config.step_shapes import Course, FixedShape, PatchSchedule, StepShape
 from scaling.config.token_drop import NoDrop
 from scaling.model_specs import CLASS_TOKENS
 from scaling.rng import SampleKey, uniform
@@ -35,6 +35,17 @@ def step_shape(config: ExperimentConfig, step: int, course: Course) -> StepShape
         return shape
     share = float(uniform([SampleKey(0, step)], config.seed, "image_size_of_step")[0, 0])
     return _of_size(config, shape, packing.size_at(share))
+
+
+def learned_patches(config: ExperimentConfig) -> set[int]:
+    """All patch sizes that training steps may have [px]; more than one where one model learns several."""
+    return {shape.patch_size for shape in shapes_of(config)}
+
+
+def step_images(config: ExperimentConfig, shape: StepShape) -> int:
+    """Images of a training step of this shape, over all devices."""
+    shapes, batch = config.step_shapes, config.optim.global_batch_size
+    return shapes.images(model_shape(config), shape, batch) if isinstance(shapes, PatchSchedule) else batch
 
 
 def images_of_step(config: ExperimentConfig, shape: StepShape) -> Mapping[StepShape, float]:
@@ -85,7 +96,15 @@ def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConf
 @lru_cache(maxsize=256)
 def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
     plain = edit(config, step_shapes=FixedShape(), eval_patches=(), eval_img_sizes=())
-    return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size)
+    stride = getattr(config.task, "slide_stride", None)  # of evaluation windows, which may not be wider than the image
+    narrower = {"slide_stride": shape.img_size} if stride and stride > shape.img_size else {}
+    return edit(plain, patch_size=shape.patch_size, img_size=shape.img_size, **narrower)
+
+
+def phase_config(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
+    """The configuration of a run of which all steps are as those of this shape, with their batch."""
+    there, images = edit(at_shape(config, shape), step_shapes=FixedShape()), step_images(config, shape)
+    return there if images == config.optim.global_batch_size else edit(there, global_batch_size=images)
 
 
 def evaluated_sizes(config: ExperimentConfig) -> tuple[int, ...]:
@@ -99,6 +118,5 @@ def evaluated_patches(config: ExperimentConfig) -> tuple[int, ...]:
     training draws, and EvaluationConfig.eval_patches."""
     if not config.model.any_patch:
         return (config.model.patch_size,)
-    drawn = {shape.patch_size for shape in shapes_of(config)}
-    others = (drawn | set(config.evaluation.eval_patches)) - {config.model.patch_size}
+    others = (learned_patches(config) | set(config.evaluation.eval_patches)) - {config.model.patch_size}
     return (config.model.patch_size, *sorted(others))

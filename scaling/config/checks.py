@@ -6,7 +6,7 @@ from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.patch_size import check_patch
-from scaling.config.step_shapes import LEARNS_SEVERAL, StepShape
+from scaling.config.step_shapes import CHANGING, PatchSchedule, StepShape
 from scaling.config.task import Classification, Detection, LinearHead, Segmentation, SlidingWindow
 from scaling.config.token_drop import NoDrop
 from scaling.errors import ConfigError
@@ -66,7 +66,8 @@ def _check_classes(config: "ExperimentConfig") -> None:
 
 def _check_patches(config: "ExperimentConfig") -> None:
     model, drawn, others = config.model, config.step_shapes, config.evaluation.eval_patches
-    asked = {"step_shapes": drawn.kind} if isinstance(drawn, LEARNS_SEVERAL) else {}
+    one_patch = isinstance(drawn, PatchSchedule) and not drawn.patch_schedule
+    asked = {"step_shapes": drawn.kind} if isinstance(drawn, CHANGING) and not one_patch else {}
     asked |= {"eval_patches": ",".join(map(str, others))} if others else {}
     for name, value in asked.items():
         rule = (
@@ -75,8 +76,25 @@ def _check_patches(config: "ExperimentConfig") -> None:
         check(model.any_patch, name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
-    if isinstance(drawn, LEARNS_SEVERAL):
-        drawn.check_model(StepShape(model.patch_size, model.img_size))
+    if isinstance(drawn, CHANGING):
+        drawn.check_model(StepShape(model.patch_size, model.img_size), config.optim.global_batch_size)
+    if isinstance(drawn, PatchSchedule):
+        _check_schedule(config, drawn)
+
+
+def _check_schedule(config: "ExperimentConfig", schedule: PatchSchedule) -> None:
+    """The tasks and options that cannot have images of other sizes in training than in evaluation."""
+    sizes = {name: getattr(schedule, name) for name in ("image_schedule", "crop_schedule") if getattr(schedule, name)}
+    for name, value in sizes.items():
+        rule = "is for images of one size per step, and packing is sequences: leave it out"
+        check(not isinstance(config.packing, SequencePacking), name, value, rule)
+        rule = "gives a teacher images of other sizes: leave out --teacher"
+        check(config.distillation is None, name, value, rule)
+        rule = "changes the size of objects and boxes, which no training view of detection follows: leave it out"
+        check(not isinstance(config.task, Detection), name, value, rule)
+    if isinstance(config.task, Segmentation) and schedule.image_schedule:
+        rule = "would be a crop: training images of segmentation are crops of img_size; use crop_schedule"
+        check(False, "image_schedule", schedule.image_schedule, rule)
 
 
 def _check_packing(config: "ExperimentConfig") -> None:

@@ -1,36 +1,76 @@
-"""Patch sizes with weights as text, such as 16,8,4 or 16:1,8:2, and the draw of a step's patch size."""
+"""Sizes with weights as text, such as 16,8,4 or 16:1,8:2, and the draw of a step's shape."""
 
 import math
 from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from scaling.errors import ConfigError
 from scaling.rng import seed_of
 
 T = TypeVar("T")
+Size = TypeVar("Size", int, float)
+
+
+@dataclass(frozen=True)
+class Axis(Generic[Size]):
+    """What a text has values of."""
+
+    name: str  # of the field
+    noun: str  # of a value, with its rule
+    unit: str
+    parse: Callable[[str], Size | None]  # of a word; None: it is not a value
+    weights: str  # texts that would do, of values with weights
+    schedule: str  # and of a schedule
+
+
+def _size(word: str) -> int | None:
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 10 and int(word) else None
+
+
+def _share(word: str) -> float | None:
+    return number if 0 < (number := number_of(word)) <= 1 else None
+
+
+PATCHES = Axis[int]("patches", "a patch size", " px", _size, "16,8,4 or 16:1,8:2", "")
+PATCH = replace(
+    PATCHES,
+    name="patch_schedule",
+    schedule="16@0.3,8@0.6,4@1 (patch and progress at its end), 16@0.3,8@0.3,4@0.4 (its share) or 16..8..4 (a ramp)",
+)
+IMAGE = Axis[int]("image_schedule", "an image size", " px", _size, "16,32", "16@0.5,32@1 or 16..32")
+CROP = Axis[float](
+    "crop_schedule", "a share of the side above 0 and up to 1", "", _share, "0.5,1", "0.5@0.5,1@1 or 0.5..1"
+)
 
 
 def parse_patches(text: str) -> dict[int, float]:
-    """Patch sizes [px] and their weights, from coarse to fine, of a text such as 16,8,4 (weights 1) or 16:1,8:2. Raises
+    """Patch sizes [px] and their weights, from coarse to fine, as parse_weights reads them."""
+    return parse_weights(text, PATCHES)
+
+
+def parse_weights(text: str, axis: Axis[Size]) -> dict[Size, float]:
+    """Sizes and their weights, from large to small, of a text such as 16,8,4 (weights 1) or 16:1,8:2. Raises
     ConfigError."""
-    found: dict[int, float] = {}
+    found: dict[Size, float] = {}
     for part in text.split(","):
         size, colon, weight = (word.strip() for word in part.partition(":"))
-        patch = parse_size(size, f"patches {text!r}: {part.strip()!r}", "16,8,4 or 16:1,8:2")
-        number = _weight(weight, text) if colon else 1.0
-        if patch in found:
-            raise ConfigError(f"patches {text!r} names {size} twice; give it one larger weight, as {size}:2")
-        found[patch] = number
+        value = parse_value(size, axis, f"{axis.name} {text!r}: {part.strip()!r}", axis.weights)
+        number = _weight(weight, text, axis) if colon else 1.0
+        if value in found:
+            raise ConfigError(f"{axis.name} {text!r} names {size} twice; give it one larger weight, as {size}:2")
+        found[value] = number
     return dict(sorted(found.items(), reverse=True))
 
 
-def parse_size(word: str, what: str, like: str) -> int:
-    """A patch size [px]. what, like: for the error, the text and one that would do. Raises ConfigError."""
-    if not (word.isascii() and word.isdecimal() and len(word) < 10 and int(word)):
-        raise ConfigError(f"{what} is not a patch size; write {like}")
-    return int(word)
+def parse_value(word: str, axis: Axis[Size], what: str, like: str) -> Size:
+    """what, like: for the error, the text and one that would do. Raises ConfigError."""
+    value = axis.parse(word)
+    if value is None:
+        raise ConfigError(f"{what} is not {axis.noun}; write {like}")
+    return value
 
 
 def number_of(word: str) -> float:
@@ -41,18 +81,23 @@ def number_of(word: str) -> float:
         return math.nan
 
 
-def _weight(weight: str, text: str) -> float:
+def _weight(weight: str, text: str, axis: Axis[Size]) -> float:
     number = number_of(weight)
     if not 0 < number < math.inf:
-        raise ConfigError(f"patches {text!r}: the weight {weight!r} is not a number above 0")
+        raise ConfigError(f"{axis.name} {text!r}: the weight {weight!r} is not a number above 0")
     return number
 
 
-def spelled(weights: Mapping[int, float]) -> str:
-    """The one text of patch sizes and weights; equal weights are left out."""
+def spelled(weights: Mapping[Size, float]) -> str:
+    """The one text of sizes and weights; equal weights are left out."""
     if len(set(weights.values())) == 1:
-        return ",".join(map(str, weights))
-    return ",".join(f"{patch}:{str(weight).removesuffix('.0')}" for patch, weight in weights.items())
+        return ",".join(map(plain, weights))
+    return ",".join(f"{plain(size)}:{plain(weight)}" for size, weight in weights.items())
+
+
+def plain(number: float) -> str:
+    """Whole numbers without a point."""
+    return str(number).removesuffix(".0")
 
 
 def normalised(weights: Mapping[T, float]) -> dict[T, float]:

@@ -11,8 +11,8 @@ Source of the sizes: Table 7 of arXiv 2502.03738.
 
 One file per family (deit.py, adventurer.py), patch embedding (patch_embed.py), position encoding (pos_embed.py) and
 head (linear_heads.py, upernet.py, cascade_mask_rcnn.py, with feature_pyramid.py), registered in registry.py; base.py
-has their protocols. On top of these: whole_model.py, run_flops.py, training_memory.py, token_counts.py, token_limit.py.
-Data: dataset_sizes.py, hardware.py, conditions.py
+has their protocols. On top of these: whole_model.py, run_flops.py, phases.py, training_memory.py, token_counts.py,
+token_limit.py. Data: dataset_sizes.py, hardware.py, conditions.py
 """
 
 from scaling.costs.base import Breakdown, MemoryPolicy, TokenCount

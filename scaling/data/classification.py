@@ -33,6 +33,7 @@ from scaling.data.transforms.classification import (
     fit_image,
     view,
 )
+from scaling.data.transforms.scheduled_crop import scheduled_crop, whole
 from scaling.preprocessing import preprocessing_of
 from scaling.rng import SampleKey
 
@@ -53,14 +54,14 @@ class InMemory:
         return len(self.label_N)
 
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
-        config = at_shape(self.config, shape)
+        config = at_shape(self.config, whole(shape))
         indices = torch.tensor([key.image for key in keys], dtype=torch.int64)  # of no keys, too
         images = self.image_NCHW[indices]
         if makes_views(config, self.split):
             images_HWC = images.permute(0, 2, 3, 1).numpy()
             views = [view(Image.fromarray(image), config, key) for image, key in zip(images_HWC, keys, strict=True)]
             images = _stack(views, config)
-        return _batch(images, self.label_N[indices], keys, config, self.split)
+        return scheduled_crop(_batch(images, self.label_N[indices], keys, config, self.split), shape, config.seed)
 
 
 class OnDisk:
@@ -79,7 +80,7 @@ class OnDisk:
         return len(self.indices)
 
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
-        config = at_shape(self.config, shape)
+        config = at_shape(self.config, whole(shape))
 
         def read(index: int, key: SampleKey) -> tuple[np.ndarray, int]:
             image, label = self.files.load(int(self.indices[index]))
@@ -88,7 +89,8 @@ class OnDisk:
         found = read_keys(read, keys, len(self), config, self.split)
         label_B = torch.tensor([label for _, label in found.items], dtype=torch.int64)
         images = _stack([image_CHW for image_CHW, _ in found.items], config)
-        return _batch(images, label_B, found.keys, config, self.split, found.skipped)
+        batch = _batch(images, label_B, found.keys, config, self.split, found.skipped)
+        return scheduled_crop(batch, shape, config.seed)
 
 
 def makes_views(config: ExperimentConfig, split: Split) -> bool:

@@ -5,7 +5,7 @@ of images in SOURCES.
 """
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import TypeVar, cast
@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from scaling.config.at_shape import step_shape
+from scaling.config.at_shape import model_shape, step_images, step_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NoPacking, SequencePacking
 from scaling.config.step_shapes import Course, StepShape
@@ -33,7 +33,7 @@ from scaling.data.files.image_folder import Files
 from scaling.data.files.listing_cache import forget_listings
 from scaling.data.files.segmentation_folder import LabelMaps
 from scaling.data.open_sets import Source, open_sets
-from scaling.data.sampler import Request, ResumableBatchSampler, steps_per_epoch, subset
+from scaling.data.sampler import Request, ResumableBatchSampler, StepSize, steps_per_epoch, subset
 from scaling.data.segmentation import SegmentationSource
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey, seed_of, torch_generator
@@ -57,7 +57,10 @@ class ImageDataModule(L.LightningDataModule):
         self.config, self.num_workers, self.results, self.notify = config, num_workers, results, notify
         self.lines: tuple[str, ...] = ()  # messages about the data
         self.evaluated_size = config.model.img_size  # of the next evaluation [px]
-        self.micro_batches = 1  # per device and step; the micro-batch callback may raise it
+        # Per device and step, as Lightning counts them, and of steps of a shape with fewer; the micro-batch callback
+        # finds both.
+        self.micro_batches = 1
+        self.micro_batches_of: Mapping[StepShape, int] = {}
         self.train_set: ImageDataset
         self.test_set: ImageDataset
         self.held_out: ImageDataset | None = None  # training images that are evaluated on, and not trained on
@@ -118,6 +121,10 @@ class ImageDataModule(L.LightningDataModule):
         """Patch and image size of a training step."""
         return step_shape(self.config, step, self._course)
 
+    def size_of(self, shape: StepShape) -> StepSize:
+        """Images of a training step of this shape, and micro-batches of a device."""
+        return StepSize(step_images(self.config, shape), self.micro_batches_of.get(shape, self.micro_batches))
+
     @functools.cached_property
     def _course(self) -> Course:
         return course_of(self.config, self.total_steps)
@@ -140,6 +147,7 @@ class ImageDataModule(L.LightningDataModule):
             micro_batches=self.micro_batches,
             repeats=getattr(self.config.task, "aug_repeats", 1),
             shape_at=self.shape_at,
+            size_of=self.size_of,
         )
         return self._loader(self.train_set, batch_sampler=order)
 
@@ -165,9 +173,8 @@ class ImageDataModule(L.LightningDataModule):
         """This device's batches of `count` images."""
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
-        batch = max(
-            1, self.config.optim.global_batch_size // world // self.micro_batches
-        )  # fits in memory, as training does
+        own = self.size_of(model_shape(self.config))
+        batch = max(1, own.images // world // own.micro_batches)  # fits in memory, as training does
         return deal(count, batch, sizes, world)[rank]
 
     def first_test_images(self, count: int, batch: int) -> DataLoader:

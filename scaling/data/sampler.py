@@ -1,7 +1,8 @@
 """The order of training images: one endless sequence, a function of (seed, step) alone.
 
-No state is kept, so a run that was interrupted at any step continues with the batch that would have come, and runs at
-all patch sizes train on the same images in the same order.
+Where steps differ in their number of images, a step has the next ones of the same sequence. No state is kept, so a run
+that was interrupted at any step continues with the batch that would have come, and runs at all patch sizes train on the
+same images in the same order.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,12 +57,20 @@ class Request(NamedTuple):
     progress: float = 0.0  # share of the run's steps before this one
 
 
+class StepSize(NamedTuple):
+    """How many images a step has, over all ranks, and in how many micro-batches each rank takes its share."""
+
+    images: int
+    micro_batches: int
+
+
 class ResumableBatchSampler:
     """A batch sampler for torch's DataLoader: this rank's share of the steps start to stop - 1, in micro-batches.
 
     n: images. batch: images per step over all ranks; the ranks and their micro-batches divide it. repeats: consecutive
     copies of an image; an epoch has as many steps as without. shape_at: the shape of a step; None: the recipe's own.
-    Iterating it twice gives the same.
+    size_of: of a step of a shape; None: all have batch and micro_batches. An epoch has the images of full batches, and
+    with size_of a step may begin in one and end in the next. Iterating it twice gives the same.
     """
 
     def __init__(
@@ -77,25 +86,50 @@ class ResumableBatchSampler:
         micro_batches: int = 1,
         repeats: int = 1,
         shape_at: Callable[[int], StepShape] | None = None,
+        size_of: Callable[[StepShape], StepSize] | None = None,
     ) -> None:
         self.n, self.batch, self.seed, self.start, self.stop = n, batch, seed, start, stop
-        self.micro_batches, self.repeats = micro_batches, repeats
-        self.shape_at = shape_at
-        self.shares = folded(batch, world * micro_batches)[rank * micro_batches : (rank + 1) * micro_batches]
-        self.per_epoch = steps_per_epoch(n, batch)
+        self.rank, self.world, self.micro_batches, self.repeats = rank, world, micro_batches, repeats
+        self.shape_at, self.size_of = shape_at, size_of
+        self.per_epoch = steps_per_epoch(n, batch) * batch  # images
+        self._order, self._of_epoch = np.empty(0, np.int64), -1
 
     def __len__(self) -> int:
-        """Micro-batches of the whole run, from step 0 on, as Lightning counts those of a resumed run."""
+        """Micro-batches of the whole run, from step 0 on, as Lightning counts those of a resumed run; where steps
+        differ in their number of micro-batches it counts micro_batches for each (engine/micro_batch.py)."""
         return self.stop * self.micro_batches
 
     def __iter__(self) -> Iterator[Request]:
-        order, of_epoch = np.empty(0, np.int64), -1
+        begin = self._images_before(self.start)
         for step in range(self.start, self.stop):
-            epoch, within = divmod(step, self.per_epoch)
-            if epoch != of_epoch:
-                order, of_epoch = permutation(self.n, self.seed, epoch), epoch
-            places = np.arange(within * self.batch, (within + 1) * self.batch)
-            images, copies = order[places // self.repeats].tolist(), (places % self.repeats).tolist()
             shape = None if self.shape_at is None else self.shape_at(step)
-            for share in self.shares:
-                yield Request([SampleKey(epoch, images[i], copies[i]) for i in share.tolist()], shape, step / self.stop)
+            images, micro_batches = self._size(shape)
+            keys = self._keys(begin, begin + images)
+            begin += images
+            shares = folded(images, self.world * micro_batches)
+            for share in shares[self.rank * micro_batches : (self.rank + 1) * micro_batches]:
+                yield Request([keys[i] for i in share.tolist()], shape, step / self.stop)
+
+    def _size(self, shape: StepShape | None) -> StepSize:
+        if self.size_of is None or shape is None:
+            return StepSize(self.batch, self.micro_batches)
+        return self.size_of(shape)
+
+    def _images_before(self, step: int) -> int:
+        """Images of the steps before this one."""
+        if self.size_of is None or self.shape_at is None:
+            return step * self.batch
+        return sum(self._size(self.shape_at(earlier)).images for earlier in range(step))
+
+    def _keys(self, begin: int, end: int) -> list[SampleKey]:
+        """Of the images from one place to another of the sequence of all epochs."""
+        found: list[SampleKey] = []
+        while begin < end:
+            epoch, within = divmod(begin, self.per_epoch)
+            if epoch != self._of_epoch:
+                self._order, self._of_epoch = permutation(self.n, self.seed, epoch), epoch
+            places = np.arange(within, min(within + end - begin, self.per_epoch))
+            images, copies = self._order[places // self.repeats].tolist(), (places % self.repeats).tolist()
+            found += [SampleKey(epoch, image, copy) for image, copy in zip(images, copies, strict=True)]
+            begin += len(places)
+        return found

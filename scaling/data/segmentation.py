@@ -31,6 +31,7 @@ from scaling.data.files.segmentation_folder import LabelMaps, used
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
+from scaling.data.transforms.scheduled_crop import scheduled_crop, whole
 from scaling.data.transforms.segmentation import evaluation_view, scaled, short_side, training_view
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey
@@ -59,7 +60,7 @@ class SegmentationDataset:
         return self.n
 
     def get_batch(self, keys: list[SampleKey], shape: StepShape | None = None, progress: float = 0.0) -> Batch:
-        config = at_shape(self.config, shape)
+        config = at_shape(self.config, whole(shape))
 
         def read(index: int, key: SampleKey) -> tuple[Tensor, Tensor]:
             image_CHW, label_HW = self.read(index)
@@ -73,7 +74,8 @@ class SegmentationDataset:
         else:
             label_BHW = torch.empty((0, config.model.img_size, config.model.img_size), dtype=torch.uint8)
             image_BCHW = label_BHW[:, None].expand(0, 3, config.model.img_size, config.model.img_size)
-        return Batch(image_BCHW, found.keys, model_shape(config), MaskTargets(label_BHW), found.skipped)
+        batch = Batch(image_BCHW, found.keys, model_shape(config), MaskTargets(label_BHW), found.skipped)
+        return scheduled_crop(batch, shape, config.seed)
 
 
 class SegmentationSource:

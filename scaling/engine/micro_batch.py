@@ -2,6 +2,7 @@
 does not fit into memory, it is split into micro-batches whose gradients add up (gradient accumulation)."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -12,8 +13,11 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from scaling import costs
+from scaling.config.at_shape import model_shape, phase_config, shapes_of
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import StepShape
 from scaling.costs.training_memory import SHARE
+from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.environment import conditions
 from scaling.engine.memory_key import memory_key
@@ -62,9 +66,12 @@ def needed(config: ExperimentConfig, images: int, grad_checkpointing: bool) -> i
 
 
 class MicroBatch(L.Callback):
-    """Finds the micro-batch when training begins, and has data and Lightning take it.
+    """Finds the micro-batch when training begins, and has data and Lightning take it: one for each shape that steps may
+    have.
 
-    asked: by the user; 0: find it: by trying steps on a CUDA device, elsewhere by the memory that the cost model
+    Lightning counts micro-batches, and expects each step to have equally many. Where shapes differ in this, it counts a
+    multiple of all their numbers for every step: the count is moved on before the first micro-batch of a step that has
+    fewer. asked: by the user; 0: find it: by trying steps on a CUDA device, elsewhere by the memory that the cost model
     predicts."""
 
     def __init__(
@@ -72,56 +79,81 @@ class MicroBatch(L.Callback):
     ) -> None:
         self.config, self.data, self.asked, self.grad_checkpointing = config, data, asked, grad_checkpointing
         self.memory = results / MEMORY
-        self.micro_batches = 1
-        self._key = ""  # of MEMORY, once the size has been searched for
+        self.micro_batches = 1  # of a step of the model's shape
+        self._keys: list[str] = []  # of MEMORY, once sizes have been searched for
         self._loaded: tuple[Loops, int] | None = None  # and steps done
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        r, world = self.config, trainer.world_size
-        possible = check_sizes(r, world, self.asked)
-        found = self.asked or self._found(possible, trainer, cast(TaskModule, pl_module))
-        self.micro_batches = r.optim.global_batch_size // world // found
-        self.data.micro_batches = trainer.accumulate_grad_batches = self.micro_batches
+        check_sizes(self.config, trainer.world_size, self.asked)
+        task, own = cast(TaskModule, pl_module), model_shape(self.config)
+        of_shape = {
+            shape: self._number(shape, trainer, task) for shape in sorted({own, *shapes_of(self.config)}, reverse=True)
+        }
+        self.micro_batches, self.data.micro_batches_of = of_shape[own], of_shape
+        self.data.micro_batches = trainer.accumulate_grad_batches = math.lcm(*of_shape.values())
         if self._loaded is not None:
-            _recount(*self._loaded, self.micro_batches)
+            _recount(*self._loaded, self.data.micro_batches)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        progress, counted = trainer.fit_loop.epoch_loop.batch_progress, self.data.micro_batches
+        if counted == 1 or (progress.current.ready - 1) % counted:
+            return
+        number = self.data.size_of(batch.shape).micro_batches
+        trainer.accumulate_grad_batches = number
+        for counts in (progress.total, progress.current):
+            for name in ("ready", "started", "processed", "completed"):
+                setattr(counts, name, getattr(counts, name) + counted - number)
 
     def size(self, world: int) -> int:
-        """Images that each of `world` devices takes at a time."""
+        """Images that each of `world` devices takes at a time, in steps of the model's shape."""
         return self.config.optim.global_batch_size // world // self.micro_batches
 
-    def _found(self, possible: list[int], trainer: L.Trainer, task: TaskModule) -> int:
+    def _number(self, shape: StepShape, trainer: L.Trainer, task: TaskModule) -> int:
+        """Micro-batches of the steps of one shape."""
+        config = phase_config(self.config, shape)
+        possible = check_sizes(config, trainer.world_size, self.asked)
+        found = self.asked or self._found(possible, trainer, task, shape)
+        return config.optim.global_batch_size // trainer.world_size // found
+
+    def _found(self, possible: list[int], trainer: L.Trainer, task: TaskModule, shape: StepShape | None = None) -> int:
         """The largest micro-batch that fits, the same on every rank: ranks differ in free memory and in what is
-        remembered."""
+        remembered. shape: of the step; None: the model's."""
+        shape = shape or model_shape(self.config)
+        config = phase_config(self.config, shape)
         device, world = task.device, trainer.world_size
         room = int(SHARE * _free(device) // (world if device.type == "cpu" else 1))
-        fitting = [n for n in possible if needed(self.config, n, self.grad_checkpointing) <= room]
+        fitting = [n for n in possible if needed(config, n, self.grad_checkpointing) <= room]
         planned = max(fitting, default=possible[0])
         if device.type != "cuda":
             return _least(planned, world, device)
-        if not costs.recipe_parameters(self.config):
+        if not costs.recipe_parameters(config):
             planned = 1  # the cost model does not know this model: start at one image
         name = torch.cuda.get_device_name(device)
-        self._key = memory_key(self.config, conditions(trainer, task, self.grad_checkpointing), name, world)
-        known = _least(self._known().get(self._key, 0), world, device)
+        key = memory_key(config, conditions(trainer, task, self.grad_checkpointing), name, world)
+        self._keys.append(key)
+        known = _least(self._known().get(key, 0), world, device)
         if known in possible:
             found = known
         elif world > 1 and task.sharded:
             # Not tried: a rank that runs out of memory in a step leaves the others waiting for its share of weights.
             found = max((n for n in possible if n <= planned), default=possible[0])
         else:
-            found = largest(possible, planned, lambda n: _fits(task, self.data, n))
+            found = largest(possible, planned, lambda n: _fits(task, self.data, n, shape))
         found = _least(found, world, device)  # every rank the same
         if trainer.is_global_zero and found != known:
-            self._remember(found)
+            self._remember(key, found)
         return found
 
     def forget(self) -> None:
-        """Training ran out of memory with the remembered size: remember half of it."""
-        if known := self._known().get(self._key):
-            self._remember(max(1, known // 2))
+        """Training ran out of memory with the remembered sizes: remember half of them."""
+        for key in self._keys:
+            if known := self._known().get(key):
+                self._remember(key, max(1, known // 2))
 
-    def _remember(self, size: int) -> None:
-        sizes_by_key = {**self._known(), self._key: size}
+    def _remember(self, key: str, size: int) -> None:
+        sizes_by_key = {**self._known(), key: size}
         write_atomically(self.memory, json.dumps(sizes_by_key, indent=1, sort_keys=True) + "\n")
 
     def _known(self) -> dict[str, int]:
@@ -165,10 +197,10 @@ def _free(device: torch.device) -> int:
     return max(free, 0)
 
 
-def _fits(task: TaskModule, data: ImageDataModule, images: int) -> bool:
+def _fits(task: TaskModule, data: ImageDataModule, images: int, shape: StepShape) -> bool:
     """Whether a step of so many images (copies of the first one) fits into memory. Leaves no trace."""
     device = task.device
-    batch = move_data_to_device(data.train_set.get_batch([SampleKey(0, 0)] * images), device)
+    batch = move_data_to_device(data.train_set.get_batch([SampleKey(0, 0)] * images, shape), device)
     try:
         with task.trainer.precision_plugin.train_step_context():
             task.training_step(batch, 0).backward()

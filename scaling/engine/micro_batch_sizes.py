@@ -1,5 +1,8 @@
 """Micro-batches that divide a recipe's batch evenly among devices. No torch: plans use it too."""
 
+from collections.abc import Collection
+
+from scaling.config.at_shape import shapes_of, step_images
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
 
@@ -25,26 +28,26 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
 
 
 def check_sizes(config: ExperimentConfig, world: int, asked: int = 0) -> list[int]:
-    """Micro-batches of a recipe on so many devices. Raises ConfigError where there are none, or the asked one (0: any)
-    is not among them."""
+    """Micro-batches of a recipe on so many devices, of steps of the model's shape. Raises ConfigError where there are
+    none, or the asked one (0: any) is not among them, for steps of any shape."""
+    batches = {step_images(config, shape) for shape in shapes_of(config)} | {config.optim.global_batch_size}
     if config.model.norm != "layer":
-        return _whole_batch(config, world, asked)
+        _check_whole_batches(config.model.norm, batches, world, asked)
+        return [config.optim.global_batch_size]
     mixes = bool(getattr(config.task, "mixup", 0) or getattr(config.task, "cutmix", 0))
-    possible = sizes(config.optim.global_batch_size, world, even=mixes)
-    if asked and asked not in possible:
-        listed = ", ".join(map(str, possible))
-        raise ConfigError(
-            f"micro_batch_size {asked} does not divide global_batch_size {config.optim.global_batch_size} evenly; "
-            f"these do: {listed}"
-        )
-    return possible
+    possible = {batch: sizes(batch, world, even=mixes) for batch in sorted(batches)}
+    for batch, its in possible.items():
+        if asked and asked not in its:
+            listed = ", ".join(map(str, its))
+            of_step = "global_batch_size" if batch == config.optim.global_batch_size else "a step's batch of"
+            raise ConfigError(f"micro_batch_size {asked} does not divide {of_step} {batch} evenly; these do: {listed}")
+    return possible[config.optim.global_batch_size]
 
 
-def _whole_batch(config: ExperimentConfig, world: int, asked: int) -> list[int]:
-    """The only micro-batch of a model whose norms take statistics of the batch: all of it, on one device."""
-    batch, rule = config.optim.global_batch_size, f"norm {config.model.norm} takes statistics of the whole batch"
+def _check_whole_batches(norm: str, batches: Collection[int], world: int, asked: int) -> None:
+    """Raise ConfigError unless each batch is one micro-batch on one device, as norms need that take its statistics."""
+    rule = f"norm {norm} takes statistics of the whole batch"
     if world > 1:
         raise ConfigError(f"{rule}, and {world} devices would have one share of it each: --devices 1 or --norm layer")
-    if asked not in (0, batch):
-        raise ConfigError(f"{rule}, and a micro-batch of {asked} is a part of it: leave out --micro-batch-size")
-    return [batch]
+    if asked and {asked} != set(batches):
+        raise ConfigError(f"{rule}, and a micro-batch of {asked} is not that: leave out --micro-batch-size")

@@ -17,6 +17,7 @@ from scaling.errors import ConfigError, NewerRecordError
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.config_file import config_of
 from scaling.runs.evaluations import Evaluation, check_evaluations, of_old_record
+from scaling.runs.phases import PhaseRow, check_phases
 
 RECORD = "record.json"
 CURVE = "curve.csv"
@@ -60,6 +61,8 @@ class RunRecord:
     evaluations: list[Evaluation] = field(default_factory=list)
     # forward, one image, not in flops_per_image: training adds one per image; 0: no teacher, or unknown [FLOPs]
     teacher_flops_per_image: float = 0.0
+    # one row for each stretch of a schedule (scaling/runs/phases.py); none for a run without a schedule
+    phases: list[PhaseRow] = field(default_factory=list)
 
     def save(self, folder: Path) -> Path:
         """Write folder/record.json: all of it or nothing."""
@@ -82,6 +85,7 @@ class RunRecord:
         if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):
             raise ValueError(f"a test loss of {self.test_loss!r} nats")
         check_evaluations(self.evaluations)
+        check_phases(self.phases)
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":

@@ -111,7 +111,7 @@ def test_a_batch_is_neither_cut_nor_shared():
     assert check_sizes(config, 1) == check_sizes(config, 1, 16) == [16]
     with pytest.raises(ConfigError, match="2 devices would have one share of it each: --devices 1 or --norm layer"):
         check_sizes(config, 2)
-    with pytest.raises(ConfigError, match="a micro-batch of 8 is a part of it: leave out --micro-batch-size"):
+    with pytest.raises(ConfigError, match="a micro-batch of 8 is not that: leave out --micro-batch-size"):
         check_sizes(config, 1, 8)
 
 

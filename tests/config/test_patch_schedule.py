@@ -10,7 +10,8 @@ from scaling import costs
 from scaling.config.at_shape import evaluated_patches, model_shape, shapes_of
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.patch_schedules import mean_shares, parse_schedule, spelled_schedule
+from scaling.config.patch_weights import PATCH
+from scaling.config.schedules import mean_shares, parse_schedule, spelled_schedule
 from scaling.config.step_shapes import Course, PatchSchedule, RandomPatch, StepShape
 from scaling.costs.run_flops import course_of, cumulated_flops, shape_flops, steps_of_equal_flops
 from scaling.errors import ConfigError
@@ -54,7 +55,7 @@ def reference(text, begin, end, flops):
 @pytest.mark.parametrize("text", [STRETCHES, RAMP, MIXED])
 @pytest.mark.parametrize(("begin", "end"), [(0, 1), (0.17, 0.64), (0.9, 1)])
 def test_shares_are_the_integral_of_the_schedule(text, flops, begin, end):
-    found = mean_shares(parse_schedule(text), begin, end, flops)
+    found = mean_shares(parse_schedule(text, PATCH), begin, end, flops)
     expected = list(reference(text, begin, end, flops))
     assert [found.get(patch, 0.0) for patch in FLOPS] == pytest.approx(expected, abs=3e-4)
 
@@ -80,7 +81,7 @@ TEXTS = st.one_of(PURE.map(pure_text), KNOTS.map(ramp_text))
 
 @given(TEXTS, st.integers(1, 60), st.sampled_from([None, FLOPS]))
 def test_the_steps_of_a_run_have_the_shares_of_the_whole_run_on_average(text, steps, flops):
-    stretches = parse_schedule(text)
+    stretches = parse_schedule(text, PATCH)
     total = dict.fromkeys(FLOPS, 0.0)
     for step in range(steps):
         shares = mean_shares(stretches, step / steps, (step + 1) / steps, flops)
@@ -181,18 +182,18 @@ def test_steps_of_equal_flops_have_them_within_a_hundredth(fields, steps):
 @given(st.text(alphabet="0123456789@.,: x", max_size=20))
 def test_any_text_is_a_schedule_or_refused(text):
     try:
-        stretches = parse_schedule(text)
+        stretches = parse_schedule(text, PATCH)
     except ConfigError as e:
         assert len(str(e).splitlines()) <= 1  # noqa: PT017
     else:
         assert stretches[-1].end == 1
-        assert spelled_schedule(spelled_schedule(text)) == spelled_schedule(text)
+        assert spelled_schedule(spelled_schedule(text, PATCH), PATCH) == spelled_schedule(text, PATCH)
 
 
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"patch_schedule": ""}, "'' is not a patch size"),
+        ({"patch_schedule": ""}, "set --patch-schedule, --image-schedule or --crop-schedule"),
         ({"patch_schedule": "16@0.5,2@0.9"}, "ends at 0.9; the last stretch ends at 1, as 2@1"),
         ({"patch_schedule": "16@0.5,8@0.5,2@1"}, "8 px ends at 0.5, which is not after 0.5"),
         ({"patch_schedule": "16@0.5,8,2@1"}, "'' is not a progress above 0 and up to 1"),

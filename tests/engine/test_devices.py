@@ -22,6 +22,7 @@ from tests.experiments.test_sweep import without_laws
 from tests.served import ranks
 
 ONE = RuntimeConfig(accelerator="cpu", devices="1", threads=1, num_workers=0)
+SCHEDULE = ["--patch-embed", "flexible", "--patch-schedule", "16@0.5,8@0.5", "--batch-in", "tokens"]  # 64, 16 images
 SMALL = ["--epochs", "2", "--train-images", "64", "--test-images", "26", "--batch", "16"]  # 8 steps
 DENSE = ["--patch", "8", *SMALL, "--drop-path", "0.1", "--threads", "1", "--accelerator", "cpu"]
 FEW = ["--train-images", "16", "--batch", "8"]  # 4 steps
@@ -100,6 +101,7 @@ def alone(run_py, known):
         ("shapes.deit_nano", "ddp", ["--ema", "0.9"], []),
         ("shapes.adventurer_nano", "ddp", [], ["--micro-batch", "4"]),
         ("shapes.deit_nano", "fsdp", [], []),
+        ("shapes.deit_nano", "ddp", SCHEDULE, ["--micro-batch", "4"]),
         ("shapes.seg_nano", "ddp", ["--head", "upernet", "--augment", "resize_crop_photometric"], []),
         ("shapes.seg_nano", "fsdp", [], ["--micro-batch", "4"]),
         # 7 test images: 4 for one, 3 for the other

@@ -173,7 +173,9 @@ def as_if_on_a_gpu(tmp_path, tiny, monkeypatch):
 
     def find(room):
         tried = []
-        monkeypatch.setattr("scaling.engine.micro_batch._fits", lambda task, config, n: tried.append(n) or n <= room)
+        monkeypatch.setattr(
+            "scaling.engine.micro_batch._fits", lambda task, data, n, shape: tried.append(n) or n <= room
+        )
         finder = MicroBatch(tiny, None, 0, tmp_path, grad_checkpointing=False)
         return finder._found([1, 2, 4, 8, 16], trainer, task), tried, finder
 

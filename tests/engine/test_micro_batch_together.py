@@ -20,7 +20,7 @@ def find(tmp_path, tiny, monkeypatch):
 
     def found(kind, sharded=False, others=4):
         tried, alone = [], []
-        monkeypatch.setattr("scaling.engine.micro_batch._fits", lambda task, data, n: tried.append(n) or True)
+        monkeypatch.setattr("scaling.engine.micro_batch._fits", lambda task, data, n, shape: tried.append(n) or True)
 
         def least(value, world, device):
             alone.append(value)

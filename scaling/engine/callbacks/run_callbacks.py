@@ -15,6 +15,7 @@ from scaling.engine.callbacks.dispatcher import HookDispatcher
 from scaling.engine.callbacks.keeper_state import KeeperState
 from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
 from scaling.engine.callbacks.packing import PackingCounts
+from scaling.engine.callbacks.phases import PhaseMeter
 from scaling.engine.callbacks.progress import ProgressReporter
 from scaling.engine.callbacks.run_log import RunLog
 from scaling.engine.callbacks.signals import SignalHandler
@@ -36,8 +37,9 @@ class RunCallbacks:
     StepSeeder seeds before anything draws;
     SignalHandler is ready before the first event is reported; StepTracker finds the step that the others are about;
     NonFiniteGuard ends the run before the step leaves a trace; ThroughputMonitor measures what ProgressReporter and
-    RunLog show; CurveLogger adds the row whose loss RunLog shows, and TestLosses another one; Checkpointer is the last:
-    its checkpoints hold what all others did in the step, and it ends the run where a signal asked for it.
+    RunLog show; CurveLogger adds the row whose loss RunLog shows, PhaseMeter counts the time of the step before
+    TestLosses, which adds another row, takes its own; Checkpointer is the last: its checkpoints hold what all others
+    did in the step, and it ends the run where a signal asked for it.
     """
 
     clock: RunClock
@@ -46,6 +48,7 @@ class RunCallbacks:
     curve: CurveLogger
     skipped: SkippedImages
     packing: PackingCounts
+    phases: PhaseMeter
     ordered: tuple[L.Callback, ...]
 
     @functools.cached_property
@@ -70,6 +73,7 @@ def run_callbacks(
     state = RunState(config, folder, data, report, clock)
     throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
     curve, skipped, packing = CurveLogger(state), SkippedImages(), PackingCounts()
+    phases = PhaseMeter(state)
     ordered = (
         clock,
         StepSeeder(config.seed),
@@ -79,10 +83,11 @@ def run_callbacks(
         throughput,
         progress,
         curve,
+        phases,
         TestLosses(state, curve, test_points, averaged if config.evaluation.eval_weights == "ema" else None),
         RunLog(state),
         skipped,
         packing,
         Checkpointer(state, checkpoint_minutes),
     )
-    return RunCallbacks(clock, throughput, progress, curve, skipped, packing, ordered)
+    return RunCallbacks(clock, throughput, progress, curve, skipped, packing, phases, ordered)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from scaling.config.experiment import ExperimentConfig
+from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.callbacks.clock import RunClock
@@ -53,6 +54,7 @@ class RunState:
     images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
     row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
     testing_seconds: float = 0.0  # TestLosses: spent on test losses along the run so far [s]
+    probing_seconds: float = 0.0  # PhaseMeter: spent on losses around changes so far [s]
     saving_seconds: float = 0.0  # Checkpointer: spent on checkpoints so far [s]
 
 
@@ -68,12 +70,12 @@ class StepTracker(L.Callback):
         self._reported = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         # Lightning has divided each micro-batch's loss by their number.
         self._loss = cast(Mapping[str, Tensor], outputs)["loss"].detach() + (self._loss if self._micro_batches else 0)
         self._micro_batches += 1
-        if self._micro_batches < self.state.data.micro_batches:
+        if self._micro_batches < self.state.data.size_of(batch.shape).micro_batches:
             self.state.step = None
             return
         self._micro_batches = 0

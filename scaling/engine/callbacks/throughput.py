@@ -23,8 +23,8 @@ class ThroughputMonitor(L.Callback):
         self._window_start, self._other_before = now, self._other_seconds()
 
     def _other_seconds(self) -> float:
-        """Spent on checkpoints and on test losses along the run so far [s]."""
-        return self.state.saving_seconds + self.state.testing_seconds
+        """Spent on checkpoints, on test losses along the run and on probes so far [s]."""
+        return self.state.saving_seconds + self.state.testing_seconds + self.state.probing_seconds
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._open_window(time.monotonic())
