@@ -2,15 +2,15 @@
 
 import math
 
-from scaling.config.at_shape import at_shape, learned_patches, shapes_of
+from scaling.config.at_shape import at_shape, learned_patches, mixes_patches, shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import ALL, PatchSchedule, RandomPatch, StepShape
 from scaling.costs import recipe_flops, recipe_tokens
 
 
 def patches_text(config: ExperimentConfig) -> str:
-    """The patch sizes that a run learned, as "16,8,4", with weights where they differ, or as its schedule has them; ""
-    for a run of one size."""
+    """The patch sizes that a run learned, as "16,8,4", with weights where they differ and " per image" where each draws
+    its own, or as its schedule has them; "" for a run of one size."""
     shapes = config.step_shapes
     if len(learned_patches(config)) == 1:
         return ""
@@ -18,7 +18,8 @@ def patches_text(config: ExperimentConfig) -> str:
         return shapes.text
     if not isinstance(shapes, RandomPatch):
         return ""
-    return shapes.patches if shapes.patches != ALL else ",".join(str(one.patch_size) for one in shapes_of(config))
+    patches = shapes.patches if shapes.patches != ALL else ",".join(str(one.patch_size) for one in shapes_of(config))
+    return f"{patches} per image" if mixes_patches(config) else patches
 
 
 def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weights: str) -> dict[str, object]:

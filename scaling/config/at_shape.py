@@ -1,14 +1,17 @@
 """A configuration as it is at one patch and image size: what a training step or an evaluation of another shape sees."""
 
+from bisect import bisect
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from math import floor, isqrt
+from typing import cast
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NATIVE, SequencePacking
-from scaling.config.step_shapes import Course, FixedShape, PatchSchedule, StepShape
+from scaling.config.step_shapes import Course, FixedShape, PatchSchedule, RandomPatch, StepShape
 from scaling.config.token_drop import NoDrop
 from scaling.model_specs import CLASS_TOKENS
 from scaling.rng import SampleKey, uniform
@@ -42,6 +45,20 @@ def learned_patches(config: ExperimentConfig) -> set[int]:
     return {shape.patch_size for shape in shapes_of(config)}
 
 
+def mixes_patches(config: ExperimentConfig) -> bool:
+    """Whether each image of a training step draws its own patch size."""
+    shapes = config.step_shapes
+    return isinstance(shapes, RandomPatch) and shapes.patch_per == "image" and len(shapes_of(config)) > 1
+
+
+def patches_of_images(config: ExperimentConfig, keys: Sequence[SampleKey]) -> list[int]:
+    """The patch size of each training image where each draws its own [px]: a function of the seed and its key."""
+    shares = cast(RandomPatch, config.step_shapes).image_shares(model_shape(config))
+    patches, ends = [shape.patch_size for shape in shares], list(accumulate(shares.values()))
+    draws = uniform(keys, config.seed, "patch_of_image")[:, 0].tolist()
+    return [patches[min(bisect(ends, draw), len(ends) - 1)] for draw in draws]
+
+
 def step_images(config: ExperimentConfig, shape: StepShape) -> int:
     """Images of a training step of this shape, over all devices."""
     shapes, batch = config.step_shapes, config.optim.global_batch_size
@@ -49,10 +66,13 @@ def step_images(config: ExperimentConfig, shape: StepShape) -> int:
 
 
 def images_of_step(config: ExperimentConfig, shape: StepShape) -> Mapping[StepShape, float]:
-    """The expected share of the images of steps of this shape that have each shape. The sizes of packed images are
+    """The expected share of the images of steps of this shape that have each shape, whose patch size may be drawn for
+    each image. The sizes of packed images are
     taken at equal steps of their distribution, as squares of whole patches; images of their own sizes are taken to have
     that of the model."""
     packing = config.packing
+    if mixes_patches(config) and shape == model_shape(config):
+        return cast(RandomPatch, config.step_shapes).image_shares(shape)
     if not isinstance(packing, SequencePacking) or packing.image_sizes == NATIVE:
         return {shape: 1.0}
     drawn = Counter(_of_size(config, shape, packing.size_at((step + 0.5) / SIZES)) for step in range(SIZES))

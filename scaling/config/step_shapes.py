@@ -51,9 +51,10 @@ class FixedShape:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomPatch:
-    """Every step draws one patch size, so that one model learns all of them (FlexiViT, arXiv 2212.08013). The finest is
-    the patch size of ModelConfig. The weights are those of all steps, as in the released trainer (big_vision,
-    trainers/proj/flexi/train.py: config.flexi.seqhw.v and .p); the generator of the draws is ours."""
+    """Every step, or every image, draws one patch size, so that one model learns all of them (FlexiViT, arXiv
+    2212.08013, where it is the step). The finest is the patch size of ModelConfig. The weights are those of all steps,
+    as in the released trainer (big_vision, trainers/proj/flexi/train.py: config.flexi.seqhw.v and .p); the generator of
+    the draws is ours."""
 
     kind: ClassVar[str] = "random_patch"
     patches: str = config_field(
@@ -69,6 +70,11 @@ class RandomPatch:
         unit="px",
         bounds=Bounds(at_least=1),
     )
+    patch_per: str = config_field(
+        "what shares a drawn patch size: a step (all of its images, as in the paper) or an image (a step mixes sizes)",
+        "step",
+        choices=("step", "image"),
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -82,6 +88,10 @@ class RandomPatch:
         return drawn(self.shares(course.model, course.flops), seed, step)
 
     def shares(self, model: StepShape, flops: Flops) -> Mapping[StepShape, float]:
+        return _shares_of(self, model) if self.patch_per == "step" else {model: 1.0}
+
+    def image_shares(self, model: StepShape) -> Mapping[StepShape, float]:
+        """The expected share of a step's images that have each shape, from coarse to fine, where each draws its own."""
         return _shares_of(self, model)
 
     def check_model(self, model: StepShape, batch: int) -> None:

@@ -117,10 +117,19 @@ class Batch:
         """The batch in page-locked memory; called by DataLoader."""
         return self._map(lambda t: t.pin_memory())
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+    def select(self, indices: list[int], shape: StepShape) -> Batch:
+        """Some images, of whole rows and in training, as a batch of another shape."""
+        part = self._map(lambda t: t[indices], lambda values: [values[i] for i in indices])
+        return replace(part, keys=[self.keys[i] for i in indices], shape=shape)
+
+    def _map(
+        self, change: Callable[[Tensor], Tensor], of_list: Callable[[list[Tensor]], list[Tensor]] | None = None
+    ) -> Batch:
+        """of_list: for values of each image that are tensors of their own; None: change for each."""
+
         def changed(value: object) -> object:
             if isinstance(value, list):
-                return [change(t) for t in value]
+                return of_list(value) if of_list else [change(t) for t in value]
             return change(cast("Tensor", value)) if hasattr(value, "pin_memory") else value
 
         made_of: Callable[..., Targets] = type(self.targets)

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from scaling.config.at_shape import shapes_of
+from scaling.config.at_shape import mixes_patches, shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
 from scaling.config.runtime import RuntimeConfig
@@ -113,6 +113,11 @@ def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
     if settings.channels_last:
         module.to(memory_format=torch.channels_last)
         module.channels_last = True
+    if settings.strategy == "fsdp" and mixes_patches(module.config):
+        raise ConfigError(
+            "with patch_per image devices may draw different numbers of patch sizes, and fsdp has them compute in "
+            "step: set --strategy ddp"
+        )
     if settings.strategy == "fsdp":
         shard_when_built(module)
     if settings.compile:

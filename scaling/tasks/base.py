@@ -19,6 +19,7 @@ from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
 from scaling.packing.packed_images import PackedImages
+from scaling.tasks.mixed_patches import by_patch_size
 from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import Optimisation, adamw
 from scaling.tasks.sharded_passes import keep_in_step
@@ -89,10 +90,14 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
     # Training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        set_sample_keys(self.backbone, batch.keys, self.config.seed, self.device)
-        batch = self.training_batch(batch)
-        features, outputs = self.training_outputs(batch)
-        losses = {kind: each.loss(self, batch, features, outputs) for kind, each in self.objectives.items()}
+        whole = self.training_batch(batch)
+        losses = dict.fromkeys(self.objectives, torch.zeros((), device=self.device))
+        for part in by_patch_size(whole, self.config):
+            set_sample_keys(self.backbone, part.keys, self.config.seed, self.device)
+            features, outputs = self.training_outputs(part)
+            share = len(part) / len(whole)
+            for kind, each in self.objectives.items():
+                losses[kind] = losses[kind] + share * each.loss(self, part, features, outputs)
         self.objective_losses = {kind: loss.detach() for kind, loss in losses.items()}
         return cast(Tensor, sum(self.objectives[kind].weight * loss for kind, loss in losses.items()))
 

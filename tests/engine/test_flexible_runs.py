@@ -44,6 +44,8 @@ def weights_of(folder):
         (STRETCHES, "top1"),
         (SEGMENT, "miou"),
         ({"norm": "batch_per_patch"}, "top1"),
+        ({"patch_per": "image", "drop_path": 0.2}, "top1"),
+        ({"patch_per": "image", **SEGMENT}, "miou"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
 )
@@ -83,7 +85,7 @@ def test_every_device_and_micro_batch_of_a_step_has_its_patch(flexible, fields):
             assert [one.shape for one in sampler] == [s for s in expected[3:] for _ in range(micro_batches)]
 
 
-@pytest.mark.parametrize("fields", [{}, SEGMENT], ids=["classify", "segment"])
+@pytest.mark.parametrize("fields", [{}, SEGMENT, {"patch_per": "image"}], ids=["classify", "segment", "per image"])
 def test_micro_batches_change_a_run_by_rounding_only(flexible, fields, doubles, tmp_path):
     config = edit(flexible, epochs=1, drop_path=0.0, precision="32", **fields)
     whole, parts = (train(config, tmp_path / str(n), CPU_OF[n]) for n in (16, 4))
