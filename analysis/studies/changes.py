@@ -18,8 +18,8 @@ CHANGES = ["backbone", "schedule", "seed", "change", "first_step", "loss_before"
 
 
 def changes(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
-    """CHANGES, a row per change of a schedule of one shape at a time, of every planned run that finished: what it did to
-    the loss of the same training images (scaling/runs/phases.py)."""
+    """CHANGES, a row per change between two shapes, of every planned run that finished: what it did to the loss of the
+    same training images [nats], and the steps until a spike is gone (scaling/runs/phases.py)."""
     rows = []
     for run, record in finished_records(frame, planned):
         config = record.experiment()
