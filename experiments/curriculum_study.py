@@ -12,7 +12,9 @@ To those of patch_order_study.py, which have the training FLOPs of the smallest 
 All are evaluated at every patch size. analysis/studies/patch_order.py and directions.py show the result.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import pairwise
 
 from experiments.patch_order_study import budget_of, flexible_run, in_each_order, of_flops
@@ -36,7 +38,7 @@ def curricula(recipe: Function, patches: Sequence[int], stretches: str) -> list[
     equal_flops = [
         edit(fixed, patch_schedule=",".join(f"{patch}@{plain(length)}" for patch, length in reversed(lengths))),
         edit(fixed, patch_schedule=stretches, cycles=CYCLES),
-        edit(fixed, patches=",".join(f"{patch}:{plain(length)}" for patch, length in lengths)),
+        edit(fixed, patches=_weighted(lengths)),
         edit(fixed, patch_schedule=f"{2 * finest}@0.5,{finest}@0.5"),
         edit(flexible_run(recipe, finest // 2), patch_schedule=f"{finest // 2}@0.5,{finest}@0.5"),
         edit(fixed, image_schedule=f"{side // 2}@0.5,{side}@0.5"),
@@ -54,6 +56,13 @@ def _lengths(stretches: str) -> Iterator[tuple[int, float]]:
     found = parse_schedule(stretches, PATCH)
     for one, (begin, end) in zip(found, pairwise([0.0, *(one.end for one in found)]), strict=True):
         yield next(iter(one.first)), round(end - begin, DIGITS)
+
+
+def _weighted(lengths: Sequence[tuple[int, float]]) -> str:
+    """Patch sizes with weights in whole numbers."""
+    shares = [(patch, Fraction(length).limit_denominator(1000)) for patch, length in lengths]
+    whole = math.lcm(*(share.denominator for _, share in shares))
+    return ",".join(f"{patch}:{int(share * whole)}" for patch, share in shares)
 
 
 def _evaluated_at(run: ExperimentConfig, patches: Sequence[int]) -> ExperimentConfig:
