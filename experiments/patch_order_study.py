@@ -19,14 +19,25 @@ LONGER = 2  # times the FLOPs of the others: fixed runs that take about as long 
 def in_each_order(recipe: Function, patches: Sequence[int], stretches: str) -> list[ExperimentConfig]:
     """A recipe of one stage at the finest of the patches, fixed, the same for LONGER, with uniform draws, with a ramp
     from coarse to fine, and with stretches. patches: from coarse to fine [px]; stretches: a schedule."""
-    (fixed,) = [edit(run, patch_embed="flexible") for run in chain_of(recipe(patches[-1]))]
-    budget = recipe_step_flops(fixed) * fixed.optim.global_batch_size * _steps(fixed)
+    fixed = flexible_run(recipe, patches[-1])
+    budget = budget_of(fixed)
     several = [
         edit(fixed, patches=",".join(map(str, patches))),
         edit(fixed, patch_schedule="..".join(map(str, patches))),
         edit(fixed, patch_schedule=stretches),
     ]
     return [fixed, *(of_flops(run, budget) for run in several), of_flops(fixed, LONGER * budget)]
+
+
+def flexible_run(recipe: Function, patch: int) -> ExperimentConfig:
+    """A recipe of one stage at a patch size [px], with a kernel that is resized."""
+    (run,) = chain_of(recipe(patch))
+    return edit(run, patch_embed="flexible")
+
+
+def budget_of(run: ExperimentConfig) -> float:
+    """Training FLOPs of a run."""
+    return recipe_step_flops(run) * run.optim.global_batch_size * _steps(run)
 
 
 def of_flops(run: ExperimentConfig, flops: float) -> ExperimentConfig:

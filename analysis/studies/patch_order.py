@@ -1,67 +1,83 @@
 """Order of patch sizes: whether training on large patches first helps the smallest one, by FLOPs and by seconds.
 
-Runs of the smallest patch size alone, at two lengths, give its loss as a power of the cost, in FLOPs or in seconds, for
-each seed. The other runs are compared with that law at their own cost, with the FLOPs of the patch sizes that their
-steps drew: so a draw of many small patches is not taken for an effect of the order. Differences are of log loss, paired
-over seeds, with Holm's correction for the comparisons of a backbone.
+Runs of the smallest patch size alone, at several lengths, give its loss as a power of the cost, in FLOPs, seconds or
+images, for each seed. The other runs are compared with that law at their own cost, with the FLOPs of the sizes that
+their steps drew: so a draw of many small patches is not taken for an effect of the order. Differences are of log loss,
+paired over seeds, with Holm's correction for the comparisons of a backbone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.records.curve_points import read_curve
+from analysis.records.drawn_patches import patches_text
 from analysis.records.patch_tests import log_difference, with_verdicts
-from analysis.records.run_frame import PATCHES
 from analysis.report.sweep_table import short
 from analysis.studies.cell_text import change_text, spread
 from analysis.studies.study_table import StudyRun, study_table
-from scaling.costs.run_flops import cumulated_flops
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import PatchSchedule
+from scaling.costs.run_flops import cumulated_flops, seen_images
 from scaling.runs.record import CURVE, RunRecord
 
 COSTS = {"flops": "equal FLOPs", "seconds": "equal seconds"}  # columns of order_curves, and comparisons by them
+IMAGES = {"images": "equal images"}
 ALONE = " px alone"  # of the name of a run of one patch size
 CURVES = ["backbone", "order", "seed", "images", "step", "share", "flops", "seconds", "test_loss", "top1"]
 COMPARED = ["backbone", "order", "cost", "change", "low", "high", "p", "p_holm", "verdict"]
 
 
 def order_curves(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
-    """A row per test loss, at the smallest patch size, along every planned run that finished, in the order of planned:
-    CURVES, that is images of the whole run, step, its share of the steps (1: the end), flops of training until then,
-    seconds until then, with test losses and without set-up, test_loss [nats], and at the end top1 [%].
+    """A row per test loss along every planned run that finished, in the order of planned: CURVES, that is images of the
+    whole run, step, its share of the steps (1: the end), flops of training until then, seconds until then, with test
+    losses and without set-up, test_loss [nats], and at the end top1 [%]. Losses are at the patch size that most runs
+    have as their smallest; of a run with a smaller one at the end alone.
 
     frame: of a RunSet.  Raises ConfigError for a damaged curve."""
-    table = study_table(frame, planned).merge(frame[["run_id", "folder", PATCHES]], on="run_id").set_index("run_id")
-    parts = [_curve(table.loc[run.run_id]) for run in planned if run.run_id in table.index]
+    table = study_table(frame, planned).merge(frame[["run_id", "folder"]], on="run_id").set_index("run_id")
+    smallest = pd.Series([run.patch for run in planned]).mode().max()
+    parts = [_curve(table.loc[run.run_id], int(smallest)) for run in planned if run.run_id in table.index]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVES)
 
 
-def _curve(run: pd.Series) -> pd.DataFrame:
-    config, curve = RunRecord.load(Path(run["folder"])).experiment(), read_curve(Path(run["folder"]) / CURVE)
-    if curve.empty:
+def _curve(run: pd.Series, patch: int) -> pd.DataFrame:
+    record, curve = RunRecord.load(Path(run["folder"])), read_curve(Path(run["folder"]) / CURVE)
+    evaluated = [row for row in record.evaluations if row["patch_size"] == patch]
+    if curve.empty or not evaluated:
         return pd.DataFrame(columns=CURVES)
+    config, at_end = record.experiment(), evaluated[0]  # the reported weights come first
     steps, ends = int(curve["step"].max()), curve["step"] == curve["step"].max()
-    end = {"step": steps, "seconds": curve.loc[ends, "seconds"].min(), "test_loss": run["test_loss"]}
-    rows = pd.concat([curve[~ends & (curve["test_loss"] > 0)], pd.DataFrame([end])], ignore_index=True)
-    rows["share"], rows["top1"] = rows["step"] / steps, np.where(rows["step"] == steps, run["top1"], math.nan)
+    end = {"step": steps, "seconds": curve.loc[ends, "seconds"].min(), "test_loss": at_end["test_loss"]}
+    along = curve[~ends & (curve["test_loss"] > 0) & (config.model.patch_size == patch)]
+    rows = pd.concat([along, pd.DataFrame([end])], ignore_index=True)
+    top1 = at_end["metrics"].get("top1", math.nan)
+    rows["share"], rows["top1"] = rows["step"] / steps, np.where(rows["step"] == steps, top1, math.nan)
     rows["flops"] = cumulated_flops(config, steps)[rows["step"].to_numpy(int)]
-    order = run[PATCHES] or f"{run['patch']}{ALONE}"
-    images = steps * config.optim.global_batch_size
-    return rows.assign(backbone=run["backbone"], order=order, seed=run["seed"], images=images)[CURVES]
+    its = {"backbone": run["backbone"], "order": order_of(config), "seed": run["seed"]}
+    return rows.assign(**its, images=seen_images(config, steps))[CURVES]
 
 
-def comparisons(curves: pd.DataFrame) -> pd.DataFrame:
+def order_of(config: ExperimentConfig) -> str:
+    """The name of the order that a run has its sizes in."""
+    shapes = config.step_shapes
+    text = shapes.text if isinstance(shapes, PatchSchedule) else patches_text(config)
+    return text or f"{config.model.patch_size}{ALONE}"
+
+
+def comparisons(curves: pd.DataFrame, costs: Collection[str] = tuple(COSTS)) -> pd.DataFrame:
     """COMPARED, a row per backbone, order and cost: change, low, high, of the loss relative to the smallest patch size
     alone at the same cost, with its 95 % interval [1]; p, p_holm; verdict: better, worse, undecided or untested.
 
-    curves: of order_curves. Without two lengths of the smallest patch size alone in two seeds there are no rows."""
+    curves: of order_curves; costs: columns of it. Without two lengths of the smallest patch size alone in two seeds
+    there are no rows."""
     rows = []
     for backbone, its in curves[curves["share"] == 1].groupby("backbone", sort=False):
         alone = its["order"].str.endswith(ALONE)
-        for cost in COSTS:
+        for cost in costs:
             for order, runs in its[~alone].groupby("order", sort=False):
                 ours = np.log(runs.set_index("seed")["test_loss"])
                 theirs = _alone_at(its[alone], runs.set_index("seed")[cost], cost)
@@ -73,14 +89,14 @@ def comparisons(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _alone_at(alone: pd.DataFrame, costs: pd.Series, cost: str) -> pd.Series:
-    """Log loss of the smallest patch size alone at these costs, by seed: on the line through the logarithms of its
-    shortest and its longest run of the seed. Seeds without two runs are left out."""
+    """Log loss of the smallest patch size alone at these costs, by seed: on the line through the logarithms of all its
+    runs of the seed, by least squares. Seeds without two runs are left out."""
     found = {}
     for seed, at in costs.items():
-        runs = alone[alone["seed"] == seed].sort_values(cost)
+        runs = alone[alone["seed"] == seed]
         if len(runs) > 1:
-            x, y = np.log(runs[cost].to_numpy(float)), np.log(runs["test_loss"].to_numpy(float))
-            found[seed] = y[0] + (math.log(at) - x[0]) * (y[-1] - y[0]) / (x[-1] - x[0])
+            slope, level = np.polyfit(np.log(runs[cost].to_numpy(float)), np.log(runs["test_loss"].to_numpy(float)), 1)
+            found[seed] = level + slope * math.log(at)
     return pd.Series(found, dtype=float)
 
 
@@ -91,7 +107,7 @@ def printed(curves: pd.DataFrame) -> pd.DataFrame:
     for (order, images), its in ends.groupby(["order", "images"], sort=False):
         rows.append(
             {
-                "patch sizes": order,
+                "schedule": order,
                 "images": f"{images:,}",
                 "FLOPs": short(its["flops"].mean()),
                 "time [s]": spread(its["seconds"], 0),
@@ -109,7 +125,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
         cells = {}
         for one in its.itertuples():
             text = change_text((one.change, one.low, one.high), one.verdict)
-            cells[f"{COSTS[str(one.cost)]} [%]"] = f"{text} {one.verdict}"
+            cells[f"{(COSTS | IMAGES)[str(one.cost)]} [%]"] = f"{text} {one.verdict}"
         rows.append({"loss against the smallest alone": order, **cells})
     return pd.DataFrame(rows)
 
@@ -121,5 +137,5 @@ def sentences(table: pd.DataFrame) -> list[str]:
         verdicts = ", ".join(
             f"{order} is {verdict}" for order, verdict in zip(its["order"], its["verdict"], strict=True)
         )
-        found.append(f"{backbone}, at {COSTS[str(cost)]} as the smallest patch size alone: {verdicts}.")
+        found.append(f"{backbone}, at {(COSTS | IMAGES)[str(cost)]} as the smallest patch size alone: {verdicts}.")
     return found

@@ -18,6 +18,8 @@ from analysis.report.output import print_wrapped
 from analysis.report.sweep_table import render_table
 from analysis.studies import (
     ablations,
+    changes,
+    directions,
     embeddings,
     flexivit,
     learning_rates,
@@ -49,21 +51,30 @@ def rates(study: StudyRuns) -> Shown | None:
 
 
 def orders(study: StudyRuns) -> Shown | None:
-    """The order of the patch sizes of a run."""
+    """The order of the patch sizes, or the image sizes, of a run."""
     curves = patch_order.order_curves(study.runs.frame, study.planned)
     if curves.empty:
         print_wrapped(f"{study.name}: no run has a curve")
         return None
     found = patch_order.comparisons(curves)
+    images = patch_order.comparisons(curves, patch_order.IMAGES)
+    against = directions.directions(study.runs.frame, study.planned)
+    changed = changes.changes(study.runs.frame, study.planned)
     for backbone, its in curves.groupby("backbone", sort=False):
         title = f"{study.name}   ({backbone}, {study.where}; at the smallest patch)"
         render_table(patch_order.printed(its), title)
-        if len(against := found[found["backbone"] == backbone]):
-            render_table(patch_order.compared(against))
-    for sentence in patch_order.sentences(found):
+        for table in (found, images):
+            if len(of_backbone := table[table["backbone"] == backbone]):
+                render_table(patch_order.compared(of_backbone))
+        if len(of_backbone := against[against["backbone"] == backbone]):
+            render_table(directions.printed_directions(of_backbone), f"{backbone}: direction, margin 0.02 nats")
+        if len(of_backbone := changed[changed["backbone"] == backbone]):
+            render_table(changes.printed_changes(of_backbone), f"{backbone}: changes of shape")
+    for sentence in (*patch_order.sentences(found), *patch_order.sentences(images)):
         print_wrapped(sentence, indent=2)
     drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({study.where})")
-    return Shown({"": curves, "_compared": found}, drawn)
+    tables = {"_equal_images": images, "_directions": against, "_changes": changed}
+    return Shown({"": curves, "_compared": found, **{name: one for name, one in tables.items() if len(one)}}, drawn)
 
 
 def embedded(study: StudyRuns) -> Shown:
@@ -155,7 +166,7 @@ def encodings(study: StudyRuns) -> Shown:
 
 REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part of a study's name
     "learning_rate": rates,
-    "patch_schedule": orders,
+    "curricula": orders,
     "embeddings": embedded,
     "embed_init": embedded,
     "flexivit": flexible,

@@ -1,13 +1,14 @@
 """Study table: the runs of a study that finished, one row each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.paper.comparison import published
 from analysis.records.run_frame import finished
-from scaling.runs.record import HEADLINES
+from scaling.runs.record import HEADLINES, RunRecord
 
 SHOWN = ["run_id", "backbone", "data", "image", "patch", "extend", "head", "seed"]
 MEASURED = ["tokens", "parameters", "flops_per_image", "test_loss"]
@@ -40,3 +41,11 @@ def study_table(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFram
         its = runs["task"].map(lambda task, metric=metric: HEADLINES[task][0] == metric)
         table[f"paper_{metric}"] = runs[its].apply(published, axis=1)
     return table
+
+
+def finished_records(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> Iterator[tuple[StudyRun, RunRecord]]:
+    """Every planned run that finished with its record, in the order of planned. frame: of a RunSet."""
+    folders = finished(frame).set_index("run_id")["folder"]
+    for run in planned:
+        if run.run_id in folders.index:
+            yield run, RunRecord.load(Path(str(folders.loc[run.run_id])))

@@ -24,7 +24,7 @@ from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from analysis.studies.flexivit import drawn
 from experiments import sample_sheet
-from experiments.documentation import cifar10_full, flexivit, mixed_sizes, patch_order, shape_ablations
+from experiments.documentation import cifar10_full, flexivit, mixed_sizes, patch_order, schedules, shape_ablations
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -145,5 +145,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "design.png": design_figure,
     "flexivit_shapes.png": flexivit_shapes,
     "packed_rows.png": packed_rows,
+    "schedules.png": schedules.figure,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
 }

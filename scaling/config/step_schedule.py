@@ -75,9 +75,9 @@ class PatchSchedule:
     def text(self) -> str:
         """The schedules in a line, for tables and figures."""
         parts = {"": self.patch_schedule, "image ": self.image_schedule, "crop ": self.crop_schedule}
-        cycles = f"{self.cycles} x" if self.cycles > 1 else ""
-        batch = "equal tokens" if self.batch_in == "tokens" else ""
-        return ", ".join(filter(None, (cycles, *(name + text for name, text in parts.items() if text), batch)))
+        cycles = f"{self.cycles} x " if self.cycles > 1 else ""
+        batch = ["equal tokens"] if self.batch_in == "tokens" else []
+        return cycles + ", ".join([*(name + text for name, text in parts.items() if text), *batch])
 
     def shapes(self, model: StepShape) -> Collection[StepShape]:
         return sorted(keys_of(_stretches(self, model)), reverse=True)

@@ -1,0 +1,51 @@
+"""Figure of schedules: what the steps of runs have, one column of panels per schedule."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+
+from analysis.plots.backbone_styles import COLOURS
+from analysis.plots.style import open_frame
+
+ROWS = {"patch": "patch [px]", "image": "image [px]", "images": "images\nper step", "spent": "FLOPs spent"}
+
+
+def schedule_figure(schedules: Mapping[str, pd.DataFrame]) -> Figure:
+    """From above: patch size, side of the images or crops, images per step (log2), a mark per step, and the share of
+    the training FLOPs that is spent, over the share of the steps.
+
+    schedules: by title, a row per step with share (of the steps before it), patch, image [px], images, spent (share of
+    the FLOPs after it)."""
+    figure = Figure(figsize=(2.5 * len(schedules), 6.0), layout="constrained")
+    panels = figure.subplots(len(ROWS), len(schedules), squeeze=False, sharex=True, sharey="row")
+    for column, (title, its) in enumerate(schedules.items()):
+        for row, name in enumerate(ROWS):
+            axes = panels[row][column]
+            open_frame(axes)
+            if name == "spent":
+                axes.plot(its["share"], its["spent"], color=COLOURS[1], linewidth=1.4)
+                axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, ls=":")
+            else:
+                axes.plot(its["share"], its[name], ".", color=COLOURS[0], ms=2.5)
+        panels[0][column].set_title(title, loc="left", fontsize=8.5)
+        panels[-1][column].xaxis.set_major_formatter(PercentFormatter(1.0))
+        panels[-1][column].set_xlabel("steps")
+    for row, (name, label) in enumerate(ROWS.items()):
+        panels[row][0].set_ylabel(label)
+        if name == "spent":
+            panels[row][0].yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            _sizes(panels[row][0], pd.concat([its[name] for its in schedules.values()]))
+    return figure
+
+
+def _sizes(axes: Axes, values: pd.Series) -> None:
+    """A log2 axis with a tick at every value."""
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_locator(FixedLocator(sorted(values.unique())))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
