@@ -57,6 +57,16 @@ class PackedRows:
     trailing: int
     row_length: int
     kept: tuple[Index, ...] | None = None
+    levels: int = 1
+
+    def pyramid(self, image: int) -> list[tuple[int, int]]:
+        """All grids of an image, from coarse to fine."""
+        return pyramid(self.grids[image], self.levels)
+
+    @functools.cached_property
+    def whole_counts(self) -> list[int]:
+        """Patches of each whole image, of all of its grids."""
+        return [sum(h * w for h, w in self.pyramid(image)) for image in range(len(self.grids))]
 
     @functools.cached_property
     def patch_counts(self) -> list[int]:
