@@ -16,14 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
-from scaling.backbones.patch_embed import Images, PatchEmbed, check_image
+from scaling.backbones.patch_embed import KERNEL, Images, PatchEmbed, check_image
 from scaling.backbones.quadtree import leaves
-from scaling.backbones.resampling import resize_kernel
+from scaling.backbones.resampling import BICUBIC, Filter, enlarge_kernel, resize_kernel
 from scaling.config.embed_shapes import leaf_sides
 from scaling.errors import ConfigError
 from scaling.packing.leaf_rows import leaf_rows
 from scaling.packing.packed_images import PackedImages
 from scaling.packing.packed_rows import PackedRows
+
+SIZES = "patch_embed.size_embed"  # in checkpoints
 
 
 class AdaptivePatchEmbed(PatchEmbed):
@@ -58,6 +60,21 @@ class AdaptivePatchEmbed(PatchEmbed):
         tokens = [self._embedded(image_BCHW, n, mask_Bhw) for n, mask_Bhw in enumerate(found)]
         layout = TokenLayout(self.patch_size, image_BCHW.device, rows=rows)
         return torch.cat(tokens).index_select(0, order_L).unsqueeze(0), layout
+
+    def convert_state_dict(self, state: dict[str, Tensor], how: Filter = BICUBIC) -> dict[str, Tensor]:
+        """A kernel of another side, resized; that of a smaller one has the same tokens at its own patch size. Other
+        embeddings' weights have no vectors of sizes: these are 0. Raises ConfigError for other sizes of leaves."""
+        kernel, sizes = state.get(KERNEL), state.get(SIZES, torch.zeros_like(self.size_embed))
+        if kernel is None:
+            return state
+        if sizes.shape != self.size_embed.shape:
+            raise ConfigError(
+                f"these weights have leaves of {len(sizes)} sizes, and this embedding of {len(self.sides)}"
+            )
+        if kernel.shape[-1] != self.sides[0]:
+            change = enlarge_kernel if kernel.shape[-1] < self.sides[0] else resize_kernel
+            kernel = change(kernel, self.sides[0])
+        return {**state, KERNEL: kernel, SIZES: sizes}
 
     def _embedded(self, image_BCHW: Tensor, level: int, mask_Bhw: Tensor) -> Tensor:
         """Tokens of the leaves of one size, image by image and row by row."""
