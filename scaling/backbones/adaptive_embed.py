@@ -1,9 +1,10 @@
 """Adaptive patch embedding: tokens of patches of several sizes, the leaves of a quadtree of each image (quadtree.py).
 
 One kernel of the side of the coarsest leaves is resized to every size by its pseudo-inverse (FlexiViT, arXiv
-2212.08013): all pixels of a leaf count, and an enlarged leaf has the same token. A learned vector of the size is added;
-it is 0 at the start, so that trees of one size are the flexible embedding at that patch. The leaf's place is that of a
-patch in the grid of its size, for every position encoding.
+2212.08013), so all pixels of a leaf count, whatever its size; leaves reduced to the finest size, as in APF, would leave
+a coarse one its mean colours alone. A learned vector of the size is added; it is 0 at the start, so that trees of one
+size are the flexible embedding at that patch. The leaf's place is that of a patch in the grid of its size, for every
+position encoding.
 
 Leaves are in the order of their centres, row by row: trees of one size are the sequence of that patch, and what
 Adventurer's scan sees differs from it by the patches alone. Images are in packed rows, as their numbers of leaves

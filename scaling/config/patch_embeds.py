@@ -201,9 +201,7 @@ class AdaptivePatchEmbed:
         examples = ", ".join(str(2**n * self.patch_size) for n in range(1, 4))
         rule = f"must be patch_size {self.patch_size} times 2, 4, 8 ..., such as {examples}"
         check(power and times > 1, name, side, rule)
-        rule = (
-            f"is less than the share of the coarsest patches of {side} px, which is {times**-2:g}: more, or larger ones"
-        )
+        rule = f"allows fewer patches than an image has of {side} px; at least {times**-2:g}, or a larger coarsest_leaf"
         check(self.leaf_share >= times**-2, "leaf_share", self.leaf_share, rule)
 
     @property
