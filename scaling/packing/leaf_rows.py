@@ -24,7 +24,7 @@ def leaf_rows(
 
 
 def with_class_tokens(rows: PackedRows, leading: int, trailing: int) -> PackedRows:
-    """Rows of leaves, planned anew for so many class tokens of each image."""
+    """Rows of leaves, planned again for so many class tokens of each image."""
     assert rows.kept is not None
     return leaf_rows(rows.grids[0], rows.levels, rows.kept, leading, trailing)
 
