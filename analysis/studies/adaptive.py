@@ -21,10 +21,10 @@ PLAIN, RESIZED = "conv", "flexible"
 CONTENT, TURNED = ("adaptive", "adaptive, split_by edges"), "adaptive, split_by turned"
 WORDS = {
     PLAIN: "uniform",
-    RESIZED: "uniform, resized kernel",
-    CONTENT[0]: "adaptive by variance",
-    CONTENT[1]: "adaptive by edges",
-    TURNED: "adaptive, turned tree",
+    RESIZED: "uniform, resized",
+    CONTENT[0]: "by variance",
+    CONTENT[1]: "by edges",
+    TURNED: "by turned tree",
 }
 FACTS = ["images_per_second", "leaves"]
 COMPARED = ["backbone", "tokens", "patches", "against", "change", "low", "high", "p", "p_holm", "verdict"]

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scaling.backbones import quadtree
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.patch_embed import KERNEL, Images, PatchEmbed, check_image
-from scaling.backbones.quadtree import leaves
 from scaling.backbones.resampling import BICUBIC, Filter, enlarge_kernel, resize_kernel
 from scaling.config.embed_shapes import leaf_sides
 from scaling.errors import ConfigError
@@ -57,7 +57,7 @@ class AdaptivePatchEmbed(PatchEmbed):
         if isinstance(image_BCHW, PackedImages):
             raise ConfigError("an adaptive embedding packs its own leaves, and takes no packed images")
         check_image(image_BCHW, self.sides[0])
-        found, order_L, rows = self._leaves(image_BCHW.detach())
+        found, order_L, rows = self.leaves(image_BCHW.detach())
         tokens = [self._embedded(image_BCHW, n, mask_Bhw) for n, mask_Bhw in enumerate(found)]
         layout = TokenLayout(self.patch_size, image_BCHW.device, rows=rows)
         return torch.cat(tokens).index_select(0, order_L).unsqueeze(0), layout
@@ -88,10 +88,10 @@ class AdaptivePatchEmbed(PatchEmbed):
 
     @torch.compiler.disable
     @torch.no_grad()
-    def _leaves(self, image_BCHW: Tensor) -> tuple[list[Tensor], Tensor, PackedRows]:
+    def leaves(self, image_BCHW: Tensor) -> tuple[list[Tensor], Tensor, PackedRows]:
         """Masks of the leaves of each size; the order of all leaves, from size by size to image by image; their
         rows."""
-        masks = leaves(image_BCHW, self.sides, self.leaf_share, self.split_threshold, self.split_by)
+        masks = quadtree.leaves(image_BCHW, self.sides, self.leaf_share, self.split_threshold, self.split_by)
         h, w = masks[-1].shape[1:]
         keys, indices, first, whole = [], [], 0, sum(mask_Bhw[0].numel() for mask_Bhw in masks)
         for mask_Bhw, side in zip(masks, self.sides, strict=True):

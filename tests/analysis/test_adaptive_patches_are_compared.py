@@ -55,7 +55,7 @@ def test_a_row_has_the_kind_of_patches_and_its_leaves(study):
     assert len(table) == 45
     assert list(table["patches"].unique()) == list(adaptive.WORDS.values())
     assert list(table["tokens"].unique()) == [16, 64, 256]
-    of_trees = table["patches"].str.startswith("adaptive")
+    of_trees = table["patches"].str.startswith("by")
     assert (table["leaves"][of_trees] == table["tokens"][of_trees] - 0.5).all()
     assert table["leaves"][~of_trees].isna().all()
 
@@ -65,16 +65,14 @@ def test_what_was_put_in_is_found(study):
     found = adaptive.comparisons(adaptive.adaptive_table(runs.frame, planned))
     assert len(found) == 3 * 6
     by_pair = found.groupby(["patches", "against"])
-    for name, against in (("adaptive by variance", "uniform"), ("adaptive by edges", "adaptive, turned tree")):
+    for name, against in (("by variance", "uniform"), ("by edges", "by turned tree")):
         its = by_pair.get_group((name, against))
         assert set(its["verdict"]) == {"better"}
         assert its["change"].to_numpy() == pytest.approx([-0.2] * 3, abs=0.01)
-    assert set(by_pair.get_group(("uniform, resized kernel", "uniform"))["verdict"]) == {"undecided"}
+    assert set(by_pair.get_group(("uniform, resized", "uniform"))["verdict"]) == {"undecided"}
     (sentence, content) = adaptive.sentences(found)
-    assert sentence.startswith(
-        "deit_nano, against uniform with as many tokens: uniform, resized kernel: undecided at 16"
-    )
-    assert "adaptive by edges: better at 16, 64, 256 tokens" in content
+    assert sentence.startswith("deit_nano, against uniform with as many tokens: uniform, resized: undecided at 16")
+    assert "by edges: better at 16, 64, 256 tokens" in content
 
 
 def test_the_report_fits_a_terminal_and_its_figure_has_no_text_on_text(study, tmp_path, capsys):
