@@ -58,7 +58,7 @@ def variance_scores(image_BCHW: Tensor, sides: list[int]) -> list[Tensor]:
 
     def merge(parts: list[Tensor], pixels: int) -> Tensor:
         """Of pairs of mean and squared error, stacked."""
-        mean = _sum([part[0] for part in parts]) / len(parts)
+        mean = _sum([part[0] for part in parts]) * (1 / len(parts))  # torch divides like this on a GPU, not on a CPU
         error = _sum([part[1] + pixels * (part[0] - mean).square() for part in parts])
         return torch.stack([mean, error])
 

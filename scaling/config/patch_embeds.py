@@ -215,7 +215,9 @@ class AdaptivePatchEmbed:
         return len(leaf_sides(self.patch_size, self.coarsest))
 
     def check_image(self, img_size: int) -> None:
-        check_patch(img_size, self.coarsest)
+        check_patch(img_size, self.patch_size)
+        rule = f"does not divide a {img_size} px image; {self.patch_size} times a power of 2 that does, or other images"
+        check(img_size % self.coarsest == 0, "coarsest_leaf", self.coarsest, rule)
 
 
 PatchEmbedConfig = (

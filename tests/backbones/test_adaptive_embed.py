@@ -190,7 +190,7 @@ def test_weights_of_one_patch_have_the_same_tokens_at_the_finest_leaves(name, op
         ({"leaf_share": 1.5}, r"^leaf_share 1.5 must be in \(0, 1\]$"),
         ({"split_threshold": -1.0}, "^split_threshold -1.0 must be 0 or more$"),
         ({"split_by": "entropy"}, "^unknown split_by 'entropy'; there is: edges, turned, variance"),
-        ({"patch_embed": "adaptive", "img_size": 24}, "^patch 16 does not divide a 24 px image"),
+        ({"patch_embed": "adaptive", "img_size": 24}, "^coarsest_leaf 16 does not divide a 24 px image"),
         ({"leaf_share": 0.5, "pos_embed": "relative"}, "^pos_embed relative has a bias per offset in a grid"),
         ({"leaf_share": 0.5, "pos_embed": "relative_mlp"}, "^pos_embed relative_mlp has a bias per offset"),
         ({"leaf_share": 0.5, "packing": "sequences"}, "^packing sequences needs --patch-embed conv, not adaptive$"),
