@@ -65,10 +65,15 @@ def unpadded_sides(config: ExperimentConfig) -> tuple[int, int]:
 
 
 def recipe_tokens(config: ExperimentConfig) -> int:
-    """Image tokens of a training image [tokens]; of an adaptive embedding the most, which are those of every image
-    without flat parts where split_threshold is 0."""
-    (height, width), embed = recipe_sides(config), config.model.patch_embed
-    grid = height // embed.patch_size, width // embed.patch_size
+    """Image tokens of a training image [tokens], as most_tokens."""
+    return most_tokens(config, recipe_sides(config))
+
+
+def most_tokens(config: ExperimentConfig, sides: tuple[int, int]) -> int:
+    """Image tokens of an image of this height and width [px]; of an adaptive embedding the most, which are those of
+    every image without flat parts where split_threshold is 0."""
+    embed = config.model.patch_embed
+    grid = sides[0] // embed.patch_size, sides[1] // embed.patch_size
     return (
         most_leaves(grid, embed.levels, embed.leaf_share) if isinstance(embed, AdaptivePatchEmbed) else math.prod(grid)
     )

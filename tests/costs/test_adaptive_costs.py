@@ -9,8 +9,10 @@ from scaling import costs
 from scaling.backbones.resampling import resize_kernel
 from scaling.config.edit import edit, make_config
 from scaling.costs.token_counts import padded_size
+from scaling.costs.token_limit import LIMIT, check_tokens
 from scaling.costs.whole_model import recipe_parameters_by_part
 from scaling.engine.counted_flops import counted_flops
+from scaling.errors import ConfigError
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.segmentation import SegmentationTask
 from tests.costs.test_costs_memory import held, noise
@@ -78,3 +80,13 @@ def test_whole_images_are_padded_to_the_coarsest_leaves():
     assert padded_size(config, (33, 48)) == (40, 48)
     logits = SegmentationTask(config, 1).eval()(noise(config, 1).pixels[:, :, :17, :30])
     assert logits.shape[2:] == (17, 30)
+
+
+def test_the_limit_of_tokens_is_one_of_leaves(monkeypatch):
+    config = edit(adaptive("deit_micro"), task="detect", head="cascade_mask_rcnn", img_size=64, num_classes=3)
+    assert costs.recipe_tokens(config) == 256
+    monkeypatch.setenv(LIMIT, "256")
+    check_tokens(config)
+    monkeypatch.setenv(LIMIT, "255")
+    with pytest.raises(ConfigError, match="^patch 2 makes 256 tokens"):
+        check_tokens(config)
