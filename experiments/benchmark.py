@@ -15,6 +15,7 @@ flexible       a step of a flexible model over one of a fixed patch, and an eval
                sum of one at each. Targets: at most 1.02 and 1.
 packing        padding of rows of several images by plan, and steps of packed, padded and square images.
 packing-overhead  steps of packed images by length of a row and width of the model. A minute.
+adaptive       a training step with adaptive patches over one with as many uniform ones, and the share of the trees.
 patch-steps    FLOPs and CPU time of a training step by patch size.
 rope           a training step with rope, rope_mixed, relative and relative_mlp over one with learned positions, at 256
                and 1,024 tokens. Target for rope: at most 1.05.
@@ -37,6 +38,7 @@ from scaling.config.fields import check_name
 
 def _benchmarks() -> dict[str, list[Callable[[], object]]]:
     from experiments.benchmarks import (
+        adaptive,
         curve_coverage,
         curve_losses,
         data_loading,
@@ -70,6 +72,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "packing": [packing.padding, packing.steps],
         "packing-overhead": [packing_overhead.overhead],
         "rope": [positions.steps],
+        "adaptive": [adaptive.steps],
         "patch-steps": [patch_steps.patch_steps],
         "detection": [detection.detection],
         "table6": [table6.table6],
@@ -87,6 +90,7 @@ QUICK = (
     "speed-options",
     "flexible",
     "patch-steps",
+    "adaptive",
     "packing",
     "rope",
     "detection",

@@ -12,6 +12,7 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
+from experiments.adaptive_study import against_uniform
 from experiments.cli.stage_options import resampled, stage_options
 from experiments.curriculum_study import curricula
 from experiments.embedding_study import each_embedding, each_init
@@ -232,6 +233,21 @@ def shapes_embed_init() -> list[ExperimentConfig]:
     return _both(shapes, each_init)
 
 
+def shapes_adaptive() -> list[ExperimentConfig]:
+    """Do patches of several sizes, placed by an image's content, help at equally many tokens? Both nano backbones on
+    shapes of 32 px with 16, 64 and 256 tokens: uniform patches of 8, 4 and 2 px by a convolution and by a resized
+    kernel, and leaves of quadtrees by variance, by edges and, as a control, by the variance of the turned image.
+    Run: python experiments/sweep.py shapes.adaptive --seeds 0,1,2. 30 runs a seed; --backbone deit_nano are 15."""
+    return _both(shapes, lambda recipe: against_uniform(recipe, 32))
+
+
+def cifar10_adaptive() -> list[ExperimentConfig]:
+    """shapes.adaptive on CIFAR-10.
+    Run: python experiments/sweep.py cifar10.adaptive --data-root /data/cifar10 --seeds 0,1,2. 30 runs a seed;
+    --backbone deit_nano are 15."""
+    return _both(cifar10, lambda recipe: against_uniform(recipe, 32))
+
+
 def shapes_positions() -> list[ExperimentConfig]:
     """Which position encodings carry over to other image sizes? Both nano backbones on shapes at patch 2, trained on
     images of 8 to 12 px with each encoding, evaluated at 6 to 16 px.
@@ -273,6 +289,8 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.curricula": cifar10_curricula,
     "shapes.embeddings": shapes_embeddings,
     "shapes.embed_init": shapes_embed_init,
+    "shapes.adaptive": shapes_adaptive,
+    "cifar10.adaptive": cifar10_adaptive,
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
     "shapes.token_drop": shapes_token_drop,

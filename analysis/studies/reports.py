@@ -12,12 +12,14 @@ from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
+from analysis.plots.studies import study_figure
 from analysis.plots.token_drop import drop_figure
 from analysis.records.position_text import position_text
 from analysis.report.output import print_wrapped
 from analysis.report.sweep_table import render_table
 from analysis.studies import (
     ablations,
+    adaptive,
     changes,
     directions,
     embeddings,
@@ -91,6 +93,21 @@ def embedded(study: StudyRuns) -> Shown:
         print_wrapped(sentence, indent=2)
     drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({study.where})")
     return Shown({"": table, "_compared": found, "_alpha": by_slope}, drawn)
+
+
+def quadtrees(study: StudyRuns) -> Shown:
+    """Adaptive and uniform patches."""
+    table = adaptive.adaptive_table(study.runs.frame, study.planned)
+    found = adaptive.comparisons(table)
+    for backbone, its in table.groupby("backbone", sort=False):
+        render_table(adaptive.printed(its), f"{study.name}   ({backbone}, {study.where})")
+        if len(against := found[found["backbone"] == backbone]):
+            render_table(adaptive.compared(against))
+    for sentence in adaptive.sentences(found):
+        print_wrapped(sentence, indent=2)
+    title = f"Adaptive and uniform patches ({study.where})"
+    drawn = study_figure(adaptive.drawn(table), "tokens of an image, log scale", title)
+    return Shown({"": table, "_compared": found}, drawn)
 
 
 def flexible(study: StudyRuns) -> Shown:
@@ -169,6 +186,7 @@ REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part 
     "curricula": orders,
     "embeddings": embedded,
     "embed_init": embedded,
+    "adaptive": quadtrees,
     "flexivit": flexible,
     "token_drop": drops,
     "stability": stable,

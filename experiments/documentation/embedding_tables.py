@@ -26,6 +26,7 @@ ARMS: Sequence[tuple[str, int, str, dict[str, object]]] = [  # name, width, kind
     ("overlapping", 48, "overlapping", {"embed_init": "timm"}),
     ("conv_stem", 48, "conv_stem", {}),
     ("hierarchical", 48, "hierarchical", {}),
+    ("adaptive, leaves of this side", 48, "flexible", {"kernel_size": 16}),  # which its leaves of one size are
 ]
 
 

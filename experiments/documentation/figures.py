@@ -19,6 +19,7 @@ from analysis.plots.curves import curve_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.frontier import frontier_figure
 from analysis.plots.laws import law_figure
+from analysis.plots.leaves import Leaf, leaves_figure
 from analysis.plots.packed_rows import packed_rows_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
@@ -29,11 +30,18 @@ from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
 from experiments.planning import budget
+from scaling.backbones.quadtree import leaves
+from scaling.config.embed_shapes import leaf_sides
+from scaling.config.patch_embeds import SPLITS
+from scaling.data.batch import normalise
+from scaling.data.generated.generated_shapes import render
 from scaling.data.generated.ideal_observer import ideal_loss
 from scaling.packing.packed_images import pack
+from scaling.preprocessing import MEAN, STD
 
 MODELS = ("deit_nano", "adventurer_nano")
 PACKED_GRIDS = ((4, 4), (2, 5), (3, 3), (5, 3), (2, 2), (3, 5), (1, 6))  # patches of the images of packed_rows
+LEAFY = (1, 2, 0, 16, 11, 40)  # test images of adaptive_leaves, with cells of 32, 16, 8, 4, 2 and 1 px
 HEADS = {"linear": "linear", "UperNet": "upernet"}
 
 
@@ -123,6 +131,22 @@ def packed_rows() -> Figure:
     return packed_rows_figure(rows.images_RS, class_RS.reshape(rows.images_RS.shape), words)
 
 
+def adaptive_leaves() -> Figure:
+    """Leaves of images of the data set shapes, as many as uniform patches of 4 px, by each score."""
+    images_BHWC = torch.from_numpy(render(0, np.array(LEAFY), 32, split="test").image_BHWC)
+    pixels_BCHW, sides = normalise(images_BHWC.permute(0, 3, 1, 2), MEAN, STD), leaf_sides(2, 8)
+    found: dict[str, list[list[Leaf]]] = {}
+    for split_by in SPLITS:
+        masks = leaves(pixels_BCHW, sides, 0.25, 0.0, split_by)
+        found[split_by] = [_leaves_of([mask_Bhw[n] for mask_Bhw in masks], sides) for n in range(len(LEAFY))]
+    return leaves_figure(images_BHWC.numpy(), found)
+
+
+def _leaves_of(masks: list[torch.Tensor], sides: list[int]) -> list[Leaf]:
+    pairs = zip(masks, sides, strict=True)
+    return [Leaf(y * side, x * side, side) for mask_hw, side in pairs for y, x in mask_hw.nonzero().tolist()]
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "law_shapes_seeds.png": law_shapes,
     "frontier_shapes.png": lambda: frontier_figure(shapes()),
@@ -146,5 +170,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "flexivit_shapes.png": flexivit_shapes,
     "packed_rows.png": packed_rows,
     "schedules.png": schedules.figure,
+    "adaptive_leaves.png": adaptive_leaves,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
 }

@@ -12,6 +12,7 @@ from experiments.planning.cost_estimate import Chain, Device, Forecast, forecast
 from experiments.planning.predicted_packing import packing_lines
 from experiments.planning.rate_notes import assumed_lines, extrapolated_line, rates_line
 from scaling.config.experiment import ExperimentConfig
+from scaling.costs.token_counts import tokens_follow_images
 from scaling.costs.token_limit import check_tokens
 from scaling.costs.training_memory import SHARE
 from scaling.errors import ConfigError
@@ -141,6 +142,11 @@ def unfit_lines(forecasts: Sequence[Forecast], on: Device) -> list[str]:
             lines[one.run.model.backbone] = f"{one.run.model.backbone}: no cost model for this backbone"
         elif math.isnan(one.epoch_flops) and not one.run.schedule.max_steps:
             lines[one.run.data.dataset] = f"{one.run.data.dataset}: unknown number of training images; set --num-train"
+        elif tokens_follow_images(one.run):
+            lines["leaves"] = (
+                "adaptive patches with a split_threshold above 0: the number of tokens follows from the images, at "
+                "most as listed; FLOPs and hours are unknown"
+            )
         elif not one.micro_batch_size:
             lines[f"{one.run.model.backbone} {one.run.model.img_size} {one.run.model.patch_size}"] = _unfit(one, on)
     return list(lines.values())

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.errors import ConfigError
+from scaling.packing.leaf_rows import leaf_map, with_class_tokens
 from scaling.packing.packed_images import PackedImages
-from scaling.packing.packed_rows import PackedRows
+from scaling.packing.packed_rows import PackedRows, pyramid
 from scaling.preprocessing import MEAN, STD
 
 
@@ -27,9 +28,10 @@ class TokenLayout:
     """Positions of the patches of a batch in their images, and the tokens of a row that are not patches.
 
     Either every row is one image whose patches form a grid, row by row (`grid`), or rows hold several images, each with
-    a grid of its own (`rows`). Then lists of patches have one row, (1, L, ...), image by image."""
+    a grid of its own, or with patches of several sizes (`rows`). Then lists of patches have one row, (1, L, ...), image
+    by image."""
 
-    patch_px: int  # side of a patch [px]
+    patch_px: int  # side of a patch, of the finest ones where they differ [px]
     device: torch.device
     grid: tuple[int, int] | None = None  # rows and columns of patches; None: rows of several images
     rows: PackedRows | None = None
@@ -46,7 +48,8 @@ class TokenLayout:
     def centres_BL2(self) -> Tensor:
         """Row and column of the centre of each patch, in patches from its image's corner (1, L, 2), float32."""
         if self.rows is not None:
-            whole_L2 = torch.cat([self._centres(grid) for grid in self.rows.grids])
+            of_grid = {grid: self._all_centres(grid, self.rows.levels) for grid in set(self.rows.grids)}
+            whole_L2 = torch.cat([of_grid[grid] for grid in self.rows.grids])
             return self.rows.on(self.device).kept_patches(whole_L2).unsqueeze(0)
         assert self.grid is not None
         return self._centres(self.grid).unsqueeze(0)
@@ -59,6 +62,9 @@ class TokenLayout:
             return torch.tensor(self.grid, device=self.device, dtype=torch.float32).expand(1, math.prod(self.grid), 2)
         counts_N = torch.tensor(self.rows.patch_counts)
         return torch.tensor(self.rows.grids).float().repeat_interleave(counts_N, 0).unsqueeze(0).to(self.device)
+
+    def _all_centres(self, grid: tuple[int, int], levels: int) -> Tensor:
+        return torch.cat([(grid[0] // one[0]) * self._centres(one) for one in pyramid(grid, levels)])
 
     def _centres(self, grid: tuple[int, int]) -> Tensor:
         axes = [torch.arange(n, device=self.device, dtype=torch.float32) + 0.5 for n in grid]
@@ -75,13 +81,17 @@ class TokenLayout:
             parts = [x.to(patches_BLD.dtype) for x in (leading_1XD, patches_BLD, trailing_1XD) if x is not None]
             # shape: torch.export takes len for a constant
             return torch.cat([x.expand(patches_BLD.shape[0], -1, -1) for x in parts], 1), layout
-        if counts != (self.rows.leading, self.rows.trailing):
-            has = f"{self.rows.leading} class tokens before and {self.rows.trailing} after the patches of an image"
+        if self.rows.levels > 1:  # the embedding made these rows, and knows no class tokens
+            layout = replace(layout, rows=with_class_tokens(self.rows, *counts))
+        rows = layout.rows
+        assert rows is not None
+        if counts != (rows.leading, rows.trailing):
+            has = f"{rows.leading} class tokens before and {rows.trailing} after the patches of an image"
             raise ConfigError(f"these rows have {has}; the backbone has {counts[0]} and {counts[1]}")
         x_RSD = layout.padded(patches_BLD)
         tokens = [x[:, i] for x in (leading_1XD, trailing_1XD) if x is not None for i in range(x.shape[1])]
         for number, token_1D in enumerate(tokens):
-            at_N = torch.from_numpy(self.rows.class_tokens_N(number)).to(self.device)
+            at_N = torch.from_numpy(rows.class_tokens_N(number)).to(self.device)
             flat = x_RSD.flatten(0, 1)
             x_RSD = flat.index_copy(0, at_N, token_1D.to(flat.dtype).expand(len(at_N), -1)).view_as(x_RSD)
         return x_RSD, layout
@@ -97,6 +107,16 @@ class TokenLayout:
         if self.rows is None:
             return x_BTD[:, self.leading : x_BTD.shape[1] - self.trailing]
         return self.rows.on(self.device).patches(x_BTD).unsqueeze(0)
+
+    def to_map(self, x_BLX: Tensor) -> Tensor:
+        """Values of the patches (B, L, X) as a map (B, X, h, w), contiguous; of patches of several sizes at the grid of
+        the finest, with the values of a patch in every cell that it covers. Raises ValueError where images have grids
+        of their own."""
+        if self.grid is not None:
+            return x_BLX.transpose(1, 2).unflatten(2, self.grid).contiguous()
+        if self.rows is None or self.rows.levels == 1:
+            raise ValueError("packed tokens have no map: their images have grids of their own")
+        return leaf_map(self.rows, x_BLX[0])
 
     def class_token(self, x_BTD: Tensor) -> Tensor:
         """The first class token of each image (N, D)."""
@@ -114,17 +134,12 @@ class Features(NamedTuple):
     hidden: tuple[Tensor, ...] = ()  # tokens (B, L, D) after the requested blocks, with the final norm
 
     def to_map(self) -> Tensor:
-        """The tokens as a map (B, D, h, w), contiguous. Raises ValueError where a row is not one grid."""
-        return self._map(self.tokens_BLD)
+        """The tokens as a map (B, D, h, w), as TokenLayout.to_map makes it."""
+        return self.layout.to_map(self.tokens_BLD)
 
     def hidden_maps(self) -> list[Tensor]:
-        """`hidden` as maps (B, D, h, w), contiguous. Raises ValueError where a row is not one grid."""
-        return [self._map(tokens_BLD) for tokens_BLD in self.hidden]
-
-    def _map(self, tokens_BLD: Tensor) -> Tensor:
-        if self.layout.grid is None:
-            raise ValueError("packed tokens have no map: their images have grids of their own")
-        return tokens_BLD.transpose(1, 2).unflatten(2, self.layout.grid).contiguous()
+        """`hidden` as maps (B, D, h, w), likewise."""
+        return [self.layout.to_map(tokens_BLD) for tokens_BLD in self.hidden]
 
 
 class ResidualStream(NamedTuple):
@@ -181,10 +196,11 @@ class Backbone(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Names in checkpoint_module, or fnmatch patterns of names, of parameters that get no weight decay, beside all
-        vectors: those that the module itself lists (timm's method of this name) and those of position encodings."""
+        vectors: those that the module itself lists (timm's method of this name), those of position encodings and the
+        vectors of the sizes of leaves."""
         net = self.checkpoint_module
         of_net = getattr(net, "no_weight_decay", None) if net is not self else None
-        return {*(of_net() if of_net else ()), "positions.*"}
+        return {*(of_net() if of_net else ()), "positions.*", "patch_embed.size_embed"}
 
     def residual_stream(self) -> ResidualStream:
         """Where activations.py reads the tokens between blocks. Raises ConfigError where a backbone does not state

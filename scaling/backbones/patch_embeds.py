@@ -5,6 +5,7 @@ fields are a part of the same kind in scaling/config/patch_embeds.py, its costs 
 
 from collections.abc import Callable
 
+from scaling.backbones.adaptive_embed import AdaptivePatchEmbed
 from scaling.backbones.conv_stem import ConvStemPatchEmbed
 from scaling.backbones.hierarchical_embed import HierarchicalPatchEmbed
 from scaling.backbones.overlapping_embed import OverlappingPatchEmbed
@@ -18,6 +19,7 @@ PATCH_EMBEDS: dict[str, Callable[..., PatchEmbed]] = {
     "overlapping": OverlappingPatchEmbed,
     "conv_stem": ConvStemPatchEmbed,
     "hierarchical": HierarchicalPatchEmbed,
+    "adaptive": AdaptivePatchEmbed,
 }
 
 

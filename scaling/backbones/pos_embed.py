@@ -30,7 +30,7 @@ from scaling.backbones.sincos import Sines
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
-from scaling.packing.packed_rows import PackedRows
+from scaling.packing.packed_rows import PackedRows, pyramid
 
 
 class TablePositions(PositionEncoding):
@@ -53,11 +53,19 @@ class TablePositions(PositionEncoding):
 
     def _in_rows(self, rows: PackedRows, layout: TokenLayout, table_1TD: Tensor) -> Tensor:
         """(R, S, D): the positions of each image as if it were alone."""
-        of_grid = {grid: self.at(grid, layout, table_1TD)[0] for grid in set(rows.grids)}
-        alike, index = next(iter(of_grid)), rows.on(table_1TD.device)
-        if len(of_grid[alike]) == math.prod(alike):  # none for class tokens
+        of_grid = {grid: self._of_image(pyramid(grid, rows.levels), layout, table_1TD) for grid in set(rows.grids)}
+        index = rows.on(table_1TD.device)
+        if len(of_grid[rows.grids[0]]) == rows.whole_counts[0]:  # none for class tokens
             return layout.padded(index.kept_patches(torch.cat([of_grid[grid] for grid in rows.grids])).unsqueeze(0))
         return index.to_rows(index.kept_tokens(torch.cat([of_grid[rows.grids[image]] for image in rows.order])))
+
+    def _of_image(self, grids: list[tuple[int, int]], layout: TokenLayout, table_1TD: Tensor) -> Tensor:
+        """Positions of all patches of an image's grids, coarse to fine, between those of class tokens, if any."""
+        found = [self.at(grid, layout, table_1TD)[0] for grid in grids]
+        first = layout.leading if len(found[-1]) > math.prod(grids[-1]) else 0
+        ends = [first + math.prod(grid) for grid in grids]
+        patches = [x_TD[first:end] for x_TD, end in zip(found, ends, strict=True)]
+        return torch.cat([found[-1][:first], *patches, found[-1][ends[-1] :]])
 
 
 def _between(table_1TD: Tensor, side: int, layout: TokenLayout) -> slice:

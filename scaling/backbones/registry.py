@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from torch import Tensor
 
+from scaling.backbones.adaptive_embed import AdaptivePatchEmbed
 from scaling.backbones.base import Backbone
 from scaling.backbones.batch_norm import TokenBatchNorm
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
@@ -102,7 +103,7 @@ def state_for(backbone: Backbone, state: dict[str, Tensor], trained: ExperimentC
     """The tensors of the run of `trained`, as load_state takes them for a backbone: those of a flexible one are frozen
     at the patch size of a backbone that has only one. Raises ConfigError where that does not divide the run's image."""
     own = getattr(backbone.checkpoint_module, "patch_embed", None)
-    if not trained.model.any_patch or isinstance(own, FlexiblePatchEmbed):
+    if not trained.model.any_patch or isinstance(own, FlexiblePatchEmbed | AdaptivePatchEmbed):
         return state
     flexible = _built(trained)
     load_state(flexible, state, trained.run_id)

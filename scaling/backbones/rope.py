@@ -10,6 +10,7 @@ B batch, T tokens (L patches and class tokens), H heads, P channels of a head, E
 """
 
 from collections.abc import Hashable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
 from scaling.backbones.rope_frequencies import axial_frequencies, temperature, transferred
 from scaling.backbones.sincos import coordinates
 from scaling.errors import ConfigError
-from scaling.packing.packed_rows import PackedRows
+from scaling.packing.packed_rows import PackedRows, pyramid
 
 Grid = tuple[int, int]
 CACHED = 4  # grids, or batches of packed images, whose turns are kept: images of one size follow each other
@@ -85,8 +86,11 @@ class Rope(PositionEncoding):
     def _in_rows(self, rows: PackedRows, layout: TokenLayout, frequency_2HE: Tensor, dtype: torch.dtype) -> Tensor:
         """(R, H or 1, S, E): each image as if it were alone; zeros in padding."""
         grids, device = sorted(set(rows.grids)), layout.device
-        of_grids_HXE = torch.cat([self._of_grid(grid, layout, frequency_2HE, dtype) for grid in grids], 1)
-        at_L = self._places(rows, layout, grids)
+        each = [(one, self._at_size(layout, grid, one)) for grid in grids for one in pyramid(grid, rows.levels)]
+        of_grids_HXE = torch.cat([self._of_grid(grid, its, frequency_2HE, dtype) for grid, its in each], 1)
+        counts = [sum(h * w for h, w in pyramid(grid, rows.levels)) for grid in grids]
+        firsts = dict(zip(grids, np.cumsum([0, *counts[:-1]]).tolist(), strict=True))
+        at_L = torch.from_numpy(rows.indices_L([firsts[grid] for grid in rows.grids])).to(device)
         of_patches_LX = of_grids_HXE.index_select(1, at_L).transpose(0, 1).flatten(1)
         turns_RSX = rows.on(device).patches_to_rows(of_patches_LX)
         factor_N = of_patches_LX.new_tensor([self._factor(grid, layout) for grid in rows.grids]).unsqueeze(1)
@@ -96,14 +100,9 @@ class Rope(PositionEncoding):
             turns_RSX = flat.index_copy(0, at_N, factor_N.expand(-1, flat.shape[1])).view_as(turns_RSX)
         return turns_RSX.unflatten(2, (len(of_grids_HXE), -1)).transpose(1, 2)
 
-    def _places(self, rows: PackedRows, layout: TokenLayout, grids: list[Grid]) -> Tensor:
-        """(L,): place of every patch in a list of all patches of an image of each grid."""
-        firsts = dict(zip(grids, np.cumsum([0, *(h * w for h, w in grids[:-1])]).tolist(), strict=True))
-        of_image = np.array([(h, w, firsts[h, w]) for h, w in rows.grids])
-        patches = [tokens - layout.leading - layout.trailing for tokens in rows.lengths]
-        h_L, w_L, first_L = torch.from_numpy(of_image.repeat(patches, 0)).to(layout.device).unbind(1)
-        y_L, x_L = layout.coords_BL2[0].unbind(1)  # of centres, as shares of the sides
-        return first_L + (y_L * h_L - 0.5).round().long() * w_L + (x_L * w_L - 0.5).round().long()
+    def _at_size(self, layout: TokenLayout, finest: Grid, grid: Grid) -> TokenLayout:
+        """The layout of the patches of one of an image's grids."""
+        return replace(layout, patch_px=layout.patch_px * (finest[0] // grid[0]))
 
 
 class AxialRope(Rope):

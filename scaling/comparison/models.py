@@ -13,6 +13,7 @@ from scaling.backbones.registry import build_backbone
 from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.model import TIMM
+from scaling.config.patch_embeds import AdaptivePatchEmbed
 from scaling.config.patch_size import check_patch
 from scaling.data.batch import normalise
 from scaling.errors import ConfigError
@@ -99,6 +100,8 @@ def _of_timm(source: str, patch: int) -> ComparedModel:
 def _of_run(source: str, patches: Sequence[int], alone: bool) -> list[ComparedModel]:
     backbone, config = load_backbone(source)
     own, run = config.model.patch_size, _name(source)
+    if isinstance(config.model.patch_embed, AdaptivePatchEmbed):
+        raise ConfigError(f"{source} has patches of several sizes; models with one are compared, cell by cell")
     for patch in patches:
         check_patch(config.model.img_size, patch)
     others = [patch for patch in patches if patch != own]

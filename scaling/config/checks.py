@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from scaling.config.fields import check
 from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.packing import NATIVE, SequencePacking
+from scaling.config.patch_embeds import AdaptivePatchEmbed
 from scaling.config.patch_size import check_patch
 from scaling.config.step_shapes import CHANGING, PatchSchedule, StepShape
 from scaling.config.task import Classification, Detection, LinearHead, Segmentation, SlidingWindow
@@ -137,8 +138,9 @@ def _check_norm(config: "ExperimentConfig") -> None:
         return
     rule = f"is for the task classify, not {config.task.kind}: set it to layer"
     check(isinstance(config.task, Classification), name, value, rule)
-    rule = "counts all tokens of rows, and rows of packed images have padding: set it to layer"
-    check(not isinstance(config.packing, SequencePacking), name, value, rule)
+    rule = "counts all tokens of rows, and rows of packed images and of adaptive patches have padding: set it to layer"
+    packed = isinstance(config.packing, SequencePacking) or isinstance(config.model.patch_embed, AdaptivePatchEmbed)
+    check(not packed, name, value, rule)
     rule = "has statistics that are no weights, which averaged weights (model_ema_decay) would not fit: set it to layer"
     check(config.optim.model_ema_decay is None, name, value, rule)
 

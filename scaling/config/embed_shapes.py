@@ -1,9 +1,10 @@
-"""Convolutions of the patch embeddings by patch size: the models (scaling/backbones) and their costs (scaling/costs)
-read the same lists. Standard library only.
+"""Convolutions of the patch embeddings by patch size, and numbers of leaves of a quadtree: the models
+(scaling/backbones) and their costs (scaling/costs) read the same lists. Standard library only.
 
 p patch [px], D width of the backbone.
 """
 
+import math
 from typing import NamedTuple
 
 STEM_KERNEL = 3  # of the convolutions of a stem (arXiv 2106.14881)
@@ -73,3 +74,22 @@ def cross_scale_convolutions(patch: int, width: int, scales: int) -> list[Convol
         Convolution(side + (patch == 1 and side > 1), patch, 3, outputs)
         for side, outputs in zip(sides, channels, strict=True)
     ]
+
+
+def leaf_sides(finest: int, coarsest: int) -> list[int]:
+    """Sides of the leaves of a quadtree from coarse to fine [px], each half of the one before. coarsest is a power of 2
+    times finest."""
+    return [finest << n for n in range((coarsest // finest).bit_length() - 1, -1, -1)]
+
+
+def most_splits(grid: tuple[int, int], levels: int, share: float) -> int:
+    """Nodes of the quadtree of an image that may be split, each into four. grid: rows and columns of the finest leaves;
+    levels: sizes of leaves; share: most leaves, as a share of the finest ones."""
+    finest = math.prod(grid)
+    roots = finest // 4 ** (levels - 1)
+    return (math.floor(share * finest + 1e-9) - roots) // 3
+
+
+def most_leaves(grid: tuple[int, int], levels: int, share: float) -> int:
+    """Leaves of an image that has most_splits: never more than the share."""
+    return math.prod(grid) // 4 ** (levels - 1) + 3 * most_splits(grid, levels, share)

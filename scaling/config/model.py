@@ -9,7 +9,7 @@ from typing import ClassVar
 from scaling.config.additive_positions import FactorizedPosEmbed, FourierPosEmbed, NoPosEmbed, SinCos1dPosEmbed
 from scaling.config.attention_positions import RelativeMlpPosEmbed, RelativePosEmbed, RopeMixedPosEmbed, RopePosEmbed
 from scaling.config.fields import Bounds, Kind, check, check_fields, check_name, config_field
-from scaling.config.patch_embeds import PATCH_EMBEDS, ConvPatchEmbed, PatchEmbedConfig
+from scaling.config.patch_embeds import PATCH_EMBEDS, AdaptivePatchEmbed, ConvPatchEmbed, PatchEmbedConfig
 from scaling.model_specs import MODEL_SPECS
 
 TIMM = "timm:"  # prefix of the name of a backbone that timm provides
@@ -52,7 +52,8 @@ class GridPosEmbed:
 
 
 OfCoordinates = NoPosEmbed | SinCos1dPosEmbed | FactorizedPosEmbed | FourierPosEmbed
-InAttention = RopePosEmbed | RopeMixedPosEmbed | RelativePosEmbed | RelativeMlpPosEmbed
+Relative = RelativePosEmbed | RelativeMlpPosEmbed
+InAttention = RopePosEmbed | RopeMixedPosEmbed | Relative
 _POS_EMBEDS: tuple[type[Kind], ...] = (
     *(LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed),
     *(NoPosEmbed, SinCos1dPosEmbed, FactorizedPosEmbed, FourierPosEmbed),
@@ -126,6 +127,11 @@ class ModelConfig:
         )
         rule = f"is for DeiT, not {self.family}: its norms are part of its weights and costs"
         check(self.norm == "layer" or self.family in ("deit", "deit3"), "norm", self.norm, rule)
+        adaptive, biased = isinstance(self.patch_embed, AdaptivePatchEmbed), isinstance(self.pos_embed, Relative)
+        rule = (
+            "has a bias per offset in a grid, and adaptive patches have several sizes: use --pos-embed rope or learned"
+        )
+        check(not (adaptive and biased), "pos_embed", self.pos_embed.kind, rule)
         if self.family == "timm":
             rule = "is not for timm's backbones, which have their own: add"
             check(

@@ -5,11 +5,12 @@ scaling/backbones/patch_embeds.py under the same names.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scaling.config.embed_shapes import overlapping_kernel
+from scaling.config.embed_shapes import leaf_sides, overlapping_kernel
 from scaling.config.fields import Bounds, check, check_fields, config_field
 from scaling.config.patch_size import check_patch
 
 RESIZE_METHODS = ("pi", "vanilla", "norm", "area")  # of kernels (scaling/backbones/resampling.py)
+SPLITS = ("variance", "edges", "turned")  # scores of quadtrees (scaling/backbones/quadtree.py)
 RELEASED = "released"
 INITS = (RELEASED, "timm", "lecun", "xavier", "he")  # of kernels (scaling/backbones/embed_init.py)
 EMBED_INIT = (
@@ -158,6 +159,67 @@ class HierarchicalPatchEmbed:
         check_patch(img_size, self.patch_size)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdaptivePatchEmbed:
+    """Patches of several sizes, small where there is detail: the leaves of a quadtree of each image (scaling/backbones/
+    quadtree.py), all embedded by one kernel that is resized to them. patch_size is the side of the finest leaves.
+
+    Source: the idea of APF (arXiv 2404.09707); the rule of the split is ours."""
+
+    kind: ClassVar[str] = "adaptive"
+    patch_size: int = config_field("side of a square patch; divides the image", 4, unit="px", common=True)
+    coarsest_leaf: int | None = config_field(
+        "side of the coarsest patches of an adaptive embedding, a power of 2 times patch_size, and of the learned "
+        "kernel; none: four times patch_size",
+        None,
+        unit="px",
+        bounds=Bounds(at_least=1),
+    )
+    leaf_share: float = config_field(
+        "most patches of an image in an adaptive embedding, as a share of those of patch_size; 0.25: as many as there "
+        "are of twice the side",
+        0.25,
+        bounds=Bounds(above=0, at_most=1),
+    )
+    split_threshold: float = config_field(
+        "score up to which a patch is not split, whatever is left of leaf_share; 0: the score of a flat patch",
+        0.0,
+        bounds=Bounds(at_least=0),
+    )
+    split_by: str = config_field(
+        "score of a patch: variance (squared error of its normalised pixels about their mean, summed), edges (squared "
+        "gradients, summed), or turned (variance at the same place of the image turned by 180 degrees: a control with "
+        "as many patches of each size, at places that do not follow the content)",
+        "variance",
+        choices=SPLITS,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        times, name, side = self.coarsest // max(self.patch_size, 1), "coarsest_leaf", self.coarsest
+        power = self.patch_size >= 1 and self.coarsest == times * self.patch_size and times & (times - 1) == 0
+        examples = ", ".join(str(2**n * self.patch_size) for n in range(1, 4))
+        rule = f"must be patch_size {self.patch_size} times 2, 4, 8 ..., such as {examples}"
+        check(power and times > 1, name, side, rule)
+        rule = f"allows fewer patches than an image has of {side} px; at least {times**-2:g}, or a larger coarsest_leaf"
+        check(self.leaf_share >= times**-2, "leaf_share", self.leaf_share, rule)
+
+    @property
+    def coarsest(self) -> int:
+        """Side of the coarsest leaves [px]."""
+        return 4 * self.patch_size if self.coarsest_leaf is None else self.coarsest_leaf
+
+    @property
+    def levels(self) -> int:
+        """Sizes of leaves."""
+        return len(leaf_sides(self.patch_size, self.coarsest))
+
+    def check_image(self, img_size: int) -> None:
+        check_patch(img_size, self.patch_size)
+        rule = f"does not divide a {img_size} px image; {self.patch_size} times a power of 2 that does, or other images"
+        check(img_size % self.coarsest == 0, "coarsest_leaf", self.coarsest, rule)
+
+
 PatchEmbedConfig = (
     ConvPatchEmbed
     | ExtendedPatchEmbed
@@ -165,6 +227,7 @@ PatchEmbedConfig = (
     | OverlappingPatchEmbed
     | ConvStemPatchEmbed
     | HierarchicalPatchEmbed
+    | AdaptivePatchEmbed
 )
 PATCH_EMBEDS: dict[str, type] = {
     c.kind: c
@@ -175,5 +238,6 @@ PATCH_EMBEDS: dict[str, type] = {
         OverlappingPatchEmbed,
         ConvStemPatchEmbed,
         HierarchicalPatchEmbed,
+        AdaptivePatchEmbed,
     )
 }

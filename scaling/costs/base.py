@@ -80,9 +80,11 @@ class EmbedInput(NamedTuple):
     width: int  # D, of the backbone
     kernel: int  # side of the patch that is embedded [px]
     learned: int  # side of the learned kernel, which may be resized to the patch [px]
-    tokens: int  # image tokens that the embedding makes, before any are interpolated or dropped
+    tokens: (
+        int  # patches of side `kernel` that tile the image: its tokens before any are interpolated, dropped or merged
+    )
     norm: bool = False  # whether a LayerNorm of the tokens belongs to it
-    scales: int = 1  # kernels of a hierarchical embedding
+    scales: int = 1  # kernels of a hierarchical embedding, sizes of patches of an adaptive one
 
 
 class EmbedCosts(Protocol):

@@ -37,6 +37,23 @@ class CrossScaleCosts:
         return 0
 
 
+@dataclass(frozen=True)
+class AdaptiveCosts:
+    """Leaves of a quadtree, of the finest side `kernel`, by one kernel of the coarsest side `learned`. Every pixel is
+    in one leaf, so the FLOPs are those of a convolution at any patch size, whatever the tree is. Scores of the tree are
+    element-wise work, which is not counted; nor is resizing the kernel, once per batch."""
+
+    def parameters(self, x: EmbedInput) -> int:
+        return 3 * x.learned**2 * x.width + x.width + x.scales * x.width
+
+    def flops(self, x: EmbedInput) -> int:
+        return 2 * 3 * x.kernel**2 * x.width * x.tokens
+
+    def activations(self, x: EmbedInput, number: int) -> int:
+        """The pixels again, leaf by leaf, for the gradient of the kernels."""
+        return number * 3 * x.kernel**2 * x.tokens
+
+
 def norm_bytes(channels: int, places: int) -> int:
     """What a LayerNorm over the channels of a map keeps, always in float32 [bytes]."""
     return FLOAT * places * (channels + 2)

@@ -11,7 +11,7 @@ from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.conv_stem import ConvStemCosts
 from scaling.costs.deit import DeitCosts
 from scaling.costs.linear_heads import AttentionClassifierCosts, ClassifierCosts, TokenClassifierCosts
-from scaling.costs.patch_embed import ConvEmbedCosts, CrossScaleCosts
+from scaling.costs.patch_embed import AdaptiveCosts, ConvEmbedCosts, CrossScaleCosts
 from scaling.costs.pos_embed import FactorizedCosts, FourierCosts, TableCosts
 from scaling.costs.relative_bias import RelativeCosts
 from scaling.costs.rope import RopeCosts
@@ -30,6 +30,7 @@ EMBED_COSTS: dict[str, EmbedCosts] = {
     "overlapping": ConvEmbedCosts(),
     "conv_stem": ConvStemCosts(),
     "hierarchical": CrossScaleCosts(),
+    "adaptive": AdaptiveCosts(),
 }
 
 POSITION_COSTS: dict[str, PositionCosts] = {

@@ -2,8 +2,9 @@
 
 import math
 
+from scaling.config.embed_shapes import most_leaves
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.patch_embeds import HierarchicalPatchEmbed, OverlappingPatchEmbed
+from scaling.config.patch_embeds import AdaptivePatchEmbed, HierarchicalPatchEmbed, OverlappingPatchEmbed
 from scaling.config.patch_size import check_patch
 from scaling.costs.base import EmbedInput, TokenCount
 from scaling.model_specs import FPN_COARSEST, MAX_ROIS
@@ -18,10 +19,14 @@ def tokens(image: int, patch: int) -> int:
 
 
 def size_multiple(config: ExperimentConfig) -> int:
-    """Divisor of the sides of a model's input [px]: a common multiple of the patch, of the patch that is embedded, and
-    in detection of the coarsest map of the pyramid, so that a cell is exactly a stride, as anchors suppose."""
+    """Divisor of the sides of a model's input [px]: a common multiple of the patch (the coarsest where there are
+    several sizes), of the patch that is embedded, and in detection of the coarsest map of the pyramid, so that a cell
+    is exactly a stride, as anchors suppose."""
+    embed = config.model.patch_embed
     return math.lcm(
-        config.model.patch_size, config.model.embed_patch_size or 1, FPN_COARSEST if config.task.kind == "detect" else 1
+        embed.coarsest if isinstance(embed, AdaptivePatchEmbed) else embed.patch_size,
+        config.model.embed_patch_size or 1,
+        FPN_COARSEST if config.task.kind == "detect" else 1,
     )
 
 
@@ -60,9 +65,25 @@ def unpadded_sides(config: ExperimentConfig) -> tuple[int, int]:
 
 
 def recipe_tokens(config: ExperimentConfig) -> int:
-    """Image tokens of a training image [tokens]."""
-    height, width = recipe_sides(config)
-    return (height // config.model.patch_size) * (width // config.model.patch_size)
+    """Image tokens of a training image [tokens], as most_tokens."""
+    return most_tokens(config, recipe_sides(config))
+
+
+def most_tokens(config: ExperimentConfig, sides: tuple[int, int]) -> int:
+    """Image tokens of an image of this height and width [px]; of an adaptive embedding the most, which are those of
+    every image without flat parts where split_threshold is 0."""
+    embed = config.model.patch_embed
+    grid = sides[0] // embed.patch_size, sides[1] // embed.patch_size
+    return (
+        most_leaves(grid, embed.levels, embed.leaf_share) if isinstance(embed, AdaptivePatchEmbed) else math.prod(grid)
+    )
+
+
+def tokens_follow_images(config: ExperimentConfig) -> bool:
+    """Whether nobody knows the number of tokens before the images: splits of an adaptive embedding end at a
+    threshold."""
+    embed = config.model.patch_embed
+    return isinstance(embed, AdaptivePatchEmbed) and embed.split_threshold > 0
 
 
 def token_count(config: ExperimentConfig, extra: int, learned: bool) -> TokenCount:
@@ -80,11 +101,18 @@ def embed_input(config: ExperimentConfig, width: int) -> EmbedInput:
     return EmbedInput(
         width,
         kernel=kernel,
-        learned=config.model.kernel_size or kernel,
+        learned=embed.coarsest if isinstance(embed, AdaptivePatchEmbed) else config.model.kernel_size or kernel,
         tokens=(height // stride) * (across // stride),
         norm=isinstance(embed, OverlappingPatchEmbed) and embed.embed_norm,
-        scales=embed.scales if isinstance(embed, HierarchicalPatchEmbed) else 1,
+        scales=_sizes(config),
     )
+
+
+def _sizes(config: ExperimentConfig) -> int:
+    embed = config.model.patch_embed
+    if isinstance(embed, AdaptivePatchEmbed):
+        return embed.levels
+    return embed.scales if isinstance(embed, HierarchicalPatchEmbed) else 1
 
 
 def sampled_rois(config: ExperimentConfig) -> int:

@@ -4,7 +4,7 @@ import os
 
 from scaling.config.at_shape import at_patch, evaluated_patches
 from scaling.config.experiment import ExperimentConfig
-from scaling.costs.token_counts import padded_size
+from scaling.costs.token_counts import most_tokens, padded_size
 from scaling.errors import ConfigError
 
 MOST_TOKENS = 2**18  # per image, unless the environment variable sets another number
@@ -32,8 +32,7 @@ def check_tokens(config: ExperimentConfig, size: tuple[int, int] | None = None) 
 
 def _tokens(config: ExperimentConfig, size: tuple[int, int]) -> int:
     """Tokens of a padded image of that height and width."""
-    height, width = padded_size(config, size)
-    return height * width // config.model.patch_size**2
+    return most_tokens(config, padded_size(config, size))
 
 
 def _most() -> int:

@@ -23,7 +23,14 @@ from scaling.costs.base import (
     TokenCount,
 )
 from scaling.costs.registry import COST_MODELS, EMBED_COSTS, HEAD_COSTS, POSITION_COSTS
-from scaling.costs.token_counts import embed_input, recipe_sides, sampled_rois, token_count, tokens
+from scaling.costs.token_counts import (
+    embed_input,
+    recipe_sides,
+    sampled_rois,
+    token_count,
+    tokens,
+    tokens_follow_images,
+)
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 
 
@@ -139,8 +146,9 @@ def recipe_flops_by_part(
     config: ExperimentConfig, shape: StepShape | None = None, kept: int | None = None
 ) -> Breakdown:
     """Forward pass of one training image [FLOPs]; the head of detection as in inference with 1,000 proposals and 100
-    detections. shape, kept: as in whole_model. No parts: unknown."""
-    model = whole_model(config, shape, kept)
+    detections. shape, kept: as in whole_model. No parts: unknown, also where the number of tokens follows from the
+    images."""
+    model = None if tokens_follow_images(config) else whole_model(config, shape, kept)
     return model.flops if model else Breakdown({})
 
 

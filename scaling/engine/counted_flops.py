@@ -10,16 +10,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling.config.edit import edit
+from scaling.costs.token_counts import tokens_follow_images
 from scaling.tasks.base import TaskModule
 
 
 def counted_flops(task: TaskModule) -> int:
-    """FLOPs of a forward pass of one image, 2 per multiply-add; 0 where they cannot be counted.
+    """FLOPs of a forward pass of one image, 2 per multiply-add; 0 where they cannot be counted, or depend on the image.
 
     A copy on the meta device is counted, which takes no time and no memory; where an operation needs real numbers, the
     task itself, whose weights and mode stay as they were. Attention is counted as matrix products, because torch 2.11's
     counter does not count the CPU's fused kernel.
     """
+    if tokens_follow_images(task.config):
+        return 0
     models: tuple[Callable[[TaskModule], TaskModule], ...] = (_without_numbers, lambda task: task)
     for model in models:
         try:

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from scaling.config.at_shape import mixes_patches, shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
+from scaling.config.patch_embeds import AdaptivePatchEmbed
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import threads_for
 from scaling.costs.hardware import usable_cores
@@ -108,6 +109,8 @@ def apply_speed_options(module: TaskModule, settings: RuntimeConfig) -> None:
             f"norm {module.config.model.norm} would count each batch twice where blocks are computed again: leave out "
             "--grad-checkpointing"
         )
+    if settings.compile and isinstance(module.config.model.patch_embed, AdaptivePatchEmbed):
+        raise ConfigError("compile is for steps of one shape, and adaptive patches have many: leave out --compile")
     if settings.grad_checkpointing:
         cast(Recomputing, module.backbone.checkpoint_module).set_grad_checkpointing(True)
     if settings.channels_last:

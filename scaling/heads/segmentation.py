@@ -24,8 +24,8 @@ LEVELS = len(FPN_STRIDES)
 
 
 class Linear(nn.Module):
-    """Logits (B, K, h, w) at the backbone's stride, each from its own token; of packed images (1, K, L, 1), of all
-    patches, image by image."""
+    """Logits (B, K, h, w) at the backbone's stride, each from the token of its patch; of packed images (1, K, L, 1), of
+    all patches, image by image."""
 
     blocks: tuple[int, ...] = ()
 
@@ -35,8 +35,11 @@ class Linear(nn.Module):
         self.head = build("segmentation", {"type": "FCNHead", **convs, **_common(classes)})
 
     def forward(self, features: Features, size: tuple[int, int]) -> Tensor:
-        packed = features.layout.rows is not None
-        return self.head([features.tokens_BLD.transpose(1, 2).unsqueeze(3) if packed else features.to_map()])
+        rows = features.layout.rows
+        if rows is None:
+            return self.head([features.to_map()])
+        logits_1KL = self.head([features.tokens_BLD.transpose(1, 2).unsqueeze(3)]).squeeze(3)
+        return logits_1KL.unsqueeze(3) if rows.levels == 1 else features.layout.to_map(logits_1KL.transpose(1, 2))
 
 
 class UperNet(nn.Module):

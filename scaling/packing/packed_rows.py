@@ -2,7 +2,9 @@
 
 The tokens of an image are neighbours in one row, in the order class tokens before, patches row by row, class tokens
 after. Images of a row are in the order of the batch; padding is at the end of a row. Patches may be left out
-(token_drop.py): those that are kept are in the same order, and have the places that they have in the whole image.
+(token_drop.py): those that are kept are in the same order, and have the places that they have in the whole image. Where
+patches have several sizes (the leaves of a quadtree), a whole image is a pyramid of grids, one after the other from
+coarse to fine, and those that are kept tile it once.
 
 N images, R rows, S tokens of a row, T tokens of all images (padding is none), L patches of all images, those left out
 in neither.
@@ -11,7 +13,6 @@ attention within each image is one batched product per length.
 """
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,6 +34,11 @@ class Bucket(NamedTuple):
     tokens: int  # of each, class tokens among them
 
 
+def pyramid(grid: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+    """The grids of an image from coarse to fine, each with half the rows and columns of the next; grid: the finest."""
+    return [(grid[0] >> n, grid[1] >> n) for n in range(levels - 1, -1, -1)]
+
+
 def patch_counts(grids: Sequence[tuple[int, int]], kept: Sequence[Index] | None) -> list[int]:
     """Patches of each image. Arguments as of PackedRows."""
     return [h * w for h, w in grids] if kept is None else list(map(len, kept))
@@ -42,7 +48,8 @@ def patch_counts(grids: Sequence[tuple[int, int]], kept: Sequence[Index] | None)
 class PackedRows:
     """rows: images of each row (row_plan.py). grids: rows and columns of patches of each image. leading, trailing:
     class tokens of each image, before and after its patches. row_length: S. kept: of each image, which of its patches
-    there are, ascending; None: all of all images."""
+    there are, in their order in the row; None: all of all images. levels: grids of an image, the finest of which is in
+    grids."""
 
     rows: Rows
     grids: tuple[tuple[int, int], ...]
@@ -50,6 +57,16 @@ class PackedRows:
     trailing: int
     row_length: int
     kept: tuple[Index, ...] | None = None
+    levels: int = 1
+
+    def pyramid(self, image: int) -> list[tuple[int, int]]:
+        """All grids of an image, from coarse to fine."""
+        return pyramid(self.grids[image], self.levels)
+
+    @functools.cached_property
+    def whole_counts(self) -> list[int]:
+        """Patches of each whole image, of all of its grids."""
+        return [sum(h * w for h, w in self.pyramid(image)) for image in range(len(self.grids))]
 
     @functools.cached_property
     def patch_counts(self) -> list[int]:
@@ -109,8 +126,12 @@ class PackedRows:
         """Index of every patch in a list of all patches of the whole images, by image. None: all are kept."""
         if self.kept is None:
             return None
-        firsts = np.cumsum([0, *(h * w for h, w in self.grids)])[:-1]
-        return np.concatenate([first + kept for first, kept in zip(firsts, self.kept, strict=True)])
+        return self.indices_L(np.cumsum([0, *self.whole_counts])[:-1].tolist())
+
+    def indices_L(self, firsts: Sequence[int]) -> Index:
+        """Index of every patch, by image, in a list that has a whole image's from firsts on."""
+        kept = self.kept if self.kept is not None else [np.arange(n) for n in self.whole_counts]
+        return np.concatenate([first + index for first, index in zip(firsts, kept, strict=True)])
 
     @functools.cached_property
     def kept_T(self) -> Index | None:
@@ -119,7 +140,7 @@ class PackedRows:
             return None
         parts, first = [], 0
         for image in self.order:
-            last = first + self.leading + math.prod(self.grids[image])
+            last = first + self.leading + self.whole_counts[image]
             ends = np.arange(first, first + self.leading), np.arange(last, last + self.trailing)
             parts += [ends[0], first + self.leading + self.kept[image], ends[1]]
             first = last + self.trailing

@@ -19,6 +19,7 @@ from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
 from scaling.packing.packed_images import PackedImages
+from scaling.tasks.leaf_counts import LeafCounts
 from scaling.tasks.mixed_patches import by_patch_size
 from scaling.tasks.objectives import BUILDERS, Objective
 from scaling.tasks.optim import Optimisation, adamw
@@ -47,7 +48,8 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
     batch.shape is the shape of a training step. An evaluation reads every image once, whatever the number of
     evaluated_patches, which is one, the model's own, unless the embedding takes patches of any size. After an
     evaluation `compute_metrics` returns test_loss [nats] and the metrics of the task, over all images and devices; and
-    skipped_test_later, the number of images that could not be read, where there are any.
+    skipped_test_later, the number of images that could not be read, where there are any; of adaptive patches their
+    number per image and by size (leaf_counts.py).
     """
 
     head: nn.Module  # set by the subclass, after the backbone
@@ -61,6 +63,7 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in config.objectives}
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
         self.skipped = SumMetric()
+        self.leaf_counts = LeafCounts(self.backbone)
         self.sharded = False  # whether devices share the weights (engine/fsdp.py)
         self.scores = nn.ModuleDict({str(patch): self.make_scores() for patch in evaluated_patches(config)})
         self.evaluated_patches: tuple[int, ...] = (config.model.patch_size,)  # by the next evaluation [px]
@@ -142,8 +145,9 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         self.skipped.update(batch.skipped)
         keep_in_step(self, sum(self.evaluation_passes(batch, patch) for patch in self.evaluated_patches))
         if len(batch):  # this device may have none left, or the only image of a batch cannot be read
-            for patch in self.evaluated_patches:
-                self.update_scores(batch, patch)
+            with self.leaf_counts.counting(self.backbone):
+                for patch in self.evaluated_patches:
+                    self.update_scores(batch, patch)
 
     validation_step = _evaluate
     test_step = _evaluate
@@ -157,6 +161,9 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         """compute_metrics at each of evaluated_patches."""
         if self._computed is None:
             self._computed = {patch: self.scores_at(patch).compute() for patch in self.evaluated_patches}
+            of_leaves = self.leaf_counts.compute()
+            for its in self._computed.values():
+                its |= of_leaves
             if skipped := self.skipped.compute().item():
                 for its in self._computed.values():
                     its["skipped_test_later"] = skipped

@@ -96,7 +96,8 @@ def test_a_model_frozen_at_a_patch_has_its_statistics():
     [
         ({"backbone": "adventurer_nano"}, "norm batch is for DeiT, not adventurer"),
         ({"model_ema_decay": 0.9}, "norm batch has statistics that are no weights"),
-        ({"packing": "sequences"}, "norm batch counts all tokens of rows, and rows of packed images have padding"),
+        ({"packing": "sequences"}, "norm batch counts all tokens of rows, and rows of packed images"),
+        ({"patch_embed": "adaptive", "patch_size": 4}, "norm batch counts all tokens of rows"),
         ({"task": "segment", "num_classes": 3}, "norm batch is for the task classify, not segment"),
         ({"norm": "instance"}, "unknown norm 'instance'"),
     ],

@@ -254,3 +254,11 @@ def test_an_unknown_backbone_has_no_hours():
     one = cost_estimate.forecast(run, A100)
     assert math.isnan(one.hours)
     assert "no cost model for this backbone" in " ".join(plan_report.unfit_lines([one], A100))
+
+
+def test_a_threshold_of_adaptive_patches_has_no_hours():
+    run = make_config(patch_size=2, img_size=16, split_threshold=1.0, num_train=64)
+    one = cost_estimate.forecast(run, A100)
+    assert math.isnan(one.hours)
+    assert one.image_bytes > 0
+    assert plan_report.unfit_lines([one], A100)[0].startswith("adaptive patches with a split_threshold above 0")

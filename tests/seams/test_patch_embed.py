@@ -97,6 +97,7 @@ def test_a_run_trains_it(trained):
 
 
 def test_the_registry_is_as_before_afterwards():
-    assert list(PATCH_EMBEDS) == ["conv", "extended", "flexible", "overlapping", "conv_stem", "hierarchical"]
+    own = ["conv", "extended", "flexible", "overlapping", "conv_stem", "hierarchical", "adaptive"]
+    assert list(PATCH_EMBEDS) == own
     with pytest.raises(ConfigError, match="did you mean extended"):
         build_patch_embed("extendd", 3, 8, 16, 4)
