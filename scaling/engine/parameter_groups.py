@@ -5,21 +5,22 @@ from torch import nn
 
 from scaling.backbones.base import Backbone
 from scaling.errors import ConfigError
+from scaling.tasks.base import TaskModule
 
 POSITIONS = ("pos_embed", "positions.")  # how names of positions begin in a checkpoint_module
 
 
-def parameter_groups(backbone: Backbone, head: nn.Module) -> dict[str, list[nn.Parameter]]:
+def parameter_groups(task: TaskModule) -> dict[str, list[nn.Parameter]]:
     """Parameters that are trained, by group, in the order above; groups without any are left out."""
-    net = backbone.checkpoint_module
+    net = task.backbone.checkpoint_module
     positions = [p for name, p in net.named_parameters() if name.startswith(POSITIONS)]
     embedding = getattr(net, "patch_embed", None)
     places = {
         "positions": positions,  # before the embedding, in which one may lie
         "embedding": list(embedding.parameters()) if isinstance(embedding, nn.Module) else [],
-        **{f"block_{n}": list(block.parameters()) for n, block in enumerate(_blocks(backbone), 1)},
-        "head": list(head.parameters()),
-        "other": list(backbone.parameters()),
+        **{f"block_{n}": list(block.parameters()) for n, block in enumerate(_blocks(task.backbone), 1)},
+        "head": list(task.head.parameters()),
+        "other": list(task.parameters()),
     }
     taken: set[int] = set()
     groups: dict[str, list[nn.Parameter]] = {}
@@ -33,7 +34,7 @@ def parameter_groups(backbone: Backbone, head: nn.Module) -> dict[str, list[nn.P
 
 
 def _blocks(backbone: Backbone) -> list[nn.Module]:
-    """None where a backbone does not state which they are."""
+    """Empty where a backbone does not state which they are."""
     try:
         return backbone.residual_stream().blocks
     except ConfigError:

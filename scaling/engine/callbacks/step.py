@@ -50,6 +50,8 @@ class RunState:
     clock: RunClock
     step: Step | None = None  # StepTracker: the step that this micro-batch ended; None inside a step
     stop: signal.Signals | None = None  # SignalHandler: the signal that asked the run to stop
+    # GradientNorms: squared norms of the step's gradient before clipping, by group of parameters; None: not read
+    gradient_squares: Tensor | None = None
     images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
     row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
     testing_seconds: float = 0.0  # TestLosses: spent on test losses along the run so far [s]
