@@ -43,7 +43,8 @@ class GradientNorms(Instrument):
         self._group_of: dict[int, int] = {}  # by the parameter's id
         self._indices: dict[tuple[int, ...], Tensor] = {}  # groups (P,) of parameters, by their ids
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Not setup: where devices share the weights, there are other parameters behind it."""
         groups = parameter_groups(cast(TaskModule, pl_module))
         self._group_of = {id(p): n for n, parameters in enumerate(groups.values()) for p in parameters}
         self._groups = len(groups)

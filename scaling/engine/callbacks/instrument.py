@@ -16,7 +16,7 @@ WINDOW = 32  # steps that were read
 class Instrument(L.Callback):
     """One concern. It stands before CurveLogger, which asks for its cells."""
 
-    columns: tuple[str, ...] = ()  # once `setup` was called
+    columns: tuple[str, ...] = ()  # once training has begun
 
     def cells(self, trainer: L.Trainer) -> dict[str, float]:
         """Of the row that is due, by column: what was read since the row before. What was not read, or cannot be
