@@ -41,6 +41,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         data_loading,
         detection,
         flexible,
+        instruments,
         law_checks,
         laws,
         mixer,
@@ -57,6 +58,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
     return {
         "overhead": [overhead.overhead],
+        "instruments": [instruments.instruments],
         "test-losses": [curve_losses.curve_losses],
         "data-loading": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
@@ -79,6 +81,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
 QUICK = (
     "overhead",
+    "instruments",
     "data-loading",
     "mixer",
     "speed-options",

@@ -112,7 +112,16 @@ def test_every_shared_field_has_one_writer_before_its_readers(callbacks):
                 stored = isinstance(node.ctx, ast.Store)
                 (written if stored else read).setdefault(node.attr, set()).add(place)
     assert written.keys() == {
-        *("step", "stop", "images_per_second", "gradient_squares", "row_loss", "testing_seconds", "saving_seconds")
+        *(
+            "step",
+            "stop",
+            "images_per_second",
+            "gradient_norms_P",
+            "read",
+            "row_loss",
+            "testing_seconds",
+            "saving_seconds",
+        )
     }
     assert all(len(places) == 1 for places in written.values())
     behind = {

@@ -114,6 +114,18 @@ def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, name, strate
     assert_equal_runs(results_of(tmp_path), alone(name, *its))
 
 
+def test_two_devices_and_two_micro_batches_give_the_same_noise_of_gradients(tmp_path, run_py):
+    """Their small batches are the same; one device with one micro-batch has none."""
+    run_py("shapes.deit_nano", tmp_path / "devices", 2, *FEW)
+    run_py("shapes.deit_nano", tmp_path / "parts", 1, *FEW, "--micro-batch", "4")
+    devices, parts = (
+        {name: x for name, x in results_of(tmp_path / folder)[0].metrics.items() if name in OF_DEVICES}
+        for folder in ("devices", "parts")
+    )
+    assert devices == pytest.approx(parts, rel=1e-6)
+    assert devices["grad_noise"] > 0
+
+
 def _killed_after(step):
     """In float64, and killed as by kill -9 once that many steps are done."""
     in_doubles()

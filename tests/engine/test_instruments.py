@@ -68,7 +68,7 @@ class Loops(L.Callback):
             return
         moved = held = 0.0
         for name, p in task.named_parameters():
-            if p.requires_grad:
+            if p.requires_grad and p.ndim > 1:
                 before = self.now["before"][name]
                 moved += (p.detach() - before).square().sum().item()
                 held += before.square().sum().item()

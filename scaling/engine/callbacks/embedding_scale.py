@@ -9,7 +9,7 @@ import lightning as L
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from scaling.engine.callbacks.instrument import Instrument, is_read
+from scaling.engine.callbacks.instrument import Instrument
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import over_devices
 from scaling.tasks.base import TaskModule
@@ -32,7 +32,7 @@ class EmbeddingScale(Instrument):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        if self._hook is not None or not is_read(trainer):
+        if self._hook is not None or not self.state.read:
             return
         backbone = cast(TaskModule, pl_module).backbone
         embedding = getattr(backbone.checkpoint_module, "patch_embed", None)

@@ -17,10 +17,10 @@ from typing import NamedTuple, TypedDict, cast
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from scaling.engine.callbacks.instrument import WINDOW, Instrument, is_read
+from scaling.engine.callbacks.instrument import WINDOW, Instrument
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import each_over_devices
 from scaling.tasks.base import TaskModule
@@ -64,20 +64,25 @@ class GradientNoise(Instrument):
 
     def __init__(self, state: RunState) -> None:
         self.state = state
+        self._parameters: list[nn.Parameter] = []
         self._hooks: list[RemovableHandle] = []  # on the parameters, within a step that is read
         self._norms: list[Tensor] = []  # of the micro-batch's gradients, by parameter
         self._small: list[Tensor] = []  # squared norms of the step's micro-batches on this device
         self._squares: list[tuple[Tensor | float, Tensor | float]] = []  # small, large: of the steps since the last row
         self._window: deque[Parts] = deque(maxlen=WINDOW)
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._parameters = [p for p in pl_module.parameters() if p.requires_grad]
+
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        batches = self.state.data.micro_batches * trainer.world_size
-        if self._hooks or batches == 1 or not is_read(trainer) or cast(TaskModule, pl_module).sharded:
+        if self._hooks or not self.state.read:
+            return
+        if self.state.data.micro_batches * trainer.world_size == 1 or cast(TaskModule, pl_module).sharded:
             return
         see = _norm_to(self._norms)
-        self._hooks = [p.register_hook(see) for p in pl_module.parameters() if p.requires_grad]
+        self._hooks = [p.register_hook(see) for p in self._parameters]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -92,10 +97,10 @@ class GradientNoise(Instrument):
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        if self._small and self.state.gradient_squares is not None:
+        if self._small and self.state.gradient_norms_P is not None:
             # Lightning has divided each micro-batch's loss by their number.
             small = torch.stack(self._small).mean() * self.state.data.micro_batches**2
-            self._squares.append((small, self.state.gradient_squares.sum()))
+            self._squares.append((small, self.state.gradient_norms_P.square().sum()))
         self._small = []
 
     def cells(self, trainer: L.Trainer) -> dict[str, float]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, cast
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from scaling.config.step_shapes import StepShape
@@ -20,7 +19,7 @@ from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import each_over_devices
 
 SPIKES = "loss_spikes"
-SPIKE_WINDOW = 65  # steps; odd, so that a median is one of them
+SPIKE_WINDOW = 33  # steps; odd, so that a median is one of them
 LIMIT = 8.0  # median absolute deviations
 
 
@@ -70,7 +69,7 @@ class LossSpikes(Instrument):
             self._losses.append((batch.shape, self.state.step.loss))
 
     def cells(self, trainer: L.Trainer) -> dict[str, float]:
-        shapes, losses = [shape for shape, _ in self._losses], _numbers([loss for _, loss in self._losses])
+        shapes, losses = [shape for shape, _ in self._losses], [float(loss) for _, loss in self._losses]
         self._losses = []
         losses = each_over_devices(trainer, losses, "mean")
         rules = [self._rules.setdefault(shape, SpikeRule()) for shape in shapes]
@@ -81,20 +80,12 @@ class LossSpikes(Instrument):
         return {SPIKES: sum(counts)} if counts else {}
 
     def state_dict(self) -> dict[str, object]:
-        losses = _numbers([loss for _, loss in self._losses])
         return {
             "windows": [(list(shape), list(rule.window)) for shape, rule in self._rules.items()],
-            "losses": [(list(shape), loss) for (shape, _), loss in zip(self._losses, losses, strict=True)],
+            "losses": [(list(shape), float(loss)) for shape, loss in self._losses],
         }
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         kept = cast(_Kept, state_dict)
         self._rules = {StepShape(*shape): SpikeRule(window) for shape, window in kept["windows"]}
         self._losses = [(StepShape(*shape), loss) for shape, loss in kept["losses"]]
-
-
-def _numbers(losses: Sequence[Tensor | float]) -> list[float]:
-    """With one copy from a GPU."""
-    if losses and all(isinstance(loss, Tensor) for loss in losses):
-        return torch.stack(cast(list[Tensor], list(losses))).tolist()
-    return [float(loss) for loss in losses]

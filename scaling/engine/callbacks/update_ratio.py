@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from scaling.engine.callbacks.instrument import Instrument, is_read
+from scaling.engine.callbacks.instrument import Instrument
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.fsdp import whole
 
@@ -15,21 +15,26 @@ RATIO = "update_ratio"
 
 
 class UpdateRatio(Instrument):
-    """Column update_ratio: |w_after - w_before| / |w_before| over all parameters that are trained [1], mean over the
-    steps that were read since the last row. Weights are copied within these steps, when activations are free."""
+    """Column update_ratio: |w_after - w_before| / |w_before| over all matrices and kernels that are trained [1], mean
+    over the steps that were read since the last row; vectors (biases, norms) hold few of the weights and are left out.
+    Weights are copied within these steps, when activations are free."""
 
     columns = (RATIO,)
 
     def __init__(self, state: RunState) -> None:
         self.state = state
-        self._before: list[Tensor] = []
+        self._weights: list[Tensor] = []
+        self._before: list[Tensor] = []  # the weights before the step, within one that is read
         self._ratios: list[Tensor | float] = []  # since the last row
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._weights = [p.detach() for p in pl_module.parameters() if p.requires_grad and p.ndim > 1]
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if is_read(trainer):
-            self._before = [p.detach().clone() for p in pl_module.parameters() if p.requires_grad]
+        if self.state.read:
+            self._before = [w.clone() for w in self._weights]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -37,9 +42,9 @@ class UpdateRatio(Instrument):
         if self.state.step is None or not self._before:
             return
         before, self._before = self._before, []
-        weights = _norm(before)
-        torch._foreach_sub_(before, [p.detach() for p in pl_module.parameters() if p.requires_grad])
-        self._ratios.append(_norm(before) / weights)
+        norm = _norm(before)
+        torch._foreach_sub_(before, self._weights)
+        self._ratios.append(_norm(before) / norm)
 
     def cells(self, trainer: L.Trainer) -> dict[str, float]:
         ratios, self._ratios = [float(ratio) for ratio in self._ratios], []
