@@ -88,9 +88,8 @@ class GradientNorms(Instrument):
             return {}
         norms = [[math.sqrt(sum(row)), *map(math.sqrt, row)] for row in squares]
         self._window = [*self._window, *norms][-WINDOW:]
-        found = {
-            name: sum(each) / len(each) for name, each in zip(self._norm_columns, zip(*norms, strict=True), strict=True)
-        }
+        columns = zip(self._norm_columns, zip(*norms, strict=True), strict=True)
+        found = {name: sum(each) / len(each) for name, each in columns}
         if len(self._window) > 1:
             columns = zip(self._variance_columns, zip(*self._window, strict=True), strict=True)
             found |= {name: _variance(each) for name, each in columns}
