@@ -2,6 +2,8 @@
 
 overhead       a training step through the framework (Lightning, checkpoints, curve, progress) over a bare PyTorch loop
                with the same model, data and batch, a step of each in turn. Target: at most 1.03 over the main job.
+instruments    what instruments (docs/stability.md) add to a training step, by blocks of steps with them and without in
+               turn. Target: at most 1 %. Minutes.
 test-losses    time of the test losses along a run (--test-points) over that of its training steps, planned for 3 %. 4
                minutes.
 data-loading   images/s of the embedded data set, and of JPEG files here and in a bare torchvision loop.
