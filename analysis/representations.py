@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 2 with one line on stderr for unusable input."""
     try:
         args = _parser().parse_args(argv)
-        patches = _patches(args.patch)
+        patches = patch_sizes(args.patch)
         if args.images < FEWEST:
             raise ConfigError(f"--images {args.images} is too few: CKA needs {FEWEST} or more")
         if args.data_root is None and all(model.startswith(TIMM) for model in args.models):
@@ -61,7 +61,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
     print_wrapped(f"wrote to {out}: {', '.join(path.name for path in written)}", indent=2)
 
 
-def _patches(text: str | None) -> list[int]:
+def patch_sizes(text: str | None) -> list[int]:
     """Patch sizes in the order given."""
     words = [word.strip() for word in text.split(",")] if text is not None else []
     if wrong := [word for word in words if not word.isdecimal() or int(word) == 0]:

@@ -31,7 +31,7 @@ def test_a_command_parses(command, tmp_path):
         assert positions.finished(tmp_path) == []
     else:
         assert script == "analysis/representations.py"
-        assert representations._patches(representations._parser().parse_args(words).patch) == [16, 8, 4]
+        assert representations.patch_sizes(representations._parser().parse_args(words).patch) == [16, 8, 4]
 
 
 @pytest.mark.parametrize("name", [row.id for row in ROWS.values() if row.issue])
