@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.report.output import Parser, counted, print_wrapped, until_closed, write_files
-from analysis.representations import patch_sizes
+from analysis.report.patch_option import patch_sizes
 from scaling.errors import ConfigError
 
 # torch, pandas and matplotlib are imported where they are used, so that --help and errors of options are immediate.
