@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
+from analysis.report.patch_option import patch_sizes
 from analysis.similarity.cka import FEWEST, gram
 from scaling.config.model import TIMM
 from scaling.errors import ConfigError
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 2 with one line on stderr for unusable input."""
     try:
         args = _parser().parse_args(argv)
-        patches = _patches(args.patch)
+        patches = patch_sizes(args.patch)
         if args.images < FEWEST:
             raise ConfigError(f"--images {args.images} is too few: CKA needs {FEWEST} or more")
         if args.data_root is None and all(model.startswith(TIMM) for model in args.models):
@@ -59,14 +60,6 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
     written = write_files(out, files_of(found) | figures(found))
     print("\n".join(summary(found, args.images, min(model.grid for model in models))))
     print_wrapped(f"wrote to {out}: {', '.join(path.name for path in written)}", indent=2)
-
-
-def _patches(text: str | None) -> list[int]:
-    """Patch sizes in the order given."""
-    words = [word.strip() for word in text.split(",")] if text is not None else []
-    if wrong := [word for word in words if not word.isdecimal() or int(word) == 0]:
-        raise ConfigError(f"--patch: {wrong[0]!r} is not a patch size; give whole numbers [px], as --patch 16,8,4")
-    return list(dict.fromkeys(map(int, words)))
 
 
 def _parser() -> argparse.ArgumentParser:

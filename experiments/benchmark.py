@@ -2,6 +2,8 @@
 
 overhead       a training step through the framework (Lightning, checkpoints, curve, progress) over a bare PyTorch loop
                with the same model, data and batch, a step of each in turn. Target: at most 1.03 over the main job.
+instruments    what instruments (docs/stability.md) add to a training step, by blocks of steps with them and without in
+               turn. Target: at most 1 %. Minutes.
 test-losses    time of the test losses along a run (--test-points) over that of its training steps, planned for 3 %. 4
                minutes.
 data-loading   images/s of the embedded data set, and of JPEG files here and in a bare torchvision loop.
@@ -44,6 +46,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         data_loading,
         detection,
         flexible,
+        instruments,
         law_checks,
         laws,
         mixer,
@@ -61,6 +64,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
     return {
         "overhead": [overhead.overhead],
+        "instruments": [instruments.instruments],
         "test-losses": [curve_losses.curve_losses],
         "data-loading": [data_loading.generation, data_loading.decoding],
         "mixer": [mixer.against_peers, mixer.by_length],
@@ -85,6 +89,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
 
 QUICK = (
     "overhead",
+    "instruments",
     "data-loading",
     "mixer",
     "speed-options",

@@ -49,8 +49,9 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
         "scaling.runs.config_file",
         "scaling.runs.atomic_files",
     ),
-    # The program that runs models imports torch through this room alone; laws and figures do without it.
+    # The programs that run models import torch through this room alone; laws and figures do without it.
     "analysis.representations": ("analysis", *CONFIG, "scaling.comparison"),
+    "analysis.sharpness": ("analysis", *CONFIG, "scaling.comparison"),
     "experiments": ("scaling", "analysis"),
 }
 NO_TORCH = (

@@ -57,7 +57,7 @@ class Toy(L.LightningModule):
     """seen: what was done, in order: ("evaluate", optimiser steps so far) or ("test", ...)."""
 
     seen: ClassVar[list] = []
-    channels_last = False
+    channels_last, sharded = False, False
 
     def __init__(self, config, total_steps, names=()):
         super().__init__()

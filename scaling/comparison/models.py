@@ -105,7 +105,7 @@ def _of_run(source: str, patches: Sequence[int], alone: bool) -> list[ComparedMo
     for patch in patches:
         check_patch(config.model.img_size, patch)
     others = [patch for patch in patches if patch != own]
-    if others and _takes(backbone, others, config.model.img_size):
+    if others and takes_patches(backbone, others, config.model.img_size):
         return [ComparedModel(run, patch, backbone, config, flexible=True) for patch in patches]
     if patches and not alone and own not in patches:
         raise ConfigError(f"{source} has patch {own}, which --patch does not list")
@@ -114,7 +114,7 @@ def _of_run(source: str, patches: Sequence[int], alone: bool) -> list[ComparedMo
     return [ComparedModel(run, patch, *load_backbone(source, patch)) for patch in patches]
 
 
-def _takes(backbone: Backbone, patches: Sequence[int], img_size: int) -> bool:
+def takes_patches(backbone: Backbone, patches: Sequence[int], img_size: int) -> bool:
     """Whether the patch size of a call may be any of these [px]."""
     blank_1CHW = torch.zeros(1, 3, img_size, img_size)
     try:

@@ -2,6 +2,7 @@
 needed: programs ask `is_first_process` before they load it."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -18,9 +19,14 @@ def is_first_process() -> bool:
 
 def over_devices(trainer: "L.Trainer", value: float, how: Literal["mean", "sum"]) -> float:
     """The mean or the sum of a value over the devices that share the run, the same on all; all of them have to call."""
+    return each_over_devices(trainer, [value], how)[0]
+
+
+def each_over_devices(trainer: "L.Trainer", values: Sequence[float], how: Literal["mean", "sum"]) -> list[float]:
+    """The same of each of several values, as many on every device."""
     if trainer.world_size == 1:
-        return value
+        return list(values)
     import torch
 
-    of_this = torch.tensor(value, dtype=torch.float64, device=trainer.strategy.root_device)
-    return trainer.strategy.reduce(of_this, reduce_op=how).item()
+    of_this = torch.tensor(values, dtype=torch.float64, device=trainer.strategy.root_device)
+    return trainer.strategy.reduce(of_this, reduce_op=how).tolist()

@@ -210,6 +210,7 @@ def _record(
     metrics, failed = dict(outcome.evaluated.results), bool(outcome.failure)
     loss = metrics.pop("test_loss", None)
     metrics |= {"train_loss": callbacks.curve.train_loss} if data.total_steps else {}
+    metrics |= callbacks.curve.read_by_instruments()
     metrics |= {**data.skipped, **callbacks.skipped.counts, **callbacks.packing.metrics}
     return RunRecord(
         run_id=run_id,

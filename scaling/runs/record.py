@@ -39,7 +39,8 @@ class RunRecord:
     status: str
     test_loss: float | None  # [nats], mean over test images; None where the run failed
     # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
-    # same of the images that val_split holds out; skipped_*: unreadable images [1]
+    # same of the images that val_split holds out; skipped_*: unreadable images [1]; of training, over the whole run:
+    # grad_*, clipped_steps, noise_scale, update_ratio, embedding_rms, loss_spikes (docs/stability.md)
     metrics: dict[str, float]
     tokens: int  # patches per image
     parameters: int  # that are trained; a fixed position table is not

@@ -19,6 +19,7 @@ from scaling.config.at_shape import evaluated_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.data.batch import Batch, normalise
 from scaling.packing.packed_images import PackedImages
+from scaling.tasks.gradient_norms import GradientNorms, clip_gradients
 from scaling.tasks.leaf_counts import LeafCounts
 from scaling.tasks.mixed_patches import by_patch_size
 from scaling.tasks.objectives import BUILDERS, Objective
@@ -62,6 +63,7 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         self.channels_last = False
         self.objectives: dict[str, Objective] = {o.kind: BUILDERS[o.kind](o, self) for o in config.objectives}
         self.objective_losses: dict[str, Tensor] = {}  # of the last micro-batch, by kind, without their weights
+        self.gradient_norms: GradientNorms | None = None  # of the last step, in a run that clips them
         self.skipped = SumMetric()
         self.leaf_counts = LeafCounts(self.backbone)
         self.sharded = False  # whether devices share the weights (engine/fsdp.py)
@@ -116,6 +118,17 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
     def supervised_loss(self, batch: Batch, outputs: Outputs) -> Tensor:
         """The training loss against the labels: a scalar [nats]."""
         raise NotImplementedError
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning clips to a norm, and gradient_norms are kept."""
+        if gradient_clip_val:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            self.gradient_norms = clip_gradients(parameters, gradient_clip_val)
 
     # Evaluation
 

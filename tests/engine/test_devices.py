@@ -26,6 +26,7 @@ SCHEDULE = ["--patch-embed", "flexible", "--patch-schedule", "16@0.5,8@0.5", "--
 SMALL = ["--epochs", "2", "--train-images", "64", "--test-images", "26", "--batch", "16"]  # 8 steps
 DENSE = ["--patch", "8", *SMALL, "--drop-path", "0.1", "--threads", "1", "--accelerator", "cpu"]
 FEW = ["--train-images", "16", "--batch", "8"]  # 4 steps
+OF_DEVICES = ("grad_signal", "grad_noise", "noise_scale")  # known where a batch is several micro-batches
 OPTIONS = [*DENSE, "--mixup", "0.8", "--cutmix", "1.0", "--repeats", "2"]
 
 
@@ -45,7 +46,7 @@ def assert_equal_runs(a, b, rel=1e-9):
         assert getattr(record_a, name) == getattr(record_b, name)
     assert record_a.test_loss == pytest.approx(record_b.test_loss, rel=rel)
     metrics_a, metrics_b = (  # mmdet pastes masks into images in float32
-        {name: value for name, value in record.metrics.items() if "mask_ap" not in name}
+        {name: value for name, value in record.metrics.items() if "mask_ap" not in name and name not in OF_DEVICES}
         for record in (record_a, record_b)
     )
     assert metrics_a == pytest.approx(metrics_b, rel=rel)
@@ -113,6 +114,18 @@ def test_two_processes_give_the_run_of_one(tmp_path, run_py, alone, name, strate
     done = run_py(name, tmp_path, 2, "--strategy", strategy, *its, *more)
     assert [one.returncode for one in done] == [0, 0], done
     assert_equal_runs(results_of(tmp_path), alone(name, *its))
+
+
+def test_two_devices_and_two_micro_batches_give_the_same_noise_of_gradients(tmp_path, run_py):
+    """Their small batches are the same; one device with one micro-batch has none."""
+    run_py("shapes.deit_nano", tmp_path / "devices", 2, *FEW)
+    run_py("shapes.deit_nano", tmp_path / "parts", 1, *FEW, "--micro-batch", "4")
+    devices, parts = (
+        {name: x for name, x in results_of(tmp_path / folder)[0].metrics.items() if name in OF_DEVICES}
+        for folder in ("devices", "parts")
+    )
+    assert devices == pytest.approx(parts, rel=1e-6)
+    assert devices["grad_noise"] > 0
 
 
 def _killed_after(step):

@@ -15,7 +15,12 @@ from scaling.runs.config_file import read_config
 from scaling.runs.record import CHECKPOINT, RunRecord
 from scaling.runs.run_folder import hold
 from tests.conftest import TINY
+from tests.instrument_names import without_instruments
 
+GROUPS = ("", "_embedding", "_positions", "_block_1", "_block_2", "_block_3", "_head", "_other")
+INSTRUMENTS = [f"{name}{group}" for name in ("grad_norm", "grad_norm_var") for group in GROUPS] + [
+    *("clipped_steps", "grad_signal", "grad_noise", "noise_scale", "update_ratio", "embedding_rms", "loss_spikes")
+]
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 
 
@@ -75,14 +80,15 @@ def test_a_run_leaves_its_record_its_curve_and_its_checkpoint(tmp_path, tiny):
     assert RunRecord.load(folder) == record
     assert record.status == "finished"
     assert 0.8 < record.test_loss < 1.6
-    assert record.metrics.keys() == {"top1", "top5", "train_loss"}
+    assert without_instruments(record.metrics).keys() == {"top1", "top5", "train_loss"}
     assert record.tokens == 4
     assert (record.machine["devices"], record.machine["micro_batch"]) == (1, tiny.optim.global_batch_size)
     assert record.images_per_second > 0
     assert record.wall_time > 0
     assert {"torch", "lightning", "timm"} <= record.versions.keys()
     rows = (folder / "curve.csv").read_text().splitlines()
-    assert rows[0] == "step,epoch,lr,train_loss,test_loss,seconds,test_images,test_loss_se,top1"
+    first = "step,epoch,lr,train_loss,test_loss,seconds,test_images,test_loss_se,top1"
+    assert rows[0] == ",".join([first, *INSTRUMENTS])
     assert len(rows) == 1 + 12 + 1
     assert float(rows[-1].split(",")[4]) == record.test_loss
     assert read_config(folder / "config.json") == tiny

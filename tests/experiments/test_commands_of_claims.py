@@ -6,6 +6,7 @@ import pytest
 
 from analysis import representations
 from analysis.claims.ledger import load
+from analysis.report.patch_option import patch_sizes
 from experiments import benchmark, positions, run, sweep
 from tests.conftest import ROOT
 
@@ -31,7 +32,7 @@ def test_a_command_parses(command, tmp_path):
         assert positions.finished(tmp_path) == []
     else:
         assert script == "analysis/representations.py"
-        assert representations._patches(representations._parser().parse_args(words).patch) == [16, 8, 4]
+        assert patch_sizes(representations._parser().parse_args(words).patch) == [16, 8, 4]
 
 
 @pytest.mark.parametrize("name", [row.id for row in ROWS.values() if row.issue])

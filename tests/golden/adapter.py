@@ -33,6 +33,7 @@ from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.runs.record import HEADLINES, RunRecord
+from tests.instrument_names import without_instruments
 
 Value = str | int | float | bool
 Flat = dict[str, Value]
@@ -54,7 +55,9 @@ class Outcome(NamedTuple):
     """What a finished run left, under the names of this version."""
 
     record: dict[str, object]  # record.json
-    curve: list[dict[str, float]]  # rows of curve.csv, without the seconds and the metric, which came later
+    curve: list[
+        dict[str, float]
+    ]  # rows of curve.csv, without the seconds, the metric and instruments, which came later
     weights: dict[str, dict[str, Tensor]]  # weights.pt: "model" and, with an average, "model_ema"
 
 
@@ -166,9 +169,12 @@ def run(flat: Flat, results: Path) -> Outcome:
     with open(folder / "curve.csv", newline="") as f:
         rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(f)]
     left_out = ("seconds", *(metric for metric, _ in HEADLINES.values()))
+    rows = [without_instruments(row) for row in rows]
     curve = [{name: value for name, value in row.items() if name.removeprefix("val_") not in left_out} for row in rows]
     weights = torch.load(folder / "weights.pt", weights_only=True)
-    return Outcome(json.loads((folder / "record.json").read_text()), curve, weights)
+    found = json.loads((folder / "record.json").read_text())
+    found["metrics"] = without_instruments(found["metrics"])
+    return Outcome(found, curve, weights)
 
 
 def run_again(flat: Flat, results: Path) -> Flat:

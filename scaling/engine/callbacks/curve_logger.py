@@ -10,6 +10,7 @@ import lightning as L
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from scaling.engine.callbacks.instrument import Instrument
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import is_first_process, over_devices
 from scaling.runs.atomic_files import write_atomically
@@ -36,8 +37,9 @@ class CurveLogger(L.Callback):
     """A row for every so many steps, for every end of an epoch, and for every evaluation. A resumed run has the same
     rows, to the last bit but for their seconds."""
 
-    def __init__(self, state: RunState) -> None:
-        self.state = state
+    def __init__(self, state: RunState, instruments: Sequence[Instrument] = ()) -> None:
+        """instruments: those that stand before it; their cells are in the rows of the training loss."""
+        self.state, self.instruments = state, instruments
         self.loggers: Sequence[Logger] = ()
         # Of the terms of the training loss, where it has several, without their weights.
         terms = [o.kind for o in state.config.objectives] if len(state.config.objectives) > 1 else []
@@ -45,10 +47,15 @@ class CurveLogger(L.Callback):
         more = (["val_loss"] if state.config.data.val_split else []) + [f"train_loss_{kind}" for kind in terms]
         metric, _ = HEADLINES[state.config.task.kind]
         self._metrics = (metric, f"val_{metric}") if state.config.data.val_split else (metric,)
-        self.columns = (*COLUMNS, *more, *SAMPLE, *self._metrics)
+        self._columns = (*COLUMNS, *more, *SAMPLE, *self._metrics)
         self.rows: list[list[float | str]] = []
         self._row_losses: list[Tensor | float] = []  # since the last row
         self._written = time.monotonic()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the instruments, which depend on the model, are last: rows of earlier versions do not have them."""
+        return (*self._columns, *(column for each in self.instruments for column in each.columns))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -65,7 +72,8 @@ class CurveLogger(L.Callback):
             self._row_losses = []
             terms = {f"train_loss_{k}": over_devices(trainer, _mean(each), "mean") for k, each in self._terms.items()}
             self._terms = {kind: [] for kind in self._terms}
-            self._add_row(step.number, lr=step.lr, train_loss=self.state.row_loss, **terms)
+            read = {column: cell for each in self.instruments for column, cell in each.cells(trainer).items()}
+            self._add_row(step.number, lr=step.lr, train_loss=self.state.row_loss, **terms, **read)
             if step.ended - self._written > CURVE_SECONDS:
                 self.write()
 
@@ -104,10 +112,10 @@ class CurveLogger(L.Callback):
 
     def write(self) -> None:
         """Write curve.csv, all of it or nothing."""
-        text = io.StringIO()
+        text, columns = io.StringIO(), self.columns
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
+        writer.writerow(columns)
+        writer.writerows([*row, *[""] * (len(columns) - len(row))] for row in self.rows)
         self._written = time.monotonic()
         if is_first_process():
             write_atomically(self.state.folder / CURVE, text.getvalue())
@@ -117,12 +125,28 @@ class CurveLogger(L.Callback):
         """Mean over the steps of the last epoch, from the rows, which have unequal numbers of steps [nats]."""
         data = self.state.data
         begins = max(0, data.total_steps - data.steps_per_epoch)
-        total, before = 0.0, 0
-        for step, _, _, loss, *_ in self.rows:
-            if not isinstance(loss, str):
-                total += loss * max(0, int(step) - max(before, begins))
-                before = int(step)
-        return total / (data.total_steps - begins)
+        rows, steps = self._training_rows(begins, data.total_steps)
+        return sum(row["train_loss"] * n for row, n in zip(rows, steps, strict=True)) / (data.total_steps - begins)
+
+    def read_by_instruments(self, begins: int = 0, ends: int | None = None) -> dict[str, float]:
+        """One number per column of the instruments, over the steps after `begins` up to `ends`, such as those of a
+        phase; None: the last one."""
+        rows, steps = self._training_rows(begins, self.state.data.total_steps if ends is None else ends)
+        return {column: value for each in self.instruments for column, value in each.summary(rows, steps).items()}
+
+    def _training_rows(self, begins: int, ends: int) -> tuple[list[dict[str, float]], list[int]]:
+        """Cells by column of the rows of training, and of how many steps after `begins` up to `ends` each one is."""
+        rows, steps, before = [], [], 0
+        for cells in self.rows:
+            row = {name: cell for name, cell in zip(self.columns, cells, strict=False) if not isinstance(cell, str)}
+            if "train_loss" in row:
+                after = int(row["step"])
+                count = min(after, ends) - max(before, begins)
+                if count > 0:
+                    rows.append(row)
+                    steps.append(count)
+                before = after
+        return rows, steps
 
     def state_dict(self) -> dict[str, object]:
         terms = {kind: _numbers(losses) for kind, losses in self._terms.items()}

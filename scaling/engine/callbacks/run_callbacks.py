@@ -12,7 +12,11 @@ from scaling.engine.callbacks.checkpointer import Checkpointer
 from scaling.engine.callbacks.clock import RunClock
 from scaling.engine.callbacks.curve_logger import CurveLogger
 from scaling.engine.callbacks.dispatcher import HookDispatcher
+from scaling.engine.callbacks.embedding_scale import EmbeddingScale
+from scaling.engine.callbacks.gradient_noise import GradientNoise
+from scaling.engine.callbacks.gradient_norms import GradientNorms
 from scaling.engine.callbacks.keeper_state import KeeperState
+from scaling.engine.callbacks.loss_spikes import LossSpikes
 from scaling.engine.callbacks.nonfinite_guard import NonFiniteGuard
 from scaling.engine.callbacks.packing import PackingCounts
 from scaling.engine.callbacks.phases import PhaseMeter
@@ -24,6 +28,7 @@ from scaling.engine.callbacks.step import RunState, StepTracker
 from scaling.engine.callbacks.step_seeder import StepSeeder
 from scaling.engine.callbacks.test_losses import TestLosses
 from scaling.engine.callbacks.throughput import ThroughputMonitor
+from scaling.engine.callbacks.update_ratio import UpdateRatio
 from scaling.engine.ema import Averaged
 from scaling.engine.environment import Memory
 from scaling.runs.events import Report
@@ -37,9 +42,10 @@ class RunCallbacks:
     StepSeeder seeds before anything draws;
     SignalHandler is ready before the first event is reported; StepTracker finds the step that the others are about;
     NonFiniteGuard ends the run before the step leaves a trace; ThroughputMonitor measures what ProgressReporter and
-    RunLog show; CurveLogger adds the row whose loss RunLog shows, PhaseMeter counts the time of the step before
-    TestLosses, which adds another row, takes its own; Checkpointer is the last: its checkpoints hold what all others
-    did in the step, and it ends the run where a signal asked for it.
+    RunLog show; of the instruments GradientNoise needs what GradientNorms has read; CurveLogger adds the row whose loss
+    RunLog shows, with the instruments' cells; PhaseMeter counts the time of the step before TestLosses, which adds
+    another row, takes its own; Checkpointer is the last: its checkpoints hold what all others did in the step, and it
+    ends the run where a signal asked for it.
     """
 
     clock: RunClock
@@ -72,7 +78,14 @@ def run_callbacks(
     clock = RunClock()
     state = RunState(config, folder, data, report, clock)
     throughput, progress = ThroughputMonitor(state, memory), ProgressReporter(state)
-    curve, skipped, packing = CurveLogger(state), SkippedImages(), PackingCounts()
+    instruments = (
+        GradientNorms(state),
+        GradientNoise(state),
+        UpdateRatio(state),
+        EmbeddingScale(state),
+        LossSpikes(state),
+    )
+    curve, skipped, packing = CurveLogger(state, instruments), SkippedImages(), PackingCounts()
     phases = PhaseMeter(state)
     ordered = (
         clock,
@@ -82,6 +95,7 @@ def run_callbacks(
         NonFiniteGuard(state),
         throughput,
         progress,
+        *instruments,
         curve,
         phases,
         TestLosses(state, curve, test_points, averaged if config.evaluation.eval_weights == "ema" else None),

@@ -20,6 +20,7 @@ from scaling.data.batch import Batch
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine import evaluation_steps
 from scaling.engine.callbacks.clock import RunClock
+from scaling.engine.callbacks.instrument import is_read
 from scaling.runs.events import Report
 from scaling.tasks.optim import lr_share
 
@@ -50,7 +51,9 @@ class RunState:
     report: Report
     clock: RunClock
     step: Step | None = None  # StepTracker: the step that this micro-batch ended; None inside a step
+    read: bool = False  # StepTracker: whether instruments read the step that is being made in full
     stop: signal.Signals | None = None  # SignalHandler: the signal that asked the run to stop
+    gradient_norms_P: Tensor | None = None  # GradientNorms: of the step, by parameter, before clipping; None: not read
     images_per_second: float = 0.0  # ThroughputMonitor: smoothed, of the last windows [images/s]
     row_loss: float | None = None  # CurveLogger: the loss of the row that this step or evaluation adds, if any [nats]
     testing_seconds: float = 0.0  # TestLosses: spent on test losses along the run so far [s]
@@ -59,7 +62,7 @@ class RunState:
 
 
 class StepTracker(L.Callback):
-    """Writes state.step after every micro-batch."""
+    """Writes state.step after every micro-batch, and state.read for the step that follows."""
 
     def __init__(self, state: RunState) -> None:
         self.state = state
@@ -68,6 +71,7 @@ class StepTracker(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._reported = time.monotonic()
+        self.state.read = is_read(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
@@ -80,6 +84,7 @@ class StepTracker(L.Callback):
             return
         self._micro_batches = 0
         self.state.step = self._ended(trainer.global_step)
+        self.state.read = is_read(self.state.step.number)
 
     def _ended(self, number: int) -> Step:
         config, data, now = self.state.config, self.state.data, time.monotonic()

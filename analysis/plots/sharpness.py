@@ -1,0 +1,32 @@
+"""Sharpness figure: losses along a random direction by patch size, and the top eigenvalue of the Hessian by patch
+size."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.plots.backbone_styles import COLOURS, MARKERS
+from analysis.plots.style import INK, open_frame, patch_axis
+
+
+def sharpness_figure(tops: pd.DataFrame, lines: pd.DataFrame) -> Figure:
+    """tops: columns patch, eigenvalue; lines: patch, distance, loss. One patch size has no second panel."""
+    several = len(tops) > 1
+    figure = Figure(figsize=(9.2 if several else 5.2, 3.8), layout="constrained")
+    axes = figure.subplots(1, 2 if several else 1, squeeze=False)[0]
+    looks = {patch: (COLOURS[n % 6], MARKERS[n % 6]) for n, patch in enumerate(tops["patch"])}
+    for patch, line in lines.groupby("patch", sort=False):
+        colour, marker = looks[patch]
+        axes[0].plot(line["distance"], line["loss"], color=colour, marker=marker, ms=4, label=f"{patch} px")
+    axes[0].set_xlabel("distance along the direction [norms of the filters]")
+    axes[0].set_ylabel("test loss [nats]")
+    axes[0].legend(title="patch", frameon=False)
+    open_frame(axes[0])
+    if several:
+        axes[1].plot(tops["patch"], tops["eigenvalue"], color=INK, linewidth=1)
+        for patch, value in zip(tops["patch"], tops["eigenvalue"], strict=True):
+            axes[1].plot(patch, value, color=looks[patch][0], marker=looks[patch][1], ms=7)
+        patch_axis(axes[1], tops["patch"])
+        axes[1].set_ylim(bottom=min(0.0, 1.1 * tops["eigenvalue"].min()))
+        axes[1].set_ylabel("top eigenvalue of the Hessian [nats]")
+        open_frame(axes[1])
+    return figure

@@ -1,0 +1,143 @@
+"""Gradient noise scale: the batch size above which larger batches hardly help (McCandlish et al., arXiv 1812.06162,
+section 2.2 and appendix A.1).
+
+The expected square of the norm of a batch's gradient is |G|^2 + tr(S) / B, with the true gradient G and the covariance
+S of one image's gradient. Two batch sizes give both: small batches are the micro-batches of all devices, the large one
+is the batch. Without bias:
+
+    |G|^2 = (B |g_B|^2 - b |g_b|^2) / (B - b)    tr(S) = (|g_b|^2 - |g_B|^2) / (1/b - 1/B)
+
+where |g_b|^2 is the mean over the small batches. Estimates of single steps are noisy, and that of |G|^2 may be
+negative: the noise scale tr(S) / |G|^2 is the ratio of their means.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypedDict, cast
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from scaling.engine.callbacks.instrument import WINDOW, Instrument
+from scaling.engine.callbacks.step import RunState
+from scaling.engine.distributed import each_over_devices
+from scaling.tasks.base import TaskModule
+
+SIGNAL, NOISE, SCALE = "grad_signal", "grad_noise", "noise_scale"
+
+
+class Parts(NamedTuple):
+    """Estimates from one step."""
+
+    signal: float  # |G|^2
+    noise: float  # tr(S)
+
+
+def noise_parts(small_square: float, large_square: float, small: int, large: int) -> Parts:
+    """From squared norms of gradients of batches of `small` (the mean over several) and of `large` images."""
+    return Parts(
+        signal=(large * large_square - small * small_square) / (large - small),
+        noise=(small_square - large_square) / (1 / small - 1 / large),
+    )
+
+
+def noise_scale(signal: float, noise: float) -> dict[str, float]:
+    """The ratio [images], by its column; empty where the estimate of |G|^2 is not above zero: not known."""
+    return {SCALE: noise / signal} if signal > 0 else {}
+
+
+class _Kept(TypedDict):
+    """The callback's part of a checkpoint."""
+
+    squares: list[list[float]]
+    window: list[list[float]]
+
+
+class GradientNoise(Instrument):
+    """Columns: grad_signal, grad_noise: means over the steps that were read since the last row; noise_scale: over the
+    window. Not known where a batch is one micro-batch of one device, and where devices share the weights (fsdp): no
+    device has a gradient of its images alone there. Stands behind GradientNorms."""
+
+    columns = (SIGNAL, NOISE, SCALE)
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self._parameters: list[nn.Parameter] = []
+        self._hooks: list[RemovableHandle] = []  # on the parameters, within a step that is read
+        self._norms: list[Tensor] = []  # of the micro-batch's gradients, by parameter
+        self._small: list[Tensor] = []  # squared norms of the step's micro-batches on this device
+        self._squares: list[tuple[Tensor | float, Tensor | float]] = []  # small, large: of the steps since the last row
+        self._window: deque[Parts] = deque(maxlen=WINDOW)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._parameters = [p for p in pl_module.parameters() if p.requires_grad]
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if self._hooks or not self.state.read:
+            return
+        if self.state.data.micro_batches * trainer.world_size == 1 or cast(TaskModule, pl_module).sharded:
+            return
+        see = _norm_to(self._norms)
+        self._hooks = [p.register_hook(see) for p in self._parameters]
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if not self._hooks:
+            return
+        if self._norms:
+            self._small.append(torch.stack(self._norms).square().sum())
+            self._norms.clear()
+        if self.state.step is None:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        if self._small and self.state.gradient_norms_P is not None:
+            # Lightning has divided each micro-batch's loss by their number.
+            small = torch.stack(self._small).mean() * self.state.data.micro_batches**2
+            self._squares.append((small, self.state.gradient_norms_P.square().sum()))
+        self._small = []
+
+    def cells(self, trainer: L.Trainer) -> dict[str, float]:
+        squares, self._squares = _numbers(self._squares), []
+        if not squares:
+            return {}
+        large = self.state.config.optim.global_batch_size
+        small = large // trainer.world_size // self.state.data.micro_batches
+        smalls = each_over_devices(trainer, [each for each, _ in squares], "mean")
+        found = [noise_parts(s, b, small, large) for s, (_, b) in zip(smalls, squares, strict=True)]
+        self._window.extend(found)
+        signal, noise = _mean(found)
+        return {SIGNAL: signal, NOISE: noise} | noise_scale(*_mean(self._window))
+
+    def summary(self, rows: Sequence[Mapping[str, float]], steps: Sequence[int]) -> dict[str, float]:
+        found = super().summary(rows, steps)
+        found.pop(SCALE, None)  # a mean of ratios is not the ratio of the means
+        return found | (noise_scale(found[SIGNAL], found[NOISE]) if SIGNAL in found else {})
+
+    def state_dict(self) -> dict[str, object]:
+        return {"squares": _numbers(self._squares), "window": [list(parts) for parts in self._window]}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        kept = cast(_Kept, state_dict)
+        self._squares = [(small, large) for small, large in kept["squares"]]
+        self._window.extend(Parts(*parts) for parts in kept["window"])
+
+
+def _norm_to(norms: list[Tensor]) -> Callable[[Tensor], None]:
+    """A hook that leaves the gradient as it is."""
+    return lambda gradient: norms.append(torch.linalg.vector_norm(gradient.detach()))
+
+
+def _mean(parts: Sequence[Parts] | deque[Parts]) -> Parts:
+    signals, noises = zip(*parts, strict=True)
+    return Parts(sum(signals) / len(signals), sum(noises) / len(noises))
+
+
+def _numbers(squares: Sequence[tuple[Tensor | float, Tensor | float]]) -> list[list[float]]:
+    return [[float(small), float(large)] for small, large in squares]
