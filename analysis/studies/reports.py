@@ -151,6 +151,7 @@ def stable(study: StudyRuns) -> Shown | None:
     for backbone, its in found.groupby("backbone", sort=False):
         for patches, ours in its.groupby("patches", sort=False):
             render_table(stability.printed(ours), f"{study.name}   ({backbone}, {study.where}; steps of {patches})")
+            render_table(stability.printed_steps(ours))
         if len(against := compared[compared["backbone"] == backbone]):
             base = ", ".join(f"{name} {value}" for name, value in stability.BASE.items())
             render_table(stability.compared(against), f"{backbone}: effects, against {base}")

@@ -23,7 +23,8 @@ from scaling.runs.record import CURVE, RunRecord
 
 FACTORS = ["norm", "warmup", "clip"]
 BASE = {"norm": "layer", "warmup": "10 %", "clip": "1"}  # of the recipes, which the other settings are compared with
-RUNS = ["backbone", "patches", *FACTORS, "seed", "failed", "test_loss", "rise"]
+SPIKES, CLIPPED = "loss_spikes", "clipped_steps"  # metrics of records (docs/stability.md)
+RUNS = ["backbone", "patches", *FACTORS, "seed", "failed", "test_loss", "rise", SPIKES, CLIPPED]
 EFFECTS = ["backbone", "patches", "setting", "change", "low", "high", "p", "p_holm", "verdict"]
 INTERACTION = "drawn against fixed"  # of the column patches: how much larger an effect is there
 
@@ -31,7 +32,8 @@ INTERACTION = "drawn against fixed"  # of the column patches: how much larger an
 def stability_runs(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
     """RUNS, a row per planned run that ended and has a curve, in the order of planned: patches of the steps [px],
     settings as text, failed (whether the loss became not finite), test_loss [nats] (nan where it failed), rise (the
-    largest increase of the training loss from one part of the run to the next; analysis/studies/loss_rise.py) [nats].
+    largest increase of the training loss from one part of the run to the next; analysis/studies/loss_rise.py) [nats],
+    loss_spikes [1] and clipped_steps [%] of the record (nan: not known, or nothing was clipped).
 
     frame: of a RunSet.  Raises ConfigError for a damaged curve."""
     ended = frame.set_index("run_id")
@@ -48,6 +50,7 @@ def stability_runs(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataF
                     **{"backbone": run["backbone"], "patches": f"{drawn} px", **settings, "seed": run["seed"]},
                     **{"failed": failed, "test_loss": math.nan if failed else run["test_loss"]},
                     "rise": by_window(curve).diff().max(),
+                    **{metric: run.get(metric, math.nan) for metric in (SPIKES, CLIPPED)},
                 }
             )
     return pd.DataFrame(rows, columns=RUNS)
@@ -91,14 +94,29 @@ def _by_seed(runs: pd.DataFrame, factor: str, base: str, value: str) -> pd.Serie
 
 
 def printed(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one backbone and kind of patch sizes as text, a row per norm and warm-up: loss by clipping [nats],
-    mean and standard deviation over seeds, the largest rise, and how many runs failed."""
+    """The losses of one backbone and kind of patch sizes as text, a row per norm and warm-up: by clipping [nats], mean
+    and standard deviation over seeds, and how many runs failed."""
     rows = []
     for (norm, warmup), its in runs.groupby(["norm", "warmup"], sort=False):
         cells = {f"clip {clip}": spread(ours["test_loss"], 3) for clip, ours in its.groupby("clip", sort=False)}
-        more = {"rise": f"{its['rise'].max():.2f}", "failed": str(int(its["failed"].sum()))}
-        rows.append({"norm": norm.removeprefix("batch_").replace("_", " "), "warmup": warmup, **cells, **more})
+        rows.append({"norm": _short(norm), "warmup": warmup, **cells, "failed": str(int(its["failed"].sum()))})
     return pd.DataFrame(rows).fillna("-")
+
+
+def printed_steps(runs: pd.DataFrame) -> pd.DataFrame:
+    """How training went, of one backbone and kind of patch sizes as text, a row per norm and clipping: means over all
+    warm-ups and seeds."""
+    rows = []
+    for (norm, clip), its in runs.groupby(["norm", "clip"], sort=False):
+        means = its[[CLIPPED, SPIKES, "rise"]].mean()
+        cells = zip(("clipped steps [%]", "spikes a run", "rise [nats]"), means, (1, 2, 2), strict=True)
+        shown = {name: "-" if math.isnan(mean) else f"{mean:.{decimals}f}" for name, mean, decimals in cells}
+        rows.append({"norm": _short(norm), "clip": clip, **shown})
+    return pd.DataFrame(rows)
+
+
+def _short(norm: object) -> str:
+    return str(norm).removeprefix("batch_").replace("_", " ")
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:

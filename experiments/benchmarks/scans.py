@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from analysis.report.output import write_files
-from experiments.benchmarks.models import where
+from experiments.benchmarks.models import where as this_machine
 from experiments.benchmarks.timing import interleaved, peak_of, progress
 from scaling.backbones.ssd import ssd_scan_cuda
 from scaling.backbones.ssd.mamba2_mixer import mix_ref
@@ -57,7 +57,7 @@ def scans() -> Table:
     for tokens in progress(lengths, "scans"):
         images = max(1, total // tokens)
         rows += measured(backbone, images, tokens, device, dtype, wrong)
-    frame = pd.DataFrame(rows, columns=COLUMNS).assign(measured=time.strftime("%Y-%m-%d"), machine=where())
+    frame = pd.DataFrame(rows, columns=COLUMNS).assign(measured=time.strftime("%Y-%m-%d"), machine=this_machine())
     write_files(RESULTS, {"scans.csv": frame.to_csv(index=False).encode()})
     return shown(frame, f"mixer of {backbone}, forward and backward, {str(dtype).removeprefix('torch.')} on {device}")
 
@@ -135,12 +135,12 @@ def gated_linear_attention(inputs: ScanInputs) -> Tensor:
 
 def _mamba_ssm(module: ModuleType, convolution: object, zxBCdt_BLX: Tensor, w: Weights) -> Tensor:
     """mamba-ssm with or without causal-conv1d, whatever is installed."""
-    before = module.causal_conv1d_fn
-    module.causal_conv1d_fn = convolution
+    before = vars(module)["causal_conv1d_fn"]
+    vars(module)["causal_conv1d_fn"] = convolution
     try:
         return ssd_scan_cuda.mamba_ssm_mix(zxBCdt_BLX, *w, EPS, None)
     finally:
-        module.causal_conv1d_fn = before
+        vars(module)["causal_conv1d_fn"] = before
 
 
 def drawn_weights(backbone: str, device: str) -> Weights:
@@ -197,15 +197,15 @@ def _reason(call: Callable[[], None]) -> str:
 def shown(frame: pd.DataFrame, title: str) -> Table:
     """The rows as a table; the fastest of each length is marked."""
     table = Table("tokens x images", "contender", "ms", "us/token", "MB", title=title)
-    for (tokens, images), its in frame.groupby(["tokens", "images"], sort=False):
-        best = its["milliseconds"].min()
-        for row in its.itertuples():
-            if row.failed:
-                table.add_row(f"{tokens:,} x {images}", str(row.contender), f"- {row.failed}", "", "")
-                continue
-            mark = " fastest" if row.milliseconds == best else f" {row.milliseconds / best:.2f} x"
-            rate = 1000 * float(row.milliseconds) / (int(tokens) * int(images))
-            cells = (f"{row.milliseconds:.2f}{mark}", f"{rate:.3f}", f"{row.megabytes:.0f}")
-            table.add_row(f"{tokens:,} x {images}", str(row.contender), *cells)
-        table.add_section()
+    best = frame.groupby("tokens")["milliseconds"].min()
+    for row in frame.to_dict("records"):
+        tokens, images, took = int(row["tokens"]), int(row["images"]), float(row["milliseconds"])
+        where, name = f"{tokens:,} x {images}", str(row["contender"])
+        if row["failed"]:
+            table.add_row(where, name, f"- {row['failed']}", "", "")
+            continue
+        mark = " fastest" if took == best[tokens] else f" {took / best[tokens]:.2f} x"
+        table.add_row(
+            where, name, f"{took:.2f}{mark}", f"{1000 * took / tokens / images:.3f}", f"{row['megabytes']:.0f}"
+        )
     return table

@@ -38,7 +38,9 @@ def made(results, seeds=(0, 1, 2), failed=lambda config: False):
     for config in (edit(run, seed=seed) for seed in seeds for run in RUNS):
         ends = None if failed(config) else loss_of(config, 1e-3 * draw.normal())
         why = {"failure": {"reason": "loss is nan"}} if ends is None else {}
-        folder = save(results, config, ends, metrics={} if ends is None else {"top1": 70.0}, tokens=16, **why)
+        clipped = {"clipped_steps": 12.5 * config.optim.max_grad_norm} if config.optim.max_grad_norm else {}
+        metrics = {"top1": 70.0, "loss_spikes": 2.0 * drawn(config), **clipped}
+        folder = save(results, config, ends, metrics={} if ends is None else metrics, tokens=16, **why)
         rows = [[n, 1 - n / 80 + 0.4 * (n == 20), "", n / 10] for n in range(1, STEPS + 1)]
         columns = ["step", "train_loss", "test_loss", "seconds"]
         pd.DataFrame(rows, columns=columns).to_csv(results / folder / "curve.csv", index=False)
@@ -71,6 +73,9 @@ def test_effects_are_those_that_the_losses_were_made_with(study):
     assert list(found.columns) == stability.RUNS
     assert set(found["patches"]) == {FIXED, DRAWN}
     assert found["rise"].between(0.1, 0.4).all()
+    steps = stability.printed_steps(found[found["patches"] == DRAWN]).set_index(["norm", "clip"])
+    assert list(steps.loc[("layer", "1")]) == ["12.5", "2.00", f"{found['rise'].mean():.2f}"]
+    assert list(steps["clipped steps [%]"]) == ["-", "12.5", "62.5"] * 3
     table = stability.effects(found).set_index(["setting", "patches"])
     wanted = {
         ("clip none", FIXED): (1.0, "undecided"),
