@@ -88,5 +88,5 @@ def test_the_limit_of_tokens_is_one_of_leaves(monkeypatch):
     monkeypatch.setenv(LIMIT, "256")
     check_tokens(config)
     monkeypatch.setenv(LIMIT, "255")
-    with pytest.raises(ConfigError, match="^patch 2 makes 256 tokens"):
+    with pytest.raises(ConfigError, match=r"^patch 2 makes 256 tokens"):
         check_tokens(config)
