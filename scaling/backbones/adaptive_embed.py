@@ -58,7 +58,7 @@ class AdaptivePatchEmbed(PatchEmbed):
             raise ConfigError("an adaptive embedding packs its own leaves, and takes no packed images")
         check_image(image_BCHW, self.sides[0])
         found, order_L, rows = self.leaves(image_BCHW.detach())
-        tokens = [self._embedded(image_BCHW, n, mask_Bhw) for n, mask_Bhw in enumerate(found)]
+        tokens = [self._embedded(image_BCHW, n, at_n3) for n, at_n3 in enumerate(found)]
         layout = TokenLayout(self.patch_size, image_BCHW.device, rows=rows)
         return torch.cat(tokens).index_select(0, order_L).unsqueeze(0), layout
 
@@ -77,33 +77,33 @@ class AdaptivePatchEmbed(PatchEmbed):
             kernel = change(kernel, self.sides[0])
         return {**state, KERNEL: kernel, SIZES: sizes}
 
-    def _embedded(self, image_BCHW: Tensor, level: int, mask_Bhw: Tensor) -> Tensor:
-        """Tokens of the leaves of one size, image by image and row by row."""
+    def _embedded(self, image_BCHW: Tensor, level: int, at_n3: Tensor) -> Tensor:
+        """Tokens of the leaves of one size, in the order of at_n3: image, row and column among nodes of this size."""
         side = self.sides[level]
         nodes_BhwCpp = image_BCHW.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5)
-        kernel_DCpp = resize_kernel(self.proj.weight, side)
-        return (
-            F.linear(nodes_BhwCpp[mask_Bhw].flatten(1), kernel_DCpp.flatten(1), self.proj.bias) + self.size_embed[level]
-        )
+        kernel_DX = resize_kernel(self.proj.weight, side).flatten(1)
+        pixels_nX = nodes_BhwCpp[at_n3.unbind(1)].flatten(1)
+        return F.linear(pixels_nX, kernel_DX, self.proj.bias) + self.size_embed[level]
 
     @torch.compiler.disable
     @torch.no_grad()
     def leaves(self, image_BCHW: Tensor) -> tuple[list[Tensor], Tensor, PackedRows]:
-        """Masks of the leaves of each size; the order of all leaves, from size by size to image by image; their
-        rows."""
+        """Image, row and column of the leaves of each size (n, 3), coarse to fine; the order of all leaves, from size
+        by size to image by image; their rows, without class tokens."""
         masks = quadtree.leaves(image_BCHW, self.sides, self.leaf_share, self.split_threshold, self.split_by)
         h, w = masks[-1].shape[1:]
+        found = [mask_Bhw.nonzero() for mask_Bhw in masks]
         keys, indices, first, whole = [], [], 0, sum(mask_Bhw[0].numel() for mask_Bhw in masks)
-        for mask_Bhw, side in zip(masks, self.sides, strict=True):
-            image_n, y_n, x_n = mask_Bhw.nonzero().unbind(1)
-            half = side // self.patch_size  # of a leaf, in halves of the finest
+        for at_n3, mask_Bhw, side in zip(found, masks, self.sides, strict=True):
+            image_n, y_n, x_n = at_n3.unbind(1)
+            half = side // self.patch_size  # side of half a leaf, in halves of the finest
             keys.append((image_n * 2 * h + (2 * y_n + 1) * half) * 2 * w + (2 * x_n + 1) * half)
             indices.append(image_n * whole + first + y_n * mask_Bhw.shape[2] + x_n)
             first += mask_Bhw[0].numel()
         order_L = torch.cat(keys).argsort()
         index_L = torch.cat(indices).index_select(0, order_L).cpu().numpy()
         borders = np.searchsorted(index_L // whole, np.arange(1, len(image_BCHW)))
-        return masks, order_L, leaf_rows((h, w), len(masks), tuple(np.split(index_L % whole, borders)))
+        return found, order_L, leaf_rows((h, w), len(masks), tuple(np.split(index_L % whole, borders)))
 
 
 def leaf_counts(rows: PackedRows) -> list[int]:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scaling.comparison.models import open_models
 from scaling.config.edit import edit
 from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
+from scaling.runs.identity import folder_of
 from tests.engine.test_packed_runs import CPU, weights_of
 from tests.engine.test_train import at_step
 
@@ -44,6 +46,13 @@ def test_an_interrupted_run_ends_with_the_same_weights(adaptive, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert whole.flops_per_image == 0  # nobody knows them before the images
     assert 4 < whole.metrics["leaves"] < 64 == whole.tokens
+
+
+def test_the_comparison_of_representations_is_refused_in_a_line(adaptive, trained):
+    adaptive = edit(adaptive, max_steps=1)
+    folder = folder_of(adaptive, trained(adaptive))
+    with pytest.raises(ConfigError, match=r"has patches of several sizes; models with one are compared[^\n]*$"):
+        open_models([str(folder)], [])
 
 
 def test_compiling_is_refused_in_a_line(adaptive, tmp_path):
