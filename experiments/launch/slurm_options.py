@@ -115,17 +115,15 @@ def in_job(settings: RuntimeConfig) -> RuntimeConfig:
     devices = str(options.gpus or 1) if settings.devices == "auto" else settings.devices
     if not devices.isdecimal() or not int(devices):
         raise ConfigError(f"devices {settings.devices!r}: with --launcher slurm a number of devices per node, as 2")
-    on_gpus = settings.accelerator not in ("auto", "cpu") or (settings.accelerator == "auto" and bool(options.gpus))
-    if on_gpus and options.gpus != int(devices):
+    accelerator = settings.accelerator
+    if accelerator == "auto":
+        accelerator = "gpu" if options.gpus else "cpu"
+    if accelerator == "cpu":
+        if options.gpus:
+            raise ConfigError(f"--slurm gpus={options.gpus} with --accelerator cpu: leave one of them out")
+        settings = replace(settings, threads=settings.threads or options.cpus(settings))
+    elif options.gpus != int(devices):
         raise ConfigError(
             f"{devices} devices per node and {options.gpus} GPUs: --slurm gpus=N asks for them, and --devices follows"
         )
-    if not on_gpus and options.gpus:
-        raise ConfigError(f"--slurm gpus={options.gpus} with --accelerator cpu: leave one of them out")
-    threads = settings.threads if on_gpus else settings.threads or options.cpus(settings)
-    return replace(
-        settings,
-        accelerator="gpu" if settings.accelerator == "auto" and on_gpus else "cpu" if not on_gpus else settings.accelerator,
-        devices=devices,
-        threads=threads,
-    )
+    return replace(settings, accelerator=accelerator, devices=devices)

@@ -80,7 +80,7 @@ def bad_input_line(e: ConfigError) -> str:
 def child_main(config: dict[str, object], results: str, settings: RuntimeConfig, wait: bool, pipe: Connection) -> None:
     """Entry of a process of `LocalPool`: events, and at the end the outcome, go through the pipe."""
     # First of all, until the run has a folder of its own: a stop may come at once, and nobody wants its traceback.
-    _output_into(Path(os.devnull))
+    output_into(Path(os.devnull))
     as_ctrl_c()  # a stop is a clean one outside of training too
     value, folder = ExperimentConfig.from_dict(config), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
@@ -90,7 +90,7 @@ def child_main(config: dict[str, object], results: str, settings: RuntimeConfig,
 
     def send(item: Event | Outcome) -> None:
         if isinstance(item, Event) and item.kind == "open":
-            _output_into(training_folder(value, folder) / LOG)
+            output_into(training_folder(value, folder) / LOG)
             return
         try:
             pipe.send(item)
@@ -106,7 +106,7 @@ def child_main(config: dict[str, object], results: str, settings: RuntimeConfig,
     sys.exit(outcome.status)
 
 
-def _output_into(path: Path) -> None:
+def output_into(path: Path) -> None:
     """From here on, all that this process and its libraries print goes to the end of path."""
     sys.stdout.flush()
     sys.stderr.flush()

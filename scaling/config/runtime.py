@@ -68,7 +68,7 @@ class RuntimeConfig:
     )
     export_coco: bool = config_field("detection: write detections on the test images as COCO results", False)
     slurm: str = config_field(
-        "what jobs of --launcher slurm ask for, as partition=gpu,time=4:00:00: any long option of sbatch with its value, "
+        "what jobs of --launcher slurm ask for, as partition=gpu,time=4:00:00: any long option of sbatch with a value, "
         "and gpus (per node), runs (per job), card, factor, warn (docs/clusters.md)",
         "",
     )
