@@ -4,6 +4,7 @@ paper's ablations, then its table and figure.
 python experiments/sweep.py shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --results DIR [--dry-run]
 python experiments/sweep.py shapes.table5 --results DIR
 Finished runs are skipped and interrupted ones resumed: after any interruption, run the same command again.
+On a cluster: --launcher slurm --slurm partition=gpu,gpus=1,card=a100 (docs/clusters.md).
 """
 
 import sys
@@ -15,9 +16,10 @@ from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
 from experiments.cli.sweep_options import parser, planned, runs_of
+from experiments.launch import registry
+from experiments.launch.local import with_parallel_runs
 from experiments.launch.outcome import recorded
 from experiments.launch.progress_display import Console, told_apart, what_else
-from experiments.launch.registry import LAUNCHERS, check_here, settings_for
 from experiments.launch.slurm_jobs import check_not_queued
 from experiments.launch.slurm_request import device_of_job
 from experiments.launch.train_all import train_all
@@ -25,7 +27,6 @@ from experiments.stages import waits_for
 from experiments.sweep_report import report, report_failures
 from experiments.sweep_status import cancel, show
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.fields import check_name
 from scaling.config.packing import SequencePacking
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
@@ -46,17 +47,16 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
-        "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
+        "Train every recipe at every patch size and fit the laws; or the runs of a study.",
     )
     p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
-    p.add_argument("--launcher", type=str, default="local", help=f"where runs are trained: {', '.join(LAUNCHERS)}")
-    p.add_argument("--status", action="store_true", help="show the state of all runs in --results and exit")
-    p.add_argument("--cancel", action="store_true", help="end their jobs on the cluster and exit")
+    registry.add_option(p)
+    p.add_argument("--status", action="store_true", help="show the state of the runs and exit")
+    p.add_argument("--cancel", action="store_true", help="end the runs' jobs on a cluster and exit")
     p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
     p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
     p.without_recipe = ("status", "cancel")
     args = p.parse_args(argv)
-    check_name("launcher", args.launcher, LAUNCHERS)
     return (runs_of(args) if args.recipe else []), args
 
 
@@ -65,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     results = Path(args.results)
     if args.status or args.cancel:
         return show(runs, results) if args.status else cancel(runs, results)
-    settings = settings_for(args.launcher, cli.runtime(args))
+    settings = registry.settings_for(args.launcher, cli.runtime(args))
+    if args.launcher != "slurm":
+        settings = with_parallel_runs(settings)
     if args.print_config:
         cli.print_configs(runs)
         return 0
@@ -74,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         check_outputs(run, settings.save_predictions, settings.export_coco)
     if args.dry_run:
         return print_states(runs, results, settings)
-    check_here(args.launcher)
+    registry.check_here(args.launcher)
     as_ctrl_c()
     named = checked(runs, results)
     runs = list({run.run_id: run for run in named.values()}.values())

@@ -55,8 +55,8 @@ def show(runs: Sequence[ExperimentConfig], results: Path) -> int:
         for run_id, one in seen.items():
             if one.state == name:
                 print(f"{name:8} {run_id}")
-                for line in (one.text, *one.details):
-                    print_wrapped(line, indent=9)
+                for line in filter(None, (one.text, *one.details)):
+                    print_wrapped(" " * 9 + line, indent=9)
     return 0
 
 

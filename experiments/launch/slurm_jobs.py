@@ -8,7 +8,7 @@ Which runs wait or are under way, SLURM knows (slurm_queue.py); which are finish
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def read_jobs(results: Path) -> dict[str, list[str]]:
     return found
 
 
-def check_not_queued(runs: Sequence[ExperimentConfig], results: Path) -> None:
+def check_not_queued(runs: Iterable[ExperimentConfig], results: Path) -> None:
     """Raise ConfigError where jobs of SLURM wait or run for some of the runs: two launchers would do the same."""
     jobs = read_jobs(results)
     if not jobs:

@@ -44,7 +44,12 @@ def check_slurm() -> None:
 def check_lines(lines: Sequence[tuple[str, str]]) -> None:
     """Raise ConfigError where SLURM would refuse a job with these lines of sbatch; submits nothing."""
     words = [f"--{name}" + ("" if value == "yes" else f"={value}") for name, value in lines]
-    _call("sbatch", "--test-only", *words, "--wrap=true")
+    try:
+        _call("sbatch", "--test-only", *words, "--wrap=true")
+    except SlurmSilentError:
+        raise
+    except ConfigError as e:
+        raise ConfigError(f"SLURM refuses such jobs ({e}); asked for: {' '.join(words)}") from e
 
 
 def queue() -> dict[str, Queued]:
