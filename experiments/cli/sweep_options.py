@@ -35,7 +35,8 @@ def parser(program: str, what: str) -> cli.Parser:
         "--patch-size",
         dest="patch",
         metavar="PX,PX",
-        help=f"patch sizes [px]; default: {PATCHES}, or a study's; the smallest is the finest of a run that draws patches",
+        help=f"patch sizes [px]; default: {PATCHES}, or a study's; the smallest is the finest of a run that draws "
+        "patches",
     )
     p.add_argument("--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give a spread")
     return p

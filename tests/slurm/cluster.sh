@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# A real SLURM on this machine (Debian's slurm-wlm): two nodes of one core, partitions main and urgent (which preempts
-# jobs of main), no accounting. As root.
-#   cluster.sh start   install what is missing, start munged, slurmctld and two slurmd; prints the path of slurm.conf
+# A real SLURM on this machine (Debian's slurm-wlm), without accounting, as root: nodes n1 to n4 of one core each;
+# partitions main, pair (n1 and n2), urgent (which preempts jobs of the other two), and blind: n5, a node that does not
+# see the folder $PATCH_SLURM_STATE/hidden (there where mounts can be private).
+#   cluster.sh start   install what is missing, start munged, slurmctld and the slurmd; prints the path of slurm.conf
 #   cluster.sh stop    end the daemons that it started (by their pid files), and nothing else
 # Status 3: it cannot be had here; the last line says why.
 set -euo pipefail
@@ -11,7 +12,7 @@ conf=$state/slurm.conf
 cannot() { echo "no SLURM here: $*"; exit 3; }
 
 stop() {
-  for name in n1 n2 slurmctld munged; do
+  for name in n1 n2 n3 n4 n5 slurmctld munged; do
     local pid=$state/$name.pid
     [ -f "$pid" ] && kill "$(cat "$pid")" 2>/dev/null || true
     rm -f "$pid"
@@ -29,7 +30,7 @@ fi
 
 stop
 rm -rf "$state"
-mkdir -p "$state"/{ctl,n1,n2}
+mkdir -p "$state"/{ctl,hidden,n1,n2,n3,n4,n5}
 mkdir -p /run/munge
 chown munge: /run/munge
 host=$(hostname -s)
@@ -57,10 +58,11 @@ KillWait=10
 JobRequeue=1
 PreemptMode=REQUEUE
 PreemptType=preempt/partition_prio
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=1 RealMemory=$memory State=UNKNOWN
-NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=1 RealMemory=$memory State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
-PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
+$(for i in 1 2 3 4 5; do echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=1700$i CPUs=1 RealMemory=$memory"; done)
+PartitionName=main Nodes=n[1-4] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=pair Nodes=n[1-2] MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=blind Nodes=n5 MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=urgent Nodes=n[1-4] MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 C
 export SLURM_CONF=$conf
 
@@ -71,11 +73,12 @@ if ! munge -n >/dev/null 2>&1; then
   su -s /bin/sh munge -c "munged --pid-file=$state/munged.pid" >/dev/null 2>&1 || cannot "munged does not start"
 fi
 slurmctld -f "$conf"
-for node in n1 n2; do slurmd -f "$conf" -N "$node"; done
+for node in n1 n2 n3 n4; do slurmd -f "$conf" -N "$node"; done
+unshare -m sh -c "mount -t tmpfs none '$state/hidden' && exec slurmd -f '$conf' -N n5" 2>/dev/null || true
 for _ in $(seq 60); do
   if [ "$(sinfo --noheader --partition main --format %T 2>/dev/null | sort -u)" = idle ]; then echo "$conf"; exit 0; fi
   sleep 0.5
 done
 tail -n 5 "$state"/*.log >&2
 stop
-cannot "two idle nodes did not appear in 30 s; its logs are in $state"
+cannot "idle nodes did not appear in 30 s; its logs are in $state"
