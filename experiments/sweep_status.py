@@ -48,7 +48,7 @@ def show(runs: Sequence[ExperimentConfig], results: Path) -> int:
     seen = {run_id: _seen(folder, job_of.get(run_id, ""), queued) for run_id, folder in folders.items()}
     numbers = Counter(one.state for one in seen.values())
     said = [f"{numbers[name]} {name}" for name in reversed(STATES) if numbers[name]]
-    print_wrapped(f"{results}: {counted(len(seen), 'run')}" + (f": {', '.join(said)}" if said else ""))
+    print_wrapped(f"{counted(len(seen), 'run')}: {', '.join(said) or 'none yet'}, in {results}")
     for name in STATES:
         if name == "finished" and numbers[name] > SHOWN:
             continue

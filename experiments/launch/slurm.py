@@ -189,7 +189,8 @@ def _orphaned(one: SlurmJob) -> Outcome | None:
 def _lost(one: SlurmJob) -> Outcome:
     """The outcome of a job that ended without a word."""
     folder, how = jobs_folder(one.job.results), slurm_queue.ending(one.id)
-    ended = f"its job {one.id} ended" + (f" ({how})" if how else "")
-    if not any(folder.glob(f"{one.id}_*_log.*")) and not one.folder.is_dir():
+    ended = f"its job {one.id} ended ({how or 'it was cancelled before it began, or SLURM has forgotten it'})"
+    silent = not any(folder.glob(f"{one.id}_*_log.*")) and not one.folder.is_dir()
+    if silent and how and not how.startswith("CANCELLED"):
         return Outcome(2, f"{ended} and wrote nothing into {one.job.results}: can the compute nodes see this folder?")
     return Outcome(1, f"{ended} without a record; the same command resumes it")

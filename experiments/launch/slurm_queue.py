@@ -68,7 +68,8 @@ def _queued(line: str) -> tuple[str, Queued]:
 
 
 def ending(job: str) -> str:
-    """How a job ended, in SLURM's words, as "TIMEOUT"; empty where it has forgotten that (after MinJobAge)."""
+    """How a job ended, in SLURM's words, as "TIMEOUT"; empty where it has forgotten that (after
+    MinJobAge), and for a task of an array that was cancelled while it waited."""
     try:
         text = _call("scontrol", "--oneliner", "show", "job", job)
     except ConfigError:

@@ -69,8 +69,8 @@ export SLURM_CONF=$conf
 if ! munge -n >/dev/null 2>&1; then
   [ -f /etc/munge/munge.key ] || { dd if=/dev/urandom of=/etc/munge/munge.key bs=1 count=1024 status=none
     chown munge: /etc/munge/munge.key; chmod 400 /etc/munge/munge.key; }
-  chown munge: "$state"
-  su -s /bin/sh munge -c "munged --pid-file=$state/munged.pid" >/dev/null 2>&1 || cannot "munged does not start"
+  su -s /bin/sh munge -c munged >/dev/null 2>&1 || cannot "munged does not start"
+  cp /run/munge/munged.pid "$state"
 fi
 slurmctld -f "$conf"
 for node in n1 n2 n3 n4; do slurmd -f "$conf" -N "$node"; done

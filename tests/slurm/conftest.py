@@ -25,8 +25,5 @@ def cluster(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", done.stdout.strip())
         patch.setenv("MASTER_ADDR", "127.0.0.1")  # of a run's processes: n1 is no name that a resolver knows
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join(filter(None, [str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH")]))
-        )
         yield state
     subprocess.run([SCRIPT, "stop"], env=environment, check=True)
