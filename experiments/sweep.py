@@ -32,7 +32,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.data.fingerprints import with_fingerprints
 from scaling.errors import ConfigError
-from scaling.runs.identity import folder_of
+from scaling.runs.identity import folder_of, looked_through_once
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 from scaling.runs.run_folder import State, state
@@ -78,10 +78,11 @@ def main(argv: list[str] | None = None) -> int:
         return print_states(runs, results, settings)
     registry.check_here(args.launcher)
     as_ctrl_c()
-    named = checked(runs, results)
-    runs = list({run.run_id: run for run in named.values()}.values())
-    if any(recorded(folder_of(run, results)) is None for run in runs):
-        cli.check_writable(results)
+    with looked_through_once():
+        named = checked(runs, results)
+        runs = list({run.run_id: run for run in named.values()}.values())
+        if any(recorded(folder_of(run, results)) is None for run in runs):
+            cli.check_writable(results)
     if args.launcher != "slurm":
         check_not_queued(runs, results)
     expected = print_plan(runs, args, settings)
@@ -98,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
+@looked_through_once()
 def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeConfig) -> int:
     """The dry run: a line for each run, with its outcome or what would be done, and the padding of packed images."""
     for run in with_fingerprints(runs, results, read=False).values():

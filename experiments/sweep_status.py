@@ -19,12 +19,12 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.data.fingerprints import with_fingerprints
 from scaling.errors import ConfigError, NewerRecordError
 from scaling.runs.config_file import config_path
-from scaling.runs.identity import folder_of
+from scaling.runs.identity import folder_of, looked_through_once
 from scaling.runs.record import LOG, RECORD
-from scaling.runs.run_folder import State, read_record, state
+from scaling.runs.run_folder import State, read_record, state, status_of
 
 STATES = ("running", "queued", "failed", "stopped", "to do", "finished")  # in the order in which they are shown
-SHOWN = 20  # finished runs that have a line each; of more there is the number alone
+SHOWN = 20  # runs; of more, those that are finished have no line each
 
 
 class Seen(NamedTuple):
@@ -33,6 +33,9 @@ class Seen(NamedTuple):
     state: str
     text: str = ""
     details: Sequence[str] = ()
+
+
+DONE = Seen("finished")
 
 
 def show(runs: Sequence[ExperimentConfig], results: Path) -> int:
@@ -45,12 +48,16 @@ def show(runs: Sequence[ExperimentConfig], results: Path) -> int:
             print_wrapped(f"which jobs wait is not known: {e}")
     job_of = {run_id: job for job, its in jobs.items() for run_id in its}
     folders = _folders(runs, results, job_of)
-    seen = {run_id: _seen(folder, job_of.get(run_id, ""), queued) for run_id, folder in folders.items()}
+    brief = len(folders) > SHOWN
+    seen = {
+        run_id: DONE if brief and status_of(folder) == DONE.state else _seen(folder, job_of.get(run_id, ""), queued)
+        for run_id, folder in folders.items()
+    }
     numbers = Counter(one.state for one in seen.values())
     said = [f"{numbers[name]} {name}" for name in reversed(STATES) if numbers[name]]
     print_wrapped(f"{counted(len(seen), 'run')}: {', '.join(said) or 'none yet'}, in {results}")
     for name in STATES:
-        if name == "finished" and numbers[name] > SHOWN:
+        if name == DONE.state and brief:
             continue
         for run_id, one in seen.items():
             if one.state == name:
@@ -77,8 +84,9 @@ def cancel(runs: Sequence[ExperimentConfig], results: Path) -> int:
 def _folders(runs: Sequence[ExperimentConfig], results: Path, job_of: dict[str, str]) -> dict[str, Path]:
     """The folder of each run, by run_id."""
     if runs:
-        named = with_fingerprints(runs, results, read=False).values()
-        return {run.run_id: folder_of(run, results) for run in named}
+        with looked_through_once():
+            named = with_fingerprints(runs, results, read=False).values()
+            return {run.run_id: folder_of(run, results) for run in named}
     try:
         folders = sorted(path for path in results.iterdir() if config_path(path) or (path / RECORD).is_file())
     except OSError as e:

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, field
+from functools import lru_cache
 from typing import ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from scaling.errors import ConfigError
@@ -151,6 +152,7 @@ def check_name(what: str, name: str, known: Iterable[str], listed: str = "") -> 
     raise ConfigError(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
 
 
+@lru_cache(maxsize=1024)
 def type_names(annotation: object) -> tuple[str, bool]:
     """The name of a field's type, as "int" or "list of int", and whether None is permitted."""
     kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
