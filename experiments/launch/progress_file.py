@@ -17,7 +17,7 @@ SECONDS = 5.0  # between two writes, and before the first: a shorter run has no 
 
 
 class Seen(NamedTuple):
-    """What a run's file says. age: of the file, by its file system [s]."""
+    """Contents of a run's file. age: of the file, by its file system [s]."""
 
     progress: Progress
     age: float
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 class ProgressFile:
-    """Writes the file at events of a run's training. The file is no proof that the run goes on: its lock is."""
+    """Writes the file at events of a run's training. That a run is under way its lock shows, not this file."""
 
     def __init__(self, config: ExperimentConfig, results: Path) -> None:
         self.config, self.results = config, results

@@ -13,7 +13,7 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 
-from experiments.launch.slurm_queue import said_by
+from experiments.launch.slurm_queue import last_message
 from experiments.launch.slurm_request import Request
 from experiments.launch.slurm_task import run_task
 from scaling.config.runtime import RuntimeConfig
@@ -56,10 +56,10 @@ def submit_tasks(
     )
     where = str(results.absolute())
     try:
-        with redirect_stderr(StringIO()):  # where it prints what its error says too
+        with redirect_stderr(StringIO()):  # to which it also prints the message of its error
             jobs = executor.submit_array([partial(run_task, configs, where, settings) for configs in tasks])
     except (FailedJobError, FailedSubmissionError) as e:
-        raise ConfigError(f"SLURM refuses the jobs: {said_by(str(e))}") from e
+        raise ConfigError(f"SLURM refuses the jobs: {last_message(str(e))}") from e
     except OSError as e:
         raise ConfigError(f"jobs cannot be submitted ({e.strerror}: {e.filename})") from e
     return [job.job_id for job in jobs]

@@ -3,7 +3,7 @@
     JOB.json            the jobs of one submission: {"12_0": ["run_id", …], …}
     JOB_TASK.outcomes   a line of JSON for each run that a job has dealt with; the last one of a run counts
     *_log.out, *.pkl    of submitit
-Which runs wait or are under way, SLURM knows (slurm_queue.py); which are finished, their records say. No torch.
+SLURM knows which jobs wait or run (slurm_queue.py), records which runs are finished. No torch.
 """
 
 import json

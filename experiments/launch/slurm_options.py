@@ -33,7 +33,7 @@ class SlurmOptions:
     runs: int = 1  # per job, one after the other in one process
     card: str = ""  # GPU that the plan's hours are for, as plan.py --gpu names it
     factor: float = 2.0  # time and memory of a job over those of its plan [1]
-    warn: int = 120  # before its time limit that a job is told to save itself [s]
+    warn: int = 120  # before its time limit at which a job is to save its run [s]
     lines: tuple[tuple[str, str], ...] = ()
 
     def line(self, name: str) -> str:

@@ -98,7 +98,7 @@ def _call(*words: str) -> str:
         raise SlurmSilentError(f"SLURM does not answer ({words[0]} took {SECONDS:g} s); try again later") from e
     except OSError as e:
         raise ConfigError(f"no SLURM on this host: {words[0]} cannot be run ({e.strerror})") from e
-    said = said_by(done.stderr) or said_by(done.stdout)
+    said = last_message(done.stderr) or last_message(done.stdout)
     if done.returncode and (words[:2] == ("scontrol", "ping") or any(word in said.lower() for word in SILENT)):
         raise SlurmSilentError(f"SLURM does not answer ({said}); is slurmctld running? try again later")
     if done.returncode:
@@ -109,7 +109,7 @@ def _call(*words: str) -> str:
 SILENT = ("unable to contact slurm", "connection refused", "timed out", "connect failure")
 
 
-def said_by(text: str) -> str:
-    """The last line that a command of SLURM said, without its own name: the one with the reason."""
+def last_message(text: str) -> str:
+    """The last line that a command of SLURM printed, without its own name: the one with the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return first_line(ValueError(lines[-1].split("error: ", 1)[-1])) if lines else ""

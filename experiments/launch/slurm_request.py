@@ -85,8 +85,8 @@ def _planned(job: Job, options: SlurmOptions) -> tuple[float, int]:
 
 
 def device_of_job(settings: RuntimeConfig, results: Path) -> "Device":
-    """The device that runs are planned for: this machine's, or the card that jobs on a cluster are said to get. Raises
-    ConfigError where jobs have GPUs of no name."""
+    """The device that runs are planned for: this machine's, or the card that is named for jobs. Raises ConfigError
+    where jobs have GPUs and no card is named."""
     from experiments.planning import cost_estimate
 
     options = parse(settings.slurm)

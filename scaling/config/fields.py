@@ -11,7 +11,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import MISSING, field
 from functools import lru_cache
 from typing import ClassVar, NamedTuple, Protocol, TypeVar, cast
@@ -152,9 +152,13 @@ def check_name(what: str, name: str, known: Iterable[str], listed: str = "") -> 
     raise ConfigError(f"unknown {what} {name!r}; {hint}there is: {', '.join(n or repr(n) for n in known)}")
 
 
-@lru_cache(maxsize=1024)
 def type_names(annotation: object) -> tuple[str, bool]:
     """The name of a field's type, as "int" or "list of int", and whether None is permitted."""
+    return _type_names(cast(Hashable, annotation))
+
+
+@lru_cache(maxsize=1024)
+def _type_names(annotation: Hashable) -> tuple[str, bool]:
     kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     kind = next(kind for kind in kinds if kind is not NONE)
     if typing.get_origin(kind) is tuple:
