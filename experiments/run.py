@@ -8,7 +8,10 @@ from typing import NoReturn, cast
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
 from experiments.cli.resolve import resolve
+from experiments.launch import registry
 from experiments.launch.progress_display import Console, told_apart
+from experiments.launch.slurm_jobs import check_not_queued
+from experiments.launch.train_all import train_all
 from experiments.launch.worker import run_quietly
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
@@ -24,7 +27,9 @@ from scaling.runs.teacher import check_teacher
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The resolved recipe, stage by stage, and all options. Raises ConfigError."""
-    args = cli.parser("run.py", "Train, evaluate and record one run.").parse_args(argv)
+    p = cli.parser("run.py", "Train, evaluate and record one run.")
+    registry.add_option(p)
+    args = p.parse_args(argv)
     given, idle = cli.fields(args)
     patch = cast(int, given.get("patch_size", 16))  # parsed by the type of its field
     return resolve(args.recipe, patch, given, idle, args.before), args
@@ -36,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.print_config:
         cli.print_configs(stages)
         return 0
-    settings, results = cli.runtime(args), Path(args.results)
+    settings, results = registry.settings_for(args.launcher, cli.runtime(args)), Path(args.results)
+    registry.check_here(args.launcher)
     cli.check_writable(results)
     check_start(stages[0], results)
     for recipe in stages:
@@ -49,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
         console.names = told_apart(runs)
         for line in check_data(runs, results):
             console.line(line)
+        if args.launcher == "slurm":
+            outcomes = train_all(list(runs), results, settings, console, {}, args.launcher)
+            return max(outcome.status for outcome in outcomes.values())
+        check_not_queued(runs, results)
         for recipe in runs:
             status = _run(recipe, results, settings, console)
             if status:

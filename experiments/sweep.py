@@ -4,9 +4,9 @@ paper's ablations, then its table and figure.
 python experiments/sweep.py shapes.deit_nano,shapes.adventurer_nano --patch 16,8,4,2,1 --results DIR [--dry-run]
 python experiments/sweep.py shapes.table5 --results DIR
 Finished runs are skipped and interrupted ones resumed: after any interruption, run the same command again.
+On a cluster: --launcher slurm --slurm partition=gpu,gpus=1,card=a100 (docs/clusters.md).
 """
 
-import math
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -16,24 +16,23 @@ from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
 from experiments.cli.sweep_options import parser, planned, runs_of
-from experiments.launch.eta import Clock
-from experiments.launch.launcher import Job, stop, submit_all
+from experiments.launch import registry
 from experiments.launch.local import with_parallel_runs
-from experiments.launch.outcome import Outcome, recorded
+from experiments.launch.outcome import recorded
 from experiments.launch.progress_display import Console, told_apart, what_else
-from experiments.launch.registry import LAUNCHERS
+from experiments.launch.slurm_jobs import check_not_queued
+from experiments.launch.slurm_request import device_of_job
+from experiments.launch.train_all import train_all
 from experiments.stages import waits_for
 from experiments.sweep_report import report, report_failures
+from experiments.sweep_status import cancel, show
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.fields import check_name
 from scaling.config.packing import SequencePacking
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.token_limit import check_tokens
 from scaling.data.fingerprints import with_fingerprints
-from scaling.engine.loggers import logged_nothing, names_of
 from scaling.errors import ConfigError
-from scaling.runs.events import Event
-from scaling.runs.identity import folder_of
+from scaling.runs.identity import folder_of, looked_through_once
 from scaling.runs.outputs import check_outputs
 from scaling.runs.predecessor import check_start
 from scaling.runs.run_folder import State, state
@@ -42,28 +41,33 @@ from scaling.runs.teacher import check_teacher
 
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 PLANNED = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
-POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
-        "Train every recipe at every patch size, then fit the laws; or the runs of a study, then show what it asks.",
+        "Train every recipe at every patch size and fit the laws; or the runs of a study.",
     )
     p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
-    p.add_argument("--launcher", type=str, default="local", help=f"where runs are trained: {', '.join(LAUNCHERS)}")
+    registry.add_option(p)
+    p.add_argument("--status", action="store_true", help="show the state of the runs and exit")
+    p.add_argument("--cancel", action="store_true", help="end the runs' jobs on a cluster and exit")
     p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
     p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
+    p.without_recipe = ("status", "cancel")
     args = p.parse_args(argv)
-    check_name("launcher", args.launcher, LAUNCHERS)
-    return runs_of(args), args
+    return (runs_of(args) if args.recipe else []), args
 
 
 def main(argv: list[str] | None = None) -> int:
     runs, args = arguments(sys.argv[1:] if argv is None else argv)
     results = Path(args.results)
-    settings = with_parallel_runs(cli.runtime(args))
+    if args.status or args.cancel:
+        return show(runs, results) if args.status else cancel(runs, results)
+    settings = registry.settings_for(args.launcher, cli.runtime(args))
+    if args.launcher != "slurm":
+        settings = with_parallel_runs(settings)
     if args.print_config:
         cli.print_configs(runs)
         return 0
@@ -72,11 +76,15 @@ def main(argv: list[str] | None = None) -> int:
         check_outputs(run, settings.save_predictions, settings.export_coco)
     if args.dry_run:
         return print_states(runs, results, settings)
+    registry.check_here(args.launcher)
     as_ctrl_c()
-    named = checked(runs, results)
-    runs = list({run.run_id: run for run in named.values()}.values())
-    if any(recorded(folder_of(run, results)) is None for run in runs):
-        cli.check_writable(results)
+    with looked_through_once():
+        named = checked(runs, results)
+        runs = list({run.run_id: run for run in named.values()}.values())
+        if any(recorded(folder_of(run, results)) is None for run in runs):
+            cli.check_writable(results)
+    if args.launcher != "slurm":
+        check_not_queued(runs, results)
     expected = print_plan(runs, args, settings)
     for line in check_data(runs, results):
         print_wrapped(line)
@@ -91,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 
+@looked_through_once()
 def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeConfig) -> int:
     """The dry run: a line for each run, with its outcome or what would be done, and the padding of packed images."""
     for run in with_fingerprints(runs, results, read=False).values():
@@ -101,7 +110,7 @@ def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeC
     if packed := [run for run in runs if isinstance(run.packing, SequencePacking)]:
         from experiments.planning import cost_estimate, predicted_packing
 
-        on = cost_estimate.device_of(settings, results)
+        on = device_of_job(settings, results)
         named = [(cost_estimate.title(run), run, cost_estimate.forecast(run, on).micro_batch_size) for run in packed]
         for line in predicted_packing.packing_lines(named, results):
             print_wrapped(line, indent=2)
@@ -130,7 +139,7 @@ def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeC
     if not left:
         return {}
     try:
-        on = cost_estimate.device_of(settings, Path(args.results))
+        on = device_of_job(settings, Path(args.results))
     except ConfigError as e:
         print(f"no plan: {e}")
         return {}
@@ -145,61 +154,6 @@ def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeC
             "larger patches or fewer --epochs take less"
         )
     return {one.run.run_id: 3600 * one.hours / max(1, cost_estimate.conditions(one.run, on).threads) for one in its}
-
-
-def train_all(
-    runs: list[ExperimentConfig],
-    results: Path,
-    settings: RuntimeConfig,
-    console: Console,
-    expected: dict[str, float],
-    launcher: str,
-) -> dict[str, Outcome]:
-    """Submit all runs to a launcher and show how they go. Returns outcomes by run_id. expected: the training time of
-    each, as print_plan gives it [s].
-
-    Raises ConfigError where the first run cannot begin: then nothing has been written.
-    """
-    at_once = settings.max_parallel_runs or 1
-    clock = Clock({run_id: seconds / at_once for run_id, seconds in expected.items()})
-    outcomes: dict[str, Outcome] = {}
-
-    def watch(job: Job, event: Event) -> None:
-        if event.kind == "begin":
-            console.sweep(len(outcomes), len(runs), clock.eta([r for r in runs if r.run_id not in outcomes]))
-            console.begin(job.run.run_id)
-        elif event.kind == "elsewhere":
-            console.postpone(job.run.run_id, event.text)
-        else:
-            console.show(job.run.run_id, event)
-
-    def end(run: ExperimentConfig, outcome: Outcome) -> None:
-        if outcome.status == 2 and not outcomes:
-            raise ConfigError(outcome.text)
-        console.finish(run.run_id, outcome)
-        if outcome.found and outcome.status == 0 and names_of(settings.logger):
-            console.note(logged_nothing(settings.logger))
-        if outcome.status == 0 and not math.isnan(outcome.seconds):
-            clock.add(run, outcome.seconds / at_once)
-        outcomes[run.run_id] = outcome
-        if outcome.status == 130:
-            raise KeyboardInterrupt
-
-    pool = LAUNCHERS[launcher](at_once, watch)
-    handles = submit_all(pool, [Job(run, results, settings) for run in runs])
-    try:
-        while len(outcomes) < len(runs):
-            pool.wait(POLL_SECONDS)
-            for run in runs:
-                if run.run_id not in outcomes and (outcome := pool.outcome(handles[run.run_id])) is not None:
-                    end(run, outcome)
-    except KeyboardInterrupt:
-        console.line("stopping after this step, with a checkpoint")
-        raise
-    finally:
-        stop(pool, [handle for run_id, handle in handles.items() if run_id not in outcomes])
-    console.sweep(len(outcomes), len(runs), 0.0)
-    return outcomes
 
 
 def program() -> NoReturn:

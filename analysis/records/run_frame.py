@@ -4,7 +4,10 @@ from typing import TypedDict
 
 import pandas as pd
 
-from scaling.config.flat import FIRST, LATER
+from analysis.records.drawn_patches import patches_text
+from analysis.records.embedding_text import embedding_text
+from scaling.config.experiment import ExperimentConfig
+from scaling.config.flat import FIRST, LATER, to_flat
 from scaling.runs.record import HEADLINES
 
 FIELDS = [*FIRST, *LATER]  # the names that version 1 had
@@ -44,6 +47,16 @@ class Row(TypedDict, total=False):
     machine_processor: str | float
     machine_devices: float | None
     machine_cores: float | None
+
+
+def recipe_columns(config: ExperimentConfig) -> dict[str, object]:
+    """The columns of a row that follow from its recipe."""
+    return {
+        **to_flat(config),
+        PATCHES: patches_text(config),
+        EMBEDDING: embedding_text(config),
+        SIZES: getattr(config.packing, "sizes_words", ""),
+    }
 
 
 def finished(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.records.drawn_patches import costs_there, patches_text
-from analysis.records.embedding_text import embedding_text
+from analysis.records.drawn_patches import costs_there
 from analysis.records.group_labels import labels
-from analysis.records.run_frame import COLUMNS, EMBEDDING, FACTS, METRICS, PATCHES, SIZES, finished
+from analysis.records.run_frame import COLUMNS, FACTS, METRICS, finished
+from analysis.records.seedless import Seedless
 from analysis.records.training_length import keys_of_any_length
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.flat import to_flat
 from scaling.config.identity import groups, is_open
 from scaling.config.task import Classification
 from scaling.errors import ConfigError
@@ -106,17 +105,21 @@ def load(results: str | Path) -> RunSet:
         raise ConfigError(f"{folder} holds no run (a folder with {RECORD}); {make_one}")
     others = {name: _config(folder / name) for name in (*found.unfinished, *found.corrupt)}
     known = {name: config for name, config in others.items() if config is not None}
-    recipes = [*(record.experiment() for record in found.records.values()), *known.values()]
-    grouped, families = groups(recipes), groups([_plain(config) for config in recipes])
-    lengths = keys_of_any_length(recipes, groups)
-    digests = _digests(recipes, grouped)
+    recorded = [(record.experiment(), record.config) for record in found.records.values()]
+    seedless = Seedless([*recorded, *((config, config.to_dict()) for config in known.values())])
+    grouped, families = seedless.keys(groups), seedless.keys(lambda its: groups([_plain(config) for config in its]))
+    lengths = seedless.keys(lambda its: keys_of_any_length(its, groups))
+    digests = _digests(seedless.recipes, grouped)
     rows: list[dict[str, object]] = []
     evaluations: list[dict[str, object]] = []
-    for (run, record), *keys in zip(found.records.items(), grouped, families, lengths, strict=False):
+    for (run, record), recipe, *keys in zip(
+        found.records.items(), seedless.recipes, grouped, families, lengths, strict=False
+    ):
         named = dict(zip(("group", "family", "any_length"), keys, strict=True))
-        one: dict[str, object] = {**row(record, run), **digests.get(named["group"], {}), **named}
+        fields = {**seedless.fields(recipe), "seed": recipe.seed}
+        one: dict[str, object] = {**row(record, run, fields), **digests.get(named["group"], {}), **named}
         rows.append(one)
-        evaluations += [{**{name: one[name] for name in EVALUATION[:4]}, **its} for its in _evaluations(record)]
+        evaluations += [{**{name: one[name] for name in EVALUATION[:4]}, **its} for its in _evaluations(record, recipe)]
     frame = pd.DataFrame(rows, columns=_columns(rows, COLUMNS))
     frame = frame.sort_values(["group", "patch", "seed"], ascending=[True, False, True], ignore_index=True)
     group_of = dict(zip(known, grouped[len(rows) :], strict=True))
@@ -162,9 +165,8 @@ def _digests(recipes: Sequence[ExperimentConfig], grouped: Sequence[str]) -> dic
     }
 
 
-def _evaluations(record: RunRecord) -> list[dict[str, object]]:
+def _evaluations(record: RunRecord, config: ExperimentConfig) -> list[dict[str, object]]:
     """The evaluations of a record with metrics as columns."""
-    config = record.experiment()
     return [
         {
             **its["metrics"],
@@ -204,16 +206,13 @@ def _misplaced(run: Path, records: dict[Path, RunRecord]) -> str:
     return ""
 
 
-def row(record: RunRecord, run: Path) -> dict[str, object]:
-    """A record as a row, without the keys of sets of runs: group, family and any_length."""
+def row(record: RunRecord, run: Path, fields: dict[str, object]) -> dict[str, object]:
+    """A record as a row, without group, family and any_length, which are of sets of runs. fields: of its recipe."""
     facts = {name: getattr(record, name) for name in [*FACTS, "wall_time"] if hasattr(record, name)}
     known = {
         "run_id": record.run_id,
         "status": record.status,
-        **to_flat(record.experiment()),
-        PATCHES: patches_text(record.experiment()),
-        EMBEDDING: embedding_text(record.experiment()),
-        SIZES: getattr(record.experiment().packing, "sizes_words", ""),
+        **fields,
         **{name: math.nan if value is None else value for name, value in facts.items()},
         "failure": "" if record.status == "finished" else str(record.failure.get("reason", "no reason recorded")),
         "started": record.started,

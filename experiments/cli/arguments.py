@@ -36,7 +36,8 @@ from scaling.errors import ConfigError
 class Parser(argparse.ArgumentParser):
     """argparse's for a program's own options, with an option for each field of a configuration.
 
-    leave_out: names of fields that the program has its own options for."""
+    leave_out: names of fields that the program has its own options for. without_recipe: names of options that need no
+    recipe."""
 
     def __init__(self, program: str, about: str, epilog: str, leave_out: Sequence[str] = ()) -> None:
         super().__init__(
@@ -50,6 +51,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.leave_out = tuple(leave_out)
         self.every = False
+        self.without_recipe: Sequence[str] = ()
         self.add_argument("recipe", nargs="?", help="what to train (below), or the folder of a run")
         self.add_argument("-h", "--help", action="store_true", help="show the usual options and exit")
         self.add_argument("--help-all", action="store_true", help="show all options and exit")
@@ -86,7 +88,7 @@ class Parser(argparse.ArgumentParser):
             before = held.before or before
         found = super().parse_args([*front, *rest])
         found.recipe = found.recipe or self._recipe
-        if not found.recipe:
+        if not found.recipe and not any(getattr(found, name) for name in self.without_recipe):
             raise ConfigError(NO_RECIPE)
         found.results = as_path(found.results)
         found.texts, found.before = (command, file), before

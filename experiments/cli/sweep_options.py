@@ -2,6 +2,7 @@
 
 import textwrap
 from argparse import Namespace
+from dataclasses import replace
 
 from experiments.cli import arguments as cli
 from experiments.cli.resolve import LISTED, recipes, resolve
@@ -35,8 +36,8 @@ def parser(program: str, what: str) -> cli.Parser:
         "--patch-size",
         dest="patch",
         metavar="PX,PX",
-        help=f"patch sizes, separated by commas [px]; default for recipes: {PATCHES}; for studies: all of theirs; of a "
-        "run that draws patches the smallest is its finest",
+        help=f"patch sizes [px]; default: {PATCHES}, or a study's; the smallest is the finest of a run that draws "
+        "patches",
     )
     p.add_argument("--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give a spread")
     return p
@@ -59,13 +60,23 @@ def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[Exp
     seeds = cli.numbers(args.seeds, "seeds")
     patches = sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
     flexible = {name for name in names if name not in STUDIES and _draws(resolve(name, patches[-1], given, idle)[-1])}
+    firsts: dict[tuple[str, int], list[ExperimentConfig]] = {}
+
+    def resolved(name: str, patch: int, seed: int) -> list[ExperimentConfig]:
+        """The seed alone is replaced where it is in one place, which is fast: not in runs before this one."""
+        first = firsts.get((name, patch))
+        if first is not None and len(first) == 1 and first[0].predecessor is None:
+            return [replace(first[0], seed=seed)]
+        firsts[name, patch] = resolve(name, patch, {**given, "seed": seed}, idle)
+        return firsts[name, patch]
+
     ordinary = [
         run
         for seed in seeds
         for patch in patches
         for name in names
         if name not in STUDIES and (name not in flexible or patch == patches[-1])
-        for run in resolve(name, patch, {**given, "seed": seed}, idle)
+        for run in resolved(name, patch, seed)
     ]
     studies = {
         name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed}, idle)]

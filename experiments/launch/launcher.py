@@ -37,6 +37,8 @@ Watch = Callable[[Job, Event], None]
 class Launcher(Protocol):
     """The state of a run is that of its folder (scaling.runs.run_folder.state), whichever launcher it has."""
 
+    outlives: bool  # whether jobs go on when the sweep ends
+
     def submit(self, job: Job, after: Sequence[Handle] = ()) -> Handle:
         """Have a job trained once the jobs in `after` have ended; where one of them failed, it ends with that."""
 

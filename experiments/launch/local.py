@@ -51,6 +51,8 @@ class LocalJob:
 class LocalPool:
     """A Launcher. parallel: jobs at a time."""
 
+    outlives = False
+
     def __init__(self, parallel: int, watch: Watch) -> None:
         self.parallel, self.watch = parallel, watch
         self._waiting: list[LocalJob] = []

@@ -17,6 +17,7 @@ class Outcome(NamedTuple):
     found: bool = False  # its record was there already: nothing was trained
     elsewhere: bool = False  # nothing was trained: another process is training it
     seconds: float = math.nan  # that this took [s]; nan: not known
+    signal: str = ""  # of a run that was stopped: by which signal, as SIGUSR1
 
 
 def outcome_of(record: RunRecord) -> Outcome:

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from experiments.launch.outcome import Outcome, outcome_of
+from experiments.launch.progress_file import ProgressFile
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError, first_line
@@ -32,10 +33,14 @@ def run_quietly(
 ) -> Outcome:
     """Train in this process. Never raises: errors are in the outcome, their tracebacks in log.txt.
 
-    wait: for another process that is training this run, instead
-    of leaving it alone.
+    wait: for another process that is training this run, instead of leaving it alone.
     """
-    folder = folder_of(config, results)
+    folder, progress = folder_of(config, results), ProgressFile(config, results)
+
+    def show(event: Event) -> None:
+        progress.show(event)
+        report(event)
+
     try:  # by itself: the handlers below need what it imports
         from scaling.engine.train import train
         from scaling.engine.trainer import hush
@@ -46,12 +51,14 @@ def run_quietly(
         return Outcome(1, f"torch and lightning cannot be loaded ({first_line(e)}); is there memory for them?")
     try:
         hush()
-        return outcome_of(train(config, results, settings, report, wait=-1 if wait else 0))
+        return outcome_of(train(config, results, settings, show, wait=-1 if wait else 0))
     except ConfigError as e:
         return Outcome(2, bad_input_line(e))
     except RunLockedError:
         return Outcome(0, "running in another process; checked again at the end", elsewhere=True)
-    except (TrainingInterrupted, KeyboardInterrupt):
+    except TrainingInterrupted as e:
+        return Outcome(130, STOPPED, signal=str(e))
+    except KeyboardInterrupt:
         return Outcome(130, STOPPED)
     except OSError as e:
         _log(folder, traceback.format_exc())
@@ -60,6 +67,8 @@ def run_quietly(
     except Exception as e:
         _log(folder, traceback.format_exc())
         return Outcome(1, f"{type(e).__name__}: {first_line(e, 300)} (traceback in {folder / LOG})")
+    finally:
+        progress.remove()
 
 
 def bad_input_line(e: ConfigError) -> str:
@@ -71,7 +80,7 @@ def bad_input_line(e: ConfigError) -> str:
 def child_main(config: dict[str, object], results: str, settings: RuntimeConfig, wait: bool, pipe: Connection) -> None:
     """Entry of a process of `LocalPool`: events, and at the end the outcome, go through the pipe."""
     # First of all, until the run has a folder of its own: a stop may come at once, and nobody wants its traceback.
-    _output_into(Path(os.devnull))
+    output_into(Path(os.devnull))
     as_ctrl_c()  # a stop is a clean one outside of training too
     value, folder = ExperimentConfig.from_dict(config), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
@@ -81,7 +90,7 @@ def child_main(config: dict[str, object], results: str, settings: RuntimeConfig,
 
     def send(item: Event | Outcome) -> None:
         if isinstance(item, Event) and item.kind == "open":
-            _output_into(training_folder(value, folder) / LOG)
+            output_into(training_folder(value, folder) / LOG)
             return
         try:
             pipe.send(item)
@@ -97,7 +106,7 @@ def child_main(config: dict[str, object], results: str, settings: RuntimeConfig,
     sys.exit(outcome.status)
 
 
-def _output_into(path: Path) -> None:
+def output_into(path: Path) -> None:
     """From here on, all that this process and its libraries print goes to the end of path."""
     sys.stdout.flush()
     sys.stderr.flush()

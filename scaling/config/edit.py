@@ -35,9 +35,8 @@ def edit_where(config: ExperimentConfig, given: Given, optional: Collection[str]
     union."""
     edit_of = _Edit(given, optional)
     changed: ExperimentConfig = edit_of.edited(config)
-    for name in given:
-        idle = name in optional or (given[name] is None and name in names_in(ExperimentConfig))
-        if name not in edit_of.used and not idle:
+    for name in [name for name in given if name not in edit_of.used and name not in optional]:
+        if given[name] is not None or name not in names_in(ExperimentConfig):
             raise _unknown(name, changed)
     return changed
 

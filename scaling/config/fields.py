@@ -11,8 +11,9 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import MISSING, field
+from functools import lru_cache
 from typing import ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from scaling.errors import ConfigError
@@ -153,6 +154,11 @@ def check_name(what: str, name: str, known: Iterable[str], listed: str = "") -> 
 
 def type_names(annotation: object) -> tuple[str, bool]:
     """The name of a field's type, as "int" or "list of int", and whether None is permitted."""
+    return _type_names(cast(Hashable, annotation))
+
+
+@lru_cache(maxsize=1024)
+def _type_names(annotation: Hashable) -> tuple[str, bool]:
     kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     kind = next(kind for kind in kinds if kind is not NONE)
     if typing.get_origin(kind) is tuple:

@@ -67,6 +67,11 @@ class RuntimeConfig:
         bounds=Bounds(at_least=0),
     )
     export_coco: bool = config_field("detection: write detections on the test images as COCO results", False)
+    slurm: str = config_field(
+        "what jobs of --launcher slurm ask for, as partition=gpu,time=4:00:00: any long option of sbatch with a value, "
+        "and gpus (per node), runs (per job), card, factor, warn (docs/clusters.md)",
+        "",
+    )
     logger: str = config_field("tensorboard, wandb, mlflow, separated by commas; curve.csv is always written", "")
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ dictionary of a whole configuration has "schema", the version of this form.
 
 import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 from scaling.config.fields import Field, Part, Registry, SomePart, check_name
 from scaling.errors import ConfigError, NewerRecordError
@@ -41,6 +42,10 @@ def from_dict(cls: type[SomePart], values: object) -> SomePart:
     return _Reader(cls).part(cls, {name: value for name, value in values.items() if name != "schema"}, "")
 
 
+PARTS = 10_000  # that are remembered
+_parts: dict[tuple[type[Part], str], Part] = {}
+
+
 class _Reader:
     """Reads the parts of a configuration. root: the class of a whole one, which a part may hold (FromRun)."""
 
@@ -48,7 +53,18 @@ class _Reader:
         self.root = root
 
     def part(self, cls: type[SomePart], values: object, path: str) -> SomePart:
-        """A dataclass from its dictionary. path: dotted, for messages."""
+        """A dataclass from its dictionary. path: dotted, for messages. Parts of a configuration that are equal are one
+        object: of thousands of runs, most have the same optimiser, data or task."""
+        if cls is self.root:
+            return self.made(cls, values, path)
+        key = (cls, repr(values))
+        if key not in _parts:
+            if len(_parts) >= PARTS:
+                _parts.clear()
+            _parts[key] = self.made(cls, values, path)
+        return cast(SomePart, _parts[key])
+
+    def made(self, cls: type[SomePart], values: object, path: str) -> SomePart:
         if not isinstance(values, dict):
             raise ConfigError(f"{path[:-1]} is {values!r}, not a mapping")
         known = {f.name: f for f in dataclasses.fields(cls)}

@@ -52,12 +52,14 @@ def _with_fingerprints(
             before = _with_fingerprints(there, results, known, read, notify)
         else:  # on other data, which need not be here
             before = config_in(folder_of(before, results)) or before
-        init = replace(init, config=before)
+        init = init if before is init.config else replace(init, config=before)
     elif isinstance(init, FromFile):
         digest = init.weights_digest or _weights_digest(init.source, known, read) or None
-        init = replace(init, weights_digest=digest)
+        init = init if digest == init.weights_digest else replace(init, weights_digest=digest)
     digest = config.data.data_digest or _data_digest(config, results, known, read, notify) or None
     objectives = tuple(_with_teacher(o, known, read) if isinstance(o, Distillation) else o for o in config.objectives)
+    if init is config.init and digest == config.data.data_digest and objectives == config.objectives:
+        return config
     found = replace(config, init=init, data=replace(config.data, data_digest=digest), objectives=objectives)
     earlier = results / config.run_id
     begun = config_path(earlier) is not None and not os.path.isfile(earlier / RECORD)

@@ -6,7 +6,8 @@ os.path.isfile and isdir, as those of Path raise where a name is too long.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -55,14 +56,53 @@ def recorded_id(config: ExperimentConfig, results: Path) -> str:
 
 def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
     """The folders of a results folder that hold this run."""
-    try:
-        folders = sorted(Path(results).iterdir())
-    except OSError:
-        return
+    if _kept is None:
+        folders = _folders(results)
+    else:
+        if results not in _kept:
+            _kept[results] = _by_key(results)
+        folders = _kept[results].get(_key(config), [])
     for folder in folders:
         there = config_in(folder)
         if there is not None and same_run(config, there):
             yield folder
+
+
+_kept: dict[Path, dict[Hashable, list[Path]]] | None = None  # None: outside of looked_through_once
+
+
+@contextmanager
+def looked_through_once() -> Iterator[None]:
+    """Inside, results folders are looked through once in this process: for the plan of many runs, while none of them is
+    begun here. Otherwise a thousand runs that are not begun look into a thousand folders each."""
+    global _kept
+    outer = _kept
+    _kept = {} if outer is None else outer
+    try:
+        yield
+    finally:
+        _kept = outer
+
+
+def _folders(results: Path) -> list[Path]:
+    try:
+        return sorted(Path(results).iterdir())
+    except OSError:
+        return []
+
+
+def _by_key(results: Path) -> dict[Hashable, list[Path]]:
+    found: dict[Hashable, list[Path]] = {}
+    for folder in _folders(results):
+        there = config_in(folder)
+        if there is not None:
+            found.setdefault(_key(there), []).append(folder)
+    return found
+
+
+def _key(config: ExperimentConfig) -> Hashable:
+    """What is equal in two recipes that are one run, and differs between most that are not."""
+    return config.model.patch_size, config.seed, config.model.backbone
 
 
 def renamed(config: ExperimentConfig, results: Path) -> list[str]:
@@ -100,11 +140,7 @@ def same_run(wanted: ExperimentConfig, there: ExperimentConfig) -> bool:
     """Whether two recipes are one run: equal except for the locations of data and weights. By fingerprints where both
     have them; else the data must be a public set, at the same place, or moved: under the same name, with nothing left
     at the old place."""
-    if (wanted.model.patch_size, wanted.seed, wanted.model.backbone) != (
-        there.model.patch_size,
-        there.seed,
-        there.model.backbone,
-    ):
+    if _key(wanted) != _key(there):
         return False
     return _bare(wanted) == _bare(there) and _same_content(wanted, there, first=True)
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeGuard
 
@@ -99,6 +100,7 @@ class RunRecord:
             config = config_of(dict(values))  # of version 1 too
             given = {name: value for name, value in dict(values).items() if name in names}
             record = cls(**{**given, "config": config.to_dict()})
+            record.__dict__["_experiment"] = config  # which the cached property would read from the dictionary
             record._check()
             if record.test_loss is not None and not record.evaluations:
                 rows = of_old_record(config, record.test_loss, record.metrics)
@@ -113,6 +115,10 @@ class RunRecord:
 
     def experiment(self) -> ExperimentConfig:
         """The configuration of the run."""
+        return self._experiment
+
+    @cached_property
+    def _experiment(self) -> ExperimentConfig:
         return ExperimentConfig.from_dict(self.config)
 
 

@@ -21,6 +21,7 @@ from tests.toy_task import toy_recipe, toy_runs
 class OneByOne:
     """begun: run_ids in the order in which they were trained."""
 
+    outlives = False
     begun: list[str] = []  # noqa: RUF012  of the one instance that a test makes
 
     def __init__(self, parallel, watch):
@@ -55,7 +56,7 @@ def toy(monkeypatch):
     with monkeypatch.context() as patch, toy_runs():
         patch.setitem(LAUNCHERS, "one-by-one", OneByOne)
         yield
-    assert set(LAUNCHERS) == {"local"}
+    assert set(LAUNCHERS) == {"local", "slurm"}
 
 
 SMALL = [
