@@ -1,9 +1,9 @@
 """The schedules that docs/schedules.md shows: what the steps of short runs of DeiT-nano on images of 32 px have."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.plots.schedules import schedule_figure
+from analysis.plots.studies import Figure
 from experiments.recipes import cifar10
 from scaling.config.at_shape import step_images, step_shape
 from scaling.config.edit import edit
