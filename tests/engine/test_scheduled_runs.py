@@ -16,6 +16,7 @@ from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
 from scaling.runs.phases import check_phases
 from scaling.runs.record import RunRecord
+from scaling.tasks.optim import lr_share
 from tests.engine.test_train import at_step
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
@@ -163,6 +164,16 @@ def test_a_probe_leaves_training_as_it_was(base, tmp_path, monkeypatch, few_are_
     )
     assert train(config, tmp_path / "without", CPU).evaluations == record.evaluations
     assert calls == [8, *[4] * 6, 4, *[2] * 6]  # 32 steps after the last change the run is over
+
+
+def test_the_learning_rate_is_kept_over_a_change_or_rises_again_after_it(base):
+    kept = edit(base, **PATCH)  # changes after half and three quarters
+    again = edit(kept, rewarm_steps=3)
+    shares = [lr_share(again, step, 40) / lr_share(kept, step, 40) for step in range(40)]
+    assert shares == pytest.approx([1] * 20 + [0.25, 0.5, 0.75] + [1] * 7 + [0.25, 0.5, 0.75] + [1] * 7)
+    assert [lr_share(kept, step, 40) for step in range(40)] == [
+        lr_share(edit(kept, step_shapes="fixed"), step, 40) for step in range(40)
+    ]
 
 
 def test_a_spike_is_what_rises_above_the_loss_after_the_change():
