@@ -16,7 +16,7 @@ FACTS = [
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 PATCHES = "patches"  # that a run learned with one set of weights, as "16,8,4"; "": a run of one patch size
 EMBEDDING = "embedding"  # kind of the patch embedding, and what is not the default of it
-SIZES = "sizes"  # of training images that keep their shapes (packing), as "8-16 px"; "": one size, that of the model
+SIZES = "sizes"  # of training images, as "8-16 px" (packing) or "image 8@0.5,16@1" (schedule); "": that of the model
 COLUMNS = ["run_id", "group", "family", "any_length", "status", *FIELDS, PATCHES, EMBEDDING, SIZES, *FACTS, *ENDINGS]
 TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.records.drawn_patches import costs_there, patches_text
+from analysis.records.drawn_patches import costs_there, patches_text, sizes_text
 from analysis.records.embedding_text import embedding_text
 from analysis.records.group_labels import labels
 from analysis.records.run_frame import COLUMNS, EMBEDDING, FACTS, METRICS, PATCHES, SIZES, finished
@@ -213,7 +213,7 @@ def row(record: RunRecord, run: Path) -> dict[str, object]:
         **to_flat(record.experiment()),
         PATCHES: patches_text(record.experiment()),
         EMBEDDING: embedding_text(record.experiment()),
-        SIZES: getattr(record.experiment().packing, "sizes_words", ""),
+        SIZES: sizes_text(record.experiment()),
         **{name: math.nan if value is None else value for name, value in facts.items()},
         "failure": "" if record.status == "finished" else str(record.failure.get("reason", "no reason recorded")),
         "started": record.started,
