@@ -104,7 +104,9 @@ def test_each_phase_has_a_micro_batch_of_its_own_and_numbers_are_those_of_whole_
     base, doubles, tmp_path, monkeypatch
 ):
     """Of steps of one shape the batch is one micro-batch, of those of another two or three."""
-    config = edit(base, drop_path=0.0, precision="32", global_batch_size=12, num_train=48, epochs=2, **PATCH)
+    config = edit(
+        base, drop_path=0.0, precision="32", global_batch_size=12, num_train=48, epochs=2, val_interval=1, **PATCH
+    )
     whole = train(config, tmp_path / "whole", CPU)
     sizes = {8: 12, 4: 6, 2: 4}
     monkeypatch.setattr(MicroBatch, "_found", lambda self, possible, trainer, task, shape: sizes[shape.patch_size])
@@ -122,6 +124,8 @@ def test_each_phase_has_a_micro_batch_of_its_own_and_numbers_are_those_of_whole_
     assert seen == [(k, sizes[p], numbers[p]) for k, p in enumerate(patches) for _ in range(numbers[p])]
     assert cut.test_loss == pytest.approx(whole.test_loss, rel=1e-9)
     assert cut.metrics["train_loss"] == pytest.approx(whole.metrics["train_loss"], rel=1e-9)
+    curves = [(tmp_path / name / config.run_id / "curve.csv").read_text().splitlines() for name in ("whole", "cut")]
+    assert [row.split(",")[0] for row in curves[0]] == [row.split(",")[0] for row in curves[1]]  # and evaluations
 
     with pytest.raises(TrainingInterrupted):
         train(config, tmp_path / "resumed", CPU, at_step(5, lambda: signal.raise_signal(signal.SIGINT)))
