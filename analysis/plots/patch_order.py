@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.style import cost_axis, grid, handle, loss_axis
+from analysis.plots.style import FEW, cost_axis, grid, handle, loss_axis
 
 AXES = {"flops": "cumulated training FLOPs, log scale", "seconds": "training time [s], log scale"}
 
@@ -34,6 +34,9 @@ def order_figure(curves: pd.DataFrame, title: str) -> Figure:
         axes.set_title(backbone, loc="left", fontsize=10)
     handles = [handle(order, color=colour, marker=marker, ms=5) for order, (colour, marker) in looks.items()]
     handles.append(handle("dotted: a longer run", ls=":"))
-    spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
+    if len(looks) > FEW:
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    else:
+        spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure

@@ -1,4 +1,4 @@
-"""Runs whose training steps draw their patch size: which sizes these are, and what an image costs at each."""
+"""Runs whose training steps differ in patch or image size: which sizes these are, and what an image costs at each."""
 
 import math
 
@@ -20,6 +20,15 @@ def patches_text(config: ExperimentConfig) -> str:
         return ""
     patches = shapes.patches if shapes.patches != ALL else ",".join(str(one.patch_size) for one in shapes_of(config))
     return f"{patches} per image" if mixes_patches(config) else patches
+
+
+def sizes_text(config: ExperimentConfig) -> str:
+    """The sizes of the training images of a run: those of packed images, or as a schedule of one patch size has them;
+    "" for one size. A schedule of several patch sizes is in patches_text."""
+    shapes = config.step_shapes
+    if isinstance(shapes, PatchSchedule) and not patches_text(config):
+        return shapes.text
+    return str(getattr(config.packing, "sizes_words", ""))
 
 
 def costs_there(config: ExperimentConfig, patch_size: int, img_size: int, weights: str) -> dict[str, object]:

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import pandas as pd
 
-from analysis.records.drawn_patches import patches_text
+from analysis.records.drawn_patches import patches_text, sizes_text
 from analysis.records.embedding_text import embedding_text
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.flat import FIRST, LATER, to_flat
@@ -19,7 +19,7 @@ FACTS = [
 ENDINGS = ["wall_time", "failure", "started", "ended", "git_commit", "folder"]
 PATCHES = "patches"  # that a run learned with one set of weights, as "16,8,4"; "": a run of one patch size
 EMBEDDING = "embedding"  # kind of the patch embedding, and what is not the default of it
-SIZES = "sizes"  # of training images that keep their shapes (packing), as "8-16 px"; "": one size, that of the model
+SIZES = "sizes"  # of training images, as "8-16 px" (packing) or "image 8@0.5,16@1" (schedule); "": that of the model
 COLUMNS = ["run_id", "group", "family", "any_length", "status", *FIELDS, PATCHES, EMBEDDING, SIZES, *FACTS, *ENDINGS]
 TRAPS = ("crop", "data_version")  # fields that may change between the runs of a sweep unnoticed
 
@@ -55,7 +55,7 @@ def recipe_columns(config: ExperimentConfig) -> dict[str, object]:
         **to_flat(config),
         PATCHES: patches_text(config),
         EMBEDDING: embedding_text(config),
-        SIZES: getattr(config.packing, "sizes_words", ""),
+        SIZES: sizes_text(config),
     }
 
 

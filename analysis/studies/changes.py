@@ -1,7 +1,7 @@
 """Changes of shape within a run: what each did to the loss of the same training images (scaling/runs/phases.py).
 
-The gap is the loss with the new shape less that with the old one, of the same weights: it says nothing about stability.
-The spike is what the loss with the new shape rises by afterwards.
+The gap is the loss with the new shape less that with the old one, of the same weights: it shows nothing about
+stability. The spike is what the loss with the new shape rises by afterwards.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ import pandas as pd
 from analysis.studies.cell_text import spread
 from analysis.studies.study_table import StudyRun, finished_records
 from scaling.config.step_shapes import PatchSchedule
-from scaling.runs.phases import PhaseRow
 
 CHANGES = ["backbone", "schedule", "seed", "change", "first_step", "loss_before", "loss_after", "spike", "spike_steps"]
 
@@ -25,15 +24,11 @@ def changes(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
         config = record.experiment()
         for before, after in pairwise(record.phases):
             if after["loss_before"] is not None and isinstance(config.step_shapes, PatchSchedule):
-                change = f"{_shape(before)} to {_shape(after)}"
+                shapes = [f"{one['patch_sizes'][0]} px of {one['img_sizes'][0]}" for one in (before, after)]
                 losses = after["loss_before"], after["loss_after"], after["spike"]
-                its = [run.backbone, config.step_shapes.text, config.seed, change, after["first_step"]]
+                its = [run.backbone, config.step_shapes.text, config.seed, " to ".join(shapes), after["first_step"]]
                 rows.append([*its, *losses, after["spike_steps"]])
     return pd.DataFrame(rows, columns=CHANGES)
-
-
-def _shape(phase: PhaseRow) -> str:
-    return f"{phase['patch_sizes'][0]} px of {phase['img_sizes'][0]}"
 
 
 def printed_changes(table: pd.DataFrame) -> pd.DataFrame:

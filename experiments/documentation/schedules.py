@@ -1,11 +1,11 @@
 """The schedules that docs/schedules.md shows: what the steps of short runs of DeiT-nano on images of 32 px have."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.plots.schedules import schedule_figure
+from analysis.plots.studies import Figure
 from experiments.recipes import cifar10
-from scaling.config.at_shape import step_images, step_shape
+from scaling.config.at_shape import step_batch_size, step_shape
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.run_flops import course_of, cumulated_flops
@@ -34,7 +34,7 @@ def _steps(config: ExperimentConfig) -> pd.DataFrame:
             "share": [step / STEPS for step in range(STEPS)],
             "patch": [shape.patch_size for shape in shapes],
             "image": [shape.img_size for shape in shapes],
-            "images": [step_images(config, shape) for shape in shapes],
+            "images": [step_batch_size(config, shape) for shape in shapes],
             "spent": spent[1:] / spent[-1],
         }
     )

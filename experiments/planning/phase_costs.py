@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.planning.throughput_model import image_seconds, number_bytes
 from scaling import costs
-from scaling.config.at_shape import model_shape, phase_config, shapes_of, step_images
+from scaling.config.at_shape import model_shape, phase_config, shapes_of, step_batch_size
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import StepShape
 from scaling.costs.phases import LEAST, Phase, phases_of
@@ -61,7 +61,7 @@ def shape_costs(run: ExperimentConfig, on: Device) -> dict[StepShape, ShapeCosts
         seconds = math.nan
         if its.micro_batch_size:
             seconds = image_seconds(config, on.card, its.micro_batch_size, on.grad_checkpointing)
-        found[shape] = ShapeCosts(its, seconds * step_images(run, shape) / on.cards)
+        found[shape] = ShapeCosts(its, seconds * step_batch_size(run, shape) / on.cards)
     return found
 
 

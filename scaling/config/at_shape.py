@@ -59,7 +59,7 @@ def patches_of_images(config: ExperimentConfig, keys: Sequence[SampleKey]) -> li
     return [patches[min(bisect(ends, draw), len(ends) - 1)] for draw in draws]
 
 
-def step_images(config: ExperimentConfig, shape: StepShape) -> int:
+def step_batch_size(config: ExperimentConfig, shape: StepShape) -> int:
     """Images of a training step of this shape, over all devices."""
     shapes, batch = config.step_shapes, config.optim.global_batch_size
     return shapes.images(model_shape(config), shape, batch) if isinstance(shapes, PatchSchedule) else batch
@@ -123,7 +123,7 @@ def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
 
 def phase_config(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
     """The configuration of a run of which all steps are as those of this shape, with their batch."""
-    there, images = edit(at_shape(config, shape), step_shapes=FixedShape()), step_images(config, shape)
+    there, images = edit(at_shape(config, shape), step_shapes=FixedShape()), step_batch_size(config, shape)
     return there if images == config.optim.global_batch_size else edit(there, global_batch_size=images)
 
 

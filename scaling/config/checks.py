@@ -7,7 +7,7 @@ from scaling.config.initialization import FromRun, FromTeacher
 from scaling.config.packing import NATIVE, SequencePacking
 from scaling.config.patch_embeds import AdaptivePatchEmbed
 from scaling.config.patch_size import check_patch
-from scaling.config.step_shapes import CHANGING, PatchSchedule, StepShape
+from scaling.config.step_shapes import PatchSchedule, RandomPatch, StepShape
 from scaling.config.task import Classification, Detection, LinearHead, Segmentation, SlidingWindow
 from scaling.config.token_drop import NoDrop
 from scaling.errors import ConfigError
@@ -67,8 +67,8 @@ def _check_classes(config: "ExperimentConfig") -> None:
 
 def _check_patches(config: "ExperimentConfig") -> None:
     model, drawn, others = config.model, config.step_shapes, config.evaluation.eval_patches
-    one_patch = isinstance(drawn, PatchSchedule) and not drawn.patch_schedule
-    asked = {"step_shapes": drawn.kind} if isinstance(drawn, CHANGING) and not one_patch else {}
+    several = isinstance(drawn, RandomPatch) or (isinstance(drawn, PatchSchedule) and drawn.patch_schedule)
+    asked = {"step_shapes": drawn.kind} if several else {}
     asked |= {"eval_patches": ",".join(map(str, others))} if others else {}
     for name, value in asked.items():
         rule = (
@@ -77,9 +77,11 @@ def _check_patches(config: "ExperimentConfig") -> None:
         check(model.any_patch, name, value, rule)
     for patch in others:
         check_patch(model.img_size, patch)
-    if isinstance(drawn, CHANGING):
-        drawn.check_model(StepShape(model.patch_size, model.img_size), config.optim.global_batch_size)
+    shape = StepShape(model.patch_size, model.img_size)
+    if isinstance(drawn, RandomPatch):
+        drawn.check_model(shape)
     if isinstance(drawn, PatchSchedule):
+        drawn.check_model(shape, config.optim.global_batch_size)
         _check_schedule(config, drawn)
 
 

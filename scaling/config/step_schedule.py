@@ -50,6 +50,13 @@ class PatchSchedule:
         "images",
         choices=("images", "tokens"),
     )
+    rewarm_steps: int = config_field(
+        "steps after each change from one stretch to the next in which the learning rate rises linearly to that of its "
+        "schedule; 0: it is kept",
+        0,
+        unit="steps",
+        bounds=Bounds(at_least=0),
+    )
     progress_in: str = config_field(
         "what the progress in schedules is a share of: the steps of the run, or its FLOPs",
         "steps",

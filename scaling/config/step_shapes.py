@@ -19,7 +19,6 @@ from scaling.errors import ConfigError
 
 __all__ = [
     "ALL",
-    "CHANGING",
     "STEP_SHAPES",
     "Course",
     "FixedShape",
@@ -94,7 +93,7 @@ class RandomPatch:
         """The expected share of a step's images that have each shape, from coarse to fine, where each draws its own."""
         return _shares_of(self, model)
 
-    def check_model(self, model: StepShape, batch: int) -> None:
+    def check_model(self, model: StepShape) -> None:
         """Raise ConfigError unless all patches divide the image and the finest is that of the model."""
         if not self.weights(model):
             rule = f"is below patch_size {model.patch_size}, the finest that is drawn"
@@ -115,5 +114,4 @@ def _shares_of(drawn_from: RandomPatch, model: StepShape) -> Mapping[StepShape, 
     return MappingProxyType({StepShape(patch, model.img_size): share for patch, share in shares.items()})
 
 
-CHANGING = (RandomPatch, PatchSchedule)  # kinds whose steps may differ in shape
 STEP_SHAPES: dict[str, type] = {c.kind: c for c in (FixedShape, RandomPatch, PatchSchedule)}

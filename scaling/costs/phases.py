@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scaling.config.at_shape import step_images
+from scaling.config.at_shape import step_batch_size
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import Course, PatchSchedule, StepShape
 from scaling.costs.run_flops import course_of
@@ -33,7 +33,7 @@ def phases_of(config: ExperimentConfig, total_steps: int) -> list[Phase]:
         last = max(begin, math.ceil(end * total_steps - 0.5))
         if last > begin:
             of_shape = {shape: (last - begin) * share for shape, share in shares.items() if share > LEAST}
-            images = {shape: steps * step_images(config, shape) for shape, steps in of_shape.items()}
+            images = {shape: steps * step_batch_size(config, shape) for shape, steps in of_shape.items()}
             flops = math.fsum(count * course.flops[shape] for shape, count in images.items()) if course.flops else 0.0
             found.append(Phase(begin, last - begin, shares, math.fsum(images.values()), flops))
         begin = last

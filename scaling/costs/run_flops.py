@@ -7,7 +7,7 @@ Evaluation, recomputed activations and a teacher are not in them. FLOP conventio
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.config.at_shape import images_of_step, model_shape, shapes_of, step_images
+from scaling.config.at_shape import images_of_step, model_shape, shapes_of, step_batch_size
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
 from scaling.config.step_shapes import Course, StepShape
@@ -76,7 +76,7 @@ def recipe_step_flops(config: ExperimentConfig) -> int:
 
 def _batches(config: ExperimentConfig, shape: StepShape) -> float:
     """Images of a step of this shape over those of the model's."""
-    return step_images(config, shape) / config.optim.global_batch_size
+    return step_batch_size(config, shape) / config.optim.global_batch_size
 
 
 def recipe_training_flops(config: ExperimentConfig, train_images: int) -> float:
@@ -94,7 +94,7 @@ def cumulated_flops(config: ExperimentConfig, total_steps: int) -> NDArray[np.fl
     shapes = [config.step_shapes.at(config.seed, step, course) for step in range(total_steps)]
     progress = np.arange(total_steps) / total_steps
     flops = {shape: _step_flops(config, shape, progress) for shape in set(shapes)}
-    of_steps = [step_images(config, shape) * flops[shape][step] for step, shape in enumerate(shapes)]
+    of_steps = [step_batch_size(config, shape) * flops[shape][step] for step, shape in enumerate(shapes)]
     return np.concatenate([[0.0], np.cumsum(of_steps)])
 
 
@@ -102,7 +102,7 @@ def seen_images(config: ExperimentConfig, total_steps: int) -> int:
     """Training images of a run of so many steps of this seed, each as often as it was seen."""
     course = course_of(config, total_steps)
     shapes = (config.step_shapes.at(config.seed, step, course) for step in range(total_steps))
-    return sum(step_images(config, shape) for shape in shapes)
+    return sum(step_batch_size(config, shape) for shape in shapes)
 
 
 def steps_of_equal_flops(config: ExperimentConfig, flops: float) -> int:

@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from scaling.config.at_shape import model_shape, step_images, step_shape
+from scaling.config.at_shape import model_shape, shapes_of, step_batch_size, step_shape
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NoPacking, SequencePacking
 from scaling.config.step_shapes import Course, StepShape
@@ -123,7 +123,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def size_of(self, shape: StepShape) -> StepSize:
         """Images of a training step of this shape, and micro-batches of a device."""
-        return StepSize(step_images(self.config, shape), self.micro_batches_of.get(shape, self.micro_batches))
+        return StepSize(step_batch_size(self.config, shape), self.micro_batches_of.get(shape, self.micro_batches))
 
     @functools.cached_property
     def _course(self) -> Course:
@@ -147,7 +147,7 @@ class ImageDataModule(L.LightningDataModule):
             micro_batches=self.micro_batches,
             repeats=getattr(self.config.task, "aug_repeats", 1),
             shape_at=self.shape_at,
-            size_of=self.size_of,
+            size_of=self.size_of if len(shapes_of(self.config)) > 1 else None,
         )
         return self._loader(self.train_set, batch_sampler=order)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from scaling.config.at_shape import shapes_of, step_images
+from scaling.config.at_shape import shapes_of, step_batch_size
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
 
@@ -30,7 +30,7 @@ def sizes(batch: int, world: int, even: bool) -> list[int]:
 def check_sizes(config: ExperimentConfig, world: int, asked: int = 0) -> list[int]:
     """Micro-batches of a recipe on so many devices, of steps of the model's shape. Raises ConfigError where there are
     none, or the asked one (0: any) is not among them, for steps of any shape."""
-    batches = {step_images(config, shape) for shape in shapes_of(config)} | {config.optim.global_batch_size}
+    batches = {step_batch_size(config, shape) for shape in shapes_of(config)} | {config.optim.global_batch_size}
     if config.model.norm != "layer":
         _check_whole_batches(config.model.norm, batches, world, asked)
         return [config.optim.global_batch_size]

@@ -5,6 +5,7 @@ Source: the training recipes of arXiv 2502.03738, Table 8, and of DeiT (arXiv 20
 
 from __future__ import annotations
 
+import functools
 import math
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -13,6 +14,8 @@ import torch
 from torch import nn
 
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.step_shapes import PatchSchedule
+from scaling.costs.phases import phases_of
 
 if TYPE_CHECKING:
     from timm.models import VisionTransformer
@@ -89,6 +92,25 @@ def adamw(task: TaskModule, config: ExperimentConfig, total_steps: int) -> Optim
 
 def lr_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
     """Learning rate of step number `step` (from 0) of a run of total_steps, as a share of the peak."""
+    return _scheduled_share(config, step, total_steps) * rewarmed_share(config, step, total_steps)
+
+
+def rewarmed_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
+    """The share of the scheduled learning rate that a step has after a change of a schedule of shapes; 1 in the first
+    phase, which has the warm-up of the run."""
+    shapes = config.step_shapes
+    steps = shapes.rewarm_steps if isinstance(shapes, PatchSchedule) else 0
+    begun = max((first for first in _first_steps(config, total_steps) if first <= step), default=0) if steps else 0
+    return min(1.0, (step - begun + 1) / (steps + 1)) if begun else 1.0
+
+
+@functools.lru_cache(maxsize=16)
+def _first_steps(config: ExperimentConfig, total_steps: int) -> tuple[int, ...]:
+    return tuple(phase.first_step for phase in phases_of(config, total_steps))
+
+
+def _scheduled_share(config: ExperimentConfig, step: int, total_steps: int) -> float:
+    """The learning rate of its schedule alone."""
     warmup = warmup_steps(config, total_steps)
     if config.schedule.lr_schedule.kind == "multistep":
         epoch = step * config.schedule.epochs / max(1, total_steps)

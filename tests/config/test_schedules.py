@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling import costs
-from scaling.config.at_shape import learned_patches, model_shape, phase_config, shapes_of, step_images
+from scaling.config.at_shape import learned_patches, model_shape, phase_config, shapes_of, step_batch_size
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.joint_schedule import Sizes, joint_schedule
@@ -142,8 +142,8 @@ def test_constant_random_steps_ramps_and_cycles_are_schedules_of_the_patch():
 
 def test_equal_tokens_have_more_images_in_cheaper_steps_and_all_of_them_are_counted():
     config = edit(BASE, patch_schedule="16@0.25,8@0.25,4@0.5", batch_in="tokens")
-    assert {s.patch_size: step_images(config, s) for s in shapes_of(config)} == {16: 512, 8: 128, 4: 32}
-    assert all(step_images(config, s) * s.tokens == 32 * 64 for s in shapes_of(config))
+    assert {s.patch_size: step_batch_size(config, s) for s in shapes_of(config)} == {16: 512, 8: 128, 4: 32}
+    assert all(step_batch_size(config, s) * s.tokens == 32 * 64 for s in shapes_of(config))
     assert seen_images(config, 20) == 5 * 512 + 5 * 128 + 10 * 32
     by_phase = phases_of(config, 20)
     assert [phase.images for phase in by_phase] == [5 * 512, 5 * 128, 10 * 32]

@@ -16,6 +16,7 @@ from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
 from scaling.runs.phases import check_phases
 from scaling.runs.record import RunRecord
+from scaling.tasks.optim import lr_share
 from tests.engine.test_train import at_step
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
@@ -103,7 +104,9 @@ def test_each_phase_has_a_micro_batch_of_its_own_and_numbers_are_those_of_whole_
     base, doubles, tmp_path, monkeypatch
 ):
     """Of steps of one shape the batch is one micro-batch, of those of another two or three."""
-    config = edit(base, drop_path=0.0, precision="32", global_batch_size=12, num_train=48, epochs=2, **PATCH)
+    config = edit(
+        base, drop_path=0.0, precision="32", global_batch_size=12, num_train=48, epochs=2, val_interval=1, **PATCH
+    )
     whole = train(config, tmp_path / "whole", CPU)
     sizes = {8: 12, 4: 6, 2: 4}
     monkeypatch.setattr(MicroBatch, "_found", lambda self, possible, trainer, task, shape: sizes[shape.patch_size])
@@ -121,6 +124,8 @@ def test_each_phase_has_a_micro_batch_of_its_own_and_numbers_are_those_of_whole_
     assert seen == [(k, sizes[p], numbers[p]) for k, p in enumerate(patches) for _ in range(numbers[p])]
     assert cut.test_loss == pytest.approx(whole.test_loss, rel=1e-9)
     assert cut.metrics["train_loss"] == pytest.approx(whole.metrics["train_loss"], rel=1e-9)
+    curves = [(tmp_path / name / config.run_id / "curve.csv").read_text().splitlines() for name in ("whole", "cut")]
+    assert [row.split(",")[0] for row in curves[0]] == [row.split(",")[0] for row in curves[1]]  # and evaluations
 
     with pytest.raises(TrainingInterrupted):
         train(config, tmp_path / "resumed", CPU, at_step(5, lambda: signal.raise_signal(signal.SIGINT)))
@@ -163,6 +168,16 @@ def test_a_probe_leaves_training_as_it_was(base, tmp_path, monkeypatch, few_are_
     )
     assert train(config, tmp_path / "without", CPU).evaluations == record.evaluations
     assert calls == [8, *[4] * 6, 4, *[2] * 6]  # 32 steps after the last change the run is over
+
+
+def test_the_learning_rate_is_kept_over_a_change_or_rises_again_after_it(base):
+    kept = edit(base, **PATCH)  # changes after half and three quarters
+    again = edit(kept, rewarm_steps=3)
+    shares = [lr_share(again, step, 40) / lr_share(kept, step, 40) for step in range(40)]
+    assert shares == pytest.approx([1] * 20 + [0.25, 0.5, 0.75] + [1] * 7 + [0.25, 0.5, 0.75] + [1] * 7)
+    assert [lr_share(kept, step, 40) for step in range(40)] == [
+        lr_share(edit(kept, step_shapes="fixed"), step, 40) for step in range(40)
+    ]
 
 
 def test_a_spike_is_what_rises_above_the_loss_after_the_change():

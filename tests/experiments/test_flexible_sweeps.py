@@ -57,6 +57,12 @@ def test_a_plan_shows_flexible_runs_in_a_table_of_their_own(capsys):
             "error: patch_schedule '16@0.5,1@0.9' ends at 0.9; the last stretch ends",
         ),
         (["--patch-schedule", "16..2"], "error: patch_schedule 16..2 has 2 as its finest, and patch_size is 1"),
+        (["--patch-schedule", "16@0.3,1@0.3"], "error: patch_schedule '16@0.3,1@0.3': 1 px ends at 0.3, which is not"),
+        (["--patch-schedule", "16,1", "--image-schedule", "8@0.5,16@0.5"], "error: patch 16 does not divide a 8 px"),
+        (
+            ["--patch", "2", "--image-schedule", "12@0.5,16@0.5", "--batch-in", "tokens"],
+            "error: batch_in tokens: 32 images of 64 tokens are 2048 per step, which images of 36 tokens",
+        ),
         (["--patch-embed", "conv"], "error: step_shapes random_patch needs a kernel that is resized"),
         (["--eval-patches", "32"], "error: patch 32 does not divide a 16 px image"),
         (["--compile", "true"], "error: compile is for steps of one shape, and this run has 5"),

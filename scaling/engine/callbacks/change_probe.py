@@ -1,7 +1,7 @@
 """The loss of fixed training images at another shape of the steps, without a trace in training.
 
-A change of patch or image size changes the loss of the same weights on the same images: a gap of levels, which says
-nothing about stability. What the loss does after the change, at the new shape, is told apart from it.
+A change of patch or image size changes the loss of the same weights on the same images: a gap of levels, which shows
+nothing about stability. What the loss does after the change, at the new shape, is measured apart from it.
 """
 
 from collections.abc import Iterator
