@@ -79,8 +79,11 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
         print(f"{one.patch:>10} {one.loss:>12.4f} {top.value:>15.4g} {top.residual:>9.2g} {top.products:>9}")
     print()
     if found[0].hessian == DIFFERENCES:
-        print_wrapped("Products with the Hessian are differences of gradients: a part of this model has one "
-                      "derivative alone.", indent=0)  # fmt: skip
+        print_wrapped(
+            "Products with the Hessian are differences of gradients: autograd has no second derivative of a part of "
+            "this model.",
+            indent=0,
+        )
     print_wrapped(f"wrote to {out}: {', '.join(path.name for path in written)}", indent=2)
 
 

@@ -11,12 +11,13 @@ from analysis.plots.style import INK, open_frame, patch_axis
 def sharpness_figure(tops: pd.DataFrame, lines: pd.DataFrame) -> Figure:
     """tops: columns patch, eigenvalue; lines: patch, distance, loss. One patch size has no second panel."""
     several = len(tops) > 1
-    figure = Figure(figsize=(9.2 if several else 5.2, 3.8), layout="constrained")
+    figure = Figure(figsize=(10.4 if several else 5.4, 3.9), layout="constrained")
     axes = figure.subplots(1, 2 if several else 1, squeeze=False)[0]
     looks = {patch: (COLOURS[n % 6], MARKERS[n % 6]) for n, patch in enumerate(tops["patch"])}
     for patch, line in lines.groupby("patch", sort=False):
         colour, marker = looks[patch]
         axes[0].plot(line["distance"], line["loss"], color=colour, marker=marker, ms=4, label=f"{patch} px")
+    axes[0].set_xticks([-1, -0.5, 0, 0.5, 1])
     axes[0].set_xlabel("distance along the direction [norms of the filters]")
     axes[0].set_ylabel("test loss [nats]")
     axes[0].legend(title="patch", frameon=False)

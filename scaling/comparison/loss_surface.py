@@ -66,8 +66,7 @@ class LossSurface:
         return total
 
     def hessian_product(self, v: Vector) -> list[Tensor]:
-        """H v by two derivatives. Raises RuntimeError where a part of the model has one alone, as the mixer of
-        Adventurer."""
+        """H v by two derivatives. Wrong where a part of the model has one alone (sharpness.py compares)."""
         total = [torch.zeros_like(p) for p in self._weights]
         for batch in self.batches:
             loss = self._loss(batch)

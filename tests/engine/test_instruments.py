@@ -4,6 +4,7 @@ import csv
 import math
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -12,14 +13,17 @@ import torch
 import scaling.engine.train as engine
 from scaling.config.edit import edit
 from scaling.config.runtime import RuntimeConfig
-from scaling.engine.callbacks.instrument import WINDOW
+from scaling.engine.callbacks.curve_logger import CurveLogger
+from scaling.engine.callbacks.instrument import WINDOW, Instrument
 from scaling.engine.parameter_groups import parameter_groups
 from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.record import CHECKPOINT, CURVE
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.gradient_norms import clip_gradients, gradient_norms
+from tests.conftest import TINY
 from tests.engine.test_train import at_step
+from tests.toy_task import run, toy_recipe, toy_runs
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 EVERY = "scaling.engine.callbacks.instrument.EVERY"
@@ -202,3 +206,30 @@ def test_every_trained_parameter_is_in_one_group(tiny, changes):
     blocks = [f"block_{n + 1}" for n in range(task.backbone.depth)]
     assert list(groups) == [*[g for g in ("embedding", "positions") if g in groups], *blocks, "head", "other"]
     assert "embedding" in groups
+
+
+def test_loggers_get_the_columns(tmp_path, monkeypatch):
+    logged = []
+    logger = SimpleNamespace(log_metrics=lambda values, step: logged.append(values), finalize=lambda status: None)
+    monkeypatch.setattr(engine, "make_loggers", lambda *_: [logger])
+    with toy_runs():
+        run(toy_recipe(epochs=1, steps_per_epoch=3, eval_every=0), tmp_path)
+    assert [values["loss_spikes"] for values in logged[:3]] == [0, 0, 0]
+    assert logged[0]["grad_norm"] == logged[0]["grad_norm_head"] > 0  # the toy has no other part
+    assert "grad_norm" not in logged[1]  # nothing is clipped, so few steps are read
+
+
+def test_numbers_of_a_phase_are_those_of_its_steps():
+    class Read(Instrument):
+        columns = ("read",)
+
+    state = SimpleNamespace(config=TINY, data=SimpleNamespace(total_steps=10))
+    curve = CurveLogger(state, [Read()])
+    for step, cells in ((4, {"read": 1.0}), (6, {"read": math.inf}), (7, {}), (10, {"read": 4.0})):
+        row = {"step": step, "train_loss": 2.0} | cells
+        curve.rows.append([row.get(name, "") for name in curve.columns])
+    curve.rows.append([12, 3.0, "", "", 1.0])  # of an evaluation, by an earlier version
+    assert curve.read_by_instruments() == {"read": (4 * 1 + 3 * 4) / 7}
+    assert curve.read_by_instruments(0, 4) == {"read": 1.0}
+    assert curve.read_by_instruments(2, 8) == {"read": (2 * 1 + 1 * 4) / 3}
+    assert curve.read_by_instruments(4, 7) == {}

@@ -152,7 +152,7 @@ def test_every_console_script_that_is_named_is_installed():
 
 def listed_options(capsys):
     """All option strings that the programs list."""
-    from analysis import fit_laws, representations
+    from analysis import fit_laws, representations, sharpness
 
     found = set()
     for main, words in (
@@ -162,6 +162,7 @@ def listed_options(capsys):
         (plan.main, ["--budget", "1", "--help"]),
         (fit_laws.main, ["--help"]),
         (representations.main, ["--help"]),
+        (sharpness.main, ["--help"]),
         (docs.main, ["--help"]),
     ):
         with pytest.raises(SystemExit):

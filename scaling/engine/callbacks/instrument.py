@@ -25,7 +25,7 @@ class Instrument(L.Callback):
 
     def summary(self, rows: Sequence[Mapping[str, float]], steps: Sequence[int]) -> dict[str, float]:
         """One number per column from the cells of several rows, and how many steps each row has: their mean, weighted
-        by steps."""
+        by steps. Cells that are not finite are left out: a record has none."""
         found = {}
         for column in self.columns:
             pairs = [(row[column], n) for row, n in zip(rows, steps, strict=True) if column in row]

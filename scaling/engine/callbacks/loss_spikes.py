@@ -2,7 +2,7 @@
 
 A step is a spike if its loss exceeds the median of the last SPIKE_WINDOW steps of the same shape (patch and image size)
 by more than LIMIT median absolute deviations; for a normal distribution LIMIT is 5.4 standard deviations. Steps of
-another shape have another level of loss, which is no spike. Until a shape has had SPIKE_WINDOW steps none is judged.
+another shape have another level of loss, which is no spike. Until a shape has had SPIKE_WINDOW steps none is a spike.
 """
 
 from collections import deque
