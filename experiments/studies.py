@@ -10,6 +10,7 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 
 from experiments.cli.stage_options import resampled, stage_options
@@ -31,7 +32,8 @@ from scaling.errors import ConfigError
 Study = Callable[..., list[ExperimentConfig]]
 # Fields that an option chooses among, where a study has several.
 VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize", "patch_embed", "embed_init", "pos_embed")
-LENGTH = ("epochs", "max_steps")  # fields that runs of no epochs, which evaluate another run, do not take over
+# Fields that runs which evaluate another run, or finetune it for some steps, do not take over.
+LENGTH = ("epochs", "max_steps", "warmup_epochs", "warmup_steps")
 
 
 def table5() -> list[ExperimentConfig]:
@@ -318,15 +320,21 @@ def _stages(run: ExperimentConfig) -> list[ExperimentConfig]:
     return [*(_stages(before) if before else []), run]
 
 
+def _own_length(run: ExperimentConfig) -> bool:
+    """Whether the length of a run is what the study varies: none, or some steps from the weights of another run."""
+    return run.schedule.epochs == 0 or (run.predecessor is not None and run.schedule.max_steps is not None)
+
+
 def _changed(
     run: ExperimentConfig, given: dict[str, object], idle: Collection[str], first: dict[str, object]
 ) -> ExperimentConfig:
     """The run with other fields in all of its stages. first: the initial weights of the first one, where set."""
     before = _earlier(run)
-    mine = given if run.schedule.epochs else {name: value for name, value in given.items() if name not in LENGTH}
+    mine = {name: value for name, value in given.items() if name not in LENGTH or not _own_length(run)}
     changed = edit_where(edit(run, init="scratch"), mine, idle)
     if before is not None:
-        return edit(changed, init=FromRun(config=_changed(before, given, idle, first)))
+        assert isinstance(run.init, FromRun)  # of a run with a predecessor
+        return edit(changed, init=replace(run.init, config=_changed(before, given, idle, first)))
     return edit(changed, **first) if first else edit(changed, init=run.init)
 
 

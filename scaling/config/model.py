@@ -27,6 +27,15 @@ class SinCosPosEmbed:
     """Fixed two-dimensional sines and cosines (arXiv 2104.02057)."""
 
     kind: ClassVar[str] = "sincos"
+    sincos_transfer: str = config_field(
+        "sines at images longer or shorter than those of the first training: interpolate (those of the same place), "
+        "extrapolate (coordinates go on, as far apart as in training)",
+        "interpolate",
+        choices=("interpolate", "extrapolate"),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
