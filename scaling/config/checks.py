@@ -119,7 +119,7 @@ def _check_learning_rate(config: "ExperimentConfig") -> None:
 
 
 def _check_resampling(config: "ExperimentConfig") -> None:
-    model, how = config.model, config.init.pos_embed_resampling
+    model, how = config.model, getattr(config.init, "pos_embed_resampling", "aligned")
     has_table = model.family != "timm" and (model.pos_embed.kind in ("learned", "grid") or model.learned_table)
     rule = f"is for learned positions of DeiT and Adventurer; {model.backbone} with {model.pos_embed.kind} has none"
     check(how != "bilinear" or has_table, "pos_embed_resampling", how, rule)

@@ -108,8 +108,8 @@ class FromRun:
     config: "ExperimentConfig" = config_field("configuration of the run that is finished first", found=True)
     pos_embed_resampling: str = _resampling()
     patch_embed_resampling: str | None = config_field(
-        "how the kernel of the other run's patch embedding is resized to this patch size (as resize: pi, vanilla, area, "
-        "norm); none: both have the same patch size",
+        "how the kernel of the other run's patch embedding is resized to this patch size (pi, vanilla, area, norm: see "
+        "resize); none: both have the same patch size",
         None,
         choices=RESIZE_METHODS,
         found=True,
