@@ -23,6 +23,7 @@ from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from experiments.token_drop_study import with_dropped_tokens
+from experiments.transfer_study import to_other_images, to_other_patches
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
@@ -240,6 +241,37 @@ def cifar10_positions() -> list[ExperimentConfig]:
     return _both(cifar10, lambda recipe: at_other_sizes(recipe, 4))
 
 
+def shapes_transfer() -> list[ExperimentConfig]:
+    """Which rule brings positions to another grid best, at once and after 100 steps of finetuning? Both nano backbones
+    on shapes of 32 px at patch 8 with learned, sine, rotary and relative positions; evaluated at 16, 64 and 96 px by
+    every rule of the encoding, beside models trained at these sizes. Outlines grow with the image, the cells of a
+    texture do not: a patch holds alike pixels at every size.
+    Run: python experiments/sweep.py shapes.transfer --seeds 0,1,2. 122 runs a seed, 28 of which train from scratch;
+    --backbone deit_nano are 86, --pos-embed rope of them 26."""
+    return _both(shapes, lambda recipe: to_other_images(recipe, 8, 32))
+
+
+def cifar10_transfer() -> list[ExperimentConfig]:
+    """shapes.transfer on CIFAR-10, whose images are enlarged and reduced: a patch holds less at a larger size.
+    Run: python experiments/sweep.py cifar10.transfer --data-root /data/cifar10 --seeds 0,1,2. 122 runs a seed."""
+    return _both(cifar10, lambda recipe: to_other_images(recipe, 8, 32))
+
+
+def shapes_patch_transfer() -> list[ExperimentConfig]:
+    """How many steps of finetuning does another patch size need? Both nano backbones on shapes at patch 4, brought to
+    patches 2 and 8 with a kernel resized by its pseudo-inverse or like an image, and finetuned for 0 to 1,000 steps,
+    beside models trained there, of 512 steps.
+    Run: python experiments/sweep.py shapes.patch_transfer --seeds 0,1,2. 162 runs a seed, 18 of which train from
+    scratch; --backbone deit_nano are 108, --patch 2 half of them."""
+    return _both(shapes, lambda recipe: to_other_patches(recipe, 4))
+
+
+def cifar10_patch_transfer() -> list[ExperimentConfig]:
+    """shapes.patch_transfer on CIFAR-10, from patch 8 to patches 4 and 16.
+    Run: python experiments/sweep.py cifar10.patch_transfer --data-root /data/cifar10 --seeds 0,1,2. 162 runs a seed."""
+    return _both(cifar10, lambda recipe: to_other_patches(recipe, 8))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -266,6 +298,10 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.navit": cifar10_navit,
     "shapes.positions": shapes_positions,
     "cifar10.positions": cifar10_positions,
+    "shapes.transfer": shapes_transfer,
+    "cifar10.transfer": cifar10_transfer,
+    "shapes.patch_transfer": shapes_patch_transfer,
+    "cifar10.patch_transfer": cifar10_patch_transfer,
 }
 
 
