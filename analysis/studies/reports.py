@@ -12,10 +12,20 @@ from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.token_drop import drop_figure
+from analysis.plots.transfer import transfer_figure
 from analysis.records.position_text import position_text
 from analysis.report.output import print_wrapped
 from analysis.report.sweep_table import render_table
-from analysis.studies import ablations, embeddings, flexivit, learning_rates, mixed_sizes, patch_order, token_drop
+from analysis.studies import (
+    ablations,
+    embeddings,
+    flexivit,
+    learning_rates,
+    mixed_sizes,
+    patch_order,
+    token_drop,
+    transfer,
+)
 from analysis.studies.best_rate import FEWEST
 from analysis.studies.learning_rates import rate_studies
 from analysis.studies.study_runs import Shown, StudyRuns
@@ -126,6 +136,24 @@ def encodings(study: StudyRuns) -> Shown:
     return Shown({"": found.rename(columns={"trained": "positions"})}, drawn)
 
 
+def moved(study: StudyRuns) -> Shown | None:
+    """Models that were brought to other grids."""
+    found = transfer.transfers(study.runs, study.planned)
+    if found.empty:
+        print_wrapped(f"{study.name}: no run at another grid has finished")
+        return None
+    against = transfer.comparisons(found)
+    for backbone, its in found.groupby("backbone", sort=False):
+        render_table(transfer.printed(its), f"{study.name}   ({backbone}, {study.where}; test loss [nats])")
+        if len(compared := against[against["backbone"] == backbone]):
+            title = f"{backbone}: test loss less that of the model trained there [nats]"
+            render_table(transfer.printed_changes(compared), title)
+    for sentence in transfer.sentences(found, against):
+        print_wrapped(sentence, indent=2)
+    drawn = transfer_figure(found, transfer.DIRECT, f"Models at other grids than trained at ({study.where})")
+    return Shown({"": found, "_compared": against}, drawn)
+
+
 REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part of a study's name
     "learning_rate": rates,
     "patch_schedule": orders,
@@ -135,6 +163,7 @@ REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part 
     "token_drop": drops,
     "navit": sizes,
     "positions": encodings,
+    "transfer": moved,
     **dict.fromkeys(ablations.KINDS, ablations.shown),
     "figure2": ablations.decoder_gain,
 }
