@@ -22,20 +22,9 @@ from scaling.runs.record import RunRecord
 
 DIRECT = "trained there"  # rule of a model that was not brought from another grid
 TRANSFERS = ["backbone", "encoding", "rule", "kernel", "image", "patch", "side", "steps", "seed", "test_loss"]
-COMPARED = [
-    "backbone",
-    "encoding",
-    "rule",
-    "side",
-    "steps",
-    "against",
-    "change",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "verdict",
-]
+OF = ["backbone", "encoding", "rule", "side", "steps", "against"]
+COMPARED = [*OF, "change", "low", "high", "p", "p_holm", "verdict"]
+FAMILY = ["backbone", "encoding", "side", "against"]  # of comparisons that Holm's correction is for
 
 
 def transfers(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
