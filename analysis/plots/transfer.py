@@ -15,7 +15,7 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
     panels = list(found[["backbone", "encoding"]].drop_duplicates().itertuples(index=False, name=None))
     rules = [rule for rule in found["rule"].unique() if rule != direct]
     looks, most = styles(rules), found["steps"].max()
-    figure, spots = grid(len(panels), 4, (3.3, 3.0), sharey=True)
+    figure, spots = grid(len(panels), 4, (3.3, 3.0) if len(panels) > 1 else (5.6, 3.6), sharey=True)
     for axes, (backbone, encoding) in zip(spots, panels, strict=True):
         its = found[(found["backbone"] == backbone) & (found["encoding"] == encoding)]
         there = its[its["rule"] == direct].groupby("image")["test_loss"].mean()
@@ -36,6 +36,8 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
         handle("at once", ls=":"),
         handle(f"after {most} steps"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8.5)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3 if len(panels) < 3 else 5, frameon=False, fontsize=8.5
+    )
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     return figure

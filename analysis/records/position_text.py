@@ -5,7 +5,7 @@ import dataclasses
 from scaling.config.experiment import ExperimentConfig
 
 # By encoding what brings it to another grid, where it has one rule.
-ONLY_RULE = {"relative": "interpolated table", "relative_mlp": "continuous"}
+ONLY_RULE = {"relative": "bicubic", "relative_mlp": "continuous"}
 
 
 def position_text(config: ExperimentConfig) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from analysis.plots.embeddings import embedding_figure
+from analysis.plots.finetuning import finetuning_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
@@ -144,7 +145,9 @@ def moved(study: StudyRuns) -> Shown | None:
         return None
     against = transfer.comparisons(found)
     for backbone, its in found.groupby("backbone", sort=False):
-        render_table(transfer.printed(its), f"{study.name}   ({backbone}, {study.where}; test loss [nats])")
+        render_table(
+            transfer.printed(its), f"{study.name}   ({backbone}, {study.where}; test loss [nats], after steps)"
+        )
         if len(compared := against[against["backbone"] == backbone]):
             title = f"{backbone}: test loss less that of the model trained there [nats]"
             render_table(transfer.printed_changes(compared), title)
@@ -152,6 +155,24 @@ def moved(study: StudyRuns) -> Shown | None:
         print_wrapped(sentence, indent=2)
     drawn = transfer_figure(found, transfer.DIRECT, f"Models at other grids than trained at ({study.where})")
     return Shown({"": found, "_compared": against}, drawn)
+
+
+def finetuned(study: StudyRuns) -> Shown | None:
+    """Models that were brought to another patch size and finetuned."""
+    found = transfer.transfers(study.runs, study.planned)
+    if found.empty:
+        print_wrapped(f"{study.name}: no run at another patch size has finished")
+        return None
+    by_gap = finetuning.gaps(found)
+    against = finetuning.comparisons(found, by_gap)
+    for (backbone, patch), its in found.groupby(["backbone", "patch"], sort=False):
+        own = by_gap[(by_gap["backbone"] == backbone) & (by_gap["patch"] == patch)]
+        title = f"{study.name}   ({backbone}, {study.where}, at {patch} px; test loss [nats] after steps)"
+        render_table(finetuning.printed(its, own), title)
+    for sentence in finetuning.sentences(against):
+        print_wrapped(sentence, indent=2)
+    drawn = finetuning_figure(found, transfer.DIRECT, f"Finetuning at another patch size ({study.where})")
+    return Shown({"": found, "_gaps": by_gap, "_compared": against}, drawn)
 
 
 REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part of a study's name
@@ -164,6 +185,7 @@ REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part 
     "navit": sizes,
     "positions": encodings,
     "transfer": moved,
+    "patch_transfer": finetuned,
     **dict.fromkeys(ablations.KINDS, ablations.shown),
     "figure2": ablations.decoder_gain,
 }
