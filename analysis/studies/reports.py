@@ -20,6 +20,7 @@ from analysis.report.sweep_table import render_table
 from analysis.studies import (
     ablations,
     embeddings,
+    finetuning,
     flexivit,
     learning_rates,
     mixed_sizes,
