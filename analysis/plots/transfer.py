@@ -22,7 +22,8 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
         axes.plot(there.index, there, color=INK, linewidth=2.2)
         for (rule, steps), runs in its[its["rule"] != direct].groupby(["rule", "steps"], sort=False):
             colour, marker = looks[rule]
-            means = runs.groupby("image")["test_loss"].mean()
+            unmoved = its[(its["side"] == 1) & (its["steps"] == steps)]  # where all rules are one
+            means = pd.concat([runs, unmoved]).groupby("image")["test_loss"].mean()
             axes.plot(means.index, means, color=colour, linewidth=1.2, ls=":" if steps < most else "-")
             axes.plot(runs["image"], runs["test_loss"], marker, color=colour, ms=4, mec="white", mew=0.4)
         image_axis(axes, found["image"])

@@ -7,7 +7,7 @@ comparisons of a backbone at one patch size.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -93,8 +93,7 @@ def printed(found: pd.DataFrame, by_gap: pd.DataFrame) -> pd.DataFrame:
         there = found[(found["rule"] == DIRECT) & (found["encoding"] == encoding)]["test_loss"]
         rows.append(
             {
-                "positions": encoding,
-                "kernel": kernel,
+                "positions\nand kernel": f"{encoding}, {kernel}",
                 **cells,
                 DIRECT.replace(" ", "\n"): f"{there.mean():.3f}" if len(there) else "-",
                 f"steps to\n{100 * SHARE:.0f} %": spread(own, 0) if len(own) else "-",
@@ -105,15 +104,13 @@ def printed(found: pd.DataFrame, by_gap: pd.DataFrame) -> pd.DataFrame:
 
 def sentences(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts of comparisons. table: of comparisons."""
-    words: dict[str, tuple[str, Callable[[float], float], str]] = {
-        "kernel": (f"{AS_IMAGE} against {PSEUDO_INVERSE}, loss", float, "nats"),
-        "encoding": (f"against {LEARNED}, steps to {100 * SHARE:.0f} % of the gap", math.exp, "times"),
-    }
-    for (what, backbone, encoding, patch), its in table.groupby(OF[:4], sort=False):
-        name, scale, unit = words[str(what)]
-        parts = []
-        for one in its.itertuples():
-            ends = "" if math.isnan(one.low) else f" [{scale(one.low):.3g}, {scale(one.high):.3g}]"
-            after = f" after {one.steps}" if what == "kernel" else ""
-            parts.append(f"{scale(one.change):.3g}{ends} {unit}{after}, {one.verdict}")
-        yield f"{backbone}, {encoding} at {patch} px, {name}: {'; '.join(parts)}."
+    of_kernels, of_kinds = (table[table["what"] == what] for what in ("kernel", "encoding"))
+    for (backbone, patch, encoding), its in of_kernels.groupby(["backbone", "patch", "encoding"], sort=False):
+        by_verdict = its.groupby("verdict", sort=False)["steps"]
+        words = "; ".join(f"{verdict} after {', '.join(map(str, steps))}" for verdict, steps in by_verdict)
+        yield f"{backbone}, {encoding} at {patch} px, kernel {AS_IMAGE} against {PSEUDO_INVERSE}: {words} steps."
+    for one in of_kinds.itertuples():
+        ratio, low, high = (math.exp(value) for value in (one.change, one.low, one.high))
+        ends = "" if math.isnan(low) else f" [{low:.2g}, {high:.2g}]"
+        words = f"{ratio:.2g}{ends} times those of {LEARNED}, {one.verdict}"
+        yield f"{one.backbone}, {one.encoding} at {one.patch} px, steps to {100 * SHARE:.0f} % of the gap: {words}."

@@ -168,7 +168,7 @@ def finetuned(study: StudyRuns) -> Shown | None:
     against = finetuning.comparisons(found, by_gap)
     for (backbone, patch), its in found.groupby(["backbone", "patch"], sort=False):
         own = by_gap[(by_gap["backbone"] == backbone) & (by_gap["patch"] == patch)]
-        title = f"{study.name}   ({backbone}, {study.where}, at {patch} px; test loss [nats] after steps)"
+        title = f"{backbone}, {study.where} at {patch} px: test loss [nats] after steps"
         render_table(finetuning.printed(its, own), title)
     for sentence in finetuning.sentences(against):
         print_wrapped(sentence, indent=2)

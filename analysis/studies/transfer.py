@@ -28,7 +28,7 @@ FAMILY = ["backbone", "encoding", "side", "against"]  # of comparisons that Holm
 
 
 def transfers(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
-    """TRANSFERS, a row per planned run that finished, in the order of planned: encoding, rule (DIRECT: none), kernel
+    """TRANSFERS, a row per planned run that finished, by backbone and encoding: rule (DIRECT: none), kernel
     (how the patch kernel was resized, "": not), image and patch [px], side (of the grid, in that of the first training
     [1]), steps of finetuning, test_loss [nats]. A transfer without steps to the first grid itself, which changes
     nothing, is a row of DIRECT too.
@@ -54,7 +54,9 @@ def transfers(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
     found = pd.DataFrame(rows, columns=TRANSFERS)
     found = found.assign(side=found["side"] / found["backbone"].map(grids)).dropna(subset=["side"])
     unmoved = found[(found["side"] == 1) & (found["steps"] == 0)]
-    return pd.concat([unmoved.assign(rule=DIRECT), found], ignore_index=True)
+    whole = pd.concat([unmoved.assign(rule=DIRECT), found])
+    kinds = whole[["backbone", "encoding"]].agg(" ".join, axis=1)
+    return whole.iloc[pd.factorize(kinds)[0].argsort(kind="stable")].reset_index(drop=True)
 
 
 def comparisons(found: pd.DataFrame) -> pd.DataFrame:

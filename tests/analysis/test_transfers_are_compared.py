@@ -184,7 +184,8 @@ def test_the_report_of_patch_transfer_is_written_and_fits_a_terminal(patches, tm
     printed = capsys.readouterr().out
     assert max(map(len, printed.split("wrote")[0].splitlines())) <= 80
     words = " ".join(printed.split())
-    assert "deit_nano, rope at 2 px, vanilla against pi, loss: 0.5" in words
+    assert "deit_nano, rope at 2 px, kernel vanilla against pi: untested after 0, 10" in words
+    assert "deit_nano, rope at 2 px, steps to 90 % of the gap: 0.73 times those of learned" in words
 
 
 def test_a_study_of_which_nothing_at_another_grid_has_finished_shows_nothing(tmp_path, capsys):
