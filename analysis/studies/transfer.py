@@ -55,7 +55,7 @@ def transfers(runs: RunSet, planned: Sequence[StudyRun]) -> pd.DataFrame:
     found = found.assign(side=found["side"] / found["backbone"].map(grids)).dropna(subset=["side"])
     unmoved = found[(found["side"] == 1) & (found["steps"] == 0)]
     whole = pd.concat([unmoved.assign(rule=DIRECT), found])
-    kinds = whole[["backbone", "encoding"]].agg(" ".join, axis=1)
+    kinds = whole["backbone"] + " " + whole["encoding"]
     return whole.iloc[pd.factorize(kinds)[0].argsort(kind="stable")].reset_index(drop=True)
 
 
