@@ -7,29 +7,29 @@ from collections.abc import Callable
 import pandas as pd
 
 from analysis.plots.embeddings import embedding_figure
-from analysis.plots.finetuning import finetuning_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.token_drop import drop_figure
-from analysis.plots.transfer import transfer_figure
 from analysis.records.position_text import position_text
+from analysis.records.run_frame import EMBEDDING
 from analysis.report.output import print_wrapped
 from analysis.report.sweep_table import render_table
 from analysis.studies import (
     ablations,
     embeddings,
-    finetuning,
     flexivit,
     learning_rates,
     mixed_sizes,
     patch_order,
     token_drop,
-    transfer,
+    transfer_reports,
 )
 from analysis.studies.best_rate import FEWEST
+from analysis.studies.exponents import printed_slopes
 from analysis.studies.learning_rates import rate_studies
+from analysis.studies.position_laws import laws_of_positions
 from analysis.studies.study_runs import Shown, StudyRuns
 
 
@@ -71,16 +71,17 @@ def orders(study: StudyRuns) -> Shown | None:
 def embedded(study: StudyRuns) -> Shown:
     """Patch embeddings, or their initial weights."""
     table = embeddings.embedding_table(study.runs.frame, study.planned)
-    found, by_slope = embeddings.comparisons(table), embeddings.slopes(table)
+    found, by_slope = embeddings.comparisons(table), embeddings.by_embedding(table)
     for backbone, its in table.groupby("backbone", sort=False):
         title = f"{backbone}, {study.where}"
         render_table(embeddings.printed_costs(its), f"{title}: cost")
         render_table(embeddings.printed_losses(its), f"{title}: test loss")
         if len(alphas := by_slope[by_slope["backbone"] == backbone]):
-            render_table(embeddings.printed_slopes(alphas), f"{title}: exponent")
+            shown = printed_slopes(alphas, EMBEDDING, embeddings.PLAIN, embeddings.short_name)
+            render_table(shown, f"{title}: exponent")
     for sentence in embeddings.sentences(found, by_slope):
         print_wrapped(sentence, indent=2)
-    drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({study.where})")
+    drawn = embedding_figure(table, by_slope, f"Patch embeddings: laws and cost ({study.where})")
     return Shown({"": table, "_compared": found, "_alpha": by_slope}, drawn)
 
 
@@ -138,55 +139,18 @@ def encodings(study: StudyRuns) -> Shown:
     return Shown({"": found.rename(columns={"trained": "positions"})}, drawn)
 
 
-def moved(study: StudyRuns) -> Shown | None:
-    """Models that were brought to other grids."""
-    found = transfer.transfers(study.runs, study.planned)
-    if found.empty:
-        print_wrapped(f"{study.name}: no run at another grid has finished")
-        return None
-    against = transfer.comparisons(found)
-    for backbone, its in found.groupby("backbone", sort=False):
-        render_table(
-            transfer.printed(its), f"{study.name}   ({backbone}, {study.where}; test loss [nats], after steps)"
-        )
-        if len(compared := against[against["backbone"] == backbone]):
-            title = f"{backbone}: test loss less that of the model trained there [nats]"
-            render_table(transfer.printed_changes(compared), title)
-    for sentence in transfer.sentences(found, against):
-        print_wrapped(sentence, indent=2)
-    drawn = transfer_figure(found, transfer.DIRECT, f"Models at other grids than trained at ({study.where})")
-    return Shown({"": found, "_compared": against}, drawn)
-
-
-def finetuned(study: StudyRuns) -> Shown | None:
-    """Models that were brought to another patch size and finetuned."""
-    found = transfer.transfers(study.runs, study.planned)
-    if found.empty:
-        print_wrapped(f"{study.name}: no run at another patch size has finished")
-        return None
-    by_gap = finetuning.gaps(found)
-    against = finetuning.comparisons(found, by_gap)
-    for (backbone, patch), its in found.groupby(["backbone", "patch"], sort=False):
-        own = by_gap[(by_gap["backbone"] == backbone) & (by_gap["patch"] == patch)]
-        title = f"{backbone}, {study.where} at {patch} px: test loss [nats] after steps"
-        render_table(finetuning.printed(its, own), title)
-    for sentence in finetuning.sentences(against):
-        print_wrapped(sentence, indent=2)
-    drawn = finetuning_figure(found, transfer.DIRECT, f"Finetuning at another patch size ({study.where})")
-    return Shown({"": found, "_gaps": by_gap, "_compared": against}, drawn)
-
-
 REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part of a study's name
     "learning_rate": rates,
     "patch_schedule": orders,
     "embeddings": embedded,
     "embed_init": embedded,
     "flexivit": flexible,
+    "transfer": transfer_reports.moved,
+    "patch_transfer": transfer_reports.finetuned,
+    "position_laws": laws_of_positions,
     "token_drop": drops,
     "navit": sizes,
     "positions": encodings,
-    "transfer": moved,
-    "patch_transfer": finetuned,
     **dict.fromkeys(ablations.KINDS, ablations.shown),
     "figure2": ablations.decoder_gain,
 }
