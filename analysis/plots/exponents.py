@@ -53,5 +53,5 @@ def draw_exponents(axes: Axes, slopes: pd.DataFrame, of: str, looks: dict[str, L
         axes.plot(one.alpha, place, marker, color=colour, ms=6, mec="white", mew=0.5)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("exponent alpha of the loss over patch size, 95 % interval")
+    axes.set_xlabel("exponent alpha and its 95 % interval")
     open_frame(axes)
