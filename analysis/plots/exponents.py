@@ -45,12 +45,13 @@ def draw_exponents(axes: Axes, slopes: pd.DataFrame, of: str, looks: dict[str, L
 
     slopes: of one backbone."""
     names = [str(name) for name in slopes[of]]
-    for place, one in enumerate(slopes.itertuples()):
+    numbers = zip(slopes["alpha"].astype(float), slopes["sd"].astype(float), slopes["seeds"].astype(int), strict=True)
+    for place, (alpha, sd, seeds) in enumerate(numbers):
         colour, marker = looks[names[place]]
-        if one.seeds > 1:
-            reach = float(critical_t(one.seeds - 1)) * one.sd / one.seeds**0.5
-            axes.plot([one.alpha - reach, one.alpha + reach], [place, place], color=colour, linewidth=1.6)
-        axes.plot(one.alpha, place, marker, color=colour, ms=6, mec="white", mew=0.5)
+        if seeds > 1:
+            reach = float(critical_t(seeds - 1)) * sd / seeds**0.5
+            axes.plot([alpha - reach, alpha + reach], [place, place], color=colour, linewidth=1.6)
+        axes.plot(alpha, place, marker, color=colour, ms=6, mec="white", mew=0.5)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("exponent alpha and its 95 % interval")

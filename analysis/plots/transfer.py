@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 from analysis.plots.backbone_styles import styles
 from analysis.plots.style import INK, grid, handle, image_axis, loss_axis
 
+COLUMNS = 4  # panels of a row
+
 
 def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
     """Log-log: a line through the means over seeds, and a mark for every seed, for each rule; dotted at once, whole
@@ -15,8 +17,8 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
     panels = list(found[["backbone", "encoding"]].drop_duplicates().itertuples(index=False, name=None))
     rules = [rule for rule in found["rule"].unique() if rule != direct]
     looks, most = styles(rules), found["steps"].max()
-    figure, spots = grid(len(panels), 4, (3.3, 3.0) if len(panels) > 1 else (5.6, 3.6), sharey=True)
-    for axes, (backbone, encoding) in zip(spots, panels, strict=True):
+    figure, spots = grid(len(panels), COLUMNS, (3.3, 3.0) if len(panels) > 1 else (5.6, 3.6), sharey=True)
+    for number, (axes, (backbone, encoding)) in enumerate(zip(spots, panels, strict=True)):
         its = found[(found["backbone"] == backbone) & (found["encoding"] == encoding)]
         there = its[its["rule"] == direct].groupby("image")["test_loss"].mean()
         axes.plot(there.index, there, color=INK, linewidth=2.2)
@@ -29,7 +31,7 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
         image_axis(axes, found["image"])
         loss_axis(axes, found["test_loss"])
         axes.set_title(f"{backbone}, {encoding}", loc="left", fontsize=9.5)
-        if not axes.get_subplotspec().is_first_col():
+        if number % COLUMNS:
             axes.set_ylabel("")
     handles = [
         handle("trained at the size", linewidth=2.2),

@@ -60,11 +60,9 @@ def comparisons(found: pd.DataFrame, by_gap: pd.DataFrame) -> pd.DataFrame:
     found: of transfer.transfers; by_gap: of gaps."""
     rows = []
     moved = found[found["rule"] != DIRECT]
-    for (backbone, encoding, patch, steps), its in moved.groupby(
-        ["backbone", "encoding", "patch", "steps"], sort=False
-    ):
+    for of_model, its in moved.groupby(OF[1:], sort=False):
         of_way = {kernel: runs.set_index("seed")["test_loss"] for kernel, runs in its.groupby("kernel")}
-        rows += _row(["kernel", backbone, encoding, patch, steps], of_way.get(PSEUDO_INVERSE), of_way.get(AS_IMAGE))
+        rows += _row(["kernel", *of_model], of_way.get(PSEUDO_INVERSE), of_way.get(AS_IMAGE))
     with_inverse = by_gap[by_gap["kernel"] == PSEUDO_INVERSE].dropna(subset=["steps"])
     for (backbone, patch), its in with_inverse.groupby(["backbone", "patch"], sort=False):
         of_kind = {kind: np.log(runs.set_index("seed")["steps"]) for kind, runs in its.groupby("encoding", sort=False)}
@@ -109,8 +107,9 @@ def sentences(table: pd.DataFrame) -> Iterator[str]:
         by_verdict = its.groupby("verdict", sort=False)["steps"]
         words = "; ".join(f"{verdict} after {', '.join(map(str, steps))}" for verdict, steps in by_verdict)
         yield f"{backbone}, {encoding} at {patch} px, kernel {AS_IMAGE} against {PSEUDO_INVERSE}: {words} steps."
-    for one in of_kinds.itertuples():
-        ratio, low, high = (math.exp(value) for value in (one.change, one.low, one.high))
+    for one in of_kinds.to_dict("records"):
+        ratio, low, high = (math.exp(one[end]) for end in ("change", "low", "high"))
         ends = "" if math.isnan(low) else f" [{low:.2g}, {high:.2g}]"
-        words = f"{ratio:.2g}{ends} times those of {LEARNED}, {one.verdict}"
-        yield f"{one.backbone}, {one.encoding} at {one.patch} px, steps to {100 * SHARE:.0f} % of the gap: {words}."
+        words = f"{ratio:.2g}{ends} times those of {LEARNED}, {one['verdict']}"
+        where = f"{one['backbone']}, {one['encoding']} at {one['patch']} px"
+        yield f"{where}, steps to {100 * SHARE:.0f} % of the gap: {words}."

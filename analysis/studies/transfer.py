@@ -6,7 +6,7 @@ at one grid.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -67,14 +67,17 @@ def comparisons(found: pd.DataFrame) -> pd.DataFrame:
     found: of transfers."""
     rows = []
     for (backbone, encoding, side), its in found.groupby(["backbone", "encoding", "side"], sort=False):
-        by_way = {way: runs.set_index("seed")["test_loss"] for way, runs in its.groupby(["rule", "steps"], sort=False)}
+        by_way = {
+            (str(rule), int(str(steps))): runs.set_index("seed")["test_loss"]
+            for (rule, steps), runs in its.groupby(["rule", "steps"], sort=False)
+        }
         first = next((rule for rule, _ in by_way if rule != DIRECT), "")
-        for rule, steps in by_way:
-            for name, against in ((DIRECT, (DIRECT, 0)), (first, (first, steps))):
-                theirs, ours = by_way.get(against), by_way[rule, steps]
-                unlike = rule not in (name, DIRECT) and (side != 1 or steps > 0)
-                seeds = ours.index.intersection(theirs.index) if unlike and theirs is not None else ours.index[:0]
-                if theirs is not None and len(seeds):
+        for (rule, steps), ours in by_way.items():
+            if rule == DIRECT or (side == 1 and steps == 0):  # the model trained there itself
+                continue
+            for name, theirs in ((DIRECT, by_way.get((DIRECT, 0))), (first, by_way.get((first, steps)))):
+                seeds = ours.index if theirs is None else ours.index.intersection(theirs.index)
+                if theirs is not None and rule != name and len(seeds):
                     test = difference(theirs[seeds], ours[seeds])
                     of_rule = [backbone, encoding, rule, side, steps, name]
                     rows.append([*of_rule, test.mean, test.low, test.high, test.p, math.nan, ""])
@@ -97,7 +100,7 @@ def printed_changes(table: pd.DataFrame) -> pd.DataFrame:
     with the difference of the loss, its 95 % interval [nats] and the verdict at every side but the first."""
     its, rows = table[(table["against"] == DIRECT) & (table["side"] != 1)], []
     for (encoding, rule, steps), ours in its.groupby(["encoding", "rule", "steps"], sort=False):
-        cells = {f"{one.side:g} x": _change(one.change, one.low, one.high, one.verdict) for one in ours.itertuples()}
+        cells = {f"{one['side']:g} x": _change(one) for one in ours.to_dict("records")}
         rows.append({"positions": _named(encoding, rule, steps), **cells})
     sides = [f"{side:g} x" for side in sorted(its["side"].unique())]
     return pd.DataFrame(rows, columns=["positions", *sides]).fillna("-")
@@ -116,17 +119,18 @@ def sentences(found: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
     for (backbone, encoding, rule, first), its in rules.groupby(
         ["backbone", "encoding", "rule", "against"], sort=False
     ):
-        verdicts = "; ".join(
-            f"{verdict} at {', '.join(f'{one.side:g} x with {one.steps} steps' for one in ours.itertuples())}"
-            for verdict, ours in its.groupby("verdict", sort=False)
-        )
-        yield f"{backbone}, {encoding}, {rule} against {first}: {verdicts}."
+        verdicts = []
+        for verdict, ours in its.groupby("verdict", sort=False):
+            where = [f"{side:g} x with {steps} steps" for side, steps in zip(ours["side"], ours["steps"], strict=True)]
+            verdicts.append(f"{verdict} at {', '.join(where)}")
+        yield f"{backbone}, {encoding}, {rule} against {first}: {'; '.join(verdicts)}."
 
 
 def _named(encoding: object, rule: object, steps: object) -> str:
     return f"{encoding}\n{rule}" + (f", {steps}" if rule != DIRECT else "")
 
 
-def _change(mean: float, low: float, high: float, verdict: str) -> str:
+def _change(row: dict[Hashable, object]) -> str:
+    mean, low, high = (float(str(row[end])) for end in ("change", "low", "high"))
     ends = "" if math.isnan(low) else f"\n[{low:+.3f}, {high:+.3f}]"
-    return f"{mean:+.3f} {verdict}{ends}"
+    return f"{mean:+.3f} {row['verdict']}{ends}"
