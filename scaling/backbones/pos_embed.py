@@ -6,6 +6,7 @@ sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix)
 grid      parameter vectors on a grid of its own, interpolated to the grid of every image (FlexiViT, arXiv 2212.08013)
 none, sincos1d, factorized, fourier  functions of the coordinates, added (additive_positions.py)
 rope, rope_mixed          rotations of queries and keys (rope.py)
+rope_scan                 rotations of B and C of a scan (scan_rope.py)
 relative, relative_mlp    biases of attention's logits (relative_bias.py)
 
 An encoding may act at three places: on tokens before the blocks (add), on queries and keys (rotate), on attention's
@@ -26,6 +27,7 @@ from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
 from scaling.backbones.relative_bias import RelativeMlp, RelativeTable
 from scaling.backbones.resampling import BICUBIC, LINEAR, resize_positions
 from scaling.backbones.rope import AxialRope, MixedRope
+from scaling.backbones.scan_rope import ScanRope
 from scaling.backbones.sincos import Sines
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
@@ -132,7 +134,7 @@ class GridPositions(TablePositions):
 
 
 class WithTable(LearnedPositions):
-    """Learned vectors, and an encoding that acts inside attention ("APE + RoPE" in arXiv 2403.13298)."""
+    """Learned vectors, and an encoding that acts inside attention or a scan ("APE + RoPE" in arXiv 2403.13298)."""
 
     def __init__(self, inside: PositionEncoding) -> None:
         super().__init__(inside.spec)
@@ -144,6 +146,9 @@ class WithTable(LearnedPositions):
     def bias(self, layout: TokenLayout) -> Tensor | None:
         return self.inside.bias(layout)
 
+    def scan_turns(self, layout: TokenLayout, dtype: torch.dtype) -> Tensor | None:
+        return self.inside.scan_turns(layout, dtype)
+
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         own = {name.removeprefix("inside."): tensor for name, tensor in state.items()}
         return {f"inside.{name}": tensor for name, tensor in self.inside.convert_state_dict(own).items()}
@@ -151,6 +156,14 @@ class WithTable(LearnedPositions):
     @property
     def rotates(self) -> bool:
         return self.inside.rotates
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.inside.needs_attention
+
+    @property
+    def needs_scan(self) -> bool:
+        return self.inside.needs_scan
 
 
 POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
@@ -165,6 +178,7 @@ POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
     "rope_mixed": MixedRope,
     "relative": RelativeTable,
     "relative_mlp": RelativeMlp,
+    "rope_scan": ScanRope,
 }
 
 

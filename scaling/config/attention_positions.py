@@ -1,4 +1,4 @@
-"""Position encodings that act inside attention: RoPE and relative biases, as kinds of ModelConfig.pos_embed.
+"""Position encodings that act inside attention or a scan: RoPE and relative biases, as kinds of ModelConfig.pos_embed.
 
 Sources: RoPE arXiv 2104.09864, axial and mixed for images arXiv 2403.13298; position interpolation arXiv 2306.15595;
 NTK by parts with temperature (YaRN) arXiv 2309.00071; table of biases arXiv 2103.14030 and 2106.08254, biases by an MLP
@@ -46,6 +46,24 @@ class RopeMixedPosEmbed:
         _TRANSFER + "(angles of the same place), yarn (by parts, with its temperature), ntk (another base; axial only)",
         "interpolate",
         choices=TRANSFERS[:-1],
+    )
+    learned_table: bool = config_field(_TABLE, False)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRopePosEmbed:
+    """RoPE for Adventurer, an experiment of this project: B and C of every scan, which are its keys and queries by the
+    duality of arXiv 2405.21060, are rotated, half of the state by the row and half by the column."""
+
+    kind: ClassVar[str] = "rope_scan"
+    rope_base: float = config_field(_BASE, 100.0, bounds=Bounds(above=1))
+    rope_transfer: str = config_field(
+        _TRANSFER + "(angles of the same place), yarn (by parts, with its temperature), ntk (another base; axial only)",
+        "interpolate",
+        choices=TRANSFERS,
     )
     learned_table: bool = config_field(_TABLE, False)
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from scaling.config.additive_positions import FactorizedPosEmbed, FourierPosEmbed, NoPosEmbed, SinCos1dPosEmbed
-from scaling.config.attention_positions import RelativeMlpPosEmbed, RelativePosEmbed, RopeMixedPosEmbed, RopePosEmbed
+from scaling.config.attention_positions import (
+    RelativeMlpPosEmbed,
+    RelativePosEmbed,
+    RopeMixedPosEmbed,
+    RopePosEmbed,
+    ScanRopePosEmbed,
+)
 from scaling.config.fields import Bounds, Kind, check, check_fields, check_name, config_field
 from scaling.config.patch_embeds import PATCH_EMBEDS, ConvPatchEmbed, PatchEmbedConfig
 from scaling.model_specs import MODEL_SPECS
@@ -61,11 +67,11 @@ class GridPosEmbed:
 
 
 OfCoordinates = NoPosEmbed | SinCos1dPosEmbed | FactorizedPosEmbed | FourierPosEmbed
-InAttention = RopePosEmbed | RopeMixedPosEmbed | RelativePosEmbed | RelativeMlpPosEmbed
+InAttention = RopePosEmbed | RopeMixedPosEmbed | RelativePosEmbed | RelativeMlpPosEmbed | ScanRopePosEmbed
 _POS_EMBEDS: tuple[type[Kind], ...] = (
     *(LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed),
     *(NoPosEmbed, SinCos1dPosEmbed, FactorizedPosEmbed, FourierPosEmbed),
-    *(RopePosEmbed, RopeMixedPosEmbed, RelativePosEmbed, RelativeMlpPosEmbed),
+    *(RopePosEmbed, RopeMixedPosEmbed, RelativePosEmbed, RelativeMlpPosEmbed, ScanRopePosEmbed),
 )
 POS_EMBEDS: dict[str, type] = {c.kind: c for c in _POS_EMBEDS}
 
@@ -101,7 +107,7 @@ class ModelConfig:
         "interpolated; arXiv 2212.08013), none, sincos1d (of the raster order), factorized (of the row plus of the "
         "column; arXiv 2307.06304), fourier (learned frequencies; arXiv 2106.02795); inside DeiT's attention: rope "
         "(2-D, axial), rope_mixed (learned frequencies; arXiv 2403.13298), relative (a bias per offset), relative_mlp "
-        "(a bias by an MLP of the offset)",
+        "(a bias by an MLP of the offset); inside Adventurer's scan: rope_scan",
         LearnedPosEmbed(),
         registry=POS_EMBEDS,
     )
