@@ -16,6 +16,7 @@ IN_ATTENTION = ("rope", "rope_mixed")  # of DeiT
 PATCHES = (16, 8, 4, 2, 1)  # px
 LAWS = ("sincos", "none", "sincos1d", "learned")  # encodings whose laws are compared
 LAWS_IN_ATTENTION = ("rope", "rope_mixed", "relative", "relative_mlp")
+LAWS_IN_SCAN = ("rope_scan",)
 
 
 def at_other_sizes(recipe: Function, patch: int) -> list[ExperimentConfig]:
@@ -42,5 +43,5 @@ def at_other_sizes(recipe: Function, patch: int) -> list[ExperimentConfig]:
 def at_patches(recipe: Function) -> list[ExperimentConfig]:
     """A recipe of one stage at PATCHES with each encoding."""
     runs = [run for patch in PATCHES for run in chain_of(recipe(patch))]
-    attends = runs[0].model.family.startswith("deit")
-    return [edit(run, pos_embed=kind) for kind in LAWS + LAWS_IN_ATTENTION * attends for run in runs]
+    inside = LAWS_IN_ATTENTION if runs[0].model.family.startswith("deit") else LAWS_IN_SCAN
+    return [edit(run, pos_embed=kind) for kind in LAWS + inside for run in runs]

@@ -191,17 +191,17 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
 
 def shapes_transfer() -> list[ExperimentConfig]:
     """Which rule brings positions to another grid best, at once and after 100 steps of finetuning? Both nano backbones
-    on shapes of 32 px at patch 8 with learned, sine, rotary and relative positions; evaluated at 16, 64 and 96 px by
-    every rule of the encoding, beside models trained at these sizes. Outlines grow with the image, the cells of a
-    texture do not: a patch holds alike pixels at every size.
-    Run: python experiments/sweep.py shapes.transfer --seeds 0,1,2. 122 runs a seed, 28 of which train from scratch;
+    on shapes of 32 px at patch 8 with learned, sine, rotary and, in DeiT, relative positions; evaluated at 16, 64 and
+    96 px by every rule of the encoding, beside models trained at these sizes. Outlines grow with the image, the cells
+    of a texture do not: a patch holds alike pixels at every size.
+    Run: python experiments/sweep.py shapes.transfer --seeds 0,1,2. 148 runs a seed, 32 of which train from scratch;
     --backbone deit_nano are 86, --pos-embed rope of them 26."""
     return _both(shapes, lambda recipe: to_other_images(recipe, 8, 32))
 
 
 def cifar10_transfer() -> list[ExperimentConfig]:
     """shapes.transfer on CIFAR-10, whose images are enlarged and reduced: a patch holds less at a larger size.
-    Run: python experiments/sweep.py cifar10.transfer --data-root /data/cifar10 --seeds 0,1,2. 122 runs a seed."""
+    Run: python experiments/sweep.py cifar10.transfer --data-root /data/cifar10 --seeds 0,1,2. 148 runs a seed."""
     return _both(cifar10, lambda recipe: to_other_images(recipe, 8, 32))
 
 
@@ -209,27 +209,27 @@ def shapes_patch_transfer() -> list[ExperimentConfig]:
     """How many steps of finetuning does another patch size need? Both nano backbones on shapes at patch 4, brought to
     patches 2 and 8 with a kernel resized by its pseudo-inverse or like an image, and finetuned for 0 to 1,000 steps,
     beside models trained there, of 512 steps.
-    Run: python experiments/sweep.py shapes.patch_transfer --seeds 0,1,2. 162 runs a seed, 18 of which train from
+    Run: python experiments/sweep.py shapes.patch_transfer --seeds 0,1,2. 189 runs a seed, 21 of which train from
     scratch; --backbone deit_nano are 108, --patch 2 half of them."""
     return _both(shapes, lambda recipe: to_other_patches(recipe, 4))
 
 
 def cifar10_patch_transfer() -> list[ExperimentConfig]:
     """shapes.patch_transfer on CIFAR-10, from patch 8 to patches 4 and 16.
-    Run: python experiments/sweep.py cifar10.patch_transfer --data-root /data/cifar10 --seeds 0,1,2. 162 runs a seed."""
+    Run: python experiments/sweep.py cifar10.patch_transfer --data-root /data/cifar10 --seeds 0,1,2. 189 runs a seed."""
     return _both(cifar10, lambda recipe: to_other_patches(recipe, 8))
 
 
 def shapes_position_laws() -> list[ExperimentConfig]:
     """Does the exponent over patch sizes depend on the position encoding? Both nano backbones on shapes at patches 16
-    to 1 without positions, with sine, learned and, in DeiT, rotary and relative ones.
-    Run: python experiments/sweep.py shapes.position_laws --seeds 0,1,2,3,4. 60 runs a seed; --patch 16,8,4,2 are 48."""
+    to 1 without positions, with sine, learned and rotary and, in DeiT, relative ones.
+    Run: python experiments/sweep.py shapes.position_laws --seeds 0,1,2,3,4. 65 runs a seed; --patch 16,8,4,2 are 52."""
     return _both(shapes, at_patches)
 
 
 def cifar10_position_laws() -> list[ExperimentConfig]:
     """shapes.position_laws on CIFAR-10.
-    Run: python experiments/sweep.py cifar10.position_laws --data-root /data/cifar10 --seeds 0,1,2. 60 runs a seed."""
+    Run: python experiments/sweep.py cifar10.position_laws --data-root /data/cifar10 --seeds 0,1,2. 65 runs a seed."""
     return _both(cifar10, at_patches)
 
 

@@ -24,16 +24,19 @@ KERNELS = ("pi", "vanilla")  # ways of resizing the patch kernel
 
 # By position encoding the fields that name each of its rules; the default is the first.
 Rules = tuple[dict[str, str], ...]
+ROTATED: Rules = tuple({"rope_transfer": rule} for rule in sorted(TRANSFERS, key="interpolate".__ne__))
 RULES: dict[str, Rules] = {
     "learned": ({"pos_embed_resampling": "aligned"}, {"pos_embed_resampling": "bilinear"}),
     "sincos": ({"sincos_transfer": "interpolate"}, {"sincos_transfer": "extrapolate"}),
-    "rope": tuple({"rope_transfer": rule} for rule in sorted(TRANSFERS, key="interpolate".__ne__)),
+    "rope": ROTATED,
     "relative": ({},),
     "relative_mlp": ({},),
+    "rope_scan": ROTATED,
 }
 LONGER = ("ntk", "yarn")  # rules that are interpolation at shorter images
-ADDED = ("learned", "sincos")  # encodings that need no attention
-AT_PATCHES = ("learned", "sincos", "rope", "relative")
+IN_ATTENTION = ("rope", "relative", "relative_mlp")  # of DeiT
+IN_SCAN = ("rope_scan",)  # of Adventurer
+AT_PATCHES = ("learned", "sincos", "rope", "relative", "rope_scan")
 
 
 def to_other_images(recipe: Function, patch: int, image: int) -> list[ExperimentConfig]:
@@ -89,8 +92,8 @@ def _only(recipe: Function, patch: int) -> ExperimentConfig:
 
 def _encodings(run: ExperimentConfig, kinds: tuple[str, ...]) -> list[ExperimentConfig]:
     """The run with each of these encodings that its backbone has."""
-    attends = run.model.family.startswith("deit")
-    return [edit(run, pos_embed=kind) for kind in kinds if attends or kind in ADDED]
+    others = IN_SCAN if run.model.family.startswith("deit") else IN_ATTENTION
+    return [edit(run, pos_embed=kind) for kind in kinds if kind not in others]
 
 
 def _differs(rule: dict[str, str], side: float) -> bool:

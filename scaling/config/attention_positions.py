@@ -54,21 +54,11 @@ class RopeMixedPosEmbed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanRopePosEmbed:
+class ScanRopePosEmbed(RopePosEmbed):
     """RoPE for Adventurer, an experiment of this project: B and C of every scan, which are its keys and queries by the
     duality of arXiv 2405.21060, are rotated, half of the state by the row and half by the column."""
 
     kind: ClassVar[str] = "rope_scan"
-    rope_base: float = config_field(_BASE, 100.0, bounds=Bounds(above=1))
-    rope_transfer: str = config_field(
-        _TRANSFER + "(angles of the same place), yarn (by parts, with its temperature), ntk (another base; axial only)",
-        "interpolate",
-        choices=TRANSFERS,
-    )
-    learned_table: bool = config_field(_TABLE, False)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,10 +36,10 @@ def study(tmp_path_factory):
 
 def test_its_runs_differ_in_the_encoding_and_the_patch_alone():
     runs = resolve("shapes.position_laws", [], {})
-    assert len(runs) == 5 * (8 + 4)
+    assert len(runs) == 5 * (8 + 5)
     assert len({edit(run, pos_embed="sincos", patch_size=4, backbone="deit_nano").run_id for run in runs}) == 1
     of_adventurer = {run.model.pos_embed.kind for run in runs if run.model.family == "adventurer"}
-    assert of_adventurer == {"sincos", "none", "sincos1d", "learned"}
+    assert of_adventurer == {"sincos", "none", "sincos1d", "learned", "rope_scan"}
 
 
 def test_the_report_has_losses_and_exponents_and_fits_80_columns(study, tmp_path, capsys):

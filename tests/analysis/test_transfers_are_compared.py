@@ -65,7 +65,7 @@ def test_every_encoding_has_each_of_its_rules_and_every_rule_is_in_the_configura
         assert run.predecessor.predecessor is None
         assert run.seed == run.predecessor.seed
     added = {run.model.pos_embed.kind for run in resolve("shapes.transfer", [], {"backbone": "adventurer_nano"})}
-    assert added == {"learned", "sincos"}
+    assert added == {"learned", "sincos", "rope_scan"}
 
 
 def test_options_reach_every_run_but_the_length_of_finetuning_stays():
