@@ -1,6 +1,8 @@
-"""The study of position encodings at other image sizes: each is trained on images of several sizes, packed, and
-evaluated at smaller and at larger ones (NaViT, arXiv 2307.06304, section 3.4 and figure 10). Which carry over?
-analysis/studies/reports.py shows the result.
+"""Studies of position encodings.
+
+positions      each is trained on images of several sizes, packed, and evaluated at smaller and at larger ones (NaViT,
+               arXiv 2307.06304, section 3.4 and figure 10). Which carry over? analysis/studies/reports.py
+position_laws  each at every patch size. Does the exponent depend on it? analysis/studies/position_laws.py
 """
 
 from experiments.stages import Function, chain_of
@@ -11,6 +13,10 @@ from scaling.config.experiment import ExperimentConfig
 TABLES = ("learned", "grid", "sincos", "sincos1d", "none")
 FUNCTIONS = ("factorized", "fourier")  # of coordinates
 IN_ATTENTION = ("rope", "rope_mixed")  # of DeiT
+PATCHES = (16, 8, 4, 2, 1)  # px
+LAWS = ("sincos", "none", "sincos1d", "learned")  # encodings whose laws are compared
+LAWS_IN_ATTENTION = ("rope", "rope_mixed", "relative", "relative_mlp")
+LAWS_IN_SCAN = ("rope_scan",)
 
 
 def at_other_sizes(recipe: Function, patch: int) -> list[ExperimentConfig]:
@@ -32,3 +38,10 @@ def at_other_sizes(recipe: Function, patch: int) -> list[ExperimentConfig]:
     ]
     inside = [edit(packed, pos_embed=kind) for kind in IN_ATTENTION if run.model.family.startswith("deit")]
     return [*tables, *functions, *inside]
+
+
+def at_patches(recipe: Function) -> list[ExperimentConfig]:
+    """A recipe of one stage at PATCHES with each encoding."""
+    runs = [run for patch in PATCHES for run in chain_of(recipe(patch))]
+    inside = LAWS_IN_ATTENTION if runs[0].model.family.startswith("deit") else LAWS_IN_SCAN
+    return [edit(run, pos_embed=kind) for kind in LAWS + inside for run in runs]

@@ -10,6 +10,7 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 
 from experiments.adaptive_study import against_uniform
@@ -18,12 +19,13 @@ from experiments.curriculum_study import curricula
 from experiments.embedding_study import each_embedding, each_init
 from experiments.flexivit_study import at_all_patches
 from experiments.mixed_size_study import at_mixed_sizes
-from experiments.position_study import at_other_sizes
+from experiments.position_study import at_other_sizes, at_patches
 from experiments.rate_study import at_rates
 from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
 from experiments.stability_study import in_each_setting
 from experiments.stages import Function, chain_of, linked
 from experiments.token_drop_study import with_dropped_tokens
+from experiments.transfer_study import to_other_images, to_other_patches
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.initialization import FromRun
@@ -33,7 +35,8 @@ from scaling.errors import ConfigError
 Study = Callable[..., list[ExperimentConfig]]
 # Fields that an option chooses among, where a study has several.
 VARIED = ("backbone", "img_size", "embed_patch_size", "head", "resize", "patch_embed", "embed_init", "pos_embed")
-LENGTH = ("epochs", "max_steps")  # fields that runs of no epochs, which evaluate another run, do not take over
+# Fields that runs which evaluate another run, or finetune it for some steps, do not take over.
+LENGTH = ("epochs", "max_steps", "warmup_epochs", "warmup_steps")
 
 
 def table5() -> list[ExperimentConfig]:
@@ -194,6 +197,50 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
     ]
 
 
+def shapes_transfer() -> list[ExperimentConfig]:
+    """Which rule brings positions to another grid best, at once and after 100 steps of finetuning? Both nano backbones
+    on shapes of 32 px at patch 8 with learned, sine, rotary and, in DeiT, relative positions; evaluated at 16, 64 and
+    96 px by every rule of the encoding, beside models trained at these sizes. Outlines grow with the image, the cells
+    of a texture do not: a patch holds alike pixels at every size.
+    Run: python experiments/sweep.py shapes.transfer --seeds 0,1,2. 148 runs a seed, 32 of which train from scratch;
+    --backbone deit_nano are 86, --pos-embed rope of them 26."""
+    return _both(shapes, lambda recipe: to_other_images(recipe, 8, 32))
+
+
+def cifar10_transfer() -> list[ExperimentConfig]:
+    """shapes.transfer on CIFAR-10, whose images are enlarged and reduced: a patch holds less at a larger size.
+    Run: python experiments/sweep.py cifar10.transfer --data-root /data/cifar10 --seeds 0,1,2. 148 runs a seed."""
+    return _both(cifar10, lambda recipe: to_other_images(recipe, 8, 32))
+
+
+def shapes_patch_transfer() -> list[ExperimentConfig]:
+    """How many steps of finetuning does another patch size need? Both nano backbones on shapes at patch 4, brought to
+    patches 2 and 8 with a kernel resized by its pseudo-inverse or like an image, and finetuned for 0 to 1,000 steps,
+    beside models trained there, of 512 steps.
+    Run: python experiments/sweep.py shapes.patch_transfer --seeds 0,1,2. 189 runs a seed, 21 of which train from
+    scratch; --backbone deit_nano are 108, --patch 2 half of them."""
+    return _both(shapes, lambda recipe: to_other_patches(recipe, 4))
+
+
+def cifar10_patch_transfer() -> list[ExperimentConfig]:
+    """shapes.patch_transfer on CIFAR-10, from patch 8 to patches 4 and 16.
+    Run: python experiments/sweep.py cifar10.patch_transfer --data-root /data/cifar10 --seeds 0,1,2. 189 runs a seed."""
+    return _both(cifar10, lambda recipe: to_other_patches(recipe, 8))
+
+
+def shapes_position_laws() -> list[ExperimentConfig]:
+    """Does the exponent over patch sizes depend on the position encoding? Both nano backbones on shapes at patches 16
+    to 1 without positions, with sine, learned and rotary and, in DeiT, relative ones.
+    Run: python experiments/sweep.py shapes.position_laws --seeds 0,1,2,3,4. 65 runs a seed; --patch 16,8,4,2 are 52."""
+    return _both(shapes, at_patches)
+
+
+def cifar10_position_laws() -> list[ExperimentConfig]:
+    """shapes.position_laws on CIFAR-10.
+    Run: python experiments/sweep.py cifar10.position_laws --data-root /data/cifar10 --seeds 0,1,2. 65 runs a seed."""
+    return _both(cifar10, at_patches)
+
+
 def shapes_token_drop() -> list[ExperimentConfig]:
     """Does training on a part of each image's tokens help? Both nano backbones on shapes at patch 2, without dropping
     and with a constant rate, Beta rates of three means, rates that rise or fall over the run, and rates by resolution
@@ -293,6 +340,12 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.adaptive": cifar10_adaptive,
     "shapes.flexivit": shapes_flexivit,
     "cifar10.flexivit": cifar10_flexivit,
+    "shapes.transfer": shapes_transfer,
+    "cifar10.transfer": cifar10_transfer,
+    "shapes.patch_transfer": shapes_patch_transfer,
+    "cifar10.patch_transfer": cifar10_patch_transfer,
+    "shapes.position_laws": shapes_position_laws,
+    "cifar10.position_laws": cifar10_position_laws,
     "shapes.token_drop": shapes_token_drop,
     "shapes.navit": shapes_navit,
     "cifar10.navit": cifar10_navit,
@@ -353,15 +406,21 @@ def _stages(run: ExperimentConfig) -> list[ExperimentConfig]:
     return [*(_stages(before) if before else []), run]
 
 
+def _own_length(run: ExperimentConfig) -> bool:
+    """Whether the length of a run is what the study varies: none, or some steps from the weights of another run."""
+    return run.schedule.epochs == 0 or (run.predecessor is not None and run.schedule.max_steps is not None)
+
+
 def _changed(
     run: ExperimentConfig, given: dict[str, object], idle: Collection[str], first: dict[str, object]
 ) -> ExperimentConfig:
     """The run with other fields in all of its stages. first: the initial weights of the first one, where set."""
     before = _earlier(run)
-    mine = given if run.schedule.epochs else {name: value for name, value in given.items() if name not in LENGTH}
+    mine = {name: value for name, value in given.items() if name not in LENGTH or not _own_length(run)}
     changed = edit_where(edit(run, init="scratch"), mine, idle)
     if before is not None:
-        return edit(changed, init=FromRun(config=_changed(before, given, idle, first)))
+        assert isinstance(run.init, FromRun)  # of a run with a predecessor
+        return edit(changed, init=replace(run.init, config=_changed(before, given, idle, first)))
     return edit(changed, **first) if first else edit(changed, init=run.init)
 
 

@@ -1,41 +1,36 @@
-"""Figure of patch embeddings: the law of each one over patch size, and test loss against training FLOPs."""
+"""Figure of patch embeddings: law and exponent of each one over patch size, and test loss against training FLOPs."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.style import cost_axis, grid, handle, loss_axis, patch_axis
+from analysis.plots.exponents import draw_exponents, draw_laws
+from analysis.plots.style import cost_axis, grid, handle, loss_axis
 from analysis.records.run_frame import EMBEDDING
 
 
-def embedding_figure(table: pd.DataFrame, title: str) -> Figure:
-    """A row of panels per backbone, log-log: test loss against patch size, every seed a mark, with the power law of
-    each embedding through all seeds; and against training FLOPs, lines through means over seeds, hollow marks for runs
-    with the FLOPs of the convolution.
+def embedding_figure(table: pd.DataFrame, slopes: pd.DataFrame, title: str) -> Figure:
+    """A row of panels per backbone: the laws on equal images and their exponents (exponents.py), and test loss against
+    training FLOPs, log-log, lines through means over seeds, hollow marks for runs with the FLOPs of the convolution.
 
-    table: of analysis/studies/embeddings.py, embedding_table."""
+    table, slopes: of analysis/studies/embeddings.py, embedding_table and by_embedding."""
     backbones, looks = list(table["backbone"].unique()), styles(table[EMBEDDING].unique())
-    figure, spots = grid(2 * len(backbones), 2, (4.6, 3.6))
+    figure, spots = grid(3 * len(backbones), 3, (4.4, 3.6))
     for row, backbone in enumerate(backbones):
-        by_patch, by_flops = spots[2 * row : 2 * row + 2]
+        by_patch, exponents, by_flops = spots[3 * row : 3 * row + 3]
         its = table[table["backbone"] == backbone]
-        whole = its[its["equal"] == "images"]
+        draw_laws(by_patch, its[its["equal"] == "images"], EMBEDDING, looks)
+        draw_exponents(exponents, slopes[slopes["backbone"] == backbone], EMBEDDING, looks)
         for name, runs in its.groupby(EMBEDDING, sort=False):
             colour, marker = looks[name]
             own, equal = runs[runs["equal"] == "images"], runs[runs["equal"] == "FLOPs"]
-            by_patch.plot(own["patch"], own["test_loss"], marker, color=colour, ms=5, mec="white", mew=0.5)
-            if own["patch"].nunique() > 1:
-                alpha, scale = np.polyfit(np.log(own["patch"]), np.log(own["test_loss"]), 1)
-                at = np.geomspace(own["patch"].min(), own["patch"].max(), 2)
-                by_patch.plot(at, np.exp(scale) * at**alpha, color=colour, linewidth=1.2)
             means = own.groupby("patch")[["training_flops", "test_loss"]].mean().sort_values("training_flops")
             by_flops.plot(means["training_flops"], means["test_loss"], marker, ls="-", color=colour, ms=5, lw=1.2)
             by_flops.plot(equal["training_flops"], equal["test_loss"], marker, color=colour, ms=6, mfc="none")
-        patch_axis(by_patch, whole["patch"])
         cost_axis(by_flops, its["training_flops"], "training FLOPs, log scale")
         for axes in (by_patch, by_flops):
             loss_axis(axes, its["test_loss"])
+        for axes in (by_patch, exponents, by_flops):
             axes.set_title(backbone, loc="left", fontsize=10)
     handles = [handle(name, color=colour, marker=marker, ms=5) for name, (colour, marker) in looks.items()]
     if (table["equal"] == "FLOPs").any():

@@ -46,7 +46,7 @@ def patch_tests(points: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def with_verdicts(table: pd.DataFrame, among: str) -> pd.DataFrame:
+def with_verdicts(table: pd.DataFrame, among: str | list[str]) -> pd.DataFrame:
     """The table with p_holm, for the number of tests among rows of equal `among`, and verdict: better, worse, undecided
     or untested. table: change (of a loss) and p."""
     p_holm = table.groupby(among, group_keys=False)["p"].apply(holm)

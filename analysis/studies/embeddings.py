@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.planning.pareto import training_flops
-from analysis.records.groups import FEWEST_PATCHES
-from analysis.records.patch_tests import holm, log_difference
+from analysis.records.patch_tests import log_difference
 from analysis.records.run_frame import EMBEDDING
-from analysis.records.seed_noise import CONFIDENCE, difference
 from analysis.report.sweep_table import short
 from analysis.studies.cell_text import spread
+from analysis.studies.exponents import decided, slope_sentence, slopes
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.config.patch_embeds import ConvPatchEmbed
 from scaling.runs.record import HEADLINES
@@ -28,7 +27,6 @@ ALL = 0  # in the place of a patch size: all of them
 EQUAL = ("images", "FLOPs")  # what a run has as much of as the convolution at its patch size
 FACTS = ["images_per_second", "peak_memory", "train_images"]
 COMPARED = ["backbone", "embedding", "equal", "patch", "change", "low", "high", "p", "p_holm", "verdict"]
-SLOPES = ["backbone", "embedding", "seeds", "alpha", "sd", "change", "low", "high", "p", "p_holm", "verdict"]
 
 
 def embedding_table(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
@@ -75,30 +73,12 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
     found_rows = pd.DataFrame(rows, columns=COMPARED)
     of_means = found_rows["patch"] == ALL
     families = found_rows[["embedding", "equal"]].agg(" ".join, axis=1).mask(of_means, "")
-    return _decided(found_rows, families, "better", "worse")
+    return decided(found_rows, families, "better", "worse")
 
 
-def slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """SLOPES, a row per backbone and embedding with FEWEST_PATCHES patch sizes or more in every seed: alpha, its mean
-    and standard deviation over seeds [1]; change, low, high: the difference from the convolution's with its 95 %
-    interval [1]; p, p_holm; verdict: steeper, flatter, undecided or untested; of the convolution nan and "".
-
-    table: of embedding_table; rows at equal FLOPs are left out."""
-    rows = []
-    for backbone, its in table[table["equal"] == EQUAL[0]].groupby("backbone", sort=False):
-        alphas = {str(name): _alphas(runs) for name, runs in its.groupby(EMBEDDING, sort=False)}
-        plain = alphas.get(PLAIN, pd.Series(dtype=float))
-        for name, its_alphas in alphas.items():
-            if its_alphas.empty:
-                continue
-            row = [backbone, name, len(its_alphas), its_alphas.mean(), its_alphas.std()]
-            if name == PLAIN or plain.empty:
-                rows.append([*row, *[math.nan] * 5, ""])
-                continue
-            found = difference(plain, its_alphas)
-            rows.append([*row, found.mean, found.low, found.high, found.p, math.nan, ""])
-    found_rows = pd.DataFrame(rows, columns=SLOPES)
-    return _decided(found_rows, pd.Series("", found_rows.index), "flatter", "steeper")
+def by_embedding(table: pd.DataFrame) -> pd.DataFrame:
+    """slopes (exponents.py) of the embeddings, on equal images. table: of embedding_table."""
+    return slopes(table[table["equal"] == EQUAL[0]], EMBEDDING, PLAIN)
 
 
 def _log_losses(runs: pd.DataFrame) -> pd.DataFrame:
@@ -111,25 +91,6 @@ def _means(log_losses: pd.DataFrame) -> pd.Series:
     return log_losses.dropna().mean(axis=1)
 
 
-def _alphas(runs: pd.DataFrame) -> pd.Series:
-    """The exponent by seed. Seeds with fewer than all of the patch sizes are left out."""
-    patches = runs["patch"].nunique()
-    found = {}
-    for seed, its in runs.groupby("seed"):
-        if len(its) == patches >= FEWEST_PATCHES:
-            found[seed] = float(np.polyfit(np.log(its["patch"]), np.log(its["test_loss"]), 1)[0])
-    return pd.Series(found, dtype=float)
-
-
-def _decided(table: pd.DataFrame, families: pd.Series, falls: str, rises: str) -> pd.DataFrame:
-    """The table with p_holm and verdict. families: of comparisons that Holm's correction is for, within a backbone.
-    falls, rises: words for a decided change below and above 0."""
-    table["p_holm"] = table["p"].groupby([table["backbone"], families], group_keys=False).apply(holm)
-    signs = pd.Series(np.where(table["change"] < 0, falls, rises), table.index)
-    decided = signs.where(table["p_holm"] < 1 - CONFIDENCE, "undecided").where(table["p"].notna(), "untested")
-    return table.assign(verdict=decided.where(table["change"].notna(), ""))
-
-
 def printed_costs(table: pd.DataFrame) -> pd.DataFrame:
     """What one backbone costs with each embedding, as text for 80 columns: runs on equal images, means over seeds."""
     rows = []
@@ -138,7 +99,7 @@ def printed_costs(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "patch": str(patch),
                 "tokens": f"{its['tokens'].iloc[0]:,}",
-                "embedding": _short_name(str(embedding)),
+                "embedding": short_name(str(embedding)),
                 "FLOPs": short(its["flops_per_image"].iloc[0]),
                 "memory [MiB]": _mean(its["peak_memory"] / 2**20, 0),
                 "images/s": _mean(its["images_per_second"], 0),
@@ -156,7 +117,7 @@ def printed_losses(table: pd.DataFrame) -> pd.DataFrame:
         own, equal = (its[its["equal"] == name] for name in EQUAL)
         cells = {
             "patch": str(patch),
-            "embedding": _short_name(str(embedding)),
+            "embedding": short_name(str(embedding)),
             "loss [nats]": _spread(own["test_loss"]),
         }
         cells |= {f"{words} [%]": _mean(own[name], 1) for name, words in metrics.items()}
@@ -166,24 +127,10 @@ def printed_losses(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def printed_slopes(found: pd.DataFrame) -> pd.DataFrame:
-    """One backbone's slopes as text for 80 columns."""
-    ends = zip(found["change"], found["low"], found["high"], strict=True)
-    change = ["-" if math.isnan(mean) else f"{mean:+.3f}" + _interval(low, high) for mean, low, high in ends]
-    return pd.DataFrame(
-        {
-            "embedding": found["embedding"].map(_short_name),
-            "alpha": [_ends(mean, sd) for mean, sd in zip(found["alpha"], found["sd"], strict=True)],
-            "minus that of conv": change,
-            "verdict": found["verdict"].replace("", "-"),
-        }
-    )
-
-
 def sentences(found: pd.DataFrame, by_slope: pd.DataFrame) -> Iterator[str]:
     """The verdicts: for each backbone, embedding and equal the change over all patch sizes, and the patch sizes at
     which it is better, worse or undecided; and whether the exponent depends on the embedding. found: of comparisons;
-    by_slope: of slopes."""
+    by_slope: of by_embedding."""
     for (backbone, embedding, equal), its in found.groupby(["backbone", "embedding", "equal"], sort=False):
         whole, single = its[its["patch"] == ALL], its[its["patch"] != ALL]
         by_verdict = single.groupby("verdict", sort=False)["patch"]
@@ -191,9 +138,8 @@ def sentences(found: pd.DataFrame, by_slope: pd.DataFrame) -> Iterator[str]:
         ends = zip(whole["change"], whole["low"], whole["high"], whole["verdict"], strict=True)
         words = [f"loss {_percent(mean, low, high)}, {verdict}" for mean, low, high, verdict in ends] + words
         yield f"{backbone}, {_named(embedding)} against {PLAIN} at equal {equal}: {'; '.join(words)}."
-    for backbone, its in by_slope[by_slope["embedding"] != PLAIN].groupby("backbone", sort=False):
-        verdicts = "; ".join(f"{_named(row.embedding)}: {row.verdict or 'untested'}" for row in its.itertuples())
-        yield f"{backbone}, alpha over patch sizes against {PLAIN}: {verdicts}."
+    for backbone, its in by_slope.groupby("backbone", sort=False):
+        yield slope_sentence(backbone, its, EMBEDDING, PLAIN, _named)
 
 
 def _named(embedding: object) -> str:
@@ -205,7 +151,7 @@ def _percent(mean: float, low: float, high: float) -> str:
     return f"{100 * mean:+.1f} %{interval}"
 
 
-def _short_name(embedding: str) -> str:
+def short_name(embedding: str) -> str:
     return embedding.replace("conv, embed_init ", "")
 
 
@@ -215,11 +161,3 @@ def _mean(values: pd.Series, decimals: int) -> str:
 
 def _spread(values: pd.Series) -> str:
     return spread(values, 3) if len(values) else "-"
-
-
-def _ends(mean: float, sd: float) -> str:
-    return f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}")
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]"

@@ -15,6 +15,7 @@ from analysis.plots.rates import rate_figure
 from analysis.plots.studies import study_figure
 from analysis.plots.token_drop import drop_figure
 from analysis.records.position_text import position_text
+from analysis.records.run_frame import EMBEDDING
 from analysis.report.output import print_wrapped
 from analysis.report.sweep_table import render_table
 from analysis.studies import (
@@ -29,9 +30,12 @@ from analysis.studies import (
     patch_order,
     stability,
     token_drop,
+    transfer_reports,
 )
 from analysis.studies.best_rate import FEWEST
+from analysis.studies.exponents import printed_slopes
 from analysis.studies.learning_rates import rate_studies
+from analysis.studies.position_laws import laws_of_positions
 from analysis.studies.study_runs import Shown, StudyRuns
 
 
@@ -82,16 +86,17 @@ def orders(study: StudyRuns) -> Shown | None:
 def embedded(study: StudyRuns) -> Shown:
     """Patch embeddings, or their initial weights."""
     table = embeddings.embedding_table(study.runs.frame, study.planned)
-    found, by_slope = embeddings.comparisons(table), embeddings.slopes(table)
+    found, by_slope = embeddings.comparisons(table), embeddings.by_embedding(table)
     for backbone, its in table.groupby("backbone", sort=False):
         title = f"{backbone}, {study.where}"
         render_table(embeddings.printed_costs(its), f"{title}: cost")
         render_table(embeddings.printed_losses(its), f"{title}: test loss")
         if len(alphas := by_slope[by_slope["backbone"] == backbone]):
-            render_table(embeddings.printed_slopes(alphas), f"{title}: exponent")
+            shown = printed_slopes(alphas, EMBEDDING, embeddings.PLAIN, embeddings.short_name)
+            render_table(shown, f"{title}: exponent")
     for sentence in embeddings.sentences(found, by_slope):
         print_wrapped(sentence, indent=2)
-    drawn = embedding_figure(table, f"Patch embeddings: laws and cost ({study.where})")
+    drawn = embedding_figure(table, by_slope, f"Patch embeddings: laws and cost ({study.where})")
     return Shown({"": table, "_compared": found, "_alpha": by_slope}, drawn)
 
 
@@ -189,6 +194,9 @@ REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part 
     "embed_init": embedded,
     "adaptive": quadtrees,
     "flexivit": flexible,
+    "transfer": transfer_reports.moved,
+    "patch_transfer": transfer_reports.finetuned,
+    "position_laws": laws_of_positions,
     "token_drop": drops,
     "stability": stable,
     "navit": sizes,

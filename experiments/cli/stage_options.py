@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from scaling.config.edit import edit
@@ -50,7 +51,7 @@ def resampled(stages: list[ExperimentConfig], resampling: str | None, required: 
 def _resampled(config: ExperimentConfig, resampling: str) -> ExperimentConfig:
     if isinstance(config.init, FromRun) and type(config.init.config.task) is type(config.task):
         before = _resampled(config.init.config, resampling)
-        return edit(config, init=FromRun(config=before, pos_embed_resampling=resampling))
+        return edit(config, init=replace(config.init, config=before, pos_embed_resampling=resampling))
     return (
         edit(config, pos_embed_resampling=resampling)
         if isinstance(config.init, FromFile | FromTimm | FromRun | FromTeacher)

@@ -85,12 +85,13 @@ class Adventurer(nn.Module):
         self.feature_info = [
             {"module": f"layers.{n}", "num_chs": size.width, "reduction": patch} for n in range(size.depth)
         ]
-        spec = PositionSpec(size.width, 0, self.grid, patch, reference or Reference(self.grid, patch), size.depth)
+        unit = reference or Reference(self.grid, patch)
+        spec = PositionSpec(size.width, 0, self.grid, patch, unit, size.depth, size.state)
         positions = build_position(pos_embed, spec, **(position_options or {}))
         if positions.needs_attention:
             raise ConfigError(
                 f"pos_embed {pos_embed} acts on queries, keys or logits of attention, which Adventurer does not have; "
-                "use learned, sincos, factorized or fourier"
+                "use learned, sincos, factorized, fourier or rope_scan"
             )
         self.patch_embed, self.positions = embed, positions
         self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
@@ -165,12 +166,13 @@ class Adventurer(nn.Module):
         """Run the blocks. norm: the final norm is applied to `hidden`. last: index of the last block to run; None: all
         are run."""
         x_BTD, layout = self._embedded(image_BCHW, patch_size)
+        turns_BTE = self.positions.scan_turns(layout, torch.promote_types(x_BTD.dtype, torch.float32))
         hidden = []
         for n, layer in enumerate(self.layers if last is None else self.layers[: last + 1]):
             if self.grad_checkpointing and torch.is_grad_enabled():
-                x_BTD = checkpoint(layer, x_BTD, layout.rows, use_reentrant=False)
+                x_BTD = checkpoint(layer, x_BTD, layout.rows, turns_BTE, use_reentrant=False)
             else:
-                x_BTD = layer(x_BTD, layout.rows)
+                x_BTD = layer(x_BTD, layout.rows, turns_BTE)
             if n in blocks:
                 hidden.append(self.norm_f(x_BTD) if norm else x_BTD)
         return EncodedTokens(x_BTD, hidden, layout)

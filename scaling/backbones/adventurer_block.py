@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.packed_scan import scan_rows
+from scaling.backbones.scan_rope import mix_turned
 from scaling.backbones.ssd.mamba2_mixer import mix
 from scaling.backbones.ssd.mixer_tiling import Weights
 from scaling.backbones.ssd.rms_norm import rms_norm
@@ -59,11 +60,13 @@ class Mixer(nn.Module):
         dt_H = torch.empty_like(self.dt_bias).uniform_(math.log(1e-3), math.log(1e-1)).exp_()
         self.dt_bias.copy_(dt_H + torch.log(-torch.expm1(-dt_H)))
 
-    def forward(self, x_BLD: Tensor, segment_ids: Tensor | None = None) -> Tensor:
-        """Tokens to tokens; segment_ids: ids of mamba2_mixer.mix."""
+    def forward(self, x_BLD: Tensor, segment_ids: Tensor | None = None, turns_BLE: Tensor | None = None) -> Tensor:
+        """Tokens to tokens; segment_ids: ids of mamba2_mixer.mix; turns: rotations of B and C (scan_rope.py)."""
         assert self.conv1d.bias is not None
         A_H = -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
         w = Weights(self.conv1d.weight, self.conv1d.bias, self.dt_bias, A_H, self.D, self.norm.weight)
+        if turns_BLE is not None:
+            return self.out_proj(mix_turned(self.in_proj(x_BLD), w, EPS, turns_BLE, segment_ids))
         return self.out_proj(mix(self.in_proj(x_BLD), w, EPS, segment_ids))
 
 
@@ -92,21 +95,30 @@ class Block(nn.Module):
         self.norm_mlp = RMSNorm(size.width)
         self.drop_path, self.drop_path_mlp = DropPath(drop_path), DropPath(drop_path)
 
-    def forward(self, x_BLD: Tensor, rows: PackedRows | None = None) -> Tensor:
-        """rows: of several images in each row of x; None: every row is an image."""
-        mixed_BLD = self._mixed(self.norm(x_BLD)) if rows is None else self._mixed_in_rows(self.norm(x_BLD), rows)
+    def forward(self, x_BLD: Tensor, rows: PackedRows | None = None, turns_BLE: Tensor | None = None) -> Tensor:
+        """rows: of several images in each row of x; None: every row is an image. turns: rotations of B and C by token,
+        in the order of x (PositionEncoding.scan_turns)."""
+        u_BLD = self.norm(x_BLD)
+        mixed_BLD = self._mixed(u_BLD, turns_BLE) if rows is None else self._mixed_in_rows(u_BLD, rows, turns_BLE)
         x_BLD = x_BLD + self.drop_path(mixed_BLD, rows)
         return x_BLD + self.drop_path_mlp(self.mlp(self.norm_mlp(x_BLD)), rows)
 
-    def _mixed(self, u_BLD: Tensor) -> Tensor:
-        front_B1D = u_BLD.mean(1, keepdim=True)
-        ordered = _flipped(u_BLD) if self.flip else [u_BLD]
-        mixed_BLD = self.mixer(torch.cat([front_B1D, *ordered], 1))[:, 1:]
+    def _mixed(self, u_BLD: Tensor, turns_BLE: Tensor | None) -> Tensor:
+        mixed_BLD = self.mixer(self._ordered(u_BLD.mean(1, keepdim=True), u_BLD), None, self._ordered_turns(turns_BLE))
+        mixed_BLD = mixed_BLD[:, 1:]
         return torch.cat(_flipped(mixed_BLD), 1) if self.flip else mixed_BLD
 
-    def _mixed_in_rows(self, u_RSD: Tensor, rows: PackedRows) -> Tensor:
+    def _ordered(self, front_B1X: Tensor, x_BLX: Tensor) -> Tensor:
+        """What is in front of the tokens, and these in the order of the scan."""
+        return torch.cat([front_B1X, *(_flipped(x_BLX) if self.flip else [x_BLX])], 1)
+
+    def _ordered_turns(self, turns_BLE: Tensor | None) -> Tensor | None:
+        return None if turns_BLE is None else self._ordered(torch.ones_like(turns_BLE[:, :1]), turns_BLE)
+
+    def _mixed_in_rows(self, u_RSD: Tensor, rows: PackedRows, turns_RSE: Tensor | None) -> Tensor:
         scan = scan_rows(rows, self.flip, u_RSD.device)
-        return scan.after_scan(self.mixer(scan.before_scan(u_RSD), scan.segments_RM))
+        turns_RME = None if turns_RSE is None else scan.turns_before_scan(turns_RSE)
+        return scan.after_scan(self.mixer(scan.before_scan(u_RSD), scan.segments_RM, turns_RME))
 
 
 def _flipped(x_BLD: Tensor) -> list[Tensor]:

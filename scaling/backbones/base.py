@@ -185,8 +185,8 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
-        """A public checkpoint's tensors, resampled to this patch and image size. pos_embed_resampling: aligned or
-        released, as in FromFile. Raises ConfigError for weights of another architecture."""
+        """A public checkpoint's tensors, resampled to this patch and image size. pos_embed_resampling: one of
+        RESAMPLINGS, as in FromFile. Raises ConfigError for weights of another architecture."""
         return state
 
     @property

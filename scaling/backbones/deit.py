@@ -26,7 +26,7 @@ from scaling.backbones.packed_attention import Biases, attention_within_images
 from scaling.backbones.patch_embed import KERNEL, ConvPatchEmbed, PatchEmbed
 from scaling.backbones.pos_embed import build_position
 from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
-from scaling.backbones.resampling import BICUBIC, BILINEAR, Filter
+from scaling.backbones.resampling import BICUBIC, BILINEAR, LINEAR, Filter
 from scaling.backbones.sincos import Reference
 from scaling.errors import ConfigError, first_line
 from scaling.model_specs import ModelSpec
@@ -208,7 +208,8 @@ class Deit(Backbone):
     def convert_state_dict(self, state: dict[str, Tensor], pos_embed_resampling: str = "aligned") -> dict[str, Tensor]:
         """timm's keys for this patch and image: positions and patch kernels resampled by timm's own functions, except
         the kernel of a flexible embedding. Weights of FlexiViT, whose class token has no position, fit with zeros for
-        it. The class token is first, as every code has it: pos_embed_resampling makes no difference."""
+        it. pos_embed_resampling: bilinear, or bicubic for aligned and released: the class token is first here, as in
+        the released code."""
         positions = self.vit.positions
         if KERNEL not in state or (positions.has_table and "pos_embed" not in state):
             raise ConfigError(
@@ -239,6 +240,7 @@ class Deit(Backbone):
             return state  # DeiT for DeiT III or the reverse: nothing to resample, the loader names the keys
         try:
             state = self._own_positions(self.vit.patch_embed.convert_state_dict(state, how))
+            how = LINEAR if pos_embed_resampling == "bilinear" else how
             return {**checkpoint_filter_fn(state, self.vit, **how), **self._own_grid(state, how)}
         except RuntimeError as e:
             raise ConfigError(f"these weights cannot be made to fit this backbone ({first_line(e)})") from e

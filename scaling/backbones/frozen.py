@@ -35,7 +35,7 @@ def frozen_state(backbone: Backbone, patch_size: int) -> dict[str, Tensor]:
     side = image // patch_size
     leading, trailing = backbone.positioned_class_tokens
     state = {**net.state_dict(), KERNEL: kernel_DCqq.clone(), **statistics_at(net, patch_size)}
-    if positions.needs_attention and not positions.has_table:
+    if (positions.needs_attention or positions.needs_scan) and not positions.has_table:
         return state
     layout = TokenLayout(patch_size, kernel_DCqq.device, (side, side), leading=leading, trailing=trailing)
     none_1TD = kernel_DCqq.new_zeros(1, leading + side**2 + trailing, backbone.width)

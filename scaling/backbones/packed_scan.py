@@ -27,9 +27,14 @@ class ScanRows:
 
     def before_scan(self, u_RSD: Tensor) -> Tensor:
         """Normed tokens to rows of the scan (R, M, D)."""
-        averages_ND = image_means(u_RSD, self.rows)
-        zero_1D = u_RSD.new_zeros(1, u_RSD.shape[-1])
-        flat = torch.cat([u_RSD.flatten(0, 1), averages_ND, zero_1D])
+        return self._before_scan(u_RSD, image_means(u_RSD, self.rows))
+
+    def turns_before_scan(self, turns_RSE: Tensor) -> Tensor:
+        """The same for rotations of tokens; averages are not turned."""
+        return self._before_scan(turns_RSE, turns_RSE.new_ones(len(self.rows.grids), turns_RSE.shape[-1]))
+
+    def _before_scan(self, x_RSX: Tensor, of_averages_NX: Tensor) -> Tensor:
+        flat = torch.cat([x_RSX.flatten(0, 1), of_averages_NX, x_RSX.new_zeros(1, x_RSX.shape[-1])])
         return flat.index_select(0, self.source_RM.flatten()).unflatten(0, self.source_RM.shape)
 
     def after_scan(self, y_RMD: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ sincos    fixed sines and cosines of row and column (arXiv 2104.02057, appendix)
 grid      parameter vectors on a grid of its own, interpolated to the grid of every image (FlexiViT, arXiv 2212.08013)
 none, sincos1d, factorized, fourier  functions of the coordinates, added (additive_positions.py)
 rope, rope_mixed          rotations of queries and keys (rope.py)
+rope_scan                 rotations of B and C of a scan (scan_rope.py)
 relative, relative_mlp    biases of attention's logits (relative_bias.py)
 
 An encoding may act at three places: on tokens before the blocks (add), on queries and keys (rotate), on attention's
@@ -24,13 +25,16 @@ from scaling.backbones.additive_positions import Factorized, Fourier, NoPosition
 from scaling.backbones.base import TokenLayout
 from scaling.backbones.position_encoding import PositionEncoding, PositionSpec
 from scaling.backbones.relative_bias import RelativeMlp, RelativeTable
-from scaling.backbones.resampling import resize_positions
+from scaling.backbones.resampling import BICUBIC, LINEAR, resize_positions
 from scaling.backbones.rope import AxialRope, MixedRope
+from scaling.backbones.scan_rope import ScanRope
 from scaling.backbones.sincos import Sines
 from scaling.config.fields import check_name
 from scaling.config.initialization import RESAMPLINGS
 from scaling.errors import ConfigError
 from scaling.packing.packed_rows import PackedRows, pyramid
+
+SINCOS_COORDINATES = {"interpolate": "place", "extrapolate": "pixels"}  # of sines at an image of another length
 
 
 class TablePositions(PositionEncoding):
@@ -101,11 +105,13 @@ class LearnedPositions(TablePositions):
 class SinCosPositions(TablePositions):
     """Fixed sines and cosines; zero for class tokens. The stored table is that of the training grid."""
 
-    def __init__(self, spec: PositionSpec) -> None:
+    def __init__(self, spec: PositionSpec, sincos_transfer: str = "interpolate") -> None:
+        """sincos_transfer: one of SINCOS_COORDINATES. Raises ConfigError for a width that 4 does not divide."""
         super().__init__(spec)
         if spec.width % 4:
             raise ConfigError(f"pos_embed sincos needs a width divisible by 4, not {spec.width}")
-        self.sines = Sines(spec.width, spec.patch_px, spec.reference)
+        check_name("sincos_transfer", sincos_transfer, SINCOS_COORDINATES)
+        self.sines = Sines(spec.width, spec.patch_px, spec.reference, SINCOS_COORDINATES[sincos_transfer])
 
     def fixed_table(self) -> Tensor:
         return self.sines.table((self.spec.grid, self.spec.grid))
@@ -136,7 +142,7 @@ class GridPositions(TablePositions):
 
 
 class WithTable(LearnedPositions):
-    """Learned vectors, and an encoding that acts inside attention ("APE + RoPE" in arXiv 2403.13298)."""
+    """Learned vectors, and an encoding that acts inside attention or a scan ("APE + RoPE" in arXiv 2403.13298)."""
 
     def __init__(self, inside: PositionEncoding) -> None:
         super().__init__(inside.spec)
@@ -148,6 +154,9 @@ class WithTable(LearnedPositions):
     def bias(self, layout: TokenLayout) -> Tensor | None:
         return self.inside.bias(layout)
 
+    def scan_turns(self, layout: TokenLayout, dtype: torch.dtype) -> Tensor | None:
+        return self.inside.scan_turns(layout, dtype)
+
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         own = {name.removeprefix("inside."): tensor for name, tensor in state.items()}
         return {f"inside.{name}": tensor for name, tensor in self.inside.convert_state_dict(own).items()}
@@ -155,6 +164,14 @@ class WithTable(LearnedPositions):
     @property
     def rotates(self) -> bool:
         return self.inside.rotates
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.inside.needs_attention
+
+    @property
+    def needs_scan(self) -> bool:
+        return self.inside.needs_scan
 
 
 POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
@@ -169,6 +186,7 @@ POSITION_ENCODINGS: dict[str, Callable[..., PositionEncoding]] = {
     "rope_mixed": MixedRope,
     "relative": RelativeTable,
     "relative_mlp": RelativeMlp,
+    "rope_scan": ScanRope,
 }
 
 
@@ -184,15 +202,22 @@ def build_position(name: str, spec: PositionSpec, **options: object) -> Position
 def resample_table(pos_1TD: Tensor, grid: int, pos_embed_resampling: str = "aligned") -> Tensor:
     """A learned table whose class token is last (1, n * n + 1, D), resampled to grid x grid.
 
-    pos_embed_resampling: aligned (bicubic, antialiased, the class token's vector is kept) or released
-    (resample_as_released). Raises ConfigError where n * n is no square."""
+    pos_embed_resampling: aligned (bicubic, antialiased, the class token's vector is kept), bilinear (the same, linear),
+    or released (resample_as_released). Raises ConfigError where n * n is no square."""
     check_name("pos_embed_resampling", pos_embed_resampling, RESAMPLINGS)
     patches_1LD, class_11D = pos_1TD[:, :-1], pos_1TD[:, -1:]
     if math.isqrt(patches_1LD.shape[1]) ** 2 != patches_1LD.shape[1]:
         raise ConfigError(f"these weights have positions of {patches_1LD.shape[1]} patches, which is no square")
     if pos_embed_resampling == "released":
         return resample_as_released(pos_1TD, grid)
-    return torch.cat([resample_abs_pos_embed(patches_1LD, [grid, grid], num_prefix_tokens=0), class_11D], 1)
+    return torch.cat([resample_patches(patches_1LD, grid, pos_embed_resampling), class_11D], 1)
+
+
+def resample_patches(patches_1LD: Tensor, grid: int, pos_embed_resampling: str) -> Tensor:
+    """Vectors of a square grid (1, n * n, D) at grid x grid, antialiased. pos_embed_resampling: bilinear, or any other
+    word: bicubic."""
+    how = LINEAR if pos_embed_resampling == "bilinear" else BICUBIC
+    return resample_abs_pos_embed(patches_1LD, [grid, grid], num_prefix_tokens=0, **how)
 
 
 def resample_as_released(pos_1TD: Tensor, grid: int) -> Tensor:

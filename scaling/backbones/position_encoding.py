@@ -6,6 +6,7 @@ B batch, T tokens (L patches and class tokens), D width, H heads, P channels of 
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from scaling.backbones.base import TokenLayout
@@ -21,6 +22,7 @@ class PositionSpec(NamedTuple):
     patch_px: int  # [px]
     reference: Reference  # grid and patch that coordinates are measured in
     depth: int = 0  # blocks
+    state: int = 0  # size of the state of a scan; 0: the backbone has no scan
 
     @property
     def head_channels(self) -> int:
@@ -62,6 +64,11 @@ class PositionEncoding(nn.Module):
         """Bias of attention's logits in all blocks (B or 1, H, T, T), of images of one grid; None: no bias."""
         return None
 
+    def scan_turns(self, layout: TokenLayout, dtype: torch.dtype) -> Tensor | None:
+        """Rotations of B and C of the scans of all blocks, complex (1, T, E) with the real part's dtype, or of packed
+        images (R, S, E), for E pairs of the state; None: none."""
+        return None
+
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The encoding's own parameters of a checkpoint, by their names here, at this grid."""
         return state
@@ -75,3 +82,8 @@ class PositionEncoding(nn.Module):
     def needs_attention(self) -> bool:
         """Whether the encoding acts inside attention, which not every backbone has."""
         return self.rotates or type(self).bias is not PositionEncoding.bias
+
+    @property
+    def needs_scan(self) -> bool:
+        """Whether the encoding acts inside a scan, which not every backbone has."""
+        return type(self).scan_turns is not PositionEncoding.scan_turns

@@ -34,6 +34,7 @@ class Filter(TypedDict):
 
 
 BICUBIC: Filter = {"interpolation": "bicubic", "antialias": True}
+LINEAR: Filter = {"interpolation": "bilinear", "antialias": True}
 BILINEAR: Filter = {"interpolation": "bilinear", "antialias": False}  # of FlexiViT's weights
 CACHED = 256  # matrices that are kept, each of a few kilobytes
 

@@ -1,4 +1,4 @@
-"""Position encodings that act inside attention: RoPE and relative biases, as kinds of ModelConfig.pos_embed.
+"""Position encodings that act inside attention or a scan: RoPE and relative biases, as kinds of ModelConfig.pos_embed.
 
 Sources: RoPE arXiv 2104.09864, axial and mixed for images arXiv 2403.13298; position interpolation arXiv 2306.15595;
 NTK by parts with temperature (YaRN) arXiv 2309.00071; table of biases arXiv 2103.14030 and 2106.08254, biases by an MLP
@@ -51,6 +51,14 @@ class RopeMixedPosEmbed:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRopePosEmbed(RopePosEmbed):
+    """RoPE for Adventurer, an experiment of this project: B and C of every scan, which are its keys and queries by the
+    duality of arXiv 2405.21060, are rotated, half of the state by the row and half by the column."""
+
+    kind: ClassVar[str] = "rope_scan"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ def check_config(config: "ExperimentConfig") -> None:
         side, stride = config.model.img_size, config.task.eval_mode.slide_stride
         rule = f"is more than the window, {side} px: pixels between windows would never be evaluated"
         check(stride <= side, "slide_stride", stride, rule)
+    _check_resampling(config)
     if isinstance(config.init, FromRun):
         _check_predecessor(config, config.init)
 
@@ -153,12 +154,23 @@ def _check_learning_rate(config: "ExperimentConfig") -> None:
     check(end <= peak, "min_lr", end, rule)
 
 
+def _check_resampling(config: "ExperimentConfig") -> None:
+    model, how = config.model, getattr(config.init, "pos_embed_resampling", "aligned")
+    has_table = model.family != "timm" and (model.pos_embed.kind in ("learned", "grid") or model.learned_table)
+    rule = f"is for learned positions of DeiT and Adventurer; {model.backbone} with {model.pos_embed.kind} has none"
+    check(how != "bilinear" or has_table, "pos_embed_resampling", how, rule)
+
+
 def _check_predecessor(config: "ExperimentConfig", init: FromRun) -> None:
     before = init.config
     if type(before) is not type(config):
         raise ConfigError(f"init.config is {before!r}, which is not an ExperimentConfig")
     pairs: dict[str, tuple[object, object]] = {"backbone": (config.model.backbone, before.model.backbone)}
-    if not (config.model.any_patch or before.model.any_patch):  # else the kernel is resized anyway
+    if init.patch_embed_resampling is not None:
+        for model in (config.model, before.model):
+            rule = f"resizes the kernel of --patch-embed conv, not of {model.patch_embed.kind}"
+            check(model.patch_embed.kind == "conv", "patch_embed_resampling", init.patch_embed_resampling, rule)
+    elif not (config.model.any_patch or before.model.any_patch):  # else the kernel is resized anyway
         pairs["patch_size"] = (config.model.patch_size, before.model.patch_size)
     if type(before.task) is type(config.task):
         pairs["num_classes"] = (config.data.num_classes, before.data.num_classes)

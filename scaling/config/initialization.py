@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, ClassVar
 from scaling.config.data import check_digest
 from scaling.config.fields import check, check_fields, config_field
 from scaling.config.model import TIMM
+from scaling.config.patch_embeds import RESIZE_METHODS
 
 if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
 
-RESAMPLINGS = ("aligned", "released")
+RESAMPLINGS = ("aligned", "bilinear", "released")
 
 
 def _resampling(retained: bool = False) -> str:
     return config_field(
-        "resampling of the initial weights' position embedding to another grid: aligned, or released (as the released "
-        "Adventurer code: the first token is taken for the class token, although that is the last)",
+        "resampling of the initial weights' position embedding to another grid: aligned (bicubic), bilinear, or "
+        "released (bicubic as in the released Adventurer code: the first token is taken for the class token, although "
+        "that is the last)",
         "aligned",
         choices=RESAMPLINGS,
         retained=retained,
@@ -105,6 +107,16 @@ class FromRun:
     source: ClassVar[None] = None
     config: "ExperimentConfig" = config_field("configuration of the run that is finished first", found=True)
     pos_embed_resampling: str = _resampling()
+    patch_embed_resampling: str | None = config_field(
+        "how the kernel of the other run's patch embedding is resized to this patch size (pi, vanilla, area, norm: see "
+        "resize); none: both have the same patch size",
+        None,
+        choices=RESIZE_METHODS,
+        found=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from scaling.config.additive_positions import FactorizedPosEmbed, FourierPosEmbed, NoPosEmbed, SinCos1dPosEmbed
-from scaling.config.attention_positions import RelativeMlpPosEmbed, RelativePosEmbed, RopeMixedPosEmbed, RopePosEmbed
+from scaling.config.attention_positions import (
+    RelativeMlpPosEmbed,
+    RelativePosEmbed,
+    RopeMixedPosEmbed,
+    RopePosEmbed,
+    ScanRopePosEmbed,
+)
 from scaling.config.fields import Bounds, Kind, check, check_fields, check_name, config_field
 from scaling.config.patch_embeds import PATCH_EMBEDS, AdaptivePatchEmbed, ConvPatchEmbed, PatchEmbedConfig
 from scaling.model_specs import MODEL_SPECS
@@ -27,6 +33,15 @@ class SinCosPosEmbed:
     """Fixed two-dimensional sines and cosines (arXiv 2104.02057)."""
 
     kind: ClassVar[str] = "sincos"
+    sincos_transfer: str = config_field(
+        "sines at images longer or shorter than those of the first training: interpolate (those of the same place), "
+        "extrapolate (coordinates go on, as far apart as in training)",
+        "interpolate",
+        choices=("interpolate", "extrapolate"),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +68,11 @@ class GridPosEmbed:
 
 OfCoordinates = NoPosEmbed | SinCos1dPosEmbed | FactorizedPosEmbed | FourierPosEmbed
 Relative = RelativePosEmbed | RelativeMlpPosEmbed
-InAttention = RopePosEmbed | RopeMixedPosEmbed | Relative
+InAttention = RopePosEmbed | RopeMixedPosEmbed | Relative | ScanRopePosEmbed
 _POS_EMBEDS: tuple[type[Kind], ...] = (
     *(LearnedPosEmbed, SinCosPosEmbed, GridPosEmbed),
     *(NoPosEmbed, SinCos1dPosEmbed, FactorizedPosEmbed, FourierPosEmbed),
-    *(RopePosEmbed, RopeMixedPosEmbed, RelativePosEmbed, RelativeMlpPosEmbed),
+    *(RopePosEmbed, RopeMixedPosEmbed, RelativePosEmbed, RelativeMlpPosEmbed, ScanRopePosEmbed),
 )
 POS_EMBEDS: dict[str, type] = {c.kind: c for c in _POS_EMBEDS}
 
@@ -93,7 +108,7 @@ class ModelConfig:
         "interpolated; arXiv 2212.08013), none, sincos1d (of the raster order), factorized (of the row plus of the "
         "column; arXiv 2307.06304), fourier (learned frequencies; arXiv 2106.02795); inside DeiT's attention: rope "
         "(2-D, axial), rope_mixed (learned frequencies; arXiv 2403.13298), relative (a bias per offset), relative_mlp "
-        "(a bias by an MLP of the offset)",
+        "(a bias by an MLP of the offset); inside Adventurer's scan: rope_scan",
         LearnedPosEmbed(),
         registry=POS_EMBEDS,
     )

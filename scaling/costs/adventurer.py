@@ -54,11 +54,14 @@ class AdventurerCosts:
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         mixed, number = tokens.total + 1, policy.number
-        keeps = (
-            0 < images * mixed * _inner(spec) <= MAX_KEPT_ELEMENTS
-        )  # the mixer keeps what it needs, and recomputes nothing
-        block, held = _block(spec, tokens.total, number, keeps), 0
-        if keeps:  # attributes of an autograd.Function, which torch's checkpointing cannot drop
+        block, held = _around_mixer(spec, tokens.total, number), 0
+        if not policy.fused_mixer:
+            block += _split_mixer(spec, mixed, number)
+        elif not 0 < images * mixed * _inner(spec) <= MAX_KEPT_ELEMENTS:
+            block += _states_of_tiles(spec, mixed)
+        else:  # the mixer keeps what it needs, and recomputes nothing
+            block += _kept_mixer(spec, mixed, number)
+            # Attributes of an autograd.Function, which torch's checkpointing cannot drop.
             held = _kept_mixer(spec, mixed, number) + number * mixed * _projected(spec)
         # The gradients of the block's output, of w3's input (which is freed), and of the outputs of SiLU and w2.
         backward = stream_bytes(spec, tokens) + number * tokens.total * 2 * spec.mlp
@@ -74,19 +77,22 @@ def _projected(spec: ModelSpec) -> int:
     return 2 * _inner(spec) + 2 * spec.state + _inner(spec) // spec.head_dim
 
 
-def _block(spec: ModelSpec, t: int, number: int, keeps: bool) -> int:
-    """Memory that one block keeps [bytes]."""
+def _around_mixer(spec: ModelSpec, t: int, number: int) -> int:
+    """Memory that one block keeps but for what is inside its mixer [bytes]."""
     d, m, inner, mixed = spec.width, spec.mlp, _inner(spec), t + 1
     total = 2 * FLOAT * t * (d + 1)  # inputs of the two norms; their inverse root mean squares
     total += number * mixed * d  # in_proj's input
     total += number * mixed * _projected(spec)  # the mixer's input
     total += number * mixed * inner  # the mixer's output, out_proj's input
     total += FLOAT * t * d  # the second norm's output, input of w1 and w2: in bf16 each has a copy of its own
-    total += number * t * 4 * m  # outputs of w1, SiLU and w2; their product, w3's input
-    if keeps:
-        return total + _kept_mixer(spec, mixed, number)
-    tiles = -(-mixed // max(MIN_TILE_CHUNKS * CHUNKS[0], TILE_ELEMENTS["cpu"] // inner))
-    return total + FLOAT * (tiles - 1) * spec.state * inner  # the state before every tile but the first
+    return total + number * t * 4 * m  # outputs of w1, SiLU and w2; their product, w3's input
+
+
+def _states_of_tiles(spec: ModelSpec, mixed: int) -> int:
+    """Memory that a mixer of many elements keeps in addition to its input and output [bytes]: the state before every
+    tile but the first."""
+    tiles = -(-mixed // max(MIN_TILE_CHUNKS * CHUNKS[0], TILE_ELEMENTS["cpu"] // _inner(spec)))
+    return FLOAT * (tiles - 1) * spec.state * _inner(spec)
 
 
 def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
@@ -103,4 +109,23 @@ def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
         total += (2 * filled // chunk + 1) * spec.state * inner  # states before chunks, as they were and as they enter
     if number < FLOAT:
         total += mixed * inner  # z, which in float32 is a view of the input
+    return FLOAT * total
+
+
+def _split_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
+    """Memory that a mixer of several operations (mix_turned) keeps in addition to its input and output, always float32
+    [bytes]. Decays are taken to factor within chunks, as they do at the start of training."""
+    inner, state = _inner(spec), spec.state
+    channels, heads = inner + 2 * state, inner // spec.head_dim
+    chunk = chunk_length(mixed)
+    count = -(-mixed // chunk)
+    total = (2 * mixed + CONV_TAPS - 1) * channels  # x, B, C, padded; convolved
+    total += 3 * count * chunk * inner  # x; inputs and outputs of the scan before they are scaled
+    total += 4 * mixed * inner  # outputs of the scan with the skip; SiLU of z; their product, and normalised
+    total += 2 * count * chunk * state + count * chunk**2  # B and C turned; pairs of tokens of a chunk
+    total += 11 * mixed * heads + mixed  # step sizes and decays, some in float64; inverse root mean squares
+    if count > 1:
+        total += 3 * count * state * inner  # inflow of chunks; states before them, as they were and as they enter
+    if number < FLOAT:
+        total += mixed * _projected(spec) * (FLOAT - number) // FLOAT  # the input in float32, in place of its own
     return FLOAT * total

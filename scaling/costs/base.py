@@ -46,6 +46,7 @@ class MemoryPolicy(NamedTuple):
     grad_checkpointing: bool = False  # blocks keep their inputs and are computed again
     flash: bool = True  # attention does not keep its matrix, as the fused kernels of torch
     number: int = FLOAT  # bytes of an activation; 2: bf16-mixed, where weights, residual stream and losses are float32
+    fused_mixer: bool = True  # the mixer of Adventurer is one operation, which keeps little
 
 
 class Activations(NamedTuple):
@@ -121,6 +122,10 @@ class PositionCosts(Protocol):
     @property
     def keeps_matrix(self) -> bool:
         """Whether attention keeps its matrix, because a bias of the logits is learned."""
+
+    @property
+    def splits_mixer(self) -> bool:
+        """Whether the mixer of Adventurer is several operations, because the encoding acts between them."""
 
     def parameters(self, x: PositionInput) -> int:
         """Learned numbers beside that table [1]."""

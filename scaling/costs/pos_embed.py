@@ -1,4 +1,5 @@
-"""Costs of position encodings that are added to tokens (scaling/backbones/pos_embed.py, additive_positions.py)."""
+"""Costs of position encodings that are added to tokens (scaling/backbones/pos_embed.py, additive_positions.py), and of
+the one that turns B and C of a scan (scan_rope.py), whose memory is that of a mixer of several operations."""
 
 from dataclasses import dataclass
 
@@ -7,10 +8,11 @@ from scaling.costs.base import MemoryPolicy, PositionInput
 
 @dataclass(frozen=True)
 class TableCosts:
-    """A vector per image token is added before the blocks. has_table: whether it is learned."""
+    """A vector per image token is added before the blocks, or nothing. has_table: whether it is learned."""
 
     has_table: bool
     keeps_matrix: bool = False
+    splits_mixer: bool = False
 
     def parameters(self, x: PositionInput) -> int:
         return 0

@@ -45,6 +45,7 @@ POSITION_COSTS: dict[str, PositionCosts] = {
     "rope_mixed": RopeCosts(learned=True),
     "relative": RelativeCosts(by_mlp=False),
     "relative_mlp": RelativeCosts(by_mlp=True),
+    "rope_scan": TableCosts(has_table=False, splits_mixer=True),
 }
 
 HEAD_COSTS: dict[tuple[str, str], HeadCosts] = {  # by task and head

@@ -17,6 +17,7 @@ class RelativeCosts:
     by_mlp: bool
     has_table: bool = False
     keeps_matrix: bool = True
+    splits_mixer: bool = False
 
     def parameters(self, x: PositionInput) -> int:
         heads = x.spec.width // x.spec.head_dim

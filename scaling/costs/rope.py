@@ -13,6 +13,7 @@ class RopeCosts:
     learned: bool
     has_table: bool = False
     keeps_matrix: bool = False
+    splits_mixer: bool = False
 
     def parameters(self, x: PositionInput) -> int:
         return x.spec.depth * x.spec.width if self.learned else 0

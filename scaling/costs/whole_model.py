@@ -67,7 +67,8 @@ class WholeModel:
 
     def activations(self, policy: MemoryPolicy, images: int) -> Activations:
         """Memory of the blocks, of one image [bytes]. images: in a micro-batch; 0: many."""
-        policy = policy._replace(flash=policy.flash and not self.position.keeps_matrix)
+        flash, fused = not self.position.keeps_matrix, not self.position.splits_mixer
+        policy = policy._replace(flash=policy.flash and flash, fused_mixer=policy.fused_mixer and fused)
         found = self.backbone.activations(self.spec, self.tokens, policy, images)
         of_block = self.position.block_bytes(self.position_input, policy.number)
         if policy.grad_checkpointing:

@@ -15,6 +15,7 @@ IDLE = (
     *("val_interval", "eval_weights", "init", "initial_checkpoint", "pretrained", "config", "weights_digest"),
     *("lr", "lr_base_size", "layer_decay", "weight_decay", "beta1", "beta2", "warmup_epochs", "warmup_steps"),
     *("lr_schedule", "milestones", "min_lr", "smoothing", "pos_embed_resampling", "on_bad_image"),
+    *("patch_embed_resampling", "sincos_transfer", "rope_transfer"),
     *("data_root",),  # data_digest counts: sizes of images may be the data's
 )
 

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from scaling.backbones.base import Backbone
 from scaling.backbones.checkpoint_io import check_fit, load_state, read_state_dict
+from scaling.backbones.patch_embed import KERNEL
 from scaling.backbones.registry import state_for
+from scaling.backbones.resampling import resize_kernel
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.initialization import FromFile, FromTimm
+from scaling.config.initialization import FromFile, FromRun, FromTimm
 from scaling.errors import ConfigError
 from scaling.runs.atomic_files import atomic, damage_of
 from scaling.runs.predecessor import find_start
@@ -40,15 +42,23 @@ def start_from(task: TaskModule, config: ExperimentConfig, results: Path) -> Non
         load_head(task, head, init.source)
     before, folder = config.predecessor, find_start(config, results)
     if before is not None and folder is not None:
-        restore(task, before, folder, config.init.pos_embed_resampling, head=before.task.kind == config.task.kind)
+        assert isinstance(init, FromRun)  # of a run with a predecessor
+        same_task = before.task.kind == config.task.kind
+        restore(task, before, folder, init.pos_embed_resampling, init.patch_embed_resampling, head=same_task)
 
 
 def restore(
-    task: TaskModule, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned", head: bool = True
+    task: TaskModule,
+    trained: ExperimentConfig,
+    folder: Path,
+    pos_embed_resampling: str = "aligned",
+    patch_embed_resampling: str | None = None,
+    head: bool = True,
 ) -> None:
-    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_state; head:
-    load the head too. Raises ConfigError where the file is damaged or does not fit."""
-    state = restore_backbone(task.backbone, trained, folder, pos_embed_resampling)
+    """Load the reported weights of the run of `trained` into a task. pos_embed_resampling: as for load_state;
+    patch_embed_resampling: as for restore_backbone; head: load the head too. Raises ConfigError where the file is
+    damaged or does not fit."""
+    state = restore_backbone(task.backbone, trained, folder, pos_embed_resampling, patch_embed_resampling)
     if head:
         load_head(task, state, str(folder / WEIGHTS))
 
@@ -62,13 +72,21 @@ def load_head(task: TaskModule, state: dict[str, Tensor], source: str) -> None:
 
 
 def restore_backbone(
-    backbone: Backbone, trained: ExperimentConfig, folder: Path, pos_embed_resampling: str = "aligned"
+    backbone: Backbone,
+    trained: ExperimentConfig,
+    folder: Path,
+    pos_embed_resampling: str = "aligned",
+    patch_embed_resampling: str | None = None,
 ) -> dict[str, Tensor]:
-    """The same for a backbone alone. Returns all tensors of the file."""
+    """The same for a backbone alone. patch_embed_resampling: how the patch kernel is resized (resampling.py); None: as
+    the backbone does it. Returns all tensors of the file."""
     source = folder / WEIGHTS
     if damage := damage_of(source):
         again = f"delete {folder / RECORD}, and the run's command writes it again from its last checkpoint"
         raise ConfigError(f"{source} is damaged ({damage}); {again}")
     state = read_state_dict(str(source), (KEYS[trained.evaluation.eval_weights],))
-    load_state(backbone, state_for(backbone, state, trained), str(source), pos_embed_resampling)
+    own = state_for(backbone, state, trained)
+    if patch_embed_resampling is not None:
+        own = {**own, KERNEL: resize_kernel(own[KERNEL], backbone.stride, patch_embed_resampling)}
+    load_state(backbone, own, str(source), pos_embed_resampling)
     return state

@@ -82,7 +82,7 @@ def test_losses_are_compared_with_the_convolution_at_equal_images_and_flops(stud
 
 def test_exponents_are_compared_seed_by_seed(study):
     table = embeddings.embedding_table(*[study[0].frame, study[1]])
-    found = embeddings.slopes(table).set_index("embedding")
+    found = embeddings.by_embedding(table).set_index("embedding")
     assert found["alpha"].to_dict() == pytest.approx({name: 0.5 + STEEPER.get(name, 0) for name in FACTORS}, abs=0.01)
     assert found["verdict"].to_dict() == {
         "conv": "", "overlapping": "undecided", "conv_stem": "steeper", "hierarchical": "undecided"
@@ -97,7 +97,7 @@ def test_two_seeds_of_equal_noise_decide_nothing_and_one_is_untested(tmp_path):
     one = made(tmp_path / "one", each_embedding(small), seeds=(0,))
     table = embeddings.embedding_table(one[0].frame, one[1])
     assert set(embeddings.comparisons(table)["verdict"]) == {"untested"}
-    assert set(embeddings.slopes(table)["verdict"]) == {"", "untested"}
+    assert set(embeddings.by_embedding(table)["verdict"]) == {"", "untested"}
 
 
 def test_the_report_fits_80_columns_and_writes_its_tables_and_figure(study, tmp_path, capsys):
@@ -113,8 +113,15 @@ def test_the_report_fits_80_columns_and_writes_its_tables_and_figure(study, tmp_
 
 
 def test_the_figure_has_a_law_of_every_embedding(study):
-    figure = embedding_figure(embeddings.embedding_table(study[0].frame, study[1]), "embeddings")
-    by_patch = figure.axes[0]
+    table = embeddings.embedding_table(study[0].frame, study[1])
+    figure = embedding_figure(table, embeddings.by_embedding(table), "embeddings")
+    by_patch, exponents, _ = figure.axes
+    assert [label.get_text() for label in exponents.get_yticklabels()] == [
+        "conv",
+        "conv_stem",
+        "overlapping",
+        "hierarchical",
+    ]
     laws = [line for line in by_patch.lines if line.get_linestyle() == "-"]
     assert len(laws) == len(FACTORS)
     low, high = laws[0].get_ydata()

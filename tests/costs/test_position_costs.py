@@ -55,6 +55,27 @@ def test_memory_of_a_step_is_what_torch_holds(kind, recompute):
     assert said == pytest.approx(most, rel=0.05)
 
 
+SCANNED = make_config(backbone="adventurer_micro", img_size=32, patch_size=2, pos_embed="rope_scan", num_classes=7)
+
+
+def test_a_turned_scan_has_the_parameters_and_the_flops_of_one_without_positions():
+    plain = edit(SCANNED, pos_embed="none")
+    assert costs.recipe_parameters(SCANNED) == costs.recipe_parameters(plain)
+    assert costs.recipe_parameters(SCANNED) == sum(p.numel() for p in ClassificationTask(SCANNED, 1).parameters())
+    assert costs.recipe_flops(SCANNED) == costs.recipe_flops(plain)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("patch", [2, 4])
+def test_memory_of_a_step_with_a_turned_scan_is_what_torch_holds(patch, recompute):
+    images, config = 2, edit(SCANNED, patch_size=patch, global_batch_size=2)
+    task = ClassificationTask(config, 1)
+    held(task, noise(config, images), recompute=recompute)  # turns are kept from the first step on
+    most = held(task, noise(config, images), recompute=recompute)[1]
+    said = costs.step_bytes(config, images, MemoryPolicy(grad_checkpointing=recompute))
+    assert said == pytest.approx(most, rel=0.05)
+
+
 @pytest.mark.parametrize("number", [4, 2])
 @pytest.mark.parametrize("kind", ["rope", "rope_mixed"])
 def test_what_a_block_keeps_of_turned_queries_and_keys_is_what_autograd_saves(kind, number):

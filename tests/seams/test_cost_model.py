@@ -174,6 +174,7 @@ class Ramp:
 class RampCosts:
     has_table: bool = False
     keeps_matrix: bool = False
+    splits_mixer: bool = False
 
     def parameters(self, x: PositionInput) -> int:
         return 3 * x.spec.width

@@ -221,5 +221,5 @@ def test_a_rotation_keeps_lengths_and_its_products_depend_on_differences_alone(h
 
 def test_the_registries_are_as_before_afterwards():
     added = ["learned", "sincos", "grid", "none", "sincos1d", "factorized", "fourier"]
-    inside = ["rope", "rope_mixed", "relative", "relative_mlp"]
+    inside = ["rope", "rope_mixed", "relative", "relative_mlp", "rope_scan"]
     assert list(POSITION_ENCODINGS) == list(POS_EMBEDS) == [*added, *inside]
