@@ -5,6 +5,8 @@ positions      each is trained on images of several sizes, packed, and evaluated
 position_laws  each at every patch size. Does the exponent depend on it? analysis/studies/position_laws.py
 """
 
+from collections.abc import Sequence
+
 from experiments.stages import Function, chain_of
 from scaling.config.additive_positions import COORDINATES
 from scaling.config.edit import edit
@@ -13,7 +15,6 @@ from scaling.config.experiment import ExperimentConfig
 TABLES = ("learned", "grid", "sincos", "sincos1d", "none")
 FUNCTIONS = ("factorized", "fourier")  # of coordinates
 IN_ATTENTION = ("rope", "rope_mixed")  # of DeiT
-PATCHES = (16, 8, 4, 2, 1)  # px
 LAWS = ("sincos", "none", "sincos1d", "learned")  # encodings whose laws are compared
 LAWS_IN_ATTENTION = ("rope", "rope_mixed", "relative", "relative_mlp")
 LAWS_IN_SCAN = ("rope_scan",)
@@ -40,8 +41,8 @@ def at_other_sizes(recipe: Function, patch: int) -> list[ExperimentConfig]:
     return [*tables, *functions, *inside]
 
 
-def at_patches(recipe: Function) -> list[ExperimentConfig]:
-    """A recipe of one stage at PATCHES with each encoding."""
-    runs = [run for patch in PATCHES for run in chain_of(recipe(patch))]
+def at_patches(recipe: Function, patches: Sequence[int]) -> list[ExperimentConfig]:
+    """A recipe of one stage at these patches [px] with each encoding."""
+    runs = [run for patch in patches for run in chain_of(recipe(patch))]
     inside = LAWS_IN_ATTENTION if runs[0].model.family.startswith("deit") else LAWS_IN_SCAN
     return [edit(run, pos_embed=kind) for kind in LAWS + inside for run in runs]

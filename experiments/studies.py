@@ -232,13 +232,13 @@ def shapes_position_laws() -> list[ExperimentConfig]:
     """Does the exponent over patch sizes depend on the position encoding? Both nano backbones on shapes at patches 16
     to 1 without positions, with sine, learned and rotary and, in DeiT, relative ones.
     Run: python experiments/sweep.py shapes.position_laws --seeds 0,1,2,3,4. 65 runs a seed; --patch 16,8,4,2 are 52."""
-    return _both(shapes, at_patches)
+    return _both(shapes, lambda recipe: at_patches(recipe, (16, 8, 4, 2, 1)))
 
 
 def cifar10_position_laws() -> list[ExperimentConfig]:
-    """shapes.position_laws on CIFAR-10.
-    Run: python experiments/sweep.py cifar10.position_laws --data-root /data/cifar10 --seeds 0,1,2. 65 runs a seed."""
-    return _both(cifar10, at_patches)
+    """shapes.position_laws on CIFAR-10, at patches 16 to 2.
+    Run: python experiments/sweep.py cifar10.position_laws --data-root /data/cifar10 --seeds 0,1,2. 52 runs a seed."""
+    return _both(cifar10, lambda recipe: at_patches(recipe, (16, 8, 4, 2)))
 
 
 def shapes_token_drop() -> list[ExperimentConfig]:

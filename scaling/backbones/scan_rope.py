@@ -2,7 +2,8 @@
 
 Source: ours. By the duality of arXiv 2405.21060 a scan is y_i = sum over j <= i of decay(i, j) dt_j (C_i . B_j) x_j, so
 C and B are its queries and keys, and turned ones give a product that depends on the offset of two patches, as in RoPE;
-arXiv 2603.15569 turns them by angles that depend on the data. The decay is along the order of the scan, as without turns.
+arXiv 2603.15569 turns them by angles that depend on the data. The decay is along the order of the scan, as without
+turns.
 
 Class tokens and the heading average are not turned. Letters as in adventurer.py, R S rows of packed images, N state
 size, E = N / 2 pairs.
