@@ -90,7 +90,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sharpness.py",
-        description="Top eigenvalue of the Hessian of the test loss by power iteration, and the loss along a random "
+        description="Top eigenvalue of the Hessian of the test loss (Lanczos), and the loss along a random "
         "filter-normalised direction, at one patch size or several.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a finished classification run")

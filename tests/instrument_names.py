@@ -13,6 +13,13 @@ INSTRUMENTS = (
     "loss_spikes",
 )  # names begin so
 
+NOISE = ("grad_signal", "grad_noise", "noise_scale")  # known only where a batch is several micro-batches
+
+
+def without_noise(values: Mapping[str, V]) -> dict[str, V]:
+    """What does not depend on the micro-batch."""
+    return {name: value for name, value in values.items() if name not in NOISE}
+
 
 def without_instruments(values: Mapping[str, V]) -> dict[str, V]:
     """Metrics or cells by name, without theirs."""

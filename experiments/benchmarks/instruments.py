@@ -25,6 +25,7 @@ from scaling.engine.environment import Memory
 from scaling.engine.trainer import make_trainer
 from scaling.tasks.classification import ClassificationTask
 
+Outputs = torch.Tensor | dict[str, torch.Tensor] | None  # of a training step
 BLOCK = EVERY  # steps: one of each block is read in full
 PAIRS, REPEATS = 24, 3  # pairs of blocks in a run, runs
 # recipe, patch [px], micro-batches of a step, maximum norm of the gradient
@@ -56,7 +57,7 @@ class Alternating(L.Callback):
         getattr(self._now, hook)(*arguments, **named)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Outputs, batch: object, batch_idx: int
     ) -> None:
         self._now.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if trainer.global_step > len(self.seconds):

@@ -85,7 +85,7 @@ class LossSurface:
         return [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
 
     @property
-    def _weights(self) -> list[nn.Parameter]:
+    def _weights(self) -> list[Tensor]:
         return list(self.parameters.values())
 
     def _loss(self, batch: Batch) -> Tensor:

@@ -24,7 +24,7 @@ class Sharpness(NamedTuple):
 
 def sharpness(surface: LossSurface, distances: Sequence[float], seed: int) -> Sharpness:
     """distances: of the losses along the direction, as shares of the norm of each filter. seed: of the direction and of
-    the vector that the power iteration begins with."""
+    the first vector of the eigenvalue's search."""
     start = random_direction(surface.parameters, seed)
     method = _method(surface, start)
     product = surface.hessian_product if method == AUTOGRAD else surface.differences

@@ -210,7 +210,7 @@ def test_without_it_runs_have_the_names_and_the_curves_that_they_had(trained, ti
     assert "val_split" not in canonical(tiny)
     assert edit(tiny, val_split=0.1).run_id != tiny.run_id
     header = (trained(tiny) / tiny.run_id / "curve.csv").read_text().splitlines()[0]
-    assert header == "step,epoch,lr,train_loss,test_loss,seconds,test_images,test_loss_se,top1"
+    assert header.startswith("step,epoch,lr,train_loss,test_loss,seconds,test_images,test_loss_se,top1,grad_norm,")
     for wrong in (-0.1, 1.0):
         with pytest.raises(ConfigError, match="val_split"):
             edit(tiny, val_split=wrong)

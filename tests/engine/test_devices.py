@@ -19,6 +19,7 @@ from scaling.errors import ConfigError
 from scaling.runs.record import CHECKPOINT, CURVE, WEIGHTS, RunRecord
 from tests.doubles import in_doubles
 from tests.experiments.test_sweep import without_laws
+from tests.instrument_names import NOISE, without_noise
 from tests.served import ranks
 
 ONE = RuntimeConfig(accelerator="cpu", devices="1", threads=1, num_workers=0)
@@ -26,7 +27,6 @@ SCHEDULE = ["--patch-embed", "flexible", "--patch-schedule", "16@0.5,8@0.5", "--
 SMALL = ["--epochs", "2", "--train-images", "64", "--test-images", "26", "--batch", "16"]  # 8 steps
 DENSE = ["--patch", "8", *SMALL, "--drop-path", "0.1", "--threads", "1", "--accelerator", "cpu"]
 FEW = ["--train-images", "16", "--batch", "8"]  # 4 steps
-OF_DEVICES = ("grad_signal", "grad_noise", "noise_scale")  # known where a batch is several micro-batches
 OPTIONS = [*DENSE, "--mixup", "0.8", "--cutmix", "1.0", "--repeats", "2"]
 
 
@@ -46,7 +46,7 @@ def assert_equal_runs(a, b, rel=1e-9):
         assert getattr(record_a, name) == getattr(record_b, name)
     assert record_a.test_loss == pytest.approx(record_b.test_loss, rel=rel)
     metrics_a, metrics_b = (  # mmdet pastes masks into images in float32
-        {name: value for name, value in record.metrics.items() if "mask_ap" not in name and name not in OF_DEVICES}
+        {name: value for name, value in without_noise(record.metrics).items() if "mask_ap" not in name}
         for record in (record_a, record_b)
     )
     assert metrics_a == pytest.approx(metrics_b, rel=rel)
@@ -121,7 +121,7 @@ def test_two_devices_and_two_micro_batches_give_the_same_noise_of_gradients(tmp_
     run_py("shapes.deit_nano", tmp_path / "devices", 2, *FEW)
     run_py("shapes.deit_nano", tmp_path / "parts", 1, *FEW, "--micro-batch", "4")
     devices, parts = (
-        {name: x for name, x in results_of(tmp_path / folder)[0].metrics.items() if name in OF_DEVICES}
+        {name: x for name, x in results_of(tmp_path / folder)[0].metrics.items() if name in NOISE}
         for folder in ("devices", "parts")
     )
     assert devices == pytest.approx(parts, rel=1e-6)

@@ -23,6 +23,7 @@ from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.gradient_norms import clip_gradients, gradient_norms
 from tests.conftest import TINY
 from tests.engine.test_train import at_step
+from tests.instrument_names import without_noise
 from tests.toy_task import run, toy_recipe, toy_runs
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
@@ -140,7 +141,7 @@ def test_norms_do_not_depend_on_the_micro_batch(tmp_path, tiny, doubles, monkeyp
     for micro in (16, 4):
         train(tiny, tmp_path / str(micro), replace(CPU, micro_batch_size=micro))
     for whole, parts in zip(rows_of(tmp_path / "16", tiny), rows_of(tmp_path / "4", tiny), strict=True):
-        for name in (n for n in whole if n not in ("grad_signal", "grad_noise", "noise_scale")):
+        for name in without_noise(whole):
             assert whole[name] == (parts[name] and pytest.approx(parts[name], rel=1e-6)), name
 
 

@@ -27,6 +27,7 @@ from scaling.errors import ConfigError
 from scaling.heads import openmmlab
 from scaling.runs.record import RunRecord
 from scaling.tasks.segmentation import SegmentationTask, scores
+from tests.instrument_names import without_noise
 from tests.pictures import batch_of
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
@@ -176,7 +177,7 @@ def test_another_micro_batch_gives_the_same_run(seg, head, tmp_path, doubles):
     seg = edit(seg, head=head)
     whole, cut = (train(seg, tmp_path / str(n), replace(CPU, micro_batch_size=n)) for n in (16, 4))
     assert cut.test_loss == pytest.approx(whole.test_loss, rel=1e-9)
-    assert cut.metrics == pytest.approx(whole.metrics, rel=1e-9)
+    assert without_noise(cut.metrics) == pytest.approx(without_noise(whole.metrics), rel=1e-9)
 
 
 def test_a_run_learns(seg, tmp_path):

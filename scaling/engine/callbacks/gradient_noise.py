@@ -48,10 +48,18 @@ def noise_scale(signal: float, noise: float) -> dict[str, float]:
     return {SCALE: noise / signal} if signal > 0 else {}
 
 
+class _Read(NamedTuple):
+    """Of one step."""
+
+    small_square: Tensor | float  # mean over the micro-batches of this device
+    large_square: Tensor | float
+    small: int  # images of a micro-batch: a resumed run may have others
+
+
 class _Kept(TypedDict):
     """The callback's part of a checkpoint."""
 
-    squares: list[list[float]]
+    read: list[tuple[float, float, int]]
     window: list[list[float]]
 
 
@@ -68,7 +76,7 @@ class GradientNoise(Instrument):
         self._hooks: list[RemovableHandle] = []  # on the parameters, within a step that is read
         self._norms: list[Tensor] = []  # of the micro-batch's gradients, by parameter
         self._small: list[Tensor] = []  # squared norms of the step's micro-batches on this device
-        self._squares: list[tuple[Tensor | float, Tensor | float]] = []  # small, large: of the steps since the last row
+        self._read: list[_Read] = []  # since the last row
         self._window: deque[Parts] = deque(maxlen=WINDOW)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -99,18 +107,20 @@ class GradientNoise(Instrument):
         self._hooks = []
         if self._small and self.state.gradient_norms_P is not None:
             # Lightning has divided each micro-batch's loss by their number.
-            small = torch.stack(self._small).mean() * self.state.data.micro_batches**2
-            self._squares.append((small, self.state.gradient_norms_P.square().sum()))
+            micro_batches = self.state.data.micro_batches
+            small_square = torch.stack(self._small).mean() * micro_batches**2
+            small = self.state.config.optim.global_batch_size // trainer.world_size // micro_batches
+            self._read.append(_Read(small_square, self.state.gradient_norms_P.square().sum(), small))
         self._small = []
 
     def cells(self, trainer: L.Trainer) -> dict[str, float]:
-        squares, self._squares = _numbers(self._squares), []
-        if not squares:
+        read, self._read = self._read, []
+        if not read:
             return {}
+        squares = each_over_devices(trainer, [float(each.small_square) for each in read], "mean")
         large = self.state.config.optim.global_batch_size
-        small = large // trainer.world_size // self.state.data.micro_batches
-        smalls = each_over_devices(trainer, [each for each, _ in squares], "mean")
-        found = [noise_parts(s, b, small, large) for s, (_, b) in zip(smalls, squares, strict=True)]
+        pairs = zip(squares, read, strict=True)
+        found = [noise_parts(square, float(each.large_square), each.small, large) for square, each in pairs]
         self._window.extend(found)
         signal, noise = _mean(found)
         return {SIGNAL: signal, NOISE: noise} | noise_scale(*_mean(self._window))
@@ -121,11 +131,12 @@ class GradientNoise(Instrument):
         return found | (noise_scale(found[SIGNAL], found[NOISE]) if SIGNAL in found else {})
 
     def state_dict(self) -> dict[str, object]:
-        return {"squares": _numbers(self._squares), "window": [list(parts) for parts in self._window]}
+        read = [(float(each.small_square), float(each.large_square), each.small) for each in self._read]
+        return {"read": read, "window": [list(parts) for parts in self._window]}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         kept = cast(_Kept, state_dict)
-        self._squares = [(small, large) for small, large in kept["squares"]]
+        self._read = [_Read(*each) for each in kept["read"]]
         self._window.extend(Parts(*parts) for parts in kept["window"])
 
 
@@ -137,7 +148,3 @@ def _norm_to(norms: list[Tensor]) -> Callable[[Tensor], None]:
 def _mean(parts: Sequence[Parts] | deque[Parts]) -> Parts:
     signals, noises = zip(*parts, strict=True)
     return Parts(sum(signals) / len(signals), sum(noises) / len(noises))
-
-
-def _numbers(squares: Sequence[tuple[Tensor | float, Tensor | float]]) -> list[list[float]]:
-    return [[float(small), float(large)] for small, large in squares]
