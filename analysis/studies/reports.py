@@ -27,6 +27,7 @@ from analysis.studies import (
     flexivit,
     learning_rates,
     mixed_sizes,
+    order_by_patch,
     patch_order,
     stability,
     token_drop,
@@ -65,6 +66,7 @@ def orders(study: StudyRuns) -> Shown | None:
     found = patch_order.comparisons(curves)
     images = patch_order.comparisons(curves, patch_order.IMAGES)
     against = directions.directions(study.runs.frame, study.planned)
+    by_patch = order_by_patch.losses_by_patch(study.runs.frame, study.planned)
     changed = changes.changes(study.runs.frame, study.planned)
     for backbone, its in curves.groupby("backbone", sort=False):
         title = f"{study.name}   ({backbone}, {study.where}; at the smallest patch)"
@@ -72,6 +74,8 @@ def orders(study: StudyRuns) -> Shown | None:
         for table in (found, images):
             if len(of_backbone := table[table["backbone"] == backbone]):
                 render_table(patch_order.compared(of_backbone))
+        every = order_by_patch.printed_by_patch(by_patch[by_patch["backbone"] == backbone])
+        render_table(every, f"{backbone}: test loss at every patch size")
         if len(of_backbone := against[against["backbone"] == backbone]):
             render_table(directions.printed_directions(of_backbone), f"{backbone}: direction, margin 0.02 nats")
         if len(of_backbone := changed[changed["backbone"] == backbone]):
@@ -80,7 +84,8 @@ def orders(study: StudyRuns) -> Shown | None:
         print_wrapped(sentence, indent=2)
     drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({study.where})")
     tables = {"_equal_images": images, "_directions": against, "_changes": changed}
-    return Shown({"": curves, "_compared": found, **{name: one for name, one in tables.items() if len(one)}}, drawn)
+    first = {"": curves, "_compared": found, "_by_patch": by_patch}
+    return Shown({**first, **{name: one for name, one in tables.items() if len(one)}}, drawn)
 
 
 def embedded(study: StudyRuns) -> Shown:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analysis.records.run_set import load
-from analysis.studies import changes, directions, patch_order
+from analysis.studies import changes, directions, order_by_patch, patch_order
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.curriculum_study import curricula
@@ -114,6 +114,14 @@ def test_losses_are_those_at_the_patch_that_the_study_is_about(study):
     assert by_images.set_index("order").loc[SMALL_FIRST, "change"] == pytest.approx(0.1 / 0.5, abs=0.02)
 
 
+def test_every_order_has_its_losses_at_every_patch(study):
+    table = order_by_patch.losses_by_patch(study[0].frame, study[1])
+    shown = order_by_patch.printed_by_patch(table).set_index("schedule")
+    assert list(shown.columns) == ["images", *(f"{patch} px [nats]" for patch in (16, 8, 4, 2))]
+    assert shown.loc[SMALL_FIRST, "8 px [nats]"].startswith("0.710\n± 0.01")
+    assert shown.loc[SMALL_FIRST, "2 px [nats]"] == ""  # where it was not evaluated
+
+
 def test_changes_of_shape_are_a_row_each_and_their_table_a_row_per_schedule(study):
     table = changes.changes(study[0].frame, study[1])
     assert table["change"].tolist() == ["8 px of 16 to 4 px of 16"] * 3
@@ -127,5 +135,5 @@ def test_the_report_fits_a_terminal_and_has_a_table_for_each_question(study, tmp
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     names = {path.name.removeprefix("shapes_curricula").removesuffix(".csv") for path in paths}
-    assert {"", "_compared", "_equal_images", "_directions", "_changes"} <= names
+    assert {"", "_by_patch", "_compared", "_equal_images", "_directions", "_changes"} <= names
     assert "large first is better" in " ".join(said.split())

@@ -142,7 +142,7 @@ def test_the_report_fits_a_terminal_and_says_every_verdict(study, tmp_path, caps
     paths = report(runs, "shapes.curricula", planned, tmp_path / "analysis")
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
-    endings = {"", "_compared", *(["_equal_images"] if seeds > 1 else [])}
+    endings = {"", "_compared", "_by_patch", *(["_equal_images"] if seeds > 1 else [])}
     assert {path.name for path in paths} == {f"shapes_curricula{one}.csv" for one in endings} | {"shapes_curricula.png"}
     assert len(pd.read_csv(paths[0])) == 15 * seeds
     joined = " ".join(said.split())
