@@ -78,4 +78,4 @@ def at_ctrl_c(pool: Launcher, results: Path) -> str:
     if not pool.outlives:
         return "stopping after this step, with a checkpoint"
     words = f"python experiments/sweep.py --results {results}"
-    return f"the jobs go on without this command; `{words} --status` shows them, `{words} --cancel` ends them"
+    return f"the jobs continue without this command; `{words} --status` shows them, `{words} --cancel` ends them"

@@ -155,9 +155,9 @@ def stopped(handles, results) -> dict[str, psutil.Process]:
 
 
 def end_soon(job: str) -> None:
-    """Set the time limit of a job that runs to the next minute but one."""
+    """Let the time limit of a job that runs come in one or two minutes: before that there is no time for its signal."""
     elapsed = slurm("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%M").strip()
-    slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={int(elapsed.split(':')[-2]) + 1}")
+    slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={int(elapsed.split(':')[-2]) + 2}")
 
 
 def signalled(process: psutil.Process) -> bool:
