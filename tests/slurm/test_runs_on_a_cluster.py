@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,8 +162,11 @@ def end_soon(job: str) -> None:
 
 
 def signalled(process: psutil.Process) -> bool:
-    """Whether SIGUSR1 waits for a process."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    """Whether SIGUSR1 waits for a process, or has ended it."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return True
     return bool(int(re.search(r"ShdPnd:\s*(\w+)", status).group(1), 16) & 1 << (signal.SIGUSR1 - 1))
 
 
@@ -188,7 +192,8 @@ def test_runs_that_are_interrupted_in_any_way_end_with_the_same_bits(cluster, lo
     node = queue()[of["preempt"].id].node
     slurm("sbatch", "--partition=urgent", f"--nodelist={node}", "--output=/dev/null", "--wrap=sleep 1")
     until(lambda: signalled(at["limit"]))
-    at["limit"].resume()
+    with suppress(psutil.NoSuchProcess):
+        at["limit"].resume()
     start_now(of["preempt"].id, pool)
     start_now(of["limit"].id, pool)
     statuses = ended(pool, handles)
