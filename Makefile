@@ -18,7 +18,7 @@ BUILT := --no-build-isolation-package patch-scaling --no-build-isolation-package
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws paper plan claims docs notebooks test lowest lint bench gpu-report lock clean
+.PHONY: help setup sweep laws paper plan claims docs notebooks test test-slurm lowest lint bench gpu-report lock clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them
 
 test: $(STAMP) ## the whole test suite: no GPU, no network, nothing outside this folder
 	@$(RUN) -m pytest -q -n 2 --dist worksteal tests $(ARGS)
+
+test-slurm: $(STAMP) ## sweeps on a real SLURM, started on this machine (Debian, as root; elsewhere skipped)
+	@PATCH_TEST_SLURM=1 $(RUN) -m pytest -q -n 0 -rs tests/slurm $(ARGS)
 
 lowest: $(STAMP) ## the test suite on the oldest versions that pyproject.toml allows, in .venv/lowest
 	@.venv/bin/uv venv --quiet --clear --python $(RUN) .venv/lowest

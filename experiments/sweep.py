@@ -129,6 +129,7 @@ def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, Experiment
     return with_fingerprints(runs, results, notify=print)
 
 
+@looked_through_once()
 def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig) -> dict[str, float]:
     """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
 

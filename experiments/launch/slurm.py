@@ -128,7 +128,7 @@ class SlurmPool:
             queued = slurm_queue.queue()
         except slurm_queue.SlurmSilentError as e:
             if not self._silent and self._submitted:
-                self.watch(self._submitted[0].job, Event("note", text=f"{e}; jobs go on meanwhile"))
+                self.watch(self._submitted[0].job, Event("note", text=f"{e}; jobs continue meanwhile"))
             self._silent, queued = True, None
         else:
             self._silent = False

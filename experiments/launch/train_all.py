@@ -13,6 +13,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.engine.loggers import logged_nothing, names_of
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
+from scaling.runs.identity import looked_through_once
 
 POLL_SECONDS = 1.0  # between two polls of jobs, where their launcher does not report their ends
 
@@ -56,7 +57,8 @@ def train_all(
             raise KeyboardInterrupt
 
     pool = LAUNCHERS[launcher](settings.max_parallel_runs or 0, watch)
-    handles = submit_all(pool, [Job(run, results, settings) for run in runs])
+    with looked_through_once():
+        handles = submit_all(pool, [Job(run, results, settings) for run in runs])
     try:
         while len(outcomes) < len(runs):
             pool.wait(POLL_SECONDS)
@@ -78,4 +80,4 @@ def at_ctrl_c(pool: Launcher, results: Path) -> str:
     if not pool.outlives:
         return "stopping after this step, with a checkpoint"
     words = f"python experiments/sweep.py --results {results}"
-    return f"the jobs go on without this command; `{words} --status` shows them, `{words} --cancel` ends them"
+    return f"the jobs continue without this command; `{words} --status` shows them, `{words} --cancel` ends them"

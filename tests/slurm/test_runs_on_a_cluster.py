@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from experiments.launch.slurm_jobs import jobs_folder, read_jobs, reported
 from experiments.launch.slurm_queue import queue
 from experiments.recipes.shapes import deit_nano
 from experiments.stages import linked
+from experiments.sweep import arguments
 from scaling.config.edit import edit
 from scaling.config.runtime import RuntimeConfig
 from scaling.runs.record import LOG, WEIGHTS, RunRecord
@@ -28,7 +30,7 @@ from tests.conftest import ROOT
 CPU = RuntimeConfig(accelerator="cpu", devices="1", threads=1, num_workers=0, max_parallel_runs=1)
 SHORT = ["--epochs", "1", "--num-train", "64", "--num-val", "16", "--threads", "1", "--num-workers", "0"]
 SIX = ["shapes.deit_nano", "--patch", "16,8", "--seeds", "0,1,2", *SHORT, "--accelerator", "cpu"]
-LONG = edit(deit_nano(16), epochs=20, num_train=256, num_val=16)
+LONG = edit(deit_nano(16), epochs=12, num_train=256, num_val=16)
 CASES = ("kill", "scancel", "preempt", "limit")
 INTERRUPTED = {case: edit(LONG, seed=seed) for seed, case in enumerate(CASES)}
 PAIR = edit(deit_nano(16), epochs=1, num_train=64, num_val=16, seed=7)
@@ -56,7 +58,7 @@ def sweep(*words) -> subprocess.Popen:
 
 
 def said_by(process: subprocess.Popen) -> SimpleNamespace:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return SimpleNamespace(status=process.returncode, out=out, err=err)
 
 
@@ -68,7 +70,7 @@ def slurm(*words) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-def until(condition, pool=None, seconds=100):
+def until(condition, pool=None, seconds=600):  # a busy machine is no failure
     """Wait for a condition, and return its value."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -84,16 +86,23 @@ def ended(pool, handles) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def local(cluster, tmp_path_factory):
-    """The results folder of all runs of this file, as this machine alone trains them."""
-    from experiments.sweep import arguments
-
+def local(tmp_path_factory):
+    """local(jobs) -> the results folder of their runs, as this machine alone trains them."""
     results = tmp_path_factory.mktemp("local")
-    runs = [*arguments(SIX)[0], *INTERRUPTED.values(), *CHAIN]
-    jobs = [*(Job(run, results, CPU) for run in runs), Job(PAIR, results, replace(CPU, devices="2", strategy="ddp"))]
-    pool = LocalPool(2, lambda job, event: None)
-    assert set(ended(pool, submit_all(pool, jobs)).values()) == {0}
-    return results
+
+    def trained(jobs) -> Path:
+        pool = LocalPool(2, lambda job, event: None)
+        handles = submit_all(pool, [replace(job, results=results, settings=local_settings(job)) for job in jobs])
+        assert set(ended(pool, handles).values()) == {0}
+        return results
+
+    return trained
+
+
+def local_settings(job) -> RuntimeConfig:
+    """Two nodes of one device are two devices here."""
+    nodes = job.settings.num_nodes
+    return replace(CPU, devices=str(nodes), strategy="ddp" if nodes > 1 else "auto")
 
 
 @pytest.fixture
@@ -130,43 +139,62 @@ def process_of(job: str, results: Path) -> psutil.Process:
     raise AssertionError(f"job {job} has no process")
 
 
-def stopped(one, pool, results) -> psutil.Process:
-    """The process of a run that has begun, stopped where it stands so that it does not end too early."""
-    until(lambda: (one.folder / LOG).is_file() and "epoch 1" in (one.folder / LOG).read_text(), pool)
-    process = process_of(one.id, results)
-    process.suspend()
-    return process
+def stopped(handles, results) -> dict[str, psutil.Process]:
+    """The process of each run once it has trained an epoch, stopped where it stands: so it does not end too early."""
+    found: dict[str, psutil.Process] = {}
+
+    def all_stopped() -> bool:
+        for case, one in handles.items():
+            log = one.folder / LOG
+            if case not in found and log.is_file() and "epoch 1" in log.read_text():
+                found[case] = process_of(one.id, results)
+                found[case].suspend()
+        return len(found) == len(handles)
+
+    until(all_stopped)
+    return found
+
+
+def end_soon(job: str) -> None:
+    """Let the time limit of a job that runs come in one or two minutes: before that there is no time for its signal."""
+    elapsed = slurm("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%M").strip()
+    slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={int(elapsed.split(':')[-2]) + 2}")
 
 
 def signalled(process: psutil.Process) -> bool:
-    """Whether SIGUSR1 waits for a process."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    """Whether SIGUSR1 waits for a process, or has ended it."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return True
     return bool(int(re.search(r"ShdPnd:\s*(\w+)", status).group(1), 16) & 1 << (signal.SIGUSR1 - 1))
 
 
 def start_now(job: str, pool) -> None:
     """A job that was requeued begins at once, where SLURM would wait two minutes."""
     until(lambda: queue().get(job) and queue()[job].reason == "BeginTime", pool)
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=60")
 
 
 def test_runs_that_are_interrupted_in_any_way_end_with_the_same_bits(cluster, local, results):
-    def jobs(cases, **slurm):
-        lines = {case: "time=1,warn=10" if case == "limit" else "time=10" for case in cases}
-        return [Job(INTERRUPTED[case], results, replace(CPU, slurm=lines[case])) for case in cases]
+    def jobs(cases):
+        settings = replace(CPU, slurm="time=60,warn=10")
+        return [Job(INTERRUPTED[case], results, settings) for case in cases]
 
     pool = SlurmPool(0, lambda job, event: None)
     handles = submit_all(pool, jobs(CASES))
     pool.wait(0)
     of = {case: handles[INTERRUPTED[case].run_id] for case in CASES}
-    at = {case: stopped(of[case], pool, results) for case in CASES}
+    at = stopped(of, results)
     at["kill"].kill()
     slurm("scancel", of["scancel"].id)
+    end_soon(of["limit"].id)
     node = queue()[of["preempt"].id].node
     slurm("sbatch", "--partition=urgent", f"--nodelist={node}", "--output=/dev/null", "--wrap=sleep 1")
+    until(lambda: signalled(at["limit"]))
+    with suppress(psutil.NoSuchProcess):
+        at["limit"].resume()
     start_now(of["preempt"].id, pool)
-    until(lambda: signalled(at["limit"]), pool)
-    at["limit"].resume()
     start_now(of["limit"].id, pool)
     statuses = ended(pool, handles)
     assert {case: statuses[INTERRUPTED[case].run_id] for case in CASES} == {
@@ -183,21 +211,26 @@ def test_runs_that_are_interrupted_in_any_way_end_with_the_same_bits(cluster, lo
 
     again = SlurmPool(0, lambda job, event: None)
     assert set(ended(again, submit_all(again, jobs(("kill", "scancel")))).values()) == {0}
+    expected = local(jobs(CASES))
     for run in INTERRUPTED.values():
-        assert_same(run.run_id, results, local)
+        assert_same(run.run_id, results, expected)
 
 
 def test_two_nodes_share_a_run_and_a_stage_waits_for_the_one_before_it(cluster, local, results):
     pool = SlurmPool(0, lambda job, event: None)
-    jobs = [Job(run, results, CPU) for run in reversed(CHAIN)]
-    handles = submit_all(pool, [Job(PAIR, results, replace(CPU, num_nodes=2)), *jobs])
+    jobs = [
+        Job(PAIR, results, replace(CPU, num_nodes=2)),
+        *(Job(run, results, CPU) for run in reversed(CHAIN)),
+    ]
+    handles = submit_all(pool, jobs)
     pool.wait(0)
     first, second = (handles[run.run_id].id for run in CHAIN)
     assert f"afterok:{first}" in slurm("scontrol", "show", "job", second)
     assert set(ended(pool, handles).values()) == {0}
     assert RunRecord.load(results / PAIR.run_id).machine["nodes"] == 2
+    expected = local(jobs)
     for run in (PAIR, *CHAIN):
-        assert_same(run.run_id, results, local)
+        assert_same(run.run_id, results, expected)
 
 
 def test_a_sweep_of_six_runs_on_two_nodes_goes_on_without_the_command_that_began_it(cluster, local, results):
@@ -219,8 +252,10 @@ def test_a_sweep_of_six_runs_on_two_nodes_goes_on_without_the_command_that_began
     assert read_jobs(results) == jobs  # no run was given a second job
     for job, runs in jobs.items():
         assert {run_id: len(its) for run_id, its in reported(results, job).items()} == dict.fromkeys(runs, 1)
-    for run_id in [run_id for runs in jobs.values() for run_id in runs]:
-        assert_same(run_id, results, local)
+    runs, _ = arguments([*SIX, "--results", str(results)])
+    expected = local([Job(run, results, CPU) for run in runs])
+    for run in runs:
+        assert_same(run.run_id, results, expected)
     assert "6 runs: 6 finished" in told("--status", "--results", results).out
 
 
