@@ -160,7 +160,7 @@ def drawn_weights(backbone: str, device: str) -> Weights:
 
 
 def incorrect(contender: Mix, backbone: str, device: str) -> str:
-    """Why a contender is not what the definition says; "" where it is."""
+    """Why a contender differs from the definition; "" where it does not."""
     w = drawn_weights(backbone, device)
     x_BLX = torch.randn(1, CHECKED, sum(w.splits), generator=torch.Generator().manual_seed(1))
     try:
