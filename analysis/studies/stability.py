@@ -2,7 +2,7 @@
 
 The effect of a setting is the change of log loss against the setting of the recipe, averaged over all combinations of
 the others and paired over seeds: the main effect of a factorial design. Its difference between drawn and fixed patch
-sizes says whether a setting matters more where the patch varies. Holm's correction is for the effects of a backbone.
+sizes shows whether a setting matters more where the patch varies. Holm's correction is for the effects of a backbone.
 """
 
 import math
