@@ -20,13 +20,14 @@ def sharpness_figure(tops: pd.DataFrame, lines: pd.DataFrame) -> Figure:
     axes[0].set_xticks([-1, -0.5, 0, 0.5, 1])
     axes[0].set_xlabel("distance along the direction [norms of the filters]")
     axes[0].set_ylabel("test loss [nats]")
-    axes[0].legend(title="patch", frameon=False)
+    figure.legend(title="patch", frameon=False, loc="outside right center")
     open_frame(axes[0])
     if several:
         axes[1].plot(tops["patch"], tops["eigenvalue"], color=INK, linewidth=1)
         for patch, value in zip(tops["patch"], tops["eigenvalue"], strict=True):
             axes[1].plot(patch, value, color=looks[patch][0], marker=looks[patch][1], ms=7)
         patch_axis(axes[1], tops["patch"])
+        axes[1].margins(y=0.1)
         axes[1].set_ylim(bottom=min(0.0, 1.1 * tops["eigenvalue"].min()))
         axes[1].set_ylabel("top eigenvalue of the Hessian [nats]")
         open_frame(axes[1])

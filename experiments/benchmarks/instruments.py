@@ -4,7 +4,7 @@ process. Target: at most 1 % of a step."""
 import functools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import lightning as L
@@ -25,7 +25,7 @@ from scaling.engine.environment import Memory
 from scaling.engine.trainer import make_trainer
 from scaling.tasks.classification import ClassificationTask
 
-Outputs = torch.Tensor | dict[str, torch.Tensor] | None  # of a training step
+Outputs = torch.Tensor | Mapping[str, object] | None  # of a training step
 BLOCK = EVERY  # steps: one of each block is read in full
 PAIRS, REPEATS = 24, 3  # pairs of blocks in a run, runs
 # recipe, patch [px], micro-batches of a step, maximum norm of the gradient

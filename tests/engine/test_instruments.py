@@ -15,16 +15,18 @@ from scaling.config.edit import edit
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.callbacks.curve_logger import CurveLogger
 from scaling.engine.callbacks.instrument import WINDOW, Instrument
+from scaling.engine.callbacks.run_callbacks import run_callbacks
+from scaling.engine.environment import Memory
 from scaling.engine.parameter_groups import parameter_groups
 from scaling.engine.train import train
 from scaling.errors import TrainingInterrupted
 from scaling.runs.record import CHECKPOINT, CURVE
 from scaling.tasks.classification import ClassificationTask
 from scaling.tasks.gradient_norms import clip_gradients, gradient_norms
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 from tests.engine.test_train import at_step
 from tests.instrument_names import without_noise
-from tests.toy_task import run, toy_recipe, toy_runs
+from tests.toy_task import Toy, run, toy_recipe, toy_runs
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 EVERY = "scaling.engine.callbacks.instrument.EVERY"
@@ -234,3 +236,23 @@ def test_numbers_of_a_phase_are_those_of_its_steps():
     assert curve.read_by_instruments(0, 4) == {"read": 1.0}
     assert curve.read_by_instruments(2, 8) == {"read": (2 * 1 + 1 * 4) / 3}
     assert curve.read_by_instruments(4, 7) == {}
+
+
+def test_the_page_states_what_every_column_is(callbacks):
+    text = (ROOT / "docs" / "stability.md").read_text()
+    names = {
+        column.replace("_head", "_GROUP") for each in callbacks for column in each.columns if "_other" not in column
+    }
+    assert len(names) > 8
+    assert not {name for name in names if f"`{name}`" not in text}
+
+
+@pytest.fixture
+def callbacks(tmp_path):
+    """The instruments of a run that has begun, of a model without blocks."""
+    data = SimpleNamespace(total_steps=9, steps_per_epoch=3, epochs=3, micro_batches=1)
+    found = run_callbacks(TINY, tmp_path, data, 10.0, 0, None, lambda event: None, Memory(cuda=False)).curve.instruments
+    task = Toy(TINY, 9)
+    for each in found:
+        each.on_fit_start(None, task)
+    return found
