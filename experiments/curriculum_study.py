@@ -1,4 +1,4 @@
-"""Studies of curricula: does the order matter in which a run sees its patch sizes, or its image sizes?
+"""Studies of curricula: does the order matter in which a run sees its patch sizes, its image sizes, or its crops?
 
 To those of patch_order_study.py, which have the training FLOPs of the smallest patch size alone, come
 
@@ -49,6 +49,17 @@ def curricula(recipe: Function, patches: Sequence[int], stretches: str) -> list[
     if abs(images / longer - 1) > ALIKE:
         runs.append(edit(fixed, num_train=images))
     return [_evaluated_at(run, patches) for run in runs]
+
+
+def growing_crops(run: ExperimentConfig, crops: str) -> list[ExperimentConfig]:
+    """A run on whole images, and with equal FLOPs on crops that grow, that shrink, and of which every step draws one;
+    and on as many whole images as the crops. crops: a schedule of one share of the side at a time."""
+    lengths = [word.split("@") for word in crops.split(",")]
+    backwards = ",".join(f"{share}@{length}" for share, length in reversed(lengths))
+    drawn = ",".join(share for share, _ in lengths)
+    budget = budget_of(run)
+    cropped = [of_flops(edit(run, crop_schedule=text), budget) for text in (crops, backwards, drawn)]
+    return [run, *cropped, edit(run, num_train=cropped[0].data.num_train)]
 
 
 def _lengths(stretches: str) -> Iterator[tuple[int, float]]:

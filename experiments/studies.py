@@ -15,7 +15,7 @@ from types import ModuleType
 
 from experiments.adaptive_study import against_uniform
 from experiments.cli.stage_options import resampled, stage_options
-from experiments.curriculum_study import curricula
+from experiments.curriculum_study import curricula, growing_crops
 from experiments.embedding_study import each_embedding, each_init
 from experiments.flexivit_study import at_all_patches
 from experiments.mixed_size_study import at_mixed_sizes
@@ -176,6 +176,16 @@ def cifar10_curricula() -> list[ExperimentConfig]:
     return _both(cifar10, lambda recipe: curricula(recipe, (16, 8, 4), "16@0.3,8@0.6,4@1"))
 
 
+def shapes_growing_crops() -> list[ExperimentConfig]:
+    """Do crops that grow in training (PGPS, arXiv 2407.07853) save time, and at what price? Segmentation of shapes of
+    32 px by Adventurer-nano at patch 4: whole images; crops of 0.5, 0.75 and 1 of the side in this order, in reverse
+    and drawn at random, with equal training FLOPs; as many whole images as crops. The rule is E10 of docs/claims.md.
+    Run: python experiments/sweep.py shapes.growing_crops --seeds 0,1,2,3,4. 5 runs a seed.
+    Expected (written before the runs): at equal images fewer seconds, and an mIoU within 1 point of whole images; at
+    equal FLOPs growing crops are better than shrinking ones, which end at a size that evaluations do not have."""
+    return growing_crops(shapes.seg_nano(4), "0.5@0.3,0.75@0.3,1@0.4")
+
+
 def shapes_flexivit() -> list[ExperimentConfig]:
     """What does a model per patch size have that one flexible model has not, and how far does a fixed model carry?
     Both nano backbones on shapes at patches 16, 8, 4, 2: one flexible model, a model per patch size, and each of these
@@ -334,6 +344,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "cifar10.learning_rate": cifar10_learning_rate,
     "shapes.curricula": shapes_curricula,
     "cifar10.curricula": cifar10_curricula,
+    "shapes.growing_crops": shapes_growing_crops,
     "shapes.embeddings": shapes_embeddings,
     "shapes.embed_init": shapes_embed_init,
     "shapes.adaptive": shapes_adaptive,

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.studies.cell_text import spread
 from analysis.studies.study_table import StudyRun, finished_records
 from scaling.config.step_shapes import PatchSchedule
+from scaling.costs.phases import phases_of
 
 CHANGES = ["backbone", "schedule", "seed", "change", "first_step", "loss_before", "loss_after", "spike", "spike_steps"]
 
@@ -22,12 +23,15 @@ def changes(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
     rows = []
     for run, record in finished_records(frame, planned):
         config = record.experiment()
-        for before, after in pairwise(record.phases):
-            if after["loss_before"] is not None and isinstance(config.step_shapes, PatchSchedule):
-                shapes = [f"{one['patch_sizes'][0]} px of {one['img_sizes'][0]}" for one in (before, after)]
-                losses = after["loss_before"], after["loss_after"], after["spike"]
-                its = [run.backbone, config.step_shapes.text, config.seed, " to ".join(shapes), after["first_step"]]
-                rows.append([*its, *losses, after["spike_steps"]])
+        # Not the sizes of a record's row: the step that two phases meet in may have the shape of the other one.
+        phases = phases_of(config, sum(row["steps"] for row in record.phases)) if record.phases else []
+        shapes = [next(iter(phase.shares)) for phase in phases]
+        for (old, new), row in zip(pairwise(shapes), record.phases[1:], strict=True):
+            if row["loss_before"] is not None and isinstance(config.step_shapes, PatchSchedule):
+                change = " to ".join(f"{one.patch_size} px of {one.img_size}" for one in (old, new))
+                losses = row["loss_before"], row["loss_after"], row["spike"]
+                its = [run.backbone, config.step_shapes.text, config.seed, change, row["first_step"]]
+                rows.append([*its, *losses, row["spike_steps"]])
     return pd.DataFrame(rows, columns=CHANGES)
 
 

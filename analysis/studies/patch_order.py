@@ -16,13 +16,14 @@ import pandas as pd
 from analysis.records.curve_points import read_curve
 from analysis.records.drawn_patches import patches_text
 from analysis.records.patch_tests import log_difference, with_verdicts
+from analysis.records.run_frame import headlines
 from analysis.report.sweep_table import short
 from analysis.studies.cell_text import change_text, spread
 from analysis.studies.study_table import StudyRun, study_table
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.step_shapes import PatchSchedule
 from scaling.costs.run_flops import cumulated_flops, seen_images
-from scaling.runs.record import CURVE, RunRecord
+from scaling.runs.record import CURVE, HEADLINES, RunRecord
 
 COSTS = {"flops": "equal FLOPs", "seconds": "equal seconds"}  # columns of order_curves, and comparisons by them
 IMAGES = {"images": "equal images"}
@@ -34,8 +35,8 @@ COMPARED = ["backbone", "order", "cost", "change", "low", "high", "p", "p_holm",
 def order_curves(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
     """A row per test loss along every planned run that finished, in the order of planned: CURVES, that is images of the
     whole run, step, its share of the steps (1: the end), flops of training until then, seconds until then, with test
-    losses and without set-up, test_loss [nats], and at the end top1 [%]. Losses are at the patch size that most runs
-    have as their smallest; of a run with a smaller one at the end alone.
+    losses and without set-up, test_loss [nats], and at the end top1, or the first metric of another task [%]. Losses
+    are at the patch size that most runs have as their smallest; of a run with a smaller one at the end alone.
 
     frame: of a RunSet.  Raises ConfigError for a damaged curve."""
     table = study_table(frame, planned).merge(frame[["run_id", "folder"]], on="run_id").set_index("run_id")
@@ -54,11 +55,12 @@ def _curve(run: pd.Series, patch: int) -> pd.DataFrame:
     end = {"step": steps, "seconds": curve.loc[ends, "seconds"].min(), "test_loss": at_end["test_loss"]}
     along = curve[~ends & (curve["test_loss"] > 0) & (config.model.patch_size == patch)]
     rows = pd.concat([along, pd.DataFrame([end])], ignore_index=True)
-    top1 = at_end["metrics"].get("top1", math.nan)
-    rows["share"], rows["top1"] = rows["step"] / steps, np.where(rows["step"] == steps, top1, math.nan)
+    metric, _ = HEADLINES[config.task.kind]
+    reached = at_end["metrics"].get(metric, math.nan)
+    rows["share"], rows[metric] = rows["step"] / steps, np.where(rows["step"] == steps, reached, math.nan)
     rows["flops"] = cumulated_flops(config, steps)[rows["step"].to_numpy(int)]
     its = {"backbone": run["backbone"], "order": order_of(config), "seed": run["seed"]}
-    return rows.assign(**its, images=seen_images(config, steps))[CURVES]
+    return rows.assign(**its, images=seen_images(config, steps))[[*CURVES[:-1], metric]]
 
 
 def order_of(config: ExperimentConfig) -> str:
@@ -112,7 +114,7 @@ def printed(curves: pd.DataFrame) -> pd.DataFrame:
                 "FLOPs": short(its["flops"].mean()),
                 "time [s]": spread(its["seconds"], 0),
                 "loss [nats]": spread(its["test_loss"], 3),
-                "top-1 [%]": spread(its["top1"], 1),
+                **{f"{name} [%]": spread(its[metric], 1) for metric, name in headlines(ends).items()},
             }
         )
     return pd.DataFrame(rows)

@@ -195,6 +195,7 @@ def encodings(study: StudyRuns) -> Shown:
 REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part of a study's name
     "learning_rate": rates,
     "curricula": orders,
+    "growing_crops": orders,
     "embeddings": embedded,
     "embed_init": embedded,
     "adaptive": quadtrees,

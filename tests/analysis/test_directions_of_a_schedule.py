@@ -34,7 +34,8 @@ PHASE = PhaseRow(
 
 def phases_of(seed):
     after = {"loss_before": 1.0, "loss_after": 1.5, "spike": 0.1 * seed, "spike_steps": 2 if seed < 2 else None}
-    return [PHASE, {**PHASE, "first_step": 40, "patch_sizes": [4], **after}]
+    unmeasured = {**PHASE, "first_step": 80, "patch_sizes": [4]}
+    return [PHASE, {**PHASE, "first_step": 40, "patch_sizes": [16, 8], **after}, unmeasured]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_every_order_has_its_losses_at_every_patch(study):
 
 def test_changes_of_shape_are_a_row_each_and_their_table_a_row_per_schedule(study):
     table = changes.changes(study[0].frame, study[1])
-    assert table["change"].tolist() == ["8 px of 16 to 4 px of 16"] * 3
+    assert table["change"].tolist() == ["16 px of 16 to 8 px of 16"] * 3
     shown = changes.printed_changes(table)
     assert shown.loc[0, ["gap [nats]", "spike [nats]", "steps"]].tolist() == ["0.500 ± 0.000", "0.100 ± 0.100", ">32"]
     assert changes.printed_changes(table[table["seed"] < 2]).loc[0, "steps"] == "2"

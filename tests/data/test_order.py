@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from timm.data import Mixup
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from scaling.data.sampler import ResumableBatchSampler, folded, subset
+from scaling.config.step_shapes import StepShape
+from scaling.data.sampler import ResumableBatchSampler, StepSize, folded, subset
 from scaling.errors import ConfigError
 from scaling.rng import uniform
 
@@ -46,6 +47,33 @@ def test_a_stream_can_be_taken_up_at_any_step(cut, start, seed, repeats):
     later = ResumableBatchSampler(2 * batch + 1, batch, seed, start, 40, **how)
     assert list(later) == list(whole)[start * micro_batches :]
     assert len(later) == len(whole) == len(list(whole))  # Lightning counts from the run's beginning
+
+
+@given(
+    start=st.integers(0, 12),
+    kinds=st.lists(st.sampled_from([(1, 1), (2, 1), (2, 4), (5, 2)]), min_size=12, max_size=12),
+)
+@settings(deadline=None, derandomize=True)
+def test_steps_of_unequal_batches_take_the_next_images_and_can_be_taken_up_at_any_step(start, kinds):
+    """kinds: of each step, its batch in that of the sampler, and its micro-batches per device."""
+
+    def stream(rank, world, begin):
+        def size(shape):
+            return StepSize(8 * kinds[shape.patch_size][0], kinds[shape.patch_size][1])
+
+        how = {"rank": rank, "world": world, "shape_at": lambda step: StepShape(step, 16), "size_of": size}
+        return list(ResumableBatchSampler(21, 8, 3, begin, 12, **how))
+
+    alone = stream(0, 1, 0)
+    assert [len(one.keys) for one in alone] == [8 * n // m for n, m in kinds for _ in range(m)]
+    assert stream(0, 1, start) == alone[sum(m for _, m in kinds[:start]) :]
+    plain = [key for one in ResumableBatchSampler(21, 8, 3, 0, sum(n for n, _ in kinds)) for key in one.keys]
+    steps = [[key for one in alone if one.shape.patch_size == step for key in one.keys] for step in range(12)]
+    for step, keys in enumerate(steps):
+        before = 8 * sum(n for n, _ in kinds[:step])
+        assert sorted(keys) == sorted(plain[before : before + len(keys)])
+        shared = [key for rank in (0, 1) for one in stream(rank, 2, step)[: kinds[step][1]] for key in one.keys]
+        assert sorted(shared) == sorted(keys)
 
 
 @given(cut=cuts(), seed=st.integers(0, 9), repeats=st.integers(1, 4), more=st.integers(0, 50))
