@@ -63,14 +63,14 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
 def main(argv: list[str] | None = None) -> int:
     runs, args = arguments(sys.argv[1:] if argv is None else argv)
     results = Path(args.results)
-    if args.status or args.cancel:
-        return show(runs, results) if args.status else cancel(runs, results)
     settings = registry.settings_for(args.launcher, cli.runtime(args))
     if args.launcher != "slurm":
         settings = with_parallel_runs(settings)
     if args.print_config:
         cli.print_configs(runs)
         return 0
+    if args.status or args.cancel:
+        return show(runs, results) if args.status else cancel(runs, results)
     for run in runs:
         check_tokens(run)  # a sweep would find it out at that run only, a dry run never
         check_outputs(run, settings.save_predictions, settings.export_coco)

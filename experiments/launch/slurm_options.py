@@ -16,7 +16,7 @@ TAKEN = {
     "ntasks-per-node": "--devices",
     "gpus-per-node": "gpus",
     "gpus-per-task": "gpus",
-    "array": "runs, and --jobs for the jobs at a time",
+    "array": "runs, and --max-parallel-runs for the jobs at a time",
     "dependency": "the stages of a recipe",
     "signal": "warn",
     **dict.fromkeys(("output", "error", "open-mode", "requeue", "no-requeue", "chdir", "wait", "wrap"), "the launcher"),
