@@ -207,7 +207,7 @@ def test_class_maps_have_the_record_s_miou_and_are_drawn(tmp_path, capsys):
         label_HW = torch.from_numpy(np.array(Image.open(root / "annotations" / "test" / f"{i}.png")))
         confusion += torch.bincount(4 * label_HW.flatten().long() + class_HW.flatten(), minlength=16).view(4, 4)
         with Image.open(out / f"{i}.png.png") as picture:
-            assert picture.height > 240
+            assert picture.width > 240
     assert math.isclose(scores(confusion, "abcd")["miou"], RunRecord.load(run).metrics["miou"], rel_tol=1e-4)
     assert predict.main([*words[:2], "--accelerator", "cpu"]) == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["file", "class", "pixels", "[%]"]
