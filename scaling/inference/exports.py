@@ -34,11 +34,11 @@ Outputs = Callable[[Tensor], Tensor]  # of uint8 images (B, 3, H, W)
 
 
 class Exported(NamedTuple):
-    """A written file. difference: largest of an output to that of the trained model, as a share of the largest output
-    or of 1."""
+    """A written file. patches: that it has, in words. difference: largest of an output to that of the trained model, as
+    a share of the largest output or of 1."""
 
     path: Path
-    patch_size: int
+    patches: str
     difference: float
 
 
@@ -58,7 +58,8 @@ def export(trained: Trained, form: str, path: Path, patch_size: int | None = Non
                 f"{TOLERANCE:g}): it is not written"
             )
         write_atomically(path, written.read_bytes())
-    return Exported(path, patch, difference)
+    every = model.config.model.any_patch
+    return Exported(path, "every patch size" if every else f"patch {patch}", difference)
 
 
 def largest_difference(trained: Trained, outputs: Outputs, patch_size: int) -> float:

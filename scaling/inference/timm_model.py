@@ -44,6 +44,8 @@ def timm_model(trained: Trained) -> TimmModel:
     model, head = config.model, config.task.head.kind
     if config.task.kind != "classify":
         raise ConfigError(f"timm has no head for {config.task.kind}: {INSTEAD}")
+    if model.any_patch:
+        raise ConfigError("timm's models have one patch size, and this one is flexible: --patch N resamples it to one")
     own_pool = POOLS.get(head) if model.family != "timm" or head != "linear" else ""
     if own_pool is None:
         raise ConfigError(f"timm's model has no head like {head}: {INSTEAD}")
