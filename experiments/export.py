@@ -50,6 +50,7 @@ def _to_files(args: Namespace) -> int:
 
 def _to_hub(args: Namespace) -> int:
     record = finished_run(Path(args.run).expanduser())
+    from scaling.inference.described_weights import without_places
     from scaling.inference.fixed_patch import at_one_patch
     from scaling.inference.hub_repository import check_name, repository_files, upload
     from scaling.inference.sources import load
@@ -57,7 +58,7 @@ def _to_hub(args: Namespace) -> int:
     check_name(args.hub)
     trained = load(args.run)
     model = trained if args.patch is None else at_one_patch(trained, args.patch)
-    law, recipe = law_of_run(Path(args.run).expanduser()), nested_yaml(record.experiment())
+    law, recipe = law_of_run(Path(args.run).expanduser()), nested_yaml(without_places(record.experiment()))
     files, difference = repository_files(model, record, args.hub, law, recipe)
     if args.out:
         write_files(Path(args.out).expanduser(), files)

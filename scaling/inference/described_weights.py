@@ -5,6 +5,7 @@ a part of config.json. Tensors have the keys of public checkpoints, those of the
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, TypeGuard
 
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from scaling.backbones.checkpoint_io import load_state, read_state_dict
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.identity import bare
+from scaling.config.initialization import FromFile
 from scaling.engine.warm_start import load_head
 from scaling.errors import ConfigError, first_line
 from scaling.inference.repository_files import DESCRIPTION
@@ -31,12 +34,22 @@ class Description(TypedDict):
     std: list[float]
 
 
+def without_places(config: ExperimentConfig) -> ExperimentConfig:
+    """The configuration without folders of this machine, for a file that others read. The name of a file of initial
+    weights stays: the normalisation of pixels follows from it."""
+    init, public = config.init, bare(config)
+    if isinstance(init, FromFile):
+        source = init.source if "://" in init.source or init.source.startswith("hf:") else Path(init.source).name
+        public = replace(public, init=replace(init, initial_checkpoint=source))
+    return public
+
+
 def description(trained: Trained) -> Description:
     """Of a trained model."""
     mean, std, _ = preprocessing_of(trained.config)
     return {
         "run_id": trained.run_id,
-        "config": trained.config.to_dict(),
+        "config": without_places(trained.config).to_dict(),
         "class_names": list(trained.names),
         "mean": list(mean),
         "std": list(std),

@@ -21,19 +21,19 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
         f"---\n{_front_matter(trained, found, repository, timm).to_yaml()}\n---",
         f"# {repository}",
         f"{model.backbone} for {TASKS[config.task.kind]} ({config.data.num_classes} classes) on "
-        f"{config.data.dataset}: images of {model.img_size} px in {patches}. The run `{record.run_id}` of patch-scaling, "
-        "a harness for scaling laws of the patch size.",
+        f"{config.data.dataset}: images of {model.img_size} px in {patches}. The run `{record.run_id}` of "
+        "patch-scaling, a harness for scaling laws of the patch size.",
         "## Results on the test images",
         _results(trained, record, found),
         "## Law",
         law,
         "## Use",
         _use(repository, timm),
-        f"Pixels: RGB in [0, 1], minus {list(pixels.mean)}, divided by {list(pixels.std)}. The modules of `scaling.load` "
-        "take uint8 images and normalise them.",
+        f"Pixels: RGB in [0, 1], minus {list(pixels.mean)}, divided by {list(pixels.std)}. The modules of "
+        "`scaling.load` take uint8 images and normalise them.",
         "## Recipe",
-        f"`python experiments/run.py --config config.yaml` trains the model again, with this file:\n\n```yaml\n{recipe}\n"
-        "```",
+        "`python experiments/run.py --config config.yaml` trains the model again, with this file:",
+        f"```yaml\n{recipe}\n```",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -90,7 +90,8 @@ def _results(trained: Trained, record: RunRecord, found: Evaluation | None) -> s
 
 
 def _use(repository: str, timm: str) -> str:
-    ours = f'import scaling\n\ntrained = scaling.load("hf:{repository}")\nlogits = trained.module(trained.image("cat.jpg"))'
+    loaded = f'import scaling\n\ntrained = scaling.load("hf:{repository}")'
+    ours = f'{loaded}\nfound = trained.module(trained.image("cat.jpg"))'
     if timm:
         return f"```python\n{ours}\n```\n\nOther programs cannot load it: {timm}."
     theirs = f'import timm\n\nmodel = timm.create_model("hf-hub:{repository}", pretrained=True).eval()'

@@ -21,7 +21,7 @@ def mix_dual(zxBCdt_BLX: Tensor, *others: Tensor | float | None) -> Tensor:
         raise ConfigError("rows of several images have no quadratic form here: give one image per row")
     assert isinstance(eps, float)
     w = Weights(*(t for t in tensors if isinstance(t, Tensor)))
-    z_BLI, xBC_BLC, dt_BLH = zxBCdt_BLX.float().split(w.splits, -1)
+    z_BLI, xBC_BLC, dt_BLH = zxBCdt_BLX.to(w.A_H.dtype).split(w.splits, -1)
     taps, length = w.conv_C1K.shape[-1], zxBCdt_BLX.shape[1]
     xBC_BCL = F.conv1d(F.pad(xBC_BLC.transpose(1, 2), (taps - 1, 0)), w.conv_C1K, w.conv_bias_C, groups=len(w.conv_C1K))
     x_BLI, B_BLN, C_BLN = F.silu(xBC_BCL).transpose(1, 2).split(w.parts, -1)
