@@ -21,7 +21,7 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
         f"---\n{_front_matter(trained, found, repository, timm).to_yaml()}\n---",
         f"# {repository}",
         f"{model.backbone} for {TASKS[config.task.kind]} ({config.data.num_classes} classes) on "
-        f"{config.data.dataset}: images of {model.img_size} px in {patches}. The run `{record.run_id}` of "
+        f"{config.data.dataset}: images of {model.img_size} px in {patches}. Trained by the run `{record.run_id}` of "
         "patch-scaling, a harness for scaling laws of the patch size.",
         "## Results on the test images",
         _results(trained, record, found),
@@ -32,7 +32,8 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
         f"Pixels: RGB in [0, 1], minus {list(pixels.mean)}, divided by {list(pixels.std)}. The modules of "
         "`scaling.load` take uint8 images and normalise them.",
         "## Recipe",
-        "`python experiments/run.py --config config.yaml` trains the model again, with this file:",
+        "`python experiments/run.py shapes.deit_nano --config config.yaml` trains the model again, with this file, which "
+        "replaces every field of that recipe (`--data-root DIR` where the images are files):",
         f"```yaml\n{recipe}\n```",
     ]
     return "\n\n".join(sections) + "\n"

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import scaling
 from experiments import export
+from experiments import run as run_py
 from scaling.config.edit import edit
 from scaling.config.initialization import FromFile
 from scaling.errors import ConfigError
@@ -204,7 +205,10 @@ def test_a_repository_is_loaded_by_timm_and_by_scaling(run, tmp_path, capsys):
     record = RunRecord.load(run)
     for text in (f"{record.test_loss:.4f}", "library_name: timm", "## Law\n\nNo law: ", "hf-hub:me/tiny", run.name):
         assert text in card
-    assert "model:\n  backbone: deit_nano" in card
+    (tmp_path / "config.yaml").write_text(card.partition("```yaml\n")[2].partition("```")[0])
+    capsys.readouterr()
+    assert run_py.main(["shapes.deit_nano", "--config", str(tmp_path / "config.yaml"), "--print-config"]) == 0
+    assert capsys.readouterr().out == (tmp_path / "config.yaml").read_text()
 
 
 def test_a_flexible_repository_is_loaded_by_scaling_and_states_why_not_by_timm(flexible, tmp_path):
