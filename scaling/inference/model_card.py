@@ -32,8 +32,8 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
         f"Pixels: RGB in [0, 1], minus {list(pixels.mean)}, divided by {list(pixels.std)}. The modules of "
         "`scaling.load` take uint8 images and normalise them.",
         "## Recipe",
-        "`python experiments/run.py shapes.deit_nano --config config.yaml` trains the model again, with this file, which "
-        "replaces every field of that recipe (`--data-root DIR` where the images are files):",
+        "`python experiments/run.py shapes.deit_nano --config config.yaml` trains the model again, with this file, "
+        "which replaces every field of that recipe (`--data-root DIR` where the images are files):",
         f"```yaml\n{recipe}\n```",
     ]
     return "\n\n".join(sections) + "\n"
