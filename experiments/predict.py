@@ -124,11 +124,16 @@ def _png(picture: "Image.Image") -> bytes:
 
 
 def _with_progress(predicted: "Iterable[Predicted]", total: int) -> "Iterator[Predicted]":
-    """The same, with progress on stderr: a bar in a terminal, else a line every SECONDS."""
+    """The same, with progress on stderr where the rows do not show it in a terminal themselves: a bar, or where there
+    is no terminal at all a line every SECONDS."""
+    if sys.stdout.isatty():
+        yield from predicted
+        return
     console = Console(stderr=True)
-    columns = (MofNCompleteColumn(), "images", BarColumn(), TimeRemainingColumn())
-    if console.is_terminal and total > 1:
-        with Progress(*columns, console=console, transient=True) as bar:
+    if console.is_terminal:
+        columns = (MofNCompleteColumn(), "images", BarColumn(), TimeRemainingColumn())
+        # rich would otherwise send what is printed to stderr, too
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
             yield from bar.track(predicted, total=total)
         return
     printed = time.monotonic()

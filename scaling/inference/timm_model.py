@@ -4,6 +4,7 @@ DeiT and DeiT III are timm's VisionTransformer. Adventurer is registered under t
 which a program imports first. For other tasks timm has no heads.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import timm
@@ -32,7 +33,7 @@ class TimmModel(NamedTuple):
 
     def create(self) -> nn.Module:
         """The model with the weights, in eval mode. Images are normalised floats (B, 3, H, W)."""
-        model = timm.create_model(self.architecture, **self.arguments)
+        model = _created(self)
         model.load_state_dict(self.state)
         return model.eval().requires_grad_(False)
 
@@ -77,10 +78,15 @@ def timm_model(trained: Trained) -> TimmModel:
     return found
 
 
+def _created(model: TimmModel) -> nn.Module:
+    build: Callable[..., nn.Module] = timm.create_model  # which takes the arguments of any model
+    return build(model.architecture, **model.arguments)
+
+
 def _check(model: TimmModel) -> None:
     """Raise ConfigError unless timm's model has the keys."""
     with torch.device("meta"):
-        own = timm.create_model(model.architecture, **model.arguments).state_dict()
+        own = _created(model).state_dict()
     try:
         check_fit(model.state, own, "of this run")
     except ConfigError as e:

@@ -116,6 +116,21 @@ def test_a_table_has_the_classes_of_each_image_the_best_first(flexible, images, 
     assert {len(row) for row in (header, *rows)} == {len(header)}
 
 
+def test_progress_is_on_stderr_and_leaves_what_is_printed_alone(flexible, images, capsys, monkeypatch):
+    words = [str(flexible), str(images / "test"), "--json", "--accelerator", "cpu"]
+    assert predict.main(words) == 0
+    plain = capsys.readouterr().out
+    monkeypatch.setattr(predict, "SECONDS", -1.0)  # a line per image
+    assert predict.main(words) == 0
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == (plain, "9 of 9 images")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    assert predict.main(words) == 0
+    out, err = capsys.readouterr()
+    assert out == plain
+    assert "9/9" in err
+
+
 def test_what_is_no_image_is_a_line_and_the_rest_is_predicted(flexible, tmp_path, capsys):
     (tmp_path / "a.jpg").write_text("no image")
     noise(0, (20, 20)).save(tmp_path / "b.png")
