@@ -13,7 +13,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import NoReturn
 
-from analysis.report.law_of_run import law_of_run
 from analysis.report.output import Parser, write_files
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from experiments.cli.options import nested_yaml
@@ -49,7 +48,9 @@ def _to_files(args: Namespace) -> int:
 
 
 def _to_hub(args: Namespace) -> int:
-    record = finished_run(Path(args.run).expanduser())
+    run = Path(args.run).expanduser()
+    record = finished_run(run)
+    from analysis.report.law_of_run import law_of_run
     from scaling.inference.described_weights import without_places
     from scaling.inference.fixed_patch import at_one_patch
     from scaling.inference.hub_repository import check_name, repository_files, upload
@@ -58,7 +59,7 @@ def _to_hub(args: Namespace) -> int:
     check_name(args.hub)
     trained = load(args.run)
     model = trained if args.patch is None else at_one_patch(trained, args.patch)
-    law, recipe = law_of_run(Path(args.run).expanduser()), nested_yaml(without_places(record.experiment()))
+    law, recipe = law_of_run(run), nested_yaml(without_places(record.experiment()))
     files, difference = repository_files(model, record, args.hub, law, recipe)
     if args.out:
         write_files(Path(args.out).expanduser(), files)

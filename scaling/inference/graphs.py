@@ -66,7 +66,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
             plain = program.run_decompositions({mixer: mix_dual})
             onnx = torch.onnx.export(plain, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
             assert onnx is not None  # which it is for the older exporter alone
-            onnx.save(str(path))
+            onnx.save(str(path), external_data=False)
     except Exception as e:  # the exporter raises many kinds
         raise ConfigError(f"onnx: torch.onnx cannot export this model ({first_line(e, 200)})") from e
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -245,6 +246,22 @@ def test_what_is_uploaded_is_what_is_written(run, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(Hub, "create_repo", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(ConfigError, match=r"the Hub does not take it \(OSError: no network\); log in with"):
         export.main([str(run), "--hub", "me/tiny"])
+
+
+def test_a_repository_is_loaded_by_its_name(run, tmp_path, monkeypatch):
+    export.main([str(run), "--hub", "me/tiny", "--out", str(tmp_path)])
+    asked = []
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, revision: asked.append((name, revision)) or str(tmp_path)
+    )
+    for name in ("hf:me/tiny", "hf:me/tiny@v1"):
+        assert torch.equal(scaling.load(name).module(IMAGES), scaling.load(run).module(IMAGES))
+    assert asked == [("me/tiny", None), ("me/tiny", "v1")]
+
+
+def test_a_repository_that_cannot_be_fetched_is_a_line():
+    with pytest.raises(ConfigError, match=r"^repository hf:me/none cannot be fetched [^\n]*; give a folder$"):
+        scaling.load("hf:me/none")  # offline, as all tests are
 
 
 def test_a_folder_that_is_no_repository_of_this_project_is_refused(run, tmp_path):

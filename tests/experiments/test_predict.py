@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -166,6 +167,12 @@ def test_bad_input_is_a_line_with_a_remedy(flexible, images, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_device_that_is_not_there_is_named(flexible, images, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="there is no CUDA device; leave it out, or take cpu"):
+        predict.main([str(flexible), str(images / "test"), "--accelerator", "cuda"])
+
+
 def test_a_run_of_one_patch_size_takes_no_other(images, trained, tiny):
     (run,) = trained(tiny).glob("classify-*")
     with pytest.raises(ConfigError, match="this model has one patch size, 8 px; only flexible models take others"):
@@ -174,8 +181,7 @@ def test_a_run_of_one_patch_size_takes_no_other(images, trained, tiny):
 
 def test_initial_weights_are_not_read_again(flexible, tmp_path):
     """The file that a run started from may be gone, or on another machine."""
-    config = edit(load(flexible).config, seed=1)
-    object.__setattr__(config, "init", FromFile(initial_checkpoint=str(tmp_path / "gone.pth")))
+    config = replace(load(flexible).config, init=FromFile(initial_checkpoint=str(tmp_path / "gone.pth")))
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "weights.pt").write_bytes((flexible / "weights.pt").read_bytes())
