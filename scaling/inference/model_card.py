@@ -28,7 +28,7 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
         "## Law",
         law,
         "## Use",
-        _use(repository, timm),
+        _use(repository, timm, model.family == "adventurer"),
         f"Pixels: RGB in [0, 1], minus {list(pixels.mean)}, divided by {list(pixels.std)}. The modules of "
         "`scaling.load` take uint8 images and normalise them.",
         "## Recipe",
@@ -90,10 +90,12 @@ def _results(trained: Trained, record: RunRecord, found: Evaluation | None) -> s
     return "\n".join(["| quantity | value |", "| --- | ---: |", *(f"| {key} | {value} |" for key, value in rows)])
 
 
-def _use(repository: str, timm: str) -> str:
+def _use(repository: str, timm: str, registered: bool) -> str:
+    """Code that loads the model. registered: whether timm has it by the import of timm_entrypoints alone."""
     loaded = f'import scaling\n\ntrained = scaling.load("hf:{repository}")'
     ours = f'{loaded}\nfound = trained.module(trained.image("cat.jpg"))'
     if timm:
         return f"```python\n{ours}\n```\n\nOther programs cannot load it: {timm}."
-    theirs = f'import timm\n\nmodel = timm.create_model("hf-hub:{repository}", pretrained=True).eval()'
+    imported = "import timm, scaling.backbones.timm_entrypoints" if registered else "import timm"
+    theirs = f'{imported}\n\nmodel = timm.create_model("hf-hub:{repository}", pretrained=True).eval()'
     return f"```python\n{ours}\n```\n\n```python\n{theirs}\n```"

@@ -248,6 +248,14 @@ def test_what_is_uploaded_is_what_is_written(run, tmp_path, monkeypatch, capsys)
         export.main([str(run), "--hub", "me/tiny"])
 
 
+def test_a_repository_of_adventurer_is_loaded_by_timm_which_has_it_registered(trained, tmp_path):
+    adventurer = trained(ADVENTURER) / ADVENTURER.run_id
+    assert export.main([str(adventurer), "--hub", "me/it", "--out", str(tmp_path)]) == 0
+    theirs, ours = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval(), scaling.load(adventurer).module
+    close(theirs(ours.normalised(IMAGES)), ours(IMAGES))
+    assert "import timm, scaling.backbones.timm_entrypoints\n" in (tmp_path / "README.md").read_text()
+
+
 def test_a_repository_is_loaded_by_its_name(run, tmp_path, monkeypatch):
     export.main([str(run), "--hub", "me/tiny", "--out", str(tmp_path)])
     asked = []
