@@ -1,7 +1,29 @@
-"""Patch-size scaling laws: models, data, training and records."""
+"""Patch-size scaling laws: models, data, training and records.
+
+    import scaling
+    trained = scaling.load("results/RUN")  # the model of a finished run (scaling/inference)
+
+Importing this package imports no torch; `load` does, when it is called.
+"""
 
 import sys
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from scaling.inference import Trained
+
+
+def load(source: str | PathLike[str], device: "str | torch.device" = "cpu") -> "Trained":
+    """A trained model in eval mode, with the preprocessing of its images and the names of its classes. source: the
+    folder of a finished run, its weights.pt, a .safetensors file of experiments/export.py, or a Hub repository (its
+    folder, or hf:OWNER/NAME). Raises ConfigError."""
+    from scaling.inference import load as load_trained
+
+    return load_trained(source, device)
 
 
 def _refuse_another_checkout() -> None:

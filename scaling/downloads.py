@@ -27,6 +27,21 @@ def fetched(address: str) -> Path:
         ) from e
 
 
+def fetched_repository(address: str) -> Path:
+    """The folder of the repository hf:OWNER/NAME or hf:OWNER/NAME@REVISION, downloaded unless it is cached. Raises
+    ConfigError."""
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = address.removeprefix("hf:").partition("@")
+    try:
+        with hub_or_cache():
+            return Path(snapshot_download(name, revision=revision or None))
+    except Exception as e:  # many kinds: no network, no such repository, no right to it
+        raise ConfigError(
+            f"repository {address} cannot be fetched ({type(e).__name__}: {first_line(e, 200)}); give a folder"
+        ) from e
+
+
 def forget(address: str) -> None:
     """Delete the cached file of a web address that is not a file of weights: an error page, for instance."""
     if address.startswith("https://"):

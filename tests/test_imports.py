@@ -11,6 +11,7 @@ BASE = ("scaling.errors", "scaling.rng", "scaling.model_specs")
 CONFIG = (*BASE, "scaling.config")
 RUNS = (*CONFIG, "scaling.runs", "scaling.costs", "scaling.downloads")
 ARROWS = {  # a room: the rooms that it may import, beside itself
+    "scaling": ("scaling.inference",),  # scaling/__init__.py alone: every other file has a row of its own
     "scaling.errors": (),
     "scaling.rng": (),
     "scaling.model_specs": (),
@@ -123,6 +124,10 @@ def test_no_arrow_points_the_wrong_way():
     assert not [(me, whom, what) for me, whom in arrows for what in wrong(me, whom)]
 
 
+def test_every_file_has_a_room():
+    assert [name(path) for path in FILES if room_of(name(path)) == "scaling"] == ["scaling"]
+
+
 def test_an_arrow_that_points_the_wrong_way_is_seen():
     for me, whom in (
         ("scaling.model_specs", "torch.nn"),
@@ -154,9 +159,10 @@ def test_no_file_beside_a_script_hides_a_module_that_others_import():
 
 def test_what_must_start_fast_never_loads_torch():
     code = (
-        "import sys, scaling.config.legacy, scaling.runs.record, scaling.costs\n"
+        "import sys, scaling, scaling.config.legacy, scaling.runs.record, scaling.costs\n"
         "import analysis.records.run_set, analysis.fitting.laws, analysis.fit_laws\n"
         "import experiments.cli.arguments, experiments.sweep, experiments.run\n"
+        "import experiments.predict, experiments.export\n"
         "assert not {'torch', 'lightning', 'timm'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -4,9 +4,11 @@ FAMILIES is open: FAMILIES["mine"] = build, with MODEL_SPECS["mine_tiny"] = Mode
 scaling/model_specs.py, makes the backbone mine_tiny known to recipes.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypedDict
 
 from torch import Tensor
@@ -70,6 +72,20 @@ FAMILIES: dict[str, Callable[[ModelSpec, ExperimentConfig], Backbone]] = {
 }
 
 
+_reads_weights: ContextVar[bool] = ContextVar("reads initial weights", default=True)
+
+
+@contextlib.contextmanager
+def without_initial_weights() -> Iterator[None]:
+    """Inside, backbones are built without reading the initial weights that their recipes name, where trained ones are
+    loaded next: the file or the network that these came from may be gone."""
+    before = _reads_weights.set(False)
+    try:
+        yield
+    finally:
+        _reads_weights.reset(before)
+
+
 def build_backbone(config: ExperimentConfig) -> Backbone:
     """The recipe's backbone, initialised from its seed, or with the initial weights where it names any.
 
@@ -84,7 +100,7 @@ def build_with_head(config: ExperimentConfig) -> tuple[Backbone, dict[str, Tenso
     backbone = _built(config)
     backbone.mean, backbone.std, _ = preprocessing_of(config)
     backbone.initialise(config.seed)
-    if not config.init.source:
+    if not config.init.source or not _reads_weights.get():
         return backbone, {}
     state, trained = read_state_dict(config.init.source), initial_run(config)
     own = state if trained is None else state_for(backbone, state, trained)

@@ -1,4 +1,5 @@
-"""Adventurer under timm's names: importing this file registers adventurer_{tiny,small,base,large,huge}_patch16_224.
+"""Adventurer under timm's names: importing this file registers adventurer_{tiny,small,base,large,huge}_patch16_224,
+and the small ones of this project, adventurer_{pico,nano,micro}_patch16_224.
 
     import timm, scaling.backbones.timm_entrypoints
     timm.create_model("adventurer_tiny_patch16_224", img_size=64, patch_size=4, num_classes=10)
@@ -23,10 +24,14 @@ from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 
 __all__: list[str] = []  # timm's register_model fills it
-MODELS = {
-    f"adventurer_{name}_patch16_224": MODEL_SPECS[f"adventurer_{name}"]
-    for name in ("tiny", "small", "base", "large", "huge")
-}
+
+
+def entry_point(backbone: str) -> str:
+    """timm's name of an Adventurer of MODEL_SPECS."""
+    return f"{backbone}_patch16_224"
+
+
+MODELS = {entry_point(name): size for name, size in MODEL_SPECS.items() if size.family == "adventurer"}
 default_cfgs = generate_default_cfgs(
     {
         name: {

@@ -102,11 +102,13 @@ class DetectionTask(TaskModule[dict[str, Tensor]]):
         coco_metric.check_available()
         check_tokens(config)
 
-    def forward(self, image_BCHW: Tensor, patch_size: int | None = None) -> list[Detections]:
-        """uint8 images (B, C, H, W) to the detections in each, as predict returns them, at that size. patch_size [px]:
-        None is the model's own."""
+    def forward(
+        self, image_BCHW: Tensor, patch_size: int | None = None, original: tuple[int, int] | None = None
+    ) -> list[Detections]:
+        """uint8 images (B, C, H, W) to the detections in each, as predict returns them. patch_size [px]: None is the
+        model's own. original: height and width that detections are scaled to [px]; None: H and W."""
         size = (image_BCHW.shape[-2], image_BCHW.shape[-1])
-        samples = [Sample(size, size)] * len(image_BCHW)
+        samples = [Sample(size, original or size)] * len(image_BCHW)
         return self._detections(self._outputs(self.normalised(image_BCHW), samples, patch_size))
 
     def _outputs(self, image_BCHW: Tensor, samples: list[Sample], patch_size: int | None = None) -> HeadOutputs:

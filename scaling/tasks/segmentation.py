@@ -138,6 +138,11 @@ class SegmentationTask(TaskModule[list[Tensor]]):
             found = _of_labels(self(batch.pixels, patch_size), batch)
         return [_resized(x.float(), tuple(y.shape[-2:])) for x, y in zip(found, _labels(batch), strict=True)]
 
+    def class_map(self, image_1CHW: Tensor, size: tuple[int, int], patch_size: int | None = None) -> Tensor:
+        """The class of each pixel (H, W), uint8, of one uint8 image, at a size (height, width) [px]: logits are resized
+        to it, as to that of a label map in evaluation. patch_size [px]: None is the model's own."""
+        return _resized(self(image_1CHW, patch_size).float(), size)[0].argmax(0).to(torch.uint8)
+
     def update_scores(self, batch: Batch, patch_size: int) -> None:
         scores = cast(PixelScores, self.scores_at(patch_size))
         for logits_BKHW, label_BHW in zip(self._at_label_size(batch, patch_size), _labels(batch), strict=True):

@@ -34,21 +34,29 @@ def palette(classes: int) -> Pixels:
     return _colours()[:classes].copy()
 
 
-def side_by_side(image_HWC: Pixels, label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> Image.Image:
-    """The image, its label map and the prediction, with a legend. IGNORE_INDEX pixels are black.
+def side_by_side(
+    image_HWC: Pixels, label_HW: Pixels | None, prediction_HW: Pixels, names: Sequence[str]
+) -> Image.Image:
+    """The image, its label map where there is one, and the prediction, with a legend. IGNORE_INDEX pixels are black.
 
-    All uint8; names: of the classes. An image of another size is resized to that of the label map."""
-    if label_HW.shape != prediction_HW.shape:
+    All uint8; names: of the classes. An image of another size is resized to that of the prediction."""
+    if label_HW is not None and label_HW.shape != prediction_HW.shape:
         raise ValueError(f"the label map has shape {label_HW.shape}, the prediction {prediction_HW.shape}")
-    classes = occurring(label_HW, prediction_HW, names)
+    maps = [prediction_HW] if label_HW is None else [label_HW, prediction_HW]
+    classes = occurring(maps[0], prediction_HW, names)
     image = Image.fromarray(image_HWC)
-    if image.size != label_HW.shape[::-1]:
-        image = image.resize(label_HW.shape[::-1], Image.Resampling.BILINEAR)
-    panels = [image, _painted(image, label_HW, len(names)), _painted(image, prediction_HW, len(names))]
+    if image.size != prediction_HW.shape[::-1]:
+        image = image.resize(prediction_HW.shape[::-1], Image.Resampling.BILINEAR)
+    panels = [image, *(_painted(image, class_HW, len(names)) for class_HW in maps)]
     entries = [(name, tuple(palette(number + 1)[number].tolist())) for number, name in classes]
-    if IGNORE_INDEX in label_HW:
+    if label_HW is not None and IGNORE_INDEX in label_HW:
         entries.append(("unlabelled", (0, 0, 0)))
-    return _sheet([_scaled(panel) for panel in panels], HEADINGS, entries)
+    return _sheet([_scaled(panel) for panel in panels], _headings(HEADINGS, len(panels)), entries)
+
+
+def _headings(headings: Sequence[str], panels: int) -> list[str]:
+    """Those of the image, its label where there are three panels, and the prediction."""
+    return [headings[0], *headings[1 - panels :]]
 
 
 def occurring(label_HW: Pixels, prediction_HW: Pixels, names: Sequence[str]) -> list[tuple[int, str]]:
@@ -69,18 +77,18 @@ class Drawn(NamedTuple):
     scores_n: NDArray[np.float32] | None = None  # None: ground truth
 
 
-def objects_side_by_side(image_HWC: Pixels, truth: Drawn, found: Drawn, names: Sequence[str]) -> Image.Image:
-    """The image, its objects and the detections with a score of LEAST or more: masks, boxes and scores [%], with a
-    legend of the classes that occur."""
+def objects_side_by_side(image_HWC: Pixels, truth: Drawn | None, found: Drawn, names: Sequence[str]) -> Image.Image:
+    """The image, its objects where they are known, and the detections with a score of LEAST or more: masks, boxes and
+    scores [%], with a legend of the classes that occur."""
     image = Image.fromarray(image_HWC)
     assert found.scores_n is not None
     sure_n = found.scores_n >= LEAST
     found = Drawn(found.boxes_n4[sure_n], found.classes_n[sure_n], found.masks_nHW[sure_n], found.scores_n[sure_n])
-    panels = [_scaled(image), _with_objects(image, truth), _with_objects(image, found)]
-    occur = sorted({*truth.classes_n.tolist(), *found.classes_n.tolist()})
-    return _sheet(
-        panels, DETECTION_HEADINGS, [(names[number], tuple(palette(number + 1)[number].tolist())) for number in occur]
-    )
+    shown = [found] if truth is None else [truth, found]
+    panels = [_scaled(image), *(_with_objects(image, drawn) for drawn in shown)]
+    occur = sorted({number for drawn in shown for number in drawn.classes_n.tolist()})
+    entries = [(names[number], tuple(palette(number + 1)[number].tolist())) for number in occur]
+    return _sheet(panels, _headings(DETECTION_HEADINGS, len(panels)), entries)
 
 
 def _with_objects(image: Image.Image, drawn: Drawn) -> Image.Image:

@@ -4,7 +4,6 @@ whole."""
 import pytest
 import torch
 
-from experiments import freeze
 from scaling import costs
 from scaling.backbones.batch_norm import EPS, MOMENTUM, TokenBatchNorm, batch_norms
 from scaling.backbones.frozen import frozen_state
@@ -14,6 +13,9 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.engine.train import train
 from scaling.errors import ConfigError
+from scaling.inference import load
+from scaling.inference.fixed_patch import at_one_patch
+from scaling.inference.timm_model import timm_model
 from tests.conftest import TINY
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
@@ -123,12 +125,16 @@ def test_blocks_are_not_computed_again_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.glob("results/classify*"))
 
 
-def test_a_run_of_a_fixed_patch_starts_from_a_flexible_one_which_is_not_a_public_checkpoint(tmp_path):
+def test_a_run_of_a_fixed_patch_starts_from_a_flexible_one_and_timm_has_no_such_model(tmp_path):
     config = edit(TINY, **FLEXIBLE, norm="batch_per_patch", epochs=1)
     train(config, tmp_path, CPU)
     run = tmp_path / config.run_id
     fixed = edit(TINY, patch_size=8, norm="batch", pos_embed="learned", epochs=0, initial_checkpoint=str(run))
     record = train(fixed, tmp_path, CPU)
     assert record.status == "finished"
-    with pytest.raises(ConfigError, match="norm batch_per_patch has no place in public checkpoints"):
-        freeze.main([str(run), "--patch", "8", "--out", str(tmp_path / "frozen.pth")])
+    flexible, images = load(run), torch.arange(2 * 3 * 16 * 16).view(2, 3, 16, 16).mul(37).remainder(256).byte()
+    alone = at_one_patch(flexible, 8)
+    assert alone.config.model.norm == "batch"
+    torch.testing.assert_close(alone.module(images), flexible.module(images, 8), atol=1e-6, rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"timm's model has no place for these weights .*running_mean"):
+        timm_model(alone)

@@ -1,10 +1,9 @@
 """A flexible model frozen at a patch size is an ordinary checkpoint with the same outputs."""
 
 import pytest
-import timm
 import torch
 
-from experiments import freeze
+from experiments import export
 from scaling.backbones.frozen import frozen_state
 from scaling.backbones.registry import build_backbone
 from scaling.config.edit import edit, make_config
@@ -12,6 +11,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
 from scaling.errors import ConfigError
 from scaling.inference import load
+from scaling.inference.fixed_patch import at_one_patch
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from tests.conftest import TINY
 
@@ -48,39 +48,29 @@ def run(tmp_path_factory):
     return results / config.run_id
 
 
-def test_timm_loads_a_frozen_deit_and_gives_its_logits(run, tmp_path, capsys):
-    out = tmp_path / "frozen.pth"
-    assert freeze.main([str(run), "--patch", "8", "--out", str(out)]) == 0
-    assert capsys.readouterr().out.strip() == f"wrote {out}: {run.name} at patch 8"
-    trained = load(run)
-    width = trained.module.backbone.width
-    theirs = timm.models.VisionTransformer(
-        img_size=16, patch_size=8, embed_dim=width, depth=3, num_heads=width // 16, mlp_ratio=4, num_classes=3
-    ).eval()
-    theirs.load_state_dict(torch.load(out)["model"])
-    image = torch.randint(256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    with torch.no_grad():
-        ours = trained.module(image, 8)
-        torch.testing.assert_close(theirs(trained.module.normalised(image)), ours, atol=1e-6, rtol=1e-6)
+def test_what_cannot_be_frozen_is_refused_with_the_reason(run):
+    flexible = load(run)
+    with pytest.raises(ConfigError, match="patch 5 does not divide a 16 px image"):
+        at_one_patch(flexible, 5)
+    with pytest.raises(ConfigError, match="only a flexible model is frozen"):
+        frozen_state(build_backbone(TINY), 8)
+    fixed = at_one_patch(flexible, 8)
+    assert at_one_patch(fixed, 8) is fixed
+    with pytest.raises(ConfigError, match=r"only a flexible model is frozen at a patch size: .* a single one, 8 px"):
+        at_one_patch(fixed, 4)
 
 
-def test_a_fixed_run_starts_from_it(run, tmp_path):
-    out = tmp_path / "frozen.pth"
-    freeze.main([str(run), "--patch", "16", "--out", str(out)])
+def test_a_fixed_model_has_the_logits_of_the_flexible_one(run):
+    flexible, image = load(run), torch.arange(2 * 3 * 16 * 16).view(2, 3, 16, 16).mul(37).remainder(256).byte()
+    for patch in (4, 8, 16):
+        found = at_one_patch(flexible, patch).module(image)
+        torch.testing.assert_close(found, flexible.module(image, patch), atol=1e-6, rtol=1e-6)
+
+
+def test_a_fixed_run_starts_from_an_exported_file(run, tmp_path):
+    out = tmp_path / "frozen.safetensors"
+    assert export.main([str(run), "--export", "safetensors", str(out), "--patch", "16"]) == 0
     fixed = edit(TINY, patch_size=16, initial_checkpoint=str(out))
     model, source = build_backbone(fixed).eval(), load(run).module.backbone
     image = IMAGE.float()
     torch.testing.assert_close(model(image).pooled_ND, source(image, patch_size=16).pooled_ND, atol=1e-6, rtol=1e-6)
-
-
-def test_what_cannot_be_frozen_is_refused_and_nothing_is_written(run, tmp_path):
-    out = tmp_path / "frozen.pth"
-    with pytest.raises(ConfigError, match="patch 5 does not divide a 16 px image"):
-        freeze.main([str(run), "--patch", "5", "--out", str(out)])
-    with pytest.raises(ConfigError, match="is no finished run"):
-        freeze.main([str(tmp_path), "--patch", "8", "--out", str(out)])
-    with pytest.raises(ConfigError, match="there is no folder"):
-        freeze.main([str(run), "--patch", "8", "--out", str(tmp_path / "no" / "frozen.pth")])
-    with pytest.raises(ConfigError, match="only a flexible model is frozen"):
-        frozen_state(build_backbone(TINY), 8)
-    assert not list(tmp_path.iterdir())

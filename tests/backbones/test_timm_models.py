@@ -14,7 +14,9 @@ from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
 
 TINY = "adventurer_tiny_patch16_224"
-NAMES = [f"adventurer_{size}_patch16_224" for size in ("tiny", "small", "base", "large", "huge")]
+NAMES = [
+    f"adventurer_{size}_patch16_224" for size in ("pico", "nano", "micro", "tiny", "small", "base", "large", "huge")
+]
 WIDTH, SMALL = 256, {"img_size": 32, "patch_size": 8, "num_classes": 10}  # 16 patches
 
 
@@ -41,7 +43,7 @@ def same(state, other, leave_out=()):
     return all(torch.equal(state[key], other[key]) for key in state if not key.startswith(tuple(leave_out)))
 
 
-def test_timm_lists_the_five_sizes():
+def test_timm_lists_all_sizes():
     assert set(timm.list_models("adventurer_*")) == set(NAMES)
     assert set(timm.list_models("adventurer_*", name_matches_cfg=True)) == set(NAMES)
     assert timm.list_models(module="timm_entrypoints") == timm.list_models("adventurer_*")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from experiments import freeze
+from experiments import export
 from scaling import costs
 from scaling.backbones.frozen import frozen_state
 from scaling.config.edit import edit, make_config
@@ -16,7 +16,6 @@ from scaling.data.datamodule import ImageDataModule
 from scaling.data.segmentation import MaskTargets
 from scaling.engine.train import train
 from scaling.engine.warm_start import start_from
-from scaling.errors import ConfigError
 from scaling.heads.openmmlab import ready
 from scaling.inference import load
 from scaling.tasks.detection import DetectionTask
@@ -190,11 +189,11 @@ def test_every_weight_learns_at_a_coarse_patch_too():
 def test_a_head_with_a_pyramid_is_frozen_at_its_finest_patch_alone(tmp_path, capsys):
     config = edit(SEGMENT, head="upernet", num_train=4)
     run = tmp_path / "results" / train(config, tmp_path / "results", CPU).run_id
-    out = tmp_path / "frozen.pth"
-    with pytest.raises(ConfigError, match=r"^the head upernet is built for patch 4, [^\n]*--patch 4$"):
-        freeze.main([str(run), "--patch", "8", "--out", str(out)])
+    out = tmp_path / "frozen.safetensors"
+    assert export.main([str(run), "--export", "safetensors", str(out), "--patch", "8"]) == 2
+    assert "the head upernet is built for patch 4, the finest: freeze it there, --patch 4" in capsys.readouterr().err
     assert not out.exists()
-    assert freeze.main([str(run), "--patch", "4", "--out", str(out)]) == 0
+    assert export.main([str(run), "--export", "safetensors", str(out), "--patch", "4"]) == 0
     fixed = edit(config, step_shapes="fixed", patch_embed="conv", initial_checkpoint=str(out), pos_embed="learned")
     assert train(fixed, tmp_path / "results", CPU).status == "finished"
 
