@@ -3,8 +3,8 @@
 To those of patch_order_study.py, which have the training FLOPs of the smallest patch size alone, come
 
 - the stretches from large to small patches in reverse, the same stretches in several cycles, and the same shares of the
-  patch sizes drawn at random: equal FLOPs and equal images, nothing but the order differs (random draws: in
-  expectation);
+  patch sizes drawn at random, for a step or for each image: equal FLOPs and equal images, nothing but the order
+  differs (random draws: in expectation);
 - two halves that end at the same patch size p and begin at 2p or at p/2: equal FLOPs, and so more images from 2p;
 - small images first, at patch size p: equal FLOPs;
 - the smallest patch size alone on as many images as the stretches have, where no other run of it has about as many.
@@ -39,6 +39,7 @@ def curricula(recipe: Function, patches: Sequence[int], stretches: str) -> list[
         edit(fixed, patch_schedule=",".join(f"{patch}@{plain(length)}" for patch, length in reversed(lengths))),
         edit(fixed, patch_schedule=stretches, cycles=CYCLES),
         edit(fixed, patches=_weighted(lengths)),
+        edit(fixed, patches=_weighted(lengths), patch_per="image"),
         edit(fixed, patch_schedule=f"{2 * finest}@0.5,{finest}@0.5"),
         edit(flexible_run(recipe, finest // 2), patch_schedule=f"{finest // 2}@0.5,{finest}@0.5"),
         edit(fixed, image_schedule=f"{side // 2}@0.5,{side}@0.5"),
