@@ -158,9 +158,9 @@ def cifar10_learning_rate() -> list[ExperimentConfig]:
 def shapes_curricula() -> list[ExperimentConfig]:
     """Is it better to train on large patches first, or on small ones, at equal FLOPs and at equal images? Both nano
     backbones on shapes: patch 2 alone, and patches 16 to 2 in stretches from large to small, from small to large and in
-    four cycles, by a ramp, and drawn at random for a step or for an image; halves that end at patch 2 and begin at 4 or at 1; small images first.
-    All have the training FLOPs of patch 2 on 16,384 images; patch 2 alone also twice that, to compare at equal seconds,
-    and on as many images as the stretches. The rule is E3 of docs/claims.md.
+    four cycles, by a ramp, and drawn at random for a step or for an image; halves that end at patch 2 and begin at 4 or
+    at 1; small images first. All have the training FLOPs of patch 2 on 16,384 images; patch 2 alone also twice that, to
+    compare at equal seconds, and on as many images as the stretches. The rule is E3 of docs/claims.md.
     Run: python experiments/sweep.py shapes.curricula --seeds 0,1,2. 26 runs a seed.
     Expected (written before the runs): halves from 4 px have a lower loss at 2 px than halves from 1 px, which see a
     sixth of the images; of the stretches and their reverse each is better at the patches that it ends with; random
