@@ -53,13 +53,15 @@ def curricula(recipe: Function, patches: Sequence[int], stretches: str) -> list[
 
 
 def growing_crops(run: ExperimentConfig, crops: str) -> list[ExperimentConfig]:
-    """A run on whole images, and with equal FLOPs on crops that grow, that shrink, and of which every step draws one;
-    and on as many whole images as the crops. crops: a schedule of one share of the side at a time."""
+    """A run on whole images; with equal FLOPs on crops that grow, that shrink, that every step draws, and of the middle
+    size alone; and on as many whole images as growing crops. crops: a schedule of one share of the side at a time, by
+    the lengths of stretches."""
     lengths = [word.split("@") for word in crops.split(",")]
     backwards = ",".join(f"{share}@{length}" for share, length in reversed(lengths))
     drawn = ",".join(share for share, _ in lengths)
     budget = budget_of(run)
-    cropped = [of_flops(edit(run, crop_schedule=text), budget) for text in (crops, backwards, drawn)]
+    middle = f"{lengths[len(lengths) // 2][0]}@1"
+    cropped = [of_flops(edit(run, crop_schedule=text), budget) for text in (crops, backwards, drawn, middle)]
     return [run, *cropped, edit(run, num_train=cropped[0].data.num_train)]
 
 

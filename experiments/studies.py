@@ -178,9 +178,10 @@ def cifar10_curricula() -> list[ExperimentConfig]:
 
 def shapes_growing_crops() -> list[ExperimentConfig]:
     """Do crops that grow in training (PGPS, arXiv 2407.07853) save time, and at what price? Segmentation of shapes of
-    32 px by Adventurer-nano at patch 4: whole images; crops of 0.5, 0.75 and 1 of the side in this order, in reverse
-    and drawn at random, with equal training FLOPs; as many whole images as crops. The rule is E10 of docs/claims.md.
-    Run: python experiments/sweep.py shapes.growing_crops --seeds 0,1,2,3,4. 5 runs a seed.
+    32 px by Adventurer-nano at patch 4: whole images; crops of 0.5, 0.75 and 1 of the side in this order, in reverse,
+    drawn at random, and of 0.75 alone, with equal training FLOPs; as many whole images as growing crops. The rule is
+    E10 of docs/claims.md.
+    Run: python experiments/sweep.py shapes.growing_crops --seeds 0,1,2,3,4. 6 runs a seed.
     Expected (written before the runs): at equal images fewer seconds, and an mIoU within 1 point of whole images; at
     equal FLOPs growing crops are better than shrinking ones, which end at a size that evaluations do not have."""
     return growing_crops(shapes.seg_nano(4), "0.5@0.3,0.75@0.3,1@0.4")
