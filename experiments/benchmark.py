@@ -23,6 +23,7 @@ table6         Table 6 on this machine: hours and memory of both backbones over 
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
 coverage       how often the intervals of laws contain the truth. 25 minutes.
 coverage-sizes how often the intervals of L(N, p, D), its best patch sizes and directions contain the truth. 3 minutes.
+folders        load, --status and --dry-run with 10,000 generated runs in the results folder. Target: 5 s each. Minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
@@ -41,6 +42,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         data_loading,
         detection,
         flexible,
+        large_folders,
         law_checks,
         laws,
         mixer,
@@ -73,6 +75,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "laws": [laws.laws],
         "coverage": [law_checks.coverage, curve_coverage.coverage_images],
         "coverage-sizes": [size_law_checks.coverage],
+        "folders": [large_folders.folders],
         "fuzz": [law_checks.fuzz],
     }
 
@@ -88,7 +91,10 @@ QUICK = (
     "rope",
     "detection",
 )
-SLOW = ("test-losses", "packing-overhead", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes", "fuzz")
+SLOW = (
+    *("test-losses", "packing-overhead", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes"),
+    *("folders", "fuzz"),
+)
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 
 
