@@ -27,6 +27,7 @@ table6         Table 6 on this machine: hours and memory of both backbones over 
 laws           fits, intervals and bootstraps of laws, compared with scipy's least_squares in a loop.
 coverage       how often the intervals of laws contain the truth. 25 minutes.
 coverage-sizes how often the intervals of L(N, p, D), its best patch sizes and directions contain the truth. 3 minutes.
+folders        load, --status and --dry-run with 10,000 generated runs in the results folder. Target: 5 s each. Minutes.
 fuzz           intervals of 10,000 random curves: kinds of errors, and how often they occur. Minutes.
 """
 
@@ -47,6 +48,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         detection,
         flexible,
         instruments,
+        large_folders,
         law_checks,
         laws,
         mixer,
@@ -83,6 +85,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "laws": [laws.laws],
         "coverage": [law_checks.coverage, curve_coverage.coverage_images],
         "coverage-sizes": [size_law_checks.coverage],
+        "folders": [large_folders.folders],
         "fuzz": [law_checks.fuzz],
     }
 
@@ -101,16 +104,8 @@ QUICK = (
     "detection",
 )
 SLOW = (
-    "test-losses",
-    "packing-overhead",
-    "scans",
-    "long",
-    "crossing",
-    "table6",
-    "laws",
-    "coverage",
-    "coverage-sizes",
-    "fuzz",
+    *("test-losses", "packing-overhead", "scans", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes"),
+    *("folders", "fuzz"),
 )
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}
 

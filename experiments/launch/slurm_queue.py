@@ -1,6 +1,7 @@
 """SLURM's commands: which jobs of this user wait or run, how one ended, and requests to cancel or requeue. No torch."""
 
 import getpass
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -106,10 +107,11 @@ def _call(*words: str) -> str:
     return done.stdout
 
 
+NAMED = re.compile(r"^[a-z]+: ((error|fatal): )?")  # how lines of SLURM's commands begin
 SILENT = ("unable to contact slurm", "connection refused", "timed out", "connect failure")
 
 
 def last_message(text: str) -> str:
     """The last line that a command of SLURM printed, without its own name: the one with the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return first_line(ValueError(lines[-1].split("error: ", 1)[-1])) if lines else ""
+    return first_line(ValueError(NAMED.sub("", lines[-1]))) if lines else ""

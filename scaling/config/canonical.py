@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from scaling.config.data import DataConfig
-from scaling.config.fields import Part
+from scaling.config.fields import Part, every_field
 from scaling.config.flat import FIRST, LATER, to_flat
 from scaling.config.initialization import FromFile, FromRun, FromTimm, Scratch
 from scaling.config.model import LearnedPosEmbed, ModelConfig, SinCosPosEmbed
@@ -97,7 +97,7 @@ def _fields(part: Part, had: Collection[str], expressed: bool) -> dict[str, obje
     whether version 1 could express the part that this one belongs to."""
     found = {
         f.name: _value(getattr(part, f.name), expressed)
-        for f in dataclasses.fields(part)
+        for f in every_field(type(part))
         if (f.compare or _stands_for_contents(part, f.name))
         and f.name not in had
         and getattr(part, f.name) != f.default

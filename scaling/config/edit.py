@@ -12,7 +12,17 @@ from collections.abc import Callable, Collection, Iterator
 from typing import cast
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.fields import Field, Kind, Part, Registry, SomePart, check_member, check_name, type_names
+from scaling.config.fields import (
+    Field,
+    Kind,
+    Part,
+    Registry,
+    SomePart,
+    check_member,
+    check_name,
+    every_field,
+    type_names,
+)
 from scaling.errors import ConfigError
 
 Given = dict[str, object]
@@ -93,7 +103,7 @@ class _Edit:
 
     def edited(self, part: SomePart) -> SomePart:
         changes: Given = {}
-        for f in dataclasses.fields(part):
+        for f in every_field(type(part)):
             value = getattr(part, f.name)
             if f.metadata.get("registry") is not None:
                 changes[f.name] = self.switched(f, value)

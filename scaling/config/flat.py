@@ -5,10 +5,9 @@ of version 1 hold such dictionaries, scaling/config/legacy.py reads them, canoni
 its columns by them. A kind of a union that version 1 did not have appears by its name alone.
 """
 
-import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
-from scaling.config.fields import Part
+from scaling.config.fields import Part, every_field, is_part
 from scaling.config.initialization import FromFile, FromRun, FromTimm
 
 if TYPE_CHECKING:
@@ -73,9 +72,9 @@ def to_flat(config: "ExperimentConfig") -> dict[str, object]:
     values = dict(DEFAULTS)
     parts: list[Part] = [config]
     for part in parts:
-        for f in dataclasses.fields(part):
+        for f in every_field(type(part)):
             value = getattr(part, f.name)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type) and f.name != "config":  # another run's
+            if f.name != "config" and is_part(value):  # config: another run's
                 parts.append(value)
             if f.name in _BEFORE:
                 values[_BEFORE[f.name]] = _old(_BEFORE[f.name], value)

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import cast
 
-from scaling.config.fields import Field, Part, Registry, SomePart, check_name
+from scaling.config.fields import Field, Part, Registry, SomePart, check_name, every_field, is_part
 from scaling.errors import ConfigError, NewerRecordError
 
 SCHEMA = 2
@@ -21,12 +21,12 @@ def to_dict(config: Part) -> dict[str, object]:
 
 def _values(part: Part) -> dict[str, object]:
     kind: dict[str, object] = {"kind": part.kind} if hasattr(part, "kind") else {}
-    return kind | {f.name: _value(getattr(part, f.name)) for f in dataclasses.fields(part)}
+    return kind | {f.name: _value(getattr(part, f.name)) for f in every_field(type(part))}
 
 
 def _value(value: object) -> object:
     """The value of a field as JSON has it."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if is_part(value):
         return _values(value)
     return [_value(one) for one in value] if isinstance(value, tuple) else value
 
@@ -67,7 +67,7 @@ class _Reader:
     def made(self, cls: type[SomePart], values: object, path: str) -> SomePart:
         if not isinstance(values, dict):
             raise ConfigError(f"{path[:-1]} is {values!r}, not a mapping")
-        known = {f.name: f for f in dataclasses.fields(cls)}
+        known = {f.name: f for f in every_field(cls)}
         unknown = sorted(set(values) - set(known) - {"kind"})
         if unknown:
             raise NewerRecordError(f"unknown field {path}{unknown[0]}: a newer version wrote this configuration")

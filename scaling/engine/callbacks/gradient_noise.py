@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from scaling.data.batch import Batch
 from scaling.engine.callbacks.instrument import WINDOW, Instrument
 from scaling.engine.callbacks.step import RunState
 from scaling.engine.distributed import each_over_devices
@@ -53,13 +54,14 @@ class _Read(NamedTuple):
 
     small_square: Tensor | float  # mean over the micro-batches of this device
     large_square: Tensor | float
-    small: int  # images of a micro-batch: a resumed run may have others
+    small: int  # images of a micro-batch: a resumed run may have others, and so may steps of another shape
+    large: int  # of the step
 
 
 class _Kept(TypedDict):
     """The callback's part of a checkpoint."""
 
-    read: list[tuple[float, float, int]]
+    read: list[tuple[float, float, int, int]]
     window: list[list[float]]
 
 
@@ -83,17 +85,18 @@ class GradientNoise(Instrument):
         self._parameters = [p for p in pl_module.parameters() if p.requires_grad]
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         if self._hooks or not self.state.read:
             return
-        if self.state.data.micro_batches * trainer.world_size == 1 or cast(TaskModule, pl_module).sharded:
+        micro_batches = self.state.data.size_of(batch.shape).micro_batches
+        if micro_batches * trainer.world_size == 1 or cast(TaskModule, pl_module).sharded:
             return
         see = _norm_to(self._norms)
         self._hooks = [p.register_hook(see) for p in self._parameters]
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         if not self._hooks:
             return
@@ -107,10 +110,10 @@ class GradientNoise(Instrument):
         self._hooks = []
         if self._small and self.state.gradient_norms_P is not None:
             # Lightning has divided each micro-batch's loss by their number.
-            micro_batches = self.state.data.micro_batches
+            images, micro_batches = self.state.data.size_of(batch.shape)
             small_square = torch.stack(self._small).mean() * micro_batches**2
-            small = self.state.config.optim.global_batch_size // trainer.world_size // micro_batches
-            self._read.append(_Read(small_square, self.state.gradient_norms_P.square().sum(), small))
+            small = images // trainer.world_size // micro_batches
+            self._read.append(_Read(small_square, self.state.gradient_norms_P.square().sum(), small, images))
         self._small = []
 
     def cells(self, trainer: L.Trainer) -> dict[str, float]:
@@ -118,9 +121,8 @@ class GradientNoise(Instrument):
         if not read:
             return {}
         squares = each_over_devices(trainer, [float(each.small_square) for each in read], "mean")
-        large = self.state.config.optim.global_batch_size
         pairs = zip(squares, read, strict=True)
-        found = [noise_parts(square, float(each.large_square), each.small, large) for square, each in pairs]
+        found = [noise_parts(square, float(each.large_square), each.small, each.large) for square, each in pairs]
         self._window.extend(found)
         signal, noise = _mean(found)
         return {SIGNAL: signal, NOISE: noise} | noise_scale(*_mean(self._window))
@@ -131,7 +133,7 @@ class GradientNoise(Instrument):
         return found | (noise_scale(found[SIGNAL], found[NOISE]) if SIGNAL in found else {})
 
     def state_dict(self) -> dict[str, object]:
-        read = [(float(each.small_square), float(each.large_square), each.small) for each in self._read]
+        read = [(float(each.small_square), float(each.large_square), each.small, each.large) for each in self._read]
         return {"read": read, "window": [list(parts) for parts in self._window]}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
