@@ -29,9 +29,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _to_files(args: Namespace) -> int:
     """One file per --export. What cannot be exported is a line, and the others are written."""
-    for _, file in args.export:
+    for form, file in args.export:
         if not (folder := Path(file).expanduser().parent).is_dir():
-            raise ConfigError(f"--export {file}: there is no folder {folder}")
+            raise ConfigError(f"--export {form} {file}: there is no folder {folder}")
+        if form == "safetensors" and Path(file).suffix != ".safetensors":
+            raise ConfigError(f"--export {form} {file}: scaling.load knows such a file by its ending, .safetensors")
     from scaling.inference.exports import export
     from scaling.inference.sources import load
 
@@ -39,7 +41,7 @@ def _to_files(args: Namespace) -> int:
     for form, file in args.export:
         try:
             done = export(trained, form, Path(file).expanduser(), args.patch)
-        except ConfigError as e:
+        except (ConfigError, OSError) as e:
             print(f"error: {file}: {e}", file=sys.stderr)
             refused += 1
         else:

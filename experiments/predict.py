@@ -35,7 +35,7 @@ HEADINGS = {
     "segment": ("class", "pixels [%]"),
     "detect": ("class", "score", "box x0 y0 x1 y1 [px]"),
 }
-ROOM = (36, 20)  # width of the columns of files and of classes, at most; a longer name is printed whole
+ROOM = (28, 16)  # width of the columns of files and of classes, at most; a longer name is printed whole
 SECONDS = 30.0  # between two lines of progress where there is no terminal
 
 

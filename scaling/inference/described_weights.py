@@ -65,8 +65,8 @@ def tensors(trained: Trained) -> dict[str, Tensor]:
 
 
 def as_bytes(trained: Trained) -> bytes:
-    """The .safetensors file of a model."""
-    return save(tensors(trained), {"format": "pt", DESCRIPTION: json.dumps(description(trained))})
+    """The .safetensors file of a model, the same bytes each time: of several keys the order would be random."""
+    return save(tensors(trained), {DESCRIPTION: json.dumps(description(trained))})
 
 
 def of_file(path: Path) -> Trained:

@@ -159,7 +159,7 @@ def _computed(trained: Trained, read: list[Predicted], patch_size: int | None) -
 def _results(
     trained: Trained, images: list[Image.Image], device: torch.device, patch_size: int | None
 ) -> Sequence[Prediction]:
-    views = [trained.view(rgb, patch_size).to(device) for rgb in images]
+    views = [trained.view(rgb).to(device) for rgb in images]
     if trained.config.task.kind == "classify":
         logits_BK = trained.module(torch.cat(views), patch_size).float()
         return [ClassProbabilities(p_K) for p_K in logits_BK.softmax(1).cpu().numpy()]

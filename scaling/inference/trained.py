@@ -18,7 +18,6 @@ from torch import Tensor
 
 from scaling.backbones.base import Backbone
 from scaling.backbones.registry import build_backbone, without_initial_weights
-from scaling.config.at_shape import at_patch
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
@@ -46,16 +45,15 @@ class Trained(NamedTuple):
     names: tuple[str, ...]
     run_id: str = ""
 
-    def image(self, file: str | PathLike[str] | Image.Image, patch_size: int | None = None) -> Tensor:
+    def image(self, file: str | PathLike[str] | Image.Image) -> Tensor:
         """An image (1, 3, H, W), uint8, as in the run's evaluation: in classification a centre crop of img_size px,
-        else the whole image resized to resize_short; of a run on packed images the whole image at their size, in
-        patches of patch_size px (None: the model's own). Raises OSError for a file that is no image."""
-        return self.view(read_rgb(file), patch_size)
+        else the whole image resized to resize_short; of a run on packed images the whole image at their size. Raises
+        OSError for a file that is no image."""
+        return self.view(read_rgb(file))
 
-    def view(self, rgb: Image.Image, patch_size: int | None = None) -> Tensor:
+    def view(self, rgb: Image.Image) -> Tensor:
         """The same for an image of read_rgb."""
-        r = at_patch(self.config, patch_size)
-        size = (rgb.height, rgb.width)
+        r, size = self.config, (rgb.height, rgb.width)
         if isinstance(r.packing, SequencePacking):
             (h, w), patch = grids_of_size(r, [size], evaluated_size(r)).whole[0], r.model.patch_size
             size = (h * patch, w * patch)

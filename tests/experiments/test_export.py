@@ -147,6 +147,15 @@ def test_class_maps_have_a_graph_and_objects_have_none(tmp_path):
                 exports.export(model, "pt2", tmp_path / "y.pt2")
 
 
+def test_a_file_that_cannot_be_written_is_a_line_and_the_others_are_written(run, tmp_path, capsys):
+    (tmp_path / "taken.pth").mkdir()
+    files = ["--export", "timm", str(tmp_path / "taken.pth"), "--export", "timm", str(tmp_path / "free.pth")]
+    assert export.main([str(run), *files]) == 2
+    out, err = capsys.readouterr()
+    assert (len(err.splitlines()), err.split(": ")[:2]) == (1, ["error", str(tmp_path / "taken.pth")])
+    assert out.startswith(f"wrote {tmp_path / 'free.pth'}")
+
+
 def test_a_file_with_other_numbers_is_not_written(run, tmp_path, monkeypatch, capsys):
     def wrong(model, path):
         path.write_bytes(b"x")
@@ -165,6 +174,7 @@ def test_bad_input_is_a_line_with_a_remedy(run, tmp_path):
         (["--export", "timm", file, "--hub", "me/it"], "give either --export FORM FILE"),
         (["--export", "tflite", file], "choose from timm, safetensors, onnx, pt2"),
         (["--export", "timm", str(tmp_path / "no" / "x.pth")], "there is no folder"),
+        (["--export", "safetensors", file], r"by its ending, \.safetensors"),
         (["--export", "timm", file, "--private"], "--out and --private are for --hub"),
         (["--hub", "nobody", "--out", file], "a repository is OWNER/NAME"),
         (["--hub", "me/a name", "--out", file], "--hub me/a name: "),
