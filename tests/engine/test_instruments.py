@@ -138,6 +138,17 @@ def test_columns_equal_loops_over_parameters(tmp_path, tiny, loops, doubles, cli
     assert ("grad_noise" in record.metrics) == (micro < 16)
 
 
+def test_noise_knows_the_batch_of_each_shape_of_a_schedule(tmp_path, tiny, loops, doubles):
+    schedule = {"patch_schedule": "8@0.5,4@0.5", "batch_in": "tokens", "patch_embed": "flexible"}
+    config = edit(tiny, patch_size=4, pos_embed="grid", **schedule)
+    train(config, tmp_path, replace(CPU, micro_batch_size=4))
+    sizes = [64] * 6 + [16] * 6
+    for row, step, size in zip(rows_of(tmp_path, config), loops.steps, sizes, strict=True):
+        large, small = step["grad_norm"] ** 2, step["small"]
+        assert row["grad_signal"] == pytest.approx((size * large - 4 * small) / (size - 4), rel=1e-6)
+        assert row["grad_noise"] == pytest.approx((small - large) / (1 / 4 - 1 / size), rel=1e-6)
+
+
 def test_norms_do_not_depend_on_the_micro_batch(tmp_path, tiny, doubles, monkeypatch):
     monkeypatch.setattr(EVERY, 2)
     for micro in (16, 4):
