@@ -122,7 +122,7 @@ def _ended(folder: Path, job: str, held: State) -> Seen:
     if job and not last:
         return Seen("failed", f"its job {job} ended without a word; the same command resumes it", _log(folder, 1))
     if held is State.INTERRUPTED:
-        return Seen("stopped", "the same command resumes it", _log(folder, 1))
+        return Seen("stopped", "the same command resumes it")
     return Seen("to do")
 
 

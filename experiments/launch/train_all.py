@@ -67,6 +67,8 @@ def train_all(
                     end(run, outcome)
     except KeyboardInterrupt:
         console.line(at_ctrl_c(pool, results))
+        if pool.outlives:  # nothing was stopped
+            raise SystemExit(130) from None
         raise
     finally:
         if not pool.outlives:
@@ -79,5 +81,5 @@ def at_ctrl_c(pool: Launcher, results: Path) -> str:
     """What becomes of jobs that have not ended, in a line."""
     if not pool.outlives:
         return "stopping after this step, with a checkpoint"
-    words = f"python experiments/sweep.py --results {results}"
-    return f"the jobs continue without this command; `{words} --status` shows them, `{words} --cancel` ends them"
+    command = f"python experiments/sweep.py --results {results} --status"
+    return f"the jobs continue without this command; `{command}` shows them, --cancel instead of --status ends them"

@@ -242,7 +242,8 @@ def test_a_sweep_of_six_runs_on_two_nodes_goes_on_without_the_command_that_began
     first.send_signal(signal.SIGINT)
     left = said_by(first)
     assert left.status == 130
-    assert f"--results {results} --cancel` ends them" in left.out
+    assert f"--results {results} --status` shows them, --cancel instead of --status ends them" in left.out
+    assert not left.err
     jobs = read_jobs(results)
     status = told("--status", "--results", results)
     assert status.status == 0
