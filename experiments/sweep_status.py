@@ -101,7 +101,8 @@ def _seen(folder: Path, job: str, queued: dict[str, Queued]) -> Seen:
         return Seen("finished", str(e))
     if record is not None:
         outcome = outcome_of(record)
-        return Seen("finished" if outcome.status == 0 else "failed", outcome.text, _log(folder, outcome.status))
+        done = outcome.status == 0
+        return Seen("finished", outcome.text) if done else Seen("failed", outcome.text, last_lines(folder / LOG))
     where = queued.get(job)
     on = f", job {job} on {where.node}" if where is not None and where.node else ""
     if (held := state(folder)) is State.RUNNING:
@@ -118,16 +119,16 @@ def _ended(folder: Path, job: str, held: State) -> Seen:
     """A run without a record that nothing trains and no job is for."""
     last = reported(folder.parent, job).get(folder.name, [])[-1:] if job else []
     if last and last[0].status not in (0, 130):
-        return Seen("failed", last[0].text, _log(folder, 1))
+        return Seen("failed", last[0].text, last_lines(folder / LOG))
+    if job and not last and not folder.is_dir():
+        return Seen("to do", f"its job {job} ended before it began this run")
     if job and not last:
-        return Seen("failed", f"its job {job} ended without a word; the same command resumes it", _log(folder, 1))
+        return Seen(
+            "failed", f"its job {job} ended without a report; the same command resumes it", last_lines(folder / LOG)
+        )
     if held is State.INTERRUPTED:
         return Seen("stopped", "the same command resumes it")
     return Seen("to do")
-
-
-def _log(folder: Path, status: int) -> list[str]:
-    return last_lines(folder / LOG) if status else []
 
 
 def _progress(folder: Path) -> str:

@@ -14,6 +14,7 @@ from analysis.records.group_labels import labels
 from analysis.records.run_frame import COLUMNS, FACTS, METRICS, finished
 from analysis.records.seedless import Seedless
 from analysis.records.training_length import keys_of_any_length
+from analysis.records.uncollected import uncollected
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import groups, is_open
@@ -81,6 +82,7 @@ class RunSet:
         return dataclasses.replace(self, frame=frame, evaluations=self.evaluations[known])
 
 
+@uncollected()
 def load(results: str | Path) -> RunSet:
     """All runs of a results folder that ended: load("results").frame is a row per run, sorted by group, patch from
     coarse to fine, seed; load("results").evaluations a row per evaluation of each run.

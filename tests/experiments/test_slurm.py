@@ -321,13 +321,13 @@ def test_the_status_has_every_state_and_fits_a_terminal(cluster, tmp_path, capsy
         assert sweep.main(["--status", "--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     lines = printed.splitlines()
-    assert printed.startswith("6 runs: 1 finished, 1 stopped, 2 failed, 1 queued, 1 running")
+    assert printed.startswith("6 runs: 1 finished, 1 to do, 1 stopped, 1 failed, 1 queued, 1 running")
     assert [line.split() for line in lines if not line.startswith(" ")][1:] == [
         ["running", running.run_id],
         ["queued", queued.run_id],
         ["failed", failed.run_id],
-        ["failed", lost.run_id],
         ["stopped", stopped.run_id],
+        ["to", "do", lost.run_id],
         ["finished", finished.run_id],
     ]
     for text in ("epoch 2/4 step 30/60 loss 0.500 ETA 2:00:00", "on n1", "Priority", "ValueError: no", "last line of"):
