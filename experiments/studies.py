@@ -420,7 +420,7 @@ def _stages(run: ExperimentConfig) -> list[ExperimentConfig]:
 
 def _own_length(run: ExperimentConfig) -> bool:
     """Whether the length of a run is what the study varies: none, or some steps from the weights of another run."""
-    return run.schedule.epochs == 0 or (run.predecessor is not None and run.schedule.max_steps is not None)
+    return run.schedule.epochs == 0 or (_earlier(run) is not None and run.schedule.max_steps is not None)
 
 
 def _changed(

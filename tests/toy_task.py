@@ -57,7 +57,7 @@ class Toy(L.LightningModule):
     """seen: what was done, in order: ("evaluate", optimiser steps so far) or ("test", ...)."""
 
     seen: ClassVar[list] = []
-    channels_last, sharded = False, False
+    channels_last, sharded, gradient_norms = False, False, None
 
     def __init__(self, config, total_steps, names=()):
         super().__init__()

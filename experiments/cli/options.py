@@ -117,6 +117,8 @@ def _flat(values: Mapping[str, object], path: str) -> Iterator[tuple[str, object
         name = f"{path}{key}"
         if name == "init.config" or name == "schema":  # a stage before, which the recipe itself names
             continue
+        if name == "init.patch_embed_resampling" and value is None:  # no option: studies alone set it
+            continue
         if isinstance(value, dict):
             yield from _flat(value, name + ".")
         elif key == "kind" and path:

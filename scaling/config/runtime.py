@@ -27,7 +27,7 @@ class RuntimeConfig:
         common=True,
     )
     num_workers: int | None = config_field(
-        "processes that read and decode images; default: by the number of cores",
+        "processes that decode images; default: by cores",
         None,
         bounds=Bounds(at_least=0),
         common=True,

@@ -24,6 +24,7 @@ from scaling.inference.fixed_patch import at_one_patch
 from scaling.inference.graphs import graph_of, onnx_outputs, write_onnx
 from scaling.inference.timm_model import timm_model
 from scaling.inference.trained import Trained
+from scaling.rng import torch_generator
 from scaling.runs.atomic_files import write_atomically
 
 TOLERANCE = 1e-5  # largest difference of an output, as a share of the largest output or of 1
@@ -65,7 +66,7 @@ def export(trained: Trained, form: str, path: Path, patch_size: int | None = Non
 def largest_difference(trained: Trained, outputs: Outputs, patch_size: int) -> float:
     """Of outputs for images of noise, as a share of the largest output or of 1; infinite where their numbers differ."""
     side = trained.config.model.img_size
-    draws = torch.Generator().manual_seed(0)
+    draws = torch_generator(0)
     images = torch.randint(256, (IMAGES, 3, side, side), generator=draws, dtype=torch.uint8)
     with torch.no_grad():
         wanted, found = flat(trained.module(images, patch_size)), outputs(images)

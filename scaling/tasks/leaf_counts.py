@@ -16,8 +16,8 @@ class LeafCounts(nn.Module):
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        embed = getattr(backbone.checkpoint_module, "patch_embed", None)
-        self.sides = embed.sides if isinstance(embed, AdaptivePatchEmbed) else []
+        embed = next((module for module in backbone.modules() if isinstance(module, AdaptivePatchEmbed)), None)
+        self.sides = embed.sides if embed else []
         self.images = SumMetric()
         self.leaves = MetricCollection({_name(side): SumMetric() for side in self.sides}, compute_groups=False)
 

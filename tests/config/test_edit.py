@@ -61,7 +61,7 @@ def test_epochs_and_steps_are_two_lengths_of_a_run():
         ({"objectives": "contrastive"}, "unknown objectives 'contrastive'; there is: distillation, supervised"),
         (
             {"patch_embed": "stem"},
-            "unknown patch_embed 'stem'; did you mean conv_stem? there is: conv, ",
+            "unknown patch_embed 'stem'; did you mean conv_stem? there is: adaptive, conv, ",
         ),
         ({"lr_schedule": "multistep"}, "multistep needs milestones: set --milestones"),
     ],

@@ -43,5 +43,5 @@ def test_the_keys_of_a_record_keep_their_order(trained, tiny):
     assert keys == [
         "run_id", "group", "config", "status", "test_loss", "metrics", "tokens", "parameters", "flops_per_image",
         "peak_memory", "images_per_second", "wall_time", "curve", "class_names", "failure", "versions", "git_commit",
-        "machine", "started", "ended", "evaluations", "teacher_flops_per_image",
+        "machine", "started", "ended", "evaluations", "teacher_flops_per_image", "phases",
     ]  # fmt: skip
