@@ -76,7 +76,7 @@ def onnx_outputs(path: Path, images_BCHW: NDArray[np.uint8]) -> NDArray[np.float
     from onnx.reference import ReferenceEvaluator
 
     (logits,) = ReferenceEvaluator(str(path)).run(None, {"images": images_BCHW})
-    return logits
+    return np.asarray(logits, np.float32)
 
 
 @contextlib.contextmanager

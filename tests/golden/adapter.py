@@ -183,7 +183,7 @@ def run_again(flat: Flat, results: Path) -> Flat:
 
 
 def _first_fields(record: RunRecord) -> Flat:
-    """The fields that records had when the fixtures were made: evaluations, the teacher's FLOPs and phases came later, and
+    """The fields that records had when the fixtures were made: evaluations, phases, the teacher's FLOPs came later, and
     the configuration was a recipe."""
     later = ("evaluations", "teacher_flops_per_image", "phases", "config")
     first = {name: value for name, value in asdict(record).items() if name not in later}
