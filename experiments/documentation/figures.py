@@ -25,7 +25,15 @@ from analysis.plots.patch_order import order_figure
 from analysis.plots.studies import crossing_figure, gap_figure, study_figure
 from analysis.studies.flexivit import drawn
 from experiments import sample_sheet
-from experiments.documentation import cifar10_full, flexivit, mixed_sizes, patch_order, schedules, shape_ablations
+from experiments.documentation import (
+    cifar10_full,
+    flexivit,
+    mixed_sizes,
+    patch_order,
+    schedules,
+    shape_ablations,
+    stability,
+)
 from experiments.documentation.budget_tables import configured, points
 from experiments.documentation.data import cifar10_runs, numbers, shapes
 from experiments.documentation.design_figure import design_figure
@@ -162,6 +170,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_figure3.png": shape_ablations.sizes_figure,
     "study_figure4.png": shape_ablations.images_figure,
     "study_navit.png": mixed_sizes.figure,
+    "study_stability.png": stability.figure,
     "study_rates.png": shape_ablations.rates_figure,
     "figure2_camvid.png": figure2_camvid,
     "law_nuclei.png": law_nuclei,

@@ -20,6 +20,7 @@ from experiments.documentation import (
     patch_order,
     representation_tables,
     shape_ablations,
+    stability,
     starts_and_teachers,
 )
 from experiments.documentation.data import cifar10_means, cifar10_runs, fenced, numbers, raw, shapes, table
@@ -216,6 +217,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "distillation-shapes": starts_and_teachers.distillation,
     "coarse-tuning": starts_and_teachers.coarse_tuning,
     "navit-shapes": mixed_sizes.losses,
+    "stability-effects": stability.effects,
+    "stability-steps": stability.steps,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
     "token-scales": embedding_tables.token_scales,
