@@ -128,6 +128,19 @@ def assert_same(run_id: str, here: Path, there: Path) -> None:
     assert all(torch.equal(mine[name], its[name]) for name in its)
 
 
+def assert_alike(run_id: str, here: Path, there: Path) -> None:
+    """The same but for rounding: processes on two nodes may add up gradients in another order than two on one."""
+    import torch
+
+    ours, theirs = RunRecord.load(here / run_id), RunRecord.load(there / run_id)
+    assert ours.config == theirs.config
+    assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-5)
+    assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-3)
+    mine, its = (torch.load(folder / run_id / WEIGHTS, weights_only=True)["model"] for folder in (here, there))
+    for name in its:
+        torch.testing.assert_close(mine[name], its[name], atol=1e-5, rtol=1e-4)
+
+
 def process_of(job: str, results: Path) -> psutil.Process:
     """The Python process of a job of one task."""
     for process in psutil.process_iter(["cmdline"]):
@@ -231,7 +244,8 @@ def test_two_nodes_share_a_run_and_a_stage_waits_for_the_one_before_it(cluster, 
     assert set(ended(pool, handles).values()) == {0}
     assert RunRecord.load(results / PAIR.run_id).machine["nodes"] == 2
     expected = local(jobs)
-    for run in (PAIR, *CHAIN):
+    assert_alike(PAIR.run_id, results, expected)
+    for run in CHAIN:
         assert_same(run.run_id, results, expected)
 
 
