@@ -1,5 +1,6 @@
 """Sweep tables: the runs of a sweep as a table, and any frame printed, for a notebook or a terminal."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
@@ -102,6 +103,15 @@ def render_table(table: pd.DataFrame, title: str = "", console: Console | None =
     for row in range(len(table)):
         drawn.add_row(*(escape(column[row]) for column in cells.values()))
     console.print(drawn)
+
+
+def render_part(
+    table: pd.DataFrame, backbone: object, printed: Callable[[pd.DataFrame], pd.DataFrame], title: str = ""
+) -> None:
+    """Print the rows of one backbone, as `printed` shows them; nothing where there are none."""
+    its = table[table["backbone"] == backbone]
+    if len(its):
+        render_table(printed(its), title)
 
 
 def short(number: float) -> str:

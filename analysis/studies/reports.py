@@ -17,7 +17,7 @@ from analysis.plots.token_drop import drop_figure
 from analysis.records.position_text import position_text
 from analysis.records.run_frame import EMBEDDING
 from analysis.report.output import print_wrapped
-from analysis.report.sweep_table import render_table
+from analysis.report.sweep_table import render_part, render_table
 from analysis.studies import (
     ablations,
     adaptive,
@@ -72,14 +72,11 @@ def orders(study: StudyRuns) -> Shown | None:
         title = f"{study.name}   ({backbone}, {study.where}; at the smallest patch)"
         render_table(patch_order.printed(its), title)
         for table in (found, images):
-            if len(of_backbone := table[table["backbone"] == backbone]):
-                render_table(patch_order.compared(of_backbone))
+            render_part(table, backbone, patch_order.compared)
         every = order_by_patch.printed_by_patch(by_patch[by_patch["backbone"] == backbone])
         render_table(every, f"{backbone}: test loss at every patch size")
-        if len(of_backbone := against[against["backbone"] == backbone]):
-            render_table(directions.printed_directions(of_backbone), f"{backbone}: direction, margin 0.02 nats")
-        if len(of_backbone := changed[changed["backbone"] == backbone]):
-            render_table(changes.printed_changes(of_backbone), f"{backbone}: changes of shape")
+        render_part(against, backbone, directions.printed_directions, f"{backbone}: direction, margin 0.02 nats")
+        render_part(changed, backbone, changes.printed_changes, f"{backbone}: changes of shape")
     for sentence in (*patch_order.sentences(found), *patch_order.sentences(images)):
         print_wrapped(sentence, indent=2)
     drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({study.where})")
@@ -111,8 +108,7 @@ def quadtrees(study: StudyRuns) -> Shown:
     found = adaptive.comparisons(table)
     for backbone, its in table.groupby("backbone", sort=False):
         render_table(adaptive.printed(its), f"{study.name}   ({backbone}, {study.where})")
-        if len(against := found[found["backbone"] == backbone]):
-            render_table(adaptive.compared(against))
+        render_part(found, backbone, adaptive.compared)
     for sentence in adaptive.sentences(found):
         print_wrapped(sentence, indent=2)
     title = f"Adaptive and uniform patches ({study.where})"
@@ -158,13 +154,12 @@ def stable(study: StudyRuns) -> Shown | None:
         print_wrapped(f"{study.name}: no run has a curve")
         return None
     compared = stability.effects(found)
+    base = ", ".join(f"{name} {value}" for name, value in stability.BASE.items())
     for backbone, its in found.groupby("backbone", sort=False):
         for patches, ours in its.groupby("patches", sort=False):
             render_table(stability.printed(ours), f"{study.name}   ({backbone}, {study.where}; steps of {patches})")
             render_table(stability.printed_steps(ours))
-        if len(against := compared[compared["backbone"] == backbone]):
-            base = ", ".join(f"{name} {value}" for name, value in stability.BASE.items())
-            render_table(stability.compared(against), f"{backbone}: effects, against {base}")
+        render_part(compared, backbone, stability.compared, f"{backbone}: effects, against {base}")
     drawn = effects_figure(compared, f"Settings of training and the patch size ({study.where})")
     return Shown({"": found, "_effects": compared}, drawn)
 
@@ -176,8 +171,7 @@ def sizes(study: StudyRuns) -> Shown:
     for backbone, its in found.groupby("backbone", sort=False):
         title = f"{study.name}   ({backbone}, {study.where}; test loss by size of test images)"
         render_table(mixed_sizes.printed(its), title)
-        if len(against := compared[compared["backbone"] == backbone]):
-            render_table(mixed_sizes.compared(against))
+        render_part(compared, backbone, mixed_sizes.compared)
     drawn = mixed_sizes_figure(found, f"Mixed and fixed sizes of training images ({study.where})")
     return Shown({"": found, "_compared": compared}, drawn)
 

@@ -3,7 +3,7 @@
 from analysis.plots.finetuning import finetuning_figure
 from analysis.plots.transfer import transfer_figure
 from analysis.report.output import print_wrapped
-from analysis.report.sweep_table import render_table
+from analysis.report.sweep_table import render_part, render_table
 from analysis.studies import finetuning, transfer
 from analysis.studies.study_runs import Shown, StudyRuns
 
@@ -19,9 +19,8 @@ def moved(study: StudyRuns) -> Shown | None:
         render_table(
             transfer.printed(its), f"{study.name}   ({backbone}, {study.where}; test loss [nats], after steps)"
         )
-        if len(compared := against[against["backbone"] == backbone]):
-            title = f"{backbone}: test loss less that of the model trained there [nats]"
-            render_table(transfer.printed_changes(compared), title)
+        title = f"{backbone}: test loss less that of the model trained there [nats]"
+        render_part(against, backbone, transfer.printed_changes, title)
     for sentence in transfer.sentences(found, against):
         print_wrapped(sentence, indent=2)
     drawn = transfer_figure(found, transfer.DIRECT, f"Models at other grids than trained at ({study.where})")

@@ -2,7 +2,7 @@
 
 import csv
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int
     """The lines of a Markdown table. left: columns aligned to the left; all others are aligned to the right."""
     rule = ["---" if column in left else "---:" for column in range(len(head))]
     return [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (head, rule, *rows)]
+
+
+def grouped(
+    frame: pd.DataFrame, by: Sequence[str], printed: Callable[[pd.DataFrame], pd.DataFrame], left: Sequence[int]
+) -> list[str]:
+    """A table of what a report shows of each group of a frame, behind the columns that name the group."""
+    rows, head = [], []
+    for group, its in frame.groupby(list(by), sort=False):
+        shown = printed(its)
+        head = [*by, *map(str, shown)]
+        rows += [[*map(str, group), *map(str, row)] for row in shown.itertuples(index=False)]
+    return table(head, rows, left)
 
 
 def raw(name: str) -> list[str]:

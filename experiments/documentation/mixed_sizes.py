@@ -3,17 +3,12 @@
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.studies import Figure
 from analysis.studies import mixed_sizes
-from experiments.documentation.data import numbers, table
+from experiments.documentation.data import grouped, numbers
 
 
 def losses() -> list[str]:
     """Mean ± standard deviation of the test loss at every size of test images, a row per way of training."""
-    rows, head = [], []
-    for backbone, its in numbers("navit_shapes").groupby("backbone", sort=False):
-        shown = mixed_sizes.printed(its)
-        head = ["backbone", *shown]
-        rows += [[str(backbone), *map(str, row)] for row in shown.itertuples(index=False)]
-    return table(head, rows, left=(0, 1))
+    return grouped(numbers("navit_shapes"), ["backbone"], mixed_sizes.printed, left=(0, 1))
 
 
 def figure() -> Figure:

@@ -1,16 +1,15 @@
 """A configuration as it is at one patch and image size: what a training step or an evaluation of another shape sees."""
 
-from bisect import bisect
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate
 from math import floor, isqrt
 from typing import cast
 
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import NATIVE, SequencePacking
+from scaling.config.patch_weights import at_share
 from scaling.config.step_shapes import Course, FixedShape, PatchSchedule, RandomPatch, StepShape
 from scaling.config.token_drop import NoDrop
 from scaling.model_specs import CLASS_TOKENS
@@ -54,9 +53,7 @@ def mixes_patches(config: ExperimentConfig) -> bool:
 def patches_of_images(config: ExperimentConfig, keys: Sequence[SampleKey]) -> list[int]:
     """The patch size of each training image where each draws its own [px]: a function of the seed and its key."""
     shares = cast(RandomPatch, config.step_shapes).image_shares(model_shape(config))
-    patches, ends = [shape.patch_size for shape in shares], list(accumulate(shares.values()))
-    draws = uniform(keys, config.seed, "patch_of_image")[:, 0].tolist()
-    return [patches[min(bisect(ends, draw), len(ends) - 1)] for draw in draws]
+    return [at_share(shares, u).patch_size for u in uniform(keys, config.seed, "patch_of_image")[:, 0].tolist()]
 
 
 def step_batch_size(config: ExperimentConfig, shape: StepShape) -> int:

@@ -108,6 +108,10 @@ def normalised(weights: Mapping[T, float]) -> dict[T, float]:
 
 def drawn(shares: Mapping[T, float], seed: int, step: int) -> T:
     """The one of the keys that a step draws, each as often as its share; the shares, each above 0, have the sum 1."""
-    u = (seed_of(seed, "patch_size", step) >> 11) / 2**53
+    return at_share(shares, (seed_of(seed, "patch_size", step) >> 11) / 2**53)
+
+
+def at_share(shares: Mapping[T, float], u: float) -> T:
+    """The key within whose share u lies, in [0, 1); the shares, each above 0, have the sum 1."""
     ends = list(accumulate(shares.values()))
     return list(shares)[min(bisect(ends, u), len(ends) - 1)]

@@ -7,7 +7,6 @@ os.path.isfile and isdir, as those of Path raise where a name is too long.
 import json
 import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from scaling.config.identity import bare, is_public, last_name
 from scaling.config.objectives import Distillation
 from scaling.errors import ConfigError
 from scaling.runs.config_file import CONFIG, config_of, config_path, read_config, stored_id
+from scaling.runs.kept_inside import KeptInside
 from scaling.runs.record import CHECKPOINT, RECORD
 
 
@@ -56,32 +56,20 @@ def recorded_id(config: ExperimentConfig, results: Path) -> str:
 
 def alike(config: ExperimentConfig, results: Path) -> Iterator[Path]:
     """The folders of a results folder that hold this run."""
-    if _kept is None:
-        folders = _folders(results)
+    if _kept.inside:
+        folders = _kept.value(results, lambda: _by_key(results)).get(_key(config), [])
     else:
-        if results not in _kept:
-            _kept[results] = _by_key(results)
-        folders = _kept[results].get(_key(config), [])
+        folders = _folders(results)
     for folder in folders:
         there = config_in(folder)
         if there is not None and same_run(config, there):
             yield folder
 
 
-_kept: dict[Path, dict[Hashable, list[Path]]] | None = None  # None: outside of looked_through_once
-
-
-@contextmanager
-def looked_through_once() -> Iterator[None]:
-    """Inside, results folders are looked through once in this process: for the plan of many runs, while none of them is
-    begun here. Otherwise a thousand runs that are not begun look into a thousand folders each."""
-    global _kept
-    outer = _kept
-    _kept = {} if outer is None else outer
-    try:
-        yield
-    finally:
-        _kept = outer
+# Results folders are looked through once inside looked_through_once: for the plan of many runs, while none of them is
+# begun in this process. Otherwise a thousand runs that are not begun look into a thousand folders each.
+_kept = KeptInside()
+looked_through_once = _kept.block
 
 
 def _folders(results: Path) -> list[Path]:

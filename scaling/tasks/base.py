@@ -2,6 +2,8 @@
 evaluation, and the optimiser. A subclass adds the head, its loss and its metrics.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar, cast
@@ -96,15 +98,18 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         whole = self.training_batch(batch)
-        losses = dict.fromkeys(self.objectives, torch.zeros((), device=self.device))
-        for part in by_patch_size(whole, self.config):
-            set_sample_keys(self.backbone, part.keys, self.config.seed, self.device)
-            features, outputs = self.training_outputs(part)
-            share = len(part) / len(whole)
-            for kind, each in self.objectives.items():
-                losses[kind] = losses[kind] + share * each.loss(self, part, features, outputs)
+        found = [self._losses_of(part, len(part) / len(whole)) for part in by_patch_size(whole, self.config)]
+        losses = {
+            kind: functools.reduce(operator.add, [of_part[kind] for of_part in found]) for kind in self.objectives
+        }
         self.objective_losses = {kind: loss.detach() for kind, loss in losses.items()}
         return cast(Tensor, sum(self.objectives[kind].weight * loss for kind, loss in losses.items()))
+
+    def _losses_of(self, part: Batch, share: float) -> dict[str, Tensor]:
+        """The terms of the loss of a part of a batch, by kind, times its share of the images."""
+        set_sample_keys(self.backbone, part.keys, self.config.seed, self.device)
+        features, outputs = self.training_outputs(part)
+        return {kind: share * each.loss(self, part, features, outputs) for kind, each in self.objectives.items()}
 
     def training_batch(self, batch: Batch) -> Batch:
         """The batch with normalised pixels."""

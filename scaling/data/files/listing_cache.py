@@ -2,30 +2,15 @@
 open them; of a million files, or of COCO's JSON, each listing takes seconds."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar, cast
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+from scaling.runs.kept_inside import KeptInside
 
 Listing = TypeVar("Listing")
-_kept: dict[tuple[Hashable, ...], object] | None = None  # None: outside of listed_once
-
-
-@contextmanager
-def listed_once() -> Iterator[None]:
-    """Inside, a listing is made once in this process: the data are not expected to change. Nested blocks share it."""
-    global _kept
-    outer = _kept
-    _kept = {} if outer is None else outer
-    try:
-        yield
-    finally:
-        _kept = outer
-
-
-def forget_listings() -> None:
-    """Free the listings: the data have been opened."""
-    if _kept is not None:
-        _kept.clear()
+_kept = KeptInside()
+listed_once = _kept.block  # a listing is made once in this process: the data are not expected to change
+forget_listings = _kept.clear  # the data have been opened
 
 
 def listing(function: Callable[..., Listing]) -> Callable[..., Listing]:
@@ -33,11 +18,6 @@ def listing(function: Callable[..., Listing]) -> Callable[..., Listing]:
 
     @functools.wraps(function)
     def once(*args: Hashable) -> Listing:
-        key = (function, *args)
-        if _kept is None:
-            return function(*args)
-        if key not in _kept:
-            _kept[key] = function(*args)
-        return cast(Listing, _kept[key])
+        return _kept.value((function, *args), lambda: function(*args))
 
     return once
