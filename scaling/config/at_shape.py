@@ -119,7 +119,10 @@ def _at_shape(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
 
 
 def phase_config(config: ExperimentConfig, shape: StepShape) -> ExperimentConfig:
-    """The configuration of a run of which all steps are as those of this shape, with their batch."""
+    """The configuration of a run of which all steps are as those of this shape, with their batch. Where each image
+    draws its patch size, all steps have the shape of the model, and their images several."""
+    if mixes_patches(config) and shape == model_shape(config):
+        return config
     there, images = edit(at_shape(config, shape), step_shapes=FixedShape()), step_batch_size(config, shape)
     return there if images == config.optim.global_batch_size else edit(there, global_batch_size=images)
 

@@ -5,10 +5,12 @@ from collections import Counter
 import pytest
 import torch
 
-from scaling.config.at_shape import mixes_patches, model_shape, patches_of_images
+from analysis.planning.throughput_model import image_seconds
+from scaling.config.at_shape import mixes_patches, model_shape, patches_of_images, phase_config
 from scaling.config.edit import edit
 from scaling.config.runtime import RuntimeConfig
 from scaling.config.step_shapes import StepShape
+from scaling.costs.hardware import card_called
 from scaling.costs.run_flops import cumulated_flops, recipe_step_flops
 from scaling.data.batch import Batch, ClassTargets
 from scaling.engine.trainer import apply_speed_options
@@ -83,6 +85,13 @@ def test_flops_are_those_of_the_shares_of_sizes(mixed):
     assert recipe_step_flops(mixed) == recipe_step_flops(per_step)
     whole = cumulated_flops(mixed, 10)
     assert whole[-1] == pytest.approx(10 * mixed.optim.global_batch_size * recipe_step_flops(mixed), rel=1e-6)
+
+
+def test_planned_time_is_that_of_the_shares_of_sizes_not_of_the_finest(mixed):
+    card = card_called("a100")
+    steps = phase_config(mixed, model_shape(mixed))
+    assert image_seconds(steps, card, 16) == image_seconds(mixed, card, 16)
+    assert image_seconds(steps, card, 16) < image_seconds(edit(mixed, patches="4"), card, 16)
 
 
 def test_one_patch_size_is_not_mixed_and_runs_have_ids_of_their_own(mixed):
