@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.studies.cell_text import spread
-from analysis.studies.patch_order import order_of
+from analysis.studies.patch_order import images_of, order_of
 from analysis.studies.study_table import StudyRun, finished_records
-from scaling.costs.run_flops import seen_images
 
 LOSSES = ["backbone", "order", "images", "seed", "patch", "test_loss"]
 
@@ -18,10 +17,7 @@ def losses_by_patch(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.Data
     rows = []
     for run, record in finished_records(frame, planned):
         config = record.experiment()
-        steps = config.schedule.max_steps or (
-            (config.data.num_train or 0) // config.optim.global_batch_size * config.schedule.epochs
-        )
-        its = [run.backbone, order_of(config), seen_images(config, steps), config.seed]
+        its = [run.backbone, order_of(config), images_of(config), config.seed]
         reported = {row["patch_size"]: row["test_loss"] for row in reversed(record.evaluations)}
         rows += [[*its, patch, loss] for patch, loss in sorted(reported.items(), reverse=True)]
     return pd.DataFrame(rows, columns=LOSSES)

@@ -70,6 +70,12 @@ def order_of(config: ExperimentConfig) -> str:
     return text or f"{config.model.patch_size}{ALONE}"
 
 
+def images_of(config: ExperimentConfig) -> int:
+    """Training images that the whole run sees, each as often as it is seen; 0: their number is unknown."""
+    of_epoch = (config.data.num_train or 0) // config.optim.global_batch_size
+    return seen_images(config, config.schedule.max_steps or of_epoch * config.schedule.epochs)
+
+
 def comparisons(curves: pd.DataFrame, costs: Collection[str] = tuple(COSTS)) -> pd.DataFrame:
     """COMPARED, a row per backbone, order and cost: change, low, high, of the loss relative to the smallest patch size
     alone at the same cost, with its 95 % interval [1]; p, p_holm; verdict: better, worse, undecided or untested.

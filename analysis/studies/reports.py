@@ -31,6 +31,7 @@ from analysis.studies import (
     patch_order,
     stability,
     token_drop,
+    training_steps,
     transfer_reports,
 )
 from analysis.studies.best_rate import FEWEST
@@ -68,6 +69,7 @@ def orders(study: StudyRuns) -> Shown | None:
     against = directions.directions(study.runs.frame, study.planned)
     by_patch = order_by_patch.losses_by_patch(study.runs.frame, study.planned)
     changed = changes.changes(study.runs.frame, study.planned)
+    steps = training_steps.training_steps(study.runs.frame, study.planned)
     for backbone, its in curves.groupby("backbone", sort=False):
         title = f"{study.name}   ({backbone}, {study.where}; at the smallest patch)"
         render_table(patch_order.printed(its), title)
@@ -77,10 +79,11 @@ def orders(study: StudyRuns) -> Shown | None:
         render_table(every, f"{backbone}: test loss at every patch size")
         render_part(against, backbone, directions.printed_directions, f"{backbone}: direction, margin 0.02 nats")
         render_part(changed, backbone, changes.printed_changes, f"{backbone}: changes of shape")
+        render_part(steps, backbone, training_steps.printed_training_steps, f"{backbone}: steps")
     for sentence in (*patch_order.sentences(found), *patch_order.sentences(images)):
         print_wrapped(sentence, indent=2)
     drawn = order_figure(curves, f"Order of patch sizes: test loss at the smallest ({study.where})")
-    tables = {"_equal_images": images, "_directions": against, "_changes": changed}
+    tables = {"_equal_images": images, "_directions": against, "_changes": changed, "_steps": steps}
     first = {"": curves, "_compared": found, "_by_patch": by_patch}
     return Shown({**first, **{name: one for name, one in tables.items() if len(one)}}, drawn)
 

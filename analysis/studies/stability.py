@@ -18,12 +18,12 @@ from analysis.records.run_frame import PATCHES
 from analysis.studies.cell_text import change_text, spread
 from analysis.studies.loss_rise import by_window
 from analysis.studies.study_table import StudyRun
+from analysis.studies.training_steps import CLIPPED, SPIKES
 from scaling.config.experiment import ExperimentConfig
 from scaling.runs.record import CURVE, RunRecord
 
 FACTORS = ["norm", "warmup", "clip"]
 BASE = {"norm": "layer", "warmup": "10 %", "clip": "1"}  # of the recipes, which the other settings are compared with
-SPIKES, CLIPPED = "loss_spikes", "clipped_steps"  # metrics of records (docs/stability.md)
 RUNS = ["backbone", "patches", *FACTORS, "seed", "failed", "test_loss", "rise", SPIKES, CLIPPED]
 EFFECTS = ["backbone", "patches", "setting", "change", "low", "high", "p", "p_holm", "verdict"]
 INTERACTION = "drawn against fixed"  # of the column patches: how much larger an effect is there

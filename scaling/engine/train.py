@@ -241,7 +241,7 @@ def _record(
         started=callbacks.clock.started,
         ended=utc_now(),
         evaluations=[] if failed else outcome.evaluated.rows,
-        phases=[] if failed else callbacks.phases.rows(trainer),
+        phases=[] if failed else callbacks.phases.rows(trainer, callbacks.curve.read_by_instruments),
     )
 
 

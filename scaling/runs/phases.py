@@ -3,6 +3,8 @@
 import math
 from typing import TypedDict
 
+from typing_extensions import NotRequired
+
 
 class PhaseRow(TypedDict):
     """A stretch of a run. What was measured at its change, on the same training images and the same weights, is None in
@@ -21,6 +23,9 @@ class PhaseRow(TypedDict):
     loss_after: float | None  # and with the shape of this one [nats]
     spike: float | None  # the highest loss after the change, less loss_after; 0: it never was above that [nats]
     spike_steps: int | None  # steps until it stays at loss_before or below; None: more than were looked at, or unknown
+    # what instruments read, one number per column of curve.csv, as in the record's metrics (docs/stability.md); records
+    # of earlier versions have none by phase
+    instruments: NotRequired[dict[str, float]]
 
 
 KINDS: dict[str, type | tuple[type, ...]] = {
@@ -36,11 +41,18 @@ def check_phases(rows: object) -> None:
     if not isinstance(rows, list):
         raise ValueError(f"phases is {rows!r}, not a list")
     for row in rows:
-        if not isinstance(row, dict) or set(row) != set(KINDS):
+        if not isinstance(row, dict) or set(row) - {"instruments"} != set(KINDS):
             raise ValueError(f"a phase is {row!r}")
+        read = row.get("instruments", {})
+        if not isinstance(read, dict) or not all(_is_number(value) for value in read.values()):
+            raise ValueError(f"instruments of a phase is {read!r}")
         for name, kind in KINDS.items():
             value = row[name]
             numbers = value if isinstance(value, list) else [value]
             finite = all(not isinstance(one, float) or math.isfinite(one) for one in numbers)
             if not isinstance(value, kind) or isinstance(value, bool) or not finite:
                 raise ValueError(f"{name} of a phase is {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analysis.records.run_set import load
-from analysis.studies import changes, directions, order_by_patch, patch_order
+from analysis.studies import changes, directions, order_by_patch, patch_order, training_steps
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.curriculum_study import curricula
@@ -32,10 +32,14 @@ PHASE = PhaseRow(
 )  # fmt: skip
 
 
+CLIPPED = {"clipped_steps": 10.0, "loss_spikes": 0.5}
+
+
 def phases_of(seed):
     after = {"loss_before": 1.0, "loss_after": 1.5, "spike": 0.1 * seed, "spike_steps": 2 if seed < 2 else None}
     unmeasured = {**PHASE, "first_step": 80, "patch_sizes": [4]}
-    return [PHASE, {**PHASE, "first_step": 40, "patch_sizes": [16, 8], **after}, unmeasured]
+    read = {**CLIPPED, "clipped_steps": 30.0 + seed}
+    return [{**PHASE, "instruments": read}, {**PHASE, "first_step": 40, "patch_sizes": [16, 8], **after}, unmeasured]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def study(tmp_path_factory):
         for config in (edit(run, seed=seed) for run in RUNS):
             name = patch_order.order_of(config)
             loss = 0.5 + 0.01 * seed + GAPS.get(name, 0.0) + 1e-4 * np.random.default_rng(len(planned)).normal()
-            metrics = {"top1": 70.0, "train_loss": 1.0}
+            metrics = {"top1": 70.0, "train_loss": 1.0, **CLIPPED}
             rows = [
                 evaluation(patch, 16, "raw", {"test_loss": loss + 0.1 * (patch == 8), "top1": 70.0})
                 for patch in evaluated_patches(config)
@@ -131,10 +135,19 @@ def test_changes_of_shape_are_a_row_each_and_their_table_a_row_per_schedule(stud
     assert changes.printed_changes(table[table["seed"] < 2]).loc[0, "steps"] == "2"
 
 
+def test_clipped_steps_are_shown_of_a_run_and_of_its_phases(study):
+    table = training_steps.training_steps(study[0].frame, study[1])
+    assert (table["phase"] == training_steps.WHOLE).sum() == 3 * len(RUNS)
+    shown = training_steps.printed_training_steps(table).set_index("schedule")
+    columns = ["clipped steps [%]", "by phase [%]", "spikes a run"]
+    assert shown.loc[LARGE_FIRST, columns].tolist() == ["10.0 ± 0.0", "31", "0.50"]
+    assert shown.loc[SMALL_FIRST, "by phase [%]"] == "-"
+
+
 def test_the_report_fits_a_terminal_and_has_a_table_for_each_question(study, tmp_path, capsys):
     paths = report(*study[:1], "shapes.curricula", study[1], tmp_path / "analysis")
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     names = {path.name.removeprefix("shapes_curricula").removesuffix(".csv") for path in paths}
-    assert {"", "_by_patch", "_compared", "_equal_images", "_directions", "_changes"} <= names
+    assert {"", "_by_patch", "_compared", "_equal_images", "_directions", "_changes", "_steps"} <= names
     assert "large first is better" in " ".join(said.split())

@@ -1,6 +1,7 @@
 """Runs whose schedules change patch size, image side, crop and batch: resumed within a phase and at a change to the
 same bits, alike for any number of micro-batches and devices, and recorded phase by phase."""
 
+import math
 import signal
 from dataclasses import asdict
 
@@ -14,7 +15,7 @@ from scaling.engine.callbacks.phases import spike_of
 from scaling.engine.micro_batch import MicroBatch
 from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
-from scaling.runs.phases import check_phases
+from scaling.runs.phases import KINDS, check_phases
 from scaling.runs.record import RunRecord
 from scaling.tasks.optim import lr_share
 from tests.engine.test_train import at_step
@@ -153,6 +154,11 @@ def test_a_record_has_its_phases_with_the_loss_around_each_change(base, tmp_path
         assert row["loss_before"] != row["loss_after"]
         assert row["spike"] >= 0
         assert 0 < row["train_loss"] < 3
+    every = {"loss_spikes", "clipped_steps", "grad_norm", "embedding_rms", "update_ratio"}
+    assert all(every <= set(row["instruments"]) for row in loaded.phases)
+    for column in ("clipped_steps", "grad_norm"):  # of all steps: the whole run has the mean of its phases
+        mean = sum(row["instruments"][column] * row["steps"] for row in loaded.phases) / 128
+        assert record.metrics[column] == pytest.approx(mean, rel=1e-9)
     assert sum(row["seconds"] for row in loaded.phases) <= record.wall_time
     assert sum(row["flops"] for row in loaded.phases) > 0
     assert train(edit(base, epochs=1), tmp_path, CPU).phases == []
@@ -187,10 +193,21 @@ def test_a_spike_is_what_rises_above_the_loss_after_the_change():
     assert spike_of([1.0, 0.9, 1.5, 1.2]) == (1.0, 0.9, 0.6, None)
 
 
-@pytest.mark.parametrize("rows", [3, [3], [{"steps": 1}]])
+ROW = {**dict.fromkeys(KINDS, 1), "patch_sizes": [4], "img_sizes": [16], "crops": [1.0]}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [3, [3], [{"steps": 1}], *([{**ROW, "instruments": read}] for read in (3, {"grad_norm": math.nan}, {"a": "b"}))],
+)
 def test_what_is_no_list_of_phases_is_refused(rows):
     with pytest.raises(ValueError, match="phase"):
         check_phases(rows)
+
+
+def test_phases_of_an_earlier_version_have_no_instruments():
+    check_phases([ROW])
+    check_phases([{**ROW, "instruments": {"grad_norm": 1.0}}])
 
 
 def test_a_batch_of_equal_tokens_that_devices_cannot_share_is_refused(base, tmp_path):

@@ -1,6 +1,7 @@
 """The phases of a run with a schedule: time and training loss of each, and what its change did to the loss."""
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple, TypedDict, cast
 
@@ -112,8 +113,9 @@ class PhaseMeter(L.Callback):
             self._probes[phase].append(loss)
         self.state.probing_seconds += time.monotonic() - begun
 
-    def rows(self, trainer: L.Trainer) -> list[PhaseRow]:
-        """RunRecord.phases. All devices have to call."""
+    def rows(self, trainer: L.Trainer, read: Callable[[int, int], dict[str, float]]) -> list[PhaseRow]:
+        """RunRecord.phases. read: the instruments' numbers of the steps after so many up to so many, by column
+        (CurveLogger.read_by_instruments). All devices have to call."""
         config, data = self.state.config, self.state.data
         found: list[PhaseRow] = []
         if not self._phases:
@@ -139,6 +141,7 @@ class PhaseMeter(L.Callback):
                     loss_after=spike.after,
                     spike=spike.height,
                     spike_steps=spike.steps,
+                    instruments=read(phase.first_step, end),
                 )
             )
         return found
