@@ -55,8 +55,9 @@ plan: $(STAMP) ## hours, memory and price of RECIPE, before training (ARGS="--gp
 claims: $(STAMP) ## claims of the source texts against arithmetic and measurements: docs/claims.md
 	@$(RUN) -m analysis.claims $(ARGS)
 
-docs: $(STAMP) ## write every figure and table of README.md and docs/ from the records
+docs: $(STAMP) ## write every figure and table of README.md and docs/ from the records, and docs/ as a web site
 	@$(RUN) experiments/docs.py $(ARGS)
+	@$(RUN) experiments/website.py --out $(RESULTS)/site
 
 notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them
 	@$(RUN) notebooks/execute.py

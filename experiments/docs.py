@@ -1,8 +1,8 @@
 """All tables, figures and generated pages of README.md and docs/, from data that are in the repository.
 
 python experiments/docs.py           # write them: the blocks between `<!-- made: NAME -->` and `<!-- end -->`,
-                                     # docs/figures/*.png, and the pages docs/claims.md, docs/config.md and
-                                     # docs/recipes.md
+                                     # docs/figures/*.png, and the pages docs/claims.md, docs/config.md,
+                                     # docs/recipes.md and docs/records.md
 python experiments/docs.py --check   # list what is out of date, and write nothing
 Data: notebooks/records, analysis/measured, analysis/published. docs/figures/numbers.json holds the numbers that each
 figure shows, and each PNG carries their digest, so that tests compare numbers and not pixels
@@ -24,12 +24,14 @@ from experiments.documentation.config_page import config_page
 from experiments.documentation.data import ROOT
 from experiments.documentation.figures import FIGURES
 from experiments.documentation.recipe_table import recipes_page
+from experiments.documentation.record_page import record_page
 from experiments.documentation.tables import TABLES
 
 PAGES: dict[str, Callable[[], str]] = {  # wholly made
     "docs/claims.md": claims_page,
     "docs/config.md": config_page,
     "docs/recipes.md": recipes_page,
+    "docs/records.md": record_page,
 }
 FOLDER = "docs/figures"
 NUMBERS = f"{FOLDER}/numbers.json"

@@ -1,8 +1,4 @@
-"""Evaluations of a run, one row each: RunRecord.evaluations. No torch.
-
-A row: patch_size [px], img_size [px], weights ("raw" or "ema"), split ("val": the test images), test_loss [nats], and
-metrics, by the names of RunRecord.metrics.
-"""
+"""Evaluations of a run, one row each: RunRecord.evaluations. No torch."""
 
 import math
 from collections.abc import Mapping
@@ -12,14 +8,14 @@ from scaling.config.experiment import ExperimentConfig
 
 
 class Evaluation(TypedDict):
-    """A row, as above."""
+    """A row."""
 
-    patch_size: int
-    img_size: int
-    weights: str
-    split: str
-    test_loss: float
-    metrics: dict[str, float]
+    patch_size: int  # [px]
+    img_size: int  # [px]
+    weights: str  # "raw", or "ema": their exponential moving average
+    split: str  # "val": the test images
+    test_loss: float  # [nats]
+    metrics: dict[str, float]  # by the names of RunRecord.metrics
 
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -66,7 +62,7 @@ def of_old_record(config: ExperimentConfig, test_loss: float, metrics: Mapping[s
 
 
 def check_evaluations(rows: object) -> None:
-    """Raise ValueError unless rows are evaluations as above."""
+    """Raise ValueError unless rows are evaluations."""
     if not isinstance(rows, list):
         raise ValueError(f"evaluations is {rows!r}, not a list")
     for row in rows:

@@ -32,12 +32,12 @@ NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run that ended. status is "finished" or "failed"; `failure` has the reason of a failed one."""
+    """One run that ended."""
 
-    run_id: str
+    run_id: str  # name of the folder: task, data, backbone, sizes, seed, and a hash of all settings
     group: str  # runs of one group differ in patch and seed only
     config: dict[str, object]  # the whole configuration, nested (ExperimentConfig.to_dict), with its schema version
-    status: str
+    status: str  # "finished", or "failed": the loss became not finite
     test_loss: float | None  # [nats], mean over test images; None where the run failed
     # top1, top5; miou, mean_accuracy, pixel_accuracy, iou_CLASS [%]; train_loss of the last epoch [nats]; val_*: the
     # same of the images that val_split holds out; skipped_*: unreadable images [1]; of training, over the whole run:
@@ -51,13 +51,13 @@ class RunRecord:
     wall_time: float  # over all processes of a resumed run [s]
     curve: str = CURVE  # file in the same folder (curve_logger.py): step, train_loss, test_loss, test_images ...
     class_names: list[str] = field(default_factory=list)  # by number from 0, where the data or the recipe names them
-    failure: dict[str, object] = field(default_factory=dict)  # reason, step, lr
-    versions: dict[str, str] = field(default_factory=dict)
-    git_commit: str = ""
+    failure: dict[str, object] = field(default_factory=dict)  # of a failed run: reason, step, lr
+    versions: dict[str, str] = field(default_factory=dict)  # of packages, by name
+    git_commit: str = ""  # of this code; "": not in a repository
     # processor, gpus ... (machine.machine), how it was trained (Conditions); devices used, micro_batch [images]
     machine: dict[str, object] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
-    ended: str = ""
+    ended: str = ""  # ISO 8601, UTC
     # one row for each evaluation at the end (scaling/runs/evaluations.py), that of test_loss and metrics first; a
     # record from before there were rows is given one when it is loaded
     evaluations: list[Evaluation] = field(default_factory=list)
