@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from analysis.claims import costs_of_memory, costs_of_patches, flexible, formulas, measured, stability
+from analysis.claims import costs_of_memory, costs_of_patches, flexible, formulas, measured, packing, stability
 from analysis.claims.verdict import Estimate
 
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
@@ -12,4 +12,5 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **measured.ESTIMATES,
     **flexible.ESTIMATES,
     **stability.ESTIMATES,
+    **packing.ESTIMATES,
 }

@@ -1,4 +1,5 @@
-"""Tables of fixed models at other patch sizes in docs/flexible.md, from analysis/measured/flexivit_shapes.csv."""
+"""Tables of fixed models at other patch sizes in docs/flexible.md, from analysis/measured/flexivit_shapes.csv and
+flexivit_cifar10.csv."""
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,14 @@ from experiments.documentation.data import numbers, table
 WAYS = ("pi", "area", "norm", "vanilla")
 
 
-def losses() -> pd.DataFrame:
-    """The losses of the runs on shapes, as analysis/studies/flexivit.py has them."""
-    return numbers("flexivit_shapes").fillna({"resize": ""})
+def losses(data: str = "shapes") -> pd.DataFrame:
+    """The losses of the runs on a data set, as analysis/studies/flexivit.py has them."""
+    return numbers(f"flexivit_{data}").fillna({"resize": ""})
 
 
-def elsewhere() -> list[str]:
+def elsewhere(data: str = "shapes") -> list[str]:
     """A row per model, its kernel resized by the pseudo-inverse: its loss at all patch sizes."""
-    found, rows = losses(), []
+    found, rows = losses(data), []
     for backbone, its in found[found["resize"].isin(["", "pi"])].groupby("backbone", sort=False):
         shown = flexivit.printed_elsewhere(its).drop(columns="kernel\nby")
         rows += [[str(backbone), *map(str, row)] for row in shown.itertuples(index=False)]
@@ -24,10 +25,10 @@ def elsewhere() -> list[str]:
     return table(head, rows)
 
 
-def by_way() -> list[str]:
+def by_way(data: str = "shapes") -> list[str]:
     """Loss of a model at patch sizes finer or coarser than its own, over that of the model of these sizes with the same
     seed: geometric means over models and patch sizes, for each way of resizing; mean and spread of the seeds'."""
-    found = losses()
+    found = losses(data)
     fixed, keys = found[found["resize"] != ""], ["backbone", "patch", "seed"]
     pairs = fixed.merge(flexivit.own_losses(found)[[*keys, "test_loss"]], on=keys, suffixes=("", "_own"))
     pairs = pairs[pairs["patch"] != pairs["model_patch"]]
