@@ -12,7 +12,7 @@ from analysis.page.laws import rounded
 from analysis.page.section import Json, Section, part, text
 from analysis.page.tables import Cell, number, table
 from analysis.paper.comparison import paper_model
-from analysis.paper.figure_data import GAP, figure1, figure2, figure3, figure4
+from analysis.paper.figure_data import figure1, figure2, figure3, figure4
 from analysis.paper.layout import PaperTable
 from analysis.plots.backbone_styles import styles
 from analysis.records.run_frame import finished
@@ -54,7 +54,7 @@ def section(content: Content) -> Section:
     compared: list[list[Cell]] = []
     for figure in FIGURES:
         made = figure.make(own)
-        frame = made.frame[made.frame.get("decoder", "") != GAP]
+        frame = made.frame[made.frame["metric"] != "gap"]
         drawn.append(
             {
                 "title": made.spec.heading,
