@@ -28,6 +28,9 @@ const page = (() => {
   // A text as Plotly takes it, which reads some tags.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+  // The same in lines of about 30 characters.
+  const wrapped = (text) => plain(text).replace(/(.{24,32}?) /g, "$1<br>");
+
   const axis = (more) => ({
     gridcolor: style("--line"), linecolor: style("--muted"), zerolinecolor: style("--line"), tickcolor: style("--muted"),
     ticks: "outside", automargin: true, ...more, title: {text: more.title, standoff: 10},
@@ -54,7 +57,7 @@ const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
 
   return {
-    style, readable, faded, plain,
+    style, readable, faded, plain, wrapped,
 
     // Draw in an element what make() returns, now and when the theme changes. Returns a function that draws it again.
     plot(element, make) {
