@@ -1,6 +1,6 @@
 """The table of patch sizes by application of source text B (claim B36, embeddings.yaml): a prior without measurements.
 
-applications.csv: application, task that it is for ("" where any), patches in the order of the text [px] separated by |
+analysis/published/applications.csv: application, task that it is for ("" where any), patches in the order of the text [px] separated by |
 ("" where the text has "variable"), and the lines of the source. The text itself is not shipped; rows are from the list
 in the specification of issue 22.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from scaling.config.fields import check_name
 
-FILE = Path(__file__).parent / "applications.csv"
+FILE = Path(__file__).parents[1] / "published" / "applications.csv"
 SOURCE = "source text B"
 
 
