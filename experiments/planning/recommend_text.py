@@ -1,0 +1,196 @@
+"""Text of a recommendation: the answer, its reasons, what other choices change, the prior, and what is not known."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from analysis.claims.applications import Application, prior_sentence
+from analysis.planning.object_size import NEEDED, REASON, UNCERTAIN
+from experiments.planning.candidates import Candidate, pretraining_hours
+from experiments.planning.choice import Choice
+from experiments.planning.cost_estimate import Device
+from experiments.planning.plan_report import aligned, gigabytes, number
+from experiments.planning.rate_notes import assumed_lines, extrapolated_line, rates_line
+from scaling.costs import recipe_tokens
+
+DECIDED = 0.95  # share of the resampled laws from which on a choice is called decided
+DATA = {"classify": "ImageNet-1k", "segment": "ADE20K", "detect": "COCO"}
+
+
+class Asked(NamedTuple):
+    """What the text refers to besides the choice."""
+
+    on: Device
+    prior: Application | None
+    results: str
+    gpu: str  # as on the command line; "": this machine's
+    memory: float  # [GB]; 0: the data sheet's
+    devices: int  # 0: one
+
+
+def recommendation(found: Choice, asked: Asked) -> list[str]:
+    """All lines; those longer than 80 columns are to be wrapped."""
+    at = found.candidates[found.answer]
+    return [
+        _question(found, asked.on),
+        "",
+        f"{named(at)}{', with --grad-checkpointing' if at.grad_checkpointing else ''}",
+        f"  {_costs(at, found)}",
+        f"  {_error(found)}",
+        "",
+        *_patch_lines(found, at),
+        *_decided(found),
+        *prior_lines(asked.prior, found, at),
+        "",
+        *_others(found),
+        "",
+        "What it does not know",
+        *(f"  {line}" for line in _unknown(found, at, asked)),
+        "",
+        *_next(at, asked),
+    ]
+
+
+def nothing_lines(found: Choice, on: Device) -> Iterator[str]:
+    """That nothing fits, and what would, in one line."""
+    limits, least = found.limits, found.least
+    if least < 0:
+        yield (
+            f"nothing resolves an object of {limits.object_px:g} px in an image of {limits.original} px: no patch size "
+            f"divides the image of which it spans {NEEDED[found.task]:.1f}; crops of the image (--image) keep its size"
+        )
+        return
+    one = found.candidates[least]
+    object_ = f" and resolves an object of {limits.object_px:g} px" if limits.object_px else ""
+    room = f"{gigabytes(limits.memory)} of {on.name}"
+    time = f"{number(limits.hours)} h" if math.isfinite(limits.hours) else "any time"
+    yield (
+        f"nothing fits {room} in {time}{object_}; the nearest is {named(one)}: {number(one.hours)} h and "
+        f"{gigabytes(one.peak_bytes if one.fits else one.need_bytes)}. Smaller: --images and --epochs of your data"
+        f"{', crops (a smaller --image and the same --object)' if found.task != 'classify' else ''}, more --devices"
+    )
+
+
+def named(one: Candidate) -> str:
+    return f"{one.model}, patch {one.patch}, image {one.image} px"
+
+
+def _question(found: Choice, on: Device) -> str:
+    limits = found.limits
+    object_ = f"objects of {limits.object_px:g} px or more, " if limits.object_px else ""
+    hours = f"{limits.hours:g} h" if math.isfinite(limits.hours) else "any time"
+    return f"{found.task}, images of {limits.original} px, {object_}{on.name} of {gigabytes(limits.memory)}, {hours}"
+
+
+def _costs(at: Candidate, found: Choice) -> str:
+    last = at.last
+    return (
+        f"{recipe_tokens(last.run):,} tokens, {last.parameters / 1e6:.1f}M parameters; micro-batch "
+        f"{last.micro_batch_size}, {gigabytes(at.peak_bytes)}; {number(at.hours)} h"
+    )
+
+
+def _error(found: Choice) -> str:
+    predicted, at = found.predicted, found.answer
+    value, low, high = (float(its[at]) for its in (predicted.value_M, predicted.low_M, predicted.high_M))
+    ends = f" [{number(low)}, {number(high)}]" if math.isfinite(low) else ""
+    return (
+        f"predicted {predicted.measure} {number(value)} {predicted.unit}{ends} (95 %, of {predicted.interval_of}): "
+        f"{predicted.source}"
+    )
+
+
+def _patch_lines(found: Choice, at: Candidate) -> Iterator[str]:
+    """The rule of the object's size and what it excludes."""
+    limits = found.limits
+    if not limits.object_px:
+        yield "Object: no --object, so its size excludes no patch."
+        return
+    low, high = UNCERTAIN
+    span, needed = found.spans(at), NEEDED[found.task]
+    inside = "" if span >= high else f" {span:.1f} is inside that range."
+    yield (
+        f"Object: {limits.object_px:g} px span {span:.1f} patches; {needed:.1f} are required: {REASON[found.task]}. "
+        f"The rule is arithmetic; measured on nuclei (one seed), the number is from {low:g} to {high:g}.{inside}"
+    )
+
+
+def _decided(found: Choice) -> Iterator[str]:
+    """Whether the law decides between smaller patches, larger models and other images."""
+    shares = found.shares()
+    if not shares:
+        yield "Decided? Not known: the laws have as many parameters as patch sizes, so none can be resampled."
+        return
+    share = shares.pop(found.answer, 0.0)
+    rest = ", ".join(f"{named(found.candidates[n])}: {s:.0%}" for n, s in list(shares.items())[:2])
+    word = "yes" if share >= DECIDED else "no, patch, model and image are undecided"
+    yield (
+        f"Decided? By the law {word}: {share:.0%} of {len(found.predicted.draws_SM)} resampled laws choose it"
+        f"{'; others: ' + rest if rest else ''}."
+    )
+
+
+def prior_lines(prior: Application | None, found: Choice, at: Candidate) -> Iterator[str]:
+    if prior is not None:
+        yield f"Prior: {prior_sentence(prior, at.patch)}."
+    else:
+        yield "Prior: the table by application has rows for --application, none for this task by itself."
+
+
+def _others(found: Choice) -> list[str]:
+    """What other choices cost, and their predicted error less that of the answer."""
+    predicted = found.predicted
+    rows = [["instead", "model", "patch", "image", "hours", "GB", f"change [{_points(predicted.unit)}]"]]
+    missing = []
+    for what, n in found.others():
+        if n < 0:
+            missing.append(what)
+            continue
+        one = found.candidates[n]
+        room = number((one.peak_bytes if one.fits else one.need_bytes) / 1e9)
+        change, low, high = predicted.difference(n, found.answer)
+        ends = f" [{_signed(low)}, {_signed(high)}]" if math.isfinite(low) else ""
+        recomputed = "*" if one.grad_checkpointing else ""
+        cells = [str(one.patch), str(one.image), number(one.hours), room + recomputed, _signed(change) + ends]
+        rows.append([what, one.model, *cells])
+    notes = [f"None: {', '.join(missing)}."] if missing else []
+    if any("*" in row[5] for row in rows[1:]):
+        notes.append("*: with --grad-checkpointing.")
+    return [*aligned(rows, left={0, 1}), *notes]
+
+
+def _unknown(found: Choice, at: Candidate, asked: Asked) -> Iterator[str]:
+    """What the answer assumes or extrapolates."""
+    stages = list(at.stages)
+    yield rates_line(stages, asked.on)
+    yield from filter(None, [extrapolated_line(stages, asked.on), *assumed_lines(stages)])
+    if beyond := found.predicted.beyond[found.answer]:
+        beyond = "model and image size were never measured together" if beyond == "pair" else f"in {beyond}"
+        yield f"the law extrapolates: {beyond}"
+    if at.group < 0:
+        yield (
+            f"the law is of {DATA[found.task]} and one run per number: seeds, your data, and more training images are "
+            "not in it"
+        )
+        if hours := pretraining_hours(at, asked.on):
+            yield f"not in the hours: pre-training on ImageNet-1k at this patch size, {number(hours)} h"
+    else:
+        yield "the laws are of your runs as they were: longer training or more images are not in them"
+
+
+def _next(at: Candidate, asked: Asked) -> Iterator[str]:
+    """The command that prints the same costs, and how own runs enter."""
+    if at.command:
+        device = f" --gpu {asked.gpu}" if asked.gpu else ""
+        device += f" --devices {asked.devices}" if asked.devices else ""
+        device += f" --memory {asked.memory:g}" if asked.memory else ""
+        yield f"Costs in full: python experiments/plan.py {at.command}{device}"
+        yield f"Runs of yours at 3 patch sizes or more in {asked.results} replace the published law."
+
+
+def _points(unit: str) -> str:
+    return "points" if unit == "%" else unit
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if abs(value) < 10 else f"{value:+.1f}"
