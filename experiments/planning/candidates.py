@@ -99,7 +99,9 @@ def own_candidates(configs: Sequence[ExperimentConfig], task: str, on: Device) -
 
 
 def pretraining_hours(candidate: Candidate, on: Device) -> float:
-    """Wall time of the runs that a dense task's backbone starts from [h]; 0: it starts from none; nan: does not fit."""
+    """Wall time of the runs that a dense task's backbone starts from [h], whatever memory they need; 0: there are
+    none."""
+    on = on._replace(card=on.card._replace(memory=math.inf))
     total, run = 0.0, candidate.stages[0].run
     while isinstance(run.init, FromRun):
         run = run.init.config

@@ -4,6 +4,7 @@ what other choices would change."""
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -65,11 +66,20 @@ class Choice:
         value = np.where(among, self.predicted.value_M, np.inf)
         return int(np.argmin(value)) if among.any() else -1
 
-    @property
-    def answer(self) -> int:
-        return self.best(self.within)
+    def select(self, among: Mask) -> int:
+        """As best; but of one that the law extrapolates to, in place of the best one that it does not, only where the
+        95 % interval of their difference excludes 0."""
+        first, inside = self.best(among), self.best(among & self._interpolated)
+        if first < 0 or inside < 0 or self._interpolated[first]:
+            return first
+        low = self.predicted.difference(inside, first)[1]
+        return first if low > 0 else inside
 
-    @property
+    @cached_property
+    def answer(self) -> int:
+        return self.select(self.within)
+
+    @cached_property
     def within(self) -> Mask:
         """Candidates within the limits, without a larger card."""
         return self.possible() & np.array([one.fits for one in self.candidates])
@@ -80,6 +90,11 @@ class Choice:
         it."""
         over = [self._excess(one) if self.resolves(one) else math.inf for one in self.candidates]
         return int(np.argmin(over)) if min(over, default=math.inf) < math.inf else -1
+
+    @cached_property
+    def _interpolated(self) -> Mask:
+        """(M,) whether each variable of a candidate is in the range of the law's points."""
+        return np.array([beyond in ("", "pair") for beyond in self.predicted.beyond])
 
     def shares(self) -> dict[int, float]:
         """Shares of the resampled laws by the candidate that each selects, largest first; {}: there are none."""
@@ -95,7 +110,7 @@ class Choice:
         allow."""
         at = self.candidates[self.answer]
         cheaper = np.array([one.hours <= at.hours / 2 for one in self.candidates])
-        yield Other("half the hours", self.best(self.within & cheaper))
+        yield Other("half the hours", self.select(self.within & cheaper))
         yield self._dearer()
         size = at.last.parameters
         rivals: dict[str, Callable[[Candidate], bool]] = {
@@ -105,12 +120,12 @@ class Choice:
             "another image": lambda one: one.image != at.image,
         }
         for what, differs in rivals.items():
-            yield Other(what, self.best(self.within & np.array([differs(one) for one in self.candidates])))
+            yield Other(what, self.select(self.within & np.array([differs(one) for one in self.candidates])))
 
     def _dearer(self) -> Other:
         """The first factor of FACTORS that buys a lower predicted error."""
         for factor in FACTORS:
-            found = self.best(self.possible(factor))
+            found = self.select(self.possible(factor))
             if self.predicted.value_M[found] < self.predicted.value_M[self.answer]:
                 return Other(f"{factor} times the budget", found)
         return Other("a larger budget", -1)

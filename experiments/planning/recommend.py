@@ -59,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
         for line in nothing_lines(found, on):
             print_wrapped(line, indent=2)
         return NOTHING
+    if not args.application and (own_data or found.candidates[0].group >= 0):
+        prior = None  # the table's row for a task is of ImageNet or COCO
     for line in recommendation(found, Asked(on, prior, args.results, args.gpu, args.memory, args.devices)):
         print_wrapped(line, indent=len(line) - len(line.lstrip()) + 2) if len(line) > 80 else print(line)
     return 0
@@ -131,7 +133,9 @@ def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
     if not any(given):
         return None
     if not all(given):
-        raise ConfigError("--images and --epochs go together: the training images of your data, and how often each is seen")
+        raise ConfigError(
+            "--images and --epochs go together: the training images of your data, and how often each is seen"
+        )
     if args.images < 1 or args.epochs < 1:
         raise ConfigError(f"--images {args.images} and --epochs {args.epochs} must be 1 or more")
     return args.images, args.epochs
@@ -155,12 +159,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gpu", default="", help=f"card: {', '.join([*CARDS, CPU])} (default: this machine's)")
     parser.add_argument("--devices", type=int, default=0, help="cards that share the run (default: one)")
-    parser.add_argument("--images", type=int, metavar="N", help="training images of your data, with --epochs (default: the paper's)")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="training images of your data, with --epochs (default: the paper's)"
+    )
     parser.add_argument("--epochs", type=int, metavar="E", help="times that each is seen (default: the paper's)")
     parser.add_argument(
         "--application", default="", metavar="NAME", help="row of the prior table: medical, satellite, face, mobile ..."
     )
     parser.add_argument(
-        "--results", metavar="DIR", default="results", help="runs of yours, whose laws and speed are used (default: %(default)s)"
+        "--results",
+        metavar="DIR",
+        default="results",
+        help="runs of yours, whose laws and speed are used (default: %(default)s)",
     )
     return parser

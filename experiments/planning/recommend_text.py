@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from analysis.claims.applications import Application, prior_sentence
-from analysis.planning.object_size import NEEDED, REASON, UNCERTAIN
+from analysis.claims.applications import SOURCE, Application, prior_sentence
+from analysis.planning.object_size import NEEDED
+from analysis.records.published import load_published
 from experiments.planning.candidates import Candidate, pretraining_hours
 from experiments.planning.choice import Choice
 from experiments.planning.cost_estimate import Device
 from experiments.planning.plan_report import aligned, gigabytes, number
 from experiments.planning.rate_notes import assumed_lines, extrapolated_line, rates_line
+from experiments.planning.recommend_reasons import named, why_lines
 from scaling.costs import recipe_tokens
 
 DECIDED = 0.95  # share of the resampled laws from which on a choice is called decided
@@ -35,10 +37,11 @@ def recommendation(found: Choice, asked: Asked) -> list[str]:
         _question(found, asked.on),
         "",
         f"{named(at)}{', with --grad-checkpointing' if at.grad_checkpointing else ''}",
-        f"  {_costs(at, found)}",
+        f"  {_costs(at)}",
         f"  {_error(found)}",
+        *_start(at, asked.on),
         "",
-        *_patch_lines(found, at),
+        *why_lines(found),
         *_decided(found),
         *prior_lines(asked.prior, found, at),
         "",
@@ -66,13 +69,10 @@ def nothing_lines(found: Choice, on: Device) -> Iterator[str]:
     time = f"{number(limits.hours)} h" if math.isfinite(limits.hours) else "any time"
     yield (
         f"nothing fits {room} in {time}{object_}; the nearest is {named(one)}: {number(one.hours)} h and "
-        f"{gigabytes(one.peak_bytes if one.fits else one.need_bytes)}. Smaller: --images and --epochs of your data"
-        f"{', crops (a smaller --image and the same --object)' if found.task != 'classify' else ''}, more --devices"
+        f"{gigabytes(one.need_bytes)}. Less: --images and --epochs of your data"
+        f"{', crops (a smaller --image, the same --object)' if found.task != 'classify' else ''}"
+        f"{'' if on.card.cores else ', more --devices'}"
     )
-
-
-def named(one: Candidate) -> str:
-    return f"{one.model}, patch {one.patch}, image {one.image} px"
 
 
 def _question(found: Choice, on: Device) -> str:
@@ -82,12 +82,24 @@ def _question(found: Choice, on: Device) -> str:
     return f"{found.task}, images of {limits.original} px, {object_}{on.name} of {gigabytes(limits.memory)}, {hours}"
 
 
-def _costs(at: Candidate, found: Choice) -> str:
+def _costs(at: Candidate) -> str:
     last = at.last
     return (
         f"{recipe_tokens(last.run):,} tokens, {last.parameters / 1e6:.1f}M parameters; micro-batch "
         f"{last.micro_batch_size}, {gigabytes(at.peak_bytes)}; {number(at.hours)} h"
     )
+
+
+def _start(at: Candidate, on: Device) -> Iterator[str]:
+    """What the backbone of a dense task starts from."""
+    if not (hours := pretraining_hours(at, on)):
+        return
+    released = load_published("released_models").query("model == @at.model and patch == @at.patch")["input_px"]
+    if released.empty:
+        yield f"  not in the hours: pre-training at this patch size, {number(hours)} h, as no such weights are released"
+    else:
+        sides = ", ".join(map(str, sorted(released)))
+        yield f"  can start from released weights of this patch size ({sides} px); pre-training takes {number(hours)} h"
 
 
 def _error(found: Choice) -> str:
@@ -100,21 +112,6 @@ def _error(found: Choice) -> str:
     )
 
 
-def _patch_lines(found: Choice, at: Candidate) -> Iterator[str]:
-    """The rule of the object's size and what it excludes."""
-    limits = found.limits
-    if not limits.object_px:
-        yield "Object: no --object, so its size excludes no patch."
-        return
-    low, high = UNCERTAIN
-    span, needed = found.spans(at), NEEDED[found.task]
-    inside = "" if span >= high else f" {span:.1f} is inside that range."
-    yield (
-        f"Object: {limits.object_px:g} px span {span:.1f} patches; {needed:.1f} are required: {REASON[found.task]}. "
-        f"The rule is arithmetic; measured on nuclei (one seed), the number is from {low:g} to {high:g}.{inside}"
-    )
-
-
 def _decided(found: Choice) -> Iterator[str]:
     """Whether the law decides between smaller patches, larger models and other images."""
     shares = found.shares()
@@ -122,41 +119,55 @@ def _decided(found: Choice) -> Iterator[str]:
         yield "Decided? Not known: the laws have as many parameters as patch sizes, so none can be resampled."
         return
     share = shares.pop(found.answer, 0.0)
-    rest = ", ".join(f"{named(found.candidates[n])}: {s:.0%}" for n, s in list(shares.items())[:2])
-    word = "yes" if share >= DECIDED else "no, patch, model and image are undecided"
+    word = "yes" if share >= DECIDED else "no"
+    rest = ", ".join(_share(found, n, its) for n, its in list(shares.items())[:2])
     yield (
         f"Decided? By the law {word}: {share:.0%} of {len(found.predicted.draws_SM)} resampled laws choose it"
         f"{'; others: ' + rest if rest else ''}."
     )
+    if (first := found.best(found.within)) != found.answer:
+        change, low, high = found.predicted.difference(first, found.answer)
+        yield (
+            f"  {named(found.candidates[first])} is predicted {_signed(change)} [{_signed(low)}, {_signed(high)}], but "
+            f"by extrapolation in {found.predicted.beyond[first]}."
+        )
+
+
+def _share(found: Choice, number_: int, share: float) -> str:
+    beyond = found.predicted.beyond[number_]
+    extrapolated = f" (extrapolates in {beyond})" if beyond not in ("", "pair") else ""
+    return f"{named(found.candidates[number_])}{extrapolated}: {share:.0%}"
 
 
 def prior_lines(prior: Application | None, found: Choice, at: Candidate) -> Iterator[str]:
     if prior is not None:
         yield f"Prior: {prior_sentence(prior, at.patch)}."
     else:
-        yield "Prior: the table by application has rows for --application, none for this task by itself."
+        yield f"Prior: the table by application ({SOURCE}) has no row for this task without --application."
 
 
 def _others(found: Choice) -> list[str]:
     """What other choices cost, and their predicted error less that of the answer."""
     predicted = found.predicted
-    rows = [["instead", "model", "patch", "image", "hours", "GB", f"change [{_points(predicted.unit)}]"]]
-    missing = []
+    rows = [["instead", "model", "patch", "image", "hours", "card", f"change [{_points(predicted.unit)}]"]]
+    missing, shown = [], set[int]()
     for what, n in found.others():
         if n < 0:
             missing.append(what)
+        if n < 0 or n in shown:
             continue
+        shown.add(n)
         one = found.candidates[n]
-        room = number((one.peak_bytes if one.fits else one.need_bytes) / 1e9)
+        room = number(one.need_bytes / 1e9)
         change, low, high = predicted.difference(n, found.answer)
         ends = f" [{_signed(low)}, {_signed(high)}]" if math.isfinite(low) else ""
         recomputed = "*" if one.grad_checkpointing else ""
         cells = [str(one.patch), str(one.image), number(one.hours), room + recomputed, _signed(change) + ends]
         rows.append([what, one.model, *cells])
-    notes = [f"None: {', '.join(missing)}."] if missing else []
-    if any("*" in row[5] for row in rows[1:]):
-        notes.append("*: with --grad-checkpointing.")
-    return [*aligned(rows, left={0, 1}), *notes]
+    notes = ["hours: wall time of training; card: least memory [GB]; change: with 95 % interval over resampled laws"]
+    notes += ["*: with --grad-checkpointing"] if any("*" in row[5] for row in rows[1:]) else []
+    notes += [f"none within the limits: {', '.join(missing)}"] if missing else []
+    return [*aligned(rows, left={0, 1}), "; ".join(notes)]
 
 
 def _unknown(found: Choice, at: Candidate, asked: Asked) -> Iterator[str]:
@@ -169,11 +180,9 @@ def _unknown(found: Choice, at: Candidate, asked: Asked) -> Iterator[str]:
         yield f"the law extrapolates: {beyond}"
     if at.group < 0:
         yield (
-            f"the law is of {DATA[found.task]} and one run per number: seeds, your data, and more training images are "
-            "not in it"
+            f"the law is of {DATA[found.task]}, one run per number: it ranks choices and is no estimate for your data; "
+            "seeds and more training images are not in it"
         )
-        if hours := pretraining_hours(at, asked.on):
-            yield f"not in the hours: pre-training on ImageNet-1k at this patch size, {number(hours)} h"
     else:
         yield "the laws are of your runs as they were: longer training or more images are not in them"
 
@@ -193,4 +202,4 @@ def _points(unit: str) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}" if abs(value) < 10 else f"{value:+.1f}"
+    return f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.2f}" if abs(value) >= 0.1 else f"{value:+.3f}"
