@@ -1,8 +1,8 @@
 """The table of patch sizes by application of source text B (claim B36, embeddings.yaml): a prior without measurements.
 
-analysis/published/applications.csv: application, task that it is for ("" where any), patches in the order of the text [px] separated by |
-("" where the text has "variable"), and the lines of the source. The text itself is not shipped; rows are from the list
-in the specification of issue 22.
+analysis/published/applications.csv: application, task that it is for ("" where any), patches in the order of the text
+[px] separated by | ("" where the text has "variable"), and the lines of the source. The text itself is not shipped;
+rows are from the list in the specification of issue 22.
 """
 
 import csv

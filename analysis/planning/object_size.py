@@ -1,10 +1,10 @@
 """Object size: how many patches a square object spans, wherever it is on the grid of patches.
 
-A patch that an object covers by more than half is the object's by a vote of its pixels; a patch that lies inside it has
-no pixel of anything else. Of an object of s patches the position on the grid that is worst for it leaves, along one
-axis, min(s / 2, 1) of its best patch covered while s < 2 (it is centred on a border of two patches), and 1 from s = 2 on.
-So a square object has a majority in some patch, wherever it is, from s = sqrt(2) on, and a patch of its own from s = 2
-on. This is arithmetic, not a limit of accuracy: a token carries 3 p^2 numbers of its pixels, and heads combine tokens.
+A patch that an object covers by more than half is the object's by a vote of its pixels; a patch that lies inside it
+has no pixel of anything else. At the worst position on the grid, centred on a border of two patches, an object of s
+patches covers min(s / 2, 1) of its best patch along each axis. So a square object has a majority in some patch, wherever
+it is, from s = sqrt(2) on, and a patch of its own from s = 2 on. This is arithmetic, not a limit of accuracy: a token
+carries 3 p^2 numbers of its pixels, and heads combine tokens.
 """
 
 import math

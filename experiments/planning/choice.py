@@ -67,13 +67,12 @@ class Choice:
         return int(np.argmin(value)) if among.any() else -1
 
     def select(self, among: Mask) -> int:
-        """As best; but of one that the law extrapolates to, in place of the best one that it does not, only where the
-        95 % interval of their difference excludes 0."""
+        """As best; but one that the law extrapolates to only where its 95 % interval is below that of the best one that
+        the law interpolates: intervals over resampled laws do not contain an error of the form."""
         first, inside = self.best(among), self.best(among & self._interpolated)
         if first < 0 or inside < 0 or self._interpolated[first]:
             return first
-        low = self.predicted.difference(inside, first)[1]
-        return first if low > 0 else inside
+        return first if self.predicted.high_M[first] < self.predicted.low_M[inside] else inside
 
     @cached_property
     def answer(self) -> int:

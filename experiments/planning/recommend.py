@@ -73,8 +73,8 @@ def choice(task: str, limits: Limits, on: Device, results: Path, own_data: tuple
     own = own_runs(task, limits.original, results)
     if own.groups:
         candidates = list(own_candidates(own.configs, task, on))
-        which, patches = [one.group for one in candidates], [one.patch for one in candidates]
-        return Choice(task, candidates, laws.own(own.groups, which, patches, str(results)), limits)
+        which, sizes = [one.group for one in candidates], [one.patch for one in candidates]
+        return Choice(task, candidates, laws.own(own.groups, which, sizes, str(results)), limits)
     models = laws.published_models(task)
     candidates = list(published_candidates(task, models, limits.original, on, own_data))
     dense = task != "classify"  # the law's patch is then in pixels of the original image
@@ -123,19 +123,16 @@ def _pixels(text: str) -> float:
 def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
     """Training images and epochs. Raises ConfigError for options out of their range."""
     for name in ("memory", "hours"):
-        if not 0 <= getattr(args, name):  # also nan
-            raise ConfigError(f"--{name} {getattr(args, name)} must be above 0")
-    if not args.hours:
-        raise ConfigError("--hours 0 must be above 0")
+        value = getattr(args, name)
+        if value is not None and not value > 0:  # also nan
+            raise ConfigError(f"--{name} {value:g} must be above 0")
     if not 2 <= args.image <= 2**16:
         raise ConfigError(f"--image {args.image} must be a side of 2 to 65,536 px")
     given = [args.images is not None, args.epochs is not None]
     if not any(given):
         return None
     if not all(given):
-        raise ConfigError(
-            "--images and --epochs go together: the training images of your data, and how often each is seen"
-        )
+        raise ConfigError("--images and --epochs go together: your training images, and how often each is seen")
     if args.images < 1 or args.epochs < 1:
         raise ConfigError(f"--images {args.images} and --epochs {args.epochs} must be 1 or more")
     return args.images, args.epochs
@@ -151,18 +148,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--object", default="0", metavar="PX", help="side of the smallest object that must be found, as 12px"
     )
-    parser.add_argument(
-        "--memory", type=float, default=0.0, metavar="GB", help="memory of a card (default: the data sheet's)"
-    )
+    parser.add_argument("--memory", type=float, metavar="GB", help="memory of a card (default: the data sheet's)")
     parser.add_argument(
         "--hours", type=float, default=math.inf, metavar="H", help="wall time of training on all devices (default: any)"
     )
     parser.add_argument("--gpu", default="", help=f"card: {', '.join([*CARDS, CPU])} (default: this machine's)")
     parser.add_argument("--devices", type=int, default=0, help="cards that share the run (default: one)")
-    parser.add_argument(
-        "--images", type=int, metavar="N", help="training images of your data, with --epochs (default: the paper's)"
-    )
-    parser.add_argument("--epochs", type=int, metavar="E", help="times that each is seen (default: the paper's)")
+    of_paper = "(default: those of the paper's recipe)"
+    parser.add_argument("--images", type=int, metavar="N", help=f"your training images, with --epochs {of_paper}")
+    parser.add_argument("--epochs", type=int, metavar="E", help=f"how often each is seen {of_paper}")
     parser.add_argument(
         "--application", default="", metavar="NAME", help="row of the prior table: medical, satellite, face, mobile ..."
     )

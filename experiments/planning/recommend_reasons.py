@@ -58,11 +58,7 @@ def _image(found: Choice, at: Candidate) -> str:
     if at.group >= 0:
         return "that of your runs with the lowest predicted loss."
     if found.task == "classify":
-        given = (
-            "yours"
-            if at.image == found.limits.original
-            else "smaller than yours, for smaller patches or a larger model"
-        )
+        given = "yours" if at.image == found.limits.original else "smaller than yours"
         return f"selected by the law, which has model, patch and image size; {given}."
     cells = top1_cells().set_index(["model", "input_px", "patch"])["published"]
     errors = ", ".join(f"{patch}/{image} {100 - cells[model, image, patch]:.1f}" for model, image, patch in ALIKE)

@@ -16,6 +16,7 @@ from experiments.planning.recommend_reasons import named, why_lines
 from scaling.costs import recipe_tokens
 
 DECIDED = 0.95  # share of the resampled laws from which on a choice is called decided
+LISTED = 0.05  # share of another choice that is listed
 DATA = {"classify": "ImageNet-1k", "segment": "ADE20K", "detect": "COCO"}
 
 
@@ -26,7 +27,7 @@ class Asked(NamedTuple):
     prior: Application | None
     results: str
     gpu: str  # as on the command line; "": this machine's
-    memory: float  # [GB]; 0: the data sheet's
+    memory: float | None  # [GB]; None: the data sheet's
     devices: int  # 0: one
 
 
@@ -120,7 +121,7 @@ def _decided(found: Choice) -> Iterator[str]:
         return
     share = shares.pop(found.answer, 0.0)
     word = "yes" if share >= DECIDED else "no"
-    rest = ", ".join(_share(found, n, its) for n, its in list(shares.items())[:2])
+    rest = ", ".join(_share(found, n, its) for n, its in list(shares.items())[:2] if its >= LISTED)
     yield (
         f"Decided? By the law {word}: {share:.0%} of {len(found.predicted.draws_SM)} resampled laws choose it"
         f"{'; others: ' + rest if rest else ''}."
