@@ -2,9 +2,9 @@
 
 A patch that an object covers by more than half is the object's by a vote of its pixels; a patch that lies inside it
 has no pixel of anything else. At the worst position on the grid, centred on a border of two patches, an object of s
-patches covers min(s / 2, 1) of its best patch along each axis. So a square object has a majority in some patch, wherever
-it is, from s = sqrt(2) on, and a patch of its own from s = 2 on. This is arithmetic, not a limit of accuracy: a token
-carries 3 p^2 numbers of its pixels, and heads combine tokens.
+patches covers min(s / 2, 1) of its best patch along each axis. So a square object has a majority in some patch,
+wherever it is, from s = sqrt(2) on, and a patch of its own from s = 2 on. This is arithmetic, not a limit of accuracy:
+a token carries 3 p^2 numbers of its pixels, and heads combine tokens.
 """
 
 import math

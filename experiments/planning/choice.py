@@ -96,10 +96,12 @@ class Choice:
         return np.array([beyond in ("", "pair") for beyond in self.predicted.beyond])
 
     def shares(self) -> dict[int, float]:
-        """Shares of the resampled laws by the candidate that each selects, largest first; {}: there are none."""
+        """Shares of the resampled laws by the candidate that each selects, largest first; {}: there are none. Of a
+        choice that the law interpolates, among such candidates."""
         if not len(self.predicted.draws_SM):
             return {}
-        picked = np.argmin(np.where(self.within, self.predicted.draws_SM, np.inf), axis=1)
+        among = self.within & (self._interpolated if self._interpolated[self.answer] else True)
+        picked = np.argmin(np.where(among, self.predicted.draws_SM, np.inf), axis=1)
         numbers, counts = np.unique(picked, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return {int(numbers[n]): float(counts[n] / len(picked)) for n in order}
@@ -126,7 +128,7 @@ class Choice:
         for factor in FACTORS:
             found = self.select(self.possible(factor))
             if self.predicted.value_M[found] < self.predicted.value_M[self.answer]:
-                return Other(f"{factor} times the budget", found)
+                return Other(f"{factor} x the budget", found)
         return Other("a larger budget", -1)
 
     def _excess(self, one: Candidate) -> float:

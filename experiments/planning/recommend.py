@@ -52,17 +52,16 @@ def main(argv: Sequence[str]) -> int:
     prior = application_for(args.task, args.application)
     patches_of(args.task, args.image)  # refuses an image that no patch divides, before laws are fitted
 
-    from experiments.planning.recommend_text import Asked, nothing_lines, recommendation
+    from experiments.planning.recommend_text import Asked, nothing_line, recommendation
 
     found = choice(args.task, limits, on, Path(args.results), own_data)
     if found.answer < 0:
-        for line in nothing_lines(found, on):
-            print_wrapped(line, indent=2)
+        print_wrapped(nothing_line(found, on), indent=2)
         return NOTHING
     if not args.application and (own_data or found.candidates[0].group >= 0):
         prior = None  # the table's row for a task is of ImageNet or COCO
     for line in recommendation(found, Asked(on, prior, args.results, args.gpu, args.memory, args.devices)):
-        print_wrapped(line, indent=len(line) - len(line.lstrip()) + 2) if len(line) > 80 else print(line)
+        print_wrapped(line, indent=len(line) - len(line.lstrip()) + 2)
     return 0
 
 

@@ -44,7 +44,7 @@ def recommendation(found: Choice, asked: Asked) -> list[str]:
         "",
         *why_lines(found),
         *_decided(found),
-        *prior_lines(asked.prior, found, at),
+        *_prior(asked.prior, found, at),
         "",
         *_others(found),
         "",
@@ -55,24 +55,25 @@ def recommendation(found: Choice, asked: Asked) -> list[str]:
     ]
 
 
-def nothing_lines(found: Choice, on: Device) -> Iterator[str]:
-    """That nothing fits, and what would, in one line."""
+def nothing_line(found: Choice, on: Device) -> str:
+    """That nothing fits, and what would."""
     limits, least = found.limits, found.least
     if least < 0:
-        yield (
-            f"nothing resolves an object of {limits.object_px:g} px in an image of {limits.original} px: no patch size "
-            f"divides the image of which it spans {NEEDED[found.task]:.1f}; crops of the image (--image) keep its size"
+        return (
+            f"nothing resolves an object of {limits.object_px:g} px in an image of {limits.original} px: it spans "
+            f"less than {NEEDED[found.task]:.1f} patches at every patch size that is possible; crops (a smaller --image, "
+            "the same --object) allow smaller patches"
         )
-        return
     one = found.candidates[least]
     object_ = f" and resolves an object of {limits.object_px:g} px" if limits.object_px else ""
-    room = f"{gigabytes(limits.memory)} of {on.name}"
-    time = f"{number(limits.hours)} h" if math.isfinite(limits.hours) else "any time"
-    yield (
-        f"nothing fits {room} in {time}{object_}; the nearest is {named(one)}: {number(one.hours)} h and "
-        f"{gigabytes(one.need_bytes)}. Less: --images and --epochs of your data"
-        f"{', crops (a smaller --image, the same --object)' if found.task != 'classify' else ''}"
-        f"{'' if on.card.cores else ', more --devices'}"
+    time = f" in {number(limits.hours)} h" if math.isfinite(limits.hours) else ""
+    less = ["--images and --epochs of your data"]
+    less += ["crops (a smaller --image, the same --object)"] if found.task != "classify" else []
+    less += [] if on.card.cores else ["more --devices"]
+    return (
+        f"nothing fits {gigabytes(limits.memory)} of {on.name}{time}{object_}; the nearest is {named(one)}: "
+        f"{number(one.hours)} h on a device of {gigabytes(one.need_bytes)} or more. It takes less with "
+        f"{', '.join(less)}"
     )
 
 
@@ -121,7 +122,7 @@ def _decided(found: Choice) -> Iterator[str]:
         return
     share = shares.pop(found.answer, 0.0)
     word = "yes" if share >= DECIDED else "no"
-    rest = ", ".join(_share(found, n, its) for n, its in list(shares.items())[:2] if its >= LISTED)
+    rest = ", ".join(f"{named(found.candidates[n])}: {its:.0%}" for n, its in list(shares.items())[:2] if its >= LISTED)
     yield (
         f"Decided? By the law {word}: {share:.0%} of {len(found.predicted.draws_SM)} resampled laws choose it"
         f"{'; others: ' + rest if rest else ''}."
@@ -134,13 +135,7 @@ def _decided(found: Choice) -> Iterator[str]:
         )
 
 
-def _share(found: Choice, number_: int, share: float) -> str:
-    beyond = found.predicted.beyond[number_]
-    extrapolated = f" (extrapolates in {beyond})" if beyond not in ("", "pair") else ""
-    return f"{named(found.candidates[number_])}{extrapolated}: {share:.0%}"
-
-
-def prior_lines(prior: Application | None, found: Choice, at: Candidate) -> Iterator[str]:
+def _prior(prior: Application | None, found: Choice, at: Candidate) -> Iterator[str]:
     if prior is not None:
         yield f"Prior: {prior_sentence(prior, at.patch)}."
     else:
