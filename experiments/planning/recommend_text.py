@@ -60,9 +60,9 @@ def nothing_line(found: Choice, on: Device) -> str:
     limits, least = found.limits, found.least
     if least < 0:
         return (
-            f"nothing resolves an object of {limits.object_px:g} px in an image of {limits.original} px: it spans "
-            f"less than {NEEDED[found.task]:.1f} patches at every patch size that is possible; crops (a smaller --image, "
-            "the same --object) allow smaller patches"
+            f"nothing resolves an object of {limits.object_px:g} px in an image of {limits.original} px: it spans less "
+            f"than {NEEDED[found.task]:.1f} patches at every possible patch size; crops (a smaller --image, the same "
+            "--object) allow smaller patches"
         )
     one = found.candidates[least]
     object_ = f" and resolves an object of {limits.object_px:g} px" if limits.object_px else ""
