@@ -18,7 +18,7 @@ BUILT := --no-build-isolation-package patch-scaling --no-build-isolation-package
 STAMP := .venv/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep laws paper plan claims docs notebooks test test-slurm lowest lint bench gpu-report lock clean
+.PHONY: help setup sweep laws report paper plan claims docs notebooks test test-slurm lowest lint bench gpu-report lock clean
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot th
 
 laws: $(STAMP) ## fit the laws to the runs in RESULTS again
 	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)
+
+report: $(STAMP) ## one HTML page of the runs in RESULTS: laws, curves, table, pictures, failures, checklist
+	@$(RUN) experiments/report.py --results $(RESULTS) $(ARGS)
 
 paper: $(STAMP) ## Tables 1 to 7 and Figures 1 to 4 of the paper, with the runs in RESULTS next to them
 	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)

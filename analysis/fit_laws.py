@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         if args.axes is not None:
             _refuse_with_axes(args)
-        forms = _forms(",".join(DEFAULT_FORMS) if args.form is None else args.form)
+        forms = named_forms(",".join(DEFAULT_FORMS) if args.form is None else args.form)
         results = Path(args.results or RESULTS).expanduser()
         out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         runs = _load(results, optional=args.published and args.results is None and args.axes is None)
@@ -88,7 +88,8 @@ def _refuse_with_axes(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} has no meaning with --axes; leave one of them out")
 
 
-def _forms(text: str) -> list[str]:
+def named_forms(text: str) -> list[str]:
+    """The laws of one variable that an option --form names. Raises ConfigError."""
     forms = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     for form in forms:
         check_name("form", form, tuple(ONE_VARIABLE))

@@ -3,7 +3,7 @@ And the end of their jobs: sweep.py --cancel. No torch."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -40,13 +40,7 @@ DONE = Seen("finished")
 
 def show(runs: Sequence[ExperimentConfig], results: Path) -> int:
     """Print a line for each run: of these, or else of the results folder and its jobs. Returns the exit status."""
-    jobs, queued = read_jobs(results), dict[str, Queued]()
-    if jobs:
-        try:
-            queued = slurm_queue.queue()
-        except ConfigError as e:
-            print_wrapped(f"which jobs wait is not known: {e}")
-    job_of = {run_id: job for job, its in jobs.items() for run_id in its}
+    job_of, queued = _jobs(results)
     folders = _folders(runs, results, job_of)
     brief = len(folders) > SHOWN
     seen = {
@@ -67,6 +61,15 @@ def show(runs: Sequence[ExperimentConfig], results: Path) -> int:
     return 0
 
 
+def not_finished(results: Path, finished: Collection[str]) -> dict[str, Seen]:
+    """The state of the runs of a results folder and its jobs, by folder, without those of these names."""
+    job_of, queued = _jobs(results)
+    folders = _folders((), results, job_of)
+    return {
+        name: _seen(folder, job_of.get(name, ""), queued) for name, folder in folders.items() if name not in finished
+    }
+
+
 def cancel(runs: Sequence[ExperimentConfig], results: Path) -> int:
     """End the jobs of these runs, or else all of the results folder. Returns the exit status. Raises ConfigError."""
     jobs = read_jobs(results)
@@ -79,6 +82,17 @@ def cancel(runs: Sequence[ExperimentConfig], results: Path) -> int:
     said = "those that ran save a checkpoint; the command that submitted them resumes it"
     print_wrapped(f"{counted(len(ending), 'job')} cancelled: {said}" if ending else "no job waits or runs")
     return 0
+
+
+def _jobs(results: Path) -> tuple[dict[str, str], dict[str, Queued]]:
+    """The job of each run that has one, by run_id, and SLURM's queue where there are jobs."""
+    jobs, queued = read_jobs(results), dict[str, Queued]()
+    if jobs:
+        try:
+            queued = slurm_queue.queue()
+        except ConfigError as e:
+            print_wrapped(f"which jobs wait is not known: {e}")
+    return {run_id: job for job, its in jobs.items() for run_id in its}, queued
 
 
 def _folders(runs: Sequence[ExperimentConfig], results: Path, job_of: dict[str, str]) -> dict[str, Path]:

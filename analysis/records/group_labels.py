@@ -15,6 +15,8 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     they distinguish more groups; then the fields in which groups of the same name differ, as "lr 0.001"; then the end
     of the group's key where no such field differs (initial weights or the content of files do). A head is named where a
     task has several."""
+    if frame.empty:
+        return {}
     groups = frame.drop_duplicates("group")
     nothing = pd.Series("", groups.index)
     columns = (groups.get(name, nothing).map(_text) for name in ("task", "head", "stage", "data", "image", "backbone"))

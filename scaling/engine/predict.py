@@ -24,13 +24,12 @@ from scaling.engine.warm_start import restore
 from scaling.errors import ConfigError
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.events import Event, Report
-from scaling.runs.record import WEIGHTS, RunRecord
+from scaling.runs.record import PREDICTIONS, WEIGHTS, RunRecord
 from scaling.tasks.base import TaskModule
 from scaling.tasks.detection import DetectionTask
 from scaling.tasks.visualize import write_pictures
 
 Predicted = TypeVar("Predicted")
-PREDICTIONS = "predictions"  # folder of pictures in a run's folder
 DETECTIONS = {kind: f"detections_{kind}.json" for kind in ("bbox", "segm")}  # files there, by COCO's kinds
 
 

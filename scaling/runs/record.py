@@ -25,6 +25,7 @@ CURVE = "curve.csv"
 CHECKPOINT = "last.ckpt"
 WEIGHTS = "weights.pt"
 LOG = "log.txt"
+PREDICTIONS = "predictions"  # folder of pictures, of segmentation and detection
 # task: its first metric [%], and its name
 HEADLINES = {"classify": ("top1", "top-1"), "segment": ("miou", "mIoU"), "detect": ("box_ap", "box AP")}
 NUMBERS = ("tokens", "parameters", "flops_per_image", "peak_memory", "images_per_second", "wall_time")
