@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from analysis.page import (
+    calculators,
     checklist_section,
     curves,
     laws,
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[Content], Section], ...] = (
     not_finished.section,
     machines.section,
     checklist_section.section,
+    calculators.section,
 )
 
 
