@@ -15,7 +15,7 @@ from scaling.model_specs import EXPAND, MODEL_SPECS, TILE_ELEMENTS
 
 NAMES = {"deit": "DeiT", "deit3": "DeiT III", "adventurer": "Adventurer"}
 START = {
-    "model": "Adventurer-Base",
+    "model": "DeiT-Base",
     "image": 224,
     "patch": 16,
     "batch": 1024,
@@ -48,6 +48,7 @@ def calculator_data() -> dict[str, Json]:
         "scan": scan,
         "passes": STEP_PASSES,
         "state": optimiser_bytes(1),  # per parameter
+        "share": TABLE6.attention,  # of the data sheet's rate
         "models": _models(),
         "devices": devices,
         "start": {**START, "rate": rate},
@@ -67,6 +68,5 @@ def _models() -> list[Json]:
 
 
 def _label(name: str) -> str:
-    """Where the rate of a card is from: its share of the data sheet was fitted to timings of an A100 alone."""
-    share = f"{TABLE6.attention:.0%} of its data sheet"
-    return f"{name}: {share}, fitted to Table 6" if name == "a100" else f"{name}: {share}, assumed"
+    """Whether the rate of a card is measured: its share of the data sheet was fitted to timings of an A100 alone."""
+    return f"{name} (fitted to Table 6)" if name == "a100" else f"{name} (assumed)"

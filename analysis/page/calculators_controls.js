@@ -22,7 +22,7 @@ const SHOWN = [
   ["activations", "model", "Activations of the batch", (r) => prefixed(r.activations, "B"), "All images of a step at a time; micro-batches keep fewer."],
   ["state", "model", "Weights and optimiser", (r) => prefixed(r.state, "B"), "Weights, gradients and two moments of AdamW in float32; in addition to activations."],
   ["step", "model", "FLOPs of a training step", (r) => prefixed(r.step, "FLOP"), "Three forward passes of the batch; a multiply-add is two FLOPs."],
-  ["hours", "time", "Hours of training", (r) => (r.hours < 0.001 ? "less than 0.001 h" : `${three(r.hours)} h`), "FLOPs of all steps over the rate. Element-wise work, data loading and evaluation take more: plan.py estimates them."],
+  ["hours", "time", "Hours of training", (r) => (r.hours < 0.001 ? "less than 0.001 h" : `${three(r.hours)} h`), `FLOPs of all steps over the rate: of a listed device ${Math.round(100 * data.share)} % of its data sheet, as fitted to Table 6 of arXiv 2502.03738 (A100). Memory traffic and evaluation are added by plan.py.`],
   ["stretch", "transfer", "Stretch of the grid of positions", (r) => `${three(r.stretch)} times`, (r) => (r.stretch === 1 ? "The grid is the same: positions are kept." : `Positions are resampled from ${r.side} x ${r.side} to ${r.newSide} x ${r.newSide}. Accuracy after a stretch has to be measured; no formula here predicts it.`)],
   ["newTokens", "transfer", "Tokens after the transfer", (r) => whole(r.newTokens), (r) => `${three(r.newTokens / r.tokens)} times as many as before.`],
 ];

@@ -198,4 +198,6 @@ def _points(unit: str) -> str:
 
 
 def _signed(value: float) -> str:
+    if not value:
+        return "0"
     return f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.2f}" if abs(value) >= 0.1 else f"{value:+.3f}"
