@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from analysis.fit_laws import named_forms
 from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
-from analysis.report.output import Parser, print_wrapped, write_files
+from analysis.report.output import NotWritten, Parser, print_wrapped, write_files
 from experiments.cli import arguments as cli
 from experiments.sweep_status import not_finished
 from scaling.errors import ConfigError
@@ -44,11 +44,21 @@ def write_page(
     from analysis.page.content import NotFinished, content_of
     from analysis.page.page import page
 
+    try:  # before the work, which takes seconds
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise NotWritten(path.parent, e) from e
     finished = {Path(folder).name for folder in runs.finished["folder"]}
     others = {name: NotFinished(*one) for name, one in not_finished(results, finished).items()}
-    content = content_of(results.resolve().name, runs, others, forms or DEFAULT_FORMS, known_checklist)
+    content = content_of(_named(results), runs, others, forms or DEFAULT_FORMS, known_checklist)
     write_files(path.parent, {path.name: page(content).encode()})
     print_wrapped(f"report: {path}")
+
+
+def _named(results: Path) -> str:
+    """The name of a results folder, with its parent's where it is the usual one."""
+    path = results.resolve()
+    return f"{path.parent.name}/{path.name}" if path.name == RESULTS else path.name
 
 
 def _arguments(argv: list[str]) -> Namespace:

@@ -1,4 +1,4 @@
-"""Report of a sweep when its runs have ended: table, laws and figures, and the runs that failed."""
+"""Report of a sweep when its runs have ended: table, laws and figures, the page, and the runs that failed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 def report(
     ordinary: list[ExperimentConfig], studies: dict[str, list[ExperimentConfig]], results: Path, done: set[str]
 ) -> None:
-    """Print and write the table, laws and plot of the recipes' runs, and each study's table and figure, where any runs
-    are done. Where nothing can be written, as in an archive, they are printed all the same, with a note.
-    done: run_ids."""
+    """Print and write the table, laws and plot of the recipes' runs, each study's table and figure, and the page of all
+    runs of the folder, where any runs are done. Where nothing can be written, as in an archive, they are printed all
+    the same, with a note. done: run_ids."""
     wanted = {name: last_stages(runs) for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
     if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
         return
     from analysis.records.run_set import load
     from analysis.records.shared_weights import by_patch
+    from analysis.report.law_files import REPORT
     from analysis.report.law_report import law_input
     from analysis.report.law_report import report as report_laws
     from analysis.report.output import NotWritten
@@ -37,11 +38,13 @@ def report(
     loaded = load(results)
     every = [*ordinary, *(run for its in studies.values() for run in its)]
     called = {run.run_id: recorded_id(run, results) for run in every}
+    checklist = ""
     if done.intersection(laws):
         its = loaded.select(loaded.frame["run_id"].isin([called[run_id] for run_id in laws]))
         print_sweep(by_patch(its))
         try:
-            report_laws(law_input(with_others(loaded, its)), results / "analysis")
+            paths = report_laws(law_input(with_others(loaded, its)), results / "analysis")
+            checklist = "".join(path.read_text() for path in paths if path.name == REPORT)
         except NotWritten as e:
             elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
@@ -60,6 +63,20 @@ def report(
                 report_study(loaded, name, planned, results / "analysis")
             except NotWritten as e:
                 print_wrapped(f"{name}: table and figure are not written: {e.reason}")
+    _write_page(loaded, results, checklist)
+
+
+def _write_page(loaded: "RunSet", results: Path, checklist: str) -> None:
+    """The page of the whole results folder. checklist: of its laws where it was just made, else ""."""
+    from analysis.page.page import path_of
+    from analysis.report.output import NotWritten
+    from experiments.report import write_page
+
+    try:
+        write_page(path_of(results), results, loaded, known_checklist=checklist)
+    except NotWritten as e:
+        elsewhere = f"python experiments/report.py --results {results} --out FILE"
+        print_wrapped(f"the page is not written: {e.reason}; `{elsewhere}` writes it elsewhere")
 
 
 def with_others(runs: "RunSet", its: "RunSet") -> "RunSet":

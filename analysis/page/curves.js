@@ -35,7 +35,7 @@ function make() {
     }];
   });
   root.querySelector("figcaption").textContent = runs.length
-    ? `${runs.length} runs are drawn.` : "No run of this recipe has such a curve.";
+    ? `${runs.length} ${runs.length === 1 ? "run is" : "runs are"} drawn.` : "No run of this recipe has such a curve.";
   return {
     traces,
     layout: {
@@ -49,7 +49,9 @@ function make() {
 }
 
 const all = data.recipes.length > 1 ? [["all", `all ${data.recipes.length}`]] : [];
-page.choices(control("recipe"), [...data.recipes.map((recipe) => [recipe, recipe]), ...all], data.recipes[0]);
+const number = (recipe) => data.runs.filter((run) => run.recipe === recipe).length;
+const most = data.recipes.reduce((best, recipe) => (number(recipe) > number(best) ? recipe : best));
+page.choices(control("recipe"), [...data.recipes.map((recipe) => [recipe, recipe]), ...all], most);
 const draw = page.plot(element, make);
 page.saves(control("save"), element, "curves");
 root.querySelector(".controls").addEventListener("change", draw);

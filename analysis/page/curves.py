@@ -34,8 +34,8 @@ def section(content: Content) -> Section:
         return Section("curves", title, f"<p>No run in this folder has a curve.</p>{said}")
     recipes = list(dict.fromkeys(curve["recipe"] for curve in curves))
     data: Json = {"recipes": recipes, "runs": curves}
-    lead = f"<p>{counted(len(curves), 'run')}, coloured by patch size. A recipe has its runs of all patch sizes and seeds."
-    return Section("curves", title, f"{lead}</p>{said}{part('curves.html')}", part("curves.js"), data)
+    lead = f"{counted(len(curves), 'run')}, coloured by patch size. A recipe has its runs of all patch sizes and seeds."
+    return Section("curves", title, f"<p>{lead}</p>{said}{part('curves.html')}", part("curves.js"), data)
 
 
 def _curves(frame: pd.DataFrame, damaged: list[str]) -> Iterator[dict[str, Json]]:

@@ -21,7 +21,7 @@ function pointsOf(group, axis, colour) {
     ...(axis === "patch" ? [] : [`${data.axes[axis].title} ${page.short(group.x[axis][i])}`]),
   ].filter(Boolean).join("<br>"));
   return {
-    type: "scatter", mode: "markers", name: page.plain(group.name), x: group.x[axis], y: group.y, text,
+    type: "scatter", mode: "markers", name: page.wrapped(group.name), x: group.x[axis], y: group.y, text,
     hovertemplate: "%{text}<extra></extra>",
     marker: {color: colour, symbol: group.symbol, size: 9, line: {color: page.style("--ink"), width: 1}},
   };
@@ -48,12 +48,19 @@ function linesOf(law, colour) {
   return traces;
 }
 
+// An entry of the legend for a form of law.
+const keyOf = (form) => ({
+  type: "scatter", mode: "lines", x: [null], y: [null], name: `${form} law`,
+  line: {color: page.style("--ink"), width: 2, dash: DASHES[data.forms.indexOf(form) % DASHES.length]},
+});
+
 function make() {
   const [groups, axis] = [shown().filter((group) => group.x[control("axis").value]), control("axis").value];
   const traces = groups.flatMap((group) => {
     const colour = page.readable(group.colour);
     return [...drawnLaws(group).flatMap((law) => linesOf(law, colour)), pointsOf(group, axis, colour)];
   });
+  if (forms().length > 1) traces.push(...forms().map(keyOf));
   const patches = [...new Set(groups.flatMap((group) => group.x.patch))].sort((a, b) => a - b);
   const scale = control("xscale").value;
   const ticks = axis === "patch" ? {tickvals: patches, autorange: "reversed"} : {tickformat: axis === "device_hours" ? "~g" : "~s"};
@@ -62,8 +69,8 @@ function make() {
     traces,
     layout: {
       height: 460,
-      showlegend: groups.length <= FEW,
-      xaxis: {title: `${unit(axis)}${axis === "patch" ? "; smaller patches, more tokens \u2192" : ""}`, type: scale, ...ticks},
+      showlegend: groups.length <= FEW && traces.filter((one) => one.showlegend !== false).length > 1,
+      xaxis: {title: axis === "patch" && element.clientWidth > 500 ? `${unit(axis)}; smaller patches, more tokens \u2192` : unit(axis), type: scale, ...ticks},
       yaxis: {title: "test loss [nats]", type: control("yscale").value, tickformat: "~g"},
     },
     label: `Test loss against ${data.axes[axis].title}, ${panel().title}: ${groups.length} recipes, ` +
@@ -83,8 +90,8 @@ function describe() {
 function fillGroups() {
   const groups = panel().groups;
   const all = [["all", `all ${groups.length}`], ...groups.map((group, place) => [place, group.name])];
-  const first = Math.max(0, groups.findIndex((group) => group.laws.some((law) => law.line)));
-  page.choices(control("group"), all, groups.length <= FEW ? "all" : first);
+  const most = groups.reduce((best, group, place) => (group.y.length > groups[best].y.length ? place : best), 0);
+  page.choices(control("group"), all, groups.length <= FEW ? "all" : most);
 }
 
 function fillAxes() {
@@ -93,6 +100,7 @@ function fillAxes() {
 }
 
 page.choices(control("panel"), data.panels.map((one, place) => [place, one.title]));
+control("panel").closest("label").hidden = data.panels.length === 1;
 page.choices(control("form"), [...data.forms.map((form) => [form, form]), ["all", "all of them"], ["none", "none"]],
   data.forms.includes("shifted") ? "shifted" : data.forms[0]);
 fillGroups();

@@ -11,14 +11,12 @@ from analysis.fitting.axes import AXES
 from analysis.fitting.laws import Fit
 from analysis.page.content import Content
 from analysis.page.section import Json, Section, part, text
-from analysis.page.tables import table
 from analysis.plots.backbone_styles import styles
 from analysis.records.groups import Group
 from analysis.records.run_frame import headlines
 from analysis.records.shared_weights import are_shared
 from analysis.report.law_table import GroupLaw
 from analysis.report.law_words import law_sentences
-from analysis.report.output import counted
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
 LINE, BAND = 60, 24  # places at which a law, and its band, are computed

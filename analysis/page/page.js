@@ -28,6 +28,9 @@ const page = (() => {
   // A text as Plotly takes it, which reads some tags.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+  // The same in lines of about 30 characters.
+  const wrapped = (text) => plain(text).replace(/(.{24,32}?) /g, "$1<br>");
+
   const axis = (more) => ({
     gridcolor: style("--line"), linecolor: style("--muted"), zerolinecolor: style("--line"), tickcolor: style("--muted"),
     ticks: "outside", automargin: true, ...more, title: {text: more.title, standoff: 10},
@@ -35,6 +38,7 @@ const page = (() => {
 
   const paint = ([element, make]) => {
     const {traces, layout, label} = make();
+    element.classList.add("drawn");
     const narrow = element.clientWidth < 600;
     element.setAttribute("aria-label", label);
     return Plotly.react(element, traces, {
@@ -51,20 +55,28 @@ const page = (() => {
     }, {displayModeBar: false, responsive: true});
   };
 
+  const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+    near.unobserve(entry.target);
+    paint(drawn.find(([element]) => element === entry.target));
+  }), {rootMargin: "400px"});
+
   const data = JSON.parse(document.getElementById("data").textContent);
 
   return {
-    style, readable, faded, plain,
+    style, readable, faded, plain, wrapped,
 
-    // Draw in an element what make() returns, now and when the theme changes. Returns a function that draws it again.
+    // Draw in an element what make() returns when it comes near the window, and again when the theme changes. Returns a
+    // function that draws it again.
     plot(element, make) {
       const one = [element, make];
       drawn.push(one);
-      paint(one);
+      near.observe(element);
       return () => paint(one);
     },
 
-    repaint: () => drawn.forEach(paint),
+    repaint: () => drawn.filter(([element]) => element.classList.contains("drawn")).forEach(paint),
+
+    repaintAll: () => drawn.forEach(paint),
 
     // A button of the section that saves the plot as a picture.
     saves(button, element, name) {
@@ -138,5 +150,8 @@ const page = (() => {
   show(kept.get() || (dark.matches ? "dark" : "light"));
 })();
 
-// Details are closed to keep the page short; on paper nothing can be opened.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+// Details are closed to keep the page short, and plots are drawn when they are near; on paper all of it is there.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach((one) => { one.open = true; });
+  page.repaintAll();
+});

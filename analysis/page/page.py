@@ -45,7 +45,7 @@ def page(content: Content) -> str:
     data = {section.id: section.data for section in sections}
     plotly, script = (code.replace("</script", "<\\/script") for code in (get_plotlyjs(), _script(sections)))
     return Template(part("page.html")).substitute(
-        title=text(f"Results in {content.results}"),
+        title=text(f"Patch-size runs: {content.results}"),
         about=text(_about(content)),
         policy=" ".join(f"'sha256-{_digest(one)}'" for one in (plotly, script)),
         style=part("page.css"),

@@ -26,7 +26,7 @@ def section(content: Content) -> Section:
     done = finished(content.runs.frame)
     drawn = done[done["task"] != "classify"]
     names = labels(drawn)
-    figures = []
+    figures: list[str] = []
     left_out = 0
     for run in drawn.to_dict("records"):
         paths = sorted((Path(str(run["folder"])) / PREDICTIONS).glob("*.png"))

@@ -12,8 +12,8 @@ from analysis.records.group_labels import labels
 from analysis.records.run_frame import headlines
 from analysis.report.sweep_table import short
 
-FIRST = ("run", "status", "recipe", "data", "image [px]", "patch [px]", "seed", "test loss [nats]")
-LAST = ("parameters", "FLOPs per image", "images/s", "memory [B]", "time [s]", "ended")
+FIRST = ("run", "status", "recipe", "patch [px]", "seed", "test loss [nats]")
+LAST = ("data", "image [px]", "parameters", "FLOPs per image", "images/s", "memory [B]", "time [s]", "ended")
 
 
 def section(content: Content) -> Section:
@@ -34,12 +34,12 @@ def _ended(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[list[Cell]]:
             run["run_id"],
             run["status"],
             names[run["group"]],
-            run["data"],
-            number(run["image"], ".0f"),
             number(run["patch"], ".0f"),
             number(run["seed"], ".0f"),
             number(run["test_loss"], ".4f"),
             *(number(run[metric], ".2f") for metric in metrics),
+            run["data"],
+            number(run["image"], ".0f"),
             _prefixed(run["parameters"]),
             _prefixed(run["flops_per_image"]),
             _prefixed(run["images_per_second"]),

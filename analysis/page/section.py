@@ -1,4 +1,4 @@
-"""Section: one part of the report page (results/report/index.html), and how its texts and data enter the page safely."""
+"""Section: one part of the report page (results/report/index.html), and how its texts and data enter it safely."""
 
 import json
 import math
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
-Json: TypeAlias = Union[None, bool, int, float, str, Sequence["Json"], Mapping[str, "Json"]]
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
 
 @dataclass(frozen=True)

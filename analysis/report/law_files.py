@@ -22,6 +22,7 @@ from analysis.report.law_table import GroupLaw, laws_frame
 from analysis.report.text_tables import csv, latex, markdown
 
 LAW_FIGURES = {"tokens": "law_tokens", "flops_per_image": "law_flops"}  # figures besides that of patch size
+REPORT = "report.md"  # the checklist and the budget
 TABLES, FIGURES = "tables", "figures"  # folders of the paper's tables and figures
 
 
@@ -32,7 +33,7 @@ def law_files(
     files = {"laws.csv": laws_frame(laws).to_csv(index=False).encode()}
     if joint:
         files["joint_laws.csv"] = joint_frame(joint).to_csv(index=False).encode()
-    files["report.md"] = "\n".join([checklist(laws), *budget_section(runs, laws)]).encode()
+    files[REPORT] = "\n".join([checklist(laws), *budget_section(runs, laws)]).encode()
     if runs is not None and not (frame := above_zero(finished(by_patch(runs)))).empty:
         files |= _own_figures(frame, [form for form in forms if form in DEFAULT_FORMS])
     return files | _paper_files(runs, published)

@@ -16,6 +16,7 @@ import pytest
 
 from analysis.records.run_set import load
 from analysis.report import law_report
+from experiments import report
 from experiments.cli.arguments import runtime
 from experiments.launch.eta import Clock, weight
 from experiments.launch.launcher import Job, submit_all
@@ -36,8 +37,9 @@ SMALL = ["--epochs", "2", "--train-images", "128", "--test-images", "32", "--thr
 
 
 def without_laws():
-    """Before a sweep whose subject is its runs: nothing is fitted or drawn of them."""
-    law_report.report = lambda *_: None
+    """Before a sweep whose subject is its runs: nothing is fitted or drawn of them, and there is no page."""
+    law_report.report = lambda *_: []
+    report.write_page = lambda *_, **__: None
 
 
 def folders(results):
