@@ -11,6 +11,7 @@ from analysis.page import (
     calculators,
     checklist_section,
     curves,
+    decisions,
     laws,
     machines,
     not_finished,
@@ -34,6 +35,7 @@ SECTIONS: tuple[Callable[[Content], Section], ...] = (
     machines.section,
     checklist_section.section,
     calculators.section,
+    decisions.section,
 )
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.fitting.bootstrap import bootstrap
 from analysis.fitting.laws import Fit, fit, fit2
 from analysis.fitting.minimizer import Array
-from analysis.planning.allocation import extrapolated, published_surface
+from analysis.planning.allocation import AT, extrapolated, published_surface
 from analysis.planning.surface_selection import resampled_predictions
 from analysis.records.groups import FEWEST_PATCHES, Group
 from analysis.records.published import model_sizes, table2_cells, table3_cells
@@ -60,26 +60,40 @@ def published_models(task: str) -> list[str]:
 def published(task: str, models: Sequence[str], patches: Sequence[float], images: Sequence[float]) -> Predicted:
     """Errors by the published law of a task, (M,) each. models: of published_models; patches: sides [px], of dense
     tasks those in pixels of the original image; images: sides that classification sees [px]."""
-    at = [model_sizes()[model] for model in models]
+    law, x_VM = _law_and_places(task, models, patches, images)
+    value, beyond = published_values(task, models, patches, images)
     if task == CLASSIFY:
         surface = published_surface()
-        x = (np.array(at), np.array(patches, float), np.array(images, float))
-        low, high = surface.interval(*x)
-        draws = resampled_predictions(surface, np.array(x), DRAWS)
-        beyond = tuple(
-            extrapolated(surface.points, {"parameters": n, "patch": p, "image": i}) for n, p, i in zip(*x, strict=True)
-        )
-        return Predicted(
-            surface.law.predict(*x), low, high, draws, beyond, surface.measure, "%", surface.source, "one run"
-        )
-    law, points = _dense_law(task), _dense_points(task)
-    low, high = law.band(at, patches)
-    draws = bootstrap(law, "parametric", DRAWS).predict(at, patches)
-    seen = points["patch"].min(), points["patch"].max()
-    beyond = tuple("" if seen[0] <= patch <= seen[1] else "patch" for patch in patches)
+        low, high = surface.interval(*x_VM)
+        draws = resampled_predictions(surface, x_VM, DRAWS)
+        return Predicted(value, low, high, draws, beyond, surface.measure, "%", surface.source, "one run")
+    low, high = law.band(*x_VM)
+    draws = bootstrap(law, "parametric", DRAWS).predict(*x_VM)
     measure, table = ("100 - mIoU", 2) if task == SEGMENT else ("100 - box AP", 3)
-    source = f"Table {table} of arXiv 2502.03738"
-    return Predicted(law.predict(at, patches), low, high, draws, beyond, measure, "%", source, "the law")
+    return Predicted(value, low, high, draws, beyond, measure, "%", f"Table {table} of arXiv 2502.03738", "the law")
+
+
+def published_values(
+    task: str, models: Sequence[str], patches: Sequence[float], images: Sequence[float]
+) -> tuple[Array, tuple[str, ...]]:
+    """The predicted errors [%] alone, and the variables in which each extrapolates. Arguments as for published."""
+    law, x_VM = _law_and_places(task, models, patches, images)
+    if task == CLASSIFY:
+        points = published_surface().points
+        beyond = [extrapolated(points, dict(zip(AT, place, strict=True))) for place in x_VM.T.tolist()]
+        return law.predict(*x_VM), tuple(beyond)
+    seen = _dense_points(task)["patch"]
+    return law.predict(*x_VM), tuple("" if seen.min() <= patch <= seen.max() else "patch" for patch in patches)
+
+
+def _law_and_places(
+    task: str, models: Sequence[str], patches: Sequence[float], images: Sequence[float]
+) -> tuple[Fit, Array]:
+    """The law of a task, and its variables at each configuration, (V, M)."""
+    sizes = [model_sizes()[model] for model in models]
+    if task == CLASSIFY:
+        return published_surface().law, np.array([sizes, patches, images], float)
+    return _dense_law(task), np.array([sizes, patches], float)
 
 
 def own(groups: Sequence[Group], which: Sequence[int], patches: Sequence[float], source: str) -> Predicted:

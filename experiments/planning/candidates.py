@@ -122,13 +122,13 @@ def _costed(
     peak = max((one.peak_bytes for one in fits), key=lambda its: math.inf if math.isnan(its) else its)
     if math.isnan(peak):
         device = recomputing._replace(card=on.card._replace(memory=math.inf))
-    need = max(_needed(run, one.least_bytes) for run, one in zip(runs, fits, strict=True))
+    need = max(needed_bytes(run, one.least_bytes) for run, one in zip(runs, fits, strict=True))
     command += " --grad-checkpointing" if command and device.grad_checkpointing else ""
     stages = tuple(forecast(run, device) for run in runs)
     return Candidate(model, patch, side, command, stages, peak, need, device.grad_checkpointing, group)
 
 
-def _needed(run: ExperimentConfig, least_bytes: float) -> float:
+def needed_bytes(run: ExperimentConfig, least_bytes: float) -> float:
     """Memory of the card that a plan would accept for the smallest step: SHARE of what the model leaves [bytes]."""
     state = costs.optimiser_bytes(costs.recipe_parameters(run), run.optim.model_ema_decay is not None)
     return state + (least_bytes - state) / SHARE
