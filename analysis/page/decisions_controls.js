@@ -11,9 +11,9 @@ for (const [task, byImage] of Object.entries(data.rows)) {
 }
 
 function takeTask() {
-  const images = Object.keys(rows[field("task").value]);
-  page.choices(field("image"), images.map((image) => [image, image]), field("image").value || images.at(-1));
-  if (!field("image").value) field("image").value = images.at(-1);
+  const images = Object.keys(rows[field("task").value]), before = field("image").value;
+  const sides = images.map((image) => [image, image]);
+  page.choices(field("image"), sides, images.includes(before) ? before : images.at(-1));
 }
 
 function takeCard() {

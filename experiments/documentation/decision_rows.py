@@ -52,9 +52,7 @@ COLUMNS = (
 def _rows(task: str, image: int) -> list[list[object]]:
     on = _unit_device(rate=1.0, traffic=UNLIMITED)
     found = [
-        one
-        for one in published_candidates(task, published_models(task), image, on, None)
-        if one.patch.bit_count() == 1
+        one for one in published_candidates(task, published_models(task), image, on, None) if one.patch.bit_count() == 1
     ]
     patches = [one.patch * (1.0 if task == "classify" else image / one.image) for one in found]
     images = [float(one.image) for one in found]

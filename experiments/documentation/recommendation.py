@@ -1,4 +1,4 @@
-"""The example of docs/costs.md: what plan.py --recommend prints, without records of the machine that writes the page."""
+"""The example of docs/costs.md: what plan.py --recommend prints, without records of this machine."""
 
 import io
 import os

@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,41 +14,21 @@ from scaling import costs
 from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
+from tests.page.alone import alone, chromium, evaluated, unnamed_controls
 
-CHROMIUM = Path("/usr/bin/chromium")
 SETTINGS = 200
-CSS = "#calculators { --line: #ccc; --muted: #555; --link: #00f; }"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with sync.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
 def page(browser):
-    """The section on a page of its own, with as much of page.js as it uses."""
-    its = section(SimpleNamespace())
-    opened = browser.new_page(viewport={"width": 360, "height": 800})
-    opened.errors = []
-    opened.on("pageerror", lambda error: opened.errors.append(str(error)))
-    opened.on("console", lambda message: opened.errors.append(message.text) if message.type == "error" else None)
-    choices = """choices(select, pairs, chosen) {
-      select.replaceChildren(...pairs.map(([value, text]) => new Option(text, value, false, value === chosen))); }"""
-    opened.set_content(
-        f'<html lang="en"><head><title>t</title><style>{CSS}</style></head><body><section id="calculators">{its.html}'
-        f"</section><script>((root, data, page) => {{{its.script}}})(document.getElementById('calculators'), "
-        f"{as_json(its.data)}, {{{choices}}});</script></body></html>"
-    )
-    yield opened
-    assert opened.errors == []
-    opened.close()
+    with alone(browser, section(SimpleNamespace())) as opened:
+        yield opened
 
 
 def drawn(number):
@@ -104,13 +83,11 @@ def by_python(at, monkeypatch):
 
 def test_the_numbers_of_200_settings_are_those_of_scaling_costs(browser, monkeypatch):
     settings = [drawn(number) for number in range(SETTINGS)]
-    opened = browser.new_page()
-    opened.set_content("<html></html>")
-    found = opened.evaluate(
+    found = evaluated(
+        browser,
         f"([all, data]) => {{ {part('calculators.js')} return all.map((at) => calculators.results(at, data)); }}",
         [settings, json.loads(as_json(calculator_data()))],
     )
-    opened.close()
     assert len(found) == SETTINGS
     for at, has in zip(settings, found, strict=True):
         wanted = by_python(at, monkeypatch)
@@ -184,19 +161,15 @@ def test_a_wrong_number_has_a_note_and_changes_nothing(page):
 
 def test_the_section_fits_a_narrow_screen_and_all_its_controls_have_names(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    unnamed = page.evaluate(
-        "[...document.querySelectorAll('input, select')]"
-        ".filter((one) => !one.labels.length && !one.getAttribute('aria-label')).map((one) => one.outerHTML)"
-    )
-    assert unnamed == []
+    assert unnamed_controls(page) == []
 
 
 def test_the_patches_that_are_offered_tile_the_image(browser):
-    opened = browser.new_page()
-    opened.set_content("<html></html>")
-    offered = opened.evaluate(f"() => {{ {part('calculators.js')} return [2, 9, 224, 509].map(calculators.patches); }}")
-    opened.close()
-    for image, patches in zip([2, 9, 224, 509], offered, strict=True):
+    sides = [2, 9, 224, 509]
+    offered = evaluated(
+        browser, f"(sides) => {{ {part('calculators.js')} return sides.map(calculators.patches); }}", sides
+    )
+    for image, patches in zip(sides, offered, strict=True):
         assert patches
         for patch in range(1, min(128, image - 1) + 1):
             try:
