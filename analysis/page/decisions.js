@@ -21,7 +21,8 @@ const decisions = (() => {
     const within = (factor) => every.filter((one) => one.hours <= factor * at.hours && one.card <= factor * at.memory);
     const answer = best(within(1));
     if (answer === null) {
-      const excess = (one) => Math.max(one.hours / at.hours, one.card / at.memory, 1);
+      // To two digits: of nearly equal ones the first, which has the larger image.
+      const excess = (one) => Number(Math.max(one.hours / at.hours, one.card / at.memory, 1).toPrecision(2));
       const nearest = every.reduce((least, one) => (least === null || excess(one) < excess(least) ? one : least), null);
       return {answer, nearest, cheaper: null, dearer: null, factor: null};
     }

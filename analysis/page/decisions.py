@@ -1,7 +1,7 @@
 """Section of the decision helper: the recommendation of plan.py --recommend for the published laws, by controls.
 
-decisions.json has the candidates with their costs and predicted errors (experiments/documentation/decision_rows.py makes
-it); decisions.js selects, decisions_controls.js shows.
+decisions.json has the candidates with their costs and predicted errors (made by
+experiments/documentation/decision_rows.py); decisions.js selects, decisions_controls.js shows.
 """
 
 import json

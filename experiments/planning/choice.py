@@ -85,8 +85,8 @@ class Choice:
 
     @property
     def least(self) -> int:
-        """The candidate that resolves the object and exceeds the limits by the smallest factor; -1: none resolves
-        it."""
+        """The candidate that resolves the object and exceeds the limits by the smallest factor, to two digits; of equal
+        ones the first, which has the larger image; -1: none resolves the object."""
         over = [self._excess(one) if self.resolves(one) else math.inf for one in self.candidates]
         return int(np.argmin(over)) if min(over, default=math.inf) < math.inf else -1
 
@@ -135,4 +135,4 @@ class Choice:
         over = one.hours / self.limits.hours
         if math.isnan(over):
             return math.inf
-        return max(over, 1.0 if one.fits else one.need_bytes / self.limits.memory)
+        return float(f"{max(over, 1.0 if one.fits else one.need_bytes / self.limits.memory):.2g}")

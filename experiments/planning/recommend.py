@@ -102,7 +102,10 @@ def own_runs(task: str, image: int, results: Path) -> OwnRuns:
         return OwnRuns([], [])
     data = sorted({str(group.about["data"]) for group in groups})
     if len(data) > 1:
-        raise ConfigError(f"{results} has runs of {' and '.join(data)}: losses of several data sets cannot be compared")
+        raise ConfigError(
+            f"{results} has runs of {' and '.join(data)}, whose losses cannot be compared; name a folder of one data "
+            "set with --results"
+        )
     groups.sort(key=lambda group: -int(group.about["image"]))
     firsts = (str(group.points["run_id"].iloc[0]) for group in groups)
     return OwnRuns(groups, [RunRecord.load(results / run).experiment() for run in firsts])

@@ -176,8 +176,8 @@ def _unknown(found: Choice, at: Candidate, asked: Asked) -> Iterator[str]:
         yield f"the law extrapolates: {beyond}"
     if at.group < 0:
         yield (
-            f"the law is of {DATA[found.task]}, one run per number: it ranks choices and is no estimate for your data; "
-            "seeds and more training images are not in it"
+            f"the law is of Adventurer on {DATA[found.task]}, one run per number: it ranks choices and is no estimate "
+            "for your data; seeds, other backbones and more training images are not in it"
         )
     else:
         yield "the laws are of your runs as they were: longer training or more images are not in them"

@@ -6,10 +6,12 @@ import shlex
 
 import pytest
 
+from analysis.planning.predicted_error import published_models
 from analysis.records.published import load_published
 from experiments import plan
+from experiments.planning.candidates import published_candidates
 from experiments.planning.choice import Limits
-from experiments.planning.cost_estimate import device
+from experiments.planning.cost_estimate import device, forecast
 from experiments.planning.plan_report import number
 from experiments.planning.recommend import choice
 from scaling import costs
@@ -60,19 +62,18 @@ def test_the_answer_has_its_reasons_and_costs_what_the_plan_prints_for_it(capsys
 @pytest.mark.parametrize(("task", "image"), [("classify", 64), ("segment", 256), ("detect", 256)])
 def test_every_candidate_has_the_costs_of_scaling_costs_and_of_the_plan(task, image):
     on = device("a100", 1, ROOT / "nothing_here")
-    found = choice(task, Limits(math.inf, on.card.memory, 0.0, image), on, ROOT / "nothing_here", None)
-    assert len(found.candidates) > 10
-    for one in found.candidates[:: len(found.candidates) // 5]:
+    found = list(published_candidates(task, published_models(task), image, on, None))
+    assert len(found) > 10
+    for one in found:
         run = one.last.run
-        assert one.last.tokens == costs.recipe_tokens(run)
+        assert (run.model.patch_size, one.last.tokens) == (one.patch, costs.recipe_tokens(run))
         assert one.last.parameters == costs.recipe_parameters(run)
+        assert one.fits == (one.need_bytes <= on.card.memory)
         if one.fits:
-            sized = [f"--{word}" for word in one.command.split(" --")[1:]]
-            assert sized[0] == f"--patch {one.patch}"
-            assert one.peak_bytes <= on.card.memory
-            assert one.need_bytes <= on.card.memory
-        else:
-            assert one.need_bytes > on.card.memory
+            its = on._replace(grad_checkpointing=one.grad_checkpointing)
+            again = [forecast(stage.run, its) for stage in one.stages]
+            assert one.hours == sum(stage.hours for stage in again)
+            assert again[-1].least_bytes <= one.peak_bytes <= on.card.memory
 
 
 def test_predictions_of_the_dense_tasks_are_close_to_the_published_numbers():
@@ -112,19 +113,18 @@ def test_a_budget_that_nothing_fits_has_status_1_and_what_would_do(capsys):
     assert lines[0].startswith("nothing resolves an object of 0.5 px in an image of 64 px")
 
 
-def test_data_of_your_own_take_the_time_of_their_images(capsys):
-    words = "--recommend --task {} --image 64 --gpu a100 --images 400 --epochs 10"
-    for task in ("classify", "segment", "detect"):
-        lines, status = said(capsys, words.format(task))
-        assert status == 0
-        (answer,) = (line for line in lines if "tokens," in line)
-        (command,) = (line for line in lines if line.startswith("Costs in full: "))
-        words_of_plan = shlex.split(command.removeprefix("Costs in full: python experiments/plan.py "))
-        assert plan.main([*words_of_plan, *NONE]) == 0
-        total = re.search(r"total: 1 run, ([\d.]+) GPU-(min|h)", capsys.readouterr().out)
-        hours = float(total.group(1)) / (60 if total.group(2) == "min" else 1)
-        shown = answer.split(";")[-1].split(" h")[0].strip()
-        assert shown == number(hours) or float(shown.strip("<")) == pytest.approx(hours, abs=6e-4)
+@pytest.mark.parametrize("task", ["classify", "segment", "detect"])
+def test_data_of_your_own_take_the_time_of_their_images(task, capsys):
+    on = device("a100", 1, ROOT / "nothing_here")
+    first = next(published_candidates(task, published_models(task), 64, on, (400, 10)))
+    assert plan.main([*shlex.split(first.command), "--gpu", "a100", *NONE]) == 0
+    minutes = re.search(r"total: 1 run, ([\d.]+) GPU-min", capsys.readouterr().out).group(1)
+    assert minutes == number(60 * first.hours)
+    (stage,) = first.stages
+    assert stage.run.data.num_train == 400
+    seen = (stage.run.schedule.max_steps or 0) * 16 or 400 * stage.run.schedule.epochs
+    assert seen == 4000
+    assert first.hours < 0.1
 
 
 def test_laws_of_your_runs_replace_the_published_one(capsys):
