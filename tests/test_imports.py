@@ -162,7 +162,7 @@ def test_what_must_start_fast_never_loads_torch():
         "import sys, scaling, scaling.config.legacy, scaling.runs.record, scaling.costs\n"
         "import analysis.records.run_set, analysis.fitting.laws, analysis.fit_laws\n"
         "import experiments.cli.arguments, experiments.sweep, experiments.run\n"
-        "import experiments.predict, experiments.export\n"
+        "import experiments.predict, experiments.export, experiments.report, analysis.page.page\n"
         "assert not {'torch', 'lightning', 'timm'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.model import DEFAULT_FORMS
+from analysis.records.group_labels import labels
 from analysis.records.groups import Group
 from analysis.records.run_set import RunSet
 from analysis.report.budget_section import budget_section
@@ -36,6 +37,11 @@ class Content:
     refused: Mapping[str, str]
     checklist: str
     others: Mapping[str, NotFinished]
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """A name for every group of runs that ended: group -> name; of groups that finished the name of their laws."""
+        return labels(self.runs.frame) | self.runs.labels()
 
 
 def content_of(

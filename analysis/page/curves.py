@@ -1,7 +1,7 @@
 """Section of the learning curves: training and test losses of all runs against steps, images seen or FLOPs."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,6 @@ from analysis.page.laws import rounded
 from analysis.page.section import Json, Section, part, text
 from analysis.planning.pareto import training_flops
 from analysis.records.curve_points import read_curve
-from analysis.records.group_labels import labels
 from analysis.report.output import counted
 from scaling.errors import ConfigError
 from scaling.runs.record import CURVE
@@ -25,7 +24,7 @@ def section(content: Content) -> Section:
     frame = content.runs.frame
     kept = frame.sort_values("ended", ascending=False, kind="stable").head(MOST_RUNS).sort_index()
     damaged: list[str] = []
-    curves = list(_curves(kept, damaged))
+    curves = list(_curves(kept, content.recipes, damaged))
     notes = [f"Of {len(frame)} runs the {MOST_RUNS} that ended last are drawn."] if len(frame) > MOST_RUNS else []
     notes += [f"Left out: {one}." for one in damaged]
     said = "".join(f"<p>{text(note)}</p>" for note in notes)
@@ -38,9 +37,10 @@ def section(content: Content) -> Section:
     return Section("curves", title, f"<p>{lead}</p>{said}{part('curves.html')}", part("curves.js"), data)
 
 
-def _curves(frame: pd.DataFrame, damaged: list[str]) -> Iterator[dict[str, Json]]:
-    """The curves of the runs of a frame that have one; why a curve cannot be read is added to damaged."""
-    flops, names = training_flops(frame), labels(frame)
+def _curves(frame: pd.DataFrame, names: Mapping[str, str], damaged: list[str]) -> Iterator[dict[str, Json]]:
+    """The curves of the runs of a frame that have one; why a curve cannot be read is added to damaged. names: of the
+    groups."""
+    flops = training_flops(frame)
     for place, run in enumerate(frame.to_dict("records")):
         try:
             curve = read_curve(Path(str(run["folder"])) / CURVE)

@@ -8,7 +8,6 @@ from PIL import Image
 
 from analysis.page.content import Content
 from analysis.page.section import Section, text
-from analysis.records.group_labels import labels
 from analysis.records.run_frame import finished
 from scaling.runs.record import PREDICTIONS
 
@@ -25,7 +24,7 @@ def section(content: Content) -> Section:
     """The pictures, or which command makes some. Classification has none."""
     done = finished(content.runs.frame)
     drawn = done[done["task"] != "classify"]
-    names = labels(drawn)
+    names = content.recipes
     figures: list[str] = []
     left_out = 0
     for run in drawn.to_dict("records"):

@@ -3,12 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
 from analysis.page.content import Content
 from analysis.page.section import Section, part, text
 from analysis.page.tables import Cell, Number, number, table
-from analysis.records.group_labels import labels
 from analysis.records.run_frame import headlines
 from analysis.report.sweep_table import short
 
@@ -20,16 +17,16 @@ def section(content: Content) -> Section:
     """All runs: those that ended by their records, the others by their state."""
     metrics = headlines(content.runs.frame)
     heads = [*FIRST, *(f"{name} [%]" for name in metrics.values()), *LAST]
-    rows = [*_ended(content.runs.frame, list(metrics)), *_others(content, len(heads))]
+    rows = [*_ended(content, list(metrics)), *_others(content, len(heads))]
     states = sorted({str(row[1]) for row in rows})
     options = "".join(f'<option value="{text(state)}">{text(state)}</option>' for state in states)
     html = part("runs.html").replace("<!-- states -->", options)
     return Section("runs", "Runs", html + table("All runs of this folder", heads, rows), part("runs.js"))
 
 
-def _ended(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[list[Cell]]:
-    names = labels(frame)
-    for run in frame.to_dict("records"):
+def _ended(content: Content, metrics: Sequence[str]) -> Iterator[list[Cell]]:
+    names = content.recipes
+    for run in content.runs.frame.to_dict("records"):
         yield [
             run["run_id"],
             run["status"],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import benchmark, docs, export, gpu_report, plan, predict, run, sweep
+from experiments import benchmark, docs, export, gpu_report, plan, predict, report, run, sweep
 from tests.coco_folder import write_folder
 from tests.conftest import ROOT
 from tests.experiments.test_a_folder_of_ones_own_has_recipes import labelled
@@ -166,6 +166,7 @@ def listed_options(capsys):
         (docs.main, ["--help"]),
         (predict.main, ["--help"]),
         (export.main, ["--help"]),
+        (report.main, ["--help"]),
         (gpu_report.main, ["--help"]),
     ):
         with pytest.raises(SystemExit):
