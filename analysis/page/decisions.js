@@ -16,17 +16,18 @@ const decisions = (() => {
     return among.reduce((least, one) => (least === null || one.error < least.error ? one : least), null);
   }
 
-  function recommend(rows, at, needed, factors) {
+  // needed: patches that the object spans; rules: factors of the limits that are tried, and `alike`, the factor between
+  // excesses that make no difference.
+  function recommend(rows, at, needed, rules) {
     const every = rows.map((row) => costed(row, at)).filter((one) => !at.object || one.spans >= needed);
     const within = (factor) => every.filter((one) => one.hours <= factor * at.hours && one.card <= factor * at.memory);
     const answer = best(within(1));
     if (answer === null) {
-      // To two digits: of nearly equal ones the first, which has the larger image.
-      const excess = (one) => Number(Math.max(one.hours / at.hours, one.card / at.memory, 1).toPrecision(2));
-      const nearest = every.reduce((least, one) => (least === null || excess(one) < excess(least) ? one : least), null);
-      return {answer, nearest, cheaper: null, dearer: null, factor: null};
+      const excess = every.map((one) => Math.max(one.hours / at.hours, one.card / at.memory, 1));
+      const nearest = every.find((_, n) => excess[n] <= rules.alike * Math.min(...excess));
+      return {answer, nearest: nearest || null, cheaper: null, dearer: null, factor: null};
     }
-    const factor = factors.find((one) => best(within(one)).error < answer.error) || null;
+    const factor = rules.factors.find((one) => best(within(one)).error < answer.error) || null;
     return {
       answer, nearest: null, cheaper: best(within(1).filter((one) => one.hours <= answer.hours / 2)),
       dearer: factor && best(within(factor)), factor,

@@ -67,7 +67,7 @@ function show() {
     return;
   }
   const task = field("task").value, at = settings(), needed = data.needed[task];
-  const found = decisions.recommend(rows[task][at.image], at, needed, data.factors);
+  const found = decisions.recommend(rows[task][at.image], at, needed, data);
   const named = (one) => `${one.model}, patch ${one.patch} px, image ${one.image} px`;
   if (found.answer) {
     answer.textContent = named(found.answer);

@@ -14,7 +14,7 @@ from analysis.claims.applications import applications
 from analysis.planning.object_size import NEEDED
 from analysis.planning.predicted_error import published_models, published_values
 from experiments.planning.candidates import Candidate, needed_bytes, published_candidates
-from experiments.planning.choice import FACTORS
+from experiments.planning.choice import ALIKE, FACTORS
 from experiments.planning.cost_estimate import Device, device, forecast
 from experiments.planning.phase_costs import fit
 from scaling.costs import CARDS
@@ -30,7 +30,15 @@ def decisions_json() -> str:
     rows = {task: {str(image): _rows(task, image) for image in images} for task, images in IMAGES.items()}
     cards = [[name, card.bf16, card.traffic, card.memory] for name, card in CARDS.items()]
     prior = [[row.name, list(row.patches), row.lines] for row in applications().values()]
-    data = {"needed": NEEDED, "factors": FACTORS, "cards": cards, "prior": prior, "columns": COLUMNS, "rows": rows}
+    data = {
+        "needed": NEEDED,
+        "factors": FACTORS,
+        "alike": ALIKE,
+        "cards": cards,
+        "prior": prior,
+        "columns": COLUMNS,
+        "rows": rows,
+    }
     lines = json.dumps(data, allow_nan=False).replace("[[", "[\n[").replace("], [", "],\n[")
     return f"{lines}\n"
 

@@ -15,6 +15,7 @@ from analysis.planning.predicted_error import Predicted
 from experiments.planning.candidates import Candidate
 
 FACTORS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # of hours and memory, until one changes the choice
+ALIKE = 1.1  # factor between excesses that make no difference
 Mask = NDArray[np.bool_]
 
 
@@ -85,10 +86,11 @@ class Choice:
 
     @property
     def least(self) -> int:
-        """The candidate that resolves the object and exceeds the limits by the smallest factor, to two digits; of equal
-        ones the first, which has the larger image; -1: none resolves the object."""
-        over = [self._excess(one) if self.resolves(one) else math.inf for one in self.candidates]
-        return int(np.argmin(over)) if min(over, default=math.inf) < math.inf else -1
+        """The candidate that resolves the object and exceeds the limits by the smallest factor: the first, which has
+        the largest image, of those within ALIKE of it; -1: none resolves the object."""
+        over = np.array([self._excess(one) if self.resolves(one) else math.inf for one in self.candidates])
+        least = over.min(initial=math.inf)
+        return int(np.argmax(over <= ALIKE * least)) if least < math.inf else -1
 
     @cached_property
     def _interpolated(self) -> Mask:
@@ -135,4 +137,4 @@ class Choice:
         over = one.hours / self.limits.hours
         if math.isnan(over):
             return math.inf
-        return float(f"{max(over, 1.0 if one.fits else one.need_bytes / self.limits.memory):.2g}")
+        return max(over, 1.0 if one.fits else one.need_bytes / self.limits.memory)

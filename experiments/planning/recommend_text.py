@@ -70,9 +70,10 @@ def nothing_line(found: Choice, on: Device) -> str:
     less = ["--images and --epochs of your data"]
     less += ["crops (a smaller --image, the same --object)"] if found.task != "classify" else []
     less += [] if on.card.cores else ["more --devices"]
+    recomputed = " with --grad-checkpointing" if one.grad_checkpointing else ""
     return (
         f"nothing fits {gigabytes(limits.memory)} of {on.name}{time}{object_}; the nearest is {named(one)}: "
-        f"{number(one.hours)} h on a device of {gigabytes(one.need_bytes)} or more. It takes less with "
+        f"{number(one.hours)} h on a device of {gigabytes(one.need_bytes)} or more{recomputed}. It takes less with "
         f"{', '.join(less)}"
     )
 

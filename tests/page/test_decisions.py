@@ -64,9 +64,9 @@ def test_the_answers_of_random_limits_are_those_of_the_command(browser):
         asked = [{**rates, "hours": one.hours, "object": one.object_px, "image": image} for one in limits]
         found = evaluated(
             browser,
-            f"([rows, asked, needed, factors]) => {{ {part('decisions.js')} "
-            "return asked.map((at) => decisions.recommend(rows, at, needed, factors)); }",
-            [rows, asked, data["needed"][task], data["factors"]],
+            f"([rows, asked, needed, rules]) => {{ {part('decisions.js')} "
+            "return asked.map((at) => decisions.recommend(rows, at, needed, rules)); }",
+            [rows, asked, data["needed"][task], data],
         )
         answered = 0
         for one, has in zip(limits, found, strict=True):
