@@ -1,8 +1,8 @@
 """All tables, figures and generated pages of README.md and docs/, from data that are in the repository.
 
 python experiments/docs.py           # write them: the blocks between `<!-- made: NAME -->` and `<!-- end -->`,
-                                     # docs/figures/*.png, and the pages docs/claims.md, docs/config.md,
-                                     # docs/recipes.md and docs/records.md
+                                     # docs/figures/*.png, the pages docs/claims.md, docs/config.md,
+                                     # docs/recipes.md and docs/records.md, and analysis/page/decisions.json
 python experiments/docs.py --check   # list what is out of date, and write nothing
 Data: notebooks/records, analysis/measured, analysis/published. docs/figures/numbers.json holds the numbers that each
 figure shows, and each PNG carries their digest, so that tests compare numbers and not pixels
@@ -22,12 +22,14 @@ from analysis.report.output import Parser, write_files
 from experiments.cli import arguments
 from experiments.documentation.config_page import config_page
 from experiments.documentation.data import ROOT
+from experiments.documentation.decision_rows import decisions_json
 from experiments.documentation.figures import FIGURES
 from experiments.documentation.recipe_table import recipes_page
 from experiments.documentation.record_page import record_page
 from experiments.documentation.tables import TABLES
 
 PAGES: dict[str, Callable[[], str]] = {  # wholly made
+    "analysis/page/decisions.json": decisions_json,
     "docs/claims.md": claims_page,
     "docs/config.md": config_page,
     "docs/recipes.md": recipes_page,

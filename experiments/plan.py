@@ -2,6 +2,7 @@
 
 python experiments/plan.py imagenet.adventurer_base --patch 16,8,4,2,1 --gpu a100 [--devices 8] [--price 2.5]
 python experiments/plan.py --budget 1e20 | --budget-hours 100 [--gpu a100]      # best model, patch and image for it
+python experiments/plan.py --recommend --task segment --image 512 --object 12px --memory 24 --hours 100 --gpu 4090
 Takes all options of sweep.py. Nothing is trained; only a budget (experiments/planning/budget.py) writes files.
 """
 
@@ -14,7 +15,7 @@ from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.sweep_options import parser, runs_of
 from experiments.launch.local import with_parallel_runs
-from experiments.planning import budget, phase_report, plan_report
+from experiments.planning import budget, phase_report, plan_report, recommend
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
 from scaling.config.experiment import ExperimentConfig
@@ -33,7 +34,8 @@ OF_CORES = ", on one core; machine-h or -min: with one run per core"
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError for bad options."""
-    p = parser("plan.py", "Estimate memory, hours and cost of runs on a device. Nothing is trained.")
+    more = "--recommend --help, --budget 1e20 --help: the best patch, model and image within limits."
+    p = parser("plan.py", f"Estimate memory, hours and cost of runs on a device. Nothing is trained. {more}")
     cards = ", ".join([*CARDS, CPU])
     p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards} (default: this machine's)")
     p.add_argument("--price", type=float, default=0.0, help="price of one device-hour, in any currency")
@@ -53,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if budget.asked(words):
         return budget.main(words)
+    if recommend.asked(words):
+        return recommend.main(words)
     runs, args = arguments(words)
     if args.print_config:
         cli.print_configs(runs)

@@ -8,8 +8,10 @@ from pathlib import Path
 from string import Template
 
 from analysis.page import (
+    calculators,
     checklist_section,
     curves,
+    decisions,
     laws,
     machines,
     not_finished,
@@ -32,6 +34,8 @@ SECTIONS: tuple[Callable[[Content], Section], ...] = (
     not_finished.section,
     machines.section,
     checklist_section.section,
+    calculators.section,
+    decisions.section,
 )
 
 

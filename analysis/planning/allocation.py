@@ -121,7 +121,7 @@ def configurations(
     at = [frame[name] for name in AT]
     frame["predicted"] = surface.law.predict(*at)
     frame["low"], frame["high"] = surface.interval(*at)
-    frame["beyond"] = [_beyond(surface.points, row) for row in frame[list(AT)].to_dict("records")]
+    frame["beyond"] = [extrapolated(surface.points, row) for row in frame[list(AT)].to_dict("records")]
     return frame
 
 
@@ -157,7 +157,7 @@ def by_patch(configured: pd.DataFrame, budget: float, cost: str = "training_flop
     return can.drop_duplicates("patch").sort_values("patch", ignore_index=True)
 
 
-def _beyond(points: pd.DataFrame, at: Mapping[Hashable, float]) -> str:
+def extrapolated(points: pd.DataFrame, at: Mapping[Hashable, float]) -> str:
     """The variables in which a configuration is outside the range of the law's points; "pair" where model and image
     size were never measured together."""
     names = {"parameters": "model", "patch": "patch", "image": "image"}

@@ -66,6 +66,16 @@ def akaike(squares: Array, n: int, k: int) -> Array:
     return n * np.log(squares / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
+def resampled_predictions(surface: Surface, x_VM: Array, draws: int = DRAWS) -> Array:
+    """(S, M) predictions of the resampled laws at M places. x_VM: parameters [1], patch and image sides [px]."""
+    predicted = []
+    for form, theta_SK in resampled_laws(surface, draws)[0].items():
+        problem = law_of(surface.points, form).problem
+        z_VM = np.log(x_VM) - problem.pivot_V[:, None]
+        predicted.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale)
+    return np.concatenate(predicted)
+
+
 def wins(
     surface: Surface,
     configured: pd.DataFrame,
@@ -75,12 +85,7 @@ def wins(
 ) -> pd.DataFrame:
     """How often each configuration is the best of a budget among resampled laws: budget, model, patch, image [px],
     share [1] (most often first within a budget). configured, cost: as for allocation.best."""
-    predicted = []
-    for form, theta_SK in resampled_laws(surface, draws)[0].items():
-        problem = law_of(surface.points, form).problem
-        z_VM = np.log(configured[list(AT)].to_numpy(float).T) - problem.pivot_V[:, None]
-        predicted.append(problem.shape.value(theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale)
-    predicted_SM = np.concatenate(predicted)
+    predicted_SM = resampled_predictions(surface, configured[list(AT)].to_numpy(float).T, draws)
     found = []
     for budget in budgets:
         best(configured, [budget], cost)  # raises where no configuration is affordable

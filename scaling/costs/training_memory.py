@@ -26,8 +26,12 @@ def activation_bytes(
 
     images: in a micro-batch, as Adventurer's mixer keeps more of small ones; 0: many. shape: of the image; None: of the
     largest one."""
-    if (m := whole_model(config, shape or largest_image(config))) is None:
-        return 0
+    m = whole_model(config, shape or largest_image(config))
+    return model_activation_bytes(m, policy, images) if m else 0
+
+
+def model_activation_bytes(m: WholeModel, policy: MemoryPolicy = DEFAULT, images: int = 0) -> int:
+    """activation_bytes of a model that need not be of a recipe."""
     return _kept(m, policy, images) + m.activations(policy, images).recomputed
 
 

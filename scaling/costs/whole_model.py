@@ -109,7 +109,7 @@ def whole_model(recipe: ExperimentConfig, shape: StepShape | None = None, kept: 
 def parameters_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
     """Learned numbers of a classifier with learned positions [1]. backbone: a name in MODEL_SPECS; image, patch: sides
     [px]; classes 0: no head. Only the part "positions" grows with the image."""
-    return _classifier(backbone, image, patch, classes).parameters
+    return classifier(MODEL_SPECS[backbone], image, patch, classes).parameters
 
 
 def parameters(backbone: str, image: int, patch: int, classes: int) -> int:
@@ -119,7 +119,7 @@ def parameters(backbone: str, image: int, patch: int, classes: int) -> int:
 
 def flops_by_part(backbone: str, image: int, patch: int, classes: int) -> Breakdown:
     """FLOPs of one image's forward pass through a classifier. Arguments as in parameters_by_part."""
-    return _classifier(backbone, image, patch, classes).flops
+    return classifier(MODEL_SPECS[backbone], image, patch, classes).flops
 
 
 def flops(backbone: str, image: int, patch: int, classes: int) -> int:
@@ -159,9 +159,9 @@ def recipe_flops(config: ExperimentConfig, shape: StepShape | None = None, kept:
     return recipe_flops_by_part(config, shape, kept).total
 
 
-def _classifier(backbone: str, image: int, patch: int, classes: int) -> WholeModel:
-    """A classifier with learned positions. classes: 0: without a head."""
-    spec, length = MODEL_SPECS[backbone], tokens(image, patch)
+def classifier(spec: ModelSpec, image: int, patch: int, classes: int) -> WholeModel:
+    """A classifier with learned positions. image, patch: sides [px]; classes: 0: without a head."""
+    length = tokens(image, patch)
     family = COST_MODELS[spec.family]
     count = TokenCount(image=length, extra=family.extra_tokens, positions=length)
     return WholeModel(

@@ -52,7 +52,8 @@ def data_of(html):
 def test_the_page_has_every_section_and_every_run(html, results):
     page = Parsed(html)
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
-    assert ids == ["laws", "curves", "runs", "pictures", "paper", "not-finished", "machines", "checklist"]
+    own = ["laws", "curves", "runs", "pictures", "paper", "not-finished", "machines", "checklist"]
+    assert ids == [*own, "calculators", "decisions"]
     assert len(ids) == len(SECTIONS)
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
     assert links == ["#main", *(f"#{its}" for its in ids)]
