@@ -158,6 +158,7 @@ def _others(found: Choice) -> list[str]:
         room = number(one.need_bytes / 1e9)
         change, low, high = predicted.difference(n, found.answer)
         ends = f" [{_signed(low)}, {_signed(high)}]" if math.isfinite(low) else ""
+        ends = " by this law" if not any((change, low, high)) else ends  # which has no such variable
         recomputed = "*" if one.grad_checkpointing else ""
         cells = [str(one.patch), str(one.image), number(one.hours), room + recomputed, _signed(change) + ends]
         rows.append([what, one.model, *cells])
