@@ -25,6 +25,7 @@ from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import Part
 from scaling.config.model import TIMM
+from scaling.config.plugin_files import check_loaded
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.preprocessing import initial_run, preprocessing_of
 from scaling.rng import seed_of, seeded
@@ -110,6 +111,7 @@ def build_with_head(config: ExperimentConfig) -> tuple[Backbone, dict[str, Tenso
 
 def _built(config: ExperimentConfig) -> Backbone:
     """The recipe's backbone with any weights."""
+    check_loaded(config.plugin, config.run_id)
     size = MODEL_SPECS.get(config.model.backbone, FOREIGN)
     with seeded(seed_of(config.seed, "construction")):
         return FAMILIES[size.family](size, config)

@@ -16,9 +16,11 @@ from scaling.config.model import ModelConfig
 from scaling.config.objectives import OBJECTIVES, Distillation, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
 from scaling.config.packing import PACKINGS, NoPacking, SequencePacking
+from scaling.config.plugin import PluginConfig
+from scaling.config.plugin_files import loaded, needed
 from scaling.config.step_shapes import STEP_SHAPES, FixedShape, PatchSchedule, RandomPatch
 from scaling.config.task import TASKS, Classification, Detection, Segmentation
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, PluginNeededError
 
 STAGES = ("pretrain", "intermediate", "finetune")
 PRECISIONS = ("auto", "32", "bf16-mixed")
@@ -52,6 +54,7 @@ class ExperimentConfig:
         registry=PACKINGS,
         by_leaf=True,
     )
+    plugin: PluginConfig = config_field("code outside this repository", PluginConfig())
     seed: int = config_field(
         "seed of weights, order of images and augmentation", 0, bounds=Bounds(at_least=0, below=2**32), common=True
     )
@@ -93,8 +96,15 @@ class ExperimentConfig:
 
     @classmethod
     def from_dict(cls, values: object) -> "ExperimentConfig":
-        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError."""
-        return tree.from_dict(cls, values)
+        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError, and PluginNeededError
+        where it was made with a plug-in that is not loaded, and cannot be read without it."""
+        try:
+            return tree.from_dict(cls, values)
+        except ConfigError as e:
+            source = _plugin_of(values)
+            if source is None or loaded() is not None:
+                raise
+            raise PluginNeededError(needed(source)) from e
 
     @property
     def predecessor(self) -> "ExperimentConfig | None":
@@ -123,6 +133,12 @@ class ExperimentConfig:
     @property
     def detection(self) -> Detection:
         return _of_kind(self.task, Detection)
+
+
+def _plugin_of(values: object) -> str | None:
+    """The plug-in that the dictionary of a configuration was made with."""
+    part = values.get("plugin") if isinstance(values, dict) else None
+    return part.get("recipes") if isinstance(part, dict) else None
 
 
 Task = TypeVar("Task", Classification, Segmentation, Detection)
