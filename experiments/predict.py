@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from analysis.report.output import Parser, counted, write_files
+from analysis.report.recipes_option import add_recipes
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from experiments.cli.image_files import image_files
 from scaling.errors import ConfigError
@@ -86,6 +87,7 @@ def _arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object per image, each in a line")
     parser.add_argument("--out", metavar="FOLDER", help="draw class maps or objects into this folder")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add_recipes(parser)
     parser.add_argument("--batch", type=int, default=32, help="images at a time in classification; default: 32")
     args = parser.parse_args(argv)
     for name in ("top", "batch"):

@@ -47,7 +47,8 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
-        "Train every recipe at every patch size and fit the laws; or the runs of a study.",
+        "Train every recipe at every patch size and fit the laws; or the runs of a study. RECIPE: recipes and studies "
+        "(below), separated by commas.",
     )
     p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
     registry.add_option(p)

@@ -28,8 +28,7 @@ def _studies() -> str:
 
 def parser(program: str, what: str) -> cli.Parser:
     """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
-    several = "RECIPE may be several recipes and studies, separated by commas."
-    also = f"studies (experiments/studies.py), as shapes.table5:\n{_studies()}\n\n{several}"
+    also = f"studies (experiments/studies.py), as shapes.table5:\n{_studies()}"
     p = cli.parser(program, what, also, leave_out=LISTS)
     p.add_argument(
         "--patch",

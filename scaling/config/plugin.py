@@ -11,8 +11,7 @@ class PluginConfig:
     """A file of the user's, or an installed package (plugin_files.py); none by default."""
 
     recipes: str | None = config_field(
-        "own recipes, backbones, data, heads or tasks: FILE.py, FILE.py:RECIPE, or an installed plug-in's name "
-        "(docs/extending.md)",
+        "plug-in with recipes and parts of your own: FILE.py, FILE.py:RECIPE, or the name of an installed one",
         None,
         location=True,
         common=True,

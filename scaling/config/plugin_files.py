@@ -53,8 +53,8 @@ def loaded() -> Plugin | None:
 
 
 def load_plugin(text: str) -> Plugin:
-    """Import a plug-in: a file, a folder with __init__.py, or the name of an entry point. Raises ConfigError where there
-    is none, where it raises, and where another one, or another content, is loaded in this process."""
+    """Import a plug-in: a file, a folder with __init__.py, or the name of an entry point. Raises ConfigError where
+    there is none, where it raises, and where another one, or another content, is loaded in this process."""
     code = _find(text)
     try:
         contents = [path.read_bytes() for path in code.files]
@@ -89,16 +89,16 @@ def check_loaded(plugin: "PluginConfig", run: str) -> None:
         raise PluginNeededError(f"{run}: {needed(str(plugin.recipes))}")
     here = _loaded[0]
     raise ConfigError(
-        f"{run} was made with {plugin.recipes} of content {plugin.recipes_digest}, and {here.source} has {here.digest}: "
-        "restore that content, or start its recipe by name, as another run"
+        f"{run} was made with {plugin.recipes} of content {plugin.recipes_digest}, and that of {here.source} is "
+        f"{here.digest}: restore the former, or start its recipe by name, as another run"
     )
 
 
 def needed(source: str) -> str:
     """What to do with a run or a file that was made with a plug-in which is not loaded."""
     return (
-        f"made with the plug-in {source}: add --recipes {_shown(source)} (in Python load_plugin); code is executed only "
-        "where it is named"
+        f"made with the plug-in {source}: add --recipes {_shown(source)} (in Python load_plugin), as code is executed "
+        "only where it is named"
     )
 
 
