@@ -37,8 +37,11 @@ def run_task(configs: list[dict[str, object]], results: str, settings: RuntimeCo
         signal.signal(getattr(signal, name), _interrupt)
     signal.signal(signal.SIGCONT, signal.SIG_DFL)  # submitit would write a line for each
     task = _Task(Path(results), settings)
-    for config in configs:
-        load_for_job(config)
+    try:
+        for config in configs:
+            load_for_job(config)
+    except ConfigError as e:
+        sys.exit(f"error: {e}")
     left = [ExperimentConfig.from_dict(config) for config in configs]
     try:
         # Runs that another process trains are waited for when all else is done.

@@ -96,8 +96,8 @@ class ExperimentConfig:
 
     @classmethod
     def from_dict(cls, values: object) -> "ExperimentConfig":
-        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError, and PluginNeededError
-        where it was made with a plug-in that is not loaded, and cannot be read without it."""
+        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError;
+        PluginNeededError where it cannot be read without a plug-in that is not loaded."""
         try:
             return tree.from_dict(cls, values)
         except ConfigError as e:

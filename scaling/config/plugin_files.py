@@ -126,9 +126,7 @@ def _find(text: str) -> _Code:
     found = {one.name: one for one in importlib.metadata.entry_points(group=GROUP)}
     if text not in found:
         names = ", ".join(sorted(found)) or "none"
-        raise ConfigError(
-            f"--recipes {text}: no file FILE.py, and no installed plug-in of this name; there is: {names}"
-        )
+        raise ConfigError(f"--recipes {text} is neither FILE.py nor an installed plug-in; installed: {names}")
     module = found[text].module
     try:
         spec = importlib.util.find_spec(module)
