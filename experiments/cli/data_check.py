@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scaling import costs
+from scaling.config.data import OWN_SETS
 from scaling.config.experiment import ExperimentConfig
+from scaling.data.own_sets import own_splits
 from scaling.errors import ConfigError
 from scaling.runs.identity import folder_of
 from scaling.runs.record import RECORD
@@ -26,6 +28,8 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
                 from scaling.data.sampler import steps_per_epoch
 
                 steps_per_epoch(run.data.num_train or 0, run.optim.global_batch_size)
+        elif run.data.dataset in OWN_SETS:
+            own_splits(run)
         elif not (run.data.data_digest or run.data.dataset.startswith("hfds/")):
             from scaling.data.files.dataset_files import check_counts
 
@@ -55,6 +59,9 @@ def images(run: ExperimentConfig) -> tuple[float, float]:
     from scaling.data.files.dataset_files import image_counts
 
     try:
+        if run.data.dataset in OWN_SETS:
+            own = own_splits(run)
+            return len(own.kept), len(own.tested)
         return image_counts(run)
     except ConfigError:  # raised again when the run starts
         return math.nan, 0.0
