@@ -24,6 +24,7 @@ from analysis.report.output import Parser, counted, write_files
 from analysis.report.recipes_option import add_recipes
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from experiments.cli.image_files import image_files
+from scaling.config.task import base_kind
 from scaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError("--accelerator cuda: there is no CUDA device; leave it out, or take cpu")
     trained = load(args.run, "cuda" if uses_cuda(args.accelerator) else "cpu")
     check_patch_size(trained, args.patch)
-    kind, classes = trained.config.task.kind, trained.module.names
+    kind, classes = base_kind(trained.config.task), trained.module.names
+    if not kind:
+        raise ConfigError(
+            f"the task {trained.config.task.kind} has no predictions to print; scaling.load gives its model"
+        )
     if args.out and kind == "classify":
         raise ConfigError("--out draws class maps and objects; classes are printed: leave --out away, or take --json")
     for line in files.lines:
