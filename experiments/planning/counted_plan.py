@@ -62,8 +62,8 @@ def counted_line(runs: Sequence[ExperimentConfig]) -> str:
     if not names:
         return ""
     return (
-        f"counted by torch, of one image: FLOPs and memory of {', '.join(names)}; their hours are at the speed of models "
-        "with attention, which no record corrects"
+        f"counted by torch: FLOPs and memory of an image of {', '.join(names)}; hours are at the speed of models with "
+        "attention, which no record corrects"
     )
 
 

@@ -89,7 +89,7 @@ class DataConfig:
         common=True,
     )
     num_val: int | None = config_field(
-        "test images, chosen in the same way; default: all", None, unit="images", bounds=Bounds(at_least=1), common=True
+        "test images, likewise; default: all", None, unit="images", bounds=Bounds(at_least=1), common=True
     )
     val_split: float = config_field(
         "share of the training images held out of training, by a hash of their names, equal for all seeds and patch "
