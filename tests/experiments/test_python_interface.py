@@ -17,7 +17,7 @@ EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(
 
 def test_the_example_of_the_docs_runs_and_its_laws_are_per_learning_rate(call_afresh, tmp_path):
     """In a process of its own, as a notebook is one: it trains a run and six of a sweep."""
-    assert len([line for line in EXAMPLE.splitlines() if line]) == 10
+    assert len([line for line in EXAMPLE.splitlines() if line]) <= 10
     script = tmp_path / "example.py"
     body = EXAMPLE.replace('"results"', repr(str(tmp_path / "results")))
     indented = "\n".join(f"    {line}" for line in body.splitlines())
