@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scaling.backbones.registry import FAMILIES
-from scaling.config import plugin_files
+from scaling.config import plugin_files, tree
 from scaling.config.data import OWN_SETS
 from scaling.model_specs import MODEL_SPECS
 
@@ -35,6 +35,7 @@ def no_plugin() -> Iterator[None]:
         yield
     finally:
         plugin_files._loaded[:] = before
+        tree._parts.clear()  # parts with names of the plug-in
         for registry, was in zip(REGISTRIES, saved, strict=True):
             registry.clear()
             registry.update(was)

@@ -1,5 +1,9 @@
 """Plug-ins are loaded where they are named, and their content is part of a run."""
 
+import os
+import py_compile
+import sys
+
 import pytest
 
 from scaling.config import plugin_files
@@ -78,7 +82,7 @@ def test_a_job_and_a_model_refuse_another_content(tmp_path):
     with no_plugin(), pytest.raises(ConfigError, match="has changed since this run was handed over"):
         load_for_job(config.to_dict())
     load_plugin(path)
-    with pytest.raises(ConfigError, match="RUN was made with .* restore the former, or start its recipe by name"):
+    with pytest.raises(ConfigError, match=r"RUN was made with .* restore the former, or start its recipe by name"):
         check_loaded(config.plugin, "RUN")
 
 
@@ -94,9 +98,6 @@ def test_one_plugin_per_process(tmp_path):
 
 def test_what_was_hashed_is_executed_although_a_compiled_file_lies_beside_it(tmp_path):
     """Same length, same time: a cached compilation would pass for that of the new content."""
-    import os
-    import py_compile
-
     path = file(tmp_path, "x = 1\n")
     os.utime(path, ns=(10**18, 10**18))
     py_compile.compile(path)
@@ -113,8 +114,6 @@ def test_the_fingerprint_of_a_package_covers_all_its_files(tmp_path):
         first = load_plugin(f"{folder}/")
         assert (first.name, first.module.x) == ("lab", 1)
     file(folder, "x = 3\n", "parts.py")
-    import sys
-
     del sys.modules[f"{plugin_files.PREFIX}lab.parts"]
     assert loaded_afresh(f"{folder}/").digest != first.digest
 
