@@ -15,7 +15,7 @@ from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
 from scaling.runs.record import RunRecord
-from tests.plugins import documented, no_plugin, written
+from tests.plugins import documented, no_plugin, without_pictures, written
 
 RECIPES = {
     "my_recipes.py": "small",
@@ -31,15 +31,6 @@ FAST = ("--num-train", 64, "--num-val", 32, "--epochs", 1, "--accelerator", "cpu
 def fresh():
     with no_plugin():
         yield
-
-
-def without_pictures() -> None:
-    """Called in the process of a sweep: its figures are not made into files."""
-    import analysis.plots.style
-    import analysis.report.checklist
-
-    analysis.plots.style.picture = lambda figure, ending, dpi=160: ending.encode()
-    analysis.report.checklist._draws = lambda law: {}
 
 
 def test_every_example_is_tested():
@@ -170,7 +161,7 @@ def test_recipes_of_here_are_not_replaced(tmp_path):
 def test_only_functions_of_a_patch_are_recipes(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("def build(size, config): ...\ndef _own(patch): ...\ndef recipe(patch): ...\n")
-    with pytest.raises(ConfigError, match="there is: recipe$"):
+    with pytest.raises(ConfigError, match=r"there is: recipe$"):
         run.arguments(["--recipes", f"{path}:build"])
 
 

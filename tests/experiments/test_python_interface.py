@@ -7,22 +7,25 @@ import pytest
 
 from analysis import fit, load
 from experiments.api import recipe, sweep, train
+from scaling.config.edit import edit
+from scaling.config.initialization import FromRun
 from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError
 from scaling.runs.record import RunRecord
 from tests.conftest import ROOT
+from tests.plugins import without_pictures
 
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)[1]
 
 
-def test_the_example_of_the_docs_runs_and_its_laws_are_per_learning_rate(call_afresh, tmp_path):
+def test_the_example_of_the_docs_runs_and_its_laws_are_per_learning_rate(call, tmp_path):
     """In a process of its own, as a notebook is one: it trains a run and six of a sweep."""
     assert len([line for line in EXAMPLE.splitlines() if line]) <= 10
     script = tmp_path / "example.py"
     body = EXAMPLE.replace('"results"', repr(str(tmp_path / "results")))
     indented = "\n".join(f"    {line}" for line in body.splitlines())
     script.write_text(f'if __name__ == "__main__":\n{indented}\n')
-    done = call_afresh(script)
+    done = call(script, before=without_pictures)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("classify-shapes-deit_nano-16px-p8-s0-")
@@ -41,9 +44,6 @@ def test_a_recipe_takes_the_options_of_the_command_line():
 def test_stages_are_trained_one_after_the_other(tmp_path):
     options = {"num_train": 32, "num_val": 8, "global_batch_size": 16, "epochs": 1, "patch": 16}
     config = recipe("shapes.deit_nano", **options)
-    from scaling.config.edit import edit
-    from scaling.config.initialization import FromRun
-
     later = edit(config, init=FromRun(config=config), stage="finetune")
     record = train(later, tmp_path, RuntimeConfig(accelerator="cpu", threads=1, num_workers=0))
     assert record.status == RunRecord.load(tmp_path / config.run_id).status == "finished"
