@@ -7,7 +7,6 @@ from pathlib import Path
 from scaling import costs
 from scaling.config.data import OWN_SETS
 from scaling.config.experiment import ExperimentConfig
-from scaling.data.own_sets import own_splits
 from scaling.errors import ConfigError
 from scaling.runs.identity import folder_of
 from scaling.runs.record import RECORD
@@ -29,6 +28,8 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
 
                 steps_per_epoch(run.data.num_train or 0, run.optim.global_batch_size)
         elif run.data.dataset in OWN_SETS:
+            from scaling.data.own_sets import own_splits
+
             own_splits(run)
         elif not (run.data.data_digest or run.data.dataset.startswith("hfds/")):
             from scaling.data.files.dataset_files import check_counts
@@ -57,6 +58,7 @@ def images(run: ExperimentConfig) -> tuple[float, float]:
     if not math.isnan(epoch) or run.data.dataset.startswith("hfds/"):
         return epoch, tested
     from scaling.data.files.dataset_files import image_counts
+    from scaling.data.own_sets import own_splits
 
     try:
         if run.data.dataset in OWN_SETS:

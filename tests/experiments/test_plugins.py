@@ -9,6 +9,8 @@ from PIL import Image
 
 from experiments import run, sweep
 from experiments.cli import arguments as cli
+from experiments.launch import slurm_task
+from experiments.launch.outcome import Outcome
 from scaling.config.edit import edit
 from scaling.config.plugin_files import load_plugin
 from scaling.config.runtime import RuntimeConfig
@@ -128,6 +130,21 @@ def test_a_field_of_an_own_task_is_an_option(call, tmp_path):
     shown = call("experiments/run.py", "--recipes", path, "--help-all").stdout
     assert "--gamma" in shown
     assert "  my_task: focal\n" in shown
+
+
+def test_a_job_of_a_cluster_loads_it_and_refuses_another_content(tmp_path, monkeypatch):
+    path, trained = written(tmp_path, "my_backbone.py"), []
+    with no_plugin():
+        (config,), _ = run.arguments(["--recipes", f"{path}:conv", "--patch", "8"])
+    values = config.to_dict()
+    monkeypatch.setattr(signal, "signal", lambda *given: None)  # the handlers of a job stay out of this process
+    monkeypatch.setattr(slurm_task._Task, "train", lambda self, one: trained.append(one) or Outcome(0, ""))
+    with no_plugin(), pytest.raises(SystemExit):
+        slurm_task.run_task([values], str(tmp_path), RuntimeConfig())
+    assert trained == [config]
+    path.write_text("# edited\n")
+    with pytest.raises(SystemExit, match=r"error: .*my_backbone\.py has changed since this run was handed over"):
+        slurm_task.run_task([values], str(tmp_path), RuntimeConfig())
 
 
 @pytest.mark.parametrize(
