@@ -17,7 +17,7 @@ from scaling.config.objectives import OBJECTIVES, Distillation, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
 from scaling.config.packing import PACKINGS, NoPacking, SequencePacking
 from scaling.config.plugin import PluginConfig
-from scaling.config.plugin_files import loaded, needed
+from scaling.config.plugin_files import is_loaded, needed
 from scaling.config.step_shapes import STEP_SHAPES, FixedShape, PatchSchedule, RandomPatch
 from scaling.config.task import TASKS, Classification, Detection, Segmentation
 from scaling.errors import ConfigError, PluginNeededError
@@ -101,10 +101,9 @@ class ExperimentConfig:
         try:
             return tree.from_dict(cls, values)
         except ConfigError as e:
-            source = _plugin_of(values)
-            if source is None or loaded() is not None:
+            if (plugin := _plugin_of(values)) is None or is_loaded(plugin):
                 raise
-            raise PluginNeededError(needed(source)) from e
+            raise PluginNeededError(needed(str(plugin.recipes))) from e
 
     @property
     def predecessor(self) -> "ExperimentConfig | None":
@@ -135,10 +134,12 @@ class ExperimentConfig:
         return _of_kind(self.task, Detection)
 
 
-def _plugin_of(values: object) -> str | None:
+def _plugin_of(values: object) -> PluginConfig | None:
     """The plug-in that the dictionary of a configuration was made with."""
     part = values.get("plugin") if isinstance(values, dict) else None
-    return part.get("recipes") if isinstance(part, dict) else None
+    if not isinstance(part, dict) or part.get("recipes_digest") is None:
+        return None
+    return tree.from_dict(PluginConfig, part)
 
 
 Task = TypeVar("Task", Classification, Segmentation, Detection)

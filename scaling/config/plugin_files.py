@@ -81,9 +81,14 @@ def load_for_job(values: dict[str, object]) -> None:
         raise ConfigError(f"{source} has changed since this run was handed over; start the command again")
 
 
+def is_loaded(plugin: "PluginConfig") -> bool:
+    """Whether a run's plug-in is that of this process, by its content."""
+    return bool(_loaded) and _loaded[0].digest == plugin.recipes_digest
+
+
 def check_loaded(plugin: "PluginConfig", run: str) -> None:
     """Raise ConfigError unless the plug-in that a run was made with, if any, is loaded. run: its ID."""
-    if plugin.recipes_digest is None or (_loaded and _loaded[0].digest == plugin.recipes_digest):
+    if plugin.recipes_digest is None or is_loaded(plugin):
         return
     if not _loaded:
         raise PluginNeededError(f"{run}: {needed(str(plugin.recipes))}")
