@@ -6,9 +6,11 @@ alone, so there is no cost model for them. B batch, D width, h w cells of the ma
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import timm
 import torch
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from scaling.backbones.base import Backbone, Features, TokenLayout
@@ -70,7 +72,7 @@ def timm_maps(name: str, patch: int) -> FeatureMapBackbone:
         raise ConfigError(f"timm has no model {name!r}; similar names: {', '.join(near) or 'none'}")
     try:
         with torch.device("meta"):
-            strides = timm.create_model(name, features_only=True).feature_info.reduction()
+            strides = _maps_of(timm.create_model(name, features_only=True)).reduction()
         if patch not in strides:
             there = ", ".join(map(str, strides))
             raise ConfigError(f"timm's {name} has maps of strides {there} px: --patch-size {patch} is none of them")
@@ -79,4 +81,8 @@ def timm_maps(name: str, patch: int) -> FeatureMapBackbone:
         if isinstance(e, ConfigError):
             raise
         raise ConfigError(f"timm's {name} has no feature maps ({first_line(e)})") from e
-    return FeatureMapBackbone(net, net.feature_info.channels()[-1], patch)
+    return FeatureMapBackbone(net, _maps_of(net).channels()[-1], patch)
+
+
+def _maps_of(net: nn.Module) -> FeatureInfo:
+    return cast(FeatureInfo, net.feature_info)

@@ -76,7 +76,7 @@ class OwnImages:
             values = values.transpose(1, 2, 0)
         if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
             raise ConfigError(
-                f"{self.name} {i} is {values.dtype} of shape {np.shape(image)}; give an image of PIL, a uint8 array "
+                f"{self.name} {i} is {values.dtype} of shape {values.shape}; give an image of PIL, a uint8 array "
                 "(H, W, 3) or a uint8 tensor (3, H, W)"
             )
         return Image.fromarray(values).convert("RGB")
