@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
 from analysis.report.output import Parser, until_closed
+from analysis.report.recipes_option import add_recipes
 from scaling.config.fields import check_name
 from scaling.errors import ConfigError
 
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOW",
         help="groups that differ in crop or data version alone: refuse, together or apart (default: refuse)",
     )
+    add_recipes(parser)
     return parser
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
 from analysis.report.patch_option import patch_sizes
+from analysis.report.recipes_option import add_recipes
 from analysis.similarity.cka import FEWEST, gram
 from scaling.config.model import TIMM
 from scaling.errors import ConfigError
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-root", metavar="DIR", help="folder of images to use in place of the test images of the first run"
     )
+    add_recipes(parser)
     parser.add_argument("--out", metavar="DIR", help="folder to write to (default: analysis/representations there)")
     return parser
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from analysis.report.output import Parser, counted, print_wrapped, until_closed, write_files
 from analysis.report.patch_option import patch_sizes
+from analysis.report.recipes_option import add_recipes
 from scaling.errors import ConfigError
 
 # torch, pandas and matplotlib are imported where they are used, so that --help and errors of options are immediate.
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--images", metavar="N", type=int, default=512, help="number of test images (default: %(default)s)"
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the direction (default: %(default)s)")
+    add_recipes(parser)
     parser.add_argument("--out", metavar="DIR", help="folder to write to (default: analysis/sharpness beside the run)")
     return parser
 

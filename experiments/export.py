@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from analysis.report.output import Parser, write_files
+from analysis.report.recipes_option import add_recipes
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from experiments.cli.options import nested_yaml
 from scaling.errors import ConfigError
@@ -87,6 +88,7 @@ def _arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("--hub", metavar="OWNER/NAME", help="upload to this repository of the Hugging Face Hub")
     parser.add_argument("--out", metavar="FOLDER", help="with --hub: write its files here, and upload nothing")
     parser.add_argument("--private", action="store_true", help="with --hub: a new repository is private")
+    add_recipes(parser)
     args = parser.parse_args(argv)
     if bool(args.hub) == bool(args.export):
         raise ConfigError(f"give either --export FORM FILE (FORM: {', '.join(FORMS)}) or --hub OWNER/NAME")

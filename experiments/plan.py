@@ -34,8 +34,11 @@ OF_CORES = ", on one core; machine-h or -min: with one run per core"
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError for bad options."""
-    more = "--recommend --help, --budget 1e20 --help: the best patch, model and image within limits."
-    p = parser("plan.py", f"Estimate memory, hours and cost of runs on a device. Nothing is trained. {more}")
+    p = parser(
+        "plan.py",
+        "Estimate memory, hours and cost of runs on a device. Nothing is trained. RECIPE: recipes and studies (below), "
+        "separated by commas. --recommend --help, --budget 1e20 --help: the best patch, model and image within limits.",
+    )
     cards = ", ".join([*CARDS, CPU])
     p.add_argument("--gpu", type=str, default="", help=f"card to plan for: {cards} (default: this machine's)")
     p.add_argument("--price", type=float, default=0.0, help="price of one device-hour, in any currency")

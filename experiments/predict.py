@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from analysis.report.output import Parser, counted, write_files
+from analysis.report.recipes_option import add_recipes
 from experiments.cli import arguments  # before torch: experiments/__init__.py sets how threads wait
 from experiments.cli.image_files import image_files
+from scaling.config.task import base_kind
 from scaling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError("--accelerator cuda: there is no CUDA device; leave it out, or take cpu")
     trained = load(args.run, "cuda" if uses_cuda(args.accelerator) else "cpu")
     check_patch_size(trained, args.patch)
-    kind, classes = trained.config.task.kind, trained.module.names
+    kind, classes = base_kind(trained.config.task), trained.module.names
+    if not kind:
+        raise ConfigError(
+            f"the task {trained.config.task.kind} has no predictions to print; scaling.load gives its model"
+        )
     if args.out and kind == "classify":
         raise ConfigError("--out draws class maps and objects; classes are printed: leave --out away, or take --json")
     for line in files.lines:
@@ -86,6 +92,7 @@ def _arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object per image, each in a line")
     parser.add_argument("--out", metavar="FOLDER", help="draw class maps or objects into this folder")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add_recipes(parser)
     parser.add_argument("--batch", type=int, default=32, help="images at a time in classification; default: 32")
     args = parser.parse_args(argv)
     for name in ("top", "batch"):

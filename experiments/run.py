@@ -27,7 +27,7 @@ from scaling.runs.teacher import check_teacher
 
 def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The resolved recipe, stage by stage, and all options. Raises ConfigError."""
-    p = cli.parser("run.py", "Train, evaluate and record one run.")
+    p = cli.parser("run.py", "Train, evaluate and record one run. RECIPE: a recipe (below), or the folder of a run.")
     registry.add_option(p)
     args = p.parse_args(argv)
     given, idle = cli.fields(args)

@@ -19,7 +19,7 @@ from experiments.cli.sweep_options import parser, planned, runs_of
 from experiments.launch import registry
 from experiments.launch.local import with_parallel_runs
 from experiments.launch.outcome import recorded
-from experiments.launch.progress_display import Console, told_apart, what_else
+from experiments.launch.progress_display import Console, differing_fields, told_apart, what_else
 from experiments.launch.slurm_jobs import check_not_queued
 from experiments.launch.slurm_request import device_of_job
 from experiments.launch.train_all import train_all
@@ -47,7 +47,8 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     """The recipes of all runs, and all options. Raises ConfigError."""
     p = parser(
         "sweep.py",
-        "Train every recipe at every patch size and fit the laws; or the runs of a study.",
+        "Train every recipe at every patch size and fit the laws; or the runs of a study. RECIPE: recipes and studies "
+        "(below), separated by commas.",
     )
     p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
     registry.add_option(p)
@@ -102,11 +103,14 @@ def main(argv: list[str] | None = None) -> int:
 @looked_through_once()
 def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeConfig) -> int:
     """The dry run: a line for each run, with its outcome or what would be done, and the padding of packed images."""
-    for run in with_fingerprints(runs, results, read=False).values():
+    known = list(with_fingerprints(runs, results, read=False).values())
+    told = {run.run_id: f"{run.run_id.rpartition('-')[0]} {what_else(run)}" for run in known}
+    differing = differing_fields(known, told)
+    for run in known:
         folder = folder_of(run, results)
         outcome = recorded(folder)
         status = outcome.text if outcome else PLANNED[state(folder)]
-        print(f"{status:6} {run.run_id} {what_else(run)}".rstrip())
+        print(" ".join(filter(None, (f"{status:6}", run.run_id, what_else(run), differing[run.run_id]))))
     if packed := [run for run in runs if isinstance(run.packing, SequencePacking)]:
         from experiments.planning import cost_estimate, predicted_packing
 

@@ -27,6 +27,10 @@ class NewerRecordError(ConfigError):
     """A record whose recipe this version does not know all of: it is neither read nor done again."""
 
 
+class PluginNeededError(NewerRecordError):
+    """A record or a file that was made with a plug-in which is not loaded: it is neither read nor done again."""
+
+
 class TrainingInterrupted(RuntimeError):
     """The run was asked to stop and did, after a checkpoint where it has made any step: the same command resumes it."""
 

@@ -25,34 +25,37 @@ from experiments.cli.options import (
     spellings,
     take,
 )
+from experiments.cli.plugin_recipes import load_named
 from experiments.cli.resolve import by_module
 from experiments.cli.wrong_options import NO_RECIPE, of_argparse, unknown_option
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.plugin_files import loaded, needed
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.loggers import check_loggers
 from scaling.errors import ConfigError
+
+RECIPES = {"recipes": "recipes", "plugin.recipes": "recipes"}  # names of the option that names a plug-in
 
 
 class Parser(argparse.ArgumentParser):
     """argparse's for a program's own options, with an option for each field of a configuration.
 
-    leave_out: names of fields that the program has its own options for. without_recipe: names of options that need no
-    recipe."""
+    also: lines of --help below the names of recipes. leave_out: names of fields that the program has its own options
+    for. without_recipe: names of options that need no recipe."""
 
-    def __init__(self, program: str, about: str, epilog: str, leave_out: Sequence[str] = ()) -> None:
+    def __init__(self, program: str, about: str, also: str, leave_out: Sequence[str] = ()) -> None:
         super().__init__(
             prog=f"python experiments/{program}",
             usage=f"python experiments/{program} RECIPE [OPTIONS]",
             description=textwrap.fill(about, 80),
-            epilog=epilog,
             allow_abbrev=False,
             add_help=False,
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, 2, 26, 80),
         )
-        self.leave_out = tuple(leave_out)
+        self.leave_out, self.also = tuple(leave_out), also
         self.every = False
         self.without_recipe: Sequence[str] = ()
-        self.add_argument("recipe", nargs="?", help="what to train (below), or the folder of a run")
+        self.add_argument("recipe", nargs="?", help=argparse.SUPPRESS)
         self.add_argument("-h", "--help", action="store_true", help="show the usual options and exit")
         self.add_argument("--help-all", action="store_true", help="show all options and exit")
         self.add_argument(
@@ -65,12 +68,16 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--print-recipe", dest="print_config", action="store_true", help=argparse.SUPPRESS)
 
     def format_help(self) -> str:
-        own = super().format_help().rstrip()
-        head, _, names = own.partition("\n\nrecipes:")
-        more = "" if self.every else "\n\n--help-all lists all options."
-        return head + "\n" + "\n".join(help_lines(self.leave_out, self.every)) + f"\n\nrecipes:{names}{more}\n"
+        names = [f"  {module}: {', '.join(its)}" for module, its in by_module().items()]
+        recipes = ["recipes:", *(line for text in names for line in _wrapped(text)), *filter(None, [self.also])]
+        more = [] if self.every else ["", "--help-all lists all options."]
+        head = super().format_help().rstrip()
+        return "\n".join([head, *help_lines(self.leave_out, self.every), "", *recipes, *more, ""])
 
     def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        recipe = ""
+        if (plugin := take(args, RECIPES)[1].get("recipes")) is not None:
+            _, recipe = load_named(str(plugin[1]))  # before other options are read: it may add some
         names = spellings(self.leave_out)
         rest, command = take(args, names)
         found, _ = self.parse_known_args(rest)
@@ -87,7 +94,11 @@ class Parser(argparse.ArgumentParser):
             file |= held.fields
             before = held.before or before
         found = super().parse_args([*front, *rest])
-        found.recipe = found.recipe or self._recipe
+        if recipe and found.recipe:
+            raise ConfigError(
+                f"--recipes names the recipe {recipe}, and the command {found.recipe}; leave one of them out"
+            )
+        found.recipe = recipe or found.recipe or self._recipe
         if not found.recipe and not any(getattr(found, name) for name in self.without_recipe):
             raise ConfigError(NO_RECIPE)
         found.results = as_path(found.results)
@@ -121,9 +132,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(program: str, about: str, also: str = "", leave_out: Sequence[str] = ()) -> Parser:
     """A parser with the options that both programs have. also: lines of --help below the names of recipes."""
-    names = [f"  {module}: {', '.join(its)}" for module, its in by_module().items()]
-    wrapped = [line for text in names for line in _wrapped(text)]
-    return Parser(program, about, "\n".join(["recipes:", *wrapped, *([also] if also else [])]), leave_out)
+    return Parser(program, about, also, leave_out)
 
 
 def _wrapped(text: str) -> list[str]:
@@ -136,6 +145,11 @@ def fields(args: argparse.Namespace) -> Overrides:
     for name in ("initial_checkpoint", "teacher"):
         if path := found.given.get(name):
             found.given[name] = os.path.expanduser(str(path))
+    if (recipes := found.given.pop("recipes", None)) is not None:
+        plugin = loaded()
+        if plugin is None:  # a file names it; nothing is executed that the command line does not name
+            raise ConfigError(f"the file of --config was {needed(str(recipes))}")
+        found.given.update(recipes=plugin.source, recipes_digest=plugin.digest)
     return found
 
 

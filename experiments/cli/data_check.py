@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scaling import costs
+from scaling.config.data import OWN_SETS
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError
 from scaling.runs.identity import folder_of
@@ -26,6 +27,10 @@ def check_data(runs: Iterable[ExperimentConfig], results: Path) -> list[str]:
                 from scaling.data.sampler import steps_per_epoch
 
                 steps_per_epoch(run.data.num_train or 0, run.optim.global_batch_size)
+        elif run.data.dataset in OWN_SETS:
+            from scaling.data.own_sets import own_splits
+
+            own_splits(run)
         elif not (run.data.data_digest or run.data.dataset.startswith("hfds/")):
             from scaling.data.files.dataset_files import check_counts
 
@@ -53,8 +58,12 @@ def images(run: ExperimentConfig) -> tuple[float, float]:
     if not math.isnan(epoch) or run.data.dataset.startswith("hfds/"):
         return epoch, tested
     from scaling.data.files.dataset_files import image_counts
+    from scaling.data.own_sets import own_splits
 
     try:
+        if run.data.dataset in OWN_SETS:
+            own = own_splits(run)
+            return len(own.kept), len(own.tested)
         return image_counts(run)
     except ConfigError:  # raised again when the run starts
         return math.nan, 0.0

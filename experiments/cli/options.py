@@ -127,7 +127,7 @@ def _flat(values: Mapping[str, object], path: str) -> Iterator[tuple[str, object
             yield name, value
 
 
-_FOUND = ("data_digest", "weights_digest", "teacher_digest", "start")
+_FOUND = ("recipes_digest", "plugin.recipes_digest", "data_digest", "weights_digest", "teacher_digest", "start")
 
 
 def _text(value: object) -> str | list[object]:

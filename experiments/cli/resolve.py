@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
 
+from experiments.cli.plugin_recipes import recipes_in
 from experiments.cli.stage_options import resampled, stage_options, takes_image
 from experiments.recipes import ade20k, camvid, cifar10, coco, flexi, folder, imagenet, navit, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
@@ -15,21 +16,30 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.identity import bare
 from scaling.config.initialization import Scratch
-from scaling.errors import ConfigError
+from scaling.config.plugin_files import check_loaded, loaded
+from scaling.errors import ConfigError, PluginNeededError
 from scaling.runs.config_file import config_path, read_config
 
+MODULES = (shapes, flexi, navit, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
+OF_PLUGIN = ("recipes", "recipes_digest")  # fields that name the plug-in of a run, which it has already
 LISTED = "`python experiments/run.py --help`"  # where all recipes are
 
 
 def recipes() -> dict[str, Function]:
     """Every recipe by its name on the command line, as "shapes.deit_nano": a function of the patch size [px], and where
     its stages depend on it of the image size."""
-    return {
-        f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
-        for module in (shapes, flexi, navit, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-    }
+    found: dict[str, Function] = {}
+    for module in MODULES:
+        found |= recipes_in(module, module.__name__.rpartition(".")[2])
+    plugin = loaded()
+    if plugin is None:
+        return found
+    if any(name.startswith(f"{plugin.name}.") for name in found):
+        raise ConfigError(
+            f"--recipes {plugin.source}: its recipes would be {plugin.name}.NAME, as those that are there already; "
+            "rename it"
+        )
+    return found | recipes_in(plugin.module, plugin.name)
 
 
 def by_module() -> dict[str, list[str]]:
@@ -112,9 +122,13 @@ def _counted(function: Function, given: Mapping[str, object]) -> dict[str, int]:
 
 def _of_run(folder: Path, run: Path, given: Mapping[str, object]) -> ExperimentConfig:
     """The configuration of a run that was begun. run: its file. Raises ConfigError."""
-    if given:
-        raise ConfigError(f"{folder} is a run, whose configuration is settled; leave out {', '.join(sorted(given))}")
+    if others := sorted(set(given) - set(OF_PLUGIN)):
+        raise ConfigError(f"{folder} is a run, whose configuration is settled; leave out {', '.join(others)}")
     try:
-        return read_config(run)
+        config = read_config(run)
+    except PluginNeededError as e:
+        raise ConfigError(f"{folder}: {e}") from e
     except (OSError, ValueError, RecursionError) as e:
         raise ConfigError(f"{run} cannot be read as a configuration ({e})") from e
+    check_loaded(config.plugin, str(folder))
+    return config

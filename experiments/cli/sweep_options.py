@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from experiments.cli import arguments as cli
 from experiments.cli.resolve import LISTED, recipes, resolve
+from experiments.cli.varied_fields import variants
 from experiments.studies import STUDIES
 from experiments.studies import resolve as resolve_study
 from scaling.config.at_shape import learned_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
+from scaling.errors import ConfigError
 
 PATCHES = "16,8,4,2,1"  # of recipes, by default [px]
 LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
@@ -28,8 +30,7 @@ def _studies() -> str:
 
 def parser(program: str, what: str) -> cli.Parser:
     """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
-    several = "RECIPE may be several recipes and studies, separated by commas."
-    also = f"studies (experiments/studies.py), as shapes.table5:\n{_studies()}\n\n{several}"
+    also = f"studies (experiments/studies.py), as shapes.table5:\n{_studies()}"
     p = cli.parser(program, what, also, leave_out=LISTS)
     p.add_argument(
         "--patch",
@@ -40,6 +41,13 @@ def parser(program: str, what: str) -> cli.Parser:
         "patches",
     )
     p.add_argument("--seeds", default="0", metavar="N,N", help="seeds, separated by commas; several give a spread")
+    p.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="FIELD=A,B",
+        help="values of any field, as lr=1e-3,2e-3: a law each",
+    )
     return p
 
 
@@ -59,24 +67,31 @@ def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[Exp
     kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
     seeds = cli.numbers(args.seeds, "seeds")
     patches = sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
-    flexible = {name for name in names if name not in STUDIES and _draws(resolve(name, patches[-1], given, idle)[-1])}
-    firsts: dict[tuple[str, int], list[ExperimentConfig]] = {}
+    varied = variants(args.vary, given)
+    if args.vary and (study := next((name for name in names if name in STUDIES), "")):
+        raise ConfigError(f"--vary is for recipes; the study {study} varies fields of its own: leave one of them out")
+    recipe_variants = [(name, n) for name in names if name not in STUDIES for n in range(len(varied))]
+    flexible = {
+        (name, n) for name, n in recipe_variants if _draws(resolve(name, patches[-1], given | varied[n], idle)[-1])
+    }
+    firsts: dict[tuple[str, int, int], list[ExperimentConfig]] = {}
 
-    def resolved(name: str, patch: int, seed: int) -> list[ExperimentConfig]:
+    def resolved(name: str, variant: int, patch: int, seed: int) -> list[ExperimentConfig]:
         """The seed alone is replaced where it is in one place, which is fast: not in runs before this one."""
-        first = firsts.get((name, patch))
+        first = firsts.get((name, variant, patch))
         if first is not None and len(first) == 1 and first[0].predecessor is None:
             return [replace(first[0], seed=seed)]
-        firsts[name, patch] = resolve(name, patch, {**given, "seed": seed}, idle)
-        return firsts[name, patch]
+        found = resolve(name, patch, given | varied[variant] | {"seed": seed}, idle)
+        firsts[name, variant, patch] = found
+        return found
 
     ordinary = [
         run
         for seed in seeds
         for patch in patches
-        for name in names
-        if name not in STUDIES and (name not in flexible or patch == patches[-1])
-        for run in resolved(name, patch, seed)
+        for name, n in recipe_variants
+        if (name, n) not in flexible or patch == patches[-1]
+        for run in resolved(name, n, patch, seed)
     ]
     studies = {
         name: [run for seed in seeds for run in resolve_study(name, kept, {**given, "seed": seed}, idle)]

@@ -46,10 +46,7 @@ def not_a_value(name: str, kind: str, text: str) -> str:
         return f"{option} {text} is not {KINDS[kind]}"
     if name in LISTS:
         return f"{option} {text} is not one number; sweep.py takes several: --{LISTS[name]} {text}"
-    return (
-        f"{option} {text} is not one number, and a sweep takes lists of --patch and --seeds alone; give the command "
-        f"once for each, with the same --results: its laws and tables list them by {name}"
-    )
+    return f"{option} {text} is not one number; sweep.py trains each: --vary {name.replace('_', '-')}={text}"
 
 
 def of_argparse(message: str, names: Iterable[str]) -> str:

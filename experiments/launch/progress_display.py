@@ -14,6 +14,7 @@ from analysis.records.embedding_text import embedding_text
 from analysis.records.position_text import position_text
 from experiments.launch.outcome import Outcome
 from scaling.config.at_shape import learned_patches
+from scaling.config.edit import leaf_values
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
 from scaling.config.patch_embeds import ConvPatchEmbed
@@ -21,6 +22,7 @@ from scaling.config.token_drop import NoDrop
 from scaling.runs.events import Event
 from scaling.runs.events import Progress as Where
 
+SHOWN = 3  # fields of a run's name
 PLAIN_POSITIONS = ("learned", "sincos")
 PLAIN_SECONDS = 30.0  # between two lines of a run where there is no terminal
 
@@ -132,8 +134,8 @@ def _short(run: ExperimentConfig) -> str:
 
 
 def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
-    """Short names of runs, by run_id: with the image size where runs of several sizes share a name, and with
-    `what_else`."""
+    """Short names of runs, by run_id: with the image size where runs of several sizes share a name, with `what_else`,
+    and where names are equal still with the fields in which these runs differ."""
     runs = list(runs)
     images: dict[str, set[int]] = {}
     for run in runs:
@@ -143,7 +145,26 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
         name = _short(run)
         size = f"{run.model.img_size} px" if len(images[name]) > 1 else ""
         names[run.run_id] = " ".join(filter(None, (name, size, what_else(run))))
-    return names
+    fields = differing_fields(runs, names)
+    return {run_id: f"{name} {fields[run_id]}".rstrip() for run_id, name in names.items()}
+
+
+def differing_fields(runs: Iterable[ExperimentConfig], names: dict[str, str]) -> dict[str, str]:
+    """The fields, SHOWN at most, in which runs of one name differ, with their values, by run_id: "lr 0.001"."""
+    of_name: dict[str, dict[str, dict[str, object]]] = {}
+    for run in runs:
+        of_name.setdefault(names[run.run_id], {})[run.run_id] = leaf_values(run)
+    found = {}
+    for same in of_name.values():
+        fields = next(iter(same.values()))
+        differ = [name for name in fields if len({str(values.get(name)) for values in same.values()}) > 1]
+        for run_id, values in same.items():
+            found[run_id] = ", ".join(f"{name} {_value(values.get(name))}" for name in differ[:SHOWN])
+    return found
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def what_else(run: ExperimentConfig) -> str:

@@ -18,6 +18,7 @@ from experiments.launch.slurm_jobs import report_outcome, reported
 from experiments.launch.slurm_queue import requeue
 from experiments.launch.worker import STOPPED, output_into, run_quietly
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.plugin_files import load_for_job
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.distributed import is_first_process
 from scaling.errors import ConfigError, TrainingInterrupted
@@ -36,6 +37,11 @@ def run_task(configs: list[dict[str, object]], results: str, settings: RuntimeCo
         signal.signal(getattr(signal, name), _interrupt)
     signal.signal(signal.SIGCONT, signal.SIG_DFL)  # submitit would write a line for each
     task = _Task(Path(results), settings)
+    try:
+        for config in configs:
+            load_for_job(config)
+    except ConfigError as e:
+        sys.exit(f"error: {e}")
     left = [ExperimentConfig.from_dict(config) for config in configs]
     try:
         # Runs that another process trains are waited for when all else is done.

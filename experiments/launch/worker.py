@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.launch.outcome import Outcome, outcome_of
 from experiments.launch.progress_file import ProgressFile
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.plugin_files import load_for_job
 from scaling.config.runtime import RuntimeConfig
 from scaling.errors import ConfigError, first_line
 from scaling.runs.events import Event
@@ -82,10 +83,16 @@ def child_main(config: dict[str, object], results: str, settings: RuntimeConfig,
     # First of all, until the run has a folder of its own: a stop may come at once, and nobody wants its traceback.
     output_into(Path(os.devnull))
     as_ctrl_c()  # a stop is a clean one outside of training too
+    try:
+        load_for_job(config)
+    except ConfigError as e:
+        pipe.send(Outcome(2, str(e)))
+        sys.exit(2)
     value, folder = ExperimentConfig.from_dict(config), Path(results)
     # Where several devices share a run, Lightning starts the other processes by the command line of this one.
     given = {name: value for name, value in asdict(settings).items() if value is not None}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "max_parallel_runs"]
+    options += [f"--recipes={value.plugin.recipes}"] if value.plugin.recipes else []
     sys.argv = [str(RUN), str(training_folder(value, folder)), f"--results={results}", *options]
 
     def send(item: Event | Outcome) -> None:

@@ -16,6 +16,7 @@ from analysis.planning.throughput_model import image_bytes, number_bytes
 from analysis.planning.throughput_records import Measured, alike, correction, measured_on
 from experiments.cli.data_check import images
 from experiments.launch.progress_display import what_else
+from experiments.planning.counted_plan import counted_plan
 from experiments.planning.phase_costs import fit, mean_image_seconds
 from experiments.stages import waits_for
 from experiments.studies import last_stages
@@ -155,17 +156,19 @@ def records_for(run: ExperimentConfig, on: Device) -> list[Measured]:
 
 
 def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
-    """Estimated cost of one run. own: whether a record of this same run may calibrate it. Raises ConfigError where the
+    """Estimated cost of one run; of a model without a cost model as torch counts it (counted_plan.py), which no record
+    calibrates. own: whether a record of this same run may calibrate it. Raises ConfigError where the
     batch cannot be divided among the devices, or among micro-batches of the requested size."""
-    card, its = on.card, fit(run, on)
+    card, counted = on.card, None if costs.recipe_parameters(run) else counted_plan(run, on)
+    its = fit(run, on) if counted is None else counted.fit
     micro = its.micro_batch_size
     ratio = correction(run, records_for(run, on), own)
-    seconds = math.nan
-    if micro:
+    seconds = math.nan if counted is None else counted.seconds
+    if micro and counted is None:
         seconds = (1.0 if math.isnan(ratio) else ratio) * mean_image_seconds(run, on)
     taught = teacher_flops(run)
     taught = 0.0 if math.isnan(taught) else taught  # plan_report.py has a line on it
-    step = costs.recipe_step_flops(run)
+    step = costs.recipe_step_flops(run) if counted is None else counted.step_flops
     seconds *= 1 + taught / step if step else 1
     epoch, tested = images(run)
     trained = float((run.schedule.max_steps or 0) * run.optim.global_batch_size) or epoch * run.schedule.epochs
@@ -176,9 +179,11 @@ def forecast(run: ExperimentConfig, on: Device, own: bool = True) -> Forecast:
     return Forecast(
         run=run,
         tokens=costs.recipe_tokens(run),
-        parameters=costs.recipe_parameters(run),
+        parameters=costs.recipe_parameters(run) if counted is None else counted.parameters,
         epoch_flops=(step + taught) * epoch,
-        image_bytes=image_bytes(run, micro or its.smallest, number_bytes(run, card), on.grad_checkpointing),
+        image_bytes=image_bytes(run, micro or its.smallest, number_bytes(run, card), on.grad_checkpointing)
+        if counted is None
+        else counted.image_bytes,
         least_bytes=its.least_bytes,
         micro_batch_size=micro,
         accumulation=run.optim.global_batch_size // on.cards // micro if micro else 0,

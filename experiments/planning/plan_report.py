@@ -9,6 +9,7 @@ from analysis.planning.throughput_records import Measured
 from analysis.report.output import WIDTH, counted, print_wrapped
 from experiments.launch.progress_display import told_apart
 from experiments.planning.cost_estimate import Chain, Device, Forecast, forecast, title, total
+from experiments.planning.counted_plan import counted_line
 from experiments.planning.predicted_packing import packing_lines
 from experiments.planning.rate_notes import assumed_lines, extrapolated_line, rates_line
 from scaling.config.experiment import ExperimentConfig
@@ -98,7 +99,13 @@ def notes(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, what: s
     lines = [total_line(forecasts, on, price, what), *unfit_lines(forecasts, on)]
     rates = (rates_line(forecasts, on), extrapolated_line(forecasts, on))
     packed = packing_lines([(title(one.run), one.run, one.micro_batch_size) for one in forecasts], Path(on.where))
-    rest = (*rates, *assumed_lines(forecasts), *packed, *teacher_lines(forecasts))
+    rest = (
+        counted_line([one.run for one in forecasts]),
+        *rates,
+        *assumed_lines(forecasts),
+        *packed,
+        *teacher_lines(forecasts),
+    )
     return [*lines, *filter(None, rest)]
 
 

@@ -24,7 +24,8 @@ from scaling.backbones.sincos import Reference
 from scaling.config.at_shape import shapes_of
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import Part
-from scaling.config.model import TIMM
+from scaling.config.model import TIMM, TIMM_MAPS
+from scaling.config.plugin_files import check_loaded
 from scaling.model_specs import MODEL_SPECS, ModelSpec
 from scaling.preprocessing import initial_run, preprocessing_of
 from scaling.rng import seed_of, seeded
@@ -58,6 +59,10 @@ def _adventurer(size: ModelSpec, config: ExperimentConfig) -> Backbone:
 
 
 def _timm(size: ModelSpec, config: ExperimentConfig) -> Backbone:
+    if config.model.backbone.startswith(TIMM_MAPS):
+        from scaling.backbones.feature_maps import timm_maps
+
+        return timm_maps(config.model.backbone.removeprefix(TIMM_MAPS), config.model.patch_size)
     from scaling.backbones.timm_vit import TimmViT
 
     return TimmViT(config.model.backbone.removeprefix(TIMM), config.model.img_size, config.model.patch_size)
@@ -110,6 +115,7 @@ def build_with_head(config: ExperimentConfig) -> tuple[Backbone, dict[str, Tenso
 
 def _built(config: ExperimentConfig) -> Backbone:
     """The recipe's backbone with any weights."""
+    check_loaded(config.plugin, config.run_id)
     size = MODEL_SPECS.get(config.model.backbone, FOREIGN)
     with seeded(seed_of(config.seed, "construction")):
         return FAMILIES[size.family](size, config)

@@ -36,7 +36,8 @@ class TimmViT(Backbone):
         embed = getattr(net, "patch_embed", None)
         if len(strides) != 1 or embed is None or not hasattr(net, "forward_intermediates"):
             raise ConfigError(
-                f"timm's {name or type(net).__name__} is not a plain ViT: its feature stride must be constant"
+                f"timm's {name or type(net).__name__} is not a plain ViT: its feature stride must be constant; "
+                "timm_maps:NAME takes models with feature maps"
             )
         patches = embed.patch_size
         sides = {patches} if isinstance(patches, int) else set(patches)
@@ -120,7 +121,10 @@ def _create(name: str, image: int, patch: int) -> nn.Module:
             reason = first_line(e)
         except (ValueError, RuntimeError, AssertionError) as e:
             raise ConfigError(f"timm's {name} cannot be built for {image} px and patch {patch} ({e})") from e
-    raise ConfigError(f"timm's {name} is not a plain ViT that can be built for {image} px and patch {patch} ({reason})")
+    raise ConfigError(
+        f"timm's {name} is not a plain ViT that can be built for {image} px and patch {patch} "
+        f"({reason}); timm_maps:{name} takes its feature maps"
+    )
 
 
 def _draw(module: nn.Module, name: str) -> None:

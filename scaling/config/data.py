@@ -1,7 +1,9 @@
 """DataConfig: which images a run trains on and is evaluated on. Where they are on this machine is not part of a run."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from scaling.config.fields import Bounds, check, check_fields, check_name, config_field
 from scaling.errors import ConfigError
@@ -14,9 +16,20 @@ ON_BAD_IMAGE = ("stop", "skip")
 RATIOS = (0.25, 4.0)  # limits of aspect ratios
 
 
+class MapStyle(Protocol):
+    """A map-style data set, such as a torch Dataset: an image and its label by index (scaling/data/own_sets.py)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[object, object]: ...
+
+
+OpenSet = Callable[["DataConfig"], tuple[MapStyle, MapStyle]]  # gives the training and the test images
+OWN_SETS: dict[str, OpenSet] = {}  # by name, those of plug-ins
+
+
 def _check_dataset(name: str) -> None:
     if not name.startswith(DATASET_PREFIXES):
-        check_name("data set", name, DATASETS)
+        check_name("data set", name, (*DATASETS, *OWN_SETS))
 
 
 def check_digest(name: str, value: str | None) -> None:
@@ -76,7 +89,7 @@ class DataConfig:
         common=True,
     )
     num_val: int | None = config_field(
-        "test images, chosen in the same way; default: all", None, unit="images", bounds=Bounds(at_least=1), common=True
+        "test images, likewise; default: all", None, unit="images", bounds=Bounds(at_least=1), common=True
     )
     val_split: float = config_field(
         "share of the training images held out of training, by a hash of their names, equal for all seeds and patch "

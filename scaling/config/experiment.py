@@ -16,9 +16,11 @@ from scaling.config.model import ModelConfig
 from scaling.config.objectives import OBJECTIVES, Distillation, Supervised
 from scaling.config.optim import EvaluationConfig, OptimConfig, ScheduleConfig
 from scaling.config.packing import PACKINGS, NoPacking, SequencePacking
+from scaling.config.plugin import PluginConfig
+from scaling.config.plugin_files import is_loaded, needed
 from scaling.config.step_shapes import STEP_SHAPES, FixedShape, PatchSchedule, RandomPatch
 from scaling.config.task import TASKS, Classification, Detection, Segmentation
-from scaling.errors import ConfigError
+from scaling.errors import ConfigError, PluginNeededError
 
 STAGES = ("pretrain", "intermediate", "finetune")
 PRECISIONS = ("auto", "32", "bf16-mixed")
@@ -52,6 +54,7 @@ class ExperimentConfig:
         registry=PACKINGS,
         by_leaf=True,
     )
+    plugin: PluginConfig = config_field("code outside this repository", PluginConfig())
     seed: int = config_field(
         "seed of weights, order of images and augmentation", 0, bounds=Bounds(at_least=0, below=2**32), common=True
     )
@@ -93,8 +96,14 @@ class ExperimentConfig:
 
     @classmethod
     def from_dict(cls, values: object) -> "ExperimentConfig":
-        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError."""
-        return tree.from_dict(cls, values)
+        """The inverse of to_dict; fields that are missing have their defaults. Raises ConfigError;
+        PluginNeededError where it cannot be read without a plug-in that is not loaded."""
+        try:
+            return tree.from_dict(cls, values)
+        except ConfigError as e:
+            if (plugin := _plugin_of(values)) is None or is_loaded(plugin):
+                raise
+            raise PluginNeededError(needed(str(plugin.recipes))) from e
 
     @property
     def predecessor(self) -> "ExperimentConfig | None":
@@ -123,6 +132,14 @@ class ExperimentConfig:
     @property
     def detection(self) -> Detection:
         return _of_kind(self.task, Detection)
+
+
+def _plugin_of(values: object) -> PluginConfig | None:
+    """The plug-in that the dictionary of a configuration was made with."""
+    part = values.get("plugin") if isinstance(values, dict) else None
+    if not isinstance(part, dict) or part.get("recipes_digest") is None:
+        return None
+    return tree.from_dict(PluginConfig, part)
 
 
 Task = TypeVar("Task", Classification, Segmentation, Detection)

@@ -18,7 +18,8 @@ from scaling.config.fields import Bounds, Kind, check, check_fields, check_name,
 from scaling.config.patch_embeds import PATCH_EMBEDS, AdaptivePatchEmbed, ConvPatchEmbed, PatchEmbedConfig
 from scaling.model_specs import MODEL_SPECS
 
-TIMM = "timm:"  # prefix of the name of a backbone that timm provides
+TIMM = "timm:"  # prefix of the name of a backbone that timm provides, a plain ViT
+TIMM_MAPS = "timm_maps:"  # the same for a model with feature maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ POS_EMBEDS: dict[str, type] = {c.kind: c for c in _POS_EMBEDS}
 
 
 def _check_backbone(name: str) -> None:
-    if not name.startswith(TIMM):
+    if not name.startswith((TIMM, TIMM_MAPS)):
         check_name("backbone", name, MODEL_SPECS)
 
 
@@ -87,7 +88,8 @@ class ModelConfig:
     """The backbone and its input."""
 
     backbone: str = config_field(
-        "model by name (Table 7 of arXiv 2502.03738, and pico, nano, micro), or timm:NAME for a plain ViT of timm",
+        "model by name (Table 7 of arXiv 2502.03738, and pico, nano, micro), timm:NAME for a plain ViT of timm, or "
+        "timm_maps:NAME for a model with feature maps, as a ResNet",
         "deit_nano",
         choices=_check_backbone,
         common=True,

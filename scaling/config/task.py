@@ -227,3 +227,9 @@ class Detection:
 
 
 TASKS: dict[str, type] = {c.kind: c for c in (Classification, Segmentation, Detection)}
+
+
+def base_kind(task: object) -> str:
+    """The task of this file that a task is, or that the class of a plug-in's task extends: classify, segment or detect;
+    "" for none of them."""
+    return next((cls.kind for cls in (Classification, Segmentation, Detection) if isinstance(task, cls)), "")

@@ -25,6 +25,7 @@ from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
+from scaling.data.own_sets import OwnImages
 from scaling.data.transforms.classification import (
     TORCHVISIONS,
     augment_batch,
@@ -65,13 +66,13 @@ class InMemory:
 
 
 class OnDisk:
-    """Files that are decoded when a batch needs them. indices: of the files that are used."""
+    """Images that are read when a batch needs them. indices: of those that are used."""
 
     in_memory = False
     sizes: Sequence[Hashable] = ()
 
     def __init__(
-        self, files: Files, indices: np.ndarray, config: ExperimentConfig, split: Split, skipped: int = 0
+        self, files: Files | OwnImages, indices: np.ndarray, config: ExperimentConfig, split: Split, skipped: int = 0
     ) -> None:
         self.files, self.indices, self.config, self.split = files, indices, config, split
         self.skipped = skipped
@@ -152,6 +153,9 @@ class ClassificationSource:
             image_NCHW[chunk] = shapes.image_BHWC.transpose(0, 3, 1, 2)
             label_N[chunk] = shapes.label_B
         return InMemory(torch.from_numpy(image_NCHW), torch.from_numpy(label_N), config, split)
+
+    def wrap(self, images: OwnImages, indices: np.ndarray, config: ExperimentConfig, split: Split) -> ImageDataset:
+        return OnDisk(images, indices, config, split)
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[Files], Selected[Files]]:
         return used(config)

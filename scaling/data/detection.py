@@ -27,6 +27,7 @@ from scaling.data.files.parallel_reading import read_all, without_bad
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
+from scaling.data.own_sets import OwnImages
 from scaling.data.transforms.detection import View, augmentation, collate, frame_of, rounded_up, view
 from scaling.errors import ConfigError
 from scaling.preprocessing import preprocessing_of
@@ -107,6 +108,12 @@ class DetectionSource:
         image_NCHW = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2)
         categories = tuple(range(1, len(self.names) + 1))  # COCO's ids begin at 1
         return DetectionDataset(image_NCHW.__getitem__, objects, config, split, categories, in_memory=True)
+
+    def wrap(self, images: OwnImages, indices: np.ndarray, config: ExperimentConfig, split: Split) -> DetectionDataset:
+        raise ConfigError(
+            f"data set {config.data.dataset} is of a plug-in, which has no boxes: use COCO's layout, --dataset folder "
+            "--data-root DIR"
+        )
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[CocoFiles], Selected[CocoFiles]]:
         return used(config)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.config.data import OWN_SETS
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.identity import is_address
 from scaling.config.initialization import FromFile, FromRun
@@ -85,7 +86,7 @@ def teacher_digest(source: str, known: Known | None = None, read: bool = True) -
 
 def _data_digest(config: ExperimentConfig, results: Path, known: Known, read: bool, notify: Notify | None) -> str:
     """The fingerprint of the files of a configuration's data; empty where it is not known."""
-    if config.data.dataset == "shapes":
+    if config.data.dataset == "shapes" or config.data.dataset in OWN_SETS:
         return ""
     from scaling.data.files.dataset_files import data_digest, files_key
 

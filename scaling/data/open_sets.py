@@ -8,7 +8,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from scaling.config.data import OWN_SETS
 from scaling.config.experiment import ExperimentConfig
+from scaling.config.packing import SequencePacking
 from scaling.data.batch import Split
 from scaling.data.dataset import ImageDataset
 from scaling.data.files.decoding_notes import note_lines
@@ -16,6 +18,8 @@ from scaling.data.files.file_facts import DataFiles, FilesOf, Seen, Selected
 from scaling.data.files.file_index import Notify, fingerprint, look
 from scaling.data.generated.embedded_set import embedded_indices
 from scaling.data.held_out import parted
+from scaling.data.own_sets import OwnImages, class_names, own_splits
+from scaling.errors import ConfigError
 
 OfSource = TypeVar("OfSource", bound=DataFiles)
 
@@ -58,6 +62,9 @@ class Source(Protocol[OfSource]):
     def select(self, config: ExperimentConfig) -> tuple[Selected[OfSource], Selected[OfSource]]:
         """The training and the test files, and which of them are used."""
 
+    def wrap(self, images: OwnImages, indices: np.ndarray, config: ExperimentConfig, split: Split) -> ImageDataset:
+        """Those images of a plug-in's data set."""
+
     def class_names(self, train: OfSource, config: ExperimentConfig) -> tuple[str, ...]:
         """Empty where the data has none."""
 
@@ -84,6 +91,8 @@ def open_sets(
         train_set = source.generate(config, "train", indices.train, Split.TRAIN)
         test_set = source.generate(config, "test", indices.test, Split.VAL)
         return DataSplits(train_set, test_set, source.names, held_out=held_out)
+    if config.data.dataset in OWN_SETS:
+        return _own_sets(source, config)
     train, test = (
         Examined(chosen.files, chosen.indices, look(chosen.files, chosen.indices, results, notify))
         for chosen in source.select(config)
@@ -97,3 +106,17 @@ def open_sets(
         held_out = source.read(train.take(out), config, Split.VAL)
     digest = fingerprint((part.files, part.seen) for part in (train, test))
     return DataSplits(train_set, test_set, names, digest, (*lines, *notes), held_out)
+
+
+def _own_sets(source: Source[OfSource], config: ExperimentConfig) -> DataSplits:
+    """The images of a plug-in's data set. They are not read before they are needed, so they have no fingerprint."""
+    if isinstance(config.packing, SequencePacking):
+        raise ConfigError(f"data set {config.data.dataset} is read one image per row: --packing none")
+    own = own_splits(config)
+    train, test = OwnImages(own.train, config, "train"), OwnImages(own.test, config, "test")
+    return DataSplits(
+        source.wrap(train, own.kept, config, Split.TRAIN),
+        source.wrap(test, own.tested, config, Split.VAL),
+        class_names(own.train, config),
+        held_out=source.wrap(train, own.held_out, config, Split.VAL) if config.data.val_split else None,
+    )

@@ -31,6 +31,7 @@ from scaling.data.files.segmentation_folder import LabelMaps, used
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.embedded_set import rendered
 from scaling.data.open_sets import Examined
+from scaling.data.own_sets import OwnImages
 from scaling.data.transforms.scheduled_crop import scheduled_crop, whole
 from scaling.data.transforms.segmentation import evaluation_view, scaled, short_side, training_view
 from scaling.errors import ConfigError
@@ -101,6 +102,14 @@ class SegmentationSource:
             image_NHWC[chunk], label_NHW[chunk] = shapes.image_BHWC, shapes.mask_BHW
         image_NCHW, label = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2), torch.from_numpy(label_NHW)
         return SegmentationDataset(lambda i: (image_NCHW[i], label[i]), n, config, split)
+
+    def wrap(self, images: OwnImages, indices: np.ndarray, config: ExperimentConfig, split: Split) -> ImageDataset:
+        sizes = range(len(indices)) if split is Split.VAL else ()  # unknown: each test image is a batch of its own
+
+        def read(i: int) -> tuple[Tensor, Tensor]:
+            return images.load_map(int(indices[i]))
+
+        return SegmentationDataset(read, len(indices), config, split, in_memory=False, sizes=sizes)
 
     def select(self, config: ExperimentConfig) -> tuple[Selected[LabelMaps], Selected[LabelMaps]]:
         if config.data.dataset in COCO_LAYOUT:

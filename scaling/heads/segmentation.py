@@ -9,6 +9,8 @@ Departs: group norm instead of mmseg's synchronised batch norm, and no dropout. 
 for one image at a time, and batch statistics would then depend on the patch size. No auxiliary head.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from scaling.backbones.base import Features
@@ -96,6 +98,15 @@ def draw(module: nn.Module, name: str) -> None:
         module.reset_parameters()  # norms: 1 and 0
 
 
+def _linear(width: int, stride: int, depth: int, classes: int, channels: int) -> Linear:
+    return Linear(width, classes)
+
+
+# By name; arguments: width, stride [px] and depth of the backbone, classes, hidden channels. A head of a plug-in is a
+# module with `blocks` and forward(features, size), as those of this file.
+HEADS: dict[str, Callable[[int, int, int, int, int], Linear | UperNet]] = {"linear": _linear, "upernet": UperNet}
+
+
 def build_head(
     name: str, width: int, stride: int, depth: int, classes: int, channels: int, seed: int
 ) -> Linear | UperNet:
@@ -108,8 +119,6 @@ def build_head(
     """
     check_name("head", name, SEGMENTATION_HEADS)
     with seeded(seed_of(seed, "construction")):
-        head: Linear | UperNet = (
-            Linear(width, classes) if name == "linear" else UperNet(width, stride, depth, classes, channels)
-        )
+        head = HEADS[name](width, stride, depth, classes, channels)
     initialise_by_name(head, seed, draw)
     return head

@@ -41,6 +41,8 @@ def without_places(config: ExperimentConfig) -> ExperimentConfig:
     if isinstance(init, FromFile):
         source = init.source if "://" in init.source or init.source.startswith("hf:") else Path(init.source).name
         public = replace(public, init=replace(init, initial_checkpoint=source))
+    if config.plugin.recipes is not None:
+        public = replace(public, plugin=replace(config.plugin, recipes=Path(config.plugin.recipes).name))
     return public
 
 

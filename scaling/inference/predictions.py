@@ -16,6 +16,7 @@ from torch import Tensor
 
 from scaling.config.at_shape import at_patch
 from scaling.config.packing import SequencePacking
+from scaling.config.task import base_kind
 from scaling.engine.trainer import precision_of
 from scaling.errors import ConfigError
 from scaling.inference.trained import Trained, read_rgb
@@ -130,7 +131,7 @@ def predict(
     patch size that the model does not have."""
     check_patch_size(trained, patch_size)
     config = trained.config
-    one_size = config.task.kind == "classify" and not isinstance(config.packing, SequencePacking)
+    one_size = base_kind(config.task) == "classify" and not isinstance(config.packing, SequencePacking)
     waiting: list[Predicted] = []
     for file in files:
         try:
@@ -159,12 +160,12 @@ def _computed(trained: Trained, read: list[Predicted], patch_size: int | None) -
 def _results(
     trained: Trained, images: list[Image.Image], device: torch.device, patch_size: int | None
 ) -> Sequence[Prediction]:
-    views = [trained.view(rgb).to(device) for rgb in images]
-    if trained.config.task.kind == "classify":
+    views, kind = [trained.view(rgb).to(device) for rgb in images], base_kind(trained.config.task)
+    if kind == "classify":
         logits_BK = trained.module(torch.cat(views), patch_size).float()
         return [ClassProbabilities(p_K) for p_K in logits_BK.softmax(1).cpu().numpy()]
     sizes = [(rgb.height, rgb.width) for rgb in images]
-    if trained.config.task.kind == "segment":
+    if kind == "segment":
         segmenter = cast(SegmentationTask, trained.module)
         maps = [segmenter.class_map(view, size, patch_size) for view, size in zip(views, sizes, strict=True)]
         return [ClassMap(class_HW.cpu().numpy()) for class_HW in maps]

@@ -69,7 +69,7 @@ def timm_model(trained: Trained) -> TimmModel:
     elif model.family == "adventurer":
         architecture = entry_point(model.backbone)
         arguments |= {"scan_direction": model.scan_direction, "pos_embed": model.pos_embed.kind}
-    elif model.family == "timm":
+    elif model.backbone.startswith(TIMM):
         architecture = model.backbone.removeprefix(TIMM)
     if not architecture:
         raise ConfigError(f"timm has no model like {model.backbone}: {INSTEAD}")

@@ -21,6 +21,7 @@ from scaling.backbones.registry import build_backbone, without_initial_weights
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.packing import SequencePacking
+from scaling.config.task import base_kind
 from scaling.data.batch import Split
 from scaling.data.files.decoding import as_rgb, decode_rgb, image_tensor, naming_errors
 from scaling.data.packed_classification import ClassView
@@ -57,13 +58,13 @@ class Trained(NamedTuple):
         if isinstance(r.packing, SequencePacking):
             (h, w), patch = grids_of_size(r, [size], evaluated_size(r)).whole[0], r.model.patch_size
             size = (h * patch, w * patch)
-            if r.task.kind == "classify":
+            if base_kind(r.task) == "classify":
                 return ClassView().resized((rgb, 0), size, r)[0][None]
             return scale_image(image_tensor(rgb), size)[None]
-        if r.task.kind == "classify":
+        if base_kind(r.task) == "classify":
             fitted = fit_image(rgb, r.model.img_size, r.classification.crop_pct, preprocessing_of(r).interpolation)
             return torch.from_numpy(fitted.copy())[None]
-        if r.task.kind == "segment":
+        if base_kind(r.task) == "segment":
             return scale_image(image_tensor(rgb), scaled(*size, short_side(r)))[None]
         return seen_image(image_tensor(rgb), frame_of(size, r, Split.VAL))[None]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from scaling.config.experiment import ExperimentConfig
-from scaling.errors import ConfigError, NewerRecordError
+from scaling.errors import ConfigError, NewerRecordError, PluginNeededError
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.config_file import config_of
 from scaling.runs.evaluations import Evaluation, check_evaluations, of_old_record
@@ -108,6 +108,8 @@ class RunRecord:
                 record = dataclasses.replace(record, evaluations=rows)
         except FileNotFoundError:
             raise
+        except PluginNeededError as e:
+            raise PluginNeededError(f"{path}: {e}") from e
         except NewerRecordError as e:
             raise NewerRecordError(f"{path} was written by a newer version ({e}); update this one") from e
         except (ValueError, TypeError, AttributeError, OSError, RecursionError) as e:

@@ -103,6 +103,7 @@ OTHER = {
     "min_lr": 1e-5,
     "pretrained": "another",
     "weights_digest": "1" * 16,
+    "recipes_digest": "2" * 16,
     "config": make_config(lr=0.5),
     "patches": "16,4",
     "eval_patches": (2,),

@@ -9,7 +9,7 @@ import pytest
 from analysis.planning.throughput_model import image_seconds
 from experiments import plan
 from experiments.cli.resolve import recipes
-from experiments.planning import cost_estimate, plan_report
+from experiments.planning import cost_estimate, counted_plan, plan_report
 from experiments.stages import chain_of
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
@@ -249,11 +249,25 @@ def test_a_machines_gpus_are_all_taken_where_nobody_says(monkeypatch, tmp_path):
         cost_estimate.device_of(plain, tmp_path)
 
 
-def test_an_unknown_backbone_has_no_hours():
+def test_a_backbone_that_nobody_can_count_has_no_hours(monkeypatch):
+    monkeypatch.setattr("scaling.engine.counted_costs.flops_of", lambda *given: 1 / 0)
     run = make_config(backbone="timm:vit_tiny_patch16_224", img_size=16, patch_size=16)
+    monkeypatch.setattr(counted_plan, "_counted", {})
     one = cost_estimate.forecast(run, A100)
     assert math.isnan(one.hours)
     assert "no cost model for this backbone" in " ".join(plan_report.unfit_lines([one], A100))
+
+
+def test_a_backbone_without_a_cost_model_is_planned_by_what_torch_counts():
+    """timm's ViT-Ti is DeiT-Ti: the counts are those of its cost model, and so are the hours within a tenth."""
+    known = make_config(backbone="deit_tiny", img_size=224, patch_size=16, num_classes=1000, num_train=1000)
+    ours = cost_estimate.forecast(known, A100)
+    one = cost_estimate.forecast(edit(known, backbone="timm:vit_tiny_patch16_224"), A100)
+    assert one.parameters == ours.parameters
+    assert one.epoch_flops == pytest.approx(ours.epoch_flops, rel=1e-3)
+    assert one.image_bytes == pytest.approx(ours.image_bytes, rel=0.2)
+    assert one.hours == pytest.approx(ours.hours, rel=0.1)
+    assert "counted by torch" in counted_plan.counted_line([one.run])
 
 
 def test_a_threshold_of_adaptive_patches_has_no_hours():
