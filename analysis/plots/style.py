@@ -1,30 +1,34 @@
-"""Style of all figures: colours, dashes, axes with units, and pictures as bytes.
+"""Style of all figures: size, letters, colours, dashes, titles and legends, and pictures as bytes.
 
-Functions return figures, and only scripts write files. pyplot is not used: a Figure works without a display and has no
-global state.
+Figures are drawn at the width at which they are printed (printed.py), with letters of SMALLEST points or more, and
+legends below the panels. Functions return figures, and only scripts write files. pyplot is not used: a Figure works
+without a display and has no global state.
 """
 
 import io
-import math
-from collections.abc import Sequence
-from itertools import pairwise
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 import matplotlib
 import numpy as np
-import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.typing import LineStyleType
 from typing_extensions import Unpack
 
-from analysis.fitting.axes import AXES
 from analysis.fitting.result import Fit
+from analysis.plots.printed import chosen
+
+HEADING, TITLE, LABEL, SMALLEST = 9.0, 8.0, 7.5, 7.0  # of figures, panels, axes, and of ticks and all else [points]
+LETTER, LINE = 0.54, 1.3  # mean width of a letter, and height of a line [its size]
+MARGIN = 0.5  # of a panel, for ticks and labels [inches]
+TALLEST = 0.82  # height of a panel [its width]
+LEAST = 2.6  # least width of a panel, unless it is simple [inches]
 
 DASHES: dict[str, LineStyleType] = {"power": "-", "shifted": (0, (5, 2.5))}
-PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
 INK = "0.25"  # grey of elements that belong to no series
 FEW = 4  # up to so many lines are labelled directly; more have a legend
 
@@ -45,8 +49,8 @@ class LineStyle(TypedDict, total=False):
 
 
 def files(stem: str, figure: Figure) -> dict[str, bytes]:
-    """A figure as files by name, png and pdf."""
-    return {f"{stem}.{ending}": picture(figure, ending) for ending in ("png", "pdf")}
+    """A figure as files by name, in the chosen formats."""
+    return {f"{stem}.{ending}": picture(figure, ending) for ending in chosen().formats}
 
 
 def picture(figure: Figure, ending: str, dpi: int = 200, **metadata: str) -> bytes:
@@ -57,74 +61,121 @@ def picture(figure: Figure, ending: str, dpi: int = 200, **metadata: str) -> byt
         figure.set_layout_engine("none")
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, metadata or None)
     drawing = io.BytesIO()
-    # Type 42: TrueType fonts, searchable and editable; journals reject Type 3.
-    with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "pdf.fonttype": 42}):
+    # Texts remain texts that can be searched and edited: TrueType in a pdf, as journals reject Type 3, and <text> in an
+    # svg, which the reader's program draws with its own letters where it has not these.
+    editable = {"svg.hashsalt": "patch-scaling", "svg.fonttype": "none", "pdf.fonttype": 42}
+    with matplotlib.rc_context(editable):
         figure.savefig(drawing, format=ending, dpi=dpi, metadata=undated)
     return drawing.getvalue()
 
 
-def grid(number: int, columns: int, size: tuple[float, float], sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with `number` panels, row by row. size: width and height of a panel [inches]."""
-    columns = min(columns, number)
+def grid(
+    number: int,
+    columns: int,
+    height: float,
+    least: float = LEAST,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of the chosen width with `number` panels, row by row. columns: most of them, where there is room.
+    height: of a panel, at most TALLEST times its width; least: its least width [inches]."""
+    width = chosen().inches
+    columns = max(1, min(columns, number, int(width / least)))
     rows = -(-number // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    spots = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel())
+    figure = Figure(figsize=(width, rows * min(height, TALLEST * width / columns)), layout="constrained")
+    spots = list(figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel())
+    for axes in spots:
+        axes.tick_params(which="both", labelsize=SMALLEST)
     for axes in spots[number:]:
         axes.set_axis_off()
     return figure, spots[:number]
 
 
-def patch_axis(axes: Axes, patches: pd.Series, room: float = 1.0) -> None:
-    """Log2 axis, small patches to the right; room: by which ratio it extends beyond the smallest, for labels."""
-    axes.set_xscale("log", base=2)
-    sizes = sorted(patches.unique())
-    axes.set_xlim(sizes[-1] * 1.25, sizes[0] / (1.25 * room))
-    _ticks_at(axes, sizes)
-    axes.set_xlabel(PATCH_LABEL)
+def in_first_column(axes: Axes) -> bool:
+    place = axes.get_subplotspec()
+    return place is None or place.is_first_col()
 
 
-def image_axis(axes: Axes, images: pd.Series, room: float = 1.0) -> None:
-    """Log2 axis of image sizes, large ones to the right; room as in patch_axis."""
-    axes.set_xscale("log", base=2)
-    sizes = sorted(images.unique())
-    axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15 * room)
-    _ticks_at(axes, sizes)
-    axes.set_xlabel("image size [px], log scale")
+def panel_width(axes: Axes) -> float:
+    """About the width of a panel's axes [inches]."""
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    return figure.get_figwidth() / (place.get_gridspec().ncols if place else 1) - MARGIN
 
 
-def cost_axis(axes: Axes, costs: pd.Series, label: str, room: float = 0.0) -> None:
-    """Log axis of costs with ticks as 1M, 2G; a few well separated counts are their own ticks.
-    costs: > 0.  room: by which fraction of its span it extends beyond the largest, for labels."""
-    low, high = float(costs.min()), float(costs.max())
-    span = high / low if high > low else 2.0
-    axes.set_xscale("log", base=10)
-    ends = low / span**0.07, high * span ** (0.07 + room)
-    axes.set_xlim(*ends)
-    values = sorted(costs.unique())
-    if high < 1e6 and all(large > 1.9 * small for small, large in pairwise(values)):
-        _ticks_at(axes, values)
-    else:
-        axes.xaxis.set_major_locator(FixedLocator(round_ticks(*ends, most=7)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel(label)
+def heading(figure: Figure, text: str) -> None:
+    """The title of a figure, in as many lines as it needs, for which the figure gets higher."""
+    lines = _wrapped(text, figure.get_figwidth() - 0.1, HEADING)
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=HEADING)
+    _heighten(figure, (1 + lines.count("\n")) * HEADING * LINE / 72)
 
 
-def loss_axis(axes: Axes, losses: pd.Series) -> None:
-    """Log axis over the measured losses with plain numbers at round ticks, also for less than a decade. Losses of 0 are
-    ignored."""
-    losses = losses[losses > 0]
-    if losses.empty:
+def title(axes: Axes, text: str) -> None:
+    """The title of a panel."""
+    axes.set_title(_wrapped(text, panel_width(axes), TITLE), loc="left", fontsize=TITLE)
+
+
+def x_label(axes: Axes, text: str) -> None:
+    axes.set_xlabel(_wrapped(text, panel_width(axes), LABEL), fontsize=LABEL)
+
+
+def y_label(axes: Axes, text: str) -> None:
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    rows = place.get_gridspec().nrows if place else 1
+    axes.set_ylabel(_wrapped(text, figure.get_figheight() / rows - MARGIN, LABEL), fontsize=LABEL)
+
+
+def shared_labels(figure: Figure, x: str, y: str) -> None:
+    """One label for the horizontal and one for the vertical axes of all panels."""
+    for axes in figure.axes:
+        axes.set_xlabel("")
+        axes.set_ylabel("")
+    figure.supxlabel(_wrapped(x, figure.get_figwidth() - MARGIN, LABEL), fontsize=LABEL)
+    figure.supylabel(y, fontsize=LABEL)
+
+
+def key(figure: Figure, handles: Iterable[Artist], what: str | None = None) -> None:
+    """The legend, below all panels, one entry per name, in as many columns as there is room for; the figure gets higher
+    by its height. what: its title."""
+    of_name = {str(one.get_label()): one for one in handles}
+    if not of_name:
         return
-    room = 1.12 * (losses.max() / losses.min()) ** 0.12  # on both sides; a wider band leaves the panel
-    low, high = losses.min() / room, losses.max() * room
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(FixedLocator(round_ticks(low, high)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
-    axes.set_ylabel("test loss [nats], log scale")
-    open_frame(axes)
+    width = figure.get_figwidth()
+    names = [_wrapped(name, width - 0.6, SMALLEST) for name in of_name]
+    for columns in range(min(len(names), 6), 0, -1):
+        for old in figure.legends:
+            old.remove()
+        legend = figure.legend(
+            list(of_name.values()),
+            names,
+            loc="outside lower left",
+            ncols=columns,
+            frameon=False,
+            fontsize=SMALLEST,
+            title=what,
+            title_fontsize=SMALLEST,
+            alignment="left",
+            columnspacing=1.4,
+            handletextpad=0.6,
+        )
+        box = legend.get_window_extent(figure.canvas.get_renderer()).transformed(figure.dpi_scale_trans.inverted())
+        if box.width <= width - 0.05:
+            break
+    _heighten(figure, box.height)
+
+
+def _heighten(figure: Figure, more: float) -> None:
+    figure.set_figheight(figure.get_figheight() + more)
+
+
+def _wrapped(text: str, inches: float, size: float) -> str:
+    """A text in lines of at most this width; a formula is left as it is."""
+    if "$" in text:
+        return text
+    letters = max(10, int(inches * 72 / (LETTER * size)))
+    lines = (textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join(part for line in lines for part in (line or [""]))
 
 
 def open_frame(axes: Axes) -> None:
@@ -132,24 +183,6 @@ def open_frame(axes: Axes) -> None:
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
-    """Round numbers from low to high, > 0: evenly spaced for high up to 6 times low, else 1, 2 and 5 times powers of
-    ten, or the powers alone where these would be more than `most`."""
-    ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if tick > 0]
-    if high > 6 * low:
-        powers = [10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
-        ticks = [m * power for power in powers for m in (1, 2, 5)]
-        if sum(low <= tick <= high for tick in ticks) > most:
-            ticks = powers
-    return [tick for tick in ticks if low <= tick <= high]
-
-
-def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
-    axes.xaxis.set_major_locator(FixedLocator(values))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple[float, float] | None = None) -> None:

@@ -1,0 +1,54 @@
+"""Printed: at which width figures are drawn, and as which files, for all figures that a program makes.
+
+Figures are drawn at the size at which they are printed, so that their letters have the size that style.py gives them.
+A program chooses once, around the code that draws:
+
+with printed(width="column", formats=("pdf",)):
+    report(...)
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from scaling.config.fields import check_name
+from scaling.errors import ConfigError
+
+WIDTHS = {"column": 3.25, "page": 6.75}  # of a column of two, and of both [inches]
+FORMATS = ("png", "pdf", "svg")
+
+
+class Printed(NamedTuple):
+    """width: a name of WIDTHS. formats: of FORMATS, one or more."""
+
+    width: str = "page"
+    formats: tuple[str, ...] = ("png", "pdf")
+
+    @property
+    def inches(self) -> float:
+        """Width of a figure."""
+        return WIDTHS[self.width]
+
+
+_CHOSEN: ContextVar[Printed] = ContextVar("printed", default=Printed())
+
+
+def chosen() -> Printed:
+    """What holds for a figure that is drawn now."""
+    return _CHOSEN.get()
+
+
+@contextmanager
+def printed(width: str = Printed().width, formats: Sequence[str] = Printed().formats) -> Iterator[None]:
+    """Figures of the block have this width and these formats. Raises ConfigError for one that is not known."""
+    check_name("width of figures", width, tuple(WIDTHS))
+    for one in formats:
+        check_name("format of figures", one, FORMATS)
+    if not formats:
+        raise ConfigError(f"no format of figures; choose from: {', '.join(FORMATS)}")
+    token = _CHOSEN.set(Printed(width, tuple(dict.fromkeys(formats))))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)

@@ -1,0 +1,85 @@
+"""Scales of axes: patch sizes, image sizes, costs, counts and losses, with units and ticks at round numbers."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from analysis.fitting.axes import AXES
+from analysis.plots.style import open_frame, x_label, y_label
+
+PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
+
+
+def patch_axis(axes: Axes, patches: pd.Series, room: float = 1.0) -> None:
+    """Log2 axis, small patches to the right; room: by which ratio it extends beyond the smallest, for labels."""
+    axes.set_xscale("log", base=2)
+    sizes = sorted(patches.unique())
+    axes.set_xlim(sizes[-1] * 1.25, sizes[0] / (1.25 * room))
+    _ticks_at(axes, sizes)
+    x_label(axes, PATCH_LABEL)
+
+
+def image_axis(axes: Axes, images: pd.Series, room: float = 1.0) -> None:
+    """Log2 axis of image sizes, large ones to the right; room as in patch_axis."""
+    axes.set_xscale("log", base=2)
+    sizes = sorted(images.unique())
+    axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15 * room)
+    _ticks_at(axes, sizes)
+    x_label(axes, "image size [px], log scale")
+
+
+def cost_axis(axes: Axes, costs: pd.Series, label: str, room: float = 0.0) -> None:
+    """Log axis of costs with ticks as 1M, 2G; a few well separated counts are their own ticks.
+    costs: > 0.  room: by which fraction of its span it extends beyond the largest, for labels."""
+    low, high = float(costs.min()), float(costs.max())
+    span = high / low if high > low else 2.0
+    axes.set_xscale("log", base=10)
+    ends = low / span**0.07, high * span ** (0.07 + room)
+    axes.set_xlim(*ends)
+    values = sorted(costs.unique())
+    if high < 1e6 and all(large > 1.9 * small for small, large in pairwise(values)):
+        _ticks_at(axes, values)
+    else:
+        axes.xaxis.set_major_locator(FixedLocator(round_ticks(*ends, most=7)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    x_label(axes, label)
+
+
+def loss_axis(axes: Axes, losses: pd.Series) -> None:
+    """Log axis over the measured losses with plain numbers at round ticks, also for less than a decade. Losses of 0 are
+    ignored."""
+    losses = losses[losses > 0]
+    if losses.empty:
+        return
+    room = 1.12 * (losses.max() / losses.min()) ** 0.12  # on both sides; a wider band leaves the panel
+    low, high = losses.min() / room, losses.max() * room
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator(round_ticks(low, high)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    y_label(axes, "test loss [nats], log scale")
+    open_frame(axes)
+
+
+def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
+    """Round numbers from low to high, > 0: evenly spaced for high up to 6 times low, else 1, 2 and 5 times powers of
+    ten, or the powers alone where these would be more than `most`."""
+    ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if tick > 0]
+    if high > 6 * low:
+        powers = [10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+        ticks = [m * power for power in powers for m in (1, 2, 5)]
+        if sum(low <= tick <= high for tick in ticks) > most:
+            ticks = powers
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
+    axes.xaxis.set_major_locator(FixedLocator(values))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
