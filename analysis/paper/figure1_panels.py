@@ -14,7 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.fitting.laws import Fit, fit
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import DASHES, LineStyle, draw_band, loss_axis, open_frame
+from analysis.plots.scales import loss_axis
+from analysis.plots.style import DASHES, SMALLEST, LineStyle, draw_band, open_frame
 
 SOURCES = ("published", "own")  # columns; published numbers are hollow
 HOLLOW: LineStyle = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
@@ -51,7 +52,7 @@ def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
         axes.plot(series.patch[on], series.loss[on], **series.marks)
         if not on.all():
             below.append(f"{series.name}: {(~on).sum()} below {L_INF} {floor:.3f}")
-    axes.text(0.98, 0.98, "\n".join(below), fontsize=8, transform=axes.transAxes, ha="right", va="top")
+    axes.text(0.98, 0.98, "\n".join(below), fontsize=SMALLEST, transform=axes.transAxes, ha="right", va="top")
 
 
 def ticks_above(floor: float, low: float, high: float, number: int = 5) -> list[float]:
@@ -97,7 +98,7 @@ def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
         whose = "our fit" if series.name == PAPER else series.name
         text = f"{whose}: {_floor_text(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
         height = 0.98 - 0.21 * number
-        axes.text(0.98, height, text, color=colour, fontsize=8, transform=axes.transAxes, ha="right", va="top")
+        axes.text(0.98, height, text, color=colour, fontsize=SMALLEST, transform=axes.transAxes, ha="right", va="top")
 
 
 def _floor_text(law: Fit) -> str:

@@ -4,13 +4,23 @@ import re
 from collections.abc import Iterable
 from typing import TypeVar
 
-# Okabe and Ito's colours; the markers distinguish them in greyscale.
+from matplotlib.typing import LineStyleType
+
+# Okabe and Ito's colours (2008), which differ for the colour-blind; the markers distinguish them in greyscale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SIZES = ("pico", "nano", "micro", "tiny", "small", "base", "large", "huge")
-# Colours by size, distinct for DeiT and Adventurer of one size and for the sizes of one family.
+# Colours and markers by size, distinct for DeiT and Adventurer of one size and for the sizes of one family.
 BY_SIZE = {"deit": (4, 0, 2, 0, 4, 2, 3, 5), "adventurer": (5, 1, 3, 1, 5, 3, 0, 2)}
-OF = {"deit": "o", "adventurer": "s"}
+OF = {"deit": ("v", "o", "^", "o", "v", "^", "<", ">"), "adventurer": ("P", "s", "D", "s", "P", "D", "X", "p")}
+LINES: tuple[LineStyleType, ...] = (  # of lines without marks
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 2)),
+)
 NAMED = re.compile(rf"(deit|adventurer)[-_ ]({'|'.join(SIZES)})\b", re.IGNORECASE)
 
 Look = tuple[str, str]
@@ -23,7 +33,8 @@ def look_of(name: object) -> Look | None:
     if found is None:
         return None
     family, size = (word.lower() for word in found.groups())
-    return COLOURS[BY_SIZE[family][SIZES.index(size)]], OF[family]
+    number = SIZES.index(size)
+    return COLOURS[BY_SIZE[family][number]], OF[family][number]
 
 
 def styles(names: Iterable[Name]) -> dict[Name, Look]:

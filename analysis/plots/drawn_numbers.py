@@ -40,7 +40,7 @@ def numbers_of(figure: Figure) -> list[DrawnPanel]:
             points = [[_rounded(x[k]), _rounded(y[k])] for k in at]
             if points:
                 lines.append({"name": "" if label.startswith("_") else label, "points": points})
-        panel: DrawnPanel = {"title": axes.get_title(loc="left"), "lines": lines}
+        panel: DrawnPanel = {"title": axes.get_title(loc="left").replace("\n", " "), "lines": lines}
         if axes.images:
             pixels = [np.ascontiguousarray(image.get_array()).tobytes() for image in axes.images]
             panel |= {"title": axes.get_title(), "images": [hashlib.sha256(data).hexdigest()[:16] for data in pixels]}

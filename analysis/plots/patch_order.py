@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.style import FEW, cost_axis, grid, handle, loss_axis
+from analysis.plots.scales import cost_axis, loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title
 
 AXES = {"flops": "cumulated training FLOPs, log scale", "seconds": "training time [s], log scale"}
 
@@ -16,7 +17,7 @@ def order_figure(curves: pd.DataFrame, title: str) -> Figure:
 
     curves: of analysis/studies/patch_order.py, order_curves; several lengths of an order are lines of one colour."""
     backbones, looks = list(curves["backbone"].unique()), styles(curves["order"].unique())
-    figure, spots = grid(2 * len(backbones), 2, (4.6, 3.6))
+    figure, spots = grid(2 * len(backbones), 2, 2.5)
     for place, axes in enumerate(spots):
         backbone, cost = backbones[place // 2], list(AXES)[place % 2]
         its = curves[curves["backbone"] == backbone]
@@ -31,12 +32,9 @@ def order_figure(curves: pd.DataFrame, title: str) -> Figure:
         if cost == "seconds":
             axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
         loss_axis(axes, its["test_loss"])
-        axes.set_title(backbone, loc="left", fontsize=10)
+        panel_title(axes, backbone)
     handles = [handle(order, color=colour, marker=marker, ms=5) for order, (colour, marker) in looks.items()]
     handles.append(handle("dotted: a longer run", ls=":"))
-    if len(looks) > FEW:
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    else:
-        spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    heading(figure, title)
+    key(figure, handles)
     return figure

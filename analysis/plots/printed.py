@@ -31,7 +31,8 @@ class Printed(NamedTuple):
         return WIDTHS[self.width]
 
 
-_CHOSEN: ContextVar[Printed] = ContextVar("printed", default=Printed())
+USUAL = Printed()
+_CHOSEN: ContextVar[Printed] = ContextVar("printed", default=USUAL)
 
 
 def chosen() -> Printed:
@@ -40,7 +41,7 @@ def chosen() -> Printed:
 
 
 @contextmanager
-def printed(width: str = Printed().width, formats: Sequence[str] = Printed().formats) -> Iterator[None]:
+def printed(width: str = USUAL.width, formats: Sequence[str] = USUAL.formats) -> Iterator[None]:
     """Figures of the block have this width and these formats. Raises ConfigError for one that is not known."""
     check_name("width of figures", width, tuple(WIDTHS))
     for one in formats:

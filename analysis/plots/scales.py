@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.fitting.axes import AXES
-from analysis.plots.style import open_frame, x_label, y_label
+from analysis.plots.style import LETTER, SMALLEST, open_frame, panel_width, x_label, y_label
 
 PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
+TICK = 0.42  # least width for a tick of a cost [inches]
+GAP = 0.05  # between two numbers of an axis [inches]
 
 
 def patch_axis(axes: Axes, patches: pd.Series, room: float = 1.0) -> None:
@@ -44,7 +46,7 @@ def cost_axis(axes: Axes, costs: pd.Series, label: str, room: float = 0.0) -> No
     if high < 1e6 and all(large > 1.9 * small for small, large in pairwise(values)):
         _ticks_at(axes, values)
     else:
-        axes.xaxis.set_major_locator(FixedLocator(round_ticks(*ends, most=7)))
+        axes.xaxis.set_major_locator(FixedLocator(round_ticks(*ends, most=max(3, int(panel_width(axes) / TICK)))))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     x_label(axes, label)
@@ -67,6 +69,27 @@ def loss_axis(axes: Axes, losses: pd.Series) -> None:
     open_frame(axes)
 
 
+def count_axis(axes: Axes, label: str) -> None:
+    """A vertical log axis with ticks as 1k, 2M; the data must be drawn."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator(round_ticks(*axes.get_ylim(), most=9)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    y_label(axes, label)
+    open_frame(axes)
+
+
+def percent_axis(axes: Axes, values: pd.Series, label: str) -> None:
+    """A vertical log axis of errors [%] with plain numbers at round ticks."""
+    axes.set_yscale("log")
+    axes.set_ylim(values.min() * 0.97, values.max() * 1.05)
+    axes.yaxis.set_major_locator(FixedLocator(round_ticks(*axes.get_ylim())))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    y_label(axes, label)
+    open_frame(axes)
+
+
 def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
     """Round numbers from low to high, > 0: evenly spaced for high up to 6 times low, else 1, 2 and 5 times powers of
     ten, or the powers alone where these would be more than `most`."""
@@ -80,6 +103,17 @@ def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
 
 
 def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
+    """Ticks at these places of a log axis, whose ends are set; a number that would stand on the one before it is
+    omitted."""
+    low, high = (math.log(end) for end in axes.get_xlim())
+    named: set[float] = set()
+    end = -math.inf
+    for value in sorted(values, reverse=low > high):
+        at = (math.log(value) - low) / (high - low) * panel_width(axes)
+        half = len(f"{value:,.0f}") * LETTER * SMALLEST / 72 / 2
+        if at - half > end:
+            named.add(value)
+            end = at + half + GAP
     axes.xaxis.set_major_locator(FixedLocator(values))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value in named else ""))

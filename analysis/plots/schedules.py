@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from analysis.plots.backbone_styles import COLOURS
-from analysis.plots.style import open_frame
+from analysis.plots.style import open_frame, panel_rows, panel_title, x_label, y_label
 
 ROWS = {"patch": "patch [px]", "image": "image [px]", "images": "images\nper step", "spent": "FLOPs spent"}
 
@@ -19,26 +19,25 @@ def schedule_figure(schedules: Mapping[str, pd.DataFrame]) -> Figure:
 
     schedules: by title, a row per step with share (of the steps before it), patch, image [px], images, spent (share of
     the FLOPs after it)."""
-    figure = Figure(figsize=(2.5 * len(schedules), 6.0), layout="constrained")
-    panels = figure.subplots(len(ROWS), len(schedules), squeeze=False, sharex=True, sharey="row")
+    figure, spots = panel_rows(5.2, len(ROWS), len(schedules), sharex=True, sharey="row")
     for column, (title, its) in enumerate(schedules.items()):
         for row, name in enumerate(ROWS):
-            axes = panels[row][column]
+            axes = spots[row][column]
             open_frame(axes)
             if name == "spent":
                 axes.plot(its["share"], its["spent"], color=COLOURS[1], linewidth=1.4)
                 axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, ls=":")
             else:
                 axes.plot(its["share"], its[name], ".", color=COLOURS[0], ms=2.5)
-        panels[0][column].set_title(title, loc="left", fontsize=8.5)
-        panels[-1][column].xaxis.set_major_formatter(PercentFormatter(1.0))
-        panels[-1][column].set_xlabel("steps")
+        panel_title(spots[0][column], title)
+        spots[-1][column].xaxis.set_major_formatter(PercentFormatter(1.0))
+        x_label(spots[-1][column], "steps")
     for row, (name, label) in enumerate(ROWS.items()):
-        panels[row][0].set_ylabel(label)
+        y_label(spots[row][0], label)
         if name == "spent":
-            panels[row][0].yaxis.set_major_formatter(PercentFormatter(1.0))
+            spots[row][0].yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
-            _sizes(panels[row][0], pd.concat([its[name] for its in schedules.values()]))
+            _sizes(spots[row][0], pd.concat([its[name] for its in schedules.values()]))
     return figure
 
 

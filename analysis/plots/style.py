@@ -8,7 +8,7 @@ without a display and has no global state.
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import matplotlib
 import numpy as np
@@ -69,6 +69,26 @@ def picture(figure: Figure, ending: str, dpi: int = 200, **metadata: str) -> byt
     return drawing.getvalue()
 
 
+def panel_rows(
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    ratios: tuple[Sequence[float], Sequence[float]] | None = None,
+    sharex: bool = False,
+    sharey: bool | Literal["row"] = False,
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of the chosen width, and its panels by row. height: of the panels together [inches]. ratios: of the
+    heights of the rows and the widths of the columns, where they differ."""
+    figure = Figure(figsize=(chosen().inches, height), layout="constrained")
+    high, wide = ratios or ([1] * rows, [1] * columns)
+    spots = figure.subplots(
+        rows, columns, squeeze=False, sharex=sharex, sharey=sharey, height_ratios=high, width_ratios=wide
+    )
+    for axes in spots.ravel():
+        axes.tick_params(which="both", labelsize=SMALLEST)
+    return figure, [list(row) for row in spots]
+
+
 def grid(
     number: int,
     columns: int,
@@ -82,18 +102,12 @@ def grid(
     width = chosen().inches
     columns = max(1, min(columns, number, int(width / least)))
     rows = -(-number // columns)
-    figure = Figure(figsize=(width, rows * min(height, TALLEST * width / columns)), layout="constrained")
-    spots = list(figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel())
-    for axes in spots:
-        axes.tick_params(which="both", labelsize=SMALLEST)
+    high = min(height, TALLEST * width / columns)
+    figure, by_row = panel_rows(rows * high, rows, columns, sharex=sharex, sharey=sharey)
+    spots = [axes for row in by_row for axes in row]
     for axes in spots[number:]:
         axes.set_axis_off()
     return figure, spots[:number]
-
-
-def in_first_column(axes: Axes) -> bool:
-    place = axes.get_subplotspec()
-    return place is None or place.is_first_col()
 
 
 def panel_width(axes: Axes) -> float:
@@ -110,7 +124,7 @@ def heading(figure: Figure, text: str) -> None:
     _heighten(figure, (1 + lines.count("\n")) * HEADING * LINE / 72)
 
 
-def title(axes: Axes, text: str) -> None:
+def panel_title(axes: Axes, text: str) -> None:
     """The title of a panel."""
     axes.set_title(_wrapped(text, panel_width(axes), TITLE), loc="left", fontsize=TITLE)
 

@@ -3,9 +3,7 @@
 import argparse
 from contextlib import AbstractContextManager
 
-from analysis.plots.printed import FORMATS, WIDTHS, Printed, printed
-
-USUAL = Printed()
+from analysis.plots.printed import FORMATS, USUAL, WIDTHS, printed
 
 
 def add_figure_options(parser: argparse.ArgumentParser) -> None:

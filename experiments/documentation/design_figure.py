@@ -5,7 +5,11 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = {"config": "0.35", "data": "#1f77b4", "model": "#b5541c", "results": "#2c7a3d"}
+from analysis.plots.backbone_styles import COLOURS
+from analysis.plots.printed import WIDTHS
+from analysis.plots.style import LABEL, SMALLEST, TITLE
+
+ROOMS = {"config": "0.35", "data": COLOURS[0], "model": COLOURS[1], "results": COLOURS[2]}
 WIDTH, HEIGHT, GAP = 1.06, 0.78, 0.26  # of a box, and between boxes of a row
 FALL = 1.2  # from row to row
 Place = tuple[float, float]
@@ -48,14 +52,14 @@ ROWS = ("configuration", "data", "model", "results")
 
 
 def design_figure() -> Figure:
-    """Rows are read from left to right, from top to bottom. Each box is a line named by its text, so that the numbers
+    """Of the width of a page. Rows are read from left to right, from top to bottom. Each box is a line named by its text, so that the numbers
     of the figure (analysis/plots/drawn_numbers.py) contain the texts."""
-    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+    figure = Figure(figsize=(WIDTHS["page"], 4.3), layout="constrained")
     axes = figure.subplots()
     for box in BOXES:
         _draw(axes, box)
     for row, name in enumerate(ROWS):
-        axes.text(-0.12, -row * FALL, name, rotation=90, ha="right", va="center", fontsize=10, color="0.35")
+        axes.text(-0.12, -row * FALL, name, rotation=90, ha="right", va="center", fontsize=TITLE, color="0.35")
     last = max(box.column for box in BOXES)
     for row in range(1, len(ROWS)):
         for column in range(last):
@@ -80,14 +84,16 @@ def _left(column: int) -> float:
 
 
 def _draw(axes: Axes, box: Box) -> None:
-    left, y, colour = _left(box.column), -box.row * FALL, COLOURS[box.colour]
+    left, y, colour = _left(box.column), -box.row * FALL, ROOMS[box.colour]
     right, low, high = left + WIDTH, y - HEIGHT / 2, y + HEIGHT / 2
     label = f"{box.name}: {box.parts} ({box.module})".replace("\n", " ")
     axes.fill([left, right, right, left], [low, low, high, high], color=colour, alpha=0.10, linewidth=0)
     axes.plot([left, right, right, left, left], [low, low, high, high, low], color=colour, linewidth=1.2, label=label)
-    axes.text(left + WIDTH / 2, high - 0.06, box.name, ha="center", va="top", fontsize=9.5, weight="bold", color=colour)
-    axes.text(left + WIDTH / 2, y, box.parts, ha="center", va="center", fontsize=8, linespacing=1.05)
-    axes.text(left + WIDTH / 2, low + 0.04, box.module, ha="center", va="bottom", fontsize=7.5, color="0.4")
+    axes.text(
+        left + WIDTH / 2, high - 0.06, box.name, ha="center", va="top", fontsize=LABEL, weight="bold", color=colour
+    )
+    axes.text(left + WIDTH / 2, y, box.parts, ha="center", va="center", fontsize=SMALLEST, linespacing=1.05)
+    axes.text(left + WIDTH / 2, low + 0.04, box.module, ha="center", va="bottom", fontsize=SMALLEST, color="0.4")
 
 
 def _arrow(axes: Axes, start: Place, end: Place, style: str = "-") -> None:
