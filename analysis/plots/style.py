@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
@@ -156,6 +157,7 @@ def key(figure: Figure, handles: Iterable[Artist], what: str | None = None) -> N
     if not of_name:
         return
     width = figure.get_figwidth()
+    letters = RendererAgg(1, 1, figure.dpi)  # measures texts
     names = [_wrapped(name, width - 0.6, SMALLEST) for name in of_name]
     for columns in range(min(len(names), 6), 0, -1):
         for old in figure.legends:
@@ -173,7 +175,7 @@ def key(figure: Figure, handles: Iterable[Artist], what: str | None = None) -> N
             columnspacing=1.4,
             handletextpad=0.6,
         )
-        box = legend.get_window_extent(figure.canvas.get_renderer()).transformed(figure.dpi_scale_trans.inverted())
+        box = legend.get_window_extent(letters).transformed(figure.dpi_scale_trans.inverted())
         if box.width <= width - 0.05:
             break
     _heighten(figure, box.height)
