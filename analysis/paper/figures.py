@@ -17,7 +17,7 @@ from analysis.fitting.axes import AXES
 from analysis.paper.figure1_panels import L_INF, SOURCES, draw_as_published, draw_log_log, own_series
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends, label_points, room_for
-from analysis.plots.scales import PATCH_LABEL, cost_axis, image_axis, patch_axis
+from analysis.plots.scales import cost_axis, image_axis, patch_axis
 from analysis.plots.style import (
     DASHES,
     INK,
@@ -44,7 +44,9 @@ def figure1(frame: pd.DataFrame) -> Figure:
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_as_published(axes, its)
-    shared_labels(figure, PATCH_LABEL, rf"test loss [nats], $\log(L -$ {L_INF}$)$ scale")
+    shared_labels(
+        figure, [axes for axes, _ in panels], AXES["patch"].label, rf"test loss [nats], $\log(L -$ {L_INF}$)$ scale"
+    )
     entries = [
         handle(f"{L_INF} of the axis: a straight line"),
         _band_key(f"95 % interval with fitted {L_INF}"),
@@ -55,13 +57,13 @@ def figure1(frame: pd.DataFrame) -> Figure:
 
 def figure1_honest(frame: pd.DataFrame) -> Figure:
     """The panels of figure 1 log-log, on which a power law is straight: both laws, the 95 % profile interval of the
-    shifted one, R^2 of log L and the interval of L_inf.
+    shifted one, R^2 of log L and the interval of L_inf of our fits.
 
     frame: as for figure1; axis_l_inf is not used."""
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_log_log(axes, its)
-    shared_labels(figure, PATCH_LABEL, "test loss [nats], log scale")
+    shared_labels(figure, [axes for axes, _ in panels], AXES["patch"].label, "test loss [nats], log scale")
     entries = [handle(r"our power law $A\,p^{\alpha}$", ls=DASHES["power"])]
     entries += [handle(rf"our shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"])]
     entries += [_band_key("95 % interval of the shifted law")]
@@ -151,7 +153,7 @@ def _numbers(frame: pd.DataFrame, what: str = "a number, published or own") -> p
 def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     """Figure 1's panels with their titles and patch axes, and their rows."""
     panels = _by(_numbers(frame).sort_values("panel", kind="stable"), "panel")
-    figure, spots = grid(len(panels), 3, 1.75 if len(panels) > 2 else 2.6, least=1.6)
+    figure, spots = grid(len(panels), 3, 1.9 if len(panels) > 2 else 2.6, least=1.6)
     for axes, (panel, its) in zip(spots, panels.items(), strict=True):
         its_paper = its.dropna(subset=["published"])
         head = (its_paper if len(its_paper) else its).iloc[0]

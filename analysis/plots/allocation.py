@@ -21,7 +21,8 @@ ENTRIES = (
     handle("law, Pareto frontier (faint: extrapolation)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
     handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
     handle("large: best patch size of a budget", marker="o", ms=9, color=INK, ls=""),
-    handle("S 8/224: Small, 8 px patches, 224 px images; T Tiny, B Base, L Large", ls=""),
+    handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
+    handle("T Tiny, B Base, L Large", ls=""),
 )
 
 

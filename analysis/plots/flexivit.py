@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.fitting.axes import AXES
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.scales import loss_axis, patch_axis
+from analysis.plots.scales import LOSS, loss_axis, patch_axis
 from analysis.plots.style import DASHES, INK, LineStyle, grid, heading, key, panel_title, shared_labels
 
 THICK = 2.2
@@ -44,7 +45,7 @@ def flexivit_figure(flexible: pd.DataFrame, own: pd.DataFrame, resized: pd.DataF
             panel_title(axes, f"{backbone}, {way}")
     styles: list[LineStyle] = [FLEXIBLE, OWN, *(_thin(*model) for model in enumerate(models))]
     handles = [Line2D([], [], **style) for style in styles]
-    shared_labels(figure, "patch size [px]", "test loss [nats], log scale")
+    shared_labels(figure, spots, AXES["patch"].label, LOSS)
     heading(figure, title)
     key(figure, handles)
     return figure

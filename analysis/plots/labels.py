@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 from numpy.typing import ArrayLike
 
-from analysis.plots.style import INK, LETTER, LINE, SMALLEST, panel_width
+from analysis.plots.style import INK, LINE, SMALLEST, panel_width, text_width
 
 # Offsets of a point's label, in order of preference: right and up, in half its own size plus a gap [1].
 BESIDE = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.6), (0, -1.6))
@@ -191,6 +191,6 @@ def _covered(boxes_P4: np.ndarray, others_N4: np.ndarray) -> np.ndarray:
 
 def room_for(axes: Axes, texts: Iterable[str], span: float) -> float:
     """By which ratio an axis must extend beyond its last point to make room for names. span: of the data [ratio]."""
-    longest = max((len(line) for text in texts for line in text.split("\n")), default=0)
-    share = min(0.6, longest * LETTER * SMALLEST / 72 / panel_width(axes) + 0.06)
+    longest = max((text_width(line, SMALLEST) for text in texts for line in text.split("\n")), default=0.0)
+    share = min(0.6, (longest + 0.15) / panel_width(axes))
     return max(span, 2.0) ** (share / (1 - share))

@@ -39,7 +39,12 @@ ONE_RUN = "one run, whose points share weights: no interval"
 NO_LAW, TOO_WIDE = "no law describes the points", "95 % interval: wider than the panel"  # in legends
 
 
-def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"), x: str = "patch") -> Figure:
+def law_figure(
+    frame: pd.DataFrame,
+    forms: Sequence[str] = ("power", "shifted"),
+    x: str = "patch",
+    beside: Mapping[str, pd.Series] | None = None,
+) -> Figure:
     """Test loss against patch size or a cost, log-log, a series per group, every seed a point, with the laws.
 
     frame: a row per run, or per patch size that a run learned; runs that did not finish are excluded.  forms: the laws
@@ -47,15 +52,21 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
     shifted one dashed.  The band is the 95 % interval of the last of them whose parameters are identified, or else of
     the first.  x: a column of AXES over which the laws are fitted.  Points that represent a mean (columns mean, sd of
     analysis/records/seed_summaries.py) are drawn as that mean with a bar of one standard deviation.  Cost increases to
-    the right, that is, patches get smaller.  Each task and data set has a panel: their losses are not comparable.
+    the right, that is, patches get smaller.  beside: further losses by x, as of an ideal observer, by name; dotted
+    lines in all panels.  Each task and data set has a panel: their losses are not comparable.
     Raises ValueError for another x, and where no finished run has it."""
     if x not in AXES:
         raise ValueError(f"unknown x {x!r}; choose from: {', '.join(AXES)}")
     panels = panels_of(comparable(frame, x), f"a test loss and {x}")
     figure, spots = grid(len(panels), 2, 2.9)
     drawn = [_draw_groups(axes, its, forms, x) for axes, its in zip(spots, panels.values(), strict=True)]
+    others = [
+        axes.plot(losses.index, losses, color="black", ls=":", linewidth=1.4, label=name)[0]
+        for axes in spots
+        for name, losses in (beside or {}).items()
+    ]
     set_titles(figure, spots, panels, f"Test loss and {AXES[x].title}")
-    key(figure, (entry for one in drawn for entry in one.entries))
+    key(figure, [*(entry for one in drawn for entry in one.entries), *others])
     for axes, one in zip(spots, drawn, strict=True):
         label_ends(axes, one.ends)
     return figure

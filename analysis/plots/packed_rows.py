@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.plots.backbone_styles import COLOURS
 from analysis.plots.printed import chosen
 from analysis.plots.style import INK, LEAST, SMALLEST, panel_rows, panel_title, x_label, y_label
 
+PALETTE = (*COLOURS, INK)
 PADDING = (0.93, 0.93, 0.93)
 DARKER = 0.55  # factor of a class token's colour
 
@@ -20,7 +21,7 @@ def packed_rows_figure(
 ) -> Figure:
     """image_RS: image of every token; their number is padding. class_RS: where class tokens are. sizes: of the images,
     as words. row: whose attention is shown."""
-    colours = [*(to_rgb(c) for c in matplotlib.color_sequences["tab10"][: len(sizes)]), PADDING]
+    colours = [*(to_rgb(PALETTE[n % len(PALETTE)]) for n in range(len(sizes))), PADDING]
     pixels = np.array(colours)[image_RS]
     pixels[class_RS] *= DARKER
     if chosen().inches > 2 * LEAST:
@@ -31,7 +32,7 @@ def packed_rows_figure(
     for number, words in enumerate(sizes):
         places = np.argwhere(image_RS == number)
         y, x = places[0][0], places[:, 1].mean()
-        left.text(x, y, words, ha="center", va="center", fontsize=SMALLEST, color="white")
+        left.text(x, y, words, ha="center", va="center", fontsize=SMALLEST, color=_on(colours[number]))
     rows, length = image_RS.shape
     left.set_yticks(range(rows), [f"row {n}" for n in range(rows)])
     left.set_xticks(np.arange(length + 1) - 0.5, minor=True)
@@ -54,3 +55,8 @@ def packed_rows_figure(
         for spine in axes.spines.values():
             spine.set_color(INK)
     return figure
+
+
+def _on(rgb: tuple[float, float, float]) -> str:
+    """Black on a light colour, else white."""
+    return "black" if np.dot(rgb, (0.2126, 0.7152, 0.0722)) > 0.45 else "white"

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.fitting.axes import AXES
-from analysis.plots.style import LETTER, SMALLEST, open_frame, panel_width, x_label, y_label
+from analysis.plots.style import SMALLEST, open_frame, panel_width, text_width, x_label, y_label
 
 PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
+LOSS = "test loss [nats], log scale"
 TICK = 0.42  # least width for a tick of a cost [inches]
 GAP = 0.05  # between two numbers of an axis [inches]
 
@@ -65,7 +66,7 @@ def loss_axis(axes: Axes, losses: pd.Series) -> None:
     axes.yaxis.set_major_locator(FixedLocator(round_ticks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
-    y_label(axes, "test loss [nats], log scale")
+    y_label(axes, LOSS)
     open_frame(axes)
 
 
@@ -110,7 +111,7 @@ def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
     end = -math.inf
     for value in sorted(values, reverse=low > high):
         at = (math.log(value) - low) / (high - low) * panel_width(axes)
-        half = len(f"{value:,.0f}") * LETTER * SMALLEST / 72 / 2
+        half = text_width(f"{value:,.0f}", SMALLEST) / 2
         if at - half > end:
             named.add(value)
             end = at + half + GAP

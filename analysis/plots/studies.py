@@ -87,8 +87,8 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
         style = {"marker": "D^vP"[number % 4], "color": colour, "label": of.strip(), "linestyle": dash}
         _draw_means(below, gap, gap, its["gap_paper"], style)
     below.axhline(0, color="0.4", linewidth=0.9)
+    names = [end.text for axes in (above, below) for end in _ends_of_lines(axes)]
     for axes in (above, below):
-        names = [end.text for end in _ends_of_lines(axes)]
         patch_axis(axes, gaps["patch"], room_for(axes, names, gaps["patch"].max() / gaps["patch"].min()))
         open_frame(axes)
         axes.margins(y=0.12)

@@ -6,8 +6,8 @@ without a display and has no global state.
 """
 
 import io
-import textwrap
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Literal, TypedDict
 
 import matplotlib
@@ -16,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
 from typing_extensions import Unpack
@@ -24,9 +25,10 @@ from analysis.fitting.result import Fit
 from analysis.plots.printed import chosen
 
 HEADING, TITLE, LABEL, SMALLEST = 9.0, 8.0, 7.5, 7.0  # of figures, panels, axes, and of ticks and all else [points]
-LETTER, LINE = 0.54, 1.3  # mean width of a letter, and height of a line [its size]
+LINE = 1.3  # height of a line [its size]
 MARGIN = 0.5  # of a panel, for ticks and labels [inches]
-TALLEST = 0.82  # height of a panel [its width]
+TALLEST = 1.15  # height of a panel [its width]
+WIDE, HIGHER = 5.0, 1.25  # a panel of this width or more [inches] is higher by this factor
 LEAST = 2.6  # least width of a panel, unless it is simple [inches]
 
 DASHES: dict[str, LineStyleType] = {"power": "-", "shifted": (0, (5, 2.5))}
@@ -99,16 +101,22 @@ def grid(
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of the chosen width with `number` panels, row by row. columns: most of them, where there is room.
-    height: of a panel, at most TALLEST times its width; least: its least width [inches]."""
-    width = chosen().inches
-    columns = max(1, min(columns, number, int(width / least)))
-    rows = -(-number // columns)
-    high = min(height, TALLEST * width / columns)
+    height: of a panel about as wide as a column, at most TALLEST times its width; least: its least width [inches]."""
+    columns = max(1, min(columns, number, int(chosen().inches / least)))
+    rows, width = -(-number // columns), chosen().inches / columns
+    high = min(height * (HIGHER if width > WIDE else 1), TALLEST * width)
     figure, by_row = panel_rows(rows * high, rows, columns, sharex=sharex, sharey=sharey)
     spots = [axes for row in by_row for axes in row]
     for axes in spots[number:]:
         axes.set_axis_off()
     return figure, spots[:number]
+
+
+def panel_height(axes: Axes) -> float:
+    """About the height of a panel's axes [inches]."""
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    return figure.get_figheight() / (place.get_gridspec().nrows if place else 1) - MARGIN
 
 
 def panel_width(axes: Axes) -> float:
@@ -127,7 +135,7 @@ def heading(figure: Figure, text: str) -> None:
 
 def panel_title(axes: Axes, text: str) -> None:
     """The title of a panel."""
-    axes.set_title(_wrapped(text, panel_width(axes), TITLE), loc="left", fontsize=TITLE)
+    axes.set_title(_wrapped(text, panel_width(axes) + 0.1, TITLE), loc="left", fontsize=TITLE)
 
 
 def x_label(axes: Axes, text: str) -> None:
@@ -135,18 +143,18 @@ def x_label(axes: Axes, text: str) -> None:
 
 
 def y_label(axes: Axes, text: str) -> None:
-    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
-    assert figure is not None
-    rows = place.get_gridspec().nrows if place else 1
-    axes.set_ylabel(_wrapped(text, figure.get_figheight() / rows - MARGIN, LABEL), fontsize=LABEL)
+    axes.set_ylabel(_wrapped(text, panel_height(axes), LABEL), fontsize=LABEL)
 
 
-def shared_labels(figure: Figure, x: str, y: str) -> None:
-    """One label for the horizontal and one for the vertical axes of all panels."""
-    for axes in figure.axes:
+def shared_labels(figure: Figure, spots: Sequence[Axes], x: str, y: str) -> None:
+    """One label for the vertical axes of all panels, and one for the horizontal axes of each column."""
+    for axes in spots:
         axes.set_xlabel("")
         axes.set_ylabel("")
-    figure.supxlabel(_wrapped(x, figure.get_figwidth() - MARGIN, LABEL), fontsize=LABEL)
+    place = spots[0].get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    for axes in spots[-columns:]:
+        x_label(axes, x)
     figure.supylabel(y, fontsize=LABEL)
 
 
@@ -186,12 +194,27 @@ def _heighten(figure: Figure, more: float) -> None:
 
 
 def _wrapped(text: str, inches: float, size: float) -> str:
-    """A text in lines of at most this width; a formula is left as it is."""
+    """A text in lines of at most this width, as far as its words allow; a formula is left as it is."""
     if "$" in text:
         return text
-    letters = max(10, int(inches * 72 / (LETTER * size)))
-    lines = (textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
-    return "\n".join(part for line in lines for part in (line or [""]))
+    lines = []
+    for line in text.split("\n"):
+        first, *words = line.split(" ")
+        lines.append(first)
+        for word in words:
+            longer = f"{lines[-1]} {word}"
+            if text_width(longer, size) <= inches:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+    return "\n".join(lines)
+
+
+@cache
+def text_width(text: str, size: float) -> float:
+    """Width of a line of text of a size in points [inches]."""
+    letters = RendererAgg(1, 1, 72)
+    return letters.get_text_width_height_descent(text, FontProperties(size=size), "$" in text)[0] / 72
 
 
 def open_frame(axes: Axes) -> None:
@@ -221,4 +244,4 @@ def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple
 def handle(name: str, **style: Unpack[LineStyle]) -> Line2D:
     """An entry of a legend."""
     complete: LineStyle = {"color": INK, "label": name, **style}
-    return Line2D([], [], **complete)
+    return Line2D([], [], solid_capstyle="butt", **complete)

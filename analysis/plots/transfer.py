@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.scales import image_axis, loss_axis
+from analysis.plots.scales import LOSS, image_axis, loss_axis
 from analysis.plots.style import INK, grid, handle, heading, key, panel_title, shared_labels
 
 COLUMNS = 4  # panels of a row
@@ -38,7 +38,7 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
         handle("at once", ls=":"),
         handle(f"after {most} steps"),
     ]
-    shared_labels(figure, spots[0].get_xlabel(), spots[0].get_ylabel())
+    shared_labels(figure, spots, "image size [px], log scale", LOSS)
     heading(figure, title)
     key(figure, handles)
     return figure
