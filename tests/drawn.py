@@ -2,8 +2,14 @@
 
 from itertools import combinations
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+STEP = 2  # between points of a line that are looked at [pixels]
 
 
 def said(figure: Figure) -> list[Text]:
@@ -34,3 +40,55 @@ def cut_off(figure: Figure) -> list[str]:
         for box in [Text.get_window_extent(text)]
         if box.x0 < outer.x0 - 1 or box.y0 < outer.y0 - 1 or box.x1 > outer.x1 + 1 or box.y1 > outer.y1 + 1
     ]
+
+
+def on_marks(figure: Figure) -> list[str]:
+    """Texts of panels, and legends, that stand on a mark, by more than a pixel."""
+    return _standing(figure, _marks)
+
+
+def on_lines(figure: Figure) -> list[str]:
+    """Texts of panels, and legends, that a line of data crosses."""
+    return _standing(figure, _lines)
+
+
+def _standing(figure: Figure, drawn) -> list[str]:
+    figure.draw_without_rendering()
+    found = []
+    for axes in figure.axes:
+        texts = [(text.get_text(), Text.get_window_extent(text)) for text in axes.texts if text.get_text().strip()]
+        texts += [("legend", one.get_window_extent()) for one in axes.findobj(Legend)]
+        texts += [("legend", one.get_window_extent()) for one in figure.legends]
+        boxes = drawn(axes)
+        found += [text for text, box in texts if any(box.padded(-1).overlaps(one) for one in boxes)]
+    return found
+
+
+def _places(line) -> np.ndarray:
+    """The points of a line (N, 2) [pixels]."""
+    xy = np.stack([np.asarray(values, float) for values in line.get_data()], axis=1)
+    at = line.get_transform().transform(xy)
+    return at[np.isfinite(at).all(axis=1)]
+
+
+def _marks(axes: Axes) -> list[Bbox]:
+    boxes = []
+    for line in axes.lines:
+        if line.get_marker() not in ("", "None", None):
+            reach = line.get_markersize() / 2 * axes.get_figure(root=True).dpi / 72
+            boxes += [Bbox([at - reach, at + reach]) for at in _places(line)]
+    return boxes
+
+
+def _lines(axes: Axes) -> list[Bbox]:
+    boxes = []
+    for line in axes.lines:
+        corners = _places(line)
+        if line.get_linestyle() == "None" or len(corners) < 2:
+            continue
+        if line.get_drawstyle() == "steps-post":
+            corners = np.stack([np.repeat(corners[:, 0], 2)[1:], np.repeat(corners[:, 1], 2)[:-1]], axis=1)
+        for a, b in zip(corners[:-1], corners[1:], strict=True):
+            steps = np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / STEP))
+            boxes += [Bbox([at, at]) for at in steps]
+    return boxes

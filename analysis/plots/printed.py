@@ -30,6 +30,11 @@ class Printed(NamedTuple):
         """Width of a figure."""
         return WIDTHS[self.width]
 
+    @property
+    def endings(self) -> str:
+        """The formats as they stand behind a file's name in a message: png|pdf."""
+        return "|".join(self.formats)
+
 
 USUAL = Printed()
 _CHOSEN: ContextVar[Printed] = ContextVar("printed", default=USUAL)
@@ -40,14 +45,18 @@ def chosen() -> Printed:
     return _CHOSEN.get()
 
 
-@contextmanager
-def printed(width: str = USUAL.width, formats: Sequence[str] = USUAL.formats) -> Iterator[None]:
-    """Figures of the block have this width and these formats. Raises ConfigError for one that is not known."""
+def check(width: str, formats: Sequence[str]) -> None:
+    """Raise ConfigError for a width or a format that is not known."""
     check_name("width of figures", width, tuple(WIDTHS))
     for one in formats:
         check_name("format of figures", one, FORMATS)
     if not formats:
         raise ConfigError(f"no format of figures; choose from: {', '.join(FORMATS)}")
+
+
+@contextmanager
+def printed(width: str = USUAL.width, formats: Sequence[str] = USUAL.formats) -> Iterator[None]:
+    """Figures of the block have this width and these formats, which are known."""
     token = _CHOSEN.set(Printed(width, tuple(dict.fromkeys(formats))))
     try:
         yield

@@ -3,7 +3,7 @@
 import argparse
 from contextlib import AbstractContextManager
 
-from analysis.plots.printed import FORMATS, USUAL, WIDTHS, printed
+from analysis.plots.printed import FORMATS, USUAL, WIDTHS, check, printed
 
 
 def add_figure_options(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,8 @@ def add_figure_options(parser: argparse.ArgumentParser) -> None:
 
 
 def as_chosen(args: argparse.Namespace) -> AbstractContextManager[None]:
-    """The context in which the figures of the program are drawn. Raises ConfigError, once entered, for an unknown width
-    or format."""
-    return printed(args.width, [word.strip() for word in args.figures.split(",") if word.strip()])
+    """The context in which the figures of the program are drawn. Raises ConfigError, before it is entered, for an
+    unknown width or format."""
+    width, formats = args.width, [word.strip() for word in args.figures.split(",") if word.strip()]
+    check(width, formats)
+    return printed(width, formats)
