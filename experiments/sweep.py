@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         {name: [named[run.run_id] for run in its] for name, its in studies.items()},
     )
     with drawn_as:
-        report(ordinary, studies, results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
+        done = {run_id for run_id, outcome in outcomes.items() if outcome.status == 0}
+        report(ordinary, studies, results, done, settings.logger)
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 

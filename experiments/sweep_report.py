@@ -8,6 +8,7 @@ from experiments.launch.outcome import Outcome
 from experiments.launch.progress_display import Console
 from experiments.studies import last_stages
 from scaling.config.experiment import ExperimentConfig
+from scaling.engine.loggers import names_of
 from scaling.runs.identity import recorded_id
 from scaling.runs.record import LOG
 
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
 
 
 def report(
-    ordinary: list[ExperimentConfig], studies: dict[str, list[ExperimentConfig]], results: Path, done: set[str]
+    ordinary: list[ExperimentConfig],
+    studies: dict[str, list[ExperimentConfig]],
+    results: Path,
+    done: set[str],
+    loggers: str = "",
 ) -> None:
     """Print and write the table, laws and plot of the recipes' runs, and each study's table and figure, where any runs
     are done. Where nothing can be written, as in an archive, they are printed all the same, with a note.
-    done: run_ids."""
+    done: run_ids.  loggers: names of those that are given what is written, as one run."""
+    written: list[Path] = []
     wanted = {name: last_stages(runs) for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
     if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
@@ -41,7 +47,7 @@ def report(
         its = loaded.select(loaded.frame["run_id"].isin([called[run_id] for run_id in laws]))
         print_sweep(by_patch(its))
         try:
-            report_laws(law_input(with_others(loaded, its)), results / "analysis")
+            written += report_laws(law_input(with_others(loaded, its)), results / "analysis")
         except NotWritten as e:
             elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
@@ -57,9 +63,23 @@ def report(
                 for run in last
             ]
             try:
-                report_study(loaded, name, planned, results / "analysis")
+                written += report_study(loaded, name, planned, results / "analysis")
             except NotWritten as e:
                 print_wrapped(f"{name}: table and figure are not written: {e.reason}")
+    if written and names_of(loggers):
+        _log(loggers, results / "analysis", sorted({run.group for run in every}), written)
+
+
+def _log(loggers: str, folder: Path, groups: list[str], written: list[Path]) -> None:
+    """Give the files of the laws and studies to the loggers, as a run of the folder's name in the group "laws"."""
+    from scaling.engine.logged import close, log_files
+    from scaling.engine.loggers import make_loggers
+
+    made = make_loggers(loggers, folder, "laws", {"groups": " ".join(groups)})
+    try:
+        log_files(made, written)
+    finally:
+        close(made, success=True)
 
 
 def with_others(runs: "RunSet", its: "RunSet") -> "RunSet":

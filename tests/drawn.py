@@ -1,6 +1,6 @@
 """What a figure shows once it is drawn: for tests of labels, which overlap only on paper."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def _lines(axes: Axes) -> list[Bbox]:
             continue
         if line.get_drawstyle() == "steps-post":
             corners = np.stack([np.repeat(corners[:, 0], 2)[1:], np.repeat(corners[:, 1], 2)[:-1]], axis=1)
-        for a, b in zip(corners[:-1], corners[1:], strict=True):
+        for a, b in pairwise(corners):
             steps = np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / STEP))
             boxes += [Bbox([at, at]) for at in steps]
     return boxes

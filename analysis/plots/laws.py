@@ -100,7 +100,8 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
             axes.vlines(points[x], marks - errors, marks + errors, color=colour, lw=1.2)
         axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.6, ms=6, label=name)
         last = points[points["patch"] == points["patch"].min()]
-        ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
+        end = _places(points, x)[0 if x == "patch" else -1]  # of the law, beyond the last point
+        ends.append(Label(float(end), float(last["test_loss"].mean()), name, colour))
     few = len(ends) <= FEW
     span, called = runs[x].max() / runs[x].min(), [end.text for end in ends] if few else []
     room = room_for(axes, called, span)

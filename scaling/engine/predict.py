@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
+from PIL import Image
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
@@ -61,10 +62,17 @@ def draw_predictions(
     there = len(list((folder / PREDICTIONS).glob("*.png")))
     if there >= count:
         return
-    data, module = _restored(config, folder, task, place)
-    pictures = chain.from_iterable(_predicted(module.draw_predictions, data, count, place))
-    paths = write_pictures(pictures, folder / PREDICTIONS)
+    paths = write_pictures(predicted_pictures(config, folder, count, task, place), folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
+
+
+def predicted_pictures(
+    config: ExperimentConfig, folder: Path, count: int, task: type[TaskModule], place: Place
+) -> Iterator[Image.Image]:
+    """The first `count` test images, or all, with their labels and the predictions of the reported weights. Raises
+    ConfigError where the weights are gone."""
+    data, module = _restored(config, folder, task, place)
+    return chain.from_iterable(_predicted(module.draw_predictions, data, count, place))
 
 
 def export_detections(

@@ -29,10 +29,11 @@ from scaling.engine.distributed import is_first_process
 from scaling.engine.ema import Averaged
 from scaling.engine.environment import Memory, conditions, machine, uses_cuda
 from scaling.engine.evaluate import Evaluated, evaluate
+from scaling.engine.logged import PICTURES, close, log_pictures
 from scaling.engine.loggers import check_loggers, logged_nothing, make_loggers, names_of
 from scaling.engine.micro_batch import MicroBatch
 from scaling.engine.micro_batch_sizes import check_sizes
-from scaling.engine.predict import draw_predictions, export_detections, place_of
+from scaling.engine.predict import draw_predictions, export_detections, place_of, predicted_pictures
 from scaling.engine.teachers import set_teacher
 from scaling.engine.trainer import apply_speed_options, make_trainer, useful_threads
 from scaling.engine.warm_start import start_from
@@ -110,11 +111,12 @@ def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, rep
         if record is None:
             if is_first_process():
                 remove_leftovers(folder)
-            outcome = _fit_and_evaluate(config, folder, settings, parts, report)
-            record = _record(config, folder.name, settings, parts, outcome)
-            if parts.trainer.is_global_zero:
-                record.save(folder)
-            parts.trainer.strategy.barrier()  # the next stage starts from what this one wrote
+            with _logged(config, folder, settings, parts):
+                outcome = _fit_and_evaluate(config, folder, parts, report)
+                record = _record(config, folder.name, settings, parts, outcome)
+                if parts.trainer.is_global_zero:
+                    record.save(folder)
+                parts.trainer.strategy.barrier()  # the next stage starts from what this one wrote
         return record
 
 
@@ -180,12 +182,31 @@ class Outcome(NamedTuple):
     failure: dict[str, object]
 
 
-def _fit_and_evaluate(
-    config: ExperimentConfig, folder: Path, settings: RuntimeConfig, parts: Parts, report: Report
-) -> Outcome:
+@contextlib.contextmanager
+def _logged(config: ExperimentConfig, folder: Path, settings: RuntimeConfig, parts: Parts) -> Iterator[None]:
+    """The run's loggers: open while it is trained and recorded, then given its predictions, and closed. They come
+    last, so that the record is the same with and without them."""
+    if not is_first_process():
+        yield
+        return
+    loggers = make_loggers(settings.logger, folder, config.group, config.to_dict())
+    parts.callbacks.curve.loggers = loggers
+    finished = False
+    try:
+        yield
+        record = read_record(folder)
+        finished = record is not None and record.status == "finished"
+        if loggers and record is not None and finished:
+            place = place_of(config, settings, record)
+            pictures = predicted_pictures(config, folder, PICTURES, type(parts.module), place)
+            log_pictures(loggers, "predictions", list(pictures), parts.data.total_steps)
+    finally:
+        close(loggers, finished)
+
+
+def _fit_and_evaluate(config: ExperimentConfig, folder: Path, parts: Parts, report: Report) -> Outcome:
     callbacks, trainer = parts.callbacks, parts.trainer
     callbacks.clock.start()
-    callbacks.curve.loggers = make_loggers(settings.logger, config, folder) if is_first_process() else []
     checkpoint = checkpoint_files.newest(folder, lambda text: report(Event("note", text=text)))
     evaluated, failure = Evaluated({}, []), {}
     try:

@@ -1,5 +1,5 @@
 """Every figure that docs, sweeps and fit_laws draw, by name: from shipped data where there are some, else from made
-ones of the same columns. Laws that take seconds to fit are left out (SLOW)."""
+ones of the same columns."""
 
 from collections.abc import Callable
 from itertools import product
@@ -32,7 +32,6 @@ from experiments.documentation.data import shapes
 from experiments.documentation.figures import FIGURES
 
 BACKBONES, PATCHES, SEEDS = ("deit_nano", "adventurer_nano"), (16, 8, 4, 2), (0, 1, 2)
-SLOW = ("images_cifar10_full", "optimal")  # `figures` of the docs that fit laws for seconds: read from the cache only
 PAGE_ONLY = ("design", "shapes")  # pictures of the docs that no program draws at another width
 
 
@@ -41,7 +40,7 @@ def losses(**axes: tuple[object, ...]) -> pd.DataFrame:
     the other values."""
     frame = pd.DataFrame(list(product(*axes.values())), columns=list(axes))
     ranks = sum(frame[name].map(list(values).index) for name, values in axes.items() if name != "patch")
-    patch = frame["patch"] if "patch" in frame else 8
+    patch = frame.get("patch", 8)
     return frame.assign(test_loss=(0.1 + 0.04 * patch) * (1 + 0.02 * ranks))
 
 
