@@ -9,6 +9,7 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+SMALLEST = 7  # letters in print [points]
 STEP = 2  # between points of a line that are looked at [pixels]
 
 
@@ -25,35 +26,48 @@ def said(figure: Figure) -> list[Text]:
     return [text for text in texts if text not in hidden]
 
 
-def overlapping(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of texts that stand on each other, by more than a pixel."""
-    boxes = [(text.get_text(), Text.get_window_extent(text).padded(-1)) for text in said(figure)]  # without leaders
+def faults(figure: Figure) -> dict[str, list]:
+    """All that is wrong with the texts of a figure, by kind; empty where there is nothing."""
+    texts = said(figure)
+    found = {
+        "overlapping": overlapping(figure, texts),
+        "cut off": cut_off(figure, texts),
+        "on marks": on_marks(figure),
+        "on lines": on_lines(figure),
+        "small": [text.get_text() for text in texts if text.get_fontsize() < SMALLEST],
+    }
+    return {kind: its for kind, its in found.items() if its}
+
+
+def overlapping(figure: Figure, texts: list[Text] | None = None) -> list[tuple[str, str]]:
+    """Pairs of texts that stand on each other, by more than a pixel. texts: of said."""
+    texts = said(figure) if texts is None else texts
+    boxes = [(text.get_text(), Text.get_window_extent(text).padded(-1)) for text in texts]  # without leaders
     return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
 
 
-def cut_off(figure: Figure) -> list[str]:
-    """Texts that reach over the edge of the figure, by more than a pixel."""
+def cut_off(figure: Figure, texts: list[Text] | None = None) -> list[str]:
+    """Texts that reach over the edge of the figure, by more than a pixel. texts: of said."""
     outer = figure.bbox
     return [
         text.get_text()
-        for text in said(figure)
+        for text in (said(figure) if texts is None else texts)
         for box in [Text.get_window_extent(text)]
         if box.x0 < outer.x0 - 1 or box.y0 < outer.y0 - 1 or box.x1 > outer.x1 + 1 or box.y1 > outer.y1 + 1
     ]
 
 
 def on_marks(figure: Figure) -> list[str]:
-    """Texts of panels, and legends, that stand on a mark, by more than a pixel."""
+    """Texts of panels, and legends, that stand on a mark, by more than a pixel. The figure must have been drawn."""
     return _standing(figure, _marks)
 
 
 def on_lines(figure: Figure) -> list[str]:
-    """Texts of panels, and legends, that a line of data crosses."""
+    """Texts of panels, and legends, that a line of data crosses. The figure must have been drawn."""
     return _standing(figure, _lines)
 
 
 def _standing(figure: Figure, drawn) -> list[str]:
-    figure.draw_without_rendering()
     found = []
     for axes in figure.axes:
         texts = [(text.get_text(), Text.get_window_extent(text)) for text in axes.texts if text.get_text().strip()]

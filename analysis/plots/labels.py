@@ -55,8 +55,9 @@ def spread(places: ArrayLike, apart: float) -> list[float]:
 
 
 def label_ends(axes: Axes, ends: Sequence[Label], gap: float = 6.0) -> None:
-    """The lines' names to the right of their last points, moved apart where they would overlap.
-    Limits and scales must be set.  gap: space before the names [points]."""
+    """The lines' names to the right of their last points, moved apart where they would overlap; all to the right of the
+    last one where a line or a mark is in the way. Limits and scales must be set.  gap: space before the names
+    [points]."""
     if not ends:
         return
     scale = _laid_out(axes)
@@ -66,6 +67,13 @@ def label_ends(axes: Axes, ends: Sequence[Label], gap: float = 6.0) -> None:
     apart = most * LINE * SMALLEST * scale / axes.bbox.height
     behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3}
     heights = _kept_inside(spread(places[:, 1], apart), apart)
+    left = places[:, 0] * axes.bbox.width + axes.bbox.x0 + gap * scale
+    middle = np.array(heights) * axes.bbox.height + axes.bbox.y0
+    wide = np.array([72 * scale * max(text_width(line, SMALLEST) for line in end.text.split("\n")) for end in ends])
+    half = most * SMALLEST * scale / 2
+    boxes = np.stack([left, middle - half, left + wide, middle + half], axis=1)
+    if _covered(boxes, _drawn(axes, scale)).any():
+        places[:, 0] = places[:, 0].max()
     for end, across, height in zip(ends, places[:, 0], heights, strict=True):
         x, y = to_shares.inverted().transform((across + gap * scale / axes.bbox.width, height))
         text = axes.text(x, y, end.text, color=end.colour, va="center", ha="left", fontsize=SMALLEST, bbox=behind)
@@ -73,10 +81,12 @@ def label_ends(axes: Axes, ends: Sequence[Label], gap: float = 6.0) -> None:
 
 
 def _laid_out(axes: Axes) -> float:
-    """Give the figure its final layout. Returns the number of pixels per point."""
+    """Give the figure its final layout, which is kept from here on. Returns the number of pixels per point."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     return figure.dpi / 72
 
 

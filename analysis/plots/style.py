@@ -26,7 +26,7 @@ from analysis.plots.printed import chosen
 
 HEADING, TITLE, LABEL, SMALLEST = 9.0, 8.0, 7.5, 7.0  # of figures, panels, axes, and of ticks and all else [points]
 LINE = 1.3  # height of a line [its size]
-MARGIN = 0.5  # of a panel, for ticks and labels [inches]
+MARGIN = 0.6  # of a panel, for ticks and labels [inches]
 TALLEST = 1.15  # height of a panel [its width]
 WIDE, HIGHER = 5.0, 1.25  # a panel of this width or more [inches] is higher by this factor
 LEAST = 2.6  # least width of a panel, unless it is simple [inches]

@@ -72,6 +72,7 @@ def make_loggers(text: str, folder: Path, group: str, values: Mapping[str, objec
     from lightning.pytorch import loggers  # here, so that a name can be checked without torch
 
     made, results = [], folder.parent.absolute()
+    store = results / "mlflow"
     for variable, value in {**QUIET, "WANDB_CACHE_DIR": str(results / "wandb" / "cache")}.items():
         os.environ.setdefault(variable, value)
     for name in names_of(text):
@@ -85,11 +86,12 @@ def make_loggers(text: str, folder: Path, group: str, values: Mapping[str, objec
                     name=folder.name, id=folder.name, group=group, save_dir=str(results), project=PROJECT
                 )
             else:
-                server = os.environ.get("MLFLOW_TRACKING_URI", (results / "mlflow").as_uri())
+                store.mkdir(exist_ok=True)
+                server = os.environ.get("MLFLOW_TRACKING_URI", store.as_uri())
                 logger = loggers.MLFlowLogger(experiment_name=group, run_name=folder.name, tracking_uri=server)
         except ModuleNotFoundError as e:
             raise _missing(name) from e
-        with FileLock(results / f"{name}.lock") if name == "mlflow" else contextlib.nullcontext():
+        with FileLock(store / ".lock") if name == "mlflow" else contextlib.nullcontext():
             logger.log_hyperparams(dict(values))  # begins it; two runs of a group make its experiment once
         made.append(logger)
     return made

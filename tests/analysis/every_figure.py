@@ -141,7 +141,7 @@ OTHERS: dict[str, Callable[[], Figure]] = {
     "frontier_seconds": lambda: frontier_figure(shapes(), cost="wall_time"),
     "frontier_several": several_frontiers,
     "frontier_published": lambda: frontier_figure(
-        table3().frame.rename(columns={"flops": "flops_per_image"}), metric="published"
+        table3().frame[["model", "patch", "input_px", "published", "flops"]], cost="flops", metric="published"
     ),
     "law_two_tasks": two_tasks,
     "tokens_law": tokens,
