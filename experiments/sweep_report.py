@@ -1,5 +1,6 @@
 """Report of a sweep when its runs have ended: table, laws and figures, and the runs that failed."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,11 +72,14 @@ def report(
 
 
 def _log(loggers: str, folder: Path, groups: list[str], written: list[Path]) -> None:
-    """Give the files of the laws and studies to the loggers, as a run of the folder's name in the group "laws"."""
+    """Give the files of the laws and studies to the loggers, as one run per folder and set of groups."""
     from scaling.engine.logged import close, log_files
     from scaling.engine.loggers import make_loggers
+    from scaling.engine.trainer import hush
 
-    made = make_loggers(loggers, folder, "laws", {"groups": " ".join(groups)})
+    hush()
+    of = hashlib.sha256("\n".join([str(folder.absolute()), *groups]).encode()).hexdigest()[:8]
+    made = make_loggers(loggers, folder, f"laws-{of}", "laws", {"groups": " ".join(groups)})
     try:
         log_files(made, written)
     finally:

@@ -134,8 +134,8 @@ def heading(figure: Figure, text: str) -> None:
 
 
 def panel_title(axes: Axes, text: str) -> None:
-    """The title of a panel."""
-    axes.set_title(_wrapped(text, panel_width(axes), TITLE), loc="left", fontsize=TITLE)
+    """The title of a panel, which begins at its axes."""
+    axes.set_title(_wrapped(text, panel_width(axes) - 0.15, TITLE), loc="left", fontsize=TITLE)
 
 
 def x_label(axes: Axes, text: str) -> None:

@@ -11,17 +11,18 @@ PICTURES = 4  # test images whose predictions are logged
 
 
 def log_pictures(loggers: Iterable[Logger], name: str, pictures: Sequence[Image.Image], step: int) -> None:
-    """Pictures under one name, numbered from 0."""
+    """Pictures under one name, numbered from 0 where there are several."""
+    names = [name] if len(pictures) == 1 else [f"{name}/{number}" for number in range(len(pictures))]
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            for number, picture in enumerate(pictures):
+            for called, picture in zip(names, pictures, strict=True):
                 pixels_HWC = np.asarray(picture.convert("RGB"))
-                logger.experiment.add_image(f"{name}/{number}", pixels_HWC, step, dataformats="HWC")
+                logger.experiment.add_image(called, pixels_HWC, step, dataformats="HWC")
         elif isinstance(logger, WandbLogger):
             logger.log_image(name, list(pictures))
         elif isinstance(logger, MLFlowLogger):
-            for number, picture in enumerate(pictures):
-                logger.experiment.log_image(logger.run_id, picture, artifact_file=f"{name}/{number}.png")
+            for called, picture in zip(names, pictures, strict=True):
+                logger.experiment.log_image(logger.run_id, picture, artifact_file=f"{called}.png")
 
 
 def log_files(loggers: Iterable[Logger], paths: Sequence[Path]) -> None:

@@ -66,32 +66,31 @@ def logged_nothing(text: str) -> str:
     return f"a finished run is not trained again, so nothing is logged to {text}; its losses are in curve.csv"
 
 
-def make_loggers(text: str, folder: Path, group: str, values: Mapping[str, object]) -> "list[Logger]":
-    """The loggers of a run, or of a sweep's laws, which is known by the name of its folder. group: what W&B and MLflow
-    show it under. values: its hyper-parameters. Raises ConfigError where a package is missing."""
+def make_loggers(text: str, folder: Path, name: str, group: str, values: Mapping[str, object]) -> "list[Logger]":
+    """The loggers of a run, or of the laws of a sweep. folder: in the results folder, for TensorBoard's files. name,
+    group: what W&B and MLflow show it under. values: its hyper-parameters. Raises ConfigError where a package is
+    missing."""
     from lightning.pytorch import loggers  # here, so that a name can be checked without torch
 
     made, results = [], folder.parent.absolute()
     store = results / "mlflow"
     for variable, value in {**QUIET, "WANDB_CACHE_DIR": str(results / "wandb" / "cache")}.items():
         os.environ.setdefault(variable, value)
-    for name in names_of(text):
+    for kind in names_of(text):
         try:
-            if name == "tensorboard":
+            if kind == "tensorboard":
                 logger: Logger = loggers.TensorBoardLogger(
                     str(folder), name="tensorboard", version="", default_hp_metric=False
                 )
-            elif name == "wandb":
-                logger = loggers.WandbLogger(
-                    name=folder.name, id=folder.name, group=group, save_dir=str(results), project=PROJECT
-                )
+            elif kind == "wandb":
+                logger = loggers.WandbLogger(name=name, id=name, group=group, save_dir=str(results), project=PROJECT)
             else:
                 store.mkdir(exist_ok=True)
                 server = os.environ.get("MLFLOW_TRACKING_URI", store.as_uri())
-                logger = loggers.MLFlowLogger(experiment_name=group, run_name=folder.name, tracking_uri=server)
+                logger = loggers.MLFlowLogger(experiment_name=group, run_name=name, tracking_uri=server)
         except ModuleNotFoundError as e:
-            raise _missing(name) from e
-        with FileLock(store / ".lock") if name == "mlflow" else contextlib.nullcontext():
+            raise _missing(kind) from e
+        with FileLock(store / ".lock") if kind == "mlflow" else contextlib.nullcontext():
             logger.log_hyperparams(dict(values))  # begins it; two runs of a group make its experiment once
         made.append(logger)
     return made

@@ -189,7 +189,7 @@ def _logged(config: ExperimentConfig, folder: Path, settings: RuntimeConfig, par
     if not is_first_process():
         yield
         return
-    loggers = make_loggers(settings.logger, folder, config.group, config.to_dict())
+    loggers = make_loggers(settings.logger, folder, folder.name, config.group, config.to_dict())
     parts.callbacks.curve.loggers = loggers
     finished = False
     try:
