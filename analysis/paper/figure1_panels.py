@@ -15,12 +15,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis.fitting.laws import Fit, fit
 from analysis.plots.backbone_styles import COLOURS, MARKERS
 from analysis.plots.scales import loss_axis
-from analysis.plots.style import DASHES, LINE, SMALLEST, LineStyle, draw_band, open_frame, panel_height
+from analysis.plots.style import DASHES, LINE, SMALLEST, LineStyle, draw_band, open_frame, panel_height, panel_width
 
 SOURCES = ("published", "own")  # columns; published numbers are hollow
 HOLLOW: LineStyle = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
 FEWEST = 4  # patch sizes that both laws need: the shifted one has three parameters
 L_INF = r"$L_\infty$"
+ROOMY = 2.5  # width of a panel for all texts of several series [inches]
 PAPER = "the paper's points"
 
 
@@ -80,7 +81,8 @@ def _roundest(low: float, high: float, middle: float) -> float:
 
 
 def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
-    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2."""
+    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2; of several series in a narrow
+    panel L_inf alone."""
     loss_axis(axes, pd.concat([its[source].dropna() for source in SOURCES]))
     low, high = axes.get_ylim()
     every = list(each_series(its))
@@ -94,8 +96,11 @@ def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
         for law in laws:
             axes.plot(series.places, law.predict(series.places), color=colour, ls=DASHES[law.form], linewidth=1.4)
         draw_band(axes, laws[-1], series.places, colour, (low, high))
-        whose = [] if series.name == PAPER else [f"{series.name}:"]
-        text = [*whose, *_floor_text(laws[-1]), f"$R^2$ {laws[0].r2:.3f} power,", f"{laws[-1].r2:.3f} shifted"]
+        whose = "our fit" if series.name == PAPER else series.name
+        text = [f"{whose}:"] if len(every) > 1 else []
+        text += _floor_text(laws[-1])
+        if len(every) == 1 or panel_width(axes) > ROOMY:  # else there is no room for more
+            text += [f"$R^2$ {laws[0].r2:.3f} power,", f"{laws[-1].r2:.3f} shifted"]
         drawn.append((text, colour))
     line = LINE * SMALLEST / 72 / panel_height(axes)  # [share]
     room = min(0.6, line * sum(len(text) for text, _ in drawn))

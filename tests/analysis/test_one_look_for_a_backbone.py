@@ -12,8 +12,9 @@ from analysis.plots.backbone_styles import BY_SIZE, COLOURS, look_of, styles
 from analysis.plots.frontier import frontier_figure
 from analysis.plots.labels import Label, label_ends
 from analysis.plots.laws import law_figure
+from analysis.plots.scales import round_ticks
 from analysis.plots.studies import crossing_figure, study_figure
-from analysis.plots.style import picture, round_ticks
+from analysis.plots.style import picture
 from analysis.records.groups import Group
 from analysis.report.checklist import checklist
 from analysis.report.law_table import fit_groups

@@ -107,7 +107,7 @@ def test_the_report_fits_80_columns_and_writes_its_tables_and_figure(study, tmp_
     assert "overlapping against conv at equal images: loss -10.0 % [" in " ".join(printed.split())
     stem = "shapes_embeddings"
     assert [path.name for path in paths] == [
-        f"{stem}.csv", f"{stem}_compared.csv", f"{stem}_alpha.csv", f"{stem}.png"
+        f"{stem}.csv", f"{stem}_compared.csv", f"{stem}_alpha.csv", f"{stem}.png", f"{stem}.pdf"
     ]  # fmt: skip
     assert len(pd.read_csv(paths[0])) == 105
 

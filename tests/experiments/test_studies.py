@@ -320,7 +320,12 @@ def test_a_report_fits_a_terminal_and_writes_the_same_numbers(tmp_path, capsys, 
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     stem = name.replace(".", "_")
     of_heads = name.endswith("figure2")
-    assert [path.name for path in paths] == [f"{stem}.csv", *[f"{stem}_gaps.csv"] * of_heads, f"{stem}.png"]
+    assert [path.name for path in paths] == [
+        f"{stem}.csv",
+        *[f"{stem}_gaps.csv"] * of_heads,
+        f"{stem}.png",
+        f"{stem}.pdf",
+    ]
     csv = pd.read_csv(paths[0])
     assert sorted(csv["run_id"]) == sorted(run.run_id for run in planned)
     assert paths[-1].read_bytes().startswith(b"\x89PNG")
