@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 SMALLEST = 7  # letters in print [points]
 STEP = 2  # between points of a line that are looked at [pixels]
@@ -71,10 +70,12 @@ def _standing(figure: Figure, drawn) -> list[str]:
     found = []
     for axes in figure.axes:
         texts = [(text.get_text(), Text.get_window_extent(text)) for text in axes.texts if text.get_text().strip()]
-        texts += [("legend", one.get_window_extent()) for one in axes.findobj(Legend)]
-        texts += [("legend", one.get_window_extent()) for one in figure.legends]
-        boxes = drawn(axes)
-        found += [text for text, box in texts if any(box.padded(-1).overlaps(one) for one in boxes)]
+        texts += [("legend", one.get_window_extent()) for one in [*axes.findobj(Legend), *figure.legends]]
+        boxes_N4 = drawn(axes) if texts else np.empty((0, 4))
+        for text, box in texts:
+            low, high = box.padded(-1).min, box.padded(-1).max
+            if ((boxes_N4[:, :2] <= high) & (boxes_N4[:, 2:] >= low)).all(axis=1).any():
+                found.append(text)
     return found
 
 
@@ -85,24 +86,24 @@ def _places(line) -> np.ndarray:
     return at[np.isfinite(at).all(axis=1)]
 
 
-def _marks(axes: Axes) -> list[Bbox]:
-    boxes = []
+def _marks(axes: Axes) -> np.ndarray:
+    """Boxes of all marks (N, 4) [pixels]: left, bottom, right, top."""
+    boxes = [np.empty((0, 4))]
     for line in axes.lines:
         if line.get_marker() not in ("", "None", None):
             reach = line.get_markersize() / 2 * axes.get_figure(root=True).dpi / 72
-            boxes += [Bbox([at - reach, at + reach]) for at in _places(line)]
-    return boxes
+            boxes.append(np.tile(_places(line), 2) + np.repeat([-reach, reach], 2))
+    return np.concatenate(boxes)
 
 
-def _lines(axes: Axes) -> list[Bbox]:
-    boxes = []
+def _lines(axes: Axes) -> np.ndarray:
+    """Points along all lines, as boxes (N, 4) [pixels]."""
+    found = [np.empty((0, 2))]
     for line in axes.lines:
         corners = _places(line)
         if line.get_linestyle() == "None" or len(corners) < 2:
             continue
         if line.get_drawstyle() == "steps-post":
             corners = np.stack([np.repeat(corners[:, 0], 2)[1:], np.repeat(corners[:, 1], 2)[:-1]], axis=1)
-        for a, b in pairwise(corners):
-            steps = np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / STEP))
-            boxes += [Bbox([at, at]) for at in steps]
-    return boxes
+        found += [np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / STEP)) for a, b in pairwise(corners)]
+    return np.tile(np.concatenate(found), 2)

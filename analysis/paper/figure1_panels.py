@@ -81,8 +81,7 @@ def _roundest(low: float, high: float, middle: float) -> float:
 
 
 def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
-    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2; of several series in a narrow
-    panel L_inf alone."""
+    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2, where there is room."""
     loss_axis(axes, pd.concat([its[source].dropna() for source in SOURCES]))
     low, high = axes.get_ylim()
     every = list(each_series(its))

@@ -1,7 +1,7 @@
 """Backbone styles: one colour and marker per backbone in all figures, and a palette for other series."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from matplotlib.typing import LineStyleType
@@ -48,11 +48,14 @@ def styles(names: Iterable[Name]) -> dict[Name, Look]:
         own = look_of(name)
         if own is not None and own not in looks.values():
             looks[name] = own
-    taken = set(looks.values())
-    colours = {colour for colour, _ in taken}
-    free = [look for look in every if look not in taken]
-    free.sort(key=lambda look: look[0] in colours)  # unused colours first; sorting is stable
     for name in names:
         if name not in looks:
-            looks[name] = free.pop(0) if free else every[len(looks) % len(every)]
+            looks[name] = _next(every, list(looks.values()))
     return {name: looks[name] for name in names}
+
+
+def _next(every: Sequence[Look], taken: Sequence[Look]) -> Look:
+    """The first look that is not taken, of an unused colour and marker if there is one; else looks are repeated."""
+    colours, markers = {colour for colour, _ in taken}, {marker for _, marker in taken}
+    free = [look for look in every if look not in taken] or [every[len(taken) % len(every)]]
+    return min(free, key=lambda look: (look[0] in colours, look[1] in markers))

@@ -16,11 +16,11 @@ from analysis.plots.printed import WIDTHS, chosen, printed
 from analysis.plots.style import INK, files, grid, heading, key, panel_title, x_label
 from analysis.plots.style import handle as entry
 from tests.analysis.every_figure import EVERY, PAGE_ONLY
-from tests.analysis.test_similarity_figures import found as similar
 from tests.conftest import ROOT
 from tests.drawn import faults
 
 LEAST_APART = 15.0  # between two colours of a figure; 2.3 is just noticeable [CIE 1976 colour difference]
+DEAR = ("images_cifar10_full", "figure1", "optimal", "token_drop", "embeddings", "tsne")  # a second or more each
 IN_GREY = 20.0  # between the lightnesses of two series that have one marker and one dash
 # What dichromats see, in linear RGB: Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113), severity 1.
 SEEN = {
@@ -93,7 +93,7 @@ def test_the_check_finds_what_is_planted():
     for kind, plant in {
         "on marks": lambda its: its.plot([0.5], [0.5], "o", ms=6),
         "on lines": lambda its: its.plot([0, 1], [0, 1]),
-        "cut off": lambda its: its.text(0.9, 0.2, "a text that has no room here", fontsize=8),
+        "cut off": lambda its: its.get_figure().text(0.95, 0.5, "a text that has no room here", fontsize=8),
         "small": lambda its: its.text(0.1, 0.1, "small", fontsize=6),
     }.items():
         figure, axes = axes_of_one()
@@ -113,7 +113,11 @@ def checked(name, width):
     assert not faults(figure)
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name not in PAGE_ONLY])
+def in_column(name):
+    return pytest.param(name, marks=[pytest.mark.slow] if name in DEAR else [])
+
+
+@pytest.mark.parametrize("name", [in_column(name) for name in EVERY if name not in PAGE_ONLY])
 def test_texts_of_a_figure_do_not_meet_in_a_column(name):
     checked(name, "column")
 
@@ -210,11 +214,3 @@ def test_a_wrong_choice_is_refused_in_one_line_and_nothing_is_written(tmp_path, 
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert not (tmp_path / "out").exists()
-
-
-def test_similarities_of_many_models_fit_a_column():
-    from analysis.plots.representations import map_figure, matrix_figure
-
-    with printed("column"):
-        for draw in (matrix_figure, map_figure):
-            assert not faults(draw(similar((16, 8, 4), 7)))
