@@ -41,7 +41,7 @@ def figures(found: Sequence[Similarities]) -> dict[str, bytes]:
 
 def matrix_figure(found: Sequence[Similarities]) -> Figure:
     """CKA of all pairs of layers, model by model, from the first layer to the last."""
-    figure, spots = grid(len(found), len(found), 3.4)
+    figure, spots = grid(len(found), len(found), 2.9)
     for axes, one in zip(spots, found, strict=True):
         image = _heat(axes, one.cka_PP)
         panel_title(axes, one.tokens)

@@ -7,8 +7,6 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-PICTURES = 4  # test images whose predictions are logged
-
 
 def log_pictures(loggers: Iterable[Logger], name: str, pictures: Sequence[Image.Image], step: int) -> None:
     """Pictures under one name, numbered from 0 where there are several."""

@@ -70,6 +70,8 @@ def make_loggers(text: str, folder: Path, name: str, group: str, values: Mapping
     """The loggers of a run, or of the laws of a sweep. folder: in the results folder, for TensorBoard's files. name,
     group: what W&B and MLflow show it under. values: its hyper-parameters. Raises ConfigError where a package is
     missing."""
+    if not names_of(text):
+        return []
     from lightning.pytorch import loggers  # here, so that a name can be checked without torch
 
     made, results = [], folder.parent.absolute()

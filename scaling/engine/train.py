@@ -29,11 +29,11 @@ from scaling.engine.distributed import is_first_process
 from scaling.engine.ema import Averaged
 from scaling.engine.environment import Memory, conditions, machine, uses_cuda
 from scaling.engine.evaluate import Evaluated, evaluate
-from scaling.engine.logged import PICTURES, close, log_pictures
-from scaling.engine.loggers import check_loggers, logged_nothing, make_loggers, names_of
+from scaling.engine.logged_run import logged
+from scaling.engine.loggers import check_loggers, logged_nothing, names_of
 from scaling.engine.micro_batch import MicroBatch
 from scaling.engine.micro_batch_sizes import check_sizes
-from scaling.engine.predict import draw_predictions, export_detections, place_of, predicted_pictures
+from scaling.engine.predict import draw_predictions, export_detections, place_of
 from scaling.engine.teachers import set_teacher
 from scaling.engine.trainer import apply_speed_options, make_trainer, useful_threads
 from scaling.engine.warm_start import start_from
@@ -111,7 +111,7 @@ def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, rep
         if record is None:
             if is_first_process():
                 remove_leftovers(folder)
-            with _logged(config, folder, settings, parts):
+            with logged(config, folder, settings, parts.callbacks.curve, type(parts.module)):
                 outcome = _fit_and_evaluate(config, folder, parts, report)
                 record = _record(config, folder.name, settings, parts, outcome)
                 if parts.trainer.is_global_zero:
@@ -180,28 +180,6 @@ class Outcome(NamedTuple):
 
     evaluated: Evaluated
     failure: dict[str, object]
-
-
-@contextlib.contextmanager
-def _logged(config: ExperimentConfig, folder: Path, settings: RuntimeConfig, parts: Parts) -> Iterator[None]:
-    """The run's loggers: open while it is trained and recorded, then given its predictions, and closed. They come
-    last, so that the record is the same with and without them."""
-    if not is_first_process():
-        yield
-        return
-    loggers = make_loggers(settings.logger, folder, folder.name, config.group, config.to_dict())
-    parts.callbacks.curve.loggers = loggers
-    finished = False
-    try:
-        yield
-        record = read_record(folder)
-        finished = record is not None and record.status == "finished"
-        if loggers and record is not None and finished:
-            place = place_of(config, settings, record)
-            pictures = predicted_pictures(config, folder, PICTURES, type(parts.module), place)
-            log_pictures(loggers, "predictions", list(pictures), parts.data.total_steps)
-    finally:
-        close(loggers, finished)
 
 
 def _fit_and_evaluate(config: ExperimentConfig, folder: Path, parts: Parts, report: Report) -> Outcome:

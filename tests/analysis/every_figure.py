@@ -156,11 +156,6 @@ OTHERS: dict[str, Callable[[], Figure]] = {
     "same_layer": lambda: same_layer_figure(similar()),
     "map": lambda: map_figure(similar()),
     "tsne": lambda: tsne_figure(similar()),
-    "costs_length": costs.length_figure,
-    "costs_parameters": costs.parameter_figure,
     "costs_parts": costs.parts_figure,
-    "costs_memory": costs.memory_figure,
-    "costs_resolution": costs.resolution_figure,
-    "costs_use": costs.use_figure,
 }
 EVERY = {name.removesuffix(".png"): make for name, make in FIGURES.items()} | OTHERS

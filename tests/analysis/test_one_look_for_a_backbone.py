@@ -86,9 +86,9 @@ def test_the_law_the_study_and_the_crossing_paint_a_backbone_alike():
 
 def test_a_legend_names_the_laws_that_are_drawn_alone():
     two = law_figure(runs().query("patch > 4")).axes[0]
-    assert two.get_legend() is None
+    assert not two.figure.legends
     three = law_figure(runs().query("patch > 2 and seed == 0")).axes[0]  # three parameters go through three points
-    assert [text.get_text().split()[0] for text in three.get_legend().get_texts()] == ["power", "95"]
+    assert [text.get_text().split()[0] for text in three.figure.legends[0].get_texts()] == ["power", "95"]
 
 
 def test_names_of_lines_stay_beside_their_panel():

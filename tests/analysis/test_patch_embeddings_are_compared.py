@@ -126,7 +126,7 @@ def test_the_figure_has_a_law_of_every_embedding(study):
     assert len(laws) == len(FACTORS)
     low, high = laws[0].get_ydata()
     assert np.log(high / low) / np.log(16) == pytest.approx(0.5, abs=0.01)
-    names = [text.get_text() for text in by_patch.get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["conv", "conv_stem", "overlapping", "hierarchical", "hollow: the FLOPs of conv"]
     assert not overlapping(figure)
 
