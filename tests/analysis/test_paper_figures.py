@@ -98,7 +98,7 @@ def test_figure_1_has_nine_panels_with_every_point_and_small_patches_to_the_righ
         assert points(axes, hollow=False) == rows(its, "patch", "own")
         assert axes.get_xlim()[0] > axes.get_xlim()[1]
         assert axes.get_xticks().tolist() == sorted(its["patch"])
-    assert "[px]" in figure.get_supxlabel()
+    assert all("[px]" in axes.get_xlabel() for axes in figure.axes[-3:])
     assert "[nats]" in figure.get_supylabel()
 
 
