@@ -92,16 +92,18 @@ def percent_axis(axes: Axes, values: pd.Series, label: str) -> None:
 
 
 def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
-    """Round numbers from low to high, > 0: evenly spaced for high up to 6 times low, else 1, 2 and 5 times powers of
-    ten, or the powers alone where these would be more than `most`, or as many of the powers."""
-    ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if tick > 0]
-    if high > 6 * low:
-        powers = [10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
-        ticks = [m * power for power in powers for m in (1, 2, 5)]
-        if sum(low <= tick <= high for tick in ticks) > most:
-            ticks = [power for power in powers if low <= power <= high]
-            ticks = ticks[:: -(-len(ticks) // most)]
-    return [tick for tick in ticks if low <= tick <= high]
+    """Round numbers from low to high, > 0: evenly spaced for high up to 6 times low; else 1, 2 and 5 times powers of
+    ten, where these are more than `most` 1 and 3 times, or the powers alone, or as many of them."""
+    if high <= 6 * low:
+        ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)]
+        return [tick for tick in ticks if low <= tick <= high]
+    powers = [10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    ticks = []
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [m * power for power in powers for m in factors if low <= m * power <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]
 
 
 def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
