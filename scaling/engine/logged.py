@@ -25,7 +25,7 @@ def log_pictures(loggers: Iterable[Logger], name: str, pictures: Sequence[Image.
 
 def log_files(loggers: Iterable[Logger], paths: Sequence[Path]) -> None:
     """The files of a law report: PNG as pictures, Markdown as text, and with W&B and MLflow all as files."""
-    pictures = {path.stem: Image.open(path) for path in paths if path.suffix == ".png"}
+    pictures = {path.stem: _picture(path) for path in paths if path.suffix == ".png"}
     texts = {path.stem: path.read_text() for path in paths if path.suffix == ".md"}
     for logger in loggers:
         for name, picture in pictures.items():
@@ -39,6 +39,11 @@ def log_files(loggers: Iterable[Logger], paths: Sequence[Path]) -> None:
         elif isinstance(logger, MLFlowLogger):
             for path in paths:
                 logger.experiment.log_artifact(logger.run_id, str(path))
+
+
+def _picture(path: Path) -> Image.Image:
+    with Image.open(path) as file:
+        return file.convert("RGB")
 
 
 def close(loggers: Iterable[Logger], success: bool) -> None:

@@ -11,6 +11,8 @@ from scaling.engine.distributed import is_first_process
 from scaling.engine.logged import close, log_pictures
 from scaling.engine.loggers import make_loggers
 from scaling.engine.predict import place_of, predicted_pictures
+from scaling.errors import ConfigError
+from scaling.runs.events import Event, Report
 from scaling.runs.run_folder import read_record
 from scaling.tasks.base import TaskModule
 
@@ -19,7 +21,12 @@ PICTURES = 4  # test images whose predictions are logged
 
 @contextmanager
 def logged(
-    config: ExperimentConfig, folder: Path, settings: RuntimeConfig, curve: CurveLogger, task: type[TaskModule]
+    config: ExperimentConfig,
+    folder: Path,
+    settings: RuntimeConfig,
+    curve: CurveLogger,
+    task: type[TaskModule],
+    report: Report,
 ) -> Iterator[None]:
     """The block trains the run and writes its record; curve, which is told the loggers, gives them its numbers. They
     are given predictions after the record is written, which is thus the same with and without them. Raises ConfigError
@@ -32,7 +39,11 @@ def logged(
         record = read_record(folder)
         finished = record is not None and record.status == "finished"
         if loggers and record is not None and finished:
-            pictures = predicted_pictures(config, folder, PICTURES, task, place_of(config, settings, record))
-            log_pictures(loggers, "predictions", list(pictures), curve.state.data.total_steps)
+            place = place_of(config, settings, record)
+            try:
+                pictures = list(predicted_pictures(config, folder, PICTURES, task, place))
+                log_pictures(loggers, "predictions", pictures, curve.state.data.total_steps)
+            except ConfigError as e:  # the run is finished all the same
+                report(Event("note", text=f"no predictions are logged: {e}"))
     finally:
         close(loggers, finished)

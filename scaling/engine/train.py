@@ -111,7 +111,8 @@ def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, rep
         if record is None:
             if is_first_process():
                 remove_leftovers(folder)
-            with logged(config, folder, settings, parts.callbacks.curve, type(parts.module)):
+            task = TASKS[config.task.kind]
+            with logged(config, folder, settings, parts.callbacks.curve, task, report):
                 outcome = _fit_and_evaluate(config, folder, parts, report)
                 record = _record(config, folder.name, settings, parts, outcome)
                 if parts.trainer.is_global_zero:
