@@ -1,6 +1,7 @@
 """Similarity figures: the matrix of CKA, CKA at the same layer between patch sizes, and two maps of the distances. A
 panel per kind of tokens. Each function returns a Figure."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,13 +16,16 @@ from analysis.plots.printed import chosen
 from analysis.plots.style import (
     INK,
     LABEL,
+    LINE,
     SMALLEST,
     files,
     grid,
     key,
     open_frame,
+    panel_height,
     panel_rows,
     panel_title,
+    panel_width,
     x_label,
     y_label,
 )
@@ -113,8 +117,8 @@ def _map(found: Sequence[Similarities], places: Sequence[np.ndarray]) -> Figure:
     for axes, one, places_P2 in zip(spots, found, places, strict=True):
         for n, model in enumerate(one.models):
             places_n2 = places_P2[[place.model == model for place in one.places]]
-            style = {"color": COLOURS[n % len(COLOURS)], "marker": MARKERS[(n + n // len(COLOURS)) % len(MARKERS)]}
-            axes.plot(*places_n2.T, **style, linewidth=1, markersize=4.5, label=model.label)
+            colour, marker = COLOURS[n % len(COLOURS)], MARKERS[(n + n // len(COLOURS)) % len(MARKERS)]
+            axes.plot(*places_n2.T, color=colour, marker=marker, linewidth=1, markersize=4.5, label=model.label)
         axes.set_aspect("equal", "datalim")
         open_frame(axes)
     key(figure, spots[0].get_legend_handles_labels()[0])
@@ -154,6 +158,10 @@ def _scale(figure: Figure, image: AxesImage, spots: Sequence[Axes], shrink: floa
 
 
 def _ticks(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
-    axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 4 else 0, fontsize=SMALLEST)
-    axes.set_yticks(places, names, fontsize=SMALLEST)
+    """The names of rows and columns, or every second or third where there is no room for all."""
+    side = min(panel_width(axes), panel_height(axes))
+    every = math.ceil(len(names) * LINE * SMALLEST / 72 / side)
+    shown = [name if number % every == 0 else "" for number, name in enumerate(names)]
+    axes.set_xticks(places, shown, rotation=90 if max(map(len, names)) > 4 or every > 1 else 0, fontsize=SMALLEST)
+    axes.set_yticks(places, shown, fontsize=SMALLEST)
     axes.tick_params(length=0, colors=INK)

@@ -66,8 +66,7 @@ def picture(figure: Figure, ending: str, dpi: int = 200, **metadata: str) -> byt
     drawing = io.BytesIO()
     # Texts remain texts that can be searched and edited: TrueType in a pdf, as journals reject Type 3, and <text> in an
     # svg, which the reader's program draws with its own letters where it has not these.
-    editable = {"svg.hashsalt": "patch-scaling", "svg.fonttype": "none", "pdf.fonttype": 42}
-    with matplotlib.rc_context(editable):
+    with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "svg.fonttype": "none", "pdf.fonttype": 42}):
         figure.savefig(drawing, format=ending, dpi=dpi, metadata=undated)
     return drawing.getvalue()
 

@@ -43,7 +43,7 @@ def drawn(figure: Figure) -> str:
     figure.savefig(io.BytesIO(), format="png", dpi=40)
     texts = [[axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()] for axes in figure.axes]
     texts.extend([text.get_text() for text in legend.get_texts()] for legend in figure.legends)
-    return "\n".join(word for words in texts for word in words)
+    return "\n".join(word.replace("\n", " ") for words in texts for word in words)
 
 
 def values(figure: Figure, panel: int, line: int = 0) -> dict[float, float]:
