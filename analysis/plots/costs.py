@@ -15,7 +15,7 @@ from analysis.plots.scales import count_axis, image_axis, patch_axis
 from analysis.plots.style import INK, grid, key, open_frame, panel_title, x_label, y_label
 from scaling import costs
 
-HATCHES = ("", "///", "...", "xxx", "---", "|||")  # tell colours apart in grey
+HATCHES = ("", "///", "...", "xxx", "---", "|||")  # of bars of one lightness
 PANEL = 2.6  # height [inches]
 
 

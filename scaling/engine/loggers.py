@@ -54,7 +54,7 @@ def _missing(name: str) -> ConfigError:
 
 
 def _may_log_in() -> bool:
-    """Whether W&B is offline, or could find a key; it says itself which one is wrong."""
+    """Whether W&B is offline, or could find a key; a wrong key is its own error."""
     if os.environ.get("WANDB_MODE", "online") != "online" or "WANDB_API_KEY" in os.environ:
         return True
     places = os.environ.get("NETRC", "~/.netrc"), "~/_netrc"
