@@ -28,9 +28,9 @@ def logged(
     task: type[TaskModule],
     report: Report,
 ) -> Iterator[None]:
-    """The block trains the run and writes its record; curve gives its numbers to the loggers. They
-    are given predictions after the record is written, which is thus the same with and without them. Raises ConfigError
-    where a logger's package is missing."""
+    """The block trains the run and writes its record; curve gives its numbers to the loggers. They are given
+    predictions after the record is written, which is thus the same with and without them. Raises ConfigError where a
+    logger's package is missing."""
     text = settings.logger if is_first_process() else ""
     loggers = make_loggers(text, folder, folder.name, config.group, config.to_dict())
     curve.loggers, finished = loggers, False
