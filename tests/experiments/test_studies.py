@@ -328,7 +328,7 @@ def test_a_report_fits_a_terminal_and_writes_the_same_numbers(tmp_path, capsys, 
     ]
     csv = pd.read_csv(paths[0])
     assert sorted(csv["run_id"]) == sorted(run.run_id for run in planned)
-    assert paths[-1].read_bytes().startswith(b"\x89PNG")
+    assert paths[-2].read_bytes().startswith(b"\x89PNG")
     assert ("paper" in said) == ("." not in name)
     rows = [line.split() for line in said.splitlines() if line.strip()]
     printed = len(planned) // 2 * (1 + (name == "figure2")) if of_heads else len(planned)
