@@ -10,7 +10,7 @@ from scaling.engine.callbacks.curve_logger import CurveLogger
 from scaling.engine.distributed import is_first_process
 from scaling.engine.logged import close, log_pictures
 from scaling.engine.loggers import make_loggers
-from scaling.engine.predict import place_of, predicted_pictures
+from scaling.engine.predict import logged_pictures, place_of
 from scaling.errors import ConfigError
 from scaling.runs.events import Event, Report
 from scaling.runs.run_folder import read_record
@@ -41,8 +41,8 @@ def logged(
         if loggers and record is not None and finished:
             place = place_of(config, settings, record)
             try:
-                pictures = list(predicted_pictures(config, folder, PICTURES, task, place))
-                log_pictures(loggers, "predictions", pictures, curve.state.data.total_steps)
+                if pictures := logged_pictures(config, folder, PICTURES, task, place):
+                    log_pictures(loggers, "predictions", pictures, curve.state.data.total_steps)
             except ConfigError as e:  # the run is finished all the same
                 report(Event("note", text=f"no predictions are logged: {e}"))
     finally:

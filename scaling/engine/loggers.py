@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 NAMES = ("tensorboard", "wandb", "mlflow")
-INSTALL = {"tensorboard": "tensorboard", "wandb": "'patch-scaling[loggers]'", "mlflow": "'patch-scaling[loggers]'"}
+INSTALL = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow-skinny"}
 PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}  # one of them; else the one of the logger's name
 PROJECT = "patch-scaling"  # at W&B
 QUIET = {  # unless the user has set them

@@ -62,17 +62,19 @@ def draw_predictions(
     there = len(list((folder / PREDICTIONS).glob("*.png")))
     if there >= count:
         return
-    paths = write_pictures(predicted_pictures(config, folder, count, task, place), folder / PREDICTIONS)
+    data, module = _restored(config, folder, task, place)
+    pictures = chain.from_iterable(_predicted(module.draw_predictions, data, count, place))
+    paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
 
 
-def predicted_pictures(
+def logged_pictures(
     config: ExperimentConfig, folder: Path, count: int, task: type[TaskModule], place: Place
-) -> Iterator[Image.Image]:
-    """The first `count` test images, or all, with their labels and the predictions of the reported weights. Raises
+) -> list[Image.Image]:
+    """What loggers are given of the first `count` test images, with the predictions of the reported weights. Raises
     ConfigError where the weights are gone."""
     data, module = _restored(config, folder, task, place)
-    return chain.from_iterable(_predicted(module.draw_predictions, data, count, place))
+    return list(chain.from_iterable(_predicted(module.logged_pictures, data, count, place)))
 
 
 def export_detections(

@@ -91,7 +91,7 @@ class ClassificationTask(TaskModule[Tensor]):
         scores = cast(ClassScores, self.scores_at(patch_size))
         scores.update(self(batch.images, patch_size).float(), _classes(batch).label_B)
 
-    def draw_predictions(self, batch: Batch) -> list[Image.Image]:
+    def logged_pictures(self, batch: Batch) -> list[Image.Image]:
         probability_BK = self(batch.images).float().softmax(1).cpu().numpy()
         images = batch.images.images() if isinstance(batch.images, PackedImages) else batch.images
         return [
