@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
+from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, until_closed
 from analysis.report.recipes_option import add_recipes
 from scaling.config.fields import check_name
@@ -31,19 +32,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.axes is not None:
             _refuse_with_axes(args)
         forms = named_forms(",".join(DEFAULT_FORMS) if args.form is None else args.form)
+        drawn_as = as_chosen(args)
         results = Path(args.results or RESULTS).expanduser()
         out = Path(args.out).expanduser() if args.out else results.with_suffix("") / "analysis"
         runs = _load(results, optional=args.published and args.results is None and args.axes is None)
-        if args.axes is not None:
-            assert runs is not None
-            _report_axes(args.axes.replace(" ", ""), runs, out)
-            return 0
-        from analysis.report.law_report import check_some_law, law_input, report
+        with drawn_as:
+            if args.axes is not None:
+                assert runs is not None
+                _report_axes(args.axes.replace(" ", ""), runs, out)
+                return 0
+            from analysis.report.law_report import check_some_law, law_input, report
 
-        inputs = law_input(runs, args.published, "refuse" if args.mixed is None else args.mixed)
-        if not args.published:
-            check_some_law(inputs)
-        report(inputs, out, forms)
+            inputs = law_input(runs, args.published, "refuse" if args.mixed is None else args.mixed)
+            if not args.published:
+                check_some_law(inputs)
+            report(inputs, out, forms)
     except ConfigError as e:
         print(f"fit_laws: {e}", file=sys.stderr)
         return 2
@@ -125,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         help="groups that differ in crop or data version alone: refuse, together or apart (default: refuse)",
     )
     add_recipes(parser)
+    add_figure_options(parser)
     return parser
 
 

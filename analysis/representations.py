@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
 from analysis.report.patch_option import patch_sizes
 from analysis.report.recipes_option import add_recipes
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--images {args.images} is too few: CKA needs {FEWEST} or more")
         if args.data_root is None and all(model.startswith(TIMM) for model in args.models):
             raise ConfigError("timm's weights have no test images: give a folder of images, --data-root DIR, or a run")
-        _report(args, patches)
+        with as_chosen(args):
+            _report(args, patches)
     except ConfigError as e:
         print(f"representations: {e}", file=sys.stderr)
         return 2
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_recipes(parser)
     parser.add_argument("--out", metavar="DIR", help="folder to write to (default: analysis/representations there)")
+    add_figure_options(parser)
     return parser
 
 

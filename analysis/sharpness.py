@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, counted, print_wrapped, until_closed, write_files
 from analysis.report.patch_option import patch_sizes
 from analysis.report.recipes_option import add_recipes
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         patches = patch_sizes(args.patch)
         if args.images < 1:
             raise ConfigError(f"--images {args.images} is too few: 1 or more")
-        _report(args, patches)
+        with as_chosen(args):
+            _report(args, patches)
     except ConfigError as e:
         print(f"sharpness: {e}", file=sys.stderr)
         return 2
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the direction (default: %(default)s)")
     add_recipes(parser)
     parser.add_argument("--out", metavar="DIR", help="folder to write to (default: analysis/sharpness beside the run)")
+    add_figure_options(parser)
     return parser
 
 

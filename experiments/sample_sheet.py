@@ -2,13 +2,18 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 
+from analysis.plots.printed import FORMATS
 from analysis.plots.studies import Figure, sample_sheet
-from analysis.report.output import until_closed
+from analysis.plots.style import picture
+from analysis.report.output import until_closed, write_files
+from scaling.config.fields import check_name
 from scaling.data.generated import generated_shapes
 from scaling.data.generated.palette_mosaic import SUB_PIXEL
+from scaling.errors import ConfigError
 
 
 def sheet(size: int = 32) -> Figure:
@@ -30,7 +35,13 @@ def main() -> int:
     p.add_argument("path", help="file to write, such as shapes.png")
     p.add_argument("--size", type=int, default=32, help="side of an image [px]")
     args = p.parse_args()
-    sheet(args.size).savefig(args.path, dpi=90, bbox_inches="tight")
+    path = Path(args.path).expanduser()
+    try:
+        check_name("format of figures", path.suffix.lower().removeprefix("."), FORMATS)
+        write_files(path.parent, {path.name: picture(sheet(args.size), path.suffix.lower().removeprefix("."))})
+    except ConfigError as e:
+        print(f"sample_sheet: {e}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -12,6 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import NoReturn
 
+from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.data_check import check_data
@@ -56,6 +57,7 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     p.add_argument("--cancel", action="store_true", help="end the runs' jobs on a cluster and exit")
     p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
     p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
+    add_figure_options(p)
     p.without_recipe = ("status", "cancel")
     args = p.parse_args(argv)
     return (runs_of(args) if args.recipe else []), args
@@ -63,6 +65,7 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
 
 def main(argv: list[str] | None = None) -> int:
     runs, args = arguments(sys.argv[1:] if argv is None else argv)
+    drawn_as = as_chosen(args)
     results = Path(args.results)
     settings = registry.settings_for(args.launcher, cli.runtime(args))
     if args.launcher != "slurm":
@@ -96,7 +99,9 @@ def main(argv: list[str] | None = None) -> int:
         [named[run.run_id] for run in ordinary],
         {name: [named[run.run_id] for run in its] for name, its in studies.items()},
     )
-    report(ordinary, studies, results, {run_id for run_id, outcome in outcomes.items() if outcome.status == 0})
+    with drawn_as:
+        done = {run_id for run_id, outcome in outcomes.items() if outcome.status == 0}
+        report(ordinary, studies, results, done, settings.logger)
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
 
 

@@ -1,5 +1,6 @@
 """Report of a sweep when its runs have ended: table, laws and figures, the page, and the runs that failed."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from experiments.launch.outcome import Outcome
 from experiments.launch.progress_display import Console
 from experiments.studies import last_stages
 from scaling.config.experiment import ExperimentConfig
+from scaling.engine.loggers import names_of
 from scaling.runs.identity import recorded_id
 from scaling.runs.record import LOG
 
@@ -16,11 +18,16 @@ if TYPE_CHECKING:
 
 
 def report(
-    ordinary: list[ExperimentConfig], studies: dict[str, list[ExperimentConfig]], results: Path, done: set[str]
+    ordinary: list[ExperimentConfig],
+    studies: dict[str, list[ExperimentConfig]],
+    results: Path,
+    done: set[str],
+    loggers: str = "",
 ) -> None:
     """Print and write the table, laws and plot of the recipes' runs, each study's table and figure, and the page of all
     runs of the folder, where any runs are done. Where nothing can be written, as in an archive, they are printed all
-    the same, with a note. done: run_ids."""
+    the same, with a note. done: run_ids.  loggers: names of those that are given what is written, as one run."""
+    written: list[Path] = []
     wanted = {name: last_stages(runs) for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
     if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
@@ -45,6 +52,7 @@ def report(
         try:
             paths = report_laws(law_input(with_others(loaded, its)), results / "analysis")
             checklist = "".join(path.read_text() for path in paths if path.name == REPORT)
+            written += paths
         except NotWritten as e:
             elsewhere = f"python analysis/fit_laws.py --results {results} --out DIR"
             print_wrapped(f"laws and figures are not written: {e.reason}; `{elsewhere}` writes them elsewhere")
@@ -60,10 +68,12 @@ def report(
                 for run in last
             ]
             try:
-                report_study(loaded, name, planned, results / "analysis")
+                written += report_study(loaded, name, planned, results / "analysis")
             except NotWritten as e:
                 print_wrapped(f"{name}: table and figure are not written: {e.reason}")
     _write_page(loaded, results, checklist)
+    if written and names_of(loggers):
+        _log(loggers, results / "analysis", sorted({run.group for run in every}), written)
 
 
 def _write_page(loaded: "RunSet", results: Path, checklist: str) -> None:
@@ -77,6 +87,21 @@ def _write_page(loaded: "RunSet", results: Path, checklist: str) -> None:
     except NotWritten as e:
         elsewhere = f"python experiments/report.py --results {results} --out FILE"
         print_wrapped(f"the page is not written: {e.reason}; `{elsewhere}` writes it elsewhere")
+
+
+def _log(loggers: str, folder: Path, groups: list[str], written: list[Path]) -> None:
+    """Give the files of the laws and studies to the loggers, as one run per folder and set of groups."""
+    from scaling.engine.logged import close, log_files
+    from scaling.engine.loggers import make_loggers
+    from scaling.engine.trainer import hush
+
+    hush()
+    of = hashlib.sha256("\n".join([str(folder.absolute()), *groups]).encode()).hexdigest()[:8]
+    made = make_loggers(loggers, folder, f"laws-{of}", "laws", {"groups": " ".join(groups)})
+    try:
+        log_files(made, written)
+    finally:
+        close(made, success=True)
 
 
 def with_others(runs: "RunSet", its: "RunSet") -> "RunSet":

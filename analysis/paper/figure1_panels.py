@@ -14,12 +14,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.fitting.laws import Fit, fit
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import DASHES, LineStyle, draw_band, loss_axis, open_frame
+from analysis.plots.scales import loss_axis
+from analysis.plots.style import DASHES, LINE, SMALLEST, LineStyle, draw_band, open_frame, panel_height, panel_width
 
 SOURCES = ("published", "own")  # columns; published numbers are hollow
 HOLLOW: LineStyle = {"color": COLOURS[0], "marker": MARKERS[0], "mfc": "white", "ls": "", "mew": 1.4, "ms": 6}
 FEWEST = 4  # patch sizes that both laws need: the shifted one has three parameters
 L_INF = r"$L_\infty$"
+ROOMY = 2.5  # width of a panel for all texts of several series [inches]
 PAPER = "the paper's points"
 
 
@@ -51,7 +53,7 @@ def draw_as_published(axes: Axes, its: pd.DataFrame) -> None:
         axes.plot(series.patch[on], series.loss[on], **series.marks)
         if not on.all():
             below.append(f"{series.name}: {(~on).sum()} below {L_INF} {floor:.3f}")
-    axes.text(0.98, 0.98, "\n".join(below), fontsize=8, transform=axes.transAxes, ha="right", va="top")
+    axes.text(0.98, 0.98, "\n".join(below), fontsize=SMALLEST, transform=axes.transAxes, ha="right", va="top")
 
 
 def ticks_above(floor: float, low: float, high: float, number: int = 5) -> list[float]:
@@ -79,13 +81,12 @@ def _roundest(low: float, high: float, middle: float) -> float:
 
 
 def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
-    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2."""
+    """A panel of Figure 1 with a logarithmic loss axis, both laws and their L_inf and R^2, where there is room."""
     loss_axis(axes, pd.concat([its[source].dropna() for source in SOURCES]))
     low, high = axes.get_ylim()
     every = list(each_series(its))
-    high *= (high / low) ** (0.27 * len(every))  # room for the text
-    axes.set_ylim(low, high)
-    for number, series in enumerate(every):
+    drawn = []
+    for series in every:
         axes.plot(series.patch, series.loss, **series.marks)
         if series.patch.nunique() < FEWEST:
             continue
@@ -95,17 +96,36 @@ def draw_log_log(axes: Axes, its: pd.DataFrame) -> None:
             axes.plot(series.places, law.predict(series.places), color=colour, ls=DASHES[law.form], linewidth=1.4)
         draw_band(axes, laws[-1], series.places, colour, (low, high))
         whose = "our fit" if series.name == PAPER else series.name
-        text = f"{whose}: {_floor_text(laws[-1])}\n$R^2$ {laws[0].r2:.3f} power, {laws[-1].r2:.3f} shifted"
-        height = 0.98 - 0.21 * number
-        axes.text(0.98, height, text, color=colour, fontsize=8, transform=axes.transAxes, ha="right", va="top")
+        text = [f"{whose}:"] if len(every) > 1 else []
+        text += _floor_text(laws[-1])
+        if len(every) == 1 or panel_width(axes) > ROOMY:  # else there is no room for more
+            text += [f"$R^2$ {laws[0].r2:.3f} power,", f"{laws[-1].r2:.3f} shifted"]
+        drawn.append((text, colour))
+    line = LINE * SMALLEST / 72 / panel_height(axes)  # [share]
+    room = min(0.6, line * sum(len(text) for text, _ in drawn))
+    axes.set_ylim(low, high * (high / low) ** (room / (1 - room)))
+    height = 0.99
+    for text, colour in drawn:
+        axes.text(
+            0.98,
+            height,
+            "\n".join(text),
+            color=colour,
+            fontsize=SMALLEST,
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            linespacing=1.05,
+        )
+        height -= line * len(text)
 
 
-def _floor_text(law: Fit) -> str:
-    """The interval of L_inf of a shifted law."""
+def _floor_text(law: Fit) -> list[str]:
+    """The interval of L_inf of a shifted law, in lines."""
     low, high = law.intervals["L_inf"]
     if law.identified["L_inf"]:
-        return f"{L_INF} {low:.3f} to {high:.3f}"
-    return f"{L_INF} not identified" + (f" (at most {high:.3f})" if np.isfinite(high) else "")
+        return [f"{L_INF} {low:.3f} to {high:.3f}"]
+    return [f"{L_INF} not identified", *([f"(at most {high:.3f})"] if np.isfinite(high) else [])]
 
 
 class Series(NamedTuple):

@@ -17,9 +17,20 @@ from analysis.fitting.axes import AXES
 from analysis.paper.figure1_panels import L_INF, SOURCES, draw_as_published, draw_log_log, own_series
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends, label_points, room_for
-from analysis.plots.style import DASHES, INK, PATCH_LABEL, cost_axis, grid, handle, image_axis, open_frame, patch_axis
+from analysis.plots.scales import cost_axis, image_axis, patch_axis
+from analysis.plots.style import (
+    DASHES,
+    INK,
+    grid,
+    handle,
+    key,
+    open_frame,
+    panel_title,
+    shared_labels,
+    x_label,
+    y_label,
+)
 
-PANEL = 3.6  # width of a panel of figures 2 to 4 [inches]
 DATA = {"imagenet": "ImageNet-1k", "ade20k": "ADE20K", "coco": "COCO"}
 
 
@@ -33,28 +44,30 @@ def figure1(frame: pd.DataFrame) -> Figure:
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_as_published(axes, its)
-    _label_outer(figure, rf"test loss [nats], $\log(L -$ {L_INF}$)$ scale")
-    key = [
+    shared_labels(
+        figure, [axes for axes, _ in panels], AXES["patch"].label, rf"test loss [nats], $\log(L -$ {L_INF}$)$ scale"
+    )
+    entries = [
         handle(f"{L_INF} of the axis: a straight line"),
         _band_key(f"95 % interval with fitted {L_INF}"),
     ]
-    _key(figure, frame, key)
+    _key(figure, frame, entries)
     return figure
 
 
 def figure1_honest(frame: pd.DataFrame) -> Figure:
     """The panels of figure 1 log-log, on which a power law is straight: both laws, the 95 % profile interval of the
-    shifted one, R^2 of log L and the interval of L_inf.
+    shifted one, R^2 of log L and the interval of L_inf of our fits.
 
     frame: as for figure1; axis_l_inf is not used."""
     figure, panels = _panels(frame)
     for axes, its in panels:
         draw_log_log(axes, its)
-    _label_outer(figure, "test loss [nats], log scale")
-    key = [handle(r"our power law $A\,p^{\alpha}$", ls=DASHES["power"])]
-    key += [handle(rf"our shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"])]
-    key += [_band_key("95 % interval of the shifted law")]
-    _key(figure, frame, key)
+    shared_labels(figure, [axes for axes, _ in panels], AXES["patch"].label, "test loss [nats], log scale")
+    entries = [handle(r"our power law $A\,p^{\alpha}$", ls=DASHES["power"])]
+    entries += [handle(rf"our shifted law {L_INF}$ + A\,p^{{\alpha}}$", ls=DASHES["shifted"])]
+    entries += [_band_key("95 % interval of the shifted law")]
+    _key(figure, frame, entries)
     return figure
 
 
@@ -99,15 +112,15 @@ def _percent_figure(
     parts = dict(list(frame.groupby([*panels, "data"] if several else panels, sort=False)))
     every = _by(frame, line)
     alike = alike and not several
-    figure, spots = grid(len(parts), 3, (PANEL, 3.3), sharey=alike)
+    figure, spots = grid(len(parts), 3, 2.5, least=2.0, sharey=alike)
     names = []
     for axes, (what, its) in zip(spots, parts.items(), strict=True):
         names.append(_draw_lines(axes, its, line, x, every))
         called, span = [name.text for name in names[-1]], its[x].max() / its[x].min()
-        room = room_for(called, span, 8.5, PANEL - 0.7)
+        room = room_for(axes, called, span)
         if x == "patch":
             patch_axis(axes, its[x], room=room)
-            axes.set_xlabel(AXES["patch"].label)
+            x_label(axes, AXES["patch"].label)
         elif x == "flops":
             costliest = float(its[x].max())  # lines end at different costs: all names are placed at the largest
             names[-1] = [name._replace(x=costliest) for name in names[-1]] + _patch_labels(its, every)
@@ -119,8 +132,8 @@ def _percent_figure(
         words = [f"{word:g} px" if isinstance(word, (int, float)) else str(word) for word in what]
         if not several:  # else it is among the words
             words += [DATA.get(name, str(name)) for name in its.get("data", pd.Series(dtype=str)).unique()[:1]]
-        axes.set_title(", ".join(words), loc="left", fontsize=10.5)
-        axes.set_ylabel(label if not alike or axes is spots[0] else "")
+        panel_title(axes, ", ".join(words))
+        y_label(axes, label if not alike or axes is spots[0] else "")
         axes.margins(y=0.12)
         open_frame(axes)
     dotted = handle("one patch size, models of one family; p16: patches of 16 px", ls=":", linewidth=1)
@@ -140,8 +153,7 @@ def _numbers(frame: pd.DataFrame, what: str = "a number, published or own") -> p
 def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     """Figure 1's panels with their titles and patch axes, and their rows."""
     panels = _by(_numbers(frame).sort_values("panel", kind="stable"), "panel")
-    # Nine panels fill a page; one or two must have room for the legend.
-    figure, spots = grid(len(panels), 3, (2.9, 2.35) if len(panels) > 2 else (4.4, 3.4))
+    figure, spots = grid(len(panels), 3, 1.9 if len(panels) > 2 else 2.6, least=1.6)
     for axes, (panel, its) in zip(spots, panels.items(), strict=True):
         its_paper = its.dropna(subset=["published"])
         head = (its_paper if len(its_paper) else its).iloc[0]
@@ -149,7 +161,7 @@ def _panels(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]
         where = head["input" if "input" in its else "data"] if "input" in its or "data" in its else f"{input_px} px"
         named = isinstance(head["model"], str) and head["model"] != ""
         name = f"{head['model']} {input_px} px" if named else f"{head['task']} {where}"
-        axes.set_title(f"{panel}  {name}", loc="left", fontsize=10)
+        panel_title(axes, f"{panel}  {name}")
         patch_axis(axes, its["patch"])
     return figure, list(zip(spots, panels.values(), strict=True))
 
@@ -211,17 +223,8 @@ def _label(spots: Iterable[Axes], labels: Iterable[Sequence[Label]]) -> None:
         across = [float(axes.transData.transform((label.x, label.y))[0]) for label in its]
         ends = [label for label, x in zip(its, across, strict=True) if label.needed and x > max(across) - 1]
         ends = ends if len(ends) > 1 else []
-        label_ends(axes, ends, apart=0.07, gap=0.035, size=8.5)
-        label_points(axes, [label for label in its if label not in ends], size=8.5, first=(1, 0))
-
-
-def _label_outer(figure: Figure, loss: str) -> None:
-    """Shared axis labels at the left and at the bottom of the figure."""
-    for axes in figure.axes:
-        axes.set_xlabel("")
-        axes.set_ylabel("")
-    figure.supxlabel(PATCH_LABEL, fontsize=10.5)
-    figure.supylabel(loss, fontsize=10.5)
+        label_ends(axes, ends)
+        label_points(axes, [label for label in its if label not in ends], first=(1, 0))
 
 
 def _band_key(name: str) -> Line2D:
@@ -229,13 +232,9 @@ def _band_key(name: str) -> Line2D:
 
 
 def _key(figure: Figure, frame: pd.DataFrame, more: Sequence[Line2D] = ()) -> None:
-    """The legend above the panels: published and own marks, and further entries."""
+    """The legend: published and own marks, and further entries."""
     handles = []
     for source, name, face in (("published", "hollow: published", "white"), ("own", "filled: own runs", INK)):
         if frame[source].notna().any():
             handles.append(handle(name, ls="", marker="o", mfc=face, mew=1.4, ms=6))
-    handles += more
-    wide = [0.65 + 0.068 * len(str(one.get_label())) for one in handles]  # about [inches]
-    room = figure.get_figwidth()
-    columns = len(handles) if sum(wide) < room else max(1, int(room / max(wide)))
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+    key(figure, [*handles, *more])

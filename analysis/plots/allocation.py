@@ -5,15 +5,25 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, LogLocator, NullLocator
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 from analysis.fitting.axes import AXES
 from analysis.planning.allocation import Surface, by_patch, frontier
 from analysis.plots.backbone_styles import COLOURS, styles
-from analysis.plots.labels import Label, label_ends, label_points
-from analysis.plots.style import INK, LineStyle, cost_axis, grid, handle, open_frame, patch_axis, round_ticks
+from analysis.plots.labels import Label, label_ends, label_points, room_for
+from analysis.plots.scales import cost_axis, patch_axis, percent_axis
+from analysis.plots.style import INK, LineStyle, grid, handle, heading, key, panel_title, x_label
 
 MEASURED, LAW, FAINT = COLOURS[0], COLOURS[1], 0.35
+ENTRIES = (
+    handle("measured, Pareto frontier", marker="o", color=MEASURED, linewidth=1.4),
+    handle("measured, others", marker="o", ms=3.5, color="0.72", ls=""),
+    handle("law, Pareto frontier (faint: extrapolation)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
+    handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
+    handle("large: best patch size of a budget", marker="o", ms=9, color=INK, ls=""),
+    handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
+    handle("T Tiny, B Base, L Large", ls=""),
+)
 
 
 def optimal_figure(
@@ -24,13 +34,13 @@ def optimal_figure(
 
     configured: of allocation.configurations.  points: of measured_pareto.measured.  budgets: [FLOPs]. Faint:
     extrapolation. "S 8/224": Small at 8 px patches on 224 px images."""
-    figure, (left, right) = grid(2, 2, (4.6, 4.2))
+    figure, (left, right) = grid(2, 2, 3.2)
     label = f"{surface.measure} [{surface.unit}], log scale"
     _draw_frontiers(left, configured, points, label)
     ends = _draw_budgets(right, configured, budgets, label)
-    figure.suptitle(f"ImageNet-1k: error for a budget, by {surface.source}", x=0.02, ha="left", fontsize=11)
-    figure.draw_without_rendering()
-    label_ends(right, ends, size=8.5)
+    heading(figure, f"ImageNet-1k: error for a budget, by {surface.source}")
+    key(figure, ENTRIES)
+    label_ends(right, ends)
     on = points[points["frontier"]]
     label_points(
         left,
@@ -38,7 +48,6 @@ def optimal_figure(
             Label(r["training_flops"], r["y"], _name(r["model"], r["patch"], r["image"]), MEASURED, True)
             for r in on.to_dict("records")
         ],
-        size=7,
     )
     return figure
 
@@ -60,17 +69,8 @@ def _draw_frontiers(axes: Axes, configured: pd.DataFrame, points: pd.DataFrame, 
     axes.set_xlim(left=axes.get_xlim()[0] / 3)  # room for the first labels
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_major_formatter(LogFormatterSciNotation(10))
-    _error_axis(axes, pd.concat([points["y"], best["low"]]), label)
-    marks = [
-        handle("measured, Pareto frontier", marker="o", color=MEASURED, linewidth=1.4),
-        handle("measured, others", marker="o", ms=3.5, color="0.72", ls=""),
-        handle("law, Pareto frontier (faint: extrapolation)", marker="s", ms=4.5, color=LAW, linestyle=(0, (4, 2))),
-        handle("95 % interval of one measurement", color=LAW, alpha=0.16, linewidth=8),
-        handle("S 8/224: Small, 8 px patches, 224 px images", ls=""),
-        handle("T Tiny, S Small, B Base, L Large", ls=""),
-    ]
-    axes.legend(handles=marks, frameon=False, fontsize=7.5, loc="upper right")
-    axes.set_title("lowest error for a cost", loc="left", fontsize=10)
+    percent_axis(axes, pd.concat([points["y"], best["low"]]), label)
+    panel_title(axes, "lowest error for a cost")
 
 
 def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float], label: str) -> list[Label]:
@@ -91,27 +91,12 @@ def _draw_budgets(axes: Axes, configured: pd.DataFrame, budgets: Sequence[float]
         text = f"{budget:.0e} FLOPs".replace("+", "")
         ends.append(Label(float(curve["patch"].min()), float(curve["predicted"].iloc[0]), text, colour))
         drawn.append(curve["predicted"])
-    patch_axis(axes, configured["patch"], room=2.2)
-    axes.set_xlabel(AXES["patch"].label)
-    _error_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], f"predicted {label}")
-    axes.legend(
-        handles=[handle("large: best patch size of a budget", marker="o", ms=9, color=INK, ls="")],
-        frameon=False,
-        fontsize=8,
-        loc="upper right",
-    )
-    axes.set_title("law: best model and image size per patch size", loc="left", fontsize=10)
+    span = configured["patch"].max() / configured["patch"].min()
+    patch_axis(axes, configured["patch"], room_for(axes, [end.text for end in ends], span))
+    x_label(axes, AXES["patch"].label)
+    percent_axis(axes, pd.concat(drawn) if drawn else configured["predicted"], f"predicted {label}")
+    panel_title(axes, "law: best model and image size per patch size")
     return ends
-
-
-def _error_axis(axes: Axes, values: pd.Series, label: str) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(values.min() * 0.97, values.max() * 1.05)
-    axes.yaxis.set_major_locator(FixedLocator(round_ticks(*axes.get_ylim())))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylabel(label)
-    open_frame(axes)
 
 
 def _name(model: str, patch: float, image: float) -> str:

@@ -1,16 +1,26 @@
 """Backbone styles: one colour and marker per backbone in all figures, and a palette for other series."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-# Okabe and Ito's colours; the markers distinguish them in greyscale.
+from matplotlib.typing import LineStyleType
+
+# Okabe and Ito's colours (2008), which differ for the colour-blind; the markers distinguish them in greyscale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SIZES = ("pico", "nano", "micro", "tiny", "small", "base", "large", "huge")
-# Colours by size, distinct for DeiT and Adventurer of one size and for the sizes of one family.
+# Colours and markers by size, distinct for DeiT and Adventurer of one size and for the sizes of one family.
 BY_SIZE = {"deit": (4, 0, 2, 0, 4, 2, 3, 5), "adventurer": (5, 1, 3, 1, 5, 3, 0, 2)}
-OF = {"deit": "o", "adventurer": "s"}
+OF = {"deit": ("v", "o", "^", "o", "v", "^", "<", ">"), "adventurer": ("P", "s", "D", "s", "P", "D", "X", "p")}
+LINES: tuple[LineStyleType, ...] = (  # of lines without marks
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 2)),
+)
 NAMED = re.compile(rf"(deit|adventurer)[-_ ]({'|'.join(SIZES)})\b", re.IGNORECASE)
 
 Look = tuple[str, str]
@@ -23,7 +33,8 @@ def look_of(name: object) -> Look | None:
     if found is None:
         return None
     family, size = (word.lower() for word in found.groups())
-    return COLOURS[BY_SIZE[family][SIZES.index(size)]], OF[family]
+    number = SIZES.index(size)
+    return COLOURS[BY_SIZE[family][number]], OF[family][number]
 
 
 def styles(names: Iterable[Name]) -> dict[Name, Look]:
@@ -37,11 +48,14 @@ def styles(names: Iterable[Name]) -> dict[Name, Look]:
         own = look_of(name)
         if own is not None and own not in looks.values():
             looks[name] = own
-    taken = set(looks.values())
-    colours = {colour for colour, _ in taken}
-    free = [look for look in every if look not in taken]
-    free.sort(key=lambda look: look[0] in colours)  # unused colours first; sorting is stable
     for name in names:
         if name not in looks:
-            looks[name] = free.pop(0) if free else every[len(looks) % len(every)]
+            looks[name] = _next(every, list(looks.values()))
     return {name: looks[name] for name in names}
+
+
+def _next(every: Sequence[Look], taken: Sequence[Look]) -> Look:
+    """The first look that is not taken, of an unused colour and marker if there is one; else looks are repeated."""
+    colours, markers = {colour for colour, _ in taken}, {marker for _, marker in taken}
+    free = [look for look in every if look not in taken] or [every[len(taken) % len(every)]]
+    return min(free, key=lambda look: (look[0] in colours, look[1] in markers))

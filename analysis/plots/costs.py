@@ -7,15 +7,16 @@ AdamW in bf16-mixed (scaling/costs/training_memory.py); hours are those of analy
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
 from analysis.fitting.axes import AXES
 from analysis.planning.cost_tables import PARTS, WAYS, by_patch, memory_by_patch, on_card, resized
 from analysis.plots.backbone_styles import COLOURS, styles
-from analysis.plots.style import INK, grid, image_axis, open_frame, patch_axis, round_ticks
+from analysis.plots.scales import count_axis, image_axis, patch_axis
+from analysis.plots.style import INK, grid, key, open_frame, panel_title, x_label, y_label
 from scaling import costs
 
-PANEL = (5.4, 3.9)  # [inches]
+HATCHES = ("", "///", "...", "xxx", "---", "|||")  # of bars of one lightness
+PANEL = 2.6  # height [inches]
 
 
 def length_figure(image: int = 224, patch: int = 16) -> Figure:
@@ -45,9 +46,9 @@ def parameter_figure(backbone: str = "deit_base", image: int = 256) -> Figure:
         _draw(left, table, column, colour, marker, column)
         right.plot(table["patch"], 100 * table[column] / table["parameters"], color=colour, marker=marker)
     _patch_panel(left, table, "parameters, log scale", f"{backbone} at {image} px")
-    left.legend(frameon=False)
     _patch_panel(right, table, "share of the whole model [%]", "the rest does not depend on the patch size", log=False)
     right.set_ylim(bottom=0)
+    key(figure, left.get_legend_handles_labels()[0])
     return figure
 
 
@@ -61,14 +62,19 @@ def parts_figure(backbone: str = "deit_base", image: int = 224) -> Figure:
     columns = [str(name) for name in table]
     parts = columns[columns.index("parameters") + 1 : -1]  # between the sums of parameters and of FLOPs
     names = [part for part in parts if (table[part] / table["forward"]).max() > 0.001]
-    for part, (colour, _) in styles(names).items():
-        share = 100 * table[part] / table["forward"]
-        right.bar(table["patch"].astype(str), share, bottom=below, color=colour, label=PARTS.get(part, part))
+    for number, (part, (colour, _)) in enumerate(styles(names).items()):
+        share, hatch = 100 * table[part] / table["forward"], HATCHES[number % len(HATCHES)]
+        name = PARTS.get(part, part)
+        right.bar(
+            table["patch"].astype(str), share, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=name
+        )
         below = below + share
     open_frame(right)
-    right.set(xlabel="patch size [px]", ylabel="share of FLOPs [%]", ylim=(0, 100))
-    right.set_title("share of each part", loc="left", fontsize=11)
-    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    right.set_ylim(0, 100)
+    x_label(right, "patch size [px]")
+    y_label(right, "share of FLOPs [%]")
+    panel_title(right, "share of each part")
+    key(figure, right.get_legend_handles_labels()[0])
     return figure
 
 
@@ -85,7 +91,7 @@ def memory_figure(backbone: str = "deit_base", image: int = 224, card: str = "a1
     _patch_panel(left, table, "memory per image [bytes], log scale", f"{backbone} at {image} px, training in bf16")
     holds = f"{card}: {costs.CARDS[card].memory / 1e9:.0f} GB"
     _patch_panel(right, table, "largest batch [images], log scale", f"{holds}; no mark: one image does not fit")
-    left.legend(frameon=False, fontsize=9)
+    key(figure, left.get_legend_handles_labels()[0])
     return figure
 
 
@@ -100,9 +106,9 @@ def resolution_figure(backbone: str = "deit_base", image: int = 224, patch: int 
             its = table[table["held"] == held]
             axes.plot(its["image"], its[column], color=colour, marker=marker, label=f"constant {held}")
         image_axis(axes, table["image"])
-        _count_axis(axes, f"{label}, log scale")
-        axes.set_title(title, loc="left", fontsize=11)
-    left.legend(frameon=False)
+        count_axis(axes, f"{label}, log scale")
+        panel_title(axes, title)
+    key(figure, left.get_legend_handles_labels()[0])
     return figure
 
 
@@ -110,7 +116,7 @@ def use_figure(model: str = "Adventurer-Base", image: int = 224, card: str = "a1
     """The choice of a patch size: predicted error, hours of training and memory per image.
     model: of Table 7, by an Adventurer's name.  image: of allocation.IMAGES [px].  Faint: extrapolation."""
     table = on_card(card).query("model == @model and image == @image")
-    figure, panels = grid(3, 3, (4.6, 3.9))
+    figure, panels = grid(3, 3, 2.3, least=2.0)
     known = table["beyond"] == ""
     columns = {
         "predicted": "predicted top-1 error [%], 95 % interval",
@@ -123,7 +129,7 @@ def use_figure(model: str = "Adventurer-Base", image: int = 224, card: str = "a1
         axes.plot(table.loc[known, "patch"], table.loc[known, column], "o", color=colour)
         _patch_panel(axes, table, label, "", log=column != "predicted")
     panels[0].fill_between(table["patch"], table["low"], table["high"], color=COLOURS[0], alpha=0.13, lw=0)
-    panels[0].set_title(f"{model} at {image} px", loc="left", fontsize=11)
+    panel_title(panels[0], f"{model} at {image} px")
     return figure
 
 
@@ -133,20 +139,10 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, colour: str, marker: str
 
 def _patch_panel(axes: Axes, table: pd.DataFrame, label: str, title: str, log: bool = True) -> None:
     patch_axis(axes, table["patch"])
-    axes.set_xlabel(AXES["patch"].label)
-    axes.set_title(title, loc="left", fontsize=11)
+    x_label(axes, AXES["patch"].label)
+    panel_title(axes, title)
     if log:
-        _count_axis(axes, label)
+        count_axis(axes, label)
     else:
-        axes.set_ylabel(label)
+        y_label(axes, label)
         open_frame(axes)
-
-
-def _count_axis(axes: Axes, label: str) -> None:
-    """Log axis with ticks as 1k, 2M."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(FixedLocator(round_ticks(*axes.get_ylim(), most=9)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_ylabel(label)
-    open_frame(axes)

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from analysis.fitting.result import Fit
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import cost_axis, grid, handle, loss_axis
+from analysis.plots.scales import cost_axis, loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title
 
 LABEL = "images seen, log scale"
 
@@ -16,9 +17,9 @@ LABEL = "images seen, log scale"
 def curve_figure(laws: Mapping[str, tuple[Fit, pd.DataFrame]]) -> Figure:
     """Test loss against images seen, log-log: a panel per group, every test loss a mark, the law as lines.
     laws: by the title of the panel a law of x1 images seen and x2 patch [px], and its points: patch, images, y."""
-    figure, spots = grid(len(laws), 2, (4.6, 3.8))
+    figure, spots = grid(len(laws), 2, 2.7)
+    handles = []
     for axes, (name, (law, points)) in zip(spots, laws.items(), strict=True):
-        handles = []
         places = np.geomspace(points["images"].min(), points["images"].max(), 100)
         for number, patch in enumerate(sorted(points["patch"].unique(), reverse=True)):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -28,7 +29,7 @@ def curve_figure(laws: Mapping[str, tuple[Fit, pd.DataFrame]]) -> Figure:
             handles.append(handle(f"patch {patch:g}", color=colour, marker=marker, linewidth=1.4, ms=5.5))
         cost_axis(axes, points["images"], LABEL)
         loss_axis(axes, points["y"])
-        axes.set_title(name, loc="left", fontsize=10)
-        axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
-    figure.suptitle("Test loss, patch size and images seen", x=0.02, ha="left", fontsize=11)
+        panel_title(axes, name)
+    key(figure, handles)
+    heading(figure, "Test loss, patch size and images seen")
     return figure

@@ -40,12 +40,20 @@ def numbers_of(figure: Figure) -> list[DrawnPanel]:
             points = [[_rounded(x[k]), _rounded(y[k])] for k in at]
             if points:
                 lines.append({"name": "" if label.startswith("_") else label, "points": points})
-        panel: DrawnPanel = {"title": axes.get_title(loc="left"), "lines": lines}
+        panel: DrawnPanel = {"title": _one_line(axes.get_title(loc="left")), "lines": lines}
         if axes.images:
             pixels = [np.ascontiguousarray(image.get_array()).tobytes() for image in axes.images]
-            panel |= {"title": axes.get_title(), "images": [hashlib.sha256(data).hexdigest()[:16] for data in pixels]}
+            panel |= {
+                "title": _one_line(axes.get_title()),
+                "images": [hashlib.sha256(data).hexdigest()[:16] for data in pixels],
+            }
         panels.append(panel)
     return panels
+
+
+def _one_line(title: str) -> str:
+    """A title as it was before it was wrapped to the width of its panel."""
+    return title.replace("\n", " ").strip()
 
 
 def agree(one: list[DrawnPanel], other: list[DrawnPanel], tolerance: float = 2e-3) -> bool:

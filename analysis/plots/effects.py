@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import INK, grid, handle, open_frame
+from analysis.plots.style import INK, grid, handle, heading, key, open_frame, panel_title, x_label
 
 OFFSET = 0.22  # between the marks of a setting [rows]
 
@@ -16,7 +16,7 @@ def effects_figure(table: pd.DataFrame, title: str) -> Figure:
     backbones, kinds = list(table["backbone"].unique()), list(table["patches"].unique())
     looks = {kind: ((*COLOURS[:2], INK)[n % 3], MARKERS[n]) for n, kind in enumerate(kinds)}
     rows = table.groupby("backbone")["setting"].nunique().max()
-    figure, spots = grid(len(backbones), 2, (5.2, 1.4 + 0.5 * rows))
+    figure, spots = grid(len(backbones), 2, 0.6 + 0.42 * rows)
     for axes, backbone in zip(spots, backbones, strict=True):
         its = table[table["backbone"] == backbone]
         settings = list(its["setting"].unique())
@@ -30,10 +30,10 @@ def effects_figure(table: pd.DataFrame, title: str) -> Figure:
         axes.axvline(0, color="0.6", linewidth=0.8)
         axes.set_yticks(range(len(settings)), settings)
         axes.set_ylim(len(settings) - 0.5, -0.5)
-        axes.set_xlabel("change of the test loss [%]")
-        axes.set_title(backbone, loc="left", fontsize=10)
+        x_label(axes, "change of the test loss [%]")
+        panel_title(axes, backbone)
         open_frame(axes)
     handles = [handle(kind, color=colour, marker=marker, ms=5, ls="") for kind, (colour, marker) in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    heading(figure, title)
+    key(figure, handles)
     return figure

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
 from analysis.plots.exponents import draw_exponents, draw_laws
-from analysis.plots.style import cost_axis, grid, handle, loss_axis
+from analysis.plots.scales import cost_axis, loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title
 from analysis.records.run_frame import EMBEDDING
 
 
@@ -15,7 +16,7 @@ def embedding_figure(table: pd.DataFrame, slopes: pd.DataFrame, title: str) -> F
 
     table, slopes: of analysis/studies/embeddings.py, embedding_table and by_embedding."""
     backbones, looks = list(table["backbone"].unique()), styles(table[EMBEDDING].unique())
-    figure, spots = grid(3 * len(backbones), 3, (4.4, 3.6))
+    figure, spots = grid(3 * len(backbones), 3, 2.3, least=2.1)
     for row, backbone in enumerate(backbones):
         by_patch, exponents, by_flops = spots[3 * row : 3 * row + 3]
         its = table[table["backbone"] == backbone]
@@ -31,10 +32,10 @@ def embedding_figure(table: pd.DataFrame, slopes: pd.DataFrame, title: str) -> F
         for axes in (by_patch, by_flops):
             loss_axis(axes, its["test_loss"])
         for axes in (by_patch, exponents, by_flops):
-            axes.set_title(backbone, loc="left", fontsize=10)
+            panel_title(axes, backbone)
     handles = [handle(name, color=colour, marker=marker, ms=5) for name, (colour, marker) in looks.items()]
     if (table["equal"] == "FLOPs").any():
         handles.append(handle("hollow: the FLOPs of conv", ls="", marker="o", mfc="none", ms=6))
-    spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    heading(figure, title)
+    key(figure, handles)
     return figure

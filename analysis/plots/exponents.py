@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import Look, styles
-from analysis.plots.style import grid, loss_axis, open_frame, patch_axis
+from analysis.plots.scales import loss_axis, patch_axis
+from analysis.plots.style import grid, heading, open_frame, panel_title, x_label
 from analysis.records.seed_noise import critical_t
 
 
@@ -17,13 +18,13 @@ def exponent_figure(table: pd.DataFrame, slopes: pd.DataFrame, of: str, title: s
 
     table, slopes, of: as in analysis/studies/exponents.py."""
     backbones, looks = list(table["backbone"].unique()), styles(table[of].unique())
-    figure, spots = grid(2 * len(backbones), 2, (4.8, 3.6))
+    figure, spots = grid(2 * len(backbones), 2, 2.6)
     for row, backbone in enumerate(backbones):
         left, right = spots[2 * row : 2 * row + 2]
         draw_laws(left, table[table["backbone"] == backbone], of, looks)
         draw_exponents(right, slopes[slopes["backbone"] == backbone], of, looks)
-        left.set_title(backbone, loc="left", fontsize=10)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+        panel_title(left, backbone)
+    heading(figure, title)
     return figure
 
 
@@ -54,5 +55,5 @@ def draw_exponents(axes: Axes, slopes: pd.DataFrame, of: str, looks: dict[str, L
         axes.plot(alpha, place, marker, color=colour, ms=6, mec="white", mew=0.5)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("exponent alpha and its 95 % interval")
+    x_label(axes, "exponent alpha and its 95 % interval")
     open_frame(axes)

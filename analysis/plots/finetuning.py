@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.style import grid, handle, loss_axis
+from analysis.plots.scales import loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title, x_label
 
 
 def finetuning_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
@@ -16,7 +17,7 @@ def finetuning_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
     panels = list(found[["backbone", "patch"]].drop_duplicates().itertuples(index=False, name=None))
     looks = styles(found["encoding"].unique())
     kernels = [kernel for kernel in found["kernel"].unique() if kernel]
-    figure, spots = grid(len(panels), 2, (4.8, 3.4))
+    figure, spots = grid(len(panels), 2, 2.5)
     for axes, (backbone, patch) in zip(spots, panels, strict=True):
         its = found[(found["backbone"] == backbone) & (found["patch"] == patch)]
         for encoding, runs in its.groupby("encoding", sort=False):
@@ -31,14 +32,14 @@ def finetuning_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
         axes.set_xscale("symlog", linthresh=10)
         axes.set_xticks(sorted(its["steps"].unique()), [f"{steps:,}" for steps in sorted(its["steps"].unique())])
         axes.minorticks_off()
-        axes.set_xlabel("steps of finetuning")
+        x_label(axes, "steps of finetuning")
         loss_axis(axes, its["test_loss"])
-        axes.set_title(f"{backbone}, at {patch} px", loc="left", fontsize=10)
+        panel_title(axes, f"{backbone}, at {patch} px")
     handles = [
         *(handle(name, color=colour, marker=marker, ms=4) for name, (colour, marker) in looks.items()),
         *(handle(f"kernel {kernel}", ls="-" if kernel == kernels[0] else ":") for kernel in kernels),
         handle("trained at the patch size", ls="--", linewidth=0.8),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    heading(figure, title)
+    key(figure, handles)
     return figure

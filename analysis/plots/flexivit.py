@@ -5,8 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.fitting.axes import AXES
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import DASHES, INK, LineStyle, loss_axis, patch_axis
+from analysis.plots.scales import LOSS, loss_axis, patch_axis
+from analysis.plots.style import DASHES, INK, LineStyle, grid, heading, key, panel_title, shared_labels
 
 THICK = 2.2
 FLEXIBLE: LineStyle = {"color": "black", "linewidth": THICK, "label": "one flexible model"}
@@ -27,26 +29,25 @@ def flexivit_figure(flexible: pd.DataFrame, own: pd.DataFrame, resized: pd.DataF
     backbones, ways = list(resized["backbone"].unique()), list(resized["resize"].unique())
     models = list(resized["model_patch"].unique())
     every = pd.concat([flexible, own, resized])
-    figure = Figure(figsize=(2.5 * len(ways) + 0.6, 2.7 * len(backbones) + 0.9), layout="constrained")
-    spots = figure.subplots(len(backbones), len(ways), sharex=True, sharey=True, squeeze=False)
-    for row, backbone in zip(spots, backbones, strict=True):
+    figure, spots = grid(len(backbones) * len(ways), len(ways), 2.1, least=1.5, sharex=True, sharey=True)
+    for number, backbone in enumerate(backbones):
+        row = spots[number * len(ways) : (number + 1) * len(ways)]
         its = resized[resized["backbone"] == backbone]
         for axes, way in zip(row, ways, strict=True):
-            for number, model in enumerate(models):
-                _draw(axes, its[(its["model_patch"] == model) & (its["resize"] == way)], _thin(number, model))
+            for place, model in enumerate(models):
+                _draw(axes, its[(its["model_patch"] == model) & (its["resize"] == way)], _thin(place, model))
             for runs, style in ((own, OWN), (flexible, FLEXIBLE)):
                 there = runs[runs["backbone"] == backbone]
                 _draw(axes, there, style)
                 axes.plot(there["patch"], there["test_loss"], ".", color=style["color"], ms=4)
             patch_axis(axes, every["patch"])
             loss_axis(axes, every["test_loss"])
-            axes.set_title(f"{backbone}, {way}", loc="left", fontsize=9.5)
-            axes.set_xlabel("patch size [px]" if backbone == backbones[-1] else "")
-            axes.set_ylabel("test loss [nats], log scale" if way == ways[0] else "")
+            panel_title(axes, f"{backbone}, {way}")
     styles: list[LineStyle] = [FLEXIBLE, OWN, *(_thin(*model) for model in enumerate(models))]
     handles = [Line2D([], [], **style) for style in styles]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    shared_labels(figure, spots, AXES["patch"].label, LOSS)
+    heading(figure, title)
+    key(figure, handles)
     return figure
 
 

@@ -3,10 +3,9 @@
 The function takes the frame of a RunSet (load("results").frame) and returns a Figure; scripts write files.
 """
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,15 +14,16 @@ from analysis.planning.pareto import comparable, frontier, over_seeds
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_points
 from analysis.plots.panels import panels_of, set_titles
+from analysis.plots.scales import cost_axis, loss_axis
 from analysis.plots.style import (
     FEW,
     INK,
     LineStyle,
-    cost_axis,
     grid,
     handle,
-    loss_axis,
+    key,
     open_frame,
+    y_label,
 )
 from analysis.records.group_labels import labels
 from scaling.runs.record import HEADLINES
@@ -42,15 +42,16 @@ def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: 
     value = metric or "test_loss"
     panels = panels_of(comparable(frame, cost, metric), f"{metric or 'a test loss'} and {cost}")
     means = {what: over_seeds(its, cost, value) for what, its in panels.items()}
-    many = any(len(_series(its)) > FEW for its in means.values())  # their legend is beside the axes
-    figure, spots = grid(len(panels), 2, (5.0 + 2.2 * many, 3.8) if len(panels) == 1 else (4.4 + 2.0 * many, 3.6))
+    figure, spots = grid(len(panels), 2, 2.9)
+    entries: list[Artist] = []
     for axes, (what, its) in zip(spots, panels.items(), strict=True):
         if len(its) > len(means[what]):
             _draw_seeds(axes, its, cost, value)
-        _draw_frontier(axes, means[what], cost, metric)
+        entries += _draw_frontier(axes, means[what], cost, metric)
         if value == "test_loss":
             loss_axis(axes, its[value])
     set_titles(figure, spots, panels, "Accuracy against cost")
+    key(figure, [*entries, handle("Pareto frontier (filled)", marker="o", ms=6, linewidth=1.2)])
     for axes, its in zip(spots, means.values(), strict=True):
         label_points(axes, _frontier_labels(its, cost, metric))
     return figure
@@ -63,8 +64,8 @@ def _draw_seeds(axes: Axes, runs: pd.DataFrame, cost: str, value: str) -> None:
         axes.plot(series[name][cost], series[name][value], ".", color=colour, ms=3.5, alpha=0.7)
 
 
-def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> None:
-    """One panel of the frontier figure: points, steps and axes."""
+def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> list[Artist]:
+    """One panel of the frontier figure: points, steps and axes. Returns the entries of the legend."""
     value = metric or "test_loss"
     best = frontier(runs, cost, metric)
     known = {name: axis.label for name, axis in AXES.items()}
@@ -78,23 +79,17 @@ def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None
     series = _series(runs)
     for name, (colour, marker) in styles(series).items():
         its = series[name]
-        style: LineStyle = {"color": colour, "ls": "", "marker": marker, "mew": 0, "ms": 7.5}
+        style: LineStyle = {"color": colour, "ls": "", "marker": marker, "mew": 0, "ms": 6}
         on = its.index.isin(best.index)
         axes.plot(its.loc[~on, cost], its.loc[~on, value], alpha=FAINT, **style)
         axes.plot(its.loc[on, cost], its.loc[on, value], **style)
         if len(series) > FEW:
             axes.plot([], [], label=name, **style)
     if value != "test_loss":
-        axes.set_ylabel(known.get(value, f"{value.replace('_', ' ')} [%]"))
+        y_label(axes, known.get(value, f"{value.replace('_', ' ')} [%]"))
         axes.margins(y=0.12)
         open_frame(axes)
-    marks = axes.get_legend_handles_labels()[0]
-    frontier_key = handle("Pareto frontier (filled)", marker="o", ms=7.5, linewidth=1.2)
-    legend = partial(axes.legend, handles=[*marks, frontier_key], frameon=False, fontsize=8.5)
-    if len(series) > FEW:
-        legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    else:  # the corner of low cost and high accuracy is empty
-        legend(loc="lower left" if "loss" in value else "lower right")
+    return list(axes.get_legend_handles_labels()[0])
 
 
 def _series(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.labels import Label, label_ends
-from analysis.plots.style import grid, handle, loss_axis, patch_axis
+from analysis.plots.labels import Label, label_ends, room_for
+from analysis.plots.scales import loss_axis, patch_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title
 
 NEAR = 1.5  # factor of a budget within which a run has its colour
 
@@ -20,22 +21,20 @@ def isoflop_figure(curves: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, pd.Dat
     budget within a factor of NEAR, else grey.
 
     curves: by title the runs (of size_points), the curves (of isoflop) and the best patch sizes (of best_patches)."""
-    figure, spots = grid(len(curves), 2, (6.4, 4.6))
+    figure, spots = grid(len(curves), 2, 3.0)
     for axes, (title, (points, table, best)) in zip(spots, curves.items(), strict=True):
         _draw(axes, points, table, best)
-        axes.set_title(title, loc="left", fontsize=10)
+        panel_title(axes, title)
     marks = [
         handle("law and 95 % band", linewidth=1.4),
         handle("best patch size, 95 % interval", marker="o", ms=10, mfc="none", linewidth=3, alpha=0.6),
         handle(f"run within {NEAR:g} times the budget", marker="o", ms=4.5, ls=""),
         handle("other run", marker="o", ms=3, color="0.75", ls=""),
     ]
-    columns = 2 if len(curves) == 1 else 4
-    figure.legend(handles=marks, frameon=False, fontsize=8, loc="outside lower left", ncols=columns)
-    figure.suptitle("Test loss by patch size at equal training FLOPs", x=0.02, ha="left", fontsize=11)
-    figure.draw_without_rendering()
+    heading(figure, "Test loss by patch size at equal training FLOPs")
+    key(figure, marks)
     for axes, (_, table, _) in zip(spots, curves.values(), strict=True):
-        label_ends(axes, _ends(table), size=8)
+        label_ends(axes, _ends(table))
     return figure
 
 
@@ -50,7 +49,8 @@ def _draw(axes: Axes, points: pd.DataFrame, table: pd.DataFrame, best: pd.DataFr
         pick = best[best["budget"] == budget]
         axes.plot(pick["patch"], pick["predicted"], marker, color=colour, ms=10, mfc="none", mew=1.5)
         axes.hlines(pick["predicted"], pick["finest"], pick["coarsest"], color=colour, linewidth=3, alpha=0.6)
-    patch_axis(axes, points["patch"], room=2.6)
+    texts = [end.text for end in _ends(table)]
+    patch_axis(axes, points["patch"], room_for(axes, texts, points["patch"].max() / points["patch"].min()))
     loss_axis(axes, pd.concat([points["y"], table["predicted"]]))
 
 

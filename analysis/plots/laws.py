@@ -6,6 +6,7 @@ The function takes the frame of a RunSet (load("results").frame) and returns a F
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,27 +21,30 @@ from analysis.planning.pareto import comparable
 from analysis.plots.backbone_styles import styles
 from analysis.plots.labels import Label, label_ends, room_for
 from analysis.plots.panels import panels_of, set_titles
+from analysis.plots.scales import cost_axis, loss_axis, patch_axis
 from analysis.plots.style import (
     DASHES,
     FEW,
-    cost_axis,
     draw_band,
     grid,
     handle,
-    loss_axis,
-    patch_axis,
+    key,
 )
 from analysis.records.group_labels import labels
 from analysis.records.groups import FEWEST_PATCHES
 from analysis.records.shared_weights import are_shared
 
-WIDE = 3.9  # approximate width of a panel's axes [inches]
 WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
 ONE_RUN = "one run, whose points share weights: no interval"
 NO_LAW, TOO_WIDE = "no law describes the points", "95 % interval: wider than the panel"  # in legends
 
 
-def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"), x: str = "patch") -> Figure:
+def law_figure(
+    frame: pd.DataFrame,
+    forms: Sequence[str] = ("power", "shifted"),
+    x: str = "patch",
+    beside: Mapping[str, pd.Series] | None = None,
+) -> Figure:
     """Test loss against patch size or a cost, log-log, a series per group, every seed a point, with the laws.
 
     frame: a row per run, or per patch size that a run learned; runs that did not finish are excluded.  forms: the laws
@@ -48,19 +52,34 @@ def law_figure(frame: pd.DataFrame, forms: Sequence[str] = ("power", "shifted"),
     shifted one dashed.  The band is the 95 % interval of the last of them whose parameters are identified, or else of
     the first.  x: a column of AXES over which the laws are fitted.  Points that represent a mean (columns mean, sd of
     analysis/records/seed_summaries.py) are drawn as that mean with a bar of one standard deviation.  Cost increases to
-    the right, that is, patches get smaller.  Each task and data set has a panel: their losses are not comparable.
+    the right, that is, patches get smaller.  beside: further losses by x, as of an ideal observer, by name; dotted
+    lines in all panels.  Each task and data set has a panel: their losses are not comparable.
     Raises ValueError for another x, and where no finished run has it."""
     if x not in AXES:
         raise ValueError(f"unknown x {x!r}; choose from: {', '.join(AXES)}")
     panels = panels_of(comparable(frame, x), f"a test loss and {x}")
-    figure, spots = grid(len(panels), 2, (5.0, 3.7) if len(panels) == 1 else (4.4, 3.5))
-    for axes, its in zip(spots, panels.values(), strict=True):
-        _draw_groups(axes, its, forms, x)
+    figure, spots = grid(len(panels), 2, 2.9)
+    drawn = [_draw_groups(axes, its, forms, x) for axes, its in zip(spots, panels.values(), strict=True)]
+    others = [
+        axes.plot(losses.index, losses, color="black", ls=":", linewidth=1.4, label=name)[0]
+        for axes in spots
+        for name, losses in (beside or {}).items()
+    ]
     set_titles(figure, spots, panels, f"Test loss and {AXES[x].title}")
+    key(figure, [*(entry for one in drawn for entry in one.entries), *others])
+    for axes, one in zip(spots, drawn, strict=True):
+        label_ends(axes, one.ends)
     return figure
 
 
-def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -> None:
+class Drawn(NamedTuple):
+    """What a panel needs once the figure has its layout: names of its lines, and entries of the legend."""
+
+    ends: list[Label]
+    entries: list[Artist]
+
+
+def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -> Drawn:
     """One panel of the law figure: the groups of one task and data set."""
     ends = []
     drawn: dict[str, None] = {}
@@ -79,20 +98,19 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
             marks, errors = points["mean"], points["sd"].fillna(0)
         if errors is not None:
             axes.vlines(points[x], marks - errors, marks + errors, color=colour, lw=1.2)
-        axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.7, ms=7, label=name)
+        axes.plot(points[x], marks, marker, color=colour, mec="white", mew=0.6, ms=6, label=name)
         last = points[points["patch"] == points["patch"].min()]
-        ends.append(Label(float(last[x].iloc[0]), float(last["test_loss"].mean()), name, colour))
+        end = _places(points, x)[0 if x == "patch" else -1]  # of the law, beyond the last point
+        ends.append(Label(float(end), float(last["test_loss"].mean()), name, colour))
     few = len(ends) <= FEW
     span, called = runs[x].max() / runs[x].min(), [end.text for end in ends] if few else []
-    room = room_for(called, span, 9.5, WIDE)
+    room = room_for(axes, called, span)
     if x == "patch":
         patch_axis(axes, runs["patch"], room=room)
     else:
         cost_axis(axes, runs[x], AXES[x].label, room=math.log(room) / math.log(max(span, 2.0)))
     loss_axis(axes, runs["test_loss"])
-    if few:
-        label_ends(axes, ends)
-    _key(axes, list(drawn), bands, AXES[x].letter, series=not few)
+    return Drawn(ends if few else [], _entries(axes, list(drawn), bands, AXES[x].letter, series=not few))
 
 
 def _places(points: pd.DataFrame, x: str) -> np.ndarray:
@@ -138,9 +156,9 @@ def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, co
     return "" if len(axes.collections) > before else TOO_WIDE
 
 
-def _key(axes: Axes, forms: Sequence[str], bands: Mapping[str, str], letter: str, series: bool) -> None:
-    """The legend of the laws and, where there are too many series to label, of the series. bands: why the interval of
-    each series is not drawn, "" where it is."""
+def _entries(axes: Axes, forms: Sequence[str], bands: Mapping[str, str], letter: str, series: bool) -> list[Artist]:
+    """The entries of the legend, of the laws and, where there are too many series to label, of the series.
+    bands: why the interval of each series is not drawn, "" where it is."""
     text = {"power": rf"power law  $A\,{letter}^{{\alpha}}$"}
     text["shifted"] = rf"shifted law  $L_\infty + A\,{letter}^{{\alpha}}$"
     handles: list[Artist] = [handle(text[form], linestyle=DASHES[form]) for form in forms]
@@ -151,5 +169,4 @@ def _key(axes: Axes, forms: Sequence[str], bands: Mapping[str, str], letter: str
         handles.append(handle(" or ".join(dict.fromkeys(bands.values())), ls=""))
     if series:
         handles += axes.get_legend_handles_labels()[0]
-    if handles:
-        axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
+    return handles

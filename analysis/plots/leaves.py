@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from analysis.plots.printed import chosen
+from analysis.plots.style import LABEL, SMALLEST, panel_rows
+
 LINE = "#ffd400"  # seen on the grey backgrounds of shapes
 
 
@@ -24,8 +27,8 @@ def leaves_figure(image_BHWC: NDArray[np.uint8], leaves: Mapping[str, Sequence[S
     """A column per image, and a row for the images and for each kind of tree. leaves: of each image, by the name of the
     row."""
     count = len(image_BHWC)
-    figure = Figure(figsize=(1.55 * count + 0.6, 1.6 * (1 + len(leaves)) + 0.2), layout="constrained")
-    rows = figure.subplots(1 + len(leaves), count, squeeze=False)
+    side = (chosen().inches - 0.3) / count  # of an image [inches]
+    figure, rows = panel_rows((1 + len(leaves)) * (side + 0.12), 1 + len(leaves), count)
     for spots, (name, of_images) in zip(rows, {"image": [[]] * count, **leaves}.items(), strict=True):
         for axes, image_HWC, its in zip(spots, image_BHWC, of_images, strict=True):
             axes.imshow(image_HWC, interpolation="none")
@@ -34,6 +37,6 @@ def leaves_figure(image_BHWC: NDArray[np.uint8], leaves: Mapping[str, Sequence[S
             axes.set_xticks([])
             axes.set_yticks([])
             if its:
-                axes.set_xlabel(f"{len(its)} leaves", fontsize=8)
-        spots[0].set_ylabel(name, fontsize=10)
+                axes.set_xlabel(f"{len(its)} leaves", fontsize=SMALLEST)
+        spots[0].set_ylabel(name, fontsize=LABEL)
     return figure

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.style import grid, handle, image_axis, loss_axis
+from analysis.plots.scales import image_axis, loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title, x_label
 
 SIZE = "size of test images [px], log scale"
 
@@ -16,7 +17,7 @@ def mixed_sizes_figure(found: pd.DataFrame, title: str, way: str = "trained at")
     found: of analysis/studies/mixed_sizes.py, losses."""
     backbones, looks = list(found["backbone"].unique()), styles(found["trained"].unique())
     fewest = found["images"].min()
-    figure, spots = grid(len(backbones), 2, (4.8, 3.6))
+    figure, spots = grid(len(backbones), 2, 2.6)
     for axes, backbone in zip(spots, backbones, strict=True):
         its = found[found["backbone"] == backbone]
         for (trained, images), runs in its.groupby(["trained", "images"], sort=False):
@@ -25,13 +26,12 @@ def mixed_sizes_figure(found: pd.DataFrame, title: str, way: str = "trained at")
             axes.plot(means.index, means, color=colour, linewidth=1.3, ls="-" if images == fewest else ":")
             axes.plot(runs["size"], runs["test_loss"], marker, color=colour, ms=5, mec="white", mew=0.5)
         image_axis(axes, its["size"])
-        axes.set_xlabel(SIZE)
+        x_label(axes, SIZE)
         loss_axis(axes, its["test_loss"])
-        axes.set_title(backbone, loc="left", fontsize=10)
+        panel_title(axes, backbone)
     handles = [handle(name, color=colour, marker=marker, ms=5) for name, (colour, marker) in looks.items()]
     if found["images"].nunique() > 1:
         handles.append(handle("dotted: FLOPs of the full size", ls=":"))
-    columns = 2 if len(backbones) == 1 else 3
-    figure.legend(handles=handles, title=way, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    heading(figure, title)
+    key(figure, handles, way)
     return figure

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.plots import style
 from scaling.config.edit import make_config
 
 
@@ -26,6 +27,6 @@ def panels_of(runs: pd.DataFrame, needed: str) -> dict[str, pd.DataFrame]:
 def set_titles(figure: Figure, spots: list[Axes], panels: dict[str, pd.DataFrame], title: str) -> None:
     """The title of a figure, which is that of its panel where there is only one. panels: of panels_of."""
     for axes, what in zip(spots, panels, strict=True):
-        axes.set_title(what if len(panels) > 1 else ": ".join(filter(None, (title, what))), loc="left", fontsize=11)
+        style.panel_title(axes, what if len(panels) > 1 else ": ".join(filter(None, (title, what))))
     if len(panels) > 1:
-        figure.suptitle(title, x=0.02, ha="left", fontsize=12)
+        style.heading(figure, title)

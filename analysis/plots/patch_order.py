@@ -1,11 +1,14 @@
 """Figure of the order of patch sizes: test loss along runs against their training FLOPs and their seconds."""
 
+from itertools import cycle
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.plots.backbone_styles import styles
-from analysis.plots.style import FEW, cost_axis, grid, handle, loss_axis
+from analysis.plots.backbone_styles import LINES, styles
+from analysis.plots.scales import cost_axis, loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title
 
 AXES = {"flops": "cumulated training FLOPs, log scale", "seconds": "training time [s], log scale"}
 
@@ -16,7 +19,8 @@ def order_figure(curves: pd.DataFrame, title: str) -> Figure:
 
     curves: of analysis/studies/patch_order.py, order_curves; several lengths of an order are lines of one colour."""
     backbones, looks = list(curves["backbone"].unique()), styles(curves["order"].unique())
-    figure, spots = grid(2 * len(backbones), 2, (4.6, 3.6))
+    dashes = dict(zip(looks, cycle(LINES), strict=False))
+    figure, spots = grid(2 * len(backbones), 2, 2.5)
     for place, axes in enumerate(spots):
         backbone, cost = backbones[place // 2], list(AXES)[place % 2]
         its = curves[curves["backbone"] == backbone]
@@ -24,19 +28,20 @@ def order_figure(curves: pd.DataFrame, title: str) -> Figure:
             colour, marker = looks[order]
             shortest = images == its.loc[its["order"] == order, "images"].min()
             means = runs.groupby("step")[[cost, "test_loss"]].mean()
-            axes.plot(means[cost], means["test_loss"], color=colour, linewidth=1.3, ls="-" if shortest else ":")
+            axes.plot(
+                means[cost], means["test_loss"], color=colour, ls=dashes[order], linewidth=1.4 if shortest else 0.7
+            )
             ends = runs[runs["share"] == 1]
             axes.plot(ends[cost], ends["test_loss"], marker, color=colour, ms=5, mec="white", mew=0.5)
         cost_axis(axes, its[cost], AXES[cost])
         if cost == "seconds":
             axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
         loss_axis(axes, its["test_loss"])
-        axes.set_title(backbone, loc="left", fontsize=10)
-    handles = [handle(order, color=colour, marker=marker, ms=5) for order, (colour, marker) in looks.items()]
-    handles.append(handle("dotted: a longer run", ls=":"))
-    if len(looks) > FEW:
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    else:
-        spots[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower left")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+        panel_title(axes, backbone)
+    handles = [
+        handle(order, color=colour, marker=marker, ms=5, ls=dashes[order]) for order, (colour, marker) in looks.items()
+    ]
+    handles.append(handle("thin: a longer run", linewidth=0.7))
+    heading(figure, title)
+    key(figure, handles)
     return figure

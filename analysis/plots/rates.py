@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import handle, loss_axis
+from analysis.plots.scales import loss_axis
+from analysis.plots.style import grid, handle, heading, key, panel_title, x_label, y_label
 
-LABEL = "learning rate, log scale"
+RATE = "learning rate, log scale"
 ROOM = 1.4  # factor by which the axis goes beyond the rates
 
 
@@ -22,10 +24,9 @@ def rate_figure(runs: pd.DataFrame, table: pd.DataFrame, title: str) -> Figure:
     table = table.assign(drawn=known_ends)
     known = runs.merge(table[["backbone", "patch"]])
     backbones = list(table["backbone"].unique())
-    figure = Figure(figsize=(4.4 * len(backbones), 4.2), layout="constrained")
-    for axes, backbone in zip(
-        figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0], backbones, strict=True
-    ):
+    figure, spots = grid(len(backbones), 2, 2.9, sharey=True)
+    entries: list[Line2D] = []
+    for axes, backbone in zip(spots, backbones, strict=True):
         its = known[known["backbone"] == backbone]
         best = table[table["backbone"] == backbone].to_dict("records")
         rates = sorted(its["lr"].unique())
@@ -34,14 +35,13 @@ def rate_figure(runs: pd.DataFrame, table: pd.DataFrame, title: str) -> Figure:
         foot, top = axes.get_ylim()
         gap = (top / foot) ** 0.045
         axes.set_ylim(foot / gap ** table["drawn"].groupby(table["backbone"]).sum().max(), top)
-        handles = []
         for number, row in enumerate(best):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             of_patch = its[its["patch"] == row["patch"]]
             means = np.exp(np.log(of_patch["val_loss"]).groupby(of_patch["lr"]).mean())
             axes.plot(of_patch["lr"], of_patch["val_loss"], ".", color=colour, ms=4, alpha=0.6)
             axes.plot(means.index, means, marker=marker, color=colour, linewidth=1.5, ms=6)
-            handles.append(handle(f"patch {row['patch']}", color=colour, marker=marker, linewidth=1.5, ms=6))
+            entries.append(handle(f"patch {row['patch']}", color=colour, marker=marker, linewidth=1.5, ms=6))
             if row["drawn"]:
                 height = foot / gap ** (sum(one["drawn"] for one in best[:number]) + 0.5)
                 ends = np.clip([row["lr_low"], row["lr_high"]], rates[0] / ROOM, rates[-1] * ROOM)
@@ -52,18 +52,11 @@ def rate_figure(runs: pd.DataFrame, table: pd.DataFrame, title: str) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
         axes.set_xlim(rates[0] / ROOM, rates[-1] * ROOM)
-        axes.set_xlabel(LABEL)
-        axes.set_ylabel("loss on held-out training images [nats]" if axes is figure.axes[0] else "")
-        axes.set_title(str(backbone), loc="left", fontsize=10)
-        if table["drawn"].any():
-            handles.append(handle("best rate, 95 %", alpha=0.5, linewidth=3))
-        axes.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.14),
-            ncols=-(-len(handles) // 2),
-            frameon=False,
-            fontsize=8.5,
-        )
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+        x_label(axes, RATE)
+        y_label(axes, "loss on held-out training images [nats]" if axes is figure.axes[0] else "")
+        panel_title(axes, str(backbone))
+    if table["drawn"].any():
+        entries.append(handle("best rate, 95 %", alpha=0.5, linewidth=3))
+    heading(figure, title)
+    key(figure, entries)
     return figure

@@ -1,6 +1,7 @@
 """Similarity figures: the matrix of CKA, CKA at the same layer between patch sizes, and two maps of the distances. A
 panel per kind of tokens. Each function returns a Figure."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,7 +12,23 @@ from matplotlib.image import AxesImage
 
 from analysis.plots.backbone_styles import COLOURS, MARKERS
 from analysis.plots.labels import Label, label_points
-from analysis.plots.style import INK, files, open_frame
+from analysis.plots.printed import chosen
+from analysis.plots.style import (
+    INK,
+    LABEL,
+    LINE,
+    SMALLEST,
+    files,
+    grid,
+    key,
+    open_frame,
+    panel_height,
+    panel_rows,
+    panel_title,
+    panel_width,
+    x_label,
+    y_label,
+)
 from analysis.similarity.similarities import Similarities
 
 SHADES = "viridis"
@@ -28,10 +45,10 @@ def figures(found: Sequence[Similarities]) -> dict[str, bytes]:
 
 def matrix_figure(found: Sequence[Similarities]) -> Figure:
     """CKA of all pairs of layers, model by model, from the first layer to the last."""
-    figure = Figure(figsize=(4.6 * len(found) + 0.6, 4.9), layout="constrained")
-    for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+    figure, spots = grid(len(found), len(found), 2.9)
+    for axes, one in zip(spots, found, strict=True):
         image = _heat(axes, one.cka_PP)
-        axes.set_title(one.tokens, fontsize=11)
+        panel_title(axes, one.tokens)
         counts = [len(one.layers(model)) for model in one.models]
         ends = np.cumsum(counts) - 0.5
         for end in ends[:-1]:
@@ -42,8 +59,8 @@ def matrix_figure(found: Sequence[Similarities]) -> Figure:
         else:
             _ticks(axes, (ends - np.array(counts) / 2).tolist(), [model.label for model in one.models])
     several = len(found[0].models) > 1
-    figure.axes[0].set_ylabel("model, its layers from the first to the last" if several else "layer")
-    figure.colorbar(image, ax=figure.axes, label="CKA", shrink=0.75)
+    y_label(spots[0], "model, its layers from the first to the last" if several else "layer")
+    _scale(figure, image, spots, 0.75)
     return figure
 
 
@@ -51,21 +68,25 @@ def same_layer_figure(found: Sequence[Similarities]) -> Figure:
     """CKA between models at the same layer: a row per layer, a column per pair of models."""
     tables = [one.same_layer() for one in found]
     layers, pairs = max((table.index for table in tables), key=len), max(len(table.columns) for table in tables)
-    column = 0.62 if pairs <= NUMBERS else 0.19  # [inches]
-    size = (len(found) * max(2.6, column * pairs + 1.2) + 0.8, max(3.2, 0.27 * len(layers) + 1.6))
-    figure = Figure(figsize=size, layout="constrained")
-    for axes, one, table in zip(figure.subplots(1, len(found), squeeze=False)[0], found, tables, strict=True):
+    few = pairs <= NUMBERS
+    least = (0.32 if few else 0.13) * pairs + 0.9  # width that the names of the columns need [inches]
+    columns = max(1, min(len(found), int((chosen().inches - 0.5) / least)))
+    rows = -(-len(found) // columns)
+    figure, by_row = panel_rows(rows * max(2.6, 0.16 * len(layers) + 1.2), rows, columns)
+    spots = [axes for row in by_row for axes in row]
+    for axes in spots[len(found) :]:
+        axes.set_axis_off()
+    for axes, one, table in zip(spots, found, tables, strict=False):
         image = _heat(axes, table.reindex(layers).to_numpy(), "auto")
-        axes.set_title(one.tokens, fontsize=11)
-        few = pairs <= NUMBERS
+        panel_title(axes, one.tokens)
         names = [name.replace(" and ", "\n" if few else ", ") for name in table.columns]
-        axes.set_xticks(range(len(names)), names, fontsize=8, rotation=0 if few else 90)
-        axes.set_yticks(range(len(layers)), layers, fontsize=8)
+        axes.set_xticks(range(len(names)), names, fontsize=SMALLEST, rotation=0 if few else 90)
+        axes.set_yticks(range(len(layers)), layers, fontsize=SMALLEST)
         axes.tick_params(length=0)
         if few:
             _write(axes, table.reindex(layers).to_numpy())
-    figure.axes[0].set_ylabel("layer")
-    figure.colorbar(image, ax=figure.axes, label="CKA")
+    y_label(spots[0], "layer")
+    _scale(figure, image, spots, 1.0)
     return figure
 
 
@@ -73,9 +94,9 @@ def map_figure(found: Sequence[Similarities]) -> Figure:
     """The layers as points whose distances are close to arccos of CKA: a line per model through its layers."""
     figure = _map(found, [one.plane.places_P2 for one in found])
     for axes, one in zip(figure.axes, found, strict=True):
-        axes.set_title(f"{one.tokens} ({100 * one.plane.explained:.0f} % of the variance)", fontsize=11)
-        axes.set_xlabel("first axis of arccos CKA [rad]")
-        axes.set_ylabel("second axis [rad]")
+        panel_title(axes, f"{one.tokens} ({100 * one.plane.explained:.0f} % of the variance)")
+        x_label(axes, "first axis of arccos CKA [rad]")
+        y_label(axes, "second axis [rad]")
     return _named(figure, found, [one.plane.places_P2 for one in found])
 
 
@@ -84,25 +105,23 @@ def tsne_figure(found: Sequence[Similarities]) -> Figure:
     model through its layers."""
     figure = _map(found, [one.tsne_P2 for one in found])
     for axes, one in zip(figure.axes, found, strict=True):
-        axes.set_title(one.tokens, fontsize=11)
-        axes.set_xlabel("t-SNE of arccos CKA")
+        panel_title(axes, one.tokens)
+        x_label(axes, "t-SNE of arccos CKA")
         axes.tick_params(labelbottom=False, labelleft=False, length=0)  # the axes have no unit
     return _named(figure, found, [one.tsne_P2 for one in found])
 
 
 def _map(found: Sequence[Similarities], places: Sequence[np.ndarray]) -> Figure:
     """A panel per kind of tokens with a line per model through its layers. places: (P, 2) of the points of each."""
-    figure = Figure(figsize=(4.8 * len(found), 4.6), layout="constrained")
-    panels = list(figure.subplots(1, len(found), squeeze=False)[0])
-    for axes, one, places_P2 in zip(panels, found, places, strict=True):
+    figure, spots = grid(len(found), 2, 3.2)
+    for axes, one, places_P2 in zip(spots, found, places, strict=True):
         for n, model in enumerate(one.models):
             places_n2 = places_P2[[place.model == model for place in one.places]]
-            style = {"color": COLOURS[n % len(COLOURS)], "marker": MARKERS[n // len(COLOURS) % len(MARKERS)]}
-            axes.plot(*places_n2.T, **style, linewidth=1, markersize=4.5, label=model.label)
+            colour, marker = COLOURS[n % len(COLOURS)], MARKERS[(n + n // len(COLOURS)) % len(MARKERS)]
+            axes.plot(*places_n2.T, color=colour, marker=marker, linewidth=1, markersize=4.5, label=model.label)
         axes.set_aspect("equal", "datalim")
         open_frame(axes)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5), frameon=False, fontsize=9)
+    key(figure, spots[0].get_legend_handles_labels()[0])
     return figure
 
 
@@ -123,7 +142,7 @@ def _write(axes: Axes, cka: np.ndarray) -> None:
     for (row, column), value in np.ndenumerate(cka):
         if np.isfinite(value):
             colour = "white" if value < 0.6 else "black"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=SMALLEST, color=colour)
 
 
 def _heat(axes: Axes, cka: np.ndarray, aspect: Literal["equal", "auto"] = "equal") -> AxesImage:
@@ -131,7 +150,18 @@ def _heat(axes: Axes, cka: np.ndarray, aspect: Literal["equal", "auto"] = "equal
     return axes.imshow(cka, cmap=SHADES, vmin=0, vmax=1, aspect=aspect, interpolation="nearest")
 
 
+def _scale(figure: Figure, image: AxesImage, spots: Sequence[Axes], shrink: float) -> None:
+    """The scale of the colours, beside the panels."""
+    bar = figure.colorbar(image, ax=list(spots), shrink=shrink)
+    bar.set_label("CKA", fontsize=LABEL)
+    bar.ax.tick_params(labelsize=SMALLEST)
+
+
 def _ticks(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
-    axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 4 else 0, fontsize=8)
-    axes.set_yticks(places, names, fontsize=8)
+    """The names of rows and columns, or every second or third where there is no room for all."""
+    side = min(panel_width(axes), panel_height(axes))
+    every = math.ceil(len(names) * LINE * SMALLEST / 72 / side)
+    shown = [name if number % every == 0 else "" for number, name in enumerate(names)]
+    axes.set_xticks(places, shown, rotation=90 if max(map(len, names)) > 4 or every > 1 else 0, fontsize=SMALLEST)
+    axes.set_yticks(places, shown, fontsize=SMALLEST)
     axes.tick_params(length=0, colors=INK)

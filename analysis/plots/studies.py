@@ -11,19 +11,35 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 from numpy.typing import ArrayLike
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.labels import Label, label_ends, label_points
-from analysis.plots.style import DASHES, LineStyle, handle, loss_axis, open_frame, patch_axis, round_ticks
+from analysis.plots.labels import Label, label_ends, label_points, room_for
+from analysis.plots.printed import WIDTHS
+from analysis.plots.scales import image_axis, loss_axis, patch_axis, round_ticks
+from analysis.plots.style import (
+    DASHES,
+    SMALLEST,
+    LineStyle,
+    grid,
+    handle,
+    heading,
+    key,
+    open_frame,
+    panel_rows,
+    panel_title,
+    x_label,
+    y_label,
+)
 from scaling.config.task import SEGMENTATION_HEADS
 
 
-def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) -> Figure:
+def study_figure(points: pd.DataFrame, over: str, title: str, base: int = 2) -> Figure:
     """Test loss of a study's runs, log-log: every seed a point, a line through their means.
 
     points: a row per run with x and test_loss [nats]; panel, colour and dash identify its line, note is its label.
-    base: of the horizontal log axis, with ticks at the values; 0: base 10 with ticks at round numbers."""
+    over: label of x.  base: of the horizontal log axis, with ticks at the values; 0: base 10 with ticks at round
+    numbers."""
     panels, looks = list(points["panel"].unique()), styles(points["colour"].unique())
-    figure = Figure(figsize=(5.0 if len(panels) == 1 else 4.0 * len(panels), 4.0), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+    figure, spots = grid(len(panels), 2, 2.9, sharey=True)
+    for axes, panel in zip(spots, panels, strict=True):
         its = points[points["panel"] == panel]
         for (colour, dash), line in its.groupby(["colour", "dash"], sort=False):
             _draw_line(axes, line, looks[colour], list(its["dash"].unique()).index(dash))
@@ -33,15 +49,13 @@ def study_figure(points: pd.DataFrame, x_label: str, title: str, base: int = 2) 
         places = sorted(its["x"].unique())
         axes.xaxis.set_major_locator(FixedLocator(places if base else round_ticks(places[0], places[-1], most=6)))
         axes.margins(x=0.08)
-        axes.set_xlabel(x_label)
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=8.5, handlelength=3.5
-        )
+        x_label(axes, over)
         loss_axis(axes, points["test_loss"])
         if axes is not figure.axes[0]:
-            axes.set_ylabel("")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    for axes, panel in zip(figure.axes, panels, strict=True):
+            y_label(axes, "")
+    heading(figure, title)
+    key(figure, (entry for axes in spots for entry in axes.get_legend_handles_labels()[0]))
+    for axes, panel in zip(spots, panels, strict=True):
         label_points(axes, _notes(points[points["panel"] == panel], looks))
     return figure
 
@@ -60,8 +74,7 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
 
     runs: of study_table, every seed a mark.  gaps: of upernet_gain.gaps; the lines go through its means and break where
     one is missing.  metric, name: the metric's column [%] and its name."""
-    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    figure, [[above], [below]] = panel_rows(4.2, 2, 1, ratios=([2, 1], [1]), sharex=True)
     by_backbone = {str(backbone): its.set_index("patch") for backbone, its in gaps.groupby("backbone", sort=False)}
     looks = styles(by_backbone)
     for number, (backbone, its) in enumerate(by_backbone.items()):
@@ -74,22 +87,23 @@ def gap_figure(runs: pd.DataFrame, gaps: pd.DataFrame, metric: str, name: str, t
         style = {"marker": "D^vP"[number % 4], "color": colour, "label": of.strip(), "linestyle": dash}
         _draw_means(below, gap, gap, its["gap_paper"], style)
     below.axhline(0, color="0.4", linewidth=0.9)
-    for axes, apart in ((above, 0.055), (below, 0.11)):
-        patch_axis(axes, gaps["patch"], room=1.35)
+    names = [end.text for axes in (above, below) for end in _ends_of_lines(axes)]
+    for axes in (above, below):
+        patch_axis(axes, gaps["patch"], room_for(axes, names, gaps["patch"].max() / gaps["patch"].min()))
         open_frame(axes)
         axes.margins(y=0.12)
-        _label_lines(axes, apart)
-    above.set_xlabel("")
-    above.set_ylabel(f"{name} [%]")
+    x_label(above, "")
+    y_label(above, f"{name} [%]")
     plain, decoder = SEGMENTATION_HEADS
-    below.set_ylabel(f"{decoder} minus {plain}\n[points of {name}]")
+    y_label(below, f"{decoder} minus {plain}\n[points of {name}]")
     if gaps[f"gap_{metric}"].isna().all():
-        below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center")
+        below.text(0.5, 0.6, "no patch size has both heads", transform=below.transAxes, ha="center", fontsize=SMALLEST)
         below.set_yticks([0])
     if gaps[[f"paper_{head}" for head in SEGMENTATION_HEADS]].notna().any(axis=None):
-        hollow = handle("hollow: published, Table 2", ls="", marker="o", mfc="none", ms=11, mew=1.3)
-        above.legend(handles=[hollow], frameon=False, fontsize=8.5, loc="lower right")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+        key(figure, [handle("hollow: published, Table 2", ls="", marker="o", mfc="none", ms=9, mew=1.3)])
+    heading(figure, title)
+    for axes in (above, below):
+        label_ends(axes, _ends_of_lines(axes))
     return figure
 
 
@@ -97,28 +111,27 @@ def crossing_figure(frame: pd.DataFrame) -> Figure:
     """Seconds of a training step per image against tokens, log-log, a line per backbone.
 
     frame: columns backbone, tokens [tokens], seconds_per_image [s]; as written by experiments/benchmark.py crossing."""
-    figure = Figure(figsize=(5.0, 3.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, [axes] = grid(1, 1, 2.9)
+    ends = []
     looks = styles(frame["backbone"].unique())
     for number, (name, points) in enumerate(frame.sort_values("tokens").groupby("backbone")):
         x, y = points["tokens"].to_numpy(float), points["seconds_per_image"].to_numpy(float)
         colour, marker = looks[name]
         axes.loglog(x, y, marker, ls=("-", "--")[number % 2], color=colour, mew=1.4)
-        axes.annotate(str(name), (x[-1], y[-1]), (6, 0), textcoords="offset points", color=colour, va="center")
-    low, high = frame["tokens"].min(), frame["tokens"].max()
-    axes.set_xlim(low / 1.3, high * 6)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(frame["tokens"].unique())))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("tokens per image")
-    axes.set_ylabel("training step per image [s]")
-    axes.set_title("Training time by sequence length", loc="left", fontsize=11)
+        ends.append(Label(x[-1], y[-1], str(name), colour))
+    span = frame["tokens"].max() / frame["tokens"].min()
+    room = room_for(axes, [end.text for end in ends], span)
+    image_axis(axes, frame["tokens"], room)
+    x_label(axes, "tokens per image, log scale")
+    y_label(axes, "training step per image [s], log scale")
+    panel_title(axes, "Training time by sequence length")
     axes.spines[["top", "right"]].set_visible(False)
+    label_ends(axes, ends)
     return figure
 
 
 def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: int = 8) -> Figure:
-    """A sheet of images with a title each, without interpolation.
+    """A sheet of images with a title each, without interpolation, of the width of a page.
     images_NHWC: bytes 0 to 255, or floats 0 to 1; N images of H x W px, C 3 or 1.  titles: none or N."""
     images = np.asarray(images_NHWC)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
@@ -127,9 +140,10 @@ def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: in
         raise ValueError(f"{len(titles)} titles for {len(images)} images")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    height = 1.0 * images.shape[1] / images.shape[2] + (0.26 if titles else 0.06)
+    side = WIDTHS["page"] / columns  # [inches]
+    height = side * images.shape[1] / images.shape[2] + (0.3 if titles else 0.06)
     tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.03, hspace=0.03)
-    figure = Figure(figsize=(columns * 1.06, rows * height), layout=tight)
+    figure = Figure(figsize=(WIDTHS["page"], rows * height), layout=tight)
     for number, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
         axes.set_axis_off()
         if number < len(images):
@@ -138,7 +152,7 @@ def sample_sheet(images_NHWC: ArrayLike, titles: Sequence[str] = (), columns: in
             picture = images[number, :, :, 0] if grey else images[number]
             axes.imshow(picture, interpolation="nearest", cmap="gray", **limits)
             if titles:
-                axes.set_title(titles[number], fontsize=7.5, pad=2)
+                axes.set_title(titles[number].replace(", ", ",\n"), fontsize=SMALLEST, pad=2)
     return figure
 
 
@@ -161,15 +175,15 @@ def _draw_means(axes: Axes, means: pd.Series, seeds: pd.Series, paper: pd.Series
     line: LineStyle = {**style, "marker": ""}
     axes.plot(means.index, means, **line, linewidth=1.5)
     axes.plot(seeds.index, seeds, **marks, markersize=5.5)
-    axes.plot(paper.index, paper, **marks, markersize=11, mfc="none", mew=1.3)
+    axes.plot(paper.index, paper, **marks, markersize=9, mfc="none", mew=1.3)
 
 
-def _label_lines(axes: Axes, apart: float) -> None:
-    """The lines' names beside their last points. apart: smallest height between two of them [share of the axes]."""
+def _ends_of_lines(axes: Axes) -> list[Label]:
+    """The names of the lines at their last points."""
     ends = []
     for line in axes.lines:
         x, y = (np.asarray(values, float) for values in line.get_data())
         if line.get_linestyle() != "None" and not str(line.get_label()).startswith("_") and np.isfinite(y).any():
             last = x[np.isfinite(y)].min()
             ends.append(Label(last, float(y[x == last][0]), str(line.get_label()), str(line.get_color())))
-    label_ends(axes, ends, apart)
+    return ends

@@ -1,30 +1,37 @@
-"""Style of all figures: colours, dashes, axes with units, and pictures as bytes.
+"""Style of all figures: size, letters, colours, dashes, titles and legends, and pictures as bytes.
 
-Functions return figures, and only scripts write files. pyplot is not used: a Figure works without a display and has no
-global state.
+Figures are drawn at the width at which they are printed (printed.py), with letters of SMALLEST points or more, and
+legends below the panels. Functions return figures, and only scripts write files. pyplot is not used: a Figure works
+without a display and has no global state.
 """
 
 import io
-import math
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import TypedDict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Literal, TypedDict
 
 import matplotlib
 import numpy as np
-import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.typing import LineStyleType
 from typing_extensions import Unpack
 
-from analysis.fitting.axes import AXES
 from analysis.fitting.result import Fit
+from analysis.plots.printed import chosen
+
+HEADING, TITLE, LABEL, SMALLEST = 9.0, 8.0, 7.5, 7.0  # of figures, panels, axes, and of ticks and all else [points]
+LINE = 1.3  # height of a line [its size]
+MARGIN = 0.6  # of a panel, for ticks and labels [inches]
+TALLEST = 1.15  # height of a panel [its width]
+WIDE, HIGHER = 5.0, 1.25  # a panel of this width or more [inches] is higher by this factor
+LEAST = 2.6  # least width of a panel, unless it is simple [inches]
 
 DASHES: dict[str, LineStyleType] = {"power": "-", "shifted": (0, (5, 2.5))}
-PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
 INK = "0.25"  # grey of elements that belong to no series
 FEW = 4  # up to so many lines are labelled directly; more have a legend
 
@@ -45,8 +52,8 @@ class LineStyle(TypedDict, total=False):
 
 
 def files(stem: str, figure: Figure) -> dict[str, bytes]:
-    """A figure as files by name, png and pdf."""
-    return {f"{stem}.{ending}": picture(figure, ending) for ending in ("png", "pdf")}
+    """A figure as files by name, in the chosen formats."""
+    return {f"{stem}.{ending}": picture(figure, ending) for ending in chosen().formats}
 
 
 def picture(figure: Figure, ending: str, dpi: int = 200, **metadata: str) -> bytes:
@@ -57,74 +64,156 @@ def picture(figure: Figure, ending: str, dpi: int = 200, **metadata: str) -> byt
         figure.set_layout_engine("none")
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, metadata or None)
     drawing = io.BytesIO()
-    # Type 42: TrueType fonts, searchable and editable; journals reject Type 3.
-    with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "pdf.fonttype": 42}):
+    # Texts remain texts that can be searched and edited: TrueType in a pdf, as journals reject Type 3, and <text> in an
+    # svg, which the reader's program draws with its own letters where it has not these.
+    with matplotlib.rc_context({"svg.hashsalt": "patch-scaling", "svg.fonttype": "none", "pdf.fonttype": 42}):
         figure.savefig(drawing, format=ending, dpi=dpi, metadata=undated)
     return drawing.getvalue()
 
 
-def grid(number: int, columns: int, size: tuple[float, float], sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with `number` panels, row by row. size: width and height of a panel [inches]."""
-    columns = min(columns, number)
-    rows = -(-number // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    spots = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel())
+def panel_rows(
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    ratios: tuple[Sequence[float], Sequence[float]] | None = None,
+    sharex: bool = False,
+    sharey: bool | Literal["row"] = False,
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of the chosen width, and its panels by row. height: of the panels together [inches]. ratios: of the
+    heights of the rows and the widths of the columns, where they differ."""
+    figure = Figure(figsize=(chosen().inches, height), layout="constrained")
+    high, wide = ratios or ([1] * rows, [1] * columns)
+    spots = figure.subplots(
+        rows, columns, squeeze=False, sharex=sharex, sharey=sharey, height_ratios=high, width_ratios=wide
+    )
+    for axes in spots.ravel():
+        axes.tick_params(which="both", labelsize=SMALLEST)
+    return figure, [list(row) for row in spots]
+
+
+def grid(
+    number: int,
+    columns: int,
+    height: float,
+    least: float = LEAST,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of the chosen width with `number` panels, row by row. columns: most of them, where there is room.
+    height: of a panel about as wide as a column, at most TALLEST times its width; least: its least width [inches]."""
+    columns = max(1, min(columns, number, int(chosen().inches / least)))
+    rows, width = -(-number // columns), chosen().inches / columns
+    high = min(height * (HIGHER if width > WIDE else 1), TALLEST * width)
+    figure, by_row = panel_rows(rows * high, rows, columns, sharex=sharex, sharey=sharey)
+    spots = [axes for row in by_row for axes in row]
     for axes in spots[number:]:
         axes.set_axis_off()
     return figure, spots[:number]
 
 
-def patch_axis(axes: Axes, patches: pd.Series, room: float = 1.0) -> None:
-    """Log2 axis, small patches to the right; room: by which ratio it extends beyond the smallest, for labels."""
-    axes.set_xscale("log", base=2)
-    sizes = sorted(patches.unique())
-    axes.set_xlim(sizes[-1] * 1.25, sizes[0] / (1.25 * room))
-    _ticks_at(axes, sizes)
-    axes.set_xlabel(PATCH_LABEL)
+def panel_height(axes: Axes) -> float:
+    """About the height of a panel's axes [inches]."""
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    return figure.get_figheight() / (place.get_gridspec().nrows if place else 1) - MARGIN
 
 
-def image_axis(axes: Axes, images: pd.Series, room: float = 1.0) -> None:
-    """Log2 axis of image sizes, large ones to the right; room as in patch_axis."""
-    axes.set_xscale("log", base=2)
-    sizes = sorted(images.unique())
-    axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15 * room)
-    _ticks_at(axes, sizes)
-    axes.set_xlabel("image size [px], log scale")
+def panel_width(axes: Axes) -> float:
+    """About the width of a panel's axes [inches]."""
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    return figure.get_figwidth() / (place.get_gridspec().ncols if place else 1) - MARGIN
 
 
-def cost_axis(axes: Axes, costs: pd.Series, label: str, room: float = 0.0) -> None:
-    """Log axis of costs with ticks as 1M, 2G; a few well separated counts are their own ticks.
-    costs: > 0.  room: by which fraction of its span it extends beyond the largest, for labels."""
-    low, high = float(costs.min()), float(costs.max())
-    span = high / low if high > low else 2.0
-    axes.set_xscale("log", base=10)
-    ends = low / span**0.07, high * span ** (0.07 + room)
-    axes.set_xlim(*ends)
-    values = sorted(costs.unique())
-    if high < 1e6 and all(large > 1.9 * small for small, large in pairwise(values)):
-        _ticks_at(axes, values)
-    else:
-        axes.xaxis.set_major_locator(FixedLocator(round_ticks(*ends, most=7)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel(label)
+def heading(figure: Figure, text: str) -> None:
+    """The title of a figure, in as many lines as it needs, for which the figure gets higher."""
+    lines = _wrapped(text, figure.get_figwidth() - 0.1, HEADING)
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=HEADING)
+    _heighten(figure, (1 + lines.count("\n")) * HEADING * LINE / 72)
 
 
-def loss_axis(axes: Axes, losses: pd.Series) -> None:
-    """Log axis over the measured losses with plain numbers at round ticks, also for less than a decade. Losses of 0 are
-    ignored."""
-    losses = losses[losses > 0]
-    if losses.empty:
+def panel_title(axes: Axes, text: str) -> None:
+    """The title of a panel, which begins at its axes."""
+    axes.set_title(_wrapped(text, panel_width(axes) - 0.15, TITLE), loc="left", fontsize=TITLE)
+
+
+def x_label(axes: Axes, text: str) -> None:
+    axes.set_xlabel(_wrapped(text, panel_width(axes), LABEL), fontsize=LABEL)
+
+
+def y_label(axes: Axes, text: str) -> None:
+    axes.set_ylabel(_wrapped(text, panel_height(axes), LABEL), fontsize=LABEL)
+
+
+def shared_labels(figure: Figure, spots: Sequence[Axes], x: str, y: str) -> None:
+    """One label for the vertical axes of all panels, and one for the horizontal axes of each column."""
+    for axes in spots:
+        axes.set_xlabel("")
+        axes.set_ylabel("")
+    place = spots[0].get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    for axes in spots[-columns:]:
+        x_label(axes, x)
+    figure.supylabel(y, fontsize=LABEL)
+
+
+def key(figure: Figure, handles: Iterable[Artist], what: str | None = None) -> None:
+    """The legend, below all panels, one entry per name, in as many columns as there is room for; the figure gets higher
+    by its height. what: its title."""
+    of_name = {str(one.get_label()): one for one in handles}
+    if not of_name:
         return
-    room = 1.12 * (losses.max() / losses.min()) ** 0.12  # on both sides; a wider band leaves the panel
-    low, high = losses.min() / room, losses.max() * room
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(FixedLocator(round_ticks(low, high)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
-    axes.set_ylabel("test loss [nats], log scale")
-    open_frame(axes)
+    width = figure.get_figwidth()
+    letters = RendererAgg(1, 1, figure.dpi)  # measures texts
+    names = [_wrapped(name, width - 0.6, SMALLEST) for name in of_name]
+    for columns in range(min(len(names), 6), 0, -1):
+        for old in figure.legends:
+            old.remove()
+        legend = figure.legend(
+            list(of_name.values()),
+            names,
+            loc="outside lower left",
+            ncols=columns,
+            frameon=False,
+            fontsize=SMALLEST,
+            title=what,
+            title_fontsize=SMALLEST,
+            alignment="left",
+            columnspacing=1.4,
+            handletextpad=0.6,
+        )
+        box = legend.get_window_extent(letters).transformed(figure.dpi_scale_trans.inverted())
+        if box.width <= width - 0.05:
+            break
+    _heighten(figure, box.height)
+
+
+def _heighten(figure: Figure, more: float) -> None:
+    figure.set_figheight(figure.get_figheight() + more)
+
+
+def _wrapped(text: str, inches: float, size: float) -> str:
+    """A text in lines of at most this width, as far as its words allow; a formula is left as it is."""
+    if "$" in text:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        first, *words = line.split(" ")
+        lines.append(first)
+        for word in words:
+            longer = f"{lines[-1]} {word}"
+            if text_width(longer, size) <= inches:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+    return "\n".join(lines)
+
+
+@cache
+def text_width(text: str, size: float) -> float:
+    """Width of a line of text of a size in points [inches]."""
+    letters = RendererAgg(1, 1, 72)
+    return letters.get_text_width_height_descent(text, FontProperties(size=size), "$" in text)[0] / 72
 
 
 def open_frame(axes: Axes) -> None:
@@ -132,24 +221,6 @@ def open_frame(axes: Axes) -> None:
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def round_ticks(low: float, high: float, most: int = 12) -> list[float]:
-    """Round numbers from low to high, > 0: evenly spaced for high up to 6 times low, else 1, 2 and 5 times powers of
-    ten, or the powers alone where these would be more than `most`."""
-    ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high) if tick > 0]
-    if high > 6 * low:
-        powers = [10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
-        ticks = [m * power for power in powers for m in (1, 2, 5)]
-        if sum(low <= tick <= high for tick in ticks) > most:
-            ticks = powers
-    return [tick for tick in ticks if low <= tick <= high]
-
-
-def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
-    axes.xaxis.set_major_locator(FixedLocator(values))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple[float, float] | None = None) -> None:
@@ -172,4 +243,4 @@ def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple
 def handle(name: str, **style: Unpack[LineStyle]) -> Line2D:
     """An entry of a legend."""
     complete: LineStyle = {"color": INK, "label": name, **style}
-    return Line2D([], [], **complete)
+    return Line2D([], [], solid_capstyle="butt", **complete)

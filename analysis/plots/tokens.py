@@ -9,17 +9,18 @@ from matplotlib.figure import Figure
 from analysis.fitting.axes import AXES
 from analysis.fitting.result import Fit
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.style import INK, cost_axis, draw_band, grid, handle, loss_axis
+from analysis.plots.scales import cost_axis, loss_axis
+from analysis.plots.style import INK, draw_band, grid, handle, heading, key, panel_title
 
 
 def tokens_figure(laws: Mapping[str, tuple[Sequence[Fit], pd.DataFrame]]) -> Figure:
     """Log-log, a panel per group: a mark for every evaluation, a line per law, with the interval of the first.
 
     laws: by the title of the panel laws of x tokens, and the points (analysis/records/token_points.py)."""
-    figure, spots = grid(len(laws), 2, (4.6, 3.8))
+    figure, spots = grid(len(laws), 2, 2.7)
+    handles = []
     for axes, (name, (fits, points)) in zip(spots, laws.items(), strict=True):
         places = np.geomspace(points["tokens"].min(), points["tokens"].max(), 100)
-        handles = []
         for number, patch in enumerate(sorted(points["patch"].unique(), reverse=True)):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             its = points[points["patch"] == patch]
@@ -32,7 +33,7 @@ def tokens_figure(laws: Mapping[str, tuple[Sequence[Fit], pd.DataFrame]]) -> Fig
         draw_band(axes, fits[0], places, INK)
         cost_axis(axes, points["tokens"], AXES["tokens"].label)
         loss_axis(axes, points["y"])
-        axes.set_title(name, loc="left", fontsize=10)
-        axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="lower left")
-    figure.suptitle("Test loss and tokens per image", x=0.02, ha="left", fontsize=11)
+        panel_title(axes, name)
+    key(figure, handles)
+    heading(figure, "Test loss and tokens per image")
     return figure

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import styles
-from analysis.plots.style import INK, grid, handle, image_axis, loss_axis
+from analysis.plots.scales import LOSS, image_axis, loss_axis
+from analysis.plots.style import INK, grid, handle, heading, key, panel_title, shared_labels
 
 COLUMNS = 4  # panels of a row
 
@@ -17,8 +18,8 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
     panels = list(found[["backbone", "encoding"]].drop_duplicates().itertuples(index=False, name=None))
     rules = [rule for rule in found["rule"].unique() if rule != direct]
     looks, most = styles(rules), found["steps"].max()
-    figure, spots = grid(len(panels), COLUMNS, (3.3, 3.0) if len(panels) > 1 else (5.6, 3.6), sharey=True)
-    for number, (axes, (backbone, encoding)) in enumerate(zip(spots, panels, strict=True)):
+    figure, spots = grid(len(panels), COLUMNS, 2.2, least=1.6, sharey=True)
+    for axes, (backbone, encoding) in zip(spots, panels, strict=True):
         its = found[(found["backbone"] == backbone) & (found["encoding"] == encoding)]
         there = its[its["rule"] == direct].groupby("image")["test_loss"].mean()
         axes.plot(there.index, there, color=INK, linewidth=2.2)
@@ -30,17 +31,14 @@ def transfer_figure(found: pd.DataFrame, direct: str, title: str) -> Figure:
             axes.plot(runs["image"], runs["test_loss"], marker, color=colour, ms=4, mec="white", mew=0.4)
         image_axis(axes, found["image"])
         loss_axis(axes, found["test_loss"])
-        axes.set_title(f"{backbone}, {encoding}", loc="left", fontsize=9.5)
-        if number % COLUMNS:
-            axes.set_ylabel("")
+        panel_title(axes, f"{backbone}, {encoding}")
     handles = [
         handle("trained at the size", linewidth=2.2),
         *(handle(rule, color=colour, marker=marker, ms=4) for rule, (colour, marker) in looks.items()),
         handle("at once", ls=":"),
         handle(f"after {most} steps"),
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=3 if len(panels) < 3 else 5, frameon=False, fontsize=8.5
-    )
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    shared_labels(figure, spots, "image size [px], log scale", LOSS)
+    heading(figure, title)
+    key(figure, handles)
     return figure

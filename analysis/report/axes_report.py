@@ -11,6 +11,7 @@ from analysis.fitting.curve_hold_out import HeldOutPoints, hold_out_images, hold
 from analysis.fitting.undertraining import PatchImagesLaw, fit_patch_images
 from analysis.plots import style
 from analysis.plots.curves import curve_figure
+from analysis.plots.printed import chosen
 from analysis.records.curve_points import curve_points, ends
 from analysis.records.run_set import RunSet
 from analysis.records.training_length import labels_of_any_length
@@ -70,7 +71,7 @@ def report_axes(axes: str, runs: RunSet, out: Path) -> None:
     print(flush=True)
     stem = axes.replace(",", "_")
     write_files(out, _files(stem, fitted))
-    print_wrapped(f"wrote to {out}: {stem}.csv|png|pdf, {stem}_points.csv", indent=2)
+    print_wrapped(f"wrote to {out}: {stem}.csv|{chosen().endings}, {stem}_points.csv", indent=2)
 
 
 def axes_laws(axes: str, runs: RunSet, draws: int = 1000) -> tuple[dict[str, Fitted], list[str]]:

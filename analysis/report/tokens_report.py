@@ -13,6 +13,7 @@ from analysis.fitting.model import DEFAULT_FORMS
 from analysis.fitting.result import Fit
 from analysis.fitting.shared_runs import fit_runs
 from analysis.plots import style
+from analysis.plots.printed import chosen
 from analysis.plots.tokens import tokens_figure
 from analysis.records.run_set import RunSet
 from analysis.records.shared_weights import are_shared
@@ -53,7 +54,7 @@ def report_tokens(runs: RunSet, out: Path) -> None:
         print_wrapped(line)
     print(flush=True)
     write_files(out, _files(fitted))
-    print_wrapped(f"wrote to {out}: {STEM}.csv|png|pdf, {STEM}_points.csv", indent=2)
+    print_wrapped(f"wrote to {out}: {STEM}.csv|{chosen().endings}, {STEM}_points.csv", indent=2)
 
 
 def token_laws(points: pd.DataFrame) -> tuple[dict[str, TokensLaw], list[str]]:

@@ -5,7 +5,7 @@ experiments/studies.py. Without torch.
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plots.style import picture
+from analysis.plots import style
 from analysis.records.run_set import RunSet
 from analysis.report.output import counted, print_wrapped, write_files
 from analysis.studies.reports import REPORTS
@@ -30,7 +30,7 @@ def report(runs: RunSet, name: str, planned: Sequence[StudyRun], out: Path) -> l
         return []
     stem = name.replace(".", "_")
     files = {f"{stem}{end}.csv": found.to_csv(index=False).encode() for end, found in shown.tables.items()}
-    paths = write_files(out, {**files, f"{stem}.png": picture(shown.figure, "png")})
+    paths = write_files(out, files | style.files(stem, shown.figure))
     for path in paths:
         print(f"wrote {path}")
     return paths

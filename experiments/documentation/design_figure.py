@@ -5,7 +5,11 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = {"config": "0.35", "data": "#1f77b4", "model": "#b5541c", "results": "#2c7a3d"}
+from analysis.plots.backbone_styles import COLOURS
+from analysis.plots.printed import WIDTHS
+from analysis.plots.style import SMALLEST, TITLE
+
+ROOMS = {"config": "0.35", "data": COLOURS[0], "model": COLOURS[1], "results": COLOURS[2]}
 WIDTH, HEIGHT, GAP = 1.06, 0.78, 0.26  # of a box, and between boxes of a row
 FALL = 1.2  # from row to row
 Place = tuple[float, float]
@@ -24,18 +28,18 @@ class Box(NamedTuple):
 
 # fmt: off
 BOXES = (
-    Box(0, 0, "ExperimentConfig", "tree of frozen values,\nrun ID, group", "scaling/config", "config"),
+    Box(0, 0, "ExperimentConfig", "tree of frozen\nvalues, run ID,\ngroup", "scaling/config", "config"),
     Box(2, 0, "rng.stream", "seed, purpose, key", "scaling/rng.py", "config"),
-    Box(3, 0, "StepShapes", "patch and image size\nof every step", "scaling/config", "config"),
-    Box(0, 1, "files", "8-bit RGB, fingerprint\nof the contents", "scaling/data", "data"),
-    Box(1, 1, "Sampler", "SampleKeys in order,\nexact resume", "scaling/data", "data"),
-    Box(2, 1, "transforms", "augmentation, by key", "scaling/data", "data"),
+    Box(3, 0, "StepShapes", "patch and image\nsize of every step", "scaling/config", "config"),
+    Box(0, 1, "files", "8-bit RGB,\nfingerprint\nof the contents", "scaling/data", "data"),
+    Box(1, 1, "Sampler", "SampleKeys in\norder,\nexact resume", "scaling/data", "data"),
+    Box(2, 1, "transforms", "augmentation,\nby key", "scaling/data", "data"),
     Box(3, 1, "Batch", "pixels, keys, shape,\ntargets", "scaling/data", "data"),
-    Box(4, 1, "task", "normalisation, mixup,\nCutMix", "scaling/tasks", "model"),
-    Box(0, 2, "PatchEmbed", "tokens, TokenLayout", "scaling/backbones", "model"),
+    Box(4, 1, "task", "normalisation,\nmixup, CutMix", "scaling/tasks", "model"),
+    Box(0, 2, "PatchEmbed", "tokens,\nTokenLayout", "scaling/backbones", "model"),
     Box(1, 2, "PositionEncoding", "add, rotate, bias", "scaling/backbones", "model"),
-    Box(2, 2, "blocks", "DeiT, Adventurer, timm", "scaling/backbones", "model"),
-    Box(3, 2, "Features", "tokens, pooled, layout", "scaling/backbones", "model"),
+    Box(2, 2, "blocks", "DeiT, Adventurer,\ntimm", "scaling/backbones", "model"),
+    Box(3, 2, "Features", "tokens, pooled,\nlayout", "scaling/backbones", "model"),
     Box(4, 2, "head", "logits, maps, boxes", "scaling/heads", "model"),
     Box(0, 3, "objectives", "loss [nats]", "scaling/tasks", "model"),
     Box(1, 3, "engine", "step, checkpoint,\nevaluate", "scaling/engine", "results"),
@@ -48,14 +52,14 @@ ROWS = ("configuration", "data", "model", "results")
 
 
 def design_figure() -> Figure:
-    """Rows are read from left to right, from top to bottom. Each box is a line named by its text, so that the numbers
-    of the figure (analysis/plots/drawn_numbers.py) contain the texts."""
-    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+    """Of the width of a page. Rows are read from left to right, from top to bottom. Each box is a line named by its
+    text, so that the numbers of the figure (analysis/plots/drawn_numbers.py) contain the texts."""
+    figure = Figure(figsize=(WIDTHS["page"], 4.7), layout="constrained")
     axes = figure.subplots()
     for box in BOXES:
         _draw(axes, box)
     for row, name in enumerate(ROWS):
-        axes.text(-0.12, -row * FALL, name, rotation=90, ha="right", va="center", fontsize=10, color="0.35")
+        axes.text(-0.12, -row * FALL, name, rotation=90, ha="right", va="center", fontsize=TITLE, color="0.35")
     last = max(box.column for box in BOXES)
     for row in range(1, len(ROWS)):
         for column in range(last):
@@ -80,14 +84,16 @@ def _left(column: int) -> float:
 
 
 def _draw(axes: Axes, box: Box) -> None:
-    left, y, colour = _left(box.column), -box.row * FALL, COLOURS[box.colour]
+    left, y, colour = _left(box.column), -box.row * FALL, ROOMS[box.colour]
     right, low, high = left + WIDTH, y - HEIGHT / 2, y + HEIGHT / 2
     label = f"{box.name}: {box.parts} ({box.module})".replace("\n", " ")
     axes.fill([left, right, right, left], [low, low, high, high], color=colour, alpha=0.10, linewidth=0)
     axes.plot([left, right, right, left, left], [low, low, high, high, low], color=colour, linewidth=1.2, label=label)
-    axes.text(left + WIDTH / 2, high - 0.06, box.name, ha="center", va="top", fontsize=9.5, weight="bold", color=colour)
-    axes.text(left + WIDTH / 2, y, box.parts, ha="center", va="center", fontsize=8, linespacing=1.05)
-    axes.text(left + WIDTH / 2, low + 0.04, box.module, ha="center", va="bottom", fontsize=7.5, color="0.4")
+    axes.text(
+        left + WIDTH / 2, high - 0.06, box.name, ha="center", va="top", fontsize=SMALLEST, weight="bold", color=colour
+    )
+    axes.text(left + WIDTH / 2, y, box.parts, ha="center", va="center", fontsize=SMALLEST, linespacing=1.05)
+    axes.text(left + WIDTH / 2, low + 0.04, box.module, ha="center", va="bottom", fontsize=SMALLEST, color="0.4")
 
 
 def _arrow(axes: Axes, start: Place, end: Place, style: str = "-") -> None:

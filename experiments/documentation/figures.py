@@ -55,13 +55,9 @@ HEADS = {"linear": "linear", "UperNet": "upernet"}
 
 def law_shapes() -> Figure:
     """Test loss of the runs on shapes, and of the ideal observer of the means of patches."""
-    figure = law_figure(shapes())
-    (axes,) = figure.axes
     patches = sorted(map(int, shapes()["patch"].unique()))
     losses = [ideal_loss(int(shapes()["image"].iloc[0]), patch) for patch in patches]
-    (line,) = axes.plot(patches, losses, color="black", linestyle=":", linewidth=1.4, label="ideal observer of means")
-    axes.legend(handles=[line])
-    return figure
+    return law_figure(shapes(), beside={"ideal observer of means": pd.Series(losses, index=patches)})
 
 
 def frontier_cifar10() -> Figure:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, print_wrapped, write_files
 from experiments.cli.resolve import resolve
 from experiments.planning.cost_estimate import Device, device, forecast
@@ -61,7 +62,7 @@ def asked(argv: Sequence[str]) -> bool:
 def main(argv: Sequence[str]) -> int:
     """Print and write the best configurations and both frontiers. Raises ConfigError for bad options."""
     args = _parser().parse_args(argv)
-    hours = args.budget_hours is not None
+    hours, drawn_as = args.budget_hours is not None, as_chosen(args)
     budgets = _numbers(args.budget_hours if hours else args.budget, OPTIONS[hours])
     on = device(args.gpu, args.devices, Path(args.results))
 
@@ -70,6 +71,7 @@ def main(argv: Sequence[str]) -> int:
     from analysis.planning.surface_selection import wins
     from analysis.plots import style
     from analysis.plots.allocation import optimal_figure
+    from analysis.plots.printed import chosen
 
     surface = published_surface()
     configured = configurations(surface, training=training_flops)
@@ -91,10 +93,12 @@ def main(argv: Sequence[str]) -> int:
     print_wrapped(NOTES, indent=0)
     tables = {"measured": points, "frontier": found, "budget": bought, "wins": won}
     files = {f"{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
-    files |= style.files("optimal", optimal_figure(surface, configured, points, CURVES))
+    with drawn_as:
+        files |= style.files("optimal", optimal_figure(surface, configured, points, CURVES))
+        endings = chosen().endings
     out = Path(args.out)
     write_files(out, files)
-    print_wrapped(f"wrote to {out}: {', '.join(f'{name}.csv' for name in tables)}, optimal.png|pdf", indent=2)
+    print_wrapped(f"wrote to {out}: {', '.join(f'{name}.csv' for name in tables)}, optimal.{endings}", indent=2)
     return 0
 
 
@@ -222,4 +226,5 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of records that calibrate the hours (default: %(default)s)",
     )
     parser.add_argument("--out", metavar="DIR", default=OUT, help="output folder (default: %(default)s)")
+    add_figure_options(parser)
     return parser

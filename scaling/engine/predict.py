@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
+from PIL import Image
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
@@ -64,6 +65,15 @@ def draw_predictions(
     pictures = chain.from_iterable(_predicted(module.draw_predictions, data, count, place))
     paths = write_pictures(pictures, folder / PREDICTIONS)
     report(Event("note", text=f"{len(paths)} predictions of {folder.name}: {folder / PREDICTIONS}"))
+
+
+def logged_pictures(
+    config: ExperimentConfig, folder: Path, count: int, task: type[TaskModule], place: Place
+) -> list[Image.Image]:
+    """What loggers are given of the first `count` test images, with the predictions of the reported weights. Raises
+    ConfigError where the weights are gone."""
+    data, module = _restored(config, folder, task, place)
+    return list(chain.from_iterable(_predicted(module.logged_pictures, data, count, place)))
 
 
 def export_detections(

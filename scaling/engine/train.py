@@ -29,7 +29,8 @@ from scaling.engine.distributed import is_first_process
 from scaling.engine.ema import Averaged
 from scaling.engine.environment import Memory, conditions, machine, uses_cuda
 from scaling.engine.evaluate import Evaluated, evaluate
-from scaling.engine.loggers import check_loggers, logged_nothing, make_loggers, names_of
+from scaling.engine.logged_run import logged
+from scaling.engine.loggers import check_loggers, logged_nothing, names_of
 from scaling.engine.micro_batch import MicroBatch
 from scaling.engine.micro_batch_sizes import check_sizes
 from scaling.engine.predict import draw_predictions, export_detections, place_of
@@ -110,11 +111,13 @@ def _train(config: ExperimentConfig, results: Path, settings: RuntimeConfig, rep
         if record is None:
             if is_first_process():
                 remove_leftovers(folder)
-            outcome = _fit_and_evaluate(config, folder, settings, parts, report)
-            record = _record(config, folder.name, settings, parts, outcome)
-            if parts.trainer.is_global_zero:
-                record.save(folder)
-            parts.trainer.strategy.barrier()  # the next stage starts from what this one wrote
+            task = TASKS[config.task.kind]
+            with logged(config, folder, settings, parts.callbacks.curve, task, report):
+                outcome = _fit_and_evaluate(config, folder, parts, report)
+                record = _record(config, folder.name, settings, parts, outcome)
+                if parts.trainer.is_global_zero:
+                    record.save(folder)
+                parts.trainer.strategy.barrier()  # the next stage starts from what this one wrote
         return record
 
 
@@ -180,12 +183,9 @@ class Outcome(NamedTuple):
     failure: dict[str, object]
 
 
-def _fit_and_evaluate(
-    config: ExperimentConfig, folder: Path, settings: RuntimeConfig, parts: Parts, report: Report
-) -> Outcome:
+def _fit_and_evaluate(config: ExperimentConfig, folder: Path, parts: Parts, report: Report) -> Outcome:
     callbacks, trainer = parts.callbacks, parts.trainer
     callbacks.clock.start()
-    callbacks.curve.loggers = make_loggers(settings.logger, config, folder) if is_first_process() else []
     checkpoint = checkpoint_files.newest(folder, lambda text: report(Event("note", text=text)))
     evaluated, failure = Evaluated({}, []), {}
     try:

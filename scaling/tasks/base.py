@@ -194,5 +194,9 @@ class TaskModule(L.LightningModule, Generic[Outputs]):
         """For each image of a test batch: the image, its label and the prediction, side by side."""
         raise NotImplementedError
 
+    def logged_pictures(self, batch: Batch) -> list[Image.Image]:
+        """What a logger is given of a test batch: draw_predictions, where a task has it."""
+        return [] if type(self).draw_predictions is TaskModule.draw_predictions else self.draw_predictions(batch)
+
     def configure_optimizers(self) -> Optimisation:
         return adamw(self, self.config, self.total_steps)

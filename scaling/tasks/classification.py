@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
+from PIL import Image
 from timm.data import Mixup
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -17,6 +18,7 @@ from scaling.heads.classification import ClassificationHead, build_head
 from scaling.packing.packed_images import PackedImages
 from scaling.rng import seed_of, seeded_numpy
 from scaling.tasks.base import Scores, TaskModule
+from scaling.tasks.visualize import with_classes
 
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -88,6 +90,16 @@ class ClassificationTask(TaskModule[Tensor]):
     def update_scores(self, batch: Batch, patch_size: int) -> None:
         scores = cast(ClassScores, self.scores_at(patch_size))
         scores.update(self(batch.images, patch_size).float(), _classes(batch).label_B)
+
+    def logged_pictures(self, batch: Batch) -> list[Image.Image]:
+        probability_BK = self(batch.images).float().softmax(1).cpu().numpy()
+        images = batch.images.images() if isinstance(batch.images, PackedImages) else batch.images
+        return [
+            with_classes(image_CHW.permute(1, 2, 0).cpu().numpy(), label, probability_K, self.names)
+            for image_CHW, label, probability_K in zip(
+                images, _classes(batch).label_B.tolist(), probability_BK, strict=True
+            )
+        ]
 
 
 def _classes(batch: Batch) -> ClassTargets:

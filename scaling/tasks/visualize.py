@@ -25,6 +25,7 @@ FIRST = (64, 128, 224)  # colour of class 0, often sky, ground or wall
 STEPS = 9  # levels of each channel of the candidate colours
 LIGHT, VIVID = 0.48, 0.07  # minimum lightness of a colour (white is 1) and minimum distance from grey
 HEADINGS = ("image", "label", "prediction")
+TOP = 3  # classes under an image
 LEAST = 0.5  # minimum score of a detection that is drawn
 DETECTION_HEADINGS = ("image", "ground truth", f"detections (score {100 * LEAST:.0f} % or more)")
 
@@ -107,6 +108,23 @@ def _with_objects(image: Image.Image, drawn: Drawn) -> Image.Image:
         if score is not None:
             draw.text((x0 + 2, y0 + 1), f"{100 * score:.0f}", "white", _font(), stroke_width=1, stroke_fill="black")
     return panel
+
+
+def with_classes(
+    image_HWC: Pixels, label: int, probability_K: NDArray[np.float32], names: Sequence[str]
+) -> Image.Image:
+    """The image, and below it its label and the TOP most probable classes. names: of the classes; empty: their
+    numbers."""
+    called = list(names) or [str(number) for number in range(len(probability_K))]
+    best = np.argsort(-probability_K, kind="stable")[:TOP]
+    lines = [f"label: {called[label]}", *(f"{100 * probability_K[k]:5.1f} % {called[k]}" for k in best)]
+    panel = _scaled(Image.fromarray(image_HWC))
+    sheet = Image.new("RGB", (panel.width + 2 * GAP, panel.height + LINE * len(lines) + 2 * GAP), "white")
+    sheet.paste(panel, (GAP, GAP))
+    for number, line in enumerate(lines):
+        place = GAP, panel.height + GAP + LINE * number
+        ImageDraw.Draw(sheet).text(place, _shortened(line, panel.width), "black", _font())
+    return sheet
 
 
 def write_pictures(pictures: Iterable[Image.Image], folder: Path) -> list[Path]:

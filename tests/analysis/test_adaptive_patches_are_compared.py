@@ -79,7 +79,7 @@ def test_the_report_fits_a_terminal_and_its_figure_has_no_text_on_text(study, tm
     runs, planned = study
     files = report(runs, "shapes.adaptive", planned, tmp_path)
     assert {path.name for path in files} == {
-        "shapes_adaptive.csv", "shapes_adaptive_compared.csv", "shapes_adaptive.png"
+        "shapes_adaptive.csv", "shapes_adaptive_compared.csv", "shapes_adaptive.png", "shapes_adaptive.pdf"
     }  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, [line for line in lines if not line.startswith("wrote")])) <= 80

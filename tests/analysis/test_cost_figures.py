@@ -42,9 +42,8 @@ def drawn(figure: Figure) -> str:
     """All that a figure says, once it has been drawn."""
     figure.savefig(io.BytesIO(), format="png", dpi=40)
     texts = [[axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()] for axes in figure.axes]
-    legends = [axes.get_legend() for axes in figure.axes]
-    texts.extend([text.get_text() for text in legend.get_texts()] for legend in legends if legend)
-    return "\n".join(word for words in texts for word in words)
+    texts.extend([text.get_text() for text in legend.get_texts()] for legend in figure.legends)
+    return "\n".join(word.replace("\n", " ") for words in texts for word in words)
 
 
 def values(figure: Figure, panel: int, line: int = 0) -> dict[float, float]:

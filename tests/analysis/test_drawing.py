@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from analysis.plots.backbone_styles import COLOURS, MARKERS, styles
 from analysis.plots.labels import Label, label_ends, label_points, spread
-from analysis.plots.style import cost_axis, picture, round_ticks
+from analysis.plots.scales import cost_axis, round_ticks
+from analysis.plots.style import picture
 from tests.drawn import cut_off, overlapping
 
 STARTS = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}

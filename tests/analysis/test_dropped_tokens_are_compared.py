@@ -118,6 +118,7 @@ def test_the_report_fits_a_terminal_and_writes_what_it_shows(study, tmp_path, ca
     assert [path.name for path in paths] == [
         *(f"shapes_token_drop{end}.csv" for end in ("", "_along", "_compared")),
         "shapes_token_drop.png",
+        "shapes_token_drop.pdf",
     ]
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= max(80, max(len(f"wrote {path}") for path in paths))

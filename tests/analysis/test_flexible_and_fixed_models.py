@@ -98,7 +98,8 @@ def test_a_report_fits_a_terminal_and_writes_table_comparison_and_figure(study, 
     paths = report(study[0], NAME, study[1], tmp_path)
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80
-    assert [p.name for p in paths] == ["shapes_flexivit.csv", "shapes_flexivit_compared.csv", "shapes_flexivit.png"]
+    endings = (".csv", "_compared.csv", ".png", ".pdf")
+    assert [p.name for p in paths] == [f"shapes_flexivit{end}" for end in endings]
     kept = pd.read_csv(paths[0], keep_default_na=False)
     assert len(kept) == len(flexivit.losses(*study))
     assert said.count(" vanilla ") == len(PATCHES)

@@ -150,7 +150,7 @@ def frame(**groups):
 
 
 def legend(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_the_figure_has_no_band_where_no_law_describes_the_points_and_names_the_series():

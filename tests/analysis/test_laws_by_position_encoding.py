@@ -51,7 +51,7 @@ def test_the_report_has_losses_and_exponents_and_fits_80_columns(study, tmp_path
         "alpha over patch sizes against sincos: none: flatter; sincos1d: undecided; learned: undecided; rope" in words
     )
     stem = "shapes_position_laws"
-    assert [path.name for path in paths] == [f"{stem}.csv", f"{stem}_alpha.csv", f"{stem}.png"]
+    assert [path.name for path in paths] == [f"{stem}.csv", f"{stem}_alpha.csv", f"{stem}.png", f"{stem}.pdf"]
     table = pd.read_csv(paths[1]).set_index(ENCODING)
     assert list(table.index) == KINDS
     assert table.loc["rope", "verdict"] == "steeper"

@@ -75,7 +75,7 @@ def test_every_size_is_compared_with_the_full_size_alone(study):
 def test_the_report_is_printed_within_80_columns_and_written(study, tmp_path, capsys):
     runs, planned = study
     paths = report(runs, "cifar10.navit", planned, tmp_path)
-    assert [path.name for path in paths] == ["cifar10_navit.csv", "cifar10_navit_compared.csv", "cifar10_navit.png"]
+    assert [path.name for path in paths] == [f"cifar10_navit{end}" for end in (".csv", "_compared.csv", ".png", ".pdf")]
     text = capsys.readouterr().out
     assert max(map(len, text.replace(str(tmp_path), "").splitlines())) <= 80
     assert "16-32 px, per step" in text

@@ -98,7 +98,7 @@ def test_figure_1_has_nine_panels_with_every_point_and_small_patches_to_the_righ
         assert points(axes, hollow=False) == rows(its, "patch", "own")
         assert axes.get_xlim()[0] > axes.get_xlim()[1]
         assert axes.get_xticks().tolist() == sorted(its["patch"])
-    assert "[px]" in figure.get_supxlabel()
+    assert all("[px]" in axes.get_xlabel() for axes in figure.axes[-3:])
     assert "[nats]" in figure.get_supylabel()
 
 
@@ -140,8 +140,8 @@ def test_the_honest_form_has_both_laws_on_logarithms_and_says_what_the_points_te
         power, shifted = (fit(its["patch"], its["published"], form) for form in ("power", "shifted"))
         for line, law in zip(laws, (power, shifted), strict=False):
             assert line.get_ydata() == pytest.approx(law.predict(line.get_xdata()))
-        text = axes.texts[0].get_text()
-        assert f"{power.r2:.3f} power, {shifted.r2:.3f} shifted" in text
+        text = axes.texts[0].get_text().replace("\n", " ")
+        assert (f"{power.r2:.3f} power, {shifted.r2:.3f} shifted" in text) == (panel not in "abe")  # one series
         assert ("not identified" in text) != shifted.identified["L_inf"]
         assert len(axes.collections) == len(axes.texts) == (2 if panel in "abe" else 1)
 

@@ -107,7 +107,7 @@ def test_the_report_fits_80_columns_and_writes_its_tables_and_figure(study, tmp_
     assert "overlapping against conv at equal images: loss -10.0 % [" in " ".join(printed.split())
     stem = "shapes_embeddings"
     assert [path.name for path in paths] == [
-        f"{stem}.csv", f"{stem}_compared.csv", f"{stem}_alpha.csv", f"{stem}.png"
+        f"{stem}.csv", f"{stem}_compared.csv", f"{stem}_alpha.csv", f"{stem}.png", f"{stem}.pdf"
     ]  # fmt: skip
     assert len(pd.read_csv(paths[0])) == 105
 
@@ -126,7 +126,7 @@ def test_the_figure_has_a_law_of_every_embedding(study):
     assert len(laws) == len(FACTORS)
     low, high = laws[0].get_ydata()
     assert np.log(high / low) / np.log(16) == pytest.approx(0.5, abs=0.01)
-    names = [text.get_text() for text in by_patch.get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["conv", "conv_stem", "overlapping", "hierarchical", "hollow: the FLOPs of conv"]
     assert not overlapping(figure)
 

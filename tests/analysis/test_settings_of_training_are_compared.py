@@ -132,6 +132,7 @@ def test_the_report_fits_a_terminal_and_writes_what_it_shows(study, tmp_path, ca
         "shapes_stability.csv",
         "shapes_stability_effects.csv",
         "shapes_stability.png",
+        "shapes_stability.pdf",
     ]
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= max(80, max(len(f"wrote {path}") for path in paths))

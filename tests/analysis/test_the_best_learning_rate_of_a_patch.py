@@ -122,7 +122,7 @@ def test_a_sweep_of_the_study_ends_with_its_table_sentences_and_figure(tmp_path,
     planned = [StudyRun(run.run_id, run.model.backbone, run.model.patch_size) for run in runs]
     paths = report(load(tmp_path), "shapes.learning_rate", planned, tmp_path / "analysis")
     printed = capsys.readouterr().out
-    assert [path.name for path in paths] == ["shapes_learning_rate.csv", "shapes_learning_rate.png"]
+    assert [path.name for path in paths] == [f"shapes_learning_rate.{end}" for end in ("csv", "png", "pdf")]
     assert max(map(len, printed.replace(str(tmp_path), "").splitlines())) <= 80
     assert "no dependence of the best rate on the patch size is found" in " ".join(printed.split())
 

@@ -143,7 +143,10 @@ def test_the_report_fits_a_terminal_and_says_every_verdict(study, tmp_path, caps
     said = capsys.readouterr().out.replace(str(tmp_path), "")
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     endings = {"", "_compared", "_by_patch", *(["_equal_images"] if seeds > 1 else [])}
-    assert {path.name for path in paths} == {f"shapes_curricula{one}.csv" for one in endings} | {"shapes_curricula.png"}
+    assert {path.name for path in paths} == {f"shapes_curricula{one}.csv" for one in endings} | {
+        "shapes_curricula.png",
+        "shapes_curricula.pdf",
+    }
     assert len(pd.read_csv(paths[0])) == 15 * seeds
     joined = " ".join(said.split())
     sentence = "at equal FLOPs as the smallest patch size alone: 8,4 is better, 8..4 is worse, 8@0.5,4@1 is undecided."

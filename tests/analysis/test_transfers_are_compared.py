@@ -113,6 +113,7 @@ def test_the_report_of_transfer_is_written_and_fits_a_terminal(rotary, tmp_path,
         "shapes_transfer.csv",
         "shapes_transfer_compared.csv",
         "shapes_transfer.png",
+        "shapes_transfer.pdf",
     ]
     printed = capsys.readouterr().out
     assert max(map(len, printed.split("wrote")[0].splitlines())) <= 80
@@ -180,6 +181,7 @@ def test_the_report_of_patch_transfer_is_written_and_fits_a_terminal(patches, tm
     assert [path.name for path in paths] == [
         *(f"{stem}{end}.csv" for end in ("", "_gaps", "_compared")),
         f"{stem}.png",
+        f"{stem}.pdf",
     ]
     printed = capsys.readouterr().out
     assert max(map(len, printed.split("wrote")[0].splitlines())) <= 80

@@ -158,6 +158,6 @@ def test_tensorboard_gets_no_metric_that_nobody_measured(tmp_path, tiny, monkeyp
             made["values"] = values
 
     monkeypatch.setattr("lightning.pytorch.loggers.TensorBoardLogger", Logger)
-    make_loggers("tensorboard", tiny, tmp_path)
+    make_loggers("tensorboard", tmp_path / tiny.run_id, tiny.run_id, tiny.group, tiny.to_dict())
     assert made["default_hp_metric"] is False
     assert made["values"] == tiny.to_dict()

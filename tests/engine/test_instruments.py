@@ -225,7 +225,7 @@ def test_every_trained_parameter_is_in_one_group(tiny, changes):
 def test_loggers_get_the_columns(tmp_path, monkeypatch):
     logged = []
     logger = SimpleNamespace(log_metrics=lambda values, step: logged.append(values), finalize=lambda status: None)
-    monkeypatch.setattr(engine, "make_loggers", lambda *_: [logger])
+    monkeypatch.setattr("scaling.engine.logged_run.make_loggers", lambda *_: [logger])
     with toy_runs():
         run(toy_recipe(epochs=1, steps_per_epoch=3, eval_every=0), tmp_path)
     assert [values["loss_spikes"] for values in logged[:3]] == [0, 0, 0]

@@ -3,12 +3,20 @@
 import pytest
 
 from scaling.config.runtime import RuntimeConfig
-from scaling.engine.loggers import make_loggers, names_of
+from scaling.engine.loggers import QUIET, make_loggers, names_of
 from scaling.engine.train import train
 from scaling.engine.trainer import hush
 from scaling.errors import ConfigError
 
 hush()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """What a logger sets there is unset again."""
+    for name in (*QUIET, "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +53,8 @@ def test_a_package_that_is_not_there_is_named(tmp_path, tiny, monkeypatch, name,
 
     monkeypatch.setattr(f"lightning.pytorch.loggers.{maker}", missing)
     with pytest.raises(ConfigError, match=f"logger {name} needs a package .* pip install {name}"):
-        make_loggers(name, tiny, tmp_path)
-    assert not list(tmp_path.iterdir())
+        make_loggers(name, tmp_path / tiny.run_id, tiny.run_id, tiny.group, tiny.to_dict())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("maker", ["WandbLogger", "MLFlowLogger"])
@@ -61,11 +69,12 @@ def test_a_run_is_found_by_its_own_names_and_all_of_its_recipe(tmp_path, tiny, m
             made["values"] = values
 
     monkeypatch.setattr(f"lightning.pytorch.loggers.{maker}", Logger)
-    (logger,) = make_loggers({"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}[maker], tiny, tmp_path / tiny.run_id)
+    name = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}[maker]
+    (logger,) = make_loggers(name, tmp_path / tiny.run_id, tiny.run_id, tiny.group, tiny.to_dict())
     assert isinstance(logger, Logger)
     assert made["values"] == tiny.to_dict()
     assert {tiny.run_id, tiny.group} <= set(map(str, made.values()))
-    assert str(tmp_path) in made.get("save_dir", made.get("tracking_uri"))  # nothing outside the run's folder
+    assert str(tmp_path) in made.get("save_dir", made.get("tracking_uri"))  # nothing outside the results folder
 
 
 def test_tensorboard_gets_the_curve_and_the_results_in_the_runs_folder(tmp_path, tiny):

@@ -19,7 +19,8 @@ from experiments.documentation.tables import TABLES
 from tests.conftest import ROOT
 
 OF_WORDS = tuple(
-    f"docs/{name}.md" for name in ("clusters", "design", "inference", "positions", "results/README", "stability")
+    f"docs/{name}.md"
+    for name in ("clusters", "design", "inference", "loggers", "positions", "results/README", "stability")
 )  # pages with tables of words, which nothing makes
 DEAR = ("laws-published", "budget", "optimal.png")  # seconds each; `make docs ARGS=--check` compares them too
 

@@ -70,7 +70,7 @@ def lines(drawn: Figure) -> dict[str, list[float]]:
     """Loss at the points of every line, by its name."""
     found = {}
     for axes in drawn.axes:
-        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        names = axes.get_legend_handles_labels()[1]
         drawn_lines = [line for line in axes.lines if line.get_marker() == "None"]
         found |= {name: list(line.get_ydata()) for name, line in zip(names, drawn_lines, strict=True)}
     return found
@@ -320,10 +320,15 @@ def test_a_report_fits_a_terminal_and_writes_the_same_numbers(tmp_path, capsys, 
     assert max(map(len, said.splitlines())) <= 80, max(said.splitlines(), key=len)
     stem = name.replace(".", "_")
     of_heads = name.endswith("figure2")
-    assert [path.name for path in paths] == [f"{stem}.csv", *[f"{stem}_gaps.csv"] * of_heads, f"{stem}.png"]
+    assert [path.name for path in paths] == [
+        f"{stem}.csv",
+        *[f"{stem}_gaps.csv"] * of_heads,
+        f"{stem}.png",
+        f"{stem}.pdf",
+    ]
     csv = pd.read_csv(paths[0])
     assert sorted(csv["run_id"]) == sorted(run.run_id for run in planned)
-    assert paths[-1].read_bytes().startswith(b"\x89PNG")
+    assert paths[-2].read_bytes().startswith(b"\x89PNG")
     assert ("paper" in said) == ("." not in name)
     rows = [line.split() for line in said.splitlines() if line.strip()]
     printed = len(planned) // 2 * (1 + (name == "figure2")) if of_heads else len(planned)
@@ -620,7 +625,7 @@ def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_
     assert {text.get_text() for text in below.texts} == {"adventurer_tiny", "adventurer_base"}
     assert hollow == {(16, 8, 4, 2), (16,)}
     assert above.get_xlim()[0] > above.get_xlim()[1]
-    assert [text.get_text() for text in above.get_legend().get_texts()] == ["hollow: published, Table 2"]
+    assert [text.get_text() for text in above.figure.legends[0].get_texts()] == ["hollow: published, Table 2"]
     styles = {(line.get_linestyle(), line.get_label().split()[-1]) for line in above.lines if line.get_label() in names}
     assert len(styles) == 2  # the heads differ in more than colour
     heights = sorted(text.get_position()[1] for text in below.texts)
@@ -632,7 +637,7 @@ def test_the_figure_of_the_gap_has_both_heads_the_gap_and_what_is_published(tmp_
     above, below, means, hollow = drawn_from(runs, ids)
     assert {text.get_text() for text in above.texts} == set(means) == set(SEGMENTATION_HEADS)
     assert np.isnan(means["linear"][1])  # broken where it is missing, not drawn across
-    assert above.get_legend() is None
+    assert not above.figure.legends
     assert hollow == {()}
     seeds = [line for line in above.lines if line.get_linestyle() == "None" and line.get_markerfacecolor() != "none"]
     assert [len(line.get_xdata()) for line in seeds] == [6, 6]

@@ -114,7 +114,7 @@ def test_tables_and_figures_have_its_own_parts(toy):
     table = by_patch("toy_tiny", 32)
     assert (table["pooling"] == 2 * 32 * table["tokens"]).all()
     assert (table["attention"] == 0).all()
-    legend = parts_figure("toy_tiny", 32).axes[1].get_legend()
+    (legend,) = parts_figure("toy_tiny", 32).legends
     assert "pooling" in [text.get_text() for text in legend.get_texts()]
     assert (memory_by_patch("toy_tiny", 32, "a100")["batch"] > 0).all()
 

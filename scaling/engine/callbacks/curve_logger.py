@@ -99,7 +99,6 @@ class CurveLogger(L.Callback):
         self.write()
         for logger in self.loggers:
             logger.log_metrics({f"final_{name}": value for name, value in results.items()}, steps)
-            logger.finalize("success" if results else "failed")
 
     def _add_row(self, step: int, **cells: float | str) -> None:
         """cells: by their columns; others stay empty."""
