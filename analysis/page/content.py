@@ -3,6 +3,7 @@ the state of runs that did not finish."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from analysis.fitting.axes import AXES
@@ -38,7 +39,7 @@ class Content:
     checklist: str
     others: Mapping[str, NotFinished]
 
-    @property
+    @cached_property
     def recipes(self) -> dict[str, str]:
         """A name for every group of runs that ended: group -> name; of groups that finished the name of their laws."""
         return labels(self.runs.frame) | self.runs.labels()

@@ -148,10 +148,14 @@ const page = (() => {
   });
   dark.addEventListener("change", () => kept.get() || show(dark.matches ? "dark" : "light"));
   show(kept.get() || (dark.matches ? "dark" : "light"));
-})();
 
-// Details are closed to keep the page short, and plots are drawn when they are near; on paper all of it is there.
-addEventListener("beforeprint", () => {
-  document.querySelectorAll("details").forEach((one) => { one.open = true; });
-  page.repaintAll();
-});
+  // Details are closed to keep the page short, and plots are drawn when they are near; on paper all of it is there.
+  let onScreen;
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("details").forEach((one) => { one.open = true; });
+    onScreen = current();
+    show("light");
+    page.repaintAll();
+  });
+  addEventListener("afterprint", () => show(onScreen));
+})();

@@ -61,6 +61,8 @@ def test_a_sweep_trains_fits_draws_and_the_next_one_has_it_all(call, tmp_path):
         assert word in done.stdout
     assert max(map(len, done.stdout.replace(str(tmp_path), "").splitlines())) <= 80
     assert (tmp_path / "analysis" / "law.png").stat().st_size > 10_000
+    assert "report:" in done.stdout
+    assert (tmp_path / "report" / "index.html").stat().st_size > 1_000_000
 
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("classify-*/*")}
     again = call("experiments/sweep.py", *words)

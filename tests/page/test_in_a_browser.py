@@ -226,6 +226,8 @@ CONTRASTS = """() => {
     const ink = rgb(svg ? getComputedStyle(e).fill : getComputedStyle(e).color).slice(0, 3);
     found[JSON.stringify([ink, paper(svg ? svg.closest("section") : e).slice(0, 3)])] = text.slice(0, 40);
   }
+  for (const e of document.querySelectorAll("[placeholder]"))
+    found[JSON.stringify([rgb(getComputedStyle(e, "::placeholder").color).slice(0, 3), paper(e).slice(0, 3)])] = "hint";
   return Object.entries(found);
 }"""
 
@@ -251,6 +253,17 @@ def test_texts_have_contrast_in_both_themes_and_the_choice_of_theme_is_kept(page
         page.click("#theme")
     page.click("#theme")
     page.reload()
+    assert page.get_attribute("html", "data-theme") == "dark"
+    page.click("#theme")
+
+
+def test_a_dark_page_is_printed_light_with_all_of_its_plots_and_details(page):
+    page.click("#theme")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.get_attribute("html", "data-theme") == "light"
+    assert page.eval_on_selector_all("details:not([open])", "e => e.length") == 0
+    assert page.eval_on_selector_all(".plot:not(.drawn)", "e => e.length") == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.get_attribute("html", "data-theme") == "dark"
     page.click("#theme")
 
