@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.claims.applications import application_for
+from analysis.planning.object_size import NEEDED
 from analysis.report.output import Parser, print_wrapped
 from experiments.planning.candidates import own_candidates, patches_of, published_candidates
 from experiments.planning.choice import Choice, Limits
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 OPTION = "--recommend"
 NOTHING = 1  # exit status where nothing fits
-TASKS = ("classify", "segment", "detect")
 
 
 class OwnRuns(NamedTuple):
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         f"plan.py {OPTION} --help", prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
     parser.add_argument(OPTION, action="store_true", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--task", choices=TASKS, required=True, help="what the model is for")
+    parser.add_argument("--task", choices=tuple(NEEDED), required=True, help="what the model is for")
     parser.add_argument("--image", type=int, required=True, metavar="PX", help="side of your images, or of their crops")
     parser.add_argument(
         "--object", default="0", metavar="PX", help="side of the smallest object that must be found, as 12px"
