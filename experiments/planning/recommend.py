@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
 
 OPTION = "--recommend"
+SMALLEST, LARGEST = 8, 2**16  # sides of an image [px]
 NOTHING = 1  # exit status where nothing fits
 
 
@@ -128,8 +129,10 @@ def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
         value = getattr(args, name)
         if value is not None and not value > 0:  # also nan
             raise ConfigError(f"--{name} {value:g} must be above 0")
-    if not 2 <= args.image <= 2**16:
-        raise ConfigError(f"--image {args.image} must be a side of 2 to 65,536 px")
+    if not SMALLEST <= args.image <= LARGEST:
+        raise ConfigError(f"--image {args.image} must be a side of {SMALLEST} to {LARGEST:,} px")
+    if _pixels(args.object) > args.image:
+        raise ConfigError(f"--object {args.object} is larger than the image; --image {args.image} is its side")
     given = [args.images is not None, args.epochs is not None]
     if not any(given):
         return None
