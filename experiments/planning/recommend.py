@@ -45,6 +45,7 @@ def asked(argv: Sequence[str]) -> bool:
 def main(argv: Sequence[str]) -> int:
     """Print a recommendation. Raises ConfigError for bad options."""
     args = _parser().parse_args(argv)
+    _check_ranges(args)
     own_data = _own_data(args)
     on = device(args.gpu, args.devices, Path(args.results))
     if args.memory:
@@ -123,8 +124,8 @@ def _pixels(text: str) -> float:
     return found
 
 
-def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
-    """Training images and epochs. Raises ConfigError for options out of their range."""
+def _check_ranges(args: argparse.Namespace) -> None:
+    """Raise ConfigError for limits and sizes out of their range."""
     for name in ("memory", "hours"):
         value = getattr(args, name)
         if value is not None and not value > 0:  # also nan
@@ -133,6 +134,10 @@ def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
         raise ConfigError(f"--image {args.image} must be a side of {SMALLEST} to {LARGEST:,} px")
     if _pixels(args.object) > args.image:
         raise ConfigError(f"--object {args.object} is larger than the image; --image {args.image} is its side")
+
+
+def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Training images and epochs; None: those of the recipe. Raises ConfigError."""
     given = [args.images is not None, args.epochs is not None]
     if not any(given):
         return None
