@@ -48,7 +48,9 @@ function prior(answer) {
 function why(found, at, needed) {
   const answer = found.answer;
   const lines = [];
-  if (at.object) lines.push(`An object of ${at.object} px spans ${answer.spans.toFixed(1)} patches; ${needed.toFixed(1)} are required. This is arithmetic; nuclei (one seed) suggest 1 to 2.`);
+  const rule = field("task").value === "classify" ? "This is a convention; nothing measured decides it."
+    : "This is arithmetic; AP on nuclei (one seed) suggests 1 to 2.";
+  if (at.object) lines.push(`An object of ${at.object} px spans ${answer.spans.toFixed(1)} patches; ${needed.toFixed(1)} are required. ${rule}`);
   lines.push(found.dearer
     ? `${found.factor} times the hours and memory would buy ${(answer.error - found.dearer.error).toFixed(2)} points.`
     : "A larger budget buys nothing among these candidates.");

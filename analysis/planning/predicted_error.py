@@ -23,7 +23,7 @@ from analysis.records.groups import FEWEST_PATCHES, Group
 from analysis.records.published import model_sizes, table2_cells, table3_cells
 
 DRAWS = 200  # resampled laws; twice the standard error of a share of them is at most 7 points
-CLASSIFY, SEGMENT, DETECT = TASKS = ("classify", "segment", "detect")
+CLASSIFY, SEGMENT = "classify", "segment"  # and "detect"
 
 
 @dataclass(frozen=True, eq=False)

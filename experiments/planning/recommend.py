@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.claims.applications import application_for
+from analysis.planning.object_size import NEEDED
 from analysis.report.output import Parser, print_wrapped
 from experiments.planning.candidates import own_candidates, patches_of, published_candidates
 from experiments.planning.choice import Choice, Limits
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from scaling.config.experiment import ExperimentConfig
 
 OPTION = "--recommend"
+SMALLEST, LARGEST = 8, 2**16  # sides of an image [px]
 NOTHING = 1  # exit status where nothing fits
-TASKS = ("classify", "segment", "detect")
 
 
 class OwnRuns(NamedTuple):
@@ -44,6 +45,7 @@ def asked(argv: Sequence[str]) -> bool:
 def main(argv: Sequence[str]) -> int:
     """Print a recommendation. Raises ConfigError for bad options."""
     args = _parser().parse_args(argv)
+    _check_ranges(args)
     own_data = _own_data(args)
     on = device(args.gpu, args.devices, Path(args.results))
     if args.memory:
@@ -122,14 +124,20 @@ def _pixels(text: str) -> float:
     return found
 
 
-def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
-    """Training images and epochs. Raises ConfigError for options out of their range."""
+def _check_ranges(args: argparse.Namespace) -> None:
+    """Raise ConfigError for limits and sizes out of their range."""
     for name in ("memory", "hours"):
         value = getattr(args, name)
         if value is not None and not value > 0:  # also nan
             raise ConfigError(f"--{name} {value:g} must be above 0")
-    if not 2 <= args.image <= 2**16:
-        raise ConfigError(f"--image {args.image} must be a side of 2 to 65,536 px")
+    if not SMALLEST <= args.image <= LARGEST:
+        raise ConfigError(f"--image {args.image} must be a side of {SMALLEST} to {LARGEST:,} px")
+    if _pixels(args.object) > args.image:
+        raise ConfigError(f"--object {args.object} is larger than the image; --image {args.image} is its side")
+
+
+def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Training images and epochs; None: those of the recipe. Raises ConfigError."""
     given = [args.images is not None, args.epochs is not None]
     if not any(given):
         return None
@@ -145,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         f"plan.py {OPTION} --help", prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
     parser.add_argument(OPTION, action="store_true", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--task", choices=TASKS, required=True, help="what the model is for")
+    parser.add_argument("--task", choices=tuple(NEEDED), required=True, help="what the model is for")
     parser.add_argument("--image", type=int, required=True, metavar="PX", help="side of your images, or of their crops")
     parser.add_argument(
         "--object", default="0", metavar="PX", help="side of the smallest object that must be found, as 12px"

@@ -76,8 +76,8 @@ def _object(found: Choice, at: Candidate) -> str:
         return "no --object, so its size excludes no patch."
     low, high = UNCERTAIN
     span, needed = found.spans(at), NEEDED[found.task]
+    rule = f"{limits.object_px:g} px span {span:.1f} patches, {needed:.1f} are required: {REASON[found.task]}."
+    if found.task == "classify":
+        return rule
     inside = "" if span >= high else f"; {span:.1f} is within that range"
-    return (
-        f"{limits.object_px:g} px span {span:.1f} patches, {needed:.1f} are required: {REASON[found.task]}. "
-        f"This is arithmetic; AP on nuclei (one seed) suggests {low:g} to {high:g}{inside}."
-    )
+    return f"{rule} This is arithmetic; AP on nuclei (one seed) suggests {low:g} to {high:g}{inside}."

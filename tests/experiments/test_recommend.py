@@ -151,7 +151,11 @@ def test_the_prior_is_named_and_overruled_by_the_object(capsys):
     [
         ("--task draw --image 512", "invalid choice: 'draw'"),
         ("--task segment", "required: --image"),
-        ("--task segment --image 0", "--image 0 must be a side of 2 to 65,536 px"),
+        ("--task segment --image 0", "--image 0 must be a side of 8 to 65,536 px"),
+        (
+            "--task segment --image 512 --object 513px",
+            "--object 513px is larger than the image; --image 512 is its side",
+        ),
         ("--task segment --image 509", "no patch size divides an image of 509 px; try 512"),
         ("--task segment --image 512 --object big", "--object 'big' must be the side of the smallest object in pixels"),
         ("--task segment --image 512 --hours 0", "--hours 0 must be above 0"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.claims.applications import application_for, applications, prior_sentence
 from analysis.fitting.laws import fit
-from analysis.planning.object_size import NEEDED, best_coverage, spans
+from analysis.planning.object_size import NEEDED, spans
 from analysis.planning.predicted_error import Predicted, own, published
 from analysis.records.groups import own_groups
 from analysis.records.run_set import load
@@ -31,7 +31,7 @@ def coverage(side, offset, cells):
 @pytest.mark.parametrize("side", [0.3, 0.9, 1.0, 1.3, 1.42, 1.7, 1.99, 2.0, 2.5])
 def test_an_object_covers_its_best_patch_as_stated_wherever_it_lies(side):
     worst = min(coverage(side, offset, 6).max() for offset in np.linspace(1, 2, 401))
-    assert worst == pytest.approx(best_coverage(side), abs=0.01)
+    assert worst == pytest.approx(min(side / 2, 1) ** 2, abs=0.01)
     assert (worst > 0.5 + 0.01) <= (side > NEEDED["segment"])
     assert (worst > 1 - 1e-9) == (side >= NEEDED["detect"])
 
