@@ -94,6 +94,9 @@ class Toy(L.LightningModule):
     def compute_metrics_by_patch(self):
         return {self.config.model.patch_size: self.compute_metrics()}
 
+    def logged_pictures(self, batch):
+        return []
+
     def configure_optimizers(self):
         return torch.optim.Adam(self.head.parameters(), lr=0.05)
 

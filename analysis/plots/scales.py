@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.fitting.axes import AXES
-from analysis.plots.style import SMALLEST, open_frame, panel_width, text_width, x_label, y_label
+from analysis.plots.style import LABEL, SMALLEST, open_frame, panel_width, text_width, x_label, y_label
 
 PATCH_LABEL = AXES["patch"].label + "; smaller patches, more tokens \N{RIGHTWARDS ARROW}"
 LOSS = "test loss [nats], log scale"
@@ -23,7 +23,8 @@ def patch_axis(axes: Axes, patches: pd.Series, room: float = 1.0) -> None:
     sizes = sorted(patches.unique())
     axes.set_xlim(sizes[-1] * 1.25, sizes[0] / (1.25 * room))
     _ticks_at(axes, sizes)
-    x_label(axes, PATCH_LABEL)
+    fits = text_width(PATCH_LABEL, LABEL) <= panel_width(axes)
+    x_label(axes, PATCH_LABEL if fits else AXES["patch"].label)
 
 
 def image_axis(axes: Axes, images: pd.Series, room: float = 1.0) -> None:
