@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import benchmark, docs, export, gpu_report, plan, predict, report, run, sweep
+from experiments import benchmark, docs, export, gpu_report, plan, predict, report, run, sweep, website
 from tests.coco_folder import write_folder
 from tests.conftest import ROOT
 from tests.experiments.test_a_folder_of_ones_own_has_recipes import labelled
@@ -17,12 +17,15 @@ from tests.pictures import write_classes
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`]+)`")
 PROGRAMS = {"run.py": run, "sweep.py": sweep, "plan.py": plan}
-OF_OTHERS = {"--no-build-isolation", "--array", "--gpus", "--cpus-per-task", "--signal", "--requeue"}  # pip, sbatch
+OF_OTHERS = {  # options of pip, sbatch, tensorboard and mlflow
+    *("--no-build-isolation", "--array", "--gpus", "--cpus-per-task", "--signal", "--requeue"),
+    *("--logdir", "--backend-store-uri"),
+}
 OF_PLUGINS = {"--gamma"}  # of an example in docs/extending.md
 
 
 def pages():
-    return {**docs.texts(), **{name: (ROOT / name).read_text() for name in docs.PAGES}}
+    return {**docs.texts(), **{name: (ROOT / name).read_text() for name in docs.PAGES if name.endswith(".md")}}
 
 
 def code_of(text):
@@ -164,6 +167,8 @@ def listed_options(capsys):
         (sweep.main, ["--help-all"]),
         (plan.main, ["--help-all"]),
         (plan.main, ["--budget", "1", "--help"]),
+        (plan.main, ["--recommend", "--help"]),
+        (website.main, ["--help"]),
         (fit_laws.main, ["--help"]),
         (representations.main, ["--help"]),
         (sharpness.main, ["--help"]),
@@ -217,7 +222,8 @@ def test_every_command_is_accepted(own, tmp_path, capsys):
             script, rest = Path(words[1]).name, words[2:]
         if script == "benchmark.py":
             assert set(rest) <= {*benchmark.QUICK, *benchmark.SLOW, "--help"}, f"{page}: {command}"
-        if script not in PROGRAMS or any(word.startswith("--budget") for word in rest):
+        of_limits = any(word.startswith(("--budget", "--recommend")) for word in rest)  # no configuration
+        if script not in PROGRAMS or of_limits:
             continue
         folder = str(own.get(rest[0], tmp_path / "pets"))
         at_hand = {"DIR": folder, "S": "0", "T": "1", "M": "8"}
