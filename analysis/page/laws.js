@@ -80,7 +80,8 @@ function make() {
 
 function describe() {
   const rows = shown().flatMap((group) => drawnLaws(group).map((law) => [
-    `${group.name}, ${law.form}`, law.law || "\u2013", law.intervals || "\u2013", law.heldOut || "\u2013", law.why || "",
+    `${group.name}, ${law.form}`, law.law || `none: ${law.why}`, law.intervals || "\u2013", law.heldOut || "\u2013",
+    law.law ? law.why : "",
   ]));
   page.rows(root.querySelector("tbody"), rows);
   const few = control("form").value === "none" ? "No law is drawn." : rows.length ? "" : "No law was fitted over this axis.";

@@ -33,7 +33,13 @@ def section(content: Content) -> Section:
     words = "".join(f"<li>{text(sentence)}</li>" for sentence in law_sentences(content.laws))
     refused = "".join(f"<li>{text(why)}</li>" for why in content.refused.values())
     lists = (f"<ul>{words}</ul>" if words else "") + (f"<p>Not fitted:</p><ul>{refused}</ul>" if refused else "")
-    return Section("laws", title, part("laws.html").replace("<!-- words -->", lists), part("laws.js"), _data(content))
+    return Section(
+        "laws",
+        title,
+        part("laws.html").replace("<!-- words -->", lists or "<p>No law was fitted.</p>"),
+        part("laws.js"),
+        _data(content),
+    )
 
 
 def _data(content: Content) -> Json:

@@ -22,14 +22,12 @@ def number(value: float, form: str = ",.4g") -> Number:
     return Number(value, "\N{EN DASH}" if math.isnan(value) else format(value, form))
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]], name: str = "") -> str:
-    """A table that scrolls within the page. Texts are escaped; the first cell of each row is its heading.
-    name: id of the table."""
+def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """A table that scrolls within the page. Texts are escaped; the first cell of each row is its heading."""
     head = "".join(f'<th scope="col">{text(one)}</th>' for one in heads)
     body = "\n".join(f"<tr>{''.join(_cell(cell, not place) for place, cell in enumerate(row))}</tr>" for row in rows)
-    its = f' id="{name}"' if name else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(caption)}"><table{its}>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(caption)}"><table>'
         f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
     )
 
