@@ -47,7 +47,7 @@ def frontier_figure(frame: pd.DataFrame, cost: str = "flops_per_image", metric: 
     for axes, (what, its) in zip(spots, panels.items(), strict=True):
         if len(its) > len(means[what]):
             _draw_seeds(axes, its, cost, value)
-        entries += _draw_frontier(axes, means[what], cost, metric)
+        entries += _draw_frontier(axes, means[what], cost, metric, its[cost])
         if value == "test_loss":
             loss_axis(axes, its[value])
     set_titles(figure, spots, panels, "Accuracy against cost")
@@ -64,15 +64,16 @@ def _draw_seeds(axes: Axes, runs: pd.DataFrame, cost: str, value: str) -> None:
         axes.plot(series[name][cost], series[name][value], ".", color=colour, ms=3.5, alpha=0.7)
 
 
-def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None) -> list[Artist]:
-    """One panel of the frontier figure: points, steps and axes. Returns the entries of the legend."""
+def _draw_frontier(axes: Axes, runs: pd.DataFrame, cost: str, metric: str | None, costs: pd.Series) -> list[Artist]:
+    """One panel of the frontier figure: points, steps and axes, which reach over all costs, those of single seeds too.
+    Returns the entries of the legend."""
     value = metric or "test_loss"
     best = frontier(runs, cost, metric)
     known = {name: axis.label for name, axis in AXES.items()}
     known |= {"flops": known["flops_per_image"], "wall_time": "training time [s], log scale"}
     known |= {"published": "as published [%]"}
     known |= {column: f"{name} [%]" for column, name in HEADLINES.values()}
-    cost_axis(axes, runs[cost], known.get(cost, f"{cost.replace('_', ' ')}, log scale"), room=0.1)
+    cost_axis(axes, costs, known.get(cost, f"{cost.replace('_', ' ')}, log scale"), room=0.1)
     right = axes.get_xlim()[1]
     at, steps = [*best[cost], right], [*best[value], best[value].iloc[-1]]
     axes.plot(np.repeat(at, 2)[1:], np.repeat(steps, 2)[:-1], color=INK, linewidth=1.2, zorder=1.5)
