@@ -15,7 +15,7 @@ from analysis.report.output import print_wrapped
 from experiments.cli import arguments as cli
 from experiments.cli.sweep_options import parser, runs_of
 from experiments.launch.local import with_parallel_runs
-from experiments.planning import budget, phase_report, plan_report, recommend
+from experiments.planning import budget, phase_report, plan_report
 from experiments.planning.cost_estimate import Chain, Device, chains, device_of
 from experiments.planning.plan_report import print_lines
 from scaling.config.experiment import ExperimentConfig
@@ -58,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if budget.asked(words):
         return budget.main(words)
-    if recommend.asked(words):
+    if "--recommend" in words:
+        from experiments.planning import recommend  # which imports pandas
+
         return recommend.main(words)
     runs, args = arguments(words)
     if args.print_config:

@@ -7,15 +7,17 @@ from analysis.plots.printed import FORMATS, USUAL, WIDTHS, check, printed
 
 
 def add_figure_options(parser: argparse.ArgumentParser) -> None:
-    inches = ", ".join(f"{name} ({width:g} in)" for name, width in WIDTHS.items())
     parser.add_argument(
         "--figures",
         metavar="FORMATS",
         default=",".join(USUAL.formats),
-        help=f"formats of figures, separated by commas: {', '.join(FORMATS)} (default: {','.join(USUAL.formats)})",
+        help=f"of figures: {', '.join(FORMATS)} (default: {','.join(USUAL.formats)})",
     )
     parser.add_argument(
-        "--width", metavar="WIDTH", default=USUAL.width, help=f"of figures: {inches} (default: {USUAL.width})"
+        "--width",
+        metavar="WIDTH",
+        default=USUAL.width,
+        help=f"of figures: {', '.join(WIDTHS)} (default: {USUAL.width})",
     )
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from analysis.records.groups import Group
     from scaling.config.experiment import ExperimentConfig
 
-OPTION = "--recommend"
 SMALLEST, LARGEST = 8, 2**16  # sides of an image [px]
 NOTHING = 1  # exit status where nothing fits
 
@@ -35,11 +34,6 @@ class OwnRuns(NamedTuple):
 
     groups: list["Group"]
     configs: list["ExperimentConfig"]
-
-
-def asked(argv: Sequence[str]) -> bool:
-    """Whether a command line of plan.py asks for a recommendation."""
-    return OPTION in argv
 
 
 def main(argv: Sequence[str]) -> int:
@@ -150,9 +144,9 @@ def _own_data(args: argparse.Namespace) -> tuple[int, int] | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        f"plan.py {OPTION} --help", prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+        "plan.py --recommend --help", prog="plan.py", description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
-    parser.add_argument(OPTION, action="store_true", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--recommend", action="store_true", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--task", choices=tuple(NEEDED), required=True, help="what the model is for")
     parser.add_argument("--image", type=int, required=True, metavar="PX", help="side of your images, or of their crops")
     parser.add_argument(

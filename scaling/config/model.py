@@ -88,8 +88,8 @@ class ModelConfig:
     """The backbone and its input."""
 
     backbone: str = config_field(
-        "model by name (Table 7 of arXiv 2502.03738, and pico, nano, micro), timm:NAME for a plain ViT of timm, or "
-        "timm_maps:NAME for a model with feature maps, as a ResNet",
+        "model by name (Table 7 of arXiv 2502.03738, and pico, nano, micro), timm:NAME for a plain ViT of timm, "
+        "timm_maps:NAME for one with feature maps",
         "deit_nano",
         choices=_check_backbone,
         common=True,

@@ -11,7 +11,7 @@ class PluginConfig:
     """A file of the user's, or an installed package (plugin_files.py); none by default."""
 
     recipes: str | None = config_field(
-        "plug-in with recipes and parts of your own: FILE.py, FILE.py:RECIPE, or the name of an installed one",
+        "plug-in: FILE.py, FILE.py:RECIPE, or a package's name",
         None,
         location=True,
         common=True,

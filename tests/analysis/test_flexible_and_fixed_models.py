@@ -110,7 +110,7 @@ def test_the_figure_has_a_panel_for_each_way_with_both_curves_and_a_line_for_eac
     figure = flexivit_figure(*flexivit.drawn(found), "title")
     assert len(figure.axes) == len(RESIZE_METHODS)
     for axes in figure.axes:
-        way = axes.get_title(loc="left").rpartition(" ")[2]
+        way = axes.get_title(loc="left").split()[-1]
         drawn = {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in axes.lines}
         assert drawn["model of 2 px"][4] == pytest.approx(own_loss(2, 1) * FACTOR[way])
         assert drawn["a model per patch size, at its own"][8] == pytest.approx(own_loss(8, 1))

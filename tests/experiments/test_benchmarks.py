@@ -52,7 +52,7 @@ def test_backbones_that_do_not_cross_have_no_crossing():
 def test_the_figure_of_the_crossing_names_both_lines_and_has_units():
     axes = crossing_figure(frame((1.0, 20.0), (2.0, 10.0))).axes[0]
     assert {text.get_text() for text in axes.texts} == {"deit_tiny", "adventurer_tiny"}
-    assert axes.get_ylabel().endswith("[s]")
+    assert "[s]" in axes.get_ylabel()
 
 
 def test_a_step_is_measured_in_a_process_of_its_own():

@@ -603,7 +603,7 @@ def test_runs_without_the_metric_and_failed_ones_do_no_harm(tmp_path, capsys):
         save_run(tmp_path, run, 1.0, metrics={})
     save(tmp_path, runs[3], None)
     ids = planned_runs(runs)
-    assert len(report(load(tmp_path), "shapes.figure2", ids, tmp_path / "out")) == 3
+    assert len(report(load(tmp_path), "shapes.figure2", ids, tmp_path / "out")) == 4
     said = " ".join(capsys.readouterr().out.split())
     assert f"excluded, failed: {ids[3].run_id} (loss is nan)" in said
     assert "adventurer_nano 16 1.0000 1.0000 0.0000 - - -" in said
