@@ -1,9 +1,9 @@
 """Tables and figures of images of several sizes, three seeds: mixed and fixed sizes (analysis/measured/navit_*.csv),
-and position encodings at other sizes (positions_shapes.csv)."""
+position encodings at other sizes (positions_shapes.csv), and dropped tokens (token_drop_shapes.csv)."""
 
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.studies import Figure
-from analysis.studies import mixed_sizes
+from analysis.studies import mixed_sizes, token_drop
 from experiments.documentation.data import grouped, numbers
 
 
@@ -21,6 +21,17 @@ def positions() -> list[str]:
         lambda its: mixed_sizes.printed(its, "positions").drop(columns=["images", "FLOPs"]),
         left=(0, 1),
     )
+
+
+def dropped() -> list[str]:
+    """Loss, cost and the largest rise of the training loss, a row per way of dropping and number of images."""
+    return grouped(numbers("token_drop_shapes"), ["backbone", "sizes"], token_drop.printed, left=(0, 1, 2))
+
+
+def dropped_compared() -> list[str]:
+    """The change of the loss by each way of dropping, with its interval."""
+    found = token_drop.comparisons(numbers("token_drop_shapes"))
+    return grouped(found, ["backbone", "sizes"], token_drop.compared, left=(0, 1, 2, 3, 4))
 
 
 def figure() -> Figure:

@@ -220,6 +220,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "coarse-tuning": starts_and_teachers.coarse_tuning,
     "navit-shapes": lambda: mixed_sizes.losses("shapes"),
     "positions-shapes": mixed_sizes.positions,
+    "token-drop-shapes": mixed_sizes.dropped,
+    "token-drop-compared": mixed_sizes.dropped_compared,
     "stability-effects": stability.effects,
     "stability-steps": stability.steps,
     "patch-order": patch_order.ends,
