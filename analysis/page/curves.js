@@ -1,6 +1,5 @@
 const control = (name) => root.querySelector(`[name="${name}"]`);
 const element = root.querySelector(".plot");
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];  // Okabe and Ito
 const DASHES = ["solid", "dash", "dot"];  // of further patch sizes
 const TITLES = {steps: "steps", images: "images seen", flops: "training FLOPs"};
 const LOSSES = {train: "training loss [nats]", test: "test loss [nats]"};
@@ -22,8 +21,8 @@ function make() {
       type: "scatter", mode: loss === "test" ? "lines+markers" : "lines", name: `patch ${patch} px`, showlegend: true,
       connectgaps: false,
       line: {
-        color: page.readable(COLOURS[place % COLOURS.length]), width: 1.5,
-        dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length],
+        color: page.readable(data.colours[place % data.colours.length]), width: 1.5,
+        dash: DASHES[Math.floor(place / data.colours.length) % DASHES.length],
       },
       x: its.flatMap((run) => [...run[loss][0].map((step) => step * perStep(run, axis)), null]),
       y: its.flatMap((run) => [...run[loss][1], null]),

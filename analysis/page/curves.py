@@ -10,6 +10,7 @@ from analysis.page.content import Content
 from analysis.page.laws import rounded
 from analysis.page.section import Json, Section, part, text
 from analysis.planning.pareto import training_flops
+from analysis.plots.backbone_styles import COLOURS
 from analysis.records.curve_points import read_curve
 from analysis.report.output import counted
 from scaling.errors import ConfigError
@@ -32,7 +33,7 @@ def section(content: Content) -> Section:
     if not curves:
         return Section("curves", title, f"<p>No run in this folder has a curve.</p>{said}")
     recipes = list(dict.fromkeys(curve["recipe"] for curve in curves))
-    data: Json = {"recipes": recipes, "runs": curves}
+    data: Json = {"recipes": recipes, "runs": curves, "colours": COLOURS}
     lead = f"{counted(len(curves), 'run')}, coloured by patch size. A recipe has its runs of all patch sizes and seeds."
     return Section("curves", title, f"<p>{lead}</p>{said}{part('curves.html')}", part("curves.js"), data)
 

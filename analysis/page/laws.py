@@ -12,16 +12,14 @@ from analysis.fitting.laws import Fit
 from analysis.page.content import Content
 from analysis.page.section import Json, Section, part, text
 from analysis.plots.backbone_styles import styles
+from analysis.plots.drawn_laws import WIDEST, interpolates, interval_of, of_one_run, places_of
 from analysis.records.groups import Group
 from analysis.records.run_frame import headlines
-from analysis.records.shared_weights import are_shared
 from analysis.report.law_table import GroupLaw
 from analysis.report.law_words import law_sentences
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
 LINE, BAND = 60, 24  # places at which a law, and its band, are computed
-WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
-BEYOND = 0.04  # share of the axis by which a law is drawn past its points
 DIGITS = 5  # of numbers that are only drawn
 
 
@@ -95,18 +93,17 @@ def _metrics(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _law(of: GroupLaw) -> Json:
-    """A law as lines to draw and as text. The rules of what is drawn are those of analysis/plots/laws.py."""
+    """A law as lines to draw and as text."""
     law = of.law
     if law is None:
         return {"x": of.x, "form": of.form, "why": of.why}
     low, high = float(np.min(law.x)), float(np.max(law.x))
-    past = (high / low) ** BEYOND
-    interpolates = law.n <= len(law.parameters)
     drawn: dict[str, Json] = {}
-    if not interpolates:
-        places = np.geomspace(low / past, high * past, LINE)
+    band, why = dict[str, Json](), "as many parameters as points: not drawn"
+    if not interpolates(law):
+        places = places_of(low, high, LINE)
         drawn = {"places": rounded(places), "line": rounded(law.predict(places))}
-    band, why = ({}, "") if interpolates else _band(of.group, law, np.geomspace(low / past, high * past, BAND))
+        band, why = _band(of.group, law, places_of(low, high, BAND))
     formula, _, more = law.summary(x=AXES[of.x].letter).partition("\n")
     return {
         "x": of.x,
@@ -116,25 +113,22 @@ def _law(of: GroupLaw) -> Json:
         "law": " ".join(formula.split()),
         "intervals": " ".join(more.split()),
         "heldOut": f"{100 * of.held_out.relative:+.1f} %" if of.held_out else "",
-        "why": "as many parameters as points: not drawn" if interpolates else why,
+        "why": why,
     }
 
 
 def _band(group: Group, law: Fit, places: np.ndarray) -> tuple[dict[str, Json], str]:
-    """The 95 % interval of a law, or why it is not drawn. Where the exponent is not identified, the law is
-    unconstrained between the points, and there are bars at these instead."""
+    """The 95 % interval of a law, or why it is not drawn."""
     if not law.describes:
         return {}, "no band: the law does not describe the points"
-    if are_shared(group.points) and group.points["run_id"].nunique() == 1:
+    if of_one_run(group.points):
         return {}, "no band: one run, whose points share weights"
-    bends = any(not known and name in ("alpha", "b") for name, known in law.identified.items())
-    at = np.unique(law.x) if bends else places
-    low, high = law.band(at)
+    at, low, high, bars = interval_of(law, places)
     if not np.all(np.isfinite(low) & np.isfinite(high)):
         return {}, "no band: it has no end somewhere"
     if np.min(high / low) >= WIDEST * float(np.max(law.y) / np.min(law.y)):
         return {}, "no band: wider than the panel"
-    name = "bars" if bends else "band"
+    name = "bars" if bars else "band"
     return {name: {"x": rounded(at), "low": rounded(low), "high": rounded(high)}}, ""
 
 

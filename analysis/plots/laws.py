@@ -19,6 +19,7 @@ from analysis.fitting.laws import Fit, fit
 from analysis.fitting.shared_runs import fit_runs
 from analysis.planning.pareto import comparable
 from analysis.plots.backbone_styles import styles
+from analysis.plots.drawn_laws import WIDEST, interpolates, of_one_run, places_of
 from analysis.plots.labels import Label, label_ends, room_for
 from analysis.plots.panels import panels_of, set_titles
 from analysis.plots.scales import cost_axis, loss_axis, patch_axis
@@ -34,7 +35,6 @@ from analysis.records.group_labels import labels
 from analysis.records.groups import FEWEST_PATCHES
 from analysis.records.shared_weights import are_shared
 
-WIDEST = 1.5  # a band that is everywhere wider than the data by this ratio is not drawn
 ONE_RUN = "one run, whose points share weights: no interval"
 NO_LAW, TOO_WIDE = "no law describes the points", "95 % interval: wider than the panel"  # in legends
 
@@ -115,9 +115,7 @@ def _draw_groups(axes: Axes, runs: pd.DataFrame, forms: Sequence[str], x: str) -
 
 def _places(points: pd.DataFrame, x: str) -> np.ndarray:
     """Where a law is drawn: over its points and a little beyond."""
-    low, high = points[x].min(), points[x].max()
-    past = (high / low) ** 0.04
-    return np.geomspace(low / past, high * past, 80)
+    return places_of(points[x].min(), points[x].max(), 80)
 
 
 def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, colour: str) -> list[Fit]:
@@ -132,7 +130,7 @@ def _draw_laws(axes: Axes, points: pd.DataFrame, forms: Sequence[str], x: str, c
                 laws.append(fit_runs(points[x], points["test_loss"], points["run_id"], form))
             else:
                 laws.append(fit(points[x], points["test_loss"], form, sigma=sigma))
-    laws = [law for law in laws if law.n > len(law.parameters)]  # else it interpolates the points
+    laws = [law for law in laws if not interpolates(law)]
     for law in laws:
         places = _places(points, x)
         axes.plot(places, law.predict(places), color=colour, linestyle=DASHES[law.form], linewidth=1.5)
@@ -144,7 +142,7 @@ def _draw_band(axes: Axes, laws: Sequence[Fit], points: pd.DataFrame, x: str, co
     describes the points, they are of one run, or it is everywhere wider than the data; "" where it is drawn."""
     if not any(law.describes for law in laws):
         return NO_LAW
-    if are_shared(points) and points["run_id"].nunique() == 1:
+    if of_one_run(points):
         return ONE_RUN
     law = next((law for law in reversed(laws) if all(law.identified.values())), laws[0])
     places = _places(points, x)

@@ -22,6 +22,7 @@ from matplotlib.typing import LineStyleType
 from typing_extensions import Unpack
 
 from analysis.fitting.result import Fit
+from analysis.plots.drawn_laws import interval_of
 from analysis.plots.printed import chosen
 
 HEADING, TITLE, LABEL, SMALLEST = 9.0, 8.0, 7.5, 7.0  # of figures, panels, axes, and of ticks and all else [points]
@@ -227,17 +228,15 @@ def draw_band(axes: Axes, law: Fit, places: np.ndarray, colour: str, ends: tuple
     """The 95 % interval of a law. ends: of the axis, at which it is clipped; without ends an interval that is infinite
     somewhere is not drawn. Where the exponent is not identified, the law is unconstrained between the points, and the
     interval is drawn as a bar at each of them."""
-    bends = any(not known and name in ("alpha", "b") for name, known in law.identified.items())
-    at = np.unique(law.x) if bends else places
-    low, high = law.band(at)
+    at, low, high, bars = interval_of(law, places)
     if ends is not None:
         low, high = np.clip(low, *ends), np.clip(high, *ends)
     if not np.all(np.isfinite(low) & np.isfinite(high)):
         return
-    if bends:
+    if bars:
         axes.vlines(at, low, high, color=colour, alpha=0.3, linewidth=5)
     else:
-        axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(at, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
 def handle(name: str, **style: Unpack[LineStyle]) -> Line2D:

@@ -5,6 +5,8 @@ from typing import TypedDict
 
 from typing_extensions import NotRequired
 
+from scaling.runs.finite_numbers import is_number
+
 
 class PhaseRow(TypedDict):
     """A stretch of a run. What was measured at its change, on the same training images and the same weights, is None in
@@ -44,7 +46,7 @@ def check_phases(rows: object) -> None:
         if not isinstance(row, dict) or set(row) - {"instruments"} != set(KINDS):
             raise ValueError(f"a phase is {row!r}")
         read = row.get("instruments", {})
-        if not isinstance(read, dict) or not all(_is_number(value) for value in read.values()):
+        if not isinstance(read, dict) or not all(is_number(value) for value in read.values()):
             raise ValueError(f"instruments of a phase is {read!r}")
         for name, kind in KINDS.items():
             value = row[name]
@@ -52,7 +54,3 @@ def check_phases(rows: object) -> None:
             finite = all(not isinstance(one, float) or math.isfinite(one) for one in numbers)
             if not isinstance(value, kind) or isinstance(value, bool) or not finite:
                 raise ValueError(f"{name} of a phase is {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

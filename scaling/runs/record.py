@@ -7,17 +7,16 @@ No torch.
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
 
 from scaling.config.experiment import ExperimentConfig
 from scaling.errors import ConfigError, NewerRecordError, PluginNeededError
 from scaling.runs.atomic_files import write_atomically
 from scaling.runs.config_file import config_of
 from scaling.runs.evaluations import Evaluation, check_evaluations, of_old_record
+from scaling.runs.finite_numbers import is_number
 from scaling.runs.phases import PhaseRow, check_phases
 
 RECORD = "record.json"
@@ -83,9 +82,9 @@ class RunRecord:
             raise ValueError(f"class_names is {self.class_names!r}, not a list of names")
         facts = {name: getattr(self, name) for name in NUMBERS}
         for name, value in {**facts, **self.metrics}.items():
-            if not _is_number(value):
+            if not is_number(value):
                 raise ValueError(f"{name} is {value!r}, not a finite number")
-        if self.status == "finished" and not (_is_number(self.test_loss) and self.test_loss >= 0):
+        if self.status == "finished" and not (is_number(self.test_loss) and self.test_loss >= 0):
             raise ValueError(f"a test loss of {self.test_loss!r} nats")
         check_evaluations(self.evaluations)
         check_phases(self.phases)
@@ -127,7 +126,3 @@ class RunRecord:
 
 def _short(e: BaseException) -> str:
     return "nested too deep" if isinstance(e, RecursionError) else str(e)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,15 +14,9 @@ from scaling import costs
 from scaling.config.patch_size import check_patch
 from scaling.errors import ConfigError
 from scaling.model_specs import MODEL_SPECS
-from tests.page.alone import alone, chromium, evaluated, unnamed_controls
+from tests.page.alone import alone, evaluated, unnamed_controls
 
 SETTINGS = 200
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

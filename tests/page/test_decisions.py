@@ -16,16 +16,10 @@ from experiments.planning.candidates import published_candidates
 from experiments.planning.choice import Choice, Limits
 from experiments.planning.cost_estimate import device
 from scaling.costs.hardware import CARDS
-from tests.page.alone import alone, chromium, evaluated, unnamed_controls
+from tests.page.alone import alone, evaluated, unnamed_controls
 
 PLACES = (("classify", 128, "l40s", 2), ("segment", 512, "rtx4090", 1), ("detect", 800, "a100", 8))
 LIMITS = 70  # random ones per place
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 label states, and it is legible in both themes and at 360 px."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -11,9 +10,6 @@ from analysis.fitting.laws import fit
 from analysis.records.run_set import load
 from tests.page.folders import finished, page_of, unfinished
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 LAW = "#laws .plot"
 PATIENCE = 300_000  # for a machine that is busy with other work [ms]
 
@@ -33,14 +29,6 @@ def file(results):
         path = results / "index.html"
         path.write_text(page_of(results))
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
