@@ -7,6 +7,7 @@ The page needs no server and no network, and a sweep writes it at its end (docs/
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -43,6 +44,7 @@ def write_page(
     known_checklist: as for analysis/page/content.py. Raises NotWritten where it cannot be written."""
     from analysis.page.content import NotFinished, content_of
     from analysis.page.page import page
+    from experiments.planning.decision_rows import own_choices
 
     try:  # before the work, which takes seconds
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def write_page(
     finished = {Path(folder).name for folder in runs.finished["folder"]}
     others = {name: NotFinished(*one) for name, one in not_finished(results, finished).items()}
     content = content_of(_named(results), runs, others, forms or DEFAULT_FORMS, known_checklist)
+    content = replace(content, choices=list(own_choices(content.groups, results)))
     write_files(path.parent, {path.name: page(content).encode()})
     print_wrapped(f"report: {path}")
 

@@ -25,14 +25,18 @@ def report(
     loggers: str = "",
 ) -> None:
     """Print and write the table, laws and plot of the recipes' runs, each study's table and figure, and the page of all
-    runs of the folder, where any runs are done. Where nothing can be written, as in an archive, they are printed all
-    the same, with a note. done: run_ids.  loggers: names of those that are given what is written, as one run."""
+    runs of the folder; the page alone where no run is done. Where nothing can be written, as in an archive, they are
+    printed all the same, with a note. done: run_ids. loggers: names of those that are given what is written, as one
+    run."""
     written: list[Path] = []
     wanted = {name: last_stages(runs) for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
-    if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
-        return
+
     from analysis.records.run_set import load
+
+    if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
+        _write_page(load(results), results, "")
+        return
     from analysis.records.shared_weights import by_patch
     from analysis.report.law_files import REPORT
     from analysis.report.law_report import law_input

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.model import DEFAULT_FORMS
+from analysis.page.choices import OwnChoices
 from analysis.records.group_labels import labels
 from analysis.records.groups import Group
 from analysis.records.run_set import RunSet
@@ -29,7 +30,7 @@ class NotFinished(NamedTuple):
 class Content:
     """The content of one page. groups: of runs that finished, also those with too few patch sizes for a law; laws: of
     law_table.fit_groups; refused: name of a group -> why its runs are not fitted together; checklist: in Markdown, ""
-    where nothing finished; others: by the name of the folder."""
+    where nothing finished; others: by the name of the folder; choices: of the decision helper."""
 
     results: str  # name of the results folder
     runs: RunSet
@@ -38,6 +39,7 @@ class Content:
     refused: Mapping[str, str]
     checklist: str
     others: Mapping[str, NotFinished]
+    choices: Sequence[OwnChoices] = ()
 
     @cached_property
     def recipes(self) -> dict[str, str]:

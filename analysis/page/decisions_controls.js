@@ -3,15 +3,24 @@ const field = (name) => form.elements[name];
 const TASKS = [["classify", "classification"], ["segment", "segmentation"], ["detect", "detection"]];
 const three = (value) => (value >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3))));
 const gigabytes = (value) => three(value / 1e9);
-const rows = {};
-for (const [task, byImage] of Object.entries(data.rows)) {
-  rows[task] = {};
-  for (const [image, list] of Object.entries(byImage))
-    rows[task][image] = list.map((cells) => Object.fromEntries(cells.map((cell, n) => [data.columns[n], cell])));
-}
+// What the control "Task" chooses among: the published law of each task, then the laws of this folder's runs.
+const laws = {};
+for (const [task, label] of TASKS)
+  laws[task] = {task, label, error: "Predicted error [%]", digits: 1, points: "points", rows: data.rows[task], own: false};
+data.own.forEach((one, n) => {
+  const label = `${TASKS.find(([task]) => task === one.task)?.[1] ?? one.task} of ${one.data}, runs of this folder`;
+  const nats = one.unit === "nats";
+  laws[`own${n}`] = {
+    ...one, label, error: `Predicted ${one.measure} [${one.unit}]`, digits: nats ? 3 : 1, points: nats ? "nats" : "points", own: true,
+  };
+});
+for (const law of Object.values(laws))
+  for (const [image, list] of Object.entries(law.rows))
+    law.rows[image] = list.map((cells) => Object.fromEntries(cells.map((cell, n) => [data.columns[n], cell])));
+const law = () => laws[field("task").value];
 
 function takeTask() {
-  const images = Object.keys(rows[field("task").value]), before = field("image").value;
+  const images = Object.keys(law().rows), before = field("image").value;
   const sides = images.map((image) => [image, image]);
   page.choices(field("image"), sides, images.includes(before) ? before : images.at(-1));
 }
@@ -31,7 +40,7 @@ function settings() {
 
 function cells(choice, one) {
   const memory = gigabytes(one.card) + (one.checkpointing ? ", blocks recomputed" : "");
-  return [choice, one.model, one.patch, one.image, one.tokens.toLocaleString("en"), three(one.hours), memory, one.error.toFixed(1)];
+  return [choice, one.model, one.patch, one.image, one.tokens.toLocaleString("en"), three(one.hours), memory, one.error.toFixed(law().digits)];
 }
 
 // What the prior has, which decides nothing.
@@ -48,13 +57,14 @@ function prior(answer) {
 function why(found, at, needed) {
   const answer = found.answer;
   const lines = [];
-  const rule = field("task").value === "classify" ? "This is a convention; nothing measured decides it."
+  const change = (value) => `${value.toFixed(law().digits + 1)} ${law().points}`;
+  const rule = law().task === "classify" ? "This is a convention; nothing measured decides it."
     : "This is arithmetic; AP on nuclei (one seed) suggests 1 to 2.";
   if (at.object) lines.push(`An object of ${at.object} px spans ${answer.spans.toFixed(1)} patches; ${needed.toFixed(1)} are required. ${rule}`);
   lines.push(found.dearer
-    ? `${found.factor} times the hours and memory would buy ${(answer.error - found.dearer.error).toFixed(2)} points.`
+    ? `${found.factor} times the hours and memory would buy ${change(answer.error - found.dearer.error)}.`
     : "A larger budget buys nothing among these candidates.");
-  if (found.cheaper) lines.push(`Half of the hours would cost ${(found.cheaper.error - answer.error).toFixed(2)} points.`);
+  if (found.cheaper) lines.push(`Half of the hours would cost ${change(found.cheaper.error - answer.error)}.`);
   lines.push(prior(answer));
   return lines;
 }
@@ -68,8 +78,10 @@ function show() {
     page.rows(body, []);
     return;
   }
-  const task = field("task").value, at = settings(), needed = data.needed[task];
-  const found = decisions.recommend(rows[task][at.image], at, needed, data);
+  const at = settings(), needed = data.needed[law().task] ?? 1;
+  const found = decisions.recommend(law().rows[at.image], at, needed, data);
+  root.querySelector(".error").textContent = law().error;
+  for (const note of root.querySelectorAll(".count")) note.hidden = note.classList.contains("own") !== law().own;
   const named = (one) => `${one.model}, patch ${one.patch} px, image ${one.image} px`;
   if (found.answer) {
     answer.textContent = named(found.answer);
@@ -88,7 +100,7 @@ function show() {
   }));
 }
 
-page.choices(field("task"), TASKS, "segment");
+page.choices(field("task"), Object.entries(laws).map(([key, one]) => [key, one.label]), "segment");
 page.choices(field("card"), data.cards.map(([name]) => [name, name]), "rtx4090");
 page.choices(field("application"), [["", "none"], ...data.prior.map(([name]) => [name, name])], "");
 for (const [name, value] of [["object", 12], ["devices", 1], ["hours", 100]]) field(name).value = value;

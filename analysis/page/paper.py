@@ -1,7 +1,7 @@
 """Section of the paper: Figures 1 to 4 of arXiv 2502.03738 as published, and own numbers in them where a run replicates
 the setting of a published one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -23,6 +23,7 @@ NONE = (
     "the figures show published numbers alone."
 )
 HEADS = ("figure", "of", "patch [px]", "published", "own", "seeds", "difference", "noise", "remark")
+UNITS = {"input_px": " px", "tokens": " tokens"}  # of the columns of sizes
 MARKS = {"*": "exceeds the noise", "?": "noise unknown: one seed", "": ""}
 
 
@@ -75,11 +76,11 @@ def section(content: Content) -> Section:
 
 
 def _panels(frame: pd.DataFrame, figure: Figure) -> Iterator[Json]:
-    looks = styles(frame[list(figure.lines)].apply(_words, axis=1))
+    looks = styles(frame[list(figure.lines)].apply(lambda row: _words(figure.lines, row), axis=1))
     for key, its in frame.groupby(list(figure.panels), sort=False):
         lines: list[Json] = []
         for line, rows in its.groupby([*figure.lines, "label"], sort=False):
-            name = _words(line[:-1])
+            name = _words(figure.lines, line[:-1])
             for source in ("published", "own"):
                 points = rows.dropna(subset=[source]).drop_duplicates(figure.x).sort_values(figure.x)
                 if len(points):
@@ -93,17 +94,19 @@ def _panels(frame: pd.DataFrame, figure: Figure) -> Iterator[Json]:
                             "patch": rounded(points["patch"]),
                         }
                     )
-        yield {"title": _words(key), "lines": lines}
+        yield {"title": _words(figure.panels, key), "lines": lines}
 
 
-def _words(values: Sequence[object]) -> str:
+def _words(columns: Sequence[str], values: Iterable[object]) -> str:
     """The values that identify a panel or a line; sizes have their unit."""
-    return " ".join(f"{value} px" if isinstance(value, int) else str(value) for value in values if value != "")
+    known = ((column, value) for column, value in zip(columns, values, strict=True) if value != "")
+    return " ".join(f"{value}{UNITS.get(column, '')}" for column, value in known)
 
 
 def _compared(made: PaperTable, figure: Figure) -> Iterator[list[Cell]]:
     frame = made.frame
     for row in frame[frame["difference"].notna()].to_dict("records"):
-        keys = [row[key] for key in (*figure.panels, *figure.lines, "label")]
+        columns = (*figure.panels, *figure.lines, "label")
+        name = _words(columns, (row[column] for column in columns))
         values = (number(float(row[name])) for name in ("published", "own", "seeds", "difference", "noise"))
-        yield [made.spec.number, _words(keys), number(row["patch"], "g"), *values, MARKS[row["mark"]]]
+        yield [made.spec.number, name, number(row["patch"], "g"), *values, MARKS[row["mark"]]]

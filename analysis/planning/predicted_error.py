@@ -100,23 +100,31 @@ def own(groups: Sequence[Group], which: Sequence[int], patches: Sequence[float],
     """Losses by the laws of own groups, (M,) each. which: the group of each configuration; each has FEWEST_PATCHES
     patch sizes or more. source: the results folder. Resampled laws are those of a group's seeds where it has several,
     else of its residuals; a law of as many parameters as points has none."""
-    laws = [_own_law(group) for group in groups]
-    value, low, high = (np.empty(len(which)) for _ in range(3))
+    value, beyond = own_values(groups, which, patches)
+    low, high = np.empty(len(which)), np.empty(len(which))
     draws = np.full((DRAWS, len(which)), np.nan)
-    beyond = []
-    for g, (group, law) in enumerate(zip(groups, laws, strict=True)):
+    for g, group in enumerate(groups):
         its = np.flatnonzero(np.array(which) == g)
-        x = np.array(patches, float)[its]
-        value[its] = law.predict(x)
+        law, x = _own_law(group), np.array(patches, float)[its]
         low[its], high[its] = law.band(x)
         found = _resampled(group, law, x)
         draws[: len(found), its] = found
-    for g, patch in zip(which, patches, strict=True):
-        points = groups[g].points["patch"]
-        beyond.append("" if points.min() <= patch <= points.max() else "patch")
     complete = draws[np.isfinite(draws).all(axis=1)]
     measure, unit = groups[0].measure, groups[0].unit
-    return Predicted(value, low, high, complete, tuple(beyond), measure, unit, source, "the law")
+    return Predicted(value, low, high, complete, beyond, measure, unit, source, "the law")
+
+
+def own_values(
+    groups: Sequence[Group], which: Sequence[int], patches: Sequence[float]
+) -> tuple[Array, tuple[str, ...]]:
+    """value_M and beyond of `own`, without intervals."""
+    value, x = np.empty(len(which)), np.array(patches, float)
+    inside = np.empty(len(which), bool)
+    for g, group in enumerate(groups):
+        its, points = np.array(which) == g, group.points["patch"]
+        value[its] = _own_law(group).predict(x[its])
+        inside[its] = (points.min() <= x[its]) & (x[its] <= points.max())
+    return value, tuple(np.where(inside, "", "patch").tolist())
 
 
 def has_law(group: Group) -> bool:

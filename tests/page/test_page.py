@@ -19,6 +19,7 @@ from analysis.page.page import SECTIONS
 from analysis.page.section import as_json
 from analysis.records.run_set import load
 from experiments import report, sweep
+from experiments.launch.outcome import Outcome
 from experiments.sweep_status import not_finished
 from scaling.config.edit import make_config
 from scaling.errors import ConfigError
@@ -261,3 +262,14 @@ def test_a_sweep_ends_with_the_page_of_its_folder(tmp_path, capsys, monkeypatch)
     assert f"report: {tmp_path / 'report' / 'index.html'}" in " ".join(capsys.readouterr().out.split())
     assert not made
     assert "The checklist of arXiv 2502.18969" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_a_sweep_whose_runs_all_failed_ends_with_a_page_of_the_failures(tmp_path, capsys, monkeypatch):
+    (folder, _) = unfinished(tmp_path, "loss is nan", "Loss rose.\n")
+    outcome = Outcome(1, "loss is nan")
+    monkeypatch.setattr(sweep, "train_all", lambda runs, *_: {run.run_id: outcome for run in runs})
+    assert sweep.main(["shapes.deit_nano", "--patch", "8", "--results", str(tmp_path)]) == 1
+    assert "report: " in " ".join(capsys.readouterr().out.split())
+    html = (tmp_path / "report" / "index.html").read_text()
+    assert folder.name in html
+    assert "Loss rose." in html
