@@ -26,12 +26,12 @@ def fit(runs: "RunSet", form: str = "power") -> "dict[str, Fit]":
     """The law of each group of runs, which differ in patch size and seed only, by the group's name: test loss [nats] as
     a function of patch size [px]. form: power, shifted, bounded, m4, broken. Groups with too few patch sizes for the
     form are left out. Raises ConfigError where there is no law at all."""
-    from analysis.fitting.model import ONE_VARIABLE
+    from analysis.fitting.model import one_variable
     from analysis.report.law_report import check_some_law, law_input
     from analysis.report.law_table import fit_groups
     from scaling.config.fields import check_name
 
-    check_name("form", form, tuple(ONE_VARIABLE))
+    check_name("form", form, tuple(one_variable()))
     inputs = law_input(runs)
     check_some_law(inputs)
     return {of.group.name: of.law for of in fit_groups(inputs.own, [form]) if of.law is not None}

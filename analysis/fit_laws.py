@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
+from analysis.fitting.model import DEFAULT_FORMS, one_variable
 from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, until_closed
 from analysis.report.recipes_option import add_recipes
@@ -96,9 +96,9 @@ def named_forms(text: str) -> list[str]:
     """The laws of one variable that an option --form names. Raises ConfigError."""
     forms = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     for form in forms:
-        check_name("form", form, tuple(ONE_VARIABLE))
+        check_name("form", form, tuple(one_variable()))
     if not forms:
-        raise ConfigError(f"--form names no law; choose from: {', '.join(ONE_VARIABLE)}")
+        raise ConfigError(f"--form names no law; choose from: {', '.join(one_variable())}")
     return forms
 
 
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     of_runs = "results folder with a folder per run, or CSV file with a row per run (default: results)"
     parser.add_argument("--results", metavar="DIR", help=of_runs)
     parser.add_argument("--out", metavar="DIR", help="folder for laws.csv, report.md, figures (default: DIR/analysis)")
-    forms = f"laws to fit, separated by commas: {', '.join(ONE_VARIABLE)} (default: {','.join(DEFAULT_FORMS)})"
+    forms = f"laws to fit, separated by commas: {', '.join(one_variable())} (default: {','.join(DEFAULT_FORMS)})"
     parser.add_argument("--form", metavar="FORMS", help=forms)
     parser.add_argument(
         "--published",

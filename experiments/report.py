@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from analysis.fit_laws import named_forms
-from analysis.fitting.model import DEFAULT_FORMS, ONE_VARIABLE
+from analysis.fitting.model import DEFAULT_FORMS, one_variable
 from analysis.report.output import NotWritten, Parser, print_wrapped, write_files
 from experiments.cli import arguments as cli
 from experiments.sweep_status import not_finished
@@ -72,7 +72,7 @@ def _arguments(argv: list[str]) -> Namespace:
         "--form",
         metavar="FORMS",
         default=",".join(DEFAULT_FORMS),
-        help=f"laws to fit, separated by commas: {', '.join(ONE_VARIABLE)} (default: {','.join(DEFAULT_FORMS)})",
+        help=f"laws to fit, separated by commas: {', '.join(one_variable())} (default: {','.join(DEFAULT_FORMS)})",
     )
     return parser.parse_args(argv)
 

@@ -276,5 +276,9 @@ FORMS = {
     ),
 }
 
-ONE_VARIABLE = [name for name, shape in FORMS.items() if shape.variables == 1]
 DEFAULT_FORMS = ("power", "shifted")  # forms that are fitted by default
+
+
+def one_variable() -> list[str]:
+    """The names of the forms of one variable, those of a plug-in too."""
+    return [name for name, shape in FORMS.items() if shape.variables == 1]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.fitting.axes import AXES
 from analysis.fitting.laws import Fit, fit
-from analysis.fitting.model import FORMS, ONE_VARIABLE
+from analysis.fitting.model import FORMS, one_variable
 from analysis.fitting.model_selection import HeldOut, fewest_points, hold_out
 from analysis.fitting.shared_runs import fit_runs, hold_out_runs
 from analysis.records.groups import FEWEST_PATCHES, Group
@@ -87,7 +87,7 @@ def laws_frame(laws: Iterable[GroupLaw]) -> pd.DataFrame:
     held_out_half (two naive predictions: the last value, and that plus half of the last improvement), in the unit of
     y."""
     known = ("task", "data", "backbone", "head", "image")
-    letters = list(dict.fromkeys(name for form in ONE_VARIABLE for name in FORMS[form].names))
+    letters = list(dict.fromkeys(name for form in one_variable() for name in FORMS[form].names))
     rows = []
     for of in laws:
         if (law := of.law) is None:

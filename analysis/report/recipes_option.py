@@ -21,5 +21,5 @@ class _Load(argparse.Action):
 
 def add_recipes(parser: argparse.ArgumentParser) -> None:
     """Add the option. Reading it raises ConfigError where the plug-in cannot be loaded."""
-    text = "plug-in that the run was made with: FILE.py, or the name of an installed one"
+    text = "plug-in that the runs were made with, or that adds a law: FILE.py, or the name of an installed one"
     parser.add_argument("--recipes", action=_Load, metavar="FILE", help=text)

@@ -14,7 +14,7 @@ import pytest
 from analysis import fit_laws
 from analysis.fit_laws import main
 from analysis.fitting import laws
-from analysis.fitting.model import ONE_VARIABLE
+from analysis.fitting.model import one_variable
 from analysis.paper import figures
 from analysis.records.run_set import load
 from analysis.report.law_report import law_input, report
@@ -409,4 +409,4 @@ def test_the_console_script_exits_with_the_status_of_the_command(monkeypatch, ca
         fit_laws.program()
     assert stopped.value.code == 2
     message = capsys.readouterr().err
-    assert all(form in message for form in ONE_VARIABLE)
+    assert all(form in message for form in one_variable())

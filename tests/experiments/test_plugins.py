@@ -1,6 +1,8 @@
 """Plug-ins on the command line: the examples of docs/extending.md, as they are there, and what must not be executed."""
 
+import csv
 import json
+import math
 import signal
 
 import pytest
@@ -11,12 +13,13 @@ from experiments import run, sweep
 from experiments.cli import arguments as cli
 from experiments.launch import slurm_task
 from experiments.launch.outcome import Outcome
-from scaling.config.edit import edit
+from scaling.config.edit import edit, make_config
 from scaling.config.plugin_files import load_plugin
 from scaling.config.runtime import RuntimeConfig
 from scaling.engine.train import train
 from scaling.errors import ConfigError, TrainingInterrupted
 from scaling.runs.record import RunRecord
+from tests.analysis.test_fit_laws import save
 from tests.plugins import documented, no_plugin, without_pictures, written
 
 RECIPES = {
@@ -36,7 +39,7 @@ def fresh():
 
 
 def test_every_example_is_tested():
-    assert set(documented()) == set(RECIPES)
+    assert set(documented()) == {*RECIPES, "my_law.py"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -49,6 +52,24 @@ def test_an_example_of_the_docs_trains(call, tmp_path, name):
     assert values["status"] == "finished"
     assert values["config"]["plugin"]["recipes"] == str(tmp_path / name)
     assert len(values["config"]["plugin"]["recipes_digest"]) == 16
+
+
+def test_the_law_of_the_docs_is_a_name_for_form_and_has_intervals(call, tmp_path):
+    results, path, noise = tmp_path / "results", written(tmp_path, "my_law.py"), (0.01, -0.015, 0.0, 0.012, -0.008)
+    for patch, off in zip((16, 8, 4, 2, 1), noise, strict=True):
+        save(results, make_config(backbone="deit_nano", patch_size=patch), (0.5 + 0.3 * math.log(patch)) * (1 + off))
+    words = ("--results", results, "--form", "power,logarithmic")
+    refused = call("analysis/fit_laws.py", *words)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    done = call("analysis/fit_laws.py", *words, "--recipes", path, before=without_pictures)
+    assert done.returncode == 0, done.stderr
+    with open(results / "analysis" / "laws.csv") as file:
+        power, own = (row for row in csv.DictReader(file) if row["x"] == "patch")
+    assert (power["form"], own["form"], own["name"]) == ("power", "logarithmic", "deit_nano")
+    for name, truth in (("c", 0.5), ("k", 0.3)):
+        assert float(own[f"{name}_low"]) < truth < float(own[f"{name}_high"])
+        assert float(own[name]) == pytest.approx(truth, abs=0.05)
+    assert float(own["r2"]) > float(power["r2"])
 
 
 def test_a_sweep_in_workers_with_its_plan_and_the_use_of_its_models(call, tmp_path):
