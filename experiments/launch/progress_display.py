@@ -150,7 +150,8 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 
 
 def differing_fields(runs: Iterable[ExperimentConfig], names: dict[str, str]) -> dict[str, str]:
-    """The fields, SHOWN at most, in which runs of one name differ, with their values, by run_id: "lr 0.001"."""
+    """The fields, SHOWN at most, in which runs of one name differ, with their values, by run_id: "lr 0.001". Fingerprints
+    are among them only where the other fields are not different for every run."""
     of_name: dict[str, dict[str, dict[str, object]]] = {}
     for run in runs:
         of_name.setdefault(names[run.run_id], {})[run.run_id] = leaf_values(run)
@@ -158,6 +159,9 @@ def differing_fields(runs: Iterable[ExperimentConfig], names: dict[str, str]) ->
     for same in of_name.values():
         fields = next(iter(same.values()))
         differ = [name for name in fields if len({str(values.get(name)) for values in same.values()}) > 1]
+        readable = [name for name in differ if not name.endswith("_digest")]
+        if len({tuple(str(values.get(name)) for name in readable[:SHOWN]) for values in same.values()}) == len(same):
+            differ = readable
         for run_id, values in same.items():
             found[run_id] = ", ".join(f"{name} {_value(values.get(name))}" for name in differ[:SHOWN])
     return found

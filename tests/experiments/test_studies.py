@@ -262,6 +262,15 @@ def test_a_sweep_takes_studies_recipes_and_seeds_together_and_each_run_once():
     assert {r.model.patch_size for r in given} == {16, 4}
 
 
+def test_fingerprints_are_shown_only_where_nothing_else_differs_between_every_two_runs():
+    few, many, other = (
+        make_config(dataset="cifar10", data_root="x", data_digest=digest * 16, num_train=number, max_steps=1)
+        for digest, number in (("a", 320), ("b", 640), ("c", 640))
+    )
+    assert [*told_apart([few, many]).values()] == ["deit_nano p4 s0 num_train 320", "deit_nano p4 s0 num_train 640"]
+    assert all("data_digest" in name for name in told_apart([few, many, other]).values())
+
+
 def test_runs_that_share_a_short_name_are_told_apart_on_the_screen():
     runs, _ = sweep.arguments(["shapes.table5,shapes.figure4"])
     names = told_apart(runs)
