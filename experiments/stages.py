@@ -45,3 +45,9 @@ def waits_for(config: ExperimentConfig) -> str:
     """The run_id of the run that must be finished before this one; empty: none."""
     before = config.predecessor
     return before.run_id if before else ""
+
+
+def last_stages(runs: list[ExperimentConfig]) -> list[ExperimentConfig]:
+    """The runs that no other one starts from."""
+    earlier = {run.predecessor for run in runs}
+    return [run for run in runs if run not in earlier]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from analysis.report.output import print_wrapped
 from experiments.launch.outcome import Outcome
 from experiments.launch.progress_display import Console
-from experiments.studies import last_stages
+from experiments.stages import last_stages
 from scaling.config.experiment import ExperimentConfig
 from scaling.engine.loggers import names_of
 from scaling.runs.identity import recorded_id

@@ -97,8 +97,8 @@ def figure4(runs: pd.DataFrame | None = None) -> PaperTable:
     image / patch. Keys: model, data, tokens [tokens], input_px [px]; patch [px] follows from them.
 
     Only numbers of tokens that a model has at two image sizes or more are included. A pretraining of Adventurer alone,
-    as in experiments/studies.py, is compared with the published number at 64 px, where the paper has no further stages,
-    and is a row under the name of its backbone at larger sizes."""
+    as in experiments/studies/catalogue.py, is compared with the published number at 64 px, where the paper has no
+    further stages, and is a row under the name of its backbone at larger sizes."""
     cells, of = published.top1_cells(), ["model", "data"]
     own = own_runs(runs, "classify", "image")
     own = own[own["extend"] == 0]

@@ -1,5 +1,5 @@
 """The report of a study: its tables, CSV files and figure. What each kind shows is in reports.py; the recipes are in
-experiments/studies.py. Without torch.
+experiments/studies/catalogue.py. Without torch.
 """
 
 from collections.abc import Sequence

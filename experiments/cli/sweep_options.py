@@ -7,8 +7,8 @@ from dataclasses import replace
 from experiments.cli import arguments as cli
 from experiments.cli.resolve import LISTED, recipes, resolve
 from experiments.cli.varied_fields import variants
-from experiments.studies import STUDIES
-from experiments.studies import resolve as resolve_study
+from experiments.studies.catalogue import STUDIES
+from experiments.studies.resolve import resolve as resolve_study
 from scaling.config.at_shape import learned_patches
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
@@ -30,7 +30,7 @@ def _studies() -> str:
 
 def parser(program: str, what: str) -> cli.Parser:
     """A parser with the options that select the runs of a sweep, for sweep.py and plan.py."""
-    also = f"studies (experiments/studies.py), as shapes.table5:\n{_studies()}"
+    also = f"studies (experiments/studies/catalogue.py), as shapes.table5:\n{_studies()}"
     p = cli.parser(program, what, also, leave_out=LISTS)
     p.add_argument(
         "--patch",

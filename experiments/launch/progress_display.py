@@ -150,8 +150,8 @@ def told_apart(runs: Iterable[ExperimentConfig]) -> dict[str, str]:
 
 
 def differing_fields(runs: Iterable[ExperimentConfig], names: dict[str, str]) -> dict[str, str]:
-    """The fields, SHOWN at most, in which runs of one name differ, with their values, by run_id: "lr 0.001". Fingerprints
-    are among them only where the other fields are not different for every run."""
+    """The fields, SHOWN at most, in which runs of one name differ, with their values, by run_id: "lr 0.001".
+    Fingerprints are among them only where the other fields are not different for every run."""
     of_name: dict[str, dict[str, dict[str, object]]] = {}
     for run in runs:
         of_name.setdefault(names[run.run_id], {})[run.run_id] = leaf_values(run)

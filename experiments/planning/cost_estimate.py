@@ -18,8 +18,7 @@ from experiments.cli.data_check import images
 from experiments.launch.progress_display import what_else
 from experiments.planning.counted_plan import counted_plan
 from experiments.planning.phase_costs import fit, mean_image_seconds
-from experiments.stages import waits_for
-from experiments.studies import last_stages
+from experiments.stages import last_stages, waits_for
 from scaling import costs
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig

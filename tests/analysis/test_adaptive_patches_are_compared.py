@@ -7,8 +7,8 @@ from analysis.records.run_set import load
 from analysis.studies import adaptive
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.adaptive_study import against_uniform
 from experiments.recipes import shapes
+from experiments.studies.adaptive import against_uniform
 from scaling import costs
 from scaling.config.edit import edit
 from tests.analysis.test_runs import save

@@ -8,9 +8,9 @@ from analysis.records.run_set import load
 from analysis.studies import changes, directions, order_by_patch, patch_order, training_steps
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.curriculum_study import curricula
-from experiments.patch_order_study import budget_of
 from experiments.recipes import shapes
+from experiments.studies.curricula import curricula
+from experiments.studies.patch_order import budget_of
 from scaling.config.at_shape import evaluated_patches
 from scaling.config.edit import edit
 from scaling.costs.run_flops import seen_images

@@ -10,7 +10,7 @@ from analysis.studies import token_drop
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.recipes import shapes
-from experiments.token_drop_study import with_dropped_tokens
+from experiments.studies.token_drop import with_dropped_tokens
 from scaling import costs
 from scaling.config.edit import edit
 from scaling.costs.run_flops import cumulated_flops

@@ -13,8 +13,9 @@ from analysis.report.law_report import law_input
 from analysis.studies import flexivit
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.flexivit_study import PATCHES
-from experiments.studies import last_stages, resolve
+from experiments.stages import last_stages
+from experiments.studies.flexivit import PATCHES
+from experiments.studies.resolve import resolve
 from scaling.config.patch_embeds import RESIZE_METHODS
 from scaling.runs.evaluations import evaluation
 from tests.analysis.test_runs import save

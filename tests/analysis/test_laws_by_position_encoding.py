@@ -11,7 +11,7 @@ from analysis.studies.exponents import slopes
 from analysis.studies.position_laws import ENCODING, PLAIN
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.studies import resolve
+from experiments.studies.resolve import resolve
 from scaling.config.edit import edit
 from tests.analysis.test_runs import save
 from tests.drawn import overlapping

@@ -8,8 +8,8 @@ from analysis.records.run_set import load
 from analysis.studies import mixed_sizes
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.mixed_size_study import at_mixed_sizes
 from experiments.recipes import cifar10
+from experiments.studies.mixed_sizes import at_mixed_sizes
 from scaling.config.edit import edit
 from scaling.costs.run_flops import recipe_training_flops
 from scaling.runs.evaluations import evaluation

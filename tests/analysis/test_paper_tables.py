@@ -26,7 +26,8 @@ from analysis.paper.tables import (
 from analysis.records.published import backbone_of, load_published, model_of, published_names
 from analysis.records.run_set import load
 from experiments.recipes import ade20k, cifar10, coco, imagenet, shapes
-from experiments.studies import last_stages, resolve
+from experiments.stages import last_stages
+from experiments.studies.resolve import resolve
 from scaling import costs
 from scaling.config.edit import edit
 from scaling.errors import ConfigError

@@ -11,8 +11,8 @@ from analysis.records.run_set import load
 from analysis.studies import embeddings
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.embedding_study import OTHERS, each_embedding, each_init
 from experiments.recipes import shapes
+from experiments.studies.embeddings import OTHERS, each_embedding, each_init
 from scaling import costs
 from scaling.config.edit import edit, make_config
 from tests.analysis.test_runs import save

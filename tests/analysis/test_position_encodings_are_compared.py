@@ -1,9 +1,9 @@
 """The study of position encodings: its runs, and its report of losses by size of the test images."""
 
 from analysis.records.position_text import position_text
-from experiments.position_study import at_other_sizes
 from experiments.recipes import shapes
-from experiments.studies import STUDIES
+from experiments.studies.catalogue import STUDIES
+from experiments.studies.positions import at_other_sizes
 from scaling.config.edit import edit, make_config
 
 

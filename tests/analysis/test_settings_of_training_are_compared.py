@@ -12,7 +12,7 @@ from analysis.studies import stability
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
 from experiments.recipes import shapes
-from experiments.stability_study import in_each_setting
+from experiments.studies.stability import in_each_setting
 from scaling.config.edit import edit
 from tests.analysis.test_runs import save
 from tests.drawn import cut_off, overlapping

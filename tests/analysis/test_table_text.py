@@ -14,7 +14,7 @@ from analysis.records.run_set import load
 from analysis.report.text_tables import csv, latex, markdown, show
 from analysis.report.wide_table import heading, notes, wide
 from experiments.recipes import ade20k, coco, imagenet, shapes
-from experiments.studies import resolve
+from experiments.studies.resolve import resolve
 from scaling.config.edit import edit
 from tests.analysis.test_runs import save
 

@@ -12,7 +12,7 @@ from analysis.studies.best_rate import best_rate, common_rates, minimum
 from analysis.studies.learning_rates import rate_studies, sentences
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.studies import resolve
+from experiments.studies.resolve import resolve
 from scaling.errors import ConfigError
 from tests.analysis.test_runs import save
 

@@ -9,8 +9,8 @@ from analysis.records.run_set import load
 from analysis.studies import patch_order
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.patch_order_study import in_each_order
 from experiments.recipes import shapes
+from experiments.studies.patch_order import in_each_order
 from scaling import costs
 from scaling.config.edit import edit
 from scaling.costs.run_flops import course_of, cumulated_flops

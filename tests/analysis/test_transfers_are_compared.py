@@ -14,8 +14,9 @@ from analysis.records.run_set import load
 from analysis.studies import finetuning, transfer
 from analysis.studies.study_report import report
 from analysis.studies.study_table import StudyRun
-from experiments.studies import last_stages, resolve
-from experiments.transfer_study import BRIEF, GEOMETRIC, KERNELS
+from experiments.stages import last_stages
+from experiments.studies.resolve import resolve
+from experiments.studies.transfer import BRIEF, GEOMETRIC, KERNELS
 from tests.analysis.test_runs import save
 
 SEEDS = 3

@@ -19,7 +19,9 @@ from analysis.studies.upernet_gain import gaps, spread_sentence
 from experiments import sweep
 from experiments.cli.resolve import resolve as resolve_recipe
 from experiments.launch.progress_display import told_apart
-from experiments.studies import STUDIES, last_stages, resolve
+from experiments.stages import last_stages
+from experiments.studies.catalogue import STUDIES
+from experiments.studies.resolve import resolve
 from scaling import costs
 from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig

@@ -22,7 +22,7 @@ from experiments import plan, sweep
 from experiments.cli import resolve as cli
 from experiments.run import arguments as run_command
 from experiments.stages import chain_of
-from experiments.studies import STUDIES
+from experiments.studies.catalogue import STUDIES
 from scaling.config.canonical import canonical
 from scaling.config.flat import to_flat
 from scaling.config.legacy import from_flat

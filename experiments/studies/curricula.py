@@ -1,6 +1,6 @@
 """Studies of curricula: does the order matter in which a run sees its patch sizes, its image sizes, or its crops?
 
-To those of patch_order_study.py, which have the training FLOPs of the smallest patch size alone, come
+To those of patch_order.py, which have the training FLOPs of the smallest patch size alone, come
 
 - the stretches from large to small patches in reverse, the same stretches in several cycles, and the same shares of the
   patch sizes drawn at random, for a step or for each image: equal FLOPs and equal images, nothing but the order
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from experiments.patch_order_study import budget_of, flexible_run, in_each_order, of_flops
 from experiments.stages import Function
+from experiments.studies.patch_order import budget_of, flexible_run, in_each_order, of_flops
 from scaling.config.at_shape import evaluated_patches
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig

@@ -4,8 +4,8 @@ of tokens decides the law of patch size. analysis/studies/embeddings.py shows th
 
 from collections.abc import Iterable
 
-from experiments.patch_order_study import of_flops
 from experiments.stages import Function, chain_of
+from experiments.studies.patch_order import of_flops
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.patch_embeds import RELEASED

@@ -7,8 +7,8 @@ training becomes unstable. Source: appendices A.4 and A.5 of NaViT (arXiv 2307.0
 shows the result.
 """
 
-from experiments.patch_order_study import of_flops
 from experiments.stages import Function, chain_of
+from experiments.studies.patch_order import of_flops
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.run_flops import recipe_training_flops

@@ -6,8 +6,8 @@ often. All models are evaluated at the smallest, the middle and the full size. S
 all images of a step. Source: section 3.2 of NaViT (arXiv 2307.06304). analysis/studies/mixed_sizes.py shows the result.
 """
 
-from experiments.patch_order_study import of_flops
 from experiments.stages import Function, chain_of
+from experiments.studies.patch_order import of_flops
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.run_flops import recipe_training_flops
