@@ -55,12 +55,17 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     registry.add_option(p)
     p.add_argument("--status", action="store_true", help="show the state of the runs and exit")
     p.add_argument("--cancel", action="store_true", help="end the runs' jobs on a cluster and exit")
-    p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
-    p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
+    add_limit(p)
     add_figure_options(p)
     p.without_recipe = ("status", "cancel")
     args = p.parse_args(argv)
     return (runs_of(args) if args.recipe else []), args
+
+
+def add_limit(p: cli.Parser) -> None:
+    """The options that print_plan reads."""
+    p.add_argument("--yes", action="store_true", help="start even if the plan exceeds --limit")
+    p.add_argument("--limit", type=float, default=LIMIT, help="hours of one device above which a plan needs --yes [h]")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -139,10 +144,12 @@ def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, Experiment
 
 
 @looked_through_once()
-def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig) -> dict[str, float]:
+def print_plan(
+    runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig, times: float = 1.0
+) -> dict[str, float]:
     """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
 
-    Raises ConfigError where all of it is above the limit, without --yes."""
+    Raises ConfigError where `times` as much of it is above the limit, without --yes."""
     from experiments.planning import cost_estimate, plan_report
 
     left = [run for run in runs if recorded(folder_of(run, Path(args.results))) is None]
@@ -156,7 +163,7 @@ def print_plan(runs: list[ExperimentConfig], args: Namespace, settings: RuntimeC
     found = cost_estimate.chains(left, on)
     its = [one for chain in found for one in chain.runs]
     plan_report.print_lines([*plan_report.sweep_table(found, on), *plan_report.notes(its, on, what="left to do")])
-    hours = cost_estimate.total(its)
+    hours = times * cost_estimate.total(its)
     if not (hours <= args.limit or args.yes):
         took = f"{plan_report.number(hours)} {plan_report.unit_of(on)} on {on.name}"
         raise ConfigError(

@@ -58,21 +58,27 @@ def runs_of(args: Namespace) -> list[ExperimentConfig]:
     return list({run.run_id: run for run in runs}.values())
 
 
-def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[ExperimentConfig]]]:
-    """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
-    given, idle = cli.fields(args)
+def selected(args: Namespace) -> tuple[list[str], list[int], list[int]]:
+    """The recipes and studies that the options name, the patch sizes of recipes from coarse to fine [px], and the
+    seeds. Raises ConfigError."""
     names = [name.strip() for name in args.recipe.split(",") if name.strip()]
     for name in names:
         check_name("recipe or study", name, {**recipes(), **STUDIES}, LISTED.replace("run.py", "sweep.py"))
-    kept = cli.numbers(args.patch, "patch") if args.patch is not None else []
-    seeds = cli.numbers(args.seeds, "seeds")
-    patches = sorted(kept or cli.numbers(PATCHES, "patch"), reverse=True)
+    patches = cli.numbers(PATCHES if args.patch is None else args.patch, "patch")
+    return names, sorted(patches, reverse=True), cli.numbers(args.seeds, "seeds")
+
+
+def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[ExperimentConfig]]]:
+    """The runs of the recipes that the options name, and those of each study. Raises ConfigError."""
+    given, idle = cli.fields(args)
+    names, patches, seeds = selected(args)
+    kept = patches if args.patch is not None else []  # of a study
     varied = variants(args.vary, given)
     if args.vary and (study := next((name for name in names if name in STUDIES), "")):
         raise ConfigError(f"--vary is for recipes; the study {study} varies fields of its own: leave one of them out")
     recipe_variants = [(name, n) for name in names if name not in STUDIES for n in range(len(varied))]
     flexible = {
-        (name, n) for name, n in recipe_variants if _draws(resolve(name, patches[-1], given | varied[n], idle)[-1])
+        (name, n) for name, n in recipe_variants if draws(resolve(name, patches[-1], given | varied[n], idle)[-1])
     }
     firsts: dict[tuple[str, int, int], list[ExperimentConfig]] = {}
 
@@ -101,6 +107,6 @@ def planned(args: Namespace) -> tuple[list[ExperimentConfig], dict[str, list[Exp
     return ordinary, studies
 
 
-def _draws(config: ExperimentConfig) -> bool:
+def draws(config: ExperimentConfig) -> bool:
     """Whether one run learns several patch sizes."""
     return len(learned_patches(config)) > 1

@@ -1,8 +1,9 @@
 """--vary FIELD=A,B of a sweep: values of any field, each trained with all else equal; of several fields every
-combination. Each combination is a group, with a law of its own."""
+combination. Each combination is a group, with a law of its own. FIELD=LOW..HIGH: the numbers that a search has."""
 
 import itertools
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from experiments.cli.options import field_rows, parse, spellings
 from experiments.cli.wrong_options import LISTS, unknown_option
@@ -10,22 +11,52 @@ from scaling.errors import ConfigError
 
 # Fields that choose the runs of a sweep, and one whose value is a list of kinds.
 ONCE = ("recipes", "stage", "objectives")
+LARGEST = 1e300  # an end of a range, below what arithmetic makes infinite
+DECADE = 10.0  # high over low from which a range is logarithmic
+
+
+class Range(NamedTuple):
+    """The numbers from low to high, both included; whole ones where both are int."""
+
+    low: float
+    high: float
+
+    @property
+    def log(self) -> bool:
+        """Whether equal factors, not equal differences, are alike."""
+        return self.low > 0 and self.high >= DECADE * self.low
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
+
+Space = dict[str, Range | list[object]]  # the range or the values of each field
 
 
 def variants(texts: Sequence[str], given: Collection[str]) -> list[dict[str, object]]:
     """The combinations of the values in texts, each by the names of fields; one without fields where there is no text.
     given: fields that other options set. Raises ConfigError."""
     values: dict[str, list[object]] = {}
-    for text in texts:
-        name, found = _values(text)
-        if name in values or name in given:
-            raise ConfigError(f"--vary {text}: {name} is set twice; leave one of them out")
+    for text, (name, found) in zip(texts, ranges(texts, given).items(), strict=True):
+        if isinstance(found, Range):
+            raise ConfigError(f"--vary {text} is a range, for search.py; a sweep takes values, as lr=1e-3,2e-3")
         values[name] = found
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
 
 
-def _values(text: str) -> tuple[str, list[object]]:
-    """The field of one option, and its values, each once."""
+def ranges(texts: Sequence[str], given: Collection[str]) -> Space:
+    """The range or the values of each field in texts. given: fields that other options set. Raises ConfigError."""
+    found: Space = {}
+    for text in texts:
+        name, its = _values(text)
+        if name in found or name in given:
+            raise ConfigError(f"--vary {text}: {name} is set twice; leave one of them out")
+        found[name] = its
+    return found
+
+
+def _values(text: str) -> tuple[str, Range | list[object]]:
+    """The field of one option, and its range, or its values, each once."""
     word, equals, listed = text.partition("=")
     parts = [part.strip() for part in listed.split(",") if part.strip()]
     if not equals or not parts:
@@ -41,4 +72,13 @@ def _values(text: str) -> tuple[str, list[object]]:
     row = rows[leaf][0]
     if leaf in ONCE or row.type.startswith("list of "):
         raise ConfigError(f"--vary {text}: {leaf} has one value per sweep; give the command once for each")
+    if row.type in ("int", "float") and ".." in listed:
+        return leaf, _range(text, [parse(row, end) for end in listed.split("..") if end.strip()])
     return leaf, list(dict.fromkeys(parse(row, part) for part in parts))
+
+
+def _range(text: str, ends: list[object]) -> Range:
+    numbers = [end for end in ends if isinstance(end, (int, float)) and abs(end) < LARGEST]  # none is no number
+    if len(ends) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise ConfigError(f"--vary {text} is not FIELD=LOW..HIGH: two numbers, the higher one last")
+    return Range(numbers[0], numbers[1])

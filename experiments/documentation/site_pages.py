@@ -13,6 +13,7 @@ from experiments.documentation.data import ROOT
 PROGRAMS = (  # modules, in the order of a user's work
     "experiments.run",
     "experiments.sweep",
+    "experiments.search",
     "experiments.report",
     "experiments.plan",
     "analysis.fit_laws",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import benchmark, docs, export, gpu_report, plan, predict, report, run, sweep, website
+from experiments import benchmark, docs, export, gpu_report, plan, predict, report, run, search, sweep, website
 from tests.coco_folder import write_folder
 from tests.conftest import ROOT
 from tests.experiments.test_a_folder_of_ones_own_has_recipes import labelled
@@ -165,6 +165,7 @@ def listed_options(capsys):
     for main, words in (
         (run.main, ["--help-all"]),
         (sweep.main, ["--help-all"]),
+        (search.main, ["--help-all"]),
         (plan.main, ["--help-all"]),
         (plan.main, ["--budget", "1", "--help"]),
         (plan.main, ["--recommend", "--help"]),
