@@ -1,13 +1,13 @@
-"""Estimates of claims on one model for several patch sizes, from analysis/measured: flexivit_shapes.csv,
-patch_order.csv and representations_shapes.csv. Differences are paired by seed, with 95 % intervals of Student's t."""
+"""Estimates of claims on one model for several patch sizes, from analysis/measured: flexivit_*.csv, patch_order.csv and
+representations_shapes.csv. Differences are paired by seed, with 95 % intervals of Student's t."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims.measured import NAMES, measured, of_difference, of_values
+from analysis.claims.measured import DATA, NAMES, measured, of_difference, of_values
 from analysis.claims.verdict import Estimate
 from analysis.similarity.finding import finding
 from analysis.similarity.measured import measured_pairs
@@ -19,49 +19,69 @@ SCHEDULE = r"\.\.|@"  # in the name of an order that changes along a run
 
 def flexible_over_own() -> list[Estimate]:
     """Test loss of the flexible model less that of the model of each patch size [nats]."""
-    losses = _losses()
-    own, flexible = own_losses(losses), losses[losses["model_patch"] == FLEXIBLE]
     found = []
-    for (backbone, patch), its in own.groupby(["backbone", "patch"], sort=False):
-        ours = flexible[(flexible["backbone"] == backbone) & (flexible["patch"] == patch)]
-        what = f"{NAMES[str(backbone)]}, {patch} px"
-        found.append(of_difference(what, its.set_index("seed")["test_loss"], ours.set_index("seed")["test_loss"]))
+    for name, losses in _of_each_set():
+        flexible = (
+            losses[losses["model_patch"] == FLEXIBLE].set_index(["backbone", "patch", "seed"])["test_loss"].sort_index()
+        )
+        for (backbone, patch), its in own_losses(losses).groupby(["backbone", "patch"], sort=False):
+            what = f"{name}, {NAMES[str(backbone)]}, {patch} px"
+            found.append(of_difference(what, its.set_index("seed")["test_loss"], flexible[backbone, patch]))
+    return found
+
+
+def flexible_over_elsewhere() -> list[Estimate]:
+    """Test loss of the flexible model less that of each fixed model, its kernel resized by the pseudo-inverse, at all
+    other patch sizes; mean over these [nats]."""
+    found = []
+    for name, losses in _of_each_set():
+        flexible = losses[losses["model_patch"] == FLEXIBLE]
+        away = losses[(losses["resize"] == "pi") & (losses["model_patch"] != losses["patch"])]
+        pairs = away.merge(flexible, on=["backbone", "patch", "seed"], suffixes=("", "_flexible"))
+        pairs["off"] = pairs["test_loss_flexible"] - pairs["test_loss"]
+        for (backbone, patch), its in pairs.groupby(["backbone", "model_patch"], sort=False):
+            what = f"{name}, {NAMES[str(backbone)]} of {patch} px"
+            found.append(of_values(what, its.groupby("seed")["off"].mean()))
     return found
 
 
 def elsewhere(finer: bool) -> list[Estimate]:
     """Loss of each fixed model at patch sizes finer or coarser than its own, kernel resized by the pseudo-inverse, less
     that of the model of that patch size; mean over patch sizes [nats]."""
-    away = _away(finer)
-    off = away[away["resize"] == "pi"].assign(off=away["test_loss"] - away["test_loss_own"])
-    side = "finer" if finer else "coarser"
-    return [
-        of_values(f"{NAMES[str(backbone)]} of {patch} px, at {side} patches", its.groupby("seed")["off"].mean())
-        for (backbone, patch), its in off.groupby(["backbone", "model_patch"], sort=False)
-    ]
+    found, side = [], "finer" if finer else "coarser"
+    for name, losses in _of_each_set():
+        away = _away(losses, finer)
+        off = away[away["resize"] == "pi"].assign(off=away["test_loss"] - away["test_loss_own"])
+        for (backbone, patch), its in off.groupby(["backbone", "model_patch"], sort=False):
+            what = f"{name}, {NAMES[str(backbone)]} of {patch} px, at {side} patches"
+            found.append(of_values(what, its.groupby("seed")["off"].mean()))
+    return found
 
 
 def pi_over_area(finer: bool) -> list[Estimate]:
     """Loss of fixed models elsewhere with kernels resized by the pseudo-inverse over that by area, less 1, geometric
     mean over models and patch sizes [%]."""
-    away = _away(finer)
-    logs = away.assign(log=np.log(away["test_loss"]))
-    means = logs.groupby(["backbone", "resize", "seed"], sort=False)["log"].mean()
-    side = "finer" if finer else "coarser"
-    found = []
-    for name in dict.fromkeys(away["backbone"]):
-        one = of_difference(f"{NAMES[name]}, at {side} patches", means[name, "area"], means[name, "pi"])
-        found.append(Estimate(one.what, *(100 * float(np.expm1(value)) for value in one[1:])))
+    found, side = [], "finer" if finer else "coarser"
+    for data, losses in _of_each_set():
+        away = _away(losses, finer)
+        logs = away.assign(log=np.log(away["test_loss"]))
+        means = logs.groupby(["backbone", "resize", "seed"], sort=False)["log"].mean()
+        for name in dict.fromkeys(away["backbone"]):
+            what = f"{data}, {NAMES[name]}, at {side} patches"
+            one = of_difference(what, means[name, "area"], means[name, "pi"])
+            found.append(Estimate(one.what, *(100 * float(np.expm1(value)) for value in one[1:])))
     return found
 
 
-def _losses() -> pd.DataFrame:
-    return measured("flexivit_shapes").fillna({"resize": ""})
+def _of_each_set() -> Iterator[tuple[str, pd.DataFrame]]:
+    """The name of a data set, and the losses of flexible and fixed models on it."""
+    for file, name in DATA.items():
+        yield name, measured(f"flexivit_{file}").fillna({"resize": ""})
 
 
-def _away(finer: bool) -> pd.DataFrame:
+def _away(losses: pd.DataFrame, finer: bool) -> pd.DataFrame:
     """Losses of fixed models at patch sizes on one side of their own, with test_loss_own, of the model of that size."""
-    losses, keys = _losses(), ["backbone", "patch", "seed"]
+    keys = ["backbone", "patch", "seed"]
     fixed = losses[losses["model_patch"] != FLEXIBLE]
     pairs = fixed.merge(own_losses(losses)[[*keys, "test_loss"]], on=keys, suffixes=("", "_own"))
     return pairs[pairs["patch"] < pairs["model_patch"] if finer else pairs["patch"] > pairs["model_patch"]]
@@ -72,25 +92,27 @@ def large_first(cost: str) -> list[Estimate]:
     equal cost [%]. cost: flops or seconds."""
     table = _orders()
     its = table[(table["cost"] == cost) & table["order"].str.contains(SCHEDULE)]
-    return [
-        Estimate(f"{NAMES[row['backbone']]}, {row['order']}", *(100 * row[end] for end in ("change", "low", "high")))
-        for row in its.to_dict("records")
-    ]
+    return _percent(its)
 
 
 def random_sizes() -> list[Estimate]:
     """The same for patch sizes drawn uniformly, at equal FLOPs [%]."""
     table = _orders()
     its = table[(table["cost"] == "flops") & ~table["order"].str.contains(SCHEDULE)]
-    return [
-        Estimate(f"{NAMES[row['backbone']]}, {row['order']} px", *(100 * row[end] for end in ("change", "low", "high")))
-        for row in its.to_dict("records")
-    ]
+    return _percent(its)
+
+
+def _percent(table: pd.DataFrame) -> list[Estimate]:
+    """A row each, of _orders()."""
+    numbers = (100 * table[["change", "low", "high"]]).to_numpy(float).tolist()
+    names = zip(table["data"], table["backbone"], table["order"], numbers, strict=True)
+    return [Estimate(f"{DATA[data]}, {NAMES[backbone]}, {order}", *ends) for data, backbone, order, ends in names]
 
 
 @cache
 def _orders() -> pd.DataFrame:
-    return comparisons(measured("patch_order"))
+    runs = measured("patch_order")
+    return pd.concat([comparisons(its).assign(data=data) for data, its in runs.groupby("data", sort=False)])
 
 
 def similarity(statement: str) -> list[Estimate]:
@@ -111,6 +133,7 @@ def _findings() -> dict[str, pd.DataFrame]:
 
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "flexible_over_own": flexible_over_own,
+    "flexible_over_elsewhere": flexible_over_elsewhere,
     "elsewhere_finer": lambda: elsewhere(finer=True),
     "elsewhere_coarser": lambda: elsewhere(finer=False),
     "pi_over_area_finer": lambda: pi_over_area(finer=True),

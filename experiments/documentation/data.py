@@ -28,9 +28,13 @@ def grouped(
     rows, head = [], []
     for group, its in frame.groupby(list(by), sort=False):
         shown = printed(its)
-        head = [*by, *map(str, shown)]
-        rows += [[*map(str, group), *map(str, row)] for row in shown.itertuples(index=False)]
+        head = [*by, *(_one_line(name) for name in shown)]
+        rows += [[*map(str, group), *map(_one_line, row)] for row in shown.itertuples(index=False)]
     return table(head, rows, left)
+
+
+def _one_line(cell: object) -> str:
+    return str(cell).replace("\n", " ")
 
 
 def raw(name: str) -> list[str]:

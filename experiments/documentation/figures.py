@@ -115,9 +115,9 @@ def figure2_camvid() -> Figure:
     return gap_figure(runs, gaps, "miou", "mIoU", "Does a decoder still help? (adventurer_nano, CamVid, 128 px)")
 
 
-def flexivit_shapes() -> Figure:
-    """Test loss on shapes of flexible and fixed models at all patch sizes, three seeds."""
-    return flexivit_figure(*drawn(flexivit.losses()), "Flexible and fixed models at all patch sizes (shapes, 16 px)")
+def flexivit_of(data: str, where: str) -> Figure:
+    """Test loss of flexible and fixed models at all patch sizes, three seeds."""
+    return flexivit_figure(*drawn(flexivit.losses(data)), f"Flexible and fixed models at all patch sizes ({where})")
 
 
 def patch_order_of(data: str, where: str) -> Figure:
@@ -165,14 +165,16 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_table5.png": study_table5,
     "study_figure3.png": shape_ablations.sizes_figure,
     "study_figure4.png": shape_ablations.images_figure,
-    "study_navit.png": mixed_sizes.figure,
+    "study_navit.png": lambda: mixed_sizes.figure("shapes", "shapes, 16 px"),
+    "study_navit_cifar10.png": lambda: mixed_sizes.figure("cifar10", "CIFAR-10"),
     "study_stability.png": stability.figure,
     "study_rates.png": shape_ablations.rates_figure,
     "figure2_camvid.png": figure2_camvid,
     "law_nuclei.png": law_nuclei,
     "shapes.png": sample_sheet.sheet,
     "design.png": design_figure,
-    "flexivit_shapes.png": flexivit_shapes,
+    "flexivit_shapes.png": lambda: flexivit_of("shapes", "shapes, 16 px"),
+    "flexivit_cifar10.png": lambda: flexivit_of("cifar10", "CIFAR-10"),
     "packed_rows.png": packed_rows,
     "schedules.png": schedules.figure,
     "adaptive_leaves.png": adaptive_leaves,

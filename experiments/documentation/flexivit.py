@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.studies import flexivit
-from experiments.documentation.data import numbers, table
+from experiments.documentation.data import grouped, numbers, table
 
 WAYS = ("pi", "area", "norm", "vanilla")
 
@@ -13,6 +13,11 @@ WAYS = ("pi", "area", "norm", "vanilla")
 def losses(data: str = "shapes") -> pd.DataFrame:
     """The losses of the runs on a data set, as analysis/studies/flexivit.py has them."""
     return numbers(f"flexivit_{data}").fillna({"resize": ""})
+
+
+def against_own(data: str) -> list[str]:
+    """A row per patch size: the flexible model against the model of that patch size."""
+    return grouped(flexivit.compared(losses(data)), ["backbone"], flexivit.printed_comparison, left=(0, 6))
 
 
 def elsewhere(data: str = "shapes") -> list[str]:

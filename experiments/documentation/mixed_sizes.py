@@ -12,6 +12,12 @@ def losses(data: str) -> list[str]:
     return grouped(numbers(f"navit_{data}"), ["backbone"], mixed_sizes.printed, left=(0, 1))
 
 
+def losses_compared(data: str) -> list[str]:
+    """The change of the loss against the full size alone, with its interval, a row per way of training."""
+    found = mixed_sizes.comparisons(numbers(f"navit_{data}"))
+    return grouped(found, ["backbone"], mixed_sizes.compared, left=(0, 1))
+
+
 def positions() -> list[str]:
     """The same, a row per position encoding."""
     found = numbers("positions_shapes").rename(columns={"positions": "trained"})
@@ -34,5 +40,5 @@ def dropped_compared() -> list[str]:
     return grouped(found, ["backbone", "sizes"], token_drop.compared, left=(0, 1, 2, 3, 4))
 
 
-def figure() -> Figure:
-    return mixed_sizes_figure(numbers("navit_shapes"), "Mixed and fixed sizes of training images (shapes, 16 px)")
+def figure(data: str, where: str) -> Figure:
+    return mixed_sizes_figure(numbers(f"navit_{data}"), f"Mixed and fixed sizes of training images ({where})")

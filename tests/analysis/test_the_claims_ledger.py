@@ -106,13 +106,15 @@ def test_single_runs_and_medians_without_spread_decide_nothing():
 
 
 def test_what_shipped_measurements_decide():
-    decided = {name: assess(CLAIMS[name]).verdict for name in ("A41a", "A41b", "A45b", "F8b", "F9a")}
+    decided = {name: assess(CLAIMS[name]).verdict for name in ("A41a", "A41b", "A45b", "F8b", "F9a", "N4a", "N4b")}
     assert decided == {
         "A41a": Verdict.SUPPORTED,
         "A41b": Verdict.UNDECIDED,
         "A45b": Verdict.SUPPORTED,
-        "F8b": Verdict.CONTRADICTED,
+        "F8b": Verdict.UNDECIDED,
         "F9a": Verdict.UNDECIDED,
+        "N4a": Verdict.SUPPORTED,
+        "N4b": Verdict.SUPPORTED,
     }
 
 
