@@ -1,15 +1,14 @@
 """The best values of some fields at every patch size, by Optuna and the loss on held-out training images.
 
 python experiments/search.py shapes.deit_nano --patch 8,4 --seeds 0,1 --vary lr=1e-4..1e-2 --vary weight_decay=0,0.3
-A trial trains all seeds; its value is their mean loss on held-out images: test images choose nothing. A round of trials
-follows from the values of earlier rounds alone: the same command finds its finished runs and continues.
+A trial's value is the mean loss of its seeds on held-out images; the same command finds finished runs and continues.
 """
 
-import importlib.util
 import re
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NoReturn
@@ -17,16 +16,15 @@ from typing import TYPE_CHECKING, NoReturn
 from analysis.report.output import write_files
 from experiments import sweep
 from experiments.cli import arguments as cli
-from experiments.cli.resolve import recipes, resolve
+from experiments.cli.resolve import resolve
 from experiments.cli.sweep_options import draws, parser, selected
-from experiments.cli.varied_fields import Range, Space, ranges
+from experiments.cli.varied_fields import Range, Space, check_values, ranges
 from experiments.launch.local import with_parallel_runs
 from experiments.launch.progress_display import Console, told_apart
 from experiments.launch.train_all import train_all
 from experiments.stages import last_stages
 from scaling.config.edit import value_of
 from scaling.config.experiment import ExperimentConfig
-from scaling.config.fields import check_name
 from scaling.errors import ConfigError
 from scaling.runs.identity import folder_of
 from scaling.runs.record import RunRecord
@@ -46,44 +44,47 @@ def main(argv: list[str] | None = None) -> int:
     sweep.add_limit(p)
     args = p.parse_args(sys.argv[1:] if argv is None else argv)
     names, patches, seeds = selected(args)
-    for name in names:
-        check_name("recipe", name, recipes())
     given, idle = cli.fields(args)
     space = ranges(args.vary, given)
     if not space or "val_split" in space or given.get("val_split") == 0:
         raise ConfigError("a search needs fields, as --vary lr=1e-4..1e-2, and a --val-split above 0 to choose by")
     if args.trials < 1:
         raise ConfigError(f"--trials {args.trials} must be 1 or more")
-    if importlib.util.find_spec("optuna") is None:
-        raise ConfigError("a search needs a package that is not installed: pip install -e '.[search]'")
+    try:
+        from optuna.trial import TrialState
+    except ModuleNotFoundError:
+        raise ConfigError("a search needs a package that is not installed: pip install -e '.[search]'") from None
     results, settings = Path(args.results), with_parallel_runs(cli.runtime(args))
-    own = {(name, patch): resolve(name, patch, given, idle)[-1] for name in names for patch in patches}
+
+    def at(place: Place, its: Mapping[str, object]) -> list[ExperimentConfig]:
+        runs = resolve(*place, {**given, **its}, idle)
+        sweep.check_possible(runs, settings)
+        return runs
+
+    own = {(name, patch): at((name, patch), {})[-1] for name in names for patch in patches}
     places = [place for place, run in own.items() if place[1] == patches[-1] or not draws(run)]
+    check_values(space, [partial(at, place) for place in places])
     studies = {place: _study(own[place], space) for place in places}
 
     def proposed(place: Place) -> tuple["optuna.Trial", list[ExperimentConfig]]:
         """A trial, and all stages of all its seeds; none where the recipe cannot have the values."""
         trial = studies[place].ask()
-        its = {"val_split": own[place].data.val_split or HELD_OUT} | given | _suggested(trial, space)
+        its = {"val_split": own[place].data.val_split or HELD_OUT, **_suggested(trial, space)}
         try:
-            return trial, [run for seed in seeds for run in resolve(*place, {**its, "seed": seed}, idle)]
+            return trial, [run for seed in seeds for run in at(place, {**its, "seed": seed})]
         except ConfigError as e:
             trial.set_user_attr("failure", str(e))
             return trial, []
 
-    from optuna.trial import TrialState
-
     as_ctrl_c()
     with Console() as console:
         for begin in range(0, args.trials, ROUND):
-            count = min(ROUND, args.trials - begin)
-            asked = [(place, *proposed(place)) for place in places for _ in range(count)]
-            named = sweep.checked([run for _, _, runs in asked for run in runs], results)
-            if begin == 0:
-                cli.check_writable(results)
-                sweep.print_plan([*named.values()], args, settings, times=args.trials / count)
+            asked = [(place, *proposed(place)) for place in places for _ in range(min(ROUND, args.trials - begin))]
+            more = max(0, args.trials - begin - ROUND) * len(places) * len(seeds)
+            named, expected = sweep.prepared([r for *_, runs in asked for r in runs], args, settings, "local", more)
+            args.yes = args.yes or bool(expected)  # the limit is for all that is left at the first runs
             console.names = told_apart(named.values())
-            outcomes = train_all([*named.values()], results, settings, console, {}, "local") if named else {}
+            outcomes = train_all([*named.values()], results, settings, console, expected, "local") if named else {}
             for place, trial, runs in asked:
                 ours = [named[run.run_id] for run in runs]
                 failed = [outcomes[run.run_id].text for run in ours if outcomes[run.run_id].status]
@@ -115,10 +116,9 @@ def _suggested(trial: "optuna.Trial", space: Space) -> dict[str, object]:
     for name, its in space.items():
         if not isinstance(its, Range):
             fields[name] = trial.suggest_categorical(name, its)  # type: ignore[arg-type]  # of simple types
-        elif isinstance(its.low, int) and isinstance(its.high, int):
-            fields[name] = trial.suggest_int(name, its.low, its.high, log=its.log)
         else:
-            fields[name] = trial.suggest_float(name, its.low, its.high, log=its.log)
+            suggest = trial.suggest_int if its.whole else trial.suggest_float
+            fields[name] = suggest(name, its.low, its.high, log=its.log)  # type: ignore[arg-type]  # ints, then
     return fields
 
 

@@ -80,23 +80,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.status or args.cancel:
         return show(runs, results) if args.status else cancel(runs, results)
-    for run in runs:
-        check_tokens(run)  # a sweep would find it out at that run only, a dry run never
-        check_outputs(run, settings.save_predictions, settings.export_coco)
+    check_possible(runs, settings)  # a sweep would find it out at that run only, a dry run never
     if args.dry_run:
         return print_states(runs, results, settings)
     registry.check_here(args.launcher)
     as_ctrl_c()
-    with looked_through_once():
-        named = checked(runs, results)
-        runs = list({run.run_id: run for run in named.values()}.values())
-        if any(recorded(folder_of(run, results)) is None for run in runs):
-            cli.check_writable(results)
-    if args.launcher != "slurm":
-        check_not_queued(runs, results)
-    expected = print_plan(runs, args, settings)
-    for line in check_data(runs, results):
-        print_wrapped(line)
+    named, expected = prepared(runs, args, settings, args.launcher)
+    runs = list({run.run_id: run for run in named.values()}.values())
     with Console(names=told_apart(runs)) as console:
         outcomes = train_all(runs, results, settings, console, expected, args.launcher)
     ordinary, studies = planned(args)
@@ -131,6 +121,32 @@ def print_states(runs: list[ExperimentConfig], results: Path, settings: RuntimeC
     return 0
 
 
+def check_possible(runs: list[ExperimentConfig], settings: RuntimeConfig) -> None:
+    """Raise ConfigError where a run would have too many tokens, or none of the outputs that it is asked for."""
+    for run in runs:
+        check_tokens(run)
+        check_outputs(run, settings.save_predictions, settings.export_coco)
+
+
+def prepared(
+    runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig, launcher: str, more: int = 0
+) -> tuple[dict[str, ExperimentConfig], dict[str, float]]:
+    """The runs as `checked` returns them, and the training time of each by run_id as `print_plan` does, after the
+    checks of the results folder and the data. more: runs like these that follow. Raises ConfigError."""
+    results = Path(args.results)
+    with looked_through_once():
+        named = checked(runs, results)
+        todo = list({run.run_id: run for run in named.values()}.values())
+        if any(recorded(folder_of(run, results)) is None for run in todo):
+            cli.check_writable(results)
+    if launcher != "slurm":
+        check_not_queued(todo, results)
+    expected = print_plan(todo, args, settings, more)
+    for line in check_data(todo, results):
+        print_wrapped(line)
+    return named, expected
+
+
 def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, ExperimentConfig]:
     """The runs as they are to be trained, by the run_ids of the given ones: with fingerprints of their data and
     weights, by which finished ones are found. Raises ConfigError where one starts from a run that is neither here nor
@@ -145,11 +161,12 @@ def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, Experiment
 
 @looked_through_once()
 def print_plan(
-    runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig, times: float = 1.0
+    runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig, more: int = 0
 ) -> dict[str, float]:
     """Print a plan of the runs without a record. Returns the training time of each, by run_id [s]; nan: not known.
+    more: runs like these that follow.
 
-    Raises ConfigError where `times` as much of it is above the limit, without --yes."""
+    Raises ConfigError where all of them take longer than the limit, without --yes."""
     from experiments.planning import cost_estimate, plan_report
 
     left = [run for run in runs if recorded(folder_of(run, Path(args.results))) is None]
@@ -163,7 +180,9 @@ def print_plan(
     found = cost_estimate.chains(left, on)
     its = [one for chain in found for one in chain.runs]
     plan_report.print_lines([*plan_report.sweep_table(found, on), *plan_report.notes(its, on, what="left to do")])
-    hours = times * cost_estimate.total(its)
+    hours = cost_estimate.total(its) * (1 + more / len(left))
+    if more:
+        print(f"with {more:,} runs that follow: {plan_report.duration(hours, on)}")
     if not (hours <= args.limit or args.yes):
         took = f"{plan_report.number(hours)} {plan_report.unit_of(on)} on {on.name}"
         raise ConfigError(

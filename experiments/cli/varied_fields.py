@@ -2,7 +2,7 @@
 combination. Each combination is a group, with a law of its own. FIELD=LOW..HIGH: the numbers that a search has."""
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.cli.options import field_rows, parse, spellings
@@ -25,6 +25,10 @@ class Range(NamedTuple):
     def log(self) -> bool:
         """Whether equal factors, not equal differences, are alike."""
         return self.low > 0 and self.high >= DECADE * self.low
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -53,6 +57,20 @@ def ranges(texts: Sequence[str], given: Collection[str]) -> Space:
             raise ConfigError(f"--vary {text}: {name} is set twice; leave one of them out")
         found[name] = its
     return found
+
+
+def check_values(space: Space, attempts: Sequence[Callable[[Mapping[str, object]], object]]) -> None:
+    """Raise ConfigError for a value of a field, or an end of its range, with which every attempt raises one. attempts:
+    each makes the recipe of one patch size with the given fields."""
+    for name, value in ((name, value) for name, its in space.items() for value in its):
+        failures = []
+        for attempt in attempts:
+            try:
+                attempt({name: value})
+            except ConfigError as e:
+                failures.append(e)
+        if len(failures) == len(attempts):
+            raise failures[0]
 
 
 def _values(text: str) -> tuple[str, Range | list[object]]:

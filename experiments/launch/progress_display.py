@@ -82,7 +82,7 @@ class Console:
             return
         if self._sweep is None:
             self._sweep = self.bars.add_task("sweep", total=total, text="")
-        self.bars.update(self._sweep, completed=done, text=text)
+        self.bars.update(self._sweep, total=total, completed=done, text=text)
 
     def begin(self, name: str) -> None:
         """A run starts. name: its run_id."""

@@ -118,8 +118,13 @@ def total_line(forecasts: Sequence[Forecast], on: Device, price: float = 0.0, wh
     if unknown == len(forecasts) > 0:
         return f"{what}: {counted(unknown, 'run')} without an estimate of hours"
     more = f"; excludes {counted(unknown, 'run')} without an estimate" if unknown else ""
+    return f"{what}: {counted(len(forecasts), 'run')}, {duration(hours, on)}{cost}{more}"
+
+
+def duration(hours: float, on: Device) -> str:
+    """Device-hours, or minutes below one of them."""
     scale, h = (60.0, "min") if hours < 1 else (1.0, "h")
-    return f"{what}: {counted(len(forecasts), 'run')}, {number(hours * scale)} {unit_of(on, h)}{cost}{more}"
+    return f"{number(hours * scale)} {unit_of(on, h)}"
 
 
 def teacher_lines(forecasts: Sequence[Forecast]) -> list[str]:

@@ -1,7 +1,7 @@
 """search.py: the best fields at every patch size by Optuna, by the loss on held-out images."""
 
-import importlib.util
 import math
+import sys
 from contextlib import suppress
 
 import pandas as pd
@@ -33,11 +33,13 @@ class Trained:
 
     def __init__(self, stop=math.inf, diverges=lambda run: False):
         self.rounds, self.stop, self.diverges = [], stop, diverges
+        self.planned = []  # by round: whether the time of each run was known
 
     def __call__(self, runs, results, settings, console, expected, launcher):
         if len(self.rounds) == self.stop:
             raise KeyboardInterrupt
         self.rounds.append([run for run in runs if recorded(folder_of(run, results)) is None])
+        self.planned.append({run.run_id: expected.get(run.run_id, 0) > 0 for run in self.rounds[-1]})
         for run in self.rounds[-1]:
             self.record(run, results)
         return {run.run_id: recorded(folder_of(run, results)) for run in runs}
@@ -163,6 +165,29 @@ def test_all_trials_above_the_limit_are_refused_before_a_run_begins(monkeypatch,
     assert not list((tmp_path / "r").glob("*-s0-*"))
 
 
+def test_the_limit_holds_for_trials_that_are_added_to_a_search(searched, tmp_path):
+    searched("--patch", "8", "--trials", "8")
+    with pytest.raises(ConfigError, match=r"above the limit of 1e-09 h"):
+        searched("--patch", "8", "--trials", "12", "--limit", "1e-9")
+    assert len(list((tmp_path / "r").glob("*-s0-*"))) == 8
+
+
+def test_the_limit_is_for_all_trials_and_asked_once(searched, capsys):
+    with pytest.raises(ConfigError) as caught:
+        searched("--patch", "8", "--trials", "8", "--limit", "1e-9", name="eight")
+    with pytest.raises(ConfigError) as four:
+        searched("--patch", "8", "--trials", "4", "--limit", "1e-9", name="four")
+    minutes = [float(str(e.value).split()[3]) for e in (caught, four)]
+    assert minutes[0] == pytest.approx(2 * minutes[1], rel=0.02)
+    assert "with 8 runs that follow: " in capsys.readouterr().out
+
+
+def test_the_time_of_every_run_is_known_to_the_sweep_of_its_round(searched):
+    _, _, trained = searched("--patch", "8,4", "--trials", "8")
+    assert [len(its) for its in trained.planned] == [16, 16]
+    assert all(all(its.values()) for its in trained.planned)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -177,6 +202,9 @@ def test_all_trials_above_the_limit_are_refused_before_a_run_begins(monkeypatch,
         ("--vary lr=1e-4..x", "--lr x is not a number"),
         ("--vary epochs=1..2.5", "--epochs 2.5 is not a whole number"),
         ("--vary max_grad_norm=none..1", "is not FIELD=LOW..HIGH"),
+        ("--vary lr=-2..-1", "lr -2.0 must be above 0"),
+        ("--vary lr=1e-4..1e-2 --vary weight_decay=-1,-2", "weight_decay -1.0 must"),
+        ("--vary img_size=12..20", "patch 8"),
     ],
 )
 def test_what_cannot_be_searched_is_a_line_and_nothing_is_written(words, said, tmp_path):
@@ -200,7 +228,7 @@ def test_a_schedule_with_dots_is_a_value_of_a_sweep():
 
 
 def test_without_the_package_a_line_names_the_extra(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "optuna.trial", None)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[search\]'"):
         search.main(WORDS)
 
