@@ -3,6 +3,7 @@
 python experiments/docs.py           # write them: the blocks between `<!-- made: NAME -->` and `<!-- end -->`,
                                      # docs/figures/*.png, the pages docs/claims.md, docs/config.md,
                                      # docs/recipes.md and docs/records.md, and analysis/page/decisions.json
+python experiments/docs.py NAME ...  # only these blocks, figures (law_cifar10.png) and pages (docs/claims.md)
 python experiments/docs.py --check   # list what is out of date, and write nothing
 Data: notebooks/records, analysis/measured, analysis/published. docs/figures/numbers.json holds the numbers that each
 figure shows, and each PNG carries their digest, so that tests compare numbers and not pixels
@@ -27,6 +28,7 @@ from experiments.documentation.figures import FIGURES
 from experiments.documentation.recipe_table import recipes_page
 from experiments.documentation.record_page import record_page
 from experiments.documentation.tables import TABLES
+from scaling.errors import ConfigError
 
 PAGES: dict[str, Callable[[], str]] = {  # wholly made
     "analysis/page/decisions.json": decisions_json,
@@ -43,12 +45,18 @@ DIGEST = "numbers"  # key of the digest among the texts of a PNG
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="docs.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="list what is out of date, and write nothing")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a block, figure or page; default: all")
     args = parser.parse_args(argv)
+    if unknown := [name for name in args.names if name not in {*TABLES, *FIGURES, *PAGES}]:
+        raise ConfigError(f"nothing makes {unknown[0]}: no block, figure or page has this name")
     if args.check:
         found = out_of_date()
         print("\n".join(found) or "all figures, tables and generated pages are up to date")
         return 1 if found else 0
-    write_files(ROOT, made())
+    write_files(ROOT, made(args.names))
+    if args.names:
+        print(f"wrote {', '.join(args.names)}")
+        return 0
     print(f"wrote {len(TABLES)} tables in {len(texts())} texts, {len(FIGURES)} figures, {', '.join(PAGES)}")
     return 0
 
@@ -60,16 +68,21 @@ def texts() -> dict[str, str]:
     return {name: (ROOT / name).read_text() for name in names if name not in PAGES}
 
 
-def made() -> dict[str, bytes]:
-    """All made files by path, as the code makes them today."""
-    files = {name: filled(text, TABLES).encode() for name, text in texts().items()}
-    files |= {name: make().encode() for name, make in PAGES.items()}
-    numbers = {}
+def made(names: Collection[str] = ()) -> dict[str, bytes]:
+    """The made files by path, as the code makes them today. names: of the blocks, figures and pages that are made
+    anew; all where there is none."""
+    every = {*TABLES, *FIGURES, *PAGES}
+    only = {*names} or every
+    tables = {name: make for name, make in TABLES.items() if name in only}
+    files = {name: filled(text, tables).encode() for name, text in texts().items() if only & {*names_in(text)}}
+    files |= {name: make().encode() for name, make in PAGES.items() if name in only}
+    numbers = {} if only == every else kept_numbers()
     for name, make_figure in FIGURES.items():
-        figure = make_figure()
-        numbers[name] = numbers_of(figure)
-        files[f"{FOLDER}/{name}"] = picture(figure, "png", 160, **{DIGEST: digest(numbers[name])})
-    files[NUMBERS] = f"{json.dumps(numbers, sort_keys=True)}\n".encode()
+        if name in only:
+            figure = make_figure()
+            numbers[name] = numbers_of(figure)
+            files[f"{FOLDER}/{name}"] = picture(figure, "png", 160, **{DIGEST: digest(numbers[name])})
+            files[NUMBERS] = f"{json.dumps(numbers, sort_keys=True)}\n".encode()
     return files
 
 

@@ -18,9 +18,11 @@ def names_in(text: str) -> list[str]:
 
 
 def filled(text: str, made: Mapping[str, Make]) -> str:
-    """The text with every block regenerated. Raises KeyError for a block without a function."""
+    """The text with the blocks regenerated that have a function in `made`."""
 
     def anew(found: re.Match[str]) -> str:
+        if found["name"] not in made:
+            return found[0]
         return f"{found[1]}{body(made[found['name']])}{found[4]}"
 
     return BLOCK.sub(anew, text)

@@ -10,61 +10,44 @@ interval of Student's t. A direction is better where the interval lies beyond MA
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
 import pandas as pd
 
 from analysis.records.seed_noise import difference
-from analysis.studies.study_table import StudyRun, finished_records
-from scaling.config.experiment import ExperimentConfig
 from scaling.config.patch_weights import PATCH
-from scaling.config.schedules import END, parse_schedule
-from scaling.config.step_shapes import PatchSchedule
+from scaling.config.schedules import parse_schedule
 
 MARGIN = 0.02  # [nats]
 COMPARED = ["backbone", "comparison", "small_first", "large_first", "patch", "difference", "low", "high", "verdict"]
+ONCE = re.compile(r"(\d+@[\d.]+,?)+")  # a schedule of one patch size at a time, gone through once
 Halves = tuple[tuple[int, float], ...]  # patch size [px] and share of the steps of each stretch
 
 
-def directions(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
+def directions(losses: pd.DataFrame) -> pd.DataFrame:
     """COMPARED, a row per backbone, pair of schedules and patch size that both were evaluated at [px].
 
-    frame: of a RunSet.  Without two seeds of both there is no interval, and the verdict is untested."""
-    losses = _losses(frame, planned)
+    losses: of order_by_patch.losses_by_patch.  Without two seeds of both there is no interval, and the verdict is
+    untested."""
     rows = []
-    for backbone, its in losses.groupby("backbone", sort=False):
-        for comparison, small, large in _pairs(list(its["parts"].unique())):
-            first, second = (its[its["parts"] == one] for one in (large, small))
+    for backbone, its in losses[losses["order"].map(ONCE.fullmatch).astype(bool)].groupby("backbone", sort=False):
+        of_parts = {stretches_of(str(order)): runs for order, runs in its.groupby("order", sort=False)}
+        for comparison, small, large in _pairs(list(of_parts)):
+            first, second = of_parts[large], of_parts[small]
             for patch in sorted({*first["patch"]} & {*second["patch"]}, reverse=True):
-                ours, theirs = (one[one["patch"] == patch].set_index("seed")["loss"] for one in (second, first))
+                ours, theirs = (one[one["patch"] == patch].set_index("seed")["test_loss"] for one in (second, first))
                 found = difference(theirs, ours)
-                texts = second["schedule"].iloc[0], first["schedule"].iloc[0]
+                texts = second["order"].iloc[0], first["order"].iloc[0]
                 ends = found.mean, found.low, found.high
-                rows.append([backbone, comparison, *texts, patch, *ends, _verdict(found.low, found.high)])
+                rows.append([backbone, comparison, *texts, patch, *ends, verdict(found.low, found.high)])
     return pd.DataFrame(rows, columns=COMPARED)
 
 
-def _losses(frame: pd.DataFrame, planned: Sequence[StudyRun]) -> pd.DataFrame:
-    """A row per run of a schedule in stretches of one patch size, and patch size that it was evaluated at."""
-    rows = []
-    for run, record in finished_records(frame, planned):
-        config = record.experiment()
-        if (parts := stretches_of(config)) and isinstance(config.step_shapes, PatchSchedule):
-            first = {row["patch_size"]: row["test_loss"] for row in reversed(record.evaluations)}
-            for patch, loss in first.items():
-                rows.append([run.backbone, config.step_shapes.text, parts, config.seed, patch, loss])
-    return pd.DataFrame(rows, columns=["backbone", "schedule", "parts", "seed", "patch", "loss"])
-
-
-def stretches_of(config: ExperimentConfig) -> Halves:
-    """The stretches of a schedule of one patch size at a time and of nothing else, gone through once; else none."""
-    shapes = config.step_shapes
-    if not isinstance(shapes, PatchSchedule) or END not in shapes.patch_schedule:
-        return ()
-    if shapes.cycles > 1 or shapes.image_schedule or shapes.crop_schedule or shapes.batch_in == "tokens":
-        return ()
-    found = parse_schedule(shapes.patch_schedule, PATCH)
+def stretches_of(order: str) -> Halves:
+    """The stretches of a schedule as ONCE."""
+    found = parse_schedule(order, PATCH)
     ends = pairwise([0.0, *(one.end for one in found)])
     return tuple((next(iter(one.first)), round(end - begin, 9)) for one, (begin, end) in zip(found, ends, strict=True))
 
@@ -80,7 +63,8 @@ def _pairs(schedules: Sequence[Halves]) -> Iterator[tuple[str, Halves, Halves]]:
             yield "same end", small, large
 
 
-def _verdict(low: float, high: float) -> str:
+def verdict(low: float, high: float) -> str:
+    """Of the ends of an interval [nats]."""
     if math.isnan(low):
         return "untested"
     if low > MARGIN:

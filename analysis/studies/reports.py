@@ -66,8 +66,8 @@ def orders(study: StudyRuns) -> Shown | None:
         return None
     found = patch_order.comparisons(curves)
     images = patch_order.comparisons(curves, patch_order.IMAGES)
-    against = directions.directions(study.runs.frame, study.planned)
     by_patch = order_by_patch.losses_by_patch(study.runs.frame, study.planned)
+    against = directions.directions(by_patch)
     changed = changes.changes(study.runs.frame, study.planned)
     steps = training_steps.training_steps(study.runs.frame, study.planned)
     for backbone, its in curves.groupby("backbone", sort=False):

@@ -1,11 +1,11 @@
-"""Tables of the order of patch sizes in docs/flexible.md, from analysis/measured/patch_order.csv."""
-
-from collections.abc import Callable
+"""Tables of the order of patch sizes in docs/flexible.md and docs/schedules.md."""
 
 import pandas as pd
 
-from analysis.studies import patch_order
-from experiments.documentation.data import numbers, table
+from analysis.studies import changes, directions, order_by_patch, patch_order
+from experiments.documentation.data import grouped, numbers
+
+GROUP = ("data", "backbone")
 
 
 def curves(data: str) -> pd.DataFrame:
@@ -16,21 +16,28 @@ def curves(data: str) -> pd.DataFrame:
 
 def ends() -> list[str]:
     """A row per order of patch sizes and length: its cost and its loss at the smallest patch size."""
-    return _of_each_backbone(lambda its: patch_order.printed(its), left=3)
+    return grouped(numbers("patch_order"), GROUP, patch_order.printed, left=range(3))
 
 
 def compared() -> list[str]:
     """A row per order of patch sizes: its loss against that of the smallest patch size alone at equal cost."""
-    return _of_each_backbone(lambda its: patch_order.compared(patch_order.comparisons(its)), left=5)
+    runs = numbers("patch_order")
+    return grouped(runs, GROUP, lambda its: patch_order.compared(patch_order.comparisons(its)), left=range(5))
 
 
-def _of_each_backbone(shown: Callable[[pd.DataFrame], pd.DataFrame], left: int) -> list[str]:
-    """The rows that are shown of each data set and backbone, one below the other. left: columns of words."""
-    parts = []
-    for (data, backbone), its in numbers("patch_order").groupby(["data", "backbone"], sort=False):
-        rows = shown(its)
-        rows.insert(0, "data", str(data))
-        rows.insert(1, "backbone", str(backbone))
-        parts.append(rows)
-    whole = pd.concat(parts, ignore_index=True)
-    return table(list(whole.columns), whole.astype(str).to_numpy().tolist(), left=range(left))
+def by_patch(data: str) -> list[str]:
+    """A row per order and length of runs on a data set: its loss at every patch size."""
+    runs = numbers("orders")
+    return grouped(runs[runs["data"] == data], GROUP, order_by_patch.printed_by_patch, left=range(3))
+
+
+def small_and_large_first() -> list[str]:
+    """A row per pair of opposite orders and patch size: the difference of their losses."""
+    runs = numbers("orders")
+    printed = directions.printed_directions
+    return grouped(runs, GROUP, lambda its: printed(directions.directions(its)), left=(0, 1, 2, 4, 5))
+
+
+def at_changes() -> list[str]:
+    """A row per schedule and change of the patch size or image side: the gap and the spike of the loss."""
+    return grouped(numbers("shape_changes"), GROUP, changes.printed_changes, left=range(4))

@@ -84,15 +84,34 @@ def test_a_study_has_equal_flops_and_the_orders_of_the_same_stretches_equal_imag
 
 def test_a_direction_is_compared_with_its_reverse_and_with_the_same_end_at_every_patch(study):
     runs, planned = study
-    table = directions.directions(runs.frame, planned).set_index(["comparison", "patch"])
+    losses = order_by_patch.losses_by_patch(runs.frame, planned)
+    table = directions.directions(losses).set_index(["comparison", "patch"])
     assert set(table.index) == {(name, patch) for name in ("reversed", "same end") for patch in (16, 8, 4)}
     for patch in (16, 8, 4):
         assert table.loc[("reversed", patch), "difference"] == pytest.approx(0.1, abs=1e-3)
         assert table.loc[("reversed", patch), "verdict"] == "large first is better"
         assert table.loc[("same end", patch), "verdict"] == "no difference"
     assert table.loc[("reversed", 4), ["small_first", "large_first"]].tolist() == [SMALL_FIRST, LARGE_FIRST]
-    one_seed = directions.directions(runs.frame, planned[: len(RUNS)])
+    one_seed = directions.directions(losses[losses["seed"] == 0])
     assert set(one_seed["verdict"]) == {"untested"}
+
+
+@pytest.mark.parametrize(
+    ("order", "alike"),
+    [
+        ("16@0.3,8@0.6,4@1", True),
+        ("16..8..4", False),
+        ("16,8,4", False),
+        ("16:3,8:3,4:4", False),
+        ("4 px alone", False),
+        ("4 x 16@0.3,8@0.6,4@1", False),
+        ("16@0.3,8@0.6,4@1, equal tokens", False),
+        ("image 16@0.5,32@1", False),
+        ("8@0.5,4@1, image 16@0.5,32@1", False),
+    ],
+)
+def test_only_patch_sizes_one_after_another_have_a_direction(order, alike):
+    assert bool(directions.ONCE.fullmatch(order)) is alike
 
 
 @pytest.mark.parametrize(
@@ -106,7 +125,7 @@ def test_a_direction_is_compared_with_its_reverse_and_with_the_same_end_at_every
     ],
 )
 def test_a_verdict_is_by_the_interval_and_the_margin(ends, verdict):
-    assert directions._verdict(*ends) == verdict
+    assert directions.verdict(*ends) == verdict
 
 
 def test_losses_are_those_at_the_patch_that_the_study_is_about(study):

@@ -16,6 +16,7 @@ from experiments.documentation.data import MEASURED, numbers, shapes
 from experiments.documentation.figures import FIGURES
 from experiments.documentation.law_tables import published_laws
 from experiments.documentation.tables import TABLES
+from scaling.errors import ConfigError
 from tests.conftest import ROOT
 
 OF_WORDS = tuple(
@@ -90,8 +91,16 @@ def test_a_stale_block_is_named_with_its_first_line_and_filled_anew():
     assert stale(text, made) == ["one: 'old 1.00', made 'old 2.00'"]
     assert stale(filled(text, made), made) == []
     assert filled(text, made).startswith("before\n<!-- made: one -->\nold 2.00\n<!-- end -->\nafter ")
-    with pytest.raises(KeyError):
-        filled(text, {"one": made["one"]})
+    assert filled(text, {"two": made["two"]}) == text
+
+
+def test_named_blocks_figures_and_pages_are_made_alone():
+    found = docs.made(["cifar10", "crossing.png", "docs/records.md"])
+    pages = [name for name, text in docs.texts().items() if "cifar10" in names_in(text)]
+    assert set(found) == {*pages, "docs/figures/crossing.png", docs.NUMBERS, "docs/records.md"}
+    assert set(json.loads(found[docs.NUMBERS])) == set(FIGURES)
+    with pytest.raises(ConfigError, match="nothing makes crosing"):
+        docs.main(["crosing"])
 
 
 def test_a_figure_of_other_numbers_is_seen_whatever_its_pixels():
