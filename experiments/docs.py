@@ -69,8 +69,8 @@ def texts() -> dict[str, str]:
 
 
 def made(names: Collection[str] = ()) -> dict[str, bytes]:
-    """The made files by path, as the code makes them today. names: of the blocks, figures and pages that are made
-    anew; all where there is none."""
+    """The made files by path, as the code makes them today. names: of the blocks, figures and pages to make; all
+    where there is none."""
     every = {*TABLES, *FIGURES, *PAGES}
     only = {*names} or every
     tables = {name: make for name, make in TABLES.items() if name in only}

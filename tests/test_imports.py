@@ -53,6 +53,7 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
     # The programs that run models import torch through this room alone; laws and figures do without it.
     "analysis.representations": ("analysis", *CONFIG, "scaling.comparison"),
     "analysis.sharpness": ("analysis", *CONFIG, "scaling.comparison"),
+    "analysis.gradients": ("analysis", *CONFIG, "scaling.comparison"),
     "experiments": ("scaling", "analysis"),
 }
 NO_TORCH = (

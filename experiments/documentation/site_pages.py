@@ -21,6 +21,7 @@ PROGRAMS = (  # modules, in the order of a user's work
     "experiments.export",
     "analysis.representations",
     "analysis.sharpness",
+    "analysis.gradients",
     "experiments.benchmark",
     "experiments.gpu_report",
     "experiments.docs",

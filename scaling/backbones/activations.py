@@ -43,7 +43,7 @@ def activations(
         if stream.class_token is not None and layer != "embed":
             found[CLASS, layer] = row_BTD[:, stream.class_token]
 
-    with torch.no_grad(), _watched(stream, see):
+    with torch.no_grad(), watched(stream, see):
         backbone(image_BCHW, patch_size=patch_size)
     return {point: found[point] for point in points(backbone)}
 
@@ -64,7 +64,7 @@ def _areas(n: int, cells: int) -> Tensor:
 
 
 @contextmanager
-def _watched(stream: ResidualStream, see: See) -> Iterator[None]:
+def watched(stream: ResidualStream, see: See) -> Iterator[None]:
     """Inside, see receives the rows at every point of a forward pass, in order."""
 
     def given(layer: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -21,7 +21,7 @@ from scaling.config.patch_size import check_patch
 from scaling.data.batch import Batch, ClassTargets
 from scaling.data.datamodule import ImageDataModule, default_workers
 from scaling.data.sampler import subset
-from scaling.engine.warm_start import restore
+from scaling.engine.warm_start import restore, start_from
 from scaling.errors import ConfigError
 from scaling.rng import SampleKey
 from scaling.runs.finished_run import finished_run
@@ -48,7 +48,7 @@ class LossSurface:
     @torch.no_grad()
     def loss(self) -> float:
         """At the weights as they are."""
-        return sum(self._loss(batch).item() for batch in self.batches)
+        return sum(self.part(batch).item() for batch in self.batches)
 
     def losses(self, direction: Vector, distances: Sequence[float]) -> list[float]:
         """At the weights + distance * direction, for each distance. The weights are as before afterwards."""
@@ -62,14 +62,14 @@ class LossSurface:
         """By the parameters."""
         total = [torch.zeros_like(p) for p in self._weights]
         for batch in self.batches:
-            torch._foreach_add_(total, torch.autograd.grad(self._loss(batch), self._weights, materialize_grads=True))
+            torch._foreach_add_(total, torch.autograd.grad(self.part(batch), self._weights, materialize_grads=True))
         return total
 
     def hessian_product(self, v: Vector) -> list[Tensor]:
         """H v by two derivatives. Wrong where a part of the model has one alone (sharpness.py compares)."""
         total = [torch.zeros_like(p) for p in self._weights]
         for batch in self.batches:
-            loss = self._loss(batch)
+            loss = self.part(batch)
             gradient = torch.autograd.grad(loss, self._weights, create_graph=True, materialize_grads=True)
             along = torch.stack([(g * x).sum() for g, x in zip(gradient, v, strict=True)]).sum()
             torch._foreach_add_(total, torch.autograd.grad(along, self._weights, materialize_grads=True))
@@ -88,7 +88,7 @@ class LossSurface:
     def _weights(self) -> list[Tensor]:
         return list(self.parameters.values())
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def part(self, batch: Batch) -> Tensor:
         """The share of a mini-batch in the mean over all images."""
         label_B = cast(ClassTargets, batch.targets).label_B
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has one derivative alone
@@ -108,14 +108,17 @@ class LossSurface:
                 torch._foreach_copy_(self._weights, before)
 
 
-def open_surfaces(run: Path, patches: Sequence[int], count: int) -> list[LossSurface]:
+def open_surfaces(
+    run: Path, patches: Sequence[int], count: int, largest: int = LARGEST, trained: bool = True
+) -> list[LossSurface]:
     """A run's surfaces at patch sizes [px], the largest first: of a flexible model with the same weights, of another
     with resampled kernel and positions. patches: empty: those that the run was evaluated at. count: of test images, a
-    fixed subset, the same at each. Raises ConfigError."""
+    fixed subset, the same at each. largest: number of images of a batch at most. trained: False: with the weights that
+    the run began with. Raises ConfigError."""
     record = finished_run(run)
     config = record.experiment()
     if config.task.kind != "classify":
-        raise ConfigError(f"{run} is a run of task {config.task.kind}; sharpness is measured of classification")
+        raise ConfigError(f"{run} is a run of task {config.task.kind}; this is measured of classification")
     for patch in patches:
         check_patch(config.model.img_size, patch)
     sizes = sorted(patches or evaluated_patches(config), reverse=True)
@@ -123,7 +126,10 @@ def open_surfaces(run: Path, patches: Sequence[int], count: int) -> list[LossSur
 
     def opened(patch: int) -> tuple[ClassificationTask, dict[str, nn.Parameter]]:
         task = ClassificationTask(config if patch == own else edit(config, patch_size=patch), 1, record.class_names)
-        restore(task, config, run)
+        if trained:
+            restore(task, config, run)
+        else:
+            start_from(task, config, run.parent)
         return task.to(device).eval(), {name: p for name, p in task.named_parameters() if p.requires_grad}
 
     task, parameters = opened(own)
@@ -133,7 +139,7 @@ def open_surfaces(run: Path, patches: Sequence[int], count: int) -> list[LossSur
     data.setup()
     if count > len(data.test_set):
         raise ConfigError(f"{count} images requested, {len(data.test_set)} available: --images {len(data.test_set)}")
-    largest = max(1, min(LARGEST, TOKENS // (config.model.img_size // sizes[-1]) ** 2))
+    largest = max(1, min(largest, TOKENS // (config.model.img_size // sizes[-1]) ** 2))
     chosen = np.array_split(subset(len(data.test_set), count), -(-count // largest))
     batches = [data.test_set.get_batch([SampleKey(0, int(i)) for i in part]).to(device) for part in chosen]
     surfaces = []
