@@ -11,11 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
-from analysis.report.patch_option import patch_sizes
-from analysis.report.recipes_option import add_recipes
-from scaling.errors import ConfigError
+from analysis.report.run_at_patches import measured, run_parser
 
 if TYPE_CHECKING:
     from scaling.comparison.gradient_statistics import GradientStatistics
@@ -28,17 +25,7 @@ ALL = "all"  # of the column group: all parameters
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 2 with one line on stderr for unusable input."""
-    try:
-        args = _parser().parse_args(argv)
-        patches = patch_sizes(args.patch)
-        if args.images < 2:
-            raise ConfigError(f"--images {args.images} is too few: a variance needs 2 or more")
-        with as_chosen(args):
-            _report(args, patches)
-    except ConfigError as e:
-        print(f"gradients: {e}", file=sys.stderr)
-        return 2
-    return 0
+    return measured(_parser(), _report, argv, least=2)
 
 
 def _report(args: argparse.Namespace, patches: list[int]) -> None:
@@ -121,26 +108,14 @@ def _print(found: "GradientStatistics", batch: int) -> None:
     print()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="gradients.py",
-        description="Gradients of the test loss by patch size: squared norm of their mean, variance over images and "
+def _parser() -> Parser:
+    parser = run_parser(
+        "gradients",
+        "Gradients of the test loss by patch size: squared norm of their mean, variance over images and "
         "tokens, noise scale, and cosines between patch sizes.",
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished classification run")
-    parser.add_argument(
-        "--patch",
-        metavar="P,P",
-        help="patch sizes [px], separated by commas; a model with a fixed patch has its kernel and positions resampled "
-        "(default: those that the run was evaluated at)",
-    )
-    parser.add_argument(
-        "--images", metavar="N", type=int, default=256, help="number of test images (default: %(default)s)"
+        images=256,
     )
     parser.add_argument("--weights", choices=WEIGHTS, default="end", help="of the run's end or start (default: end)")
-    add_recipes(parser)
-    parser.add_argument("--out", metavar="DIR", help="folder to write to (default: analysis/gradients beside the run)")
-    add_figure_options(parser)
     return parser
 
 

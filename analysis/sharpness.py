@@ -9,11 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, counted, print_wrapped, until_closed, write_files
-from analysis.report.patch_option import patch_sizes
-from analysis.report.recipes_option import add_recipes
-from scaling.errors import ConfigError
+from analysis.report.run_at_patches import measured, run_parser
 
 # torch, pandas and matplotlib are imported where they are used, so that --help and errors of options are immediate.
 
@@ -22,17 +19,7 @@ POINTS = 21  # of the line, which ends where the direction has the norms of the 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 2 with one line on stderr for unusable input."""
-    try:
-        args = _parser().parse_args(argv)
-        patches = patch_sizes(args.patch)
-        if args.images < 1:
-            raise ConfigError(f"--images {args.images} is too few: 1 or more")
-        with as_chosen(args):
-            _report(args, patches)
-    except ConfigError as e:
-        print(f"sharpness: {e}", file=sys.stderr)
-        return 2
-    return 0
+    return measured(_parser(), _report, argv)
 
 
 def _report(args: argparse.Namespace, patches: list[int]) -> None:
@@ -90,26 +77,14 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
     print_wrapped(f"wrote to {out}: {', '.join(path.name for path in written)}", indent=2)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sharpness.py",
-        description="Top eigenvalue of the Hessian of the test loss (Lanczos), and the loss along a random "
+def _parser() -> Parser:
+    parser = run_parser(
+        "sharpness",
+        "Top eigenvalue of the Hessian of the test loss (Lanczos), and the loss along a random "
         "filter-normalised direction, at one patch size or several.",
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished classification run")
-    parser.add_argument(
-        "--patch",
-        metavar="P,P",
-        help="patch sizes [px], separated by commas; a model with a fixed patch has its kernel and positions resampled "
-        "(default: those that the run was evaluated at)",
-    )
-    parser.add_argument(
-        "--images", metavar="N", type=int, default=512, help="number of test images (default: %(default)s)"
+        images=512,
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the direction (default: %(default)s)")
-    add_recipes(parser)
-    parser.add_argument("--out", metavar="DIR", help="folder to write to (default: analysis/sharpness beside the run)")
-    add_figure_options(parser)
     return parser
 
 

@@ -69,7 +69,7 @@ def test_a_run_with_one_patch_is_measured_at_another_with_resampled_weights(fixe
         (["nowhere"], "nowhere is no finished run"),
         (["RUN", "--patch", "5"], "patch 5 does not divide a 16 px image"),
         (["RUN", "--patch", "x"], "'x' is not a patch size"),
-        (["RUN", "--images", "1"], "--images 1 is too few: a variance needs 2 or more"),
+        (["RUN", "--images", "1"], "--images 1 is too few: 2 images or more"),
         (["RUN", "--images", "41"], "41 images requested, 40 available: --images 40"),
         (["RUN", "--weights", "middle"], "invalid choice: 'middle'"),
         ([], "the following arguments are required: RUN"),
