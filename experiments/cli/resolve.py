@@ -9,7 +9,7 @@ from typing import cast
 
 from experiments.cli.plugin_recipes import recipes_in
 from experiments.cli.stage_options import resampled, stage_options, takes_image
-from experiments.recipes import ade20k, camvid, cifar10, coco, flexi, folder, imagenet, navit, nuclei, shapes
+from experiments.recipes import ade20k, camvid, cifar10, coco, folder, imagenet, nuclei, shapes
 from experiments.stages import Function, chain_of, linked, only
 from scaling.config.edit import edit, edit_where, value_of
 from scaling.config.experiment import ExperimentConfig
@@ -20,7 +20,7 @@ from scaling.config.plugin_files import check_loaded, loaded
 from scaling.errors import ConfigError, PluginNeededError
 from scaling.runs.config_file import config_path, read_config
 
-MODULES = (shapes, flexi, navit, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
+MODULES = (shapes, folder, cifar10, imagenet, ade20k, camvid, coco, nuclei)
 OF_PLUGIN = ("recipes", "recipes_digest")  # fields that name the plug-in of a run, which it has already
 LISTED = "`python experiments/run.py --help`"  # where all recipes are
 

@@ -3,7 +3,8 @@
 Layout: images/{train,test}/*.jpg, annotations/{train,test}/*.png.
 """
 
-from scaling.config.edit import make_config
+from experiments.recipes.variants import sizes_of
+from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
 
@@ -42,4 +43,20 @@ def adventurer_nano(patch: int) -> ExperimentConfig:
         lr_schedule="linear",
         pos_embed="sincos",
         head_channels=48,
+    )
+
+
+def navit_nano(patch: int) -> ExperimentConfig:
+    """adventurer_nano on whole images: a shorter side of 96 to 192 px, drawn uniformly, instead of crops of
+    128 px, and flipped alone; evaluated at 192, 144 and 96 px. The number of images is as there.
+    Run: python experiments/run.py camvid.navit_nano --patch 8 --data-root /data/camvid."""
+    return edit(
+        adventurer_nano(patch),
+        img_size=192,
+        resize_short=None,
+        augment="flip",
+        packing="sequences",
+        image_sizes="96-192",
+        size_measure="side",
+        eval_img_sizes=sizes_of(patch, (96, 144)),
     )

@@ -1,5 +1,6 @@
 """Recipes on CIFAR-10 (Krizhevsky 2009): real images of 32 px, as train.tar and test.tar or as class folders."""
 
+from experiments.recipes.variants import flexible, sizes_of
 from experiments.stages import linked
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
@@ -95,3 +96,28 @@ def adventurer_stages(patch: int, image: int = 64) -> list[ExperimentConfig]:
         layer_decay=0.95,
     )
     return linked([first, middle, last])
+
+
+def flexi_deit_nano(patch: int) -> ExperimentConfig:
+    """deit_nano with one set of weights for patches 16 to `patch`, each drawn equally often; all else as there.
+    Run: python experiments/run.py cifar10.flexi_deit_nano --patch 2 --data-root /data/cifar10."""
+    return flexible(deit_nano(patch))
+
+
+def flexi_adventurer_nano(patch: int) -> ExperimentConfig:
+    """adventurer_nano with one set of weights for patches 16 to `patch`; as flexi_deit_nano.
+    Run: python experiments/run.py cifar10.flexi_adventurer_nano --patch 2 --data-root /data/cifar10."""
+    return edit(flexi_deit_nano(patch), backbone="adventurer_nano")
+
+
+def navit_deit_nano(patch: int) -> ExperimentConfig:
+    """deit_nano with images reduced to 16 to 32 px; evaluated at 32, 24 and 16 px. All else, the number of
+    images too, is as there.
+    Run: python experiments/run.py cifar10.navit_deit_nano --patch 4 --data-root /data/cifar10."""
+    return edit(deit_nano(patch), packing="sequences", image_sizes="16-32", eval_img_sizes=sizes_of(patch, (16, 24)))
+
+
+def navit_adventurer_nano(patch: int) -> ExperimentConfig:
+    """navit_deit_nano with Adventurer.
+    Run: python experiments/run.py cifar10.navit_adventurer_nano --patch 4 --data-root /data/cifar10."""
+    return edit(navit_deit_nano(patch), backbone="adventurer_nano")

@@ -1,6 +1,6 @@
 """Recipes on nuclei (Data Science Bowl 2018, CC0, in COCO format): microscope images of 256 to 360 px, one class."""
 
-from scaling.config.edit import make_config
+from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
 
@@ -27,4 +27,21 @@ def adventurer_nano(patch: int) -> ExperimentConfig:
         lr_schedule="multistep",
         milestones=(2,),
         pos_embed="sincos",
+    )
+
+
+def navit_nano(patch: int) -> ExperimentConfig:
+    """Segmentation of nuclei and background, by the model of adventurer_nano and one linear layer per token, on
+    whole microscope images at their own sizes, 256 to 360 px (costs are planned for 256 px).
+    Run: python experiments/run.py nuclei.navit_nano --patch 8 --data-root /data/nuclei."""
+    return edit(
+        adventurer_nano(patch),
+        task="segment",
+        num_classes=2,
+        head="linear",
+        augment="flip",
+        resize_short=None,
+        packing="sequences",
+        epochs=10,
+        lr_schedule="linear",
     )

@@ -1,5 +1,6 @@
 """Recipes on shapes, the generated data set: scaling laws on a laptop, in minutes."""
 
+from experiments.recipes.variants import flexible, sizes_of
 from scaling.config.edit import edit, make_config
 from scaling.config.experiment import ExperimentConfig
 
@@ -67,3 +68,63 @@ def det_nano(patch: int) -> ExperimentConfig:
         num_val=256,
         lr=1e-3,
     )
+
+
+def flexi_deit_nano(patch: int) -> ExperimentConfig:
+    """deit_nano with one set of weights for patches 16 to `patch`, each drawn equally often; all else, the
+    number of steps and the sine-cosine positions too, as there, so that the curves differ by what is shared alone.
+    Run: python experiments/run.py shapes.flexi_deit_nano --patch 1."""
+    return edit(deit_nano(patch), patch_embed="flexible", step_shapes="random_patch")
+
+
+def flexi_adventurer_nano(patch: int) -> ExperimentConfig:
+    """adventurer_nano with one set of weights for patches 16 to `patch`; as flexi_deit_nano.
+    Run: python experiments/run.py shapes.flexi_adventurer_nano --patch 1."""
+    return edit(flexi_deit_nano(patch), backbone="adventurer_nano")
+
+
+def flexi_seg_nano(patch: int) -> ExperimentConfig:
+    """seg_nano with one set of weights, head included, for patches 16 to `patch`; as flexi_deit_nano. Not for 32, a
+    whole image in one token.
+    Run: python experiments/run.py shapes.flexi_seg_nano --patch 2."""
+    return flexible(seg_nano(patch))
+
+
+def flexi_det_nano(patch: int) -> ExperimentConfig:
+    """det_nano with one set of weights, head included, for patches 16 to `patch`; as flexi_deit_nano.
+    Run: python experiments/run.py shapes.flexi_det_nano --patch 4."""
+    return flexible(det_nano(patch))
+
+
+def navit_deit_nano(patch: int) -> ExperimentConfig:
+    """deit_nano with images reduced to 8 to 16 px, the square root of the area drawn uniformly; evaluated at 16,
+    12 and 8 px. All else, the number of images too, is as there.
+    Run: python experiments/run.py shapes.navit_deit_nano --patch 2."""
+    return edit(deit_nano(patch), packing="sequences", image_sizes="8-16", eval_img_sizes=sizes_of(patch, (8, 12)))
+
+
+def navit_adventurer_nano(patch: int) -> ExperimentConfig:
+    """navit_deit_nano with Adventurer.
+    Run: python experiments/run.py shapes.navit_adventurer_nano --patch 2."""
+    return edit(navit_deit_nano(patch), backbone="adventurer_nano")
+
+
+def rectangles_deit_nano(patch: int) -> ExperimentConfig:
+    """deit_nano on rectangles of about 16 x 16 px, width : height from 0.5 to 2, each at its own size: patches
+    of 1 and 2 px tile all of them. --keep-aspect-ratio false resizes them to squares of as many pixels.
+    Run: python experiments/run.py shapes.rectangles_deit_nano --patch 2.
+    Test loss of the ideal observer of means at patch 2 and 1: 0.236, 0.155 nats."""
+    return edit(deit_nano(patch), packing="sequences", aspect_ratios="0.5-2")
+
+
+def rectangles_adventurer_nano(patch: int) -> ExperimentConfig:
+    """rectangles_deit_nano with Adventurer.
+    Run: python experiments/run.py shapes.rectangles_adventurer_nano --patch 2."""
+    return edit(rectangles_deit_nano(patch), backbone="adventurer_nano")
+
+
+def navit_seg_nano(patch: int) -> ExperimentConfig:
+    """seg_nano on rectangles of about 32 x 32 px, width : height from 0.5 to 2, whole and each at its own size:
+    patches of 1, 2 and 4 px tile all of them. --backbone deit_nano: the other backbone.
+    Run: python experiments/run.py shapes.navit_seg_nano --patch 4."""
+    return edit(seg_nano(patch), packing="sequences", aspect_ratios="0.5-2")

@@ -12,7 +12,7 @@ GPU-hours are hours of one A100, as experiments/recipes/imagenet.py counts them.
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from experiments.recipes import ade20k, camvid, cifar10, flexi, imagenet, shapes
+from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from experiments.studies.adaptive import against_uniform
 from experiments.studies.curricula import curricula, growing_crops
@@ -185,8 +185,8 @@ def shapes_flexivit() -> list[ExperimentConfig]:
     at all other patch sizes, its kernel resized in four ways (runs of no epochs).
     Run: python experiments/sweep.py shapes.flexivit --seeds 0,1,2. 42 runs a seed, 10 of which train."""
     return [
-        *at_all_patches(shapes.deit_nano, flexi.deit_nano),
-        *at_all_patches(shapes.adventurer_nano, flexi.adventurer_nano),
+        *at_all_patches(shapes.deit_nano, shapes.flexi_deit_nano),
+        *at_all_patches(shapes.adventurer_nano, shapes.flexi_adventurer_nano),
     ]
 
 
@@ -195,8 +195,8 @@ def cifar10_flexivit() -> list[ExperimentConfig]:
     Run: python experiments/sweep.py cifar10.flexivit --data-root /data/cifar10 --seeds 0,1,2. 42 runs a seed, 10 of
     which train."""
     return [
-        *at_all_patches(cifar10.deit_nano, flexi.cifar10_deit_nano),
-        *at_all_patches(cifar10.adventurer_nano, flexi.cifar10_adventurer_nano),
+        *at_all_patches(cifar10.deit_nano, cifar10.flexi_deit_nano),
+        *at_all_patches(cifar10.adventurer_nano, cifar10.flexi_adventurer_nano),
     ]
 
 

@@ -9,8 +9,8 @@ from scaling import costs
 from scaling.config.at_shape import evaluated_patches
 from scaling.config.edit import edit
 
-NAMES = "flexi.deit_nano,flexi.adventurer_nano"
-DENSE = [("flexi.seg_nano", 2, [16, 8, 4, 2]), ("flexi.det_nano", 4, [16, 8, 4])]
+NAMES = "shapes.flexi_deit_nano,shapes.flexi_adventurer_nano"
+DENSE = [("shapes.flexi_seg_nano", 2, [16, 8, 4, 2]), ("shapes.flexi_det_nano", 4, [16, 8, 4])]
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ DENSE = [("flexi.seg_nano", 2, [16, 8, 4, 2]), ("flexi.det_nano", 4, [16, 8, 4])
     [*((name, 1, [16, 8, 4, 2, 1]) for name in NAMES.split(",")), *DENSE],
 )
 def test_a_flexible_recipe_is_the_fixed_one_with_one_set_of_weights(name, patch, drawn):
-    flexible, fixed = (recipes()[each](patch) for each in (name, name.replace("flexi", "shapes")))
+    flexible, fixed = (recipes()[each](patch) for each in (name, name.replace("flexi_", "")))
     assert edit(flexible, step_shapes="fixed", patch_embed="conv") == fixed
     assert sorted(evaluated_patches(flexible), reverse=True) == drawn
     # The head of detection costs the same at every patch size, and most of all.
@@ -70,7 +70,7 @@ def test_a_plan_shows_flexible_runs_in_a_table_of_their_own(capsys):
 )
 def test_what_cannot_be_trained_is_one_line_and_writes_nothing(options, why, tmp_path, capsys):
     with pytest.raises(SystemExit) as e:
-        guarded_run(["flexi.deit_nano", "--patch", "1", "--results", str(tmp_path / "results"), *options])
+        guarded_run(["shapes.flexi_deit_nano", "--patch", "1", "--results", str(tmp_path / "results"), *options])
     assert e.value.code == 2
     said = capsys.readouterr().err.strip()
     assert said.startswith(why)

@@ -223,7 +223,7 @@ def test_a_study_is_not_searched_and_a_range_not_swept():
 
 
 def test_a_schedule_with_dots_is_a_value_of_a_sweep():
-    runs, _ = sweep.arguments(["flexi.deit_nano", "--patch", "2", "--vary", "patch_schedule=8..2,4..2"])
+    runs, _ = sweep.arguments(["shapes.flexi_deit_nano", "--patch", "2", "--vary", "patch_schedule=8..2,4..2"])
     assert len(runs) == 2
 
 

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("program", "words", "said"),
     [
-        (run, "deit_nano", "did you mean cifar10.deit_nano or flexi.deit_nano or folder.deit_nano?"),
+        (run, "deit_nano", "did you mean cifar10.deit_nano or folder.deit_nano or shapes.deit_nano?"),
         (run, "shapes.deit_nan", "did you mean shapes.deit_nano?"),
         (run, "resnet50", "`python experiments/run.py --help` lists all"),
         (sweep, "shapes.tabel5", "did you mean shapes.table5? `python experiments/sweep.py --help` lists all"),
