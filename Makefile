@@ -41,26 +41,26 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 sweep: $(STAMP) ## train every recipe at every patch size, fit the laws, plot them
-	@$(RUN) experiments/sweep.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
+	@$(RUN) experiments/sweep.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results "$(RESULTS)" $(ARGS)
 
 laws: $(STAMP) ## fit the laws to the runs in RESULTS again
-	@$(RUN) analysis/fit_laws.py --results $(RESULTS) $(ARGS)
+	@$(RUN) analysis/fit_laws.py --results "$(RESULTS)" $(ARGS)
 
 report: $(STAMP) ## one HTML page of the runs in RESULTS: laws, curves, table, pictures, failures, checklist
-	@$(RUN) experiments/report.py --results $(RESULTS) $(ARGS)
+	@$(RUN) experiments/report.py --results "$(RESULTS)" $(ARGS)
 
 paper: $(STAMP) ## Tables 1 to 7 and Figures 1 to 4 of the paper, with the runs in RESULTS next to them
-	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results $(RESULTS)) --out $(RESULTS)/paper $(ARGS)
+	@$(RUN) analysis/fit_laws.py --published $(if $(filter file,$(origin RESULTS)),,--results "$(RESULTS)") --out "$(RESULTS)/paper" $(ARGS)
 
 plan: $(STAMP) ## hours, memory and price of RECIPE, before training (ARGS="--gpu a100 --price 2.5")
-	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results $(RESULTS) $(ARGS)
+	@$(RUN) experiments/plan.py $(RECIPE) $(if $(filter file,$(origin PATCH)),,--patch $(PATCH)) --results "$(RESULTS)" $(ARGS)
 
 claims: $(STAMP) ## claims of the source texts against arithmetic and measurements: docs/claims.md
 	@$(RUN) -m analysis.claims $(ARGS)
 
 docs: $(STAMP) ## write every figure and table of README.md and docs/ from the records, and docs/ as a web site
 	@$(RUN) experiments/docs.py $(ARGS)
-	@$(RUN) experiments/website.py --out $(RESULTS)/site
+	@$(RUN) experiments/website.py --out "$(RESULTS)/site"
 
 notebooks: $(STAMP) ## execute notebooks/ and keep their outputs in them
 	@$(RUN) notebooks/execute.py
@@ -84,7 +84,7 @@ bench: $(STAMP) ## measure framework overhead, data loading, the mixer, speed op
 	@$(RUN) experiments/benchmark.py $(ARGS)
 
 gpu-report: $(STAMP) ## all that needs a CUDA device: tests, kernels by length, Table 6, memory
-	@$(RUN) experiments/gpu_report.py --out $(RESULTS)/gpu_report $(ARGS)
+	@$(RUN) experiments/gpu_report.py --out "$(RESULTS)/gpu_report" $(ARGS)
 
 lock: ## resolve requirements.lock again from pyproject.toml
 	@.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --generate-hashes \

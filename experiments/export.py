@@ -4,7 +4,7 @@ python experiments/export.py RUN --export onnx model.onnx
 python experiments/export.py RUN --export timm model.pth --export safetensors model.safetensors --patch 8
 python experiments/export.py RUN --hub OWNER/NAME --out FOLDER
 RUN is the folder of a finished run, or with --export what scaling.load takes. Each file is loaded again, and the
-largest difference of its outputs is printed: at most 1e-5, else the file is not written. --hub uploads; with --out it
+largest difference of its outputs is printed: at most 1e-5, else no file is written. --hub uploads; with --out it
 writes the files into FOLDER instead.
 """
 
@@ -29,24 +29,40 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _to_files(args: Namespace) -> int:
-    """One file per --export. What cannot be exported is a line, and the others are written."""
-    for form, file in args.export:
-        if not (folder := Path(file).expanduser().parent).is_dir():
-            raise ConfigError(f"--export {form} {file}: there is no folder {folder}")
-        if form == "safetensors" and Path(file).suffix != ".safetensors":
+    """One file per --export, none where a form cannot be exported. A file that cannot be written is a line, and the
+    others are written."""
+    paths = [Path(file).expanduser() for _, file in args.export]
+    for (form, file), path in zip(args.export, paths, strict=True):
+        if not path.parent.is_dir():
+            raise ConfigError(f"--export {form} {file}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise ConfigError(f"--export {form} {file} is a folder; name a file in it")
+        if form == "safetensors" and path.suffix != ".safetensors":
             raise ConfigError(f"--export {form} {file}: scaling.load knows such a file by its ending, .safetensors")
-    from scaling.inference.exports import export
+        if sum(path.resolve() == other.resolve() for other in paths) > 1:
+            raise ConfigError(f"--export {form} {file}: another --export names this file too")
+    from scaling.inference.exports import exported
     from scaling.inference.sources import load
+    from scaling.runs.atomic_files import write_atomically
 
-    trained, refused = load(args.run), 0
+    trained = load(args.run)
+    made, refused = [], 0
     for form, file in args.export:
         try:
-            done = export(trained, form, Path(file).expanduser(), args.patch)
-        except (ConfigError, OSError) as e:
+            made.append(exported(trained, form, args.patch))
+        except ConfigError as e:
             print(f"error: {file}: {e}", file=sys.stderr)
             refused += 1
+    if refused:
+        return 2
+    for (form, _), path, one in zip(args.export, paths, made, strict=True):
+        try:
+            write_atomically(path, one.content)
+        except OSError as e:
+            print(f"error: {path}: {e}", file=sys.stderr)
+            refused += 1
         else:
-            print(f"wrote {done.path}: {form}, {done.patches}; largest difference {done.difference:.1e}")
+            print(f"wrote {path}: {form}, {one.patches}; largest difference {one.difference:.1e}")
     return 2 if refused else 0
 
 

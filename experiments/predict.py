@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             table.show(name, one.result.rows(classes, args.top))
         if args.out and not isinstance(one.result, ClassProbabilities):
             write_files(Path(args.out).expanduser(), {f"{name}.png": _png(one.result.picture(one.rgb, classes))})
-    if read < len(files.paths):
+    if read < len(files.paths) > 1:
         print(f"{len(files.paths) - read} of {counted(len(files.paths), 'file')} could not be read", file=sys.stderr)
     if args.out and read:
         print(f"{counted(read, 'picture')} in {args.out}", file=sys.stderr)
@@ -95,6 +95,8 @@ def _arguments(argv: list[str] | None) -> Namespace:
     add_recipes(parser)
     parser.add_argument("--batch", type=int, default=32, help="images at a time in classification; default: 32")
     args = parser.parse_args(argv)
+    if args.out and (out := Path(args.out).expanduser()).exists() and not out.is_dir():
+        raise ConfigError(f"--out {args.out} is a file; name a folder for the pictures")
     for name in ("top", "batch"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise ConfigError(f"--{name} {value} must be at least 1")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from analysis.fit_laws import named_forms
 from analysis.fitting.model import DEFAULT_FORMS, one_variable
 from analysis.report.output import NotWritten, Parser, print_wrapped, write_files
+from analysis.report.recipes_option import add_recipes
 from experiments.cli import arguments as cli
 from experiments.sweep_status import not_finished
 from scaling.errors import ConfigError
@@ -52,6 +53,8 @@ def write_page(
         raise NotWritten(path.parent, e) from e
     finished = {Path(folder).name for folder in runs.finished["folder"]}
     others = {name: NotFinished(*one) for name, one in not_finished(results, finished).items()}
+    unread = tuple(one._replace(reason=one.reason.replace(f"{results}/", "")) for one in runs.corrupt)
+    runs = replace(runs, corrupt=unread)  # without the machine's folders: the page is made to be sent
     content = content_of(_named(results), runs, others, forms or DEFAULT_FORMS, known_checklist)
     content = replace(content, choices=list(own_choices(content.groups, results)))
     write_files(path.parent, {path.name: page(content).encode()})
@@ -68,6 +71,7 @@ def _arguments(argv: list[str]) -> Namespace:
     parser = Parser(prog="report.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--results", metavar="DIR", default=RESULTS, help="results folder (default: results)")
     parser.add_argument("--out", metavar="FILE", help="file to write (default: DIR/report/index.html)")
+    add_recipes(parser)
     parser.add_argument(
         "--form",
         metavar="FORMS",

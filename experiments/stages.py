@@ -27,7 +27,11 @@ def linked(stages: list[ExperimentConfig]) -> list[ExperimentConfig]:
 
 
 def chain_of(found: ExperimentConfig | list[ExperimentConfig]) -> list[ExperimentConfig]:
-    return found if isinstance(found, list) else [found]
+    """The stages that a recipe returned. Raises ConfigError for what is no configuration."""
+    chain = found if isinstance(found, list) else [found]
+    if wrong := [one for one in chain if not isinstance(one, ExperimentConfig)]:
+        raise ConfigError(f"the recipe returned {wrong[0]!r}; make_config and edit of scaling.config.edit make recipes")
+    return chain
 
 
 def only(chain: list[ExperimentConfig], stage: str | None) -> list[ExperimentConfig]:

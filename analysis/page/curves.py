@@ -46,7 +46,7 @@ def _curves(frame: pd.DataFrame, names: Mapping[str, str], damaged: list[str]) -
         try:
             curve = read_curve(Path(str(run["folder"])) / CURVE)
         except ConfigError as e:
-            damaged.append(str(e))
+            damaged.append(str(e).replace(f"{Path(str(run['folder'])).parent}/", ""))
             continue
         if curve.empty or "train_loss" not in curve:
             continue

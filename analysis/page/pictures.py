@@ -47,7 +47,7 @@ def _figure(path: Path, of: str, run: str) -> str:
     try:
         kind, content, size = _scaled(path)
     except OSError as e:  # not a picture, or cut short
-        return f"<p>{text(path.name)} of {text(run)} cannot be read ({text(e)}).</p>"
+        return f"<p>{text(path.name)} of {text(run)} cannot be read ({text(e.strerror or type(e).__name__)}).</p>"
     alt = f"Test image {path.stem}, its label and the prediction of {run}"
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return (

@@ -7,6 +7,7 @@ from types import ModuleType
 from experiments.stages import Function
 from scaling.config.fields import check_name
 from scaling.config.plugin_files import Plugin, load_plugin
+from scaling.errors import ConfigError
 
 
 def recipes_in(module: ModuleType, name: str) -> dict[str, Function]:
@@ -29,5 +30,8 @@ def load_named(text: str) -> tuple[Plugin, str]:
     plugin = load_plugin(source if colon else text)
     if not colon:
         return plugin, ""
-    check_name("recipe", name, [one.partition(".")[2] for one in recipes_in(plugin.module, plugin.name)])
+    known = [one.partition(".")[2] for one in recipes_in(plugin.module, plugin.name)]
+    if not known:
+        raise ConfigError(f"--recipes {text}: the file has no recipe, a public function whose first argument is patch")
+    check_name("recipe", name, known)
     return plugin, f"{plugin.name}.{name}"

@@ -16,7 +16,7 @@ from scaling.config.experiment import ExperimentConfig
 from scaling.config.fields import check_name
 from scaling.config.identity import bare
 from scaling.config.initialization import Scratch
-from scaling.config.plugin_files import check_loaded, loaded
+from scaling.config.plugin_files import check_loaded, guarded, loaded
 from scaling.errors import ConfigError, PluginNeededError
 from scaling.runs.config_file import config_path, read_config
 
@@ -39,7 +39,7 @@ def recipes() -> dict[str, Function]:
             f"--recipes {plugin.source}: its recipes would be {plugin.name}.NAME, as those that are there already; "
             "rename it"
         )
-    return found | recipes_in(plugin.module, plugin.name)
+    return found | {name: guarded(one, plugin) for name, one in recipes_in(plugin.module, plugin.name).items()}
 
 
 def by_module() -> dict[str, list[str]]:

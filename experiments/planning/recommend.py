@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from analysis.claims.applications import application_for
 from analysis.planning.object_size import NEEDED
 from analysis.report.output import Parser, print_wrapped
+from analysis.report.recipes_option import add_recipes
 from experiments.planning.candidates import own_candidates, patches_of, published_candidates
 from experiments.planning.choice import Choice, Limits
 from experiments.planning.cost_estimate import Device, device
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     _check_ranges(args)
     own_data = _own_data(args)
-    on = device(args.gpu, args.devices, Path(args.results))
+    on = device(args.gpu, args.devices or 0, Path(args.results))
     if args.memory:
         on = on._replace(card=on.card._replace(memory=1e9 * args.memory))
     limits = Limits(args.hours, on.card.memory, _pixels(args.object), args.image)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         return NOTHING
     if not args.application and (own_data or found.candidates[0].group >= 0):
         prior = None  # the table's row for a task is of ImageNet or COCO
-    for line in recommendation(found, Asked(on, prior, args.results, args.gpu, args.memory, args.devices)):
+    for line in recommendation(found, Asked(on, prior, args.results, args.gpu, args.memory, args.devices or 0)):
         print_wrapped(line, indent=len(line) - len(line.lstrip()) + 2)
     return 0
 
@@ -107,13 +108,15 @@ def own_runs(task: str, image: int, results: Path) -> OwnRuns:
     return OwnRuns(groups, [RunRecord.load(results / run).experiment() for run in firsts])
 
 
-def _pixels(text: str) -> float:
-    """12px or 12: 12.0. Raises ConfigError."""
+def _pixels(text: str | None) -> float:
+    """12px or 12: 12.0; None: 0, no size is required. Raises ConfigError."""
+    if text is None:
+        return 0.0
     try:
         found = float(text.removesuffix("px"))
     except ValueError:
         found = math.nan
-    if not 0 <= found < math.inf:
+    if not 0 < found < math.inf:
         raise ConfigError(f"--object {text!r} must be the side of the smallest object in pixels, such as 12px")
     return found
 
@@ -124,6 +127,10 @@ def _check_ranges(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not value > 0:  # also nan
             raise ConfigError(f"--{name} {value:g} must be above 0")
+    if args.devices is not None and args.devices < 1:
+        raise ConfigError(f"--devices {args.devices} must be 1 or more")
+    if Path(args.results).is_file():
+        raise ConfigError(f"--results {args.results} is a file, not a results folder")
     if not SMALLEST <= args.image <= LARGEST:
         raise ConfigError(f"--image {args.image} must be a side of {SMALLEST} to {LARGEST:,} px")
     if _pixels(args.object) > args.image:
@@ -150,14 +157,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", choices=tuple(NEEDED), required=True, help="what the model is for")
     parser.add_argument("--image", type=int, required=True, metavar="PX", help="side of your images, or of their crops")
     parser.add_argument(
-        "--object", default="0", metavar="PX", help="side of the smallest object that must be found, as 12px"
+        "--object", metavar="PX", help="side of the smallest object that must be found, as 12px (default: any)"
     )
     parser.add_argument("--memory", type=float, metavar="GB", help="memory of a card (default: the data sheet's)")
     parser.add_argument(
         "--hours", type=float, default=math.inf, metavar="H", help="wall time of training on all devices (default: any)"
     )
     parser.add_argument("--gpu", default="", help=f"card: {', '.join([*CARDS, CPU])} (default: this machine's)")
-    parser.add_argument("--devices", type=int, default=0, help="cards that share the run (default: one)")
+    parser.add_argument("--devices", type=int, metavar="N", help="cards that share the run (default: one)")
     of_paper = "(default: those of the paper's recipe)"
     parser.add_argument("--images", type=int, metavar="N", help=f"your training images, with --epochs {of_paper}")
     parser.add_argument("--epochs", type=int, metavar="E", help=f"how often each is seen {of_paper}")
@@ -170,4 +177,5 @@ def _parser() -> argparse.ArgumentParser:
         default="results",
         help="runs of yours, whose laws and speed are used (default: %(default)s)",
     )
+    add_recipes(parser)
     return parser

@@ -107,7 +107,8 @@ def at_shape(config: ExperimentConfig, shape: StepShape | None) -> ExperimentCon
 
 def at_patch(config: ExperimentConfig, patch_size: int | None) -> ExperimentConfig:
     """The same with the image size of the model. patch_size [px]: None is the model's own."""
-    return at_shape(config, StepShape(patch_size or config.model.patch_size, config.model.img_size))
+    patch = config.model.patch_size if patch_size is None else patch_size
+    return at_shape(config, StepShape(patch, config.model.img_size))
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ One plug-in is loaded per process, and only where the user names it: a record ke
 content, and neither is ever executed. No torch, unless the plug-in imports it.
 """
 
+import functools
 import hashlib
 import importlib.machinery
 import importlib.metadata
@@ -12,10 +13,10 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from scaling.errors import ConfigError, PluginNeededError, first_line
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 GROUP = "patch_scaling.plugins"  # of the entry points of packages
 PREFIX = "patch_plugin_"  # of the module that a file becomes, in sys.modules
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Plugin(NamedTuple):
@@ -169,9 +172,29 @@ def _imported(code: _Code, content: bytes) -> ModuleType:
         exec(compile(content, str(main), "exec"), module.__dict__)
     except (Exception, SystemExit) as e:
         del sys.modules[code.module]
-        what = first_line(e) if isinstance(e, ConfigError) else f"{type(e).__name__}: {first_line(e)}"
-        raise ConfigError(f"--recipes {_shown(str(main))}{_line(e, code.files)}: {what}") from e
+        raise ConfigError(_why(e, str(main), code.files)) from e
     return module
+
+
+def guarded(function: Callable[P, T], plugin: Plugin) -> Callable[P, T]:
+    """A function of a plug-in that raises ConfigError, with the line, for whatever goes wrong in it."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except ConfigError:
+            raise
+        except Exception as e:
+            raise ConfigError(_why(e, plugin.source, [Path(function.__code__.co_filename)])) from e
+
+    return call
+
+
+def _why(e: BaseException, source: str, files: Sequence[Path]) -> str:
+    """What a plug-in raised, in a line with its source and line."""
+    what = first_line(e) if isinstance(e, ConfigError) else f"{type(e).__name__}: {first_line(e)}"
+    return f"--recipes {_shown(source)}{_line(e, files)}: {what}"
 
 
 def _line(e: BaseException, files: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""A trained model as a file for other programs, which is loaded again and compared before it gets its name.
+"""A trained model as a file for other programs, which is loaded again and compared.
 
     timm         {"model": tensors} under timm's keys, a torch file (.pth)
     safetensors  tensors under the keys of public checkpoints, with the configuration: scaling.load
@@ -25,7 +25,6 @@ from scaling.inference.graphs import graph_of, onnx_outputs, write_onnx
 from scaling.inference.timm_model import timm_model
 from scaling.inference.trained import Trained
 from scaling.rng import torch_generator
-from scaling.runs.atomic_files import write_atomically
 
 TOLERANCE = 1e-5  # largest difference of an output, as a share of the largest output or of 1
 ENDINGS = {"timm": ".pth", "safetensors": ".safetensors", "onnx": ".onnx", "pt2": ".pt2"}  # of files
@@ -35,17 +34,17 @@ Outputs = Callable[[Tensor], Tensor]  # of uint8 images (B, 3, H, W)
 
 
 class Exported(NamedTuple):
-    """A written file. patches: that it has, in words. difference: largest of an output to that of the trained model, as
-    a share of the largest output or of 1."""
+    """The content of a file. patches: that it has, in words. difference: largest of an output to that of the trained
+    model, as a share of the largest output or of 1."""
 
-    path: Path
+    content: bytes
     patches: str
     difference: float
 
 
-def export(trained: Trained, form: str, path: Path, patch_size: int | None = None) -> Exported:
-    """Write a model as one of FORMS. patch_size: of a flexible model [px], None: its finest, or in safetensors all.
-    Raises ConfigError, and writes nothing, where the form has no such model and where the outputs differ."""
+def exported(trained: Trained, form: str, patch_size: int | None = None) -> Exported:
+    """A model as one of FORMS. patch_size: of a flexible model [px], None: its finest, or in safetensors all. Raises
+    ConfigError where the form has no such model and where the outputs differ."""
     keeps_all = form == "safetensors" and patch_size is None
     model = trained if keeps_all else at_one_patch(trained, patch_size)
     patch = model.config.model.patch_size
@@ -58,9 +57,9 @@ def export(trained: Trained, form: str, path: Path, patch_size: int | None = Non
                 f"{form}: the file's outputs differ by {difference:.1e} from those of the model (at most "
                 f"{TOLERANCE:g}): it is not written"
             )
-        write_atomically(path, written.read_bytes())
+        content = written.read_bytes()
     every = model.config.model.any_patch
-    return Exported(path, "every patch size" if every else f"patch {patch}", difference)
+    return Exported(content, "every patch size" if every else f"patch {patch}", difference)
 
 
 def largest_difference(trained: Trained, outputs: Outputs, patch_size: int) -> float:

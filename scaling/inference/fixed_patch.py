@@ -3,6 +3,7 @@ hold."""
 
 from scaling.backbones.checkpoint_io import load_state
 from scaling.backbones.frozen import frozen_state
+from scaling.config.at_shape import at_patch
 from scaling.config.edit import edit
 from scaling.config.model import InAttention
 from scaling.config.task import Classification, LinearHead
@@ -16,11 +17,12 @@ def at_one_patch(trained: Trained, patch_size: int | None = None) -> Trained:
     ConfigError for a patch size that the model does not have, and for what cannot be resampled."""
     config = trained.config
     own = config.model.patch_size
-    patch = patch_size or own
+    patch = own if patch_size is None else patch_size
     if not config.model.any_patch:
         if patch != own:
             raise ConfigError(f"only a flexible model is frozen at a patch size: this one has a single one, {own} px")
         return trained
+    at_patch(config, patch)
     kind = config.model.pos_embed
     if isinstance(kind, InAttention):
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from scaling.config.task import base_kind
 from scaling.inference.trained import Trained
 from scaling.preprocessing import preprocessing_of
 from scaling.runs.evaluations import Evaluation
@@ -17,12 +18,13 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
     config, pixels = trained.config, preprocessing_of(trained.config)
     model, found = config.model, _evaluation(trained, record)
     patches = f"patches of {model.patch_size} px" + (" or of other sizes that divide it" if model.any_patch else "")
+    task = TASKS.get(base_kind(config.task), config.task.kind)
     sections = [
         f"---\n{_front_matter(trained, found, repository, timm).to_yaml()}\n---",
         f"# {repository}",
-        f"{model.backbone} for {TASKS[config.task.kind]} ({config.data.num_classes} classes) on "
-        f"{config.data.dataset}: images of {model.img_size} px in {patches}. Trained by the run `{record.run_id}` of "
-        "patch-scaling, a harness for scaling laws of the patch size.",
+        f"{model.backbone} for {task} ({config.data.num_classes} classes) on {config.data.dataset}: images of "
+        f"{model.img_size} px in {patches}. Trained by the run `{record.run_id}` of patch-scaling, a harness for scaling "
+        "laws of the patch size.",
         "## Results on the test images",
         _results(trained, record, found),
         "## Law",
@@ -49,12 +51,13 @@ def _evaluation(trained: Trained, record: RunRecord) -> Evaluation | None:
 
 def _front_matter(trained: Trained, found: Evaluation | None, repository: str, timm: str) -> ModelCardData:
     config, results = trained.config, []
+    pipeline = PIPELINES.get(base_kind(config.task))  # of an own task: that of the task which it extends
     if found is not None:
         name, shown = HEADLINES[config.task.kind]
         metrics = {"test_loss": found["test_loss"], name: found["metrics"].get(name)}
         results = [
             EvalResult(
-                task_type=PIPELINES[config.task.kind],
+                task_type=pipeline or config.task.kind,
                 dataset_type=config.data.dataset,
                 dataset_name=config.data.dataset,
                 metric_type=key,
@@ -66,7 +69,7 @@ def _front_matter(trained: Trained, found: Evaluation | None, repository: str, t
         ]
     return ModelCardData(
         library_name="patch-scaling" if timm else "timm",
-        pipeline_tag=PIPELINES[config.task.kind],
+        pipeline_tag=pipeline,
         tags=["patch-scaling", config.model.backbone],
         model_name=repository.split("/")[-1],
         eval_results=results or None,

@@ -1,5 +1,6 @@
 """export.py: what other programs load has the numbers of the run, and what cannot be exported is a line."""
 
+import io
 from importlib.util import find_spec
 
 import pytest
@@ -71,15 +72,16 @@ def test_without_a_patch_size_a_safetensors_file_keeps_all_of_them(flexible, tmp
     assert export.main([str(file), "--export", "timm", str(tmp_path / "x.pth"), "--patch", "16"]) == 0
 
 
-def test_adventurer_is_one_of_timms_models(tmp_path):
+def test_adventurer_is_one_of_timms_models():
     model = Trained(untrained(ADVENTURER, ()).eval().requires_grad_(False), ADVENTURER, ())
-    assert exports.export(model, "timm", tmp_path / "timm").difference <= 1e-5
+    done = exports.exported(model, "timm")
+    assert done.difference <= 1e-5
     import scaling.backbones.timm_entrypoints  # noqa: F401  registers it
 
     theirs = timm.create_model(
         "adventurer_pico_patch16_224", img_size=16, patch_size=8, num_classes=3, global_pool="avg"
     ).eval()
-    theirs.load_state_dict(torch.load(tmp_path / "timm")["model"])
+    theirs.load_state_dict(torch.load(io.BytesIO(done.content))["model"])
     close(theirs(model.module.normalised(IMAGES)), model.module(IMAGES))
 
 
@@ -95,9 +97,9 @@ def test_without_its_operator_the_graph_of_adventurer_has_the_same_numbers():
 
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="needs the extra onnx")
 @pytest.mark.parametrize("config", [TINY, ADVENTURER], ids=["deit", "adventurer"])
-def test_onnx_has_the_same_numbers(config, tmp_path):
+def test_onnx_has_the_same_numbers(config):
     model = Trained(untrained(config, ()).eval().requires_grad_(False), config, ())
-    assert exports.export(model, "onnx", tmp_path / "model.onnx").difference <= 1e-5
+    assert exports.exported(model, "onnx").difference <= 1e-5
 
 
 def test_a_missing_package_is_named(run, tmp_path, monkeypatch):
@@ -114,38 +116,60 @@ def test_a_missing_package_is_named(run, tmp_path, monkeypatch):
         ({"patch_embed": "overlapping"}, "timm's model has no place for these weights"),
     ],
 )
-def test_what_timm_lacks_is_refused_with_what_would_do(fields, why, tmp_path):
+def test_what_timm_lacks_is_refused_with_what_would_do(fields, why):
     config = edit(TINY, **fields)
     model = Trained(untrained(config, ()).eval().requires_grad_(False), config, ())
     with pytest.raises(ConfigError, match=why):
-        exports.export(model, "timm", tmp_path / "x.pth")
-    assert exports.export(model, "safetensors", tmp_path / "x.safetensors").difference == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+        exports.exported(model, "timm")
+    assert exports.exported(model, "safetensors").difference == 0
 
 
 @pytest.mark.skipif(find_spec("mmdet") is None, reason="needs the extra dense")
-def test_class_maps_have_a_graph_and_objects_have_none(tmp_path):
+def test_class_maps_have_a_graph_and_objects_have_none():
     fields = {"img_size": 32, "pos_embed": "sincos", "backbone": "deit_pico"}
     for task, head in (("segment", "linear"), ("detect", "cascade_mask_rcnn")):
         config = edit(TINY, task=task, head=head, **fields)
         model = Trained(untrained(config, ()).eval().requires_grad_(False), config, ())
-        assert exports.export(model, "safetensors", tmp_path / "x.safetensors").difference == 0
+        assert exports.exported(model, "safetensors").difference == 0
         with pytest.raises(ConfigError, match=f"timm has no head for {task}"):
-            exports.export(model, "timm", tmp_path / "x.pth")
+            exports.exported(model, "timm")
         if task == "segment":
-            assert exports.export(model, "pt2", tmp_path / "x.pt2").difference <= 1e-5
+            assert exports.exported(model, "pt2").difference <= 1e-5
         else:
             with pytest.raises(ConfigError, match="the number of objects depends on the image"):
-                exports.export(model, "pt2", tmp_path / "y.pt2")
+                exports.exported(model, "pt2")
 
 
-def test_a_file_that_cannot_be_written_is_a_line_and_the_others_are_written(run, tmp_path, capsys):
-    (tmp_path / "taken.pth").mkdir()
-    files = ["--export", "timm", str(tmp_path / "taken.pth"), "--export", "timm", str(tmp_path / "free.pth")]
+def test_a_file_that_cannot_be_written_is_a_line_and_the_others_are_written(run, tmp_path, monkeypatch, capsys):
+    full = tmp_path / "full.pth"
+
+    def on_a_full_disk(path, content):
+        if path == full:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr("scaling.runs.atomic_files.write_atomically", on_a_full_disk)
+    files = ["--export", "timm", str(full), "--export", "timm", str(tmp_path / "free.pth")]
     assert export.main([str(run), *files]) == 2
     out, err = capsys.readouterr()
-    assert (len(err.splitlines()), err.split(": ")[:2]) == (1, ["error", str(tmp_path / "taken.pth")])
+    assert (len(err.splitlines()), err.split(": ")[:2]) == (1, ["error", str(full)])
     assert out.startswith(f"wrote {tmp_path / 'free.pth'}")
+
+
+def test_a_patch_of_0_is_not_the_finest(flexible, tmp_path):
+    with pytest.raises(ConfigError, match="patch 0 is not a size"):
+        exports.exported(scaling.load(flexible), "pt2", 0)
+
+
+def test_where_one_form_cannot_be_exported_no_file_is_written(trained, tmp_path, capsys):
+    config = edit(TINY, head="map")
+    folder = trained(config) / config.run_id
+    files = ["--export", "safetensors", str(tmp_path / "x.safetensors"), "--export", "timm", str(tmp_path / "x.pth")]
+    assert export.main([str(folder), *files]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "timm's model has no head like map" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_with_other_numbers_is_not_written(run, tmp_path, monkeypatch, capsys):
@@ -166,6 +190,8 @@ def test_bad_input_is_a_line_with_a_remedy(run, tmp_path):
         (["--export", "timm", file, "--hub", "me/it"], "give either --export FORM FILE"),
         (["--export", "tflite", file], "choose from timm, safetensors, onnx, pt2"),
         (["--export", "timm", str(tmp_path / "no" / "x.pth")], "there is no folder"),
+        (["--export", "onnx", str(tmp_path)], "is a folder; name a file in it"),
+        (["--export", "onnx", file, "--export", "pt2", file], "another --export names this file too"),
         (["--export", "safetensors", file], r"by its ending, \.safetensors"),
         (["--export", "timm", file, "--private"], "--out and --private are for --hub"),
         (["--hub", "nobody", "--out", file], "a repository is OWNER/NAME"),

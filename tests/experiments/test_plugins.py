@@ -101,6 +101,14 @@ def test_a_sweep_in_workers_with_its_plan_and_the_use_of_its_models(call, tmp_pa
     for script, given in list(uses.items())[:3]:
         used = call(script, *given, "--recipes", path)
         assert used.returncode == 0, (script, used.stderr)
+    for given, finished in (((), 0), (("--recipes", path), 3)):
+        page = tmp_path / "page.html"
+        reported = call("experiments/report.py", "--results", results, "--out", page, "--form", "power", *given)
+        assert reported.returncode == 0, reported.stderr
+        html = page.read_text()
+        assert html.count("made with the plug-in") == 3 - finished
+        assert (f"{3 - finished} runs; the same command" in html) == (finished == 0)
+        assert ("No run has finished" in html) == (finished == 0)
     exported = call("experiments/predict.py", tmp_path / "model.safetensors", tmp_path / "red.png")
     assert (exported.returncode, len(exported.stderr.splitlines())) == (2, 1)
     path.write_text(path.read_text() + "\n# edited\n")
@@ -151,6 +159,43 @@ def test_a_field_of_an_own_task_is_an_option(call, tmp_path):
     shown = call("experiments/run.py", "--recipes", path, "--help-all").stdout
     assert "--gamma" in shown
     assert "  my_task: focal\n" in shown
+
+
+def test_a_model_of_an_own_task_has_a_hub_repository(call, tmp_path):
+    path, results = written(tmp_path, "my_task.py"), tmp_path / "results"
+    words = ("--recipes", f"{path}:focal", "--patch", 8, "--gamma", 1, "--results", results)
+    assert call("experiments/run.py", *words, *FAST).returncode == 0
+    (folder,) = results.glob("*-s0-*")
+    done = call("experiments/export.py", folder, "--recipes", path, "--hub", "me/it", "--out", tmp_path / "hub")
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "pipeline_tag: image-classification" in card  # of the task that it extends
+    assert "for classification" in card
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("    return 1 / 0", ", line 2: ZeroDivisionError: division by zero"),
+        ("    return 3", "the recipe returned 3; make_config and edit of scaling.config.edit make recipes"),
+        ("    return [None]", "the recipe returned None;"),
+    ],
+)
+def test_a_recipe_with_an_error_is_a_line_with_its_place(tmp_path, body, said):
+    path = tmp_path / "mine.py"
+    path.write_text(f"def small(patch):\n{body}\n")
+    for program in (run, sweep):
+        with pytest.raises(ConfigError) as caught:
+            program.arguments(["--recipes", f"{path}:small", "--patch", "8"])
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_recipes_says_what_a_recipe_is(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def build(size): ...\n")
+    with pytest.raises(ConfigError, match="has no recipe, a public function whose first argument is patch"):
+        run.arguments(["--recipes", f"{path}:small"])
 
 
 def test_a_job_of_a_cluster_loads_it_and_refuses_another_content(tmp_path, monkeypatch):

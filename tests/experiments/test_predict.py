@@ -144,7 +144,7 @@ def test_what_is_no_image_is_a_line_and_the_rest_is_predicted(flexible, tmp_path
     assert why == f"{tmp_path / 'a.jpg'}: not an image that Pillow can read"
     assert count == "1 of 2 files could not be read"
     assert predict.main([str(flexible), str(tmp_path / "a.jpg"), "--accelerator", "cpu"]) == 2
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", f"{why}\n")
 
 
 def test_bad_input_is_a_line_with_a_remedy(flexible, images, tmp_path):
@@ -159,6 +159,8 @@ def test_bad_input_is_a_line_with_a_remedy(flexible, images, tmp_path):
         ([str(flexible), str(tmp_path / "none")], "no images in this folder"),
         ([str(flexible), image, str(tmp_path / "0.png")], "2 images are called 0.png"),
         ([str(flexible), image, "--patch", "5"], "patch 5 does not divide a 16 px image"),
+        ([str(flexible), image, "--patch", "0"], "patch 0 is not a size"),
+        ([str(flexible), image, "--out", image], "is a file; name a folder for the pictures"),
         ([str(flexible), image, "--top", "0"], "--top 0 must be at least 1"),
         ([str(flexible), image, "--out", str(tmp_path / "out")], "--out draws class maps and objects"),
     ):

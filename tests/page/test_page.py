@@ -249,6 +249,20 @@ def test_a_folder_in_which_nothing_finished_has_a_page_of_its_failures(tmp_path)
     assert "loss is nan at step 12" in html
 
 
+def test_a_damaged_record_is_one_run_and_no_folder_of_the_machine_is_named(tmp_path, capsys):
+    results = tmp_path / "own"
+    finished(results, ("deit_nano",), patches=(16, 8, 4), rows=20)
+    damaged, picture, *_ = sorted(results.glob("*-s0-*"))
+    (damaged / "record.json").write_text("{")
+    (picture / "predictions").mkdir()
+    (picture / "predictions" / "0.png").write_text("no picture")
+    assert report.main(["--results", str(results), "--form", "power"]) == 0
+    html = (results / "report" / "index.html").read_text()
+    assert "<p>1 run; the same command" in html
+    assert f"{damaged.name}/record.json is no run record" in html
+    assert str(tmp_path) not in html
+
+
 def test_a_sweep_ends_with_the_page_of_its_folder(tmp_path, capsys, monkeypatch):
     """All of its runs are done; the checklist of the page is the one that was just written."""
     for name in ("_own_figures", "_paper_files"):
