@@ -23,8 +23,8 @@ def model_card(trained: Trained, record: RunRecord, repository: str, law: str, r
         f"---\n{_front_matter(trained, found, repository, timm).to_yaml()}\n---",
         f"# {repository}",
         f"{model.backbone} for {task} ({config.data.num_classes} classes) on {config.data.dataset}: images of "
-        f"{model.img_size} px in {patches}. Trained by the run `{record.run_id}` of patch-scaling, a harness for scaling "
-        "laws of the patch size.",
+        f"{model.img_size} px in {patches}. Trained by the run `{record.run_id}` of patch-scaling, a harness for "
+        "scaling laws of the patch size.",
         "## Results on the test images",
         _results(trained, record, found),
         "## Law",
