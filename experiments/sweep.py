@@ -40,6 +40,7 @@ from scaling.runs.run_folder import State, state
 from scaling.runs.stop_signals import as_ctrl_c
 from scaling.runs.teacher import check_teacher
 
+SEARCH = "--search"  # an option that hands the others to search.py
 LIMIT = 24.0  # hours of one device above which a sweep begins with --yes only
 PLANNED = {State.NOT_BEGUN: "run", State.RUNNING: "running", State.INTERRUPTED: "resume"}  # of runs without a record
 
@@ -53,6 +54,7 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     )
     p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
     registry.add_option(p)
+    p.add_argument(SEARCH, choices=("optuna",), help="search the fields of --vary, by the options of search.py")
     p.add_argument("--status", action="store_true", help="show the state of the runs and exit")
     p.add_argument("--cancel", action="store_true", help="end the runs' jobs on a cluster and exit")
     add_limit(p)
@@ -69,7 +71,10 @@ def add_limit(p: cli.Parser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    runs, args = arguments(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if SEARCH in argv:
+        return _search(argv)
+    runs, args = arguments(argv)
     drawn_as = as_chosen(args)
     results = Path(args.results)
     settings = registry.settings_for(args.launcher, cli.runtime(args))
@@ -98,6 +103,16 @@ def main(argv: list[str] | None = None) -> int:
         done = {run_id for run_id, outcome in outcomes.items() if outcome.status == 0}
         report(ordinary, studies, results, done, settings.logger)
     return report_failures({run_id: o for run_id, o in outcomes.items() if o.status}, results, console)
+
+
+def _search(argv: list[str]) -> int:
+    """The program search.py, which has options of its own."""
+    from experiments import search
+
+    at = argv.index(SEARCH)
+    if argv[at + 1 : at + 2] != ["optuna"]:
+        raise ConfigError(f"{SEARCH} takes optuna: the fields of --vary are searched, as by search.py")
+    return search.main([*argv[:at], *argv[at + 2 :]])
 
 
 @looked_through_once()

@@ -215,6 +215,15 @@ def test_what_cannot_be_searched_is_a_line_and_nothing_is_written(words, said, t
     assert not (tmp_path / "r").exists()
 
 
+def test_a_sweep_hands_a_search_over(monkeypatch):
+    handed = []
+    monkeypatch.setattr(search, "main", lambda argv: handed.append(argv) or 0)
+    assert sweep.main(["shapes.deit_nano", "--search", "optuna", "--trials", "8", *FIELDS]) == 0
+    assert handed == [["shapes.deit_nano", "--trials", "8", *FIELDS]]
+    with pytest.raises(ConfigError, match="--search takes optuna"):
+        sweep.main(["shapes.deit_nano", "--search", "grid", *FIELDS])
+
+
 def test_a_study_is_not_searched_and_a_range_not_swept():
     with pytest.raises(ConfigError, match=r"recipe 'shapes\.table5'"):
         search.main(["shapes.table5", *FIELDS])
