@@ -11,9 +11,10 @@ import torch
 from analysis.paper.comparison import series
 from analysis.records.groups import own_groups
 from analysis.records.run_set import load
-from experiments import run, studies, sweep
+from experiments import run, sweep
 from experiments.cli.resolve import recipes, resolve
 from experiments.stages import linked
+from experiments.studies import resolve as studies
 from scaling.backbones.registry import build_backbone
 from scaling.config.canonical import canonical
 from scaling.config.edit import edit, make_config
@@ -36,6 +37,8 @@ from tests.pictures import picture, write_classes
 
 CPU = RuntimeConfig(accelerator="cpu", threads=1, num_workers=0)
 hush()
+
+LATER = ("shapes.flexi_", "shapes.navit_", "shapes.rectangles_")  # recipes that are newer than the names below
 
 
 @pytest.fixture
@@ -65,13 +68,12 @@ def test_recipes_on_shapes_have_the_names_of_this_version_of_the_data():
     """As the first commit with version 2 of the data named them, 70 runs and their groups."""
     found = {}
     for name in recipes():
-        if name.startswith("shapes."):
+        if name.startswith("shapes.") and not name.startswith(LATER):
             for patch in (16, 8, 4, 2, 1):
                 for seed in (0, 1):
                     found |= {one.run_id: one.group for one in resolve(name, patch, {"seed": seed})}
-    for name in studies.STUDIES:
-        if name in ("shapes.table5", "shapes.figure2", "shapes.figure3", "shapes.figure4"):
-            found |= {one.run_id: one.group for one in studies.resolve(name, [], {})}
+    for name in ("shapes.table5", "shapes.figure2", "shapes.figure3", "shapes.figure4"):
+        found |= {one.run_id: one.group for one in studies.resolve(name, [], {})}
     text = "\n".join(f"{run_id} {group}" for run_id, group in sorted(found.items()))
     assert len(found) == 70
     assert (
