@@ -2,7 +2,16 @@
 
 from collections.abc import Callable
 
-from analysis.claims import costs_of_memory, costs_of_patches, flexible, formulas, measured, packing, stability
+from analysis.claims import (
+    costs_of_memory,
+    costs_of_patches,
+    flexible,
+    formulas,
+    measured,
+    packing,
+    schedules,
+    stability,
+)
 from analysis.claims.verdict import Estimate
 
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
@@ -13,4 +22,5 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **flexible.ESTIMATES,
     **stability.ESTIMATES,
     **packing.ESTIMATES,
+    **schedules.ESTIMATES,
 }

@@ -179,4 +179,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "schedules.png": schedules.figure,
     "adaptive_leaves.png": adaptive_leaves,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
+    "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
 }

@@ -35,8 +35,8 @@ BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
     "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
     "cifar10_mixer cifar10_stages table5_shapes speed_options camvid seg_shapes det_shapes "
-    "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes flexible_det_shapes "
-    "test_losses patch_steps position_steps padding packed_steps packing_overhead cifar10_rates instruments "
+    "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes "
+    "flexible_det_shapes test_losses patch_steps position_steps padding packed_steps packing_overhead cifar10_rates instruments "
     "sharpness_shapes"
 )
 
@@ -231,6 +231,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "stability-steps": stability.steps,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
+    "orders-cifar10": lambda: patch_order.by_patch("cifar10"),
+    "orders-directions": patch_order.small_and_large_first,
+    "shape-changes": patch_order.at_changes,
     "token-scales": embedding_tables.token_scales,
     "embedding-costs": embedding_tables.embedding_costs,
 }
