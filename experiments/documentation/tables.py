@@ -33,10 +33,10 @@ from scaling.costs.hardware import CORE_TRAFFIC, CPU, SIMD, Card
 CORE = Card(CPU, ("Intel(R) Xeon(R)",), 2.5e9 * SIMD["avx512f"], 2.5e9 * SIMD["avx512f"], CORE_TRAFFIC, 24 * 2**30, 2)
 BACKBONES = ("deit_nano", "adventurer_nano")
 RAW = (  # tables that are files of analysis/measured, cell for cell
-    "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image "
-    "cifar10_mixer cifar10_stages table5_shapes speed_options camvid seg_shapes det_shapes "
-    "det_step nuclei position_encoding instruction_sets coverage_images flexible_shapes flexible_seg_shapes "
-    "flexible_det_shapes test_losses patch_steps position_steps padding packed_steps packing_overhead cifar10_rates instruments "
+    "cifar10 step_memory table6_here overhead against_released mixer mixer_by_length long_image cifar10_mixer "
+    "cifar10_stages table5_shapes speed_options camvid seg_shapes det_shapes det_step nuclei position_encoding "
+    "instruction_sets coverage_images flexible_shapes flexible_seg_shapes flexible_det_shapes test_losses "
+    "patch_steps position_steps padding packed_steps packing_overhead cifar10_rates instruments "
     "sharpness_shapes"
 )
 
