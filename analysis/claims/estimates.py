@@ -7,6 +7,7 @@ from analysis.claims import (
     costs_of_patches,
     flexible,
     formulas,
+    gradients,
     measured,
     packing,
     schedules,
@@ -23,4 +24,5 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **stability.ESTIMATES,
     **packing.ESTIMATES,
     **schedules.ESTIMATES,
+    **gradients.ESTIMATES,
 }

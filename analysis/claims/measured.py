@@ -33,6 +33,12 @@ def of_difference(what: str, first: pd.Series, second: pd.Series, scale: float =
     return Estimate(what, scale * found.mean, scale * found.low, scale * found.high)
 
 
+def of_ratio(what: str, first: pd.Series, second: pd.Series) -> Estimate:
+    """Second over first, each by seed: the geometric mean, with its interval."""
+    found = of_difference(what, np.log(first), np.log(second))
+    return Estimate(what, *(math.exp(end) for end in (found.value, found.low, found.high)))
+
+
 def of_values(what: str, values: pd.Series) -> Estimate:
     """The mean of one value per seed."""
     return of_difference(what, pd.Series(0.0, values.index), values)

@@ -1,5 +1,7 @@
-"""Tables and figure of clipping, warm-up and norm, with fixed and with drawn patch sizes, on shapes, three seeds, from
-analysis/measured/stability_shapes.csv."""
+"""Tables and figure of the page on stability: clipping, warm-up and norm with fixed and with drawn patch sizes, on
+shapes, three seeds; gradients by patch size, five seeds."""
+
+import pandas as pd
 
 from analysis.plots.effects import effects_figure
 from analysis.plots.studies import Figure
@@ -17,6 +19,42 @@ def steps() -> list[str]:
     clipping."""
     runs = numbers("stability_shapes")
     return grouped(runs, ["backbone", "patches"], stability.printed_steps, left=(0, 1, 2, 3))
+
+
+def gradients() -> list[str]:
+    """Loss, squared norm of the mean gradient and variances, a row per backbone, weights and patch size."""
+    return grouped(numbers("gradients_shapes"), ["backbone", "weights"], _by_patch, left=(0, 1))
+
+
+def _by_patch(runs: pd.DataFrame) -> pd.DataFrame:
+    """Means and standard deviations over seeds as text."""
+    names = {
+        "loss": "loss [nats]",
+        "grad_signal": "\\|mean\\|²",
+        "grad_noise": "of an image",
+        "token_noise": "of a token",
+    }
+    rows = [
+        {"patch [px]": patch, **{text: _mean_sd(its[name]) for name, text in names.items()}}
+        for patch, its in runs.groupby("patch", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def gradient_steps() -> list[str]:
+    """Variance of the gradient of a step, a row per backbone and weights."""
+    names = {"drawn_per_step": "a size per step", "drawn_per_image": "a size per image"}
+    return grouped(
+        numbers("gradient_steps_shapes"),
+        ["backbone", "weights"],
+        lambda runs: pd.DataFrame([{text: _mean_sd(runs[name]) for name, text in names.items()}]),
+        left=(0, 1),
+    )
+
+
+def _mean_sd(values: pd.Series) -> str:
+    """With three and two digits: the values differ by powers of ten."""
+    return f"{values.mean():.3g} ± {values.std():.2g}"
 
 
 def figure() -> Figure:

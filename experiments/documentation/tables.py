@@ -231,6 +231,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "stability-steps": stability.steps,
     "patch-order": patch_order.ends,
     "patch-order-compared": patch_order.compared,
+    "gradients-shapes": stability.gradients,
+    "gradient-steps": stability.gradient_steps,
     "orders-cifar10": lambda: patch_order.by_patch("cifar10"),
     "orders-directions": patch_order.small_and_large_first,
     "shape-changes": patch_order.at_changes,
