@@ -54,7 +54,7 @@ def arguments(argv: list[str]) -> tuple[list[ExperimentConfig], Namespace]:
     )
     p.add_argument("--dry-run", action="store_true", help="print the planned runs and exit")
     registry.add_option(p)
-    p.add_argument(SEARCH, choices=("optuna",), help="search the fields of --vary, by the options of search.py")
+    p.add_argument(SEARCH, choices=("optuna",), help="search the fields of --vary, as search.py")
     p.add_argument("--status", action="store_true", help="show the state of the runs and exit")
     p.add_argument("--cancel", action="store_true", help="end the runs' jobs on a cluster and exit")
     add_limit(p)

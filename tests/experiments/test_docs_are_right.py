@@ -159,7 +159,7 @@ def test_every_console_script_that_is_named_is_installed():
 
 def listed_options(capsys):
     """All option strings that the programs list."""
-    from analysis import fit_laws, representations, sharpness
+    from analysis import fit_laws, gradients, representations, sharpness
 
     found = set()
     for main, words in (
@@ -173,6 +173,7 @@ def listed_options(capsys):
         (fit_laws.main, ["--help"]),
         (representations.main, ["--help"]),
         (sharpness.main, ["--help"]),
+        (gradients.main, ["--help"]),
         (docs.main, ["--help"]),
         (predict.main, ["--help"]),
         (export.main, ["--help"]),
