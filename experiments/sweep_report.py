@@ -1,6 +1,7 @@
 """Report of a sweep when its runs have ended: table, laws and figures, the page, and the runs that failed."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from experiments.launch.progress_display import Console
 from experiments.stages import last_stages
 from scaling.config.experiment import ExperimentConfig
 from scaling.engine.loggers import names_of
+from scaling.errors import ConfigError
 from scaling.runs.identity import recorded_id
 from scaling.runs.record import LOG
 
@@ -25,9 +27,9 @@ def report(
     loggers: str = "",
 ) -> None:
     """Print and write the table, laws and plot of the recipes' runs, each study's table and figure, and the page of all
-    runs of the folder; the page alone where no run is done. Where nothing can be written, as in an archive, they are
-    printed all the same, with a note. done: run_ids. loggers: names of those that are given what is written, as one
-    run."""
+    runs of the folder; the page alone where no run is done, and nothing where none was begun. Where nothing can be
+    written, as in an archive, they are printed all the same, with a note. done: run_ids. loggers: names of those that
+    are given what is written, as one run."""
     written: list[Path] = []
     wanted = {name: last_stages(runs) for name, runs in studies.items()}
     laws = [run.run_id for run in ordinary]
@@ -35,7 +37,8 @@ def report(
     from analysis.records.run_set import load
 
     if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
-        _write_page(load(results), results, "")
+        with suppress(ConfigError):  # a folder without a run: jobs were cancelled while they waited
+            _write_page(load(results), results, "")
         return
     from analysis.records.shared_weights import by_patch
     from analysis.report.law_files import REPORT

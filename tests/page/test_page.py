@@ -287,3 +287,12 @@ def test_a_sweep_whose_runs_all_failed_ends_with_a_page_of_the_failures(tmp_path
     html = (tmp_path / "report" / "index.html").read_text()
     assert folder.name in html
     assert "Loss rose." in html
+
+
+def test_a_sweep_none_of_whose_runs_began_ends_with_their_status_and_without_a_page(tmp_path, capsys, monkeypatch):
+    """As where all of its jobs are cancelled while they wait."""
+    outcome = Outcome(1, "cancelled")
+    monkeypatch.setattr(sweep, "train_all", lambda runs, *_: {run.run_id: outcome for run in runs})
+    assert sweep.main(["shapes.deit_nano", "--patch", "8", "--results", str(tmp_path)]) == 1
+    assert "cancelled" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
