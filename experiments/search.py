@@ -81,10 +81,10 @@ def main(argv: list[str] | None = None) -> int:
         for begin in range(0, args.trials, ROUND):
             asked = [(place, *proposed(place)) for place in places for _ in range(min(ROUND, args.trials - begin))]
             more = max(0, args.trials - begin - ROUND) * len(places) * len(seeds)
-            named, expected = sweep.prepared([r for *_, runs in asked for r in runs], args, settings, "local", more)
+            named, todo, expected = sweep.prepared([r for *_, its in asked for r in its], args, settings, "local", more)
             args.yes = args.yes or bool(expected)  # the limit is for all that is left at the first runs
-            console.names = told_apart(named.values())
-            outcomes = train_all([*named.values()], results, settings, console, expected, "local") if named else {}
+            console.names = told_apart(todo)
+            outcomes = train_all(todo, results, settings, console, expected, "local") if todo else {}
             for place, trial, runs in asked:
                 ours = [named[run.run_id] for run in runs]
                 failed = [outcomes[run.run_id].text for run in ours if outcomes[run.run_id].status]

@@ -90,8 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         return print_states(runs, results, settings)
     registry.check_here(args.launcher)
     as_ctrl_c()
-    named, expected = prepared(runs, args, settings, args.launcher)
-    runs = list({run.run_id: run for run in named.values()}.values())
+    named, runs, expected = prepared(runs, args, settings, args.launcher)
     with Console(names=told_apart(runs)) as console:
         outcomes = train_all(runs, results, settings, console, expected, args.launcher)
     ordinary, studies = planned(args)
@@ -145,9 +144,9 @@ def check_possible(runs: list[ExperimentConfig], settings: RuntimeConfig) -> Non
 
 def prepared(
     runs: list[ExperimentConfig], args: Namespace, settings: RuntimeConfig, launcher: str, more: int = 0
-) -> tuple[dict[str, ExperimentConfig], dict[str, float]]:
-    """The runs as `checked` returns them, and the training time of each by run_id as `print_plan` does, after the
-    checks of the results folder and the data. more: runs like these that follow. Raises ConfigError."""
+) -> tuple[dict[str, ExperimentConfig], list[ExperimentConfig], dict[str, float]]:
+    """The runs as `checked` returns them, each once, and the training time of each by run_id as `print_plan` does,
+    after the checks of the results folder and the data. more: runs like these that follow. Raises ConfigError."""
     results = Path(args.results)
     with looked_through_once():
         named = checked(runs, results)
@@ -159,7 +158,7 @@ def prepared(
     expected = print_plan(todo, args, settings, more)
     for line in check_data(todo, results):
         print_wrapped(line)
-    return named, expected
+    return named, todo, expected
 
 
 def checked(runs: list[ExperimentConfig], results: Path) -> dict[str, ExperimentConfig]:

@@ -1,7 +1,6 @@
 """Report of a sweep when its runs have ended: table, laws and figures, the page, and the runs that failed."""
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +36,11 @@ def report(
     from analysis.records.run_set import load
 
     if not done.intersection([*laws, *(run.run_id for its in wanted.values() for run in its)]):
-        with suppress(ConfigError):  # a folder without a run: jobs were cancelled while they waited
-            _write_page(load(results), results, "")
+        try:
+            loaded = load(results)
+        except ConfigError:  # a folder without a run: jobs were cancelled while they waited
+            return
+        _write_page(loaded, results, "")
         return
     from analysis.records.shared_weights import by_patch
     from analysis.report.law_files import REPORT

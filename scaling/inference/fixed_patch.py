@@ -22,7 +22,7 @@ def at_one_patch(trained: Trained, patch_size: int | None = None) -> Trained:
         if patch != own:
             raise ConfigError(f"only a flexible model is frozen at a patch size: this one has a single one, {own} px")
         return trained
-    at_patch(config, patch)
+    at_patch(config, patch)  # raises for a patch size that the model cannot have
     kind = config.model.pos_embed
     if isinstance(kind, InAttention):
         raise ConfigError(

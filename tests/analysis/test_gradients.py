@@ -5,22 +5,9 @@ import pytest
 
 from analysis.gradients import ALL, main
 from analysis.plots.gradients import READINGS, gradients_figure
-from scaling.config.edit import edit
 from scaling.runs.record import RunRecord
 
 FILES = {"gradients.csv", "cosines.csv", "steps.csv", "gradients.png", "gradients.pdf"}
-
-
-@pytest.fixture
-def flexible(trained, tiny):
-    """The folder of a run of one weights for patches of 8 and 4 px."""
-    config = edit(tiny, patch_size=4, patch_embed="flexible", step_shapes="random_patch", patches="8,4", epochs=1)
-    return trained(config) / config.run_id
-
-
-@pytest.fixture
-def fixed(trained, tiny):
-    return trained(tiny) / tiny.run_id
 
 
 def test_a_flexible_run_has_a_row_per_patch_and_group(flexible, unsaved, tmp_path, capsys):
@@ -75,17 +62,8 @@ def test_a_run_with_one_patch_is_measured_at_another_with_resampled_weights(fixe
         ([], "the following arguments are required: RUN"),
     ],
 )
-def test_what_cannot_be_used_is_named_in_a_line_and_nothing_is_written(
-    arguments, message, fixed, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    assert main([*(word.replace("RUN", str(fixed)) for word in arguments), "--out", "out"]) == 2
-    output = capsys.readouterr()
-    (line,) = output.err.splitlines()
-    assert line.startswith("gradients: ")
-    assert message in line
-    assert not output.out
-    assert not list(tmp_path.iterdir())
+def test_what_cannot_be_used_is_named_in_a_line_and_nothing_is_written(arguments, message, fixed, refused):
+    refused(main, [word.replace("RUN", str(fixed)) for word in arguments], "gradients", message)
 
 
 def test_the_figure_leaves_out_what_is_hidden_by_noise():

@@ -146,18 +146,9 @@ def test_timms_weights_are_compared_on_a_folder_of_images(tmp_path, monkeypatch)
         ([], "the following arguments are required: MODEL"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_a_line_and_nothing_is_written(
-    arguments, message, runs, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
+def test_what_cannot_be_used_is_said_in_a_line_and_nothing_is_written(arguments, message, runs, refused):
     replaced = [word.replace("RUN", runs[0]).replace("OTHER", runs[1]) for word in arguments]
-    assert main([*replaced, "--out", "out"]) == 2
-    output = capsys.readouterr()
-    (line,) = output.err.splitlines()
-    assert line.startswith("representations: ")
-    assert message in line
-    assert not output.out
-    assert not list(tmp_path.iterdir())
+    refused(main, replaced, "representations", message)
 
 
 def test_labels_are_as_short_as_they_may_be():

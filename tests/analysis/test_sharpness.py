@@ -18,18 +18,6 @@ from scaling.runs.record import RunRecord
 FILES = {"sharpness.csv", "line.csv", "sharpness.png", "sharpness.pdf"}
 
 
-@pytest.fixture
-def flexible(trained, tiny):
-    """The folder of a run of one weights for patches of 8 and 4 px."""
-    config = edit(tiny, patch_size=4, patch_embed="flexible", step_shapes="random_patch", patches="8,4", epochs=1)
-    return trained(config) / config.run_id
-
-
-@pytest.fixture
-def fixed(trained, tiny):
-    return trained(tiny) / tiny.run_id
-
-
 def unit(surface, seed=0):
     direction = random_direction(surface.parameters, seed)
     return [x / norm(direction) for x in direction]
@@ -88,17 +76,8 @@ def test_a_run_with_one_patch_is_measured_at_another_with_resampled_weights(fixe
         ([], "the following arguments are required: RUN"),
     ],
 )
-def test_what_cannot_be_used_is_named_in_a_line_and_nothing_is_written(
-    arguments, message, fixed, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    assert main([*(word.replace("RUN", str(fixed)) for word in arguments), "--out", "out"]) == 2
-    output = capsys.readouterr()
-    (line,) = output.err.splitlines()
-    assert line.startswith("sharpness: ")
-    assert message in line
-    assert not output.out
-    assert not list(tmp_path.iterdir())
+def test_what_cannot_be_used_is_named_in_a_line_and_nothing_is_written(arguments, message, fixed, refused):
+    refused(main, [word.replace("RUN", str(fixed)) for word in arguments], "sharpness", message)
 
 
 def test_a_run_of_another_task_is_refused(monkeypatch, tiny, capsys):
