@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from analysis.plots.changes import changes_figure
 from analysis.plots.effects import effects_figure
 from analysis.plots.embeddings import embedding_figure
 from analysis.plots.flexivit import flexivit_figure
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.patch_order import order_figure
+from analysis.plots.rate_range import rate_range_figure
 from analysis.plots.rates import rate_figure
 from analysis.plots.studies import study_figure
 from analysis.plots.token_drop import drop_figure
@@ -29,6 +31,8 @@ from analysis.studies import (
     mixed_sizes,
     order_by_patch,
     patch_order,
+    position_changes,
+    rate_range,
     stability,
     token_drop,
     training_steps,
@@ -167,6 +171,33 @@ def stable(study: StudyRuns) -> Shown | None:
     return Shown({"": found, "_effects": compared}, drawn)
 
 
+def good_rates(study: StudyRuns) -> Shown:
+    """Learning rates that are good with a fixed patch size and with drawn ones."""
+    found = rate_range.rate_runs(study.runs.frame, study.planned)
+    compared = rate_range.ranges(found)
+    for backbone, its in found.groupby("backbone", sort=False):
+        render_table(rate_range.printed(its), f"{study.name}   ({backbone}, {study.where})")
+        render_part(compared, backbone, rate_range.printed_ranges, f"{backbone}: within {rate_range.MARGIN} nats")
+    for sentence in rate_range.sentences(compared):
+        print_wrapped(sentence, indent=2)
+    drawn = rate_range_figure(found, f"Learning rates with fixed and drawn patch sizes ({study.where})")
+    return Shown({"": found, "_ranges": compared}, drawn)
+
+
+def changed_positions(study: StudyRuns) -> Shown | None:
+    """A change of the patch size with encodings whose positions it changes and leaves."""
+    found = changes.changes(study.runs.frame, study.planned, position_text)
+    if found.empty:
+        print_wrapped(f"{study.name}: no run has a loss before and after its change (too few images for a probe)")
+        return None
+    compared = position_changes.comparisons(found)
+    for backbone, its in found.groupby("backbone", sort=False):
+        render_table(changes.printed_changes(its), f"{study.name}   ({backbone}, {study.where})")
+        render_part(compared, backbone, position_changes.compared, f"{backbone}: against no positions")
+    drawn = changes_figure(found, f"A change of the patch size by position encoding ({study.where})")
+    return Shown({"": found, "_compared": compared}, drawn)
+
+
 def sizes(study: StudyRuns) -> Shown:
     """Mixed image sizes."""
     found = mixed_sizes.losses(study.runs, study.planned, mixed_sizes.sizes_of)
@@ -202,6 +233,8 @@ REPORTS: dict[str, Callable[[StudyRuns], Shown | None]] = {  # by the last part 
     "position_laws": laws_of_positions,
     "token_drop": drops,
     "stability": stable,
+    "rate_range": good_rates,
+    "position_changes": changed_positions,
     "navit": sizes,
     "positions": encodings,
     **dict.fromkeys(ablations.KINDS, ablations.shown),

@@ -15,13 +15,13 @@ from types import ModuleType
 from experiments.recipes import ade20k, camvid, cifar10, imagenet, shapes
 from experiments.stages import Function, chain_of, linked
 from experiments.studies.adaptive import against_uniform
-from experiments.studies.curricula import curricula, growing_crops
+from experiments.studies.curricula import curricula, growing_crops, position_changes
 from experiments.studies.embeddings import each_embedding, each_init
 from experiments.studies.flexivit import at_all_patches
 from experiments.studies.learning_rates import at_rates
 from experiments.studies.mixed_sizes import at_mixed_sizes
 from experiments.studies.positions import at_other_sizes, at_patches
-from experiments.studies.stability import in_each_setting
+from experiments.studies.stability import at_wide_rates, in_each_setting
 from experiments.studies.token_drop import with_dropped_tokens
 from experiments.studies.transfer import to_other_images, to_other_patches
 from scaling.config.edit import edit
@@ -179,6 +179,17 @@ def shapes_growing_crops() -> list[ExperimentConfig]:
     return growing_crops(shapes.seg_nano(4), "0.5@0.3,0.75@0.3,1@0.4")
 
 
+def shapes_position_changes() -> list[ExperimentConfig]:
+    """Does a change of positions during training cause a spike? Both nano backbones on shapes, from patch 8 to 4 and
+    from 4 to 8 half-way: without positions, with sine-cosine ones, which the change leaves where they are in the image,
+    with learned ones, which are interpolated, and with sines of the raster order, which are all others afterwards. The
+    rule is E4 of docs/claims.md.
+    Run: python experiments/sweep.py shapes.position_changes --seeds 0,1,2,3,4. 16 runs a seed.
+    Expected (written before the runs): the gap at the change is larger with the raster order than without positions;
+    the rise after it is not, as far as five seeds show."""
+    return _both(shapes, lambda recipe: position_changes(recipe, 8, 4))
+
+
 def shapes_flexivit() -> list[ExperimentConfig]:
     """What does a model per patch size have that one flexible model has not, and how far does a fixed model carry?
     Both nano backbones on shapes at patches 16, 8, 4, 2: one flexible model, a model per patch size, and each of these
@@ -320,6 +331,16 @@ def shapes_stability() -> list[ExperimentConfig]:
     return _both(shapes, lambda recipe: in_each_setting(recipe, (16, 8, 4)))
 
 
+def shapes_rate_range() -> list[ExperimentConfig]:
+    """Does a patch size that varies narrow the range of good learning rates? Both nano backbones on shapes at patch 4,
+    fixed, and with patches 16, 8, 4 drawn per step: a quarter to 32 times the recipe's rate, clipped at 1 and not
+    clipped. The rule is E9 of docs/claims.md.
+    Run: python experiments/sweep.py shapes.rate_range --seeds 0,1,2,3,4. 64 runs a seed; --backbone deit_nano are 32.
+    Expected (written before the runs): drawn sizes have the narrower range for Adventurer alone; without clipping, runs
+    diverge at the highest rates only, with fixed and with drawn sizes."""
+    return _both(shapes, lambda recipe: at_wide_rates(recipe, (16, 8, 4)))
+
+
 STUDIES: dict[str, Study] = {  # by name on the command line
     "table5": table5,
     "figure2": figure2,
@@ -338,6 +359,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "shapes.curricula": shapes_curricula,
     "cifar10.curricula": cifar10_curricula,
     "shapes.growing_crops": shapes_growing_crops,
+    "shapes.position_changes": shapes_position_changes,
     "shapes.embeddings": shapes_embeddings,
     "shapes.embed_init": shapes_embed_init,
     "shapes.adaptive": shapes_adaptive,
@@ -356,6 +378,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "shapes.positions": shapes_positions,
     "cifar10.positions": cifar10_positions,
     "shapes.stability": shapes_stability,
+    "shapes.rate_range": shapes_rate_range,
 }
 
 

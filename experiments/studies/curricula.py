@@ -10,6 +10,9 @@ To those of patch_order.py, which have the training FLOPs of the smallest patch 
 - the smallest patch size alone on as many images as the stretches have, where no other run of it has about as many.
 
 All are evaluated at every patch size. analysis/studies/patch_order.py and directions.py show the result.
+
+position_changes has one change of the patch size, with encodings whose positions change with it and without: what they
+add to the change is what positions do alone. analysis/studies/changes.py
 """
 
 import math
@@ -26,6 +29,9 @@ from scaling.config.patch_weights import PATCH, plain
 from scaling.config.schedules import DIGITS, parse_schedule
 
 CYCLES = 4
+# What a change of the patch size does to the position of a place in the image: there is none; it stays; its vector is
+# interpolated; it is another one, since the raster order is.
+ENCODINGS = ("none", "sincos", "learned", "sincos1d")
 ALIKE = 0.05  # relative difference of two lengths that are taken for one
 
 
@@ -50,6 +56,17 @@ def curricula(recipe: Function, patches: Sequence[int], stretches: str) -> list[
     if abs(images / longer - 1) > ALIKE:
         runs.append(edit(fixed, num_train=images))
     return [_evaluated_at(run, patches) for run in runs]
+
+
+def position_changes(recipe: Function, coarse: int, fine: int) -> list[ExperimentConfig]:
+    """A recipe of one stage that changes half-way between two patch sizes [px], in both directions, with each of
+    ENCODINGS."""
+    run = flexible_run(recipe, fine)
+    return [
+        edit(run, pos_embed=kind, patch_schedule=f"{first}@0.5,{then}@1")
+        for kind in ENCODINGS
+        for first, then in ((coarse, fine), (fine, coarse))
+    ]
 
 
 def growing_crops(run: ExperimentConfig, crops: str) -> list[ExperimentConfig]:

@@ -109,12 +109,17 @@ class LossSurface:
 
 
 def open_surfaces(
-    run: Path, patches: Sequence[int], count: int, largest: int = LARGEST, trained: bool = True
+    run: Path,
+    patches: Sequence[int],
+    count: int,
+    largest: int = LARGEST,
+    trained: bool = True,
+    tokens: int = TOKENS,
 ) -> list[LossSurface]:
     """A run's surfaces at patch sizes [px], the largest first: of a flexible model with the same weights, of another
     with resampled kernel and positions. patches: empty: those that the run was evaluated at. count: of test images, a
-    fixed subset, the same at each. largest: number of images of a batch at most. trained: False: with the weights that
-    the run began with. Raises ConfigError."""
+    fixed subset, the same at each. largest, tokens: of a batch at most [images], [1]. trained: False: with the weights
+    that the run began with. Raises ConfigError."""
     record = finished_run(run)
     config = record.experiment()
     if config.task.kind != "classify":
@@ -139,7 +144,7 @@ def open_surfaces(
     data.setup()
     if count > len(data.test_set):
         raise ConfigError(f"{count} images requested, {len(data.test_set)} available: --images {len(data.test_set)}")
-    largest = max(1, min(largest, TOKENS // (config.model.img_size // sizes[-1]) ** 2))
+    largest = max(1, min(largest, tokens // (config.model.img_size // sizes[-1]) ** 2))
     chosen = np.array_split(subset(len(data.test_set), count), -(-count // largest))
     batches = [data.test_set.get_batch([SampleKey(0, int(i)) for i in part]).to(device) for part in chosen]
     surfaces = []
