@@ -38,7 +38,9 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
 
     run = Path(args.run).expanduser()
     config = finished_run(run).experiment()
-    batch = args.batch or config.optim.global_batch_size
+    batch = config.optim.global_batch_size if args.batch is None else args.batch
+    if batch < 1:
+        raise ConfigError(f"--batch {batch} is too few: 1 image or more")
     if args.images % batch:
         whole = max(batch, args.images - args.images % batch)
         raise ConfigError(f"--images {args.images} is no multiple of the {batch} of a batch: --images {whole}")
@@ -90,15 +92,9 @@ def _parser() -> Parser:
         images=512,
     )
     parser.add_argument(
-        "--batch", metavar="N", type=_positive, help="number of images in a batch (default: that of a training step)"
+        "--batch", metavar="N", type=int, help="number of images in a batch (default: that of a training step)"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of images")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ long           Adventurer on one 224 px image at patch 1 (50,176 tokens): time a
 crossing       DeiT and Adventurer by tokens: where the linear one gets ahead. Minutes on a CPU.
 speed-options  bf16, torch.compile, activation checkpointing, channels-last, fused AdamW and copies, each on and off:
                time and memory.
+norms          a training step with BatchNorm over one with LayerNorm, by patch size.
 flexible       a step of a flexible model over one of a fixed patch, and an evaluation at several patch sizes over the
                sum of one at each. Targets: at most 1.02 and 1.
 packing        padding of rows of several images by plan, and steps of packed, padded and square images.
@@ -53,6 +54,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         laws,
         mixer,
         models,
+        norms,
         overhead,
         packing,
         packing_overhead,
@@ -74,6 +76,7 @@ def _benchmarks() -> dict[str, list[Callable[[], object]]]:
         "long": [models.long],
         "crossing": [models.crossing],
         "speed-options": [speed_options.speed_options],
+        "norms": [norms.norms],
         "flexible": [flexible.steps, flexible.evaluations],
         "packing": [packing.padding, packing.steps],
         "packing-overhead": [packing_overhead.overhead],
@@ -104,7 +107,18 @@ QUICK = (
     "detection",
 )
 SLOW = (
-    *("test-losses", "packing-overhead", "scans", "long", "crossing", "table6", "laws", "coverage", "coverage-sizes"),
+    *(
+        "test-losses",
+        "norms",
+        "packing-overhead",
+        "scans",
+        "long",
+        "crossing",
+        "table6",
+        "laws",
+        "coverage",
+        "coverage-sizes",
+    ),
     *("folders", "fuzz"),
 )
 OLD_NAMES = {"tax": "overhead", "data": "data-loading", "switches": "speed-options"}

@@ -73,7 +73,7 @@ def test_a_run_has_a_row_per_patch(batch_normed, unsaved, tmp_path, capsys):
         (["RUN"], "RUN has norm layer, without statistics of batches: train with --norm batch"),
         (["RUN", "--images", "30", "--batch", "20"], "--images 30 is no multiple of the 20 of a batch: --images 20"),
         (["RUN", "--images", "3", "--batch", "20"], "--images 3 is no multiple of the 20 of a batch: --images 20"),
-        (["RUN", "--batch", "0"], "'0' is no number of images"),
+        (["RUN", "--batch", "0"], "--batch 0 is too few: 1 image or more"),
         (["nowhere"], "nowhere is no finished run"),
     ],
 )
