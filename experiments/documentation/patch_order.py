@@ -1,8 +1,8 @@
-"""Tables of the order of patch sizes in docs/flexible.md and docs/schedules.md."""
+"""Tables of the order of patch sizes in docs/flexible.md and docs/schedules.md, and of changes of positions."""
 
 import pandas as pd
 
-from analysis.studies import changes, directions, order_by_patch, patch_order
+from analysis.studies import changes, directions, order_by_patch, patch_order, position_changes
 from experiments.documentation.data import grouped, numbers
 
 GROUP = ("data", "backbone")
@@ -41,3 +41,14 @@ def small_and_large_first() -> list[str]:
 def at_changes() -> list[str]:
     """A row per schedule and change of the patch size or image side: the gap and the spike of the loss."""
     return grouped(numbers("shape_changes"), GROUP, changes.printed_changes, left=range(4))
+
+
+def of_positions() -> list[str]:
+    """A row per encoding and change of the patch size: the gap and the spike of the loss."""
+    return grouped(numbers("position_changes_shapes"), ["backbone"], changes.printed_changes, left=(0, 1, 2))
+
+
+def against_no_positions() -> list[str]:
+    """A row per encoding and change of the patch size: how much larger gap and spike are than without positions."""
+    compared = position_changes.comparisons(numbers("position_changes_shapes"))
+    return grouped(compared, ["backbone"], position_changes.compared, left=range(5))

@@ -1,11 +1,13 @@
-"""Tables and figure of the page on stability: clipping, warm-up and norm with fixed and with drawn patch sizes, on
-shapes, three seeds; gradients by patch size, five seeds."""
+"""Tables and figures of the page on stability: clipping, warm-up, norm and learning rate with fixed and with drawn
+patch sizes, gradients and sharpness by patch size, on shapes."""
 
 import pandas as pd
 
 from analysis.plots.effects import effects_figure
+from analysis.plots.rate_range import rate_range_figure
 from analysis.plots.studies import Figure
-from analysis.studies import stability
+from analysis.studies import rate_range, stability
+from analysis.studies.cell_text import spread
 from experiments.documentation.data import grouped, numbers
 
 
@@ -52,9 +54,60 @@ def gradient_steps() -> list[str]:
     )
 
 
+def batch_norm() -> list[str]:
+    """BatchNorm with running statistics and with those of each batch, a row per norm, patches of the steps and patch
+    size."""
+    columns = {"loss_running": "loss [nats]", "gap": "gap [nats]", "mean_shift": "shift [sd]"}
+    columns["variance_factor"] = "variance [x]"
+
+    def by_patch(runs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"patch [px]": patch, **{text: spread(its[name], 3) for name, text in columns.items()}}
+            for patch, its in runs.groupby("patch", sort=False)
+        )
+
+    return grouped(numbers("batch_statistics_shapes"), ["norm", "patches"], by_patch, left=(0, 1))
+
+
+def norm_steps() -> list[str]:
+    """Time of a step with BatchNorm over one with LayerNorm, a row per model and patch size."""
+    return grouped(
+        numbers("norm_steps"),
+        ["model", "image", "patch"],
+        lambda rounds: pd.DataFrame([{"BatchNorm over LayerNorm": spread(rounds["ratio"], 3)}]),
+        left=(0,),
+    )
+
+
+def rate_runs() -> pd.DataFrame:
+    """Runs at each learning rate, as analysis/studies/rate_range.py has them."""
+    return numbers("rate_range_shapes").astype({"clip": str})
+
+
+def rates() -> list[str]:
+    """The range of good learning rates, a row per backbone, clipping and patches of the steps."""
+    return grouped(rate_range.ranges(rate_runs()), ["backbone"], rate_range.printed_ranges, left=(0, 1, 2, 3))
+
+
+def sharpness_of_drawn() -> list[str]:
+    """Top eigenvalue at 4 px of models trained at 4 px alone and at drawn patch sizes, a row per backbone."""
+    return grouped(
+        numbers("sharpness_drawn_shapes"),
+        ["backbone", "patches"],
+        lambda runs: pd.DataFrame(
+            [{"loss [nats]": spread(runs["loss"], 3), "top eigenvalue [nats]": spread(runs["eigenvalue"], 1)}]
+        ),
+        left=(0, 1),
+    )
+
+
 def _mean_sd(values: pd.Series) -> str:
     """With three and two digits: the values differ by powers of ten."""
     return f"{values.mean():.3g} ± {values.std():.2g}"
+
+
+def rates_figure() -> Figure:
+    return rate_range_figure(rate_runs(), "Learning rates with fixed and drawn patch sizes (shapes, 16 px)")
 
 
 def figure() -> Figure:
