@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.claims.measured import NAMES
 from analysis.claims.moved import LARGER, each, shapes
-from analysis.claims.paired import paired, compare, widened
+from analysis.claims.paired import compare, paired, widened
 from analysis.claims.verdict import Estimate
 from analysis.studies.transfer import DIRECT
 

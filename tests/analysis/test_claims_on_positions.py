@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.claims import encodings_elsewhere, finetuned_patches, position_laws, transfer
-from analysis.claims.paired import geometric_mean_of, mean_of, paired, compare, widened, with_holm
+from analysis.claims.paired import compare, geometric_mean_of, mean_of, paired, widened, with_holm
 from analysis.claims.verdict import Range, Verdict, decide_all
 from analysis.studies.transfer import DIRECT, TRANSFERS
 
