@@ -173,6 +173,7 @@ def _full(row: Assessed) -> Iterator[str]:
     if claim.scope != claim.study.scope:
         parts.append(f"Scope: {claim.scope}.")
     parts += [claim.note] if claim.note else []
+    parts += ["The expectation was written before the runs."] if claim.planned else []
     if claim.command and claim.command != claim.study.command:
         parts.append(_command(claim.command, claim.issue))
     yield f"- {' '.join(parts)}"

@@ -24,21 +24,28 @@ def over_plain(table: pd.DataFrame, embedding: str, equal: str) -> list[Estimate
     ]
 
 
+def slope_over_patch(table: pd.DataFrame, embedding: str, equal: str) -> list[Estimate]:
+    """Slope over log2 p of the loss less that of the convolution, by a line through the patch sizes of each seed
+    [nats per doubling]."""
+    return [mean_of(what, slopes) for what, slopes, _ in _slopes(table, embedding, equal)]
+
+
 def rise_with_patch(table: pd.DataFrame, embedding: str, equal: str) -> list[Estimate]:
-    """How far the loss less that of the convolution rises from the smallest to the largest patch size, by a line over
-    log2 p through the patch sizes of a seed: its slope times the number of doublings."""
+    """The same from the smallest to the largest patch size [nats]: the slope times the number of doublings."""
+    return [mean_of(what, slopes * doublings) for what, slopes, doublings in _slopes(table, embedding, equal)]
+
+
+def _slopes(table: pd.DataFrame, embedding: str, equal: str) -> Iterator[tuple[str, pd.Series, float]]:
+    """Of each backbone its name and patch sizes, the slope by seed, of those that have all patch sizes, and the number
+    of doublings."""
     by_patch: dict[str, dict[int, pd.Series]] = {}
     for backbone, patch, plain, ours in _pairs(table, embedding, equal):
         by_patch.setdefault(backbone, {})[patch] = ours - plain
-    estimates = []
     for backbone, its in by_patch.items():
-        off = pd.DataFrame(its).dropna()  # a row per seed
+        off = pd.DataFrame(its).dropna()
         x = np.log2(np.array(off.columns, float))
-        slopes = [float(np.polyfit(x, row, 1)[0]) for row in off.to_numpy()]
-        ends = f"from {min(its)} to {max(its)} px"
-        rise = pd.Series(slopes, off.index) * (x.max() - x.min())
-        estimates.append(mean_of(f"{NAMES[backbone]}, {embedding}, {ends}", rise))
-    return estimates
+        slopes = pd.Series([float(np.polyfit(x, row, 1)[0]) for row in off.to_numpy()], off.index)
+        yield f"{NAMES[backbone]}, {embedding}, from {min(its)} to {max(its)} px", slopes, float(x.max() - x.min())
 
 
 def _pairs(table: pd.DataFrame, embedding: str, equal: str) -> Iterator[tuple[str, int, pd.Series, pd.Series]]:
