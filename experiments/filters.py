@@ -1,9 +1,9 @@
 """Effective rank of the filters of the patch embedding, of the finished runs of a study of embeddings.
 
-python experiments/filters.py results/analysis/shapes_embeddings.csv: for every run with a plain convolution in the CSV
-file that the study's report wrote, whose folder is beside that of the file. Prints the mean over seeds by backbone and
-patch size beside the largest possible rank, and writes a row per run to the same folder (_filters.csv), as
-analysis/claims/filters.py reads them.
+python experiments/filters.py RESULTS [STUDY]: of every run with a plain convolution in the table that the study's
+report wrote to RESULTS/analysis; STUDY is shapes.embeddings by default. Prints the mean over seeds by backbone and
+patch size beside the largest possible rank, and writes a row per run to a CSV file beside the table (_filters.csv),
+which analysis/claims/filters.py reads as filters_shapes.csv of analysis/measured.
 """
 
 import argparse
@@ -11,14 +11,19 @@ from pathlib import Path
 
 from analysis.report.output import write_files
 from experiments.cli import arguments
+from scaling.errors import ConfigError
 
 COLUMNS = ["backbone", "patch", "seed"]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path, help="CSV file of a study of embeddings, in RESULTS/analysis")
-    table = parser.parse_args(argv).table
+    parser.add_argument("results", type=Path, help="folder of finished runs")
+    parser.add_argument("study", nargs="?", default="shapes.embeddings", help="name of a study of embeddings")
+    args = parser.parse_args(argv)
+    table = args.results / "analysis" / f"{args.study.replace('.', '_')}.csv"
+    if not table.is_file():
+        raise ConfigError(f"{table} is not there; python experiments/sweep.py {args.study} writes it")
     import pandas as pd
 
     from analysis.studies.embeddings import PLAIN
@@ -27,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     runs = pd.read_csv(table)
     rows = []
     for row in runs[runs["embedding"] == PLAIN].to_dict("records"):
-        filters_DN = trained_filters(table.parent.parent / row["run_id"])
+        filters_DN = trained_filters(args.results / row["run_id"])
         sizes = dict(zip(("filters", "inputs"), filters_DN.shape, strict=True))
         rows.append({**{name: row[name] for name in COLUMNS}, **sizes, "effective_rank": effective_rank(filters_DN)})
     found = pd.DataFrame(rows, columns=[*COLUMNS, "filters", "inputs", "effective_rank"])

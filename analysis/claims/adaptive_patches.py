@@ -1,4 +1,4 @@
-"""Estimates of claims on patches by content (study E8), from analysis/measured/adaptive_shapes.csv: a row per run,
+"""Estimates of claims on patches by content (study E8), from adaptive_shapes.csv in analysis/measured: a row per run,
 three seeds. Losses [nats] at equally many tokens, paired over seeds, each backbone, score and number of tokens by
 itself."""
 

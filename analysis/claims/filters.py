@@ -1,5 +1,5 @@
-"""Estimates of the claim on filters of the patch embedding, from analysis/measured/filters_shapes.csv: a row per run
-with a plain convolution, three seeds (experiments/filters.py)."""
+"""Estimates of the claim on filters of the patch embedding, from filters_shapes.csv in analysis/measured: a row per
+run with a plain convolution, three seeds (experiments/filters.py)."""
 
 from collections.abc import Callable
 

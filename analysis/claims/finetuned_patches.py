@@ -1,6 +1,6 @@
-"""Estimates of claims on finetuning at another patch size (study E2k), from analysis/measured/
-patch_transfer_shapes.csv: a row per run, three seeds. The kernel is resized by its pseudo-inverse; paired over seeds,
-each backbone, encoding and patch size by itself."""
+"""Estimates of claims on finetuning at another patch size (study E2k), from patch_transfer_shapes.csv in
+analysis/measured: a row per run, three seeds. The kernel is resized by its pseudo-inverse; paired over seeds, each
+backbone, encoding and patch size by itself."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,5 @@
 """Models at other grids than their own, as the claims of the study E2 take them: losses by rule, side and steps from
-analysis/measured/transfer_shapes.csv, a row per run, three seeds."""
+transfer_shapes.csv in analysis/measured, a row per run, three seeds."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -37,8 +37,11 @@ def mean_of(what: str, values: pd.Series) -> Estimate:
 
 
 def geometric_mean_of(what: str, values: pd.Series) -> Estimate:
-    """The geometric mean of a value above 0 per seed. nan among them, which has no logarithm: no interval."""
-    found = mean_of(what, np.log(values) if values.notna().all() else values.mask(values.notna()))
+    """The geometric mean of a value above 0 per seed. Where a seed has none (nan), that of the others, and no
+    interval."""
+    found = mean_of(what, np.log(values.dropna()))
+    if values.isna().any():
+        found = found._replace(low=math.nan, high=math.nan)
     return Estimate(what, *(math.exp(end) for end in found[1:]))
 
 

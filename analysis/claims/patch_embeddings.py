@@ -1,5 +1,5 @@
-"""Estimates of claims on patch embeddings (study E7) and on their initial weights (E7b), from analysis/measured/
-embeddings_shapes.csv and embed_init_shapes.csv: a row per run, three seeds. Losses [nats] less those of the plain
+"""Estimates of claims on patch embeddings (study E7) and on their initial weights (E7b), from embeddings_shapes.csv and
+embed_init_shapes.csv in analysis/measured: a row per run, three seeds. Losses [nats] less those of the plain
 convolution of the same backbone and patch size, paired over seeds, each backbone and patch size by itself."""
 
 from collections.abc import Callable, Iterator

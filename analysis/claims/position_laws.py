@@ -1,7 +1,6 @@
-"""Estimates of claims on position encodings at the size of training (study E1), from
-analysis/measured/position_laws_shapes.csv: a row per run, five seeds. Losses [nats] of one kind less those of another,
-at one patch size, with Holm's correction for the kinds of a backbone, all of which are compared with sine-cosine
-positions there."""
+"""Estimates of claims on position encodings at the size of training (study E1), from position_laws_shapes.csv in
+analysis/measured: a row per run, five seeds. Losses [nats] of one kind less those of another, at one patch size, with
+Holm's correction for the kinds of a backbone, all of which are compared with sine-cosine positions there."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +19,7 @@ def over_sincos(runs: pd.DataFrame, kind: str, patches: Sequence[int]) -> list[E
     """Loss with a kind of positions less that with 2-D sinusoids, for each backbone and patch size [px]."""
     found = []
     for backbone, its in runs.groupby("backbone", sort=False):
-        for patch in patches:
+        for patch in (patch for patch in patches if (its["patch"] == patch).any()):
             of_kind = {
                 str(name): one.set_index("seed")["test_loss"]
                 for name, one in its[its["patch"] == patch].groupby("positions")

@@ -62,7 +62,7 @@ def _losses_by_side(found: pd.DataFrame) -> pd.DataFrame:
         means = its.groupby(["side", "steps"])["test_loss"].mean().map("{:.3f}".format)
         cells = {f"{side:g} x [nats]": ", ".join(of_steps) for side, of_steps in means.groupby("side")}
         rows.append({"positions": encoding, "rule": rule, **cells})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("-")
 
 
 def moved_compared(steps: int) -> list[str]:
@@ -80,7 +80,7 @@ def _changes_by_side(compared: pd.DataFrame) -> pd.DataFrame:
             for row in its.to_dict("records")
         }
         rows.append({"positions": encoding, "rule": rule, **cells})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("-")
 
 
 def moved_figure() -> Figure:

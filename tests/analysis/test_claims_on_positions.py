@@ -39,7 +39,10 @@ def test_a_geometric_mean_is_that_of_logarithms_and_needs_all_seeds():
     one = geometric_mean_of("x", series(1, 10, 100))
     assert one.value == pytest.approx(10)
     assert one.high / one.value == pytest.approx(10 ** (T_2 / math.sqrt(3)))
-    assert math.isnan(geometric_mean_of("x", series(1, 10, math.nan)).value)
+    part = geometric_mean_of("x", series(1, 10, 100, math.nan))
+    assert part.value == pytest.approx(10)
+    assert math.isnan(part.low)
+    assert math.isnan(geometric_mean_of("x", series(math.nan, math.nan)).value)
 
 
 def test_an_interval_with_holm_leaves_out_0_exactly_where_the_adjusted_p_is_below_5_percent():

@@ -37,13 +37,15 @@ def test_the_runs_of_a_study_are_read_from_its_table(trained, tiny, tmp_path, ca
     table.parent.mkdir()
     pd.DataFrame([*rows, {**rows[0], "run_id": "none", "embedding": "overlapping"}]).to_csv(table, index=False)
     (tmp_path / tiny.run_id).symlink_to(results / tiny.run_id)
-    assert main([str(table)]) == 0
+    assert main([str(tmp_path)]) == 0
     found = pd.read_csv(table.parent / "shapes_embeddings_filters.csv")
     kernel = torch.load(results / tiny.run_id / WEIGHTS, weights_only=True)["model"]["patch_embed.proj.weight"]
     assert found["filters"].tolist() == [kernel.shape[0]]
     assert found["inputs"].tolist() == [kernel[0].numel()]
     assert found["effective_rank"].iloc[0] == pytest.approx(effective_rank(kernel.flatten(1)), rel=1e-5)
     assert "effective rank" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="embeddings writes it"):
+        main([str(tmp_path), "cifar10.embeddings"])
 
 
 def test_another_embedding_than_a_convolution_is_refused(trained, tiny):
