@@ -1,6 +1,8 @@
 """Tables and figures of the measured studies of docs/embeddings.md: patch embeddings (embeddings), their initial
 weights (embed_init), adaptive patches (adaptive) and ranks of filters. From analysis/measured."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from analysis.claims.adaptive_patches import CONTROL, UNIFORM, by_content
@@ -18,7 +20,7 @@ TRAINED, INITIAL, TREES, FILTERS = "embeddings_shapes", "embed_init_shapes", "ad
 def losses(name: str) -> list[str]:
     """Mean ± standard deviation of the test loss at every patch size, a row per embedding and what it has as much of
     as the convolution. name: TRAINED or INITIAL."""
-    return grouped(numbers(name), ["backbone"], _losses, left=(0, 1, 2))
+    return _grouped(name, _losses)
 
 
 def _losses(runs: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +33,15 @@ def _losses(runs: pd.DataFrame) -> pd.DataFrame:
 
 def differences(name: str) -> list[str]:
     """Loss less that of the convolution at every patch size, and its slope over log2 p, 95 % intervals."""
-    return grouped(numbers(name), ["backbone"], _differences, left=(0, 1, 2))
+    return _grouped(name, _differences)
+
+
+def _grouped(name: str, shown: Callable[[pd.DataFrame], pd.DataFrame]) -> list[str]:
+    """A table by backbone; without the column "equal" where all runs have as many images."""
+    runs = numbers(name)
+    if runs["equal"].nunique() > 1:
+        return grouped(runs, ["backbone"], shown, left=(0, 1, 2))
+    return grouped(runs, ["backbone"], lambda its: shown(its).drop(columns="equal"), left=(0, 1))
 
 
 def _differences(runs: pd.DataFrame) -> pd.DataFrame:
