@@ -87,7 +87,8 @@ def in_short(estimates: Sequence[Estimate], unit: str = "") -> str:
     """One estimate with its interval; of several the smallest and the largest. estimates: one or more."""
     if len(estimates) == 1:
         return f"{estimates[0].what}: {with_interval(estimates[0], unit)}"
-    low, high = (number(end(estimate.value for estimate in estimates)) for end in (min, max))
+    values = [estimate.value for estimate in estimates if not math.isnan(estimate.value)]
+    low, high = (number(end(values, default=math.nan)) for end in (min, max))
     each = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
     without = " without interval" if math.isnan(estimates[0].low) else ""
     return f"{each} in {len(estimates)} estimates{without}"
@@ -104,7 +105,9 @@ def with_interval(estimate: Estimate, unit: str = "") -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits; whole numbers whole."""
+    """Three significant digits; whole numbers whole; nan, where no seed has a number, in words."""
+    if math.isnan(value):
+        return "no number"
     if value == round(value):
         return f"{value + 0.0:,.0f}"  # -0.0 is 0
     if abs(value) >= 1000:
@@ -173,6 +176,7 @@ def _full(row: Assessed) -> Iterator[str]:
     if claim.scope != claim.study.scope:
         parts.append(f"Scope: {claim.scope}.")
     parts += [claim.note] if claim.note else []
+    parts += ["The expectation was written before the runs."] if claim.planned else []
     if claim.command and claim.command != claim.study.command:
         parts.append(_command(claim.command, claim.issue))
     yield f"- {' '.join(parts)}"

@@ -2,11 +2,13 @@
 
 import csv
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.claims.verdict import Estimate
 from analysis.records.run_set import RunSet, load
 from analysis.records.seed_summaries import as_points
 
@@ -35,6 +37,12 @@ def grouped(
 
 def _one_line(cell: object) -> str:
     return str(cell).replace("\n", " ")
+
+
+def signed(one: Estimate) -> str:
+    """A difference and its interval as text."""
+    ends = "" if math.isnan(one.low) else f" [{one.low:+.3f}, {one.high:+.3f}]"
+    return f"{one.value:+.3f}{ends}"
 
 
 def raw(name: str) -> list[str]:

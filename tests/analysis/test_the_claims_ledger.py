@@ -1,5 +1,6 @@
 """The ledger: complete rows, verdicts of measured claims by hand, one page, bad input in one line."""
 
+import dataclasses
 import math
 import re
 import shutil
@@ -136,6 +137,17 @@ def test_several_estimates_are_shown_by_their_ends():
     assert in_short([exact("a", 1), exact("b", 3)]) == "1 to 3 in 2 estimates"
     assert in_short([Estimate("a", 2, math.nan, math.nan)], " %") == "a: 2 %, no interval"
     assert in_short([Estimate("a", 2, 1, 3)], " %") == "a: 2 [1, 3] %"
+    unknown = Estimate("b", math.nan, math.nan, math.nan)
+    assert in_short([unknown], " %") == "b: no number %, no interval"
+    assert in_short([exact("a", 1), unknown, exact("a", 3)]) == "1 to 3 in 3 estimates"
+
+
+def test_a_claim_whose_expectation_was_written_before_the_runs_has_a_sentence_for_it(rows):
+    claim = dataclasses.replace(CLAIMS["A18"], planned=True)
+    (row,) = [row for row in rows if row.claim.id == "A18"]
+    sentence = "The expectation was written before the runs."
+    planned = [dataclasses.replace(one, claim=claim) if one is row else one for one in rows]
+    assert page(LEDGER, planned).count(sentence) == page(LEDGER, rows).count(sentence) + 1
 
 
 def test_the_page_has_every_claim_twice_and_every_table_row_has_its_cells(rows):

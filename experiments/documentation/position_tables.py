@@ -1,0 +1,131 @@
+"""Tables and figures of the measured studies of docs/positions.md: laws by position encoding (position_laws), models at
+other grids (transfer) and finetuning at another patch size (patch_transfer). From analysis/measured."""
+
+import math
+
+import pandas as pd
+
+from analysis.claims import finetuned_patches
+from analysis.plots.exponents import exponent_figure
+from analysis.plots.finetuning import finetuning_figure
+from analysis.plots.studies import Figure
+from analysis.plots.transfer import transfer_figure
+from analysis.records.seed_noise import critical_t
+from analysis.studies import finetuning, position_laws, transfer
+from analysis.studies.exponents import slopes
+from analysis.studies.position_laws import ENCODING, PLAIN
+from experiments.documentation.data import grouped, numbers, signed, table
+
+LAWS, MOVED, TUNED = "position_laws_shapes", "transfer_shapes", "patch_transfer_shapes"
+
+
+def losses() -> list[str]:
+    """position_laws: test loss at every patch size, a row per encoding."""
+    return grouped(numbers(LAWS), ["backbone"], position_laws.printed, left=(0, 1))
+
+
+def exponents() -> list[str]:
+    """position_laws: alpha with its interval, and its difference from that with sine-cosine positions."""
+    return grouped(slopes(numbers(LAWS), ENCODING, PLAIN), ["backbone"], _exponents, left=(0, 1, 4))
+
+
+def _exponents(found: pd.DataFrame) -> pd.DataFrame:
+    """found: of slopes, of one backbone."""
+    rows = []
+    for row in found.to_dict("records"):
+        reach = float(critical_t(row["seeds"] - 1)) * row["sd"] / math.sqrt(row["seeds"])
+        alone = "-" if math.isnan(row["change"]) else f"{row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        rows.append(
+            {
+                ENCODING: row[ENCODING],
+                "alpha": f"{row['alpha']:.3f} [{row['alpha'] - reach:.3f}, {row['alpha'] + reach:.3f}]",
+                f"less that of {PLAIN}": alone,
+                "by Holm": row["verdict"] or "-",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def laws_figure() -> Figure:
+    runs = numbers(LAWS)
+    return exponent_figure(runs, slopes(runs, ENCODING, PLAIN), ENCODING, "Laws by position encoding (shapes, 16 px)")
+
+
+def moved() -> list[str]:
+    """transfer: mean losses at once and after finetuning at each side, a row per encoding and rule."""
+    return grouped(_moved(), ["backbone"], _losses_by_side, left=(0, 1, 2))
+
+
+def _losses_by_side(found: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for (encoding, rule), its in found[found["side"] != 1].groupby(["encoding", "rule"], sort=False):
+        means = its.groupby(["side", "steps"])["test_loss"].mean().map("{:.3f}".format)
+        cells = {f"{side:g} x [nats]": ", ".join(of_steps) for side, of_steps in means.groupby("side")}
+        rows.append({"positions": encoding, "rule": rule, **cells})
+    return pd.DataFrame(rows).fillna("-")
+
+
+def moved_compared(steps: int) -> list[str]:
+    """transfer: loss after so many steps less that of the model trained there, a row per encoding and rule."""
+    compared = transfer.comparisons(_moved())
+    its = compared[(compared["against"] == transfer.DIRECT) & (compared["steps"] == steps) & (compared["side"] != 1)]
+    return grouped(its, ["backbone"], _changes_by_side, left=(0, 1, 2))
+
+
+def _changes_by_side(compared: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for (encoding, rule), its in compared.groupby(["encoding", "rule"], sort=False):
+        cells = {
+            f"{row['side']:g} x [nats]": f"{row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+            for row in its.to_dict("records")
+        }
+        rows.append({"positions": encoding, "rule": rule, **cells})
+    return pd.DataFrame(rows).fillna("-")
+
+
+def moved_figure() -> Figure:
+    return transfer_figure(_moved(), transfer.DIRECT, "Models at other grids than trained at (shapes)")
+
+
+def _moved() -> pd.DataFrame:
+    return numbers(MOVED).fillna({"kernel": ""})
+
+
+def finetuned() -> list[str]:
+    """patch_transfer: mean losses after each number of steps, a row per encoding and way of resizing the kernel."""
+    found = _tuned()
+    by_gap = finetuning.gaps(found)
+
+    def shown(its: pd.DataFrame) -> pd.DataFrame:
+        name, patch = its["backbone"].iloc[0], its["patch"].iloc[0]
+        return finetuning.printed(its, by_gap[(by_gap["backbone"] == name) & (by_gap["patch"] == patch)])
+
+    return grouped(found, ["backbone", "patch"], shown, left=(0, 2))
+
+
+def finetuned_compared() -> list[str]:
+    """patch_transfer: for every encoding and patch size the steps to 90 % of the fall over those with learned
+    positions; the loss after 1,000 steps less that of the model trained there; and the loss at once with a kernel
+    resized like an image less that by its pseudo-inverse; 95 % intervals."""
+    found = _tuned()
+    compared = finetuning.comparisons(found, finetuning.gaps(found))
+    keys = ["backbone", "encoding", "patch"]
+    ratios = compared[compared["what"] == "encoding"].set_index(keys)
+    kernels = compared[(compared["what"] == "kernel") & (compared["steps"] == 0)].set_index(keys)
+    rows = []
+    models = found[keys].drop_duplicates().itertuples(index=False, name=None)
+    for key, end in zip(models, finetuned_patches.longest_over_direct(found), strict=True):
+        ends = ("change", "low", "high")
+        ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*map(math.exp, ratios.loc[key, ends])) if key in ratios.index else "-"
+        kernel = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*kernels.loc[key, ends])
+        rows.append([*map(str, key), ratio, signed(end), kernel])
+    head = ["steps over those of learned", "less trained there [nats]", "kernel like an image, at once [nats]"]
+    return table(["backbone", "positions", "patch [px]", *head], rows, left=(0, 1))
+
+
+def finetuned_figure() -> Figure:
+    return finetuning_figure(_tuned(), transfer.DIRECT, "Finetuning at another patch size (shapes, 16 px)")
+
+
+def _tuned() -> pd.DataFrame:
+    return numbers(TUNED).fillna({"kernel": ""})
