@@ -13,7 +13,6 @@ from pathlib import Path
 
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
 from analysis.report.run_at_patches import measured, run_parser
-from scaling.errors import ConfigError
 
 # torch, pandas and matplotlib are imported where they are used, so that --help and errors of options are immediate.
 
@@ -31,22 +30,11 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
 
     from analysis.plots.batch_statistics import batch_statistics_figure
     from analysis.plots.style import files
-    from scaling.backbones.batch_norm import batch_norms
-    from scaling.comparison.batch_statistics import batch_statistics
-    from scaling.comparison.loss_surface import open_surfaces
-    from scaling.runs.finished_run import finished_run
+    from scaling.comparison.batch_statistics import batch_statistics, surfaces_of_batches
 
     run = Path(args.run).expanduser()
-    config = finished_run(run).experiment()
-    batch = config.optim.global_batch_size if args.batch is None else args.batch
-    if batch < 1:
-        raise ConfigError(f"--batch {batch} is too few: 1 image or more")
-    if args.images % batch:
-        whole = max(batch, args.images - args.images % batch)
-        raise ConfigError(f"--images {args.images} is no multiple of the {batch} of a batch: --images {whole}")
-    surfaces = open_surfaces(run, patches, args.images, largest=batch, tokens=sys.maxsize)
-    if not batch_norms(surfaces[0].task):
-        raise ConfigError(f"{run} has norm {config.model.norm}, without statistics of batches: train with --norm batch")
+    surfaces = surfaces_of_batches(run, patches, args.images, args.batch)
+    batch = len(surfaces[0].batches[0])
     found = [batch_statistics(surface) for surface in surfaces]
     table = pd.DataFrame(
         {

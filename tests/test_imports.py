@@ -54,6 +54,7 @@ ARROWS = {  # a room: the rooms that it may import, beside itself
     "analysis.representations": ("analysis", *CONFIG, "scaling.comparison"),
     "analysis.sharpness": ("analysis", *CONFIG, "scaling.comparison"),
     "analysis.gradients": ("analysis", *CONFIG, "scaling.comparison"),
+    "analysis.batch_statistics": ("analysis", *CONFIG, "scaling.comparison"),
     "experiments": ("scaling", "analysis"),
 }
 NO_TORCH = (

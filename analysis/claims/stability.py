@@ -35,7 +35,7 @@ def _effects() -> pd.DataFrame:
 
 def rate_range() -> list[Estimate]:
     """Width of the range of good learning rates with drawn patch sizes less that with a fixed one, clipped as in the
-    recipe [octaves]; without an interval where the rates that were tried cut a range off."""
+    recipe [octaves]; without an interval where the rates that were tried truncate a range."""
     table = ranges(_rates())
     its = table[(table["patches"] == DRAWN) & (table["clip"] != NO_CLIP)]
     return [

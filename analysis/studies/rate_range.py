@@ -2,7 +2,7 @@
 
 Good are rates whose test loss, a mean over seeds, is within MARGIN of the lowest; between two rates it is linear in the
 logarithm of the rate. The range is what of it is connected to the best rate. It ends before a rate at which a run
-failed, and it may be cut off by the lowest or the highest rate that was tried: such a range is a lower bound.
+failed, and it may be truncated by the lowest or the highest rate that was tried: such a range is a lower bound.
 
 Widths and their intervals are by the jackknife over seeds: the mean of the pseudo-values and Student's t (Tukey 1958),
 paired where fixed and drawn sizes have the same seeds.
@@ -36,7 +36,7 @@ class Range(NamedTuple):
     best: float  # rate of the lowest loss
     low: float  # first good rate
     high: float  # last good rate
-    open: str  # "low", "high" or "both": what the tried rates cut off; "" where nothing is
+    open: str  # "low", "high" or "both": where the tried rates truncate it; "" where nothing is
 
     @property
     def octaves(self) -> float:
@@ -78,7 +78,7 @@ def good_range(rates: np.ndarray, losses: np.ndarray, margin: float = MARGIN) ->
 
 def ranges(runs: pd.DataFrame) -> pd.DataFrame:
     """RANGES, a row per backbone, clip and patches of the steps, and one for DRAWN: best, low_rate, high_rate, open, as
-    of Range (of DRAWN, open is what cuts off either of the two); octaves, corrected for bias by the jackknife, with its
+    of Range (of DRAWN, open is where either of the two is truncated); octaves, corrected for bias by the jackknife, with its
     95 % interval low, high; how many runs failed, of how many. runs: of rate_runs; seeds without all rates are left
     out."""
     rows = []
@@ -137,7 +137,7 @@ def _with_failures(runs: pd.DataFrame) -> str:
 
 
 def printed_ranges(table: pd.DataFrame) -> pd.DataFrame:
-    """The ranges of one backbone as text; ">" and "<": the tried rates cut it off."""
+    """The ranges of one backbone as text; ">" and "<": the tried rates truncate it."""
     rows = []
     for one in table.to_dict("records"):
         interval = "" if math.isnan(one["low"]) else f" [{one['low']:.1f}, {one['high']:.1f}]"
@@ -162,5 +162,5 @@ def sentences(table: pd.DataFrame) -> Iterator[str]:
     for one in table[table["patches"] == DRAWN].to_dict("records"):
         verdict = "narrower" if one["high"] < 0 else "wider" if one["low"] > 0 else "undecided"
         if one["open"]:
-            verdict = "undecided, as the rates that were tried cut a range off"
+            verdict = "undecided, as the rates that were tried truncate a range"
         yield f"{one['backbone']}, clip {one['clip']}: the range of good rates with drawn patch sizes is {verdict}."

@@ -5,15 +5,19 @@ Only the statistics differ: drop path and augmentation are off in both. D channe
 """
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from scaling.backbones.batch_norm import STATISTICS, TokenBatchNorm, batch_norms
-from scaling.comparison.loss_surface import LossSurface
+from scaling.comparison.loss_surface import LossSurface, open_surfaces
+from scaling.errors import ConfigError
+from scaling.runs.finished_run import finished_run
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,25 @@ class BatchStatistics:
         return self.loss_batch - self.loss_running
 
 
+def surfaces_of_batches(run: Path, patches: Sequence[int], images: int, batch: int | None) -> list[LossSurface]:
+    """As of open_surfaces, with `batch` of the images in each batch; None: as many as a training step has. Raises
+    ConfigError."""
+    at_a_time = finished_run(run).experiment().optim.global_batch_size if batch is None else batch
+    if at_a_time < 1:
+        raise ConfigError(f"--batch {at_a_time} is too few: 1 image or more")
+    if images % at_a_time:
+        whole = max(at_a_time, images - images % at_a_time)
+        raise ConfigError(f"--images {images} is no multiple of the {at_a_time} of a batch: --images {whole}")
+    return open_surfaces(run, patches, images, largest=at_a_time, tokens=sys.maxsize)
+
+
 def batch_statistics(surface: LossSurface) -> BatchStatistics:
-    """surface: of a model with BatchNorm, on batches of equally many images. The running statistics are as before
-    afterwards."""
+    """surface: on batches of equally many images. The running statistics are as before afterwards. Raises ConfigError
+    for a model without BatchNorm."""
     norms = batch_norms(surface.task)
+    if not norms:
+        norm = surface.task.config.model.norm
+        raise ConfigError(f"the run has norm {norm}, without statistics of batches: train with --norm batch")
     loss_running = surface.loss()
     with _of_each_batch(norms) as seen:
         loss_batch = surface.loss()

@@ -70,7 +70,7 @@ def test_a_run_has_a_row_per_patch(batch_normed, unsaved, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["RUN"], "RUN has norm layer, without statistics of batches: train with --norm batch"),
+        (["RUN"], "the run has norm layer, without statistics of batches: train with --norm batch"),
         (["RUN", "--images", "30", "--batch", "20"], "--images 30 is no multiple of the 20 of a batch: --images 20"),
         (["RUN", "--images", "3", "--batch", "20"], "--images 3 is no multiple of the 20 of a batch: --images 20"),
         (["RUN", "--batch", "0"], "--batch 0 is too few: 1 image or more"),
@@ -79,5 +79,4 @@ def test_a_run_has_a_row_per_patch(batch_normed, unsaved, tmp_path, capsys):
 )
 def test_what_cannot_be_used_is_named_in_a_line_and_nothing_is_written(arguments, message, fixed, refused):
     whole = [] if "--images" in arguments else ["--images", "40", *([] if "--batch" in arguments else ["--batch", "8"])]
-    arguments = [word.replace("RUN", str(fixed)) for word in [*arguments, *whole]]
-    refused(main, arguments, "batch_statistics", message.replace("RUN", str(fixed)))
+    refused(main, [word.replace("RUN", str(fixed)) for word in [*arguments, *whole]], "batch_statistics", message)

@@ -32,7 +32,7 @@ def test_the_range_ends_where_the_loss_crosses_the_margin():
     assert found.octaves == pytest.approx(2.5)
 
 
-def test_a_range_is_cut_off_by_the_rates_that_were_tried_and_ends_before_failures():
+def test_a_range_is_truncated_by_the_rates_that_were_tried_and_ends_before_failures():
     whole = good_range(RATES, np.full(5, 0.3))
     assert (whole.low, whole.high, whole.open) == (1.0, 16.0, "both")
     failing = good_range(RATES, np.array([0.30, 0.30, math.nan, 0.30, 0.29]))
@@ -80,14 +80,14 @@ def test_the_jackknife_of_a_mean_is_that_of_student():
     assert row["high"] - row["octaves"] == pytest.approx(half)
 
 
-def test_runs_that_failed_are_counted_and_a_range_that_is_cut_off_decides_nothing():
+def test_runs_that_failed_are_counted_and_a_truncated_range_decides_nothing():
     drawn = {0: [0.30, 0.30, 0.31, math.nan, math.nan], 1: [0.31, 0.30, 0.30, 0.31, math.nan]}
     runs = pd.concat([frame({0: [0.3] * 5, 1: [0.31] * 5}, "4 px"), frame(drawn, "16,8,4 px")], ignore_index=True)
     table = ranges(runs)
     assert table["failed"].tolist() == [0, 3, 3]
     assert table["open"].tolist() == ["both", "low", "both"]
     (sentence,) = sentences(table)
-    assert sentence.endswith("undecided, as the rates that were tried cut a range off.")
+    assert sentence.endswith("undecided, as the rates that were tried truncate a range.")
     shown = printed_ranges(table)
     assert shown["good rates\n[1/1000]"].tolist() == ["<1e+03 to >1.6e+04", "<1e+03 to 4e+03", "-"]
     cells = printed(runs).set_index("learning rate")["clip 1\n16,8,4 px"]
