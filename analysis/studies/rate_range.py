@@ -78,9 +78,9 @@ def good_range(rates: np.ndarray, losses: np.ndarray, margin: float = MARGIN) ->
 
 def ranges(runs: pd.DataFrame) -> pd.DataFrame:
     """RANGES, a row per backbone, clip and patches of the steps, and one for DRAWN: best, low_rate, high_rate, open, as
-    of Range (of DRAWN, open is where either of the two is truncated); octaves, corrected for bias by the jackknife, with its
-    95 % interval low, high; how many runs failed, of how many. runs: of rate_runs; seeds without all rates are left
-    out."""
+    of Range (of DRAWN, open is where either of the two is truncated); octaves, corrected for bias by the jackknife,
+    with its 95 % interval low, high; how many runs failed, of how many. runs: of rate_runs; seeds without all rates are
+    left out."""
     rows = []
     for (backbone, clip), its in runs.groupby(["backbone", "clip"], sort=False):
         octaves = []

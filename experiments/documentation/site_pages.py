@@ -22,6 +22,8 @@ PROGRAMS = (  # modules, in the order of a user's work
     "analysis.representations",
     "analysis.sharpness",
     "analysis.gradients",
+    "analysis.batch_statistics",
+    "experiments.class_shares",
     "experiments.benchmark",
     "experiments.gpu_report",
     "experiments.docs",

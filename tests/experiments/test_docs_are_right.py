@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import benchmark, docs, export, gpu_report, plan, predict, report, run, search, sweep, website
+from experiments import benchmark, class_shares, docs, export, gpu_report, plan, predict, report, run, search, sweep, website
 from tests.coco_folder import write_folder
 from tests.conftest import ROOT
 from tests.experiments.test_a_folder_of_ones_own_has_recipes import labelled
@@ -159,7 +159,7 @@ def test_every_console_script_that_is_named_is_installed():
 
 def listed_options(capsys):
     """All option strings that the programs list."""
-    from analysis import fit_laws, gradients, representations, sharpness
+    from analysis import batch_statistics, fit_laws, gradients, representations, sharpness
 
     found = set()
     for main, words in (
@@ -174,6 +174,8 @@ def listed_options(capsys):
         (representations.main, ["--help"]),
         (sharpness.main, ["--help"]),
         (gradients.main, ["--help"]),
+        (batch_statistics.main, ["--help"]),
+        (class_shares.main, ["--help"]),
         (docs.main, ["--help"]),
         (predict.main, ["--help"]),
         (export.main, ["--help"]),
