@@ -39,7 +39,7 @@ def rarest_share() -> list[Estimate]:
         its = its[its["class"] != BALANCE]
         rarest = its[its["crop"] == 1].groupby("class")["share"].mean().idxmin()
         half = its[(its["class"] == rarest) & (its["crop"] == 0.5)]
-        found.append(of_values(f"{DATA.get(str(data), str(data))}, {rarest}", half.set_index("seed")["ratio"]))
+        found.append(of_values(f"{DATA[str(data)]}, {rarest}", half.set_index("seed")["ratio"]))
     return found
 
 

@@ -71,7 +71,7 @@ def test_growing_crops_are_compared_with_as_many_whole_images():
 
 def test_the_rarest_class_is_that_of_whole_images():
     table = measured("class_shares").query("data == 'camvid' and crop == 0.5 and `class` == 'bicyclist'")
-    assert estimate("rarest_class_in_crops", "camvid, bicyclist") == pytest.approx(t_interval(table["ratio"]))
+    assert estimate("rarest_class_in_crops", "CamVid, bicyclist") == pytest.approx(t_interval(table["ratio"]))
 
 
 def test_positions_are_compared_by_the_rise_after_a_change():
