@@ -234,6 +234,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "gradients-shapes": stability.gradients,
     "gradient-steps": stability.gradient_steps,
     "orders-cifar10": lambda: patch_order.by_patch("cifar10"),
+    "orders-shapes": lambda: patch_order.by_patch("shapes"),
     "orders-directions": patch_order.small_and_large_first,
     "shape-changes": patch_order.at_changes,
     "token-scales": embedding_tables.token_scales,
