@@ -5,6 +5,7 @@ from collections.abc import Callable
 from analysis.claims import (
     costs_of_memory,
     costs_of_patches,
+    finetuned_patches,
     flexible,
     formulas,
     gradients,
@@ -25,4 +26,5 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **packing.ESTIMATES,
     **schedules.ESTIMATES,
     **gradients.ESTIMATES,
+    **finetuned_patches.ESTIMATES,
 }

@@ -30,6 +30,7 @@ from experiments.documentation import (
     flexivit,
     mixed_sizes,
     patch_order,
+    position_tables,
     schedules,
     shape_ablations,
     stability,
@@ -180,4 +181,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "adaptive_leaves.png": adaptive_leaves,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
     "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
+    "study_patch_transfer.png": position_tables.finetuned_figure,
 }

@@ -18,6 +18,7 @@ from experiments.documentation import (
     law_tables,
     mixed_sizes,
     patch_order,
+    position_tables,
     recommendation,
     representation_tables,
     shape_ablations,
@@ -242,4 +243,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "shape-changes": patch_order.at_changes,
     "token-scales": embedding_tables.token_scales,
     "embedding-costs": embedding_tables.embedding_costs,
+    "patch-transfer": position_tables.finetuned,
+    "patch-transfer-compared": position_tables.finetuned_compared,
 }

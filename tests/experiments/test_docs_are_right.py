@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from experiments import benchmark, class_shares, docs, export, gpu_report, plan, predict, report, run, search, sweep, website
+from experiments import (
+    benchmark,
+    class_shares,
+    docs,
+    export,
+    gpu_report,
+    plan,
+    predict,
+    report,
+    run,
+    search,
+    sweep,
+    website,
+)
 from tests.coco_folder import write_folder
 from tests.conftest import ROOT
 from tests.experiments.test_a_folder_of_ones_own_has_recipes import labelled
