@@ -5,11 +5,13 @@ from collections.abc import Callable
 from analysis.claims import (
     costs_of_memory,
     costs_of_patches,
+    crops,
     finetuned_patches,
     flexible,
     formulas,
     gradients,
     measured,
+    norms,
     packing,
     schedules,
     stability,
@@ -26,5 +28,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **packing.ESTIMATES,
     **schedules.ESTIMATES,
     **gradients.ESTIMATES,
+    **norms.ESTIMATES,
+    **crops.ESTIMATES,
     **finetuned_patches.ESTIMATES,
 }

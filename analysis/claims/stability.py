@@ -1,5 +1,5 @@
-"""Estimates of claims on clipping, warm-up, norms and learning rates with fixed and drawn patch sizes, from
-stability_shapes.csv, rate_range_shapes.csv and sharpness_drawn_shapes.csv."""
+"""Estimates of claims on clipping, warm-up, norms and sharpness with fixed and drawn patch sizes, from
+stability_shapes.csv and sharpness_drawn_shapes.csv."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,9 @@ from scipy.stats import binomtest
 
 from analysis.claims.measured import NAMES, measured, of_ratio
 from analysis.claims.verdict import Estimate
-from analysis.studies.rate_range import DRAWN, ranges
 from analysis.studies.stability import effects
 
 NO_CLIP = "none"
-USUAL = 0.004  # learning rates up to twice the recipe's
 CLASSES = 3  # of shapes
 
 
@@ -33,21 +31,6 @@ def _effects() -> pd.DataFrame:
     return effects(measured("stability_shapes"))
 
 
-def rate_range() -> list[Estimate]:
-    """Width of the range of good learning rates with drawn patch sizes less that with a fixed one, clipped as in the
-    recipe [octaves]; without an interval where the rates that were tried truncate a range."""
-    table = ranges(_rates())
-    its = table[(table["patches"] == DRAWN) & (table["clip"] != NO_CLIP)]
-    return [
-        Estimate(
-            NAMES[row["backbone"]],
-            row["octaves"],
-            *((math.nan, math.nan) if row["open"] else (row["low"], row["high"])),
-        )
-        for row in its.to_dict("records")
-    ]
-
-
 def sharpness_of_drawn() -> list[Estimate]:
     """Top eigenvalue of the Hessian of the test loss at 4 px, trained with drawn patch sizes over trained at 4 px alone
     [x]."""
@@ -61,28 +44,22 @@ def sharpness_of_drawn() -> list[Estimate]:
 
 def divergences() -> list[Estimate]:
     """Share of the runs with drawn patch sizes and without clipping whose loss became not finite or ended above that of
-    guessing, at usual rates and all warm-ups, with the exact interval of a binomial share [%]."""
-    rates = _rates()
-    runs = pd.concat([measured("stability_shapes").assign(lr=0.0), rates[rates["lr"] <= USUAL]])
+    guessing, at all warm-ups and norms, with the exact interval of a binomial share [%]."""
+    runs = measured("stability_shapes")
     its = runs[runs["patches"].str.contains(",") & (runs["clip"] == NO_CLIP)]
     found = []
     for backbone, ours in its.groupby("backbone", sort=False):
         diverged = ours["failed"].astype(bool) | (ours["test_loss"] > math.log(CLASSES))
         ends = binomtest(int(diverged.sum()), len(ours)).proportion_ci()
         what = f"{NAMES[str(backbone)]}, {len(ours)} runs"
-        found.append(Estimate(what, 100 * diverged.mean(), 100 * ends.low, 100 * ends.high))
+        found.append(Estimate(what, 100 * float(diverged.mean()), 100 * ends.low, 100 * ends.high))
     return found
-
-
-def _rates() -> pd.DataFrame:
-    return measured("rate_range_shapes").astype({"clip": str})
 
 
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "batch_norm": lambda: [*change("norm batch"), *change("norm batch_per_patch")],
     "without_clipping": lambda: change("clip none"),
     "without_warmup": lambda: change("warmup 0 %"),
-    "rate_range": rate_range,
     "sharpness_of_drawn": sharpness_of_drawn,
     "divergences": divergences,
 }

@@ -1,12 +1,11 @@
-"""Tables and figures of the page on stability: clipping, warm-up, norm and learning rate with fixed and with drawn
-patch sizes, gradients and sharpness by patch size, on shapes."""
+"""Tables and figure of the page on stability: clipping, warm-up and norm with fixed and with drawn patch sizes,
+BatchNorm, gradients and sharpness by patch size, on shapes."""
 
 import pandas as pd
 
 from analysis.plots.effects import effects_figure
-from analysis.plots.rate_range import rate_range_figure
 from analysis.plots.studies import Figure
-from analysis.studies import rate_range, stability
+from analysis.studies import stability
 from analysis.studies.cell_text import spread
 from experiments.documentation.data import grouped, numbers
 
@@ -79,16 +78,6 @@ def norm_steps() -> list[str]:
     )
 
 
-def rate_runs() -> pd.DataFrame:
-    """Runs at each learning rate, as analysis/studies/rate_range.py has them."""
-    return numbers("rate_range_shapes").astype({"clip": str})
-
-
-def rates() -> list[str]:
-    """The range of good learning rates, a row per backbone, clipping and patches of the steps."""
-    return grouped(rate_range.ranges(rate_runs()), ["backbone"], rate_range.printed_ranges, left=(0, 1, 2, 3))
-
-
 def sharpness_of_drawn() -> list[str]:
     """Top eigenvalue at 4 px of models trained at 4 px alone and at drawn patch sizes, a row per backbone."""
     return grouped(
@@ -104,10 +93,6 @@ def sharpness_of_drawn() -> list[str]:
 def _mean_sd(values: pd.Series) -> str:
     """With three and two digits: the values differ by powers of ten."""
     return f"{values.mean():.3g} ± {values.std():.2g}"
-
-
-def rates_figure() -> Figure:
-    return rate_range_figure(rate_runs(), "Learning rates with fixed and drawn patch sizes (shapes, 16 px)")
 
 
 def figure() -> Figure:

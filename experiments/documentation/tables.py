@@ -13,6 +13,7 @@ from analysis.studies.cell_text import spread
 from experiments.documentation import (
     budget_tables,
     cifar10_full,
+    crops,
     embedding_tables,
     flexivit,
     law_tables,
@@ -241,6 +242,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "orders-shapes": lambda: patch_order.by_patch("shapes"),
     "orders-directions": patch_order.small_and_large_first,
     "shape-changes": patch_order.at_changes,
+    "growing-crops": crops.ends,
+    "class-shares": crops.shares,
     "token-scales": embedding_tables.token_scales,
     "embedding-costs": embedding_tables.embedding_costs,
     "patch-transfer": position_tables.finetuned,
