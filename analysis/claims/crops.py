@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.claims.measured import DATA, measured, of_difference, of_ratio, of_values
+from analysis.claims.measured import measured, of_difference, of_ratio, of_values
 from analysis.claims.verdict import Estimate
 from analysis.studies.patch_order import ALONE
 
 WHAT = "shapes, segmentation, Adventurer-nano"
+LABELLED = {"shapes": "shapes", "camvid": "CamVid"}
 BALANCE = "balance"  # a row of class_shares.csv that is no class
 GROWING = "crop 0.5@"  # how the name of growing crops begins
 
@@ -39,7 +40,7 @@ def rarest_share() -> list[Estimate]:
         its = its[its["class"] != BALANCE]
         rarest = its[its["crop"] == 1].groupby("class")["share"].mean().idxmin()
         half = its[(its["class"] == rarest) & (its["crop"] == 0.5)]
-        found.append(of_values(f"{DATA[str(data)]}, {rarest}", half.set_index("seed")["ratio"]))
+        found.append(of_values(f"{LABELLED[str(data)]}, {rarest}", half.set_index("seed")["ratio"]))
     return found
 
 

@@ -17,7 +17,7 @@ from analysis.records.published import load_published
 from analysis.records.seed_noise import critical_t, difference
 
 FOLDER = Path(__file__).parents[1] / "measured"
-DATA = {"shapes": "shapes", "cifar10": "CIFAR-10", "camvid": "CamVid"}
+DATA = {"shapes": "shapes", "cifar10": "CIFAR-10"}
 NAMES = {"deit_nano": "DeiT-nano", "adventurer_nano": "Adventurer-nano"}
 
 

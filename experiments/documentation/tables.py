@@ -242,6 +242,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "orders-shapes": lambda: patch_order.by_patch("shapes"),
     "orders-directions": patch_order.small_and_large_first,
     "shape-changes": patch_order.at_changes,
+    "position-changes": patch_order.of_positions,
+    "position-changes-compared": patch_order.against_no_positions,
     "growing-crops": crops.ends,
     "class-shares": crops.shares,
     "token-scales": embedding_tables.token_scales,
