@@ -1,5 +1,7 @@
 """Figure of the range of good learning rates: test loss against the rate, with fixed and with drawn patch sizes."""
 
+from typing import Literal
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -9,7 +11,7 @@ from analysis.plots.rates import RATE, ROOM
 from analysis.plots.scales import loss_axis
 from analysis.plots.style import grid, handle, heading, key, panel_title, x_label, y_label
 
-DASHES = ("-", "--")  # by clipping
+DASHES: tuple[Literal["-"], Literal["--"]] = ("-", "--")  # by clipping
 
 
 def rate_range_figure(runs: pd.DataFrame, title: str) -> Figure:
@@ -19,20 +21,16 @@ def rate_range_figure(runs: pd.DataFrame, title: str) -> Figure:
     runs: of analysis/studies/rate_range.py, rate_runs."""
     backbones, kinds, clips = (list(runs[name].unique()) for name in ("backbone", "patches", "clip"))
     figure, spots = grid(len(backbones), 2, 2.9, sharey=True)
-    looks = {
-        (kind, clip): {"color": COLOURS[n], "marker": MARKERS[n], "ls": DASHES[k % 2], "lw": 1.4, "ms": 5}
-        for n, kind in enumerate(kinds)
-        for k, clip in enumerate(clips)
-    }
+    cases = [(n, kind, k % 2, clip) for n, kind in enumerate(kinds) for k, clip in enumerate(clips)]
     for axes, backbone in zip(spots, backbones, strict=True):
         its = runs[(runs["backbone"] == backbone) & runs["test_loss"].notna()]
         axes.set_xscale("log", base=2)
         loss_axis(axes, runs["test_loss"].dropna())
-        for of, look in looks.items():
-            ours = its[(its["patches"] == of[0]) & (its["clip"] == of[1])]
-            axes.plot(ours["lr"], ours["test_loss"], ".", color=look["color"], ms=3, alpha=0.5)
+        for n, kind, k, clip in cases:
+            ours = its[(its["patches"] == kind) & (its["clip"] == clip)]
+            axes.plot(ours["lr"], ours["test_loss"], ".", color=COLOURS[n], ms=3, alpha=0.5)
             means = ours.groupby("lr")["test_loss"].mean()
-            axes.plot(means.index, means, **look)
+            axes.plot(means.index, means, color=COLOURS[n], marker=MARKERS[n], ls=DASHES[k], linewidth=1.4, ms=5)
         rates = sorted(runs["lr"].unique())
         axes.xaxis.set_major_locator(FixedLocator(rates[::2]))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -42,5 +40,9 @@ def rate_range_figure(runs: pd.DataFrame, title: str) -> Figure:
         y_label(axes, "test loss [nats]" if axes is figure.axes[0] else "")
         panel_title(axes, str(backbone))
     heading(figure, title)
-    key(figure, [handle(f"{kind}, clip {clip}", **look) for (kind, clip), look in looks.items()])
+    entries = [
+        handle(f"{kind}, clip {clip}", color=COLOURS[n], marker=MARKERS[n], ls=DASHES[k], linewidth=1.4, ms=5)
+        for n, kind, k, clip in cases
+    ]
+    key(figure, entries)
     return figure

@@ -73,7 +73,8 @@ def good_range(rates: np.ndarray, losses: np.ndarray, margin: float = MARGIN) ->
             share = (level - losses[at]) / (losses[beyond] - losses[at])
             end += share * (math.log2(rates[beyond]) - end)
         ends.append(2**end)
-    return Range(float(rates[least]), *ends, "both" if len(cut) == 2 else "".join(cut))
+    low, high = ends
+    return Range(float(rates[least]), low, high, "both" if len(cut) == 2 else "".join(cut))
 
 
 def ranges(runs: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +93,7 @@ def ranges(runs: pd.DataFrame) -> pd.DataFrame:
                 of = [backbone, patches, clip, *_range(losses)]
                 rows.append([*of, *_ends(0 * octaves[-1], octaves[-1]), ours["failed"].sum(), len(ours)])
         if len(octaves) == 2:
-            cut = {row[RANGES.index("open")] for row in rows[-2:]} - {""}
+            cut = {str(row[RANGES.index("open")]) for row in rows[-2:]} - {""}
             of = [backbone, DRAWN, clip, math.nan, math.nan, math.nan, "both" if len(cut) > 1 else "".join(cut)]
             rows.append([*of, *_ends(*octaves), its["failed"].sum(), len(its)])
     return pd.DataFrame(rows, columns=RANGES)

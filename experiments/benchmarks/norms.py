@@ -14,7 +14,7 @@ from experiments.cli.resolve import resolve
 ROUNDS, TURNS, WARM = 5, 9, 2
 NORMS = ("layer", "batch")
 # model, image [px], patch sizes [px], images of a step: something for a CPU, something for a GPU
-MODELS = {
+MODELS: dict[str, list[tuple[str, int, tuple[int, ...], int]]] = {
     "cpu": [("deit_nano", 16, (8, 4, 2), 32), ("deit_tiny", 64, (8,), 16)],
     "cuda": [("deit_base", 224, (16, 8), 64)],
 }

@@ -7,6 +7,7 @@ from analysis.studies.cell_text import spread
 from experiments.class_shares import BALANCE
 from experiments.documentation.data import grouped, numbers
 
+RAREST = 5
 CROPS = (0.25, 0.5, 0.75)  # shares of the side
 
 
@@ -16,14 +17,14 @@ def ends() -> list[str]:
 
 
 def shares() -> list[str]:
-    """A row per class: its share of the pixels in whole images, and that in crops over it."""
+    """A row per class, of the RAREST of a data set: its share of the pixels in whole images, and that in crops over it."""
     return grouped(numbers("class_shares"), ["data"], _of_data, left=(0, 1))
 
 
 def _of_data(table: pd.DataFrame) -> pd.DataFrame:
     whole = table[table["crop"] == 1].groupby("class")["share"].mean()
     rows = []
-    for name in sorted(whole.index, key=lambda one: (one == BALANCE, -whole[one])):
+    for name in [*whole.drop(BALANCE).nsmallest(RAREST).index[::-1], BALANCE]:
         its = table[table["class"] == name]
         of_crop = dict(iter(its.groupby("crop")))
         ratios = {

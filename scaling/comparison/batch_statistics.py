@@ -53,8 +53,8 @@ def batch_statistics(surface: LossSurface) -> BatchStatistics:
     for a model without BatchNorm."""
     norms = batch_norms(surface.task)
     if not norms:
-        norm = surface.task.config.model.norm
-        raise ConfigError(f"the run has norm {norm}, without statistics of batches: train with --norm batch")
+        kind = surface.task.config.model.norm
+        raise ConfigError(f"the run has norm {kind}, without statistics of batches: train with --norm batch")
     loss_running = surface.loss()
     with _of_each_batch(norms) as seen:
         loss_batch = surface.loss()
