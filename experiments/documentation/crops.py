@@ -17,7 +17,7 @@ def ends() -> list[str]:
 
 
 def shares() -> list[str]:
-    """A row per class, of the RAREST of a data set: its share of the pixels in whole images, and that in crops over it."""
+    """A row per class, of the RAREST of a data set: its share of the pixels in whole images, and that in crops."""
     return grouped(numbers("class_shares"), ["data"], _of_data, left=(0, 1))
 
 
