@@ -39,7 +39,7 @@ def test_the_command_writes_a_row_per_crop_seed_and_class(tmp_path, capsys):
     words = ["shapes.seg_nano", "--images", "32", "--crops", "0.5", "--seeds", "0,1", "--out", str(out)]
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 80
+    assert max(len(line) for line in said.splitlines() if str(tmp_path) not in line) <= 80
     table = pd.read_csv(out)
     assert len(table) == 2 * 2 * 5
     assert (table[table["crop"] == 1]["ratio"] == 1).all()
