@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
-from analysis.report.run_at_patches import measured, run_parser
+from analysis.report.run_at_patches import measured, output_folder, run_parser
 
 # torch, pandas and matplotlib are imported where they are used, so that --help and errors of options are immediate.
 
@@ -50,7 +50,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
         }
         for one in found
     )
-    out = Path(args.out).expanduser() if args.out else run.parent / "analysis" / "batch_statistics"
+    out = output_folder(args, "batch_statistics")
     written = write_files(
         out,
         {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.report.output import Parser, print_wrapped, until_closed, write_files
-from analysis.report.run_at_patches import measured, run_parser
+from analysis.report.run_at_patches import measured, output_folder, run_parser
 
 if TYPE_CHECKING:
     from scaling.comparison.gradient_statistics import GradientStatistics
@@ -68,7 +68,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
         tables["steps"] = pd.DataFrame(
             [{**its, "batch": batch, "drawn_per_step": per_step, "drawn_per_image": per_image}]
         )
-    out = Path(args.out).expanduser() if args.out else run.parent / "analysis" / "gradients"
+    out = output_folder(args, "gradients")
     written = write_files(
         out,
         {

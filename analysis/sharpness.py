@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.report.output import Parser, counted, print_wrapped, until_closed, write_files
-from analysis.report.run_at_patches import measured, run_parser
+from analysis.report.run_at_patches import measured, output_folder, run_parser
 
 # torch, pandas and matplotlib are imported where they are used, so that --help and errors of options are immediate.
 
@@ -53,7 +53,7 @@ def _report(args: argparse.Namespace, patches: list[int]) -> None:
         for one in found
         for distance, loss in zip(distances, one.losses, strict=True)
     )
-    out = Path(args.out).expanduser() if args.out else run.parent / "analysis" / "sharpness"
+    out = output_folder(args, "sharpness")
     written = write_files(
         out,
         {

@@ -37,6 +37,7 @@ def class_shares(config: "ExperimentConfig", crops: Sequence[float], images: int
     from scaling.config.step_shapes import StepShape
     from scaling.data.batch import MaskTargets
     from scaling.data.datamodule import ImageDataModule
+    from scaling.data.transforms.scheduled_crop import scheduled_crop
     from scaling.rng import SampleKey
 
     if config.task.kind != "segment":
@@ -46,22 +47,24 @@ def class_shares(config: "ExperimentConfig", crops: Sequence[float], images: int
     if not 0 < images <= len(data.train_set):
         raise ConfigError(f"{images} images requested, {len(data.train_set)} available: --images {len(data.train_set)}")
     names = list(data.names)
-    rows = []
-    for crop in crops:
-        cut = round(crop * side)
-        shape = StepShape(config.model.patch_size, cut, side if cut < side else 0)
-        pixels, seen, done = np.zeros(len(names)), np.zeros(len(names)), 0
-        for first in range(0, images, AT_A_TIME):
-            keys = [SampleKey(0, i) for i in range(first, min(first + AT_A_TIME, images))]
-            targets = data.train_set.get_batch(keys, shape).targets
+    cuts = {crop: round(crop * side) for crop in crops}
+    shapes = {c: StepShape(config.model.patch_size, cut, side if cut < side else 0) for c, cut in cuts.items()}
+    counts: dict[float, list[np.ndarray]] = {crop: [] for crop in crops}  # pixels of each class, by crop and image
+    for first in range(0, images, AT_A_TIME):
+        keys = [SampleKey(0, i) for i in range(first, min(first + AT_A_TIME, images))]
+        whole = data.train_set.get_batch(keys)
+        for crop, shape in shapes.items():
+            targets = scheduled_crop(whole, shape, config.seed).targets
             assert isinstance(targets, MaskTargets)
             for label_HW in targets.label_BHW.numpy():
-                of_class = np.bincount(label_HW.ravel(), minlength=256)[: len(names)]
-                pixels, seen, done = pixels + of_class, seen + (of_class > 0), done + 1
+                counts[crop].append(np.bincount(label_HW.ravel(), minlength=256)[: len(names)])
+    rows = []
+    for crop, of_images in counts.items():
+        pixels, seen = np.sum(of_images, axis=0), np.mean([one > 0 for one in of_images], axis=0)
         share = pixels / pixels.sum()
         known = share[share > 0]
         balance = float(-(known * np.log(known)).sum() / np.log(len(names)))
-        rows += [[crop, name, share[k], seen[k] / done] for k, name in enumerate(names)]
+        rows += [[crop, name, share[k], seen[k]] for k, name in enumerate(names)]
         rows.append([crop, BALANCE, balance, np.nan])
     return pd.DataFrame(rows, columns=["crop", "class", "share", "crops"])
 

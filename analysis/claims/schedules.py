@@ -37,20 +37,11 @@ def growing_images_over_alone() -> list[Estimate]:
     return _over_alone(lambda p: "image ")
 
 
-def spikes_at_image_changes() -> list[Estimate]:
-    """How far the loss rises after a change of the image side [nats], a mean over the changes of a seed."""
+def spikes_at_changes(of_images: bool) -> list[Estimate]:
+    """How far the loss rises after a change of the image side, or else of the patch size: a mean over the changes of a
+    seed [nats]."""
     table = measured("shape_changes")
-    its = table[table["schedule"].str.startswith("image ")]
-    found = []
-    for (data, backbone), of_backbone in its.groupby(["data", "backbone"], sort=False):
-        found.append(of_values(_what(str(data), str(backbone)), of_backbone.groupby("seed")["spike"].mean()))
-    return found
-
-
-def spikes_at_patch_changes() -> list[Estimate]:
-    """How far the loss rises after a change of the patch size [nats], a mean over the changes of a seed."""
-    table = measured("shape_changes")
-    its = table[~table["schedule"].str.startswith("image ")]
+    its = table[table["schedule"].str.startswith("image ") == of_images]
     return [
         of_values(_what(str(data), str(backbone)), ours.groupby("seed")["spike"].mean())
         for (data, backbone), ours in its.groupby(["data", "backbone"], sort=False)
@@ -102,8 +93,8 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "small_first_over_large_first": small_first_over_large_first,
     "growing_patches_over_alone": growing_patches_over_alone,
     "growing_images_over_alone": growing_images_over_alone,
-    "spikes_at_image_changes": spikes_at_image_changes,
-    "spikes_at_patch_changes": spikes_at_patch_changes,
+    "spikes_at_image_changes": lambda: spikes_at_changes(of_images=True),
+    "spikes_at_patch_changes": lambda: spikes_at_changes(of_images=False),
     "drawn_over_alone": drawn_over_alone,
     "spikes_of_positions": spikes_of_positions,
 }

@@ -4,12 +4,11 @@ from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.plots.backbone_styles import COLOURS, MARKERS
-from analysis.plots.rates import RATE, ROOM
+from analysis.plots.rates import rate_axis
 from analysis.plots.scales import loss_axis
-from analysis.plots.style import grid, handle, heading, key, panel_title, x_label, y_label
+from analysis.plots.style import grid, handle, heading, key, panel_title, y_label
 
 DASHES: tuple[Literal["-"], Literal["--"]] = ("-", "--")  # by clipping
 
@@ -32,11 +31,7 @@ def rate_range_figure(runs: pd.DataFrame, title: str) -> Figure:
             means = ours.groupby("lr")["test_loss"].mean()
             axes.plot(means.index, means, color=COLOURS[n], marker=MARKERS[n], ls=DASHES[k], linewidth=1.4, ms=5)
         rates = sorted(runs["lr"].unique())
-        axes.xaxis.set_major_locator(FixedLocator(rates[::2]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
-        axes.set_xlim(rates[0] / ROOM, rates[-1] * ROOM)
-        x_label(axes, RATE)
+        rate_axis(axes, rates, rates[::2])
         y_label(axes, "test loss [nats]" if axes is figure.axes[0] else "")
         panel_title(axes, str(backbone))
     heading(figure, title)

@@ -1,7 +1,10 @@
 """Figure of a learning-rate study: held-out loss against the learning rate, a line per patch size."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -48,11 +51,7 @@ def rate_figure(runs: pd.DataFrame, table: pd.DataFrame, title: str) -> Figure:
                 axes.plot(ends, [height, height], color=colour, linewidth=3, alpha=0.5)
                 if ends[0] < row["lr_best"] < ends[1]:
                     axes.plot(row["lr_best"], height, marker, color=colour, ms=6)
-        axes.xaxis.set_major_locator(FixedLocator(rates))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
-        axes.set_xlim(rates[0] / ROOM, rates[-1] * ROOM)
-        x_label(axes, RATE)
+        rate_axis(axes, rates, rates)
         y_label(axes, "loss on held-out training images [nats]" if axes is figure.axes[0] else "")
         panel_title(axes, str(backbone))
     if table["drawn"].any():
@@ -60,3 +59,12 @@ def rate_figure(runs: pd.DataFrame, table: pd.DataFrame, title: str) -> Figure:
     heading(figure, title)
     key(figure, entries)
     return figure
+
+
+def rate_axis(axes: Axes, rates: Sequence[float], marked: Sequence[float]) -> None:
+    """The axis of learning rates from the first to the last of `rates`, with numbers at the marked ones."""
+    axes.xaxis.set_major_locator(FixedLocator(marked))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    axes.set_xlim(rates[0] / ROOM, rates[-1] * ROOM)
+    x_label(axes, RATE)

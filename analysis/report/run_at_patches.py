@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from analysis.report.figure_options import add_figure_options, as_chosen
 from analysis.report.output import Parser, counted
@@ -50,3 +51,8 @@ def measured(
         print(f"{parser.prog.removesuffix('.py')}: {e}", file=sys.stderr)
         return 2
     return 0
+
+
+def output_folder(args: argparse.Namespace, name: str) -> Path:
+    """--out, or the folder analysis/NAME beside the run. name: as of run_parser."""
+    return Path(args.out).expanduser() if args.out else Path(args.run).expanduser().parent / "analysis" / name

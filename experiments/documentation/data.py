@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.claims.verdict import Estimate
 from analysis.records.run_set import RunSet, load
 from analysis.records.seed_summaries import as_points
 
@@ -39,10 +38,9 @@ def _one_line(cell: object) -> str:
     return str(cell).replace("\n", " ")
 
 
-def signed(one: Estimate) -> str:
-    """A difference and its interval as text."""
-    ends = "" if math.isnan(one.low) else f" [{one.low:+.3f}, {one.high:+.3f}]"
-    return f"{one.value:+.3f}{ends}"
+def signed(value: float, low: float, high: float) -> str:
+    """A difference and its interval as text; nan: it has none."""
+    return f"{value:+.3f}" + ("" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
 
 
 def raw(name: str) -> list[str]:

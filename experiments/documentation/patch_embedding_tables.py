@@ -47,11 +47,11 @@ def _grouped(name: str, shown: Callable[[pd.DataFrame], pd.DataFrame]) -> list[s
 def _differences(runs: pd.DataFrame) -> pd.DataFrame:
     rows, patches = [], list(dict.fromkeys(runs["patch"]))
     for embedding, equal in runs.loc[runs["embedding"] != PLAIN, ["embedding", "equal"]].drop_duplicates().to_numpy():
-        by_patch = map(signed, over_plain(runs, embedding, equal))
+        by_patch = (signed(*one[1:]) for one in over_plain(runs, embedding, equal))
         (slope,) = slope_over_patch(runs, embedding, equal)
         cells = dict(zip((f"{patch} px [nats]" for patch in patches), by_patch, strict=True))
         names = {"embedding": short_name(embedding), "equal": equal}
-        rows.append({**names, **cells, "per doubling of the patch": signed(slope)})
+        rows.append({**names, **cells, "per doubling of the patch": signed(*slope[1:])})
     return pd.DataFrame(rows)
 
 
@@ -77,7 +77,7 @@ def trees_compared() -> list[str]:
     """adaptive: loss by content less that of the turned tree and less that of uniform patches, 95 % intervals."""
     runs = numbers(TREES)
     pairs = zip(by_content(runs, CONTROL), by_content(runs, UNIFORM), strict=True)
-    rows = [[*one.what.split(" less ")[0].split(": "), signed(one), signed(other)] for one, other in pairs]
+    rows = [[*one.what.split(" less ")[0].split(": "), signed(*one[1:]), signed(*other[1:])] for one, other in pairs]
     return table(["backbone and tokens", "patches", f"less {CONTROL} [nats]", f"less {UNIFORM} [nats]"], rows, (0, 1))
 
 

@@ -34,7 +34,7 @@ def _exponents(found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in found.to_dict("records"):
         reach = float(critical_t(row["seeds"] - 1)) * row["sd"] / math.sqrt(row["seeds"])
-        alone = "-" if math.isnan(row["change"]) else f"{row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        alone = "-" if math.isnan(row["change"]) else signed(row["change"], row["low"], row["high"])
         rows.append(
             {
                 ENCODING: row[ENCODING],
@@ -76,7 +76,7 @@ def _changes_by_side(compared: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (encoding, rule), its in compared.groupby(["encoding", "rule"], sort=False):
         cells = {
-            f"{row['side']:g} x [nats]": f"{row['change']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+            f"{row['side']:g} x [nats]": signed(row["change"], row["low"], row["high"])
             for row in its.to_dict("records")
         }
         rows.append({"positions": encoding, "rule": rule, **cells})
@@ -117,8 +117,7 @@ def finetuned_compared() -> list[str]:
     for key, end in zip(models, finetuned_patches.longest_over_direct(found), strict=True):
         ends = ("change", "low", "high")
         ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*map(math.exp, ratios.loc[key, ends])) if key in ratios.index else "-"
-        kernel = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*kernels.loc[key, ends])
-        rows.append([*map(str, key), ratio, signed(end), kernel])
+        rows.append([*map(str, key), ratio, signed(*end[1:]), signed(*kernels.loc[key, ends])])
     head = ["steps over those of learned", "less trained there [nats]", "kernel like an image, at once [nats]"]
     return table(["backbone", "positions", "patch [px]", *head], rows, left=(0, 1))
 

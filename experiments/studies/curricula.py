@@ -12,7 +12,7 @@ To those of patch_order.py, which have the training FLOPs of the smallest patch 
 All are evaluated at every patch size. analysis/studies/patch_order.py and directions.py show the result.
 
 position_changes has one change of the patch size, with encodings whose positions change with it and without: what they
-add to the change is what positions do alone. analysis/studies/changes.py
+add to the change is what positions do alone. analysis/studies/position_changes.py
 """
 
 import math

@@ -11,7 +11,8 @@ that nothing but the patch sizes of the steps differs.
 
 from collections.abc import Sequence
 
-from experiments.stages import Function, chain_of
+from experiments.stages import Function
+from experiments.studies.patch_order import flexible_run
 from scaling.config.edit import edit
 from scaling.config.experiment import ExperimentConfig
 
@@ -48,5 +49,5 @@ def at_wide_rates(recipe: Function, patches: Sequence[int]) -> list[ExperimentCo
 
 
 def _fixed_and_drawn(recipe: Function, patches: Sequence[int]) -> tuple[ExperimentConfig, ExperimentConfig]:
-    (fixed,) = [edit(run, patch_embed="flexible") for run in chain_of(recipe(patches[-1]))]
+    fixed = flexible_run(recipe, patches[-1])
     return fixed, edit(fixed, patches=",".join(map(str, patches)))

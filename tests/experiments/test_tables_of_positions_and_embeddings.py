@@ -6,7 +6,6 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.claims.verdict import Estimate
 from analysis.studies import transfer
 from analysis.studies.exponents import slopes
 from experiments.documentation import patch_embedding_tables, position_tables
@@ -18,8 +17,8 @@ HALF = 4.302653 * 0.01 / math.sqrt(3)  # of the intervals of these frames
 
 
 def test_a_difference_has_its_sign_and_its_interval_if_there_is_one():
-    assert signed(Estimate("x", 0.12345, -0.1, 0.3)) == "+0.123 [-0.100, +0.300]"
-    assert signed(Estimate("x", -0.5, math.nan, math.nan)) == "-0.500"
+    assert signed(0.12345, -0.1, 0.3) == "+0.123 [-0.100, +0.300]"
+    assert signed(-0.5, math.nan, math.nan) == "-0.500"
 
 
 def test_losses_at_other_grids_are_those_at_once_and_after_finetuning():
