@@ -19,13 +19,18 @@ LISTS = ("patch_size", "seed")  # fields that a sweep has its own options for
 
 
 def _studies() -> str:
-    """Lines with the names of all studies, by data set; those on ImageNet and ADE20K have no prefix."""
-    by_data: dict[str, list[str]] = {}
+    """Lines with the names of all studies, those on the same data sets together; those on ImageNet and ADE20K have no
+    prefix."""
+    data: dict[str, list[str]] = {}
     for name in STUDIES:
-        data, _, kind = name.rpartition(".")
-        by_data.setdefault(data, []).append(kind)
-    lines = [f"{data}: {', '.join(kinds)}" if data else ", ".join(kinds) for data, kinds in by_data.items()]
-    return "\n".join(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ") for line in lines)
+        prefix, _, kind = name.rpartition(".")
+        data.setdefault(kind, []).extend([prefix] if prefix else [])
+    lines: dict[str, list[str]] = {", ".join(on): [] for on in sorted(data.values(), key=len, reverse=True)}
+    for kind, on in data.items():
+        lines[", ".join(on)].append(kind)
+    ours = ", ".join(name for name in STUDIES if "." not in name)
+    texts = [ours, *(f"{on}: {', '.join(kinds)}" for on, kinds in lines.items() if on)]
+    return "\n".join(textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="    ") for text in texts)
 
 
 def parser(program: str, what: str) -> cli.Parser:
