@@ -333,9 +333,9 @@ def shapes_stability() -> list[ExperimentConfig]:
 
 def shapes_rate_range() -> list[ExperimentConfig]:
     """Does a patch size that varies narrow the range of good learning rates? Both nano backbones on shapes at patch 4,
-    fixed, and with patches 16, 8, 4 drawn per step: a quarter to 32 times the recipe's rate, clipped at 1 and not
+    fixed, and with patches 16, 8, 4 drawn per step: 1/16 to 32 times the recipe's rate, clipped at 1 and not
     clipped. The rule is E9 of docs/claims.md.
-    Run: python experiments/sweep.py shapes.rate_range --seeds 0,1,2,3,4. 64 runs a seed; --backbone deit_nano are 32.
+    Run: python experiments/sweep.py shapes.rate_range --seeds 0,1,2,3,4. 80 runs a seed; --backbone deit_nano are 40.
     Expected (written before the runs): drawn sizes have the narrower range for Adventurer alone; without clipping, runs
     diverge at the highest rates only, with fixed and with drawn sizes."""
     return _both(shapes, lambda recipe: at_wide_rates(recipe, (16, 8, 4)))

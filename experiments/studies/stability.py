@@ -2,7 +2,7 @@
 
 stability   all combinations of clipping, warm-up and norm. A higher learning rate (--lr) makes training less stable.
             analysis/studies/stability.py
-rate_range  learning rates from a quarter to 32 times the recipe's, with clipping and without. How many are good?
+rate_range  learning rates from 1/16 to 32 times the recipe's, with clipping and without. How many are good?
             analysis/studies/rate_range.py
 
 Both have a fixed patch size and one drawn per step, on equally many images. The kernel is the flexible one in both, so
@@ -18,7 +18,7 @@ from scaling.config.experiment import ExperimentConfig
 
 CLIPS = (None, 1.0, 5.0)  # largest norm of the gradient; None: not clipped
 WARMUPS = (0.0, 0.05, 0.1)  # share of the run
-RATES = (0.25, 0.5, 1, 2, 4, 8, 16, 32)  # of the recipe's learning rate
+RATES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16, 32)  # of the recipe's learning rate
 NORMS = {"deit": ("layer", "batch", "batch_per_patch")}  # of a family; of others only that of their blocks
 
 
