@@ -1,5 +1,5 @@
-"""Estimates of claims on clipping, warm-up, norms and sharpness with fixed and drawn patch sizes, from
-stability_shapes.csv and sharpness_drawn_shapes.csv."""
+"""Estimates of claims on clipping, warm-up, norms, learning rates and sharpness with fixed and drawn patch sizes, from
+stability_shapes.csv, rate_range_shapes.csv and sharpness_drawn_shapes.csv."""
 
 import math
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from analysis.claims.measured import NAMES, measured, of_ratio
 from analysis.claims.verdict import Estimate
+from analysis.studies.rate_range import DRAWN, ranges
 from analysis.studies.stability import effects
 
 NO_CLIP = "none"
@@ -29,6 +30,26 @@ def change(setting: str) -> list[Estimate]:
 @cache
 def _effects() -> pd.DataFrame:
     return effects(measured("stability_shapes"))
+
+
+def rate_range() -> list[Estimate]:
+    """Width of the range of good learning rates with drawn patch sizes less that with a fixed one, clipped as in the
+    recipe [octaves]; without an interval where the rates that were tried truncate a range."""
+    table = ranges(rate_range_runs())
+    its = table[(table["patches"] == DRAWN) & (table["clip"] != NO_CLIP)]
+    return [
+        Estimate(
+            NAMES[row["backbone"]],
+            row["octaves"],
+            *((math.nan, math.nan) if row["open"] else (row["low"], row["high"])),
+        )
+        for row in its.to_dict("records")
+    ]
+
+
+def rate_range_runs() -> pd.DataFrame:
+    """RUNS of analysis.studies.rate_range, clip as text."""
+    return measured("rate_range_shapes").astype({"clip": str})
 
 
 def sharpness_of_drawn() -> list[Estimate]:
@@ -60,6 +81,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "batch_norm": lambda: [*change("norm batch"), *change("norm batch_per_patch")],
     "without_clipping": lambda: change("clip none"),
     "without_warmup": lambda: change("warmup 0 %"),
+    "rate_range": rate_range,
     "sharpness_of_drawn": sharpness_of_drawn,
     "divergences": divergences,
 }

@@ -36,8 +36,8 @@ def rate_range_figure(runs: pd.DataFrame, title: str) -> Figure:
         panel_title(axes, str(backbone))
     heading(figure, title)
     entries = [
-        handle(f"{kind}, clip {clip}", color=COLOURS[n], marker=MARKERS[n], ls=DASHES[k], linewidth=1.4, ms=5)
-        for n, kind, k, clip in cases
+        *(handle(kind, color=COLOURS[n], marker=MARKERS[n], ls="", ms=5) for n, kind in enumerate(kinds)),
+        *(handle(f"clip {clip}", ls=DASHES[k % 2], linewidth=1.4) for k, clip in enumerate(clips)),
     ]
     key(figure, entries)
     return figure

@@ -1,11 +1,13 @@
-"""Tables and figure of the page on stability: clipping, warm-up and norm with fixed and with drawn patch sizes,
-BatchNorm, gradients and sharpness by patch size, on shapes."""
+"""Tables and figures of the page on stability: clipping, warm-up, norm and learning rate with fixed and with drawn
+patch sizes, BatchNorm, gradients and sharpness by patch size, on shapes."""
 
 import pandas as pd
 
+from analysis.claims.stability import rate_range_runs
 from analysis.plots.effects import effects_figure
+from analysis.plots.rate_range import rate_range_figure
 from analysis.plots.studies import Figure
-from analysis.studies import stability
+from analysis.studies import rate_range, stability
 from analysis.studies.cell_text import spread
 from experiments.documentation.data import grouped, numbers
 
@@ -76,6 +78,15 @@ def norm_steps() -> list[str]:
         lambda rounds: pd.DataFrame([{"BatchNorm over LayerNorm": spread(rounds["ratio"], 3)}]),
         left=(0,),
     )
+
+
+def rates() -> list[str]:
+    """The range of good learning rates, a row per backbone, clipping and patches of the steps."""
+    return grouped(rate_range.ranges(rate_range_runs()), ["backbone"], rate_range.printed_ranges, left=(0, 1, 2, 3))
+
+
+def rates_figure() -> Figure:
+    return rate_range_figure(rate_range_runs(), "Learning rates with fixed and drawn patch sizes (shapes, 16 px)")
 
 
 def sharpness_of_drawn() -> list[str]:

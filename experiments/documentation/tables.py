@@ -231,6 +231,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "token-drop-compared": mixed_sizes.dropped_compared,
     "stability-effects": stability.effects,
     "stability-steps": stability.steps,
+    "rate-range": stability.rates,
     "batch-norm": stability.batch_norm,
     "norm-steps": stability.norm_steps,
     "sharpness-drawn": stability.sharpness_of_drawn,
