@@ -58,9 +58,10 @@ class Bootstrap:
     theta_SK: Array = field(repr=False)
 
     def intervals(self, confidence: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile interval of every fitted parameter."""
+        """Percentile interval of every fitted parameter; an end among refits that are infinite is nan."""
         shares = [(1 - confidence) / 2, (1 + confidence) / 2]
-        ends = self.parameters.quantile(shares)
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            ends = self.parameters.quantile(shares)
         return {str(name): (float(low), float(high)) for name, (low, high) in ends.items()}
 
     def band(self, *x: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:

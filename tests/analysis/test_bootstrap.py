@@ -1,5 +1,7 @@
 """Bootstraps: each refit is what fit finds for those data, and their spread is the spread of what might have been."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import bartlett
@@ -31,6 +33,18 @@ def test_every_refit_is_the_fit_of_its_data(loss):
     for row, off in zip(drawn.parameters.to_dict("records"), spread, strict=True):
         again = fit(x, law.predict(x) * np.exp(off), "shifted", loss=loss)
         assert row == pytest.approx(again.parameters, rel=1e-3, abs=1e-6)
+
+
+def test_an_interval_that_ends_among_infinite_refits_has_no_end_and_no_warning():
+    """As where a law is fitted to patch sizes that do not determine it."""
+    x, y = measured()
+    drawn = bootstrap(fit(x, y, "power"), draws=30)
+    drawn.parameters.loc[:20, "A"] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low, high = drawn.intervals()["A"]
+    assert np.isfinite(low)
+    assert np.isnan(high)
 
 
 def test_intervals_of_parametric_draws_are_those_of_regression():
