@@ -6,6 +6,7 @@ from analysis.claims import (
     costs_of_memory,
     costs_of_patches,
     crops,
+    encodings_elsewhere,
     finetuned_patches,
     flexible,
     formulas,
@@ -15,6 +16,7 @@ from analysis.claims import (
     packing,
     schedules,
     stability,
+    transfer,
 )
 from analysis.claims.verdict import Estimate
 
@@ -31,4 +33,6 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **norms.ESTIMATES,
     **crops.ESTIMATES,
     **finetuned_patches.ESTIMATES,
+    **transfer.ESTIMATES,
+    **encodings_elsewhere.ESTIMATES,
 }

@@ -183,4 +183,5 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
     "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
     "study_patch_transfer.png": position_tables.finetuned_figure,
+    "study_transfer.png": position_tables.moved_figure,
 }

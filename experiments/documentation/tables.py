@@ -251,4 +251,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "embedding-costs": embedding_tables.embedding_costs,
     "patch-transfer": position_tables.finetuned,
     "patch-transfer-compared": position_tables.finetuned_compared,
+    "transfer-losses": position_tables.moved,
+    "transfer-at-once": lambda: position_tables.moved_compared(0),
+    "transfer-finetuned": lambda: position_tables.moved_compared(100),
 }
