@@ -14,6 +14,7 @@ from analysis.claims import (
     measured,
     norms,
     packing,
+    patch_embeddings,
     schedules,
     stability,
     transfer,
@@ -35,4 +36,5 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **finetuned_patches.ESTIMATES,
     **transfer.ESTIMATES,
     **encodings_elsewhere.ESTIMATES,
+    **patch_embeddings.INITS,
 }

@@ -18,6 +18,7 @@ from experiments.documentation import (
     flexivit,
     law_tables,
     mixed_sizes,
+    patch_embedding_tables,
     patch_order,
     position_tables,
     recommendation,
@@ -254,4 +255,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "transfer-losses": position_tables.moved,
     "transfer-at-once": lambda: position_tables.moved_compared(0),
     "transfer-finetuned": lambda: position_tables.moved_compared(100),
+    "embed-init-losses": lambda: patch_embedding_tables.losses("embed_init_shapes"),
+    "embed-init-compared": lambda: patch_embedding_tables.differences("embed_init_shapes"),
 }
