@@ -58,11 +58,8 @@ class Bootstrap:
     theta_SK: Array = field(repr=False)
 
     def intervals(self, confidence: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile interval of every fitted parameter; an end among refits that are infinite is nan."""
-        shares = [(1 - confidence) / 2, (1 + confidence) / 2]
-        with np.errstate(invalid="ignore"):  # infinity less infinity
-            ends = self.parameters.quantile(shares)
-        return {str(name): (float(low), float(high)) for name, (low, high) in ends.items()}
+        """Percentile interval of every fitted parameter, as percentile_intervals has them."""
+        return percentile_intervals(self.parameters, confidence)
 
     def band(self, *x: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
         """Percentile interval of the law at each x (m,), low and high; of two variables at x1, x2."""
@@ -74,6 +71,13 @@ class Bootstrap:
         problem = self.law.problem
         z_VM = np.log(np.array([np.atleast_1d(values) for values in x], float)) - problem.pivot_V[:, None]
         return problem.shape.value(self.theta_SK.T[:, :, None], z_VM[:, None, :]) * problem.scale
+
+
+def percentile_intervals(draws: pd.DataFrame, confidence: float) -> dict[str, tuple[float, float]]:
+    """Of each column, whose rows are draws. An end among draws that are infinite is nan."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        ends = draws.quantile([(1 - confidence) / 2, (1 + confidence) / 2])
+    return {str(name): (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
 def bootstrap(law: Fit, kind: str = "parametric", draws: int = 4000, seed: int = 0) -> Bootstrap:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis.fitting.bootstrap import bootstrap, refit
+from analysis.fitting.bootstrap import bootstrap, percentile_intervals, refit
 from analysis.fitting.laws import Fit, fit2
 from analysis.fitting.minimizer import Array
 
@@ -34,8 +34,7 @@ class PatchImagesLaw:
         """Percentile interval of a parameter or of a share; None where there are no draws."""
         if self.draws.empty:
             return None
-        low, high = self.draws[name].quantile([(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
+        return percentile_intervals(self.draws[[name]], confidence)[name]
 
 
 def fit_patch_images(points: pd.DataFrame, draws: int = 1000, seed: int = 0) -> PatchImagesLaw:

@@ -25,11 +25,11 @@ def _studies() -> str:
     for name in STUDIES:
         prefix, _, kind = name.rpartition(".")
         data.setdefault(kind, []).extend([prefix] if prefix else [])
-    lines: dict[str, list[str]] = {", ".join(on): [] for on in sorted(data.values(), key=len, reverse=True)}
-    for kind, on in data.items():
-        lines[", ".join(on)].append(kind)
-    ours = ", ".join(name for name in STUDIES if "." not in name)
-    texts = [ours, *(f"{on}: {', '.join(kinds)}" for on, kinds in lines.items() if on)]
+    lines: dict[str, list[str]] = {}
+    for kind, on in sorted(data.items(), key=lambda one: len(one[1]), reverse=True):
+        lines.setdefault(", ".join(on), []).append(kind)
+    without_prefix = ", ".join(name for name in STUDIES if "." not in name)
+    texts = [without_prefix, *(f"{on}: {', '.join(kinds)}" for on, kinds in lines.items() if on)]
     return "\n".join(textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="    ") for text in texts)
 
 
