@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from experiments.benchmarks import models
 from scaling import costs
+from scaling.backbones.ssd import mamba2_mixer
 from scaling.config.edit import edit, make_config
+from scaling.costs import adventurer
 from scaling.costs.base import MemoryPolicy
 from scaling.costs.cascade_mask_rcnn import CascadeMaskRCNNCosts
 from scaling.costs.whole_model import whole_model
@@ -108,15 +110,23 @@ def test_what_deit_keeps_is_what_torch_holds(name, flash, number):
     assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=0.04)
 
 
+def keep_at_most(monkeypatch, elements):
+    """Mixers of more elements compute their own numbers again."""
+    for module in (mamba2_mixer, adventurer):
+        monkeypatch.setattr(module, "MAX_KEPT_ELEMENTS", elements)
+
+
 @pytest.mark.parametrize(
-    ("name", "image", "patch", "images"),
+    ("name", "image", "patch", "images", "most_kept"),
     [
-        ("adventurer_nano", 64, 1, 4),  # so many numbers that the mixer computes its own again
-        ("adventurer_micro", 32, 2, 8),  # so few that it keeps them
-        ("adventurer_tiny", 32, 8, 4),
+        ("adventurer_nano", 64, 1, 4, 2**20),  # so many numbers that the mixer computes its own again
+        ("adventurer_nano", 64, 1, 4, 2**22),  # so few that it keeps them
+        ("adventurer_micro", 32, 2, 8, 2**22),
+        ("adventurer_tiny", 32, 8, 4, 2**22),
     ],
 )
-def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images):
+def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images, most_kept, monkeypatch):
+    keep_at_most(monkeypatch, most_kept)
     config = make_config(backbone=name, img_size=image, patch_size=patch, global_batch_size=images)
     kept, most = held(ClassificationTask(config, 1), noise(config, images))
     assert images * costs.activation_bytes(config, images=images) == pytest.approx(kept, rel=0.01)
@@ -134,10 +144,11 @@ def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images):
         ("adventurer_micro", 32, 2, 2),
     ],
 )
-def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image, patch, number):
+def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image, patch, number, monkeypatch):
+    keep_at_most(monkeypatch, 2**20)
     images, config = 4, make_config(backbone=name, img_size=image, patch_size=patch, global_batch_size=4)
     kept, most = held(ClassificationTask(config, 1), noise(config, images), recompute=True, number=number)
-    rel = 0.05 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
+    rel = 0.06 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
     policy = MemoryPolicy(grad_checkpointing=True, number=number)
     assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=rel)
     # In Adventurer a row of normed tokens is free before the block ends, so the peak is that of the activations.

@@ -13,9 +13,9 @@ from torch import Tensor
 from scaling.backbones.ssd.scan_inputs import work_dtype
 from scaling.backbones.ssd.ssd_scan import plan_heads
 from scaling.backbones.ssd.ssd_scan_grad import Decays
+from scaling.backbones.ssd.tile_kernels import passes_for
+from scaling.backbones.ssd.tile_passes import Convolution, Gate, Read
 from scaling.model_specs import MIN_TILE_CHUNKS, TILE_ELEMENTS
-
-ROWS = 64  # number of partial sums of the convolution's weight gradient
 
 
 class Weights(NamedTuple):
@@ -57,12 +57,15 @@ class Tiling:
         self.eps, self.ids = eps, ids
         self.work = work_dtype(zxBCdt.dtype)
         self.w = Weights(*(t.to(self.work) for t in w))
+        zxBCdt = zxBCdt if zxBCdt.stride(-1) == 1 else zxBCdt.contiguous()
         self.z, self.xBC, dt_BLH = zxBCdt.split(self.w.splits, -1)
         self.raw_dt_BLH = dt_BLH.to(self.work) + self.w.dt_bias_H
         self.dt_BLH = F.softplus(self.raw_dt_BLH)
         self.batch, self.length, self.inner = self.z.shape
         self.heads, self.taps = len(self.w.A_H), self.w.conv_C1K.shape[-1]
-        self.D_I = self.w.D_H.repeat_interleave(self.inner // self.heads)
+        self.passes = passes_for(zxBCdt.device, self.work, self.taps)
+        self.conv = Convolution(self.w.conv_C1K[:, 0].t().flip(0).contiguous(), self.w.conv_bias_C.contiguous())
+        self.gate = Gate(self.w.D_H.repeat_interleave(self.inner // self.heads), self.w.norm_I.contiguous())
         self.chunk, mild_H = plan_heads(self.dt_BLH, self.w.A_H)
         groups = (True, mild_H.nonzero().flatten()), (False, (~mild_H).nonzero().flatten())
         self.groups = [(mild, index_H) for mild, index_H in groups if len(index_H)]
@@ -81,7 +84,14 @@ class Tiling:
         self.images = _evenly(self.batch, room // chunks)
         self.tokens = _evenly(chunks, room) * self.chunk if self.images == 1 else self.length
         self.count = -(-self.length // self.tokens)  # tiles of an image
-        self.same_KBL1 = None if self.ids is None else _same_segment(self.ids, self.taps)
+        self.reach_BV = None if self.ids is None else _reach(self.ids, self.taps - 1)
+
+    def read(self, at: TilePlace) -> Read:
+        """What the convolution of a tile reads, in the dtype of the arithmetic."""
+        before, past = min(at.tokens.start, self.taps - 1), self.taps - 1
+        xBC_gVC = self.xBC[at.rows, at.tokens.start - before : at.tokens.stop].to(self.work)
+        reach_gV = None if self.reach_BV is None else self.reach_BV[at.rows, at.tokens.start : at.tokens.stop + past]
+        return Read(xBC_gVC, before, reach_gV)
 
     def no_state(self, at: TilePlace) -> Tensor | None:
         """The state before the first tile (g, N, I); None where an image is a single chunk: no state is passed on."""
@@ -125,10 +135,8 @@ class Gradients:
         self.tiling, w = tiling, tiling.w
         self.zxBCdt = tiling.z.new_empty(tiling.batch, tiling.length, sum(w.splits), dtype=tiling.work)
         self.z, self.xBC, self.dt = self.zxBCdt.split(w.splits, -1)
-        if tiling.ids is not None:  # the convolution's gradient is then added tap by tap
-            self.xBC.zero_()
-        self.bias_C, self.D_I, self.norm_I = (torch.zeros_like(t) for t in (w.conv_bias_C, tiling.D_I, w.norm_I))
-        self.conv_KRC = w.conv_C1K.new_zeros(tiling.taps, ROWS, len(w.conv_C1K))  # R: partial sums
+        self.conv = Convolution(*(torch.zeros_like(t) for t in tiling.conv))
+        self.gate = Gate(*(torch.zeros_like(t) for t in tiling.gate))
         # Per group of heads: the two arguments of Decays.backward, or the gradients of dt and of A.
         self.decays = [
             (tiling.dt_BLH.new_empty(tiling.batch, tiling.length, len(A_H)), torch.zeros_like(A_H))
@@ -137,7 +145,7 @@ class Gradients:
             for decays, A_H in zip(tiling.decays, tiling.A_H, strict=True)
         ]
         self.state_gNI: Tensor | None = None  # of the state after the current tile
-        self.dh_gKC: Tensor | None = None  # of the convolution's output at the first tokens after the tile
+        self.first_gKC: Tensor | None = None  # of the convolution's output at the first tokens after the tile
 
     def state_after(self, at: TilePlace) -> Tensor | None:
         """Gradient of the state after a tile."""
@@ -159,12 +167,12 @@ class Gradients:
             dA.append(dA_H)
         torch.mul(tiling.all_heads(ddt), torch.sigmoid(tiling.raw_dt_BLH), out=self.dt)
         weights = Weights(
-            self.conv_KRC.sum(1).t().unsqueeze(1),
-            self.bias_C,
+            self.conv.weight_KC.flip(0).t().unsqueeze(1),
+            self.conv.bias_C,
             self.dt.sum((0, 1)),
             tiling.all_heads(dA),
-            self.D_I.view(tiling.heads, -1).sum(1),
-            self.norm_I,
+            self.gate.skip_I.view(tiling.heads, -1).sum(1),
+            self.gate.weight_I,
         )
         return [g.to(dtype) for g, dtype in zip((self.zxBCdt, *weights), dtypes, strict=True)]
 
@@ -174,10 +182,11 @@ def _evenly(total: int, near: int) -> int:
     return -(-total // max(1, round(total / max(1, near))))
 
 
-def _same_segment(ids_BL: Tensor, taps: int) -> Tensor:
-    """(K, B, L, 1): whether the token k places back is of the same segment."""
+def _reach(ids_BL: Tensor, past: int) -> Tensor:
+    """Number of tokens before each that are of its segment, at most `past`; 0 for `past` tokens beyond the last (uint8,
+    (B, L + past))."""
     length = ids_BL.shape[1]
-    before = [F.pad(ids_BL, (back, 0))[:, :length] == ids_BL for back in range(taps)]
-    for back, same_BL in enumerate(before):
-        same_BL[:, :back] = False  # there is no token
-    return torch.stack(before).unsqueeze(-1)
+    reach_BV = F.pad(torch.zeros_like(ids_BL, dtype=torch.uint8), (0, past))
+    for back in range(1, min(past, length - 1) + 1):  # ids never decrease: what is not reached ends the reach
+        reach_BV[:, back:length] += ids_BL[:, back:] == ids_BL[:, :-back]
+    return reach_BV

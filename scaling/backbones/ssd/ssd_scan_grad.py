@@ -17,6 +17,7 @@ from torch import Tensor
 from scaling.backbones.ssd.chunk_links import Link
 from scaling.backbones.ssd.scan_inputs import ScanInputs
 from scaling.backbones.ssd.ssd_scan import chunked, decay_sums, scale_heads, wide_dtype
+from scaling.backbones.ssd.tile_passes import TilePasses
 
 
 class Inputs(NamedTuple):
@@ -103,21 +104,22 @@ class AnyDecayScan:
 class FactoredScan:
     """y_gSI and after_gNI, the state after the tile. decays: of the chunks of this tile."""
 
-    def __init__(self, inputs: Inputs, decays: Decays, ids_gS: Tensor | None) -> None:
+    def __init__(self, inputs: Inputs, decays: Decays, ids_gS: Tensor | None, passes: TilePasses) -> None:
+        self.passes = passes
         _, self.chunk, self.heads = decays.dt_nTH.shape
         self.images, self.tokens = inputs.x_gSI.shape[:2]
         self.decays = decays
         self.after_gNI: Tensor | None = None
         self.x_nTI, self.B_nTN, self.C_nTN = (self._chunks_of(t) for t in inputs[:3])
         self.link = Link.of(self.B_nTN, self.C_nTN, ids_gS, len(self.x_nTI) // self.images)
-        self.W_nTI = scale_heads(self.x_nTI, decays.fed_nTH)
-        V_nTI = torch.bmm(self.link.G_bTT, self.W_nTI)
+        W_nTI = scale_heads(self.x_nTI, decays.fed_nTH)
+        V_nTI = torch.bmm(self.link.G_bTT, W_nTI)
         if inputs.state_gNI is not None:
             self.through_n1H = self.link.passing(decays.through_n1H)
-            add_nNI = torch.bmm(self.link.leave_bTN.transpose(1, 2), self.W_nTI)
-            self.state_gxNHP = self._states(inputs.state_gNI, add_nNI)
-            torch.mul(self.state_gxNHP[:, :-1], self._by_chunk(decays.to_mid_n1H), out=self._by_chunk(add_nNI))
-            self.start_nNI, self.after_gNI = add_nNI, self.state_gxNHP[:, -1].flatten(2)
+            self.start_nNI = torch.bmm(self.link.leave_bTN.transpose(1, 2), W_nTI)
+            self.after_gNI = inputs.state_gNI.clone(memory_format=torch.contiguous_format)
+            factors = decays.to_mid_n1H, decays.from_mid_n1H, self.through_n1H
+            passes.chain(self.start_nNI, self.after_gNI, *factors, reverse=False)
             V_nTI.baddbmm_(self.link.enter_bTN, self.start_nNI)
         self.y_nTI = scale_heads(V_nTI, decays.rise_nTH, out=V_nTI)
         self.y_gSI = self._tokens_of(self.y_nTI)
@@ -126,52 +128,26 @@ class FactoredScan:
         """Gradients, from those of y and of the state after. Into ds goes dy * y, into q the gradient of dt * fall, by
         head: from them Decays.backward computes those of dt and A, for all tiles."""
         link, dy_nTI = self.link, self._chunks_of(dy_gSI)
-        room_nTI = dy_nTI * self.y_nTI
-        torch.sum(self._by_heads(room_nTI), -1, out=ds_nTH)
-        dV_nTI = scale_heads(dy_nTI, self.decays.rise_nTH, out=room_nTI)
-        dG_nTT = link.only_linked_(torch.bmm(dV_nTI, self.W_nTI.transpose(1, 2)))
+        dV_nTI = self.passes.scaled_and_dots(dy_nTI, self.y_nTI, self.decays.rise_nTH, ds_nTH)
+        W_nTI = scale_heads(self.x_nTI, self.decays.fed_nTH)
+        dG_nTT = link.only_linked_(torch.bmm(dV_nTI, W_nTI.transpose(1, 2)))
         dW_nTI = torch.bmm(link.G_bTT.transpose(1, 2), dV_nTI)
         dstate_gNI: Tensor | None = None
         if dafter_gNI is None:
             dC_nTN, dB_nTN = torch.bmm(dG_nTT, self.B_nTN), torch.bmm(dG_nTT.transpose(1, 2), self.C_nTN)
         else:
-            dstart_nNI = torch.bmm(link.enter_bTN.transpose(1, 2), dV_nTI)
-            dstate_gxNHP = self._states_backward(dstart_nNI, dafter_gNI)
-            dstate_gNI, dafter_gcNHP = dstate_gxNHP[:, 0].flatten(2), dstate_gxNHP[:, 1:]
-            dadd_nNI = dstart_nNI
-            torch.mul(dafter_gcNHP, self._by_chunk(self.decays.from_mid_n1H), out=self._by_chunk(dadd_nNI))
+            dadd_nNI = torch.bmm(link.enter_bTN.transpose(1, 2), dV_nTI)
+            dstate_gNI = dafter_gNI.clone(memory_format=torch.contiguous_format)
+            factors = self.decays.from_mid_n1H, self.decays.to_mid_n1H, self.through_n1H
+            self.passes.chain(dadd_nNI, dstate_gNI, *factors, reverse=True)
             dW_nTI.baddbmm_(link.leave_bTN, dadd_nNI)
             dC_nTN = link.only_entering_(torch.bmm(dV_nTI, self.start_nNI.transpose(1, 2)))
-            dB_nTN = link.only_leaving_(torch.bmm(self.W_nTI, dadd_nNI.transpose(1, 2)))
+            dB_nTN = link.only_leaving_(torch.bmm(W_nTI, dadd_nNI.transpose(1, 2)))
             dC_nTN.baddbmm_(dG_nTT, self.B_nTN)
             dB_nTN.baddbmm_(dG_nTT.transpose(1, 2), self.C_nTN)
-        torch.sum(self._by_heads(torch.mul(dW_nTI, self.x_nTI, out=dV_nTI)), -1, out=q_nTH)
-        dx_nTI = scale_heads(dW_nTI, self.decays.fed_nTH, out=dW_nTI)
+        dx_nTI = self.passes.scaled_and_dots(dW_nTI, self.x_nTI, self.decays.fed_nTH, q_nTH, out_nTI=dW_nTI)
         dx_gSI, dB_gSN, dC_gSN = (self._tokens_of(t) for t in (dx_nTI, dB_nTN, dC_nTN))
         return Inputs(dx_gSI, dB_gSN, dC_gSN, dstate_gNI)
-
-    def _states(self, state_gNI: Tensor, add_nNI: Tensor) -> Tensor:
-        """The state before every chunk, and after the last (g, c + 1, N, H, P). add: inflow of a chunk, as at its
-        middle. One operation per chunk, the rest for all at once."""
-        add_gcNHP = self._by_chunk(add_nNI)
-        images, count, *shape = add_gcNHP.shape
-        state_gxNHP = add_nNI.new_empty(images, count + 1, *shape)
-        state_gxNHP[:, 0] = self._by_heads(state_gNI)
-        torch.mul(add_gcNHP, self._by_chunk(self.decays.from_mid_n1H), out=state_gxNHP[:, 1:])
-        states, through = state_gxNHP.unbind(1), self._by_chunk(self.through_n1H).unbind(1)
-        for i in range(count):
-            states[i + 1].addcmul_(states[i], through[i])
-        return state_gxNHP
-
-    def _states_backward(self, dstart_nNI: Tensor, dafter_gNI: Tensor) -> Tensor:
-        """Gradient of the state before every chunk, and after the last."""
-        dstate_gxNHP = torch.empty_like(self.state_gxNHP)
-        dstate_gxNHP[:, -1] = self._by_heads(dafter_gNI)
-        torch.mul(self._by_chunk(dstart_nNI), self._by_chunk(self.decays.to_mid_n1H), out=dstate_gxNHP[:, :-1])
-        dstates, through = dstate_gxNHP.unbind(1), self._by_chunk(self.through_n1H).unbind(1)
-        for i in reversed(range(len(through))):
-            dstates[i].addcmul_(dstates[i + 1], through[i])
-        return dstate_gxNHP
 
     def _tokens_of(self, x_nTX: Tensor) -> Tensor:
         """Chunks to tokens (g, S, X), without the padding of the last chunk."""
@@ -179,15 +155,6 @@ class FactoredScan:
 
     def _chunks_of(self, x_gSX: Tensor) -> Tensor:
         return _chunks_of(x_gSX, self.chunk).flatten(0, 1)
-
-    def _by_heads(self, x_nXI: Tensor) -> Tensor:
-        """(n, X, H, P), from channels; (n, X, H, 1) from numbers per head."""
-        return x_nXI.unflatten(-1, (self.heads, -1))
-
-    def _by_chunk(self, x_nXI: Tensor) -> Tensor:
-        """(g, c, X, H, P), or (g, c, X, H, 1) from numbers per head, or (g, c, X, 1, 1) from one number per chunk."""
-        heads = self.heads if x_nXI.shape[-1] > 1 else 1
-        return x_nXI.view(self.images, -1, x_nXI.shape[1], heads, x_nXI.shape[-1] // heads)
 
 
 def _chunks_of(x_gSX: Tensor, chunk: int) -> Tensor:
