@@ -117,7 +117,7 @@ def _facts() -> dict[str, str]:
     import torch
 
     from experiments.benchmarks.models import where
-    from scaling.backbones.ssd.ssd_scan import backend
+    from scaling.backbones.ssd.backend import backend
 
     card = torch.cuda.get_device_properties(0)
     named = ", ".join(f"{name} {version}" for name, version in versions().items())

@@ -20,7 +20,7 @@ from torch import nn
 
 from experiments.planning.plan_report import number
 from scaling import costs
-from scaling.backbones.ssd.ssd_scan import backend
+from scaling.backbones.ssd.backend import backend
 from scaling.config.edit import make_config
 from scaling.costs.hardware import usable_cores
 from scaling.engine.environment import Memory, machine

@@ -23,7 +23,7 @@ from analysis.report.output import write_files
 from experiments.benchmarks.models import Measured, in_process, where
 from experiments.planning.plan_report import number
 from scaling import costs
-from scaling.backbones.ssd.ssd_scan import backend
+from scaling.backbones.ssd.backend import backend
 from scaling.config.edit import make_config
 from scaling.config.experiment import ExperimentConfig
 from scaling.costs.hardware import CPU, Card, card_called, card_of

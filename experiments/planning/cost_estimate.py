@@ -140,10 +140,11 @@ def conditions(run: ExperimentConfig, on: Device) -> Conditions:
 def _scan_backend(on: Device) -> str:
     """Implementation of the scan, without importing torch: for a card of this machine what is installed and selected,
     for another card mamba-ssm where a record of that card used it."""
+    asked = os.environ.get("SCALING_SCAN", "") != "torch"
     if on.card.cores:
-        return "torch"
+        return "compiled" if asked and importlib.util.find_spec("scaling.backbones.ssd._tile_kernels") else "torch"
     if on.card.name in {card.name for name in gpus_here() if (card := card_of(name))}:
-        there = os.environ.get("SCALING_SCAN", "") != "torch" and importlib.util.find_spec("mamba_ssm") is not None
+        there = asked and importlib.util.find_spec("mamba_ssm") is not None
     else:
         there = any(one.conditions and one.conditions.scan == "mamba-ssm" for one in on.records)
     return "mamba-ssm" if there else "torch"

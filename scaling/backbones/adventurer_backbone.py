@@ -9,7 +9,7 @@ from scaling.backbones.base import Backbone, Features, ResidualStream
 from scaling.backbones.init import initialise_by_name
 from scaling.backbones.patch_embed import PatchEmbed
 from scaling.backbones.sincos import Reference
-from scaling.backbones.ssd.ssd_scan import backend
+from scaling.backbones.ssd.backend import backend
 from scaling.model_specs import ModelSpec
 from scaling.packing.packed_images import PackedImages
 

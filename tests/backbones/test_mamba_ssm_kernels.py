@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scaling.backbones.ssd import ssd_scan_cuda
+from scaling.backbones.ssd.backend import backend
 from scaling.backbones.ssd.mamba2_mixer import mix, mix_ref
 from scaling.backbones.ssd.mixer_tiling import Weights
-from scaling.backbones.ssd.ssd_scan import backend
 from scaling.backbones.ssd.ssd_scan_cuda import _convolved
 
 TOLERANCE = {"mixer, float16": 2e-2}  # in units of the largest value

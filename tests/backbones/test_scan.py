@@ -8,12 +8,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.backbones.ssd import backend as backends
 from scaling.backbones.ssd import ssd_scan as scan_module
 from scaling.backbones.ssd import ssd_scan_cuda
+from scaling.backbones.ssd.backend import backend
 from scaling.backbones.ssd.rms_norm import rms_norm
 from scaling.backbones.ssd.scan_inputs import ScanInputs
-from scaling.backbones.ssd.ssd_scan import backend, scan
+from scaling.backbones.ssd.ssd_scan import scan
 from scaling.backbones.ssd.ssd_scan_reference import scan_ref
+from scaling.backbones.ssd.tile_kernels import library
 from scaling.errors import ConfigError
 from scaling.model_specs import chunk_length
 
@@ -184,7 +187,10 @@ def test_chunks_are_near_64_tokens_and_divide_common_lengths():
     assert all(32 <= chunk_length(n) <= 96 for n in range(97, 2000))
 
 
-def test_on_a_cpu_the_pytorch_implementation_is_used_with_the_reason():
+def test_the_implementation_is_named_with_the_reason(monkeypatch):
+    built = library() is not None
+    assert backend("cpu").name == ("compiled" if built else "torch")
+    monkeypatch.setattr(backends, "library", lambda: None)
     name, reason = backend("cpu")
     assert name == "torch"
     assert "cpu" in reason

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scaling.backbones.ssd.backend import backend
 from scaling.config.edit import edit, make_config
 from scaling.config.reference import by_leaf, rows
 from scaling.config.runtime import RuntimeConfig
@@ -39,7 +40,7 @@ def test_a_record_says_all_that_decides_numbers_and_speed_beside_recipe_and_hard
         "nodes": 1,
         "strategy": "single",
         "precision": "32-true",  # what auto became
-        "scan": "torch",
+        "scan": backend("cpu").name,
         "compile": False,
         "recompute": True,
         "channels_last": True,

@@ -8,8 +8,6 @@ B batch, L tokens, H heads, P channels of a head, N state size, T tokens of a ch
 I = H * P. B_BLN and C_BLN are shared by all heads (one group). A state is (B, H, P, N).
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,23 +33,6 @@ def scan(inputs: ScanInputs, return_state: bool = False) -> ScanResult:
     with torch.autocast(x_BLHP.device.type, enabled=False):
         y_BLHP, final = chunked(inputs.to(work_dtype(x_BLHP.dtype)), return_state)
     return ScanResult(y_BLHP.to(x_BLHP.dtype), final if return_state else None)
-
-
-class Backend(NamedTuple):
-    """The implementation that `scan` uses, and the reason."""
-
-    name: str  # "mamba-ssm" or "torch"
-    reason: str
-
-
-def backend(device: str = "cuda") -> Backend:
-    """The implementation of `scan` for tensors on this kind of device ("cpu", "cuda")."""
-    if device != "cuda":
-        return Backend("torch", f"mamba-ssm's kernels run on CUDA only, not on {device}")
-    if not torch.cuda.is_available():
-        return Backend("torch", "torch finds no CUDA device")
-    module, reason = mamba_ssm()
-    return Backend("torch" if module is None else "mamba-ssm", reason)
 
 
 def plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
