@@ -1,6 +1,7 @@
 """Lightning's Trainer for a run, and what else depends on the machine alone: threads, precision, speed options."""
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,10 @@ def make_trainer(
 ) -> L.Trainer:
     """Lightning's Trainer as every run has it. Raises ConfigError where there is no such accelerator or device."""
     every = evaluation_steps.steps_between(config, data)
+    if not torch.cuda.is_available():
+        # Lightning has torch look for GPUs by NVML, which torch's optimizers do at every step: where there is none, its
+        # library is searched for anew each time (80 us of steps that take 4 ms).
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
         return L.Trainer(
             accelerator=settings.accelerator,

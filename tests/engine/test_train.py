@@ -101,6 +101,15 @@ def test_the_same_recipe_gives_the_same_run(tmp_path, tiny, whole):
     assert curve(tmp_path, tiny) == curve(whole, tiny)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_steps_do_not_look_for_a_gpu_by_loading_a_library(tmp_path, tiny, monkeypatch):
+    """torch's optimizers ask at every step whether there is one; 12 steps, and some questions before them."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "_device_count_nvml", lambda: asked.append(1) or 0)
+    train(tiny, tmp_path, CPU)
+    assert len(asked) < 12
+
+
 def test_another_seed_gives_another_run(tmp_path, tiny, whole):
     other = train(edit(tiny, seed=1), tmp_path, CPU)
     assert other.test_loss != RunRecord.load(whole / tiny.run_id).test_loss
