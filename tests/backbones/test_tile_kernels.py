@@ -149,3 +149,12 @@ def test_what_the_kernels_do_not_know_is_computed_by_torch(monkeypatch):
     assert passes_for(torch.device("meta"), torch.float32, 4) is TorchPasses
     monkeypatch.setattr(tile_kernels, "library", lambda: None)
     assert passes_for(cpu, torch.float32, 4) is TorchPasses
+
+
+@pytest.mark.parametrize("why", ["other sources", "asked for torch's operations"])
+def test_the_kernels_are_left_alone(why, monkeypatch):
+    monkeypatch.setattr(tile_kernels, "VERSION", tile_kernels.VERSION + (why == "other sources"))
+    monkeypatch.setenv("SCALING_SCAN", "" if why == "other sources" else "torch")
+    assert library.__wrapped__() is None
+    monkeypatch.undo()
+    assert library.__wrapped__() is not None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scaling.backbones.ssd.tile_passes import Convolution, FromScan, Gate, Read, TilePasses, TorchPasses
 
+VERSION = 1  # of the sources that these calls fit: tile_kernels_version there
 TAPS = 4  # of the convolutions that the kernels know
 DTYPES = {torch.float32: "float", torch.float64: "double"}
 # Arguments after the number of threads: r an array that is read and w one that is written, both by their first element
@@ -38,7 +39,8 @@ _TYPES: dict[str, list[type]] = {
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The kernels; None where they were not built, this processor cannot run them, or SCALING_SCAN=torch is set."""
+    """The kernels; None where they were not built or from other sources, where this processor cannot run them, and with
+    SCALING_SCAN=torch."""
     if os.environ.get("SCALING_SCAN", "") == "torch":
         return None
     found = importlib.util.find_spec("scaling.backbones.ssd._tile_kernels")
@@ -46,14 +48,16 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         kernels = ctypes.CDLL(found.origin)
-    except OSError:  # built for another machine
+        if kernels.tile_kernels_version() != VERSION or not kernels.tile_kernels_run_here():
+            return None
+    except (OSError, AttributeError):  # built for another machine; before there were versions
         return None
     for name, arguments in _ARGUMENTS.items():
         for number in DTYPES.values():
             kernel = getattr(kernels, f"{name}_{number}")
             kernel.argtypes = [ctypes.c_int64, *(one for kind in arguments for one in _TYPES[kind])]
             kernel.restype = None
-    return kernels if kernels.tile_kernels_run_here() else None
+    return kernels
 
 
 def passes_for(device: torch.device, dtype: torch.dtype, taps: int) -> TilePasses:
@@ -84,10 +88,10 @@ class CompiledPasses:
     ) -> Tensor:
         xBC_gSC, (images, tokens, inner), states = _own(read), grads.x_gSI.shape, grads.B_gSN.shape[2]
         first_gKC = xBC_gSC.new_zeros(images, TAPS - 1, xBC_gSC.shape[2])
-        after = 0 if after_gKC is None else after_gKC.data_ptr()
+        (after,) = (0,) if after_gKC is None else _pointers(after_gKC)
         _call(
             "conv_silu_backward", xBC_gSC.dtype, xBC_gSC, *_reach(read), *_pointers(*conv), grads.x_gSI, grads.y_gSI,
-            skip_I.data_ptr(), grads.B_gSN, grads.C_gSN, after, first_gKC.data_ptr(), dxBC_gSC, *_pointers(*to),
+            *_pointers(skip_I), grads.B_gSN, grads.C_gSN, after, *_pointers(first_gKC), dxBC_gSC, *_pointers(*to),
             images, tokens, inner, states,
         )  # fmt: skip
         return first_gKC
@@ -122,7 +126,7 @@ class CompiledPasses:
         out_nTI = torch.empty_like(x_nTI, memory_format=torch.contiguous_format) if out_nTI is None else out_nTI
         (chunks, tokens, heads), channels = factor_nTH.shape, x_nTI.shape[2]
         _call(
-            "scaled_and_dots", x_nTI.dtype, x_nTI, other_nTI, factor_nTH.data_ptr(), out_nTI, dots_nTH.data_ptr(),
+            "scaled_and_dots", x_nTI.dtype, x_nTI, other_nTI, *_pointers(factor_nTH), out_nTI, *_pointers(dots_nTH),
             chunks, tokens, heads, channels // heads,
         )  # fmt: skip
         return out_nTI
@@ -132,7 +136,6 @@ class CompiledPasses:
         x_nNI: Tensor, state_gNI: Tensor, given_n1H: Tensor, taken_n1H: Tensor, through_n1H: Tensor, reverse: bool
     ) -> None:
         images, (chunks, _, heads), (_, states, inner) = len(state_gNI), given_n1H.shape, x_nNI.shape
-        assert all(t.is_contiguous() for t in (x_nNI, state_gNI, given_n1H, taken_n1H, through_n1H))
         _call(
             "chain", x_nNI.dtype, *_pointers(x_nNI, state_gNI, given_n1H, taken_n1H, through_n1H), reverse, images,
             chunks // images, states, heads, inner // heads,
@@ -151,6 +154,7 @@ def _reach(read: Read) -> tuple[int, int, int]:
 
 
 def _pointers(*arrays: Tensor) -> tuple[int, ...]:
+    assert all(array.is_contiguous() for array in arrays)
     return tuple(array.data_ptr() for array in arrays)
 
 
