@@ -7,6 +7,7 @@ from analysis.claims import (
     costs_of_patches,
     crops,
     encodings_elsewhere,
+    filters,
     finetuned_patches,
     flexible,
     formulas,
@@ -37,4 +38,6 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **transfer.ESTIMATES,
     **encodings_elsewhere.ESTIMATES,
     **patch_embeddings.INITS,
+    **patch_embeddings.ESTIMATES,
+    **filters.ESTIMATES,
 }

@@ -185,6 +185,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
     "study_patch_transfer.png": position_tables.finetuned_figure,
     "study_transfer.png": position_tables.moved_figure,
+    "study_embeddings.png": lambda: patch_embedding_tables.figure("embeddings_shapes", "Patch embeddings"),
     "study_embed_init.png": lambda: patch_embedding_tables.figure(
         "embed_init_shapes", "Initial weights of the patch embedding"
     ),

@@ -255,6 +255,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "transfer-losses": position_tables.moved,
     "transfer-at-once": lambda: position_tables.moved_compared(0),
     "transfer-finetuned": lambda: position_tables.moved_compared(100),
+    "embeddings-losses": lambda: patch_embedding_tables.losses("embeddings_shapes"),
+    "embeddings-compared": lambda: patch_embedding_tables.differences("embeddings_shapes"),
+    "embeddings-filters": patch_embedding_tables.ranks,
     "embed-init-losses": lambda: patch_embedding_tables.losses("embed_init_shapes"),
     "embed-init-compared": lambda: patch_embedding_tables.differences("embed_init_shapes"),
 }

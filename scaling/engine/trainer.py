@@ -46,7 +46,7 @@ def make_trainer(
     every = evaluation_steps.steps_between(config, data)
     if not torch.cuda.is_available():
         # Lightning has torch look for GPUs by NVML, which torch's optimizers do at every step: where there is none, its
-        # library is searched for anew each time (80 us of steps that take 4 ms).
+        # library is searched for again each time (80 us of steps that take 4 ms).
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
         return L.Trainer(
