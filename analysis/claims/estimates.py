@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from analysis.claims import (
+    adaptive_patches,
     costs_of_memory,
     costs_of_patches,
     crops,
@@ -38,6 +39,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **transfer.ESTIMATES,
     **encodings_elsewhere.ESTIMATES,
     **patch_embeddings.INITS,
+    **adaptive_patches.ESTIMATES,
     **patch_embeddings.ESTIMATES,
     **filters.ESTIMATES,
 }

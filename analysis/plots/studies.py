@@ -53,6 +53,8 @@ def study_figure(points: pd.DataFrame, over: str, title: str, base: int = 2) -> 
         loss_axis(axes, points["test_loss"])
         if axes is not figure.axes[0]:
             y_label(axes, "")
+        if len(panels) > 1:
+            panel_title(axes, panel)
     heading(figure, title)
     key(figure, (entry for axes in spots for entry in axes.get_legend_handles_labels()[0]))
     for axes, panel in zip(spots, panels, strict=True):

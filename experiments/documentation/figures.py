@@ -186,6 +186,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_patch_transfer.png": position_tables.finetuned_figure,
     "study_transfer.png": position_tables.moved_figure,
     "study_embeddings.png": lambda: patch_embedding_tables.figure("embeddings_shapes", "Patch embeddings"),
+    "study_adaptive.png": patch_embedding_tables.trees_figure,
     "study_embed_init.png": lambda: patch_embedding_tables.figure(
         "embed_init_shapes", "Initial weights of the patch embedding"
     ),

@@ -258,6 +258,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "embeddings-losses": lambda: patch_embedding_tables.losses("embeddings_shapes"),
     "embeddings-compared": lambda: patch_embedding_tables.differences("embeddings_shapes"),
     "embeddings-filters": patch_embedding_tables.ranks,
+    "adaptive-losses": patch_embedding_tables.trees,
+    "adaptive-compared": patch_embedding_tables.trees_compared,
     "embed-init-losses": lambda: patch_embedding_tables.losses("embed_init_shapes"),
     "embed-init-compared": lambda: patch_embedding_tables.differences("embed_init_shapes"),
 }
