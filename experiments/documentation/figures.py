@@ -184,6 +184,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
     "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
     "study_patch_transfer.png": position_tables.finetuned_figure,
+    "study_position_laws.png": position_tables.laws_figure,
     "study_transfer.png": position_tables.moved_figure,
     "study_embeddings.png": lambda: patch_embedding_tables.figure("embeddings_shapes", "Patch embeddings"),
     "study_adaptive.png": patch_embedding_tables.trees_figure,

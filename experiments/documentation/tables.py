@@ -252,6 +252,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "embedding-costs": embedding_tables.embedding_costs,
     "patch-transfer": position_tables.finetuned,
     "patch-transfer-compared": position_tables.finetuned_compared,
+    "position-laws-losses": position_tables.losses,
+    "position-laws-exponents": position_tables.exponents,
     "transfer-losses": position_tables.moved,
     "transfer-at-once": lambda: position_tables.moved_compared(0),
     "transfer-finetuned": lambda: position_tables.moved_compared(100),
