@@ -54,18 +54,16 @@ class AdventurerCosts:
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         mixed, number = tokens.total + 1, policy.number
-        block, held = _around_mixer(spec, tokens.total, number), 0
+        block = _around_mixer(spec, tokens.total, number)
         if not policy.fused_mixer:
             block += _split_mixer(spec, mixed, number)
-        elif not 0 < images * mixed * _inner(spec) <= MAX_KEPT_ELEMENTS:
+        elif policy.grad_checkpointing or not 0 < images * mixed * _inner(spec) <= MAX_KEPT_ELEMENTS:
             block += _states_of_tiles(spec, mixed)
         else:  # the mixer keeps what it needs, and recomputes nothing
             block += _kept_mixer(spec, mixed, number)
-            # Attributes of an autograd.Function, which torch's checkpointing cannot drop.
-            held = _kept_mixer(spec, mixed, number) + number * mixed * _projected(spec)
         # The gradients of the block's output, of w3's input (which is freed), and of the outputs of SiLU and w2.
         backward = stream_bytes(spec, tokens) + number * tokens.total * 2 * spec.mlp
-        return equal_blocks(spec, tokens, policy, block=block, held=held, backward=backward)
+        return equal_blocks(spec, tokens, policy, block=block, backward=backward)
 
 
 def _inner(spec: ModelSpec) -> int:

@@ -184,11 +184,11 @@ def stream_bytes(spec: ModelSpec, tokens: TokenCount) -> int:
 
 
 def equal_blocks(
-    spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, *, block: int, held: int, backward: int
+    spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, *, block: int, backward: int
 ) -> Activations:
-    """Activations of spec.depth blocks that are all alike. block: what one of them keeps; held: what stays allocated of
-    it although it is computed again, its input left out; backward: as in Activations [bytes]."""
+    """Activations of spec.depth blocks that are all alike. block: what one of them keeps; backward: as in
+    Activations [bytes]."""
     if not policy.grad_checkpointing:
         return Activations(spec.depth * block, 0, backward)
     stream = stream_bytes(spec, tokens)
-    return Activations(spec.depth * (stream + held), block - stream, backward)
+    return Activations(spec.depth * stream, block - stream, backward)

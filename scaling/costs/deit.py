@@ -44,7 +44,7 @@ class DeitCosts:
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         block, backward = self._block(spec, tokens.total, policy), self._backward(spec, tokens, policy)
-        return equal_blocks(spec, tokens, policy, block=block, held=0, backward=backward)
+        return equal_blocks(spec, tokens, policy, block=block, backward=backward)
 
     def _block(self, spec: ModelSpec, t: int, policy: MemoryPolicy) -> int:
         """Memory that one block keeps [bytes]."""

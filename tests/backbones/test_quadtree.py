@@ -62,7 +62,7 @@ def slow_score(image_CHW, top, left, side, split_by):
 def slow_leaves(image_CHW, sides, share, threshold, split_by):
     """(top, left, side) of the leaves: the node with the highest score is split, until there are as many as may be."""
     height, width = image_CHW.shape[1:]
-    allowed = share * (height // sides[-1]) * (width // sides[-1])
+    allowed = share * (height // sides[-1]) * (width // sides[-1]) + 1e-9  # a share is a rounded number
 
     def node(top, left, side):
         if side == sides[-1]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from scaling.backbones.ssd import tile_kernels
 from scaling.backbones.ssd.mixer_tiling import _reach
@@ -147,6 +148,8 @@ def test_what_the_kernels_do_not_know_is_computed_by_torch(monkeypatch):
     assert passes_for(cpu, torch.float64, 4) is CompiledPasses
     assert passes_for(cpu, torch.float32, 3) is TorchPasses
     assert passes_for(torch.device("meta"), torch.float32, 4) is TorchPasses
+    with FlopCounterMode(display=False):  # which counts torch's operations
+        assert passes_for(cpu, torch.float32, 4) is TorchPasses
     monkeypatch.setattr(tile_kernels, "library", lambda: None)
     assert passes_for(cpu, torch.float32, 4) is TorchPasses
 

@@ -44,7 +44,7 @@ def test_what_a_step_keeps_is_what_torch_holds(options, backbone, image, patch):
     assert costs.recipe_parameters(config) == sum(p.numel() for p in task.parameters() if p.requires_grad)
     kept, most = held(task, noise(config, 2))
     assert 2 * costs.activation_bytes(config, images=2) == pytest.approx(kept, rel=0.01)
-    assert costs.step_bytes(config, 2) == pytest.approx(most, rel=0.04)
+    assert costs.step_bytes(config, 2) == pytest.approx(most, rel=0.06)
 
 
 def test_a_kernel_larger_than_all_that_blocks_keep_is_in_the_peak():

@@ -68,7 +68,9 @@ def _eager(zxBCdt_BLX: Tensor, w: Weights, eps: float, ids: Tensor | None) -> Te
     if zxBCdt_BLX.is_cuda and mamba_ssm()[0] is not None:
         return mamba_ssm_mix(zxBCdt_BLX, *w, eps, ids)
     small = zxBCdt_BLX.shape[:2].numel() * len(w.norm_I) <= MAX_KEPT_ELEMENTS
-    if small and not torch._C._are_functorch_transforms_active():
+    # What _MixKept keeps is out of reach of hooks of saved tensors, by which torch's checkpointing drops them.
+    hooked = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+    if small and not hooked and not torch._C._are_functorch_transforms_active():
         return _MixKept.apply(zxBCdt_BLX, *w, eps, ids)
     return _Mix.apply(zxBCdt_BLX, *w, eps, ids)[0]
 

@@ -63,10 +63,9 @@ def library() -> ctypes.CDLL | None:
 def passes_for(device: torch.device, dtype: torch.dtype, taps: int) -> TilePasses:
     """The fastest passes for such tensors here."""
     known = device.type == "cpu" and dtype in DTYPES and taps == TAPS
-    # Within torch.func a tensor may have no memory of its own.
-    if known and not torch._C._are_functorch_transforms_active() and library() is not None:
-        return CompiledPasses
-    return TorchPasses
+    # Within torch.func a tensor may have no memory of its own; a mode, such as the counter of FLOPs, sees operations.
+    seen = torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
+    return CompiledPasses if known and not seen and library() is not None else TorchPasses
 
 
 class CompiledPasses:
