@@ -1,5 +1,6 @@
-"""Costs of a few models as they were before the cost models of families were separated (commit 3181e07): exact. Memory of
-Adventurer as of 2026-11-29, when its mixer began to keep less."""
+"""Costs of a few models as they were before the cost models of families were separated (commit 3181e07): exact.
+
+Memory of Adventurer as of 2026-11-29, when its mixer began to keep less."""
 
 import pytest
 

@@ -45,7 +45,7 @@ class ToyCosts:
 
     def activations(self, spec: ModelSpec, tokens: TokenCount, policy: MemoryPolicy, images: int) -> Activations:
         block = policy.number * tokens.total * (2 * spec.width + 2 * spec.mlp)
-        return equal_blocks(spec, tokens, policy, block=block, held=0, backward=4 * tokens.total * spec.width)
+        return equal_blocks(spec, tokens, policy, block=block, backward=4 * tokens.total * spec.width)
 
 
 @contextmanager
