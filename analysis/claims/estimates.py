@@ -40,7 +40,6 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **transfer.ESTIMATES,
     **position_laws.ESTIMATES,
     **encodings_elsewhere.ESTIMATES,
-    **patch_embeddings.INITS,
     **adaptive_patches.ESTIMATES,
     **patch_embeddings.ESTIMATES,
     **filters.ESTIMATES,

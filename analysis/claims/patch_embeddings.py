@@ -70,7 +70,5 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "overlapping_over_conv": lambda: _at_equal_flops(over_plain, "overlapping"),
     "two_embeddings_over_conv": lambda: _at_equal_flops(over_plain, *BOTH),
     "two_embeddings_by_patch": lambda: _at_equal_flops(rise_with_patch, *BOTH),
-}
-INITS: dict[str, Callable[[], list[Estimate]]] = {
     "xavier_over_recipe": lambda: over_plain(measured("embed_init_shapes"), XAVIER, IMAGES),
 }

@@ -7,7 +7,6 @@ divided by the number of cores.
 
 import importlib.util
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from experiments.planning.counted_plan import counted_plan
 from experiments.planning.phase_costs import fit, mean_image_seconds
 from experiments.stages import last_stages, waits_for
 from scaling import costs
+from scaling.backbones.ssd.scan_choice import kernels_file, torch_is_chosen
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
 from scaling.costs.conditions import Conditions, strategy_for, threads_for, workers_for
@@ -140,11 +140,10 @@ def conditions(run: ExperimentConfig, on: Device) -> Conditions:
 def _scan_backend(on: Device) -> str:
     """Implementation of the scan, without importing torch: for a card of this machine what is installed and selected,
     for another card mamba-ssm where a record of that card used it."""
-    asked = os.environ.get("SCALING_SCAN", "") != "torch"
     if on.card.cores:
-        return "compiled" if asked and importlib.util.find_spec("scaling.backbones.ssd._tile_kernels") else "torch"
+        return "torch" if kernels_file() is None else "compiled"
     if on.card.name in {card.name for name in gpus_here() if (card := card_of(name))}:
-        there = asked and importlib.util.find_spec("mamba_ssm") is not None
+        there = not torch_is_chosen() and importlib.util.find_spec("mamba_ssm") is not None
     else:
         there = any(one.conditions and one.conditions.scan == "mamba-ssm" for one in on.records)
     return "mamba-ssm" if there else "torch"

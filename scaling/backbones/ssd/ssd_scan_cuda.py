@@ -7,7 +7,6 @@ causal-conv1d, which needs it, the whole mixer is one call; without it the convo
 import functools
 import importlib
 import importlib.util
-import os
 import sys
 from types import ModuleType
 from typing import cast
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scaling.backbones.ssd.scan_choice import torch_is_chosen
 from scaling.backbones.ssd.scan_inputs import ScanInputs, ScanResult
 
 CUDA_CHUNK = 256  # tokens of a chunk in mamba-ssm's kernels, as the released models were trained
@@ -24,7 +24,7 @@ CUDA_CHUNK = 256  # tokens of a chunk in mamba-ssm's kernels, as the released mo
 @functools.cache
 def mamba_ssm() -> tuple[ModuleType | None, str]:
     """mamba-ssm's module of state-space-dual kernels, or None, and the reason. SCALING_SCAN=torch disables them."""
-    if os.environ.get("SCALING_SCAN", "") == "torch":
+    if torch_is_chosen():
         return None, "SCALING_SCAN=torch is set"
     try:
         _package("mamba_ssm")

@@ -143,13 +143,10 @@ void gated_norm_backward(
     int threads, Rows<const T> grad, Rows<const T> scanned, Rows<const T> x, Rows<const T> z, const T *skip,
     const T *weight, T eps, Rows<T> dy, Rows<T> dz, T *dweight, T *dskip, int64_t images, int64_t tokens,
     int64_t inner) {
-    int used = 1;
     std::vector<T> sums(static_cast<size_t>(threads) * 2 * inner), rows(static_cast<size_t>(threads) * 3 * inner);
 #pragma omp parallel num_threads(threads)
     {
         int thread = omp_get_thread_num();
-#pragma omp single nowait
-        used = omp_get_num_threads();
         T *dweight_I = &sums[2 * inner * thread], *dskip_I = dweight_I + inner;
         T *sig_I = &rows[3 * inner * thread], *full_I = sig_I + inner, *u_I = full_I + inner;
 #pragma omp for schedule(static)
@@ -179,7 +176,7 @@ void gated_norm_backward(
             }
         }
     }
-    for (int thread = 0; thread < used; thread++)
+    for (int thread = 0; thread < threads; thread++)
         for (int64_t i = 0; i < inner; i++) {
             dweight[i] += sums[2 * inner * thread + i];
             dskip[i] += sums[2 * inner * thread + inner + i];
@@ -282,18 +279,14 @@ void conv_silu_backward(
     const T *skip, Rows<const T> dB, Rows<const T> dC, const T *after, T *first, Rows<T> dx, T *dw, T *dbias,
     int64_t images, int64_t tokens, int64_t inner, int64_t states) {
     int64_t channels = inner + 2 * states, kept = TAPS - 1;
-    int used = 1;
     // Parts of an image, so that there is work for all threads; a part computes the next tokens' gradients again.
     int64_t parts = 1;
-    while (images * parts < 4 * threads && tokens / (2 * parts) >= 16) parts *= 2;
-    if (threads == 1) parts = 1;
+    while (threads > 1 && images * parts < 4 * threads && tokens / (2 * parts) >= 16) parts *= 2;
     std::vector<T> sums(static_cast<size_t>(threads) * (TAPS + 1) * channels);
     std::vector<T> rows(static_cast<size_t>(threads) * TAPS * channels);
 #pragma omp parallel num_threads(threads)
     {
         int thread = omp_get_thread_num();
-#pragma omp single nowait
-        used = omp_get_num_threads();
         T *dw_KC = &sums[(TAPS + 1) * channels * thread], *dbias_C = dw_KC + TAPS * channels;
         T *ring = &rows[TAPS * channels * thread];  // gradients of h, of the token s at s % TAPS
 #pragma omp for schedule(static)
@@ -326,7 +319,7 @@ void conv_silu_backward(
             }
         }
     }
-    for (int thread = 0; thread < used; thread++) {
+    for (int thread = 0; thread < threads; thread++) {
         const T *from = &sums[(TAPS + 1) * channels * thread];
         for (int64_t c = 0; c < TAPS * channels; c++) dw[c] += from[c];
         for (int64_t c = 0; c < channels; c++) dbias[c] += from[TAPS * channels + c];

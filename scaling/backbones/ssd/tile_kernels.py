@@ -5,13 +5,12 @@ processors with AVX2 and FMA.
 """
 
 import ctypes
-import importlib.util
-import os
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from scaling.backbones.ssd.scan_choice import kernels_file
 from scaling.backbones.ssd.tile_passes import Convolution, FromScan, Gate, Read, TilePasses, TorchPasses
 
 VERSION = 1  # of the sources that these calls fit: tile_kernels_version there
@@ -41,13 +40,11 @@ _TYPES: dict[str, list[type]] = {
 def library() -> ctypes.CDLL | None:
     """The kernels; None where they were not built or from other sources, where this processor cannot run them, and with
     SCALING_SCAN=torch."""
-    if os.environ.get("SCALING_SCAN", "") == "torch":
-        return None
-    found = importlib.util.find_spec("scaling.backbones.ssd._tile_kernels")
-    if found is None or found.origin is None:
+    file = kernels_file()
+    if file is None:
         return None
     try:
-        kernels = ctypes.CDLL(found.origin)
+        kernels = ctypes.CDLL(file)
         if kernels.tile_kernels_version() != VERSION or not kernels.tile_kernels_run_here():
             return None
     except (OSError, AttributeError):  # built for another machine; before there were versions
@@ -71,7 +68,8 @@ def passes_for(device: torch.device, dtype: torch.dtype, taps: int) -> TilePasse
 class CompiledPasses:
     @staticmethod
     def conv_silu(read: Read, conv: Convolution) -> Tensor:
-        xBC_gSC, act_gSC = _own(read), torch.empty_like(_own(read), memory_format=torch.contiguous_format)
+        xBC_gSC = _own(read)
+        act_gSC = torch.empty_like(xBC_gSC, memory_format=torch.contiguous_format)
         _call("conv_silu", xBC_gSC.dtype, xBC_gSC, *_reach(read), *_pointers(*conv), act_gSC, *xBC_gSC.shape)
         return act_gSC
 
