@@ -3,7 +3,6 @@ others and the sweep alive."""
 
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ from experiments.launch.launcher import STOP_SECONDS, Handle, Job, Watch
 from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.worker import child_main
 from scaling.config.runtime import RuntimeConfig
+from scaling.costs.hardware import usable_cores
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
@@ -148,11 +148,12 @@ def _death(exit_code: int | None) -> str:
 
 def parallel_runs(asked: int, accelerator: str) -> int:
     """Runs at a time; asked: 0 for the default. On a CPU two runs of one thread each get through a sweep faster than
-    one of two threads. A GPU takes one run, whose speed and memory are then its own. Raises ConfigError."""
+    one of two threads, where this process may use two cores. A GPU takes one run, whose speed and memory are then its
+    own. Raises ConfigError."""
     if asked < 0:
         raise ConfigError(f"jobs {asked} must be 0 or more")
     cpu = accelerator == "cpu" or (accelerator == "auto" and sys.platform == "linux" and not _has_gpu())
-    return asked or (2 if cpu and (os.cpu_count() or 1) > 1 else 1)
+    return asked or (2 if cpu and usable_cores() > 1 else 1)
 
 
 def with_parallel_runs(settings: RuntimeConfig, accelerator: str = "") -> RuntimeConfig:

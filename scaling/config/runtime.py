@@ -33,8 +33,8 @@ class RuntimeConfig:
         common=True,
     )
     max_parallel_runs: int | None = config_field(
-        "runs of a sweep that are trained at the same time on this machine; default: two on a CPU of two cores or "
-        "more, else one",
+        "runs of a sweep that are trained at the same time on this machine; default: two on a CPU of which two cores "
+        "or more may be used, else one",
         None,
         bounds=Bounds(at_least=1),
     )

@@ -20,7 +20,7 @@ from experiments import report
 from experiments.cli.arguments import runtime
 from experiments.launch.eta import Clock, weight
 from experiments.launch.launcher import Job, submit_all
-from experiments.launch.local import LocalPool
+from experiments.launch.local import LocalPool, parallel_runs
 from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.worker import run_quietly
 from experiments.planning import cost_estimate
@@ -239,6 +239,13 @@ class Instant:
     def wait(self):
         self.pool.wait(0.0)
         return [job.job.run for job in self.begun]
+
+
+@pytest.mark.parametrize(("cores", "runs"), [({3}, 1), ({2, 3}, 2), (set(range(16)), 2)])
+def test_runs_at_a_time_are_for_the_cores_that_may_be_used(cores, runs, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: cores)  # as under taskset or in a job of a cluster
+    assert parallel_runs(0, "cpu") == runs
+    assert parallel_runs(3, "cpu") == 3
 
 
 def test_a_stage_waits_until_the_one_before_it_has_ended(tiny, monkeypatch, tmp_path):
