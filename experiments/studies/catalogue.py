@@ -286,6 +286,12 @@ def shapes_embeddings() -> list[ExperimentConfig]:
     return _both(shapes, each_embedding)
 
 
+def cifar10_embeddings() -> list[ExperimentConfig]:
+    """shapes.embeddings on CIFAR-10, at patches 16 to 4.
+    Run: python experiments/sweep.py cifar10.embeddings --data-root /data/cifar10 --seeds 0,1,2. 42 runs a seed."""
+    return _both(cifar10, lambda recipe: each_embedding(recipe, (16, 8, 4)))
+
+
 def shapes_embed_init() -> list[ExperimentConfig]:
     """Does the scale of tokens at the start decide the law of patch size? Both nano backbones on shapes at patches 16
     to 1 with four initialisations of the kernel: two give tokens of one scale at every patch size, He's is larger, and
@@ -361,6 +367,7 @@ STUDIES: dict[str, Study] = {  # by name on the command line
     "shapes.growing_crops": shapes_growing_crops,
     "shapes.position_changes": shapes_position_changes,
     "shapes.embeddings": shapes_embeddings,
+    "cifar10.embeddings": cifar10_embeddings,
     "shapes.embed_init": shapes_embed_init,
     "shapes.adaptive": shapes_adaptive,
     "cifar10.adaptive": cifar10_adaptive,

@@ -2,7 +2,7 @@
 of tokens decides the law of patch size. analysis/studies/embeddings.py shows the results.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from experiments.stages import Function, chain_of
 from experiments.studies.patch_order import of_flops
@@ -17,11 +17,11 @@ INITS = (RELEASED, "xavier", "he")
 OWN_INIT = {"deit": "timm", "adventurer": "lecun"}  # that RELEASED is
 
 
-def each_embedding(recipe: Function) -> list[ExperimentConfig]:
-    """A recipe of one stage at PATCHES with a convolution and with each of OTHERS; these also on as many training
+def each_embedding(recipe: Function, patches: Sequence[int] = PATCHES) -> list[ExperimentConfig]:
+    """A recipe of one stage at these patches [px] with a convolution and with each of OTHERS; these also on as many training
     images as have the training FLOPs of the convolution on all of them."""
     found = []
-    for plain in _at_patches(recipe):
+    for plain in _at_patches(recipe, patches):
         images = plain.data.num_train
         assert images is not None  # of the recipes that a study has
         others = [edit(plain, patch_embed=kind) for kind in OTHERS]
@@ -32,12 +32,12 @@ def each_embedding(recipe: Function) -> list[ExperimentConfig]:
 
 def each_init(recipe: Function) -> list[ExperimentConfig]:
     """A recipe of one stage at PATCHES with each of INITS, and with that which the other backbone has."""
-    return [edit(plain, embed_init=init) for plain in _at_patches(recipe) for init in (*INITS, _others_init(plain))]
+    return [edit(plain, embed_init=init) for plain in _at_patches(recipe, PATCHES) for init in (*INITS, _others_init(plain))]
 
 
 def _others_init(plain: ExperimentConfig) -> str:
     return next(init for family, init in OWN_INIT.items() if family != plain.model.family)
 
 
-def _at_patches(recipe: Function) -> Iterable[ExperimentConfig]:
-    return (run for patch in PATCHES for run in chain_of(recipe(patch)))
+def _at_patches(recipe: Function, patches: Sequence[int]) -> Iterable[ExperimentConfig]:
+    return (run for patch in patches for run in chain_of(recipe(patch)))
