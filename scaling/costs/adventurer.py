@@ -93,22 +93,13 @@ def _states_of_tiles(spec: ModelSpec, mixed: int) -> int:
     return FLOAT * (tiles - 1) * spec.state * _inner(spec)
 
 
-def _last_tile(spec: ModelSpec, filled: int, chunk: int) -> int:
-    """Tokens of the last tile of a sequence of whole chunks, with one thread."""
-    chunks, room = filled // chunk, max(MIN_TILE_CHUNKS, TILE_ELEMENTS["cpu"] // (_inner(spec) * chunk))
-    of_tile = -(-chunks // max(1, round(chunks / room)))
-    return ((chunks - 1) % of_tile + 1) * chunk
-
-
 def _kept_mixer(spec: ModelSpec, mixed: int, number: int) -> int:
     """Memory that a mixer of few elements keeps in addition to its input and output, always float32 [bytes]."""
     inner = _inner(spec)
     channels, heads = inner + 2 * spec.state, inner // spec.head_dim
     chunk = chunk_length(mixed)
     filled = -(-mixed // chunk) * chunk
-    total = mixed * channels  # x, B and C, convolved and after SiLU
-    if filled > mixed:
-        total += _last_tile(spec, filled, chunk) * channels  # the same, padded to whole chunks
+    total = filled * channels  # x, B and C, convolved and after SiLU, in whole chunks
     total += filled * inner  # outputs of the scan
     total += filled * chunk  # pairs of tokens of a chunk
     total += mixed * 6 * heads  # step sizes and decays

@@ -43,11 +43,12 @@ def assert_same(ours, theirs, dtype):
 SIZES = st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 19), st.integers(1, 9))
 DTYPES = st.sampled_from([torch.float64, torch.float32])
 SEEDS = st.integers(0, 2**31)
+FILLERS = st.integers(0, 3)  # tokens that fill the last chunk
 
 
-@given(SIZES, DTYPES, SEEDS, st.integers(1, 3))
+@given(SIZES, DTYPES, SEEDS, st.integers(1, 3), FILLERS)
 @settings(max_examples=60, deadline=None)
-def test_gate_and_norm(sizes, dtype, seed, threads):
+def test_gate_and_norm(sizes, dtype, seed, threads, fillers):
     images, tokens, inner, _ = sizes
     draw = Drawn(seed, dtype)
     grad, scanned, x, z = (draw.part(images, tokens, inner) for _ in range(4))
@@ -57,15 +58,16 @@ def test_gate_and_norm(sizes, dtype, seed, threads):
         out, dz = torch.full_like(x, 7.0), torch.full_like(x, 7.0)
         to = Gate(*(torch.ones_like(t) for t in gate))
         passes.gated_norm(scanned, x, z, gate, 1e-5, out)
-        dy = passes.gated_norm_backward(grad, scanned, x, z, gate, 1e-5, dz, to)
+        dy = passes.gated_norm_backward(grad, scanned, x, z, gate, 1e-5, dz, to, tokens + fillers)
+        assert not dy[:, tokens:].any()
         return out, dy, dz, *to
 
     with_threads(threads, lambda: assert_same(found(CompiledPasses), found(TorchPasses), dtype))
 
 
-@given(SIZES, DTYPES, SEEDS, st.integers(1, 3), st.booleans(), st.booleans(), st.integers(0, PAST))
+@given(SIZES, DTYPES, SEEDS, st.integers(1, 3), st.booleans(), st.booleans(), st.integers(0, PAST), FILLERS)
 @settings(max_examples=120, deadline=None)
-def test_convolution(sizes, dtype, seed, threads, segments, goes_on, before):
+def test_convolution(sizes, dtype, seed, threads, segments, goes_on, before, fillers):
     """segments: the convolution is reset at some tokens; goes_on: there are tokens after the tile; before: tokens
     before it."""
     images, tokens, inner, states = sizes
@@ -81,7 +83,9 @@ def test_convolution(sizes, dtype, seed, threads, segments, goes_on, before):
     def found(passes):
         to, dx = Convolution(*(torch.ones_like(t) for t in conv)), draw_like(read, before)
         first = passes.conv_silu_backward(read, conv, grads, skip, after, dx, to)
-        return passes.conv_silu(read, conv), first, dx, *to
+        parts = passes.conv_silu(read, conv, [inner, states, states], tokens + fillers)
+        assert not any(part[:, tokens:].any() for part in parts)
+        return *parts, first, dx, *to
 
     with_threads(threads, lambda: assert_same(found(CompiledPasses), found(TorchPasses), dtype))
 
@@ -138,7 +142,7 @@ def test_silu_far_from_zero_is_torchs():
     x = torch.cat([torch.linspace(-200, 200, 4001), torch.tensor([float("inf"), float("nan")])]).view(1, -1, 1)
     read = Read(x, 0, torch.zeros(1, x.shape[1] + PAST, dtype=torch.uint8))
     weight = torch.zeros(PAST + 1, 1).index_fill_(0, torch.tensor(0), 1.0)
-    found = CompiledPasses.conv_silu(read, Convolution(weight, torch.zeros(1)))
+    found, _, _ = CompiledPasses.conv_silu(read, Convolution(weight, torch.zeros(1)), [1, 0, 0], x.shape[1])
     assert torch.allclose(found, torch.nn.functional.silu(x), rtol=1e-6, atol=1e-30, equal_nan=True)
 
 

@@ -93,6 +93,10 @@ class Tiling:
         reach_gV = None if self.reach_BV is None else self.reach_BV[at.rows, at.tokens.start : at.tokens.stop + past]
         return Read(xBC_gVC, before, reach_gV)
 
+    def filled(self, at: TilePlace) -> int:
+        """Tokens of a tile with those that fill its last chunk."""
+        return -(-(at.tokens.stop - at.tokens.start) // self.chunk) * self.chunk
+
     def no_state(self, at: TilePlace) -> Tensor | None:
         """The state before the first tile (g, N, I); None where an image is a single chunk: no state is passed on."""
         if self.length <= self.chunk:

@@ -4,8 +4,9 @@ FactoredScan   decays factored around the middle of every chunk, exp(s_i - s_j) 
                share one product; backward by hand
 AnyDecayScan   for any decays, by ssd_scan.chunked and autograd
 
-Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a tile, split into n = g * c chunks of T tokens,
-I = H * P the channels of these heads; d before a name: its gradient. Without D: the caller adds the skip connection.
+Letters as in ssd_scan.py and mamba2_mixer.py; g images and S tokens of a tile, Z with the zeros that fill its last
+chunk, n = g * c chunks of T tokens, I = H * P the channels of these heads; d before a name: its gradient. Without D:
+the caller adds the skip connection.
 """
 
 from typing import NamedTuple
@@ -21,11 +22,11 @@ from scaling.backbones.ssd.tile_passes import TilePasses
 
 
 class Inputs(NamedTuple):
-    """Inputs of a scan without its decays, or their gradients."""
+    """Inputs of a scan without its decays, of Z tokens; or their gradients, of S tokens."""
 
-    x_gSI: Tensor
-    B_gSN: Tensor
-    C_gSN: Tensor
+    x: Tensor  # (g, Z or S, I)
+    B: Tensor  # (g, Z or S, N)
+    C: Tensor
     state_gNI: Tensor | None  # before the tile; None: an image is a single chunk, and no state is passed on
 
 
@@ -44,7 +45,8 @@ class Decays(NamedTuple):
 
     @classmethod
     def of(cls, dt_BLH: Tensor, A_H: Tensor, chunk: int) -> "Decays":
-        dt_nTH = _chunks_of(dt_BLH, chunk).flatten(0, 1)
+        # The last chunk is filled with zeros: dt = 0 neither decays nor feeds a state.
+        dt_nTH = F.pad(dt_BLH, (0, 0, 0, -dt_BLH.shape[1] % chunk)).unflatten(1, (-1, chunk)).flatten(0, 1)
         sum_nTH, mid_n1H = decay_sums(dt_nTH, A_H)
         rise_nTH, fall_nTH, to_mid_n1H, through_n1H = (
             torch.exp(t).to(dt_BLH.dtype) for t in (sum_nTH - mid_n1H, mid_n1H - sum_nTH, mid_n1H, sum_nTH[:, -1:])
@@ -77,7 +79,9 @@ class AnyDecayScan:
         self, inputs: Inputs, dt_gSH: Tensor, A_H: Tensor, ids_gS: Tensor | None, differentiable: bool
     ) -> None:
         with torch.set_grad_enabled(differentiable):
-            given = [t for t in (dt_gSH, A_H, *inputs) if t is not None]
+            *filled, state_gNI = inputs
+            tokens = dt_gSH.shape[1]
+            given = [t for t in (dt_gSH, A_H, *(t[:, :tokens] for t in filled), state_gNI) if t is not None]
             self._leaves = [t.detach().requires_grad_(differentiable) for t in given]
             dt_gSH, A_H, x_gSI, B_gSN, C_gSN, *state = self._leaves
             by_heads = (len(A_H), -1)
@@ -91,9 +95,9 @@ class AnyDecayScan:
         self.y_gSI = self._results[0].detach()
         self.after_gNI: Tensor | None = self._results[1].detach() if state else None
 
-    def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ddt_gSH: Tensor, dA_H: Tensor) -> Inputs:
+    def backward(self, dy_gZI: Tensor, dafter_gNI: Tensor | None, ddt_gSH: Tensor, dA_H: Tensor) -> Inputs:
         """Gradients, from those of y and of the state after. That of dt goes into ddt, that of A is added to dA."""
-        given = [t for t in (dy_gSI, dafter_gNI) if t is not None]
+        given = [t for t in (dy_gZI[:, : self.y_gSI.shape[1]], dafter_gNI) if t is not None]
         # The graph is kept as long as this object: gradients may be requested twice.
         dt, dA, dx, dB, dC, *dstate = torch.autograd.grad(self._results, self._leaves, given, retain_graph=True)
         ddt_gSH.copy_(dt)
@@ -104,10 +108,10 @@ class AnyDecayScan:
 class FactoredScan:
     """y_gSI and after_gNI, the state after the tile. decays: of the chunks of this tile."""
 
-    def __init__(self, inputs: Inputs, decays: Decays, ids_gS: Tensor | None, passes: TilePasses) -> None:
+    def __init__(self, inputs: Inputs, tokens: int, decays: Decays, ids_gS: Tensor | None, passes: TilePasses) -> None:
+        """tokens: S."""
         self.passes = passes
-        _, self.chunk, self.heads = decays.dt_nTH.shape
-        self.images, self.tokens = inputs.x_gSI.shape[:2]
+        self.images, self.tokens = len(inputs.x), tokens
         self.decays = decays
         self.after_gNI: Tensor | None = None
         self.x_nTI, self.B_nTN, self.C_nTN = (self._chunks_of(t) for t in inputs[:3])
@@ -124,10 +128,10 @@ class FactoredScan:
         self.y_nTI = scale_heads(V_nTI, decays.rise_nTH, out=V_nTI)
         self.y_gSI = self._tokens_of(self.y_nTI)
 
-    def backward(self, dy_gSI: Tensor, dafter_gNI: Tensor | None, ds_nTH: Tensor, q_nTH: Tensor) -> Inputs:
+    def backward(self, dy_gZI: Tensor, dafter_gNI: Tensor | None, ds_nTH: Tensor, q_nTH: Tensor) -> Inputs:
         """Gradients, from those of y and of the state after. Into ds goes dy * y, into q the gradient of dt * fall, by
         head: from them Decays.backward computes those of dt and A, for all tiles."""
-        link, dy_nTI = self.link, self._chunks_of(dy_gSI)
+        link, dy_nTI = self.link, self._chunks_of(dy_gZI)
         dV_nTI = self.passes.scaled_and_dots(dy_nTI, self.y_nTI, self.decays.rise_nTH, ds_nTH)
         W_nTI = scale_heads(self.x_nTI, self.decays.fed_nTH)
         dG_nTT = link.only_linked_(torch.bmm(dV_nTI, W_nTI.transpose(1, 2)))
@@ -150,15 +154,8 @@ class FactoredScan:
         return Inputs(dx_gSI, dB_gSN, dC_gSN, dstate_gNI)
 
     def _tokens_of(self, x_nTX: Tensor) -> Tensor:
-        """Chunks to tokens (g, S, X), without the padding of the last chunk."""
+        """Chunks to tokens (g, S, X), without those that fill the last chunk."""
         return x_nTX.view(self.images, -1, x_nTX.shape[-1])[:, : self.tokens]
 
-    def _chunks_of(self, x_gSX: Tensor) -> Tensor:
-        return _chunks_of(x_gSX, self.chunk).flatten(0, 1)
-
-
-def _chunks_of(x_gSX: Tensor, chunk: int) -> Tensor:
-    """Tokens to chunks (g, c, T, X), the last one padded with zeros: dt = 0 neither decays nor feeds a state."""
-    pad = -x_gSX.shape[1] % chunk
-    x_gSX = F.pad(x_gSX, (0, 0, 0, pad)) if pad else x_gSX
-    return x_gSX.unflatten(1, (-1, chunk))
+    def _chunks_of(self, x_gZX: Tensor) -> Tensor:
+        return x_gZX.unflatten(1, (-1, self.decays.dt_nTH.shape[1])).flatten(0, 1)

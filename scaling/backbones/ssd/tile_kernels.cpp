@@ -12,7 +12,7 @@
 #include <vector>
 
 // Counts the changes of what tile_kernels.py calls, which refuses a library of other sources.
-extern "C" int tile_kernels_version() { return 1; }
+extern "C" int tile_kernels_version() { return 2; }
 
 extern "C" int tile_kernels_run_here() {  // before the pragma below: it may run on any processor
 #if defined(__x86_64__)
@@ -73,12 +73,14 @@ inline T silu_slope(T x) {
     return s * (T(1) + x * (T(1) - s));
 }
 
-// Before the SiLU: bias + sum over the taps of the last `reach` tokens and this one.
+// Before the SiLU: bias + sum over the taps of the last `reach` tokens and this one. tap: from one tap's weights to the
+// next one's.
 template <typename T>
-inline void convolve(const T *x, int64_t token, int64_t reach, const T *w, const T *bias, T *h, int64_t channels) {
+inline void convolve(
+    const T *x, int64_t token, int64_t reach, const T *w, int64_t tap, const T *bias, T *h, int64_t channels) {
     if (reach == TAPS - 1) {
         const T *x1 = x - token, *x2 = x1 - token, *x3 = x2 - token;
-        const T *w1 = w + channels, *w2 = w1 + channels, *w3 = w2 + channels;
+        const T *w1 = w + tap, *w2 = w1 + tap, *w3 = w2 + tap;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++)
             h[c] = bias[c] + x[c] * w[c] + x1[c] * w1[c] + x2[c] * w2[c] + x3[c] * w3[c];
@@ -87,7 +89,7 @@ inline void convolve(const T *x, int64_t token, int64_t reach, const T *w, const
 #pragma omp simd
     for (int64_t c = 0; c < channels; c++) h[c] = bias[c] + x[c] * w[c];
     for (int64_t back = 1; back <= reach; back++) {
-        const T *past = x - back * token, *w_back = w + back * channels;
+        const T *past = x - back * token, *w_back = w + back * tap;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) h[c] += past[c] * w_back[c];
     }
@@ -103,17 +105,24 @@ struct Reach {
     }
 };
 
+// x, B and C each into an array of its own: products of matrices are faster where rows follow each other.
 template <typename T>
 void conv_silu(
-    int threads, Rows<const T> x, Reach reach, const T *w, const T *bias, Rows<T> out, int64_t images, int64_t tokens,
-    int64_t channels) {
+    int threads, Rows<const T> xBC, Reach reach, const T *w, const T *bias, Rows<T> x, Rows<T> B, Rows<T> C,
+    int64_t images, int64_t tokens, int64_t inner, int64_t states) {
+    int64_t channels = inner + 2 * states;
+    const Rows<T> parts[] = {x, B, C};
+    const int64_t firsts[] = {0, inner, inner + states}, counts[] = {inner, states, states};
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t row = 0; row < images * tokens; row++) {
-        int64_t g = row / tokens, s = row % tokens;
-        T *h = out.at(g, s);
-        convolve(x.at(g, s), x.token, reach.at(g, s), w, bias, h, channels);
+        int64_t g = row / tokens, s = row % tokens, own_reach = reach.at(g, s);
+        for (int part = 0; part < 3; part++) {
+            int64_t first = firsts[part], count = counts[part];
+            T *h = parts[part].at(g, s);
+            convolve(xBC.at(g, s) + first, xBC.token, own_reach, w + first, channels, bias + first, h, count);
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) h[c] *= sigmoid(h[c]);
+            for (int64_t c = 0; c < count; c++) h[c] *= sigmoid(h[c]);
+        }
     }
 }
 
@@ -301,7 +310,7 @@ void conv_silu_backward(
                     continue;
                 }
                 int64_t own_reach = reach.at(g, s);
-                convolve(x.at(g, s), x.token, own_reach, w, bias, dh_C, channels);
+                convolve(x.at(g, s), x.token, own_reach, w, channels, bias, dh_C, channels);
                 const T *dscan_I = dscan.at(g, s), *dy_I = dy.at(g, s), *dB_N = dB.at(g, s), *dC_N = dC.at(g, s);
 #pragma omp simd
                 for (int64_t i = 0; i < inner; i++) dh_C[i] = silu_slope(dh_C[i]) * (dscan_I[i] + skip[i] * dy_I[i]);
@@ -333,9 +342,12 @@ void conv_silu_backward(
 #define OF(x) {x, x##_g, x##_s}
 #define KERNELS(T)                                                                                                     \
     extern "C" void conv_silu_##T(                                                                                     \
-        int64_t threads, ROWS(const T, x), const uint8_t *segments, int64_t reach_g, int64_t before, const T *w,       \
-        const T *bias, ROWS(T, out), int64_t images, int64_t tokens, int64_t channels) {                               \
-        conv_silu<T>(threads, OF(x), {segments, reach_g, before}, w, bias, OF(out), images, tokens, channels);         \
+        int64_t threads, ROWS(const T, xBC), const uint8_t *segments, int64_t reach_g, int64_t before, const T *w,     \
+        const T *bias, ROWS(T, x), ROWS(T, B), ROWS(T, C), int64_t images, int64_t tokens, int64_t inner,              \
+        int64_t states) {                                                                                              \
+        conv_silu<T>(                                                                                                  \
+            threads, OF(xBC), {segments, reach_g, before}, w, bias, OF(x), OF(B), OF(C), images, tokens, inner,        \
+            states);                                                                                                   \
     }                                                                                                                  \
     extern "C" void conv_silu_backward_##T(                                                                            \
         int64_t threads, ROWS(const T, x), const uint8_t *segments, int64_t reach_g, int64_t before, const T *w,       \

@@ -13,13 +13,13 @@ from torch import Tensor
 from scaling.backbones.ssd.scan_choice import kernels_file
 from scaling.backbones.ssd.tile_passes import Convolution, FromScan, Gate, Read, TilePasses, TorchPasses
 
-VERSION = 1  # of the sources that these calls fit: tile_kernels_version there
+VERSION = 2  # of the sources that these calls fit: tile_kernels_version there
 TAPS = 4  # of the convolutions that the kernels know
 DTYPES = {torch.float32: "float", torch.float64: "double"}
 # Arguments after the number of threads: r an array that is read and w one that is written, both by their first element
 # and two strides; p an array by its first element, i an integer, d a number.
 _ARGUMENTS = {
-    "conv_silu": "rpiippwiii",
+    "conv_silu": "rpiippwwwiiii",
     "conv_silu_backward": "rpiipprrprrppwppiiii",
     "gated_norm": "rrrppdwiii",
     "gated_norm_backward": "rrrrppdwwppiii",
@@ -67,11 +67,12 @@ def passes_for(device: torch.device, dtype: torch.dtype, taps: int) -> TilePasse
 
 class CompiledPasses:
     @staticmethod
-    def conv_silu(read: Read, conv: Convolution) -> Tensor:
+    def conv_silu(read: Read, conv: Convolution, parts: list[int], filled: int) -> tuple[Tensor, ...]:
         xBC_gSC = _own(read)
-        act_gSC = torch.empty_like(xBC_gSC, memory_format=torch.contiguous_format)
-        _call("conv_silu", xBC_gSC.dtype, xBC_gSC, *_reach(read), *_pointers(*conv), act_gSC, *xBC_gSC.shape)
-        return act_gSC
+        made = tuple(_like(part_gSX, filled) for part_gSX in xBC_gSC.split(parts, -1))
+        where = *_reach(read), *_pointers(*conv)
+        _call("conv_silu", xBC_gSC.dtype, xBC_gSC, *where, *made, *xBC_gSC.shape[:2], *parts[:2])
+        return made
 
     @staticmethod
     def conv_silu_backward(
@@ -108,13 +109,14 @@ class CompiledPasses:
         eps: float,
         dz_gSI: Tensor,
         to: Gate,
+        filled: int,
     ) -> Tensor:
-        dy_gSI = torch.empty_like(g_gSI, memory_format=torch.contiguous_format)
+        dy_gZI = _like(g_gSI, filled)
         _call(
             "gated_norm_backward", g_gSI.dtype, g_gSI, scanned_gSI, x_gSI, z_gSI, *_pointers(*gate), eps,
-            dy_gSI, dz_gSI, *_pointers(to.weight_I, to.skip_I), *g_gSI.shape,
+            dy_gZI, dz_gSI, *_pointers(to.weight_I, to.skip_I), *g_gSI.shape,
         )  # fmt: skip
-        return dy_gSI
+        return dy_gZI
 
     @staticmethod
     def scaled_and_dots(
@@ -137,6 +139,14 @@ class CompiledPasses:
             "chain", x_nNI.dtype, *_pointers(x_nNI, state_gNI, given_n1H, taken_n1H, through_n1H), reverse, images,
             chunks // images, states, heads, inner // heads,
         )  # fmt: skip
+
+
+def _like(x_gSX: Tensor, filled: int) -> Tensor:
+    """Memory for as many images and channels and `filled` tokens Z, zeros after the first S."""
+    images, tokens, channels = x_gSX.shape
+    made_gZX = x_gSX.new_empty(images, filled, channels)
+    made_gZX[:, tokens:].zero_()
+    return made_gZX
 
 
 def _own(read: Read) -> Tensor:

@@ -53,8 +53,9 @@ class Gate(NamedTuple):
 
 class TilePasses(Protocol):
     @staticmethod
-    def conv_silu(read: Read, conv: Convolution) -> Tensor:
-        """silu(conv(x, B, C)) (g, S, C)."""
+    def conv_silu(read: Read, conv: Convolution, parts: list[int], filled: int) -> tuple[Tensor, ...]:
+        """silu(conv(x, B, C)) of each of the parts, channels of x, B and C: (g, filled, channels), with zeros after the
+        tile's tokens."""
 
     @staticmethod
     def conv_silu_backward(
@@ -84,8 +85,10 @@ class TilePasses(Protocol):
         eps: float,
         dz_gSI: Tensor,
         to: Gate,
+        filled: int,
     ) -> Tensor:
-        """Gradient of y, from that of the output; that of z into dz, those of skip and weight added to `to`."""
+        """Gradient of y (g, filled, I), with zeros after the tile's tokens, from that of the output; that of z into dz,
+        those of skip and weight added to `to`."""
 
     @staticmethod
     def scaled_and_dots(
@@ -103,8 +106,9 @@ class TilePasses(Protocol):
 
 class TorchPasses:
     @staticmethod
-    def conv_silu(read: Read, conv: Convolution) -> Tensor:
-        return F.silu(_convolved(_from_taps(read, conv), read, conv), inplace=True)
+    def conv_silu(read: Read, conv: Convolution, parts: list[int], filled: int) -> tuple[Tensor, ...]:
+        act_gSC = F.silu(_convolved(_from_taps(read, conv), read, conv), inplace=True)
+        return _filled(act_gSC, filled).split(parts, -1)
 
     @staticmethod
     def conv_silu_backward(
@@ -148,6 +152,7 @@ class TorchPasses:
         eps: float,
         dz_gSI: Tensor,
         to: Gate,
+        filled: int,
     ) -> Tensor:
         y_gSI, silu_gSI = torch.addcmul(scanned_gSI, x_gSI, gate.skip_I), F.silu(z_gSI)
         u_gSI = y_gSI * silu_gSI
@@ -156,7 +161,7 @@ class TorchPasses:
         dy_gSI = silu_gSI.mul_(du_gSI)
         torch.ops.aten.silu_backward.grad_input(du_gSI.mul_(y_gSI), z_gSI, grad_input=dz_gSI)
         to.skip_I.add_((dy_gSI * x_gSI).sum((0, 1)))
-        return dy_gSI
+        return _filled(dy_gSI, filled)
 
     @staticmethod
     def scaled_and_dots(
@@ -182,6 +187,11 @@ class TorchPasses:
         before = states[-2::-1] if reverse else states[:-1]
         torch.mul(torch.stack(before, 1), given, out=x_gcNHP)
         state_gNI.copy_(states[-1].flatten(2))
+
+
+def _filled(x_gSX: Tensor, tokens: int) -> Tensor:
+    """With zeros up to so many tokens."""
+    return F.pad(x_gSX, (0, 0, 0, tokens - x_gSX.shape[1])) if x_gSX.shape[1] < tokens else x_gSX
 
 
 def _from_taps(read: Read, conv: Convolution) -> Tensor:
