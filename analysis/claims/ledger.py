@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import yaml
 
-from analysis.claims.estimates import ESTIMATES
+from analysis.claims.estimates import ESTIMATES, ON_CIFAR10
 from analysis.claims.verdict import Estimate, Range, Verdict, decide_all
 from scaling.errors import ConfigError
 
@@ -95,6 +95,13 @@ class Ledger:
     claims: tuple[Claim, ...]
 
 
+class OnCifar10(NamedTuple):
+    """What the same study on CIFAR-10 says of a claim, by the same rule."""
+
+    estimates: tuple[Estimate, ...]
+    verdict: Verdict
+
+
 @dataclass(frozen=True)
 class Assessed:
     """A claim with its estimates and verdict."""
@@ -102,6 +109,7 @@ class Assessed:
     claim: Claim
     estimates: tuple[Estimate, ...]
     verdict: Verdict
+    on_cifar10: OnCifar10 | None = None  # None: not measured there, or there is one verdict for both data sets
 
 
 def assess(claim: Claim) -> Assessed:
@@ -109,7 +117,11 @@ def assess(claim: Claim) -> Assessed:
     if claim.claimed is None:
         return Assessed(claim, (), Verdict.NOT_TESTABLE if claim.reason else Verdict.NOT_RUN)
     found = tuple(ESTIMATES[claim.estimate]())
-    return Assessed(claim, found, decide_all(found, claim.claimed, claim.margin))
+    verdict = decide_all(found, claim.claimed, claim.margin)
+    if claim.estimate not in ON_CIFAR10:
+        return Assessed(claim, found, verdict)
+    there = tuple(ON_CIFAR10[claim.estimate]())
+    return Assessed(claim, found, verdict, OnCifar10(there, decide_all(there, claim.claimed, claim.margin)))
 
 
 def load(folder: Path = FOLDER) -> Ledger:

@@ -23,6 +23,8 @@ How a verdict comes about:
 - Rules and expectations of studies that are not run were written before any run. Shipped measurements are older than
   this ledger: their rule (a paired difference, its interval and margin) is that of the studies, but which measurement
   addresses which claim was chosen with the numbers known.
+- Where a study of shapes was measured on CIFAR-10 too, that has a verdict of its own, by the same rule. The table of
+  counts has the first one.
 - A verdict holds for its scope alone: models of 0.1 M parameters on small images are no ImageNet.
 """
 
@@ -66,7 +68,8 @@ def _short(rows: Sequence[Assessed]) -> Iterator[str]:
     yield from _table_head(["claim", "statement", "verdict", "estimate, or study that decides it"])
     for row in rows:
         claim = row.claim
-        yield f"| {claim.id} | {claim.claim} | {row.verdict.value} | {_why(row)} |"
+        there = f"; on CIFAR-10 {row.on_cifar10.verdict.value}" if row.on_cifar10 else ""
+        yield f"| {claim.id} | {claim.claim} | {row.verdict.value}{there} | {_why(row)} |"
 
 
 def _table_head(names: Sequence[str], numbers: int = 0) -> Iterator[str]:
@@ -168,9 +171,10 @@ def _full(row: Assessed) -> Iterator[str]:
     items = []
     if claim.claimed is not None:
         parts.append(f"Predicted: {predicted(claim)}{_unit(claim)}.")
-        for estimate in row.estimates:
-            its = f", {decide(estimate, claim.claimed, claim.margin).value}" if len(row.estimates) > 1 else ""
-            items.append(f"  - {estimate.what}: {with_interval(estimate, _unit(claim))}{its}")
+        items += [f"  - {text}" for text in _each(claim, row.estimates)]
+        if row.on_cifar10:
+            items.append(f"  - On CIFAR-10: **{row.on_cifar10.verdict.value}**")
+            items += [f"    - {text}" for text in _each(claim, row.on_cifar10.estimates)]
     if claim.rule != claim.study.rule:
         parts.append(f"Rule: {claim.rule}.")
     if claim.scope != claim.study.scope:
@@ -181,6 +185,14 @@ def _full(row: Assessed) -> Iterator[str]:
         parts.append(_command(claim.command, claim.issue))
     yield f"- {' '.join(parts)}"
     yield from items
+
+
+def _each(claim: Claim, estimates: Sequence[Estimate]) -> Iterator[str]:
+    """A line per estimate; of several with what each one decides."""
+    assert claim.claimed is not None
+    for estimate in estimates:
+        its = f", {decide(estimate, claim.claimed, claim.margin).value}" if len(estimates) > 1 else ""
+        yield f"{estimate.what}: {with_interval(estimate, _unit(claim))}{its}"
 
 
 def _kind(claim: Claim) -> str:

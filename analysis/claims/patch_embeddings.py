@@ -1,6 +1,7 @@
-"""Estimates of claims on patch embeddings (study E7) and on their initial weights (E7b), from embeddings_shapes.csv and
-embed_init_shapes.csv in analysis/measured: a row per run, three seeds. Losses [nats] less those of the plain
-convolution of the same backbone and patch size, paired over seeds, each backbone and patch size by itself."""
+"""Estimates of claims on patch embeddings (study E7) and on their initial weights (E7b), from embeddings_shapes.csv,
+embeddings_cifar10.csv and embed_init_shapes.csv in analysis/measured: a row per run, three seeds. Losses [nats] less
+those of the plain convolution of the same backbone and patch size, paired over seeds, each backbone and patch size by
+itself."""
 
 from collections.abc import Callable, Iterator
 
@@ -59,16 +60,28 @@ def _pairs(table: pd.DataFrame, embedding: str, equal: str) -> Iterator[tuple[st
         yield str(backbone), int(str(patch)), next(losses), next(losses)
 
 
-def _at_equal_flops(estimator: Callable[[pd.DataFrame, str, str], list[Estimate]], *embeddings: str) -> list[Estimate]:
-    table = measured("embeddings_shapes")
+def _at_equal_flops(
+    estimator: Callable[[pd.DataFrame, str, str], list[Estimate]], data: str, *embeddings: str
+) -> list[Estimate]:
+    table = measured(f"embeddings_{data}")
     return [one for embedding in embeddings for one in estimator(table, embedding, FLOPS)]
 
 
 BOTH = ("hierarchical", "overlapping")
+
+
+def _of(data: str) -> dict[str, Callable[[], list[Estimate]]]:
+    """data: the end of the file's name."""
+    return {
+        "hierarchical_over_conv": lambda: _at_equal_flops(over_plain, data, "hierarchical"),
+        "overlapping_over_conv": lambda: _at_equal_flops(over_plain, data, "overlapping"),
+        "two_embeddings_over_conv": lambda: _at_equal_flops(over_plain, data, *BOTH),
+        "two_embeddings_by_patch": lambda: _at_equal_flops(rise_with_patch, data, *BOTH),
+    }
+
+
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
-    "hierarchical_over_conv": lambda: _at_equal_flops(over_plain, "hierarchical"),
-    "overlapping_over_conv": lambda: _at_equal_flops(over_plain, "overlapping"),
-    "two_embeddings_over_conv": lambda: _at_equal_flops(over_plain, *BOTH),
-    "two_embeddings_by_patch": lambda: _at_equal_flops(rise_with_patch, *BOTH),
+    **_of("shapes"),
     "xavier_over_recipe": lambda: over_plain(measured("embed_init_shapes"), XAVIER, IMAGES),
 }
+ON_CIFAR10 = _of("cifar10")

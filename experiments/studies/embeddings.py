@@ -18,8 +18,8 @@ OWN_INIT = {"deit": "timm", "adventurer": "lecun"}  # that RELEASED is
 
 
 def each_embedding(recipe: Function, patches: Sequence[int] = PATCHES) -> list[ExperimentConfig]:
-    """A recipe of one stage at these patches [px] with a convolution and with each of OTHERS; these also on as many training
-    images as have the training FLOPs of the convolution on all of them."""
+    """A recipe of one stage at these patches [px] with a convolution and with each of OTHERS; these also on as many
+    training images as have the training FLOPs of the convolution on all of them."""
     found = []
     for plain in _at_patches(recipe, patches):
         images = plain.data.num_train
@@ -32,7 +32,9 @@ def each_embedding(recipe: Function, patches: Sequence[int] = PATCHES) -> list[E
 
 def each_init(recipe: Function) -> list[ExperimentConfig]:
     """A recipe of one stage at PATCHES with each of INITS, and with that which the other backbone has."""
-    return [edit(plain, embed_init=init) for plain in _at_patches(recipe, PATCHES) for init in (*INITS, _others_init(plain))]
+    return [
+        edit(plain, embed_init=init) for plain in _at_patches(recipe, PATCHES) for init in (*INITS, _others_init(plain))
+    ]
 
 
 def _others_init(plain: ExperimentConfig) -> str:

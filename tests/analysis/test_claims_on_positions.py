@@ -17,14 +17,14 @@ HALF = T_2 * 0.01 / math.sqrt(3)
 LEVEL = (0.5, 0.9, 0.7)  # loss of a seed, which is no part of a difference
 
 
-def law_runs():
-    """Losses by kind: 2-D sinusoids at LEVEL, 1-D ones 0.1 above at 2 and 1 px, learned ones 0.05 below."""
+def law_runs(image=16):
+    """Losses by kind: 2-D sinusoids at LEVEL, 1-D ones 0.1 above, learned ones 0.05 below."""
     more = {"sincos": 0.0, "sincos1d": 0.1, "learned": -0.05}
     rows = [
-        ("deit_nano", kind, patch, seed, LEVEL[seed] + above + (OFF[seed] if above else 0))
+        ("deit_nano", kind, image, patch, seed, LEVEL[seed] + above + (OFF[seed] if above else 0))
         for (kind, above), patch, seed in itertools.product(more.items(), (16, 8, 4, 2, 1), SEEDS)
     ]
-    return pd.DataFrame(rows, columns=["backbone", "positions", "patch", "seed", "test_loss"])
+    return pd.DataFrame(rows, columns=["backbone", "positions", "image", "patch", "seed", "test_loss"])
 
 
 def test_losses_with_kinds_of_positions_are_compared_with_2d_sinusoids():
@@ -35,6 +35,8 @@ def test_losses_with_kinds_of_positions_are_compared_with_2d_sinusoids():
     assert [one.value for one in opposite] == pytest.approx([0.05] * 4)
     assert all(one.low < one.value < one.high for one in opposite)
     assert opposite[0].what == "DeiT-nano, 8 px: sincos less learned"
+    larger = position_laws.over_sincos(law_runs(32), "sincos1d", position_laws.SMALL)
+    assert [one.what for one in larger] == [f"DeiT-nano, {p} px: sincos1d less sincos" for p in (4, 2, 1)]
 
 
 # By encoding its rules, and by rule what it adds to the loss per 1 of abs(log2 side).

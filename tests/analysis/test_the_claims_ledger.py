@@ -11,10 +11,10 @@ import yaml
 from scipy import stats
 
 from analysis.claims import __main__ as program
-from analysis.claims.estimates import ESTIMATES
+from analysis.claims.estimates import ESTIMATES, ON_CIFAR10
 from analysis.claims.ledger import FOLDER, KINDS, TOPICS, assess, load
 from analysis.claims.measured import measured
-from analysis.claims.page import in_short, number, page
+from analysis.claims.page import counts, in_short, number, page
 from analysis.claims.verdict import Estimate, Verdict, exact
 
 LEDGER = load()
@@ -123,6 +123,23 @@ def test_what_shipped_measurements_decide():
         "N4a": Verdict.SUPPORTED,
         "N4b": Verdict.SUPPORTED,
     }
+
+
+def test_what_the_same_study_found_on_cifar10_has_a_verdict_of_its_own(rows, monkeypatch):
+    claim = CLAIMS["A45b"]
+    assert assess(claim).on_cifar10 is None
+    inside, outside = claim.claimed.low + 2 * claim.margin, claim.claimed.low - 2 * claim.margin
+    monkeypatch.setitem(ESTIMATES, claim.estimate, lambda: [exact("on shapes", inside)])
+    monkeypatch.setitem(ON_CIFAR10, claim.estimate, lambda: [exact("one", outside), exact("two", outside)])
+    row = assess(claim)
+    assert (row.verdict, row.on_cifar10.verdict) == (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+    text = page(LEDGER, [row if one.claim is claim else one for one in rows])
+    assert f"| A45b | {claim.claim} | supported; on CIFAR-10 contradicted |" in text
+    below = text[text.index("- **A45b**") :].splitlines()[1:4]
+    assert below[1].startswith("  - On CIFAR-10: **contradicted**")
+    assert below[2].startswith("    - one: ")
+    assert below[2].endswith(", contradicted")
+    assert counts([row])[Verdict.SUPPORTED] == 1
 
 
 @pytest.mark.parametrize(
