@@ -177,8 +177,7 @@ def _open(kind: str, data_root: str, split: str, names: tuple[str, ...]) -> Read
 
 def _folder_or_tar(root: Path, split: str) -> ClassFolder | ClassTar:
     """The first folder or tar of the split that has class folders. A hint names it if there are several."""
-    names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
-    there = [path for path in names if (path.is_file() if path.suffix else path.is_dir())]
+    there = _of_split(root, split)
     passed: list[str] = []
     for number, path in enumerate(there):
         try:
@@ -195,5 +194,17 @@ def _folder_or_tar(root: Path, split: str) -> ClassFolder | ClassTar:
     raise ConfigError(
         "; ".join(passed)
         or f"{root} has no {split} images: a folder or .tar named {' or '.join(SPLITS[split])} is expected, "
-        "with one folder per class in it"
+        f"with one folder per class in it{_below(root, split)}"
     )
+
+
+def _of_split(root: Path, split: str) -> list[Path]:
+    """Folders and tars below root that have a name of the split."""
+    names = [root / f"{name}{ending}" for name in SPLITS[split] for ending in ("", ".tar")]
+    return [path for path in names if (path.is_file() if path.suffix else path.is_dir())]
+
+
+def _below(root: Path, split: str) -> str:
+    """Where root is a folder of data sets: those that have the split."""
+    found = [str(child) for child in sorted(root.iterdir()) if child.is_dir() and _of_split(child, split)]
+    return f"; there is one in {first_of(found)}" if found else ""
