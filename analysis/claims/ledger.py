@@ -96,7 +96,7 @@ class Ledger:
 
 
 class OnCifar10(NamedTuple):
-    """What the same study on CIFAR-10 says of a claim, by the same rule."""
+    """Estimates and verdict of a claim by the same study on CIFAR-10, by the same rule."""
 
     estimates: tuple[Estimate, ...]
     verdict: Verdict
