@@ -46,4 +46,4 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **filters.ESTIMATES,
 }
 
-ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {}
+ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {**position_laws.ON_CIFAR10}

@@ -14,12 +14,12 @@ from analysis.studies.cell_text import spread
 from analysis.studies.embeddings import PLAIN, by_embedding, short_name
 from experiments.documentation.data import grouped, numbers, signed, table
 
-TRAINED, INITIAL, TREES, FILTERS = "embeddings_shapes", "embed_init_shapes", "adaptive_shapes", "filters_shapes"
+TREES, FILTERS = "adaptive_shapes", "filters_shapes"
 
 
 def losses(name: str) -> list[str]:
     """Mean ± standard deviation of the test loss at every patch size, a row per embedding and what it has as much of
-    as the convolution. name: TRAINED or INITIAL."""
+    as the convolution. name: of the file of a study embeddings or embed_init."""
     return _grouped(name, _losses)
 
 
@@ -57,7 +57,8 @@ def _differences(runs: pd.DataFrame) -> pd.DataFrame:
 
 def figure(name: str, title: str) -> Figure:
     runs = numbers(name)
-    return embedding_figure(runs, by_embedding(runs), f"{title} (shapes, 16 px)")
+    where = {"shapes": "shapes, 16 px", "cifar10": "CIFAR-10"}[name.rsplit("_", 1)[1]]
+    return embedding_figure(runs, by_embedding(runs), f"{title} ({where})")
 
 
 def trees() -> list[str]:

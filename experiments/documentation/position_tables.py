@@ -6,6 +6,7 @@ import math
 import pandas as pd
 
 from analysis.claims import finetuned_patches
+from analysis.claims.position_laws import over_sincos
 from analysis.plots.exponents import exponent_figure
 from analysis.plots.finetuning import finetuning_figure
 from analysis.plots.studies import Figure
@@ -16,17 +17,34 @@ from analysis.studies.exponents import slopes
 from analysis.studies.position_laws import ENCODING, PLAIN
 from experiments.documentation.data import grouped, numbers, signed, table
 
-LAWS, MOVED, TUNED = "position_laws_shapes", "transfer_shapes", "patch_transfer_shapes"
+MOVED, TUNED = "transfer_shapes", "patch_transfer_shapes"
 
 
-def losses() -> list[str]:
-    """position_laws: test loss at every patch size, a row per encoding."""
-    return grouped(numbers(LAWS), ["backbone"], position_laws.printed, left=(0, 1))
+def losses(data: str) -> list[str]:
+    """position_laws: test loss at every patch size, a row per encoding. data: shapes or cifar10."""
+    return grouped(numbers(f"position_laws_{data}"), ["backbone"], position_laws.printed, left=(0, 1))
 
 
-def exponents() -> list[str]:
+def compared(data: str) -> list[str]:
+    """position_laws: loss less that with sine-cosine positions at every patch size, intervals by Holm's correction for
+    the encodings of a backbone."""
+    return grouped(numbers(f"position_laws_{data}"), ["backbone"], _compared, left=(0, 1))
+
+
+def _compared(runs: pd.DataFrame) -> pd.DataFrame:
+    """runs: of one backbone."""
+    patches = sorted(runs["patch"].unique(), reverse=True)
+    rows = []
+    for kind in (kind for kind in runs[ENCODING].unique() if kind != PLAIN):
+        changes = (signed(*one[1:]) for one in over_sincos(runs, kind, fewest=1))
+        rows.append({ENCODING: kind, **dict(zip((f"{patch} px [nats]" for patch in patches), changes, strict=True))})
+    return pd.DataFrame(rows)
+
+
+def exponents(data: str) -> list[str]:
     """position_laws: alpha with its interval, and its difference from that with sine-cosine positions."""
-    return grouped(slopes(numbers(LAWS), ENCODING, PLAIN), ["backbone"], _exponents, left=(0, 1, 4))
+    found = slopes(numbers(f"position_laws_{data}"), ENCODING, PLAIN)
+    return grouped(found, ["backbone"], _exponents, left=(0, 1, 4))
 
 
 def _exponents(found: pd.DataFrame) -> pd.DataFrame:
@@ -46,9 +64,9 @@ def _exponents(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def laws_figure() -> Figure:
-    runs = numbers(LAWS)
-    return exponent_figure(runs, slopes(runs, ENCODING, PLAIN), ENCODING, "Laws by position encoding (shapes, 16 px)")
+def laws_figure(data: str, where: str) -> Figure:
+    runs = numbers(f"position_laws_{data}")
+    return exponent_figure(runs, slopes(runs, ENCODING, PLAIN), ENCODING, f"Laws by position encoding ({where})")
 
 
 def moved() -> list[str]:
