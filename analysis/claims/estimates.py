@@ -46,4 +46,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **filters.ESTIMATES,
 }
 
-ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {**position_laws.ON_CIFAR10}
+ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
+    **position_laws.ON_CIFAR10,
+    **patch_embeddings.ON_CIFAR10,
+}

@@ -262,6 +262,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "transfer-finetuned": lambda: position_tables.moved_compared(100),
     "embeddings-losses": lambda: patch_embedding_tables.losses("embeddings_shapes"),
     "embeddings-compared": lambda: patch_embedding_tables.differences("embeddings_shapes"),
+    "embeddings-losses-cifar10": lambda: patch_embedding_tables.losses("embeddings_cifar10"),
+    "embeddings-compared-cifar10": lambda: patch_embedding_tables.differences("embeddings_cifar10"),
     "embeddings-filters": patch_embedding_tables.ranks,
     "adaptive-losses": patch_embedding_tables.trees,
     "adaptive-compared": patch_embedding_tables.trees_compared,
