@@ -164,10 +164,10 @@ def test_missing_and_empty_folders_are_named(tmp_path, config):
     with pytest.raises(ConfigError, match="gives no images"):
         prepared(edit(config, data_root=str(tmp_path / "hollow")))
     (tmp_path / "bare").mkdir()
-    with pytest.raises(ConfigError, match="has no train images.*in it$"):
+    with pytest.raises(ConfigError, match=r"has no train images.*in it$"):
         prepared(edit(config, data_root=str(tmp_path / "bare")))
     (tmp_path / "bare" / "cifar10" / "train").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="in it; there is one in .*bare.cifar10$"):
+    with pytest.raises(ConfigError, match=r"in it; there is one in .*bare.cifar10$"):
         prepared(edit(config, data_root=str(tmp_path / "bare")))
 
 
